@@ -1,0 +1,43 @@
+"""Isthmus joins separate catalogues into one vector space and recommends across them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus.encoders.encoder import Encoder
+    from isthmus.encoders.registry import load_encoder
+    from isthmus.errors import IsthmusError
+    from isthmus.retrieval.results import Hit
+    from isthmus.retrieval.space import Space
+    from isthmus.retrieval.users import Interaction, User
+
+__version__ = "0.1.0"
+__all__ = [
+    "Encoder",
+    "Hit",
+    "Interaction",
+    "IsthmusError",
+    "Space",
+    "User",
+    "__version__",
+    "load_encoder",
+]
+
+_HOMES = {
+    "Encoder": "isthmus.encoders.encoder",
+    "Hit": "isthmus.retrieval.results",
+    "Interaction": "isthmus.retrieval.users",
+    "IsthmusError": "isthmus.errors",
+    "Space": "isthmus.retrieval.space",
+    "User": "isthmus.retrieval.users",
+    "load_encoder": "isthmus.encoders.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used: PyTorch and Lance take seconds."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

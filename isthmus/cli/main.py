@@ -1,0 +1,285 @@
+"""The ``isthmus`` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.errors import IsthmusError
+
+app = typer.Typer(
+    name="isthmus",
+    help="Join catalogues into one vector space; search it and recommend across domains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SpaceOption = Annotated[Path, typer.Option("--space", "-s", help="Folder of the space.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+KOption = Annotated[int, typer.Option("-k", min=1, help="How many items.")]
+DomainsOption = Annotated[
+    list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")
+]
+WhereOption = Annotated[str | None, typer.Option("--where", help="SQL predicate over attributes.")]
+SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WaitOption = Annotated[float, typer.Option("--wait", help="Seconds to wait for another writer.")]
+
+
+def main() -> None:
+    """Run the command; errors made on purpose become one line and exit code 1."""
+    try:
+        app()
+    except IsthmusError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is stored, run the same command to go on")
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(message: str) -> None:
+    typer.secho(f"isthmus: {' '.join(message.split())}", err=True, fg="red")
+    sys.exit(1)
+
+
+def _open(space: Path, **options: Any) -> Any:
+    from isthmus.retrieval.space import Space
+
+    return Space.open(space, **options)
+
+
+@app.command()
+def create(
+    space: Annotated[Path, typer.Argument(help="Folder to make.")],
+    encoder: Annotated[str, typer.Option(help="Encoder of every modality.")] = "local",
+    text_encoder: Annotated[str | None, typer.Option(help="Encoder of text alone.")] = None,
+    image_encoder: Annotated[str | None, typer.Option(help="Encoder of images alone.")] = None,
+    recall: Annotated[float, typer.Option(help="Recall@10 a release must reach.")] = 0.95,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an empty space."""
+    from isthmus.cli.show import show_stats
+    from isthmus.retrieval.space import Space
+
+    made = Space.create(
+        space, encoder, text_encoder=text_encoder, image_encoder=image_encoder, recall=recall
+    )
+    show_stats(made.stats(), as_json=as_json)
+
+
+@app.command()
+def add(
+    files: Annotated[list[str], typer.Argument(help="Files, globs or folders of items.")],
+    space: SpaceOption,
+    id: Annotated[str, typer.Option(help="Column or template of the item id.")] = "item_id",
+    domain: Annotated[str | None, typer.Option(help="Domain of every item.")] = None,
+    domain_column: Annotated[str | None, typer.Option(help="Column of the domain.")] = None,
+    text: Annotated[str | None, typer.Option(help='Text template: "{title}. {genres}".')] = None,
+    image: Annotated[str | None, typer.Option(help="Column of the image.")] = None,
+    skip_invalid: Annotated[bool, typer.Option(help="Leave invalid rows out.")] = False,
+    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) images.")] = False,
+    device: DeviceOption = "auto",
+    wait: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Add new items and replace changed ones; only unseen contents are encoded."""
+    from isthmus.cli.show import show_report
+
+    report = _open(space, device=device, wait_s=wait).upsert(
+        files,
+        id=id,
+        domain=domain,
+        domain_column=domain_column,
+        text=text,
+        image=image,
+        skip_invalid=skip_invalid,
+        http=http,
+        progress=True,
+    )
+    show_report(report.as_dict(), as_json=as_json)
+
+
+@app.command()
+def delete(
+    item_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Item ids.")],
+    space: SpaceOption,
+    wait: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete items, at once."""
+    from isthmus.cli.show import show_line
+
+    deleted = _open(space, wait_s=wait).delete(item_ids)
+    show_line({"asked": len(item_ids), "deleted": deleted}, as_json=as_json)
+
+
+@app.command()
+def publish(
+    space: SpaceOption,
+    recall: Annotated[float | None, typer.Option(help="Target in place of the space's.")] = None,
+    wait: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a release, measure its recall, and make it current."""
+    from isthmus.cli.show import show_release
+
+    manifest = _open(space, wait_s=wait).publish(recall=recall, progress=True)
+    show_release(manifest.model_dump(), as_json=as_json)
+
+
+@app.command()
+def releases(space: SpaceOption, as_json: JsonOption = False) -> None:
+    """List the kept releases."""
+    from isthmus.cli.show import show_releases
+
+    opened = _open(space)
+    manifests = [m.model_dump(exclude={"files"}) for m in opened.releases()]
+    show_releases(manifests, opened.current_release, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    space: SpaceOption,
+    number: Annotated[int | None, typer.Argument(help="Release to go back to.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an earlier release current; items stay as they are."""
+    from isthmus.cli.show import show_line
+
+    show_line({"current": _open(space).rollback(number)}, as_json=as_json)
+
+
+@app.command()
+def status(space: SpaceOption, as_json: JsonOption = False) -> None:
+    """Describe a space: items, domains, release, delta, quarantine, encoders."""
+    from isthmus.cli.show import show_stats
+
+    show_stats(_open(space).stats(), as_json=as_json)
+
+
+@app.command()
+def get(
+    item_id: Annotated[str, typer.Argument(help="Item id.")],
+    space: SpaceOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one item."""
+    from isthmus.cli.show import show_item
+
+    show_item(_open(space).get(item_id), as_json=as_json)
+
+
+@app.command()
+def count(
+    space: SpaceOption,
+    domain: DomainsOption = None,
+    where: WhereOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count searchable items."""
+    from isthmus.cli.show import show_line
+
+    show_line({"count": _open(space).count(domain, where)}, as_json=as_json)
+
+
+@app.command()
+def search(
+    space: SpaceOption,
+    text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Picture to look for.")] = None,
+    k: KOption = 10,
+    domain: DomainsOption = None,
+    where: WhereOption = None,
+    sheet: SheetOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Find the items nearest to a text, a picture, or both."""
+    if text is None and image is None:
+        raise typer.BadParameter("give a TEXT, an --image, or both")
+    from isthmus.cli.show import show_hits
+
+    opened = _open(space, device=device)
+    hits = opened.search(text, image=image, k=k, domain=domain, where=where, attributes=True)
+    show_hits(opened, text or str(image), image, hits, sheet, as_json=as_json)
+
+
+@app.command()
+def similar(
+    item_id: Annotated[str, typer.Argument(help="Item to compare with.")],
+    space: SpaceOption,
+    k: KOption = 10,
+    domain: DomainsOption = None,
+    where: WhereOption = None,
+    sheet: SheetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the items most like an item, across domains."""
+    from isthmus.cli.show import show_hits
+
+    opened = _open(space)
+    hits = opened.similar(item_id, k=k, domain=domain, where=where, attributes=True)
+    item = opened.get(item_id)
+    show_hits(opened, item["text"] or item_id, item["image"], hits, sheet, as_json=as_json)
+
+
+@app.command()
+def recommend(
+    space: SpaceOption,
+    history: Annotated[
+        list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What the user likes, in words.")] = None,
+    users: Annotated[
+        Path | None, typer.Option(help="Parquet: user_id, optionally history and text.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write, with --users.")] = None,
+    domain: DomainsOption = None,
+    k: KOption = 10,
+    where: WhereOption = None,
+    sheet: SheetOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend items to one user, or to a file of users."""
+    from isthmus.cli.show import show_hits, show_line
+    from isthmus.retrieval.users import User
+
+    if (users is None) != (out is None):
+        raise typer.BadParameter("--users and --out go together")
+    if users is not None and (history or text):
+        raise typer.BadParameter("give --users, or --history and --text, not both")
+    opened = _open(space, device=device)
+    if users is not None and out is not None:
+        from isthmus.retrieval.user_file import recommend_file
+
+        counts = recommend_file(opened, users, out, k=k, domain=domain, where=where)
+        show_line({**counts, "out": str(out)}, as_json=as_json)
+        return
+    known = [item_id for item_id in history or [] if opened.get(item_id)]
+    user = User(known, text)
+    hits = opened.recommend(user, k=k, domain=domain, where=where, attributes=True)
+    show_hits(opened, text or ", ".join(known), None, hits, sheet, as_json=as_json)
+
+
+@app.command()
+def quarantine(
+    space: SpaceOption,
+    retry: Annotated[bool, typer.Option("--retry", help="Try them again.")] = False,
+    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) images.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List what could not be embedded, or try it again."""
+    from isthmus.cli.show import show_quarantine, show_report
+
+    opened = _open(space)
+    if retry:
+        show_report(opened.retry_quarantine(http=http).as_dict(), as_json=as_json)
+    else:
+        show_quarantine(opened.quarantine(), as_json=as_json)

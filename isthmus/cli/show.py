@@ -1,0 +1,180 @@
+"""Results as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from isthmus.retrieval.results import Hit
+    from isthmus.retrieval.space import Space
+
+NARROW = 60
+
+
+def show_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def show_line(values: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a few named values."""
+    if as_json:
+        show_json(values)
+    else:
+        typer.echo("  ".join(f"{name} {value}" for name, value in values.items()))
+
+
+def show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what a batch job did."""
+    if as_json:
+        show_json(report)
+        return
+    for problem in report["problems"]:
+        typer.echo(f"left out {problem}", err=True)
+    encoded = ", ".join(f"{n:,} {modality}" for modality, n in report["encoded"].items())
+    typer.echo(
+        f"{report['rows_read']:,} rows read: {report['added']:,} added, "
+        f"{report['changed']:,} changed, {report['unchanged']:,} unchanged, "
+        f"{report['invalid']:,} invalid; encoded {encoded}; "
+        f"{report['quarantined']:,} quarantined; {report['seconds']:.1f} s"
+    )
+    if report["quarantined"]:
+        typer.echo("see what was quarantined with: isthmus quarantine --space SPACE")
+
+
+def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a new release with its measured recall."""
+    if as_json:
+        show_json({key: value for key, value in manifest.items() if key != "files"})
+        return
+    table = _table("block", "query", "domain", "queries", "recall@10")
+    for row in manifest["recall"]:
+        table.add_row(
+            row["block"], row["kind"], row["domain"], str(row["queries"]), f"{row['recall']:.4f}"
+        )
+    _print(table)
+    for name, block in manifest["blocks"].items():
+        typer.echo(f"{name}: {block['vectors']:,} vectors of {block['dim']}, {block['recipe']}")
+    typer.echo(f"release {manifest['number']} is current: {manifest['rows']:,} items")
+
+
+def show_releases(
+    manifests: Sequence[Mapping[str, Any]], current: int | None, *, as_json: bool
+) -> None:
+    """Print the kept releases."""
+    rows = [{**manifest, "current": manifest["number"] == current} for manifest in manifests]
+    if as_json:
+        show_json(rows)
+        return
+    table = _table("release", "made", "items", "worst recall@10", "state")
+    for row in rows:
+        worst = min((r["recall"] for r in row["recall"]), default=1.0)
+        state = "current" if row["current"] else "" if row["accepted"] else "rejected"
+        table.add_row(str(row["number"]), row["created"], f"{row['rows']:,}", f"{worst:.4f}", state)
+    _print(table)
+
+
+def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the description of a space."""
+    if as_json:
+        show_json(stats)
+        return
+    table = _table("", str(stats["path"]))
+    for name, value in stats.items():
+        if name == "path":
+            continue
+        shown = value
+        if isinstance(value, Mapping):
+            shown = "\n".join(f"{key}: {_flat(item)}" for key, item in value.items())
+        table.add_row(name, "-" if shown is None else str(shown))
+    _print(table)
+    if not stats["aligned"]:
+        typer.echo(
+            "text and image are separate blocks: text finds items by their text, an image by "
+            "their image"
+        )
+    if stats["delta"]:
+        typer.echo(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
+
+
+def show_item(item: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one item."""
+    if as_json:
+        show_json(item)
+        return
+    table = _table("", str(item["item_id"]))
+    for name, value in {**item, **item["attributes"]}.items():
+        if name not in ("item_id", "attributes") and value is not None:
+            table.add_row(name, _flat(value))
+    _print(table)
+
+
+def show_hits(
+    space: Space,
+    asked: str,
+    picture: str | Path | None,
+    hits: Sequence[Hit],
+    sheet: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print hits, and draw them where a sheet is asked for."""
+    if sheet is not None:
+        from isthmus.retrieval.contact_sheet import SheetRow, draw_contact_sheet
+
+        row = SheetRow(asked, None if picture is None else str(picture), tuple(hits))
+        draw_contact_sheet([row], space.media).save(sheet)
+    if as_json:
+        show_json([hit.as_dict() for hit in hits])
+        return
+    table = _table("rank", "score", "item", "domain", "text")
+    for hit in hits:
+        text = (hit.text or "")[:NARROW]
+        table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
+    _print(table)
+
+
+def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what could not be embedded."""
+    if as_json:
+        show_json(rows)
+        return
+    table = _table("item", "domain", "modality", "attempts", "reason")
+    for row in rows:
+        table.add_row(
+            row["item_id"], row["domain"], row["modality"], str(row["attempts"]), row["reason"]
+        )
+    _print(table)
+    if rows:
+        typer.echo("mend the files, then: isthmus quarantine --retry --space SPACE")
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console().print(table)

@@ -1,0 +1,53 @@
+"""Every column name, named once.
+
+Names without an underscore in front are what users see and filter by; names with one belong
+to Isthmus and cannot be attributes.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+Modality = Literal["text", "image", "audio"]
+MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
+
+ITEM_ID: Final = "item_id"
+DOMAIN: Final = "domain"
+TEXT: Final = "text"
+IMAGE: Final = "image"
+USER_ID: Final = "user_id"
+HISTORY: Final = "history"
+SCORE: Final = "score"
+RANK: Final = "rank"
+
+CONTENT_HASH: Final[dict[Modality, str]] = {"text": "_text_hash", "image": "_image_hash"}
+ROW_HASH: Final = "_row_hash"
+MODALITY_MASK: Final = "_modalities"
+ROW_ID: Final = "_rowid"
+UPDATED_AT: Final = "_row_last_updated_at_version"
+INTERNAL_PREFIX: Final = "_"
+
+ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)
+RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})
+
+
+def vector_column(block: str) -> str:
+    """Name the catalog column that holds the vectors of a block.
+
+    Examples
+    --------
+    >>> vector_column("text")
+    '_vector_text'
+    """
+    return f"_vector_{block}"
+
+
+def modality_bit(modality: str) -> int:
+    """Give the bit of a modality in the modality mask.
+
+    Examples
+    --------
+    >>> modality_bit("text"), modality_bit("image")
+    (1, 2)
+    """
+    return 1 << MODALITIES.index(modality)

@@ -1,0 +1,49 @@
+"""Which encoder serves which modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from isthmus.columns import MODALITIES, Modality
+from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.registry import load_encoder, load_encoders
+
+EncoderChoice = str | Encoder | Mapping[Modality, Encoder]
+
+
+def choose_encoders(
+    encoder: EncoderChoice,
+    text_encoder: str | Encoder | None = None,
+    image_encoder: str | Encoder | None = None,
+    *,
+    device: str = "auto",
+) -> dict[Modality, Encoder]:
+    """Give an encoder for each modality.
+
+    Parameters
+    ----------
+    encoder : str, Encoder or mapping
+        One for all its modalities, or one for each; passed over where the others are given.
+    text_encoder, image_encoder : str or Encoder, optional
+        One for each modality.
+    device : str
+        Where encoders run that are loaded here.
+    """
+    own: dict[Modality, str | Encoder | None] = {"text": text_encoder, "image": image_encoder}
+    if any(own.values()):
+        return {m: _load(e, device) for m, e in own.items() if e is not None}
+    if isinstance(encoder, str):
+        return dict(load_encoders(encoder, device=device))
+    if isinstance(encoder, Encoder):
+        return {m: encoder for m in MODALITIES if m in encoder.modalities}
+    return dict(encoder)
+
+
+def load_specs(specs: Mapping[Modality, str], *, device: str = "auto") -> dict[Modality, Encoder]:
+    """Load each spec once, so that modalities of one spec share an encoder."""
+    loaded = {spec: load_encoder(spec, device=device) for spec in dict.fromkeys(specs.values())}
+    return {modality: loaded[spec] for modality, spec in specs.items()}
+
+
+def _load(encoder: str | Encoder, device: str) -> Encoder:
+    return load_encoder(encoder, device=device) if isinstance(encoder, str) else encoder

@@ -1,0 +1,121 @@
+"""The encoder contract: content of one modality in, unit vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.columns import Modality
+from isthmus.errors import UnsupportedModality
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def digest_components(components: Mapping[str, str]) -> str:
+    """Digest named components into a short fingerprint (16 hexadecimal digits).
+
+    Examples
+    --------
+    >>> digest_components({"weights": "a"}) == digest_components({"weights": "b"})
+    False
+    """
+    canonical = json.dumps(dict(sorted(components.items())), separators=(",", ":"))
+    return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+class Encoder(ABC):
+    """Turns text or images into L2-normalised float32 vectors.
+
+    A subclass gives `spec`, `modalities`, `dim`, `components` and `embed`; `prepare` is
+    overridden where content needs work that can run beside the model (tokenising, resizing).
+
+    Attributes
+    ----------
+    spec : str
+        What `load_encoder` was called with; enough to load the encoder again.
+    modalities : frozenset of str
+        Modalities the encoder takes. Where there are several, their vectors share one space.
+    dim : int
+        Length of a vector.
+    """
+
+    spec: str
+    modalities: frozenset[Modality]
+    dim: int
+
+    @property
+    @abstractmethod
+    def components(self) -> Mapping[str, str]:
+        """Everything that changes a vector, by name: model, weights, preprocessing, pooling."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of `components`: two encoders with one fingerprint give the same vectors."""
+        return digest_components(self.components)
+
+    def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
+        """Do the work that needs no model; called from several threads at once.
+
+        Parameters
+        ----------
+        batch : sequence of str, or of PIL.Image.Image
+            Texts, or decoded RGB images.
+        modality : {"text", "image"}
+            What the batch holds.
+
+        Returns
+        -------
+        list
+            One prepared value an element, in order, for `embed`.
+        """
+        del modality
+        return list(batch)
+
+    @abstractmethod
+    def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
+        """Run the model over prepared values, batched as suits it.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (len(prepared), dim), rows of unit norm, in the order given.
+        """
+
+    def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
+        """Turn content into vectors.
+
+        Parameters
+        ----------
+        batch : sequence of str, or of PIL.Image.Image
+            Texts, or images in any mode.
+        modality : {"text", "image"}, default "text"
+            What the batch holds.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (len(batch), dim), rows of unit norm.
+
+        Raises
+        ------
+        UnsupportedModality
+            If the encoder does not take this modality.
+        """
+        self.require(modality)
+        if len(batch) == 0:
+            return np.empty((0, self.dim), np.float32)
+        return self.embed(self.prepare(batch, modality), modality)
+
+    def require(self, modality: Modality) -> None:
+        """Raise `UnsupportedModality` unless the encoder takes this modality."""
+        if modality not in self.modalities:
+            raise UnsupportedModality(
+                f"encoder {self.spec!r} takes {', '.join(sorted(self.modalities))}, not {modality}; "
+                f"choose an encoder for {modality} when the space is created"
+            )

@@ -1,0 +1,179 @@
+"""The encoder stack: the encoders of a space and the blocks their vectors form.
+
+One encoder for several modalities gives one block, in which they meet. Different encoders give
+a block each: the item vector is the blocks side by side with a mask, and a query is answered
+from the blocks it has. Text and image of different encoders are never compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.columns import MODALITIES, Modality
+from isthmus.encoders.encoder import Encoder, FloatArray, digest_components
+from isthmus.errors import FingerprintMismatch, UnsupportedModality
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of the item vector with a space of its own.
+
+    Attributes
+    ----------
+    name : str
+        ``text`` or ``image``, or ``joint`` where one encoder serves several modalities.
+    dim : int
+        Length of its vectors.
+    modalities : tuple of str
+        Modalities that meet in it.
+    """
+
+    name: str
+    dim: int
+    modalities: tuple[Modality, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockVectors:
+    """Vectors of one block for some items.
+
+    Attributes
+    ----------
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim); unit rows, zero where absent.
+    present : numpy.ndarray
+        bool, shape (n_items,).
+    """
+
+    vectors: FloatArray
+    present: npt.NDArray[np.bool_]
+
+
+class EncoderStack:
+    """The encoders of a space.
+
+    Parameters
+    ----------
+    encoders : mapping of str to Encoder
+        An encoder for each modality; the same object for modalities that share a space.
+    weights : mapping of str to float, optional
+        Fusion weight of each modality within a block, default 1.
+    """
+
+    def __init__(
+        self, encoders: Mapping[Modality, Encoder], weights: Mapping[Modality, float] | None = None
+    ) -> None:
+        self.encoders = dict(encoders)
+        self.weights = {m: float((weights or {}).get(m, 1.0)) for m in self.encoders}
+        self.blocks = _blocks(self.encoders)
+
+    @property
+    def components(self) -> dict[str, str]:
+        """Everything that changes an item vector, by name."""
+        named = {
+            f"{modality}.{name}": value
+            for modality, encoder in self.encoders.items()
+            for name, value in encoder.components.items()
+        }
+        for block in self.blocks:
+            if len(block.modalities) > 1:
+                named |= {f"fusion.{m}": str(self.weights[m]) for m in block.modalities}
+        return named
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of `components`."""
+        return digest_components(self.components)
+
+    def encoder(self, modality: Modality) -> Encoder:
+        """Give the encoder of a modality, or raise `UnsupportedModality`."""
+        if modality not in self.encoders:
+            raise UnsupportedModality(
+                f"this space has no {modality} encoder, only {', '.join(self.encoders)}"
+            )
+        return self.encoders[modality]
+
+    def require(self, components: Mapping[str, str]) -> None:
+        """Raise `FingerprintMismatch`, naming each difference, unless components are equal."""
+        if self.components != components:
+            raise FingerprintMismatch(
+                f"the encoder differs from the one that made this space: "
+                f"{describe_difference(components, self.components)}. Vectors of the two cannot "
+                "be compared; use the space's own encoder, or build a new space with this one"
+            )
+
+    def fuse(self, parts: Mapping[Modality, BlockVectors]) -> dict[str, BlockVectors]:
+        """Join modality vectors into block vectors: their weighted mean, at unit norm.
+
+        Parameters
+        ----------
+        parts : mapping of str to BlockVectors
+            Vectors of each modality, shape (n_items, dim of its encoder).
+
+        Returns
+        -------
+        dict of str to BlockVectors
+            One entry for each block that has a modality among the parts.
+        """
+        return {
+            block.name: self._fuse_block(block, parts)
+            for block in self.blocks
+            if any(modality in parts for modality in block.modalities)
+        }
+
+    def _fuse_block(self, block: Block, parts: Mapping[Modality, BlockVectors]) -> BlockVectors:
+        given = [(self.weights[m], parts[m]) for m in block.modalities if m in parts]
+        if len(given) == 1:
+            return given[0][1]
+        total = sum(w * part.present[:, None] * part.vectors for w, part in given)
+        vectors = np.asarray(total, np.float32)
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        present = (norms > 0)[:, 0]
+        unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+        return BlockVectors(unit, present)
+
+
+def block_of(blocks: tuple[Block, ...], modality: str) -> Block:
+    """Give the block in which a modality lies, or raise `UnsupportedModality`."""
+    for block in blocks:
+        if modality in block.modalities:
+            return block
+    known = ", ".join(m for block in blocks for m in block.modalities)
+    raise UnsupportedModality(f"this space has no {modality} encoder, only {known}")
+
+
+def describe_difference(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:
+    """Name each component that differs.
+
+    Examples
+    --------
+    >>> describe_difference({"text.pooling": "mean"}, {"text.pooling": "cls"})
+    "text.pooling was 'mean' and is 'cls'"
+    """
+    names = sorted({*recorded, *present})
+    changes = [
+        f"{name} was {recorded.get(name)!r} and is {present.get(name)!r}"
+        for name in names
+        if recorded.get(name) != present.get(name)
+    ]
+    return "; ".join(changes)
+
+
+def _blocks(encoders: Mapping[Modality, Encoder]) -> tuple[Block, ...]:
+    sharing: dict[int, list[Modality]] = {}
+    for modality in MODALITIES:
+        if modality in encoders:
+            encoders[modality].require(modality)
+            sharing.setdefault(id(encoders[modality]), []).append(modality)
+    return tuple(
+        Block(
+            name=modalities[0] if len(modalities) == 1 else "joint",
+            dim=encoders[modalities[0]].dim,
+            modalities=tuple(modalities),
+        )
+        for modalities in sharing.values()
+    )

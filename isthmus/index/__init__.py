@@ -1,0 +1,1 @@
+"""Vectors become candidates: the catalog, its releases and the view that searches them."""

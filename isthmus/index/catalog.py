@@ -1,0 +1,283 @@
+"""The catalog: the table of items and the only truth of a space; every index is its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from isthmus.columns import (
+    CONTENT_HASH,
+    DOMAIN,
+    IMAGE,
+    INTERNAL_PREFIX,
+    ITEM_COLUMNS,
+    ITEM_ID,
+    MODALITY_MASK,
+    ROW_HASH,
+    ROW_ID,
+    TEXT,
+    UPDATED_AT,
+    vector_column,
+)
+from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
+from isthmus.encoders.stack import Block
+from isthmus.errors import InvalidFilter
+
+FOLDER = "catalog.lance"
+CREATED_AT = "_row_created_at_version"
+SCAN_ROWS = 8_192
+MANY_FRAGMENTS = 24
+IDS_A_DELETE = 5_000
+
+RowIds = npt.NDArray[np.uint64]
+
+
+class Snapshot:
+    """The catalog at one version; it never changes."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    @property
+    def version(self) -> int:
+        """Version of the catalog."""
+        return int(self._dataset.version)
+
+    @property
+    def rows(self) -> int:
+        """Number of items, searchable or not."""
+        return int(self._dataset.count_rows())
+
+    @property
+    def attributes(self) -> pa.Schema:
+        """The attribute columns and their types."""
+        return pa.schema([f for f in self._dataset.schema if not _is_own(f.name)])
+
+    def newest_version(self) -> int:
+        """Give the version of the catalog on disk now (some 20 µs)."""
+        return int(self._dataset.latest_version)
+
+    def row_ids(self) -> RowIds:
+        """Give the row ids of all items, shape (rows,)."""
+        return _numbers(self._dataset.scanner(columns=[], with_row_id=True).to_table())
+
+    def created_since(self, version: int) -> int:
+        """Count the items that are there now and were not at a version."""
+        return int(self._dataset.count_rows(f"{CREATED_AT} > {version}"))
+
+    def changed_since(self, version: int, blocks: Sequence[Block]) -> Iterator[pa.RecordBatch]:
+        """Give items new or changed after a version, with vectors and row ids, in batches."""
+        yield from self._scan(blocks, f"{UPDATED_AT} > {version}").to_batches()
+
+    def searchable(self, blocks: Sequence[Block]) -> Iterator[pa.RecordBatch]:
+        """Give all items that have a vector, with vectors and row ids, batch by batch."""
+        yield from self._scan(blocks, f"{MODALITY_MASK} > 0").to_batches()
+
+    def count(self, where: str | None = None) -> int:
+        """Count searchable items, of those that a predicate selects."""
+        if where is None:
+            return int(self._dataset.count_rows(f"{MODALITY_MASK} > 0"))
+        return len(self.select(where))
+
+    def select(self, where: str) -> RowIds:
+        """Give the row ids of searchable items that a SQL predicate selects.
+
+        Raises
+        ------
+        InvalidFilter
+            If the table engine refuses the predicate; the message lists the columns.
+        """
+        try:
+            scanner = self._dataset.scanner(columns=[MODALITY_MASK], filter=where, with_row_id=True)
+            table = scanner.to_table()
+        except (ValueError, OSError, pa.ArrowException) as error:
+            raise self._explain(where, error) from error
+        searchable = table.column(MODALITY_MASK).to_numpy() > 0
+        selected: RowIds = _numbers(table)[searchable]
+        return selected
+
+    def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
+        """Give columns of rows, in the order of the row ids."""
+        if len(row_ids) == 0:
+            return self._dataset.schema.empty_table().select(list(columns))
+        listed = ", ".join(map(str, row_ids.tolist()))
+        scanner = self._dataset.scanner(
+            columns=list(columns), filter=f"{ROW_ID} IN ({listed})", with_row_id=True
+        )
+        table = scanner.to_table()
+        found = np.argsort(_numbers(table))
+        order = found[np.searchsorted(_numbers(table)[found], row_ids)]
+        return table.take(pa.array(order)).drop_columns([ROW_ID])
+
+    def find(self, item_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """Give columns of the items with these ids; ids that are not there are left out."""
+        tables = [
+            self._dataset.scanner(columns=list(columns), filter=_in(ITEM_ID, part)).to_table()
+            for part in _parts(item_ids)
+        ]
+        return pa.concat_tables(tables or [self._dataset.schema.empty_table().select(columns)])
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Give one column of every item."""
+        return self._dataset.to_table(columns=[name]).column(name)
+
+    def digests(self) -> ItemDigests:
+        """Give the digests of every item, to tell what has changed."""
+        columns = [ITEM_ID, DOMAIN, ROW_HASH, *CONTENT_HASH.values()]
+        return ItemDigests(self._dataset.to_table(columns=columns))
+
+    def _scan(self, blocks: Sequence[Block], where: str) -> Any:
+        vectors = [vector_column(block.name) for block in blocks]
+        return self._dataset.scanner(
+            columns=[ITEM_ID, DOMAIN, *vectors],
+            filter=where,
+            with_row_id=True,
+            batch_size=SCAN_ROWS,
+        )
+
+    def _explain(self, where: str, error: Exception) -> InvalidFilter:
+        cause = str(error).splitlines()[0].partition(", /home/")[0].partition(" Valid fields")[0]
+        cause = cause.removeprefix("Invalid user input: ")
+        columns = ", ".join(
+            f"{f.name} ({f.type})" for f in self._dataset.schema if not f.name.startswith("_")
+        )
+        return InvalidFilter(f"cannot filter by {where!r}: {cause} The columns are: {columns}")
+
+
+class Catalog:
+    """Writes the items of a space.
+
+    Parameters
+    ----------
+    folder : Path
+        The space.
+    blocks : sequence of Block
+        The blocks of its item vectors.
+    """
+
+    def __init__(self, folder: Path, blocks: Sequence[Block]) -> None:
+        import lance
+
+        self._path = str(folder / FOLDER)
+        self._blocks = tuple(blocks)
+        self._dataset = lance.dataset(self._path)
+
+    @classmethod
+    def create(cls, folder: Path, blocks: Sequence[Block]) -> Catalog:
+        """Make an empty catalog."""
+        import lance
+
+        schema = _schema(blocks)
+        lance.write_dataset(schema.empty_table(), str(folder / FOLDER), enable_stable_row_ids=True)
+        return cls(folder, blocks)
+
+    def snapshot(self) -> Snapshot:
+        """Give the catalog as it is now."""
+        import lance
+
+        return Snapshot(lance.dataset(self._path))
+
+    def add_attributes(self, wanted: pa.Schema) -> pa.Schema:
+        """Add the attribute columns that are new, and give all of these as they are stored."""
+        self._dataset.checkout_latest()
+        new = [field for field in wanted if field.name not in self._dataset.schema.names]
+        if new:
+            self._dataset.add_columns(pa.schema(new))
+        return pa.schema([self._dataset.schema.field(name) for name in wanted.names])
+
+    def write(self, added: pa.Table, changed: pa.Table) -> None:
+        """Store items: new ones are appended, changed ones replaced."""
+        self._dataset.checkout_latest()
+        if len(added):
+            self._dataset.insert(self._complete(added), mode="append")
+        if len(changed):
+            merge = self._dataset.merge_insert(ITEM_ID).when_matched_update_all()
+            merge.when_not_matched_insert_all().execute(self._complete(changed))
+
+    def delete(self, item_ids: Sequence[str]) -> int:
+        """Delete items and give how many there were."""
+        self._dataset.checkout_latest()
+        before = self._dataset.count_rows()
+        for part in _parts(item_ids):
+            self._dataset.delete(_in(ITEM_ID, part))
+        return int(before - self._dataset.count_rows())
+
+    def tidy(self) -> None:
+        """Merge small fragments where there are many, and drop versions two weeks old."""
+        self._dataset.checkout_latest()
+        if len(self._dataset.get_fragments()) > MANY_FRAGMENTS:
+            self._dataset.optimize.compact_files()
+            self._dataset.cleanup_old_versions()
+
+    def _complete(self, table: pa.Table) -> pa.Table:
+        """Put the columns in the catalog's order and types; absent ones become null."""
+        columns = []
+        for field in self._dataset.schema:
+            if field.name in table.column_names:
+                columns.append(table.column(field.name).cast(field.type))
+            else:
+                columns.append(pa.nulls(len(table), field.type))
+        return pa.table(columns, schema=self._dataset.schema)
+
+
+class ItemDigests:
+    """What the catalog knows of each item, compactly: to tell new, changed and unchanged."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._index = DigestIndex(keys_of(map(digest, table.column(ITEM_ID).to_pylist())))
+        self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
+        columns = {"row": ROW_HASH, **CONTENT_HASH}
+        self._hashes = {k: table.column(name).combine_chunks() for k, name in columns.items()}
+
+    def find(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Give the place of each item, or -1 where it is new, shape (len(item_ids),)."""
+        return self._index.find(keys_of(map(digest, item_ids)))
+
+    def domain(self, place: int) -> str:
+        """Give the domain of the item at a place."""
+        return str(self._domains[place].as_py())
+
+    def hashes(self, what: str, places: npt.NDArray[np.int64]) -> list[bytes | None]:
+        """Give the digests (of ``row``, ``text`` or ``image``) of the items at places."""
+        known = pa.array(places, mask=places < 0)
+        taken: list[bytes | None] = self._hashes[what].take(known).to_pylist()
+        return taken
+
+
+def _schema(blocks: Sequence[Block]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(ITEM_ID, pa.string(), nullable=False),
+            pa.field(DOMAIN, pa.string(), nullable=False),
+            (TEXT, pa.string()),
+            (IMAGE, pa.string()),
+            (MODALITY_MASK, pa.uint8()),
+            (ROW_HASH, pa.binary(DIGEST_BYTES)),
+            *((name, pa.binary(DIGEST_BYTES)) for name in CONTENT_HASH.values()),
+            # Lists, not fixed-size lists: an absent vector then takes no room in memory.
+            *((vector_column(b.name), pa.list_(pa.float32())) for b in blocks),
+        ]
+    )
+
+
+def _is_own(name: str) -> bool:
+    return name in ITEM_COLUMNS or name.startswith(INTERNAL_PREFIX)
+
+
+def _numbers(table: pa.Table) -> RowIds:
+    return np.asarray(table.column(ROW_ID).to_numpy(), np.uint64)
+
+
+def _in(column: str, values: Sequence[str]) -> str:
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} IN ({quoted})"
+
+
+def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), IDS_A_DELETE):
+        yield values[start : start + IDS_A_DELETE]

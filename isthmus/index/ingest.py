@@ -1,0 +1,341 @@
+"""The batch job: items in, vectors stored; nothing is encoded twice, nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from isthmus.encoders.image import open_image
+
+from isthmus.columns import ITEM_COLUMNS, ITEM_ID, MODALITY_MASK, Modality, modality_bit, vector_column
+from isthmus.digests import digest
+from isthmus.encoders.ledger import Ledger
+from isthmus.encoders.stack import BlockVectors, EncoderStack
+from isthmus.errors import InvalidImage
+from isthmus.index.catalog import Catalog
+from isthmus.index.changes import ChangeFinder, Changes
+from isthmus.index.quarantine import Failure, Quarantine
+from isthmus.items.media import MediaStore
+from isthmus.items.reader import IMAGE_BYTES, ItemReader
+from isthmus.progress import Advance, progress_bar
+
+ROWS_A_COMMIT = 4_096
+IMAGES_A_BATCH = 64
+READERS = 8
+DECODERS = 2
+
+T = TypeVar("T")
+
+
+@dataclass
+class AddReport:
+    """What a batch job did.
+
+    Attributes
+    ----------
+    rows_read : int
+        Rows of the input; the sum of the four counts below.
+    added, changed, unchanged : int
+        Items that were new, differed, or were there already.
+    invalid : int
+        Rows left out because they break the rules.
+    quarantined : int
+        Items with a content that could not be read or decoded.
+    encoded : dict of str to int
+        Contents that went through a model, by modality.
+    seconds : float
+        How long it took.
+    problems : list of str
+        What is wrong with each invalid row.
+    """
+
+    rows_read: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    invalid: int = 0
+    quarantined: int = 0
+    encoded: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as plain values."""
+        return asdict(self)
+
+
+class Ingest:
+    """One batch job over a space; the caller holds the catalog's lock.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Where items go.
+    quarantine : Quarantine
+        Where failures go.
+    media : MediaStore
+        Reads images.
+    stack : EncoderStack
+        Encodes.
+    ledgers : dict of str to Ledger
+        A ledger for each modality of the stack.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        quarantine: Quarantine,
+        media: MediaStore,
+        stack: EncoderStack,
+        ledgers: dict[Modality, Ledger],
+    ) -> None:
+        self._catalog = catalog
+        self._quarantine = quarantine
+        self._media = media
+        self._stack = stack
+        self._ledgers = ledgers
+        self.report = AddReport(encoded=dict.fromkeys(stack.encoders, 0))
+
+    def add(
+        self, reader: ItemReader, *, skip_invalid: bool = False, progress: bool = False
+    ) -> AddReport:
+        """Add items, encoding only what was never encoded.
+
+        Raises
+        ------
+        InvalidItems
+            If rows break the rules, unless they are to be skipped; nothing is stored then.
+        """
+        snapshot = self._catalog.snapshot()
+        known = snapshot.digests()
+        rows = reader.check(snapshot.attributes, _OneDomainAnItem(known))
+        if not skip_invalid:
+            reader.refuse()
+        self.report.invalid = len(reader.problems)
+        self.report.problems = [f"row {n}: {p}" for n, p in sorted(reader.problems.items())]
+        self.report.rows_read = self.report.invalid
+        attributes = self._catalog.add_attributes(reader.attributes)
+        with ThreadPoolExecutor(READERS) as readers:
+            finder = ChangeFinder(known, self._media, list(self._ledgers), readers)
+            batches = reader.batches(ROWS_A_COMMIT, attributes)
+            with progress_bar("adding", rows, show=progress) as advance:
+                self._run(batches, finder, advance)
+        return self.report
+
+    def again(self, item_ids: Sequence[str]) -> AddReport:
+        """Take items of the catalog through the job again, whether they changed or not."""
+        snapshot = self._catalog.snapshot()
+        columns = [*ITEM_COLUMNS, *snapshot.attributes.names]
+        items = (snapshot.find(part, columns) for part in _batched(item_ids, ROWS_A_COMMIT))
+        with ThreadPoolExecutor(READERS) as readers:
+            finder = ChangeFinder(None, self._media, list(self._ledgers), readers)
+            with progress_bar("retrying", len(item_ids), show=False) as advance:
+                self._run((_without_inline_images(table) for table in items), finder, advance)
+        return self.report
+
+    def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
+        start = time.perf_counter()
+        try:
+            for changes, texts in _one_ahead(self._plan(batch, finder) for batch in batches):
+                failures = changes.failures + self._encode(changes, texts, advance)
+                self._commit(changes, failures)
+        finally:
+            for ledger in self._ledgers.values():
+                ledger.close()
+            self._catalog.tidy()
+            self.report.seconds = round(time.perf_counter() - start, 3)
+
+    def _plan(self, batch: pa.Table, finder: ChangeFinder) -> tuple[Changes, dict[bytes, Any]]:
+        """Find changes and tokenise their texts: all that needs no model."""
+        changes = finder.find(batch)
+        texts = changes.contents.get("text", {})
+        if not texts:
+            return changes, {}
+        prepared = self._stack.encoder("text").prepare(list(texts.values()), "text")
+        return changes, dict(zip(texts, prepared, strict=True))
+
+    def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
+        """Encode what the ledgers lack; give what could not be decoded."""
+        images = self._unknown("image", changes)
+        wanted = self._unknown("text", changes)
+        advance_a_content = _share(changes.read, len(images) + len(wanted), advance)
+        self._encode_texts(wanted, texts)
+        advance_a_content(len(wanted))
+        bad = self._encode_images(images, changes.contents.get("image", {}), advance_a_content)
+        if not images and not wanted:
+            advance(changes.read)
+        return _failures(changes, bad)
+
+    def _unknown(self, modality: Modality, changes: Changes) -> list[bytes]:
+        hashes = list(changes.contents.get(modality, {}))
+        if not hashes:
+            return []
+        known = self._ledgers[modality].knows(hashes)
+        return [h for h, there in zip(hashes, known.tolist(), strict=True) if not there]
+
+    def _encode_texts(self, hashes: list[bytes], prepared: dict[bytes, Any]) -> None:
+        if hashes:
+            encoder = self._stack.encoder("text")
+            vectors = encoder.embed([prepared[h] for h in hashes], "text")
+            self._ledgers["text"].record(hashes, vectors)
+            self.report.encoded["text"] += len(hashes)
+
+    def _encode_images(
+        self, hashes: list[bytes], references: dict[bytes, str], advance: Advance
+    ) -> dict[bytes, InvalidImage]:
+        """Encode images, decoded in threads beside the model; give those that failed."""
+        bad: dict[bytes, InvalidImage] = {}
+        if not hashes:
+            return bad
+        encoder, ledger = self._stack.encoder("image"), self._ledgers["image"]
+
+        def decode(content: bytes) -> Any:
+            try:
+                data = self._media.read(references[content])
+                if digest(data) != content:
+                    return InvalidImage(f"{references[content]} changed while it was read")
+                return encoder.prepare([open_image(data)], "image")[0]
+            except InvalidImage as error:
+                return error
+
+        with ThreadPoolExecutor(DECODERS) as decoders:
+            decoded = _map_ahead(decoders, decode, hashes, ahead=2 * IMAGES_A_BATCH)
+            for batch in _batched(zip(hashes, decoded, strict=True), IMAGES_A_BATCH):
+                good = [(h, value) for h, value in batch if not isinstance(value, InvalidImage)]
+                bad |= {h: value for h, value in batch if isinstance(value, InvalidImage)}
+                if good:
+                    vectors = encoder.embed([value for _, value in good], "image")
+                    ledger.record([h for h, _ in good], vectors)
+                    self.report.encoded["image"] += len(good)
+                advance(len(batch))
+        return bad
+
+    def _commit(self, changes: Changes, failures: list[Failure]) -> None:
+        items = changes.items
+        if len(items):
+            items = self._with_vectors(items, changes.hashes)
+            new = pa.array(changes.new)
+            self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
+            self._quarantine.settle(items.column(ITEM_ID).to_pylist(), failures)
+        report = self.report
+        report.rows_read += changes.read
+        report.added += int(changes.new.sum())
+        report.changed += int((~changes.new).sum())
+        report.unchanged += changes.read - len(items)
+        report.quarantined += len({failure.item_id for failure in failures})
+
+    def _with_vectors(
+        self, items: pa.Table, hashes: dict[Modality, list[bytes | None]]
+    ) -> pa.Table:
+        parts = {m: self._look_up(m, h) for m, h in hashes.items()}
+        mask = np.zeros(len(items), np.uint8)
+        for modality, part in parts.items():
+            mask |= part.present.astype(np.uint8) * np.uint8(modality_bit(modality))
+        items = items.append_column(MODALITY_MASK, pa.array(mask))
+        for name, fused in self._stack.fuse(parts).items():
+            items = items.append_column(vector_column(name), _as_column(fused))
+        return items
+
+    def _look_up(self, modality: Modality, hashes: Sequence[bytes | None]) -> BlockVectors:
+        ledger, dim = self._ledgers[modality], self._stack.encoder(modality).dim
+        present = np.array([h is not None for h in hashes], bool)
+        wanted = [h for h in hashes if h is not None]
+        known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
+        present[present] = known
+        vectors = np.zeros((len(hashes), dim), np.float32)
+        found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
+        if found:
+            vectors[present] = ledger.vectors(found)
+        return BlockVectors(vectors, present)
+
+
+def open_ledgers(space: Path, stack: EncoderStack) -> dict[Modality, Ledger]:
+    """Open the ledger of each encoder of a stack."""
+    return {
+        modality: Ledger(space / "ledger", modality, encoder.fingerprint, encoder.dim)
+        for modality, encoder in stack.encoders.items()
+    }
+
+
+class _OneDomainAnItem:
+    """Finds items that would move an item id from one domain to another."""
+
+    def __init__(self, known: Any) -> None:
+        self._known = known
+
+    def __call__(self, item_ids: pa.Array, domains: Any) -> list[tuple[int, str]]:
+        places = self._known.find([name or "" for name in item_ids.to_pylist()])
+        problems = []
+        for row in np.flatnonzero(places >= 0).tolist():
+            there, here = self._known.domain(int(places[row])), domains[row].as_py()
+            if here is not None and there != here:
+                name = item_ids[row].as_py()
+                problems.append(
+                    (
+                        row,
+                        f"item id {name!r} belongs to domain {there!r} already, not {here!r}; "
+                        f'give ids of their own (--id "{here}-{{…}}"), or delete that item first',
+                    )
+                )
+        return problems
+
+
+def _failures(changes: Changes, bad: dict[bytes, InvalidImage]) -> list[Failure]:
+    if not bad:
+        return []
+    rows = changes.items.select([ITEM_ID, "domain", "image"]).to_pylist()
+    return [
+        Failure(row[ITEM_ID], "image", row["domain"], row["image"], str(bad[h]))
+        for row, h in zip(rows, changes.hashes["image"], strict=True)
+        if h in bad
+    ]
+
+
+def _without_inline_images(items: pa.Table) -> pa.Table:
+    return items.append_column(IMAGE_BYTES, pa.nulls(len(items), pa.binary()))
+
+
+def _as_column(part: BlockVectors) -> pa.ListArray:
+    dim = part.vectors.shape[1]
+    ends = np.cumsum(part.present) * dim
+    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
+    flat = pa.array(part.vectors[part.present].ravel())
+    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~part.present))
+
+
+def _share(rows: int, contents: int, advance: Advance) -> Advance:
+    """Spread the rows of a batch evenly over its contents, so that the bar moves steadily."""
+    return lambda steps: advance(rows * steps / max(contents, 1))
+
+
+def _one_ahead(values: Iterator[T]) -> Iterator[T]:
+    """Work out the next value in a thread while this one is used."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting: Future[Any] = pool.submit(next, values, end)
+        while (value := waiting.result()) is not end:
+            waiting = pool.submit(next, values, end)
+            yield value
+
+
+def _map_ahead(pool: Executor, work: Any, values: Sequence[bytes], ahead: int) -> Iterator[Any]:
+    """Map in threads, in order, with a bounded number of results waiting."""
+    rest = iter(values)
+    waiting = [pool.submit(work, value) for value in islice(rest, ahead)]
+    while waiting:
+        done = waiting.pop(0).result()
+        waiting += [pool.submit(work, value) for value in islice(rest, 1)]
+        yield done
+
+
+def _batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(values)
+    while batch := list(islice(rest, size)):
+        yield batch

@@ -1,0 +1,65 @@
+"""The live view: always what is on disk now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isthmus.encoders.stack import Block
+from isthmus.errors import FingerprintMismatch
+from isthmus.index.catalog import Catalog
+from isthmus.index.release import Release, Releases
+from isthmus.index.view import View
+
+
+class LiveView:
+    """Keeps a view up to date with the catalog and the current release.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    catalog : Catalog
+        Its catalog.
+    blocks : tuple of Block
+        The blocks of its item vectors.
+    fingerprint : str
+        Fingerprint of its encoder stack; a release of another one is refused.
+    """
+
+    def __init__(
+        self, space: Path, catalog: Catalog, blocks: tuple[Block, ...], fingerprint: str
+    ) -> None:
+        self._releases = Releases(space)
+        self._catalog = catalog
+        self._blocks = blocks
+        self._fingerprint = fingerprint
+        self._view: View | None = None
+
+    def now(self) -> View:
+        """Give the view of this moment; where nothing changed, that costs some 50 µs.
+
+        Raises
+        ------
+        CorruptRelease
+            If a file of the current release is damaged.
+        FingerprintMismatch
+            If it was made with another encoder stack.
+        """
+        view, number = self._view, self._releases.current_number()
+        known = view.release.number if view and view.release else None
+        if view is None or known != number:
+            view = View.open(self._catalog.snapshot(), self._blocks, self._open_release())
+        elif view.snapshot.newest_version() != view.snapshot.version:
+            view = view.advance(self._catalog.snapshot())
+        self._view = view
+        return view
+
+    def _open_release(self) -> Release | None:
+        release = self._releases.current()
+        if release is not None and release.manifest.fingerprint != self._fingerprint:
+            raise FingerprintMismatch(
+                f"release {release.number} was made with encoder stack "
+                f"{release.manifest.fingerprint}, the space has {self._fingerprint}; build one "
+                "with: isthmus publish"
+            )
+        return release

@@ -1,0 +1,60 @@
+"""One writer at a time, held by the operating system, so a killed writer lets go."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from isthmus.errors import SpaceLocked
+
+DEFAULT_WAIT_S = 30.0
+
+
+@contextmanager
+def writing(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Iterator[None]:
+    """Hold a space's write lock.
+
+    Parameters
+    ----------
+    folder : Path
+        The space.
+    what : str
+        ``catalog`` or ``releases``: what is written; the two can be written side by side.
+    wait_s : float
+        How long to wait for another writer, in seconds.
+
+    Raises
+    ------
+    SpaceLocked
+        If the other writer is still at work then; the message names it.
+    """
+    path = folder / f".{what}.lock"
+    holder = folder / f".{what}.writer"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout as error:
+        raise SpaceLocked(
+            f"{folder} is being written by {_describe(holder)}; waited {wait_s:g} s. "
+            "Try again when it has finished"
+        ) from error
+    try:
+        command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
+        holder.write_text(json.dumps({"pid": os.getpid(), "command": command}))
+        yield
+    finally:
+        lock.release()
+
+
+def _describe(holder: Path) -> str:
+    try:
+        writer = json.loads(holder.read_text())
+    except (OSError, ValueError):
+        return "another process"
+    return f"process {writer['pid']} ({writer['command']})"

@@ -1,0 +1,94 @@
+"""The quarantine: what could not be embedded, why, and how often it was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+FOLDER = "quarantine.lance"
+KEY = ["item_id", "modality"]
+SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("modality", pa.string()),
+        ("domain", pa.string()),
+        ("source", pa.string()),
+        ("reason", pa.string()),
+        ("last_tried", pa.timestamp("us", "UTC")),
+        ("attempts", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One content that could not be embedded."""
+
+    item_id: str
+    modality: str
+    domain: str
+    source: str
+    reason: str
+
+
+class Quarantine:
+    """The failures of a space, one row for each item and modality.
+
+    Parameters
+    ----------
+    folder : Path
+        The space.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FOLDER
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Give every failure, by item id."""
+        if not self._path.exists():
+            return []
+        rows: list[dict[str, Any]] = self._open().to_table().to_pylist()
+        return sorted(rows, key=lambda row: (row["item_id"], row["modality"]))
+
+    def __len__(self) -> int:
+        return int(self._open().count_rows()) if self._path.exists() else 0
+
+    def settle(self, item_ids: Sequence[str], failures: Sequence[Failure]) -> None:
+        """Record how items fared: failures are kept, other entries of these items removed."""
+        if not failures and len(self) == 0:
+            return
+        tried = {(r["item_id"], r["modality"]): r["attempts"] for r in self.rows()}
+        known = sorted(set(item_ids) & {item_id for item_id, _ in tried})
+        if known:
+            self._open().delete(f"item_id IN ({', '.join(map(_quote, known))})")
+        if failures:
+            self._open().insert(_table(failures, tried), mode="append")
+
+    def _open(self) -> Any:
+        import lance
+
+        if not self._path.exists():
+            return lance.write_dataset(SCHEMA.empty_table(), str(self._path))
+        return lance.dataset(str(self._path))
+
+
+def _table(failures: Sequence[Failure], tried: dict[tuple[str, str], int]) -> pa.Table:
+    now = datetime.now(UTC)
+    rows = [
+        {
+            **vars(failure),
+            "last_tried": now,
+            "attempts": tried.get((failure.item_id, failure.modality), 0) + 1,
+        }
+        for failure in failures
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,178 @@
+"""A segment: an immutable set of items with their vectors, searched as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID, vector_column
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.stack import Block, BlockVectors
+from isthmus.index.catalog import RowIds
+from isthmus.index.exact import Mask, Positions, exact_search
+from isthmus.index.ivf import FEW_ALLOWED, IvfIndex
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentBlock:
+    """Vectors of one block of a segment.
+
+    Attributes
+    ----------
+    vectors : numpy.ndarray
+        float32, shape (n_vectors, dim); may be memory-mapped.
+    rows : numpy.ndarray
+        int64, shape (n_vectors,), ascending: the segment's row of each vector.
+    index : IvfIndex or None
+        Finds vectors approximately; without one, search is exact.
+    """
+
+    vectors: FloatArray
+    rows: Positions
+    index: IvfIndex | None = None
+
+    def search(
+        self, queries: FloatArray, k: int, allowed_rows: Mask | None
+    ) -> tuple[FloatArray, Positions]:
+        """Find the best rows for each query, each result of shape (n_queries, k)."""
+        allowed = None if allowed_rows is None else allowed_rows[self.rows]
+        if allowed is not None and allowed.all():
+            allowed = None
+        scores, found = self._search(queries, k, allowed)
+        return scores, np.where(found >= 0, self._row_of(found), -1)
+
+    def _search(
+        self, queries: FloatArray, k: int, allowed: Mask | None
+    ) -> tuple[FloatArray, Positions]:
+        reachable = len(self.rows) if allowed is None else int(allowed.sum())
+        if self.index is None or reachable <= max(FEW_ALLOWED, k):
+            return exact_search(queries, self.vectors, k, allowed)
+        scores, found = self.index.search(queries, k, allowed)
+        short = (found < 0).any(axis=1)  # the visited cells held fewer than k
+        if short.any():
+            scores[short], found[short] = exact_search(queries[short], self.vectors, k, allowed)
+        return scores, found
+
+    def _row_of(self, positions: Positions) -> Positions:
+        return self.rows[positions] if len(self.rows) else positions
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Items with row ids, names, domains and vectors.
+
+    Attributes
+    ----------
+    row_ids : numpy.ndarray
+        uint64, shape (n,): the catalog's stable row ids.
+    item_ids : pyarrow.StringArray
+        Length n.
+    domains : pyarrow.DictionaryArray
+        Length n.
+    blocks : mapping of str to SegmentBlock
+        Vectors by block.
+    """
+
+    row_ids: RowIds
+    item_ids: pa.StringArray
+    domains: pa.DictionaryArray
+    blocks: Mapping[str, SegmentBlock] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    @cached_property
+    def _by_row_id(self) -> tuple[RowIds, Positions]:
+        order = np.argsort(self.row_ids, kind="stable")
+        return self.row_ids[order], order
+
+    def mask_of(self, row_ids: RowIds) -> Mask:
+        """Mark the rows whose row id is given, shape (n,)."""
+        mask = np.zeros(len(self), bool)
+        if len(self) and len(row_ids):
+            known, order = self._by_row_id
+            at = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
+            mask[order[at[known[at] == row_ids]]] = True
+        return mask
+
+    def mask_of_domains(self, names: Sequence[str]) -> Mask:
+        """Mark the rows of some domains, shape (n,)."""
+        codes = [i for i, d in enumerate(self.domains.dictionary.to_pylist()) if d in names]
+        return np.isin(self.domains.indices.to_numpy(zero_copy_only=False), codes)
+
+    def without_index(self) -> Segment:
+        """Give the same segment, searched exactly."""
+        plain = {name: replace(block, index=None) for name, block in self.blocks.items()}
+        return replace(self, blocks=plain)
+
+    def vectors(self, block: str, rows: Positions) -> BlockVectors:
+        """Give the vectors of rows, shape (len(rows), dim); zero where a row has none."""
+        own = self.blocks[block]
+        out = np.zeros((len(rows), own.vectors.shape[1]), np.float32)
+        if len(own.rows) == 0:
+            return BlockVectors(out, np.zeros(len(rows), bool))
+        at = np.minimum(np.searchsorted(own.rows, rows), len(own.rows) - 1)
+        present = own.rows[at] == rows
+        out[present] = own.vectors[at[present]]
+        return BlockVectors(out, present)
+
+
+def segment_of(batch: pa.RecordBatch, blocks: Sequence[Block]) -> Segment:
+    """Make a segment of catalog rows (item_id, domain, row id and vector columns)."""
+    return Segment(
+        row_ids=np.asarray(batch.column(ROW_ID).to_numpy(zero_copy_only=False), np.uint64),
+        item_ids=batch.column(ITEM_ID),
+        domains=batch.column(DOMAIN).dictionary_encode(),
+        blocks={
+            block.name: SegmentBlock(*dense(batch.column(vector_column(block.name)), block.dim))
+            for block in blocks
+        },
+    )
+
+
+def dense(column: pa.ListArray, dim: int) -> tuple[FloatArray, Positions]:
+    """Give the vectors of a column that are there, (n_present, dim), and their rows."""
+    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    flat = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat.reshape(-1, dim), np.float32), rows
+
+
+def has_vector(batch: pa.RecordBatch, blocks: Sequence[Block]) -> pa.BooleanArray:
+    """Mark the rows that have a vector in some block."""
+    return reduce(pc.or_, (pc.is_valid(batch.column(vector_column(b.name))) for b in blocks))
+
+
+def join_segments(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
+    """Make one segment of the living rows of several."""
+    keep = [np.flatnonzero(mask) for mask in alive]
+    offsets = np.cumsum([0, *map(len, keep)])
+    names = list(segments[0].blocks)
+    return Segment(
+        row_ids=np.concatenate([s.row_ids[k] for s, k in zip(segments, keep, strict=True)]),
+        item_ids=pa.concat_arrays(
+            [s.item_ids.take(pa.array(k)) for s, k in zip(segments, keep, strict=True)]
+        ),
+        domains=pa.concat_arrays(
+            [
+                s.domains.take(pa.array(k)).dictionary_decode()
+                for s, k in zip(segments, keep, strict=True)
+            ]
+        ).dictionary_encode(),
+        blocks={name: _join_block(name, segments, keep, offsets) for name in names},
+    )
+
+
+def _join_block(
+    name: str, segments: Sequence[Segment], keep: Sequence[Positions], offsets: Positions
+) -> SegmentBlock:
+    parts = [s.vectors(name, k) for s, k in zip(segments, keep, strict=True)]
+    rows = [np.flatnonzero(part.present) for part in parts]
+    return SegmentBlock(
+        np.concatenate([part.vectors[part.present] for part in parts]),
+        np.concatenate([r + offset for r, offset in zip(rows, offsets[:-1], strict=True)]),
+    )

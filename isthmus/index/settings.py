@@ -1,0 +1,134 @@
+"""``space.toml``: the settings of a space, typed and validated."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from isthmus.columns import Modality
+from isthmus.encoders.stack import Block, EncoderStack
+from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
+
+FILE = "space.toml"
+FORMAT = 1
+
+
+class BlockSettings(BaseModel):
+    """A block as written down: enough to search without loading an encoder."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    dim: int = Field(gt=0)
+    modalities: list[Modality]
+
+
+class IndexSettings(BaseModel):
+    """What `publish` aims at.
+
+    Attributes
+    ----------
+    recall : float
+        Smallest recall@10 against exact search, for every block, kind of query and domain.
+    exact_rows : int
+        Up to this many vectors a block is searched exactly; beyond, by an inverted file.
+    keep_releases : int
+        Releases kept besides the current one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    recall: float = Field(default=0.95, gt=0, le=1)
+    exact_rows: int = Field(default=50_000, ge=0)
+    keep_releases: int = Field(default=5, ge=1)
+
+
+    def with_recall(self, recall: float | None) -> IndexSettings:
+        """Give the same settings with another recall target, if there is one."""
+        if recall is None:
+            return self
+        if not 0 < recall <= 1:
+            raise InvalidInput(f"a recall target of {recall} makes no sense; give one in (0, 1]")
+        return self.model_copy(update={"recall": recall})
+
+
+class SpaceSettings(BaseModel):
+    """The settings of a space."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    encoders: dict[Modality, str]
+    blocks: list[BlockSettings]
+    components: dict[str, str]
+    fusion: dict[Modality, float] = Field(default_factory=dict)
+    index: IndexSettings = Field(default_factory=IndexSettings)
+
+    @classmethod
+    def of_stack(cls, stack: EncoderStack, index: IndexSettings | None = None) -> SpaceSettings:
+        """Describe an encoder stack."""
+        return cls(
+            format=FORMAT,
+            encoders={m: encoder.spec for m, encoder in stack.encoders.items()},
+            blocks=[
+                BlockSettings(name=b.name, dim=b.dim, modalities=list(b.modalities))
+                for b in stack.blocks
+            ],
+            components=stack.components,
+            fusion={m: stack.weights[m] for m in stack.encoders},
+            index=index or IndexSettings(),
+        )
+
+    @property
+    def layout(self) -> tuple[Block, ...]:
+        """The blocks of an item vector."""
+        return tuple(Block(b.name, b.dim, tuple(b.modalities)) for b in self.blocks)
+
+    def write(self, folder: Path) -> None:
+        """Write ``space.toml``, whole or not at all."""
+        import tomli_w
+
+        from isthmus.index.files import write_atomically
+
+        write_atomically(folder / FILE, tomli_w.dumps(self.model_dump()).encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> SpaceSettings:
+        """Read ``space.toml``.
+
+        Raises
+        ------
+        SpaceNotFound
+            If the folder is no space.
+        UnsupportedFormat
+            If the space was written by a later version.
+        InvalidInput
+            If the file is broken.
+        """
+        try:
+            values = tomllib.loads((folder / FILE).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise SpaceNotFound(
+                f"{folder} is no space (it has no {FILE}); make one with: isthmus create {folder}"
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{folder / FILE} is not valid TOML: {error}") from error
+        _require_format(values, folder)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InvalidInput(f"{folder / FILE} is invalid: {_first_problem(error)}") from error
+
+
+def _require_format(values: dict[str, Any], folder: Path) -> None:
+    found = values.get("format")
+    if found != FORMAT:
+        raise UnsupportedFormat(
+            f"{folder} has on-disk format {found!r}; this version of Isthmus reads format "
+            f"{FORMAT}: install the version of Isthmus that wrote it"
+        )
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,0 +1,287 @@
+"""The view: what can be searched at one moment, the release plus all that came after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.columns import ROW_ID
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.stack import Block, BlockVectors
+from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.index.catalog import RowIds, Snapshot
+from isthmus.index.exact import Mask, Positions, merge_best
+from isthmus.index.release import Release
+from isthmus.index.segment import Segment, has_vector, join_segments, segment_of
+
+MOST_DELTAS = 4
+CHANCE_SAMPLE = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An immutable picture of a space.
+
+    Rows are numbered over all segments: first those of the release, then those of the deltas.
+
+    Attributes
+    ----------
+    snapshot : Snapshot
+        The catalog at the view's version.
+    blocks : tuple of Block
+        The blocks of the item vectors.
+    release : Release or None
+        The release that the first segment comes from.
+    segments : tuple of Segment
+        Release first, then deltas.
+    alive : tuple of numpy.ndarray
+        For each segment, bool of shape (n,): rows neither deleted nor changed since.
+    """
+
+    snapshot: Snapshot
+    blocks: tuple[Block, ...]
+    release: Release | None
+    segments: tuple[Segment, ...]
+    alive: tuple[Mask, ...]
+    _selections: dict[str, RowIds] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, snapshot: Snapshot, blocks: tuple[Block, ...], release: Release | None) -> View:
+        """Join a release with the catalog rows that are newer than it."""
+        if release is None:
+            view = cls(snapshot, blocks, None, (), ())
+            return view._with_changes(snapshot, 0, 0)
+        base = release.segment
+        view = cls(snapshot, blocks, release, (base,), (np.ones(len(base), bool),))
+        return view._with_changes(snapshot, release.catalog_version, release.catalog_rows)
+
+    def advance(self, snapshot: Snapshot) -> View:
+        """Give the view of a later version of the catalog; costs only what has changed."""
+        return self._with_changes(snapshot, self.snapshot.version, self.snapshot.rows)
+
+    def __len__(self) -> int:
+        return int(sum(mask.sum() for mask in self.alive))
+
+    @property
+    def delta(self) -> int:
+        """Number of searchable items that are newer than the release."""
+        start = 0 if self.release is None else 1
+        return int(sum(mask.sum() for mask in self.alive[start:]))
+
+    @cached_property
+    def domains(self) -> dict[str, int]:
+        """Number of searchable items of each domain."""
+        counts: dict[str, int] = {}
+        for segment, alive in zip(self.segments, self.alive, strict=True):
+            codes = segment.domains.indices.to_numpy(zero_copy_only=False)[alive]
+            for name, n in zip(
+                segment.domains.dictionary.to_pylist(),
+                np.bincount(codes, minlength=len(segment.domains.dictionary)).tolist(),
+                strict=True,
+            ):
+                counts[name] = counts.get(name, 0) + n
+        return {name: n for name, n in sorted(counts.items()) if n}
+
+    @property
+    def living(self) -> Mask:
+        """Mark the rows that are neither deleted nor replaced, over all segments."""
+        return np.concatenate([np.zeros(0, bool), *self.alive])
+
+    @cached_property
+    def _offsets(self) -> Positions:
+        return np.cumsum([0, *map(len, self.segments)])
+
+    def search(
+        self, block: str, queries: FloatArray, k: int, allowed: Mask | None = None
+    ) -> tuple[FloatArray, Positions]:
+        """Find the best living rows for each query by inner product in one block.
+
+        Parameters
+        ----------
+        block : str
+            Name of the block.
+        queries : numpy.ndarray
+            float32, shape (n_queries, dim of the block).
+        k : int
+            How many rows a query wants.
+        allowed : numpy.ndarray, optional
+            bool over all rows of the view, as `mask` gives it.
+
+        Returns
+        -------
+        scores, rows : numpy.ndarray
+            float32 and int64, shape (n_queries, k); -inf and -1 where there are no more rows.
+        """
+        shape = (len(queries), k)
+        parts = [(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64))]
+        for i, segment in enumerate(self.segments):
+            start, stop = self._offsets[i], self._offsets[i + 1]
+            mask = self.alive[i] if allowed is None else self.alive[i] & allowed[start:stop]
+            if mask.any():
+                scores, rows = segment.blocks[block].search(queries, k, mask)
+                parts.append((scores, np.where(rows >= 0, rows + start, -1)))
+        return merge_best(parts, k)
+
+    def exact(
+        self, block: str, queries: FloatArray, k: int, allowed: Mask | None = None
+    ) -> tuple[FloatArray, Positions]:
+        """Search as `search` does, without any index: the yardstick of recall."""
+        plain = replace(self, segments=tuple(s.without_index() for s in self.segments))
+        return plain.search(block, queries, k, allowed)
+
+    def mask(self, domains: Sequence[str] | None = None, where: str | None = None) -> Mask | None:
+        """Mark the rows that a filter lets through; None where there is no filter.
+
+        Raises
+        ------
+        InvalidInput
+            If a domain is unknown.
+        InvalidFilter
+            If the predicate is refused.
+        """
+        if domains is None and where is None:
+            return None
+        masks = []
+        if domains is not None:
+            self._require_domains(domains)
+            masks.append(self._over_segments(lambda s: s.mask_of_domains(domains)))
+        if where is not None:
+            selected = self._select(where)
+            masks.append(self._over_segments(lambda s: s.mask_of(selected)))
+        return np.asarray(np.logical_and.reduce(masks), bool)
+
+    def find(self, item_ids: Sequence[str]) -> Positions:
+        """Give the row of each item, or -1 where it has none, shape (len(item_ids),)."""
+        rows = np.full(len(item_ids), -1, np.int64)
+        wanted = pa.array(item_ids, pa.string())
+        for i, segment in enumerate(self.segments):
+            at = pc.index_in(segment.item_ids, value_set=wanted)
+            hits = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False) & self.alive[i])
+            places = at.take(pa.array(hits)).to_numpy(zero_copy_only=False).astype(np.int64)
+            rows[places] = hits + self._offsets[i]
+        first: dict[str, int] = {}
+        same = [first.setdefault(name, n) for n, name in enumerate(item_ids)]
+        return rows[same]
+
+    def require(self, item_id: str) -> int:
+        """Give the row of an item that must be there.
+
+        Raises
+        ------
+        ItemNotFound
+            If it is not.
+        """
+        row = int(self.find([item_id])[0])
+        if row < 0:
+            raise ItemNotFound(f"no searchable item {item_id!r} in this space")
+        return row
+
+    def vectors(self, block: str, rows: Positions) -> BlockVectors:
+        """Give the vectors of rows in a block, shape (len(rows), dim)."""
+        dim = next(b.dim for b in self.blocks if b.name == block)
+        out, present = np.zeros((len(rows), dim), np.float32), np.zeros(len(rows), bool)
+        for i, local, where in self._by_segment(rows):
+            part = self.segments[i].vectors(block, local)
+            out[where], present[where] = part.vectors, part.present
+        return BlockVectors(out, present)
+
+    def item_ids(self, rows: Positions) -> list[str]:
+        """Give the item ids of rows."""
+        return self._gather(rows, lambda s, local: s.item_ids.take(local).to_pylist())
+
+    def item_domains(self, rows: Positions) -> list[str]:
+        """Give the domains of rows."""
+        return self._gather(rows, lambda s, local: s.domains.take(local).to_pylist())
+
+    def present(self, block: str, rows: Positions) -> Mask:
+        """Tell which rows have a vector in a block, shape (len(rows),)."""
+        present = np.zeros(len(rows), bool)
+        for i, local, where in self._by_segment(rows):
+            present[where] = np.isin(local, self.segments[i].blocks[block].rows)
+        return present
+
+    def row_ids(self, rows: Positions) -> RowIds:
+        """Give the catalog's row ids of rows."""
+        out = np.zeros(len(rows), np.uint64)
+        for i, local, where in self._by_segment(rows):
+            out[where] = self.segments[i].row_ids[local]
+        return out
+
+    @cached_property
+    def chance(self) -> dict[str, float]:
+        """Mean similarity of two different items in each block: the zero of adjusted similarity."""
+        return {block.name: self._chance(block.name) for block in self.blocks}
+
+    def _chance(self, block: str) -> float:
+        parts = [segment.blocks[block] for segment in self.segments]
+        largest = max(parts, key=lambda part: len(part.rows), default=None)
+        if largest is None or len(largest.rows) < 2:
+            return 0.0
+        step = max(1, len(largest.rows) // CHANCE_SAMPLE)
+        sample = np.asarray(largest.vectors[::step], np.float64)
+        # Of n unit vectors, the n * n products sum to |sum|^2, and n of them are 1.
+        total, n = sample.sum(axis=0), len(sample)
+        return float((total @ total - n) / (n * (n - 1)))
+
+    def _with_changes(self, snapshot: Snapshot, version: int, rows_before: int) -> View:
+        touched, deltas = _read_changes(snapshot, version, self.blocks)
+        alive = [m & ~s.mask_of(touched) for s, m in zip(self.segments, self.alive, strict=True)]
+        if snapshot.rows != rows_before + snapshot.created_since(version):
+            there = snapshot.row_ids()
+            alive = [m & s.mask_of(there) for s, m in zip(self.segments, alive, strict=True)]
+        segments = [*self.segments, *deltas]
+        alive += [np.ones(len(delta), bool) for delta in deltas]
+        return self._compacted(snapshot, segments, alive)
+
+    def _compacted(self, snapshot: Snapshot, segments: list[Segment], alive: list[Mask]) -> View:
+        first = 0 if self.release is None else 1
+        if len(segments) - first > MOST_DELTAS:
+            joined = join_segments(segments[first:], alive[first:])
+            segments[first:], alive[first:] = [joined], [np.ones(len(joined), bool)]
+        return View(snapshot, self.blocks, self.release, tuple(segments), tuple(alive))
+
+    def _over_segments(self, mask_of: Callable[[Segment], Mask]) -> Mask:
+        return np.concatenate([np.zeros(0, bool), *(mask_of(s) for s in self.segments)])
+
+    def _select(self, where: str) -> RowIds:
+        if where not in self._selections:
+            self._selections[where] = self.snapshot.select(where)
+        return self._selections[where]
+
+    def _require_domains(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self.domains:
+                known = ", ".join(self.domains) or "none yet"
+                raise InvalidInput(f"no domain {name!r} in this space; its domains are: {known}")
+
+    def _by_segment(self, rows: Positions) -> Iterator[tuple[int, Positions, Mask]]:
+        owner = np.searchsorted(self._offsets, rows, side="right") - 1
+        for i in np.unique(owner).tolist():
+            where = owner == i
+            yield i, rows[where] - self._offsets[i], where
+
+    def _gather(self, rows: Positions, take: Callable[[Segment, pa.Array], list[str]]) -> list[str]:
+        out = np.empty(len(rows), object)
+        for i, local, where in self._by_segment(rows):
+            out[where] = take(self.segments[i], pa.array(local))
+        return list(out)
+
+
+def _read_changes(
+    snapshot: Snapshot, version: int, blocks: Sequence[Block]
+) -> tuple[RowIds, list[Segment]]:
+    """Give the row ids touched after a version, and a segment of those with vectors."""
+    touched, parts = [np.empty(0, np.uint64)], []
+    for batch in snapshot.changed_since(version, blocks):
+        touched.append(np.asarray(batch.column(ROW_ID).to_numpy(), np.uint64))
+        part = segment_of(batch.filter(has_vector(batch, blocks)), blocks)
+        if len(part):
+            parts.append(part)
+    if len(parts) > 1:
+        parts = [join_segments(parts, [np.ones(len(part), bool) for part in parts])]
+    return np.concatenate(touched), parts

@@ -1,0 +1,1 @@
+"""What comes in: files, frames and rows become checked item tables."""

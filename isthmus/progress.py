@@ -1,0 +1,67 @@
+"""Progress bars with rate and remaining time, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+Advance = Callable[[float], None]
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None, *, show: bool) -> Iterator[Advance]:
+    """Show a bar while the body runs.
+
+    Parameters
+    ----------
+    label : str
+        What is being done.
+    total : int or None
+        How many steps there are, if that is known.
+    show : bool
+        Whether to show anything.
+
+    Yields
+    ------
+    callable
+        Call it with the number of steps done since the last call.
+    """
+    if not show:
+        yield _ignore
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f}/s" if speed else "-/s", style="progress.data.speed")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TextColumn("elapsed"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=total)
+        yield partial(progress.advance, task)
+
+
+def _ignore(steps: float) -> None:
+    """Take the place of a bar that is not shown."""

@@ -1,0 +1,1 @@
+"""Candidates become ranked items: spaces, queries, users and results."""

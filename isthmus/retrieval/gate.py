@@ -1,0 +1,67 @@
+"""The kinds of query that a release is measured with before it may become current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.columns import CONTENT_HASH, Modality
+from isthmus.encoders.encoder import FloatArray, digest_components
+from isthmus.encoders.ledger import Ledger
+from isthmus.encoders.stack import Block
+from isthmus.index.exact import Positions
+from isthmus.index.settings import SpaceSettings
+from isthmus.index.view import View
+
+
+class GateQueries:
+    """Gives items as queries; in a block of several modalities, also each modality alone.
+
+    Nothing is encoded: the vectors of single modalities come from the ledgers.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    settings : SpaceSettings
+        Its settings.
+    """
+
+    def __init__(self, space: Path, settings: SpaceSettings) -> None:
+        self._folder = space / "ledger"
+        self._settings = settings
+        self._ledgers: dict[str, Ledger] = {}
+
+    def __call__(self, view: View, block: str, rows: Positions) -> Iterator[tuple[str, FloatArray]]:
+        """Give kinds of query and their vectors, shape (n_queries, dim)."""
+        own = next(b for b in view.blocks if b.name == block)
+        vectors = view.vectors(block, rows).vectors
+        if len(own.modalities) == 1:
+            yield f"{own.modalities[0]} to item", vectors
+            return
+        yield "item to item", vectors
+        for modality in own.modalities:
+            yield f"{modality} to item", self._of_modality(view, own, modality, rows)
+
+    def _of_modality(
+        self, view: View, block: Block, modality: Modality, rows: Positions) -> FloatArray:
+        column = CONTENT_HASH[modality]
+        hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
+        ledger = self._ledger(modality, block.dim)
+        wanted = [h for h in hashes if h is not None]
+        known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
+        return ledger.vectors([h for h, there in zip(wanted, known, strict=True) if there])
+
+    def _ledger(self, modality: Modality, dim: int) -> Ledger:
+        if modality not in self._ledgers:
+            prefix = f"{modality}."
+            own = {
+                name.removeprefix(prefix): value
+                for name, value in self._settings.components.items()
+                if name.startswith(prefix)
+            }
+            fingerprint = digest_components(own)
+            self._ledgers[modality] = Ledger(self._folder, modality, fingerprint, dim)
+        return self._ledgers[modality]

@@ -1,0 +1,120 @@
+"""Queries: vectors in some blocks of the item vector, ranked against every item at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.index.exact import Mask, Positions
+from isthmus.index.view import View
+
+Ranked = tuple[Positions, FloatArray]
+CANDIDATES_A_RESULT = 4
+FEWEST_CANDIDATES = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is looked for.
+
+    Attributes
+    ----------
+    vectors : mapping of str to numpy.ndarray
+        Unit vector, shape (dim,), for each block that the query has something to say in.
+    exclude : numpy.ndarray
+        int64: rows that must not be returned.
+    """
+
+    vectors: Mapping[str, FloatArray]
+    exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def answer(
+    view: View,
+    queries: Sequence[Query],
+    k: int,
+    allowed: Mask | None,
+    weights: Mapping[str, float],
+) -> list[Ranked]:
+    """Rank items for each query.
+
+    In one block the score is the cosine similarity. Over several blocks it is the weighted mean
+    of the adjusted similarity ``(cos - c) / (1 - c)`` over the blocks that query and item share,
+    where ``c`` is the mean cosine of two random items in that block: so 0 means no more alike
+    than chance and 1 identical in every block, and an item that lacks a picture is neither
+    punished nor favoured.
+
+    Parameters
+    ----------
+    view : View
+        What is searched.
+    queries : sequence of Query
+        What is looked for.
+    k : int
+        Results a query.
+    allowed : numpy.ndarray, optional
+        bool over all rows of the view.
+    weights : mapping of str to float
+        Weight of each block.
+
+    Returns
+    -------
+    list of (rows, scores)
+        For each query, best first, at most k.
+    """
+    most_excluded = max((len(query.exclude) for query in queries), default=0)
+    several = any(len(query.vectors) > 1 for query in queries)
+    depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES) if several else k
+    found = _candidates(view, queries, depth + most_excluded, allowed)
+    return [
+        _rank(view, query, parts, k, weights) for query, parts in zip(queries, found, strict=True)
+    ]
+
+
+def _candidates(
+    view: View, queries: Sequence[Query], depth: int, allowed: Mask | None
+) -> list[list[Ranked]]:
+    """Search each block once for all the queries that have it."""
+    found: list[list[Ranked]] = [[] for _ in queries]
+    for block in view.blocks:
+        asking = [i for i, query in enumerate(queries) if block.name in query.vectors]
+        if asking:
+            vectors = np.stack([queries[i].vectors[block.name] for i in asking])
+            scores, rows = view.search(block.name, vectors, min(depth, max(len(view), 1)), allowed)
+            for at, i in enumerate(asking):
+                found[i].append((rows[at], scores[at]))
+    return found
+
+
+def _rank(
+    view: View, query: Query, parts: list[Ranked], k: int, weights: Mapping[str, float]
+) -> Ranked:
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    if len(query.vectors) == 1:
+        rows, scores = parts[0]
+    else:
+        rows = np.unique(np.concatenate([part[0] for part in parts]))
+        rows = rows[rows >= 0]
+        scores = adjusted_similarity(view, query, rows, weights)
+        order = np.argsort(-scores, kind="stable")
+        rows, scores = rows[order], scores[order]
+    keep = (rows >= 0) & ~np.isin(rows, query.exclude)
+    return rows[keep][:k], scores[keep][:k]
+
+
+def adjusted_similarity(
+    view: View, query: Query, rows: Positions, weights: Mapping[str, float]
+) -> FloatArray:
+    """Give the chance-corrected similarity of rows to a query, shape (len(rows),)."""
+    total, weight = np.zeros(len(rows)), np.zeros(len(rows))
+    for name, vector in query.vectors.items():
+        part = view.vectors(name, rows)
+        chance = view.chance[name]
+        similarity = (part.vectors @ vector - chance) / max(1.0 - chance, 1e-6)
+        total += weights[name] * part.present * similarity
+        weight += weights[name] * part.present
+    return np.asarray(total / np.where(weight > 0, weight, 1), np.float32)

@@ -1,0 +1,76 @@
+"""Query vectors: what a user looks for, in the blocks of a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.columns import Modality
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.image import open_image, to_rgb
+from isthmus.encoders.stack import Block, BlockVectors, EncoderStack
+from isthmus.errors import InvalidInput
+
+BlockQuery = dict[str, FloatArray]
+
+
+def contents_of(text: str | None, image: Any) -> dict[Modality, Any]:
+    """Check what is looked for, and open its image.
+
+    Raises
+    ------
+    InvalidInput
+        If there is neither, or no such image file.
+    InvalidImage
+        If the image cannot be decoded.
+    """
+    contents: dict[Modality, Any] = {}
+    if text is not None and text.strip():
+        contents["text"] = text
+    if image is not None:
+        contents["image"] = _open(image)
+    if not contents:
+        raise InvalidInput("nothing to search for; give a text, an image or a vector")
+    return contents
+
+
+def encode_query(stack: EncoderStack, contents: Mapping[Modality, Any]) -> BlockQuery:
+    """Encode contents into a unit vector for each block they speak to, shape (dim,)."""
+    one = np.ones(1, bool)
+    parts = {
+        modality: BlockVectors(stack.encoder(modality).encode([content], modality), one)
+        for modality, content in contents.items()
+    }
+    fused = stack.fuse(parts)
+    return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
+
+
+def given_vector(blocks: tuple[Block, ...], vector: Any) -> BlockQuery:
+    """Take a vector as it is given, at unit norm, for the block whose length it has.
+
+    Raises
+    ------
+    InvalidInput
+        If it fits no block, or is not finite, or zero.
+    """
+    values = np.asarray(vector, np.float32)
+    fitting = [block for block in blocks if values.shape == (block.dim,)]
+    norm = float(np.linalg.norm(values))
+    if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
+        wanted = " or ".join(f"({b.dim},) for {b.name}" for b in blocks)
+        raise InvalidInput(
+            f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {wanted}"
+        )
+    return {fitting[0].name: values / np.float32(norm)}
+
+
+def _open(image: Any) -> Any:
+    if isinstance(image, (str, Path)):
+        path = Path(image)
+        if not path.is_file():
+            raise InvalidInput(f"no image file {path}")
+        return open_image(path.read_bytes())
+    return open_image(image) if isinstance(image, bytes) else to_rgb(image)

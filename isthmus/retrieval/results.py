@@ -1,0 +1,83 @@
+"""What a query returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.columns import IMAGE, ITEM_ID, RANK, SCORE, TEXT, USER_ID
+from isthmus.encoders.encoder import FloatArray
+from isthmus.index.exact import Positions
+from isthmus.index.view import View
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One item of a result.
+
+    Attributes
+    ----------
+    item_id, domain : str
+        The item, and the catalogue it belongs to.
+    score : float
+        Higher is better; what it measures is stated by the method that returned it.
+    rank : int
+        Place in the result, from 1.
+    text, image : str or None
+        The item's text and image reference, where attributes were asked for.
+    attributes : dict
+        The item's attributes, where they were asked for.
+    """
+
+    item_id: str
+    domain: str
+    score: float
+    rank: int
+    text: str | None = None
+    image: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the hit as plain values."""
+        return asdict(self)
+
+
+def make_hits(
+    view: View, rows: Positions, scores: Sequence[float], *, attributes: bool = False
+) -> list[Hit]:
+    """Turn rows and scores, best first, into hits; -1 ends the list."""
+    rows = np.asarray(rows, np.int64)
+    rows = rows[rows >= 0]
+    details: list[dict[str, Any]] = [{} for _ in rows]
+    if attributes:
+        columns = [TEXT, IMAGE, *view.snapshot.attributes.names]
+        details = view.snapshot.fetch(view.row_ids(rows), columns).to_pylist()
+    return [
+        Hit(item_id, domain, float(score), rank, d.pop(TEXT, None), d.pop(IMAGE, None), d)
+        for rank, (item_id, domain, score, d) in enumerate(
+            zip(view.item_ids(rows), view.item_domains(rows), scores, details, strict=False), 1
+        )
+    ]
+
+
+def make_lists(
+    view: View, user_ids: Sequence[str], lists: Sequence[tuple[Positions, FloatArray]]
+) -> pa.Table:
+    """Turn ranked lists of users into one table: user_id, item_id, rank and score."""
+    lengths = [len(rows) for rows, _ in lists]
+    rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in lists)])
+    scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
+    ranks = [rank for length in lengths for rank in range(1, length + 1)]
+    users = [name for name, n in zip(user_ids, lengths, strict=True) for _ in range(n)]
+    return pa.table(
+        {
+            USER_ID: pa.array(users, pa.string()),
+            ITEM_ID: pa.array(view.item_ids(rows), pa.string()),
+            RANK: pa.array(ranks, pa.int32()),
+            SCORE: pa.array(scores, pa.float32()),
+        }
+    )

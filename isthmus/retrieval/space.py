@@ -1,0 +1,573 @@
+"""The space: one folder, one vector space, many catalogues."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.columns import (
+    ITEM_COLUMNS,
+    ITEM_ID,
+    MODALITIES,
+    MODALITY_MASK,
+    Modality,
+    modality_bit,
+)
+from isthmus.encoders.choice import EncoderChoice, choose_encoders, load_specs
+from isthmus.encoders.encoder import Encoder, FloatArray, digest_components
+from isthmus.encoders.stack import EncoderStack, block_of
+from isthmus.errors import (
+    FingerprintMismatch,
+    InvalidInput,
+    ItemNotFound,
+    SpaceExists,
+)
+from isthmus.index.catalog import Catalog
+from isthmus.index.exact import Mask
+from isthmus.index.ingest import AddReport, Ingest, open_ledgers
+from isthmus.index.live import LiveView
+from isthmus.index.lock import DEFAULT_WAIT_S, writing
+from isthmus.index.publish import Publisher
+from isthmus.index.quarantine import Quarantine
+from isthmus.index.release import Manifest, Releases
+from isthmus.index.settings import IndexSettings, SpaceSettings
+from isthmus.index.view import View
+from isthmus.items.mapping import FieldMapping
+from isthmus.items.media import MediaLimits, MediaStore
+from isthmus.items.reader import ItemReader
+from isthmus.progress import progress_bar
+from isthmus.retrieval.gate import GateQueries
+from isthmus.retrieval.query import Query, answer
+from isthmus.retrieval.query_vectors import BlockQuery, contents_of, encode_query, given_vector
+from isthmus.retrieval.recommend import recommend
+from isthmus.retrieval.results import Hit, make_hits, make_lists
+from isthmus.retrieval.stats import describe
+from isthmus.retrieval.users import User
+
+USERS_A_BATCH = 256
+
+Domains = str | Sequence[str] | None
+
+
+class Space:
+    """A folder that joins the items of many domains in one vector space.
+
+    Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a
+    reader sees what another process wrote at its next query.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        encoder: EncoderChoice | None = None,
+        device: str = "auto",
+        wait_s: float = DEFAULT_WAIT_S,
+    ) -> None:
+        self.path = Path(path)
+        self.settings = SpaceSettings.read(self.path)
+        self._device = device
+        self._wait_s = wait_s
+        self._blocks = self.settings.layout
+        self._catalog = Catalog(self.path, self._blocks)
+        self._releases = Releases(self.path)
+        self._quarantine = Quarantine(self.path)
+        self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint)
+        self._stack: EncoderStack | None = None
+        if encoder is not None:
+            encoders = choose_encoders(encoder, device=device)
+            self._stack = EncoderStack(encoders, self.settings.fusion)
+            self._stack.require(self.settings.components)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        encoder: EncoderChoice = "local",
+        *,
+        text_encoder: str | Encoder | None = None,
+        image_encoder: str | Encoder | None = None,
+        recall: float = 0.95,
+        device: str = "auto",
+    ) -> Space:
+        """Make an empty space.
+
+        Parameters
+        ----------
+        path : str or Path
+            A folder that does not exist yet, or is empty.
+        encoder : str, Encoder or mapping, default "local"
+            What encodes every modality: a spec for `load_encoder`, an encoder, or one for each
+            modality. An encoder of text and image puts both into one block; ``local`` (MiniLM and
+            EfficientNet-Lite0) has a block for each, so that text finds items by their text and
+            an image by their image.
+        text_encoder, image_encoder : str or Encoder, optional
+            In the place of `encoder`, one for each modality.
+        recall : float, default 0.95
+            Recall@10 against exact search that a release must reach.
+        device : str, default "auto"
+            Where the encoders run.
+
+        Raises
+        ------
+        SpaceExists
+            If something stands there already.
+        UnknownEncoder
+            If there is no such encoder.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise SpaceExists(f"{path} exists already; open it, or choose another folder")
+        stack = EncoderStack(choose_encoders(encoder, text_encoder, image_encoder, device=device))
+        settings = SpaceSettings.of_stack(stack, IndexSettings().with_recall(recall))
+        building = path.with_name(f".{path.name}.creating")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        Catalog.create(building, stack.blocks)
+        settings.write(building)
+        building.replace(path)
+        space = cls(path, device=device)
+        space._stack = stack
+        return space
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        encoder: EncoderChoice | None = None,
+        device: str = "auto",
+        wait_s: float = DEFAULT_WAIT_S,
+    ) -> Space:
+        """Open a space.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder of the space.
+        encoder : str, Encoder or mapping, optional
+            Encoder to use; by default the one named in ``space.toml``, loaded when first needed.
+        device : str, default "auto"
+            Where the encoders run.
+        wait_s : float, default 30
+            How long a write waits for another writer, in seconds.
+
+        Raises
+        ------
+        SpaceNotFound
+            If the folder is no space.
+        UnsupportedFormat
+            If another version of Isthmus wrote it.
+        FingerprintMismatch
+            If the encoder is not the one that made the space; the message names what differs.
+        """
+        return cls(path, encoder=encoder, device=device, wait_s=wait_s)
+
+    def __repr__(self) -> str:
+        return f"Space({str(self.path)!r})"
+
+    # Writing
+
+    def upsert(
+        self,
+        items: Any,
+        *,
+        id: str = ITEM_ID,
+        domain: str | None = None,
+        domain_column: str | None = None,
+        text: str | None = None,
+        image: str | None = None,
+        skip_invalid: bool = False,
+        http: bool = False,
+        progress: bool = False,
+    ) -> AddReport:
+        """Add new items and replace changed ones; searchable when it returns.
+
+        Only contents that this space has never encoded go through a model.
+
+        Parameters
+        ----------
+        items : path, glob, list of those, table, frame, or list of dicts
+            Parquet, CSV, TSV, JSON lines, JSON, Arrow or Lance files, Arrow tables, pandas or
+            polars frames, or dicts. Columns that are not mapped are kept as typed attributes.
+        id, domain, domain_column, text, image : str, optional
+            The field mapping, see `FieldMapping`.
+        skip_invalid : bool, default False
+            Leave invalid rows out (they are listed in the report) rather than refuse them all.
+        http : bool, default False
+            Whether image addresses may be fetched.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        AddReport
+            What was read, added, changed, left unchanged, quarantined and encoded.
+
+        Raises
+        ------
+        InvalidItems
+            If rows break the rules; nothing is stored then.
+        InvalidMapping
+            If a mapped column is absent, or an attribute has another type than in the space.
+        SpaceLocked
+            If another process is writing.
+        """
+        mapping = FieldMapping(id, domain, domain_column, text, image)
+        modalities = frozenset(m for b in self._blocks for m in b.modalities)
+        reader = ItemReader(items, mapping, modalities)
+        with self._ingesting(http=http) as ingest:
+            return ingest.add(reader, skip_invalid=skip_invalid, progress=progress)
+
+    def delete(self, item_ids: str | Iterable[str]) -> int:
+        """Delete items, at once.
+
+        Returns
+        -------
+        int
+            How many there were; unknown ids are passed over.
+        """
+        wanted = [item_ids] if isinstance(item_ids, str) else list(item_ids)
+        with writing(self.path, "catalog", self._wait_s):
+            self._quarantine.settle(wanted, [])
+            return self._catalog.delete(wanted)
+
+    def quarantine(self) -> list[dict[str, Any]]:
+        """Give what could not be embedded: item, modality, source, reason, time, attempts."""
+        return self._quarantine.rows()
+
+    def retry_quarantine(self, *, http: bool = False) -> AddReport:
+        """Try again what could not be embedded.
+
+        Returns
+        -------
+        AddReport
+            ``quarantined`` counts the items that failed again.
+        """
+        failed = sorted({row[ITEM_ID] for row in self._quarantine.rows()})
+        with self._ingesting(http=http) as ingest:
+            return ingest.again(failed)
+
+    def publish(self, *, recall: float | None = None, progress: bool = False) -> Manifest:
+        """Build a release of the catalog, measure its recall, and make it current.
+
+        Parameters
+        ----------
+        recall : float, optional
+            Target in place of the space's own.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        Manifest
+            The release: number, items, recipes and measured recall.
+
+        Raises
+        ------
+        ReleaseRejected
+            If the recall misses the target; the release is kept, the current one stays.
+        SpaceLocked
+            If another process is publishing.
+        """
+        index = self.settings.index.with_recall(recall)
+        with writing(self.path, "releases", self._wait_s):
+            return self._publisher(index).publish(self._catalog.snapshot(), progress=progress)
+
+    def releases(self) -> list[Manifest]:
+        """Give the kept releases, oldest first."""
+        return [release.manifest for release in self._releases.all()]
+
+    @property
+    def current_release(self) -> int | None:
+        """Number of the current release; None before the first."""
+        return self._releases.current_number()
+
+    def rollback(self, number: int | None = None) -> int:
+        """Make an earlier release current; items stay as they are in the catalog.
+
+        Parameters
+        ----------
+        number : int, optional
+            Which release; by default the newest accepted one before the current.
+
+        Returns
+        -------
+        int
+            Number of the release that is current now.
+
+        Raises
+        ------
+        ReleaseNotFound
+            If there is no such release.
+        ReleaseRejected
+            If it missed its recall target.
+        CorruptRelease
+            If a file of it is damaged; the current release stays.
+        """
+        with writing(self.path, "releases", self._wait_s):
+            return self._publisher(self.settings.index).rollback(number)
+
+    # Reading
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        vector: FloatArray | Sequence[float] | None = None,
+        k: int = 10,
+        domain: Domains = None,
+        where: str | None = None,
+        attributes: bool = False,
+        fingerprint: str | None = None,
+    ) -> list[Hit]:
+        """Find the items nearest to a text, an image, both, or a vector.
+
+        Parameters
+        ----------
+        text : str, optional
+            What to look for, in words.
+        image : path, bytes or PIL.Image.Image, optional
+            What to look for, as a picture.
+        vector : array of float, optional
+            What to look for, as a vector of one block, shape (dim,).
+        k : int, default 10
+            How many items; fewer only where fewer exist.
+        domain : str or list of str, optional
+            Domains to search.
+        where : str, optional
+            SQL predicate over item_id, domain, text, image and the attributes.
+        attributes : bool, default False
+            Whether hits carry text, image and attributes.
+        fingerprint : str, optional
+            Fingerprint of the stack that made `vector`; refused if it is not this space's.
+
+        Returns
+        -------
+        list of Hit
+            Best first. The score is the cosine similarity; for text and image together in
+            separate blocks, the mean of their chance-corrected similarities.
+
+        Raises
+        ------
+        InvalidInput
+            If nothing is looked for, or k, a domain or the vector is no good.
+        InvalidFilter
+            If `where` is refused.
+        UnsupportedModality
+            If the space has no encoder for it.
+        FingerprintMismatch
+            If the encoder, or the vector's fingerprint, is not this space's.
+        """
+        view = self._live.now()
+        allowed = self._allowed(view, k, domain, where)
+        self._require_fingerprint(fingerprint)
+        query = Query(self._query(text, image, vector))
+        rows, scores = answer(view, [query], k, allowed, self._weights)[0]
+        return make_hits(view, rows, scores.tolist(), attributes=attributes)
+
+    def similar(
+        self,
+        item_id: str,
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        where: str | None = None,
+        attributes: bool = False,
+    ) -> list[Hit]:
+        """Find the items most like an item, in its own or in other domains.
+
+        Parameters are those of `search`. The score is the chance-corrected similarity over the
+        blocks that both items have (see `isthmus.retrieval.query.answer`), or the cosine where
+        the item has one block.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item, or it has no vector.
+        """
+        view = self._live.now()
+        allowed = self._allowed(view, k, domain, where)
+        row = np.array([self._require_row(view, item_id)])
+        parts = {b.name: view.vectors(b.name, row) for b in self._blocks}
+        vectors = {name: part.vectors[0] for name, part in parts.items() if part.present[0]}
+        rows, scores = answer(view, [Query(vectors, row)], k, allowed, self._weights)[0]
+        return make_hits(view, rows, scores.tolist(), attributes=attributes)
+
+    def recommend(
+        self,
+        user: User,
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        where: str | None = None,
+        attributes: bool = False,
+    ) -> list[Hit]:
+        """Recommend items of a domain to a user known in any domain.
+
+        Parameters are those of `search`. The score is the sum, over the user's interests, of
+        the interest's share of the user's attention over the item's rank in it. Items of the
+        history are left out. A user of whom nothing is known gets typical, diverse items.
+        """
+        view = self._live.now()
+        allowed = self._allowed(view, k, domain, where)
+        texts = [self._user_text(user)]
+        rows, scores = recommend(view, [user], texts, k, allowed, self._weights)[0]
+        return make_hits(view, rows, scores.tolist(), attributes=attributes)
+
+    def recommend_batch(
+        self,
+        users: Iterable[tuple[str, User]],
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        where: str | None = None,
+        progress: bool = False,
+    ) -> pa.Table:
+        """Recommend to many users at once.
+
+        Parameters
+        ----------
+        users : iterable of (str, User)
+            User ids and users.
+        k, domain, where
+            As in `recommend`.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns user_id, item_id, rank and score.
+        """
+        view = self._live.now()
+        allowed = self._allowed(view, k, domain, where)
+        named, tables = list(users), []
+        with progress_bar("recommending", len(named), show=progress) as advance:
+            for start in range(0, len(named), USERS_A_BATCH):
+                ids, part = zip(*named[start : start + USERS_A_BATCH], strict=True)
+                texts = [self._user_text(user) for user in part]
+                lists = recommend(view, part, texts, k, allowed, self._weights)
+                tables.append(make_lists(view, ids, lists))
+                advance(len(part))
+        return pa.concat_tables(tables) if tables else make_lists(view, [], [])
+
+    def get(self, item_id: str) -> dict[str, Any]:
+        """Give an item: id, domain, text, image, modalities it is searchable by, attributes.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+        """
+        snapshot = self._live.now().snapshot
+        names = snapshot.attributes.names
+        found = snapshot.find([item_id], [*ITEM_COLUMNS, MODALITY_MASK, *names]).to_pylist()
+        if not found:
+            raise ItemNotFound(f"no item {item_id!r} in this space")
+        row = found[0]
+        mask = row.pop(MODALITY_MASK)
+        attributes = {name: row.pop(name) for name in names}
+        modalities = [m for m in MODALITIES if mask & modality_bit(m)]
+        return {**row, "modalities": modalities, "attributes": attributes}
+
+    def count(self, domain: Domains = None, where: str | None = None) -> int:
+        """Count the searchable items, of those that a filter lets through."""
+        view = self._live.now()
+        mask = view.mask(_names(domain), where)
+        return len(view) if mask is None else int((mask & view.living).sum())
+
+    def stats(self) -> dict[str, Any]:
+        """Describe the space: items, domains, release, delta, quarantine, encoders."""
+        view = self._live.now()
+        return describe(view, self.settings) | {
+            "path": str(self.path),
+            "fingerprint": self.fingerprint,
+            "quarantined": len(self._quarantine),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the encoder stack that made the space."""
+        return digest_components(self.settings.components)
+
+    @property
+    def media(self) -> MediaStore:
+        """Reads the images that items refer to."""
+        return MediaStore(self.path / "media")
+
+    # Inside
+
+    @property
+    def _weights(self) -> dict[str, float]:
+        fusion = self.settings.fusion
+        return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
+
+    def _allowed(
+        self, view: View, k: int, domain: Domains, where: str | None
+    ) -> Mask | None:
+        if k < 1:
+            raise InvalidInput(f"k is {k}; ask for at least one item")
+        return view.mask(_names(domain), where)
+
+    def _require_row(self, view: View, item_id: str) -> int:
+        try:
+            return view.require(item_id)
+        except ItemNotFound:
+            self.get(item_id)
+            raise
+
+    def _loaded_stack(self) -> EncoderStack:
+        """Load the encoders, and make sure that they are those that made the space."""
+        if self._stack is None:
+            encoders = load_specs(self.settings.encoders, device=self._device)
+            stack = EncoderStack(encoders, self.settings.fusion)
+            stack.require(self.settings.components)
+            self._stack = stack
+        return self._stack
+
+    @contextmanager
+    def _ingesting(self, *, http: bool) -> Iterator[Ingest]:
+        """Hold the catalog's lock for one batch job."""
+        stack = self._loaded_stack()
+        media = MediaStore(self.path / "media", MediaLimits(http=http))
+        with writing(self.path, "catalog", self._wait_s):
+            ledgers = open_ledgers(self.path, stack)
+            yield Ingest(self._catalog, self._quarantine, media, stack, ledgers)
+
+    def _publisher(self, index: IndexSettings) -> Publisher:
+        queries = GateQueries(self.path, self.settings)
+        return Publisher(self.path, self._blocks, self.fingerprint, index, queries)
+
+    def _query(self, text: str | None, image: Any, vector: Any) -> BlockQuery:
+        if vector is None:
+            return self._encode(contents_of(text, image))
+        if text is not None or image is not None:
+            raise InvalidInput("search by a vector, or by text and image, not by all")
+        return given_vector(self._blocks, vector)
+
+    def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
+        for modality in contents:
+            block_of(self._blocks, modality)
+        return encode_query(self._loaded_stack(), contents)
+
+    def _user_text(self, user: User) -> BlockQuery | None:
+        return self._encode({"text": user.text}) if user.text else None
+
+    def _require_fingerprint(self, given: str | None) -> None:
+        if given is not None and given != self.fingerprint:
+            raise FingerprintMismatch(
+                f"the vector was made with encoder stack {given}, this space with "
+                f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
+            )
+
+
+def _names(domain: Domains) -> list[str] | None:
+    return [domain] if isinstance(domain, str) else list(domain or []) or None
