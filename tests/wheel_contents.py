@@ -15,9 +15,7 @@ PACKAGE = ROOT / "isthmus"
 def expected_files() -> set[str]:
     """Give every file that the package has in the source tree."""
     files = (path for path in PACKAGE.rglob("*") if path.is_file())
-    return {
-        path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts
-    }
+    return {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
 
 
 def wheel_files(folder: Path) -> set[str]:

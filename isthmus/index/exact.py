@@ -40,7 +40,7 @@ def exact_search(
         return _knn(queries, vectors, k)
     positions = np.flatnonzero(allowed)
     excluded = len(vectors) - len(positions)
-    if excluded <= FEW_EXCLUDED:
+    if len(positions) and excluded <= FEW_EXCLUDED:
         scores, found = _knn(queries, vectors, k + excluded)
         return _drop(scores, found, allowed, k)
     best = _nothing(len(queries), k)

@@ -48,7 +48,8 @@ class LiveView:
         view, number = self._view, self._releases.current_number()
         known = view.release.number if view and view.release else None
         if view is None or known != number:
-            view = View.open(self._catalog.snapshot(), self._blocks, self._open_release())
+            release = self._open_release()  # before the snapshot, which must not be older
+            view = View.open(self._catalog.snapshot(), self._blocks, release)
         elif view.snapshot.newest_version() != view.snapshot.version:
             view = view.advance(self._catalog.snapshot())
         self._view = view

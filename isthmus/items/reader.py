@@ -71,7 +71,7 @@ class ItemReader:
 
     @property
     def attributes(self) -> pa.Schema:
-        """The attribute columns and their plain types, over all files.
+        """The attribute columns and their plain types, over all files; all-null ones left out.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class ItemReader:
                 schema = pa.unify_schemas([schema, pa.schema(fields)], promote_options="permissive")
             except pa.ArrowTypeError as error:
                 raise InvalidMapping(f"{source.name}: {error}") from error
-        return schema
+        return pa.schema([f for f in schema if not pa.types.is_null(f.type)])
 
     def check(self, types: pa.Schema | None = None, inspect: Inspect | None = None) -> int:
         """Read the whole input once and find every invalid row.
@@ -180,8 +180,6 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
         return pa.list_(plain_type(type_.value_type))
     if pa.types.is_timestamp(type_):
         return pa.timestamp("us", type_.tz)
-    if pa.types.is_null(type_):
-        return pa.string()
     return type_
 
 
@@ -239,7 +237,7 @@ def _refuse_wrong_types(source: Source, mapping: ResolvedMapping) -> None:
 
 
 def _is_text(type_: pa.DataType) -> bool:
-    return bool(plain_type(type_) == pa.string())
+    return bool(plain_type(type_) == pa.string() or pa.types.is_null(type_))
 
 
 def _is_bytes(type_: pa.DataType) -> bool:

@@ -199,9 +199,8 @@ def _narrowest_types(
 
 
 def _casts(column: pa.Array, type_: pa.DataType) -> bool:
-    if pc.any(pc.match_substring_regex(column, _LEADING_ZERO)).as_py() and pa.types.is_integer(
-        type_
-    ):
+    number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
+    if number and pc.any(pc.match_substring_regex(column, _LEADING_ZERO)).as_py():
         return False
     try:
         column.cast(type_)

@@ -35,8 +35,7 @@ class TextTemplate:
     def __init__(self, template: str) -> None:
         self.template = template
         parts = _parse(template) if "{" in template or "}" in template else [("", template)]
-        self._parts = [(literal, field) for literal, field in parts if field is not None]
-        self._tail = "".join(literal for literal, field in parts if field is None)
+        self._parts, self._tail = _gather(parts)
         if not self._parts:
             raise InvalidMapping(f"template {template!r} has no {{column}} in it")
 
@@ -72,6 +71,17 @@ def _parse(template: str) -> list[tuple[str, str | None]]:
         if field == "" or spec or conversion:
             raise InvalidMapping(f"template {template!r}: write fields as {{column}}, nothing else")
     return [(literal, field) for literal, field, _, _ in parsed]
+
+
+def _gather(parts: list[tuple[str, str | None]]) -> tuple[list[tuple[str, str]], str]:
+    """Give each field with all the literal text before it, and the text after the last."""
+    gathered, literal = [], ""
+    for text, field in parts:
+        literal += text
+        if field is not None:
+            gathered.append((literal, field))
+            literal = ""
+    return gathered, literal
 
 
 def _show(value: Any) -> str:

@@ -27,9 +27,9 @@ def recommend(
 ) -> list[Ranked]:
     """Rank items for each user.
 
-    Each interest ranks the items; an item's score is the sum over interests of the interest's
-    share of the user's attention over the item's rank in it. So every interest gets about its
-    share of any top of the list (highest averages), and an item that several lead to rises.
+    Each interest ranks the items; an item's score is the interest's share of the user's
+    attention over the item's rank in it, the best over the interests. So every interest has
+    about its share of any top of the list (the method of highest averages, D'Hondt's).
     A user of whom nothing is known gets typical and diverse items.
 
     Parameters
@@ -94,7 +94,8 @@ def _combine(found: Sequence[tuple[Interest, Ranked]], k: int) -> Ranked:
     rows = np.concatenate([rows for _, (rows, _) in found])
     shares = [i.weight / total / np.arange(1, len(r) + 1) for i, (r, _) in found]
     distinct, at = np.unique(rows, return_inverse=True)
-    scores = np.bincount(at, np.concatenate(shares), minlength=len(distinct))
+    scores = np.zeros(len(distinct))
+    np.maximum.at(scores, at, np.concatenate(shares))
     order = np.argsort(-scores, kind="stable")[:k]
     return distinct[order], scores[order].astype(np.float32)
 

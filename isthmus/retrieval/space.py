@@ -412,8 +412,8 @@ class Space:
     ) -> list[Hit]:
         """Recommend items of a domain to a user known in any domain.
 
-        Parameters are those of `search`. The score is the sum, over the user's interests, of
-        the interest's share of the user's attention over the item's rank in it. Items of the
+        Parameters are those of `search`. The score is the share of the user's attention that an
+        interest has over the item's rank in it, the best over the interests. Items of the
         history are left out. A user of whom nothing is known gets typical, diverse items.
         """
         view = self._live.now()

@@ -1,0 +1,75 @@
+"""From an RGB image to pixels of a model's input size, and their normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from isthmus.encoders.tower import Forward
+
+if TYPE_CHECKING:
+    import torch
+
+PIXELS = "pixels"
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Preparation of an image as bytes; a quarter of what floats would take.
+
+    Attributes
+    ----------
+    geometry : callable
+        Resize and crop.
+    mean, std : tuple of float
+        Per channel, for values from 0 to 1.
+    """
+
+    geometry: Callable[[Image.Image], Image.Image]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, image: Image.Image) -> dict[str, npt.NDArray[Any]]:
+        """Give uint8 of shape (height, width, 3), under the name that `feed` takes."""
+        return {PIXELS: np.asarray(self.geometry(image))}
+
+    def feed(self, model: Forward) -> Forward:
+        """Put the normalisation before a model of float pixels, channels first."""
+
+        def forward(pixels: torch.Tensor) -> torch.Tensor:
+            mean, std = (pixels.new_tensor(v, dtype=None) for v in (self.mean, self.std))
+            return model((pixels / 255 - mean) / std)
+
+        return forward
+
+
+@dataclass(frozen=True)
+class ResizeAndCrop:
+    """Resize the shorter side, then cut the centre out.
+
+    Attributes
+    ----------
+    shorter : int
+        Length of the shorter side after resizing.
+    crop : int
+        Side of the square that is cut out.
+    """
+
+    shorter: int
+    crop: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Give a square of `crop` pixels; only what is kept is computed."""
+        scale = self.shorter / min(image.size)
+        width, height = (
+            self.shorter if side == min(image.size) else int(side * scale) for side in image.size
+        )
+        left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
+        across, down = image.width / width, image.height / height
+        box = (left * across, top * down, (left + self.crop) * across, (top + self.crop) * down)
+        return image.resize((self.crop, self.crop), Image.Resampling.BICUBIC, box=box)

@@ -1,0 +1,114 @@
+"""Where and how exactly a model runs: device, precision, compilation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from isthmus.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device, the precision to compute in, and whether to compile.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the model lies.
+    precision : {"fp32", "bf16", "fp16"}
+        What matrix products are computed in; weights stay float32.
+    compile : bool
+        Whether the model goes through ``torch.compile``.
+    """
+
+    device: torch.device
+    precision: Precision
+    compile: bool
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Run what is inside without gradients and in this precision."""
+        import torch
+
+        half = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, half, enabled=self.precision != "fp32"),
+        ):
+            yield
+
+    def finish(self, function: Any) -> Any:
+        """Compile a function, if this runtime compiles."""
+        import torch
+
+        return torch.compile(function, dynamic=True) if self.compile else function
+
+
+def choose_runtime(
+    device: str = "auto", precision: str = "auto", compile: bool = False
+) -> Runtime:
+    """Choose where a model runs.
+
+    Parameters
+    ----------
+    device : str, default "auto"
+        ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: the first GPU, if there is one.
+    precision : str, default "auto"
+        ``fp32``, ``bf16``, ``fp16``, or ``auto``: fp32 on a CPU; on a GPU bf16, or fp16 if it
+        has no bf16.
+    compile : bool, default False
+        Whether to compile the model: slower to start, faster to run.
+
+    Raises
+    ------
+    InvalidInput
+        If the device is absent or does not compute in this precision. Nothing is replaced
+        silently by something else.
+    """
+    chosen = _choose_device(device)
+    return Runtime(chosen, _choose_precision(precision, chosen), compile)
+
+
+def _choose_device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not _DEVICE.fullmatch(name):
+        raise InvalidInput(f"unknown device {name!r}; use 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    device = torch.device(name)
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InvalidInput(
+            f"device {name!r} is absent: PyTorch sees {count} CUDA device(s); "
+            "use device='auto' or 'cpu', or install a CUDA build of PyTorch"
+        )
+    return device
+
+
+def _choose_precision(name: str, device: torch.device) -> Precision:
+    import torch
+
+    on_gpu = device.type == "cuda"
+    if name == "auto":
+        if not on_gpu:
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    for precision in get_args(Precision):
+        if name == precision and (on_gpu or precision == "fp32"):
+            return precision  # type: ignore[no-any-return]
+    raise InvalidInput(
+        f"precision {name!r} cannot be used on {device.type}; "
+        f"use 'auto' or {'one of fp32, bf16, fp16' if on_gpu else 'fp32'}"
+    )

@@ -1,0 +1,126 @@
+"""An encoder that runs a PyTorch model: what all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus.columns import Modality
+from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.prefetch import one_ahead
+from isthmus.encoders.runtime import Runtime
+from isthmus.encoders.tower import Rows, Tower
+from isthmus.encoders.weights import hash_weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class TorchEncoder(Encoder):
+    """A PyTorch model behind the encoder contract.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model, on the CPU, in float32; the encoder moves it to its device.
+    towers : mapping of str to Tower
+        How each modality is prepared and run through the model.
+    dim : int
+        Length of a vector.
+    identity : mapping of str to str
+        What changes a vector for every modality: kind, model, configuration.
+    runtime : Runtime
+        Where and how exactly to compute.
+    weights : mapping of str to torch.Tensor, optional
+        What the weights hash is taken of, if not the model's own state.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        towers: Mapping[Modality, Tower],
+        dim: int,
+        identity: Mapping[str, str],
+        runtime: Runtime,
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        self.spec = f"{identity['kind']}/{identity['model']}"
+        self.modalities = frozenset(towers)
+        self.dim = dim
+        self._towers = dict(towers)
+        self._runtime = runtime
+        self._components = self._describe(identity, weights or model.state_dict())
+        self._place(model)
+
+    @property
+    def components(self) -> Mapping[str, str]:
+        """Everything that changes a vector, by name."""
+        return self._components
+
+    def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
+        """Tokenise texts, or resize images; safe to call from several threads at once."""
+        self.require(modality)
+        return self._towers[modality].prepare(batch)
+
+    def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
+        """Run the model over prepared values.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (len(prepared), dim); rows of unit norm, or zero where the model
+            gives zero.
+        """
+        self.require(modality)
+        out = np.empty((len(prepared), self.dim), np.float32)
+        done = list(self._run(prepared, self._towers[modality]))
+        for rows, vectors in done:
+            out[rows] = vectors.cpu().numpy()
+        return out
+
+    def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
+        """Turn content into vectors, preparing the next piece while the model runs."""
+        self.require(modality)
+        chunk = self._towers[modality].chunk
+        pieces = [batch[start : start + chunk] for start in range(0, len(batch), chunk)]
+        prepared = one_ahead(lambda piece: self.prepare(piece, modality), pieces)
+        vectors = [self.embed(piece, modality) for piece in prepared]
+        return np.concatenate([np.empty((0, self.dim), np.float32), *vectors])
+
+    def _run(self, prepared: Sequence[Any], tower: Tower) -> Iterator[tuple[Rows, torch.Tensor]]:
+        """Queue every batch on the device; nothing waits for it here."""
+        for rows in tower.batches(prepared):
+            batch = tower.collate([prepared[row] for row in rows])
+            yield rows, self._forward(tower, batch)
+
+    def _forward(self, tower: Tower, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        from torch.nn.functional import normalize
+
+        device = self._runtime.device
+        with self._runtime.inference():
+            vectors = tower.forward(**{name: t.to(device) for name, t in batch.items()})
+        return normalize(vectors.float(), dim=-1)
+
+    def _describe(
+        self, identity: Mapping[str, str], weights: Mapping[str, torch.Tensor]
+    ) -> dict[str, str]:
+        parts = {
+            **identity,
+            "weights": hash_weights(weights),
+            "dim": str(self.dim),
+            "precision": self._runtime.precision,
+        }
+        for modality, tower in self._towers.items():
+            parts |= {f"{modality}.{name}": value for name, value in tower.components.items()}
+        return parts
+
+    def _place(self, model: nn.Module) -> None:
+        import torch
+
+        model.eval().requires_grad_(False)
+        model.to(device=self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for tower in self._towers.values():
+            tower.forward = self._runtime.finish(tower.forward)

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.toy import picture
+
+FILMS = {
+    "item_id": ["f1", "f2", "f3"],
+    "title": ["sea storm", "jazz club", "snow hill"],
+    "genres": ["ship", None, "ski"],
+    "image": ["p/red.png", None, "p/blue.png"],
+    "year": [1990, 2000, 2010],
+}
+BOOKS = {"item_id": ["b1", "b2"], "shelf": ["books", "books"], "name": ["sea storm ship", "robot"]}
+
+
+@pytest.fixture
+def shop(run_json, tmp_path):
+    """A space of two domains, made through the command line."""
+    (tmp_path / "p").mkdir()
+    for colour in ("red", "blue"):
+        (tmp_path / f"p/{colour}.png").write_bytes(picture(colour))
+    pq.write_table(pa.table(FILMS), tmp_path / "films.parquet")
+    pq.write_table(pa.table(BOOKS), tmp_path / "books.parquet")
+    encoders = ("--text-encoder", "toy/words", "--image-encoder", "toy/colours")
+    run_json("create", "shop", *encoders)
+    films = run_json(
+        "add",
+        "films.parquet",
+        "--space",
+        "shop",
+        "--domain",
+        "films",
+        "--text",
+        "{title}. {genres}",
+    )
+    books = run_json("add", "books.parquet", "--space", "shop", "--domain-column", "shelf")
+    assert films["added"] == 3
+    assert films["encoded"] == {"text": 3, "image": 2}
+    assert books["added"] == 2
+    return tmp_path / "shop"
+
+
+def ids(hits):
+    return [hit["item_id"] for hit in hits]
+
+
+def test_the_whole_job(shop, run_json, tmp_path):
+    again = run_json(
+        "add",
+        "films.parquet",
+        "--space",
+        "shop",
+        "--domain",
+        "films",
+        "--text",
+        "{title}. {genres}",
+    )
+    assert {k: again[k] for k in ("rows_read", "added", "changed", "unchanged", "quarantined")} == {
+        "rows_read": 3,
+        "added": 0,
+        "changed": 0,
+        "unchanged": 3,
+        "quarantined": 0,
+    }
+    assert again["encoded"] == {"text": 0, "image": 0}
+
+    release = run_json("publish", "--space", "shop")
+    assert release["number"] == 1
+    assert {row["recall"] for row in release["recall"]} == {1.0}
+    run_json("publish", "--space", "shop")
+    assert [r["current"] for r in run_json("releases", "--space", "shop")] == [False, True]
+    assert run_json("rollback", "--space", "shop") == {"current": 1}
+
+    hits = run_json("search", "jazz club", "--space", "shop", "-k", 2)
+    assert hits[0] | {"score": 1} == {
+        "item_id": "f2",
+        "domain": "films",
+        "score": 1,
+        "rank": 1,
+        "text": "jazz club",
+        "image": None,
+        "attributes": {"title": "jazz club", "genres": None, "year": 2000, "name": None},
+    }
+    assert ids(run_json("search", "--image", "p/blue.png", "--space", "shop", "-k", 1)) == ["f3"]
+    assert ids(
+        run_json("search", "sea storm", "--image", "p/red.png", "--space", "shop", "-k", 1)
+    ) == ["f1"]
+    hits = run_json(
+        "search", "sea", "--space", "shop", "--domain", "films", "--where", "year > 1995"
+    )
+    assert set(ids(hits)) == {"f2", "f3"}
+    assert ids(run_json("similar", "f1", "--space", "shop", "--domain", "books", "-k", 1)) == ["b1"]
+    hits = run_json(
+        "recommend",
+        "--history",
+        "f1",
+        "--history",
+        "f2",
+        "--domain",
+        "books",
+        "--space",
+        "shop",
+        "-k",
+        1,
+    )
+    assert ids(hits) == ["b1"]
+    hits = run_json("recommend", "--text", "robot", "--domain", "books", "--space", "shop", "-k", 1)
+    assert ids(hits) == ["b2"]
+    assert run_json("count", "--space", "shop", "--where", "year >= 2000") == {"count": 2}
+    assert run_json("get", "f3", "--space", "shop")["modalities"] == ["text", "image"]
+
+    assert run_json("delete", "f2", "nobody", "--space", "shop") == {"asked": 2, "deleted": 1}
+    status = run_json("status", "--space", "shop")
+    assert (status["items"], status["domains"], status["release"]) == (
+        4,
+        {"books": 2, "films": 2},
+        1,
+    )
+
+
+def test_a_file_of_users(shop, run_json, tmp_path):
+    users = pa.table(
+        {"user_id": ["u1", "u2"], "history": [["f1"], ["f2"]], "text": [None, "robot"]}
+    )
+    pq.write_table(users, tmp_path / "users.parquet")
+    counts = run_json(
+        "recommend",
+        "--users",
+        "users.parquet",
+        "--out",
+        "recs.parquet",
+        "--domain",
+        "books",
+        "--space",
+        "shop",
+        "-k",
+        2,
+    )
+    assert counts == {"users": 2, "rows": 4, "out": "recs.parquet"}
+    out = pq.read_table(tmp_path / "recs.parquet")
+    assert out.column_names == ["user_id", "item_id", "rank", "score"]
+    assert out["user_id"].to_pylist() == ["u1", "u1", "u2", "u2"]
+    assert out["item_id"].to_pylist() == ["b1", "b2", "b2", "b1"]
+    assert out["rank"].to_pylist() == [1, 2, 1, 2]
+
+
+def test_quarantine_lists_and_retries(shop, run, run_json, tmp_path):
+    (tmp_path / "p/broken.png").write_bytes(b"nonsense")
+    table = pa.table({"item_id": ["f9"], "title": ["pictured"], "image": ["p/broken.png"]})
+    pq.write_table(table, tmp_path / "more.parquet")
+    report = run_json("add", "more.parquet", "--space", "shop", "--domain", "films")
+    assert report["quarantined"] == 1
+    listed = run_json("quarantine", "--space", "shop")
+    assert [(row["item_id"], row["attempts"]) for row in listed] == [("f9", 1)]
+    assert "f9" in run("quarantine", "--space", "shop").stdout
+    (tmp_path / "p/broken.png").write_bytes(picture("green"))
+    assert run_json("quarantine", "--space", "shop", "--retry")["quarantined"] == 0
+    assert run_json("quarantine", "--space", "shop") == []
+
+
+def test_people_get_tables_and_pictures(shop, run, tmp_path):
+    result = run("search", "sea storm", "--space", "shop", "--sheet", "sheet.png")
+    assert result.returncode == 0
+    assert "sea storm. ship" in result.stdout
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.width == 6 * 168
+    status = run("status", "--space", "shop")
+    assert "separate blocks" in status.stdout
+    assert "newer than the index" in status.stdout
+    report = run(
+        "add",
+        "films.parquet",
+        "--space",
+        "shop",
+        "--domain",
+        "films",
+        "--text",
+        "{title}. {genres}",
+    )
+    assert "3 rows read: 0 added, 0 changed, 3 unchanged" in report.stdout
+    assert "recall@10" in run("publish", "--space", "shop").stdout
+    assert "current" in run("releases", "--space", "shop").stdout
+    assert "snow hill. ski" in run("get", "f3", "--space", "shop").stdout
+
+
+REFUSED = {
+    "no space": (("status", "--space", "nowhere"), "nowhere is no space"),
+    "no file": (
+        ("add", "nothing.csv", "--space", "shop", "--domain", "d"),
+        "no file matches 'nothing.csv'",
+    ),
+    "no domain": (
+        ("add", "films.parquet", "--space", "shop"),
+        "give --domain NAME or --domain-column",
+    ),
+    "no column": (
+        ("add", "books.parquet", "--space", "shop", "--domain", "d", "--text", "{titel}"),
+        "'titel'",
+    ),
+    "no item": (("similar", "zz", "--space", "shop"), "no item 'zz'"),
+    "no history item": (
+        ("recommend", "--history", "zz", "--domain", "books", "--space", "shop"),
+        "no item 'zz'",
+    ),
+    "bad filter": (
+        ("search", "x", "--space", "shop", "--where", "foo > 1"),
+        "The columns are: item_id",
+    ),
+    "unknown domain": (
+        ("search", "x", "--space", "shop", "--domain", "music"),
+        "no domain 'music'",
+    ),
+    "no release": (("rollback", "7", "--space", "shop"), "no release 7"),
+    "exists": (("create", "shop", "--encoder", "toy/both"), "shop exists already"),
+    "unknown encoder": (("create", "other", "--encoder", "magic/wand"), "magic"),
+    "no picture": (("search", "--image", "none.png", "--space", "shop"), "no image file none.png"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_says_so_in_one_line_and_exits_with_1(name, shop, run):
+    arguments, message = REFUSED[name]
+    result = run(*arguments)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("isthmus: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "x"),
+        ("search", "--space", "s"),
+        ("search", "x", "--space", "s", "-k", "0"),
+        ("recommend", "--users", "u.parquet", "--domain", "d", "--space", "s"),
+        ("fly",),
+        ("add", "--space", "s"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, run):
+    assert run(*arguments).returncode == 2
+
+
+def test_invalid_rows_are_refused_by_number_or_skipped(shop, run, run_json, tmp_path):
+    (tmp_path / "bad.csv").write_text("item_id,title\nn1,fine\n,lost\nn1,twice\n")
+    arguments = ("add", "bad.csv", "--space", "shop", "--domain", "films")
+    result = run(*arguments)
+    assert result.returncode == 1
+    assert "row 1: no item id" in result.stderr
+    assert "row 2: item id 'n1' stands in row 0 already" in result.stderr
+    report = run_json(*arguments, "--skip-invalid")
+    assert (report["rows_read"], report["added"], report["invalid"]) == (3, 1, 2)
+
+
+def test_importing_and_helping_load_nothing_heavy(run):
+    script = (
+        "import sys, isthmus, isthmus.cli.main\n"
+        "heavy = {'torch', 'lance', 'faiss', 'numpy', 'pyarrow', 'transformers', 'open_clip'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+    result = run("--help")
+    assert result.returncode == 0
+    for verb in ("create", "add", "delete", "publish", "status", "search", "similar", "recommend"):
+        assert verb in result.stdout

@@ -1,0 +1,28 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from isthmus import Space
+from tests.toy import two_encoders
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Space:
+    """An empty space with separate toy encoders of text and image."""
+    return Space.create(tmp_path / "toy.space", two_encoders())
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real data sets."""
+    folder = Path(os.environ.get("ISTHMUS_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.exists():
+        pytest.skip(f"no data sets in {folder}; set ISTHMUS_DATA")
+    return folder

@@ -1,0 +1,54 @@
+"""A writer to be killed: works through a fixed list of operations, saying what is done.
+
+``python -m tests.retrieval.crash_writer SPACE FIRST``
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any
+
+import isthmus.index.ingest
+from isthmus import Space
+from tests.toy import COLOURS, item, picture, two_encoders
+
+OPERATIONS = 4_000
+ROWS = 24
+
+
+def operation(number: int) -> tuple[str, Any]:
+    """Give the operation of a number: the same in every process."""
+    chance = random.Random(number)
+    kind = chance.choice(["upsert", "upsert", "upsert", "delete", "publish"])
+    if kind == "publish":
+        return kind, None
+    names = [f"i{n}" for n in chance.sample(range(120), ROWS)]
+    if kind == "delete":
+        return kind, names[:6]
+    return kind, {name: (f"word{number} {name}", chance.choice([*COLOURS, None])) for name in names}
+
+
+def main() -> None:
+    path, first = sys.argv[1], int(sys.argv[2])
+    isthmus.index.ingest.ROWS_A_COMMIT = 8  # many commits an operation, so many places to die
+    space = Space.open(path, encoder=two_encoders())
+    say("ready")
+    for number in range(first, first + OPERATIONS):
+        kind, given = operation(number)
+        if kind == "publish":
+            space.publish()
+        elif kind == "delete":
+            space.delete(given)
+        else:
+            space.upsert([item(n, t, image=c and picture(c)) for n, (t, c) in given.items()])
+        say(str(number))
+
+
+def say(what: str) -> None:
+    sys.stdout.write(what + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Readers read while one writes; a second writer waits, or fails with a clear error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from isthmus import Space
+from isthmus.errors import SpaceLocked
+from isthmus.index.lock import writing
+from tests.toy import item, two_encoders
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_second_writer_fails_with_the_name_of_the_first(space):
+    hasty = Space.open(space.path, encoder=two_encoders(), wait_s=0.1)
+    with (
+        writing(space.path, "catalog"),
+        pytest.raises(SpaceLocked, match=r"being written by process \d+ .*waited 0\.1 s"),
+    ):
+        hasty.upsert([item("a", "x")])
+    assert hasty.upsert([item("a", "x")]).added == 1
+
+
+def test_publishing_and_adding_go_side_by_side(space):
+    with writing(space.path, "catalog"):
+        assert space.publish().number == 1
+
+
+def test_two_processes_that_write_at_once_lose_nothing(space):
+    script = (
+        "import sys\n"
+        "from isthmus import Space\n"
+        "from tests.toy import item, two_encoders\n"
+        "space = Space.open(sys.argv[1], encoder=two_encoders())\n"
+        "for n in range(8):\n"
+        "    space.upsert([item(f'{sys.argv[2]}{n}', f'word{n}')])\n"
+        "    space.publish()\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(space.path), name], cwd=ROOT)
+        for name in "ab"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert space.count() == 16
+    assert space.current_release == 16
+
+
+def test_readers_never_fail_while_one_writes_and_publishes(space):
+    space.upsert([item(str(n), f"sea word{n}") for n in range(50)])
+    problems, stop = [], threading.Event()
+
+    def read():
+        reader = Space.open(space.path, encoder=two_encoders())
+        while not stop.is_set():
+            try:
+                hits = reader.search("sea", k=60)
+                assert len(hits) >= 50
+                assert len({hit.item_id for hit in hits}) == len(hits)
+            except Exception as error:
+                problems.append(error)
+                return
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for n in range(15):
+        space.upsert([item(f"new{n}", f"sea new{n}"), item("7", f"sea again{n}")])
+        space.publish()
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert problems == []

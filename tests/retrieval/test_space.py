@@ -1,0 +1,483 @@
+"""The space through its public face."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isthmus import Space, User
+from isthmus.errors import (
+    CorruptRelease,
+    FingerprintMismatch,
+    InvalidFilter,
+    InvalidInput,
+    InvalidItems,
+    InvalidMapping,
+    ItemNotFound,
+    ReleaseNotFound,
+    ReleaseRejected,
+    SpaceExists,
+    SpaceNotFound,
+    UnsupportedFormat,
+    UnsupportedModality,
+)
+from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
+
+
+def ids(hits):
+    return [hit.item_id for hit in hits]
+
+
+FILMS = [
+    item("f1", "sea storm ship", year=1990, price=9.5, tags=["a", "b"]),
+    item("f2", "sea harbour", year=2000, price=20.0),
+    item("b1", "sea voyage ship", "books", year=2010, price=None),
+    item("b2", "mountain snow", "books", year=2020, price=5.0),
+]
+
+
+@pytest.fixture
+def filled(space):
+    space.upsert(FILMS)
+    return space
+
+
+# Writing
+
+
+def test_adding_reports_and_adding_again_encodes_nothing(space):
+    first = space.upsert(FILMS)
+    assert (first.rows_read, first.added, first.encoded["text"]) == (4, 4, 4)
+    again = space.upsert(FILMS)
+    assert (again.unchanged, again.added, again.changed) == (4, 0, 0)
+    assert again.encoded == {"text": 0, "image": 0}
+
+
+def test_a_changed_attribute_encodes_nothing(filled):
+    report = filled.upsert([{**FILMS[0], "price": 1.0}])
+    assert (report.changed, report.encoded["text"]) == (1, 0)
+    assert filled.get("f1")["attributes"]["price"] == 1.0
+
+
+def test_a_changed_text_encodes_only_itself(filled):
+    report = filled.upsert([{**FILMS[0], "text": "desert"}, *FILMS[1:]])
+    assert (report.changed, report.unchanged, report.encoded["text"]) == (1, 3, 1)
+    assert ids(filled.search("desert", k=1)) == ["f1"]
+
+
+def test_a_changed_picture_encodes_only_the_picture(space):
+    before = [item("a", "one", image=picture("red")), item("b", "two", image=picture("blue"))]
+    space.upsert(before)
+    report = space.upsert([{**before[0], "image": picture("green")}, before[1]])
+    assert report.encoded == {"text": 0, "image": 1}
+    assert ids(space.search(image=picture("green", 5), k=1)) == ["a"]
+
+
+def test_the_same_content_is_encoded_once(space):
+    report = space.upsert([item(str(n), "the same", image=picture("red")) for n in range(50)])
+    assert report.encoded == {"text": 1, "image": 1}
+
+
+def test_a_deleted_item_that_comes_back_encodes_nothing(filled):
+    assert filled.delete(["f1", "unknown"]) == 1
+    assert "f1" not in ids(filled.search("sea storm ship"))
+    report = filled.upsert([FILMS[0]])
+    assert (report.added, report.encoded["text"]) == (1, 0)
+    assert ids(filled.search("sea storm ship", k=1)) == ["f1"]
+
+
+def test_an_upsert_replaces_the_whole_item(filled):
+    filled.upsert([item("f1", "sea storm ship", year=1)])
+    assert filled.get("f1")["attributes"] == {"year": 1, "price": None, "tags": None}
+
+
+def test_invalid_rows_refuse_the_batch_before_anything_is_encoded(space):
+    with pytest.raises(InvalidItems, match="row 1: no item id") as caught:
+        space.upsert([item("a", "x"), {"domain": "films", "text": "y"}])
+    assert caught.value.problems == ((1, "no item id in 'item_id'"),)
+    assert space.count() == 0
+
+
+def test_invalid_rows_may_be_skipped(space):
+    report = space.upsert([item("a", "x"), item("b", " ")], skip_invalid=True)
+    assert (report.rows_read, report.added, report.invalid) == (2, 1, 1)
+    assert report.problems == ["row 1: has no text and no image"]
+
+
+def test_a_value_of_another_type_than_the_space_has_is_refused_by_row(filled):
+    with pytest.raises(InvalidItems, match="row 1: column 'year' holds 'soon', which is no int64"):
+        filled.upsert([item("a", "x", year="1999"), item("b", "y", year="soon")])
+    assert filled.stats()["items"] == 4
+
+
+def test_an_id_cannot_move_to_another_domain(filled):
+    with pytest.raises(InvalidItems, match="'f1' belongs to domain 'films' already, not 'books'"):
+        filled.upsert([item("f1", "x", "books")])
+
+
+def test_a_mapping_error_names_the_columns(space):
+    with pytest.raises(InvalidMapping, match="its columns are: item_id, domain, text"):
+        space.upsert([item("a", "x")], text="{title}")
+
+
+def test_nothing_to_add_is_no_error(space):
+    assert space.upsert([]).rows_read == 0
+
+
+# Quarantine
+
+
+def test_a_broken_picture_goes_to_quarantine_and_the_text_is_indexed(space, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(picture("red")[:40])
+    report = space.upsert([item("a", "one", image=str(path)), item("b", "two")])
+    assert (report.added, report.quarantined) == (2, 1)
+    (row,) = space.quarantine()
+    assert (row["item_id"], row["modality"], row["source"]) == ("a", "image", str(path))
+    assert row["attempts"] == 1
+    assert ids(space.search("one", k=1)) == ["a"]
+    assert space.upsert([item("a", "one", image=str(path))]).unchanged == 1
+
+    assert space.retry_quarantine().quarantined == 1
+    assert space.quarantine()[0]["attempts"] == 2
+    path.write_bytes(picture("red"))
+    report = space.retry_quarantine()
+    assert (report.quarantined, report.encoded["image"]) == (0, 1)
+    assert space.quarantine() == []
+    assert ids(space.search(image=picture("red"))) == ["a"]
+
+
+def test_an_item_of_a_broken_picture_alone_waits_in_the_catalog(space):
+    space.upsert([{"item_id": "a", "domain": "d", "image": "/nowhere.png", "year": 3}])
+    assert space.count() == 0
+    assert space.get("a")["attributes"] == {"year": 3}
+    assert "no file /nowhere.png" in space.quarantine()[0]["reason"]
+    with pytest.raises(ItemNotFound, match="no searchable item 'a'"):
+        space.similar("a")
+
+
+def test_mending_or_deleting_an_item_clears_its_quarantine(space):
+    space.upsert([item("a", "one", image=b"nonsense"), item("b", "two", image=b"nonsense too")])
+    assert len(space.quarantine()) == 2
+    space.upsert([item("a", "one", image=picture("red"))])
+    space.delete("b")
+    assert space.quarantine() == []
+
+
+# Searching
+
+
+def test_text_finds_items_by_text_and_an_image_by_image(space):
+    space.upsert([item("a", "red"), item("b", "ship", image=picture("red"))])
+    assert ids(space.search("red")) == ["a", "b"]
+    assert ids(space.search(image=picture("red", 5))) == ["b"]
+    assert not space.stats()["aligned"]
+
+
+def test_a_joint_encoder_lets_text_find_pictures(tmp_path):
+    space = Space.create(tmp_path / "s", joint_encoder())
+    space.upsert([item("a", None, image=picture("red")), item("b", None, image=picture("blue"))])
+    assert ids(space.search("blue")) == ["b", "a"]
+    assert space.stats()["aligned"]
+    hit = space.search("blue", k=1)[0]
+    assert hit.score == pytest.approx(1.0, abs=1e-5)
+
+
+def test_text_and_image_together(space):
+    space.upsert(
+        [
+            item("both", "ship", image=picture("red")),
+            item("text", "ship", image=picture("blue")),
+            item("none", "tree", image=picture("green")),
+        ]
+    )
+    assert ids(space.search("ship", image=picture("red", 4), k=2)) == ["both", "text"]
+
+
+def test_hits_carry_what_was_asked_for(filled):
+    hit = filled.search("sea storm ship", k=1)[0]
+    assert (hit.item_id, hit.domain, hit.rank, hit.text) == ("f1", "films", 1, None)
+    assert hit.score == pytest.approx(1.0, abs=1e-5)
+    hit = filled.search("sea storm ship", k=1, attributes=True)[0]
+    assert hit.text == "sea storm ship"
+    assert hit.attributes == {"year": 1990, "price": 9.5, "tags": ["a", "b"]}
+
+
+def test_a_vector_is_taken_for_the_block_it_fits(filled):
+    vector = 3 * text_encoder().encode(["mountain snow"])[0]
+    assert ids(filled.search(vector=vector, k=1)) == ["b2"]
+    with pytest.raises(InvalidInput, match=r"shape \(5,\).*\(64,\) for text or \(8,\) for image"):
+        filled.search(vector=np.ones(5))
+    with pytest.raises(InvalidInput, match="norm nan"):
+        filled.search(vector=np.full(16, np.nan))
+
+
+def test_a_vector_of_another_fingerprint_is_refused(filled):
+    vector = text_encoder().encode(["x"])[0]
+    filled.search(vector=vector, fingerprint=filled.fingerprint)
+    with pytest.raises(FingerprintMismatch, match="made with encoder stack abc"):
+        filled.search(vector=vector, fingerprint="abc")
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("year > 1995", {"f2", "b1", "b2"}),
+        ("price < 10", {"f1", "b2"}),
+        ("price IS NULL", {"b1"}),
+        ("year BETWEEN 1990 AND 2000 AND domain = 'films'", {"f1", "f2"}),
+        ("text LIKE '%ship%'", {"f1", "b1"}),
+        ("array_has(tags, 'a')", {"f1"}),
+        ("item_id IN ('f1', 'b2')", {"f1", "b2"}),
+        ("year > 3000", set()),
+    ],
+)
+def test_a_filter_is_always_applied(filled, where, expected):
+    for _ in range(2):  # from the delta, then from a release
+        assert set(ids(filled.search("sea", where=where))) == expected
+        assert filled.count(where=where) == len(expected)
+        filled.publish()
+
+
+@pytest.mark.parametrize("where", ["nonsense > 1", "year >", "year > 'x' OR", "1; DROP TABLE x"])
+def test_a_bad_filter_is_refused_with_the_columns(filled, where):
+    with pytest.raises(InvalidFilter, match=r"The columns are: item_id \(string\)"):
+        filled.search("sea", where=where)
+
+
+def test_domains_are_filtered(filled):
+    assert set(ids(filled.search("sea", domain="books"))) == {"b1", "b2"}
+    assert len(filled.search("sea", domain=["books", "films"])) == 4
+    with pytest.raises(InvalidInput, match="no domain 'music' in this space; .* books, films"):
+        filled.search("sea", domain="music")
+
+
+def test_as_many_as_asked_for_where_there_are_as_many(space):
+    space.upsert([item(str(n), f"word{n} sea", n=n) for n in range(300)])
+    space.publish()
+    assert len(space.search("sea", k=250)) == 250
+    assert len(space.search("sea", k=1000)) == 300
+    assert len(space.search("sea", k=10, where="n < 7")) == 7
+
+
+@pytest.mark.parametrize("query", [{}, {"text": " "}, {"text": "x", "k": 0}])
+def test_an_empty_query_is_refused(filled, query):
+    with pytest.raises(InvalidInput):
+        filled.search(**query)
+
+
+def test_a_modality_that_the_space_lacks_is_refused(tmp_path):
+    space = Space.create(tmp_path / "s", text_encoder())
+    with pytest.raises(UnsupportedModality, match="no image encoder"):
+        space.search(image=picture("red"))
+    with pytest.raises(InvalidItems, match="has no text"):
+        space.upsert([{"item_id": "a", "domain": "d", "image": picture("red")}])
+
+
+def test_an_empty_space_answers_with_nothing(space):
+    assert space.search("sea") == []
+    assert space.recommend(User()) == []
+    assert space.count() == 0
+    space.publish()
+    assert space.search("sea") == []
+
+
+# Similar
+
+
+def test_similar_crosses_domains_and_leaves_the_item_out(filled):
+    assert ids(filled.similar("f1", domain="books", k=1)) == ["b1"]
+    assert "f1" not in ids(filled.similar("f1"))
+    with pytest.raises(ItemNotFound, match="no item 'zz'"):
+        filled.similar("zz")
+
+
+def test_a_missing_picture_is_neither_punished_nor_favoured(space):
+    space.upsert(
+        [
+            item("query", "ship sea", image=picture("red")),
+            item("same words", "ship sea"),
+            item("same all", "ship sea", image=picture("red", 4)),
+            item("other picture", "ship sea", image=picture("blue")),
+            item("other words", "tree hill", image=picture("green")),
+        ]
+    )
+    scores = {hit.item_id: hit.score for hit in space.similar("query")}
+    assert scores["same words"] == pytest.approx(1.0, abs=1e-4)
+    assert scores["same all"] == pytest.approx(1.0, abs=1e-4)
+    assert scores["other picture"] < 1 - 1e-3
+
+
+# Releases
+
+
+def test_new_changed_and_deleted_items_show_at_once_beside_a_release(filled):
+    filled.publish()
+    filled.upsert([item("n", "desert"), {**FILMS[1], "text": "jungle"}])
+    filled.delete(["b2"])
+    assert ids(filled.search("desert", k=1)) == ["n"]
+    assert ids(filled.search("jungle", k=1)) == ["f2"]
+    assert "b2" not in ids(filled.search("mountain snow", k=10))
+    assert filled.stats()["delta"] == 2
+    filled.publish()
+    assert filled.stats()["delta"] == 0
+    assert ids(filled.search("jungle", k=1)) == ["f2"]
+
+
+def test_rollback_moves_current_and_keeps_the_items(filled):
+    filled.publish()
+    filled.upsert([item("n", "desert")])
+    filled.publish()
+    assert (filled.rollback(), filled.current_release) == (1, 1)
+    assert ids(filled.search("desert", k=1)) == ["n"]
+    assert filled.rollback(2) == 2
+    with pytest.raises(ReleaseNotFound, match="no release 9 in .*; there are: 1, 2"):
+        filled.rollback(9)
+    filled.rollback(1)
+    with pytest.raises(ReleaseNotFound, match="no accepted release before"):
+        filled.rollback()
+
+
+def test_a_reader_sees_what_another_writes(filled):
+    reader = Space.open(filled.path, encoder=two_encoders())
+    assert reader.count() == 4
+    filled.upsert([item("n", "desert")])
+    assert ids(reader.search("desert", k=1)) == ["n"]
+    filled.publish()
+    assert reader.stats()["release"] == 1
+    filled.delete("n")
+    assert reader.count() == 4
+
+
+def test_old_releases_are_pruned_and_the_current_one_is_kept(filled):
+    filled.publish()
+    for _ in range(7):
+        filled.publish()
+    filled.rollback(4)
+    filled.publish()
+    numbers = [manifest.number for manifest in filled.releases()]
+    assert len(numbers) == 6
+    assert numbers[-1] == 9 == filled.current_release
+
+
+def large(space, rows=3_000):
+    rng = np.random.default_rng(0)
+    words = [f"w{n}" for n in range(400)]
+    space.upsert(
+        [item(str(n), " ".join(rng.choice(words, 4)), "ab"[n % 2], n=n) for n in range(rows)]
+    )
+
+
+def with_exact_rows(space, rows):
+    path = space.path / "space.toml"
+    path.write_text(path.read_text().replace("exact_rows = 50000", f"exact_rows = {rows}"))
+    return Space.open(space.path, encoder=two_encoders())
+
+
+def test_a_large_block_gets_an_index_that_meets_its_recall(space, monkeypatch):
+    monkeypatch.setattr("isthmus.index.segment.FEW_ALLOWED", 100)
+    large(space)
+    space = with_exact_rows(space, 1_000)
+    manifest = space.publish(recall=0.98)
+    assert manifest.blocks["text"].recipe.startswith("IVF")
+    assert {row.domain for row in manifest.recall} == {"a", "b"}
+    assert all(row.recall >= 0.98 for row in manifest.recall)
+    view = space._live.now()
+    queries = view.vectors("text", np.arange(100)).vectors
+    exact, _ = view.exact("text", queries, 10)
+    found, _ = view.search("text", queries, 10)
+    assert (found >= exact[:, -1:] - 1e-5).mean() >= 0.95
+    hits = space.search("w1 w2", k=20, where="n % 3 = 0", domain="a")
+    assert len(hits) == 20
+    assert all(int(hit.item_id) % 6 == 0 for hit in hits)
+    assert len(space.search("w1 w2", k=2_999)) == 2_999
+
+
+def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeypatch):
+    large(space)
+    space = with_exact_rows(space, 1_000)
+    space.publish()
+    monkeypatch.setattr("isthmus.index.recall.recall_of", lambda *_: 0.5)
+    with pytest.raises(ReleaseRejected, match=r"recall@10 of text to item in . is 0\.500, under"):
+        space.publish()
+    assert space.current_release == 1
+    assert [manifest.accepted for manifest in space.releases()] == [True, False]
+    with pytest.raises(ReleaseRejected):
+        space.rollback(2)
+
+
+@pytest.mark.parametrize("recall", [0, 1.5, -1])
+def test_an_impossible_recall_is_refused(space, recall):
+    with pytest.raises(InvalidInput, match="recall target"):
+        space.publish(recall=recall)
+
+
+@pytest.mark.parametrize("name", ["rows.arrow", "text.vectors.f32", "manifest.json"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
+def test_a_damaged_release_is_detected_with_the_remedy(filled, name, damage):
+    filled.publish()
+    path = filled.path / "releases/000001" / name
+    data = path.read_bytes()
+    if damage == "remove":
+        path.unlink()
+    else:
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] if damage == "cut" else data[:middle] + b"\xff" + data[middle + 1:])
+    if name == "manifest.json" and damage == "flip":
+        path.write_bytes(data[:5])
+    reader = Space.open(filled.path, encoder=two_encoders())
+    with pytest.raises(CorruptRelease, match="release (1|000001).*publish"):
+        reader.search("sea")
+    reader.publish()
+    assert len(reader.search("sea")) == 4
+
+
+# Opening
+
+
+def test_creating_where_something_stands_is_refused(filled, tmp_path):
+    with pytest.raises(SpaceExists, match="exists already"):
+        Space.create(filled.path, text_encoder())
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SpaceExists):
+        Space.create(tmp_path / "file", text_encoder())
+
+
+def test_an_empty_folder_may_become_a_space(tmp_path):
+    (tmp_path / "s").mkdir()
+    assert Space.create(tmp_path / "s", text_encoder()).count() == 0
+
+
+def test_opening_what_is_no_space_is_refused(tmp_path):
+    with pytest.raises(SpaceNotFound, match="is no space .*isthmus create"):
+        Space.open(tmp_path)
+
+
+def test_another_format_is_refused(filled):
+    path = filled.path / "space.toml"
+    path.write_text(path.read_text().replace("format = 1", "format = 99"))
+    with pytest.raises(UnsupportedFormat, match="on-disk format 99"):
+        Space.open(filled.path)
+
+
+@pytest.mark.parametrize("content", ["format = ", 'format = 1\nblocks = "x"'])
+def test_broken_settings_are_refused(filled, content):
+    (filled.path / "space.toml").write_text(content)
+    with pytest.raises(InvalidInput, match=r"space\.toml is (not valid|invalid)"):
+        Space.open(filled.path)
+
+
+def test_another_encoder_is_refused_with_the_difference(filled):
+    other = {**two_encoders(), "text": text_encoder(salt="other")}
+    with pytest.raises(FingerprintMismatch, match="text.salt was '' and is 'other'"):
+        Space.open(filled.path, encoder=other)
+
+
+def test_stats_describe_the_space(filled):
+    filled.publish()
+    filled.upsert([item("n", "desert")])
+    stats = filled.stats()
+    assert stats["items"] == stats["searchable"] == 5
+    assert stats["domains"] == {"books": 2, "films": 3}
+    assert (stats["release"], stats["release_items"], stats["delta"]) == (1, 4, 1)
+    assert stats["attributes"] == {"year": "int64", "price": "double", "tags": "list<item: string>"}

@@ -1,0 +1,88 @@
+"""Toy encoders and items with provable answers, quick enough to run thousands of times."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from isthmus.columns import Modality
+from isthmus.encoders.encoder import Encoder, FloatArray
+
+
+class ToyEncoder(Encoder):
+    """A text is the sum of its words' random vectors, an image that of its main colour.
+
+    Texts with the same words, and images with the same colour, have the same vector; an image
+    of a named colour has, where the salt is the same, the vector of that colour's name.
+    """
+
+    def __init__(
+        self, *modalities: Modality, dim: int = 64, salt: str = "", spec: str = "toy/words"
+    ) -> None:
+        self.spec = spec
+        self.modalities = frozenset(modalities)
+        self.dim = dim
+        self.salt = salt
+        self.encoded: list[Any] = []
+
+    @property
+    def components(self) -> Mapping[str, str]:
+        return {"kind": "toy", "salt": self.salt, "dim": str(self.dim)}
+
+    def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
+        self.encoded += prepared
+        named = prepared if modality == "text" else [colour_of(image) for image in prepared]
+        return np.stack([self._vector(name) for name in named])
+
+    def _vector(self, text: str) -> FloatArray:
+        total = np.sum([self._word(word) for word in text.lower().split() or [""]], axis=0)
+        return np.asarray(total / np.linalg.norm(total), np.float32)
+
+    def _word(self, word: str) -> FloatArray:
+        seed = int.from_bytes(hashlib.blake2b((self.salt + word).encode()).digest()[:8], "little")
+        return np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+
+
+COLOURS = {
+    "red": (250, 0, 0),
+    "green": (0, 250, 0),
+    "blue": (0, 0, 250),
+    "black": (0, 0, 0),
+    "white": (250, 250, 250),
+    "yellow": (250, 250, 0),
+}
+
+
+def colour_of(image: Image.Image) -> str:
+    pixel = np.asarray(image.convert("RGB").resize((1, 1)), float)[0, 0]
+    return min(COLOURS, key=lambda name: float(np.abs(pixel - COLOURS[name]).sum()))
+
+
+def picture(colour: str, size: int = 8) -> bytes:
+    """Give a PNG of one colour; the size makes files of the same colour differ."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (size, size), COLOURS[colour]).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def text_encoder(**options: Any) -> ToyEncoder:
+    return ToyEncoder("text", **options)
+
+
+def two_encoders() -> dict[Modality, Encoder]:
+    """Separate encoders of text and image: two blocks."""
+    return {"text": text_encoder(), "image": ToyEncoder("image", dim=8, salt="image")}
+
+
+def joint_encoder() -> ToyEncoder:
+    """One encoder in which a red picture and the word red are the same."""
+    return ToyEncoder("text", "image")
+
+
+def item(item_id: str, text: str, domain: str = "films", **more: Any) -> dict[str, Any]:
+    return {"item_id": item_id, "domain": domain, "text": text, **more}
