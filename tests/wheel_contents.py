@@ -18,11 +18,16 @@ def expected_files() -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
 
 
-def wheel_files(folder: Path) -> set[str]:
-    """Build sdist and wheel, and give the files of the wheel that are not metadata."""
+def build_wheel(folder: Path) -> Path:
+    """Build the sdist into a folder, and the wheel from it; give the wheel."""
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def wheel_files(wheel: Path) -> set[str]:
+    """Give the files of a wheel that are not metadata."""
     with zipfile.ZipFile(wheel) as archive:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 
@@ -30,7 +35,7 @@ def wheel_files(folder: Path) -> set[str]:
 def main() -> None:
     """Compare the two."""
     with tempfile.TemporaryDirectory() as folder:
-        found, expected = wheel_files(Path(folder)), expected_files()
+        found, expected = wheel_files(build_wheel(Path(folder))), expected_files()
     missing, extra = sorted(expected - found), sorted(found - expected)
     if missing or extra:
         sys.exit(f"the wheel lacks {missing} and has {extra} too many")

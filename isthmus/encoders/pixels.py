@@ -38,12 +38,19 @@ class Pixels:
         """Give uint8 of shape (height, width, 3), under the name that `feed` takes."""
         return {PIXELS: np.asarray(self.geometry(image))}
 
+    @property
+    def components(self) -> dict[str, str]:
+        """What of the preparation changes a vector."""
+        return {"geometry": str(self.geometry), "mean": str(self.mean), "std": str(self.std)}
+
     def feed(self, model: Forward) -> Forward:
         """Put the normalisation before a model of float pixels, channels first."""
 
         def forward(pixels: torch.Tensor) -> torch.Tensor:
-            mean, std = (pixels.new_tensor(v, dtype=None) for v in (self.mean, self.std))
-            return model((pixels / 255 - mean) / std)
+            # channels first by shape, last in memory: what convolutions run fastest on
+            values = pixels.permute(0, 3, 1, 2).float()
+            mean, std = (values.new_tensor(v).view(3, 1, 1) * 255 for v in (self.mean, self.std))
+            return model((values - mean) / std)
 
         return forward
 
@@ -62,6 +69,9 @@ class ResizeAndCrop:
 
     shorter: int
     crop: int
+
+    def __str__(self) -> str:
+        return f"resize {self.shorter} bicubic, crop {self.crop}"
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Give a square of `crop` pixels; only what is kept is computed."""

@@ -55,9 +55,7 @@ class Runtime:
         return torch.compile(function, dynamic=True) if self.compile else function
 
 
-def choose_runtime(
-    device: str = "auto", precision: str = "auto", compile: bool = False
-) -> Runtime:
+def choose_runtime(device: str = "auto", precision: str = "auto", compile: bool = False) -> Runtime:
     """Choose where a model runs.
 
     Parameters

@@ -64,5 +64,5 @@ def _hash_tensor(tensor: torch.Tensor) -> bytes:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     header = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
     digest = hashlib.blake2b(header, digest_size=16)
-    digest.update(flat.view(torch.uint8).numpy())
+    digest.update(flat.view(torch.uint8).numpy().data)
     return digest.digest()

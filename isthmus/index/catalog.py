@@ -231,7 +231,8 @@ class ItemDigests:
     def __init__(self, table: pa.Table) -> None:
         self._index = DigestIndex(keys_of(map(digest, table.column(ITEM_ID).to_pylist())))
         self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
-        columns = {"row": ROW_HASH, **CONTENT_HASH}
+        columns: dict[str, str] = {"row": ROW_HASH}
+        columns |= {str(modality): name for modality, name in CONTENT_HASH.items()}
         self._hashes = {k: table.column(name).combine_chunks() for k, name in columns.items()}
 
     def find(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:

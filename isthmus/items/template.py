@@ -34,7 +34,8 @@ class TextTemplate:
 
     def __init__(self, template: str) -> None:
         self.template = template
-        parts = _parse(template) if "{" in template or "}" in template else [("", template)]
+        braces = "{" in template or "}" in template
+        parts: list[tuple[str, str | None]] = _parse(template) if braces else [("", template)]
         self._parts, self._tail = _gather(parts)
         if not self._parts:
             raise InvalidMapping(f"template {template!r} has no {{column}} in it")

@@ -1,0 +1,106 @@
+"""The whole job on the bundled catalogue, offline: build a space, search it, recommend across it.
+
+``make demo`` runs it; the space and the pictures land in ``demo-output/``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from isthmus import Hit, Space, User
+from isthmus.retrieval.contact_sheet import SheetRow, draw_contact_sheet
+
+CATALOGUE = Path(__file__).parent / "catalogue"
+OUTPUT = Path("demo-output")
+SHOWN = 6
+
+
+def build(folder: Path) -> Space:
+    """Make a space of four catalogues."""
+    shutil.rmtree(folder, ignore_errors=True)
+    space = Space.create(folder, "local")
+    for domain in ("films", "books", "products", "music"):
+        report = space.upsert(
+            CATALOGUE / f"{domain}.jsonl", text="{title}. {description}", progress=True
+        )
+        print(
+            f"{domain}: {report.added} items, {report.encoded['text']} texts and "
+            f"{report.encoded['image']} pictures encoded in {report.seconds:.1f} s"
+        )
+    manifest = space.publish()
+    print(f"release {manifest.number}: {manifest.rows} items, recall {manifest.worst_recall:.3f}\n")
+    return space
+
+
+def show(title: str, hits: Sequence[Hit]) -> None:
+    """Print a result."""
+    print(title)
+    for hit in hits:
+        print(f"  {hit.rank}. {hit.score:6.3f}  {hit.domain:9} {hit.attributes['title']}")
+    print()
+
+
+def ask(space: Space) -> list[SheetRow]:
+    """Ask one question of each kind, and give the answers as rows of a contact sheet."""
+    poster = str(CATALOGUE / "pictures/film-011.png")
+    film = next(
+        h for h in space.search("a ship in a storm at sea", domain="films", attributes=True)
+    )
+    seen = space.search("jazz club at night, piano", domain="music", k=2, attributes=True)
+    seen += space.search("climbing a mountain", domain="music", k=2, attributes=True)
+    user = User(history=[hit.item_id for hit in seen])
+    known = " + ".join(str(hit.attributes["title"]) for hit in seen)
+    results = [
+        (
+            "text: cosy winter evening in a cabin",
+            None,
+            space.search("cosy winter evening in a cabin", k=SHOWN, attributes=True),
+        ),
+        (
+            "image: the poster at the left",
+            poster,
+            space.search(image=poster, k=SHOWN, attributes=True),
+        ),
+        (
+            f"books like the film {film.attributes['title']}",
+            film.image,
+            space.similar(film.item_id, domain="books", k=SHOWN, attributes=True),
+        ),
+        (
+            f"films for a user known only by music: {known}",
+            seen[0].image,
+            space.recommend(user, domain="films", k=SHOWN, attributes=True),
+        ),
+        (
+            "text with a filter: gift for a gardener, price < 30",
+            None,
+            space.search(
+                "gift for a gardener",
+                domain="products",
+                where="price < 30",
+                k=SHOWN,
+                attributes=True,
+            ),
+        ),
+    ]
+    for title, _, hits in results:
+        show(title, hits)
+    return [SheetRow(title, picture, tuple(hits)) for title, picture, hits in results]
+
+
+def main() -> None:
+    """Build, ask, draw."""
+    OUTPUT.mkdir(exist_ok=True)
+    space = build(OUTPUT / "demo.space")
+    sheet = OUTPUT / "results.png"
+    draw_contact_sheet(ask(space), space.media).save(sheet, optimize=True)
+    print(f"space: {space.path}\npicture: {sheet}")
+
+
+if __name__ == "__main__":
+    main()

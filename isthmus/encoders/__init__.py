@@ -1,0 +1,7 @@
+"""Encoders: content in, unit vectors out."""
+
+from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.image import open_image
+from isthmus.encoders.registry import load_encoder, load_encoders
+
+__all__ = ["Encoder", "load_encoder", "load_encoders", "open_image"]

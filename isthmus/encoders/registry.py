@@ -1,0 +1,145 @@
+"""The registry: from a spec, such as ``open_clip/ViT-B-32:laion2b_s34b_b79k``, to an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final, NamedTuple
+
+from isthmus.columns import MODALITIES, Modality
+from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.local import LOCAL_PAIR
+from isthmus.encoders.spec import parse_spec
+from isthmus.errors import InvalidInput, UnknownEncoder
+
+ENTRY_POINTS: Final = "isthmus.encoders"
+
+Builder = Callable[..., Encoder]
+
+
+class Kind(NamedTuple):
+    """A kind of encoder that Isthmus brings: where its builder is, and a spec for example."""
+
+    module: str
+    builder: str
+    example: str
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "local": Kind("local", "load_local", "local/text"),
+    "open_clip": Kind(
+        "open_clip_encoder", "load_open_clip", "open_clip/ViT-B-32:laion2b_s34b_b79k"
+    ),
+    "sentence-transformers": Kind(
+        "sentence_encoder", "load_sentence_encoder", "sentence-transformers/all-MiniLM-L6-v2"
+    ),
+    "transformers": Kind(
+        "transformers_encoder", "load_transformers", "transformers/google/siglip2-base-patch16-224"
+    ),
+    "timm": Kind("timm_encoder", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m"),
+}
+
+
+def load_encoder(
+    spec: str, *, device: str = "auto", precision: str = "auto", compile: bool = False
+) -> Encoder:
+    """Load an encoder.
+
+    Parameters
+    ----------
+    spec : str
+        A kind, a slash, and what that kind takes: a name on a model hub or a local folder;
+        options follow a question mark, as in ``transformers/folder?pooling=cls``.
+    device : str, default "auto"
+        ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
+    precision : str, default "auto"
+        ``fp32``, ``bf16``, ``fp16``, or ``auto``.
+    compile : bool, default False
+        Whether to compile the model.
+
+    Raises
+    ------
+    UnknownEncoder
+        If no such encoder can be loaded.
+    MissingDependency
+        If it needs a package that is not installed.
+    InvalidInput
+        If the device is absent, or an option is unknown.
+    """
+    kind, rest, options = parse_spec(spec)
+    if spec == "local":
+        raise UnknownEncoder(
+            "'local' is a pair of encoders, 'local/text' and 'local/image': load one of the two, "
+            "or both with load_encoders('local')"
+        )
+    encoder = _call(
+        _builder(kind, spec),
+        spec,
+        rest,
+        {**options, "device": device, "precision": precision, "compile": compile},
+    )
+    encoder.spec = spec
+    return encoder
+
+
+def load_encoders(
+    spec: str, *, device: str = "auto", precision: str = "auto", compile: bool = False
+) -> dict[Modality, Encoder]:
+    """Load an encoder for each modality that a spec serves.
+
+    Parameters
+    ----------
+    spec : str
+        A spec for `load_encoder`, or ``local`` for the offline pair.
+    device, precision, compile
+        As for `load_encoder`.
+
+    Returns
+    -------
+    dict of str to Encoder
+        The same object for modalities that share a space.
+    """
+
+    def load(spec: str) -> Encoder:
+        return load_encoder(spec, device=device, precision=precision, compile=compile)
+
+    if spec == "local":
+        return {modality: load(one) for modality, one in LOCAL_PAIR.items()}
+    encoder = load(spec)
+    return {modality: encoder for modality in MODALITIES if modality in encoder.modalities}
+
+
+def _builder(kind: str, spec: str) -> Builder:
+    if kind in KINDS:
+        known = KINDS[kind]
+        builder: Builder = getattr(import_module(f"{__package__}.{known.module}"), known.builder)
+        return builder
+    registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if kind in registered:
+        return _load_point(registered[kind])
+    examples = "; ".join([*(k.example for k in KINDS.values()), *(f"{n}/…" for n in registered)])
+    raise UnknownEncoder(
+        f"no encoder of kind {kind!r} is known (spec {spec!r}); specs look like: {examples}"
+    )
+
+
+def _load_point(point: EntryPoint) -> Builder:
+    try:
+        builder: Builder = point.load()
+    except Exception as error:
+        raise UnknownEncoder(
+            f"the encoder {point.name!r}, registered as {point.value!r}, cannot be imported: "
+            f"{error}; reinstall the package that brings it"
+        ) from error
+    return builder
+
+
+def _call(builder: Builder, spec: str, rest: str, options: dict[str, Any]) -> Encoder:
+    import inspect
+
+    try:
+        inspect.signature(builder).bind(rest, **options)
+    except TypeError as error:
+        raise InvalidInput(f"the encoder {spec!r} does not take these options: {error}") from error
+    return builder(rest, **options)

@@ -1,0 +1,60 @@
+"""The words of a spec: kind, rest, options."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from isthmus.errors import UnknownEncoder
+
+_OPTIONS = re.compile(r"\?(?=\w+=)")
+_LIKE_A_PATH = re.compile(r"[/.~\\]|[A-Za-z]:\\")
+
+
+class Spec(NamedTuple):
+    """A spec, divided.
+
+    Attributes
+    ----------
+    kind : str
+        What stands before the first slash.
+    rest : str
+        What stands behind it.
+    options : dict of str to str
+        What follows the question mark.
+    """
+
+    kind: str
+    rest: str
+    options: dict[str, str]
+
+
+def parse_spec(spec: str) -> Spec:
+    """Divide a spec.
+
+    Examples
+    --------
+    >>> parse_spec("transformers/some/folder?pooling=cls&max_length=64")
+    Spec(kind='transformers', rest='some/folder', options={'pooling': 'cls', 'max_length': '64'})
+    """
+    name, *query = _OPTIONS.split(spec, maxsplit=1)
+    kind, _, rest = name.partition("/")
+    return Spec(kind, rest, dict(parse_qsl(query[0], keep_blank_values=True)) if query else {})
+
+
+def local_path(name: str, spec: str) -> Path | None:
+    """Give the folder or file that a name means, or None if it is a name on a hub.
+
+    Raises
+    ------
+    UnknownEncoder
+        If the name can only be a path and nothing is there.
+    """
+    path = Path(name).expanduser()
+    if name and path.exists():
+        return path
+    if _LIKE_A_PATH.match(name):
+        raise UnknownEncoder(f"cannot load {spec!r}: nothing is at {path}")
+    return None
