@@ -14,7 +14,14 @@ import numpy as np
 import pyarrow as pa
 from isthmus.encoders.image import open_image
 
-from isthmus.columns import ITEM_COLUMNS, ITEM_ID, MODALITY_MASK, Modality, modality_bit, vector_column
+from isthmus.columns import (
+    ITEM_COLUMNS,
+    ITEM_ID,
+    MODALITY_MASK,
+    Modality,
+    modality_bit,
+    vector_column,
+)
 from isthmus.digests import digest
 from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.stack import BlockVectors, EncoderStack
@@ -27,6 +34,7 @@ from isthmus.items.reader import IMAGE_BYTES, ItemReader
 from isthmus.progress import Advance, progress_bar
 
 ROWS_A_COMMIT = 4_096
+TEXTS_A_BATCH = 1_024
 IMAGES_A_BATCH = 64
 READERS = 8
 DECODERS = 2
@@ -166,8 +174,7 @@ class Ingest:
         images = self._unknown("image", changes)
         wanted = self._unknown("text", changes)
         advance_a_content = _share(changes.read, len(images) + len(wanted), advance)
-        self._encode_texts(wanted, texts)
-        advance_a_content(len(wanted))
+        self._encode_texts(wanted, texts, advance_a_content)
         bad = self._encode_images(images, changes.contents.get("image", {}), advance_a_content)
         if not images and not wanted:
             advance(changes.read)
@@ -180,12 +187,15 @@ class Ingest:
         known = self._ledgers[modality].knows(hashes)
         return [h for h, there in zip(hashes, known.tolist(), strict=True) if not there]
 
-    def _encode_texts(self, hashes: list[bytes], prepared: dict[bytes, Any]) -> None:
-        if hashes:
-            encoder = self._stack.encoder("text")
-            vectors = encoder.embed([prepared[h] for h in hashes], "text")
-            self._ledgers["text"].record(hashes, vectors)
-            self.report.encoded["text"] += len(hashes)
+    def _encode_texts(
+        self, hashes: list[bytes], prepared: dict[bytes, Any], advance: Advance
+    ) -> None:
+        """Encode texts, in pieces that reach the ledger one by one."""
+        for piece in _batched(hashes, TEXTS_A_BATCH):
+            vectors = self._stack.encoder("text").embed([prepared[h] for h in piece], "text")
+            self._ledgers["text"].record(piece, vectors)
+            self.report.encoded["text"] += len(piece)
+            advance(len(piece))
 
     def _encode_images(
         self, hashes: list[bytes], references: dict[bytes, str], advance: Advance

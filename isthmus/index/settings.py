@@ -43,7 +43,6 @@ class IndexSettings(BaseModel):
     exact_rows: int = Field(default=50_000, ge=0)
     keep_releases: int = Field(default=5, ge=1)
 
-
     def with_recall(self, recall: float | None) -> IndexSettings:
         """Give the same settings with another recall target, if there is one."""
         if recall is None:

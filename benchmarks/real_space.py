@@ -1,0 +1,142 @@
+"""One space of all the real data sets, through the command line: speed, memory, what is encoded.
+
+``python benchmarks/real_space.py --space /tmp/real.space`` (some ten minutes on two cores)
+
+A first job is killed (SIGKILL) on the way and taken up again; every file is then added once more
+unchanged, and once with a single attribute, title and poster changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from isthmus.encoders.ledger import Ledger
+from isthmus.encoders.registry import load_encoder
+
+COMMAND = str(Path(sys.executable).with_name("isthmus"))
+DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
+SETS = {
+    "arts + office": ("amazon_arts_office", ["--text", "{title}. {attributes}"]),
+    "films": ("movielens_posters", ["--text", "{title}. {genres}"]),
+    "fashion": ("fashion_products", ["--text", "{title}. {attributes}"]),
+}
+
+
+def isthmus(*arguments: object) -> dict[str, Any]:
+    """Run a command with --json; give what it says, with its seconds and peak memory."""
+    start = time.perf_counter()
+    command = [COMMAND, *map(str, arguments), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        out = process.stdout.read() if process.stdout else ""
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed")
+    said: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return said | {"wall": time.perf_counter() - start, "peak_mib": used.ru_maxrss / 1024}
+
+
+def add(space: Path, file: Path, options: list[str]) -> dict[str, Any]:
+    """Add a file of items."""
+    return isthmus("add", file, "--space", space, *options)
+
+
+def kill_on_the_way(space: Path, file: Path, options: list[str], after: float) -> dict[str, int]:
+    """Start adding, kill the job, and give what had reached the disk."""
+    command = [COMMAND, "add", str(file), "--space", str(space), *options]
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(after)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    encoder = load_encoder("local/text")
+    ledger = Ledger(space / "ledger", "text", encoder.fingerprint, encoder.dim)
+    return {"items": isthmus("status", "--space", space)["items"], "ledger": len(ledger)}
+
+
+def change_one(folder: Path, source: Path, column: str, value: Any) -> Path:
+    """Write the items of a file with one value changed in its first row that has a picture."""
+    table = pq.read_table(source)
+    row = table.column("image").to_pylist().index(next(filter(None, table["image"].to_pylist())))
+    paths = [name and str((source.parent / name).absolute()) for name in table["image"].to_pylist()]
+    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    columns["image"] = paths
+    columns[column][row] = value
+    target = folder / f"{column}.parquet"
+    pq.write_table(pa.table(columns, schema=table.schema), target)
+    return target
+
+
+def report(name: str, said: dict[str, Any]) -> None:
+    """Print one line of the table."""
+    encoded = said["encoded"]
+    print(
+        f"| {name} | {said['rows_read']:,} | {said['added']:,} | {said['changed']:,} | "
+        f"{encoded.get('text', 0):,} | {encoded.get('image', 0):,} | {said['quarantined']} | "
+        f"{said['seconds']:.1f} | {said['wall']:.1f} | {said['peak_mib']:,.0f} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Build the space and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--space", type=Path, required=True)
+    parser.add_argument("--kill-after", type=float, default=25.0)
+    chosen = parser.parse_args()
+    space = chosen.space
+    shutil.rmtree(space, ignore_errors=True)
+    isthmus("create", space)
+    print("| job | rows | added | changed | texts | images | quarantined | s | wall s | peak MiB |")
+    print("| --- " * 10 + "|")
+    files = {name: (DATA / folder / "items.parquet", o) for name, (folder, o) in SETS.items()}
+
+    first, options = files["arts + office"]
+    there = kill_on_the_way(space, first, options, chosen.kill_after)
+    resumed = add(space, first, options)
+    report("arts + office, after a kill", resumed)
+    texts = set(
+        zip(*(pq.read_table(first)[c].to_pylist() for c in ("title", "attributes")), strict=False)
+    )
+    lost = resumed["encoded"]["text"] - (len(texts) - there["ledger"])
+    print(
+        f"| (killed with {there['items']:,} items stored and {there['ledger']:,} texts in the "
+        f"ledger; {lost:,} texts encoded twice) |" + " |" * 9
+    )
+    for name in ("films", "fashion"):
+        report(name, add(space, *files[name]))
+    for name, (file, options) in files.items():
+        report(f"{name}, again", add(space, file, options))
+    with tempfile.TemporaryDirectory() as folder:
+        films, options = files["films"]
+        other = str(next((DATA / "flickr8k_1000/images").glob("*.jpg")).absolute())
+        for column, value in (("year", 1901), ("title", "A Title Never Seen"), ("image", other)):
+            changed = change_one(Path(folder), films, column, value)
+            report(f"films, one {column} changed", add(space, changed, options))
+        report("films, as before", add(space, films, options))
+    published = isthmus("publish", "--space", space)
+    print(
+        f"\npublished {published['rows']:,} items in {published['wall']:.1f} s, "
+        f"peak {published['peak_mib']:,.0f} MiB"
+    )
+    for row in published["recall"]:
+        print(f"  {row['block']:6} {row['kind']:15} {row['domain']:12} recall@10 {row['recall']}")
+    print(json.dumps(isthmus("status", "--space", space)["domains"]))
+    print(f"benchmark's own peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
+
+
+if __name__ == "__main__":
+    main()
