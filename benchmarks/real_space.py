@@ -108,13 +108,12 @@ def main() -> None:
     there = kill_on_the_way(space, first, options, chosen.kill_after)
     resumed = add(space, first, options)
     report("arts + office, after a kill", resumed)
-    texts = set(
-        zip(*(pq.read_table(first)[c].to_pylist() for c in ("title", "attributes")), strict=False)
-    )
-    lost = resumed["encoded"]["text"] - (len(texts) - there["ledger"])
+    columns = (pq.read_table(first)[name].to_pylist() for name in ("title", "attributes"))
+    distinct = len(set(zip(*columns, strict=True)))
+    twice = resumed["encoded"]["text"] - (distinct - there["ledger"])
     print(
-        f"| (killed with {there['items']:,} items stored and {there['ledger']:,} texts in the "
-        f"ledger; {lost:,} texts encoded twice) |" + " |" * 9
+        f"| (killed with {there['items']:,} items and {there['ledger']:,} text vectors stored; "
+        f"{twice:,} texts encoded twice) |" + " |" * 9
     )
     for name in ("films", "fashion"):
         report(name, add(space, *files[name]))

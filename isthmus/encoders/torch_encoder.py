@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,9 +75,15 @@ class TorchEncoder(Encoder):
             gives zero.
         """
         self.require(modality)
+        tower = self._towers[modality]
+        batches = list(tower.batches(prepared, self._runtime.limits))
+
+        def run(rows: Rows) -> torch.Tensor:
+            return self._forward(tower, tower.collate([prepared[row] for row in rows]))
+
         out = np.empty((len(prepared), self.dim), np.float32)
-        done = list(self._run(prepared, self._towers[modality]))
-        for rows, vectors in done:
+        done = list(self._runtime.spread(run, batches))  # all queued before the device is awaited
+        for rows, vectors in zip(batches, done, strict=True):
             out[rows] = vectors.cpu().numpy()
         return out
 
@@ -89,12 +95,6 @@ class TorchEncoder(Encoder):
         prepared = one_ahead(lambda piece: self.prepare(piece, modality), pieces)
         vectors = [self.embed(piece, modality) for piece in prepared]
         return np.concatenate([np.empty((0, self.dim), np.float32), *vectors])
-
-    def _run(self, prepared: Sequence[Any], tower: Tower) -> Iterator[tuple[Rows, torch.Tensor]]:
-        """Queue every batch on the device; nothing waits for it here."""
-        for rows in tower.batches(prepared):
-            batch = tower.collate([prepared[row] for row in rows])
-            yield rows, self._forward(tower, batch)
 
     def _forward(self, tower: Tower, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         from torch.nn.functional import normalize

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.image import to_rgb
+from isthmus.encoders.runtime import Limits
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,7 @@ class Tower(ABC):
         """Do the work that needs no model; called from several threads at once."""
 
     @abstractmethod
-    def batches(self, prepared: Sequence[Any]) -> Iterator[Rows]:
+    def batches(self, prepared: Sequence[Any], limits: Limits) -> Iterator[Rows]:
         """Divide prepared values into batches: positions, each of them once."""
 
     @abstractmethod
@@ -67,10 +68,6 @@ class TextTower(Tower):
         Token that fills a row.
     width : int, optional
         Length every row is padded to, for models that were trained so.
-    max_tokens : int
-        Most tokens in a batch, padding included.
-    max_rows : int
-        Most texts in a batch.
     chunk : int
         How many texts are tokenised at once.
     """
@@ -80,18 +77,16 @@ class TextTower(Tower):
     components: Mapping[str, str]
     pad_id: int = 0
     width: int | None = None
-    max_tokens: int = 16_384
-    max_rows: int = 512
     chunk: int = 2_048
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
         """Tokenise texts."""
         return self.tokenize(list(content))
 
-    def batches(self, prepared: Sequence[list[int]]) -> Iterator[Rows]:
+    def batches(self, prepared: Sequence[list[int]], limits: Limits) -> Iterator[Rows]:
         """Divide texts by length, the longest first."""
         lengths = np.array([self.width or len(ids) for ids in prepared], np.int64)
-        return batches_by_length(lengths, self.max_tokens, self.max_rows)
+        return batches_by_length(lengths, limits.tokens, limits.texts)
 
     def collate(self, batch: Sequence[list[int]]) -> Tensors:
         """Pad the rows of a batch to one length."""
@@ -120,28 +115,23 @@ class ImageTower(Tower):
         Called with the arrays' names.
     components : mapping of str to str
         Size, crop, interpolation, normalisation.
-    max_rows : int
-        Images in a batch.
+    chunk : int
+        How many images are resized at once.
     """
 
     transform: Callable[[Image.Image], Mapping[str, npt.NDArray[Any]]]
     forward: Forward
     components: Mapping[str, str]
-    max_rows: int = 32
-
-    @property
-    def chunk(self) -> int:  # type: ignore[override]
-        """How many images are prepared at once: one batch."""
-        return self.max_rows
+    chunk: int = 64
 
     def prepare(self, content: Sequence[Image.Image]) -> list[Mapping[str, npt.NDArray[Any]]]:
         """Bring images of any mode to the model's input shape."""
         return [self.transform(to_rgb(image)) for image in content]
 
-    def batches(self, prepared: Sequence[Any]) -> Iterator[Rows]:
+    def batches(self, prepared: Sequence[Any], limits: Limits) -> Iterator[Rows]:
         """Divide images in order."""
-        for start in range(0, len(prepared), self.max_rows):
-            yield np.arange(start, min(start + self.max_rows, len(prepared)))
+        for start in range(0, len(prepared), limits.images):
+            yield np.arange(start, min(start + limits.images, len(prepared)))
 
     def collate(self, batch: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Tensors:
         """Stack the arrays of a batch."""
