@@ -28,7 +28,7 @@ def progress_bar(label: str, total: int | None, *, show: bool) -> Iterator[Advan
         Call it with the number of steps done since the last call.
     """
     if not show:
-        yield _ignore
+        yield ignore_progress
         return
     from rich.console import Console
     from rich.progress import (
@@ -63,5 +63,5 @@ def progress_bar(label: str, total: int | None, *, show: bool) -> Iterator[Advan
         yield partial(progress.advance, task)
 
 
-def _ignore(steps: float) -> None:
+def ignore_progress(steps: float) -> None:
     """Take the place of a bar that is not shown."""

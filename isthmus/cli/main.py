@@ -30,22 +30,24 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or 
 WaitOption = Annotated[float, typer.Option("--wait", help="Seconds to wait for another writer.")]
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
-    """Run the command; errors made on purpose become one line and exit code 1."""
+    """Run the command; what goes wrong becomes one line on standard error and exit code 1."""
     try:
         app()
-    except IsthmusError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is stored, run the same command to go on")
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except (IsthmusError, OSError) as error:
+        sys.exit(_complain(str(error)))
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            _complain("interrupted; what was finished is stored, run the same command to go on")
+        raise
 
 
-def _fail(message: str) -> None:
+def _complain(message: str) -> int:
     typer.secho(f"isthmus: {' '.join(message.split())}", err=True, fg="red")
-    sys.exit(1)
+    return 1
 
 
 def _open(space: Path, **options: Any) -> Any:

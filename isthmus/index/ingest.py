@@ -123,7 +123,8 @@ class Ingest:
         """
         snapshot = self._catalog.snapshot()
         known = snapshot.digests()
-        rows = reader.check(snapshot.attributes, _OneDomainAnItem(known))
+        with progress_bar("checking", reader.rows, show=progress) as advance:
+            rows = reader.check(snapshot.attributes, _OneDomainAnItem(known), advance)
         if not skip_invalid:
             reader.refuse()
         self.report.invalid = len(reader.problems)

@@ -8,8 +8,10 @@ import ipaddress
 import os
 import socket
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isthmus.digests import digest
 from isthmus.errors import InvalidImage
@@ -137,7 +139,9 @@ def _fetch(url: str, limits: MediaLimits) -> bytes:
     try:
         for _ in range(5):
             _refuse_private_host(url, limits)
-            with httpx.stream("GET", url, timeout=limits.timeout_s) as response:
+            # Proxies from the environment would hide which address answers.
+            with httpx.stream("GET", url, timeout=limits.timeout_s, trust_env=False) as response:
+                _refuse_private_peer(url, response.extensions, limits)
                 if response.has_redirect_location:
                     url = urllib.parse.urljoin(url, response.headers["location"])
                     continue
@@ -162,5 +166,15 @@ def _refuse_private_host(url: str, limits: MediaLimits) -> None:
     if limits.private_addresses:
         return
     for *_, address in socket.getaddrinfo(parts.hostname, parts.port or 80):
-        if not ipaddress.ip_address(str(address[0]).split("%")[0]).is_global:
-            raise InvalidImage(f"{url} leads to the private address {address[0]}")
+        _refuse_private(url, str(address[0]))
+
+
+def _refuse_private_peer(url: str, extensions: Mapping[str, Any], limits: MediaLimits) -> None:
+    """Look at the address that answered: a name may lead elsewhere when asked again."""
+    if not limits.private_addresses:
+        _refuse_private(url, str(extensions["network_stream"].get_extra_info("server_addr")[0]))
+
+
+def _refuse_private(url: str, address: str) -> None:
+    if not ipaddress.ip_address(address.split("%")[0]).is_global:
+        raise InvalidImage(f"{url} leads to the private address {address}")

@@ -15,6 +15,7 @@ from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
 from isthmus.items.mapping import FieldMapping, ResolvedMapping
 from isthmus.items.media import DATA_URI, STORED
 from isthmus.items.sources import Source, open_sources
+from isthmus.progress import Advance, ignore_progress
 
 IMAGE_BYTES = "_image_bytes"
 Inspect = Callable[[pa.Array, Any], list[tuple[int, str]]]
@@ -90,7 +91,12 @@ class ItemReader:
                 raise InvalidMapping(f"{source.name}: {error}") from error
         return pa.schema([f for f in schema if not pa.types.is_null(f.type)])
 
-    def check(self, types: pa.Schema | None = None, inspect: Inspect | None = None) -> int:
+    def check(
+        self,
+        types: pa.Schema | None = None,
+        inspect: Inspect | None = None,
+        advance: Advance = ignore_progress,
+    ) -> int:
         """Read the whole input once and find every invalid row.
 
         Parameters
@@ -99,6 +105,8 @@ class ItemReader:
             Types that some attributes must be cast to.
         inspect : callable, optional
             Given item ids and domains (Arrow arrays), gives further problems by row.
+        advance : callable, optional
+            Told how many rows were checked since it was last called.
 
         Returns
         -------
@@ -118,6 +126,7 @@ class ItemReader:
                 for row, what in found:
                     self.problems.setdefault(start + row, what)
                 start += len(table)
+                advance(len(table))
         for row, what in _find_duplicates(pa.chunked_array(ids, pa.string())):
             self.problems.setdefault(row, what)
         return start

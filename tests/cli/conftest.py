@@ -14,12 +14,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("isthmus")
 PLUGIN = """
+import time
+
 from tests.toy import ToyEncoder
+
+
+class SlowEncoder(ToyEncoder):
+    def embed(self, prepared, modality):
+        time.sleep(0.003 * len(prepared))
+        return super().embed(prepared, modality)
+
 
 KINDS = {"words": ("text",), "colours": ("image",), "both": ("text", "image")}
 
 
 def load(rest, **options):
+    if rest == "slow":
+        return SlowEncoder("text", spec="toy/slow")
     return ToyEncoder(*KINDS[rest], spec=f"toy/{rest}")
 """
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.cli.conftest import COMMAND
 from tests.toy import picture
 
 FILMS = {
@@ -257,6 +260,28 @@ def test_invalid_rows_are_refused_by_number_or_skipped(shop, run, run_json, tmp_
     assert "row 2: item id 'n1' stands in row 0 already" in result.stderr
     report = run_json(*arguments, "--skip-invalid")
     assert (report["rows_read"], report["added"], report["invalid"]) == (3, 1, 2)
+
+
+def test_an_interrupted_job_says_so_and_goes_on_where_it_stopped(run_json, environment, tmp_path):
+    rows = 3_000
+    table = pa.table({"item_id": range(rows), "text": [f"word{n}" for n in range(rows)]})
+    pq.write_table(table, tmp_path / "many.parquet")
+    run_json("create", "s", "--encoder", "toy/slow")
+    arguments = ["add", "many.parquet", "--space", "s", "--domain", "d"]
+    job = subprocess.Popen(
+        [COMMAND, *arguments], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    ledger = tmp_path / "s/ledger"
+    while not ledger.exists() or not any(ledger.iterdir()):
+        time.sleep(0.05)
+    time.sleep(4.5)  # a piece of 1,024 texts takes three seconds
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate()
+    assert job.returncode == 130
+    assert "interrupted; what was finished is stored" in said
+    report = run_json(*arguments)
+    assert report["added"] == rows
+    assert report["encoded"]["text"] in (rows - 1_024, rows - 2_048)
 
 
 def test_importing_and_helping_load_nothing_heavy(run):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -75,6 +76,15 @@ def test_addresses_are_off_unless_switched_on(server, tmp_path):
 def test_private_addresses_are_refused(server, tmp_path):
     with pytest.raises(InvalidImage, match=r"leads to the private address 127\.0\.0\.1"):
         MediaStore(tmp_path, MediaLimits(http=True)).read(f"{server}/picture")
+
+
+def test_a_name_that_leads_elsewhere_the_second_time_is_refused(server, tmp_path, monkeypatch):
+    port = server.rsplit(":", 1)[1]
+    answers = iter([[(0, 0, 0, "", ("93.184.216.34", 80))]])
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: next(answers, None) or real(*a, **k))
+    with pytest.raises(InvalidImage, match=r"leads to the private address 127\.0\.0\.1"):
+        MediaStore(tmp_path, MediaLimits(http=True)).read(f"http://127.0.0.1:{port}/picture")
 
 
 def test_addresses_are_fetched_within_limits(server, tmp_path):
