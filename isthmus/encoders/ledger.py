@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
 from isthmus.encoders.encoder import FloatArray
+from isthmus.tables import tidy
 
 CONTENT = "content_hash"
 VECTOR = "vector"
 FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 4_096
-MANY_FRAGMENTS = 32
 
 
 class Ledger:
@@ -102,9 +102,7 @@ class Ledger:
     def close(self) -> None:
         """Flush, and merge small fragments where there are many."""
         self.flush()
-        if len(self._dataset.get_fragments()) > MANY_FRAGMENTS:
-            self._dataset.optimize.compact_files()
-            self._dataset.cleanup_old_versions()
+        tidy(self._dataset)
 
     def _open(self) -> Any:
         import lance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,42 @@ class Pixels:
             return model((values - mean) / std)
 
         return forward
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Resizing and cropping that a library does.
+
+    Attributes
+    ----------
+    steps : callable
+        An RGB image to an RGB image.
+    description : str
+        All that the library was told.
+    """
+
+    steps: Callable[[Image.Image], Image.Image]
+    description: str
+
+    def __str__(self) -> str:
+        return self.description
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Give the image at the model's input size."""
+        return self.steps(image)
+
+
+def torchvision_pixels(
+    transform: Any, description: str, mean: Sequence[float], std: Sequence[float]
+) -> Pixels:
+    """Take the last two steps off a torchvision transform, conversion and normalisation.
+
+    They are done for a whole batch, on the model's device, by `Pixels.feed`.
+    """
+    from torchvision.transforms import Compose
+
+    *geometry, _, _ = transform.transforms
+    return Pixels(Geometry(Compose(geometry), description), tuple(mean), tuple(std))
 
 
 @dataclass(frozen=True)

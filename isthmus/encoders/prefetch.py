@@ -1,13 +1,29 @@
-"""One-ahead: the next piece is prepared in a thread while this one is used."""
+"""Ahead: the next value is worked out in a thread while this one is used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def ahead(values: Iterator[A]) -> Iterator[A]:
+    """Give the values of an iterator, the next one already under way in a thread.
+
+    Examples
+    --------
+    >>> list(ahead(iter("abc")))
+    ['a', 'b', 'c']
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[Any] = thread.submit(next, values, end)
+        while (value := waiting.result()) is not end:
+            waiting = thread.submit(next, values, end)
+            yield value
 
 
 def one_ahead(function: Callable[[A], B], pieces: Sequence[A]) -> Iterator[B]:
@@ -18,13 +34,5 @@ def one_ahead(function: Callable[[A], B], pieces: Sequence[A]) -> Iterator[B]:
     >>> list(one_ahead(len, ["a", "bb", "ccc"]))
     [1, 2, 3]
     """
-    if len(pieces) <= 1:  # no thread to start: a single query waits for nothing
-        yield from map(function, pieces)
-        return
-    with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(function, pieces[0])
-        for piece in pieces[1:]:
-            following = thread.submit(function, piece)
-            yield ahead.result()
-            ahead = following
-        yield ahead.result()
+    done = map(function, pieces)
+    return done if len(pieces) <= 1 else ahead(done)  # a single query waits for no thread

@@ -44,6 +44,17 @@ def parse_spec(spec: str) -> Spec:
     return Spec(kind, rest, dict(parse_qsl(query[0], keep_blank_values=True)) if query else {})
 
 
+def is_path(name: str) -> bool:
+    """Tell whether a name is a path: something is there, or nothing else is written so.
+
+    Examples
+    --------
+    >>> is_path("/models/clip"), is_path("~/clip"), is_path("laion2b_s34b_b79k")
+    (True, True, False)
+    """
+    return bool(name) and (bool(_LIKE_A_PATH.match(name)) or Path(name).exists())
+
+
 def local_path(name: str, spec: str) -> Path | None:
     """Give the folder or file that a name means, or None if it is a name on a hub.
 
@@ -52,9 +63,9 @@ def local_path(name: str, spec: str) -> Path | None:
     UnknownEncoder
         If the name can only be a path and nothing is there.
     """
+    if not is_path(name):
+        return None
     path = Path(name).expanduser()
-    if name and path.exists():
-        return path
-    if _LIKE_A_PATH.match(name):
+    if not path.exists():
         raise UnknownEncoder(f"cannot load {spec!r}: nothing is at {path}")
-    return None
+    return path

@@ -80,8 +80,8 @@ class TextTower(Tower):
     chunk: int = 2_048
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
-        """Tokenise texts."""
-        return self.tokenize(list(content))
+        """Tokenise texts; one without tokens becomes padding, since a model reads something."""
+        return [ids or [self.pad_id] for ids in self.tokenize(list(content))]
 
     def batches(self, prepared: Sequence[list[int]], limits: Limits) -> Iterator[Rows]:
         """Divide texts by length, the longest first."""

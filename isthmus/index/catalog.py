@@ -27,12 +27,11 @@ from isthmus.columns import (
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidFilter
+from isthmus.tables import among, tidy
 
 FOLDER = "catalog.lance"
 CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
-MANY_FRAGMENTS = 24
-IDS_A_DELETE = 5_000
 
 RowIds = npt.NDArray[np.uint64]
 
@@ -117,8 +116,8 @@ class Snapshot:
     def find(self, item_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """Give columns of the items with these ids; ids that are not there are left out."""
         tables = [
-            self._dataset.scanner(columns=list(columns), filter=_in(ITEM_ID, part)).to_table()
-            for part in _parts(item_ids)
+            self._dataset.scanner(columns=list(columns), filter=predicate).to_table()
+            for predicate in among(ITEM_ID, item_ids)
         ]
         return pa.concat_tables(tables or [self._dataset.schema.empty_table().select(columns)])
 
@@ -203,16 +202,13 @@ class Catalog:
         """Delete items and give how many there were."""
         self._dataset.checkout_latest()
         before = self._dataset.count_rows()
-        for part in _parts(item_ids):
-            self._dataset.delete(_in(ITEM_ID, part))
+        for predicate in among(ITEM_ID, item_ids):
+            self._dataset.delete(predicate)
         return int(before - self._dataset.count_rows())
 
     def tidy(self) -> None:
-        """Merge small fragments where there are many, and drop versions two weeks old."""
-        self._dataset.checkout_latest()
-        if len(self._dataset.get_fragments()) > MANY_FRAGMENTS:
-            self._dataset.optimize.compact_files()
-            self._dataset.cleanup_old_versions()
+        """Merge small fragments where there are many."""
+        tidy(self._dataset)
 
     def _complete(self, table: pa.Table) -> pa.Table:
         """Put the columns in the catalog's order and types; absent ones become null."""
@@ -272,13 +268,3 @@ def _is_own(name: str) -> bool:
 
 def _numbers(table: pa.Table) -> RowIds:
     return np.asarray(table.column(ROW_ID).to_numpy(), np.uint64)
-
-
-def _in(column: str, values: Sequence[str]) -> str:
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-    return f"{column} IN ({quoted})"
-
-
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), IDS_A_DELETE):
-        yield values[start : start + IDS_A_DELETE]

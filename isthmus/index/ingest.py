@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,7 @@ from isthmus.columns import (
 )
 from isthmus.digests import digest
 from isthmus.encoders.ledger import Ledger
+from isthmus.encoders.prefetch import ahead
 from isthmus.encoders.stack import BlockVectors, EncoderStack
 from isthmus.errors import InvalidImage
 from isthmus.index.catalog import Catalog
@@ -152,7 +153,7 @@ class Ingest:
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
         try:
-            for changes, texts in _one_ahead(self._plan(batch, finder) for batch in batches):
+            for changes, texts in ahead(self._plan(batch, finder) for batch in batches):
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
         finally:
@@ -217,7 +218,7 @@ class Ingest:
                 return error
 
         with ThreadPoolExecutor(DECODERS) as decoders:
-            decoded = _map_ahead(decoders, decode, hashes, ahead=2 * IMAGES_A_BATCH)
+            decoded = _map_ahead(decoders, decode, hashes, waiting_most=2 * IMAGES_A_BATCH)
             for batch in _batched(zip(hashes, decoded, strict=True), IMAGES_A_BATCH):
                 good = [(h, value) for h, value in batch if not isinstance(value, InvalidImage)]
                 bad |= {h: value for h, value in batch if isinstance(value, InvalidImage)}
@@ -326,20 +327,10 @@ def _share(rows: int, contents: int, advance: Advance) -> Advance:
     return lambda steps: advance(rows * steps / max(contents, 1))
 
 
-def _one_ahead(values: Iterator[T]) -> Iterator[T]:
-    """Work out the next value in a thread while this one is used."""
-    end = object()
-    with ThreadPoolExecutor(1) as pool:
-        waiting: Future[Any] = pool.submit(next, values, end)
-        while (value := waiting.result()) is not end:
-            waiting = pool.submit(next, values, end)
-            yield value
-
-
-def _map_ahead(pool: Executor, work: Any, values: Sequence[bytes], ahead: int) -> Iterator[Any]:
+def _map_ahead(pool: Executor, work: Any, values: Sequence[bytes], waiting_most: int) -> Iterator[Any]:
     """Map in threads, in order, with a bounded number of results waiting."""
     rest = iter(values)
-    waiting = [pool.submit(work, value) for value in islice(rest, ahead)]
+    waiting = [pool.submit(work, value) for value in islice(rest, waiting_most)]
     while waiting:
         done = waiting.pop(0).result()
         waiting += [pool.submit(work, value) for value in islice(rest, 1)]

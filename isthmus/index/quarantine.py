@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from isthmus.tables import among, tidy
+
 FOLDER = "quarantine.lance"
 KEY = ["item_id", "modality"]
 SCHEMA = pa.schema(
@@ -62,12 +64,16 @@ class Quarantine:
         """Record how items fared: failures are kept, other entries of these items removed."""
         if not failures and len(self) == 0:
             return
-        tried = {(r["item_id"], r["modality"]): r["attempts"] for r in self.rows()}
-        known = sorted(set(item_ids) & {item_id for item_id, _ in tried})
-        if known:
-            self._open().delete(f"item_id IN ({', '.join(map(_quote, known))})")
+        dataset = self._open()
+        tried: dict[tuple[str, str], int] = {}
+        for predicate in among("item_id", item_ids):
+            for row in dataset.to_table(filter=predicate).to_pylist():
+                tried[row["item_id"], row["modality"]] = row["attempts"]
+        for predicate in among("item_id", sorted({item_id for item_id, _ in tried})):
+            dataset.delete(predicate)
         if failures:
-            self._open().insert(_table(failures, tried), mode="append")
+            dataset.insert(_table(failures, tried), mode="append")
+        tidy(dataset)
 
     def _open(self) -> Any:
         import lance
@@ -88,7 +94,3 @@ def _table(failures: Sequence[Failure], tried: dict[tuple[str, str], int]) -> pa
         for failure in failures
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
-
-
-def _quote(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
