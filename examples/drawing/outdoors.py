@@ -2,7 +2,7 @@
 
 import math
 
-from drawing.paint import INK, WHITE, Colour, Pen, Scene, mix, rgb
+from drawing.paint import INK, WHITE, Colour, Pen, Scene, arc_points, mix, rgb
 
 DAY = (rgb("4FA8DD"), rgb("A9DBF2"), rgb("F4F6E6"))
 SUNSET = (rgb("4B2E7F"), rgb("D9567A"), rgb("FFB65C"))
@@ -26,8 +26,12 @@ def sea(scene: Scene) -> None:
         scene.cloud(rng.random(), rng.uniform(0.1, 0.3), 0.12, mix(stops[2], WHITE, 0.4))
     deep = rgb(water)
     scene.band(0.56, 1, mix(deep, stops[2], 0.45))
-    scene.veil([(sun - 0.04, 0.56), (sun + 0.04, 0.56), (sun + 0.1, 0.8), (sun - 0.1, 0.8)],
-               light, 0.4, 0.01)
+    scene.veil(
+        [(sun - 0.04, 0.56), (sun + 0.04, 0.56), (sun + 0.1, 0.8), (sun - 0.1, 0.8)],
+        light,
+        0.4,
+        0.01,
+    )
     _boat(scene.pen(rng.uniform(0.1, 0.25), 0.55, 0.07), WHITE, rgb("C8553D"))
     if "light" in scene.words or rng.random() < 0.35:
         _lighthouse(scene.pen(0.86, 0.6, 0.2))
@@ -56,10 +60,14 @@ def _boat(pen: Pen, sails: Colour, hull: Colour, masts: int = 1) -> None:
     wood = rgb("6B4226")
     for mast in (-0.42, 0.22) if masts == 2 else (0.0,):
         pen.line([(mast, 0.1), (mast, -1.35)], 0.05, wood)
-        pen.poly([(mast - 0.05, -1.25), (mast - 0.2, -0.7), (mast - 0.62, -0.1),
-                  (mast - 0.05, -0.1)], shade)
-        pen.poly([(mast + 0.06, -1.3), (mast + 0.42, -0.75), (mast + 0.68, -0.08),
-                  (mast + 0.06, -0.14)], sails)
+        pen.poly(
+            [(mast - 0.05, -1.25), (mast - 0.2, -0.7), (mast - 0.62, -0.1), (mast - 0.05, -0.1)],
+            shade,
+        )
+        pen.poly(
+            [(mast + 0.06, -1.3), (mast + 0.42, -0.75), (mast + 0.68, -0.08), (mast + 0.06, -0.14)],
+            sails,
+        )
         pen.poly([(mast, -1.36), (mast, -1.5), (mast - 0.28, -1.43)], rgb("E63946"))
     pen.poly([(-0.95, 0.02), (1.05, -0.04), (0.72, 0.42), (-0.7, 0.42)], hull)
     pen.line([(-0.86, 0.12), (0.95, 0.08)], 0.05, mix(hull, WHITE, 0.7))
@@ -70,8 +78,10 @@ def _lighthouse(pen: Pen) -> None:
     for step in range(4):
         wide, top = 0.24 - 0.03 * step, -0.25 - 0.27 * step
         colour = rgb("D62839") if step % 2 == 0 else WHITE
-        pen.poly([(-wide, top + 0.27), (wide, top + 0.27), (wide - 0.03, top),
-                  (0.03 - wide, top)], colour)
+        pen.poly(
+            [(-wide, top + 0.27), (wide, top + 0.27), (wide - 0.03, top), (0.03 - wide, top)],
+            colour,
+        )
     pen.rect(-0.1, -1.25, 0.1, -1.06, rgb("FFE58A"))
     pen.poly([(-0.16, -1.25), (0.16, -1.25), (0, -1.42)], rgb("D62839"))
 
@@ -104,8 +114,19 @@ def space(scene: Scene) -> None:
 
 
 def _sparkle(pen: Pen) -> None:
-    pen.poly([(0, -1), (0.15, -0.15), (1, 0), (0.15, 0.15), (0, 1), (-0.15, 0.15), (-1, 0),
-              (-0.15, -0.15)], WHITE)
+    pen.poly(
+        [
+            (0, -1),
+            (0.15, -0.15),
+            (1, 0),
+            (0.15, 0.15),
+            (0, 1),
+            (-0.15, 0.15),
+            (-1, 0),
+            (-0.15, -0.15),
+        ],
+        WHITE,
+    )
 
 
 def _planet(pen: Pen, colour: Colour, ring: bool) -> None:
@@ -127,12 +148,22 @@ def _ring(start: int, stop: int) -> list[tuple[float, float]]:
 
 def _rocket(pen: Pen, trim: Colour) -> None:
     for size, colour in ((1, "FF7B29"), (0.7, "FFC43D"), (0.4, "FFF3B0")):
-        pen.poly([(-0.26 * size, 0.8), (0.26 * size, 0.8), (0.12 * size, 0.85 + 0.45 * size),
-                  (0, 0.85 + 0.85 * size), (-0.12 * size, 0.85 + 0.45 * size)], rgb(colour))
+        pen.poly(
+            [
+                (-0.26 * size, 0.8),
+                (0.26 * size, 0.8),
+                (0.12 * size, 0.85 + 0.45 * size),
+                (0, 0.85 + 0.85 * size),
+                (-0.12 * size, 0.85 + 0.45 * size),
+            ],
+            rgb(colour),
+        )
     body = rgb("F4F5FA")
     for side in (-1, 1):
-        pen.poly([(0.3 * side, 0.2), (0.62 * side, 0.75), (0.6 * side, 0.98), (0.24 * side, 0.72)],
-                 mix(trim, INK, 0.12 if side > 0 else 0))
+        pen.poly(
+            [(0.3 * side, 0.2), (0.62 * side, 0.75), (0.6 * side, 0.98), (0.24 * side, 0.72)],
+            mix(trim, INK, 0.12 if side > 0 else 0),
+        )
     hull = [(0, -1.1), (0.18, -0.85), (0.32, -0.45), (0.36, 0), (0.33, 0.45), (0.24, 0.8)]
     pen.poly([*hull, *((-x, y) for x, y in reversed(hull))], body)
     pen.poly([*hull, (0.06, 0.8), (0.12, 0), (0.08, -0.6)], mix(body, INK, 0.16))
@@ -146,8 +177,14 @@ def _rocket(pen: Pen, trim: Colour) -> None:
 def mountains(scene: Scene) -> None:
     """Snow peaks behind dark foothills, with a roped climber or a tent."""
     rng = scene.rng
-    stops, rock = rng.choice(((DAY, "56719C"), (SUNSET, "5A3A78"), (DAWN, "6C6FA8"),
-                              ((rgb("1B4E6B"), rgb("62A8A6"), rgb("F5E2B8")), "3F6478")))
+    stops, rock = rng.choice(
+        (
+            (DAY, "56719C"),
+            (SUNSET, "5A3A78"),
+            (DAWN, "6C6FA8"),
+            ((rgb("1B4E6B"), rgb("62A8A6"), rgb("F5E2B8")), "3F6478"),
+        )
+    )
     scene.sky(*stops)
     scene.sun(rng.uniform(0.15, 0.85), rng.uniform(0.15, 0.28), 0.08, CREAM)
     body = rgb(rock)
@@ -171,10 +208,20 @@ def mountains(scene: Scene) -> None:
 
 def _peak(pen: Pen, rock: Colour, tall: float) -> None:
     pen.poly([(0, -tall), (0.62, 0), (-0.62, 0)], rock)
-    pen.poly([(0, -tall), (0.62, 0), (0.1, 0), (0.05, -0.4 * tall), (-0.05, -0.6 * tall)],
-             mix(rock, INK, 0.28))
-    snow = [(0, -tall), (0.2, -0.68 * tall), (0.12, -0.72 * tall), (0.08, -0.56 * tall),
-            (0, -0.68 * tall), (-0.07, -0.52 * tall), (-0.13, -0.66 * tall), (-0.23, -0.62 * tall)]
+    pen.poly(
+        [(0, -tall), (0.62, 0), (0.1, 0), (0.05, -0.4 * tall), (-0.05, -0.6 * tall)],
+        mix(rock, INK, 0.28),
+    )
+    snow = [
+        (0, -tall),
+        (0.2, -0.68 * tall),
+        (0.12, -0.72 * tall),
+        (0.08, -0.56 * tall),
+        (0, -0.68 * tall),
+        (-0.07, -0.52 * tall),
+        (-0.13, -0.66 * tall),
+        (-0.23, -0.62 * tall),
+    ]
     pen.poly(snow, WHITE)
     pen.poly([*snow[:4], (0, -0.68 * tall), (-0.02, -0.8 * tall)], rgb("CBD8EC"))
 
@@ -239,14 +286,29 @@ def _flower(pen: Pen, kind: str, tint: Colour) -> None:
     pen.poly([(0, 0.3), (0.12, -0.1), (0.48, -0.42), (0.36, 0.05)], rgb("3E9B41"))
     pen.poly([(0, 0.3), (-0.12, -0.05), (-0.48, -0.32), (-0.36, 0.1)], stem)
     if kind == "tulip":
-        cup = [(-0.36, -1.15), (-0.38, -0.75), (-0.2, -0.48), (0.2, -0.48), (0.38, -0.75),
-               (0.36, -1.15), (0.18, -0.92), (0, -1.25), (-0.18, -0.92)]
+        cup = [
+            (-0.36, -1.15),
+            (-0.38, -0.75),
+            (-0.2, -0.48),
+            (0.2, -0.48),
+            (0.38, -0.75),
+            (0.36, -1.15),
+            (0.18, -0.92),
+            (0, -1.25),
+            (-0.18, -0.92),
+        ]
         pen.poly(cup, tint)
         pen.poly([(0, -1.25), (0.18, -0.8), (0, -0.5), (-0.18, -0.8)], mix(tint, WHITE, 0.3))
     elif kind == "rose":
-        for radius, share in ((0.42, 0.15), (0.32, 0), (0.22, 0.2), (0.12, 0.35)):
-            pen.disc(0.42 - radius - 0.02, -0.85, radius, mix(tint, INK, share))
-        pen.ellipse(-0.1, -0.85, 0.12, 0.26, mix(tint, WHITE, 0.3))
+        for n in range(5):
+            turn = math.radians(72 * n - 90)
+            petal = mix(tint, INK, 0.08 * (n % 3))
+            pen.disc(0.22 * math.cos(turn), -0.85 + 0.22 * math.sin(turn), 0.26, petal)
+        pen.disc(0, -0.85, 0.26, mix(tint, WHITE, 0.22))
+        for radius, start in ((0.26, 200), (0.17, 20), (0.08, 200)):
+            pen.line(
+                arc_points(0, -0.85, radius, radius, start, start + 230), 0.05, mix(tint, INK, 0.35)
+            )
     else:
         sunflower = kind == "sunflower"
         petals = rgb("FFC300") if sunflower else mix(tint, WHITE, 0.75)
@@ -339,8 +401,13 @@ def desert(scene: Scene) -> None:
     """A camel caravan crossing dunes below a great sun or crescent moon."""
     rng = scene.rng
     skies = ((rgb("E8743B"), rgb("F9A65A"), rgb("FFE3A3")), (rgb("8E3B66"), rgb("E8735A"), GOLD))
-    stops = rng.choice((*skies, (rgb("3FA7C9"), rgb("A9DDD9"), rgb("FFEFC2")),
-                        (rgb("161447"), rgb("5B2F7B"), rgb("E07A5F"))))
+    stops = rng.choice(
+        (
+            *skies,
+            (rgb("3FA7C9"), rgb("A9DDD9"), rgb("FFEFC2")),
+            (rgb("161447"), rgb("5B2F7B"), rgb("E07A5F")),
+        )
+    )
     scene.sky(*stops)
     if stops[0] == rgb("161447"):
         scene.stars(60, 0.45)
@@ -371,8 +438,10 @@ def _dune(scene: Scene, top: float, colour: Colour) -> None:
     lee = [p for p in ridge if p[0] >= crest]
     back = [(crest + 0.08, low + 0.12), (crest - 0.06, low + 0.03)]
     shadow = [*lee, (1, low + 0.2), *back]
-    scene.draw.polygon([(x * scene.width, y * scene.height) for x, y in shadow],
-                       fill=mix(colour, rgb("8A3B2A"), 0.2))
+    scene.draw.polygon(
+        [(x * scene.width, y * scene.height) for x, y in shadow],
+        fill=mix(colour, rgb("8A3B2A"), 0.2),
+    )
 
 
 def _camel(pen: Pen, hide: Colour, pick: float) -> None:
@@ -382,15 +451,27 @@ def _camel(pen: Pen, hide: Colour, pick: float) -> None:
     for x, lean in ((-0.48, 0.06), (0.28, -0.06)):
         pen.line([(x, 0.1), (x + lean, 0.5), (x + lean, 1)], 0.12, hide)
     pen.ellipse(-0.05, 0, 0.6, 0.28, hide)
-    pen.poly([(-0.5, -0.08), (-0.28, -0.28), (-0.1, -0.62), (0.02, -0.66), (0.14, -0.55),
-              (0.3, -0.22), (0.5, -0.05)], hide)
+    pen.poly(
+        [
+            (-0.5, -0.08),
+            (-0.28, -0.28),
+            (-0.1, -0.62),
+            (0.02, -0.66),
+            (0.14, -0.55),
+            (0.3, -0.22),
+            (0.5, -0.05),
+        ],
+        hide,
+    )
     pen.line([(0.44, 0), (0.68, 0.06), (0.82, -0.12), (0.86, -0.55)], 0.17, hide)
     pen.ellipse(0.98, -0.62, 0.2, 0.11, hide)
     pen.line([(0.84, -0.68), (0.78, -0.8)], 0.08, hide)
     pen.line([(-0.62, -0.05), (-0.72, 0.3)], 0.05, hide)
     rug = (rgb("E63946"), rgb("2A9D8F"), rgb("3A5BA0"))[int(pick * 3)]
-    pen.poly([(-0.26, -0.3), (-0.08, -0.62), (0.12, -0.58), (0.28, -0.26), (0.24, 0.12),
-              (-0.24, 0.12)], rug)
+    pen.poly(
+        [(-0.26, -0.3), (-0.08, -0.62), (0.12, -0.58), (0.28, -0.26), (0.24, 0.12), (-0.24, 0.12)],
+        rug,
+    )
     pen.line([(-0.24, 0.02), (0.24, 0.02)], 0.06, GOLD)
 
 
@@ -460,8 +541,18 @@ def _fox(pen: Pen) -> None:
         pen.line([(0.17 * side, 0.4), (0.17 * side, 0.95)], 0.18, dark)
         pen.poly([(0.16 * side, -0.72), (0.58 * side, -1.25), (0.66 * side, -0.5)], coat)
         pen.poly([(0.34 * side, -0.78), (0.54 * side, -1.08), (0.57 * side, -0.6)], INK)
-    pen.poly([(-0.62, -0.72), (0.62, -0.72), (0.82, -0.3), (0.2, 0.1), (0, 0.2), (-0.2, 0.1),
-              (-0.82, -0.3)], coat)
+    pen.poly(
+        [
+            (-0.62, -0.72),
+            (0.62, -0.72),
+            (0.82, -0.3),
+            (0.2, 0.1),
+            (0, 0.2),
+            (-0.2, 0.1),
+            (-0.82, -0.3),
+        ],
+        coat,
+    )
     for side in (-1, 1):
         pen.poly([(0.82 * side, -0.3), (0.3 * side, -0.42), (0, 0.18), (0.2 * side, 0.1)], CREAM)
     _eyes(pen, 0.3, -0.42, 0.09)

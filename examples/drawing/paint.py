@@ -46,9 +46,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
     tuple of int
         The blend.
     """
-    red, green, blue = (
-        round(a + (b - a) * share) for a, b in zip(first, second, strict=True)
-    )
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
@@ -191,9 +189,7 @@ class Scene:
         """Fill the whole picture with a vertical gradient."""
         self.image.paste(gradient(self.width, self.height, stops))
 
-    def pen(
-        self, x: float, y: float, size: float, angle: float = 0, flip: bool = False
-    ) -> Pen:
+    def pen(self, x: float, y: float, size: float, angle: float = 0, flip: bool = False) -> Pen:
         """Place a pen: x and y are shares of the picture, size a share of its shorter side."""
         return Pen(self, x * self.width, y * self.height, size * self.unit, angle, flip)
 
@@ -260,7 +256,9 @@ class Scene:
             pen.disc(cx, cy, radius, colour)
         pen.pill(-0.9, -0.05, 0.85, 0.3, colour)
 
-    def pine(self, x: float, foot: float, height: float, colour: Colour, snow: bool = False) -> None:
+    def pine(
+        self, x: float, foot: float, height: float, colour: Colour, snow: bool = False
+    ) -> None:
         """Draw a three-tiered pine standing on a share of the height."""
         pen = self.pen(x, foot, height)
         pen.rect(-0.05, -0.2, 0.05, 0.03, mix(colour, (70, 45, 30), 0.6))

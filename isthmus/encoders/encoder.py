@@ -116,6 +116,7 @@ class Encoder(ABC):
         """Raise `UnsupportedModality` unless the encoder takes this modality."""
         if modality not in self.modalities:
             raise UnsupportedModality(
-                f"encoder {self.spec!r} takes {', '.join(sorted(self.modalities))}, not {modality}; "
+                f"encoder {self.spec!r} takes {', '.join(sorted(self.modalities))}, "
+                f"not {modality}; "
                 f"choose an encoder for {modality} when the space is created"
             )

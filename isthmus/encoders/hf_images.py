@@ -19,7 +19,8 @@ def load_image_processor(source: Source) -> Any:
     """Load the image processor of a model."""
     from transformers import AutoImageProcessor
 
-    return AutoImageProcessor.from_pretrained(source.name, local_files_only=source.local)
+    loader: Any = AutoImageProcessor
+    return loader.from_pretrained(source.name, local_files_only=source.local)
 
 
 def transform_with(processor: Any) -> Transform:

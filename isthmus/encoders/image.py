@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from isthmus.errors import InvalidImage
 
 # Formats that Pillow decodes itself: EPS, for one, would start Ghostscript.
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "JPEG2000", "PPM", "AVIF")
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF")
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Image.Transpose] = {

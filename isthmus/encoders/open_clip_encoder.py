@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from isthmus.columns import Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hf_tokenizer import hash_tokenizer
 from isthmus.encoders.hub import explained, find_checkpoint, find_source
@@ -12,7 +13,7 @@ from isthmus.encoders.pixels import torchvision_pixels
 from isthmus.encoders.runtime import choose_runtime
 from isthmus.encoders.spec import is_path
 from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import ImageTower, TextTower
+from isthmus.encoders.tower import ImageTower, TextTower, Tower
 from isthmus.encoders.weights import hash_settings
 
 if TYPE_CHECKING:
@@ -51,13 +52,16 @@ def load_open_clip(
         names = _names(name, spec)
         model, preprocess = _load(names)
         config = _config(names)
-        towers = {"text": _text_tower(model, names), "image": _image_tower(model, preprocess)}
+        towers: dict[Modality, Tower] = {
+            "text": _text_tower(model, names),
+            "image": _image_tower(model, preprocess),
+        }
         identity = {
             "kind": "open_clip",
             "model": names.architecture,
             "config": hash_settings(config),
         }
-        return TorchEncoder(model, towers, int(config["embed_dim"]), identity, runtime)  # type: ignore[arg-type]
+        return TorchEncoder(model, towers, int(config["embed_dim"]), identity, runtime)
 
 
 def _names(name: str, spec: str) -> _Names:
@@ -109,9 +113,7 @@ def _text_tower(model: Any, names: _Names) -> TextTower:
 
 
 def _image_tower(model: Any, preprocess: Any) -> ImageTower:
-    settings = model.visual.preprocess_cfg
-    shown = ", ".join(f"{name} {settings[name]}" for name in sorted(settings))
-    pixels = torchvision_pixels(preprocess, shown, settings["mean"], settings["std"])
+    pixels = torchvision_pixels(preprocess, model.visual.preprocess_cfg)
     return ImageTower(pixels, pixels.feed(model.encode_image), pixels.components)
 
 

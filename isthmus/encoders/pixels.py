@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,17 +78,24 @@ class Geometry:
         return self.steps(image)
 
 
-def torchvision_pixels(
-    transform: Any, description: str, mean: Sequence[float], std: Sequence[float]
-) -> Pixels:
+def torchvision_pixels(transform: Any, settings: Mapping[str, Any]) -> Pixels:
     """Take the last two steps off a torchvision transform, conversion and normalisation.
 
     They are done for a whole batch, on the model's device, by `Pixels.feed`.
+
+    Parameters
+    ----------
+    transform : torchvision.transforms.Compose
+        Resize, crop, conversion to a tensor, normalisation.
+    settings : mapping of str to Any
+        What it was made of, ``mean`` and ``std`` among it.
     """
     from torchvision.transforms import Compose
 
     *geometry, _, _ = transform.transforms
-    return Pixels(Geometry(Compose(geometry), description), tuple(mean), tuple(std))
+    description = ", ".join(f"{name} {settings[name]}" for name in sorted(settings))
+    steps = Geometry(Compose(geometry), description)
+    return Pixels(steps, tuple(settings["mean"]), tuple(settings["std"]))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from isthmus.encoders.hub import Source, explained, find_source
 from isthmus.encoders.runtime import choose_runtime
 from isthmus.encoders.torch_encoder import TorchEncoder
 from isthmus.encoders.tower import TextTower
+from isthmus.encoders.transformers_source import quiet
 from isthmus.encoders.weights import hash_settings
 from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
 
@@ -69,12 +70,13 @@ def _load(source: Source) -> Any:
             "Sentence Transformers is not installed; "
             "install it with: pip install 'isthmus[sentence-transformers]'"
         ) from error
-    return SentenceTransformer(
-        source.name,
-        device="cpu",
-        local_files_only=source.local,
-        model_kwargs={"dtype": torch.float32},
-    )
+    with quiet():
+        return SentenceTransformer(
+            source.name,
+            device="cpu",
+            local_files_only=source.local,
+            model_kwargs={"dtype": torch.float32},
+        )
 
 
 def _limit(model: Any, max_length: str | None) -> None:
@@ -86,7 +88,7 @@ def _limit(model: Any, max_length: str | None) -> None:
 
 
 def _describe(model: Any) -> dict[str, str]:
-    modules = [module for module in model]
+    modules = list(model)
     settings = [
         module.get_config_dict() if hasattr(module, "get_config_dict") else {} for module in modules
     ]
@@ -99,7 +101,7 @@ def _describe(model: Any) -> dict[str, str]:
 def _tower(model: Any, spec: str) -> TextTower:
     prompt = model.prompts.get(model.default_prompt_name) or None
     sample = model.preprocess(["a text"], prompt=prompt)
-    if not _TOKENS >= sample.keys() or "attention_mask" not in sample:
+    if not sample.keys() <= _TOKENS or "attention_mask" not in sample:
         raise UnknownEncoder(
             f"{spec!r} takes more than the tokens of a text ({', '.join(sample)}); of Sentence "
             "Transformers, Isthmus runs transformer models of text"

@@ -47,7 +47,7 @@ def _load(architecture: str, checkpoint: str, spec: str) -> Any:
     if not checkpoint:
         return timm.create_model(architecture, pretrained=True, num_classes=0)
     state = load_state_dict(str(find_checkpoint(checkpoint, spec)), weights_only=True)
-    model = timm.create_model(architecture, pretrained=False, num_classes=0)
+    model: Any = timm.create_model(architecture, pretrained=False, num_classes=0)
     head = model.default_cfg.get("classifier") or ()
     heads = (head,) if isinstance(head, str) else tuple(head)
     kept = {n: t for n, t in state.items() if not n.startswith(tuple(f"{h}." for h in heads))}
@@ -56,12 +56,11 @@ def _load(architecture: str, checkpoint: str, spec: str) -> Any:
 
 
 def _tower(model: Any) -> tuple[ImageTower, int]:
-    from timm.data import create_transform, resolve_model_data_config
+    import timm.data
 
-    settings = resolve_model_data_config(model)
-    shown = ", ".join(f"{name} {settings[name]}" for name in sorted(settings) if name[:3] != "std")
-    pixels = torchvision_pixels(
-        create_transform(**settings, is_training=False), shown, settings["mean"], settings["std"]
-    )
+    data: Any = timm.data
+    settings = data.resolve_model_data_config(model)
+    transform = data.create_transform(**settings, is_training=False)
+    pixels = torchvision_pixels(transform, settings)
     dim = getattr(model, "head_hidden_size", None) or model.num_features
     return ImageTower(pixels, pixels.feed(model), pixels.components), int(dim)

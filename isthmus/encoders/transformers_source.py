@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isthmus.encoders.hub import Source
@@ -42,12 +44,13 @@ def load_model(source: Source, model_class: Any) -> LoadedModel:
     """
     import torch
 
-    model, info = model_class.from_pretrained(
-        source.name,
-        local_files_only=source.local,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
+    with quiet():
+        model, info = model_class.from_pretrained(
+            source.name,
+            local_files_only=source.local,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
     missing = frozenset(info["missing_keys"])
     needed = sorted(name for name in missing if "pooler" not in name)
     if needed:
@@ -57,6 +60,23 @@ def load_model(source: Source, model_class: Any) -> LoadedModel:
         )
     state = model.state_dict()
     return LoadedModel(model, {name: t for name, t in state.items() if name not in missing})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Transformers from printing while it loads; what matters is raised instead."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def describe_config(config: Any) -> dict[str, str]:

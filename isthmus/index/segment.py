@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,8 @@ from isthmus.encoders.stack import Block, BlockVectors
 from isthmus.index.catalog import RowIds
 from isthmus.index.exact import Mask, Positions, exact_search
 from isthmus.index.ivf import FEW_ALLOWED, IvfIndex
+
+SUMMED_ROWS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,24 @@ class Segment:
         """Mark the rows of some domains, shape (n,)."""
         codes = [i for i, d in enumerate(self.domains.dictionary.to_pylist()) if d in names]
         return np.isin(self.domains.indices.to_numpy(zero_copy_only=False), codes)
+
+    @cached_property
+    def domain_sums(self) -> dict[str, tuple[npt.NDArray[np.float64], Positions]]:
+        """For each block, the sum of each domain's vectors and how many they are.
+
+        Shapes (n_domains, dim) and (n_domains, 1); of large segments a sample.
+        """
+        return {name: self._domain_sums(block) for name, block in self.blocks.items()}
+
+    def _domain_sums(
+        self, block: SegmentBlock
+    ) -> tuple[npt.NDArray[np.float64], Positions]:
+        step = max(1, len(block.rows) // SUMMED_ROWS)
+        codes = self.domains.indices.to_numpy(zero_copy_only=False)[block.rows[::step]]
+        domains = len(self.domains.dictionary)
+        member = np.arange(domains)[:, None] == codes
+        sums = member.astype(np.float32) @ np.asarray(block.vectors[::step])
+        return sums.astype(np.float64), member.sum(axis=1, keepdims=True)
 
     def without_index(self) -> Segment:
         """Give the same segment, searched exactly."""

@@ -20,7 +20,6 @@ from isthmus.index.release import Release
 from isthmus.index.segment import Segment, has_vector, join_segments, segment_of
 
 MOST_DELTAS = 4
-CHANCE_SAMPLE = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,20 +212,43 @@ class View:
         return out
 
     @cached_property
-    def chance(self) -> dict[str, float]:
-        """Mean similarity of two different items in each block: the zero of adjusted similarity."""
-        return {block.name: self._chance(block.name) for block in self.blocks}
+    def domain_means(self) -> dict[str, FloatArray]:
+        """Mean vector of each domain in each block, shape (n_domains, dim).
 
-    def _chance(self, block: str) -> float:
-        parts = [segment.blocks[block] for segment in self.segments]
-        largest = max(parts, key=lambda part: len(part.rows), default=None)
-        if largest is None or len(largest.rows) < 2:
-            return 0.0
-        step = max(1, len(largest.rows) // CHANCE_SAMPLE)
-        sample = np.asarray(largest.vectors[::step], np.float64)
-        # Of n unit vectors, the n * n products sum to |sum|^2, and n of them are 1.
-        total, n = sample.sum(axis=0), len(sample)
-        return float((total @ total - n) / (n * (n - 1)))
+        Rows stand in the order of `domain_codes`; a domain with nothing in a block has zeros.
+        Items deleted since the release still count, and of large domains a sample does.
+        """
+        means = {}
+        for block in self.blocks:
+            sums = np.zeros((len(self._domain_names), block.dim))
+            counts = np.zeros((len(self._domain_names), 1))
+            for segment, codes in zip(self.segments, self._segment_codes, strict=True):
+                own_sums, own_counts = segment.domain_sums[block.name]
+                sums[codes] += own_sums
+                counts[codes] += own_counts
+            means[block.name] = np.asarray(sums / np.maximum(counts, 1), np.float32)
+        return means
+
+    def domain_codes(self, rows: Positions) -> Positions:
+        """Give a number for the domain of each row, as `domain_means` counts them."""
+        out = np.zeros(len(rows), np.int64)
+        for i, local, where in self._by_segment(rows):
+            codes = self.segments[i].domains.indices.take(pa.array(local))
+            out[where] = self._segment_codes[i][codes.to_numpy(zero_copy_only=False)]
+        return out
+
+    @cached_property
+    def _domain_names(self) -> list[str]:
+        return sorted({n for s in self.segments for n in s.domains.dictionary.to_pylist()})
+
+    @cached_property
+    def _segment_codes(self) -> list[Positions]:
+        """For each segment, the view's number of each of its domains."""
+        place = {name: i for i, name in enumerate(self._domain_names)}
+        return [
+            np.array([place[n] for n in s.domains.dictionary.to_pylist()], np.int64)
+            for s in self.segments
+        ]
 
     def _with_changes(self, snapshot: Snapshot, version: int, rows_before: int) -> View:
         touched, deltas = _read_changes(snapshot, version, self.blocks)

@@ -43,9 +43,9 @@ def answer(
 
     In one block the score is the cosine similarity. Over several blocks it is the weighted mean
     of the adjusted similarity ``(cos - c) / (1 - c)`` over the blocks that query and item share,
-    where ``c`` is the mean cosine of two random items in that block: so 0 means no more alike
-    than chance and 1 identical in every block, and an item that lacks a picture is neither
-    punished nor favoured.
+    where ``c`` is the query's mean cosine with the item's domain in that block: so 0 means no
+    more alike than chance and 1 identical in every block, and an item that lacks a picture is
+    neither punished nor favoured.
 
     Parameters
     ----------
@@ -111,10 +111,11 @@ def adjusted_similarity(
 ) -> FloatArray:
     """Give the chance-corrected similarity of rows to a query, shape (len(rows),)."""
     total, weight = np.zeros(len(rows)), np.zeros(len(rows))
+    domains = view.domain_codes(rows)
     for name, vector in query.vectors.items():
         part = view.vectors(name, rows)
-        chance = view.chance[name]
-        similarity = (part.vectors @ vector - chance) / max(1.0 - chance, 1e-6)
+        chance = (view.domain_means[name] @ vector)[domains]
+        similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, 1e-6)
         total += weights[name] * part.present * similarity
         weight += weights[name] * part.present
     return np.asarray(total / np.where(weight > 0, weight, 1), np.float32)

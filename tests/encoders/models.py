@@ -1,0 +1,196 @@
+"""Tiny models with random weights, saved as their libraries save them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "shoe", "hat", "a", "of"]
+SIZE = 32
+
+
+def bert_folder(folder: Path, seed: int = 0) -> Path:
+    """A text model of Transformers, without a pooler."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(_letters()),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=40,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def sentence_folder(folder: Path, seed: int = 0) -> Path:
+    """A text model of Sentence Transformers: pooling, a dense layer, normalisation, a prompt."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    torch.manual_seed(seed)
+    words = Transformer(str(bert_folder(folder / "bert", seed)), max_seq_length=24)
+    pooling = Pooling(32, pooling_mode="mean")
+    model = SentenceTransformer(
+        modules=[words, pooling, Dense(32, 16), Normalize()],
+        prompts={"shop": "a shop: "},
+        default_prompt_name="shop",
+        device="cpu",
+    )
+    model.save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def vit_folder(folder: Path, seed: int = 0) -> Path:
+    """An image model of Transformers with a cls token."""
+    from transformers import ViTConfig, ViTImageProcessor, ViTModel
+
+    torch.manual_seed(seed)
+    config = ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        image_size=SIZE,
+        patch_size=8,
+    )
+    ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+    ViTImageProcessor(size={"height": SIZE, "width": SIZE}).save_pretrained(folder)
+    return folder
+
+
+def convnext_folder(folder: Path, seed: int = 0) -> Path:
+    """An image model of Transformers that gives a map of features."""
+    from transformers import ConvNextConfig, ConvNextImageProcessor, ConvNextModel
+
+    torch.manual_seed(seed)
+    ConvNextModel(
+        ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2)
+    ).save_pretrained(folder)
+    ConvNextImageProcessor(size={"shortest_edge": SIZE}).save_pretrained(folder)
+    return folder
+
+
+def clip_folder(folder: Path, seed: int = 0) -> Path:
+    """CLIP of Transformers."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    torch.manual_seed(seed)
+    config = CLIPConfig(
+        text_config={**_small_text(), "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0},
+        vision_config=_small_vision(),
+        projection_dim=24,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}
+    )
+    processor.save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def siglip_folder(folder: Path, seed: int = 0) -> Path:
+    """SigLIP of Transformers."""
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    torch.manual_seed(seed)
+    config = SiglipConfig(
+        text_config={**_small_text(), "projection_size": 32}, vision_config=_small_vision()
+    )
+    SiglipModel(config).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": SIZE, "width": SIZE}).save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def siglip2_folder(folder: Path, seed: int = 0) -> Path:
+    """SigLIP 2 of Transformers, which takes images of any aspect ratio."""
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model
+
+    torch.manual_seed(seed)
+    config = Siglip2Config(
+        text_config={**_small_text(), "projection_size": 32},
+        vision_config={**_small_vision(), "num_patches": 16},
+    )
+    Siglip2Model(config).save_pretrained(folder)
+    Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def timm_checkpoint(folder: Path, seed: int = 0) -> Path:
+    """A checkpoint of timm's smallest ViT, with a classifier."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = timm.create_model("test_vit", pretrained=False)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    return folder / "model.safetensors"
+
+
+def open_clip_folder(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
+    """A folder of OpenCLIP, with its own configuration."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model_config = {
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": size, "layers": 2, "width": 64, "patch_size": 8},
+        "text_cfg": {
+            "context_length": 20,
+            "vocab_size": 49408,
+            "width": 32,
+            "heads": 2,
+            "layers": 2,
+        },
+    }
+    config = {"model_cfg": model_config, "preprocess_cfg": {"size": size}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    torch.manual_seed(seed)
+    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def _letters() -> list[str]:
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    return [*WORDS, *(x for x in letters if x not in WORDS), *(f"##{x}" for x in letters)]
+
+
+def _bert_tokenizer():
+    from transformers import BertTokenizerFast
+
+    return BertTokenizerFast(vocab={word: n for n, word in enumerate(_letters())})
+
+
+def _small_text() -> dict[str, int]:
+    return {
+        "vocab_size": len(_letters()),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 20,
+    }
+
+
+def _small_vision() -> dict[str, int]:
+    return {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": SIZE,
+        "patch_size": 8,
+    }

@@ -1,0 +1,258 @@
+"""Images of every kind come out upright and RGB, or as one plain error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from isthmus.encoders.image import FORMATS, open_image, to_rgb
+from isthmus.errors import InvalidImage
+
+RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def corner(image: Image.Image):
+    return image.getpixel((0, 0))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "expected"),
+    [
+        (Image.new("RGB", (3, 2), RED), "PNG", RED),
+        (Image.new("L", (3, 2), 77), "PNG", (77, 77, 77)),
+        (Image.new("1", (3, 2), 1), "PNG", WHITE),
+        (Image.new("LA", (3, 2), (0, 128)), "PNG", (127, 127, 127)),
+        (Image.new("RGBA", (3, 2), (255, 0, 0, 0)), "PNG", WHITE),
+        (Image.new("RGBA", (3, 2), (255, 0, 0, 128)), "PNG", (255, 127, 127)),
+        (Image.new("RGB", (3, 2), RED).quantize(4), "PNG", RED),
+        (Image.new("I;16", (3, 2), 65535), "PNG", WHITE),
+        (Image.new("I;16", (3, 2), 257 * 100), "PNG", (100, 100, 100)),
+        (Image.new("I;16", (3, 2), 257), "TIFF", (1, 1, 1)),
+        (Image.new("F", (3, 2), 0.5), "TIFF", (128, 128, 128)),
+        (Image.new("CMYK", (3, 2), (0, 255, 255, 0)), "TIFF", RED),
+        (Image.new("RGB", (3, 2), RED), "GIF", RED),
+        (Image.new("RGB", (3, 2), RED), "BMP", RED),
+        (Image.new("RGB", (3, 2), RED), "PPM", RED),
+    ],
+    ids=lambda value: f"{value.mode}" if isinstance(value, Image.Image) else None,
+)
+def test_a_file_of_any_mode_becomes_rgb(image, kind, expected):
+    opened = open_image(saved(image, kind))
+    assert (opened.mode, opened.size, corner(opened)) == ("RGB", (3, 2), expected)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("JPEG", 3), ("WEBP", 8), ("JPEG2000", 3)])
+def test_lossy_formats_come_close(kind, tolerance):
+    opened = open_image(saved(Image.new("RGB", (32, 32), (200, 100, 50)), kind))
+    np.testing.assert_allclose(corner(opened), (200, 100, 50), atol=tolerance)
+
+
+def test_cmyk_jpeg():
+    opened = open_image(saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100))
+    np.testing.assert_allclose(corner(opened), RED, atol=3)
+
+
+def test_a_transparent_colour_of_a_palette_becomes_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, 0, 0, 255])
+    image.putdata([0, 1])
+    opened = open_image(saved(image, transparency=1))
+    assert [opened.getpixel((x, 0)) for x in (0, 1)] == [RED, WHITE]
+
+
+def test_a_palette_with_a_transparency_for_each_colour():
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, 0, 0, 255])
+    image.putdata([0, 1])
+    opened = open_image(saved(image, transparency=bytes([255, 0])))
+    assert [opened.getpixel((x, 0)) for x in (0, 1)] == [RED, WHITE]
+
+
+def test_a_transparent_colour_of_rgb_becomes_white():
+    assert corner(open_image(saved(Image.new("RGB", (2, 2), RED), transparency=RED))) == WHITE
+
+
+def test_a_16_bit_ramp_is_scaled_and_not_clipped():
+    ramp = np.arange(0, 65536, 257, dtype=np.uint16)[None, :]
+    opened = open_image(saved(Image.fromarray(ramp)))
+    np.testing.assert_array_equal(np.asarray(opened)[0, :, 0], np.arange(256))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_is_taken(kind):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, (0, 0, 255))]
+    data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(corner(open_image(data)), RED, atol=8)
+
+
+UPRIGHT = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+STORED = {  # how an upright picture lies in the file under each orientation
+    1: UPRIGHT,
+    2: UPRIGHT[:, ::-1],
+    3: UPRIGHT[::-1, ::-1],
+    4: UPRIGHT[::-1],
+    5: UPRIGHT.transpose(1, 0, 2),
+    6: np.rot90(UPRIGHT, 1),
+    7: UPRIGHT[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90(UPRIGHT, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
+    opened = open_image(saved(stored, exif=exif))
+    np.testing.assert_array_equal(np.asarray(opened), UPRIGHT)
+    np.testing.assert_array_equal(np.asarray(to_rgb(opened)), UPRIGHT)
+
+
+def test_damaged_exif_leaves_the_picture_as_it_is():
+    data = saved(
+        Image.new("RGB", (16, 8), RED), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"
+    )
+    assert open_image(data).size == (16, 8)
+
+
+NOISE = Image.effect_noise((200, 200), 100).convert("RGB")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000"])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
+def test_a_truncated_file_is_refused(kind, share):
+    data = saved(NOISE, kind)
+    with pytest.raises(InvalidImage, match=r"image"):
+        open_image(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "the image is empty: 0 bytes"),
+        (b"this is text", "not an image in a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in a known format"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image in a known format"),
+        (png_header(100_000, 50_000), "too many pixels"),
+        (png_header(9_000, 9_000), "9000 x 9000 pixels, over the limit of 64000000"),
+        (png_header(0, 5), "image"),
+        (png_header(5, 5), "cannot be decoded"),
+    ],
+)
+def test_what_is_no_good_image_is_refused_with_its_reason(data, reason):
+    with pytest.raises(InvalidImage, match=reason):
+        open_image(data)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(InvalidImage, match="300 x 300 pixels, over the limit of 50000"):
+        open_image(saved(Image.new("L", (300, 300))), max_pixels=50_000)
+
+
+def test_a_large_file_is_refused():
+    with pytest.raises(InvalidImage, match="has 500 bytes, over the limit of 499"):
+        open_image(bytes(500), max_bytes=499)
+
+
+def test_an_image_without_pixels_is_refused():
+    with pytest.raises(InvalidImage, match="0 x 5 pixels"):
+        to_rgb(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError("o"),
+        SyntaxError("s"),
+        ValueError("v"),
+        struct.error("e"),
+        MemoryError(),
+        KeyError(1),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_whatever_pillow_raises_becomes_an_invalid_image(failure, monkeypatch):
+    def fail(self):
+        raise failure
+
+    data = saved(Image.new("L", (3, 3)))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(InvalidImage, match="image"):
+        open_image(data)
+
+
+def test_no_warning_comes_out():
+    palette = saved(Image.new("P", (4, 4)), transparency=bytes([0]))
+    damaged = saved(NOISE, "TIFF")[:-3]
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        open_image(palette)
+        for data in (damaged, png_header(9_500, 9_500)):  # Pillow warns from 89 million pixels
+            with pytest.raises(InvalidImage, match="image"):
+                open_image(data, max_pixels=100_000_000)
+    assert not heard
+
+
+def test_random_damage_never_gets_past_the_error():
+    rng = np.random.default_rng(0)
+    for kind in FORMATS:
+        data = np.frombuffer(saved(NOISE.resize((40, 40)), kind), np.uint8)
+        for _ in range(30):
+            broken = data.copy()
+            where = rng.integers(0, len(broken), 12)
+            broken[where] = rng.integers(0, 256, 12)
+            with contextlib.suppress(InvalidImage):
+                assert open_image(broken.tobytes()).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"])
+def test_a_picture_in_memory_of_any_mode_becomes_rgb(mode):
+    assert to_rgb(Image.new(mode, (3, 2))).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16", "I;16B"])
+def test_a_picture_in_memory_of_a_rare_mode_becomes_rgb(mode):
+    assert to_rgb(Image.new(mode, (3, 2))).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "grey"),
+    [("I", 200, 200), ("I", 65535, 255), ("I", 2**31 - 1, 255), ("F", 1.0, 255), ("F", 51.0, 51)],
+)
+def test_deep_modes_are_scaled_by_the_range_that_holds_them(mode, value, grey):
+    assert corner(to_rgb(Image.new(mode, (2, 2), value))) == (grey, grey, grey)
+
+
+def test_numbers_that_are_none_become_black():
+    assert corner(to_rgb(Image.fromarray(np.full((2, 2), np.nan, np.float32)))) == BLACK
+
+
+def test_what_is_rgb_already_is_not_copied():
+    image = Image.new("RGB", (2, 2))
+    assert to_rgb(image) is image
