@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from drawing import frames, outdoors, town
+from drawing import frames
+from drawing.motifs import MOTIFS
 from drawing.paint import Scene
 from PIL import Image
 
@@ -27,26 +28,6 @@ FRAMES = {
     "books": (frames.cover, (160, 224)),
     "products": (frames.product, (192, 192)),
     "music": (frames.sleeve, (192, 192)),
-}
-
-MOTIFS = {
-    motif.__name__: motif
-    for motif in (
-        outdoors.sea,
-        outdoors.space,
-        outdoors.mountains,
-        outdoors.garden,
-        outdoors.winter,
-        outdoors.desert,
-        outdoors.forest,
-        town.cooking,
-        town.noir,
-        town.trains,
-        town.jazz,
-        town.football,
-        town.robots,
-        town.castles,
-    )
 }
 
 
@@ -125,7 +106,9 @@ def pack(image: Image.Image, most: int = MOST_BYTES) -> bytes:
     """
     data = b""
     for colours in (128, 96, 64, 48, 40, 32, 24, 16):
-        small = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        small = image.quantize(
+            colours, Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE
+        )
         buffer = io.BytesIO()
         small.save(buffer, "PNG", optimize=True)
         data = buffer.getvalue()

@@ -1,12 +1,9 @@
 """Frames that turn a motif into a film poster, a book cover, a product or a record sleeve."""
 
-from collections.abc import Callable
-
 from PIL import Image, ImageDraw, ImageFilter
 
+from drawing.motifs import Motif
 from drawing.paint import INK, WHITE, Colour, Pen, Scene, arc_points, mix, rgb
-
-Motif = Callable[[Scene], None]
 
 SHAPES = {
     "mug": ("mug",),
@@ -263,7 +260,6 @@ def _tin(scene: Scene, motif: Motif, tint: Colour) -> None:
     lid = scene.pen(0.5, 0.24, 0.34)
     lid.rect(-1, -0.1, 1, 0.22, tint)
     lid.ellipse(0, 0.22, 1, 0.18, tint)
-    lid.rect(0.62, -0.1, 1, 0.24, mix(tint, INK, 0.25))
     lid.ellipse(0, -0.1, 1, 0.18, mix(tint, WHITE, 0.35))
     lid.ellipse(0, -0.11, 0.82, 0.13, mix(tint, WHITE, 0.2))
     lid.ellipse(0, -0.2, 0.14, 0.1, mix(tint, INK, 0.3))

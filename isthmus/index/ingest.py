@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from isthmus.encoders.image import open_image
 
 from isthmus.columns import (
     ITEM_COLUMNS,
@@ -23,6 +22,7 @@ from isthmus.columns import (
     vector_column,
 )
 from isthmus.digests import digest
+from isthmus.encoders.image import open_image
 from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.prefetch import ahead
 from isthmus.encoders.stack import BlockVectors, EncoderStack
@@ -327,7 +327,9 @@ def _share(rows: int, contents: int, advance: Advance) -> Advance:
     return lambda steps: advance(rows * steps / max(contents, 1))
 
 
-def _map_ahead(pool: Executor, work: Any, values: Sequence[bytes], waiting_most: int) -> Iterator[Any]:
+def _map_ahead(
+    pool: Executor, work: Any, values: Sequence[bytes], waiting_most: int
+) -> Iterator[Any]:
     """Map in threads, in order, with a bounded number of results waiting."""
     rest = iter(values)
     waiting = [pool.submit(work, value) for value in islice(rest, waiting_most)]

@@ -116,9 +116,7 @@ class Segment:
         """
         return {name: self._domain_sums(block) for name, block in self.blocks.items()}
 
-    def _domain_sums(
-        self, block: SegmentBlock
-    ) -> tuple[npt.NDArray[np.float64], Positions]:
+    def _domain_sums(self, block: SegmentBlock) -> tuple[npt.NDArray[np.float64], Positions]:
         step = max(1, len(block.rows) // SUMMED_ROWS)
         codes = self.domains.indices.to_numpy(zero_copy_only=False)[block.rows[::step]]
         domains = len(self.domains.dictionary)

@@ -46,7 +46,8 @@ class GateQueries:
             yield f"{modality} to item", self._of_modality(view, own, modality, rows)
 
     def _of_modality(
-        self, view: View, block: Block, modality: Modality, rows: Positions) -> FloatArray:
+        self, view: View, block: Block, modality: Modality, rows: Positions
+    ) -> FloatArray:
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
         ledger = self._ledger(modality, block.dim)

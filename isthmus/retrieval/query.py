@@ -41,11 +41,11 @@ def answer(
 ) -> list[Ranked]:
     """Rank items for each query.
 
-    In one block the score is the cosine similarity. Over several blocks it is the weighted mean
-    of the adjusted similarity ``(cos - c) / (1 - c)`` over the blocks that query and item share,
-    where ``c`` is the query's mean cosine with the item's domain in that block: so 0 means no
-    more alike than chance and 1 identical in every block, and an item that lacks a picture is
-    neither punished nor favoured.
+    In one block the score is the cosine similarity. Over several it is the weighted mean of the
+    adjusted similarity ``(cos - c) / (1 - c)`` over the query's blocks, where ``c`` is the
+    query's mean cosine with the item's domain in that block: 0 is as alike as chance, 1 is
+    identical. An item that lacks a picture counts there as an average item of its domain, so it
+    is neither punished with a zero cosine nor favoured by being judged on its text alone.
 
     Parameters
     ----------
@@ -110,12 +110,11 @@ def adjusted_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
     """Give the chance-corrected similarity of rows to a query, shape (len(rows),)."""
-    total, weight = np.zeros(len(rows)), np.zeros(len(rows))
+    total = np.zeros(len(rows))
     domains = view.domain_codes(rows)
     for name, vector in query.vectors.items():
         part = view.vectors(name, rows)
         chance = (view.domain_means[name] @ vector)[domains]
         similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, 1e-6)
-        total += weights[name] * part.present * similarity
-        weight += weights[name] * part.present
-    return np.asarray(total / np.where(weight > 0, weight, 1), np.float32)
+        total += weights[name] * np.where(part.present, similarity, 0.0)
+    return np.asarray(total / sum(weights[name] for name in query.vectors), np.float32)

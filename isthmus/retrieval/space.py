@@ -384,9 +384,8 @@ class Space:
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.
 
-        Parameters are those of `search`. The score is the chance-corrected similarity over the
-        blocks that both items have (see `isthmus.retrieval.query.answer`), or the cosine where
-        the item has one block.
+        Parameters are those of `search`. The score is the cosine where the item has one block,
+        else the mean of its chance-corrected similarities (see `isthmus.retrieval.query.answer`).
 
         Raises
         ------
@@ -510,9 +509,7 @@ class Space:
         fusion = self.settings.fusion
         return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
 
-    def _allowed(
-        self, view: View, k: int, domain: Domains, where: str | None
-    ) -> Mask | None:
+    def _allowed(self, view: View, k: int, domain: Domains, where: str | None) -> Mask | None:
         if k < 1:
             raise InvalidInput(f"k is {k}; ask for at least one item")
         return view.mask(_names(domain), where)

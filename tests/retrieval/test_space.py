@@ -248,7 +248,7 @@ def test_a_bad_filter_is_refused_with_the_columns(filled, where):
 def test_domains_are_filtered(filled):
     assert set(ids(filled.search("sea", domain="books"))) == {"b1", "b2"}
     assert len(filled.search("sea", domain=["books", "films"])) == 4
-    with pytest.raises(InvalidInput, match="no domain 'music' in this space; .* books, films"):
+    with pytest.raises(InvalidInput, match=r"no domain 'music' in this space; .* books, films"):
         filled.search("sea", domain="music")
 
 
@@ -292,20 +292,22 @@ def test_similar_crosses_domains_and_leaves_the_item_out(filled):
         filled.similar("zz")
 
 
-def test_a_missing_picture_is_neither_punished_nor_favoured(space):
+def test_a_missing_picture_counts_as_an_average_one(space):
     space.upsert(
         [
             item("query", "ship sea", image=picture("red")),
-            item("same words", "ship sea"),
-            item("same all", "ship sea", image=picture("red", 4)),
-            item("other picture", "ship sea", image=picture("blue")),
-            item("other words", "tree hill", image=picture("green")),
+            item("same all", "ship sea", "books", image=picture("red", 4)),
+            item("no picture", "ship sea", "books"),
+            *(item(f"other {c}", "ship sea", "books", image=picture(c)) for c in ("blue", "green")),
+            item("other words", "tree hill", "books"),
         ]
     )
-    scores = {hit.item_id: hit.score for hit in space.similar("query")}
-    assert scores["same words"] == pytest.approx(1.0, abs=1e-4)
+    scores = {hit.item_id: hit.score for hit in space.similar("query", domain="books")}
     assert scores["same all"] == pytest.approx(1.0, abs=1e-4)
-    assert scores["other picture"] < 1 - 1e-3
+    assert scores["no picture"] == pytest.approx(0.5, abs=1e-4)
+    pictured = [scores["same all"], scores["other blue"], scores["other green"]]
+    assert np.mean(pictured) == pytest.approx(scores["no picture"], abs=1e-4)
+    assert scores["other words"] < min(pictured)
 
 
 # Releases
@@ -331,7 +333,7 @@ def test_rollback_moves_current_and_keeps_the_items(filled):
     assert (filled.rollback(), filled.current_release) == (1, 1)
     assert ids(filled.search("desert", k=1)) == ["n"]
     assert filled.rollback(2) == 2
-    with pytest.raises(ReleaseNotFound, match="no release 9 in .*; there are: 1, 2"):
+    with pytest.raises(ReleaseNotFound, match=r"no release 9 in .*; there are: 1, 2"):
         filled.rollback(9)
     filled.rollback(1)
     with pytest.raises(ReleaseNotFound, match="no accepted release before"):
@@ -422,11 +424,13 @@ def test_a_damaged_release_is_detected_with_the_remedy(filled, name, damage):
         path.unlink()
     else:
         middle = len(data) // 2
-        path.write_bytes(data[:middle] if damage == "cut" else data[:middle] + b"\xff" + data[middle + 1:])
+        path.write_bytes(
+            data[:middle] if damage == "cut" else data[:middle] + b"\xff" + data[middle + 1 :]
+        )
     if name == "manifest.json" and damage == "flip":
         path.write_bytes(data[:5])
     reader = Space.open(filled.path, encoder=two_encoders())
-    with pytest.raises(CorruptRelease, match="release (1|000001).*publish"):
+    with pytest.raises(CorruptRelease, match=r"release (1|000001).*publish"):
         reader.search("sea")
     reader.publish()
     assert len(reader.search("sea")) == 4
@@ -449,7 +453,7 @@ def test_an_empty_folder_may_become_a_space(tmp_path):
 
 
 def test_opening_what_is_no_space_is_refused(tmp_path):
-    with pytest.raises(SpaceNotFound, match="is no space .*isthmus create"):
+    with pytest.raises(SpaceNotFound, match=r"is no space .*isthmus create"):
         Space.open(tmp_path)
 
 
@@ -469,7 +473,7 @@ def test_broken_settings_are_refused(filled, content):
 
 def test_another_encoder_is_refused_with_the_difference(filled):
     other = {**two_encoders(), "text": text_encoder(salt="other")}
-    with pytest.raises(FingerprintMismatch, match="text.salt was '' and is 'other'"):
+    with pytest.raises(FingerprintMismatch, match=r"text.salt was '' and is 'other'"):
         Space.open(filled.path, encoder=other)
 
 

@@ -1,0 +1,106 @@
+"""Every encoder keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.encoders import models
+from tests.encoders.contract import EncoderContract
+
+
+class TestLocalText(EncoderContract):
+    seeded = False
+
+    def make(self, folder: Path, seed: int) -> str:
+        return "local/text"
+
+
+class TestLocalImage(EncoderContract):
+    seeded = False
+
+    def make(self, folder: Path, seed: int) -> str:
+        return "local/image"
+
+
+class TestSentenceTransformers(EncoderContract):
+    options = ("?max_length=9",)
+    edits = (
+        ("config_sentence_transformers.json", {"prompts": {"shop": "the shop: "}}),
+        ("sentence_bert_config.json", {"max_seq_length": 7}),
+    )
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"sentence-transformers/{models.sentence_folder(folder, seed)}"
+
+
+class TestTransformersText(EncoderContract):
+    options = ("?pooling=cls", "?pooling=last", "?max_length=9", "?pooling=cls&max_length=9")
+    edits = (("config.json", {"layer_norm_eps": 0.1}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.bert_folder(folder, seed)}"
+
+
+class TestTransformersVit(EncoderContract):
+    options = ("?pooling=mean",)
+    edits = (
+        ("preprocessor_config.json", {"image_mean": [0.1, 0.2, 0.3]}),
+        ("preprocessor_config.json", {"resample": 3}),
+    )
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.vit_folder(folder, seed)}"
+
+
+class TestTransformersConvNext(EncoderContract):
+    edits = (("preprocessor_config.json", {"size": {"shortest_edge": 40}}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.convnext_folder(folder, seed)}"
+
+
+class TestClip(EncoderContract):
+    options = ("?max_length=9",)
+    edits = (
+        (
+            "preprocessor_config.json",
+            {"do_center_crop": False, "size": {"height": 32, "width": 32}},
+        ),
+    )
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.clip_folder(folder, seed)}"
+
+
+class TestSiglip(EncoderContract):
+    options = ("?max_length=9",)
+    edits = (("preprocessor_config.json", {"image_std": [0.1, 0.2, 0.3]}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.siglip_folder(folder, seed)}"
+
+
+class TestSiglip2(EncoderContract):
+    edits = (("preprocessor_config.json", {"max_num_patches": 9}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.siglip2_folder(folder, seed)}"
+
+
+class TestTimm(EncoderContract):
+    def make(self, folder: Path, seed: int) -> str:
+        return f"timm/test_vit:{models.timm_checkpoint(folder, seed)}"
+
+
+class TestOpenClip(EncoderContract):
+    edits = (
+        ("open_clip_config.json", {"preprocess_cfg": {"size": 32, "mean": [0.1, 0.2, 0.3]}}),
+        ("open_clip_config.json", {"preprocess_cfg": {"size": 32, "interpolation": "bilinear"}}),
+        ("open_clip_config.json", {"preprocess_cfg": {"size": 32, "resize_mode": "squash"}}),
+    )
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"open_clip/{models.open_clip_folder(folder, seed)}"
+
+
+del EncoderContract  # it is abstract: pytest would collect it here

