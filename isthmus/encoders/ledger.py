@@ -37,6 +37,11 @@ class Ledger:
         Fingerprint of the encoder.
     dim : int
         Length of a vector.
+
+    Attributes
+    ----------
+    dim : int
+        Length of a vector.
     """
 
     def __init__(self, folder: Path, modality: str, fingerprint: str, dim: int) -> None:
@@ -44,7 +49,7 @@ class Ledger:
         self._schema = pa.schema(
             [(CONTENT, pa.binary(DIGEST_BYTES)), (VECTOR, pa.list_(pa.float32(), dim))]
         )
-        self._dim = dim
+        self.dim = dim
         self._dataset = self._open()
         self._index = DigestIndex(self._stored_keys())
         self._flushed = len(self._index)
@@ -70,7 +75,7 @@ class Ledger:
         positions = self._index.find(keys_of(hashes))
         if (positions < 0).any():
             raise KeyError(f"{int((positions < 0).sum())} contents are not in the ledger")
-        out = np.empty((len(hashes), self._dim), np.float32)
+        out = np.empty((len(hashes), self.dim), np.float32)
         stored = positions < self._flushed
         if stored.any():
             out[stored] = self._take(positions[stored])
@@ -121,8 +126,8 @@ class Ledger:
         distinct, back = np.unique(positions, return_inverse=True)
         taken = self._dataset.take(distinct.tolist(), columns=[VECTOR]).column(VECTOR)
         flat = taken.combine_chunks().flatten().to_numpy()
-        return np.asarray(flat.reshape(-1, self._dim)[back], np.float32)
+        return np.asarray(flat.reshape(-1, self.dim)[back], np.float32)
 
     def _table(self, hashes: Sequence[bytes], vectors: FloatArray) -> pa.Table:
-        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self._dim)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.dim)
         return pa.table([pa.array(hashes, pa.binary(DIGEST_BYTES)), column], schema=self._schema)

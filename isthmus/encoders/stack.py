@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from isthmus.columns import MODALITIES, Modality
-from isthmus.encoders.encoder import Encoder, FloatArray, digest_components
+from isthmus.encoders.encoder import Encoder, digest_components
 from isthmus.errors import FingerprintMismatch, UnsupportedModality
 
 
@@ -35,22 +32,6 @@ class Block:
     name: str
     dim: int
     modalities: tuple[Modality, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class BlockVectors:
-    """Vectors of one block for some items.
-
-    Attributes
-    ----------
-    vectors : numpy.ndarray
-        float32, shape (n_items, dim); unit rows, zero where absent.
-    present : numpy.ndarray
-        bool, shape (n_items,).
-    """
-
-    vectors: FloatArray
-    present: npt.NDArray[np.bool_]
 
 
 class EncoderStack:
@@ -105,36 +86,6 @@ class EncoderStack:
                 f"{describe_difference(components, self.components)}. Vectors of the two cannot "
                 "be compared; use the space's own encoder, or build a new space with this one"
             )
-
-    def fuse(self, parts: Mapping[Modality, BlockVectors]) -> dict[str, BlockVectors]:
-        """Join modality vectors into block vectors: their weighted mean, at unit norm.
-
-        Parameters
-        ----------
-        parts : mapping of str to BlockVectors
-            Vectors of each modality, shape (n_items, dim of its encoder).
-
-        Returns
-        -------
-        dict of str to BlockVectors
-            One entry for each block that has a modality among the parts.
-        """
-        return {
-            block.name: self._fuse_block(block, parts)
-            for block in self.blocks
-            if any(modality in parts for modality in block.modalities)
-        }
-
-    def _fuse_block(self, block: Block, parts: Mapping[Modality, BlockVectors]) -> BlockVectors:
-        given = [(self.weights[m], parts[m]) for m in block.modalities if m in parts]
-        if len(given) == 1:
-            return given[0][1]
-        total = sum(w * part.present[:, None] * part.vectors for w, part in given)
-        vectors = np.asarray(total, np.float32)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        present = (norms > 0)[:, 0]
-        unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-        return BlockVectors(unit, present)
 
 
 def block_of(blocks: tuple[Block, ...], modality: str) -> Block:

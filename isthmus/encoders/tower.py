@@ -68,6 +68,8 @@ class TextTower(Tower):
         Token that fills a row.
     width : int, optional
         Length every row is padded to, for models that were trained so.
+    pad_left : bool
+        Whether padding stands in front.
     chunk : int
         How many texts are tokenised at once.
     """
@@ -77,6 +79,7 @@ class TextTower(Tower):
     components: Mapping[str, str]
     pad_id: int = 0
     width: int | None = None
+    pad_left: bool = False
     chunk: int = 2_048
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
@@ -95,6 +98,7 @@ class TextTower(Tower):
         lengths = np.array([len(ids) for ids in batch])
         width = self.width or max(1, int(lengths.max()))
         mask = np.arange(width) < lengths[:, None]
+        mask = mask[:, ::-1] if self.pad_left else mask
         ids = np.full(mask.shape, self.pad_id, np.int64)
         ids[mask] = np.concatenate([np.asarray(row, np.int64) for row in batch])
         return {

@@ -57,9 +57,14 @@ def _text_tower(source: Source, config: Any, model: Any, max_length: str | None)
     return TextTower(
         tokenize=tokenize_with(tokenizer, length),
         forward=forward,
-        components={"tokenizer": hash_tokenizer(tokenizer), "max_length": str(length)},
+        components={
+            "tokenizer": hash_tokenizer(tokenizer),
+            "max_length": str(length),
+            "padding": tokenizer.padding_side if padded else "none",
+        },
         pad_id=tokenizer.pad_token_id or 0,
         width=length if padded else None,
+        pad_left=padded and tokenizer.padding_side == "left",
     )
 
 

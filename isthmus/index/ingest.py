@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -22,14 +22,16 @@ from isthmus.columns import (
     vector_column,
 )
 from isthmus.digests import digest
+from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.image import open_image
 from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.prefetch import ahead
-from isthmus.encoders.stack import BlockVectors, EncoderStack
+from isthmus.encoders.stack import EncoderStack, block_of
 from isthmus.errors import InvalidImage
 from isthmus.index.catalog import Catalog
 from isthmus.index.changes import ChangeFinder, Changes
 from isthmus.index.quarantine import Failure, Quarantine
+from isthmus.index.settings import SpaceSettings
 from isthmus.items.media import MediaStore
 from isthmus.items.reader import IMAGE_BYTES, ItemReader
 from isthmus.progress import Advance, progress_bar
@@ -91,10 +93,12 @@ class Ingest:
         Where failures go.
     media : MediaStore
         Reads images.
-    stack : EncoderStack
-        Encodes.
     ledgers : dict of str to Ledger
-        A ledger for each modality of the stack.
+        A ledger for each modality of the space.
+    settings : SpaceSettings
+        The blocks and the fusion weights of the space.
+    stack : callable
+        Gives the encoders; called only if something must be encoded, since loading takes seconds.
     """
 
     def __init__(
@@ -102,15 +106,17 @@ class Ingest:
         catalog: Catalog,
         quarantine: Quarantine,
         media: MediaStore,
-        stack: EncoderStack,
         ledgers: dict[Modality, Ledger],
+        settings: SpaceSettings,
+        stack: Callable[[], EncoderStack],
     ) -> None:
         self._catalog = catalog
         self._quarantine = quarantine
         self._media = media
-        self._stack = stack
         self._ledgers = ledgers
-        self.report = AddReport(encoded=dict.fromkeys(stack.encoders, 0))
+        self._settings = settings
+        self._stack = stack
+        self.report = AddReport(encoded=dict.fromkeys(ledgers, 0))
 
     def add(
         self, reader: ItemReader, *, skip_invalid: bool = False, progress: bool = False
@@ -168,7 +174,7 @@ class Ingest:
         texts = changes.contents.get("text", {})
         if not texts:
             return changes, {}
-        prepared = self._stack.encoder("text").prepare(list(texts.values()), "text")
+        prepared = self._stack().encoder("text").prepare(list(texts.values()), "text")
         return changes, dict(zip(texts, prepared, strict=True))
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
@@ -194,7 +200,7 @@ class Ingest:
     ) -> None:
         """Encode texts, in pieces that reach the ledger one by one."""
         for piece in _batched(hashes, TEXTS_A_BATCH):
-            vectors = self._stack.encoder("text").embed([prepared[h] for h in piece], "text")
+            vectors = self._stack().encoder("text").embed([prepared[h] for h in piece], "text")
             self._ledgers["text"].record(piece, vectors)
             self.report.encoded["text"] += len(piece)
             advance(len(piece))
@@ -206,7 +212,7 @@ class Ingest:
         bad: dict[bytes, InvalidImage] = {}
         if not hashes:
             return bad
-        encoder, ledger = self._stack.encoder("image"), self._ledgers["image"]
+        encoder, ledger = self._stack().encoder("image"), self._ledgers["image"]
 
         def decode(content: bytes) -> Any:
             try:
@@ -251,29 +257,33 @@ class Ingest:
         for modality, part in parts.items():
             mask |= part.present.astype(np.uint8) * np.uint8(modality_bit(modality))
         items = items.append_column(MODALITY_MASK, pa.array(mask))
-        for name, fused in self._stack.fuse(parts).items():
+        settings = self._settings
+        for name, fused in fuse(settings.layout, settings.fusion, parts).items():
             items = items.append_column(vector_column(name), _as_column(fused))
         return items
 
     def _look_up(self, modality: Modality, hashes: Sequence[bytes | None]) -> BlockVectors:
-        ledger, dim = self._ledgers[modality], self._stack.encoder(modality).dim
+        ledger = self._ledgers[modality]
         present = np.array([h is not None for h in hashes], bool)
         wanted = [h for h in hashes if h is not None]
         known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
         present[present] = known
-        vectors = np.zeros((len(hashes), dim), np.float32)
+        vectors = np.zeros((len(hashes), ledger.dim), np.float32)
         found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
         if found:
             vectors[present] = ledger.vectors(found)
         return BlockVectors(vectors, present)
 
 
-def open_ledgers(space: Path, stack: EncoderStack) -> dict[Modality, Ledger]:
-    """Open the ledger of each encoder of a stack."""
-    return {
-        modality: Ledger(space / "ledger", modality, encoder.fingerprint, encoder.dim)
-        for modality, encoder in stack.encoders.items()
-    }
+def open_ledgers(space: Path, settings: SpaceSettings) -> dict[Modality, Ledger]:
+    """Open the ledger of each modality of a space."""
+    return {m: open_ledger(space, settings, m) for m in settings.encoders}
+
+
+def open_ledger(space: Path, settings: SpaceSettings, modality: Modality) -> Ledger:
+    """Open the ledger of one modality of a space."""
+    dim = block_of(settings.layout, modality).dim
+    return Ledger(space / "ledger", modality, settings.encoder_fingerprint(modality), dim)
 
 
 class _OneDomainAnItem:

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID, vector_column
 from isthmus.encoders.encoder import FloatArray
-from isthmus.encoders.stack import Block, BlockVectors
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.stack import Block
 from isthmus.index.catalog import RowIds
 from isthmus.index.exact import Mask, Positions, exact_search
 from isthmus.index.ivf import FEW_ALLOWED, IvfIndex

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isthmus.columns import Modality
+from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.stack import Block, EncoderStack
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 
@@ -82,6 +83,19 @@ class SpaceSettings(BaseModel):
     def layout(self) -> tuple[Block, ...]:
         """The blocks of an item vector."""
         return tuple(Block(b.name, b.dim, tuple(b.modalities)) for b in self.blocks)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the encoder stack."""
+        return digest_components(self.components)
+
+    def encoder_fingerprint(self, modality: Modality) -> str:
+        """Fingerprint of the encoder of one modality."""
+        prefix = f"{modality}."
+        own = {
+            n.removeprefix(prefix): v for n, v in self.components.items() if n.startswith(prefix)
+        }
+        return digest_components(own)
 
     def write(self, folder: Path) -> None:
         """Write ``space.toml``, whole or not at all."""

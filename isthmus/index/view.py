@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from isthmus.columns import ROW_ID
 from isthmus.encoders.encoder import FloatArray
-from isthmus.encoders.stack import Block, BlockVectors
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.catalog import RowIds, Snapshot
 from isthmus.index.exact import Mask, Positions, merge_best

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.columns import CONTENT_HASH, Modality
-from isthmus.encoders.encoder import FloatArray, digest_components
+from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.ledger import Ledger
-from isthmus.encoders.stack import Block
 from isthmus.index.exact import Positions
+from isthmus.index.ingest import open_ledger
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 
@@ -30,7 +30,7 @@ class GateQueries:
     """
 
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
-        self._folder = space / "ledger"
+        self._space = space
         self._settings = settings
         self._ledgers: dict[str, Ledger] = {}
 
@@ -43,26 +43,17 @@ class GateQueries:
             return
         yield "item to item", vectors
         for modality in own.modalities:
-            yield f"{modality} to item", self._of_modality(view, own, modality, rows)
+            yield f"{modality} to item", self._of_modality(view, modality, rows)
 
-    def _of_modality(
-        self, view: View, block: Block, modality: Modality, rows: Positions
-    ) -> FloatArray:
+    def _of_modality(self, view: View, modality: Modality, rows: Positions) -> FloatArray:
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
-        ledger = self._ledger(modality, block.dim)
+        ledger = self._ledger(modality)
         wanted = [h for h in hashes if h is not None]
         known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
         return ledger.vectors([h for h, there in zip(wanted, known, strict=True) if there])
 
-    def _ledger(self, modality: Modality, dim: int) -> Ledger:
+    def _ledger(self, modality: Modality) -> Ledger:
         if modality not in self._ledgers:
-            prefix = f"{modality}."
-            own = {
-                name.removeprefix(prefix): value
-                for name, value in self._settings.components.items()
-                if name.startswith(prefix)
-            }
-            fingerprint = digest_components(own)
-            self._ledgers[modality] = Ledger(self._folder, modality, fingerprint, dim)
+            self._ledgers[modality] = open_ledger(self._space, self._settings, modality)
         return self._ledgers[modality]

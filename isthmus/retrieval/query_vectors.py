@@ -10,8 +10,9 @@ import numpy as np
 
 from isthmus.columns import Modality
 from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.image import open_image, to_rgb
-from isthmus.encoders.stack import Block, BlockVectors, EncoderStack
+from isthmus.encoders.stack import Block, EncoderStack
 from isthmus.errors import InvalidInput
 
 BlockQuery = dict[str, FloatArray]
@@ -44,7 +45,7 @@ def encode_query(stack: EncoderStack, contents: Mapping[Modality, Any]) -> Block
         modality: BlockVectors(stack.encoder(modality).encode([content], modality), one)
         for modality, content in contents.items()
     }
-    fused = stack.fuse(parts)
+    fused = fuse(stack.blocks, stack.weights, parts)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from isthmus.columns import (
     modality_bit,
 )
 from isthmus.encoders.choice import EncoderChoice, choose_encoders, load_specs
-from isthmus.encoders.encoder import Encoder, FloatArray, digest_components
+from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.stack import EncoderStack, block_of
 from isthmus.errors import (
     FingerprintMismatch,
@@ -80,6 +81,7 @@ class Space:
         self._quarantine = Quarantine(self.path)
         self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint)
         self._stack: EncoderStack | None = None
+        self._loading = threading.Lock()
         if encoder is not None:
             encoders = choose_encoders(encoder, device=device)
             self._stack = EncoderStack(encoders, self.settings.fusion)
@@ -495,7 +497,7 @@ class Space:
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the encoder stack that made the space."""
-        return digest_components(self.settings.components)
+        return self.settings.fingerprint
 
     @property
     def media(self) -> MediaStore:
@@ -523,21 +525,28 @@ class Space:
 
     def _loaded_stack(self) -> EncoderStack:
         """Load the encoders, and make sure that they are those that made the space."""
-        if self._stack is None:
-            encoders = load_specs(self.settings.encoders, device=self._device)
-            stack = EncoderStack(encoders, self.settings.fusion)
-            stack.require(self.settings.components)
-            self._stack = stack
+        with self._loading:
+            if self._stack is None:
+                encoders = load_specs(self.settings.encoders, device=self._device)
+                stack = EncoderStack(encoders, self.settings.fusion)
+                stack.require(self.settings.components)
+                self._stack = stack
         return self._stack
 
     @contextmanager
     def _ingesting(self, *, http: bool) -> Iterator[Ingest]:
         """Hold the catalog's lock for one batch job."""
-        stack = self._loaded_stack()
         media = MediaStore(self.path / "media", MediaLimits(http=http))
         with writing(self.path, "catalog", self._wait_s):
-            ledgers = open_ledgers(self.path, stack)
-            yield Ingest(self._catalog, self._quarantine, media, stack, ledgers)
+            ledgers = open_ledgers(self.path, self.settings)
+            yield Ingest(
+                self._catalog,
+                self._quarantine,
+                media,
+                ledgers,
+                self.settings,
+                self._loaded_stack,
+            )
 
     def _publisher(self, index: IndexSettings) -> Publisher:
         queries = GateQueries(self.path, self.settings)

@@ -79,7 +79,7 @@ class EncoderContract(ABC):
     def encoder(self, spec) -> Encoder:
         return load_encoder(spec, device="cpu")
 
-    @pytest.fixture(params=MODALITIES)
+    @pytest.fixture(params=sorted(CONTENT))
     def modality(self, request, encoder):
         if request.param not in encoder.modalities:
             pytest.skip(f"takes no {request.param}")

@@ -92,7 +92,7 @@ def test_the_weights_hash_sees_names_types_shapes_and_bytes():
 
 def test_a_pickle_that_holds_code_is_refused(tmp_path):
     torch.save({"a": threading.Thread}, tmp_path / "model.pth")
-    with pytest.raises(Exception, match="weights_only|Weights only"):
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
         read_weights(tmp_path / "model.pth")
 
 

@@ -1,0 +1,66 @@
+"""Fusion: from the vectors of modalities to the blocks of an item vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.columns import Modality
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.stack import Block
+
+
+@dataclass(frozen=True, eq=False)
+class BlockVectors:
+    """Vectors of one block for some items.
+
+    Attributes
+    ----------
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim); unit rows, zero where absent.
+    present : numpy.ndarray
+        bool, shape (n_items,).
+    """
+
+    vectors: FloatArray
+    present: npt.NDArray[np.bool_]
+
+
+def fuse(
+    blocks: Sequence[Block],
+    weights: Mapping[Modality, float],
+    parts: Mapping[Modality, BlockVectors],
+) -> dict[str, BlockVectors]:
+    """Join modality vectors into block vectors: their weighted mean, at unit norm.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        The blocks of the item vectors.
+    weights : mapping of str to float
+        Weight of each modality within its block, 1 where not given.
+    parts : mapping of str to BlockVectors
+        Vectors of each modality, shape (n_items, dim of its block).
+
+    Returns
+    -------
+    dict of str to BlockVectors
+        One entry for each block that has a modality among the parts.
+    """
+    fused = {}
+    for block in blocks:
+        given = [(weights.get(m, 1.0), parts[m]) for m in block.modalities if m in parts]
+        if given:
+            fused[block.name] = given[0][1] if len(given) == 1 else _weighted_mean(given)
+    return fused
+
+
+def _weighted_mean(given: Sequence[tuple[float, BlockVectors]]) -> BlockVectors:
+    total = sum(weight * part.present[:, None] * part.vectors for weight, part in given)
+    vectors = np.asarray(total, np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    return BlockVectors(unit, (norms > 0)[:, 0])
