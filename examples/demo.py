@@ -51,7 +51,7 @@ def ask(space: Space) -> list[SheetRow]:
     film = next(
         h for h in space.search("a ship in a storm at sea", domain="films", attributes=True)
     )
-    seen = space.search("jazz club at night, piano", domain="music", k=2, attributes=True)
+    seen = space.search("jazz club, saxophone and piano trio", domain="music", k=2, attributes=True)
     seen += space.search("climbing a mountain", domain="music", k=2, attributes=True)
     user = User(history=[hit.item_id for hit in seen])
     known = " + ".join(str(hit.attributes["title"]) for hit in seen)

@@ -3,89 +3,35 @@
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from isthmus.columns import (
-    ITEM_COLUMNS,
-    ITEM_ID,
-    MODALITIES,
-    MODALITY_MASK,
-    Modality,
-    modality_bit,
-)
-from isthmus.encoders.choice import EncoderChoice, choose_encoders, load_specs
-from isthmus.encoders.encoder import Encoder, FloatArray
-from isthmus.encoders.stack import EncoderStack, block_of
-from isthmus.errors import (
-    FingerprintMismatch,
-    InvalidInput,
-    ItemNotFound,
-    SpaceExists,
-)
+from isthmus.columns import ITEM_ID
+from isthmus.encoders.choice import EncoderChoice, choose_encoders
+from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.stack import EncoderStack
+from isthmus.errors import SpaceExists
 from isthmus.index.catalog import Catalog
-from isthmus.index.exact import Mask
 from isthmus.index.ingest import AddReport, Ingest, open_ledgers
-from isthmus.index.live import LiveView
 from isthmus.index.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.publish import Publisher
-from isthmus.index.quarantine import Quarantine
 from isthmus.index.release import Manifest, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
-from isthmus.index.view import View
 from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
-from isthmus.progress import progress_bar
 from isthmus.retrieval.gate import GateQueries
-from isthmus.retrieval.query import Query, answer
-from isthmus.retrieval.query_vectors import BlockQuery, contents_of, encode_query, given_vector
-from isthmus.retrieval.recommend import recommend
-from isthmus.retrieval.results import Hit, make_hits, make_lists
-from isthmus.retrieval.stats import describe
-from isthmus.retrieval.users import User
-
-USERS_A_BATCH = 256
-
-Domains = str | Sequence[str] | None
+from isthmus.retrieval.queries import SpaceQueries
 
 
-class Space:
+class Space(SpaceQueries):
     """A folder that joins the items of many domains in one vector space.
 
     Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a
     reader sees what another process wrote at its next query.
     """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        encoder: EncoderChoice | None = None,
-        device: str = "auto",
-        wait_s: float = DEFAULT_WAIT_S,
-    ) -> None:
-        self.path = Path(path)
-        self.settings = SpaceSettings.read(self.path)
-        self._device = device
-        self._wait_s = wait_s
-        self._blocks = self.settings.layout
-        self._catalog = Catalog(self.path, self._blocks)
-        self._releases = Releases(self.path)
-        self._quarantine = Quarantine(self.path)
-        self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint)
-        self._stack: EncoderStack | None = None
-        self._loading = threading.Lock()
-        if encoder is not None:
-            encoders = choose_encoders(encoder, device=device)
-            self._stack = EncoderStack(encoders, self.settings.fusion)
-            self._stack.require(self.settings.components)
 
     @classmethod
     def create(
@@ -170,11 +116,6 @@ class Space:
             If the encoder is not the one that made the space; the message names what differs.
         """
         return cls(path, encoder=encoder, device=device, wait_s=wait_s)
-
-    def __repr__(self) -> str:
-        return f"Space({str(self.path)!r})"
-
-    # Writing
 
     def upsert(
         self,
@@ -284,12 +225,12 @@ class Space:
 
     def releases(self) -> list[Manifest]:
         """Give the kept releases, oldest first."""
-        return [release.manifest for release in self._releases.all()]
+        return [release.manifest for release in Releases(self.path).all()]
 
     @property
     def current_release(self) -> int | None:
         """Number of the current release; None before the first."""
-        return self._releases.current_number()
+        return Releases(self.path).current_number()
 
     def rollback(self, number: int | None = None) -> int:
         """Make an earlier release current; items stay as they are in the catalog.
@@ -316,223 +257,6 @@ class Space:
         with writing(self.path, "releases", self._wait_s):
             return self._publisher(self.settings.index).rollback(number)
 
-    # Reading
-
-    def search(
-        self,
-        text: str | None = None,
-        *,
-        image: Any = None,
-        vector: FloatArray | Sequence[float] | None = None,
-        k: int = 10,
-        domain: Domains = None,
-        where: str | None = None,
-        attributes: bool = False,
-        fingerprint: str | None = None,
-    ) -> list[Hit]:
-        """Find the items nearest to a text, an image, both, or a vector.
-
-        Parameters
-        ----------
-        text : str, optional
-            What to look for, in words.
-        image : path, bytes or PIL.Image.Image, optional
-            What to look for, as a picture.
-        vector : array of float, optional
-            What to look for, as a vector of one block, shape (dim,).
-        k : int, default 10
-            How many items; fewer only where fewer exist.
-        domain : str or list of str, optional
-            Domains to search.
-        where : str, optional
-            SQL predicate over item_id, domain, text, image and the attributes.
-        attributes : bool, default False
-            Whether hits carry text, image and attributes.
-        fingerprint : str, optional
-            Fingerprint of the stack that made `vector`; refused if it is not this space's.
-
-        Returns
-        -------
-        list of Hit
-            Best first. The score is the cosine similarity; for text and image together in
-            separate blocks, the mean of their chance-corrected similarities.
-
-        Raises
-        ------
-        InvalidInput
-            If nothing is looked for, or k, a domain or the vector is no good.
-        InvalidFilter
-            If `where` is refused.
-        UnsupportedModality
-            If the space has no encoder for it.
-        FingerprintMismatch
-            If the encoder, or the vector's fingerprint, is not this space's.
-        """
-        view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
-        self._require_fingerprint(fingerprint)
-        query = Query(self._query(text, image, vector))
-        rows, scores = answer(view, [query], k, allowed, self._weights)[0]
-        return make_hits(view, rows, scores.tolist(), attributes=attributes)
-
-    def similar(
-        self,
-        item_id: str,
-        *,
-        k: int = 10,
-        domain: Domains = None,
-        where: str | None = None,
-        attributes: bool = False,
-    ) -> list[Hit]:
-        """Find the items most like an item, in its own or in other domains.
-
-        Parameters are those of `search`. The score is the cosine where the item has one block,
-        else the mean of its chance-corrected similarities (see `isthmus.retrieval.query.answer`).
-
-        Raises
-        ------
-        ItemNotFound
-            If there is no such item, or it has no vector.
-        """
-        view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
-        row = np.array([self._require_row(view, item_id)])
-        parts = {b.name: view.vectors(b.name, row) for b in self._blocks}
-        vectors = {name: part.vectors[0] for name, part in parts.items() if part.present[0]}
-        rows, scores = answer(view, [Query(vectors, row)], k, allowed, self._weights)[0]
-        return make_hits(view, rows, scores.tolist(), attributes=attributes)
-
-    def recommend(
-        self,
-        user: User,
-        *,
-        k: int = 10,
-        domain: Domains = None,
-        where: str | None = None,
-        attributes: bool = False,
-    ) -> list[Hit]:
-        """Recommend items of a domain to a user known in any domain.
-
-        Parameters are those of `search`. The score is the share of the user's attention that an
-        interest has over the item's rank in it, the best over the interests. Items of the
-        history are left out. A user of whom nothing is known gets typical, diverse items.
-        """
-        view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
-        texts = [self._user_text(user)]
-        rows, scores = recommend(view, [user], texts, k, allowed, self._weights)[0]
-        return make_hits(view, rows, scores.tolist(), attributes=attributes)
-
-    def recommend_batch(
-        self,
-        users: Iterable[tuple[str, User]],
-        *,
-        k: int = 10,
-        domain: Domains = None,
-        where: str | None = None,
-        progress: bool = False,
-    ) -> pa.Table:
-        """Recommend to many users at once.
-
-        Parameters
-        ----------
-        users : iterable of (str, User)
-            User ids and users.
-        k, domain, where
-            As in `recommend`.
-        progress : bool, default False
-            Whether to show a bar.
-
-        Returns
-        -------
-        pyarrow.Table
-            Columns user_id, item_id, rank and score.
-        """
-        view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
-        named, tables = list(users), []
-        with progress_bar("recommending", len(named), show=progress) as advance:
-            for start in range(0, len(named), USERS_A_BATCH):
-                ids, part = zip(*named[start : start + USERS_A_BATCH], strict=True)
-                texts = [self._user_text(user) for user in part]
-                lists = recommend(view, part, texts, k, allowed, self._weights)
-                tables.append(make_lists(view, ids, lists))
-                advance(len(part))
-        return pa.concat_tables(tables) if tables else make_lists(view, [], [])
-
-    def get(self, item_id: str) -> dict[str, Any]:
-        """Give an item: id, domain, text, image, modalities it is searchable by, attributes.
-
-        Raises
-        ------
-        ItemNotFound
-            If there is no such item.
-        """
-        snapshot = self._live.now().snapshot
-        names = snapshot.attributes.names
-        found = snapshot.find([item_id], [*ITEM_COLUMNS, MODALITY_MASK, *names]).to_pylist()
-        if not found:
-            raise ItemNotFound(f"no item {item_id!r} in this space")
-        row = found[0]
-        mask = row.pop(MODALITY_MASK)
-        attributes = {name: row.pop(name) for name in names}
-        modalities = [m for m in MODALITIES if mask & modality_bit(m)]
-        return {**row, "modalities": modalities, "attributes": attributes}
-
-    def count(self, domain: Domains = None, where: str | None = None) -> int:
-        """Count the searchable items, of those that a filter lets through."""
-        view = self._live.now()
-        mask = view.mask(_names(domain), where)
-        return len(view) if mask is None else int((mask & view.living).sum())
-
-    def stats(self) -> dict[str, Any]:
-        """Describe the space: items, domains, release, delta, quarantine, encoders."""
-        view = self._live.now()
-        return describe(view, self.settings) | {
-            "path": str(self.path),
-            "fingerprint": self.fingerprint,
-            "quarantined": len(self._quarantine),
-        }
-
-    @property
-    def fingerprint(self) -> str:
-        """Fingerprint of the encoder stack that made the space."""
-        return self.settings.fingerprint
-
-    @property
-    def media(self) -> MediaStore:
-        """Reads the images that items refer to."""
-        return MediaStore(self.path / "media")
-
-    # Inside
-
-    @property
-    def _weights(self) -> dict[str, float]:
-        fusion = self.settings.fusion
-        return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
-
-    def _allowed(self, view: View, k: int, domain: Domains, where: str | None) -> Mask | None:
-        if k < 1:
-            raise InvalidInput(f"k is {k}; ask for at least one item")
-        return view.mask(_names(domain), where)
-
-    def _require_row(self, view: View, item_id: str) -> int:
-        try:
-            return view.require(item_id)
-        except ItemNotFound:
-            self.get(item_id)
-            raise
-
-    def _loaded_stack(self) -> EncoderStack:
-        """Load the encoders, and make sure that they are those that made the space."""
-        with self._loading:
-            if self._stack is None:
-                encoders = load_specs(self.settings.encoders, device=self._device)
-                stack = EncoderStack(encoders, self.settings.fusion)
-                stack.require(self.settings.components)
-                self._stack = stack
-        return self._stack
-
     @contextmanager
     def _ingesting(self, *, http: bool) -> Iterator[Ingest]:
         """Hold the catalog's lock for one batch job."""
@@ -551,29 +275,3 @@ class Space:
     def _publisher(self, index: IndexSettings) -> Publisher:
         queries = GateQueries(self.path, self.settings)
         return Publisher(self.path, self._blocks, self.fingerprint, index, queries)
-
-    def _query(self, text: str | None, image: Any, vector: Any) -> BlockQuery:
-        if vector is None:
-            return self._encode(contents_of(text, image))
-        if text is not None or image is not None:
-            raise InvalidInput("search by a vector, or by text and image, not by all")
-        return given_vector(self._blocks, vector)
-
-    def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
-        for modality in contents:
-            block_of(self._blocks, modality)
-        return encode_query(self._loaded_stack(), contents)
-
-    def _user_text(self, user: User) -> BlockQuery | None:
-        return self._encode({"text": user.text}) if user.text else None
-
-    def _require_fingerprint(self, given: str | None) -> None:
-        if given is not None and given != self.fingerprint:
-            raise FingerprintMismatch(
-                f"the vector was made with encoder stack {given}, this space with "
-                f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
-            )
-
-
-def _names(domain: Domains) -> list[str] | None:
-    return [domain] if isinstance(domain, str) else list(domain or []) or None
