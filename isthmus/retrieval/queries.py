@@ -242,7 +242,6 @@ class SpaceQueries:
         }
 
     @property
-    @property
     def fingerprint(self) -> str:
         """Fingerprint of the encoder stack that made the space."""
         return self.settings.fingerprint
