@@ -139,9 +139,10 @@ def _choose_precision(name: str, device: torch.device) -> Precision:
         if not on_gpu:
             return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    for precision in get_args(Precision):
+    known: tuple[Precision, ...] = get_args(Precision)
+    for precision in known:
         if name == precision and (on_gpu or precision == "fp32"):
-            return precision  # type: ignore[no-any-return]
+            return precision
     raise InvalidInput(
         f"precision {name!r} cannot be used on {device.type}; "
         f"use 'auto' or {'one of fp32, bf16, fp16' if on_gpu else 'fp32'}"
