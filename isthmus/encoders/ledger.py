@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ class Ledger:
         self.dim = dim
         self._dataset = self._open()
         self._index = DigestIndex(self._stored_keys())
+        self._indexing = threading.Lock()
         self._flushed = len(self._index)
         self._waiting_hashes: list[bytes] = []
         self._waiting_vectors: list[FloatArray] = []
@@ -61,8 +63,9 @@ class Ledger:
         return len(self._index)
 
     def knows(self, hashes: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        """Tell which contents have a vector, shape (len(hashes),)."""
-        return self._index.find(keys_of(hashes)) >= 0
+        """Tell which contents have a vector, shape (len(hashes),); safe beside `record`."""
+        with self._indexing:
+            return self._index.find(keys_of(hashes)) >= 0
 
     def vectors(self, hashes: Sequence[bytes]) -> FloatArray:
         """Give the vectors of known contents, shape (len(hashes), dim).
@@ -88,7 +91,8 @@ class Ledger:
         """Remember the vectors of contents; they reach the disk within seconds."""
         if not len(hashes):
             return
-        self._index.add(keys_of(hashes))
+        with self._indexing:
+            self._index.add(keys_of(hashes))
         self._waiting_hashes += hashes
         self._waiting_vectors.append(np.ascontiguousarray(vectors, np.float32))
         late = time.monotonic() - self._last_flush > FLUSH_SECONDS

@@ -169,13 +169,14 @@ class Ingest:
             self.report.seconds = round(time.perf_counter() - start, 3)
 
     def _plan(self, batch: pa.Table, finder: ChangeFinder) -> tuple[Changes, dict[bytes, Any]]:
-        """Find changes and tokenise their texts: all that needs no model."""
+        """Find changes and tokenise their unknown texts: all that needs no model to run."""
         changes = finder.find(batch)
-        texts = changes.contents.get("text", {})
-        if not texts:
+        wanted = self._unknown("text", changes)
+        if not wanted:
             return changes, {}
-        prepared = self._stack().encoder("text").prepare(list(texts.values()), "text")
-        return changes, dict(zip(texts, prepared, strict=True))
+        texts = [changes.contents["text"][h] for h in wanted]
+        prepared = self._stack().encoder("text").prepare(texts, "text")
+        return changes, dict(zip(wanted, prepared, strict=True))
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
         """Encode what the ledgers lack; give what could not be decoded."""
