@@ -15,6 +15,9 @@ from isthmus.errors import InvalidImage
 # Formats that Pillow decodes itself: EPS, for one, would start Ghostscript.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF")
 
+# Models resize the shorter side to some 256: a thread of few pixels would become gigabytes.
+MAX_ASPECT: Final = 200
+
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,7 +84,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises
     ------
     InvalidImage
-        If it has no pixels, or they cannot be decoded or converted.
+        If it has no pixels, is a mere line, or cannot be decoded or converted.
 
     Examples
     --------
@@ -89,8 +92,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     >>> to_rgb(half_red).getpixel((0, 0))
     (255, 127, 127)
     """
-    if not image.width or not image.height:
-        raise InvalidImage(f"the image has {image.width} x {image.height} pixels")
+    _check_shape(image)
     _hush_pillow()
     try:
         image.load()
@@ -101,6 +103,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise InvalidImage("the image does not fit into memory") from error
     except Exception as error:
         raise InvalidImage(f"the image cannot be decoded: {_plain(error)}") from error
+
+
+def _check_shape(image: Image.Image) -> None:
+    width, height = image.size
+    if not width or not height:
+        raise InvalidImage(f"the image has {width} x {height} pixels")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InvalidImage(
+            f"the image has {width} x {height} pixels, "
+            f"a side more than {MAX_ASPECT} times the other"
+        )
 
 
 def _read_header(data: bytes) -> Image.Image:

@@ -114,15 +114,12 @@ class ResizeAndCrop:
     crop: int
 
     def __str__(self) -> str:
-        return f"resize {self.shorter} bicubic, crop {self.crop}"
+        return f"resize the shorter side to {self.shorter} bicubic, crop {self.crop}"
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Give a square of `crop` pixels; only what is kept is computed."""
-        scale = self.shorter / min(image.size)
-        width, height = (
-            self.shorter if side == min(image.size) else int(side * scale) for side in image.size
-        )
+        """Give a square of `crop` pixels, the same to the bit as torchvision's."""
+        shortest = min(image.size)
+        width, height = (int(self.shorter * side / shortest) for side in image.size)
         left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
-        across, down = image.width / width, image.height / height
-        box = (left * across, top * down, (left + self.crop) * across, (top + self.crop) * down)
-        return image.resize((self.crop, self.crop), Image.Resampling.BICUBIC, box=box)
+        resized = image.resize((width, height), Image.Resampling.BICUBIC)
+        return resized.crop((left, top, left + self.crop, top + self.crop))

@@ -62,10 +62,9 @@ class FieldMapping:
                 )
         for column in resolved.attributes(names):
             if column in RESERVED or column.startswith(INTERNAL_PREFIX):
-                raise InvalidMapping(
-                    f"{source}: an attribute cannot be called {column!r}, which Isthmus uses "
-                    "itself; rename the column"
-                )
+                raise _unfit(source, column, "which Isthmus uses itself")
+            if "." in column or not column:
+                raise _unfit(source, column, "since a dot means a field of a struct")
         return resolved
 
     def _text(self, names: Sequence[str]) -> TextTemplate | None:
@@ -75,6 +74,12 @@ class FieldMapping:
             return TextTemplate(TEXT)
         present = [name for name in DEFAULT_TEXT_COLUMNS if name in names]
         return TextTemplate(". ".join(f"{{{name}}}" for name in present)) if present else None
+
+
+def _unfit(source: str, column: str, why: str) -> InvalidMapping:
+    return InvalidMapping(
+        f"{source}: an attribute cannot be called {column!r}, {why}; rename the column"
+    )
 
 
 @dataclass(frozen=True)

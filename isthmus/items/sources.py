@@ -323,6 +323,9 @@ def _rows_to_table(
     )
 
 
+_NO_ARRAY = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
+
+
 def _column(
     name: str, start: int, column: str, rows: Sequence[Mapping[str, Any]], type_: pa.DataType | None
 ) -> pa.Array:
@@ -331,10 +334,12 @@ def _column(
         values = [to_data_uri(value) if isinstance(value, bytes) else value for value in values]
     try:
         return pa.array(values, type_)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+    except _NO_ARRAY as error:
         row, value = _odd_one(values, type_)
         kind = type(value).__name__
         problem = f"column {column!r} holds {value!r} ({kind}), not the type of the rows before it"
+        if isinstance(error, UnicodeEncodeError):
+            problem = f"column {column!r} holds {value!r}, which is no valid Unicode"
         raise InvalidItems([(start + row, problem)], name) from error
 
 
@@ -346,7 +351,7 @@ def _odd_one(values: Sequence[Any], type_: pa.DataType | None) -> tuple[int, Any
         try:
             pa.array(values[:middle], type_)
             low = middle
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        except _NO_ARRAY:
             high = middle
     return low, values[low]
 

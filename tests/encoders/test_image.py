@@ -98,9 +98,9 @@ def test_a_transparent_colour_of_rgb_becomes_white():
 
 
 def test_a_16_bit_ramp_is_scaled_and_not_clipped():
-    ramp = np.arange(0, 65536, 257, dtype=np.uint16)[None, :]
+    ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     opened = open_image(saved(Image.fromarray(ramp)))
-    np.testing.assert_array_equal(np.asarray(opened)[0, :, 0], np.arange(256))
+    np.testing.assert_array_equal(np.asarray(opened)[:, :, 0].ravel(), np.arange(256))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -183,6 +183,13 @@ def test_a_large_file_is_refused():
 def test_an_image_without_pixels_is_refused():
     with pytest.raises(InvalidImage, match="0 x 5 pixels"):
         to_rgb(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize("size", [(1, 201), (30_000, 2)])
+def test_a_mere_line_is_refused(size):
+    with pytest.raises(InvalidImage, match=f"{size[0]} x {size[1]} pixels, a side more than 200"):
+        open_image(saved(Image.new("RGB", size)))
+    assert open_image(saved(Image.new("RGB", (1, 200)))).size == (1, 200)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,10 @@ BAD = {
         [{"item_id": "a", "text": "t", "p": 1}, {"item_id": "b", "text": "t", "p": "x"}],
         "row 1: column 'p'",
     ),
+    "no unicode": (
+        [{"item_id": "a", "text": "t"}, {"item_id": "b", "text": "\ud800"}],
+        "row 1: column 'text' holds .* no valid Unicode",
+    ),
     "no dict": ([{"item_id": "a", "text": "t"}, "b"], "row 1: is a str"),
 }
 
@@ -221,6 +225,11 @@ def test_a_missing_domain_is_refused_by_number():
 def test_a_mapping_that_does_not_fit_is_refused(mapping, message):
     with pytest.raises(InvalidMapping, match=message):
         read(ROWS, **mapping)
+
+
+def test_an_attribute_with_a_dot_is_refused():
+    with pytest.raises(InvalidMapping, match=r"cannot be called 'a\.b', since a dot"):
+        read([{"item_id": "a", "domain": "d", "text": "t", "a.b": 1}])
 
 
 def test_an_id_is_text_or_a_whole_number():
