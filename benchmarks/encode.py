@@ -71,8 +71,9 @@ def image_ways(files: list[Path], device: str) -> dict[str, Way]:
     posters = Posters(files, transform)
     return {
         "isthmus local/image": lambda: encode_files(ours, files),
-        "timm, DataLoader, 0 workers": lambda: plain_loop(model, posters, 0, device),
-        "timm, DataLoader, 2 workers": lambda: plain_loop(model, posters, 2, device),
+        "timm, batch 64, 0 workers": lambda: plain_loop(model, posters, 64, 0, device),
+        "timm, batch 64, 2 workers": lambda: plain_loop(model, posters, 64, 2, device),
+        "timm, batch 8, 0 workers": lambda: plain_loop(model, posters, 8, 0, device),
     }
 
 
@@ -102,9 +103,9 @@ def timm_model(device: str) -> Any:
     return model.to(device)
 
 
-def plain_loop(model: Any, posters: Posters, workers: int, device: str) -> np.ndarray:
-    """Embed as most scripts do."""
-    loader = torch.utils.data.DataLoader(posters, batch_size=BATCH, num_workers=workers)
+def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: str) -> np.ndarray:
+    """Embed as most scripts do; small batches are the best that this loop does on a CPU."""
+    loader = torch.utils.data.DataLoader(posters, batch_size=size, num_workers=workers)
     with torch.inference_mode():
         vectors = [normalize(model(batch.to(device)), dim=-1).cpu() for batch in loader]
     return torch.cat(vectors).numpy()

@@ -39,11 +39,5 @@ def choose_encoders(
     return dict(encoder)
 
 
-def load_specs(specs: Mapping[Modality, str], *, device: str = "auto") -> dict[Modality, Encoder]:
-    """Load each spec once, so that modalities of one spec share an encoder."""
-    loaded = {spec: load_encoder(spec, device=device) for spec in dict.fromkeys(specs.values())}
-    return {modality: loaded[spec] for modality, spec in specs.items()}
-
-
 def _load(encoder: str | Encoder, device: str) -> Encoder:
     return load_encoder(encoder, device=device) if isinstance(encoder, str) else encoder

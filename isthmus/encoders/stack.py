@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from isthmus.columns import MODALITIES, Modality
 from isthmus.encoders.encoder import Encoder, digest_components
-from isthmus.errors import FingerprintMismatch, UnsupportedModality
+from isthmus.errors import UnsupportedModality
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Block:
 
 
 class EncoderStack:
-    """The encoders of a space.
+    """Encoders that make one kind of item vector: what a new space is made for.
 
     Parameters
     ----------
@@ -70,23 +70,6 @@ class EncoderStack:
         """Digest of `components`."""
         return digest_components(self.components)
 
-    def encoder(self, modality: Modality) -> Encoder:
-        """Give the encoder of a modality, or raise `UnsupportedModality`."""
-        if modality not in self.encoders:
-            raise UnsupportedModality(
-                f"this space has no {modality} encoder, only {', '.join(self.encoders)}"
-            )
-        return self.encoders[modality]
-
-    def require(self, components: Mapping[str, str]) -> None:
-        """Raise `FingerprintMismatch`, naming each difference, unless components are equal."""
-        if self.components != components:
-            raise FingerprintMismatch(
-                f"the encoder differs from the one that made this space: "
-                f"{describe_difference(components, self.components)}. Vectors of the two cannot "
-                "be compared; use the space's own encoder, or build a new space with this one"
-            )
-
 
 def block_of(blocks: tuple[Block, ...], modality: str) -> Block:
     """Give the block in which a modality lies, or raise `UnsupportedModality`."""
@@ -95,23 +78,6 @@ def block_of(blocks: tuple[Block, ...], modality: str) -> Block:
             return block
     known = ", ".join(m for block in blocks for m in block.modalities)
     raise UnsupportedModality(f"this space has no {modality} encoder, only {known}")
-
-
-def describe_difference(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:
-    """Name each component that differs.
-
-    Examples
-    --------
-    >>> describe_difference({"text.pooling": "mean"}, {"text.pooling": "cls"})
-    "text.pooling was 'mean' and is 'cls'"
-    """
-    names = sorted({*recorded, *present})
-    changes = [
-        f"{name} was {recorded.get(name)!r} and is {present.get(name)!r}"
-        for name in names
-        if recorded.get(name) != present.get(name)
-    ]
-    return "; ".join(changes)
 
 
 def _blocks(encoders: Mapping[Modality, Encoder]) -> tuple[Block, ...]:

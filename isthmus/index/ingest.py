@@ -22,11 +22,12 @@ from isthmus.columns import (
     vector_column,
 )
 from isthmus.digests import digest
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.image import open_image
 from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.prefetch import ahead
-from isthmus.encoders.stack import EncoderStack, block_of
+from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidImage
 from isthmus.index.catalog import Catalog
 from isthmus.index.changes import ChangeFinder, Changes
@@ -97,8 +98,9 @@ class Ingest:
         A ledger for each modality of the space.
     settings : SpaceSettings
         The blocks and the fusion weights of the space.
-    stack : callable
-        Gives the encoders; called only if something must be encoded, since loading takes seconds.
+    encoder_of : callable
+        Gives the encoder of a modality; called only if something must be encoded, since loading
+        one takes seconds.
     """
 
     def __init__(
@@ -108,14 +110,14 @@ class Ingest:
         media: MediaStore,
         ledgers: dict[Modality, Ledger],
         settings: SpaceSettings,
-        stack: Callable[[], EncoderStack],
+        encoder_of: Callable[[Modality], Encoder],
     ) -> None:
         self._catalog = catalog
         self._quarantine = quarantine
         self._media = media
         self._ledgers = ledgers
         self._settings = settings
-        self._stack = stack
+        self._encoder_of = encoder_of
         self.report = AddReport(encoded=dict.fromkeys(ledgers, 0))
 
     def add(
@@ -175,7 +177,7 @@ class Ingest:
         if not wanted:
             return changes, {}
         texts = [changes.contents["text"][h] for h in wanted]
-        prepared = self._stack().encoder("text").prepare(texts, "text")
+        prepared = self._encoder_of("text").prepare(texts, "text")
         return changes, dict(zip(wanted, prepared, strict=True))
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
@@ -201,7 +203,7 @@ class Ingest:
     ) -> None:
         """Encode texts, in pieces that reach the ledger one by one."""
         for piece in _batched(hashes, TEXTS_A_BATCH):
-            vectors = self._stack().encoder("text").embed([prepared[h] for h in piece], "text")
+            vectors = self._encoder_of("text").embed([prepared[h] for h in piece], "text")
             self._ledgers["text"].record(piece, vectors)
             self.report.encoded["text"] += len(piece)
             advance(len(piece))
@@ -213,7 +215,7 @@ class Ingest:
         bad: dict[bytes, InvalidImage] = {}
         if not hashes:
             return bad
-        encoder, ledger = self._stack().encoder("image"), self._ledgers["image"]
+        encoder, ledger = self._encoder_of("image"), self._ledgers["image"]
 
         def decode(content: bytes) -> Any:
             try:

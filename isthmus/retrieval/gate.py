@@ -48,9 +48,11 @@ class GateQueries:
     def _of_modality(self, view: View, modality: Modality, rows: Positions) -> FloatArray:
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
-        ledger = self._ledger(modality)
         wanted = [h for h in hashes if h is not None]
-        known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
+        if not wanted:
+            return np.empty((0, 0), np.float32)
+        ledger = self._ledger(modality)
+        known = ledger.knows(wanted)
         return ledger.vectors([h for h, there in zip(wanted, known, strict=True) if there])
 
     def _ledger(self, modality: Modality) -> Ledger:

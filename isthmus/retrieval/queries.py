@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
-from isthmus.encoders.choice import EncoderChoice, choose_encoders, load_specs
+from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import FloatArray
-from isthmus.encoders.stack import EncoderStack, block_of
+from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.stack import block_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.catalog import Catalog
 from isthmus.index.exact import Mask
@@ -49,18 +49,15 @@ class SpaceQueries:
     ) -> None:
         self.path = Path(path)
         self.settings = SpaceSettings.read(self.path)
-        self._device = device
         self._wait_s = wait_s
         self._blocks = self.settings.layout
         self._catalog = Catalog(self.path, self._blocks)
         self._quarantine = Quarantine(self.path)
         self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint)
-        self._stack: EncoderStack | None = None
-        self._loading = threading.Lock()
-        if encoder is not None:
-            encoders = choose_encoders(encoder, device=device)
-            self._stack = EncoderStack(encoders, self.settings.fusion)
-            self._stack.require(self.settings.components)
+        given = None if encoder is None else choose_encoders(encoder, device=device)
+        self._encoder_of = RecordedEncoders(
+            self.settings.encoders, self.settings.components, given, device=device
+        )
 
     def __repr__(self) -> str:
         return f"Space({str(self.path)!r})"
@@ -268,16 +265,6 @@ class SpaceQueries:
             self.get(item_id)
             raise
 
-    def _loaded_stack(self) -> EncoderStack:
-        """Load the encoders, and make sure that they are those that made the space."""
-        with self._loading:
-            if self._stack is None:
-                encoders = load_specs(self.settings.encoders, device=self._device)
-                stack = EncoderStack(encoders, self.settings.fusion)
-                stack.require(self.settings.components)
-                self._stack = stack
-        return self._stack
-
     def _query(self, text: str | None, image: Any, vector: Any) -> BlockQuery:
         if vector is None:
             return self._encode(contents_of(text, image))
@@ -288,7 +275,7 @@ class SpaceQueries:
     def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
         for modality in contents:
             block_of(self._blocks, modality)
-        return encode_query(self._loaded_stack(), contents)
+        return encode_query(self.settings, self._encoder_of, contents)
 
     def _user_text(self, user: User) -> BlockQuery | None:
         return self._encode({"text": user.text}) if user.text else None

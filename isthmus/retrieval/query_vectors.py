@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isthmus.columns import Modality
-from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.image import open_image, to_rgb
-from isthmus.encoders.stack import Block, EncoderStack
+from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput
+from isthmus.index.settings import SpaceSettings
 
 BlockQuery = dict[str, FloatArray]
 
@@ -38,14 +39,18 @@ def contents_of(text: str | None, image: Any) -> dict[Modality, Any]:
     return contents
 
 
-def encode_query(stack: EncoderStack, contents: Mapping[Modality, Any]) -> BlockQuery:
+def encode_query(
+    settings: SpaceSettings,
+    encoder_of: Callable[[Modality], Encoder],
+    contents: Mapping[Modality, Any],
+) -> BlockQuery:
     """Encode contents into a unit vector for each block they speak to, shape (dim,)."""
     one = np.ones(1, bool)
     parts = {
-        modality: BlockVectors(stack.encoder(modality).encode([content], modality), one)
+        modality: BlockVectors(encoder_of(modality).encode([content], modality), one)
         for modality, content in contents.items()
     }
-    fused = fuse(stack.blocks, stack.weights, parts)
+    fused = fuse(settings.layout, settings.fusion, parts)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 

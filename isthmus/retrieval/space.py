@@ -80,9 +80,7 @@ class Space(SpaceQueries):
         Catalog.create(building, stack.blocks)
         settings.write(building)
         building.replace(path)
-        space = cls(path, device=device)
-        space._stack = stack
-        return space
+        return cls(path, encoder=stack.encoders, device=device)
 
     @classmethod
     def open(
@@ -269,7 +267,7 @@ class Space(SpaceQueries):
                 media,
                 ledgers,
                 self.settings,
-                self._loaded_stack,
+                self._encoder_of,
             )
 
     def _publisher(self, index: IndexSettings) -> Publisher:
