@@ -63,6 +63,8 @@ def create(
     text_encoder: Annotated[str | None, typer.Option(help="Encoder of text alone.")] = None,
     image_encoder: Annotated[str | None, typer.Option(help="Encoder of images alone.")] = None,
     recall: Annotated[float, typer.Option(help="Recall@10 a release must reach.")] = 0.95,
+    device: DeviceOption = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Make an empty space."""
@@ -70,7 +72,13 @@ def create(
     from isthmus.retrieval.space import Space
 
     made = Space.create(
-        space, encoder, text_encoder=text_encoder, image_encoder=image_encoder, recall=recall
+        space,
+        encoder,
+        text_encoder=text_encoder,
+        image_encoder=image_encoder,
+        recall=recall,
+        device=device,
+        precision=precision,
     )
     show_stats(made.stats(), as_json=as_json)
 

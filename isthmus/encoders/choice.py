@@ -17,6 +17,7 @@ def choose_encoders(
     image_encoder: str | Encoder | None = None,
     *,
     device: str = "auto",
+    precision: str = "auto",
 ) -> dict[Modality, Encoder]:
     """Give an encoder for each modality.
 
@@ -28,16 +29,20 @@ def choose_encoders(
         One for each modality.
     device : str
         Where encoders run that are loaded here.
+    precision : str
+        What those compute in, see `load_encoder`.
     """
     own: dict[Modality, str | Encoder | None] = {"text": text_encoder, "image": image_encoder}
     if any(own.values()):
-        return {m: _load(e, device) for m, e in own.items() if e is not None}
+        return {m: _load(e, device, precision) for m, e in own.items() if e is not None}
     if isinstance(encoder, str):
-        return dict(load_encoders(encoder, device=device))
+        return dict(load_encoders(encoder, device=device, precision=precision))
     if isinstance(encoder, Encoder):
         return {m: encoder for m in MODALITIES if m in encoder.modalities}
     return dict(encoder)
 
 
-def _load(encoder: str | Encoder, device: str) -> Encoder:
-    return load_encoder(encoder, device=device) if isinstance(encoder, str) else encoder
+def _load(encoder: str | Encoder, device: str, precision: str) -> Encoder:
+    if isinstance(encoder, str):
+        return load_encoder(encoder, device=device, precision=precision)
+    return encoder

@@ -15,7 +15,8 @@ class RecordedEncoders:
     """The encoders of a space; calling it with a modality gives that modality's encoder.
 
     Loading takes seconds, so an encoder is loaded when it is first asked for, and modalities of
-    one spec share one. Its components must be those that the space recorded.
+    one spec share one. It computes in the precision that the space recorded, and its
+    components must be those recorded too.
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ class RecordedEncoders:
         with self._loading:
             if modality not in self._ready:
                 spec = self._specs[modality]
-                encoder = load_encoder(spec, device=self._device)
+                precision = self._components.get(f"{modality}.precision", "auto")
+                encoder = load_encoder(spec, device=self._device, precision=precision)
                 for sharing in [m for m, other in self._specs.items() if other == spec]:
                     self._accept(sharing, encoder)
         return self._ready[modality]

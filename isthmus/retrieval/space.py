@@ -43,6 +43,7 @@ class Space(SpaceQueries):
         image_encoder: str | Encoder | None = None,
         recall: float = 0.95,
         device: str = "auto",
+        precision: str = "auto",
     ) -> Space:
         """Make an empty space.
 
@@ -61,6 +62,9 @@ class Space(SpaceQueries):
             Recall@10 against exact search that a release must reach.
         device : str, default "auto"
             Where the encoders run.
+        precision : str, default "auto"
+            What they compute in: fp32 on a CPU, bf16 or fp16 on a GPU. It belongs to the space's
+            fingerprint: choose ``fp32`` to fill a space on a GPU and query it on a CPU.
 
         Raises
         ------
@@ -72,7 +76,11 @@ class Space(SpaceQueries):
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise SpaceExists(f"{path} exists already; open it, or choose another folder")
-        stack = EncoderStack(choose_encoders(encoder, text_encoder, image_encoder, device=device))
+        stack = EncoderStack(
+            choose_encoders(
+                encoder, text_encoder, image_encoder, device=device, precision=precision
+            )
+        )
         settings = SpaceSettings.of_stack(stack, IndexSettings().with_recall(recall))
         building = path.with_name(f".{path.name}.creating")
         shutil.rmtree(building, ignore_errors=True)

@@ -20,7 +20,8 @@ def loads(monkeypatch):
     made |= {"joint": joint_encoder, "other": lambda: ToyEncoder("text", salt="other")}
     asked = []
 
-    def load(spec, *, device):
+    def load(spec, *, device, precision):
+        assert precision == "auto"
         asked.append(spec)
         return made[spec]()
 
@@ -56,3 +57,17 @@ def test_an_encoder_that_has_changed_since_is_refused(loads):
 def test_a_modality_without_encoder_is_refused(loads):
     with pytest.raises(UnsupportedModality, match="no image encoder, only text"):
         RecordedEncoders({"text": "joint"}, {})("image")
+
+
+def test_the_recorded_precision_is_used(monkeypatch):
+    asked = []
+
+    def load(spec, *, device, precision):
+        asked.append(precision)
+        return ToyEncoder("text")
+
+    monkeypatch.setattr("isthmus.encoders.recorded.load_encoder", load)
+    encoder_of = RecordedEncoders({"text": "x"}, {"text.precision": "fp32"})
+    with pytest.raises(FingerprintMismatch, match=r"text\.precision was 'fp32' and is None"):
+        encoder_of("text")
+    assert asked == ["fp32"]
