@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from isthmus.encoders.encoder import Encoder
     from isthmus.encoders.registry import load_encoder
     from isthmus.errors import IsthmusError
-    from isthmus.retrieval.results import Hit
+    from isthmus.retrieval.results import Found, Hit
     from isthmus.retrieval.space import Space
     from isthmus.retrieval.users import Interaction, User
 
 __version__ = "0.1.0"
 __all__ = [
     "Encoder",
+    "Found",
     "Hit",
     "Interaction",
     "IsthmusError",
@@ -27,6 +28,7 @@ __all__ = [
 
 _HOMES = {
     "Encoder": "isthmus.encoders.encoder",
+    "Found": "isthmus.retrieval.results",
     "Hit": "isthmus.retrieval.results",
     "Interaction": "isthmus.retrieval.users",
     "IsthmusError": "isthmus.errors",

@@ -25,9 +25,15 @@ from isthmus.index.view import View
 from isthmus.items.media import MediaStore
 from isthmus.progress import progress_bar
 from isthmus.retrieval.query import Query, answer
-from isthmus.retrieval.query_vectors import BlockQuery, contents_of, encode_query, given_vector
+from isthmus.retrieval.query_vectors import (
+    BlockQuery,
+    contents_of,
+    encode_query,
+    given_vector,
+    given_vectors,
+)
 from isthmus.retrieval.recommend import recommend
-from isthmus.retrieval.results import Hit, make_hits, make_lists
+from isthmus.retrieval.results import Found, Hit, make_found, make_hits, make_lists
 from isthmus.retrieval.stats import describe
 from isthmus.retrieval.users import User
 
@@ -70,6 +76,7 @@ class SpaceQueries:
         vector: FloatArray | Sequence[float] | None = None,
         k: int = 10,
         domain: Domains = None,
+        domains: Domains = None,
         where: str | None = None,
         attributes: bool = False,
         fingerprint: str | None = None,
@@ -86,8 +93,8 @@ class SpaceQueries:
             What to look for, as a vector of one block, shape (dim,).
         k : int, default 10
             How many items; fewer only where fewer exist.
-        domain : str or list of str, optional
-            Domains to search.
+        domain, domains : str or list of str, optional
+            Domains to search; two spellings of one option.
         where : str, optional
             SQL predicate over item_id, domain, text, image and the attributes.
         attributes : bool, default False
@@ -113,11 +120,51 @@ class SpaceQueries:
             If the encoder, or the vector's fingerprint, is not this space's.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
+        allowed = self._allowed(view, k, _names(domain, domains), where)
         self._require_fingerprint(fingerprint)
         query = Query(self._query(text, image, vector))
         rows, scores = answer(view, [query], k, allowed, self._weights)[0]
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
+
+    def search_batch(
+        self,
+        vectors: FloatArray,
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        domains: Domains = None,
+        where: str | None = None,
+        fingerprint: str | None = None,
+    ) -> Found:
+        """Find the items nearest to each of many vectors, with the least work around the search.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray
+            float32, shape (n, dim) for the dim of one block; brought to unit norm.
+        k, domain, domains, where, fingerprint
+            As in `search`.
+
+        Returns
+        -------
+        Found
+            Item ids and scores, each of shape (n, k).
+
+        Raises
+        ------
+        InvalidInput
+            If k, a domain or a vector is no good; the message names the vector.
+        InvalidFilter
+            If `where` is refused.
+        FingerprintMismatch
+            If the vectors' fingerprint is not this space's.
+        """
+        view = self._live.now()
+        allowed = self._allowed(view, k, _names(domain, domains), where)
+        self._require_fingerprint(fingerprint)
+        block, queries = given_vectors(self._blocks, vectors)
+        scores, rows = view.search(block, queries, k, allowed)
+        return make_found(view, rows, scores)
 
     def similar(
         self,
@@ -125,6 +172,7 @@ class SpaceQueries:
         *,
         k: int = 10,
         domain: Domains = None,
+        domains: Domains = None,
         where: str | None = None,
         attributes: bool = False,
     ) -> list[Hit]:
@@ -139,7 +187,7 @@ class SpaceQueries:
             If there is no such item, or it has no vector.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
+        allowed = self._allowed(view, k, _names(domain, domains), where)
         row = np.array([self._require_row(view, item_id)])
         parts = {b.name: view.vectors(b.name, row) for b in self._blocks}
         vectors = {name: part.vectors[0] for name, part in parts.items() if part.present[0]}
@@ -152,6 +200,7 @@ class SpaceQueries:
         *,
         k: int = 10,
         domain: Domains = None,
+        domains: Domains = None,
         where: str | None = None,
         attributes: bool = False,
     ) -> list[Hit]:
@@ -162,7 +211,7 @@ class SpaceQueries:
         history are left out. A user of whom nothing is known gets typical, diverse items.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
+        allowed = self._allowed(view, k, _names(domain, domains), where)
         texts = [self._user_text(user)]
         rows, scores = recommend(view, [user], texts, k, allowed, self._weights)[0]
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
@@ -173,6 +222,7 @@ class SpaceQueries:
         *,
         k: int = 10,
         domain: Domains = None,
+        domains: Domains = None,
         where: str | None = None,
         progress: bool = False,
     ) -> pa.Table:
@@ -182,7 +232,7 @@ class SpaceQueries:
         ----------
         users : iterable of (str, User)
             User ids and users.
-        k, domain, where
+        k, domain, domains, where
             As in `recommend`.
         progress : bool, default False
             Whether to show a bar.
@@ -193,7 +243,7 @@ class SpaceQueries:
             Columns user_id, item_id, rank and score.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, domain, where)
+        allowed = self._allowed(view, k, _names(domain, domains), where)
         named, tables = list(users), []
         with progress_bar("recommending", len(named), show=progress) as advance:
             for start in range(0, len(named), USERS_A_BATCH):
@@ -223,10 +273,12 @@ class SpaceQueries:
         modalities = [m for m in MODALITIES if mask & modality_bit(m)]
         return {**row, "modalities": modalities, "attributes": attributes}
 
-    def count(self, domain: Domains = None, where: str | None = None) -> int:
+    def count(
+        self, domain: Domains = None, where: str | None = None, *, domains: Domains = None
+    ) -> int:
         """Count the searchable items, of those that a filter lets through."""
         view = self._live.now()
-        mask = view.mask(_names(domain), where)
+        mask = view.mask(_names(domain, domains), where)
         return len(view) if mask is None else int((mask & view.living).sum())
 
     def stats(self) -> dict[str, Any]:
@@ -253,10 +305,12 @@ class SpaceQueries:
         fusion = self.settings.fusion
         return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
 
-    def _allowed(self, view: View, k: int, domain: Domains, where: str | None) -> Mask | None:
+    def _allowed(
+        self, view: View, k: int, domains: list[str] | None, where: str | None
+    ) -> Mask | None:
         if k < 1:
             raise InvalidInput(f"k is {k}; ask for at least one item")
-        return view.mask(_names(domain), where)
+        return view.mask(domains, where)
 
     def _require_row(self, view: View, item_id: str) -> int:
         try:
@@ -288,5 +342,10 @@ class SpaceQueries:
             )
 
 
-def _names(domain: Domains) -> list[str] | None:
-    return [domain] if isinstance(domain, str) else list(domain or []) or None
+def _names(*given: Domains) -> list[str] | None:
+    """Take domains however they are spelled; None where there are none."""
+    several = [d for d in given if d]
+    if len(several) > 1:
+        raise InvalidInput("domain and domains are the same option; give one of them")
+    named = several[0] if several else []
+    return [named] if isinstance(named, str) else list(named) or None

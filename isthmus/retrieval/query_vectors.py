@@ -73,6 +73,28 @@ def given_vector(blocks: tuple[Block, ...], vector: Any) -> BlockQuery:
     return {fitting[0].name: values / np.float32(norm)}
 
 
+def given_vectors(blocks: tuple[Block, ...], vectors: Any) -> tuple[str, FloatArray]:
+    """Take vectors of shape (n, dim) as given, at unit norm, and name the block they fit.
+
+    Raises
+    ------
+    InvalidInput
+        If they fit no block, or one of them is not finite, or zero; the message names it.
+    """
+    values = np.asarray(vectors, np.float32)
+    fitting = [block for block in blocks if values.ndim == 2 and values.shape[1] == block.dim]
+    if len(fitting) != 1:
+        wanted = " or ".join(f"(n, {b.dim}) for {b.name}" for b in blocks)
+        raise InvalidInput(f"vectors of shape {values.shape}; give {wanted}")
+    norms = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
+    bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
+    if len(bad):
+        raise InvalidInput(
+            f"vector {bad[0]} has norm {norms[bad[0], 0]:g}; give finite vectors that are not zero"
+        )
+    return fitting[0].name, values / norms
+
+
 def _open(image: Any) -> Any:
     if isinstance(image, (str, Path)):
         path = Path(image)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.columns import IMAGE, ITEM_ID, RANK, SCORE, TEXT, USER_ID
@@ -46,6 +47,21 @@ class Hit:
         return asdict(self)
 
 
+class Found(NamedTuple):
+    """What many queries found, best first.
+
+    Attributes
+    ----------
+    item_ids : numpy.ndarray
+        str objects, shape (n, k); None where there are no more items.
+    scores : numpy.ndarray
+        float32, shape (n, k): cosine similarity; -inf where there are no more items.
+    """
+
+    item_ids: npt.NDArray[np.object_]
+    scores: FloatArray
+
+
 def make_hits(
     view: View, rows: Positions, scores: Sequence[float], *, attributes: bool = False
 ) -> list[Hit]:
@@ -62,6 +78,14 @@ def make_hits(
             zip(view.item_ids(rows), view.item_domains(rows), scores, details, strict=False), 1
         )
     ]
+
+
+def make_found(view: View, rows: Positions, scores: FloatArray) -> Found:
+    """Turn rows and scores, each of shape (n, k), into item ids; -1 becomes None."""
+    ids = np.full(rows.shape, None, object)
+    there = rows >= 0
+    ids[there] = view.item_ids(rows[there])
+    return Found(ids, scores)
 
 
 def make_lists(

@@ -485,3 +485,35 @@ def test_stats_describe_the_space(filled):
     assert stats["domains"] == {"books": 2, "films": 3}
     assert (stats["release"], stats["release_items"], stats["delta"]) == (1, 4, 1)
     assert stats["attributes"] == {"year": "int64", "price": "double", "tags": "list<item: string>"}
+
+
+def test_a_batch_of_vectors_finds_what_each_alone_finds(space: Space) -> None:
+    space.upsert([item(f"f{n}", f"word{n}") for n in range(5)])
+    space.upsert([item("b", "word1", "books")])
+    vectors = np.stack([text_encoder().encode([f"word{n}"], "text")[0] for n in range(5)])
+    found = space.search_batch(vectors * 7, k=8, domains=["films"])
+    assert found.item_ids.shape == found.scores.shape == (5, 8)
+    for vector, ids, scores in zip(vectors, found.item_ids, found.scores, strict=True):
+        alone = space.search(vector=vector, k=8, domain="films")
+        assert [hit.item_id for hit in alone] == ids[:5].tolist()
+        assert [hit.score for hit in alone] == pytest.approx(scores[:5].tolist())
+        assert ids[5:].tolist() == [None] * 3
+        assert np.isneginf(scores[5:]).all()
+
+
+def test_a_batch_names_the_vector_that_is_no_good(space: Space) -> None:
+    space.upsert([item("f", "word")])
+    vectors = np.ones((3, 64), np.float32)
+    vectors[1, 5] = np.nan
+    with pytest.raises(InvalidInput, match="vector 1 has norm nan"):
+        space.search_batch(vectors)
+    with pytest.raises(InvalidInput, match=r"shape \(3, 63\); give \(n, 64\) for text"):
+        space.search_batch(vectors[:, 1:])
+
+
+def test_domain_and_domains_are_one_option(space: Space) -> None:
+    space.upsert([item("f", "word"), item("b", "word", "books")])
+    assert [hit.item_id for hit in space.search("word", domains=["books"])] == ["b"]
+    assert space.count(domains=["books", "films"]) == 2
+    with pytest.raises(InvalidInput, match="the same option"):
+        space.search("word", domain="books", domains=["films"])

@@ -1,0 +1,95 @@
+"""MiniLM vectors of real item titles, as many as a benchmark wants, kept on disk between runs.
+
+``python benchmarks/real_vectors.py --rows 1000000 --out vectors``
+
+The first 60,125 texts are the titles of the data sets under ISTHMUS_DATA. Further ones are
+variations: the first words of one title and the last words of another of the same domain, so
+every text is distinct and reads like a title. The order is random with a fixed seed beyond the
+real titles. A run that is cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from isthmus import load_encoder
+
+DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
+DIM = 384
+PIECE = 8_192
+FOLDERS = ("amazon_arts_office", "movielens_posters", "fashion_products")
+
+
+def titles() -> list[tuple[str, str]]:
+    """Give (domain, title) of every real item."""
+    frames = [pd.read_parquet(DATA / name / "items.parquet") for name in FOLDERS]
+    rows = pd.concat([frame[["domain", "title"]] for frame in frames])
+    return [(str(d), str(t)) for d, t in rows.itertuples(index=False)]
+
+
+def texts() -> Iterator[str]:
+    """Give the real titles, then variations of them without end."""
+    real = titles()
+    yield from (title for _, title in real)
+    by_domain: dict[str, list[list[str]]] = {}
+    for domain, title in real:
+        by_domain.setdefault(domain, []).append(title.split())
+    pools = list(by_domain.values())
+    shares = np.array([len(pool) for pool in pools]) / len(real)
+    rng = np.random.default_rng(0)
+    seen: set[str] = set()
+    while True:
+        pool = pools[int(rng.choice(len(pools), p=shares))]
+        first, last = (pool[int(i)] for i in rng.integers(len(pool), size=2))
+        ends = int(rng.integers(2, 7)), int(rng.integers(2, 7))
+        text = " ".join([*first[: ends[0]], *last[-ends[1] :]])
+        if text not in seen:
+            seen.add(text)
+            yield text
+
+
+def real_vectors(rows: int, folder: Path) -> npt.NDArray[np.float32]:
+    """Give float32 unit vectors of shape (rows, 384), encoding what the folder does not hold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "minilm.f32"
+    path.touch()
+    done = path.stat().st_size // (4 * DIM)
+    if done < rows:
+        _encode(path, done, rows)
+    return np.memmap(path, np.float32, "r").reshape(-1, DIM)[:rows]
+
+
+def _encode(path: Path, done: int, rows: int) -> None:
+    encoder = load_encoder("local/text")
+    start, first = time.perf_counter(), done
+    wanted = islice(texts(), done, rows)
+    with path.open("r+b") as file:
+        while batch := list(islice(wanted, PIECE)):
+            file.seek(done * 4 * DIM)
+            encoder.encode(batch, "text").astype("<f4").tofile(file)
+            file.flush()
+            done += len(batch)
+            rate = (done - first) / (time.perf_counter() - start)
+            print(f"{done:,} of {rows:,} texts encoded, {rate:,.0f}/s", flush=True)
+
+
+def main() -> None:
+    """Encode."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    print(real_vectors(options.rows, options.out).shape)
+
+
+if __name__ == "__main__":
+    main()
