@@ -97,3 +97,7 @@ class CorruptRelease(IsthmusError, OSError):
 
 class ReleaseRejected(IsthmusError, RuntimeError):
     """A release was built and kept, but misses its recall target and was not made current."""
+
+
+class ImpossibleTargets(IsthmusError, ValueError):
+    """No index recipe meets the targets; the message names the nearest that can be had."""

@@ -77,6 +77,15 @@ class Snapshot:
         """Give all items that have a vector, with vectors and row ids, batch by batch."""
         yield from self._scan(blocks, f"{MODALITY_MASK} > 0").to_batches()
 
+    def sample(self, blocks: Sequence[Block], most: int) -> pa.Table:
+        """Give items drawn at random, as `searchable` gives them."""
+        there = self.row_ids()
+        drawn = np.sort(np.random.default_rng(0).permutation(there)[:most])
+        columns = [ITEM_ID, DOMAIN, *(vector_column(block.name) for block in blocks)]
+        parts = [drawn[i : i + SCAN_ROWS] for i in range(0, max(len(drawn), 1), SCAN_ROWS)]
+        table = pa.concat_tables([self.fetch(part, columns) for part in parts])
+        return table.append_column(ROW_ID, pa.array(drawn, pa.uint64()))
+
     def count(self, where: str | None = None) -> int:
         """Count searchable items, of those that a predicate selects."""
         if where is None:
@@ -99,6 +108,10 @@ class Snapshot:
         searchable = table.column(MODALITY_MASK).to_numpy() > 0
         selected: RowIds = _numbers(table)[searchable]
         return selected
+
+    def select_among(self, where: str, row_ids: RowIds) -> RowIds:
+        """Give those of some row ids that a predicate selects."""
+        return np.intersect1d(self.select(where), row_ids)
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
         """Give columns of rows, in the order of the row ids."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 
+if TYPE_CHECKING:
+    from isthmus.index.allowed import Allowed
+
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 GATHERED_ROWS = 65_536
 FEW_EXCLUDED = 256
+RESCORED_VALUES = 4_000_000
 
 
 def exact_search(
-    queries: FloatArray, vectors: FloatArray, k: int, allowed: Mask | None = None
+    queries: FloatArray, vectors: FloatArray, k: int, allowed: Allowed | None = None
 ) -> tuple[FloatArray, Positions]:
     """Find the k rows of highest inner product with each query.
 
@@ -26,8 +32,8 @@ def exact_search(
         float32, shape (n_rows, dim); may be memory-mapped.
     k : int
         How many rows a query wants.
-    allowed : numpy.ndarray, optional
-        bool, shape (n_rows,): the rows to consider.
+    allowed : Allowed, optional
+        The rows to consider.
 
     Returns
     -------
@@ -36,19 +42,54 @@ def exact_search(
     positions : numpy.ndarray
         int64, shape (n_queries, k); -1 where there are no more rows.
     """
-    if allowed is None:
+    if allowed is None or allowed.everything:
         return _knn(queries, vectors, k)
-    positions = np.flatnonzero(allowed)
-    excluded = len(vectors) - len(positions)
-    if len(positions) and excluded <= FEW_EXCLUDED:
+    excluded = len(vectors) - allowed.count
+    if allowed.count and excluded <= FEW_EXCLUDED:
         scores, found = _knn(queries, vectors, k + excluded)
-        return _drop(scores, found, allowed, k)
-    best = _nothing(len(queries), k)
-    for start in range(0, len(positions), GATHERED_ROWS):
-        part = positions[start : start + GATHERED_ROWS]
-        scores, found = _knn(queries, vectors[part], k)
+        return drop(scores, found, allowed, k)
+    best = nothing(len(queries), k)
+    for start in range(0, allowed.count, GATHERED_ROWS):
+        part = allowed.positions[start : start + GATHERED_ROWS]
+        scores, found = _knn(queries, allowed.gather(vectors, start, start + GATHERED_ROWS), k)
         best = merge_best([best, (scores, np.where(found >= 0, part[found], -1))], k)
     return best
+
+
+def rescore(
+    queries: FloatArray, vectors: FloatArray, found: Positions, k: int
+) -> tuple[FloatArray, Positions]:
+    """Rank found rows by their true inner product, and keep the k best.
+
+    Parameters
+    ----------
+    queries : numpy.ndarray
+        float32, shape (n_queries, dim).
+    vectors : numpy.ndarray
+        float32, shape (n_rows, dim).
+    found : numpy.ndarray
+        int64, shape (n_queries, m): rows, -1 for none.
+    k : int
+        How many a query wants.
+
+    Returns
+    -------
+    scores, positions : numpy.ndarray
+        Shape (n_queries, k), as `exact_search` gives them.
+    """
+    scores = np.empty(found.shape, np.float32)
+    step = max(1, RESCORED_VALUES // max(found.shape[1] * vectors.shape[1], 1))
+    for start in range(0, len(found), step):
+        part = slice(start, start + step)
+        np.einsum("nmd,nd->nm", vectors[found[part]], queries[part], out=scores[part])
+    scores[found < 0] = -np.inf
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    scores, found = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
+    if found.shape[1] == k:
+        return scores, found
+    filled = nothing(len(found), k)
+    filled[0][:, : found.shape[1]], filled[1][:, : found.shape[1]] = scores, found
+    return filled
 
 
 def merge_best(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[FloatArray, Positions]:
@@ -62,7 +103,7 @@ def merge_best(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[Float
 def _knn(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
     import faiss
 
-    scores, positions = _nothing(len(queries), k)
+    scores, positions = nothing(len(queries), k)
     reach = min(k, len(vectors))
     if reach and len(queries):
         scores[:, :reach], positions[:, :reach] = faiss.knn(
@@ -74,17 +115,19 @@ def _knn(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, 
     return scores, positions
 
 
-def _drop(
-    scores: FloatArray, found: Positions, allowed: Mask, k: int
+def drop(
+    scores: FloatArray, found: Positions, allowed: Allowed, k: int
 ) -> tuple[FloatArray, Positions]:
-    bad = (found < 0) | ~allowed[found]
+    """Leave out of ranked lists what is not allowed, and keep the k best."""
+    bad = (found < 0) | ~allowed.mask[found]
     scores, found = np.where(bad, -np.inf, scores), np.where(bad, -1, found)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    order = np.argsort(bad, axis=1, kind="stable")[:, :k]
     return (
         np.take_along_axis(scores, order, 1).astype(np.float32),
         np.take_along_axis(found, order, 1),
     )
 
 
-def _nothing(queries: int, k: int) -> tuple[FloatArray, Positions]:
+def nothing(queries: int, k: int) -> tuple[FloatArray, Positions]:
+    """Give the answer of nothing found, each of shape (queries, k)."""
     return np.full((queries, k), -np.inf, np.float32), np.full((queries, k), -1, np.int64)

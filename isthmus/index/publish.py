@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,18 +11,19 @@ import pyarrow as pa
 
 from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID, vector_column
 from isthmus.encoders.stack import Block
-from isthmus.errors import ReleaseRejected
+from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
+from isthmus.index.block_index import SegmentBlock
+from isthmus.index.build import BlockBuilder, plan_block
 from isthmus.index.catalog import Snapshot
-from isthmus.index.ivf import IvfIndex
-from isthmus.index.recall import QueriesOf, measure_recall
+from isthmus.index.gate import misses, reach
+from isthmus.index.plan import Plan
+from isthmus.index.recall import QueriesOf, make_trials
 from isthmus.index.release import (
     ROWS,
     BlockManifest,
     Manifest,
-    RecallRow,
     Release,
     Releases,
-    block_manifest,
     file_manifests,
     index_file,
     open_rows,
@@ -30,10 +31,12 @@ from isthmus.index.release import (
     rows_file,
     vectors_file,
 )
-from isthmus.index.segment import Segment, SegmentBlock, dense, has_vector
-from isthmus.index.settings import IndexSettings
-from isthmus.index.view import View
+from isthmus.index.segment import Segment, dense, has_vector, segment_of
+from isthmus.index.settings import IndexSettings, Targets
+from isthmus.index.view import View, all_of
 from isthmus.progress import progress_bar
+
+GATE_SEED = 7  # other queries than those that the indexes were tuned with
 
 
 class Publisher:
@@ -67,15 +70,36 @@ class Publisher:
         self._settings = settings
         self._queries_of = queries_of
 
-    def publish(self, snapshot: Snapshot, *, progress: bool = False) -> Manifest:
+    def publish(
+        self,
+        snapshot: Snapshot,
+        *,
+        retrain: bool = False,
+        rebuild: bool = False,
+        progress: bool = False,
+    ) -> Manifest:
         """Build a release of the catalog, and make it current if it meets its target.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            The catalog.
+        retrain : bool, default False
+            Plan and train anew, rather than fill what the current release was trained to be.
+        rebuild : bool, default False
+            The same, without looking at the current release, which may be damaged.
+        progress : bool, default False
+            Whether to show bars.
 
         Raises
         ------
+        ImpossibleTargets
+            If no recipe meets the targets.
         ReleaseRejected
-            If it does not; it is kept all the same.
+            If the release does not; it is kept all the same.
         """
-        manifest = self._build(snapshot, show=progress).manifest
+        previous = None if retrain or rebuild else self._usable()
+        manifest = self._build(snapshot, previous, show=progress).manifest
         self._accept(manifest)
         self._releases.prune(self._settings.keep_releases)
         return manifest
@@ -87,21 +111,67 @@ class Publisher:
         self._accept(chosen.manifest)
         return chosen.number
 
+    def plan(
+        self, snapshot: Snapshot, *, rows: int | None = None, progress: bool = False
+    ) -> list[Plan]:
+        """Measure recipes on a sample, for the catalog's own number of vectors or another."""
+        sampled = snapshot.sample(self._blocks, self._settings.sample_rows)
+        batch = sampled.combine_chunks().to_batches()[0] if len(sampled) else None
+        if batch is None:
+            raise InvalidInput("the space holds no items to plan with; add some first")
+        segment = segment_of(batch.filter(has_vector(batch, self._blocks)), self._blocks)
+        view = View(snapshot, self._blocks, None, (segment,), (all_of(segment),))
+        share = snapshot.rows / len(batch)
+        return [
+            plan_block(
+                view,
+                block.name,
+                self._settings,
+                self._queries_of,
+                rows=rows or round(len(segment.blocks[block.name].rows) * share),
+                progress=progress,
+            )
+            for block in self._blocks
+            if len(segment.blocks[block.name].rows)
+        ]
+
     def _accept(self, manifest: Manifest) -> None:
         if not manifest.accepted:
-            worst = min(manifest.recall, key=lambda row: row.recall)
             raise ReleaseRejected(
-                f"release {manifest.number} is kept but not current: recall@10 of {worst.kind} in "
-                f"{worst.domain} is {worst.recall:.3f}, under {manifest.recall_target:g}; lower "
-                "the target with --recall, or raise exact_rows in space.toml"
+                f"release {manifest.number} is kept but not current: "
+                f"{'; '.join(_shortfalls(manifest))}. Lower the targets, or plan anew with: "
+                "isthmus publish --retrain"
             )
         self._releases.make_current(manifest.number)
 
-    def _build(self, snapshot: Snapshot, *, show: bool) -> Release:
+    def _usable(self) -> Release | None:
+        """Open the current release, if it is sound and its plans and training may serve again."""
+        try:
+            current = self._releases.current()
+            if current is None or current.manifest.fingerprint != self._fingerprint:
+                return None
+            current.verify()
+        except (CorruptRelease, ReleaseNotFound):
+            return None
+        return current
+
+    def _build(self, snapshot: Snapshot, previous: Release | None, *, show: bool) -> Release:
+        start = time.perf_counter()
         number, folder = self._releases.begin()
         rows = _write_rows(folder, snapshot, self._blocks, show=show)
-        view, recall = _index(folder, snapshot, self._blocks, self._settings, self._queries_of)
-        worst = min((row.recall for row in recall), default=1.0)
+        view = _open(folder, snapshot, self._blocks)
+        blocks: dict[str, BlockManifest] = {}
+        plans: dict[str, Plan] = {}
+        trials = []
+        for block in self._blocks:
+            builder = BlockBuilder(
+                view, block.name, self._settings, self._queries_of, previous, progress=show
+            )
+            built = builder.build()
+            view, blocks[block.name] = built.view, built.manifest
+            plans |= {} if built.plan is None else {block.name: built.plan}
+            trials += make_trials(view, block.name, self._queries_of, seed=GATE_SEED)
+        view, recall = reach(view, trials, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]
         names += [n for b in self._blocks for n in (vectors_file(b.name), rows_file(b.name))]
         manifest = Manifest(
@@ -111,13 +181,21 @@ class Publisher:
             catalog_version=snapshot.version,
             catalog_rows=snapshot.rows,
             rows=rows,
-            accepted=worst >= self._settings.recall,
+            accepted=not misses(recall, blocks, self._settings.targets),
             recall_target=self._settings.recall,
-            blocks=_describe(view),
+            targets=self._settings.targets,
+            blocks=_with_efforts(blocks, view),
+            plans=plans,
             recall=recall,
             files=file_manifests(folder, names),
+            built_s=round(time.perf_counter() - start, 1),
         )
         return self._releases.seal(folder, manifest)
+
+
+def _shortfalls(manifest: Manifest) -> list[str]:
+    targets = manifest.targets or Targets(recall=manifest.recall_target)
+    return misses(manifest.recall, manifest.blocks, targets)
 
 
 def _write_rows(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...], *, show: bool) -> int:
@@ -146,46 +224,22 @@ def _write_rows(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...], *, 
     return written
 
 
-def _index(
-    folder: Path,
-    snapshot: Snapshot,
-    blocks: tuple[Block, ...],
-    settings: IndexSettings,
-    queries_of: QueriesOf,
-) -> tuple[View, list[RecallRow]]:
-    """Index large blocks, and visit more cells until every recall meets the target."""
+def _open(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...]) -> View:
+    """Open what was written, without indexes."""
     with pa.memory_map(str(folder / ROWS)) as file:
         table = pa.ipc.open_file(file).read_all()
-    parts = {}
-    for block in blocks:
-        vectors = open_vectors(folder, block.name, block.dim)
-        index = IvfIndex.build(vectors) if len(vectors) > settings.exact_rows else None
-        parts[block.name] = SegmentBlock(vectors, open_rows(folder, block.name), index)
     segment = Segment(
         np.asarray(table.column(ROW_ID).to_numpy(), np.uint64),
         table.column(ITEM_ID).combine_chunks(),
         table.column(DOMAIN).combine_chunks().dictionary_encode(),
-        parts,
+        {
+            block.name: SegmentBlock(
+                open_vectors(folder, block.name, block.dim), open_rows(folder, block.name)
+            )
+            for block in blocks
+        },
     )
-    alive = (np.ones(len(segment), bool),)
-    while True:
-        view = View(snapshot, blocks, None, (segment,), alive)
-        recall = measure_recall(view, queries_of)
-        wider = _visit_more(segment, recall, settings.recall)
-        if wider is segment:
-            return view, recall
-        segment = wider
-
-
-def _visit_more(segment: Segment, recall: list[RecallRow], target: float) -> Segment:
-    """Double the visited cells of each block that falls short, as far as there are cells."""
-    wider = {}
-    for name in {row.block for row in recall if row.recall < target}:
-        block = segment.blocks[name]
-        if block.index is not None and block.index.lists < block.index.cells:
-            index = block.index.visiting(2 * block.index.lists)
-            wider[name] = replace(block, index=index)
-    return replace(segment, blocks={**segment.blocks, **wider}) if wider else segment
+    return View(snapshot, blocks, None, (segment,), (all_of(segment),))
 
 
 def _write_indexes(folder: Path, view: View) -> list[str]:
@@ -197,9 +251,11 @@ def _write_indexes(folder: Path, view: View) -> list[str]:
     return names
 
 
-def _describe(view: View) -> dict[str, BlockManifest]:
-    built = view.segments[0].blocks
-    return {
-        block.name: block_manifest(block, len(built[block.name].rows), built[block.name].index)
-        for block in view.blocks
-    }
+def _with_efforts(blocks: dict[str, BlockManifest], view: View) -> dict[str, BlockManifest]:
+    """Note the efforts that the gate settled on."""
+    settled = {}
+    for name, manifest in blocks.items():
+        own = view.segments[0].blocks[name]
+        update = {} if own.index is None else {"effort": own.index.effort, "masked": own.masked}
+        settled[name] = manifest.model_copy(update=update)
+    return settled

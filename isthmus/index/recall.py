@@ -2,73 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
-from isthmus.index.release import RecallRow
+from isthmus.index.selection import Selection
 from isthmus.index.view import View
 
 RECALL_AT = 10
-QUERIES_A_DOMAIN = 200
+QUERIES = 2_400
+MOST_A_TRIAL, FEWEST_A_TRIAL = 200, 50
+KINDS_A_DOMAIN = 4
 SAME_SCORE = 1e-5
+USER = "user to item"
+ALL = "all"
 
-QueriesOf = Callable[[View, str, Positions], Iterator[tuple[str, FloatArray]]]
+
+class RecallRow(BaseModel):
+    """Measured recall@10 of one block, kind of query and domain."""
+
+    model_config = ConfigDict(extra="forbid")
+    block: str
+    kind: str
+    domain: str
+    queries: int
+    recall: float
 
 
-def measure_recall(view: View, queries_of: QueriesOf) -> list[RecallRow]:
-    """Measure recall@10 of a view's indexes, with items of the space as queries.
+@dataclass(frozen=True, eq=False)
+class KindOfQuery:
+    """Queries of a kind.
 
-    Parameters
+    Attributes
     ----------
-    view : View
-        What is measured.
-    queries_of : callable
-        Gives the kinds of query of some rows in a block, and their vectors.
-
-    Returns
-    -------
-    list of RecallRow
-        One for each block, kind of query and domain.
+    name : str
+        Such as ``text to item``.
+    vectors : numpy.ndarray
+        float32, shape (n, dim).
+    own : bool
+        Whether the best answer to each is the item it was made from, which does not count.
     """
-    measured = []
-    for block in view.blocks:
-        for domain in view.domains:
-            rows = _sample(view, block.name, domain)
-            for kind, queries in queries_of(view, block.name, rows):
-                if len(queries):
-                    recall = recall_of(view, block.name, queries)
-                    measured.append(
-                        RecallRow(
-                            block=block.name,
-                            kind=kind,
-                            domain=domain,
-                            queries=len(queries),
-                            recall=round(recall, 4),
-                        )
-                    )
-    return measured
+
+    name: str
+    vectors: FloatArray
+    own: bool = True
 
 
-def recall_of(view: View, block: str, queries: FloatArray) -> float:
-    """Give the share of the exact ten best that a view's search finds.
+QueriesOf = Callable[[View, str, Positions], Iterator[KindOfQuery]]
 
-    An item that ties with the tenth best counts as found, since either answer is right. The
-    first hit is left out where it is the query itself.
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Queries of one kind about one domain, with the scores of their true best ten.
+
+    Attributes
+    ----------
+    block, domain : str
+        What is searched, and what for.
+    kind : KindOfQuery
+        The queries.
+    allowed : Selection or None
+        What the search is filtered to.
+    best : numpy.ndarray
+        float32, shape (n, 10), descending; -inf where there are no more.
     """
-    exact, _ = view.exact(block, queries, RECALL_AT + 1)
-    found, _ = view.search(block, queries, RECALL_AT + 1)
-    wanted = np.isfinite(exact[:, 1:])
-    worst = np.where(wanted, exact[:, 1:], np.inf).min(axis=1, keepdims=True)
-    hits = np.isfinite(found[:, 1:]) & (found[:, 1:] >= worst - SAME_SCORE)
-    return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
+
+    block: str
+    domain: str
+    kind: KindOfQuery
+    allowed: Selection | None
+    best: FloatArray
+
+    def recall(self, view: View) -> float:
+        """Give the share of the true best ten that a view's search finds.
+
+        An item that ties with the tenth best counts as found, since either answer is right.
+        """
+        skip = int(self.kind.own)
+        scores, _ = view.search(self.block, self.kind.vectors, RECALL_AT + skip, self.allowed)
+        wanted = np.isfinite(self.best)
+        worst = np.where(wanted, self.best, np.inf).min(axis=1, keepdims=True)
+        hits = np.isfinite(scores[:, skip:]) & (scores[:, skip:] >= worst - SAME_SCORE)
+        return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
-def _sample(view: View, block: str, domain: str) -> Positions:
-    mask = view.mask(domains=[domain])
-    rows = np.flatnonzero(mask if mask is not None else [])
-    rows = rows[view.present(block, rows)]
-    chosen = np.random.default_rng(0).permutation(len(rows))[:QUERIES_A_DOMAIN]
-    return np.sort(rows[chosen])
+def make_trials(view: View, block: str, queries_of: QueriesOf, *, seed: int = 0) -> list[Trial]:
+    """Draw items as queries, and search their true best ten, for each kind and domain.
+
+    Beside the kinds that `queries_of` gives, a user's interest is an item of another domain (of
+    the same where there is but one), asked within the domain.
+    """
+    rng = np.random.default_rng(seed)
+    share = QUERIES // max(1, KINDS_A_DOMAIN * len(view.domains))
+    most = min(max(share, FEWEST_A_TRIAL), MOST_A_TRIAL)
+    living = np.flatnonzero(view.living.rows)
+    living = living[view.present(block, living)]
+    drawn: list[tuple[str, KindOfQuery, Selection | None]] = []
+    for domain in view.domains:
+        allowed = view.select([domain])
+        inside = np.zeros(len(living), bool) if allowed is None else allowed.rows[living]
+        rows = _draw(rng, living[inside], most)
+        drawn += [(domain, kind, None) for kind in queries_of(view, block, rows)]
+        several = not inside.all()
+        others = _draw(rng, living[~inside] if several else living, most)
+        user = KindOfQuery(USER, view.vectors(block, others).vectors, own=not several)
+        drawn.append((domain, user, allowed if several else None))
+    return [_trial(view, block, *one) for one in drawn if len(one[1].vectors)]
+
+
+def measure_recall(view: View, trials: Sequence[Trial]) -> list[RecallRow]:
+    """Measure recall@10 of a view's indexes, each trial by itself and each block in total."""
+    rows = [
+        RecallRow(
+            block=trial.block,
+            kind=trial.kind.name,
+            domain=trial.domain,
+            queries=len(trial.kind.vectors),
+            recall=round(trial.recall(view), 4),
+        )
+        for trial in trials
+    ]
+    return [*rows, *(_total(block, rows) for block in sorted({row.block for row in rows}))]
+
+
+def _trial(
+    view: View, block: str, domain: str, kind: KindOfQuery, allowed: Selection | None
+) -> Trial:
+    skip = int(kind.own)
+    best, _ = view.exact(block, kind.vectors, RECALL_AT + skip, allowed)
+    return Trial(block, domain, kind, allowed, best[:, skip:])
+
+
+def _total(block: str, rows: Sequence[RecallRow]) -> RecallRow:
+    own = [row for row in rows if row.block == block]
+    queries = sum(row.queries for row in own)
+    recall = sum(row.recall * row.queries for row in own) / max(queries, 1)
+    return RecallRow(block=block, kind=ALL, domain=ALL, queries=queries, recall=round(recall, 4))
+
+
+def _draw(rng: np.random.Generator, rows: Positions, most: int) -> Positions:
+    return np.sort(rng.permutation(rows)[:most])

@@ -6,19 +6,25 @@ import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID
 from isthmus.encoders.encoder import FloatArray
-from isthmus.encoders.stack import Block
 from isthmus.errors import CorruptRelease, ReleaseNotFound
+from isthmus.index.block_index import SegmentBlock
 from isthmus.index.exact import Positions
+from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.files import checksum, sync_folder, write_atomically
-from isthmus.index.ivf import IvfIndex
-from isthmus.index.segment import Segment, SegmentBlock
+from isthmus.index.masked import MaskedCosts
+from isthmus.index.plan import Plan
+from isthmus.index.recall import RecallRow
+from isthmus.index.recipe import EXACT, INVERTED_FILE, Effort, recipe_named
+from isthmus.index.segment import Segment
+from isthmus.index.settings import Targets
 
 FOLDER = "releases"
 CURRENT = "CURRENT"
@@ -28,24 +34,50 @@ BUILDING = ".building-"
 
 
 class BlockManifest(BaseModel):
-    """What a release holds of one block."""
+    """What a release holds of one block.
+
+    Attributes
+    ----------
+    vectors, dim : int
+        How many vectors, and how long.
+    recipe : str
+        Name of the recipe.
+    effort : Effort
+        How hard searches try.
+    masked : MaskedCosts or None
+        What filtered searches cost.
+    trained_rows : int
+        How many vectors there were when the recipe was planned and trained.
+    fit : float or None
+        Mean cosine of a vector with the centre of its cell, then.
+    bytes_a_vector, p50_ms, p99_ms, build_s : float or None
+        Size of the index over the vectors; a single query; training and filling.
+    lists : int or None
+        In releases of the first format, the visited cells of an inverted file.
+    """
 
     model_config = ConfigDict(extra="forbid")
     vectors: int
     dim: int
     recipe: str
+    effort: Effort = Effort()
+    masked: MaskedCosts | None = None
+    trained_rows: int = 0
+    fit: float | None = None
+    bytes_a_vector: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    build_s: float | None = None
     lists: int | None = None
 
-
-class RecallRow(BaseModel):
-    """Measured recall@10 of one block, kind of query and domain."""
-
-    model_config = ConfigDict(extra="forbid")
-    block: str
-    kind: str
-    domain: str
-    queries: int
-    recall: float
+    @model_validator(mode="after")
+    def _of_first_format(self) -> Self:
+        if self.lists is not None:
+            self.recipe, self.effort = INVERTED_FILE.name, Effort(visits=self.lists)
+        elif self.recipe == "exact (float32)":
+            self.recipe = EXACT
+        self.trained_rows = self.trained_rows or self.vectors
+        return self
 
 
 class FileManifest(BaseModel):
@@ -71,6 +103,9 @@ class Manifest(BaseModel):
     blocks: dict[str, BlockManifest]
     recall: list[RecallRow]
     files: dict[str, FileManifest]
+    targets: Targets | None = None
+    plans: dict[str, Plan] = Field(default_factory=dict)
+    built_s: float | None = None
 
     @property
     def worst_recall(self) -> float:
@@ -98,7 +133,8 @@ class Release:
             self.manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         except (OSError, ValidationError) as error:
             raise CorruptRelease(
-                f"release {folder.name}: {MANIFEST} cannot be read; publish again, or roll back"
+                f"release {folder.name}: {MANIFEST} cannot be read; rebuild it with: "
+                "isthmus publish --rebuild, or go back with: isthmus rollback"
             ) from error
 
     @property
@@ -133,7 +169,7 @@ class Release:
             if not intact:
                 raise CorruptRelease(
                     f"release {self.number}: {path} is missing or damaged; rebuild it from the "
-                    "catalog with: isthmus publish, or go back with: isthmus rollback"
+                    "catalog with: isthmus publish --rebuild, or go back with: isthmus rollback"
                 )
 
     @cached_property
@@ -153,12 +189,12 @@ class Release:
 
     def _block(self, name: str) -> SegmentBlock:
         known = self.manifest.blocks[name]
-        index = None
-        if known.lists is not None:
-            index = IvfIndex.read(self.folder / index_file(name), known.lists)
-        return SegmentBlock(
-            open_vectors(self.folder, name, known.dim), open_rows(self.folder, name), index
-        )
+        index, vectors = None, open_vectors(self.folder, name, known.dim)
+        if known.recipe != EXACT:
+            recipe = recipe_named(known.recipe)
+            file = self.folder / index_file(name)
+            index = VectorIndex.read(file, recipe, vectors, known.effort)
+        return SegmentBlock(vectors, open_rows(self.folder, name), index, known.masked)
 
 
 class Releases:
@@ -277,13 +313,6 @@ def open_vectors(folder: Path, block: str, dim: int) -> FloatArray:
 def open_rows(folder: Path, block: str) -> Positions:
     """Read the row of each of a block's vectors, shape (n_vectors,)."""
     return np.fromfile(folder / rows_file(block), "<i8")
-
-
-def block_manifest(block: Block, vectors: int, index: IvfIndex | None) -> BlockManifest:
-    """Describe a block of a release."""
-    if index is None:
-        return BlockManifest(vectors=vectors, dim=block.dim, recipe="exact (float32)")
-    return BlockManifest(vectors=vectors, dim=block.dim, recipe=index.recipe, lists=index.lists)
 
 
 def file_manifests(folder: Path, names: Sequence[str]) -> dict[str, FileManifest]:

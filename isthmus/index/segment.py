@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 
@@ -15,55 +16,14 @@ from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID, vector_column
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
+from isthmus.index.allowed import Allowed
+from isthmus.index.block_index import SegmentBlock
 from isthmus.index.catalog import RowIds
-from isthmus.index.exact import Mask, Positions, exact_search
-from isthmus.index.ivf import FEW_ALLOWED, IvfIndex
+from isthmus.index.exact import Mask, Positions
+from isthmus.index.recent import Recent
 
 SUMMED_ROWS = 50_000
-
-
-@dataclass(frozen=True, eq=False)
-class SegmentBlock:
-    """Vectors of one block of a segment.
-
-    Attributes
-    ----------
-    vectors : numpy.ndarray
-        float32, shape (n_vectors, dim); may be memory-mapped.
-    rows : numpy.ndarray
-        int64, shape (n_vectors,), ascending: the segment's row of each vector.
-    index : IvfIndex or None
-        Finds vectors approximately; without one, search is exact.
-    """
-
-    vectors: FloatArray
-    rows: Positions
-    index: IvfIndex | None = None
-
-    def search(
-        self, queries: FloatArray, k: int, allowed_rows: Mask | None
-    ) -> tuple[FloatArray, Positions]:
-        """Find the best rows for each query, each result of shape (n_queries, k)."""
-        allowed = None if allowed_rows is None else allowed_rows[self.rows]
-        if allowed is not None and allowed.all():
-            allowed = None
-        scores, found = self._search(queries, k, allowed)
-        return scores, np.where(found >= 0, self._row_of(found), -1)
-
-    def _search(
-        self, queries: FloatArray, k: int, allowed: Mask | None
-    ) -> tuple[FloatArray, Positions]:
-        reachable = len(self.rows) if allowed is None else int(allowed.sum())
-        if self.index is None or reachable <= max(FEW_ALLOWED, k):
-            return exact_search(queries, self.vectors, k, allowed)
-        scores, found = self.index.search(queries, k, allowed)
-        short = (found < 0).any(axis=1)  # the visited cells held fewer than k
-        if short.any():
-            scores[short], found[short] = exact_search(queries[short], self.vectors, k, allowed)
-        return scores, found
-
-    def _row_of(self, positions: Positions) -> Positions:
-        return self.rows[positions] if len(self.rows) else positions
+ROWS_A_LOOKUP = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +46,7 @@ class Segment:
     item_ids: pa.StringArray
     domains: pa.DictionaryArray
     blocks: Mapping[str, SegmentBlock] = field(default_factory=dict)
+    filtered: Recent[Allowed] = field(init=False, default_factory=Recent, repr=False)
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -104,7 +65,24 @@ class Segment:
             mask[order[at[known[at] == row_ids]]] = True
         return mask
 
-    def mask_of_domains(self, names: Sequence[str]) -> Mask:
+    def find(self, item_ids: Sequence[str]) -> Positions:
+        """Give the row of each item, or -1 where it has none, shape (len(item_ids),)."""
+        if len(item_ids) * ROWS_A_LOOKUP < len(self):
+            return np.array([self._look_up(name) for name in item_ids], np.int64)
+        at = pc.index_in(pa.array(item_ids, pa.string()), value_set=self.item_ids)
+        return np.asarray(at.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+    def _look_up(self, item_id: str) -> int:
+        order, names = self._by_item_id, self.item_ids
+        at = bisect_left(order, item_id, key=lambda row: names[row].as_py())
+        found = at < len(order) and names[order[at]].as_py() == item_id
+        return int(order[at]) if found else -1
+
+    @cached_property
+    def _by_item_id(self) -> npt.NDArray[np.uint64]:
+        return np.asarray(pc.sort_indices(self.item_ids).to_numpy())
+
+    def mask_of_domains(self, names: Collection[str]) -> Mask:
         """Mark the rows of some domains, shape (n,)."""
         codes = [i for i, d in enumerate(self.domains.dictionary.to_pylist()) if d in names]
         return np.isin(self.domains.indices.to_numpy(zero_copy_only=False), codes)

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from isthmus.columns import Modality
 from isthmus.encoders.encoder import digest_components
@@ -26,31 +26,75 @@ class BlockSettings(BaseModel):
     modalities: list[Modality]
 
 
-class IndexSettings(BaseModel):
-    """What `publish` aims at.
+class Targets(BaseModel):
+    """What a release has to reach.
 
     Attributes
     ----------
     recall : float
         Smallest recall@10 against exact search, for every block, kind of query and domain.
-    exact_rows : int
-        Up to this many vectors a block is searched exactly; beyond, by an inverted file.
-    keep_releases : int
-        Releases kept besides the current one.
+    latency_ms : float or None
+        Largest 99th percentile of a single query to the index, in milliseconds.
+    memory : int or None
+        Largest size of a block's index, in bytes.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
     recall: float = Field(default=0.95, gt=0, le=1)
-    exact_rows: int = Field(default=50_000, ge=0)
-    keep_releases: int = Field(default=5, ge=1)
+    latency_ms: float | None = Field(default=None, gt=0)
+    memory: ByteSize | None = Field(default=None, gt=0)
 
-    def with_recall(self, recall: float | None) -> IndexSettings:
-        """Give the same settings with another recall target, if there is one."""
-        if recall is None:
-            return self
-        if not 0 < recall <= 1:
-            raise InvalidInput(f"a recall target of {recall} makes no sense; give one in (0, 1]")
-        return self.model_copy(update={"recall": recall})
+    def __str__(self) -> str:
+        latency = "" if self.latency_ms is None else f", p99 {self.latency_ms:g} ms"
+        memory = "" if self.memory is None else f", {self.memory.human_readable()}"
+        return f"recall@10 {self.recall:g}{latency}{memory}"
+
+    def given(self, **targets: Any) -> Targets:
+        """Give the same targets with others in the place of some.
+
+        Raises
+        ------
+        InvalidInput
+            If one makes no sense.
+        """
+        changed = {name: value for name, value in targets.items() if value is not None}
+        try:
+            return Targets.model_validate({**self.model_dump(), **changed})
+        except ValidationError as error:
+            raise InvalidInput(f"a target makes no sense: {_first_problem(error)}") from error
+
+
+class IndexSettings(Targets):
+    """What `publish` aims at, and what is kept.
+
+    Attributes
+    ----------
+    exact_rows : int
+        Up to this many vectors a block is searched exactly, and nothing is planned.
+    sample_rows : int
+        Recipes are measured on so many vectors.
+    retrain_growth : float
+        A plan and a training serve until the vectors are this many times as many.
+    keep_releases : int
+        Releases kept besides the current one.
+    keep_versions_days : float
+        Older versions of the tables are dropped by `compact`.
+    """
+
+    exact_rows: int = Field(default=10_000, ge=0)
+    sample_rows: int = Field(default=50_000, ge=1_000)
+    retrain_growth: float = Field(default=2.0, gt=1)
+    keep_releases: int = Field(default=5, ge=1)
+    keep_versions_days: float = Field(default=14.0, ge=0)
+
+    @property
+    def targets(self) -> Targets:
+        """The targets alone."""
+        return Targets(recall=self.recall, latency_ms=self.latency_ms, memory=self.memory)
+
+    def aiming(self, targets: Targets) -> IndexSettings:
+        """Give the same settings with other targets."""
+        return self.model_copy(update=dict(targets))
 
 
 class SpaceSettings(BaseModel):
@@ -103,7 +147,7 @@ class SpaceSettings(BaseModel):
 
         from isthmus.index.files import write_atomically
 
-        write_atomically(folder / FILE, tomli_w.dumps(self.model_dump()).encode())
+        write_atomically(folder / FILE, tomli_w.dumps(self.model_dump(exclude_none=True)).encode())
 
     @classmethod
     def read(cls, folder: Path) -> SpaceSettings:

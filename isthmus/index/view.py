@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from isthmus.columns import ROW_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.index.allowed import Allowed
 from isthmus.index.catalog import RowIds, Snapshot
-from isthmus.index.exact import Mask, Positions, merge_best
-from isthmus.index.release import Release
+from isthmus.index.exact import Mask, Positions, merge_best, nothing
+from isthmus.index.recent import Recent
 from isthmus.index.segment import Segment, has_vector, join_segments, segment_of
+from isthmus.index.selection import Selection
+
+if TYPE_CHECKING:
+    from isthmus.index.release import Release
 
 MOST_DELTAS = 4
+FEW_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +45,16 @@ class View:
         The release that the first segment comes from.
     segments : tuple of Segment
         Release first, then deltas.
-    alive : tuple of numpy.ndarray
-        For each segment, bool of shape (n,): rows neither deleted nor changed since.
+    alive : tuple of Allowed
+        For each segment, the rows neither deleted nor changed since.
     """
 
     snapshot: Snapshot
     blocks: tuple[Block, ...]
     release: Release | None
     segments: tuple[Segment, ...]
-    alive: tuple[Mask, ...]
-    _selections: dict[str, RowIds] = field(default_factory=dict, repr=False)
+    alive: tuple[Allowed, ...]
+    filtered: Recent[Selection] = field(init=False, default_factory=Recent, repr=False)
 
     @classmethod
     def open(cls, snapshot: Snapshot, blocks: tuple[Block, ...], release: Release | None) -> View:
@@ -57,7 +63,7 @@ class View:
             view = cls(snapshot, blocks, None, (), ())
             return view._with_changes(snapshot, 0, 0)
         base = release.segment
-        view = cls(snapshot, blocks, release, (base,), (np.ones(len(base), bool),))
+        view = cls(snapshot, blocks, release, (base,), (all_of(base),))
         return view._with_changes(snapshot, release.catalog_version, release.catalog_rows)
 
     def advance(self, snapshot: Snapshot) -> View:
@@ -65,20 +71,20 @@ class View:
         return self._with_changes(snapshot, self.snapshot.version, self.snapshot.rows)
 
     def __len__(self) -> int:
-        return int(sum(mask.sum() for mask in self.alive))
+        return self.living.count
 
     @property
     def delta(self) -> int:
         """Number of searchable items that are newer than the release."""
         start = 0 if self.release is None else 1
-        return int(sum(mask.sum() for mask in self.alive[start:]))
+        return sum(allowed.count for allowed in self.alive[start:])
 
     @cached_property
     def domains(self) -> dict[str, int]:
         """Number of searchable items of each domain."""
         counts: dict[str, int] = {}
         for segment, alive in zip(self.segments, self.alive, strict=True):
-            codes = segment.domains.indices.to_numpy(zero_copy_only=False)[alive]
+            codes = segment.domains.indices.to_numpy(zero_copy_only=False)[alive.mask]
             for name, n in zip(
                 segment.domains.dictionary.to_pylist(),
                 np.bincount(codes, minlength=len(segment.domains.dictionary)).tolist(),
@@ -87,17 +93,17 @@ class View:
                 counts[name] = counts.get(name, 0) + n
         return {name: n for name, n in sorted(counts.items()) if n}
 
-    @property
-    def living(self) -> Mask:
-        """Mark the rows that are neither deleted nor replaced, over all segments."""
-        return np.concatenate([np.zeros(0, bool), *self.alive])
+    @cached_property
+    def living(self) -> Selection:
+        """The rows that are neither deleted nor replaced."""
+        return Selection(self.alive)
 
     @cached_property
     def _offsets(self) -> Positions:
         return np.cumsum([0, *map(len, self.segments)])
 
     def search(
-        self, block: str, queries: FloatArray, k: int, allowed: Mask | None = None
+        self, block: str, queries: FloatArray, k: int, allowed: Selection | None = None
     ) -> tuple[FloatArray, Positions]:
         """Find the best living rows for each query by inner product in one block.
 
@@ -109,33 +115,39 @@ class View:
             float32, shape (n_queries, dim of the block).
         k : int
             How many rows a query wants.
-        allowed : numpy.ndarray, optional
-            bool over all rows of the view, as `mask` gives it.
+        allowed : Selection, optional
+            Which rows, as `select` gives them; by default all that live.
 
         Returns
         -------
         scores, rows : numpy.ndarray
             float32 and int64, shape (n_queries, k); -inf and -1 where there are no more rows.
         """
-        shape = (len(queries), k)
-        parts = [(np.full(shape, -np.inf, np.float32), np.full(shape, -1, np.int64))]
-        for i, segment in enumerate(self.segments):
-            start, stop = self._offsets[i], self._offsets[i + 1]
-            mask = self.alive[i] if allowed is None else self.alive[i] & allowed[start:stop]
-            if mask.any():
-                scores, rows = segment.blocks[block].search(queries, k, mask)
-                parts.append((scores, np.where(rows >= 0, rows + start, -1)))
-        return merge_best(parts, k)
+        parts = []
+        masks = (self.living if allowed is None else allowed).masks
+        for offset, segment, mask in zip(self._offsets, self.segments, masks, strict=False):
+            own = segment.blocks[block]
+            if mask.count and len(own.rows):
+                scores, rows = own.search(queries, k, mask.at(block, own.rows))
+                parts.append((scores, np.where(rows >= 0, rows + offset, -1) if offset else rows))
+        if len(parts) == 1:
+            return parts[0]
+        return merge_best(parts, k) if parts else nothing(len(queries), k)
 
     def exact(
-        self, block: str, queries: FloatArray, k: int, allowed: Mask | None = None
+        self, block: str, queries: FloatArray, k: int, allowed: Selection | None = None
     ) -> tuple[FloatArray, Positions]:
         """Search as `search` does, without any index: the yardstick of recall."""
         plain = replace(self, segments=tuple(s.without_index() for s in self.segments))
         return plain.search(block, queries, k, allowed)
 
-    def mask(self, domains: Sequence[str] | None = None, where: str | None = None) -> Mask | None:
-        """Mark the rows that a filter lets through; None where there is no filter.
+    def select(
+        self, domains: Sequence[str] | None = None, where: str | None = None
+    ) -> Selection | None:
+        """Give the living rows that a filter lets through; None where there is no filter.
+
+        What a predicate selects of a segment is kept with the segment, so repeating a filter
+        costs next to nothing, and after an upsert only what is new is looked at.
 
         Raises
         ------
@@ -146,27 +158,19 @@ class View:
         """
         if domains is None and where is None:
             return None
-        masks = []
-        if domains is not None:
-            self._require_domains(domains)
-            masks.append(self._over_segments(lambda s: s.mask_of_domains(domains)))
-        if where is not None:
-            selected = self._select(where)
-            masks.append(self._over_segments(lambda s: s.mask_of(selected)))
-        return np.asarray(np.logical_and.reduce(masks), bool)
+        self._require_domains(domains or [])
+        named = None if domains is None else frozenset(domains)
+        return self.filtered.get((named, where), lambda: self._select(named, where))
 
     def find(self, item_ids: Sequence[str]) -> Positions:
         """Give the row of each item, or -1 where it has none, shape (len(item_ids),)."""
         rows = np.full(len(item_ids), -1, np.int64)
-        wanted = pa.array(item_ids, pa.string())
         for i, segment in enumerate(self.segments):
-            at = pc.index_in(segment.item_ids, value_set=wanted)
-            hits = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False) & self.alive[i])
-            places = at.take(pa.array(hits)).to_numpy(zero_copy_only=False).astype(np.int64)
-            rows[places] = hits + self._offsets[i]
-        first: dict[str, int] = {}
-        same = [first.setdefault(name, n) for n, name in enumerate(item_ids)]
-        return rows[same]
+            found = segment.find(item_ids)
+            there = found >= 0
+            there[there] = self.alive[i].mask[found[there]]
+            rows[there] = found[there] + self._offsets[i]
+        return rows
 
     def require(self, item_id: str) -> int:
         """Give the row of an item that must be there.
@@ -253,28 +257,52 @@ class View:
 
     def _with_changes(self, snapshot: Snapshot, version: int, rows_before: int) -> View:
         touched, deltas = _read_changes(snapshot, version, self.blocks)
-        alive = [m & ~s.mask_of(touched) for s, m in zip(self.segments, self.alive, strict=True)]
+        gone = [s.mask_of(touched) for s in self.segments]
         if snapshot.rows != rows_before + snapshot.created_since(version):
             there = snapshot.row_ids()
-            alive = [m & s.mask_of(there) for s, m in zip(self.segments, alive, strict=True)]
+            gone = [g | ~s.mask_of(there) for s, g in zip(self.segments, gone, strict=True)]
+        alive = [without(a, g) for a, g in zip(self.alive, gone, strict=True)]
         segments = [*self.segments, *deltas]
-        alive += [np.ones(len(delta), bool) for delta in deltas]
+        alive += [all_of(delta) for delta in deltas]
         return self._compacted(snapshot, segments, alive)
 
-    def _compacted(self, snapshot: Snapshot, segments: list[Segment], alive: list[Mask]) -> View:
+    def _compacted(self, snapshot: Snapshot, segments: list[Segment], alive: list[Allowed]) -> View:
         first = 0 if self.release is None else 1
         if len(segments) - first > MOST_DELTAS:
-            joined = join_segments(segments[first:], alive[first:])
-            segments[first:], alive[first:] = [joined], [np.ones(len(joined), bool)]
+            joined = join_segments(segments[first:], [a.mask for a in alive[first:]])
+            segments[first:], alive[first:] = [joined], [all_of(joined)]
         return View(snapshot, self.blocks, self.release, tuple(segments), tuple(alive))
 
-    def _over_segments(self, mask_of: Callable[[Segment], Mask]) -> Mask:
-        return np.concatenate([np.zeros(0, bool), *(mask_of(s) for s in self.segments)])
+    def _select(self, domains: frozenset[str] | None, where: str | None) -> Selection:
+        """Look each segment up by the filter and by which of its rows live."""
+        masks = []
+        for i, (segment, alive) in enumerate(zip(self.segments, self.alive, strict=True)):
+            key = (domains, where, alive)
 
-    def _select(self, where: str) -> RowIds:
-        if where not in self._selections:
-            self._selections[where] = self.snapshot.select(where)
-        return self._selections[where]
+            def work_out(i: int = i) -> Allowed:
+                return Allowed(self._select_of(i, domains, where))
+
+            masks.append(segment.filtered.get(key, work_out))
+        return Selection(tuple(masks))
+
+    def _select_of(self, i: int, domains: frozenset[str] | None, where: str | None) -> Mask:
+        segment, mask = self.segments[i], self.alive[i].mask
+        if domains is not None:
+            mask = mask & segment.mask_of_domains(domains)
+        if where is not None:
+            mask = mask & segment.filtered.get(where, lambda: self._matching(i, where)).mask
+        return mask
+
+    def _matching(self, i: int, where: str) -> Allowed:
+        """Ask the catalog which rows of a segment a predicate selects.
+
+        A row whose item has changed since belongs to a later segment, so the answer holds for
+        the segment's living rows for ever.
+        """
+        segment = self.segments[i]
+        if len(segment) > FEW_ROWS:
+            return Allowed(segment.mask_of(self.snapshot.select(where)))
+        return Allowed(segment.mask_of(self.snapshot.select_among(where, segment.row_ids)))
 
     def _require_domains(self, names: Sequence[str]) -> None:
         for name in names:
@@ -293,6 +321,16 @@ class View:
         for i, local, where in self._by_segment(rows):
             out[where] = take(self.segments[i], pa.array(local))
         return list(out)
+
+
+def all_of(segment: Segment) -> Allowed:
+    """Allow every row of a segment."""
+    return Allowed(np.ones(len(segment), bool))
+
+
+def without(alive: Allowed, gone: Mask) -> Allowed:
+    """Take rows away; the same object where there are none, so that what it knows is kept."""
+    return Allowed(alive.mask & ~gone) if (alive.mask & gone).any() else alive
 
 
 def _read_changes(

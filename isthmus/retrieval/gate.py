@@ -12,6 +12,7 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.ledger import Ledger
 from isthmus.index.exact import Positions
 from isthmus.index.ingest import open_ledger
+from isthmus.index.recall import KindOfQuery
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 
@@ -34,16 +35,23 @@ class GateQueries:
         self._settings = settings
         self._ledgers: dict[str, Ledger] = {}
 
-    def __call__(self, view: View, block: str, rows: Positions) -> Iterator[tuple[str, FloatArray]]:
-        """Give kinds of query and their vectors, shape (n_queries, dim)."""
+    def __call__(self, view: View, block: str, rows: Positions) -> Iterator[KindOfQuery]:
+        """Give kinds of query and their vectors, shape (n_queries, dim).
+
+        Where a block has one modality, its items are at once queries in that modality; each kind
+        gets a half of the rows.
+        """
         own = next(b for b in view.blocks if b.name == block)
-        vectors = view.vectors(block, rows).vectors
         if len(own.modalities) == 1:
-            yield f"{own.modalities[0]} to item", vectors
+            items, contents = rows[::2], rows[1::2]
+            yield KindOfQuery("item to item", view.vectors(block, items).vectors)
+            kind = f"{own.modalities[0]} to item"
+            yield KindOfQuery(kind, view.vectors(block, contents).vectors)
             return
-        yield "item to item", vectors
+        yield KindOfQuery("item to item", view.vectors(block, rows).vectors)
         for modality in own.modalities:
-            yield f"{modality} to item", self._of_modality(view, modality, rows)
+            vectors = self._of_modality(view, modality, rows)
+            yield KindOfQuery(f"{modality} to item", vectors, own=False)
 
     def _of_modality(self, view: View, modality: Modality, rows: Positions) -> FloatArray:
         column = CONTENT_HASH[modality]

@@ -16,10 +16,10 @@ from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.encoders.stack import block_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.catalog import Catalog
-from isthmus.index.exact import Mask
 from isthmus.index.live import LiveView
 from isthmus.index.lock import DEFAULT_WAIT_S
 from isthmus.index.quarantine import Quarantine
+from isthmus.index.selection import Selection
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 from isthmus.items.media import MediaStore
@@ -278,8 +278,8 @@ class SpaceQueries:
     ) -> int:
         """Count the searchable items, of those that a filter lets through."""
         view = self._live.now()
-        mask = view.mask(_names(domain, domains), where)
-        return len(view) if mask is None else int((mask & view.living).sum())
+        allowed = view.select(_names(domain, domains), where)
+        return len(view) if allowed is None else allowed.count
 
     def stats(self) -> dict[str, Any]:
         """Describe the space: items, domains, release, delta, quarantine, encoders."""
@@ -307,10 +307,10 @@ class SpaceQueries:
 
     def _allowed(
         self, view: View, k: int, domains: list[str] | None, where: str | None
-    ) -> Mask | None:
+    ) -> Selection | None:
         if k < 1:
             raise InvalidInput(f"k is {k}; ask for at least one item")
-        return view.mask(domains, where)
+        return view.select(domains, where)
 
     def _require_row(self, view: View, item_id: str) -> int:
         try:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.index.exact import Mask, Positions
+from isthmus.index.exact import Positions
+from isthmus.index.selection import Selection
 from isthmus.index.view import View
 
 Ranked = tuple[Positions, FloatArray]
@@ -36,7 +37,7 @@ def answer(
     view: View,
     queries: Sequence[Query],
     k: int,
-    allowed: Mask | None,
+    allowed: Selection | None,
     weights: Mapping[str, float],
 ) -> list[Ranked]:
     """Rank items for each query.
@@ -55,8 +56,8 @@ def answer(
         What is looked for.
     k : int
         Results a query.
-    allowed : numpy.ndarray, optional
-        bool over all rows of the view.
+    allowed : Selection, optional
+        The rows that may be returned.
     weights : mapping of str to float
         Weight of each block.
 
@@ -75,7 +76,7 @@ def answer(
 
 
 def _candidates(
-    view: View, queries: Sequence[Query], depth: int, allowed: Mask | None
+    view: View, queries: Sequence[Query], depth: int, allowed: Selection | None
 ) -> list[list[Ranked]]:
     """Search each block once for all the queries that have it."""
     found: list[list[Ranked]] = [[] for _ in queries]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.index.exact import Mask, Positions
+from isthmus.index.exact import Positions
+from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.retrieval.interests import Interest, find_interests
 from isthmus.retrieval.query import Query, Ranked, answer
@@ -22,7 +23,7 @@ def recommend(
     users: Sequence[User],
     text_vectors: Sequence[Mapping[str, FloatArray] | None],
     k: int,
-    allowed: Mask | None,
+    allowed: Selection | None,
     weights: Mapping[str, float],
 ) -> list[Ranked]:
     """Rank items for each user.
@@ -42,8 +43,8 @@ def recommend(
         The vectors of each user's text by block, shape (dim,).
     k : int
         Items a user.
-    allowed : numpy.ndarray, optional
-        bool over all rows of the view.
+    allowed : Selection, optional
+        The rows that may be returned.
     weights : mapping of str to float
         Weight of each block.
 
@@ -100,9 +101,9 @@ def _combine(found: Sequence[tuple[Interest, Ranked]], k: int) -> Ranked:
     return distinct[order], scores[order].astype(np.float32)
 
 
-def _typical(view: View, k: int, allowed: Mask | None, seen: Positions) -> Ranked:
+def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> Ranked:
     """Choose items that are central yet unlike each other (greedy maximal marginal relevance)."""
-    mask = view.living if allowed is None else view.living & allowed
+    mask = (view.living if allowed is None else allowed).rows.copy()
     mask[seen[seen >= 0]] = False
     rows = np.flatnonzero(mask)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:SAMPLE])

@@ -16,9 +16,10 @@ from isthmus.errors import SpaceExists
 from isthmus.index.catalog import Catalog
 from isthmus.index.ingest import AddReport, Ingest, open_ledgers
 from isthmus.index.lock import DEFAULT_WAIT_S, writing
+from isthmus.index.plan import Plan
 from isthmus.index.publish import Publisher
 from isthmus.index.release import Manifest, Releases
-from isthmus.index.settings import IndexSettings, SpaceSettings
+from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
@@ -81,7 +82,9 @@ class Space(SpaceQueries):
                 encoder, text_encoder, image_encoder, device=device, precision=precision
             )
         )
-        settings = SpaceSettings.of_stack(stack, IndexSettings().with_recall(recall))
+        settings = SpaceSettings.of_stack(
+            stack, IndexSettings().aiming(Targets().given(recall=recall))
+        )
         building = path.with_name(f".{path.name}.creating")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
@@ -203,31 +206,86 @@ class Space(SpaceQueries):
         with self._ingesting(http=http) as ingest:
             return ingest.again(failed)
 
-    def publish(self, *, recall: float | None = None, progress: bool = False) -> Manifest:
-        """Build a release of the catalog, measure its recall, and make it current.
+    def publish(
+        self,
+        *,
+        recall: float | None = None,
+        latency_ms: float | None = None,
+        memory: int | str | None = None,
+        retrain: bool = False,
+        rebuild: bool = False,
+        progress: bool = False,
+    ) -> Manifest:
+        """Build a release of the catalog, measure it, and make it current.
+
+        The first time, and when the targets or the size of the catalog change, every recipe is
+        measured on a sample and the cheapest that meets the targets is built. After that, what
+        the current release was trained to be is filled with the catalog of now.
 
         Parameters
         ----------
         recall : float, optional
-            Target in place of the space's own.
+            Recall@10 to reach, in place of the space's own.
+        latency_ms : float, optional
+            Largest 99th percentile of a single query to the index, in milliseconds.
+        memory : int or str, optional
+            Largest size of a block's index, in bytes, or such as ``4GiB``.
+        retrain : bool, default False
+            Plan and train anew in any case.
+        rebuild : bool, default False
+            The same from the catalog alone, without opening the current release.
+        progress : bool, default False
+            Whether to show bars.
+
+        Returns
+        -------
+        Manifest
+            The release: number, items, recipes, measured recall, and the plan.
+
+        Raises
+        ------
+        ImpossibleTargets
+            If no recipe meets the targets; the message names the nearest that can be had.
+        ReleaseRejected
+            If the release misses a target; it is kept, and the current one stays.
+        SpaceLocked
+            If another process is publishing.
+        """
+        index = self._aiming(recall, latency_ms, memory)
+        with writing(self.path, "releases", self._wait_s):
+            return self._publisher(index).publish(
+                self._catalog.snapshot(), retrain=retrain, rebuild=rebuild, progress=progress
+            )
+
+    def plan(
+        self,
+        *,
+        rows: int | None = None,
+        recall: float | None = None,
+        latency_ms: float | None = None,
+        memory: int | str | None = None,
+        progress: bool = False,
+    ) -> list[Plan]:
+        """Measure every recipe on a sample of the catalog, and build nothing.
+
+        Parameters
+        ----------
+        rows : int, optional
+            Plan for so many vectors a block; beyond the sample, figures are carried on along the
+            curve through two sample sizes, and `Plan.extrapolated` says so.
+        recall, latency_ms, memory
+            As in `publish`.
         progress : bool, default False
             Whether to show a bar.
 
         Returns
         -------
-        Manifest
-            The release: number, items, recipes and measured recall.
-
-        Raises
-        ------
-        ReleaseRejected
-            If the recall misses the target; the release is kept, the current one stays.
-        SpaceLocked
-            If another process is publishing.
+        list of Plan
+            One for each block that holds vectors.
         """
-        index = self.settings.index.with_recall(recall)
-        with writing(self.path, "releases", self._wait_s):
-            return self._publisher(index).publish(self._catalog.snapshot(), progress=progress)
+        index = self._aiming(recall, latency_ms, memory)
+        snapshot = self._catalog.snapshot()
+        return self._publisher(index).plan(snapshot, rows=rows, progress=progress)
 
     def releases(self) -> list[Manifest]:
         """Give the kept releases, oldest first."""
@@ -277,6 +335,14 @@ class Space(SpaceQueries):
                 self.settings,
                 self._encoder_of,
             )
+
+    def _aiming(
+        self, recall: float | None, latency_ms: float | None, memory: int | str | None
+    ) -> IndexSettings:
+        index = self.settings.index
+        return index.aiming(
+            index.targets.given(recall=recall, latency_ms=latency_ms, memory=memory)
+        )
 
     def _publisher(self, index: IndexSettings) -> Publisher:
         queries = GateQueries(self.path, self.settings)

@@ -9,6 +9,7 @@ from isthmus import Space, User
 from isthmus.errors import (
     CorruptRelease,
     FingerprintMismatch,
+    ImpossibleTargets,
     InvalidFilter,
     InvalidInput,
     InvalidItems,
@@ -21,6 +22,7 @@ from isthmus.errors import (
     UnsupportedFormat,
     UnsupportedModality,
 )
+from isthmus.index.recipe import RECIPES
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
 
@@ -372,17 +374,24 @@ def large(space, rows=3_000):
 
 def with_exact_rows(space, rows):
     path = space.path / "space.toml"
-    path.write_text(path.read_text().replace("exact_rows = 50000", f"exact_rows = {rows}"))
+    path.write_text(path.read_text().replace("exact_rows = 10000", f"exact_rows = {rows}"))
     return Space.open(space.path, encoder=two_encoders())
 
 
-def test_a_large_block_gets_an_index_that_meets_its_recall(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.segment.FEW_ALLOWED", 100)
+def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(space, monkeypatch):
+    monkeypatch.setattr("isthmus.index.masked.MOST_EXACT", 100)
     large(space)
     space = with_exact_rows(space, 1_000)
     manifest = space.publish(recall=0.98)
-    assert manifest.blocks["text"].recipe.startswith("IVF")
-    assert {row.domain for row in manifest.recall} == {"a", "b"}
+    plan = manifest.plans["text"]
+    assert [row.verdict for row in plan.table].count("chosen") == 1
+    assert plan.table[0].recipe == manifest.blocks["text"].recipe
+    assert {row.recipe for row in plan.table} == {recipe.name for recipe in RECIPES}
+    kinds = {"item to item", "text to item", "user to item"}
+    assert {(row.kind, row.domain) for row in manifest.recall if row.block == "text"} == {
+        *((kind, domain) for kind in kinds for domain in "ab"),
+        ("all", "all"),
+    }
     assert all(row.recall >= 0.98 for row in manifest.recall)
     view = space._live.now()
     queries = view.vectors("text", np.arange(100)).vectors
@@ -395,12 +404,53 @@ def test_a_large_block_gets_an_index_that_meets_its_recall(space, monkeypatch):
     assert len(space.search("w1 w2", k=2_999)) == 2_999
 
 
+def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
+    large(space, 1_500)
+    space = with_exact_rows(space, 1_000)
+    first = space.publish()
+    space.upsert([item("new", "w1 w2 w3")])
+    second = space.publish()
+    assert second.plans == first.plans
+    assert second.blocks["text"].trained_rows == 1_500
+    assert second.blocks["text"].vectors == 1_501
+    retrained = space.publish(retrain=True)
+    assert retrained.blocks["text"].trained_rows == 1_501
+    assert space.publish(recall=0.9).plans["text"].targets.recall == 0.9
+    large(space, 3_200)
+    assert space.publish(recall=0.9).blocks["text"].trained_rows == 3_201
+
+
+def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space):
+    large(space, 1_500)
+    space = with_exact_rows(space, 1_000)
+    (plan,) = space.plan(rows=10**9)
+    assert plan.extrapolated
+    assert (plan.rows, plan.sampled) == (10**9, 1_500)
+    exact = next(row for row in plan.table if row.recipe == "exact fp32")
+    assert exact.expected.bytes_a_vector == 4 * 64
+    assert exact.expected.p50_ms > 100 * exact.sample.p50_ms
+    assert space.current_release is None
+    (here,) = space.plan()
+    assert not here.extrapolated
+
+
+def test_impossible_targets_name_the_nearest_that_can_be_had(space):
+    large(space, 1_500)
+    space = with_exact_rows(space, 1_000)
+    with pytest.raises(ImpossibleTargets, match=r"the nearest is .*: recall@10 .*, p99 .* ms"):
+        space.publish(memory=10)
+    with pytest.raises(ImpossibleTargets, match="p99 1e-06 ms"):
+        space.publish(latency_ms=1e-6)
+    assert space.releases() == []
+
+
 def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeypatch):
     large(space)
     space = with_exact_rows(space, 1_000)
     space.publish()
-    monkeypatch.setattr("isthmus.index.recall.recall_of", lambda *_: 0.5)
-    with pytest.raises(ReleaseRejected, match=r"recall@10 of text to item in . is 0\.500, under"):
+    trial = "isthmus.index.recall.Trial.recall"
+    monkeypatch.setattr(trial, lambda self, view: 0.5 if self.kind.name == "user to item" else 1.0)
+    with pytest.raises(ReleaseRejected, match=r"recall@10 of text, user to item in . is 0\.500"):
         space.publish()
     assert space.current_release == 1
     assert [manifest.accepted for manifest in space.releases()] == [True, False]
@@ -408,9 +458,19 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
         space.rollback(2)
 
 
+def test_a_damaged_release_is_rebuilt_from_the_catalog_alone(filled):
+    filled.publish()
+    (filled.path / "releases/000001/text.vectors.f32").write_bytes(b"x")
+    fresh = Space.open(filled.path, encoder=two_encoders())
+    with pytest.raises(CorruptRelease, match="publish --rebuild"):
+        fresh.search("red")
+    assert fresh.publish(rebuild=True).number == 2
+    assert fresh.search("red")
+
+
 @pytest.mark.parametrize("recall", [0, 1.5, -1])
 def test_an_impossible_recall_is_refused(space, recall):
-    with pytest.raises(InvalidInput, match="recall target"):
+    with pytest.raises(InvalidInput, match="a target makes no sense: recall"):
         space.publish(recall=recall)
 
 

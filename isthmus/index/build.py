@@ -1,0 +1,206 @@
+"""Building: plan, train, fill and tune the index of one block."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.plan import LATENCY_QUERIES, Plan, make_plan, require_possible
+from isthmus.index.recall import QueriesOf, Trial, make_trials
+from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
+from isthmus.index.release import BlockManifest, Release
+from isthmus.index.segment import join_segments
+from isthmus.index.settings import IndexSettings, Targets
+from isthmus.index.tune import measure_masked, single_ms, tune_effort, with_index
+from isthmus.index.view import View, all_of
+
+FEWEST_PLANNED = 1_000
+TRIES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A view with a block's index, and how it was come by."""
+
+    view: View
+    manifest: BlockManifest
+    plan: Plan | None
+
+
+class BlockBuilder:
+    """Builds the index of one block.
+
+    Parameters
+    ----------
+    view : View
+        One segment, with the vectors and no indexes.
+    block : str
+        The block.
+    settings : IndexSettings
+        Targets and limits.
+    queries_of : callable
+        Kinds of query, see `make_trials`.
+    previous : Release or None
+        Whose plan and training serve on, as long as they fit.
+    progress : bool
+        Whether to show bars.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        block: str,
+        settings: IndexSettings,
+        queries_of: QueriesOf,
+        previous: Release | None,
+        *,
+        progress: bool = False,
+    ) -> None:
+        self._view = view
+        self._block = block
+        self._own = view.segments[0].blocks[block]
+        self._settings = settings
+        self._queries_of = queries_of
+        self._previous = previous
+        self._progress = progress
+
+    def build(self) -> Built:
+        """Build it.
+
+        Raises
+        ------
+        ImpossibleTargets
+            If no recipe meets the targets.
+        """
+        if not worth_planning(len(self._own.rows), self._settings):
+            return self._exact()
+        trials = make_trials(self._view, self._block, self._queries_of)
+        again = self._with_former_training(trials)
+        if again is not None:
+            return again
+        plan = plan_block(
+            self._view, self._block, self._settings, self._queries_of, progress=self._progress
+        )
+        require_possible(plan)
+        last = None
+        for recipe in plan.ranked[:TRIES]:
+            last = self._built(recipe, trials, plan)
+            if last is not None and _meets(last.manifest, self._settings.targets):
+                return last
+        return last or self._exact(plan)
+
+    def _with_former_training(self, trials: list[Trial]) -> Built | None:
+        """Fill an index that was trained before, if its recipe, targets and size still fit."""
+        if self._previous is None or self._block not in self._previous.manifest.blocks:
+            return None
+        former = self._previous.manifest
+        known, plan = former.blocks[self._block], former.plans.get(self._block)
+        growth = len(self._own.rows) / max(known.trained_rows, 1)
+        limit = self._settings.retrain_growth
+        if plan is None or plan.targets != self._settings.targets or not 1 / limit < growth < limit:
+            return None
+        recipe = recipe_named(known.recipe)
+        if recipe.name == EXACT:
+            return self._exact(plan)
+        trained = self._previous.segment.blocks[self._block].index
+        built = self._built(recipe, trials, plan, trained)
+        if built is None or not _meets(built.manifest, self._settings.targets):
+            return None
+        manifest = built.manifest.model_copy(
+            update={"trained_rows": known.trained_rows, "fit": known.fit}
+        )
+        return replace(built, manifest=manifest)
+
+    def _built(
+        self,
+        recipe: Recipe,
+        trials: list[Trial],
+        plan: Plan,
+        trained: VectorIndex | None = None,
+    ) -> Built | None:
+        """Train, fill and tune; None where no effort reaches the recall."""
+        start = time.perf_counter()
+        title = f"indexing {self._block}" if self._progress else None
+        index = VectorIndex.build(recipe, self._own.vectors, trained, progress=title)
+        build_s = time.perf_counter() - start
+        view = with_index(self._view, self._block, index)
+        effort = tune_effort(view, self._block, trials, self._settings.recall)
+        if effort is None:
+            return None
+        return self._measured(index.trying(effort), trials, plan, build_s)
+
+    def _measured(
+        self, index: VectorIndex, trials: list[Trial], plan: Plan, build_s: float
+    ) -> Built:
+        queries = np.concatenate([trial.kind.vectors for trial in trials])
+        queries = np.random.default_rng(3).permutation(queries)[:LATENCY_QUERIES]
+        tuned = replace(self._own, index=index)
+        masked = measure_masked(tuned, queries, self._settings.recall)
+        median, high = single_ms(index, queries)
+        sample = self._own.vectors[:: max(1, len(index) // self._settings.sample_rows)]
+        fit = index.fit(np.asarray(sample))
+        manifest = BlockManifest(
+            vectors=len(index),
+            dim=self._own.vectors.shape[1],
+            recipe=index.recipe.name,
+            effort=index.effort,
+            masked=masked,
+            trained_rows=len(index),
+            fit=None if fit is None else round(fit, 4),
+            bytes_a_vector=round(index.bytes_a_vector, 1),
+            p50_ms=round(median, 4),
+            p99_ms=round(high, 4),
+            build_s=round(build_s, 2),
+        )
+        return Built(with_index(self._view, self._block, index, masked), manifest, plan)
+
+    def _exact(self, plan: Plan | None = None) -> Built:
+        rows, dim = self._own.vectors.shape
+        manifest = BlockManifest(
+            vectors=rows, dim=dim, recipe=EXACT, effort=Effort(), bytes_a_vector=4.0 * dim
+        )
+        return Built(self._view, manifest, plan)
+
+
+def worth_planning(rows: int, settings: IndexSettings) -> bool:
+    """Tell whether so many vectors are too many to be compared one by one without asking."""
+    limited = settings.latency_ms is not None or settings.memory is not None
+    return rows > (FEWEST_PLANNED if limited else settings.exact_rows)
+
+
+def plan_block(
+    view: View,
+    block: str,
+    settings: IndexSettings,
+    queries_of: QueriesOf,
+    *,
+    rows: int | None = None,
+    progress: bool = False,
+) -> Plan:
+    """Measure every recipe on a sample of a view, for all its vectors or another number."""
+    own = view.segments[0].blocks[block]
+    sample = _sample(view, block, settings.sample_rows)
+    return make_plan(
+        sample, block, queries_of, settings.targets, rows or len(own.rows), progress=progress
+    )
+
+
+def _sample(view: View, block: str, most: int) -> View:
+    segment = view.segments[0]
+    rows = segment.blocks[block].rows
+    if len(rows) <= most:
+        return view
+    kept = np.zeros(len(segment), bool)
+    kept[np.random.default_rng(0).choice(rows, most, replace=False)] = True
+    sampled = join_segments([segment], [kept])
+    return replace(view, segments=(sampled,), alive=(all_of(sampled),))
+
+
+def _meets(manifest: BlockManifest, targets: Targets) -> bool:
+    """Tell whether what was built is as quick and small as it has to be."""
+    slow = targets.latency_ms is not None and (manifest.p99_ms or 0) > targets.latency_ms
+    size = (manifest.bytes_a_vector or 0) * manifest.vectors
+    return not slow and (targets.memory is None or size <= targets.memory)

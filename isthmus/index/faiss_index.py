@@ -1,0 +1,299 @@
+"""FAISS behind one small, immutable class, whatever the recipe."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.errors import CorruptRelease
+from isthmus.index.allowed import Allowed
+from isthmus.index.exact import Positions, exact_search, rescore
+from isthmus.index.recipe import EXACT, Effort, Recipe
+from isthmus.progress import progress_bar
+
+TRAINING_ROWS_A_CELL = 64
+TRAINING_ROWS = 65_536
+ADDED_AT_ONCE = 65_536
+FEWEST_WANTED = 10  # recall is promised for ten results; fewer are cut from ten
+
+
+class VectorIndex:
+    """An index over a matrix of vectors, searched with some effort.
+
+    Search parameters travel with each call and nothing is changed after `build`, so threads
+    may share it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How it was made.
+    vectors : numpy.ndarray
+        float32, shape (n, dim): the vectors themselves, perhaps memory-mapped. Scores are
+        computed from them, so they are exact whatever the codes.
+    index : faiss.Index or None
+        The trained and filled index; None where every vector is compared as it is.
+    effort : Effort
+        How hard it tries.
+    file : Path, optional
+        Where it is mapped from.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        vectors: FloatArray,
+        index: Any = None,
+        effort: Effort | None = None,
+        file: Path | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.effort = effort or Effort()
+        self._vectors = vectors
+        self._index = index
+        self._file = file
+        self._known_parameters: dict[int, Any] = {}
+
+    @classmethod
+    def build(
+        cls,
+        recipe: Recipe,
+        vectors: FloatArray,
+        trained: VectorIndex | None = None,
+        *,
+        progress: str | None = None,
+    ) -> VectorIndex:
+        """Train and fill an index over vectors of shape (n, dim).
+
+        Parameters
+        ----------
+        recipe : Recipe
+            How.
+        vectors : numpy.ndarray
+            float32, shape (n, dim).
+        trained : VectorIndex, optional
+            An index of the same recipe, whose training is taken over.
+        progress : str, optional
+            Title of a bar to show.
+        """
+        if recipe.name == EXACT:
+            return cls(recipe, vectors)
+        index = _trained(recipe, vectors) if trained is None else trained._emptied()
+        with progress_bar(progress or "", len(vectors), show=progress is not None) as advance:
+            for start in range(0, len(vectors), ADDED_AT_ONCE):
+                part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
+                index.add(part)
+                advance(len(part))
+        return cls(recipe, vectors, index)
+
+    def trying(self, effort: Effort) -> VectorIndex:
+        """Give the same index, searched with another effort."""
+        other = VectorIndex(self.recipe, self._vectors, self._index, effort, self._file)
+        if "_cell_of" in self.__dict__:
+            other.__dict__["_cell_of"] = self._cell_of
+        return other
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    @property
+    def most_visits(self) -> int:
+        """The greatest `Effort.visits` that makes sense; 0 where there is no such choice."""
+        if self.recipe.family == "ivf":
+            return int(self._base.nlist)
+        return len(self) if self.recipe.family == "hnsw" else 0
+
+    @property
+    def bytes_a_vector(self) -> float:
+        """Size of the serialised index, or of the vectors where there is none, over n."""
+        if self._index is None:
+            return float(4 * self._vectors.shape[1])
+        faiss: Any = import_module("faiss")
+        return float(len(faiss.serialize_index(self._index)) / max(len(self), 1))
+
+    def search(self, queries: FloatArray, k: int) -> tuple[FloatArray, Positions]:
+        """Find about the k best vectors for each query, as `exact_search` does."""
+        if self._index is None:
+            return exact_search(queries, self._vectors, k)
+        wanted = min(max(k, FEWEST_WANTED), len(self))
+        _, found = self._index.search(
+            np.ascontiguousarray(queries, np.float32), wanted, params=self._parameters_of(wanted)
+        )
+        return rescore(queries, self._vectors, found, k)
+
+    def search_allowed(
+        self, queries: FloatArray, k: int, allowed: Allowed, visits: int
+    ) -> tuple[FloatArray, Positions]:
+        """Find about the k best allowed vectors for each query.
+
+        Parameters
+        ----------
+        queries : numpy.ndarray
+            float32, shape (n_queries, dim).
+        k : int
+            How many a query wants.
+        allowed : Allowed
+            Over the n vectors.
+        visits : int
+            How many allowed vectors to compare with in an inverted file, where the nearest cells
+            are visited until they held so many; the length of the candidate list in an HNSW
+            graph; without meaning elsewhere.
+        """
+        if self._index is None:
+            return exact_search(queries, self._vectors, k, allowed)
+        queries = np.ascontiguousarray(queries, np.float32)
+        wanted = min(max(k, FEWEST_WANTED), len(self))
+        if self.recipe.family == "ivf":
+            found = self._visit_cells(queries, wanted * self.effort.depth, allowed, visits)
+        else:
+            parameters = self._parameters_for(visits, allowed.selector)
+            _, found = self._index.search(queries, wanted, params=parameters)
+        return rescore(queries, self._vectors, found, k)
+
+    def write(self, path: Path) -> None:
+        """Write the index to a file; the vectors are kept elsewhere."""
+        import faiss
+
+        faiss.write_index(self._index, str(path))
+
+    @classmethod
+    def read(cls, path: Path, recipe: Recipe, vectors: FloatArray, effort: Effort) -> VectorIndex:
+        """Read an index, memory-mapped.
+
+        Raises
+        ------
+        CorruptRelease
+            If FAISS cannot read the file.
+        """
+        import faiss
+
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as error:
+            cause = str(error).splitlines()[0]
+            raise CorruptRelease(
+                f"{path} cannot be read: {cause}; rebuild it with: isthmus publish --rebuild"
+            ) from error
+        return cls(recipe, vectors, index, effort, path)
+
+    def fit(self, vectors: FloatArray) -> float | None:
+        """Give the mean cosine of vectors, shape (m, dim), with the centre of their cell.
+
+        None where the recipe has no cells. It falls when vectors are unlike those of training.
+        """
+        if self.recipe.family != "ivf" or len(vectors) == 0:
+            return None
+        scores, _ = self._base.quantizer.search(np.ascontiguousarray(vectors, np.float32), 1)
+        return float(scores.mean())
+
+    def _emptied(self) -> Any:
+        """Copy the trained index without what it holds."""
+        faiss: Any = import_module("faiss")
+        copy = faiss.read_index(str(self._file)) if self._file else faiss.clone_index(self._index)
+        copy.reset()
+        return copy
+
+    @cached_property
+    def _base(self) -> Any:
+        faiss: Any = import_module("faiss")
+        return faiss.downcast_index(self._index.base_index if self.recipe.refined else self._index)
+
+    def _parameters_of(self, wanted: int) -> Any:
+        """Give the parameters for a number of results: more of them need more visits."""
+        if wanted not in self._known_parameters:
+            wider = self.effort.visits * (wanted / FEWEST_WANTED) ** 0.5
+            visits = min(int(wider), max(self.most_visits, self.effort.visits))
+            self._known_parameters[wanted] = self._parameters_for(visits, None)
+        return self._known_parameters[wanted]
+
+    def _parameters_for(self, visits: int, selector: Any) -> Any:
+        faiss: Any = import_module("faiss")
+        given = {} if selector is None else {"sel": selector}
+        if self.recipe.family == "ivf":
+            base = faiss.SearchParametersIVF(nprobe=visits, **given)
+        elif self.recipe.family == "hnsw":
+            base = faiss.SearchParametersHNSW(efSearch=visits, **given)
+        else:
+            base = faiss.SearchParameters(**given)
+        if not self.recipe.refined:
+            return base
+        return faiss.IndexRefineSearchParameters(k_factor=self.effort.depth, base_index_params=base)
+
+    @cached_property
+    def _cell_of(self) -> npt.NDArray[np.int32]:
+        """The cell of each vector, shape (n,)."""
+        faiss: Any = import_module("faiss")
+        lists, cell_of = self._base.invlists, np.zeros(len(self), np.int32)
+        for cell in range(self._base.nlist):
+            size = lists.list_size(cell)
+            if size:
+                ids = lists.get_ids(cell)
+                cell_of[faiss.rev_swig_ptr(ids, size)] = cell
+                lists.release_ids(cell, ids)
+        return cell_of
+
+    def _visit_cells(
+        self, queries: FloatArray, wanted: int, allowed: Allowed, visits: int
+    ) -> Positions:
+        """Search each query's nearest cells until they have held enough allowed vectors."""
+        faiss: Any = import_module("faiss")
+        inside = allowed.in_cells(self._cell_of, self._base.nlist)
+        closeness, cells = self._cells_with(queries, inside, min(visits, allowed.count))
+        scores = np.empty((len(queries), wanted), np.float32)
+        found = np.full((len(queries), wanted), -1, np.int64)
+        pointers = [faiss.swig_ptr(a) for a in (queries, cells, closeness, scores, found)]
+        parameters = faiss.SearchParametersIVF(nprobe=cells.shape[1], sel=allowed.selector)
+        self._base.search_preassigned_c(
+            len(queries), pointers[0], wanted, *pointers[1:], False, parameters
+        )
+        return found
+
+    def _cells_with(
+        self, queries: FloatArray, inside: npt.NDArray[np.int64], enough: int
+    ) -> tuple[FloatArray, Positions]:
+        """Rank the nearest cells that together hold enough allowed vectors; -1 fills the rest."""
+        reach = 1 + int(2 * enough * len(inside) / max(inside.sum(), 1))
+        while True:
+            reach = min(reach, len(inside))
+            closeness, cells = self._base.quantizer.search(queries, reach)
+            held = inside[cells]
+            before = np.cumsum(held, axis=1) - held
+            if reach == len(inside) or (before[:, -1] + held[:, -1] >= enough).all():
+                break
+            reach *= 2
+        keep = (before < enough) & (held > 0)
+        order = np.argsort(~keep, axis=1, kind="stable")[:, : max(1, int(keep.sum(1).max()))]
+        cells = np.where(keep, cells, -1)
+        return (
+            np.ascontiguousarray(np.take_along_axis(closeness, order, 1)),
+            np.ascontiguousarray(np.take_along_axis(cells, order, 1)),
+        )
+
+
+def _trained(recipe: Recipe, vectors: FloatArray) -> Any:
+    import faiss
+
+    rows, dim = vectors.shape
+    spelled = recipe.factory(rows, dim)
+    index = faiss.index_factory(dim, spelled, faiss.METRIC_INNER_PRODUCT)
+    wanted = max(TRAINING_ROWS, _accept_few_points(index, recipe) * TRAINING_ROWS_A_CELL)
+    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted])
+    index.train(np.ascontiguousarray(vectors[chosen]))
+    return index
+
+
+def _accept_few_points(index: Any, recipe: Recipe) -> int:
+    """Keep FAISS from warning of small training sets on standard error; give the cells."""
+    faiss: Any = import_module("faiss")
+    if recipe.family != "ivf":
+        return 0
+    inverted = faiss.extract_index_ivf(index)
+    inverted.cp.min_points_per_centroid = 1
+    if hasattr(inverted, "pq"):
+        inverted.pq.cp.min_points_per_centroid = 1
+    return int(inverted.nlist)

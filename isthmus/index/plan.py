@@ -1,0 +1,313 @@
+"""The planner: measures every recipe on a sample, and picks the cheapest that meets the targets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from isthmus.errors import ImpossibleTargets
+from isthmus.index.block_index import SegmentBlock
+from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.recall import QueriesOf, RecallRow, Trial, make_trials, measure_recall
+from isthmus.index.recipe import Effort, Recipe, recipe_named, suitable
+from isthmus.index.segment import join_segments
+from isthmus.index.settings import Targets
+from isthmus.index.tune import batch_seconds, single_ms, tune_effort, with_index
+from isthmus.index.view import View, all_of
+from isthmus.progress import progress_bar
+
+SMALLER = 4  # the second point of each curve is measured on a quarter of the sample
+LATENCY_QUERIES = 300
+STEEPEST = 1.3
+GIB = 2**30
+
+
+class Measured(BaseModel):
+    """What a recipe did on one sample.
+
+    Attributes
+    ----------
+    rows : int
+        Vectors in the sample.
+    reached : bool
+        Whether it reached the recall with some effort.
+    effort : Effort
+        That effort, or the greatest worth trying.
+    recall : dict of str to float
+        Smallest recall@10 over the domains, by kind of query.
+    p50_ms, p99_ms : float
+        A single query, in milliseconds.
+    queries_s : float
+        Queries a second in a batch.
+    bytes_a_vector : float
+        Size of the index over the vectors.
+    build_s : float
+        Seconds to train and fill.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    rows: int
+    reached: bool
+    effort: Effort
+    recall: dict[str, float]
+    p50_ms: float
+    p99_ms: float
+    queries_s: float
+    bytes_a_vector: float
+    build_s: float
+
+
+class PlanRow(BaseModel):
+    """One recipe of a plan.
+
+    Attributes
+    ----------
+    recipe : str
+        Its name.
+    sample : Measured
+        What was measured.
+    expected : Measured
+        What is to be expected at the plan's number of rows; the same where the sample is all.
+    cost : float
+        Byte-seconds a query: the bytes of the index, for the time that one query of a batch takes.
+    verdict : str
+        ``chosen``, or why it lost.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    recipe: str
+    sample: Measured
+    expected: Measured
+    cost: float
+    verdict: str = ""
+
+
+class Plan(BaseModel):
+    """Every recipe measured for one block.
+
+    Attributes
+    ----------
+    block : str
+        Of this block.
+    rows : int
+        For so many vectors.
+    sampled : int
+        Measured on so many.
+    extrapolated : bool
+        Whether figures for `rows` are read off a curve through two sample sizes.
+    threads : int
+        Threads that batches ran on; single queries run on one.
+    targets : Targets
+        What had to be met.
+    table : list of PlanRow
+        Cheapest first.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    block: str
+    rows: int
+    sampled: int
+    extrapolated: bool
+    threads: int
+    targets: Targets
+    table: list[PlanRow]
+
+    @property
+    def ranked(self) -> list[Recipe]:
+        """The recipes that meet the targets, cheapest first."""
+        return [recipe_named(row.recipe) for row in self.table if not _misses(row, self.targets)]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A view to measure on, and the vectors of the block that it holds."""
+
+    view: View
+    trials: Sequence[Trial]
+
+
+def make_plan(
+    view: View,
+    block: str,
+    queries_of: QueriesOf,
+    targets: Targets,
+    rows: int,
+    *,
+    progress: bool = False,
+) -> Plan:
+    """Measure every recipe on a view that holds a sample, for a number of rows.
+
+    Parameters
+    ----------
+    view : View
+        One segment: the sample.
+    block : str
+        The block to plan.
+    queries_of : callable
+        Kinds of query, see `make_trials`.
+    targets : Targets
+        Recall, latency, memory.
+    rows : int
+        How many vectors the index will hold.
+    progress : bool, default False
+        Whether to show a bar.
+    """
+    import faiss
+
+    samples = [_sample(view, block, queries_of)]
+    own = view.segments[0].blocks[block]
+    if rows > len(own.rows):
+        samples.insert(0, _sample(_smaller(view), block, queries_of))
+    recipes = list(suitable(own.vectors.shape[1]))
+    table = []
+    with progress_bar(f"planning {block}", len(recipes), show=progress) as advance:
+        for recipe in recipes:
+            curve = [_measure(sample, block, recipe, targets.recall) for sample in samples]
+            expected = _expected(curve, rows)
+            cost = expected.bytes_a_vector * rows / expected.queries_s
+            table.append(
+                PlanRow(recipe=recipe.name, sample=curve[-1], expected=expected, cost=cost)
+            )
+            advance(1)
+    return Plan(
+        block=block,
+        rows=rows,
+        sampled=len(own.rows),
+        extrapolated=rows > len(own.rows),
+        threads=int(faiss.omp_get_max_threads()),
+        targets=targets,
+        table=_judged(table, targets),
+    )
+
+
+def require_possible(plan: Plan) -> None:
+    """Refuse targets that no recipe meets.
+
+    Raises
+    ------
+    ImpossibleTargets
+        The message names the nearest that can be had.
+    """
+    if plan.ranked:
+        return
+    nearest = min(plan.table, key=lambda row: _excess(row, plan.targets))
+    had = nearest.expected
+    raise ImpossibleTargets(
+        f"no recipe has {plan.targets} for {plan.rows:,} vectors of block {plan.block!r}; the "
+        f"nearest is {nearest.recipe}: recall@10 {min(had.recall.values(), default=1.0):.3f}, "
+        f"p99 {had.p99_ms:.2f} ms, {_memory(nearest) / GIB:.3g} GiB. Ask for no more than that"
+    )
+
+
+def _sample(view: View, block: str, queries_of: QueriesOf) -> Sample:
+    return Sample(view, make_trials(view, block, queries_of))
+
+
+def _smaller(view: View) -> View:
+    segment = view.segments[0]
+    kept = np.random.default_rng(1).random(len(segment)) < 1 / SMALLER
+    smaller = join_segments([segment], [kept])
+    return replace(view, segments=(smaller,), alive=(all_of(smaller),))
+
+
+def _measure(sample: Sample, block: str, recipe: Recipe, target: float) -> Measured:
+    own: SegmentBlock = sample.view.segments[0].blocks[block]
+    start = time.perf_counter()
+    index = VectorIndex.build(recipe, own.vectors)
+    build_s = time.perf_counter() - start
+    view = with_index(sample.view, block, index)
+    effort = tune_effort(view, block, sample.trials, target)
+    greatest = Effort(visits=index.most_visits, depth=recipe.depths()[-1])
+    index = index.trying(effort or greatest)
+    plain = [trial for trial in sample.trials if trial.allowed is None]
+    queries = np.concatenate([trial.kind.vectors for trial in plain or sample.trials])
+    single = np.random.default_rng(2).permutation(queries)[:LATENCY_QUERIES]
+    median, high = single_ms(index, single)
+    return Measured(
+        rows=len(own.rows),
+        reached=effort is not None,
+        effort=index.effort,
+        recall=_by_kind(measure_recall(with_index(view, block, index), plain)),
+        p50_ms=round(median, 4),
+        p99_ms=round(high, 4),
+        queries_s=round(len(queries) / batch_seconds(index, queries), 1),
+        bytes_a_vector=round(index.bytes_a_vector, 1),
+        build_s=round(build_s, 2),
+    )
+
+
+def _by_kind(rows: Sequence[RecallRow]) -> dict[str, float]:
+    kinds: dict[str, float] = {}
+    for row in rows:
+        kinds[row.kind] = min(row.recall, kinds.get(row.kind, 1.0))
+    return kinds
+
+
+def _expected(curve: Sequence[Measured], rows: int) -> Measured:
+    """Carry the line through the last two points, on logarithmic axes, to a number of rows."""
+    last = curve[-1]
+    if len(curve) == 1:
+        return last
+    first = curve[0]
+
+    def at(before: float, now: float) -> float:
+        steps = np.log(last.rows / first.rows)
+        slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, 0, STEEPEST)
+        return float(now * (rows / last.rows) ** slope)
+
+    return last.model_copy(
+        update={
+            "rows": rows,
+            "p50_ms": at(first.p50_ms, last.p50_ms),
+            "p99_ms": at(first.p99_ms, last.p99_ms),
+            "queries_s": 1 / at(1 / first.queries_s, 1 / last.queries_s),
+            "build_s": at(first.build_s, last.build_s),
+        }
+    )
+
+
+def _judged(table: list[PlanRow], targets: Targets) -> list[PlanRow]:
+    """Order the rows by cost, those that meet the targets first, and say why others lost."""
+    ordered = sorted(table, key=lambda row: (bool(_misses(row, targets)), row.cost))
+    best = ordered[0].cost
+    judged = []
+    for place, row in enumerate(ordered):
+        missed = _misses(row, targets)
+        verdict = missed or (
+            "chosen" if place == 0 else f"costs {row.cost / best:.1f} times as much"
+        )
+        judged.append(row.model_copy(update={"verdict": verdict}))
+    return judged
+
+
+def _misses(row: PlanRow, targets: Targets) -> str:
+    """Say which target a recipe misses; empty for none."""
+    had = row.expected
+    if not had.reached:
+        return f"recall@10 is {min(had.recall.values(), default=1.0):.3f} at most"
+    if targets.latency_ms is not None and had.p99_ms > targets.latency_ms:
+        return f"p99 of {had.p99_ms:.2f} ms"
+    if targets.memory is not None and _memory(row) > targets.memory:
+        return f"needs {_memory(row) / GIB:.3g} GiB"
+    return ""
+
+
+def _excess(row: PlanRow, targets: Targets) -> float:
+    """Say by how much a recipe misses the targets, as a sum of logarithms."""
+    had = row.expected
+    excess = 0.0
+    if not had.reached:
+        excess += 10 * np.log(targets.recall / max(min(had.recall.values(), default=1.0), 1e-3))
+    if targets.latency_ms is not None:
+        excess += max(0.0, np.log(had.p99_ms / targets.latency_ms))
+    if targets.memory is not None:
+        excess += max(0.0, np.log(_memory(row) / targets.memory))
+    return float(excess)
+
+
+def _memory(row: PlanRow) -> float:
+    return row.expected.bytes_a_vector * row.expected.rows

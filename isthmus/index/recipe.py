@@ -1,0 +1,108 @@
+"""Recipes: the ways to index vectors that the planner chooses between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+Family = Literal["flat", "hnsw", "ivf"]
+EXACT = "exact fp32"
+FEWEST_CELLS = 16
+
+
+class Effort(BaseModel):
+    """How hard a search tries.
+
+    Attributes
+    ----------
+    visits : int
+        Cells of an inverted file that a query visits (FAISS calls it nprobe), or the length of
+        an HNSW graph's candidate list (efSearch); 0 where the recipe has no such choice.
+    depth : int
+        Candidates for each result that are scored again in finer codes (k_factor); 1 for none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    visits: int = Field(default=0, ge=0)
+    depth: int = Field(default=1, ge=1)
+
+    def __str__(self) -> str:
+        named = [f"visits={self.visits}"] if self.visits else []
+        return " ".join([*named, *([f"depth={self.depth}"] if self.depth > 1 else [])])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A way to index vectors.
+
+    Attributes
+    ----------
+    name : str
+        What people call it.
+    family : str
+        ``flat`` (every vector is compared), ``hnsw`` (a graph) or ``ivf`` (cells).
+    codes : str
+        How FAISS spells the codes within the family.
+    refinement : str
+        Finer codes that candidates are scored again in, as FAISS spells them; empty for none.
+    """
+
+    name: str
+    family: Family
+    codes: str = ""
+    refinement: str = ""
+
+    @property
+    def refined(self) -> bool:
+        """Whether candidates are scored again."""
+        return bool(self.refinement)
+
+    def suits(self, dim: int) -> bool:
+        """Tell whether vectors of this length can be coded so."""
+        return "PQ" not in self.codes or dim % 4 == 0
+
+    def factory(self, rows: int, dim: int) -> str:
+        """Spell the index for `faiss.index_factory`."""
+        base = self.codes.format(half=dim // 2)
+        if self.family == "hnsw":
+            base = f"HNSW32_{base}" if base else "HNSW32"
+        if self.family == "ivf":
+            base = f"IVF{cells_for(rows)},{base}"
+        return f"{base},Refine({self.refinement})" if self.refined else base
+
+    def depths(self) -> tuple[int, ...]:
+        """Give the depths worth trying."""
+        return (2, 4, 8, 16, 32) if self.refined else (1,)
+
+
+def cells_for(rows: int) -> int:
+    """Choose the number of cells of an inverted file: two square roots of the rows."""
+    return max(1, min(int(2 * np.sqrt(rows)), rows // FEWEST_CELLS))
+
+
+RECIPES = (
+    Recipe(EXACT, "flat"),
+    Recipe("exact fp16", "flat", "SQfp16"),
+    Recipe("exact SQ8 + fp16", "flat", "SQ8", "SQfp16"),
+    Recipe("HNSW fp32", "hnsw"),
+    Recipe("HNSW SQ8", "hnsw", "SQ8"),
+    Recipe("IVF SQ8", "ivf", "SQ8"),
+    Recipe("IVF PQ4 fast-scan + SQ8", "ivf", "PQ{half}x4fs", "SQ8"),
+    Recipe("IVF PQ4 fast-scan + fp16", "ivf", "PQ{half}x4fs", "SQfp16"),
+    Recipe("IVF RaBitQ fast-scan + SQ8", "ivf", "RaBitQfs", "SQ8"),
+)
+INVERTED_FILE = Recipe("IVF fp32", "ivf", "Flat")  # what releases of the first format hold
+
+
+def recipe_named(name: str) -> Recipe:
+    """Find a recipe by its name."""
+    return next(r for r in (*RECIPES, INVERTED_FILE) if r.name == name)
+
+
+def suitable(dim: int) -> Iterator[Recipe]:
+    """Give the recipes that suit vectors of a length."""
+    return (recipe for recipe in RECIPES if recipe.suits(dim))

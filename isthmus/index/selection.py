@@ -1,0 +1,38 @@
+"""Selections: the rows of a view that a filter lets through, segment by segment."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from isthmus.index.allowed import Allowed
+from isthmus.index.exact import Mask
+
+
+class Selection:
+    """Living rows of a view; immutable.
+
+    Parameters
+    ----------
+    masks : tuple of Allowed
+        One for each segment of the view.
+    """
+
+    def __init__(self, masks: tuple[Allowed, ...]) -> None:
+        self.masks = masks
+
+    def __and__(self, other: Selection) -> Selection:
+        """Give the rows that are in both."""
+        both = zip(self.masks, other.masks, strict=True)
+        return Selection(tuple(Allowed(a.mask & b.mask) for a, b in both))
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return sum(mask.count for mask in self.masks)
+
+    @cached_property
+    def rows(self) -> Mask:
+        """The same as one mask over all rows of the view."""
+        return np.concatenate([np.zeros(0, bool), *(allowed.mask for allowed in self.masks)])

@@ -1,0 +1,217 @@
+"""Tuning: the least effort that reaches the recall, and what filtered searches cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.index.allowed import Allowed
+from isthmus.index.block_index import SegmentBlock
+from isthmus.index.exact import exact_search
+from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.masked import MOST_EXACT, MaskedCosts, MaskedPoint
+from isthmus.index.recall import RECALL_AT, SAME_SCORE, Trial
+from isthmus.index.recipe import EXACT, Effort
+from isthmus.index.view import View
+
+FIRST_VISITS = {"ivf": 8, "hnsw": 16, "flat": 0}
+NO_GAIN = 5e-4
+HALVINGS = 3
+SHARES = (0.5, 0.2, 0.05, 0.01)
+MASKED_QUERIES = 200
+MOST_CANDIDATES = 4_096  # of an HNSW graph under a filter
+LEAST_GAIN = 2  # a filtered search that visits more than 1 in 2 survivors gains nothing
+
+
+def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) -> Effort | None:
+    """Find the fastest effort with which every unfiltered trial reaches the target.
+
+    Parameters
+    ----------
+    view : View
+        Whose first segment's index is tuned.
+    block : str
+        Of this block.
+    trials : sequence of Trial
+        What it is measured with.
+    target : float
+        Recall@10.
+
+    Returns
+    -------
+    Effort or None
+        None where no effort reaches it.
+    """
+    index = view.segments[0].blocks[block].index
+    if index is None or index.recipe.name == EXACT:
+        return Effort()
+    plain = [trial for trial in trials if trial.allowed is None]
+
+    def recall(effort: Effort) -> float:
+        tried = with_index(view, block, index.trying(effort))
+        return min((trial.recall(tried) for trial in plain), default=1.0)
+
+    found = []
+    for depth in index.recipe.depths():
+        visits = _least_visits(recall, index, depth, target)
+        if visits is not None:
+            found.append(Effort(visits=visits, depth=depth))
+    queries = np.concatenate([trial.kind.vectors for trial in plain or trials])
+    return min(found, key=lambda e: batch_seconds(index.trying(e), queries), default=None)
+
+
+def measure_masked(
+    block: SegmentBlock, queries: FloatArray, target: float, *, seed: int = 0
+) -> MaskedCosts | None:
+    """Measure filtered searches, where a random share of the vectors survives.
+
+    Parameters
+    ----------
+    block : SegmentBlock
+        With its index, tuned.
+    queries : numpy.ndarray
+        float32, shape (n, dim).
+    target : float
+        Recall@10 that they have to reach.
+    """
+    index = block.index
+    if index is None or len(block.rows) <= MOST_EXACT:
+        return None
+    rng = np.random.default_rng(seed)
+    queries = rng.permutation(queries)[:MASKED_QUERIES]
+    chance = rng.random(len(block.rows))
+    points = []
+    for share in SHARES:
+        allowed = Allowed(chance < share)
+        if allowed.count <= MOST_EXACT:
+            break
+        best, _ = exact_search(queries, block.vectors, RECALL_AT, allowed)
+        point = _masked_point(index, queries, allowed, best, target)
+        if point is None:
+            break
+        points.append(point)
+    gather_us, scan_us = _exact_costs(block.vectors, queries, chance < SHARES[1])
+    return MaskedCosts(points=points, gather_us=gather_us, scan_us=scan_us)
+
+
+def with_index(
+    view: View, block: str, index: VectorIndex | None, masked: MaskedCosts | None = None
+) -> View:
+    """Give the same view with another index for a block of its first segment."""
+    from dataclasses import replace
+
+    first, *rest = view.segments
+    own = replace(first.blocks[block], index=index, masked=masked)
+    changed = replace(first, blocks={**first.blocks, block: own})
+    return replace(view, segments=(changed, *rest))
+
+
+def batch_seconds(index: VectorIndex, queries: FloatArray) -> float:
+    """Give the seconds that a batch of queries takes, the better of two tries."""
+    return min(_seconds(lambda: index.search(queries, RECALL_AT)) for _ in range(2))
+
+
+def single_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
+    """Give the median and the 99th percentile of single queries, in milliseconds."""
+    times = [
+        _seconds(lambda q=query: index.search(q[None], RECALL_AT))  # type: ignore[misc]
+        for query in queries
+    ]
+    median, high = np.percentile(times, [50, 99]) * 1e3
+    return float(median), float(high)
+
+
+def _least_visits(
+    recall: Callable[[Effort], float], index: VectorIndex, depth: int, target: float
+) -> int | None:
+    first = FIRST_VISITS[index.recipe.family]
+    if first == 0:
+        return 0 if recall(Effort(depth=depth)) >= target else None
+    low, last = 0, 0.0
+    for visits in _doubling(first, index.most_visits):
+        reached = recall(Effort(visits=visits, depth=depth))
+        if reached >= target:
+            return _bisect(recall, depth, low, visits, target)
+        if reached - last < NO_GAIN:
+            return None
+        low, last = visits, reached
+    return None
+
+
+def _bisect(
+    recall: Callable[[Effort], float], depth: int, low: int, high: int, target: float
+) -> int:
+    """Narrow the visits between some that miss the target and some that reach it."""
+    for _ in range(HALVINGS):
+        middle = (low + high) // 2
+        if middle in (low, high):
+            break
+        if recall(Effort(visits=middle, depth=depth)) >= target:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _doubling(first: int, most: int) -> Iterator[int]:
+    visits = min(first, most)
+    while visits < most:
+        yield visits
+        visits *= 2
+    yield most
+
+
+def _masked_point(
+    index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
+) -> MaskedPoint | None:
+    first, most = _masked_visits(index, allowed)
+    for visits in _doubling(first, most):
+        scores, _ = index.search_allowed(queries, RECALL_AT, allowed, visits)
+        recall = float((scores >= best[:, -1:] - SAME_SCORE).mean())
+        if recall >= target:
+            took = _seconds(
+                lambda v=visits: index.search_allowed(  # type: ignore[misc]
+                    queries, RECALL_AT, allowed, v
+                )
+            )
+            return MaskedPoint(
+                share=allowed.share,
+                visits=visits,
+                recall=round(recall, 4),
+                query_us=took / len(queries) * 1e6,
+            )
+    return None
+
+
+def _masked_visits(index: VectorIndex, allowed: Allowed) -> tuple[int, int]:
+    """Give the fewest and most visits worth trying under a filter."""
+    if index.recipe.family == "ivf":
+        as_without = index.effort.visits * allowed.count // max(index.most_visits, 1)
+        return max(as_without, 10 * RECALL_AT), max(allowed.count // LEAST_GAIN, 1)
+    if index.recipe.family == "hnsw":
+        return index.effort.visits, MOST_CANDIDATES
+    return 0, 0
+
+
+def _exact_costs(
+    vectors: FloatArray, queries: FloatArray, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> tuple[float, float]:
+    """Give the microseconds to fetch a survivor, and to compare it with one query."""
+    survivors = int(mask.sum())
+    one = min(
+        _seconds(lambda: exact_search(queries[:1], vectors, RECALL_AT, Allowed(mask)))
+        for _ in range(2)
+    )
+    allowed = Allowed(mask)
+    many = _seconds(lambda: exact_search(queries, vectors, RECALL_AT, allowed))
+    scan = max(many - one, 0.0) / max(len(queries) - 1, 1) / survivors
+    return max(one / survivors - scan, 0.0) * 1e6, scan * 1e6
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

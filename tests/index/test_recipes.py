@@ -1,0 +1,111 @@
+"""One contract for every recipe."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isthmus.errors import CorruptRelease
+from isthmus.index.allowed import Allowed
+from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.recipe import EXACT, INVERTED_FILE, RECIPES, Effort
+from tests.index.vectors import by_sorting, clustered
+
+ROWS, DIM = 3_000, 32
+EVERY = (*RECIPES, INVERTED_FILE)
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return clustered(np.random.default_rng(0), ROWS, DIM)
+
+
+@pytest.fixture(scope="module", params=EVERY, ids=lambda recipe: recipe.name)
+def index(request, vectors):
+    made = VectorIndex.build(request.param, vectors)
+    return made.trying(Effort(visits=made.most_visits, depth=request.param.depths()[-1]))
+
+
+def recall(scores, best):
+    return float((scores >= best[:, -1:] - 1e-5).mean())
+
+
+def test_the_greatest_effort_finds_nearly_everything(index, vectors):
+    queries = vectors[:100]
+    scores, _ = index.search(queries, 10)
+    assert recall(scores, by_sorting(queries, vectors, 10)) >= 0.97
+
+
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_scores_are_the_true_cosines_of_distinct_rows_in_order(index, vectors, k):
+    queries = vectors[::97]
+    scores, found = index.search(queries, k)
+    assert scores.shape == found.shape == (len(queries), k)
+    for query, own, rows in zip(queries, scores, found, strict=True):
+        assert len(set(rows.tolist())) == k
+        np.testing.assert_allclose(own, vectors[rows] @ query, atol=1e-5)
+        assert (np.diff(own) <= 1e-6).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_a_filter_is_always_applied(index, vectors, share):
+    mask = np.random.default_rng(1).random(ROWS) < share
+    allowed, queries = Allowed(mask), vectors[:100]
+    scores, found = index.search_allowed(queries, 10, allowed, visits=ROWS)
+    assert mask[found[found >= 0]].all()
+    assert recall(scores, by_sorting(queries, vectors, 10, mask)) >= 0.97
+
+
+def test_a_filter_far_from_the_query_still_finds_its_nearest(index, vectors):
+    query = vectors[0]
+    mask = vectors @ query < np.quantile(vectors @ query, 0.3)
+    scores, found = index.search_allowed(query[None], 10, Allowed(mask), visits=int(mask.sum()))
+    there = found[0] >= 0
+    assert mask[found[0][there]].all()
+    if index.recipe.family != "hnsw":  # a graph may get stuck; the block then searches exactly
+        assert recall(scores, by_sorting(query[None], vectors, 10, mask)) >= 0.9
+
+
+def test_another_effort_changes_no_shared_state(index, vectors):
+    before = index.search(vectors[:50], 10)[1]
+    index.trying(Effort(visits=min(1, index.most_visits))).search(vectors[:50], 10)
+    np.testing.assert_array_equal(before, index.search(vectors[:50], 10)[1])
+
+
+def test_a_written_index_answers_the_same(index, vectors, tmp_path):
+    if index.recipe.name == EXACT:
+        pytest.skip("the vectors are the index")
+    path = tmp_path / "index.faiss"
+    index.write(path)
+    read = VectorIndex.read(path, index.recipe, vectors, index.effort)
+    np.testing.assert_array_equal(read.search(vectors[:9], 5)[1], index.search(vectors[:9], 5)[1])
+    cut = tmp_path / "cut.faiss"
+    cut.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CorruptRelease, match="publish --rebuild"):
+        VectorIndex.read(cut, index.recipe, vectors, index.effort)
+
+
+def test_the_training_of_a_written_index_can_be_taken_over(index, vectors, tmp_path):
+    if index.recipe.name == EXACT:
+        pytest.skip("the vectors are the index")
+    index.write(tmp_path / "index.faiss")
+    read = VectorIndex.read(tmp_path / "index.faiss", index.recipe, vectors, index.effort)
+    refilled = VectorIndex.build(index.recipe, vectors[::-1].copy(), read).trying(index.effort)
+    assert (refilled.search(vectors[:20], 1)[1][:, 0] == ROWS - 1 - np.arange(20)).mean() >= 0.9
+    assert (read.search(vectors[:20], 1)[1][:, 0] == np.arange(20)).mean() >= 0.9
+
+
+def test_a_training_taken_over_finds_new_vectors(index):
+    fresh = clustered(np.random.default_rng(0), ROWS + 500, DIM)
+    refilled = VectorIndex.build(index.recipe, fresh, index).trying(index.effort)
+    scores, found = refilled.search(fresh[-100:], 1)
+    assert (found[:, 0] == np.arange(len(fresh))[-100:]).mean() >= 0.97
+    np.testing.assert_allclose(scores[:, 0], 1, atol=1e-3)
+
+
+def test_size_is_that_of_the_codes(index):
+    codes = {EXACT: 4 * DIM, "exact fp16": 2 * DIM, "HNSW fp32": 4 * DIM}
+    assert index.bytes_a_vector >= codes.get(index.recipe.name, DIM)
+    if index.recipe.family == "flat":
+        most = 3 * DIM if index.recipe.refined else codes[index.recipe.name]
+        assert index.bytes_a_vector <= most + 1
