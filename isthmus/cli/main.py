@@ -28,7 +28,15 @@ WhereOption = Annotated[str | None, typer.Option("--where", help="SQL predicate 
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 WaitOption = Annotated[float, typer.Option("--wait", help="Seconds to wait for another writer.")]
-
+RecallOption = Annotated[
+    float | None, typer.Option(help="Recall@10 to reach, in place of the space's.")
+]
+LatencyOption = Annotated[
+    float | None, typer.Option("--latency-ms", help="Largest p99 of a single query, in ms.")
+]
+MemoryOption = Annotated[
+    str | None, typer.Option("--memory", help="Largest size of a block's index, such as 4GiB.")
+]
 
 INTERRUPTED = 130
 
@@ -132,15 +140,55 @@ def delete(
 @app.command()
 def publish(
     space: SpaceOption,
-    recall: Annotated[float | None, typer.Option(help="Target in place of the space's.")] = None,
+    recall: RecallOption = None,
+    latency_ms: LatencyOption = None,
+    memory: MemoryOption = None,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Plan and train anew.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="The same from the catalog alone: mends damage.")
+    ] = False,
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a release, measure its recall, and make it current."""
+    """Build a release, measure it, and make it current."""
     from isthmus.cli.show import show_release
 
-    manifest = _open(space, wait_s=wait).publish(recall=recall, progress=True)
+    manifest = _open(space, wait_s=wait).publish(
+        recall=recall,
+        latency_ms=latency_ms,
+        memory=memory,
+        retrain=retrain,
+        rebuild=rebuild,
+        progress=True,
+    )
     show_release(manifest.model_dump(), as_json=as_json)
+
+
+@app.command()
+def plan(
+    space: SpaceOption,
+    rows: Annotated[
+        float | None, typer.Option(help="Plan for so many vectors, such as 1e9.")
+    ] = None,
+    recall: RecallOption = None,
+    latency_ms: LatencyOption = None,
+    memory: MemoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure index recipes on a sample, and build nothing."""
+    from isthmus.cli.show import show_plans
+    from isthmus.index.plan import require_possible
+
+    plans = _open(space).plan(
+        rows=None if rows is None else round(rows),
+        recall=recall,
+        latency_ms=latency_ms,
+        memory=memory,
+        progress=True,
+    )
+    show_plans([one.model_dump() for one in plans], as_json=as_json)
+    for one in plans:
+        require_possible(one)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from isthmus.retrieval.space import Space
 
 NARROW = 60
+WIDE = 160
 
 
 def show_json(value: Any) -> None:
@@ -54,6 +56,7 @@ def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json({key: value for key, value in manifest.items() if key != "files"})
         return
+    show_plans(list(manifest["plans"].values()), as_json=False)
     table = _table("block", "query", "domain", "queries", "recall@10")
     for row in manifest["recall"]:
         table.add_row(
@@ -61,8 +64,47 @@ def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
         )
     _print(table)
     for name, block in manifest["blocks"].items():
-        typer.echo(f"{name}: {block['vectors']:,} vectors of {block['dim']}, {block['recipe']}")
+        typer.echo(f"{name}: {_describe_block(block)}")
     typer.echo(f"release {manifest['number']} is current: {manifest['rows']:,} items")
+
+
+def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what each recipe was measured to do, and why it lost."""
+    if as_json:
+        show_json(plans)
+        return
+    for plan in plans:
+        typer.echo(
+            f"{plan['block']}: {plan['rows']:,} vectors, measured on {plan['sampled']:,}, "
+            f"{plan['threads']} threads in batches"
+            + (f"; figures for {plan['rows']:,} are extrapolated" if plan["extrapolated"] else "")
+        )
+        kinds = list(plan["table"][0]["sample"]["recall"])
+        table = _table(
+            "recipe", "effort", *kinds, "p50 ms", "p99 ms", "queries/s", "bytes", "build s", ""
+        )
+        for row in plan["table"]:
+            had, effort = row["expected"], row["sample"]["effort"]
+            table.add_row(
+                row["recipe"],
+                " ".join(f"{name} {value}" for name, value in effort.items() if value),
+                *(f"{had['recall'].get(kind, 1.0):.3f}" for kind in kinds),
+                *(f"{had['p50_ms']:.2f}", f"{had['p99_ms']:.2f}", f"{had['queries_s']:,.0f}"),
+                *(f"{had['bytes_a_vector']:,.0f}", f"{had['build_s']:,.1f}", row["verdict"]),
+            )
+        _print(table)
+
+
+def _describe_block(block: Mapping[str, Any]) -> str:
+    said = f"{block['vectors']:,} vectors of {block['dim']}, {block['recipe']}"
+    if block["p50_ms"] is None:
+        return said
+    effort = " ".join(f"{name} {value}" for name, value in block["effort"].items() if value)
+    return (
+        f"{said} ({effort}), {block['bytes_a_vector']:,.0f} bytes a vector, "
+        f"p50 {block['p50_ms']:.2f} ms, p99 {block['p99_ms']:.2f} ms, built in "
+        f"{block['build_s']:,.1f} s"
+    )
 
 
 def show_releases(
@@ -100,6 +142,12 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             "text and image are separate blocks: text finds items by their text, an image by "
             "their image"
         )
+    for name, health in stats["index"].items():
+        if health["retrain"]:
+            typer.echo(
+                f"retrain {name}: {health['retrain']}; its recall@10 is {health['recall_now']:.3f} "
+                "now: isthmus publish --retrain"
+            )
     if stats["delta"]:
         typer.echo(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
 
@@ -177,4 +225,4 @@ def _table(*columns: str) -> Table:
 def _print(table: Table) -> None:
     from rich.console import Console
 
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)

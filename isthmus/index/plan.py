@@ -167,7 +167,7 @@ def make_plan(
     with progress_bar(f"planning {block}", len(recipes), show=progress) as advance:
         for recipe in recipes:
             curve = [_measure(sample, block, recipe, targets.recall) for sample in samples]
-            expected = _expected(curve, rows)
+            expected = _expected(recipe, curve, rows)
             cost = expected.bytes_a_vector * rows / expected.queries_s
             table.append(
                 PlanRow(recipe=recipe.name, sample=curve[-1], expected=expected, cost=cost)
@@ -247,14 +247,20 @@ def _by_kind(rows: Sequence[RecallRow]) -> dict[str, float]:
     return kinds
 
 
-def _expected(curve: Sequence[Measured], rows: int) -> Measured:
-    """Carry the line through the last two points, on logarithmic axes, to a number of rows."""
+def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> Measured:
+    """Carry the curve through the last two points to a number of rows.
+
+    A straight line where every vector is compared, else one on logarithmic axes.
+    """
     last = curve[-1]
     if len(curve) == 1:
         return last
     first = curve[0]
 
     def at(before: float, now: float) -> float:
+        if recipe.family == "flat":
+            slope = max(now - before, 0.0) / (last.rows - first.rows)
+            return float(now + slope * (rows - last.rows))
         steps = np.log(last.rows / first.rows)
         slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, 0, STEEPEST)
         return float(now * (rows / last.rows) ** slope)

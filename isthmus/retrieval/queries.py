@@ -24,6 +24,7 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 from isthmus.items.media import MediaStore
 from isthmus.progress import progress_bar
+from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.query import Query, answer
 from isthmus.retrieval.query_vectors import (
     BlockQuery,
@@ -284,7 +285,7 @@ class SpaceQueries:
     def stats(self) -> dict[str, Any]:
         """Describe the space: items, domains, release, delta, quarantine, encoders."""
         view = self._live.now()
-        return describe(view, self.settings) | {
+        return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
             "path": str(self.path),
             "fingerprint": self.fingerprint,
             "quarantined": len(self._quarantine),

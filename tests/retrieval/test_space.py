@@ -22,7 +22,7 @@ from isthmus.errors import (
     UnsupportedFormat,
     UnsupportedModality,
 )
-from isthmus.index.recipe import RECIPES
+from isthmus.index.recipe import RECIPES, recipe_named
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
 
@@ -418,6 +418,34 @@ def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
     assert space.publish(recall=0.9).plans["text"].targets.recall == 0.9
     large(space, 3_200)
     assert space.publish(recall=0.9).blocks["text"].trained_rows == 3_201
+
+
+def test_status_says_retrain_when_the_catalogue_has_grown_or_moved(space):
+    large(space, 1_500)
+    space = with_exact_rows(space, 1_000)
+    space.publish()
+    health = space.stats()["index"]["text"]
+    assert health["retrain"] is None
+    assert health["recall_now"] is None
+    large(space, 3_100)
+    health = space.stats()["index"]["text"]
+    assert (health["vectors"], health["trained_rows"]) == (3_100, 1_500)
+    assert "3,100 vectors are 2.1 times those that it was trained on" in health["retrain"]
+    assert health["recall_now"] >= 0.9
+    space.publish()
+    assert space.stats()["index"]["text"]["retrain"] is None
+
+
+def test_status_says_retrain_when_vectors_leave_their_cells(space, monkeypatch):
+    monkeypatch.setattr("isthmus.index.plan.suitable", lambda dim: [recipe_named("IVF SQ8")])
+    rng = np.random.default_rng(0)
+    few = [f"w{n}" for n in range(12)]
+    space.upsert([item(str(n), " ".join(rng.choice(few, 3))) for n in range(1_500)])
+    space = with_exact_rows(space, 1_000)
+    space.publish()
+    space.upsert([item(f"new{n}", f"u{n} v{n} x{n} y{n}") for n in range(1_400)])
+    said = space.stats()["index"]["text"]["retrain"]
+    assert said.startswith("vectors have moved from their cells: cosine 0.")
 
 
 def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space):
