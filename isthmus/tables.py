@@ -3,18 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 MANY_FRAGMENTS = 32
+INDEXED_ROWS = 50_000
 VALUES_A_LIST = 5_000
 
 
-def tidy(dataset: Any) -> None:
-    """Merge small fragments where there are many, and drop versions older than two weeks."""
+def tidy(dataset: Any, key: str) -> None:
+    """Merge small fragments where there are many, and keep the index of the key up to date.
+
+    Parameters
+    ----------
+    dataset : lance.LanceDataset
+        The table.
+    key : str
+        The column that rows are looked up by; large tables get an index of it, so that a look-up
+        does not cost more as they grow.
+    """
     dataset.checkout_latest()
-    if len(dataset.get_fragments()) > MANY_FRAGMENTS:
+    many = len(dataset.get_fragments()) > MANY_FRAGMENTS
+    if many:
         dataset.optimize.compact_files()
-        dataset.cleanup_old_versions()
+    _index_key(dataset, key, renew=many)
+
+
+def compact_table(path: Path, key: str, keep: timedelta) -> tuple[int, int, int, int]:
+    """Merge all small fragments, renew the key's index, and drop versions older than `keep`.
+
+    Returns
+    -------
+    tuple of int
+        Fragments before and after, versions removed, bytes freed.
+    """
+    import lance
+
+    dataset = lance.dataset(str(path))
+    before = len(dataset.get_fragments())
+    dataset.optimize.compact_files()
+    _index_key(dataset, key, renew=True)
+    removed = dataset.cleanup_old_versions(older_than=keep)
+    dataset.checkout_latest()
+    after = len(dataset.get_fragments())
+    return before, after, int(removed.old_versions), int(removed.bytes_removed)
+
+
+def _index_key(dataset: Any, key: str, *, renew: bool) -> None:
+    if dataset.count_rows() < INDEXED_ROWS:
+        return
+    if not any(key in index["fields"] for index in dataset.list_indices()):
+        dataset.create_scalar_index(key, "BTREE")
+    elif renew:
+        dataset.optimize.optimize_indices()
 
 
 def among(column: str, values: Sequence[str]) -> Iterator[str]:
@@ -28,4 +70,17 @@ def among(column: str, values: Sequence[str]) -> Iterator[str]:
     for start in range(0, len(values), VALUES_A_LIST):
         part = values[start : start + VALUES_A_LIST]
         quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in part)
+        yield f"{column} IN ({quoted})"
+
+
+def among_digests(column: str, digests: Sequence[bytes]) -> Iterator[str]:
+    """Give predicates that together select the rows whose column holds one of the digests.
+
+    Examples
+    --------
+    >>> list(among_digests("content_hash", [b"ab"]))
+    ["content_hash IN (X'6162')"]
+    """
+    for start in range(0, len(digests), VALUES_A_LIST):
+        quoted = ", ".join(f"X'{value.hex()}'" for value in digests[start : start + VALUES_A_LIST])
         yield f"{column} IN ({quoted})"

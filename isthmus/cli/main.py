@@ -214,6 +214,29 @@ def rollback(
 
 
 @app.command()
+def compact(
+    space: SpaceOption,
+    keep_days: Annotated[
+        float | None, typer.Option(help="Keep versions younger than this; default: space.toml's.")
+    ] = None,
+    wait: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge small files and drop old versions of the tables; queries go on meanwhile."""
+    from dataclasses import asdict
+
+    from isthmus.cli.show import show_json, show_line
+
+    reports = [
+        asdict(r) for r in _open(space, wait_s=wait).compact(keep_days=keep_days, progress=True)
+    ]
+    if as_json:
+        show_json(reports)
+    for report in reports if not as_json else []:
+        show_line(report, as_json=False)
+
+
+@app.command()
 def status(space: SpaceOption, as_json: JsonOption = False) -> None:
     """Describe a space: items, domains, release, delta, quarantine, encoders."""
     from isthmus.cli.show import show_stats

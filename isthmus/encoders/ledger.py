@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
 from isthmus.encoders.encoder import FloatArray
-from isthmus.tables import tidy
+from isthmus.tables import among_digests, tidy
 
 CONTENT = "content_hash"
 VECTOR = "vector"
@@ -38,6 +38,9 @@ class Ledger:
         Fingerprint of the encoder.
     dim : int
         Length of a vector.
+    peek : bool, default False
+        Look contents up on disk as they are asked for, rather than load all keys at once: for
+        jobs that are small beside the ledger.
 
     Attributes
     ----------
@@ -45,26 +48,31 @@ class Ledger:
         Length of a vector.
     """
 
-    def __init__(self, folder: Path, modality: str, fingerprint: str, dim: int) -> None:
+    def __init__(
+        self, folder: Path, modality: str, fingerprint: str, dim: int, *, peek: bool = False
+    ) -> None:
         self._path = folder / f"{modality}-{fingerprint}.lance"
         self._schema = pa.schema(
             [(CONTENT, pa.binary(DIGEST_BYTES)), (VECTOR, pa.list_(pa.float32(), dim))]
         )
         self.dim = dim
         self._dataset = self._open()
-        self._index = DigestIndex(self._stored_keys())
+        self._peek = peek
+        self._index = DigestIndex(np.empty(0, np.uint64) if peek else self._stored_keys())
         self._indexing = threading.Lock()
-        self._flushed = len(self._index)
-        self._waiting_hashes: list[bytes] = []
-        self._waiting_vectors: list[FloatArray] = []
+        self._on_disk = len(self._index)  # so many positions are rows of the table
+        self._in_memory: list[FloatArray] = []  # the positions after those
+        self._unwritten: list[bytes] = []  # the last positions
         self._last_flush = time.monotonic()
 
     def __len__(self) -> int:
-        return len(self._index)
+        return int(self._dataset.count_rows()) + len(self._unwritten)
 
     def knows(self, hashes: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """Tell which contents have a vector, shape (len(hashes),); safe beside `record`."""
         with self._indexing:
+            if self._peek:
+                self._fetch(hashes)
             return self._index.find(keys_of(hashes)) >= 0
 
     def vectors(self, hashes: Sequence[bytes]) -> FloatArray:
@@ -75,16 +83,18 @@ class Ledger:
         KeyError
             If a content is not known.
         """
-        positions = self._index.find(keys_of(hashes))
-        if (positions < 0).any():
-            raise KeyError(f"{int((positions < 0).sum())} contents are not in the ledger")
-        out = np.empty((len(hashes), self.dim), np.float32)
-        stored = positions < self._flushed
-        if stored.any():
-            out[stored] = self._take(positions[stored])
-        if not stored.all():
-            waiting = np.concatenate(self._waiting_vectors)
-            out[~stored] = waiting[positions[~stored] - self._flushed]
+        if not self.knows(hashes).all():
+            unknown = int((~self.knows(hashes)).sum())
+            raise KeyError(f"{unknown} contents are not in the ledger")
+        with self._indexing:
+            positions = self._index.find(keys_of(hashes))
+            out = np.empty((len(hashes), self.dim), np.float32)
+            stored = positions < self._on_disk
+            if stored.any():
+                out[stored] = self._take(positions[stored])
+            if not stored.all():
+                held = np.concatenate(self._in_memory)
+                out[~stored] = held[positions[~stored] - self._on_disk]
         return out
 
     def record(self, hashes: Sequence[bytes], vectors: FloatArray) -> None:
@@ -92,26 +102,28 @@ class Ledger:
         if not len(hashes):
             return
         with self._indexing:
-            self._index.add(keys_of(hashes))
-        self._waiting_hashes += hashes
-        self._waiting_vectors.append(np.ascontiguousarray(vectors, np.float32))
+            self._remember(hashes, np.ascontiguousarray(vectors, np.float32))
+            self._unwritten += hashes
         late = time.monotonic() - self._last_flush > FLUSH_SECONDS
-        if late or len(self._waiting_hashes) >= FLUSH_ROWS:
+        if late or len(self._unwritten) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Write what waits to the disk, in one commit."""
-        if self._waiting_hashes:
-            table = self._table(self._waiting_hashes, np.concatenate(self._waiting_vectors))
-            self._dataset.insert(table, mode="append")
-            self._flushed += len(self._waiting_hashes)
-            self._waiting_hashes, self._waiting_vectors = [], []
+        if self._unwritten:
+            vectors = self.vectors(self._unwritten)
+            self._dataset.insert(self._table(self._unwritten, vectors), mode="append")
+            with self._indexing:
+                if not self._peek:
+                    self._on_disk += len(self._unwritten)
+                    self._in_memory = []
+                self._unwritten = []
         self._last_flush = time.monotonic()
 
     def close(self) -> None:
-        """Flush, and merge small fragments where there are many."""
+        """Flush, merge small fragments where there are many, and keep look-ups quick."""
         self.flush()
-        tidy(self._dataset)
+        tidy(self._dataset, CONTENT)
 
     def _open(self) -> Any:
         import lance
@@ -125,6 +137,20 @@ class Ledger:
         batches = self._dataset.scanner(columns=[CONTENT], scan_in_order=True).to_batches()
         parts = [keys_of(batch.column(0).to_pylist()) for batch in batches]
         return np.concatenate([*parts, np.empty(0, np.uint64)])
+
+    def _fetch(self, hashes: Sequence[bytes]) -> None:
+        """Bring vectors that are on disk, and not yet known here, into memory."""
+        unknown = self._index.find(keys_of(hashes)) < 0
+        wanted = [h for h, absent in zip(hashes, unknown.tolist(), strict=True) if absent]
+        for predicate in among_digests(CONTENT, wanted):
+            found = self._dataset.scanner(filter=predicate).to_table()
+            if len(found):
+                flat = found.column(VECTOR).combine_chunks().flatten().to_numpy()
+                self._remember(found.column(CONTENT).to_pylist(), flat.reshape(-1, self.dim))
+
+    def _remember(self, hashes: Sequence[bytes], vectors: FloatArray) -> None:
+        self._index.add(keys_of(hashes))
+        self._in_memory.append(vectors)
 
     def _take(self, positions: npt.NDArray[np.int64]) -> FloatArray:
         distinct, back = np.unique(positions, return_inverse=True)

@@ -32,6 +32,7 @@ from isthmus.tables import among, tidy
 FOLDER = "catalog.lance"
 CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
+DIGEST_COLUMNS = [ITEM_ID, DOMAIN, ROW_HASH, *CONTENT_HASH.values()]
 
 RowIds = npt.NDArray[np.uint64]
 
@@ -138,10 +139,17 @@ class Snapshot:
         """Give one column of every item."""
         return self._dataset.to_table(columns=[name]).column(name)
 
-    def digests(self) -> ItemDigests:
-        """Give the digests of every item, to tell what has changed."""
-        columns = [ITEM_ID, DOMAIN, ROW_HASH, *CONTENT_HASH.values()]
-        return ItemDigests(self._dataset.to_table(columns=columns))
+    def digests(self, *, peek: bool = False) -> ItemDigests:
+        """Give the digests of every item, to tell what has changed.
+
+        Parameters
+        ----------
+        peek : bool, default False
+            Look items up as they are asked for, rather than load all at once.
+        """
+        if peek:
+            return PeekedDigests(self)
+        return ItemDigests(self._dataset.to_table(columns=DIGEST_COLUMNS))
 
     def _scan(self, blocks: Sequence[Block], where: str) -> Any:
         vectors = [vector_column(block.name) for block in blocks]
@@ -221,7 +229,7 @@ class Catalog:
 
     def tidy(self) -> None:
         """Merge small fragments where there are many."""
-        tidy(self._dataset)
+        tidy(self._dataset, ITEM_ID)
 
     def _complete(self, table: pa.Table) -> pa.Table:
         """Put the columns in the catalog's order and types; absent ones become null."""
@@ -244,6 +252,11 @@ class ItemDigests:
         columns |= {str(modality): name for modality, name in CONTENT_HASH.items()}
         self._hashes = {k: table.column(name).combine_chunks() for k, name in columns.items()}
 
+    def among(self, item_ids: Sequence[str]) -> ItemDigests:
+        """Give the digests of these items, and perhaps of others."""
+        del item_ids
+        return self
+
     def find(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Give the place of each item, or -1 where it is new, shape (len(item_ids),)."""
         return self._index.find(keys_of(map(digest, item_ids)))
@@ -257,6 +270,17 @@ class ItemDigests:
         known = pa.array(places, mask=places < 0)
         taken: list[bytes | None] = self._hashes[what].take(known).to_pylist()
         return taken
+
+
+class PeekedDigests(ItemDigests):
+    """The same, read from the catalog for each batch of items."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def among(self, item_ids: Sequence[str]) -> ItemDigests:
+        """Read the digests of these items."""
+        return ItemDigests(self._snapshot.find(item_ids, DIGEST_COLUMNS))
 
 
 def _schema(blocks: Sequence[Block]) -> pa.Schema:

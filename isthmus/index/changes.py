@@ -148,11 +148,13 @@ class ChangeFinder:
         """Tell which items are new, and which are there but differ."""
         if self._known is None:
             return np.zeros(len(batch), bool), np.ones(len(batch), bool)
-        places = self._known.find(batch.column(ITEM_ID).to_pylist())
+        item_ids = batch.column(ITEM_ID).to_pylist()
+        known = self._known.among(item_ids)
+        places = known.find(item_ids)
         given = {"row": list[bytes | None](row_hashes), **{str(m): h for m, h in hashes.items()}}
         differs = np.zeros(len(batch), bool)
         for what, digests in given.items():
-            stored = self._known.hashes(what, places)
+            stored = known.hashes(what, places)
             differs |= np.array([a != b for a, b in zip(digests, stored, strict=True)], bool)
         return places < 0, (places >= 0) & differs
 

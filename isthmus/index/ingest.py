@@ -29,7 +29,7 @@ from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.prefetch import ahead
 from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidImage
-from isthmus.index.catalog import Catalog
+from isthmus.index.catalog import Catalog, ItemDigests
 from isthmus.index.changes import ChangeFinder, Changes
 from isthmus.index.quarantine import Failure, Quarantine
 from isthmus.index.settings import SpaceSettings
@@ -37,6 +37,8 @@ from isthmus.items.media import MediaStore
 from isthmus.items.reader import IMAGE_BYTES, ItemReader
 from isthmus.progress import Advance, progress_bar
 
+SMALL = 20  # times as much is stored as comes
+MOST_PEEKED = 50_000
 ROWS_A_COMMIT = 4_096
 TEXTS_A_BATCH = 1_024
 IMAGES_A_BATCH = 64
@@ -131,7 +133,7 @@ class Ingest:
             If rows break the rules, unless they are to be skipped; nothing is stored then.
         """
         snapshot = self._catalog.snapshot()
-        known = snapshot.digests()
+        known = snapshot.digests(peek=is_small(reader.rows, snapshot.rows))
         with progress_bar("checking", reader.rows, show=progress) as advance:
             rows = reader.check(snapshot.attributes, _OneDomainAnItem(known), advance)
         if not skip_invalid:
@@ -278,28 +280,40 @@ class Ingest:
         return BlockVectors(vectors, present)
 
 
-def open_ledgers(space: Path, settings: SpaceSettings) -> dict[Modality, Ledger]:
+def is_small(rows: int | None, stored: int) -> bool:
+    """Tell whether a job is so small that it looks things up rather than loads all it may need."""
+    return rows is not None and rows <= MOST_PEEKED and rows * SMALL <= stored
+
+
+def open_ledgers(
+    space: Path, settings: SpaceSettings, *, peek: bool = False
+) -> dict[Modality, Ledger]:
     """Open the ledger of each modality of a space."""
-    return {m: open_ledger(space, settings, m) for m in settings.encoders}
+    return {m: open_ledger(space, settings, m, peek=peek) for m in settings.encoders}
 
 
-def open_ledger(space: Path, settings: SpaceSettings, modality: Modality) -> Ledger:
-    """Open the ledger of one modality of a space."""
+def open_ledger(
+    space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
+) -> Ledger:
+    """Open the ledger of one modality of a space; see `Ledger` for `peek`."""
     dim = block_of(settings.layout, modality).dim
-    return Ledger(space / "ledger", modality, settings.encoder_fingerprint(modality), dim)
+    fingerprint = settings.encoder_fingerprint(modality)
+    return Ledger(space / "ledger", modality, fingerprint, dim, peek=peek)
 
 
 class _OneDomainAnItem:
     """Finds items that would move an item id from one domain to another."""
 
-    def __init__(self, known: Any) -> None:
+    def __init__(self, known: ItemDigests) -> None:
         self._known = known
 
     def __call__(self, item_ids: pa.Array, domains: Any) -> list[tuple[int, str]]:
-        places = self._known.find([name or "" for name in item_ids.to_pylist()])
+        names = [name or "" for name in item_ids.to_pylist()]
+        known = self._known.among(names)
+        places = known.find(names)
         problems = []
         for row in np.flatnonzero(places >= 0).tolist():
-            there, here = self._known.domain(int(places[row])), domains[row].as_py()
+            there, here = known.domain(int(places[row])), domains[row].as_py()
             if here is not None and there != here:
                 name = item_ids[row].as_py()
                 problems.append(

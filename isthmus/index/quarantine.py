@@ -10,13 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from isthmus.columns import ITEM_ID
 from isthmus.tables import among, tidy
 
 FOLDER = "quarantine.lance"
-KEY = ["item_id", "modality"]
+KEY = [ITEM_ID, "modality"]
 SCHEMA = pa.schema(
     [
-        ("item_id", pa.string()),
+        (ITEM_ID, pa.string()),
         ("modality", pa.string()),
         ("domain", pa.string()),
         ("source", pa.string()),
@@ -73,7 +74,7 @@ class Quarantine:
             dataset.delete(predicate)
         if failures:
             dataset.insert(_table(failures, tried), mode="append")
-        tidy(dataset)
+        tidy(dataset, ITEM_ID)
 
     def _open(self) -> Any:
         import lance

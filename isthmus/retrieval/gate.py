@@ -65,5 +65,5 @@ class GateQueries:
 
     def _ledger(self, modality: Modality) -> Ledger:
         if modality not in self._ledgers:
-            self._ledgers[modality] = open_ledger(self._space, self._settings, modality)
+            self._ledgers[modality] = open_ledger(self._space, self._settings, modality, peek=True)
         return self._ledgers[modality]

@@ -12,9 +12,10 @@ from isthmus.columns import ITEM_ID
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.stack import EncoderStack
-from isthmus.errors import SpaceExists
+from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog import Catalog
-from isthmus.index.ingest import AddReport, Ingest, open_ledgers
+from isthmus.index.compact import CompactReport, compact
+from isthmus.index.ingest import AddReport, Ingest, is_small, open_ledgers
 from isthmus.index.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.plan import Plan
 from isthmus.index.publish import Publisher
@@ -174,7 +175,7 @@ class Space(SpaceQueries):
         mapping = FieldMapping(id, domain, domain_column, text, image)
         modalities = frozenset(m for b in self._blocks for m in b.modalities)
         reader = ItemReader(items, mapping, modalities)
-        with self._ingesting(http=http) as ingest:
+        with self._ingesting(reader.rows, http=http) as ingest:
             return ingest.add(reader, skip_invalid=skip_invalid, progress=progress)
 
     def delete(self, item_ids: str | Iterable[str]) -> int:
@@ -203,7 +204,7 @@ class Space(SpaceQueries):
             ``quarantined`` counts the items that failed again.
         """
         failed = sorted({row[ITEM_ID] for row in self._quarantine.rows()})
-        with self._ingesting(http=http) as ingest:
+        with self._ingesting(len(failed), http=http) as ingest:
             return ingest.again(failed)
 
     def publish(
@@ -321,12 +322,44 @@ class Space(SpaceQueries):
         with writing(self.path, "releases", self._wait_s):
             return self._publisher(self.settings.index).rollback(number)
 
+    def compact(
+        self, *, keep_days: float | None = None, progress: bool = False
+    ) -> list[CompactReport]:
+        """Merge small files, and drop old versions of the tables.
+
+        Queries go on meanwhile, in this process and in others; so it may run in a thread, or as
+        a job of its own beside a service.
+
+        Parameters
+        ----------
+        keep_days : float, optional
+            Versions younger than this stay; by default `keep_versions_days` of ``space.toml``.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        list of CompactReport
+            One for each table.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing.
+        """
+        days = self.settings.index.keep_versions_days if keep_days is None else keep_days
+        if days < 0:
+            raise InvalidInput(f"keep_days is {days}; give zero or more")
+        with writing(self.path, "catalog", self._wait_s):
+            return compact(self.path, days, progress=progress)
+
     @contextmanager
-    def _ingesting(self, *, http: bool) -> Iterator[Ingest]:
+    def _ingesting(self, rows: int | None, *, http: bool) -> Iterator[Ingest]:
         """Hold the catalog's lock for one batch job."""
         media = MediaStore(self.path / "media", MediaLimits(http=http))
         with writing(self.path, "catalog", self._wait_s):
-            ledgers = open_ledgers(self.path, self.settings)
+            peek = is_small(rows, self._catalog.snapshot().rows)
+            ledgers = open_ledgers(self.path, self.settings, peek=peek)
             yield Ingest(
                 self._catalog,
                 self._quarantine,

@@ -605,3 +605,49 @@ def test_domain_and_domains_are_one_option(space: Space) -> None:
     assert space.count(domains=["books", "films"]) == 2
     with pytest.raises(InvalidInput, match="the same option"):
         space.search("word", domain="books", domains=["films"])
+
+
+def test_compacting_keeps_every_item_and_drops_old_versions(space):
+    for n in range(40):
+        space.upsert([item(f"f{n}", f"word{n}", price=float(n))])
+    space.delete("f3")
+    space.publish()
+    space.upsert([item("f4", "changed", price=100.0)])
+    reader = Space.open(space.path, encoder=two_encoders())
+    before = reader.search("word7", k=50)
+    catalog, *ledgers = [r for r in space.compact(keep_days=0) if "quarantine" not in r.table]
+    assert (catalog.table, catalog.fragments) == ("catalog.lance", 1)
+    assert all(ledger.fragments <= 1 for ledger in ledgers)
+    assert catalog.versions_removed > 30
+    assert catalog.bytes_freed > 0
+    assert reader.search("word7", k=50) == before
+    fresh = Space.open(space.path, encoder=two_encoders())
+    assert fresh.search("word7", k=50) == before
+    assert fresh.count(where="price >= 100") == 1
+    assert space.upsert([item("f5", "word5", price=5.0)]).unchanged == 1
+    with pytest.raises(InvalidInput, match="keep_days is -1"):
+        space.compact(keep_days=-1)
+
+
+def test_small_jobs_look_up_what_large_ones_load(space, monkeypatch):
+    monkeypatch.setattr("isthmus.tables.INDEXED_ROWS", 100)
+    monkeypatch.setattr("isthmus.tables.MANY_FRAGMENTS", 3)
+    space.upsert([item(f"f{n}", f"word{n}") for n in range(300)])
+    encoder = two_encoders()
+    space = Space.open(space.path, encoder=encoder)
+    for n in range(8):  # by look-up, through an index of the ids that is renewed now and then
+        report = space.upsert(
+            [item(f"f{n}", f"word{n}"), item(f"f{n + 50}", "word7"), item(f"new{n}", f"new{n}")]
+        )
+        assert (report.unchanged, report.changed, report.added) == (1, 1, 1)
+        assert report.encoded["text"] == 1
+    assert encoder["text"].encoded == [f"new{n}" for n in range(8)]
+    with pytest.raises(InvalidItems, match="belongs to domain 'films' already"):
+        space.upsert([item("f9", "word", "books")])
+    assert space.count() == 308
+    assert {hit.item_id for hit in space.search("word7", k=9)} == {
+        "f7",
+        *(f"f{n + 50}" for n in range(8)),
+    }
+    assert space.delete([f"f{n + 50}" for n in range(8)]) == 8
+    assert space.upsert([item("f50", "word7", "books")]).added == 1
