@@ -101,3 +101,7 @@ class ReleaseRejected(IsthmusError, RuntimeError):
 
 class ImpossibleTargets(IsthmusError, ValueError):
     """No index recipe meets the targets; the message names the nearest that can be had."""
+
+
+class UnsupportedOperation(IsthmusError, NotImplementedError):
+    """Something that the device, or the library below, cannot do; nothing else was done instead."""

@@ -26,7 +26,9 @@ DomainsOption = Annotated[
 ]
 WhereOption = Annotated[str | None, typer.Option("--where", help="SQL predicate over attributes.")]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or all (GPUs).")
+]
 WaitOption = Annotated[float, typer.Option("--wait", help="Seconds to wait for another writer.")]
 RecallOption = Annotated[
     float | None, typer.Option(help="Recall@10 to reach, in place of the space's.")
@@ -147,13 +149,14 @@ def publish(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="The same from the catalog alone: mends damage.")
     ] = False,
+    device: DeviceOption = "auto",
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Build a release, measure it, and make it current."""
     from isthmus.cli.show import show_release
 
-    manifest = _open(space, wait_s=wait).publish(
+    manifest = _open(space, device=device, wait_s=wait).publish(
         recall=recall,
         latency_ms=latency_ms,
         memory=memory,
@@ -173,13 +176,14 @@ def plan(
     recall: RecallOption = None,
     latency_ms: LatencyOption = None,
     memory: MemoryOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Measure index recipes on a sample, and build nothing."""
     from isthmus.cli.show import show_plans
     from isthmus.index.plan import require_possible
 
-    plans = _open(space).plan(
+    plans = _open(space, device=device).plan(
         rows=None if rows is None else round(rows),
         recall=recall,
         latency_ms=latency_ms,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.gpu import Devices, placing
 from isthmus.index.plan import LATENCY_QUERIES, Plan, make_plan, require_possible
 from isthmus.index.recall import QueriesOf, Trial, make_trials
 from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
@@ -43,6 +44,8 @@ class BlockBuilder:
         Targets and limits.
     queries_of : callable
         Kinds of query, see `make_trials`.
+    devices : tuple of int
+        GPUs that hold the index while it is measured.
     previous : Release or None
         Whose plan and training serve on, as long as they fit.
     progress : bool
@@ -57,6 +60,7 @@ class BlockBuilder:
         queries_of: QueriesOf,
         previous: Release | None,
         *,
+        devices: Devices = (),
         progress: bool = False,
     ) -> None:
         self._view = view
@@ -65,6 +69,7 @@ class BlockBuilder:
         self._settings = settings
         self._queries_of = queries_of
         self._previous = previous
+        self._devices = devices
         self._progress = progress
 
     def build(self) -> Built:
@@ -82,7 +87,12 @@ class BlockBuilder:
         if again is not None:
             return again
         plan = plan_block(
-            self._view, self._block, self._settings, self._queries_of, progress=self._progress
+            self._view,
+            self._block,
+            self._settings,
+            self._queries_of,
+            devices=self._devices,
+            progress=self._progress,
         )
         require_possible(plan)
         last = None
@@ -105,6 +115,8 @@ class BlockBuilder:
         recipe = recipe_named(known.recipe)
         if recipe.name == EXACT:
             return self._exact(plan)
+        if self._devices and not recipe.on_gpu:
+            return None
         trained = self._previous.segment.blocks[self._block].index
         built = self._built(recipe, trials, plan, trained)
         if built is None or not _meets(built.manifest, self._settings.targets):
@@ -125,6 +137,7 @@ class BlockBuilder:
         start = time.perf_counter()
         title = f"indexing {self._block}" if self._progress else None
         index = VectorIndex.build(recipe, self._own.vectors, trained, progress=title)
+        index = placing(self._devices)(index)
         build_s = time.perf_counter() - start
         view = with_index(self._view, self._block, index)
         effort = tune_effort(view, self._block, trials, self._settings.recall)
@@ -178,13 +191,20 @@ def plan_block(
     queries_of: QueriesOf,
     *,
     rows: int | None = None,
+    devices: Devices = (),
     progress: bool = False,
 ) -> Plan:
     """Measure every recipe on a sample of a view, for all its vectors or another number."""
     own = view.segments[0].blocks[block]
     sample = _sample(view, block, settings.sample_rows)
     return make_plan(
-        sample, block, queries_of, settings.targets, rows or len(own.rows), progress=progress
+        sample,
+        block,
+        queries_of,
+        settings.targets,
+        rows or len(own.rows),
+        devices=devices,
+        progress=progress,
     )
 
 

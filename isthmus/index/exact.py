@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Knn = Callable[[FloatArray, FloatArray, int], tuple[FloatArray, Positions]]
 GATHERED_ROWS = 65_536
 FEW_EXCLUDED = 256
 RESCORED_VALUES = 4_000_000
@@ -100,17 +103,26 @@ def merge_best(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[Float
     return np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
 
 
-def _knn(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
+def _knn_cpu(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
     import faiss
 
+    found: tuple[FloatArray, Positions] = faiss.knn(
+        queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT
+    )
+    return found
+
+
+knn_of: ContextVar[Knn] = ContextVar("knn_of", default=_knn_cpu)  # a GPU may take its place
+
+
+def _knn(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
     scores, positions = nothing(len(queries), k)
     reach = min(k, len(vectors))
     if reach and len(queries):
-        scores[:, :reach], positions[:, :reach] = faiss.knn(
+        scores[:, :reach], positions[:, :reach] = knn_of.get()(
             np.ascontiguousarray(queries, np.float32),
             np.ascontiguousarray(vectors, np.float32),
             reach,
-            metric=faiss.METRIC_INNER_PRODUCT,
         )
     return scores, positions
 

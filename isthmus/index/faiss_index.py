@@ -54,7 +54,7 @@ class VectorIndex:
     ) -> None:
         self.recipe = recipe
         self.effort = effort or Effort()
-        self._vectors = vectors
+        self.vectors = vectors
         self._index = index
         self._file = file
         self._known_parameters: dict[int, Any] = {}
@@ -93,13 +93,18 @@ class VectorIndex:
 
     def trying(self, effort: Effort) -> VectorIndex:
         """Give the same index, searched with another effort."""
-        other = VectorIndex(self.recipe, self._vectors, self._index, effort, self._file)
+        other = VectorIndex(self.recipe, self.vectors, self._index, effort, self._file)
         if "_cell_of" in self.__dict__:
             other.__dict__["_cell_of"] = self._cell_of
         return other
 
     def __len__(self) -> int:
-        return len(self._vectors)
+        return len(self.vectors)
+
+    @property
+    def faiss_index(self) -> Any:
+        """FAISS's index; None where every vector is compared as it is."""
+        return self._index
 
     @property
     def most_visits(self) -> int:
@@ -112,19 +117,19 @@ class VectorIndex:
     def bytes_a_vector(self) -> float:
         """Size of the serialised index, or of the vectors where there is none, over n."""
         if self._index is None:
-            return float(4 * self._vectors.shape[1])
+            return float(4 * self.vectors.shape[1])
         faiss: Any = import_module("faiss")
         return float(len(faiss.serialize_index(self._index)) / max(len(self), 1))
 
     def search(self, queries: FloatArray, k: int) -> tuple[FloatArray, Positions]:
         """Find about the k best vectors for each query, as `exact_search` does."""
         if self._index is None:
-            return exact_search(queries, self._vectors, k)
+            return exact_search(queries, self.vectors, k)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         _, found = self._index.search(
             np.ascontiguousarray(queries, np.float32), wanted, params=self._parameters_of(wanted)
         )
-        return rescore(queries, self._vectors, found, k)
+        return rescore(queries, self.vectors, found, k)
 
     def search_allowed(
         self, queries: FloatArray, k: int, allowed: Allowed, visits: int
@@ -145,7 +150,7 @@ class VectorIndex:
             graph; without meaning elsewhere.
         """
         if self._index is None:
-            return exact_search(queries, self._vectors, k, allowed)
+            return exact_search(queries, self.vectors, k, allowed)
         queries = np.ascontiguousarray(queries, np.float32)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         if self.recipe.family == "ivf":
@@ -153,7 +158,7 @@ class VectorIndex:
         else:
             parameters = self._parameters_for(visits, allowed.selector)
             _, found = self._index.search(queries, wanted, params=parameters)
-        return rescore(queries, self._vectors, found, k)
+        return rescore(queries, self.vectors, found, k)
 
     def write(self, path: Path) -> None:
         """Write the index to a file; the vectors are kept elsewhere."""

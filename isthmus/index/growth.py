@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.index.gpu import GpuIndex
 from isthmus.index.recall import QueriesOf, make_trials, measure_recall
 from isthmus.index.recipe import EXACT
 from isthmus.index.release import BlockManifest
@@ -25,6 +26,8 @@ class Health:
     ----------
     recipe : str
         Its recipe and effort.
+    placement : str
+        ``cpu`` or ``gpu``.
     vectors : int
         Living vectors, those newer than the release among them.
     trained_rows : int
@@ -38,6 +41,7 @@ class Health:
     """
 
     recipe: str
+    placement: str
     vectors: int
     trained_rows: int
     fit: float | None
@@ -71,6 +75,7 @@ def _assess(
         recall = min((row.recall for row in measure_recall(view, trials)), default=1.0)
     return Health(
         recipe=f"{known.recipe} {known.effort}".strip(),
+        placement="gpu" if isinstance(index, GpuIndex) else "cpu",
         vectors=len(rows),
         trained_rows=known.trained_rows,
         fit=known.fit,

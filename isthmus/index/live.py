@@ -8,6 +8,7 @@ from isthmus.encoders.stack import Block
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog import Catalog
 from isthmus.index.release import Release, Releases
+from isthmus.index.segment import Segment
 from isthmus.index.view import View
 
 
@@ -24,15 +25,25 @@ class LiveView:
         The blocks of its item vectors.
     fingerprint : str
         Fingerprint of its encoder stack; a release of another one is refused.
+    device : str, default "auto"
+        What holds the indexes, see `choose_devices`.
     """
 
     def __init__(
-        self, space: Path, catalog: Catalog, blocks: tuple[Block, ...], fingerprint: str
+        self,
+        space: Path,
+        catalog: Catalog,
+        blocks: tuple[Block, ...],
+        fingerprint: str,
+        device: str = "auto",
     ) -> None:
         self._releases = Releases(space)
         self._catalog = catalog
         self._blocks = blocks
         self._fingerprint = fingerprint
+        self._device = device
+        if device not in ("auto", "cpu"):
+            self._devices()  # an absent GPU is refused at once
         self._view: View | None = None
 
     def now(self) -> View:
@@ -49,11 +60,21 @@ class LiveView:
         known = view.release.number if view and view.release else None
         if view is None or known != number:
             release = self._open_release()  # before the snapshot, which must not be older
-            view = View.open(self._catalog.snapshot(), self._blocks, release)
+            view = View.open(self._catalog.snapshot(), self._blocks, release, self._place)
         elif view.snapshot.newest_version() != view.snapshot.version:
             view = view.advance(self._catalog.snapshot())
         self._view = view
         return view
+
+    def _place(self, segment: Segment) -> Segment:
+        from isthmus.index.gpu import place_segment
+
+        return place_segment(segment, self._devices(), insist=self._device != "auto")
+
+    def _devices(self) -> tuple[int, ...]:
+        from isthmus.index.gpu import choose_devices
+
+        return choose_devices(self._device)
 
     def _open_release(self) -> Release | None:
         release = self._releases.current()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from isthmus.errors import ImpossibleTargets
 from isthmus.index.block_index import SegmentBlock
 from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.gpu import Devices, placing
 from isthmus.index.recall import QueriesOf, RecallRow, Trial, make_trials, measure_recall
 from isthmus.index.recipe import Effort, Recipe, recipe_named, suitable
 from isthmus.index.segment import join_segments
@@ -137,6 +138,7 @@ def make_plan(
     targets: Targets,
     rows: int,
     *,
+    devices: Devices = (),
     progress: bool = False,
 ) -> Plan:
     """Measure every recipe on a view that holds a sample, for a number of rows.
@@ -153,6 +155,8 @@ def make_plan(
         Recall, latency, memory.
     rows : int
         How many vectors the index will hold.
+    devices : tuple of int
+        GPUs that hold the index; only recipes that have a GPU form are considered then.
     progress : bool, default False
         Whether to show a bar.
     """
@@ -162,11 +166,14 @@ def make_plan(
     own = view.segments[0].blocks[block]
     if rows > len(own.rows):
         samples.insert(0, _sample(_smaller(view), block, queries_of))
-    recipes = list(suitable(own.vectors.shape[1]))
+    recipes = list(suitable(own.vectors.shape[1], on_gpu=bool(devices)))
     table = []
     with progress_bar(f"planning {block}", len(recipes), show=progress) as advance:
         for recipe in recipes:
-            curve = [_measure(sample, block, recipe, targets.recall) for sample in samples]
+            curve = [
+                _measure(sample, block, recipe, targets.recall, placing(devices))
+                for sample in samples
+            ]
             expected = _expected(recipe, curve, rows)
             cost = expected.bytes_a_vector * rows / expected.queries_s
             table.append(
@@ -214,10 +221,16 @@ def _smaller(view: View) -> View:
     return replace(view, segments=(smaller,), alive=(all_of(smaller),))
 
 
-def _measure(sample: Sample, block: str, recipe: Recipe, target: float) -> Measured:
+def _measure(
+    sample: Sample,
+    block: str,
+    recipe: Recipe,
+    target: float,
+    place: Callable[[VectorIndex], VectorIndex],
+) -> Measured:
     own: SegmentBlock = sample.view.segments[0].blocks[block]
     start = time.perf_counter()
-    index = VectorIndex.build(recipe, own.vectors)
+    index = place(VectorIndex.build(recipe, own.vectors))
     build_s = time.perf_counter() - start
     view = with_index(sample.view, block, index)
     effort = tune_effort(view, block, sample.trials, target)

@@ -16,6 +16,7 @@ from isthmus.index.block_index import SegmentBlock
 from isthmus.index.build import BlockBuilder, plan_block
 from isthmus.index.catalog import Snapshot
 from isthmus.index.gate import misses, reach
+from isthmus.index.gpu import Devices, exact_on
 from isthmus.index.plan import Plan
 from isthmus.index.recall import QueriesOf, make_trials
 from isthmus.index.release import (
@@ -53,7 +54,9 @@ class Publisher:
     settings : IndexSettings
         Recall target and recipe.
     queries_of : callable
-        Kinds of query to measure, see `measure_recall`.
+        Kinds of query to measure, see `make_trials`.
+    devices : tuple of int
+        GPUs to measure on; empty for the CPU.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class Publisher:
         fingerprint: str,
         settings: IndexSettings,
         queries_of: QueriesOf,
+        devices: Devices = (),
     ) -> None:
         self._releases = Releases(space)
         self._blocks = blocks
         self._fingerprint = fingerprint
         self._settings = settings
         self._queries_of = queries_of
+        self._devices = devices
 
     def publish(
         self,
@@ -99,7 +104,8 @@ class Publisher:
             If the release does not; it is kept all the same.
         """
         previous = None if retrain or rebuild else self._usable()
-        manifest = self._build(snapshot, previous, show=progress).manifest
+        with exact_on(self._devices):
+            manifest = self._build(snapshot, previous, show=progress).manifest
         self._accept(manifest)
         self._releases.prune(self._settings.keep_releases)
         return manifest
@@ -129,6 +135,7 @@ class Publisher:
                 self._settings,
                 self._queries_of,
                 rows=rows or round(len(segment.blocks[block.name].rows) * share),
+                devices=self._devices,
                 progress=progress,
             )
             for block in self._blocks
@@ -165,7 +172,13 @@ class Publisher:
         trials = []
         for block in self._blocks:
             builder = BlockBuilder(
-                view, block.name, self._settings, self._queries_of, previous, progress=show
+                view,
+                block.name,
+                self._settings,
+                self._queries_of,
+                previous,
+                devices=self._devices,
+                progress=show,
             )
             built = builder.build()
             view, blocks[block.name] = built.view, built.manifest

@@ -61,6 +61,13 @@ class Recipe:
         """Whether candidates are scored again."""
         return bool(self.refinement)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether FAISS has a GPU form of it."""
+        return (not self.refined and (self.name == EXACT or self.codes in ("SQfp16", "Flat"))) or (
+            self.family == "ivf" and self.codes == "SQ8"
+        )
+
     def suits(self, dim: int) -> bool:
         """Tell whether vectors of this length can be coded so."""
         return "PQ" not in self.codes or dim % 4 == 0
@@ -103,6 +110,6 @@ def recipe_named(name: str) -> Recipe:
     return next(r for r in (*RECIPES, INVERTED_FILE) if r.name == name)
 
 
-def suitable(dim: int) -> Iterator[Recipe]:
-    """Give the recipes that suit vectors of a length."""
-    return (recipe for recipe in RECIPES if recipe.suits(dim))
+def suitable(dim: int, *, on_gpu: bool = False) -> Iterator[Recipe]:
+    """Give the recipes that suit vectors of a length, and a GPU where they are to go there."""
+    return (recipe for recipe in RECIPES if recipe.suits(dim) and (recipe.on_gpu or not on_gpu))

@@ -57,12 +57,18 @@ class View:
     filtered: Recent[Selection] = field(init=False, default_factory=Recent, repr=False)
 
     @classmethod
-    def open(cls, snapshot: Snapshot, blocks: tuple[Block, ...], release: Release | None) -> View:
-        """Join a release with the catalog rows that are newer than it."""
+    def open(
+        cls,
+        snapshot: Snapshot,
+        blocks: tuple[Block, ...],
+        release: Release | None,
+        place: Callable[[Segment], Segment] = lambda segment: segment,
+    ) -> View:
+        """Join a release, placed on a device, with the catalog rows that are newer than it."""
         if release is None:
             view = cls(snapshot, blocks, None, (), ())
             return view._with_changes(snapshot, 0, 0)
-        base = release.segment
+        base = place(release.segment)
         view = cls(snapshot, blocks, release, (base,), (all_of(base),))
         return view._with_changes(snapshot, release.catalog_version, release.catalog_rows)
 

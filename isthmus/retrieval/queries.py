@@ -60,10 +60,12 @@ class SpaceQueries:
         self._blocks = self.settings.layout
         self._catalog = Catalog(self.path, self._blocks)
         self._quarantine = Quarantine(self.path)
-        self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint)
-        given = None if encoder is None else choose_encoders(encoder, device=device)
+        self._device = device
+        self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint, device)
+        model_device = "cuda" if device == "all" else device
+        given = None if encoder is None else choose_encoders(encoder, device=model_device)
         self._encoder_of = RecordedEncoders(
-            self.settings.encoders, self.settings.components, given, device=device
+            self.settings.encoders, self.settings.components, given, device=model_device
         )
 
     def __repr__(self) -> str:

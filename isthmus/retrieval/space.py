@@ -15,6 +15,7 @@ from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog import Catalog
 from isthmus.index.compact import CompactReport, compact
+from isthmus.index.gpu import choose_devices
 from isthmus.index.ingest import AddReport, Ingest, is_small, open_ledgers
 from isthmus.index.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.plan import Plan
@@ -112,7 +113,8 @@ class Space(SpaceQueries):
         encoder : str, Encoder or mapping, optional
             Encoder to use; by default the one named in ``space.toml``, loaded when first needed.
         device : str, default "auto"
-            Where the encoders run.
+            Where the encoders run and what holds the indexes: ``cpu``, ``cuda``, ``cuda:N``,
+            ``all`` (the indexes over every GPU), or ``auto``, the first GPU if there is one.
         wait_s : float, default 30
             How long a write waits for another writer, in seconds.
 
@@ -379,4 +381,5 @@ class Space(SpaceQueries):
 
     def _publisher(self, index: IndexSettings) -> Publisher:
         queries = GateQueries(self.path, self.settings)
-        return Publisher(self.path, self._blocks, self.fingerprint, index, queries)
+        devices = choose_devices(self._device)
+        return Publisher(self.path, self._blocks, self.fingerprint, index, queries, devices)
