@@ -48,6 +48,17 @@ class ToyEncoder(Encoder):
         return np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
 
 
+class PointEncoder(ToyEncoder):
+    """A text is the point it spells, at unit norm: ``3 0 4`` is (0.6, 0, 0.8)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__("text", dim=dim, salt="points", spec="toy/points")
+
+    def _vector(self, text: str) -> FloatArray:
+        point = np.array(text.split(), np.float64)
+        return np.asarray(point / np.linalg.norm(point), np.float32)
+
+
 COLOURS = {
     "red": (250, 0, 0),
     "green": (0, 250, 0),

@@ -25,6 +25,36 @@ DomainsOption = Annotated[
     list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")
 ]
 WhereOption = Annotated[str | None, typer.Option("--where", help="SQL predicate over attributes.")]
+MinScoreOption = Annotated[float | None, typer.Option("--min-score", help="Least score of a hit.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="All that reach --min-score, however many; not -k of them.")
+]
+LikeOption = Annotated[
+    list[str] | None, typer.Option("--like", metavar="ID", help="Item to be like; repeat it.")
+]
+UnlikeOption = Annotated[
+    list[str] | None, typer.Option("--unlike", metavar="ID", help="Item to be unlike; repeat it.")
+]
+DiversityOption = Annotated[
+    float, typer.Option(help="From 0, relevance alone, to 1, items unlike each other.")
+]
+CandidatesOption = Annotated[
+    int | None, typer.Option(min=1, help="Of how many items a diverse list is chosen.")
+]
+QuotaOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quota",
+        metavar="DOMAIN=N",
+        help="Places of a domain: a number (films=3) or a share (films=0.5); repeat it.",
+    ),
+]
+CalibrateOption = Annotated[
+    bool,
+    typer.Option(
+        "--calibrate", help="Rank by how far an item stands out in its domain, so that none swamps."
+    ),
+]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or all (GPUs).")
@@ -281,18 +311,42 @@ def search(
     k: KOption = 10,
     domain: DomainsOption = None,
     where: WhereOption = None,
+    min_score: MinScoreOption = None,
+    everything: AllOption = False,
+    like: LikeOption = None,
+    unlike: UnlikeOption = None,
+    diversity: DiversityOption = 0.0,
+    candidates: CandidatesOption = None,
+    quota: QuotaOption = None,
+    calibrate: CalibrateOption = False,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the items nearest to a text, a picture, or both."""
-    if text is None and image is None:
-        raise typer.BadParameter("give a TEXT, an --image, or both")
+    """Find the items nearest to a text, a picture, examples, or all of them together."""
+    if text is None and image is None and not like and not unlike:
+        raise typer.BadParameter("give a TEXT, an --image, items to be --like, or several of them")
+    from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits
 
     opened = _open(space, device=device)
-    hits = opened.search(text, image=image, k=k, domain=domain, where=where, attributes=True)
-    show_hits(opened, text or str(image), image, hits, sheet, as_json=as_json)
+    hits = opened.search(
+        text,
+        image=image,
+        like=like or (),
+        unlike=unlike or (),
+        k=None if everything else k,
+        domain=domain,
+        where=where,
+        min_score=min_score,
+        diversity=diversity,
+        candidates=candidates,
+        quotas=parse_quotas(quota),
+        calibrate=calibrate,
+        attributes=True,
+    )
+    asked = text or ", ".join([*([str(image)] if image else []), *(like or unlike or [])])
+    show_hits(opened, asked, image, hits, sheet, as_json=as_json)
 
 
 @app.command()
@@ -302,14 +356,36 @@ def similar(
     k: KOption = 10,
     domain: DomainsOption = None,
     where: WhereOption = None,
+    min_score: MinScoreOption = None,
+    everything: AllOption = False,
+    like: LikeOption = None,
+    unlike: UnlikeOption = None,
+    diversity: DiversityOption = 0.0,
+    candidates: CandidatesOption = None,
+    quota: QuotaOption = None,
+    calibrate: CalibrateOption = False,
     sheet: SheetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the items most like an item, across domains."""
+    from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits
 
     opened = _open(space)
-    hits = opened.similar(item_id, k=k, domain=domain, where=where, attributes=True)
+    hits = opened.similar(
+        item_id,
+        like=like or (),
+        unlike=unlike or (),
+        k=None if everything else k,
+        domain=domain,
+        where=where,
+        min_score=min_score,
+        diversity=diversity,
+        candidates=candidates,
+        quotas=parse_quotas(quota),
+        calibrate=calibrate,
+        attributes=True,
+    )
     item = opened.get(item_id)
     show_hits(opened, item["text"] or item_id, item["image"], hits, sheet, as_json=as_json)
 
@@ -328,11 +404,15 @@ def recommend(
     domain: DomainsOption = None,
     k: KOption = 10,
     where: WhereOption = None,
+    diversity: DiversityOption = 0.0,
+    candidates: CandidatesOption = None,
+    quota: QuotaOption = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to one user, or to a file of users."""
+    from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits, show_line
     from isthmus.retrieval.users import User
 
@@ -341,15 +421,23 @@ def recommend(
     if users is not None and (history or text):
         raise typer.BadParameter("give --users, or --history and --text, not both")
     opened = _open(space, device=device)
+    options: dict[str, Any] = {
+        "k": k,
+        "domain": domain,
+        "where": where,
+        "diversity": diversity,
+        "candidates": candidates,
+        "quotas": parse_quotas(quota),
+    }
     if users is not None and out is not None:
         from isthmus.retrieval.user_file import recommend_file
 
-        counts = recommend_file(opened, users, out, k=k, domain=domain, where=where)
+        counts = recommend_file(opened, users, out, **options)
         show_line({**counts, "out": str(out)}, as_json=as_json)
         return
     known = [item_id for item_id in history or [] if opened.get(item_id)]
     user = User(known, text)
-    hits = opened.recommend(user, k=k, domain=domain, where=where, attributes=True)
+    hits = opened.recommend(user, **options, attributes=True)
     show_hits(opened, text or ", ".join(known), None, hits, sheet, as_json=as_json)
 
 

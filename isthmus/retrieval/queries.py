@@ -16,6 +16,7 @@ from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.encoders.stack import block_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.catalog import Catalog
+from isthmus.index.exact import Positions
 from isthmus.index.live import LiveView
 from isthmus.index.lock import DEFAULT_WAIT_S
 from isthmus.index.quarantine import Quarantine
@@ -24,8 +25,9 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 from isthmus.items.media import MediaStore
 from isthmus.progress import progress_bar
+from isthmus.retrieval.examples import query_with_examples
 from isthmus.retrieval.gate import GateQueries
-from isthmus.retrieval.query import Query, answer
+from isthmus.retrieval.query import Ranked
 from isthmus.retrieval.query_vectors import (
     BlockQuery,
     contents_of,
@@ -33,6 +35,8 @@ from isthmus.retrieval.query_vectors import (
     given_vector,
     given_vectors,
 )
+from isthmus.retrieval.quotas import Quotas
+from isthmus.retrieval.ranking import Group, Ranking, compose, group_domains, rank
 from isthmus.retrieval.recommend import recommend
 from isthmus.retrieval.results import Found, Hit, make_found, make_hits, make_lists
 from isthmus.retrieval.stats import describe
@@ -41,6 +45,7 @@ from isthmus.retrieval.users import User
 USERS_A_BATCH = 256
 
 Domains = str | Sequence[str] | None
+Items = str | Sequence[str]
 
 
 class SpaceQueries:
@@ -77,14 +82,21 @@ class SpaceQueries:
         *,
         image: Any = None,
         vector: FloatArray | Sequence[float] | None = None,
-        k: int = 10,
+        like: Items = (),
+        unlike: Items = (),
+        k: int | None = 10,
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
+        min_score: float | None = None,
+        diversity: float = 0.0,
+        candidates: int | None = None,
+        quotas: Quotas | None = None,
+        calibrate: bool = False,
         attributes: bool = False,
         fingerprint: str | None = None,
     ) -> list[Hit]:
-        """Find the items nearest to a text, an image, both, or a vector.
+        """Find the items nearest to a text, an image, both, a vector, or examples.
 
         Parameters
         ----------
@@ -94,12 +106,34 @@ class SpaceQueries:
             What to look for, as a picture.
         vector : array of float, optional
             What to look for, as a vector of one block, shape (dim,).
-        k : int, default 10
-            How many items; fewer only where fewer exist.
+        like, unlike : str or list of str, optional
+            Ids of items to be like and to be unlike, alone or beside the others; they are left
+            out of the result. In each block the query is ``p + (p - n)`` at unit norm, where
+            ``p`` is the mean of everything looked for and ``n`` that of the items to be unlike
+            (see `isthmus.retrieval.examples`). With `unlike` alone the least similar come first.
+        k : int or None, default 10
+            How many items; fewer only where fewer exist. None for all that score `min_score`.
         domain, domains : str or list of str, optional
             Domains to search; two spellings of one option.
         where : str, optional
             SQL predicate over item_id, domain, text, image and the attributes.
+        min_score : float, optional
+            Least score of an item.
+        diversity : float, default 0
+            How much items should differ from each other, from 0, relevance alone, to 1
+            (see `isthmus.retrieval.diversity`). Hits are in the order they were chosen and keep
+            the scores of their relevance, which then need not fall.
+        candidates : int, optional
+            How many of the most relevant items a diverse list is chosen from; by default 5 k,
+            and at least 100.
+        quotas : mapping of str to int or float, optional
+            For each domain its number of places, from 1, or its share of k, up to 1.0. Places
+            left over are for the other domains; places that cannot be filled go to the best
+            items of the other quotas, and of other domains only when those have no more.
+        calibrate : bool, default False
+            Whether to rank by how far an item stands out in its own domain, so that no domain
+            wins by its style alone. The score is then in standard deviations above what the
+            query scores on average in the domain (see `isthmus.retrieval.calibration`).
         attributes : bool, default False
             Whether hits carry text, image and attributes.
         fingerprint : str, optional
@@ -108,25 +142,34 @@ class SpaceQueries:
         Returns
         -------
         list of Hit
-            Best first. The score is the cosine similarity; for text and image together in
-            separate blocks, the mean of their chance-corrected similarities.
+            Best first. The score is the cosine similarity; for a query in several blocks (text
+            and image, or examples, of separate encoders), the mean of its chance-corrected
+            similarities.
 
         Raises
         ------
         InvalidInput
-            If nothing is looked for, or k, a domain or the vector is no good.
+            If nothing is looked for, the examples cancel out, or an option is no good.
         InvalidFilter
             If `where` is refused.
+        ItemNotFound
+            If there is no such item to be like or unlike.
         UnsupportedModality
             If the space has no encoder for it.
         FingerprintMismatch
             If the encoder, or the vector's fingerprint, is not this space's.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, _names(domain, domains), where)
+        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate)
+        groups = group_domains(view, ranking, _names(domain, domains), where)
         self._require_fingerprint(fingerprint)
-        query = Query(self._query(text, image, vector))
-        rows, scores = answer(view, [query], k, allowed, self._weights)[0]
+        examples = self._example_rows(view, like, unlike)
+        only_examples = (
+            any(map(len, examples)) and text is None and image is None and vector is None
+        )
+        asked = {} if only_examples else self._query(text, image, vector)
+        query = query_with_examples(view, asked, *examples)
+        rows, scores = rank(view, query, ranking, groups, self._weights)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
 
     def search_batch(
@@ -173,28 +216,38 @@ class SpaceQueries:
         self,
         item_id: str,
         *,
-        k: int = 10,
+        like: Items = (),
+        unlike: Items = (),
+        k: int | None = 10,
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
+        min_score: float | None = None,
+        diversity: float = 0.0,
+        candidates: int | None = None,
+        quotas: Quotas | None = None,
+        calibrate: bool = False,
         attributes: bool = False,
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.
 
-        Parameters are those of `search`. The score is the cosine where the item has one block,
-        else the mean of its chance-corrected similarities (see `isthmus.retrieval.query.answer`).
+        Parameters are those of `search`; the item is the first of those to be like. The score is
+        the cosine where the item has one block, else the mean of its chance-corrected
+        similarities (see `isthmus.retrieval.query.answer`).
 
         Raises
         ------
         ItemNotFound
             If there is no such item, or it has no vector.
+        InvalidInput
+            If the examples cancel out, or an option is no good.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, _names(domain, domains), where)
-        row = np.array([self._require_row(view, item_id)])
-        parts = {b.name: view.vectors(b.name, row) for b in self._blocks}
-        vectors = {name: part.vectors[0] for name, part in parts.items() if part.present[0]}
-        rows, scores = answer(view, [Query(vectors, row)], k, allowed, self._weights)[0]
+        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate)
+        groups = group_domains(view, ranking, _names(domain, domains), where)
+        examples = self._example_rows(view, [item_id, *_ids(like)], unlike)
+        query = query_with_examples(view, {}, *examples)
+        rows, scores = rank(view, query, ranking, groups, self._weights)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
 
     def recommend(
@@ -205,18 +258,23 @@ class SpaceQueries:
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
+        diversity: float = 0.0,
+        candidates: int | None = None,
+        quotas: Quotas | None = None,
         attributes: bool = False,
     ) -> list[Hit]:
         """Recommend items of a domain to a user known in any domain.
 
         Parameters are those of `search`. The score is the share of the user's attention that an
-        interest has over the item's rank in it, the best over the interests. Items of the
-        history are left out. A user of whom nothing is known gets typical, diverse items.
+        interest has over the item's rank in it, the best over the interests; with quotas, its
+        rank in the domain. Items of the history are left out. A user of whom nothing is known
+        gets typical, diverse items.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, _names(domain, domains), where)
+        ranking = Ranking(k, None, diversity, candidates, quotas or {})
+        groups = group_domains(view, ranking, _names(domain, domains), where)
         texts = [self._user_text(user)]
-        rows, scores = recommend(view, [user], texts, k, allowed, self._weights)[0]
+        rows, scores = self._recommend(view, [user], texts, ranking, groups)[0]
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
 
     def recommend_batch(
@@ -227,6 +285,9 @@ class SpaceQueries:
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
+        diversity: float = 0.0,
+        candidates: int | None = None,
+        quotas: Quotas | None = None,
         progress: bool = False,
     ) -> pa.Table:
         """Recommend to many users at once.
@@ -235,7 +296,7 @@ class SpaceQueries:
         ----------
         users : iterable of (str, User)
             User ids and users.
-        k, domain, domains, where
+        k, domain, domains, where, diversity, candidates, quotas
             As in `recommend`.
         progress : bool, default False
             Whether to show a bar.
@@ -246,13 +307,14 @@ class SpaceQueries:
             Columns user_id, item_id, rank and score.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, _names(domain, domains), where)
+        ranking = Ranking(k, None, diversity, candidates, quotas or {})
+        groups = group_domains(view, ranking, _names(domain, domains), where)
         named, tables = list(users), []
         with progress_bar("recommending", len(named), show=progress) as advance:
             for start in range(0, len(named), USERS_A_BATCH):
                 ids, part = zip(*named[start : start + USERS_A_BATCH], strict=True)
                 texts = [self._user_text(user) for user in part]
-                lists = recommend(view, part, texts, k, allowed, self._weights)
+                lists = self._recommend(view, part, texts, ranking, groups)
                 tables.append(make_lists(view, ids, lists))
                 advance(len(part))
         return pa.concat_tables(tables) if tables else make_lists(view, [], [])
@@ -322,6 +384,37 @@ class SpaceQueries:
             self.get(item_id)
             raise
 
+    def _example_rows(self, view: View, like: Items, unlike: Items) -> tuple[Positions, Positions]:
+        """Find the rows of examples."""
+        liked, unliked = _ids(like), _ids(unlike)
+        if not liked and not unliked:  # finding nothing would still look through all ids
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        if both := set(liked) & set(unliked):
+            raise InvalidInput(f"item {min(both)!r} is to be like and to be unlike; choose one")
+        rows = view.find([*liked, *unliked])
+        for name, row in zip([*liked, *unliked], rows.tolist(), strict=True):
+            if row < 0:
+                self._require_row(view, name)
+        return rows[: len(liked)], rows[len(liked) :]
+
+    def _recommend(
+        self,
+        view: View,
+        users: Sequence[User],
+        texts: Sequence[BlockQuery | None],
+        ranking: Ranking,
+        groups: Sequence[Group],
+    ) -> list[Ranked]:
+        """Recommend to users from each group of domains, and make a list for each of them."""
+        found = [
+            recommend(view, users, texts, ranking.depth or 1, group.allowed, self._weights)
+            for group in groups
+        ]
+        return [
+            compose(view, lists, ranking, groups, relative=True)
+            for lists in zip(*found, strict=True)
+        ]
+
     def _query(self, text: str | None, image: Any, vector: Any) -> BlockQuery:
         if vector is None:
             return self._encode(contents_of(text, image))
@@ -343,6 +436,11 @@ class SpaceQueries:
                 f"the vector was made with encoder stack {given}, this space with "
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
+
+
+def _ids(given: Items) -> list[str]:
+    """Take item ids however they are given, each once."""
+    return list(dict.fromkeys([given] if isinstance(given, str) else given))
 
 
 def _names(*given: Domains) -> list[str] | None:

@@ -15,6 +15,7 @@ from isthmus.index.view import View
 Ranked = tuple[Positions, FloatArray]
 CANDIDATES_A_RESULT = 4
 FEWEST_CANDIDATES = 100
+ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,16 +70,24 @@ def answer(
     most_excluded = max((len(query.exclude) for query in queries), default=0)
     several = any(len(query.vectors) > 1 for query in queries)
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES) if several else k
-    found = _candidates(view, queries, depth + most_excluded, allowed)
+    found = search_blocks(view, queries, depth + most_excluded, allowed)
     return [
-        _rank(view, query, parts, k, weights) for query, parts in zip(queries, found, strict=True)
+        merge_blocks(view, query, parts, k, weights)
+        for query, parts in zip(queries, found, strict=True)
     ]
 
 
-def _candidates(
+def search_blocks(
     view: View, queries: Sequence[Query], depth: int, allowed: Selection | None
 ) -> list[list[Ranked]]:
-    """Search each block once for all the queries that have it."""
+    """Search each block once for all the queries that have it.
+
+    Returns
+    -------
+    list of list of (rows, scores)
+        For each query, for each block it has, in the order of the view: shape (depth,), -1 and
+        -inf where there are no more rows; excluded rows are still among them.
+    """
     found: list[list[Ranked]] = [[] for _ in queries]
     for block in view.blocks:
         asking = [i for i, query in enumerate(queries) if block.name in query.vectors]
@@ -90,9 +99,10 @@ def _candidates(
     return found
 
 
-def _rank(
+def merge_blocks(
     view: View, query: Query, parts: list[Ranked], k: int, weights: Mapping[str, float]
 ) -> Ranked:
+    """Score what the blocks found for a query, and give the best k that are not excluded."""
     if not parts:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     if len(query.vectors) == 1:
@@ -111,6 +121,14 @@ def adjusted_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
     """Give the chance-corrected similarity of rows to a query, shape (len(rows),)."""
+    pieces = [rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE)]
+    scores = [_adjusted_similarity(view, query, piece, weights) for piece in pieces]
+    return np.concatenate([np.empty(0, np.float32), *scores])
+
+
+def _adjusted_similarity(
+    view: View, query: Query, rows: Positions, weights: Mapping[str, float]
+) -> FloatArray:
     total = np.zeros(len(rows))
     domains = view.domain_codes(rows)
     for name, vector in query.vectors.items():

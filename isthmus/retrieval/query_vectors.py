@@ -35,7 +35,9 @@ def contents_of(text: str | None, image: Any) -> dict[Modality, Any]:
     if image is not None:
         contents["image"] = _open(image)
     if not contents:
-        raise InvalidInput("nothing to search for; give a text, an image or a vector")
+        raise InvalidInput(
+            "nothing to search for; give a text, an image, a vector or items to be like"
+        )
     return contents
 
 

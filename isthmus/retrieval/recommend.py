@@ -10,12 +10,14 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
+from isthmus.retrieval.diversity import choose_diverse
 from isthmus.retrieval.interests import Interest, find_interests
 from isthmus.retrieval.query import Query, Ranked, answer
 from isthmus.retrieval.users import User
 
 SAMPLE = 4_000
 FEW_FROM_AN_INTEREST = 20
+TYPICAL_DIVERSITY = 0.5
 
 
 def recommend(
@@ -102,7 +104,7 @@ def _combine(found: Sequence[tuple[Interest, Ranked]], k: int) -> Ranked:
 
 
 def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> Ranked:
-    """Choose items that are central yet unlike each other (greedy maximal marginal relevance)."""
+    """Choose items that are central yet unlike each other (maximal marginal relevance)."""
     mask = (view.living if allowed is None else allowed).rows.copy()
     mask[seen[seen >= 0]] = False
     rows = np.flatnonzero(mask)
@@ -111,12 +113,5 @@ def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> 
     part = view.vectors(block.name, rows)
     rows, vectors = rows[part.present], part.vectors[part.present]
     central = vectors @ vectors.mean(axis=0) if len(vectors) else np.empty(0, np.float32)
-    nearest = np.zeros(len(rows), np.float32)
-    chosen: list[int] = []
-    for _ in range(min(k, len(rows))):
-        gain = central - nearest
-        gain[chosen] = -np.inf
-        best = int(np.argmax(gain))
-        chosen.append(best)
-        nearest = np.maximum(nearest, vectors @ vectors[best])
+    chosen = choose_diverse(central, lambda at: vectors @ vectors[at], k, TYPICAL_DIVERSITY)
     return rows[chosen], (1 / np.arange(1, len(chosen) + 1)).astype(np.float32)

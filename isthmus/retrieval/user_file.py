@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from isthmus.columns import HISTORY, TEXT, USER_ID
 from isthmus.errors import InvalidInput
+from isthmus.retrieval.quotas import Quotas
 from isthmus.retrieval.users import User
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ def recommend_file(
     k: int,
     domain: str | Sequence[str] | None = None,
     where: str | None = None,
+    diversity: float = 0.0,
+    candidates: int | None = None,
+    quotas: Quotas | None = None,
 ) -> dict[str, int]:
     """Recommend to every user of a Parquet file.
 
@@ -36,7 +40,7 @@ def recommend_file(
         Parquet with user_id and, optionally, history (list of item ids) and text.
     out : Path
         Parquet to write: user_id, item_id, rank, score.
-    k, domain, where
+    k, domain, where, diversity, candidates, quotas
         As in `Space.recommend`.
 
     Returns
@@ -49,7 +53,16 @@ def recommend_file(
     InvalidInput
         If the file cannot be read, has no user_id, or names a user twice or not at all.
     """
-    table = space.recommend_batch(read_users(users), k=k, domain=domain, where=where, progress=True)
+    table = space.recommend_batch(
+        read_users(users),
+        k=k,
+        domain=domain,
+        where=where,
+        diversity=diversity,
+        candidates=candidates,
+        quotas=quotas,
+        progress=True,
+    )
     partial = out.with_name(f".{out.name}.part")
     try:
         pq.write_table(table, partial)

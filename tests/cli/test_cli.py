@@ -126,6 +126,38 @@ def test_the_whole_job(shop, run_json, tmp_path):
     )
 
 
+def test_lists_as_they_are_asked_for(shop, run_json):
+    def search(*arguments):
+        return run_json("search", *arguments, "--space", "shop")
+
+    sea = ("sea storm ship",)
+    assert ids(search(*sea, "-k", 2, "--domain", "films"))[0] == "f1"
+    assert ids(search(*sea, "--min-score", 0.99)) == ["b1"]
+    assert ids(search(*sea, "--min-score", 0.99, "--all")) == ["b1"]
+    assert len(search(*sea, "--min-score", -1, "--all", "-k", 1)) == 5
+    assert ids(search("--like", "f1", "-k", 1)) == ["b1"]
+    assert set(ids(search("--like", "f1", "--like", "f2"))) == {"b1", "b2", "f3"}
+    assert ids(search("robot", "--like", "f3", "--unlike", "b1"))[0] == "b2"
+    assert ids(search("--unlike", "f1"))[-1] == "b1"
+    quotas = ("--quota", "films=1", "--quota", "books=0.5")
+    assert {h["domain"] for h in search(*sea, "-k", 2, *quotas)} == {"films", "books"}
+    diverse = search(*sea, "-k", 3, "--diversity", 0.5, "--candidates", 4)
+    assert (ids(diverse)[0], len(diverse)) == ("b1", 3)
+    assert ids(search(*sea, "--calibrate"))[0] in ("b1", "f1")
+
+    hits = run_json(
+        "similar", "f1", "--space", "shop", "--unlike", "b2", "--like", "f2", "--quota", "books=1"
+    )
+    assert ids(hits) == ["b1", "f3"]
+    hits = run_json("similar", "f1", "--space", "shop", "--all", "--min-score", -5, "--calibrate")
+    assert set(ids(hits)) == {"f2", "f3", "b1", "b2"}
+    hits = run_json("similar", "f1", "--space", "shop", "--diversity", 1, "-k", 4)
+    assert set(ids(hits)) == {"f2", "f3", "b1", "b2"}
+    recommend = ("recommend", "--space", "shop", "--history", "f1", "-k", 2)
+    hits = run_json(*recommend, "--quota", "films=1", "--quota", "books=1", "--diversity", 0.3)
+    assert sorted(h["domain"] for h in hits) == ["books", "films"]
+
+
 def test_a_file_of_users(shop, run_json, tmp_path):
     users = pa.table(
         {"user_id": ["u1", "u2"], "history": [["f1"], ["f2"]], "text": [None, "robot"]}
@@ -236,12 +268,54 @@ def test_what_is_refused_says_so_in_one_line_and_exits_with_1(name, shop, run):
     assert result.stdout == ""
 
 
+MISRANKED = {
+    "bad diversity": (
+        ("search", "x", "--space", "shop", "--diversity", "2"),
+        "diversity is 2.0; give a number from 0",
+    ),
+    "few candidates": (
+        ("similar", "f1", "--space", "shop", "--diversity", "0.5", "--candidates", "3"),
+        "candidates is 3, but k is 10",
+    ),
+    "all of nothing": (("search", "x", "--space", "shop", "--all"), "give a k, or a min_score"),
+    "no example": (("search", "--space", "shop", "--like", "zz"), "no item 'zz'"),
+    "no counterexample": (("similar", "f1", "--space", "shop", "--unlike", "zz"), "no item 'zz'"),
+    "half a quota": (
+        ("search", "x", "--space", "shop", "--quota", "films"),
+        "--quota films: write DOMAIN=3 for places or DOMAIN=0.5 for a share",
+    ),
+    "two quotas": (
+        ("search", "x", "--space", "shop", "--quota", "films=1", "--quota", "films=2"),
+        "domain 'films' has a quota already",
+    ),
+    "large quota": (
+        ("similar", "f1", "--space", "shop", "--quota", "films=11"),
+        "the quotas ask for 11 places, but k is 10",
+    ),
+    "quota of nothing": (
+        ("search", "x", "--space", "shop", "--quota", "music=1"),
+        "no domain 'music'",
+    ),
+}
+
+
+def test_a_list_that_is_asked_for_wrongly_is_refused_in_one_line(shop, run):
+    for name, (arguments, message) in MISRANKED.items():
+        result = run(*arguments)
+        assert result.returncode == 1, name
+        assert result.stderr.startswith("isthmus: "), name
+        assert message in result.stderr, name
+        assert (len(result.stderr.strip().splitlines()), result.stdout) == (1, ""), name
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("search", "x"),
         ("search", "--space", "s"),
         ("search", "x", "--space", "s", "-k", "0"),
+        ("search", "x", "--space", "s", "--min-score", "high"),
+        ("search", "x", "--space", "s", "--diversity", "0.5", "--candidates", "0"),
         ("recommend", "--users", "u.parquet", "--domain", "d", "--space", "s"),
         ("fly",),
         ("add", "--space", "s"),

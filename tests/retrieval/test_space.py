@@ -437,7 +437,9 @@ def test_status_says_retrain_when_the_catalogue_has_grown_or_moved(space):
 
 
 def test_status_says_retrain_when_vectors_leave_their_cells(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.plan.suitable", lambda dim: [recipe_named("IVF SQ8")])
+    monkeypatch.setattr(
+        "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
+    )
     rng = np.random.default_rng(0)
     few = [f"w{n}" for n in range(12)]
     space.upsert([item(str(n), " ".join(rng.choice(few, 3))) for n in range(1_500)])
