@@ -1,0 +1,143 @@
+"""How a space grows: times and bytes at sizes from 10,000 to 1,000,000, as fitted exponents.
+
+``python benchmarks/growth.py --vectors vectors``
+
+Each size is built in a process of its own. An exponent e means that a value grows as rows ** e,
+by least squares over the logarithms; between sizes the recipe of the index may change, so the
+table names it. Sizes that the vectors do not suffice for are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from common.data import DIM, SEED, read_data, recall, worst_wanted, write_data
+from common.process import CORES
+from common.tables import exponent, print_heading, print_table, write_json
+from common.worker import start_workers
+
+mpl.use("Agg")
+
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+K, UPSERTED = 10, 1_000
+ANSWER_S, BATCH_S, SINGLE_S = 20.0, 2.0, 2.0
+OUT = Path(tempfile.gettempdir()) / "growth.json"
+VALUES = {
+    "fill_s": "fill, s",
+    "publish_s": "publish, s",
+    "p50_ms": "query p50, ms",
+    "batch_qps": "batch, queries/s",
+    "bytes": "bytes/vector",
+    "upsert_s": f"upsert of {UPSERTED:,} + search, s",
+}
+
+
+def measure(vectors: Path, rows: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Build a space of one size and measure it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_data(vectors, folder, rows, options.queries)
+        data = read_data(folder)
+        workers = start_workers(
+            ["isthmus"], folder, folder / "peers", options.threads, min(2, len(CORES))
+        )
+        worker = workers["isthmus"]
+        publish_s = worker.call("tune", options.recall)
+        found = worker.call("answers", K, ANSWER_S)
+        rates, singles = [], []
+        for _ in range(options.repeats):
+            rates.append(worker.call("batch", K, BATCH_S))
+            singles += worker.call("singles", K, SINGLE_S)
+        memory = worker.call("memory", rows)
+        value = {
+            "rows": rows,
+            "fill_s": worker.built_s,
+            "publish_s": publish_s,
+            "p50_ms": statistics.median(singles) * 1e3,
+            "batch_qps": statistics.median(rates),
+            "bytes": memory["bytes"],
+            "rss": memory["rss"],
+            "recipe": worker.call("ask", "recipe"),
+            "recall": recall(
+                data.base, data.queries, found, worst_wanted(data.base, data.queries, K)
+            ),
+            "upsert_s": worker.call("ask", "upsert_seconds", UPSERTED),
+        }
+        worker.close()
+        return value
+
+
+def print_growth(measured: list[dict[str, Any]]) -> None:
+    """Print a line a value, with its exponent."""
+    sizes = [m["rows"] for m in measured]
+    rows = [
+        (
+            title,
+            *(f"{m[name]:,.4g}" if m[name] < 100 else f"{m[name]:,.0f}" for m in measured),
+            f"{exponent(sizes, [m[name] for m in measured]):+.2f}" if len(sizes) > 1 else "",
+        )
+        for name, title in VALUES.items()
+    ]
+    rows.append(("recall@10", *(f"{m['recall']:.4f}" for m in measured), ""))
+    print_table(("rows", *(f"{n:,}" for n in sizes), "exponent"), rows)
+    for m in measured:
+        print(f"{m['rows']:,}: {m['recipe']}; resident {m['rss']:,.0f} bytes/vector")
+
+
+def plot(measured: list[dict[str, Any]], path: Path) -> None:
+    """Draw each value over the rows on logarithmic axes, with its fitted line's exponent."""
+    from matplotlib import pyplot, ticker
+
+    sizes = [m["rows"] for m in measured]
+    figure, axes = pyplot.subplots(2, 3, figsize=(10, 5.6), layout="constrained")
+    for axis, (name, title) in zip(axes.flat, VALUES.items(), strict=True):
+        values = [m[name] for m in measured]
+        axis.loglog(sizes, values, "o-", color="#2a6f97", markersize=4)
+        grows = f" ~ rows^{exponent(sizes, values):.2f}" if len(sizes) > 1 else ""
+        axis.set_title(f"{title}{grows}", fontsize=9)
+        axis.set_xticks(sizes, [f"{n // 1000:,}k" for n in sizes], fontsize=8)
+        axis.set_ylim(min(values) / 2, max(values) * 2)
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.minorticks_off()
+        axis.grid(visible=True, alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print(f"plot: {path}")
+
+
+def main() -> None:
+    """Measure every size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vectors", type=Path, required=True, help="see real_vectors.py")
+    parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--queries", type=int, default=1_000)
+    parser.add_argument("--threads", type=int, default=1, help="of a search; builds use two")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--plot", type=Path, default=Path("docs/images/growth.png"))
+    parser.add_argument("--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    held = (given.vectors / "minilm.f32").stat().st_size // (4 * DIM)
+    sizes = [n for n in sorted(given.rows) if n + given.queries <= held]
+    if left := sorted(set(given.rows) - set(sizes)):
+        print(f"left out, {held:,} vectors do not suffice: {', '.join(f'{n:,}' for n in left)}")
+    measured = [measure(given.vectors, rows, given) for rows in sizes]
+    print_heading(
+        f"Growth; MiniLM vectors, {given.queries:,} held-out queries, k={K}, "
+        f"publish(recall={given.recall}); seed {SEED}; search on {given.threads} thread(s) and "
+        f"core(s), build on {min(2, len(CORES))}; medians of {given.repeats} rounds",
+        ("numpy", "faiss-gpu", "faiss-cpu", "pylance"),
+    )
+    print_growth(measured)
+    plot(measured, given.plot)
+    write_json(given.out, {"given": vars(given), "seed": SEED, "sizes": measured})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Other engines and libraries beside Isthmus, each behind the same few methods.
+
+``pip install 'isthmus[peers]'`` installs them; those that are missing are skipped.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from peers.peer import Peer
+
+PEERS = {
+    "isthmus": "isthmus_peer:IsthmusPeer",
+    "hnswlib": "hnswlib_peer:HnswlibPeer",
+    "usearch": "usearch_peer:UsearchPeer",
+    "voyager": "voyager_peer:VoyagerPeer",
+    "scann": "scann_peer:ScannPeer",
+    "faiss-hnsw": "faiss_hnsw_peer:FaissHnswPeer",
+    "faiss-ivf": "faiss_ivf_peer:FaissIvfPeer",
+    "lancedb": "lancedb_peer:LancedbPeer",
+    "qdrant": "qdrant_peer:QdrantPeer",
+    "chroma": "chroma_peer:ChromaPeer",
+}
+PACKAGES = (
+    "numpy",
+    "faiss-gpu",
+    "faiss-cpu",
+    "hnswlib",
+    "usearch",
+    "voyager",
+    "scann",
+    "lancedb",
+    "qdrant-client",
+    "chromadb",
+)
+
+
+def make_peer(name: str, folder: Path) -> Peer:
+    """Make a peer that may write into a folder; its library is imported here."""
+    module, kind = PEERS[name].split(":")
+    peer: Peer = getattr(import_module(f"peers.{module}"), kind)(folder)
+    return peer
+
+
+__all__ = ["PACKAGES", "PEERS", "Peer", "make_peer"]

@@ -1,0 +1,48 @@
+"""FAISS, raw: ``HNSW32``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import faiss
+import numpy as np
+from common.data import Floats, Integers
+
+from peers.peer import Peer, steps
+
+
+class FaissHnswPeer(Peer):
+    """`faiss.IndexHNSWFlat`."""
+
+    settings = "HNSW32, efConstruction=200, float32"
+    measured = "its file"
+
+    def build(self, vectors: Floats, attributes: Mapping[str, Integers]) -> None:
+        """Build the graph."""
+        del attributes
+        self._index = faiss.index_factory(vectors.shape[1], "HNSW32", faiss.METRIC_INNER_PRODUCT)
+        self._index.hnsw.efConstruction = 200
+        self._index.add(np.ascontiguousarray(vectors))
+
+    def grids(self, rows: int) -> list[list[Any]]:
+        """Give values of efSearch."""
+        return [steps(10, min(rows, 2_000))]
+
+    def tune(self, effort: Any) -> None:
+        """Set efSearch."""
+        self._parameters = faiss.SearchParametersHNSW(efSearch=effort)
+
+    def search(self, queries: Floats, k: int) -> Any:
+        """Search."""
+        return self._index.search(queries, k, params=self._parameters)[1]
+
+    def bytes(self) -> int:
+        """Give the size of its file."""
+        path = self.folder / "index.faiss"
+        faiss.write_index(self._index, str(path))
+        return path.stat().st_size
+
+    def use_threads(self, threads: int) -> None:
+        """Set the threads of FAISS."""
+        faiss.omp_set_num_threads(threads)

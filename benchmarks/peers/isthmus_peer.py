@@ -1,0 +1,154 @@
+"""Isthmus: a space whose vectors a stand-in encoder looks up, published for a recall."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from common.data import Floats, Integers, Kept
+from common.standin import looked_up, write_items
+
+from isthmus import Space
+from isthmus.errors import ReleaseRejected
+from peers.peer import Peer
+
+BLOCK = "text"
+FEW = 1_000
+RECALLS = (0.90, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+
+
+class IsthmusPeer(Peer):
+    """A `Space`, asked by vector; ids in, ids out, and row numbers are read from the ids."""
+
+    settings = "publish(recall=...), opened anew"
+    measured = "its index file, or its vectors where it searches exactly"
+    filters = True
+
+    def build(self, vectors: Floats, attributes: Mapping[str, Integers]) -> None:
+        """Fill a space; `tune` publishes."""
+        self._path = self.folder / "items.space"
+        self._rows, self._dim = vectors.shape
+        self._few = np.array(vectors[:FEW])
+        self._published: float | None = None
+        items = self.folder / "items.parquet"
+        mapping = write_items(items, range(self._rows), attributes)
+        self._space = Space.create(self._path, {"text": looked_up(vectors)})
+        self._space.upsert(items, **mapping)
+
+    def grids(self, rows: int) -> list[list[Any]]:
+        """Give recalls to publish for."""
+        del rows
+        return [list(RECALLS)]
+
+    def tune(self, effort: Any) -> None:
+        """Publish for a recall; what the space promises is another one than is measured here."""
+        if effort == self._published:
+            return
+        try:
+            self.manifest = self._space.publish(recall=effort)
+        except ReleaseRejected as error:
+            raise ValueError(f"recall {effort} is out of reach: {error}") from error
+        self._published = effort
+        self._space = Space.open(self._path)
+
+    def search(self, queries: Floats, k: int) -> Any:
+        """Search by many vectors."""
+        return self._space.search_batch(queries, k=k)
+
+    def search_one(self, query: Floats, k: int) -> Any:
+        """Search by one vector."""
+        return self._space.search(vector=query, k=k)
+
+    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
+        """Search with a predicate."""
+        return self._space.search_batch(queries, k=k, where=kept.sql)
+
+    def search_one_filtered(self, query: Floats, k: int, kept: Kept) -> Any:
+        """Search by one vector with a predicate."""
+        return self._space.search(vector=query, k=k, where=kept.sql)
+
+    def rows(self, found: Any, queries: int, k: int) -> Integers:
+        """Read the ids of what many queries found."""
+        ids = found.item_ids
+        numbers = [-1 if name is None else int(name) for name in ids.ravel()]
+        return np.array(numbers, np.int64).reshape(queries, k)
+
+    def bytes(self) -> int:
+        """Give the size of the index file, or of the vectors."""
+        path = index_path(self._path)
+        return path.stat().st_size if path else self._rows * self._dim * 4
+
+    def use_threads(self, threads: int) -> None:
+        """Set the threads of FAISS."""
+        faiss.omp_set_num_threads(threads)
+
+    def recipe(self) -> str:
+        """Name the index that was published."""
+        return str(self.manifest.blocks[BLOCK].recipe)
+
+    def upsert_seconds(self, count: int) -> float:
+        """Give the seconds of an upsert of new items and of the next search."""
+        items = self.folder / "more.parquet"
+        mapping = write_items(items, range(self._rows, self._rows + count))
+        space = Space.open(self._path, encoder={"text": looked_up(self._few)})
+        space.search(vector=self._few[0])
+        start = time.perf_counter()
+        space.upsert(items, **mapping)
+        space.search(vector=self._few[0])
+        return time.perf_counter() - start
+
+    def overhead(self, queries: Path, k: int, repeats: int) -> dict[str, list[float]] | None:
+        """Time our calls beside FAISS's own on the same file, taking turns.
+
+        Returns
+        -------
+        dict or None
+            Seconds of ``batch``, ``raw batch``, ``single`` and ``raw single``; None where the
+            space searches exactly, without an index.
+        """
+        raw = raw_index(self._path, self.manifest.blocks[BLOCK])
+        if raw is None:
+            return None
+        index, parameters = raw
+        many = np.load(queries)
+        seconds: dict[str, list[float]] = {}
+        ways = {
+            "batch": lambda: self._space.search_batch(many, k=k),
+            "raw batch": lambda: index.search(many, k, params=parameters),
+        }
+        one_by_one = {
+            "single": lambda query: self._space.search(vector=query, k=k),
+            "raw single": lambda query: index.search(query[None], k, params=parameters),
+        }
+        for _ in range(repeats):
+            for name, way in ways.items():
+                seconds.setdefault(name, []).append(_seconds(way))
+            for name, one in one_by_one.items():
+                seconds.setdefault(name, []).extend(_seconds(partial(one, q)) for q in many)
+        return seconds
+
+
+def index_path(space: Path) -> Path | None:
+    """Find the FAISS file of the current release; None where search is exact."""
+    folder = space / "releases" / (space / "CURRENT").read_text().strip()
+    return next(iter(sorted(folder.glob(f"{BLOCK}*.faiss"))), None)
+
+
+def raw_index(space: Path, block: Any) -> tuple[Any, Any] | None:
+    """Open that file as Isthmus does, with the search parameters that the manifest states."""
+    path = index_path(space)
+    if path is None:
+        return None
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+    return index, faiss.SearchParametersIVF(nprobe=block.lists)
+
+
+def _seconds(work: Any) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

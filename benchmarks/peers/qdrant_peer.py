@@ -1,0 +1,70 @@
+"""Qdrant in local mode: exact search with numpy inside this process."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from common.data import Floats, Integers, Kept
+from qdrant_client import QdrantClient, models
+
+from peers.peer import Peer, padded
+
+NAME = "items"
+PIECE = 10_000
+
+
+class QdrantPeer(Peer):
+    """`QdrantClient(":memory:")`, which has no index: the server has one, this mode has none."""
+
+    settings = "local mode, in memory, exact"
+    measured = "its float32 matrix"
+    filters = True
+
+    def build(self, vectors: Floats, attributes: Mapping[str, Integers]) -> None:
+        """Fill a collection."""
+        warnings.filterwarnings("ignore", message=".*Local mode.*")
+        self._bytes = vectors.size * 4
+        self._client = QdrantClient(":memory:")
+        shape = models.VectorParams(size=vectors.shape[1], distance=models.Distance.DOT)
+        self._client.create_collection(NAME, vectors_config=shape)
+        for start in range(0, len(vectors), PIECE):
+            ids = range(start, min(start + PIECE, len(vectors)))
+            payload = [{name: int(v[n]) for name, v in attributes.items()} for n in ids]
+            part = np.asarray(vectors[start : start + PIECE])
+            self._client.upload_collection(NAME, vectors=part, payload=payload, ids=ids)
+
+    def grids(self, rows: int) -> list[list[Any]]:
+        """Give the only setting."""
+        del rows
+        return [["exact"]]
+
+    def tune(self, effort: Any) -> None:
+        """Do nothing."""
+
+    def search(self, queries: Floats, k: int) -> Any:
+        """Search."""
+        return self._run(queries, k, None)
+
+    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
+        """Search with a filter over payloads."""
+        condition = models.FieldCondition(key=kept.attribute, range=models.Range(lt=kept.below))
+        return self._run(queries, k, models.Filter(must=[condition]))
+
+    def _run(self, queries: Floats, k: int, kept: models.Filter | None) -> Any:
+        requests = [
+            models.QueryRequest(query=q.tolist(), limit=k, filter=kept, with_payload=False)
+            for q in queries
+        ]
+        return self._client.query_batch_points(NAME, requests)
+
+    def rows(self, found: Any, queries: int, k: int) -> Integers:
+        """Read the ids of points."""
+        del queries
+        return padded([[int(p.id) for p in answer.points] for answer in found], k)
+
+    def bytes(self) -> int:
+        """Give the size of its matrix."""
+        return self._bytes
