@@ -24,6 +24,7 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 from isthmus.items.media import MediaStore
 from isthmus.progress import progress_bar
+from isthmus.retrieval.lexical import answer_hybrid, index_text_if_free, require_hybrid
 from isthmus.retrieval.query import Query, answer
 from isthmus.retrieval.query_vectors import (
     BlockQuery,
@@ -80,6 +81,8 @@ class SpaceQueries:
         where: str | None = None,
         attributes: bool = False,
         fingerprint: str | None = None,
+        hybrid: bool = False,
+        lexical_weight: float = 1.0,
     ) -> list[Hit]:
         """Find the items nearest to a text, an image, both, or a vector.
 
@@ -101,12 +104,18 @@ class SpaceQueries:
             Whether hits carry text, image and attributes.
         fingerprint : str, optional
             Fingerprint of the stack that made `vector`; refused if it is not this space's.
+        hybrid : bool, default False
+            Whether items are also ranked by the words they share with the text (BM25).
+        lexical_weight : float, default 1.0
+            Weight of that ranking in hybrid search; the ranking by vectors has 1.
 
         Returns
         -------
         list of Hit
             Best first. The score is the cosine similarity; for text and image together in
-            separate blocks, the mean of their chance-corrected similarities.
+            separate blocks, the mean of their chance-corrected similarities. In hybrid search it
+            is the sum of weight / (60 + rank) over the two rankings (reciprocal rank fusion), and
+            `Hit.similarity` has the score by vectors.
 
         Raises
         ------
@@ -119,10 +128,16 @@ class SpaceQueries:
         FingerprintMismatch
             If the encoder, or the vector's fingerprint, is not this space's.
         """
+        words = require_hybrid(text, lexical_weight) if hybrid else None
+        if words is not None and not self._live.now().snapshot.has_text_index:
+            index_text_if_free(self.path, self._catalog)
         view = self._live.now()
         allowed = self._allowed(view, k, _names(domain, domains), where)
         self._require_fingerprint(fingerprint)
         query = Query(self._query(text, image, vector))
+        if words is not None:
+            best = answer_hybrid(view, query, words, k, allowed, self._weights, lexical_weight)
+            return make_hits(view, *best, attributes=attributes)
         rows, scores = answer(view, [query], k, allowed, self._weights)[0]
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
 
