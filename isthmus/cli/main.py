@@ -206,17 +206,37 @@ def search(
     k: KOption = 10,
     domain: DomainsOption = None,
     where: WhereOption = None,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Compare words too (BM25).")] = False,
+    lexical_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of the words, with --hybrid.")
+    ] = 1.0,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="File of queries: query_id and text, image or vector."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write, with --queries.")] = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the items nearest to a text, a picture, or both."""
-    if text is None and image is None:
-        raise typer.BadParameter("give a TEXT, an --image, or both")
-    from isthmus.cli.show import show_hits
+    """Find the items nearest to a text, a picture, or both; or answer a file of queries."""
+    if (queries is None) != (out is None):
+        raise typer.BadParameter("--queries and --out go together")
+    if queries is not None and (text or image or hybrid or sheet):
+        raise typer.BadParameter("--queries goes without TEXT, --image, --hybrid and --sheet")
+    if queries is None and text is None and image is None:
+        raise typer.BadParameter("give a TEXT, an --image, or both, or --queries")
+    from isthmus.cli.show import show_hits, show_query_report
 
     opened = _open(space, device=device)
-    hits = opened.search(text, image=image, k=k, domain=domain, where=where, attributes=True)
+    if queries is not None and out is not None:
+        report = opened.search_file(queries, out, k=k, domain=domain, where=where, progress=True)
+        show_query_report(report, out, as_json=as_json)
+        return
+    words = {"hybrid": True, "lexical_weight": lexical_weight} if hybrid else {}
+    hits = opened.search(
+        text, image=image, k=k, domain=domain, where=where, attributes=True, **words
+    )
     show_hits(opened, text or str(image), image, hits, sheet, as_json=as_json)
 
 
@@ -237,6 +257,30 @@ def similar(
     hits = opened.similar(item_id, k=k, domain=domain, where=where, attributes=True)
     item = opened.get(item_id)
     show_hits(opened, item["text"] or item_id, item["image"], hits, sheet, as_json=as_json)
+
+
+@app.command()
+def duplicates(
+    space: SpaceOption,
+    threshold: Annotated[
+        float, typer.Option(help="Cosine similarity from which items are duplicates.")
+    ] = 0.95,
+    domain: DomainsOption = None,
+    where: WhereOption = None,
+    block: Annotated[str | None, typer.Option(help="Block to compare in, such as image.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find groups of items that are nearly the same, within and across domains."""
+    from isthmus.cli.show import show_duplicates
+    from isthmus.retrieval.parquet_file import write_parquet
+
+    table = _open(space).duplicates(
+        threshold, domain=domain, where=where, block=block, progress=True
+    )
+    if out is not None:
+        write_parquet(table, out)
+    show_duplicates(table, out, as_json=as_json)
 
 
 @app.command()

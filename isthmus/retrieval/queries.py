@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
+from isthmus.columns import (
+    ITEM_COLUMNS,
+    MODALITIES,
+    MODALITY_MASK,
+    QUERY_ID,
+    Modality,
+    modality_bit,
+)
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.recorded import RecordedEncoders
@@ -27,6 +34,8 @@ from isthmus.progress import progress_bar
 from isthmus.retrieval.duplicates import find_duplicates
 from isthmus.retrieval.lexical import answer_hybrid, index_text_if_free, require_hybrid
 from isthmus.retrieval.query import Query, answer
+from isthmus.retrieval.query_encoder import QueryEncoder
+from isthmus.retrieval.query_file import QueryFileReport, search_file
 from isthmus.retrieval.query_vectors import (
     BlockQuery,
     contents_of,
@@ -181,6 +190,57 @@ class SpaceQueries:
         block, queries = given_vectors(self._blocks, vectors)
         scores, rows = view.search(block, queries, k, allowed)
         return make_found(view, rows, scores)
+
+    def search_file(
+        self,
+        queries: Any,
+        out: str | Path,
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        domains: Domains = None,
+        where: str | None = None,
+        progress: bool = False,
+    ) -> QueryFileReport:
+        """Answer a file of queries into a Parquet file, all from one view of the space.
+
+        Parameters
+        ----------
+        queries : path, glob, table, frame, or list of dicts
+            As `upsert` takes items, with columns query_id and text, image (path, bytes or data
+            URI) or vector (list of numbers). A row has text, image or both, or a vector. Image
+            paths are relative to the file.
+        out : str or Path
+            Parquet to write: query_id, item_id, rank and score. It appears whole or not at all.
+        k, domain, domains, where
+            As in `search`.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        QueryFileReport
+            What was read, answered and written. A query that cannot be answered (no such image,
+            NaN in a vector, nothing in the row) stands in its problems with the reason.
+
+        Raises
+        ------
+        InvalidInput
+            If k or a domain is no good, the input cannot be read, a query_id is missing or
+            stands there twice (the message names the row), or `out` cannot be written.
+        InvalidFilter
+            If `where` is refused.
+        """
+        view = self._live.now()
+        allowed = self._allowed(view, k, _names(domain, domains), where)
+        encoder = QueryEncoder(self.settings, self._encoder_of, self.media)
+
+        def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
+            asked = [Query(parts) for parts in vectors]
+            lists = answer(view, asked, k, allowed, self._weights)
+            return make_lists(view, ids, lists, QUERY_ID)
+
+        return search_file(queries, Path(out), encoder, answer_all, show=progress)
 
     def similar(
         self,

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from isthmus.columns import HISTORY, TEXT, USER_ID
 from isthmus.errors import InvalidInput
+from isthmus.retrieval.parquet_file import write_parquet
 from isthmus.retrieval.users import User
 
 if TYPE_CHECKING:
@@ -50,12 +51,7 @@ def recommend_file(
         If the file cannot be read, has no user_id, or names a user twice or not at all.
     """
     table = space.recommend_batch(read_users(users), k=k, domain=domain, where=where, progress=True)
-    partial = out.with_name(f".{out.name}.part")
-    try:
-        pq.write_table(table, partial)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {out}: {error}") from error
-    partial.replace(out)
+    write_parquet(table, out)
     return {"users": pq.read_metadata(users).num_rows, "rows": len(table)}
 
 
