@@ -138,8 +138,8 @@ def fuse_rankings(rankings: Sequence[tuple[float, npt.NDArray[np.int64]]], k: in
     Examples
     --------
     >>> rows, scores = fuse_rankings([(1.0, np.array([7, 8])), (1.0, np.array([8]))], k=2)
-    >>> rows.tolist(), scores.round(4).tolist()
-    ([8, 7], [0.0325, 0.0164])
+    >>> rows.tolist(), [f"{score:.4f}" for score in scores]
+    ([8, 7], ['0.0325', '0.0164'])
     """
     everything = np.concatenate([rows for _, rows in rankings])
     shares = [w / (RRF_CONSTANT + np.arange(1, len(rows) + 1)) for w, rows in rankings]
