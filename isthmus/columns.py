@@ -17,6 +17,8 @@ TEXT: Final = "text"
 IMAGE: Final = "image"
 USER_ID: Final = "user_id"
 HISTORY: Final = "history"
+QUERY_ID: Final = "query_id"
+VECTOR: Final = "vector"
 SCORE: Final = "score"
 RANK: Final = "rank"
 

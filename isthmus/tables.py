@@ -53,10 +53,11 @@ def compact_table(path: Path, key: str, keep: timedelta) -> tuple[int, int, int,
 def _index_key(dataset: Any, key: str, *, renew: bool) -> None:
     if dataset.count_rows() < INDEXED_ROWS:
         return
-    if not any(key in index["fields"] for index in dataset.list_indices()):
-        dataset.create_scalar_index(key, "BTREE")
+    name = f"{key}_idx"
+    if not any(index["name"] == name for index in dataset.list_indices()):
+        dataset.create_scalar_index(key, "BTREE", name=name)
     elif renew:
-        dataset.optimize.optimize_indices()
+        dataset.optimize.optimize_indices(index_names=[name])
 
 
 def among(column: str, values: Sequence[str]) -> Iterator[str]:

@@ -14,12 +14,13 @@ from common.data import Floats, Integers, Kept
 from common.standin import looked_up, write_items
 
 from isthmus import Space
-from isthmus.errors import ReleaseRejected
+from isthmus.errors import ImpossibleTargets, ReleaseRejected
+from isthmus.index.release import Releases
 from peers.peer import Peer
 
 BLOCK = "text"
 FEW = 1_000
-RECALLS = (0.90, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+RECALLS = (0.91, 0.93, 0.95, 0.97, 0.99)
 
 
 class IsthmusPeer(Peer):
@@ -51,7 +52,7 @@ class IsthmusPeer(Peer):
             return
         try:
             self.manifest = self._space.publish(recall=effort)
-        except ReleaseRejected as error:
+        except (ReleaseRejected, ImpossibleTargets) as error:
             raise ValueError(f"recall {effort} is out of reach: {error}") from error
         self._published = effort
         self._space = Space.open(self._path)
@@ -89,7 +90,8 @@ class IsthmusPeer(Peer):
 
     def recipe(self) -> str:
         """Name the index that was published."""
-        return str(self.manifest.blocks[BLOCK].recipe)
+        block = self.manifest.blocks[BLOCK]
+        return f"{block.recipe} {block.effort}"
 
     def upsert_seconds(self, count: int) -> float:
         """Give the seconds of an upsert of new items and of the next search."""
@@ -111,7 +113,7 @@ class IsthmusPeer(Peer):
             Seconds of ``batch``, ``raw batch``, ``single`` and ``raw single``; None where the
             space searches exactly, without an index.
         """
-        raw = raw_index(self._path, self.manifest.blocks[BLOCK])
+        raw = raw_index(self._path, k)
         if raw is None:
             return None
         index, parameters = raw
@@ -139,13 +141,13 @@ def index_path(space: Path) -> Path | None:
     return next(iter(sorted(folder.glob(f"{BLOCK}*.faiss"))), None)
 
 
-def raw_index(space: Path, block: Any) -> tuple[Any, Any] | None:
-    """Open that file as Isthmus does, with the search parameters that the manifest states."""
-    path = index_path(space)
-    if path is None:
+def raw_index(space: Path, k: int) -> tuple[Any, Any] | None:
+    """Open the current release's FAISS index, with the parameters that Isthmus gives it."""
+    release = Releases(space).current()
+    index = release.segment.blocks[BLOCK].index if release else None
+    if index is None:
         return None
-    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-    return index, faiss.SearchParametersIVF(nprobe=block.lists)
+    return index.faiss_index, index.search_parameters(k)
 
 
 def _seconds(work: Any) -> float:

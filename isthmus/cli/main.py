@@ -319,17 +319,39 @@ def search(
     candidates: CandidatesOption = None,
     quota: QuotaOption = None,
     calibrate: CalibrateOption = False,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Compare words too (BM25).")] = False,
+    lexical_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of the words, with --hybrid.")
+    ] = 1.0,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="File of queries: query_id and text, image or vector."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write, with --queries.")] = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the items nearest to a text, a picture, examples, or all of them together."""
-    if text is None and image is None and not like and not unlike:
-        raise typer.BadParameter("give a TEXT, an --image, items to be --like, or several of them")
+    """Find the items nearest to a text, a picture, examples; or answer a file of queries."""
+    if (queries is None) != (out is None):
+        raise typer.BadParameter("--queries and --out go together")
+    if queries is not None and (text or image or hybrid or sheet or like or unlike):
+        raise typer.BadParameter(
+            "--queries goes without TEXT, --image, --like, --unlike, --hybrid and --sheet"
+        )
+    if queries is None and text is None and image is None and not like and not unlike:
+        raise typer.BadParameter(
+            "give a TEXT, an --image, items to be --like, or several of them; or --queries"
+        )
     from isthmus.cli.quotas import parse_quotas
-    from isthmus.cli.show import show_hits
+    from isthmus.cli.show import show_hits, show_query_report
 
     opened = _open(space, device=device)
+    if queries is not None and out is not None:
+        report = opened.search_file(queries, out, k=k, domain=domain, where=where, progress=True)
+        show_query_report(report, out, as_json=as_json)
+        return
+    words = {"hybrid": True, "lexical_weight": lexical_weight} if hybrid else {}
     hits = opened.search(
         text,
         image=image,
@@ -344,6 +366,7 @@ def search(
         quotas=parse_quotas(quota),
         calibrate=calibrate,
         attributes=True,
+        **words,
     )
     asked = text or ", ".join([*([str(image)] if image else []), *(like or unlike or [])])
     show_hits(opened, asked, image, hits, sheet, as_json=as_json)
@@ -388,6 +411,30 @@ def similar(
     )
     item = opened.get(item_id)
     show_hits(opened, item["text"] or item_id, item["image"], hits, sheet, as_json=as_json)
+
+
+@app.command()
+def duplicates(
+    space: SpaceOption,
+    threshold: Annotated[
+        float, typer.Option(help="Cosine similarity from which items are duplicates.")
+    ] = 0.95,
+    domain: DomainsOption = None,
+    where: WhereOption = None,
+    block: Annotated[str | None, typer.Option(help="Block to compare in, such as image.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find groups of items that are nearly the same, within and across domains."""
+    from isthmus.cli.show import show_duplicates
+    from isthmus.retrieval.parquet_file import write_parquet
+
+    table = _open(space).duplicates(
+        threshold, domain=domain, where=where, block=block, progress=True
+    )
+    if out is not None:
+        write_parquet(table, out)
+    show_duplicates(table, out, as_json=as_json)
 
 
 @app.command()

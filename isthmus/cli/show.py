@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from rich.table import Table
 
+    from isthmus.retrieval.query_file import QueryFileReport
     from isthmus.retrieval.results import Hit
     from isthmus.retrieval.space import Space
 
 NARROW = 60
 WIDE = 160
+MOST_PROBLEMS = 20
+MOST_MEMBERS = 100
 
 
 def show_json(value: Any) -> None:
@@ -88,9 +92,10 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
             table.add_row(
                 row["recipe"],
                 " ".join(f"{name} {value}" for name, value in effort.items() if value),
-                *(f"{had['recall'].get(kind, 1.0):.3f}" for kind in kinds),
+                *(f"{row['sample']['recall'].get(kind, 1.0):.3f}" for kind in kinds),
                 *(f"{had['p50_ms']:.2f}", f"{had['p99_ms']:.2f}", f"{had['queries_s']:,.0f}"),
-                *(f"{had['bytes_a_vector']:,.0f}", f"{had['build_s']:,.1f}", row["verdict"]),
+                *(f"{had['bytes_a_vector']:,.0f}", f"{had['build_s']:,.1f}"),
+                row["verdict"] + (" (built)" if row["built"] else ""),
             )
         _print(table)
 
@@ -187,6 +192,44 @@ def show_hits(
         text = (hit.text or "")[:NARROW]
         table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
     _print(table)
+
+
+def show_query_report(report: QueryFileReport, out: Path, *, as_json: bool) -> None:
+    """Print what a file of queries came to, and warn of queries that were left out."""
+    for problem in report.problems[:MOST_PROBLEMS]:
+        typer.echo(f"left out {problem}", err=True)
+    if report.problems:
+        left_out = f"warning: {len(report.problems):,} of {report.queries:,} queries left out"
+        typer.secho(left_out, err=True, fg="yellow")
+    values = {**report.as_dict(), "out": str(out)}
+    if not as_json:
+        del values["problems"]
+    show_line(values, as_json=as_json)
+
+
+def show_duplicates(table: pa.Table, out: Path | None, *, as_json: bool) -> None:
+    """Print groups of duplicates: all as JSON, where they were written, or the first in a table."""
+    groups = table.column("group")[-1].as_py() if len(table) else 0
+    counts = {"groups": groups, "items": len(table)}
+    if out is not None:
+        show_line({**counts, "out": str(out)}, as_json=as_json)
+        return
+    if as_json:
+        show_json(table.to_pylist())
+        return
+    shown = _table("group", "item", "domain", "score", "closest")
+    for row in table.slice(0, MOST_MEMBERS).to_pylist():
+        shown.add_row(
+            str(row["group"]),
+            row["item_id"],
+            row["domain"],
+            f"{row['score']:.4f}",
+            f"{row['closest']:.4f}",
+        )
+    _print(shown)
+    if len(table) > MOST_MEMBERS:
+        typer.echo(f"these are the first {MOST_MEMBERS} items; get all with --out or --json")
+    show_line(counts, as_json=False)
 
 
 def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

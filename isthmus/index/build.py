@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
 from isthmus.index.release import BlockManifest, Release
 from isthmus.index.segment import join_segments
 from isthmus.index.settings import IndexSettings, Targets
-from isthmus.index.tune import measure_masked, single_ms, tune_effort, with_index
+from isthmus.index.tune import batch_seconds, measure_masked, single_ms, tune_effort, with_index
 from isthmus.index.view import View, all_of
 
 FEWEST_PLANNED = 1_000
@@ -95,12 +96,23 @@ class BlockBuilder:
             progress=self._progress,
         )
         require_possible(plan)
-        last = None
-        for recipe in plan.ranked[:TRIES]:
-            last = self._built(recipe, trials, plan)
-            if last is not None and _meets(last.manifest, self._settings.targets):
-                return last
-        return last or self._exact(plan)
+        return self._cheapest(plan, trials)
+
+    def _cheapest(self, plan: Plan, trials: list[Trial]) -> Built:
+        """Build the cheapest recipe of a plan; where it disappoints at full size, the next too."""
+        done: dict[str, Built] = {}
+        ranked = plan.ranked[:TRIES]
+        for recipe, following in zip(ranked, [*ranked[1:], None], strict=True):
+            built = self._built(recipe, trials, plan)
+            if built is not None and _meets(built.manifest, self._settings.targets):
+                done[recipe.name] = built
+            if done and (following is None or _least(done) <= plan.cost_of(following)):
+                break
+        if not done:
+            return self._exact(plan)
+        best = min(done, key=lambda name: done[name].manifest.cost)
+        plan = plan.with_costs({name: b.manifest.expectation for name, b in done.items()}, best)
+        return replace(done[best], plan=plan)
 
     def _with_former_training(self, trials: list[Trial]) -> Built | None:
         """Fill an index that was trained before, if its recipe, targets and size still fit."""
@@ -164,6 +176,7 @@ class BlockBuilder:
             trained_rows=len(index),
             fit=None if fit is None else round(fit, 4),
             bytes_a_vector=round(index.bytes_a_vector, 1),
+            queries_s=round(len(queries) / batch_seconds(index, queries), 1),
             p50_ms=round(median, 4),
             p99_ms=round(high, 4),
             build_s=round(build_s, 2),
@@ -176,6 +189,10 @@ class BlockBuilder:
             vectors=rows, dim=dim, recipe=EXACT, effort=Effort(), bytes_a_vector=4.0 * dim
         )
         return Built(self._view, manifest, plan)
+
+
+def _least(done: Mapping[str, Built]) -> float:
+    return min(built.manifest.cost for built in done.values())
 
 
 def worth_planning(rows: int, settings: IndexSettings) -> bool:

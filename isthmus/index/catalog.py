@@ -34,6 +34,16 @@ CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
 FILTERED_ID = "_filtered_row"
 DIGEST_COLUMNS = [ITEM_ID, DOMAIN, ROW_HASH, *CONTENT_HASH.values()]
+WORD_SCORE = "_score"
+TEXT_INDEX = "text_idx"
+# ICU finds the words of scripts without spaces; the stop words of one language are names in
+# another, and BM25 gives common words little weight anyway.
+TEXT_INDEX_OPTIONS = {
+    "base_tokenizer": "icu",
+    "with_position": False,
+    "remove_stop_words": False,
+}
+EVERY_PART = 1_000_000
 
 RowIds = npt.NDArray[np.uint64]
 
@@ -157,6 +167,31 @@ class Snapshot:
             return PeekedDigests(self)
         return ItemDigests(self._dataset.to_table(columns=DIGEST_COLUMNS))
 
+    @property
+    def has_text_index(self) -> bool:
+        """Whether the texts have an index of words, if perhaps an older one."""
+        return any(index["name"] == TEXT_INDEX for index in self._dataset.list_indices())
+
+    def match_words(self, text: str, limit: int) -> pa.Table:
+        """Give the items whose text holds some word of another text, best by BM25 first.
+
+        Items newer than the index of words, or all of them where there is none, are read one by
+        one. The text is taken as plain words: it has no operators.
+
+        Returns
+        -------
+        pyarrow.Table
+            At most `limit` rows of item_id and ``_score``.
+        """
+        from lance.query import MatchQuery
+
+        # Arrow and Lance hold valid Unicode only; a half of a surrogate pair is no word.
+        words = text.encode("utf-8", "replace").decode()
+        scanner = self._dataset.scanner(
+            columns=[ITEM_ID, WORD_SCORE], full_text_query=MatchQuery(words, TEXT), limit=limit
+        )
+        return scanner.to_table()
+
     def _scan(self, blocks: Sequence[Block], where: str) -> Any:
         vectors = [vector_column(block.name) for block in blocks]
         return self._dataset.scanner(
@@ -224,6 +259,23 @@ class Catalog:
         for predicate in among(ITEM_ID, item_ids):
             self._dataset.delete(predicate)
         return int(before - self._dataset.count_rows())
+
+    def index_text(self) -> None:
+        """Make the index of words, or bring it up to date.
+
+        It is always merged into one part: as of Lance 14, parts that are only appended still
+        find a changed item by its former words, since stable row ids stay
+        (https://github.com/lance-format/lance/issues/7795).
+        """
+        self._dataset.checkout_latest()
+        if Snapshot(self._dataset).has_text_index:
+            self._dataset.optimize.optimize_indices(
+                index_names=[TEXT_INDEX], num_indices_to_merge=EVERY_PART
+            )
+        else:
+            self._dataset.create_scalar_index(
+                TEXT, "INVERTED", name=TEXT_INDEX, **TEXT_INDEX_OPTIONS
+            )
 
     def tidy(self) -> None:
         """Merge small fragments where there are many."""

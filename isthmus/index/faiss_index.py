@@ -127,7 +127,7 @@ class VectorIndex:
             return exact_search(queries, self.vectors, k)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         _, found = self._index.search(
-            np.ascontiguousarray(queries, np.float32), wanted, params=self._parameters_of(wanted)
+            np.ascontiguousarray(queries, np.float32), wanted, params=self.search_parameters(wanted)
         )
         return rescore(queries, self.vectors, found, k)
 
@@ -208,8 +208,8 @@ class VectorIndex:
         faiss: Any = import_module("faiss")
         return faiss.downcast_index(self._index.base_index if self.recipe.refined else self._index)
 
-    def _parameters_of(self, wanted: int) -> Any:
-        """Give the parameters for a number of results: more of them need more visits."""
+    def search_parameters(self, wanted: int) -> Any:
+        """Give FAISS's parameters for a number of results: more of them need more visits."""
         if wanted not in self._known_parameters:
             wider = self.effort.visits * (wanted / FEWEST_WANTED) ** 0.5
             visits = min(int(wider), max(self.most_visits, self.effort.visits))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +62,31 @@ class Measured(BaseModel):
     build_s: float
 
 
+class FullSize(BaseModel):
+    """What a recipe does at the plan's number of rows.
+
+    Attributes
+    ----------
+    rows : int
+        Vectors.
+    p50_ms, p99_ms, queries_s, bytes_a_vector, build_s : float
+        As in `Measured`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    rows: int
+    p50_ms: float
+    p99_ms: float
+    queries_s: float
+    bytes_a_vector: float
+    build_s: float
+
+    @property
+    def cost(self) -> float:
+        """Byte-seconds a query: the bytes of the index, for the time that one query takes."""
+        return self.bytes_a_vector * self.rows / self.queries_s
+
+
 class PlanRow(BaseModel):
     """One recipe of a plan.
 
@@ -70,11 +95,11 @@ class PlanRow(BaseModel):
     recipe : str
         Its name.
     sample : Measured
-        What was measured.
-    expected : Measured
-        What is to be expected at the plan's number of rows; the same where the sample is all.
-    cost : float
-        Byte-seconds a query: the bytes of the index, for the time that one query of a batch takes.
+        What was measured on the sample.
+    expected : FullSize
+        What is to be expected at full size; measured too where `built`.
+    built : bool
+        Whether it was built at full size.
     verdict : str
         ``chosen``, or why it lost.
     """
@@ -82,8 +107,8 @@ class PlanRow(BaseModel):
     model_config = ConfigDict(extra="forbid")
     recipe: str
     sample: Measured
-    expected: Measured
-    cost: float
+    expected: FullSize
+    built: bool = False
     verdict: str = ""
 
 
@@ -121,6 +146,20 @@ class Plan(BaseModel):
     def ranked(self) -> list[Recipe]:
         """The recipes that meet the targets, cheapest first."""
         return [recipe_named(row.recipe) for row in self.table if not _misses(row, self.targets)]
+
+    def cost_of(self, recipe: Recipe) -> float:
+        """Give the expected cost of a recipe."""
+        return next(row.expected.cost for row in self.table if row.recipe == recipe.name)
+
+    def with_costs(self, measured: Mapping[str, FullSize], chosen: str) -> Plan:
+        """Give the same plan with what recipes were measured to do at full size."""
+        table = [
+            row.model_copy(update={"expected": measured[row.recipe], "built": True})
+            if row.recipe in measured
+            else row
+            for row in self.table
+        ]
+        return self.model_copy(update={"table": _judged(table, self.targets, chosen)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +214,7 @@ def make_plan(
                 for sample in samples
             ]
             expected = _expected(recipe, curve, rows)
-            cost = expected.bytes_a_vector * rows / expected.queries_s
-            table.append(
-                PlanRow(recipe=recipe.name, sample=curve[-1], expected=expected, cost=cost)
-            )
+            table.append(PlanRow(recipe=recipe.name, sample=curve[-1], expected=expected))
             advance(1)
     return Plan(
         block=block,
@@ -205,7 +241,7 @@ def require_possible(plan: Plan) -> None:
     had = nearest.expected
     raise ImpossibleTargets(
         f"no recipe has {plan.targets} for {plan.rows:,} vectors of block {plan.block!r}; the "
-        f"nearest is {nearest.recipe}: recall@10 {min(had.recall.values(), default=1.0):.3f}, "
+        f"nearest is {nearest.recipe}: recall@10 {_recall(nearest):.3f}, "
         f"p99 {had.p99_ms:.2f} ms, {_memory(nearest) / GIB:.3g} GiB. Ask for no more than that"
     )
 
@@ -260,17 +296,16 @@ def _by_kind(rows: Sequence[RecallRow]) -> dict[str, float]:
     return kinds
 
 
-def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> Measured:
+def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
     """Carry the curve through the last two points to a number of rows.
 
     A straight line where every vector is compared, else one on logarithmic axes.
     """
-    last = curve[-1]
-    if len(curve) == 1:
-        return last
-    first = curve[0]
+    first, last = curve[0], curve[-1]
 
     def at(before: float, now: float) -> float:
+        if len(curve) == 1:
+            return now
         if recipe.family == "flat":
             slope = max(now - before, 0.0) / (last.rows - first.rows)
             return float(now + slope * (rows - last.rows))
@@ -278,27 +313,27 @@ def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> Measured:
         slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, 0, STEEPEST)
         return float(now * (rows / last.rows) ** slope)
 
-    return last.model_copy(
-        update={
-            "rows": rows,
-            "p50_ms": at(first.p50_ms, last.p50_ms),
-            "p99_ms": at(first.p99_ms, last.p99_ms),
-            "queries_s": 1 / at(1 / first.queries_s, 1 / last.queries_s),
-            "build_s": at(first.build_s, last.build_s),
-        }
+    return FullSize(
+        rows=rows,
+        p50_ms=at(first.p50_ms, last.p50_ms),
+        p99_ms=at(first.p99_ms, last.p99_ms),
+        queries_s=1 / at(1 / first.queries_s, 1 / last.queries_s),
+        bytes_a_vector=last.bytes_a_vector,
+        build_s=at(first.build_s, last.build_s),
     )
 
 
-def _judged(table: list[PlanRow], targets: Targets) -> list[PlanRow]:
-    """Order the rows by cost, those that meet the targets first, and say why others lost."""
-    ordered = sorted(table, key=lambda row: (bool(_misses(row, targets)), row.cost))
-    best = ordered[0].cost
+def _judged(table: Sequence[PlanRow], targets: Targets, chosen: str | None = None) -> list[PlanRow]:
+    """Order rows by cost, the chosen first and those that miss a target last; say why they lost."""
+    ordered = sorted(
+        table,
+        key=lambda row: (row.recipe != chosen, bool(_misses(row, targets)), row.expected.cost),
+    )
+    best = ordered[0].expected.cost
     judged = []
     for place, row in enumerate(ordered):
-        missed = _misses(row, targets)
-        verdict = missed or (
-            "chosen" if place == 0 else f"costs {row.cost / best:.1f} times as much"
-        )
+        dearer = f"costs {row.expected.cost / best:.1f} times as much"
+        verdict = _misses(row, targets) or ("chosen" if place == 0 else dearer)
         judged.append(row.model_copy(update={"verdict": verdict}))
     return judged
 
@@ -306,8 +341,8 @@ def _judged(table: list[PlanRow], targets: Targets) -> list[PlanRow]:
 def _misses(row: PlanRow, targets: Targets) -> str:
     """Say which target a recipe misses; empty for none."""
     had = row.expected
-    if not had.reached:
-        return f"recall@10 is {min(had.recall.values(), default=1.0):.3f} at most"
+    if not row.sample.reached:
+        return f"recall@10 is {_recall(row):.3f} at most"
     if targets.latency_ms is not None and had.p99_ms > targets.latency_ms:
         return f"p99 of {had.p99_ms:.2f} ms"
     if targets.memory is not None and _memory(row) > targets.memory:
@@ -319,13 +354,17 @@ def _excess(row: PlanRow, targets: Targets) -> float:
     """Say by how much a recipe misses the targets, as a sum of logarithms."""
     had = row.expected
     excess = 0.0
-    if not had.reached:
-        excess += 10 * np.log(targets.recall / max(min(had.recall.values(), default=1.0), 1e-3))
+    if not row.sample.reached:
+        excess += 10 * np.log(targets.recall / max(_recall(row), 1e-3))
     if targets.latency_ms is not None:
         excess += max(0.0, np.log(had.p99_ms / targets.latency_ms))
     if targets.memory is not None:
         excess += max(0.0, np.log(_memory(row) / targets.memory))
     return float(excess)
+
+
+def _recall(row: PlanRow) -> float:
+    return min(row.sample.recall.values(), default=1.0)
 
 
 def _memory(row: PlanRow) -> float:

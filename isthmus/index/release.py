@@ -20,7 +20,7 @@ from isthmus.index.exact import Positions
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.files import checksum, sync_folder, write_atomically
 from isthmus.index.masked import MaskedCosts
-from isthmus.index.plan import Plan
+from isthmus.index.plan import FullSize, Plan
 from isthmus.index.recall import RecallRow
 from isthmus.index.recipe import EXACT, INVERTED_FILE, Effort, recipe_named
 from isthmus.index.segment import Segment
@@ -50,8 +50,9 @@ class BlockManifest(BaseModel):
         How many vectors there were when the recipe was planned and trained.
     fit : float or None
         Mean cosine of a vector with the centre of its cell, then.
-    bytes_a_vector, p50_ms, p99_ms, build_s : float or None
-        Size of the index over the vectors; a single query; training and filling.
+    bytes_a_vector, queries_s, p50_ms, p99_ms, build_s : float or None
+        Size of the index over the vectors; queries a second in a batch; a single query;
+        training and filling.
     lists : int or None
         In releases of the first format, the visited cells of an inverted file.
     """
@@ -65,6 +66,7 @@ class BlockManifest(BaseModel):
     trained_rows: int = 0
     fit: float | None = None
     bytes_a_vector: float | None = None
+    queries_s: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     build_s: float | None = None
@@ -78,6 +80,23 @@ class BlockManifest(BaseModel):
             self.recipe = EXACT
         self.trained_rows = self.trained_rows or self.vectors
         return self
+
+    @property
+    def expectation(self) -> FullSize:
+        """What was measured at full size."""
+        return FullSize(
+            rows=self.vectors,
+            p50_ms=self.p50_ms or 0.0,
+            p99_ms=self.p99_ms or 0.0,
+            queries_s=self.queries_s or 1.0,
+            bytes_a_vector=self.bytes_a_vector or 0.0,
+            build_s=self.build_s or 0.0,
+        )
+
+    @property
+    def cost(self) -> float:
+        """Byte-seconds a query, see `PlanRow`."""
+        return self.expectation.cost
 
 
 class FileManifest(BaseModel):

@@ -168,6 +168,13 @@ class View:
         named = None if domains is None else frozenset(domains)
         return self.filtered.get((named, where), lambda: self._select(named, where))
 
+    def only(self, rows: Mask) -> Selection:
+        """Give the living rows that a mask over all rows marks."""
+        parts = np.split(rows, self._offsets[1:-1]) if self.segments else []
+        return Selection(
+            tuple(Allowed(a.mask & part) for a, part in zip(self.alive, parts, strict=True))
+        )
+
     def find(self, item_ids: Sequence[str]) -> Positions:
         """Give the row of each item, or -1 where it has none, shape (len(item_ids),)."""
         rows = np.full(len(item_ids), -1, np.int64)

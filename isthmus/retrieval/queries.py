@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
+from isthmus.columns import (
+    ITEM_COLUMNS,
+    MODALITIES,
+    MODALITY_MASK,
+    QUERY_ID,
+    Modality,
+    modality_bit,
+)
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.recorded import RecordedEncoders
@@ -25,9 +32,18 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 from isthmus.items.media import MediaStore
 from isthmus.progress import progress_bar
+from isthmus.retrieval.duplicates import find_duplicates
 from isthmus.retrieval.examples import query_with_examples
 from isthmus.retrieval.gate import GateQueries
-from isthmus.retrieval.query import Ranked
+from isthmus.retrieval.lexical import (
+    answer_hybrid,
+    index_text_if_free,
+    require_hybrid,
+    require_plain,
+)
+from isthmus.retrieval.query import Query, Ranked, answer
+from isthmus.retrieval.query_encoder import QueryEncoder
+from isthmus.retrieval.query_file import QueryFileReport, search_file
 from isthmus.retrieval.query_vectors import (
     BlockQuery,
     contents_of,
@@ -95,6 +111,8 @@ class SpaceQueries:
         calibrate: bool = False,
         attributes: bool = False,
         fingerprint: str | None = None,
+        hybrid: bool = False,
+        lexical_weight: float = 1.0,
     ) -> list[Hit]:
         """Find the items nearest to a text, an image, both, a vector, or examples.
 
@@ -138,13 +156,18 @@ class SpaceQueries:
             Whether hits carry text, image and attributes.
         fingerprint : str, optional
             Fingerprint of the stack that made `vector`; refused if it is not this space's.
+        hybrid : bool, default False
+            Whether items are also ranked by the words they share with the text (BM25).
+        lexical_weight : float, default 1.0
+            Weight of that ranking in hybrid search; the ranking by vectors has 1.
 
         Returns
         -------
         list of Hit
             Best first. The score is the cosine similarity; for a query in several blocks (text
             and image, or examples, of separate encoders), the mean of its chance-corrected
-            similarities.
+            similarities. In hybrid search it is the sum of weight / (60 + rank) over the two
+            rankings (reciprocal rank fusion), and `Hit.similarity` has the score by vectors.
 
         Raises
         ------
@@ -159,11 +182,20 @@ class SpaceQueries:
         FingerprintMismatch
             If the encoder, or the vector's fingerprint, is not this space's.
         """
+        words = require_hybrid(text, lexical_weight) if hybrid else None
+        if words is not None and not self._live.now().snapshot.has_text_index:
+            index_text_if_free(self.path, self._catalog)
         view = self._live.now()
         ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate)
         groups = group_domains(view, ranking, _names(domain, domains), where)
         self._require_fingerprint(fingerprint)
         examples = self._example_rows(view, like, unlike)
+        if words is not None:
+            require_plain(ranking, any(map(len, examples)))
+            query = Query(self._query(text, image, vector))
+            allowed, weights = groups[0].allowed, self._weights
+            best = answer_hybrid(view, query, words, k or 0, allowed, weights, lexical_weight)
+            return make_hits(view, *best, attributes=attributes)
         only_examples = (
             any(map(len, examples)) and text is None and image is None and vector is None
         )
@@ -212,6 +244,57 @@ class SpaceQueries:
         scores, rows = view.search(block, queries, k, allowed)
         return make_found(view, rows, scores)
 
+    def search_file(
+        self,
+        queries: Any,
+        out: str | Path,
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        domains: Domains = None,
+        where: str | None = None,
+        progress: bool = False,
+    ) -> QueryFileReport:
+        """Answer a file of queries into a Parquet file, all from one view of the space.
+
+        Parameters
+        ----------
+        queries : path, glob, table, frame, or list of dicts
+            As `upsert` takes items, with columns query_id and text, image (path, bytes or data
+            URI) or vector (list of numbers). A row has text, image or both, or a vector. Image
+            paths are relative to the file.
+        out : str or Path
+            Parquet to write: query_id, item_id, rank and score. It appears whole or not at all.
+        k, domain, domains, where
+            As in `search`.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        QueryFileReport
+            What was read, answered and written. A query that cannot be answered (no such image,
+            NaN in a vector, nothing in the row) stands in its problems with the reason.
+
+        Raises
+        ------
+        InvalidInput
+            If k or a domain is no good, the input cannot be read, a query_id is missing or
+            stands there twice (the message names the row), or `out` cannot be written.
+        InvalidFilter
+            If `where` is refused.
+        """
+        view = self._live.now()
+        allowed = self._allowed(view, k, _names(domain, domains), where)
+        encoder = QueryEncoder(self.settings, self._encoder_of, self.media)
+
+        def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
+            asked = [Query(parts) for parts in vectors]
+            lists = answer(view, asked, k, allowed, self._weights)
+            return make_lists(view, ids, lists, QUERY_ID)
+
+        return search_file(queries, Path(out), encoder, answer_all, show=progress)
+
     def similar(
         self,
         item_id: str,
@@ -249,6 +332,52 @@ class SpaceQueries:
         query = query_with_examples(view, {}, *examples)
         rows, scores = rank(view, query, ranking, groups, self._weights)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
+
+    def duplicates(
+        self,
+        threshold: float = 0.95,
+        *,
+        domain: Domains = None,
+        domains: Domains = None,
+        where: str | None = None,
+        block: str | None = None,
+        progress: bool = False,
+    ) -> pa.Table:
+        """Find the groups of items that are nearly the same, within and across domains.
+
+        A group holds the items that are linked by pairs of at least the threshold, so every
+        member is that near to at least one other, but perhaps not to all. Neighbours come from
+        the index: exact where it is, else with its recall.
+
+        Parameters
+        ----------
+        threshold : float, default 0.95
+            Cosine similarity, to within 1e-6, from which two items are duplicates; in (0, 1].
+        domain, domains, where
+            Which items to compare with each other, as in `search`.
+        block : str, optional
+            Block to compare in, such as ``image``; by default the one that most of these items
+            have. Items without a vector in it are left out.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row a member: group (from 1, the largest first), item_id, domain, score (cosine
+            with the representative), closest (with the nearest member) and representative (item
+            id of the member nearest to the group's mean; its own row comes first).
+
+        Raises
+        ------
+        InvalidInput
+            If the threshold, a domain or the block is no good.
+        InvalidFilter
+            If `where` is refused.
+        """
+        view = self._live.now()
+        allowed = view.select(_names(domain, domains), where)
+        return find_duplicates(view, threshold, allowed, block, show=progress)
 
     def recommend(
         self,

@@ -32,6 +32,8 @@ class Hit:
         The item's text and image reference, where attributes were asked for.
     attributes : dict
         The item's attributes, where they were asked for.
+    similarity : float or None
+        In hybrid search, the score of the search by vectors alone, where the item has one.
     """
 
     item_id: str
@@ -41,10 +43,14 @@ class Hit:
     text: str | None = None
     image: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
+    similarity: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the hit as plain values."""
-        return asdict(self)
+        """Give the hit as plain values; `similarity` only where there is one."""
+        values = asdict(self)
+        if self.similarity is None:
+            del values["similarity"]
+        return values
 
 
 class Found(NamedTuple):
@@ -63,7 +69,12 @@ class Found(NamedTuple):
 
 
 def make_hits(
-    view: View, rows: Positions, scores: Sequence[float], *, attributes: bool = False
+    view: View,
+    rows: Positions,
+    scores: Sequence[float] | FloatArray,
+    similarities: Sequence[float | None] | None = None,
+    *,
+    attributes: bool = False,
 ) -> list[Hit]:
     """Turn rows and scores, best first, into hits; -1 ends the list."""
     rows = np.asarray(rows, np.int64)
@@ -72,10 +83,19 @@ def make_hits(
     if attributes:
         columns = [TEXT, IMAGE, *view.snapshot.attributes.names]
         details = view.snapshot.fetch(view.row_ids(rows), columns).to_pylist()
+    similar = [None] * len(rows) if similarities is None else similarities
     return [
-        Hit(item_id, domain, float(score), rank, d.pop(TEXT, None), d.pop(IMAGE, None), d)
-        for rank, (item_id, domain, score, d) in enumerate(
-            zip(view.item_ids(rows), view.item_domains(rows), scores, details, strict=False), 1
+        Hit(item_id, domain, float(score), rank, d.pop(TEXT, None), d.pop(IMAGE, None), d, s)
+        for rank, (item_id, domain, score, d, s) in enumerate(
+            zip(
+                view.item_ids(rows),
+                view.item_domains(rows),
+                scores,
+                details,
+                similar,
+                strict=False,
+            ),
+            1,
         )
     ]
 
@@ -89,17 +109,20 @@ def make_found(view: View, rows: Positions, scores: FloatArray) -> Found:
 
 
 def make_lists(
-    view: View, user_ids: Sequence[str], lists: Sequence[tuple[Positions, FloatArray]]
+    view: View,
+    ids: Sequence[str],
+    lists: Sequence[tuple[Positions, FloatArray]],
+    id_column: str = USER_ID,
 ) -> pa.Table:
-    """Turn ranked lists of users into one table: user_id, item_id, rank and score."""
+    """Turn ranked lists into one table: whose list it is, item_id, rank and score."""
     lengths = [len(rows) for rows, _ in lists]
     rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in lists)])
     scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
     ranks = [rank for length in lengths for rank in range(1, length + 1)]
-    users = [name for name, n in zip(user_ids, lengths, strict=True) for _ in range(n)]
+    owners = [name for name, n in zip(ids, lengths, strict=True) for _ in range(n)]
     return pa.table(
         {
-            USER_ID: pa.array(users, pa.string()),
+            id_column: pa.array(owners, pa.string()),
             ITEM_ID: pa.array(view.item_ids(rows), pa.string()),
             RANK: pa.array(ranks, pa.int32()),
             SCORE: pa.array(scores, pa.float32()),

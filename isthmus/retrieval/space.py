@@ -26,6 +26,7 @@ from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
 from isthmus.retrieval.gate import GateQueries
+from isthmus.retrieval.lexical import index_text, index_text_if_free
 from isthmus.retrieval.queries import SpaceQueries
 
 
@@ -255,6 +256,7 @@ class Space(SpaceQueries):
             If another process is publishing.
         """
         index = self._aiming(recall, latency_ms, memory)
+        self._refresh_text_index()
         with writing(self.path, "releases", self._wait_s):
             return self._publisher(index).publish(
                 self._catalog.snapshot(), retrain=retrain, rebuild=rebuild, progress=progress
@@ -289,6 +291,19 @@ class Space(SpaceQueries):
         index = self._aiming(recall, latency_ms, memory)
         snapshot = self._catalog.snapshot()
         return self._publisher(index).plan(snapshot, rows=rows, progress=progress)
+
+    def index_text(self) -> None:
+        """Make the index of words for hybrid search, or bring it up to date.
+
+        `publish` does so too, and the first hybrid search of a space. Items newer than the index
+        are found all the same, only more slowly.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing.
+        """
+        index_text(self.path, self._catalog, self._wait_s)
 
     def releases(self) -> list[Manifest]:
         """Give the kept releases, oldest first."""
@@ -378,6 +393,11 @@ class Space(SpaceQueries):
         return index.aiming(
             index.targets.given(recall=recall, latency_ms=latency_ms, memory=memory)
         )
+
+    def _refresh_text_index(self) -> None:
+        """Bring the index of words up to date where there can be words, and nobody writes."""
+        if any("text" in block.modalities for block in self._blocks):
+            index_text_if_free(self.path, self._catalog)
 
     def _publisher(self, index: IndexSettings) -> Publisher:
         queries = GateQueries(self.path, self.settings)

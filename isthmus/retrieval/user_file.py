@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from isthmus.columns import HISTORY, TEXT, USER_ID
 from isthmus.errors import InvalidInput
+from isthmus.retrieval.parquet_file import write_parquet
 from isthmus.retrieval.quotas import Quotas
 from isthmus.retrieval.users import User
 
@@ -63,12 +64,7 @@ def recommend_file(
         quotas=quotas,
         progress=True,
     )
-    partial = out.with_name(f".{out.name}.part")
-    try:
-        pq.write_table(table, partial)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {out}: {error}") from error
-    partial.replace(out)
+    write_parquet(table, out)
     return {"users": pq.read_metadata(users).num_rows, "rows": len(table)}
 
 

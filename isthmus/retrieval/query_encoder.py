@@ -1,0 +1,165 @@
+"""Many queries at once: encoded in batches, and none stopped by a bad one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus.columns import IMAGE, TEXT, VECTOR, Modality
+from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.fusion import BlockVectors, fuse
+from isthmus.encoders.image import open_image
+from isthmus.encoders.stack import block_of
+from isthmus.errors import InvalidImage, InvalidInput, UnsupportedModality
+from isthmus.index.settings import SpaceSettings
+from isthmus.items.media import DATA_URI, STORED, MediaStore, from_data_uri
+from isthmus.retrieval.query_vectors import BlockQuery, given_vector
+
+IMAGES_A_BATCH = 64
+DECODERS = 2
+
+Encoded = tuple[list["ListedQuery"], FloatArray]
+
+
+@dataclass(eq=False)
+class ListedQuery:
+    """One query of many: what it holds, then its vectors, or what is wrong with it.
+
+    Attributes
+    ----------
+    row : int
+        Its row, from 0, over the whole input.
+    query_id : str
+        Its id.
+    contents : dict
+        What it holds of text, image and vector.
+    folder : Path or None
+        What an image path is relative to; None stands for the working folder.
+    vectors : dict of str to numpy.ndarray
+        Unit vector, shape (dim,), for each block it speaks to.
+    reason : str
+        Why it cannot be answered; empty if it can.
+    """
+
+    row: int
+    query_id: str
+    contents: dict[str, Any]
+    folder: Path | None = None
+    vectors: BlockQuery = field(default_factory=dict)
+    reason: str = ""
+
+
+class QueryEncoder:
+    """Turns the contents of many queries into vectors, a batch at a time.
+
+    Parameters
+    ----------
+    settings : SpaceSettings
+        The blocks and the fusion weights of the space.
+    encoder_of : callable
+        Gives the encoder of a modality; called only for modalities that are asked for.
+    media : MediaStore
+        Reads images.
+    """
+
+    def __init__(
+        self,
+        settings: SpaceSettings,
+        encoder_of: Callable[[Modality], Encoder],
+        media: MediaStore,
+    ) -> None:
+        self._blocks = settings.layout
+        self._weights = settings.fusion
+        self._encoder_of = encoder_of
+        self._media = media
+
+    def encode(self, queries: Sequence[ListedQuery]) -> None:
+        """Give each query its vectors, or the reason why it has none."""
+        for query in queries:
+            try:
+                self._check(query)
+            except (InvalidInput, UnsupportedModality) as error:
+                query.reason = str(error)
+        images = self._look_up(queries, "image", self._images(_holding(queries, IMAGE)))
+        texts = self._look_up(queries, "text", self._texts(_holding(queries, TEXT)))
+        for name, part in fuse(self._blocks, self._weights, {**texts, **images}).items():
+            for query, vector, there in zip(queries, part.vectors, part.present, strict=True):
+                if there and not query.reason:
+                    query.vectors[name] = vector
+
+    def _check(self, query: ListedQuery) -> None:
+        held = query.contents
+        if not held:
+            raise InvalidInput("nothing to search for; give a text, an image or a vector")
+        if VECTOR in held:
+            if len(held) > 1:
+                raise InvalidInput("search by a vector, or by text and image, not by all")
+            query.vectors = given_vector(self._blocks, _numbers(held[VECTOR]))
+        for modality in held.keys() - {VECTOR}:
+            block_of(self._blocks, modality)
+
+    def _texts(self, queries: list[ListedQuery]) -> Iterator[Encoded]:
+        if queries:
+            texts = [query.contents[TEXT] for query in queries]
+            yield queries, self._encoder_of("text").encode(texts, "text")
+
+    def _images(self, queries: list[ListedQuery]) -> Iterator[Encoded]:
+        """Decode and encode images, few at a time: a decoded one takes megabytes."""
+        with ThreadPoolExecutor(DECODERS) as decoders:
+            for start in range(0, len(queries), IMAGES_A_BATCH):
+                part = queries[start : start + IMAGES_A_BATCH]
+                pictures = list(decoders.map(self._open, part))
+                good = [query for query in part if not query.reason]
+                if good:
+                    decoded = [picture for picture in pictures if picture is not None]
+                    yield good, self._encoder_of("image").encode(decoded, "image")
+
+    def _open(self, query: ListedQuery) -> Any:
+        """Decode the image of a query; None, and the reason noted, if that cannot be done."""
+        try:
+            return open_image(self._read(query.contents[IMAGE], query.folder))
+        except InvalidImage as error:
+            query.reason = str(error)
+            return None
+
+    def _read(self, image: str | bytes, folder: Path | None) -> bytes:
+        if isinstance(image, bytes):
+            return image
+        if image.startswith(DATA_URI):
+            return from_data_uri(image)
+        if image.startswith((STORED, "http://", "https://")):
+            return self._media.read(image)
+        return self._media.read(str((folder or Path()) / image.removeprefix("file://")))
+
+    def _look_up(
+        self, queries: Sequence[ListedQuery], modality: Modality, encoded: Iterator[Encoded]
+    ) -> dict[Modality, BlockVectors]:
+        """Put the vectors of one modality in the places of their queries."""
+        place = {id(query): i for i, query in enumerate(queries)}
+        parts = [([place[id(query)] for query in some], vectors) for some, vectors in encoded]
+        if not parts:
+            return {}
+        dim = block_of(self._blocks, modality).dim
+        out = BlockVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
+        for places, vectors in parts:
+            out.vectors[places], out.present[places] = vectors, True
+        return {modality: out}
+
+
+def _holding(queries: Sequence[ListedQuery], content: str) -> list[ListedQuery]:
+    return [query for query in queries if not query.reason and content in query.contents]
+
+
+def _numbers(vector: Any) -> FloatArray:
+    """Take a vector as a list of numbers, or as the text of one, as a CSV has it."""
+    try:
+        values = json.loads(vector) if isinstance(vector, str) else vector
+        return np.asarray(values, np.float32)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput("the vector is no list of numbers") from error

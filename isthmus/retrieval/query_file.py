@@ -1,0 +1,228 @@
+"""A file of queries in, a file of results out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as pat
+
+from isthmus.columns import IMAGE, ITEM_ID, QUERY_ID, RANK, SCORE, TEXT, VECTOR
+from isthmus.errors import InvalidInput
+from isthmus.items.reader import plain_type
+from isthmus.items.sources import Source, open_sources
+from isthmus.progress import progress_bar
+from isthmus.retrieval.parquet_file import writing_parquet
+from isthmus.retrieval.query_encoder import ListedQuery, QueryEncoder
+from isthmus.retrieval.query_vectors import BlockQuery
+
+QUERIES_A_BATCH = 1_024
+SCHEMA = pa.schema(
+    [
+        (QUERY_ID, pa.string()),
+        (ITEM_ID, pa.string()),
+        (RANK, pa.int32()),
+        (SCORE, pa.float32()),
+    ]
+)
+
+Answer = Callable[[Sequence[str], Sequence[BlockQuery]], pa.Table]
+
+
+@dataclass(frozen=True)
+class QueryProblem:
+    """A query that was left out.
+
+    Attributes
+    ----------
+    row : int
+        Its row, from 0, over the whole input.
+    query_id : str
+        Its id.
+    reason : str
+        What is wrong with it.
+    """
+
+    row: int
+    query_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}, query {self.query_id!r}: {self.reason}"
+
+
+@dataclass
+class QueryFileReport:
+    """What a file of queries came to.
+
+    Attributes
+    ----------
+    queries : int
+        Queries read.
+    answered : int
+        Queries that were searched for.
+    rows : int
+        Rows written.
+    problems : list of QueryProblem
+        Queries that were left out, and why.
+    """
+
+    queries: int = 0
+    answered: int = 0
+    rows: int = 0
+    problems: list[QueryProblem] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as plain values."""
+        return asdict(self)
+
+
+def search_file(
+    queries: Any, out: Path, encoder: QueryEncoder, answer: Answer, *, show: bool
+) -> QueryFileReport:
+    """Answer every query of a file; see `isthmus.Space.search_file`.
+
+    Parameters
+    ----------
+    queries : object
+        Anything `isthmus.items.sources.open_sources` takes.
+    out : Path
+        Parquet to write.
+    encoder : QueryEncoder
+        Turns contents into vectors.
+    answer : callable
+        Takes query ids and their vectors; gives a table of query_id, item_id, rank and score.
+    show : bool
+        Whether to show a bar.
+    """
+    sources = _open(queries)
+    total = _check_ids(sources)
+    report = QueryFileReport()
+    with (
+        writing_parquet(out, SCHEMA) as writer,
+        progress_bar("searching", total, show=show) as advance,
+    ):
+        for batch in _batches(sources):
+            encoder.encode(batch)
+            good = [query for query in batch if not query.reason]
+            if good:
+                table = answer([q.query_id for q in good], [q.vectors for q in good])
+                writer.write_table(table)
+                report.rows += len(table)
+            report.queries += len(batch)
+            report.answered += len(good)
+            report.problems += [
+                QueryProblem(q.row, q.query_id, q.reason) for q in batch if q.reason
+            ]
+            advance(len(batch))
+    return report
+
+
+def _open(queries: Any) -> list[Source]:
+    """Open the queries, and refuse columns that cannot be what they are called."""
+    try:
+        sources = open_sources(queries, verbatim=(QUERY_ID, TEXT, IMAGE, VECTOR))
+    except pa.ArrowException as error:
+        raise InvalidInput(f"cannot read the queries: {str(error).splitlines()[0]}") from error
+    for source in sources:
+        names = source.schema.names
+        listed = ", ".join(names)
+        if QUERY_ID not in names:
+            raise InvalidInput(f"{source.name} has no column {QUERY_ID!r}; it has: {listed}")
+        if not set(names) & _FITS.keys():
+            raise InvalidInput(
+                f"{source.name} has no column {', '.join(_FITS)}; give one; it has: {listed}"
+            )
+        for name, (fits, wanted) in {QUERY_ID: _ID, **_FITS}.items():
+            if name in names and not fits(source.schema.field(name).type):
+                type_ = source.schema.field(name).type
+                raise InvalidInput(f"{source.name}: column {name!r} is {type_}; give {wanted}")
+    return sources
+
+
+def _check_ids(sources: Iterable[Source]) -> int:
+    """Count the queries; refuse the first whose id is missing or stands there already."""
+    first: dict[str, int] = {}
+    for source in sources:
+        for batch in _read(source):
+            for query_id in batch.column(QUERY_ID).to_pylist():
+                row = len(first)
+                name = "" if query_id is None else str(query_id)
+                if not name.strip():
+                    raise InvalidInput(f"{source.name} row {row}: no {QUERY_ID}")
+                if name in first:
+                    raise InvalidInput(
+                        f"{source.name} row {row}: {QUERY_ID} {name!r} stands in row "
+                        f"{first[name]} already"
+                    )
+                first[name] = row
+    return len(first)
+
+
+def _batches(sources: Iterable[Source]) -> Iterator[list[ListedQuery]]:
+    row = 0
+    for source in sources:
+        for whole in _read(source):
+            columns = [name for name in (QUERY_ID, *_FITS) if name in whole.schema.names]
+            for start in range(0, len(whole), QUERIES_A_BATCH):
+                part = whole.select(columns).slice(start, QUERIES_A_BATCH)
+                batch = [
+                    ListedQuery(row + i, str(values[QUERY_ID]), _contents(values), source.folder)
+                    for i, values in enumerate(part.to_pylist())
+                ]
+                row += len(batch)
+                yield batch
+
+
+def _read(source: Source) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from source.read()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read {source.name}: {str(error).splitlines()[0]}") from error
+
+
+def _contents(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a row holds of text, image and vector, without what is missing or blank."""
+    held: dict[str, Any] = {}
+    text, image, vector = (values.get(name) for name in _FITS)
+    if text is not None and str(text).strip():
+        held[TEXT] = str(text)
+    if isinstance(image, dict):
+        image = image.get("bytes") or image.get("path")
+    if image is not None and image.strip():
+        held[IMAGE] = image.strip() if isinstance(image, str) else image
+    if vector is not None and vector != "":
+        held[VECTOR] = vector
+    return held
+
+
+def _is_word(type_: pa.DataType) -> bool:
+    return bool(pat.is_integer(type_) or plain_type(type_) == pa.string() or pat.is_null(type_))
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    return bool(not pat.is_nested(type_) and plain_type(type_) != pa.binary())
+
+
+def _is_image(type_: pa.DataType) -> bool:
+    plain = plain_type(type_)
+    named = pat.is_struct(type_) and {"bytes", "path"} & {field.name for field in type_}
+    return bool(named or plain in (pa.string(), pa.binary()) or pat.is_null(type_))
+
+
+def _is_vector(type_: pa.DataType) -> bool:
+    if pat.is_fixed_size_list(type_) or pat.is_list(type_) or pat.is_large_list(type_):
+        of = type_.value_type
+        return bool(pat.is_floating(of) or pat.is_integer(of) or pat.is_null(of))
+    return bool(plain_type(type_) == pa.string() or pat.is_null(type_))
+
+
+_ID = (_is_word, "text or integers")
+_FITS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    TEXT: (_is_text, "text"),
+    IMAGE: (_is_image, "paths, bytes or data URIs"),
+    VECTOR: (_is_vector, "lists of numbers"),
+}

@@ -1,0 +1,87 @@
+"""Hybrid search, duplicates and files of queries, from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+FILMS = {
+    "item_id": ["f1", "f2", "f3"],
+    "text": ["sea storm", "jazz club XK-4711", "snow hill"],
+    "year": [1990, 2000, 2010],
+}
+BOOKS = {"item_id": ["b1", "b2"], "text": ["sea storm", "robot"]}
+
+
+@pytest.fixture
+def shop(run_json, tmp_path):
+    run_json("create", "shop", "--encoder", "toy/words")
+    for domain, columns in {"films": FILMS, "books": BOOKS}.items():
+        pq.write_table(pa.table(columns), tmp_path / f"{domain}.parquet")
+        run_json("add", f"{domain}.parquet", "--space", "shop", "--domain", domain)
+
+
+def test_hybrid_search(shop, run, run_json):
+    hits = run_json("search", "4711", "--hybrid", "--space", "shop", "-k", 5)
+    assert len(hits) == 5
+    assert "f2" in [hit["item_id"] for hit in hits[:2]]
+    assert {"score", "similarity"} <= hits[0].keys()
+    weighed = ("search", "4711", "--hybrid", "--lexical-weight", 9, "--space", "shop", "-k", 1)
+    assert [hit["item_id"] for hit in run_json(*weighed)] == ["f2"]
+    refused = run("search", "x", "--hybrid", "--lexical-weight", -1, "--space", "shop")
+    assert refused.returncode == 2
+
+
+def test_duplicates(shop, run, run_json, tmp_path):
+    rows = run_json("duplicates", "--space", "shop")
+    assert [(row["group"], row["item_id"], row["domain"]) for row in rows] == [
+        (1, "b1", "books"),
+        (1, "f1", "films"),
+    ]
+    assert run_json("duplicates", "--space", "shop", "--domain", "films") == []
+    counts = run_json("duplicates", "--space", "shop", "--out", "d.parquet", "--threshold", 0.99)
+    assert counts == {"groups": 1, "items": 2, "out": "d.parquet"}
+    assert pq.read_table(tmp_path / "d.parquet").to_pylist() == rows
+    shown = run("duplicates", "--space", "shop", "--where", "year is null or year < 2000")
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines()[-1] == "groups 1  items 2"
+    refused = run("duplicates", "--space", "shop", "--threshold", 2)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("isthmus: threshold is 2")
+
+
+def test_a_file_of_queries(shop, run, run_json, tmp_path):
+    lines = [
+        {"query_id": "a", "text": "snow hill"},
+        {"query_id": "b", "text": ""},
+        {"query_id": "c", "text": "robot"},
+    ]
+    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    asked = ("search", "--queries", "q.jsonl", "--out", "out.parquet", "--space", "shop", "-k", 1)
+    result = run(*asked)
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-1] == "queries 3  answered 2  rows 2  out out.parquet"
+    assert "left out row 1, query 'b': nothing to search for" in result.stderr
+    assert "warning: 1 of 3 queries left out" in result.stderr
+    found = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [(row["query_id"], row["item_id"]) for row in found] == [("a", "f3"), ("c", "b2")]
+    report = run_json(*asked, "--domain", "films", "--where", "year > 2005")
+    assert [problem["query_id"] for problem in report["problems"]] == ["b"]
+    assert set(pq.read_table(tmp_path / "out.parquet")["item_id"].to_pylist()) == {"f3"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--queries", "q.parquet"),
+        ("x", "--out", "o.parquet"),
+        ("x", "--queries", "q.parquet", "--out", "o.parquet"),
+        ("--hybrid", "--queries", "q.parquet", "--out", "o.parquet"),
+        (),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(run, arguments):
+    assert run("search", *arguments, "--space", "s").returncode == 2
