@@ -44,7 +44,7 @@ class LiveView:
         self._device = device
         if device not in ("auto", "cpu"):
             self._devices()  # an absent GPU is refused at once
-        self._view: View | None = None
+        self._known: tuple[View | None, tuple[int, int] | None] = None, None
 
     def now(self) -> View:
         """Give the view of this moment; where nothing changed, that costs some 50 µs.
@@ -56,14 +56,13 @@ class LiveView:
         FingerprintMismatch
             If it was made with another encoder stack.
         """
-        view, number = self._view, self._releases.current_number()
-        known = view.release.number if view and view.release else None
-        if view is None or known != number:
+        (view, known), stamp = self._known, self._releases.current_stamp()
+        if view is None or known != stamp:
             release = self._open_release()  # before the snapshot, which must not be older
             view = View.open(self._catalog.snapshot(), self._blocks, release, self._place)
         elif view.snapshot.newest_version() != view.snapshot.version:
             view = view.advance(self._catalog.snapshot())
-        self._view = view
+        self._known = view, stamp
         return view
 
     def _place(self, segment: Segment) -> Segment:

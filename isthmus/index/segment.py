@@ -24,6 +24,9 @@ from isthmus.index.recent import Recent
 
 SUMMED_ROWS = 50_000
 ROWS_A_LOOKUP = 1_000
+FEW_NAMES = 40
+
+Names = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,16 @@ class Segment:
     def _by_item_id(self) -> npt.NDArray[np.uint64]:
         return np.asarray(pc.sort_indices(self.item_ids).to_numpy())
 
+    def domains_at(self, rows: Positions) -> Names:
+        """Give the domains of rows, str objects of shape (len(rows),)."""
+        codes, names = self._domain_codes
+        return names[codes[rows]]
+
+    @cached_property
+    def _domain_codes(self) -> tuple[npt.NDArray[np.int32], Names]:
+        codes = self.domains.indices.to_numpy(zero_copy_only=False)
+        return codes, np.array(self.domains.dictionary.to_pylist(), object)
+
     def mask_of_domains(self, names: Collection[str]) -> Mask:
         """Mark the rows of some domains, shape (n,)."""
         codes = [i for i, d in enumerate(self.domains.dictionary.to_pylist()) if d in names]
@@ -118,6 +131,16 @@ class Segment:
         present = own.rows[at] == rows
         out[present] = own.vectors[at[present]]
         return BlockVectors(out, present)
+
+
+def names_at(names: pa.Array, rows: Positions) -> Names:
+    """Give the names at some rows, str objects of shape (len(rows),)."""
+    if len(rows) <= FEW_NAMES:  # a call into Arrow costs as much as some fifty names
+        out = np.empty(len(rows), object)
+        for place, row in enumerate(rows.tolist()):
+            out[place] = names[row].as_py()
+        return out
+    return np.asarray(names.take(pa.array(rows)).to_numpy(zero_copy_only=False), object)
 
 
 def segment_of(batch: pa.RecordBatch, blocks: Sequence[Block]) -> Segment:

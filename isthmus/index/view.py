@@ -19,7 +19,7 @@ from isthmus.index.allowed import Allowed
 from isthmus.index.catalog import RowIds, Snapshot
 from isthmus.index.exact import Mask, Positions, merge_best, nothing
 from isthmus.index.recent import Recent
-from isthmus.index.segment import Segment, has_vector, join_segments, segment_of
+from isthmus.index.segment import Names, Segment, has_vector, join_segments, names_at, segment_of
 from isthmus.index.selection import Selection
 
 if TYPE_CHECKING:
@@ -207,13 +207,13 @@ class View:
             out[where], present[where] = part.vectors, part.present
         return BlockVectors(out, present)
 
-    def item_ids(self, rows: Positions) -> list[str]:
-        """Give the item ids of rows."""
-        return self._gather(rows, lambda s, local: s.item_ids.take(local).to_pylist())
+    def item_ids(self, rows: Positions) -> Names:
+        """Give the item ids of rows, str objects of shape (len(rows),)."""
+        return self._gather(rows, lambda segment, local: names_at(segment.item_ids, local))
 
-    def item_domains(self, rows: Positions) -> list[str]:
-        """Give the domains of rows."""
-        return self._gather(rows, lambda s, local: s.domains.take(local).to_pylist())
+    def item_domains(self, rows: Positions) -> Names:
+        """Give the domains of rows, str objects of shape (len(rows),)."""
+        return self._gather(rows, lambda segment, local: segment.domains_at(local))
 
     def present(self, block: str, rows: Positions) -> Mask:
         """Tell which rows have a vector in a block, shape (len(rows),)."""
@@ -324,16 +324,21 @@ class View:
                 raise InvalidInput(f"no domain {name!r} in this space; its domains are: {known}")
 
     def _by_segment(self, rows: Positions) -> Iterator[tuple[int, Positions, Mask]]:
+        if len(self.segments) == 1:
+            yield 0, rows, np.ones(len(rows), bool)
+            return
         owner = np.searchsorted(self._offsets, rows, side="right") - 1
         for i in np.unique(owner).tolist():
             where = owner == i
             yield i, rows[where] - self._offsets[i], where
 
-    def _gather(self, rows: Positions, take: Callable[[Segment, pa.Array], list[str]]) -> list[str]:
+    def _gather(self, rows: Positions, take: Callable[[Segment, Positions], Names]) -> Names:
+        if len(self.segments) == 1:
+            return take(self.segments[0], rows)
         out = np.empty(len(rows), object)
         for i, local, where in self._by_segment(rows):
-            out[where] = take(self.segments[i], pa.array(local))
-        return list(out)
+            out[where] = take(self.segments[i], local)
+        return out
 
 
 def all_of(segment: Segment) -> Allowed:

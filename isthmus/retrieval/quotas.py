@@ -45,6 +45,8 @@ def allot(quotas: Quotas, k: int) -> list[int]:
     >>> allot({"films": 3, "books": 0.25, "songs": 0.25}, 10)
     [3, 3, 2, 2]
     """
+    if not quotas:
+        return [k]
     wanted = [_places(domain, quota, k) for domain, quota in quotas.items()]
     left = k - sum(wanted)
     if left < -TINY:

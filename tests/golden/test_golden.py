@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isthmus import Space
-from tests.toy import item, picture, two_encoders
+from tests.golden.make_planned import ITEMS, RECIPE, text_of
+from tests.toy import item, picture, text_encoder, two_encoders
 
 HERE = Path(__file__).parent
 
@@ -38,3 +40,19 @@ def test_a_golden_space_takes_new_items_and_encodes_nothing_it_knows(golden):
     assert golden.publish().number == 3
     assert golden.rollback() == 2
     assert golden.count() == 7
+
+
+def test_a_golden_index_answers_as_exact_search_does(tmp_path):
+    shutil.copytree(HERE / "planned.space", tmp_path / "s")
+    space = Space.open(tmp_path / "s", encoder={"text": text_encoder(dim=16)})
+    (block,) = space.releases()[0].blocks.values()
+    assert (block.recipe, block.vectors) == (RECIPE, ITEMS)
+    assert space.stats()["index"]["text"]["recipe"].startswith(RECIPE)
+    view = space._live.now()
+    queries = view.vectors("text", np.arange(0, ITEMS, 11)).vectors
+    best, _ = view.exact("text", queries, 10)
+    found, _ = view.search("text", queries, 10)
+    assert (found >= best[:, -1:] - 1e-5).mean() >= 0.95
+    assert space.search("quite new", k=1)[0].item_id == "new"
+    assert "i7" not in {hit.item_id for hit in space.search(text_of(7), k=40)}
+    assert len(space.search(text_of(7), k=40, where="n % 2 = 0", domain="a")) == 40

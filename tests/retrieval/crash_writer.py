@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import suppress
 from typing import Any
 
 import isthmus.index.ingest
 from isthmus import Space
+from isthmus.errors import ReleaseNotFound
 from tests.toy import COLOURS, item, picture, two_encoders
 
 OPERATIONS = 4_000
+KINDS = ["upsert", "upsert", "upsert", "delete", "publish", "publish", "rollback", "compact"]
 ROWS = 24
 
 
 def operation(number: int) -> tuple[str, Any]:
     """Give the operation of a number: the same in every process."""
     chance = random.Random(number)
-    kind = chance.choice(["upsert", "upsert", "upsert", "delete", "publish"])
-    if kind == "publish":
+    kind = chance.choice(KINDS)
+    if kind in ("publish", "rollback", "compact"):
         return kind, None
     names = [f"i{n}" for n in chance.sample(range(120), ROWS)]
     if kind == "delete":
@@ -38,6 +41,11 @@ def main() -> None:
         kind, given = operation(number)
         if kind == "publish":
             space.publish()
+        elif kind == "rollback":
+            with suppress(ReleaseNotFound):  # there may be none to go back to
+                space.rollback()
+        elif kind == "compact":
+            space.compact(keep_days=0)
         elif kind == "delete":
             space.delete(given)
         else:

@@ -72,6 +72,8 @@ def test_readers_never_fail_while_one_writes_and_publishes(space):
     for n in range(15):
         space.upsert([item(f"new{n}", f"sea new{n}"), item("7", f"sea again{n}")])
         space.publish()
+        if n % 5 == 0:
+            space.compact()
     stop.set()
     for reader in readers:
         reader.join()
