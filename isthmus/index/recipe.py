@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Family = Literal["flat", "hnsw", "ivf"]
 EXACT = "exact fp32"
-FEWEST_CELLS = 16
+ROWS_A_CELL = 16  # at least
 
 
 class Effort(BaseModel):
@@ -83,12 +83,16 @@ class Recipe:
 
     def depths(self) -> tuple[int, ...]:
         """Give the depths worth trying."""
-        return (2, 4, 8, 16, 32) if self.refined else (1,)
+        return (2, 3, 4, 6, 10, 16, 32) if self.refined else (1,)
 
 
 def cells_for(rows: int) -> int:
-    """Choose the number of cells of an inverted file: two square roots of the rows."""
-    return max(1, min(int(2 * np.sqrt(rows)), rows // FEWEST_CELLS))
+    """Choose the number of cells of an inverted file: the square root of the rows.
+
+    With fast-scan codes, few large cells are searched faster than many small ones at the same
+    recall (measured on 100,000 MiniLM vectors with one, two and four square roots).
+    """
+    return max(1, min(int(np.sqrt(rows)), rows // ROWS_A_CELL))
 
 
 RECIPES = (

@@ -56,14 +56,13 @@ def test_a_filter_is_always_applied(index, vectors, share):
     assert recall(scores, by_sorting(queries, vectors, 10, mask)) >= 0.97
 
 
-def test_a_filter_far_from_the_query_still_finds_its_nearest(index, vectors):
-    query = vectors[0]
-    mask = vectors @ query < np.quantile(vectors @ query, 0.3)
-    scores, found = index.search_allowed(query[None], 10, Allowed(mask), visits=int(mask.sum()))
-    there = found[0] >= 0
-    assert mask[found[0][there]].all()
+def test_a_filter_far_from_the_queries_still_finds_their_nearest(index, vectors):
+    closeness = vectors @ vectors[0]
+    queries, mask = vectors[np.argsort(-closeness)[:20]], closeness < np.quantile(closeness, 0.3)
+    scores, found = index.search_allowed(queries, 10, Allowed(mask), visits=int(mask.sum()))
+    assert mask[found[found >= 0]].all()
     if index.recipe.family != "hnsw":  # a graph may get stuck; the block then searches exactly
-        assert recall(scores, by_sorting(query[None], vectors, 10, mask)) >= 0.9
+        assert recall(scores, by_sorting(queries, vectors, 10, mask)) >= 0.9
 
 
 def test_another_effort_changes_no_shared_state(index, vectors):
