@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from isthmus.columns import (
 )
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
 from isthmus.encoders.stack import Block
-from isthmus.index.filters import matching, matching_rows
+from isthmus.index.filters import check, columns_named, refusing
 from isthmus.tables import among, tidy
 
 FOLDER = "catalog.lance"
@@ -44,6 +45,8 @@ TEXT_INDEX_OPTIONS = {
     "remove_stop_words": False,
 }
 EVERY_PART = 1_000_000
+TAKEN_ID = "_taken_id"
+TAKEN_ROWS = 5_000
 
 RowIds = npt.NDArray[np.uint64]
 
@@ -112,23 +115,46 @@ class Snapshot:
         InvalidFilter
             If the table engine refuses the predicate; the message lists the columns.
         """
-        table = matching(self._dataset, where, [MODALITY_MASK])
-        searchable = table.column(MODALITY_MASK).to_numpy() > 0
-        selected: RowIds = _numbers(table)[searchable]
+        with refusing(where, self._visible):
+            check(self._dataset, where, self._visible)
+            table = self._dataset.scanner(
+                columns=[MODALITY_MASK], filter=where, with_row_id=True
+            ).to_table()
+        selected: RowIds = _numbers(table)[_is_searchable(table)]
         return selected
 
     def select_among(self, where: str, row_ids: RowIds) -> RowIds:
-        """Give those of some row ids that a predicate selects; costs no more in a large catalog.
+        """Give those of some row ids that `select` would give, in their order.
+
+        The rows are taken by id and filtered in memory, so the cost grows with their number and
+        not with the catalog. A value that the predicate cannot be computed for (a text that is
+        cast to a number and is none) is met only if it is in one of these rows.
+
+        Parameters
+        ----------
+        where : str
+            A SQL predicate.
+        row_ids : numpy.ndarray
+            uint64, shape (n,); ids that are not there are not selected.
 
         Raises
         ------
         InvalidFilter
-            If the table engine refuses the predicate; the message lists the columns.
+            As by `select`.
         """
-        names = [n for n in self._dataset.schema.names if not n.startswith(INTERNAL_PREFIX)]
-        rows = self._dataset._take_rows(row_ids.tolist(), columns=[*names, ROW_ID])
-        found = matching_rows(rows.rename_columns([*names, FILTERED_ID]), where, FILTERED_ID)
-        return np.asarray(found.to_numpy(), np.uint64)
+        import lance
+
+        with refusing(where, self._visible):
+            check(self._dataset, where, self._visible)
+            found = []
+            for part in np.split(row_ids, range(TAKEN_ROWS, len(row_ids), TAKEN_ROWS)):
+                rows = self._searchable_rows(part, columns_named(where, self._visible))
+                if len(rows):
+                    in_memory = lance.write_dataset(rows, "memory://")
+                    scanner = in_memory.scanner(columns=[TAKEN_ID], filter=where)
+                    found.append(scanner.to_table().column(TAKEN_ID).to_numpy())
+        selected: RowIds = row_ids[np.isin(row_ids, np.concatenate([row_ids[:0], *found]))]
+        return selected
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
         """Give columns of rows, in the order of the row ids."""
@@ -200,6 +226,22 @@ class Snapshot:
             with_row_id=True,
             batch_size=SCAN_ROWS,
         )
+
+    @cached_property
+    def _visible(self) -> pa.Schema:
+        """The columns that a filter may name."""
+        return pa.schema([f for f in self._dataset.schema if not _is_internal(f.name)])
+
+    def _searchable_rows(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
+        """Give columns of those of the rows that are searchable, with their ids, in any order."""
+        listed = ", ".join(map(str, row_ids.tolist()))
+        if not listed:
+            return pa.table({TAKEN_ID: pa.array([], pa.uint64())})
+        table = self._dataset.scanner(
+            columns=[*columns, MODALITY_MASK], filter=f"{ROW_ID} IN ({listed})", with_row_id=True
+        ).to_table()
+        table = table.filter(pa.array(_is_searchable(table))).drop_columns([MODALITY_MASK])
+        return table.rename_columns([*columns, TAKEN_ID])
 
 
 class Catalog:
@@ -350,7 +392,15 @@ def _schema(blocks: Sequence[Block]) -> pa.Schema:
 
 
 def _is_own(name: str) -> bool:
-    return name in ITEM_COLUMNS or name.startswith(INTERNAL_PREFIX)
+    return name in ITEM_COLUMNS or _is_internal(name)
+
+
+def _is_internal(name: str) -> bool:
+    return name.startswith(INTERNAL_PREFIX)
+
+
+def _is_searchable(table: pa.Table) -> npt.NDArray[np.bool_]:
+    return np.asarray(table.column(MODALITY_MASK).to_numpy() > 0, bool)
 
 
 def _numbers(table: pa.Table) -> RowIds:

@@ -18,6 +18,7 @@ from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.allowed import Allowed
 from isthmus.index.catalog import RowIds, Snapshot
 from isthmus.index.exact import Mask, Positions, merge_best, nothing
+from isthmus.index.filters import depends_on_time
 from isthmus.index.recent import Recent
 from isthmus.index.segment import Names, Segment, has_vector, join_segments, names_at, segment_of
 from isthmus.index.selection import Selection
@@ -166,6 +167,8 @@ class View:
             return None
         self._require_domains(domains or [])
         named = None if domains is None else frozenset(domains)
+        if where is not None and (not isinstance(where, str) or depends_on_time(where)):
+            return self._select(named, where, keep=False)
         return self.filtered.get((named, where), lambda: self._select(named, where))
 
     def only(self, rows: Mask) -> Selection:
@@ -286,25 +289,31 @@ class View:
             segments[first:], alive[first:] = [joined], [all_of(joined)]
         return View(snapshot, self.blocks, self.release, tuple(segments), tuple(alive))
 
-    def _select(self, domains: frozenset[str] | None, where: str | None) -> Selection:
+    def _select(
+        self, domains: frozenset[str] | None, where: str | None, *, keep: bool = True
+    ) -> Selection:
         """Look each segment up by the filter and by which of its rows live."""
         masks = []
         for i, (segment, alive) in enumerate(zip(self.segments, self.alive, strict=True)):
-            key = (domains, where, alive)
 
             def work_out(i: int = i) -> Allowed:
-                return Allowed(self._select_of(i, domains, where))
+                return Allowed(self._select_of(i, domains, where, keep=keep))
 
-            masks.append(segment.filtered.get(key, work_out))
+            key = (domains, where, alive)
+            masks.append(segment.filtered.get(key, work_out) if keep else work_out())
         return Selection(tuple(masks))
 
-    def _select_of(self, i: int, domains: frozenset[str] | None, where: str | None) -> Mask:
+    def _select_of(
+        self, i: int, domains: frozenset[str] | None, where: str | None, *, keep: bool
+    ) -> Mask:
         segment, mask = self.segments[i], self.alive[i].mask
         if domains is not None:
             mask = mask & segment.mask_of_domains(domains)
-        if where is not None:
-            mask = mask & segment.filtered.get(where, lambda: self._matching(i, where)).mask
-        return mask
+        if where is None:
+            return mask
+        if keep:
+            return mask & segment.filtered.get(where, lambda: self._matching(i, where)).mask
+        return mask & self._matching(i, where).mask
 
     def _matching(self, i: int, where: str) -> Allowed:
         """Ask the catalog which rows of a segment a predicate selects.

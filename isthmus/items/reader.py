@@ -89,7 +89,7 @@ class ItemReader:
                 schema = pa.unify_schemas([schema, pa.schema(fields)], promote_options="permissive")
             except pa.ArrowTypeError as error:
                 raise InvalidMapping(f"{source.name}: {error}") from error
-        return pa.schema([f for f in schema if not pa.types.is_null(f.type)])
+        return pa.schema([f for f in schema if not _is_untyped(f.type)])
 
     def check(
         self,
@@ -189,7 +189,7 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
         return pa.list_(plain_type(type_.value_type))
     if pa.types.is_timestamp(type_):
         return pa.timestamp("us", type_.tz)
-    return type_
+    return pa.date32() if pa.types.is_date(type_) else type_
 
 
 def _read(source: Source) -> Iterator[pa.RecordBatch]:
@@ -236,6 +236,13 @@ def _refuse_wrong_types(source: Source, mapping: ResolvedMapping) -> None:
             raise InvalidMapping(
                 f"{source.name}: column {name!r} is {type_}; an item id is text or an integer"
             )
+    for name in mapping.attributes(source.schema.names):
+        type_ = source.schema.field(name).type
+        if not _can_be_stored(type_):
+            raise InvalidMapping(
+                f"{source.name}: column {name!r} is {type_}, which no attribute can be; leave it "
+                "out, or make it text or a struct"
+            )
     if mapping.image:
         type_ = source.schema.field(mapping.image).type
         if not (_is_text(type_) or _is_bytes(type_) or _is_image_struct(type_)):
@@ -243,6 +250,18 @@ def _refuse_wrong_types(source: Source, mapping: ResolvedMapping) -> None:
                 f"{source.name}: column {mapping.image!r} is {type_}; an image is a path, bytes "
                 "or a data URI"
             )
+
+
+def _is_untyped(type_: pa.DataType) -> bool:
+    """Tell whether a column holds no value, or only lists without one."""
+    return bool(pa.types.is_null(type_) or type_ == pa.list_(pa.null()))
+
+
+def _can_be_stored(type_: pa.DataType) -> bool:
+    if pa.types.is_map(type_) or pa.types.is_union(type_) or pa.types.is_interval(type_):
+        return False
+    nested = range(type_.num_fields)
+    return all(_can_be_stored(type_.field(i).type) for i in nested)
 
 
 def _is_text(type_: pa.DataType) -> bool:
@@ -282,10 +301,15 @@ def _misfits(table: pa.Table, mapping: ResolvedMapping, types: pa.Schema) -> lis
 
 def _casts(column: Any, type_: pa.DataType) -> bool:
     try:
-        column.cast(type_)
+        _cast(column, type_)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
     return True
+
+
+def _cast(column: Any, type_: pa.DataType) -> Any:
+    """Cast without loss, but for what a time has below the microsecond."""
+    return pc.cast(column, options=pc.CastOptions(type_, allow_time_truncate=True))
 
 
 def _without_content(table: pa.Table, mapping: ResolvedMapping, modalities: frozenset[str]) -> Any:
@@ -343,7 +367,7 @@ def _to_items(
     for name in attributes.names:
         type_ = attributes.field(name).type
         columns[name] = (
-            table.column(name).cast(type_) if name in own else pa.nulls(len(table), type_)
+            _cast(table.column(name), type_) if name in own else pa.nulls(len(table), type_)
         )
     return pa.table(columns)
 

@@ -182,7 +182,8 @@ def _open_csv(path: Path, verbatim: Sequence[str]) -> Source:
     return Source(str(path), schema, lambda: read_as(types), path.parent)
 
 
-_CSV_TYPES = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"))
+_CSV_TIMES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+_CSV_TYPES = (pa.int64(), pa.float64(), pa.bool_(), *_CSV_TIMES)
 _LEADING_ZERO = r"^-?0\d"
 
 

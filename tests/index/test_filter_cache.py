@@ -1,0 +1,67 @@
+"""Filters are worked out once for a release, and only for what is new after an upsert."""
+
+from __future__ import annotations
+
+import pytest
+
+from isthmus import Space
+from isthmus.errors import InvalidFilter
+from isthmus.index.catalog import Snapshot
+from tests.toy import item, two_encoders
+
+
+@pytest.fixture
+def filled(space):
+    space.upsert([item(f"i{n}", f"word{n}", "ab"[n % 2], stock=n % 4) for n in range(40)])
+    space.upsert([item("gone", "word", "a", stock=9)])
+    space.publish()
+    space.upsert([item("i3", "word3", "b", stock=0), item("late", "word", "a", stock=3)])
+    space.delete("gone")
+    return space
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the table engine was asked."""
+    calls = []
+    for name in ("select", "select_among"):
+        real = getattr(Snapshot, name)
+
+        def spy(self, where, *rest, real=real, name=name):
+            calls.append((name, where))
+            return real(self, where, *rest)
+
+        monkeypatch.setattr(Snapshot, name, spy)
+    return calls
+
+
+def test_a_repeated_filter_asks_the_engine_once_a_segment(filled, asked):
+    space = Space.open(filled.path, encoder=two_encoders())
+    segments = len(space._live.now().segments)
+    for _ in range(3):
+        space.search("word", where="stock > 1")
+        space.count("a", where="stock > 1")
+    assert len(asked) == segments == 2
+
+
+def test_an_upsert_asks_only_about_what_is_new(filled, asked):
+    before = {h.item_id for h in filled.search("word", k=99, where="stock > 1")}
+    assert "gone" not in before
+    assert "i3" not in before
+    del asked[:]
+    filled.upsert([item("extra", "word", "a", stock=3), item("i2", "word2", "a", stock=0)])
+    found = {h.item_id for h in filled.search("word", k=99, where="stock > 1")}
+    assert found == before - {"i2"} | {"extra"}
+    assert len(asked) == 1
+
+
+def test_a_filter_that_asks_for_the_time_is_never_kept(filled, asked):
+    for _ in range(2):
+        assert filled.count(where="now() > timestamp '2020-01-01 00:00:00'") == 41
+    assert len(asked) == 2 * len(filled._live.now().segments)
+
+
+@pytest.mark.parametrize("where", [5, ["stock > 1"], {"stock": 1}])
+def test_what_is_no_text_is_refused(filled, where):
+    with pytest.raises(InvalidFilter, match="The columns are"):
+        filled.search("word", where=where)
