@@ -113,7 +113,9 @@ def merge_blocks(
         scores = adjusted_similarity(view, query, rows, weights)
         order = np.argsort(-scores, kind="stable")
         rows, scores = rows[order], scores[order]
-    keep = (rows >= 0) & ~np.isin(rows, query.exclude)
+    keep = rows >= 0
+    if len(query.exclude):
+        keep &= ~np.isin(rows, query.exclude)
     return rows[keep][:k], scores[keep][:k]
 
 
