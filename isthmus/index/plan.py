@@ -332,7 +332,10 @@ def _judged(table: Sequence[PlanRow], targets: Targets, chosen: str | None = Non
     best = ordered[0].expected.cost
     judged = []
     for place, row in enumerate(ordered):
-        dearer = f"costs {row.expected.cost / best:.1f} times as much"
+        ratio = row.expected.cost / best
+        dearer = f"costs {ratio:.1f} times as much"
+        if ratio < 1:
+            dearer = f"expected at {ratio:.1f} times, but so were others that turned out dearer"
         verdict = _misses(row, targets) or ("chosen" if place == 0 else dearer)
         judged.append(row.model_copy(update={"verdict": verdict}))
     return judged

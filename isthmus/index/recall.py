@@ -16,9 +16,10 @@ from isthmus.index.view import View
 RECALL_AT = 10
 QUERIES = 2_400
 MOST_A_TRIAL, FEWEST_A_TRIAL = 200, 50
-KINDS_A_DOMAIN = 4
+KINDS_A_DOMAIN = 5
 SAME_SCORE = 1e-5
 USER = "user to item"
+USER_WITHIN = "user to item, filtered to the domain"
 ALL = "all"
 
 
@@ -94,7 +95,8 @@ def make_trials(view: View, block: str, queries_of: QueriesOf, *, seed: int = 0)
     """Draw items as queries, and search their true best ten, for each kind and domain.
 
     Beside the kinds that `queries_of` gives, a user's interest is an item of another domain (of
-    the same where there is but one), asked within the domain.
+    the same where there is but one), asked among everything and, where there are several domains,
+    within this one.
     """
     rng = np.random.default_rng(seed)
     share = QUERIES // max(1, KINDS_A_DOMAIN * len(view.domains))
@@ -109,8 +111,10 @@ def make_trials(view: View, block: str, queries_of: QueriesOf, *, seed: int = 0)
         drawn += [(domain, kind, None) for kind in queries_of(view, block, rows)]
         several = not inside.all()
         others = _draw(rng, living[~inside] if several else living, most)
-        user = KindOfQuery(USER, view.vectors(block, others).vectors, own=not several)
-        drawn.append((domain, user, allowed if several else None))
+        interests = view.vectors(block, others).vectors
+        drawn.append((domain, KindOfQuery(USER, interests), None))
+        if several:
+            drawn.append((domain, KindOfQuery(USER_WITHIN, interests, own=False), allowed))
     return [_trial(view, block, *one) for one in drawn if len(one[1].vectors)]
 
 

@@ -22,6 +22,7 @@ from isthmus.errors import (
     UnsupportedFormat,
     UnsupportedModality,
 )
+from isthmus.index.recall import USER, USER_WITHIN
 from isthmus.index.recipe import RECIPES, recipe_named
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
@@ -387,7 +388,7 @@ def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(spac
     assert [row.verdict for row in plan.table].count("chosen") == 1
     assert plan.table[0].recipe == manifest.blocks["text"].recipe
     assert {row.recipe for row in plan.table} == {recipe.name for recipe in RECIPES}
-    kinds = {"item to item", "text to item", "user to item"}
+    kinds = {"item to item", "text to item", USER, USER_WITHIN}
     assert {(row.kind, row.domain) for row in manifest.recall if row.block == "text"} == {
         *((kind, domain) for kind in kinds for domain in "ab"),
         ("all", "all"),
@@ -479,8 +480,10 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
     space = with_exact_rows(space, 1_000)
     space.publish()
     trial = "isthmus.index.recall.Trial.recall"
-    monkeypatch.setattr(trial, lambda self, view: 0.5 if self.kind.name == "user to item" else 1.0)
-    with pytest.raises(ReleaseRejected, match=r"recall@10 of text, user to item in . is 0\.500"):
+    monkeypatch.setattr(trial, lambda self, view: 0.5 if self.kind.name == USER_WITHIN else 1.0)
+    with pytest.raises(
+        ReleaseRejected, match=r"recall@10 of text, user to item, .* in . is 0\.500"
+    ):
         space.publish()
     assert space.current_release == 1
     assert [manifest.accepted for manifest in space.releases()] == [True, False]
