@@ -244,6 +244,8 @@ class Ingest:
         items = changes.items
         if len(items):
             items = self._with_vectors(items, changes.hashes)
+            for ledger in self._ledgers.values():
+                ledger.flush()  # what the catalog holds, the ledger knows, even after a kill
             new = pa.array(changes.new)
             self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
             self._quarantine.settle(items.column(ITEM_ID).to_pylist(), failures)

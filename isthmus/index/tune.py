@@ -10,7 +10,7 @@ import numpy as np
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.allowed import Allowed
 from isthmus.index.block_index import SegmentBlock
-from isthmus.index.exact import exact_search
+from isthmus.index.exact import Mask, exact_search
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.masked import MOST_EXACT, MaskedCosts, MaskedPoint
 from isthmus.index.recall import RECALL_AT, SAME_SCORE, Trial
@@ -66,7 +66,10 @@ def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) 
 def measure_masked(
     block: SegmentBlock, queries: FloatArray, target: float, *, seed: int = 0
 ) -> MaskedCosts | None:
-    """Measure filtered searches, where a random share of the vectors survives.
+    """Measure filtered searches, where a share of the vectors survives.
+
+    At each share three filters are met: survivors at random, those nearest to some vector, and
+    those farthest from it, since filters may go with the query or against it.
 
     Parameters
     ----------
@@ -83,13 +86,14 @@ def measure_masked(
     rng = np.random.default_rng(seed)
     queries = rng.permutation(queries)[:MASKED_QUERIES]
     chance = rng.random(len(block.rows))
+    closeness = block.vectors @ block.vectors[int(rng.integers(len(block.rows)))]
     points = []
     for share in SHARES:
-        allowed = Allowed(chance < share)
-        if allowed.count <= MOST_EXACT:
+        if share * len(block.rows) <= MOST_EXACT:
             break
-        best, _ = exact_search(queries, block.vectors, RECALL_AT, allowed)
-        point = _masked_point(index, queries, allowed, best, target)
+        low, high = np.quantile(closeness, [share, 1 - share])
+        masks = [chance < share, closeness >= high, closeness <= low]
+        point = _dearest_point(index, block.vectors, queries, masks, target)
         if point is None:
             break
         points.append(point)
@@ -164,6 +168,25 @@ def _doubling(first: int, most: int) -> Iterator[int]:
     yield most
 
 
+def _dearest_point(
+    index: VectorIndex,
+    vectors: FloatArray,
+    queries: FloatArray,
+    masks: Sequence[Mask],
+    target: float,
+) -> MaskedPoint | None:
+    """Measure filters of one share, and give the one that needs most; None if one is too much."""
+    points = []
+    for mask in masks:
+        allowed = Allowed(mask)
+        best, _ = exact_search(queries, vectors, RECALL_AT, allowed)
+        point = _masked_point(index, queries, allowed, best, target)
+        if point is None:
+            return None
+        points.append(point)
+    return max(points, key=lambda point: point.visits)
+
+
 def _masked_point(
     index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
 ) -> MaskedPoint | None:
@@ -196,9 +219,7 @@ def _masked_visits(index: VectorIndex, allowed: Allowed) -> tuple[int, int]:
     return 0, 0
 
 
-def _exact_costs(
-    vectors: FloatArray, queries: FloatArray, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> tuple[float, float]:
+def _exact_costs(vectors: FloatArray, queries: FloatArray, mask: Mask) -> tuple[float, float]:
     """Give the microseconds to fetch a survivor, and to compare it with one query."""
     survivors = int(mask.sum())
     one = min(
