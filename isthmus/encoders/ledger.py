@@ -83,9 +83,9 @@ class Ledger:
         KeyError
             If a content is not known.
         """
-        if not self.knows(hashes).all():
-            unknown = int((~self.knows(hashes)).sum())
-            raise KeyError(f"{unknown} contents are not in the ledger")
+        known = self.knows(hashes)
+        if not known.all():
+            raise KeyError(f"{int((~known).sum())} contents are not in the ledger")
         with self._indexing:
             positions = self._index.find(keys_of(hashes))
             out = np.empty((len(hashes), self.dim), np.float32)

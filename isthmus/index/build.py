@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.gate import misses
 from isthmus.index.gpu import Devices, placing
-from isthmus.index.plan import LATENCY_QUERIES, Plan, make_plan, require_possible
+from isthmus.index.plan import LATENCY_QUERIES, Plan, make_plan, require_possible, sampled_view
 from isthmus.index.recall import QueriesOf, Trial, make_trials
 from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
 from isthmus.index.release import BlockManifest, Release
-from isthmus.index.segment import join_segments
 from isthmus.index.settings import IndexSettings, Targets
 from isthmus.index.tune import batch_seconds, measure_masked, single_ms, tune_effort, with_index
-from isthmus.index.view import View, all_of
+from isthmus.index.view import View
 
 FEWEST_PLANNED = 1_000
 TRIES = 3
@@ -232,12 +232,9 @@ def _sample(view: View, block: str, most: int) -> View:
         return view
     kept = np.zeros(len(segment), bool)
     kept[np.random.default_rng(0).choice(rows, most, replace=False)] = True
-    sampled = join_segments([segment], [kept])
-    return replace(view, segments=(sampled,), alive=(all_of(sampled),))
+    return sampled_view(view, kept)
 
 
 def _meets(manifest: BlockManifest, targets: Targets) -> bool:
     """Tell whether what was built is as quick and small as it has to be."""
-    slow = targets.latency_ms is not None and (manifest.p99_ms or 0) > targets.latency_ms
-    size = (manifest.bytes_a_vector or 0) * manifest.vectors
-    return not slow and (targets.memory is None or size <= targets.memory)
+    return not misses([], {"": manifest}, targets)

@@ -33,7 +33,6 @@ from isthmus.tables import among, tidy
 FOLDER = "catalog.lance"
 CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
-FILTERED_ID = "_filtered_row"
 DIGEST_COLUMNS = [ITEM_ID, DOMAIN, ROW_HASH, *CONTENT_HASH.values()]
 WORD_SCORE = "_score"
 TEXT_INDEX = "text_idx"

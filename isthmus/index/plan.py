@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isthmus.errors import ImpossibleTargets
 from isthmus.index.block_index import SegmentBlock
+from isthmus.index.exact import Mask
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gpu import Devices, placing
 from isthmus.index.recall import QueriesOf, RecallRow, Trial, make_trials, measure_recall
@@ -250,11 +251,15 @@ def _sample(view: View, block: str, queries_of: QueriesOf) -> Sample:
     return Sample(view, make_trials(view, block, queries_of))
 
 
+def sampled_view(view: View, kept: Mask) -> View:
+    """Give a view of some rows of the first segment alone."""
+    sampled = join_segments([view.segments[0]], [kept])
+    return replace(view, segments=(sampled,), alive=(all_of(sampled),))
+
+
 def _smaller(view: View) -> View:
-    segment = view.segments[0]
-    kept = np.random.default_rng(1).random(len(segment)) < 1 / SMALLER
-    smaller = join_segments([segment], [kept])
-    return replace(view, segments=(smaller,), alive=(all_of(smaller),))
+    rows = len(view.segments[0])
+    return sampled_view(view, np.random.default_rng(1).random(rows) < 1 / SMALLER)
 
 
 def _measure(

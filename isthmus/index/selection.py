@@ -22,11 +22,6 @@ class Selection:
     def __init__(self, masks: tuple[Allowed, ...]) -> None:
         self.masks = masks
 
-    def __and__(self, other: Selection) -> Selection:
-        """Give the rows that are in both."""
-        both = zip(self.masks, other.masks, strict=True)
-        return Selection(tuple(Allowed(a.mask & b.mask) for a, b in both))
-
     @property
     def count(self) -> int:
         """How many rows."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -105,8 +107,6 @@ def with_index(
     view: View, block: str, index: VectorIndex | None, masked: MaskedCosts | None = None
 ) -> View:
     """Give the same view with another index for a block of its first segment."""
-    from dataclasses import replace
-
     first, *rest = view.segments
     own = replace(first.blocks[block], index=index, masked=masked)
     changed = replace(first, blocks={**first.blocks, block: own})
@@ -120,10 +120,7 @@ def batch_seconds(index: VectorIndex, queries: FloatArray) -> float:
 
 def single_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
     """Give the median and the 99th percentile of single queries, in milliseconds."""
-    times = [
-        _seconds(lambda q=query: index.search(q[None], RECALL_AT))  # type: ignore[misc]
-        for query in queries
-    ]
+    times = [_seconds(partial(index.search, query[None], RECALL_AT)) for query in queries]
     median, high = np.percentile(times, [50, 99]) * 1e3
     return float(median), float(high)
 
@@ -195,11 +192,7 @@ def _masked_point(
         scores, _ = index.search_allowed(queries, RECALL_AT, allowed, visits)
         recall = float((scores >= best[:, -1:] - SAME_SCORE).mean())
         if recall >= target:
-            took = _seconds(
-                lambda v=visits: index.search_allowed(  # type: ignore[misc]
-                    queries, RECALL_AT, allowed, v
-                )
-            )
+            took = _seconds(partial(index.search_allowed, queries, RECALL_AT, allowed, visits))
             return MaskedPoint(
                 share=allowed.share,
                 visits=visits,
