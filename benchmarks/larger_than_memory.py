@@ -128,7 +128,8 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     print(f"before: anonymous {before['RssAnon']:,.0f}, resident {before['VmRSS']:,.0f} MiB")
     space = Space.create(folder / "large.space", {"text": RowEncoder(DIM, make)})
     step("fill", lambda: space.upsert(folder / "items.parquet", **mapping), steps)
-    manifest = step("publish", lambda: space.publish(recall=given.recall), steps)
+    targets = {"recall": given.recall, "memory": given.memory}
+    manifest = step("publish", lambda: space.publish(**targets), steps)
     settled_mib()
     faiss.omp_set_num_threads(given.threads)
     use_cores(given.threads)
@@ -161,6 +162,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of a search")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument("--memory", default="4GiB", help="of the index, at most")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary one by default")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()

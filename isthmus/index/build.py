@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +10,14 @@ import numpy as np
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gate import misses
 from isthmus.index.gpu import Devices, placing
-from isthmus.index.plan import LATENCY_QUERIES, Plan, make_plan, require_possible, sampled_view
+from isthmus.index.plan import (
+    LATENCY_QUERIES,
+    FullSize,
+    Plan,
+    make_plan,
+    require_possible,
+    sampled_view,
+)
 from isthmus.index.recall import QueriesOf, Trial, make_trials
 from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
 from isthmus.index.release import BlockManifest, Release
@@ -99,20 +105,28 @@ class BlockBuilder:
         return self._cheapest(plan, trials)
 
     def _cheapest(self, plan: Plan, trials: list[Trial]) -> Built:
-        """Build the cheapest recipe of a plan; where it disappoints at full size, the next too."""
-        done: dict[str, Built] = {}
+        """Build the cheapest recipe of a plan; where it disappoints at full size, the next too.
+
+        No more than the best so far and the one being tried are held at a time.
+        """
+        best: Built | None = None
+        measured: dict[str, FullSize] = {}
         ranked = plan.ranked[:TRIES]
         for recipe, following in zip(ranked, [*ranked[1:], None], strict=True):
             built = self._built(recipe, trials, plan)
             if built is not None and _meets(built.manifest, self._settings.targets):
-                done[recipe.name] = built
-            if done and (following is None or _least(done) <= plan.cost_of(following)):
+                measured[recipe.name] = built.manifest.expectation
+                if best is None or built.manifest.cost < best.manifest.cost:
+                    best = built
+            del built
+            enough = following is None or (
+                best is not None and best.manifest.cost <= plan.cost_of(following)
+            )
+            if enough:
                 break
-        if not done:
+        if best is None:
             return self._exact(plan)
-        best = min(done, key=lambda name: done[name].manifest.cost)
-        plan = plan.with_costs({name: b.manifest.expectation for name, b in done.items()}, best)
-        return replace(done[best], plan=plan)
+        return replace(best, plan=plan.with_costs(measured, best.manifest.recipe))
 
     def _with_former_training(self, trials: list[Trial]) -> Built | None:
         """Fill an index that was trained before, if its recipe, targets and size still fit."""
@@ -189,10 +203,6 @@ class BlockBuilder:
             vectors=rows, dim=dim, recipe=EXACT, effort=Effort(), bytes_a_vector=4.0 * dim
         )
         return Built(self._view, manifest, plan)
-
-
-def _least(done: Mapping[str, Built]) -> float:
-    return min(built.manifest.cost for built in done.values())
 
 
 def worth_planning(rows: int, settings: IndexSettings) -> bool:

@@ -121,8 +121,7 @@ class VectorIndex:
         """Size of the serialised index, or of the vectors where there is none, over n."""
         if self._index is None:
             return float(4 * self.vectors.shape[1])
-        faiss: Any = import_module("faiss")
-        return float(len(faiss.serialize_index(self._index)) / max(len(self), 1))
+        return _serialised_bytes(self._index) / max(len(self), 1)
 
     def search(self, queries: FloatArray, k: int) -> tuple[FloatArray, Positions]:
         """Find about the k best vectors for each query, as `exact_search` does."""
@@ -283,6 +282,14 @@ class VectorIndex:
             np.ascontiguousarray(np.take_along_axis(closeness, order, 1)),
             np.ascontiguousarray(np.take_along_axis(cells, order, 1)),
         )
+
+
+def _serialised_bytes(index: Any) -> int:
+    """Count what FAISS would write, holding no more than a piece of it."""
+    faiss: Any = import_module("faiss")
+    sizes: list[int] = []
+    faiss.write_index(index, faiss.PyCallbackIOWriter(lambda piece: sizes.append(len(piece))))
+    return sum(sizes)
 
 
 def _trained(recipe: Recipe, vectors: FloatArray) -> Any:
