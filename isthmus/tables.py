@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,15 @@ def compact_table(path: Path, key: str, keep: timedelta) -> tuple[int, int, int,
     dataset.checkout_latest()
     after = len(dataset.get_fragments())
     return before, after, int(removed.old_versions), int(removed.bytes_removed)
+
+
+def has_versions_older(path: Path, keep: timedelta) -> bool:
+    """Tell whether a table holds versions, beside the latest, that are older than `keep`."""
+    import lance
+
+    before = datetime.now() - keep
+    *former, _ = lance.dataset(str(path)).versions()
+    return any(version["timestamp"] < before for version in former)
 
 
 def _index_key(dataset: Any, key: str, *, renew: bool) -> None:

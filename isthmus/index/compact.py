@@ -10,8 +10,9 @@ from pathlib import Path
 from isthmus.columns import ITEM_ID
 from isthmus.encoders.ledger import CONTENT
 from isthmus.index import catalog, quarantine
+from isthmus.index.lock import writing
 from isthmus.progress import progress_bar
-from isthmus.tables import compact_table
+from isthmus.tables import compact_table, has_versions_older
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,19 @@ def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[Co
             reports.append(CompactReport(str(path.relative_to(space)), *done))
             advance(1)
     return reports
+
+
+def compact_if_due(space: Path, keep_days: float) -> None:
+    """Compact where the catalog holds versions past their time, unless somebody is writing.
+
+    Old versions cost disk alone, so there is always a next time.
+    """
+    try:
+        with writing(space, "catalog", 0):
+            if has_versions_older(space / catalog.FOLDER, timedelta(days=keep_days)):
+                compact(space, keep_days)
+    except OSError:  # SpaceLocked is one
+        return
 
 
 def _tables(space: Path) -> Iterator[tuple[Path, str]]:

@@ -14,7 +14,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog import Catalog
-from isthmus.index.compact import CompactReport, compact
+from isthmus.index.compact import CompactReport, compact, compact_if_due
 from isthmus.index.gpu import choose_devices
 from isthmus.index.ingest import AddReport, Ingest, is_small, open_ledgers
 from isthmus.index.lock import DEFAULT_WAIT_S, writing
@@ -224,7 +224,9 @@ class Space(SpaceQueries):
 
         The first time, and when the targets or the size of the catalog change, every recipe is
         measured on a sample and the cheapest that meets the targets is built. After that, what
-        the current release was trained to be is filled with the catalog of now.
+        the current release was trained to be is filled with the catalog of now. Versions of the
+        tables that are older than `keep_versions_days` of ``space.toml`` are dropped at the end,
+        unless somebody is writing (see `compact`).
 
         Parameters
         ----------
@@ -258,9 +260,11 @@ class Space(SpaceQueries):
         index = self._aiming(recall, latency_ms, memory)
         self._refresh_text_index()
         with writing(self.path, "releases", self._wait_s):
-            return self._publisher(index).publish(
+            manifest = self._publisher(index).publish(
                 self._catalog.snapshot(), retrain=retrain, rebuild=rebuild, progress=progress
             )
+        compact_if_due(self.path, index.keep_versions_days)
+        return manifest
 
     def plan(
         self,

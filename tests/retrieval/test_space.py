@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lance
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from isthmus.errors import (
     UnsupportedFormat,
     UnsupportedModality,
 )
+from isthmus.index.lock import writing
 from isthmus.index.recall import USER, USER_WITHIN
 from isthmus.index.recipe import RECIPES, recipe_named
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
@@ -633,6 +635,24 @@ def test_compacting_keeps_every_item_and_drops_old_versions(space):
     assert space.upsert([item("f5", "word5", price=5.0)]).unchanged == 1
     with pytest.raises(InvalidInput, match="keep_days is -1"):
         space.compact(keep_days=-1)
+
+
+def test_publishing_drops_versions_past_their_time_unless_somebody_writes(space):
+    toml = space.path / "space.toml"
+    toml.write_text(toml.read_text().replace("keep_versions_days = 14.0", "keep_versions_days = 0"))
+    space = Space.open(space.path, encoder=two_encoders())
+    for n in range(5):
+        space.upsert([item(f"f{n}", f"word{n}")])
+    with writing(space.path, "catalog"):
+        space.publish()
+        assert len(_versions(space)) > 5
+    space.publish()
+    assert len(_versions(space)) == 1
+    assert [hit.item_id for hit in space.search("word3", k=1)] == ["f3"]
+
+
+def _versions(space):
+    return lance.dataset(str(space.path / "catalog.lance")).versions()
 
 
 def test_small_jobs_look_up_what_large_ones_load(space, monkeypatch):
