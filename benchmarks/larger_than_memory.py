@@ -128,6 +128,7 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     print(f"before: anonymous {before['RssAnon']:,.0f}, resident {before['VmRSS']:,.0f} MiB")
     space = Space.create(folder / "large.space", {"text": RowEncoder(DIM, make)})
     step("fill", lambda: space.upsert(folder / "items.parquet", **mapping), steps)
+    settled_mib()
     targets = {"recall": given.recall, "memory": given.memory}
     manifest = step("publish", lambda: space.publish(**targets), steps)
     settled_mib()

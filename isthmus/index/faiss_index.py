@@ -15,6 +15,7 @@ from isthmus.errors import CorruptRelease
 from isthmus.index.allowed import Allowed
 from isthmus.index.exact import Positions, exact_search, rescore
 from isthmus.index.recipe import EXACT, Effort, Recipe
+from isthmus.index.scattered import scattered
 from isthmus.progress import progress_bar
 
 TRAINING_ROWS_A_CELL = 64
@@ -97,8 +98,9 @@ class VectorIndex:
     def trying(self, effort: Effort) -> VectorIndex:
         """Give the same index, searched with another effort."""
         other = VectorIndex(self.recipe, self.vectors, self._index, effort, self._file)
-        if "_cell_of" in self.__dict__:
-            other.__dict__["_cell_of"] = self._cell_of
+        for known in ("_cell_of", "_scattered"):
+            if known in self.__dict__:
+                other.__dict__[known] = self.__dict__[known]
         return other
 
     def __len__(self) -> int:
@@ -131,7 +133,7 @@ class VectorIndex:
         _, found = self._index.search(
             np.ascontiguousarray(queries, np.float32), wanted, params=self.search_parameters(wanted)
         )
-        return rescore(queries, self.vectors, found, k)
+        return rescore(queries, self._scattered, found, k)
 
     def search_allowed(
         self, queries: FloatArray, k: int, allowed: Allowed, visits: int
@@ -161,7 +163,7 @@ class VectorIndex:
         else:
             parameters = self._parameters_for(visits, allowed.selector)
             _, found = self._index.search(queries, wanted, params=parameters)
-        return rescore(queries, self.vectors, found, k)
+        return rescore(queries, self._scattered, found, k)
 
     def write(self, path: Path) -> None:
         """Write the index to a file; the vectors are kept elsewhere."""
@@ -232,6 +234,10 @@ class VectorIndex:
         if not self.recipe.refined:
             return base
         return faiss.IndexRefineSearchParameters(k_factor=self.effort.depth, base_index_params=base)
+
+    @cached_property
+    def _scattered(self) -> FloatArray:
+        return scattered(self.vectors)
 
     @cached_property
     def _cell_of(self) -> npt.NDArray[np.int32]:
