@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def scattered(vectors: FloatArray) -> FloatArray:
 
 
 def memory_limit() -> int:
-    """Give the bytes of memory that this process may have: the machine's, or its control group's."""
+    """Give the bytes that this process may have: the machine's, or its control group's."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for line in _lines(Path("/proc/self/cgroup")):
         _, controllers, own = line.split(":", 2)
@@ -51,7 +52,7 @@ def memory_limit() -> int:
 
 
 def _whole_file(vectors: FloatArray) -> Path | None:
-    mapped = vectors
+    mapped: Any = vectors
     while isinstance(mapped.base, np.ndarray):
         mapped = mapped.base
     whole = isinstance(mapped, np.memmap) and mapped.nbytes == vectors.nbytes
