@@ -10,13 +10,13 @@ as a user would. Ratios are to the best of the others whose recall reaches the t
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.arguments import search_arguments
 from common.data import (
     SEED,
     Data,
@@ -141,16 +141,10 @@ def lines(kind: str, share: float, case: dict[str, dict[str, Any]], target: floa
 
 def main() -> None:
     """Compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=Path, required=True, help="see real_vectors.py")
+    parser = search_arguments(__doc__, OUT, repeats=5)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=1_000, help="held out")
     parser.add_argument("--asked", type=int, default=100, help="of those, in each case")
-    parser.add_argument("--threads", type=int, default=1, help="of a search; builds use two")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--peers", nargs="+", choices=FILTERING, default=list(FILTERING))
-    parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     build_threads = min(2, len(CORES))
     table, measured = [], []

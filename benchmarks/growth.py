@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from common.arguments import search_arguments
 from common.data import DIM, SEED, read_data, recall, worst_wanted, write_data
 from common.process import CORES
 from common.tables import exponent, print_heading, print_table, write_json
@@ -113,15 +114,9 @@ def plot(measured: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     """Measure every size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=Path, required=True, help="see real_vectors.py")
+    parser = search_arguments(__doc__, OUT, repeats=5)
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--queries", type=int, default=1_000)
-    parser.add_argument("--threads", type=int, default=1, help="of a search; builds use two")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--plot", type=Path, default=Path("docs/images/growth.png"))
-    parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     held = (given.vectors / "minilm.f32").stat().st_size // (4 * DIM)
     sizes = [n for n in sorted(given.rows) if n + given.queries <= held]

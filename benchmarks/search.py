@@ -10,7 +10,6 @@ A search is held to one core, whatever pools a library has. Ratios are to the be
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.arguments import search_arguments
 from common.data import SEED, Data, Floats, read_data, recall, worst_wanted, write_data
 from common.process import CORES
 from common.tables import print_heading, print_table, write_json
@@ -183,15 +183,9 @@ def print_overhead(worker: Remote, queries: Path, repeats: int) -> dict[str, Any
 
 def main() -> None:
     """Compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=Path, required=True, help="see real_vectors.py")
+    parser = search_arguments(__doc__, OUT, repeats=7)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--queries", type=int, default=1_000)
-    parser.add_argument("--threads", type=int, default=1, help="of a search; builds use two")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     build_threads = min(2, len(CORES))
     with tempfile.TemporaryDirectory() as name:

@@ -9,14 +9,14 @@ import faiss
 import numpy as np
 from common.data import Floats, Integers
 
-from peers.peer import Peer, steps
+from peers.faiss_peer import FaissPeer
+from peers.peer import steps
 
 
-class FaissHnswPeer(Peer):
+class FaissHnswPeer(FaissPeer):
     """`faiss.IndexHNSWFlat`."""
 
     settings = "HNSW32, efConstruction=200, float32"
-    measured = "its file"
 
     def build(self, vectors: Floats, attributes: Mapping[str, Integers]) -> None:
         """Build the graph."""
@@ -32,17 +32,3 @@ class FaissHnswPeer(Peer):
     def tune(self, effort: Any) -> None:
         """Set efSearch."""
         self._parameters = faiss.SearchParametersHNSW(efSearch=effort)
-
-    def search(self, queries: Floats, k: int) -> Any:
-        """Search."""
-        return self._index.search(queries, k, params=self._parameters)[1]
-
-    def bytes(self) -> int:
-        """Give the size of its file."""
-        path = self.folder / "index.faiss"
-        faiss.write_index(self._index, str(path))
-        return path.stat().st_size
-
-    def use_threads(self, threads: int) -> None:
-        """Set the threads of FAISS."""
-        faiss.omp_set_num_threads(threads)

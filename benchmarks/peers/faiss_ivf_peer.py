@@ -9,14 +9,14 @@ import faiss
 import numpy as np
 from common.data import Floats, Integers
 
-from peers.peer import Peer, steps
+from peers.faiss_peer import FaissPeer
+from peers.peer import steps
 
 
-class FaissIvfPeer(Peer):
+class FaissIvfPeer(FaissPeer):
     """``IVF{n},PQ{dim/2}x4fs,Refine(SQfp16)`` with n about 4 sqrt(rows)."""
 
     settings = "IVF{4 sqrt(rows)},PQ{dim/2}x4fs,Refine(SQfp16)"
-    measured = "its file"
 
     def build(self, vectors: Floats, attributes: Mapping[str, Integers]) -> None:
         """Train and fill the index."""
@@ -41,20 +41,6 @@ class FaissIvfPeer(Peer):
         self._parameters = faiss.IndexRefineSearchParameters(
             k_factor=factor, base_index_params=self._inner
         )
-
-    def search(self, queries: Floats, k: int) -> Any:
-        """Search."""
-        return self._index.search(queries, k, params=self._parameters)[1]
-
-    def bytes(self) -> int:
-        """Give the size of its file."""
-        path = self.folder / "index.faiss"
-        faiss.write_index(self._index, str(path))
-        return path.stat().st_size
-
-    def use_threads(self, threads: int) -> None:
-        """Set the threads of FAISS."""
-        faiss.omp_set_num_threads(threads)
 
 
 def _cells(rows: int) -> int:

@@ -1,96 +1,42 @@
-"""The queries of a space: search, similar items, recommendations, and what it holds."""
+"""The queries of a space: search, many at once, similar items, near-duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from isthmus.columns import (
-    ITEM_COLUMNS,
-    MODALITIES,
-    MODALITY_MASK,
-    QUERY_ID,
-    Modality,
-    modality_bit,
-)
-from isthmus.encoders.choice import EncoderChoice, choose_encoders
+from isthmus.columns import QUERY_ID
 from isthmus.encoders.encoder import FloatArray
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import block_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
-from isthmus.index.catalog import Catalog
 from isthmus.index.exact import Positions
-from isthmus.index.live import LiveView
-from isthmus.index.lock import DEFAULT_WAIT_S
-from isthmus.index.quarantine import Quarantine
 from isthmus.index.selection import Selection
-from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
-from isthmus.items.media import MediaStore
-from isthmus.progress import progress_bar
 from isthmus.retrieval.duplicates import find_duplicates
 from isthmus.retrieval.examples import query_with_examples
-from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.lexical import (
     answer_hybrid,
     index_text_if_free,
     require_hybrid,
     require_plain,
 )
-from isthmus.retrieval.query import Query, Ranked, answer
+from isthmus.retrieval.open_space import Domains, OpenSpace, domain_names
+from isthmus.retrieval.query import Query, answer
 from isthmus.retrieval.query_encoder import QueryEncoder
 from isthmus.retrieval.query_file import QueryFileReport, search_file
-from isthmus.retrieval.query_vectors import (
-    BlockQuery,
-    contents_of,
-    encode_query,
-    given_vector,
-    given_vectors,
-)
+from isthmus.retrieval.query_vectors import BlockQuery, contents_of, given_vector, given_vectors
 from isthmus.retrieval.quotas import Quotas
-from isthmus.retrieval.ranking import Group, Ranking, compose, group_domains, rank
-from isthmus.retrieval.recommend import recommend
+from isthmus.retrieval.ranking import Ranking, group_domains, rank
 from isthmus.retrieval.results import Found, Hit, make_found, make_hits, make_lists
-from isthmus.retrieval.stats import describe
-from isthmus.retrieval.users import User
 
-USERS_A_BATCH = 256
-
-Domains = str | Sequence[str] | None
 Items = str | Sequence[str]
 
 
-class SpaceQueries:
-    """The reading half of `isthmus.Space`."""
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        encoder: EncoderChoice | None = None,
-        device: str = "auto",
-        wait_s: float = DEFAULT_WAIT_S,
-    ) -> None:
-        self.path = Path(path)
-        self.settings = SpaceSettings.read(self.path)
-        self._wait_s = wait_s
-        self._blocks = self.settings.layout
-        self._catalog = Catalog(self.path, self._blocks)
-        self._quarantine = Quarantine(self.path)
-        self._device = device
-        self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint, device)
-        model_device = "cuda" if device == "all" else device
-        given = None if encoder is None else choose_encoders(encoder, device=model_device)
-        self._encoder_of = RecordedEncoders(
-            self.settings.encoders, self.settings.components, given, device=model_device
-        )
-
-    def __repr__(self) -> str:
-        return f"Space({str(self.path)!r})"
+class SpaceQueries(OpenSpace):
+    """The searching part of `isthmus.Space`."""
 
     def search(
         self,
@@ -187,7 +133,7 @@ class SpaceQueries:
             index_text_if_free(self.path, self._catalog)
         view = self._live.now()
         ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate)
-        groups = group_domains(view, ranking, _names(domain, domains), where)
+        groups = group_domains(view, ranking, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
         examples = self._example_rows(view, like, unlike)
         if words is not None:
@@ -238,7 +184,7 @@ class SpaceQueries:
             If the vectors' fingerprint is not this space's.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, _names(domain, domains), where)
+        allowed = self._allowed(view, k, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
         block, queries = given_vectors(self._blocks, vectors)
         scores, rows = view.search(block, queries, k, allowed)
@@ -285,7 +231,7 @@ class SpaceQueries:
             If `where` is refused.
         """
         view = self._live.now()
-        allowed = self._allowed(view, k, _names(domain, domains), where)
+        allowed = self._allowed(view, k, domain_names(domain, domains), where)
         encoder = QueryEncoder(self.settings, self._encoder_of, self.media)
 
         def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
@@ -327,7 +273,7 @@ class SpaceQueries:
         """
         view = self._live.now()
         ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate)
-        groups = group_domains(view, ranking, _names(domain, domains), where)
+        groups = group_domains(view, ranking, domain_names(domain, domains), where)
         examples = self._example_rows(view, [item_id, *_ids(like)], unlike)
         query = query_with_examples(view, {}, *examples)
         rows, scores = rank(view, query, ranking, groups, self._weights)
@@ -376,128 +322,8 @@ class SpaceQueries:
             If `where` is refused.
         """
         view = self._live.now()
-        allowed = view.select(_names(domain, domains), where)
+        allowed = view.select(domain_names(domain, domains), where)
         return find_duplicates(view, threshold, allowed, block, show=progress)
-
-    def recommend(
-        self,
-        user: User,
-        *,
-        k: int = 10,
-        domain: Domains = None,
-        domains: Domains = None,
-        where: str | None = None,
-        diversity: float = 0.0,
-        candidates: int | None = None,
-        quotas: Quotas | None = None,
-        attributes: bool = False,
-    ) -> list[Hit]:
-        """Recommend items of a domain to a user known in any domain.
-
-        Parameters are those of `search`. The score is the share of the user's attention that an
-        interest has over the item's rank in it, the best over the interests; with quotas, its
-        rank in the domain. Items of the history are left out. A user of whom nothing is known
-        gets typical, diverse items.
-        """
-        view = self._live.now()
-        ranking = Ranking(k, None, diversity, candidates, quotas or {})
-        groups = group_domains(view, ranking, _names(domain, domains), where)
-        texts = [self._user_text(user)]
-        rows, scores = self._recommend(view, [user], texts, ranking, groups)[0]
-        return make_hits(view, rows, scores.tolist(), attributes=attributes)
-
-    def recommend_batch(
-        self,
-        users: Iterable[tuple[str, User]],
-        *,
-        k: int = 10,
-        domain: Domains = None,
-        domains: Domains = None,
-        where: str | None = None,
-        diversity: float = 0.0,
-        candidates: int | None = None,
-        quotas: Quotas | None = None,
-        progress: bool = False,
-    ) -> pa.Table:
-        """Recommend to many users at once.
-
-        Parameters
-        ----------
-        users : iterable of (str, User)
-            User ids and users.
-        k, domain, domains, where, diversity, candidates, quotas
-            As in `recommend`.
-        progress : bool, default False
-            Whether to show a bar.
-
-        Returns
-        -------
-        pyarrow.Table
-            Columns user_id, item_id, rank and score.
-        """
-        view = self._live.now()
-        ranking = Ranking(k, None, diversity, candidates, quotas or {})
-        groups = group_domains(view, ranking, _names(domain, domains), where)
-        named, tables = list(users), []
-        with progress_bar("recommending", len(named), show=progress) as advance:
-            for start in range(0, len(named), USERS_A_BATCH):
-                ids, part = zip(*named[start : start + USERS_A_BATCH], strict=True)
-                texts = [self._user_text(user) for user in part]
-                lists = self._recommend(view, part, texts, ranking, groups)
-                tables.append(make_lists(view, ids, lists))
-                advance(len(part))
-        return pa.concat_tables(tables) if tables else make_lists(view, [], [])
-
-    def get(self, item_id: str) -> dict[str, Any]:
-        """Give an item: id, domain, text, image, modalities it is searchable by, attributes.
-
-        Raises
-        ------
-        ItemNotFound
-            If there is no such item.
-        """
-        snapshot = self._live.now().snapshot
-        names = snapshot.attributes.names
-        found = snapshot.find([item_id], [*ITEM_COLUMNS, MODALITY_MASK, *names]).to_pylist()
-        if not found:
-            raise ItemNotFound(f"no item {item_id!r} in this space")
-        row = found[0]
-        mask = row.pop(MODALITY_MASK)
-        attributes = {name: row.pop(name) for name in names}
-        modalities = [m for m in MODALITIES if mask & modality_bit(m)]
-        return {**row, "modalities": modalities, "attributes": attributes}
-
-    def count(
-        self, domain: Domains = None, where: str | None = None, *, domains: Domains = None
-    ) -> int:
-        """Count the searchable items, of those that a filter lets through."""
-        view = self._live.now()
-        allowed = view.select(_names(domain, domains), where)
-        return len(view) if allowed is None else allowed.count
-
-    def stats(self) -> dict[str, Any]:
-        """Describe the space: items, domains, release, delta, quarantine, encoders."""
-        view = self._live.now()
-        return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
-            "path": str(self.path),
-            "fingerprint": self.fingerprint,
-            "quarantined": len(self._quarantine),
-        }
-
-    @property
-    def fingerprint(self) -> str:
-        """Fingerprint of the encoder stack that made the space."""
-        return self.settings.fingerprint
-
-    @property
-    def media(self) -> MediaStore:
-        """Reads the images that items refer to."""
-        return MediaStore(self.path / "media")
-
-    @property
-    def _weights(self) -> dict[str, float]:
-        fusion = self.settings.fusion
-        return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
 
     def _allowed(
         self, view: View, k: int, domains: list[str] | None, where: str | None
@@ -526,38 +352,12 @@ class SpaceQueries:
                 self._require_row(view, name)
         return rows[: len(liked)], rows[len(liked) :]
 
-    def _recommend(
-        self,
-        view: View,
-        users: Sequence[User],
-        texts: Sequence[BlockQuery | None],
-        ranking: Ranking,
-        groups: Sequence[Group],
-    ) -> list[Ranked]:
-        """Recommend to users from each group of domains, and make a list for each of them."""
-        found = [
-            recommend(view, users, texts, ranking.depth or 1, group.allowed, self._weights)
-            for group in groups
-        ]
-        return [
-            compose(view, lists, ranking, groups, relative=True)
-            for lists in zip(*found, strict=True)
-        ]
-
     def _query(self, text: str | None, image: Any, vector: Any) -> BlockQuery:
         if vector is None:
             return self._encode(contents_of(text, image))
         if text is not None or image is not None:
             raise InvalidInput("search by a vector, or by text and image, not by all")
         return given_vector(self._blocks, vector)
-
-    def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
-        for modality in contents:
-            block_of(self._blocks, modality)
-        return encode_query(self.settings, self._encoder_of, contents)
-
-    def _user_text(self, user: User) -> BlockQuery | None:
-        return self._encode({"text": user.text}) if user.text else None
 
     def _require_fingerprint(self, given: str | None) -> None:
         if given is not None and given != self.fingerprint:
@@ -570,12 +370,3 @@ class SpaceQueries:
 def _ids(given: Items) -> list[str]:
     """Take item ids however they are given, each once."""
     return list(dict.fromkeys([given] if isinstance(given, str) else given))
-
-
-def _names(*given: Domains) -> list[str] | None:
-    """Take domains however they are spelled; None where there are none."""
-    several = [d for d in given if d]
-    if len(several) > 1:
-        raise InvalidInput("domain and domains are the same option; give one of them")
-    named = several[0] if several else []
-    return [named] if isinstance(named, str) else list(named) or None

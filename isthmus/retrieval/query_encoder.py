@@ -33,10 +33,6 @@ class ListedQuery:
 
     Attributes
     ----------
-    row : int
-        Its row, from 0, over the whole input.
-    query_id : str
-        Its id.
     contents : dict
         What it holds of text, image and vector.
     folder : Path or None
@@ -47,8 +43,6 @@ class ListedQuery:
         Why it cannot be answered; empty if it can.
     """
 
-    row: int
-    query_id: str
     contents: dict[str, Any]
     folder: Path | None = None
     vectors: BlockQuery = field(default_factory=dict)

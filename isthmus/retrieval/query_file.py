@@ -105,18 +105,21 @@ def search_file(
         writing_parquet(out, SCHEMA) as writer,
         progress_bar("searching", total, show=show) as advance,
     ):
-        for batch in _batches(sources):
+        for ids, batch in _batches(sources):
             encoder.encode(batch)
-            good = [query for query in batch if not query.reason]
+            named = list(zip(ids, batch, strict=True))
+            good = [(query_id, query.vectors) for query_id, query in named if not query.reason]
             if good:
-                table = answer([q.query_id for q in good], [q.vectors for q in good])
+                table = answer([query_id for query_id, _ in good], [asked for _, asked in good])
                 writer.write_table(table)
                 report.rows += len(table)
+            report.problems += [
+                QueryProblem(row, query_id, query.reason)
+                for row, (query_id, query) in enumerate(named, report.queries)
+                if query.reason
+            ]
             report.queries += len(batch)
             report.answered += len(good)
-            report.problems += [
-                QueryProblem(q.row, q.query_id, q.reason) for q in batch if q.reason
-            ]
             advance(len(batch))
     return report
 
@@ -162,19 +165,17 @@ def _check_ids(sources: Iterable[Source]) -> int:
     return len(first)
 
 
-def _batches(sources: Iterable[Source]) -> Iterator[list[ListedQuery]]:
-    row = 0
+def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[ListedQuery]]]:
+    """Read the queries, with their ids beside them, in batches of one source."""
     for source in sources:
         for whole in _read(source):
             columns = [name for name in (QUERY_ID, *_FITS) if name in whole.schema.names]
             for start in range(0, len(whole), QUERIES_A_BATCH):
-                part = whole.select(columns).slice(start, QUERIES_A_BATCH)
-                batch = [
-                    ListedQuery(row + i, str(values[QUERY_ID]), _contents(values), source.folder)
-                    for i, values in enumerate(part.to_pylist())
-                ]
-                row += len(batch)
-                yield batch
+                rows = whole.select(columns).slice(start, QUERIES_A_BATCH).to_pylist()
+                yield (
+                    [str(row[QUERY_ID]) for row in rows],
+                    [ListedQuery(_contents(row), source.folder) for row in rows],
+                )
 
 
 def _read(source: Source) -> Iterator[pa.RecordBatch]:

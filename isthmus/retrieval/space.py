@@ -28,9 +28,10 @@ from isthmus.items.reader import ItemReader
 from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.lexical import index_text, index_text_if_free
 from isthmus.retrieval.queries import SpaceQueries
+from isthmus.retrieval.recommending import SpaceRecommendations
 
 
-class Space(SpaceQueries):
+class Space(SpaceQueries, SpaceRecommendations):
     """A folder that joins the items of many domains in one vector space.
 
     Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a

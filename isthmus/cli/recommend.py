@@ -1,0 +1,72 @@
+"""Recommend items to users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.cli.opening import open_space
+from isthmus.cli.options import (
+    CandidatesOption,
+    DeviceOption,
+    DiversityOption,
+    DomainsOption,
+    JsonOption,
+    KOption,
+    QuotaOption,
+    SheetOption,
+    SpaceOption,
+    WhereOption,
+)
+
+
+def recommend(
+    space: SpaceOption,
+    history: Annotated[
+        list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What the user likes, in words.")] = None,
+    users: Annotated[
+        Path | None, typer.Option(help="Parquet: user_id, optionally history and text.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Parquet to write, with --users.")] = None,
+    domain: DomainsOption = None,
+    k: KOption = 10,
+    where: WhereOption = None,
+    diversity: DiversityOption = 0.0,
+    candidates: CandidatesOption = None,
+    quota: QuotaOption = None,
+    sheet: SheetOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend items to one user, or to a file of users."""
+    from isthmus.cli.quotas import parse_quotas
+    from isthmus.cli.show import show_hits, show_line
+    from isthmus.retrieval.users import User
+
+    if (users is None) != (out is None):
+        raise typer.BadParameter("--users and --out go together")
+    if users is not None and (history or text):
+        raise typer.BadParameter("give --users, or --history and --text, not both")
+    opened = open_space(space, device=device)
+    options: dict[str, Any] = {
+        "k": k,
+        "domain": domain,
+        "where": where,
+        "diversity": diversity,
+        "candidates": candidates,
+        "quotas": parse_quotas(quota),
+    }
+    if users is not None and out is not None:
+        from isthmus.retrieval.user_file import recommend_file
+
+        counts = recommend_file(opened, users, out, **options)
+        show_line({**counts, "out": str(out)}, as_json=as_json)
+        return
+    known = [item_id for item_id in history or [] if opened.get(item_id)]
+    user = User(known, text)
+    hits = opened.recommend(user, **options, attributes=True)
+    show_hits(opened, text or ", ".join(known), None, hits, sheet, as_json=as_json)

@@ -1,0 +1,118 @@
+"""An open space: its settings, its live view, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
+from isthmus.encoders.choice import EncoderChoice, choose_encoders
+from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.stack import block_of
+from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.index.catalog import Catalog
+from isthmus.index.live import LiveView
+from isthmus.index.lock import DEFAULT_WAIT_S
+from isthmus.index.quarantine import Quarantine
+from isthmus.index.settings import SpaceSettings
+from isthmus.items.media import MediaStore
+from isthmus.retrieval.gate import GateQueries
+from isthmus.retrieval.query_vectors import BlockQuery, encode_query
+from isthmus.retrieval.stats import describe
+
+Domains = str | Sequence[str] | None
+
+
+class OpenSpace:
+    """What every verb of `isthmus.Space` stands on: the folder, opened."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        encoder: EncoderChoice | None = None,
+        device: str = "auto",
+        wait_s: float = DEFAULT_WAIT_S,
+    ) -> None:
+        self.path = Path(path)
+        self.settings = SpaceSettings.read(self.path)
+        self._wait_s = wait_s
+        self._blocks = self.settings.layout
+        self._catalog = Catalog(self.path, self._blocks)
+        self._quarantine = Quarantine(self.path)
+        self._device = device
+        self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint, device)
+        model_device = "cuda" if device == "all" else device
+        given = None if encoder is None else choose_encoders(encoder, device=model_device)
+        self._encoder_of = RecordedEncoders(
+            self.settings.encoders, self.settings.components, given, device=model_device
+        )
+
+    def __repr__(self) -> str:
+        return f"Space({str(self.path)!r})"
+
+    def get(self, item_id: str) -> dict[str, Any]:
+        """Give an item: id, domain, text, image, modalities it is searchable by, attributes.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+        """
+        snapshot = self._live.now().snapshot
+        names = snapshot.attributes.names
+        found = snapshot.find([item_id], [*ITEM_COLUMNS, MODALITY_MASK, *names]).to_pylist()
+        if not found:
+            raise ItemNotFound(f"no item {item_id!r} in this space")
+        row = found[0]
+        mask = row.pop(MODALITY_MASK)
+        attributes = {name: row.pop(name) for name in names}
+        modalities = [m for m in MODALITIES if mask & modality_bit(m)]
+        return {**row, "modalities": modalities, "attributes": attributes}
+
+    def count(
+        self, domain: Domains = None, where: str | None = None, *, domains: Domains = None
+    ) -> int:
+        """Count the searchable items, of those that a filter lets through."""
+        view = self._live.now()
+        allowed = view.select(domain_names(domain, domains), where)
+        return len(view) if allowed is None else allowed.count
+
+    def stats(self) -> dict[str, Any]:
+        """Describe the space: items, domains, release, delta, quarantine, encoders."""
+        view = self._live.now()
+        return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
+            "path": str(self.path),
+            "fingerprint": self.fingerprint,
+            "quarantined": len(self._quarantine),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the encoder stack that made the space."""
+        return self.settings.fingerprint
+
+    @property
+    def media(self) -> MediaStore:
+        """Reads the images that items refer to."""
+        return MediaStore(self.path / "media")
+
+    @property
+    def _weights(self) -> dict[str, float]:
+        fusion = self.settings.fusion
+        return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
+
+    def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
+        for modality in contents:
+            block_of(self._blocks, modality)
+        return encode_query(self.settings, self._encoder_of, contents)
+
+
+def domain_names(*given: Domains) -> list[str] | None:
+    """Take domains however they are spelled; None where there are none."""
+    several = [d for d in given if d]
+    if len(several) > 1:
+        raise InvalidInput("domain and domains are the same option; give one of them")
+    named = several[0] if several else []
+    return [named] if isinstance(named, str) else list(named) or None
