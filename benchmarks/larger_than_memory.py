@@ -122,13 +122,17 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     make = Mixtures(np.array(sources))
     del sources
     queries = make(np.arange(given.rows, given.rows + given.queries))
-    mapping = write_items(folder / "items.parquet", range(given.rows))
+    encoder = {"text": RowEncoder(DIM, make)}
     steps: dict[str, Any] = {}
     before = memory_mib()
     print(f"before: anonymous {before['RssAnon']:,.0f}, resident {before['VmRSS']:,.0f} MiB")
-    space = Space.create(folder / "large.space", {"text": RowEncoder(DIM, make)})
-    step("fill", lambda: space.upsert(folder / "items.parquet", **mapping), steps)
-    settled_mib()
+    if given.filled:
+        space = Space.open(folder / "large.space", encoder=encoder)
+    else:
+        mapping = write_items(folder / "items.parquet", range(given.rows))
+        space = Space.create(folder / "large.space", encoder)
+        step("fill", lambda: space.upsert(folder / "items.parquet", **mapping), steps)
+        settled_mib()
     targets = {"recall": given.recall, "memory": given.memory}
     manifest = step("publish", lambda: space.publish(**targets), steps)
     settled_mib()
@@ -165,9 +169,10 @@ def main() -> None:
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--memory", default="4GiB", help="of the index, at most")
     parser.add_argument("--folder", type=Path, help="where to work; a temporary one by default")
+    parser.add_argument("--filled", type=Path, help="the folder of a run that was cut off")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(dir=given.folder))
+    folder = given.filled or Path(tempfile.mkdtemp(dir=given.folder))
     print_heading(
         f"{given.rows:,} mixtures of MiniLM vectors ({given.rows * DIM * 4 / 2**20:,.0f} MiB as "
         f"float32), {given.queries} queries, k={K}; seed {SEED}; search on {given.threads} "

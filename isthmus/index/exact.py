@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ Knn = Callable[[FloatArray, FloatArray, int], tuple[FloatArray, Positions]]
 GATHERED_ROWS = 65_536
 FEW_EXCLUDED = 256
 RESCORED_VALUES = 4_000_000
+BLAS_FROM = 4_096  # numbers: 11 queries of 384 dimensions
 
 
 def exact_search(
@@ -104,12 +107,25 @@ def merge_best(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[Float
 
 
 def _knn_cpu(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
-    import faiss
-
-    found: tuple[FloatArray, Positions] = faiss.knn(
-        queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT
+    found: tuple[FloatArray, Positions] = _tuned_faiss().knn(
+        queries, vectors, k, metric=_tuned_faiss().METRIC_INNER_PRODUCT
     )
     return found
+
+
+@cache
+def _tuned_faiss() -> Any:
+    """Import FAISS, and let it multiply matrices from a few queries on.
+
+    It counts numbers in the queries, and by default compares some 300 queries of 384 dimensions
+    one by one, each with a pass of its own over all vectors: six times slower, and ruinous where
+    the vectors do not fit into memory. Older versions
+    count queries, and do so from 20 on.
+    """
+    faiss = import_module("faiss")
+    if faiss.cvar.distance_compute_blas_threshold > BLAS_FROM:
+        faiss.cvar.distance_compute_blas_threshold = BLAS_FROM
+    return faiss
 
 
 knn_of: ContextVar[Knn] = ContextVar("knn_of", default=_knn_cpu)  # a GPU may take its place
