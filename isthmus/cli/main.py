@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from isthmus.cli.interactions import app as interactions
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(interactions)
 
 SpaceOption = Annotated[Path, typer.Option("--space", "-s", help="Folder of the space.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -30,6 +30,7 @@ from isthmus.index.quarantine import Quarantine
 from isthmus.index.selection import Selection
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
+from isthmus.interactions.store import Interactions
 from isthmus.items.media import MediaStore
 from isthmus.progress import progress_bar
 from isthmus.retrieval.duplicates import find_duplicates
@@ -55,7 +56,7 @@ from isthmus.retrieval.quotas import Quotas
 from isthmus.retrieval.ranking import Group, Ranking, compose, group_domains, rank
 from isthmus.retrieval.recommend import recommend
 from isthmus.retrieval.results import Found, Hit, make_found, make_hits, make_lists
-from isthmus.retrieval.stats import describe
+from isthmus.retrieval.stats import count_interactions, describe
 from isthmus.retrieval.users import User
 
 USERS_A_BATCH = 256
@@ -81,6 +82,7 @@ class SpaceQueries:
         self._blocks = self.settings.layout
         self._catalog = Catalog(self.path, self._blocks)
         self._quarantine = Quarantine(self.path)
+        self._interactions = Interactions(self.path)
         self._device = device
         self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint, device)
         model_device = "cuda" if device == "all" else device
@@ -476,12 +478,13 @@ class SpaceQueries:
         return len(view) if allowed is None else allowed.count
 
     def stats(self) -> dict[str, Any]:
-        """Describe the space: items, domains, release, delta, quarantine, encoders."""
+        """Describe the space: items, interactions, release, delta, quarantine, encoders."""
         view = self._live.now()
         return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
             "path": str(self.path),
             "fingerprint": self.fingerprint,
             "quarantined": len(self._quarantine),
+            "interactions": count_interactions(self._interactions, view.snapshot),
         }
 
     @property
