@@ -131,38 +131,47 @@ def _to_interactions(
     batch: pa.RecordBatch, mapping: ResolvedInteractions
 ) -> tuple[pa.Table, Problems]:
     """Bring a batch to the schema; where something is missing or wrong, the row is a problem."""
-    problems: Problems = []
+    columns = {
+        USER_ID: _texts(batch, mapping.user, "user id"),
+        ITEM_ID: _texts(batch, mapping.item, "item id"),
+        EVENT: _events(batch, mapping),
+        VALUE: _numbers(batch, mapping.value),
+        WEIGHT: _weights(batch, mapping.weight),
+        TIME: _times(batch, mapping.time),
+    }
+    table = pa.table({name: read for name, (read, _) in columns.items()}, schema=INTERACTIONS)
+    return table, [problem for _, problems in columns.values() for problem in problems]
 
-    def required(texts: pa.Array, what: str) -> pa.Array:
-        missing = pc.indices_nonzero(pc.is_null(texts)).to_pylist()
-        problems.extend((row, what) for row in missing)
-        return texts.fill_null("")
 
-    def numbers(name: str | None) -> pa.Array:
-        if name is None:
-            return pa.repeat(pa.scalar(1.0, pa.float32()), len(batch))
-        read, found = read_numbers(_plain(batch, name), name)
-        problems.extend(found)
-        return read
+def _texts(batch: pa.RecordBatch, template: TextTemplate, what: str) -> tuple[pa.Array, Problems]:
+    texts = _render(batch, template)
+    missing = pc.indices_nonzero(pc.is_null(texts)).to_pylist()
+    return texts.fill_null(""), [(row, f"no {what} in {template.template!r}") for row in missing]
 
-    users = required(_render(batch, mapping.user), f"no user id in {mapping.user.template!r}")
-    items = required(_render(batch, mapping.item), f"no item id in {mapping.item.template!r}")
+
+def _events(batch: pa.RecordBatch, mapping: ResolvedInteractions) -> tuple[pa.Array, Problems]:
     if mapping.event_column is None:
-        events = pa.repeat(pa.scalar(mapping.event, pa.string()), len(batch))
-    else:
-        texts = _render(batch, TextTemplate(mapping.event_column))
-        events = required(texts, f"no kind of event in {mapping.event_column!r}")
-    values, weights = numbers(mapping.value), numbers(mapping.weight)
-    for row in pc.indices_nonzero(pc.less(weights, 0)).to_pylist():
-        problems.append(
-            (row, f"column {mapping.weight!r} is {weights[row]}; no weight is negative")
-        )
-    times = pa.nulls(len(batch), TIMES)
-    if mapping.time is not None:
-        times, found = read_times(_plain(batch, mapping.time), mapping.time)
-        problems.extend(found)
-    columns = {USER_ID: users, ITEM_ID: items, EVENT: events, VALUE: values, WEIGHT: weights}
-    return pa.table({**columns, TIME: times}, schema=INTERACTIONS), problems
+        return pa.repeat(pa.scalar(mapping.event, pa.string()), len(batch)), []
+    return _texts(batch, TextTemplate(mapping.event_column), "kind of event")
+
+
+def _numbers(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
+    if name is None:
+        return pa.repeat(pa.scalar(1.0, pa.float32()), len(batch)), []
+    return read_numbers(_plain(batch, name), name)
+
+
+def _weights(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
+    weights, problems = _numbers(batch, name)
+    negative = pc.indices_nonzero(pc.less(weights, 0)).to_pylist()
+    what = f"column {name!r} is {{}}; no weight is negative"
+    return weights, problems + [(row, what.format(weights[row])) for row in negative]
+
+
+def _times(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
+    return (
+        (pa.nulls(len(batch), TIMES), []) if name is None else read_times(_plain(batch, name), name)
+    )
 
 
 def _plain(batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -176,12 +185,10 @@ def _plain(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 
 def _render(batch: pa.RecordBatch, template: TextTemplate) -> pa.Array:
-    """Render ids as items have theirs; one column is rendered value by distinct value."""
+    """Render ids as items have theirs; a column alone, as nearly all are, without a loop."""
     columns = {name: _plain(batch, name) for name in template.fields}
-    if len(columns) > 1:
-        values = {name: column.to_pylist() for name, column in columns.items()}
-        return pa.array(template.render_columns(values), pa.string())
-    ((name, column),) = columns.items()
-    coded = column.dictionary_encode()
-    rendered = template.render_columns({name: coded.dictionary.to_pylist()})
-    return pa.array(rendered, pa.string()).take(coded.indices)
+    if template.template in columns:
+        trimmed = pc.utf8_trim_whitespace(columns[template.template].cast(pa.string()))
+        return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    values = {name: column.to_pylist() for name, column in columns.items()}
+    return pa.array(template.render_columns(values), pa.string())
