@@ -64,13 +64,15 @@ def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[Co
 
 
 def compact_if_due(space: Path, keep_days: float) -> None:
-    """Compact where the catalog holds versions past their time, unless somebody is writing.
+    """Compact where items or interactions hold versions past their time, unless somebody writes.
 
     Old versions cost disk alone, so there is always a next time.
     """
     try:
         with writing(space, "catalog", 0), writing(space, "interactions", 0):
-            if has_versions_older(space / catalog.FOLDER, timedelta(days=keep_days)):
+            written = (space / folder for folder in (catalog.FOLDER, store.FOLDER))
+            keep = timedelta(days=keep_days)
+            if any(has_versions_older(path, keep) for path in written if path.exists()):
                 compact(space, keep_days)
     except OSError:  # SpaceLocked is one
         return

@@ -113,7 +113,8 @@ class SpaceInteractions(SpaceQueries):
     def forget_user(self, user_id: str) -> int:
         """Delete every interaction of a user, at once and in every process.
 
-        The bytes leave the disk with ``compact(keep_days=0)``, as those of all old versions do.
+        The bytes leave the disk with ``compact(keep_days=0)`` or, when they are older than
+        `keep_versions_days` of ``space.toml``, with `publish`, as those of all old versions do.
 
         Returns
         -------

@@ -76,7 +76,10 @@ def test_what_people_see(shop, run):
     assert "waiting: 1" in run("status", "--space", shop).stdout
 
 
-def test_invalid_rows_are_refused_or_left_out(shop, run, run_json, tmp_path):
+def test_what_does_not_fit_is_refused_or_left_out(shop, run, run_json, tmp_path):
+    refused = run("interactions", "add", "likes.csv", "--space", shop)
+    assert refused.returncode == 1
+    assert "likes.csv has no column 'user_id'; its columns are: who, what, stars" in refused.stderr
     (tmp_path / "bad.csv").write_text("user_id,item_id,rating\nu,f1,4\n,f1,4\nu,f2,much\n")
     refused = run("interactions", "add", "bad.csv", "--space", shop)
     assert refused.returncode == 1
@@ -90,9 +93,3 @@ def test_invalid_rows_are_refused_or_left_out(shop, run, run_json, tmp_path):
     said = run(*job)
     assert "left out row 1: no user id in 'user_id'" in said.stderr
     assert "1 unchanged, 0 repeated, 2 invalid" in said.stdout
-
-
-def test_a_column_that_is_not_there_is_named(shop, run):
-    refused = run("interactions", "add", "likes.csv", "--space", shop)
-    assert refused.returncode == 1
-    assert "likes.csv has no column 'user_id'; its columns are: who, what, stars" in refused.stderr

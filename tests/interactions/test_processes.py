@@ -13,7 +13,7 @@ from tests.toy import two_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 1_000
-DELAYS = (0.0, 0.1, 0.2, 0.4)
+KILLED_AT = (0, 20, 200, 500)  # rows stored
 
 
 def start(space, first, count=ROWS):
@@ -30,18 +30,17 @@ def stored(space):
 def test_a_killed_job_is_completed_by_doing_it_again(space, tmp_path):
     whole = Space.create(tmp_path / "whole.space", two_encoders())
     whole.add_interactions(rows(0, ROWS))
-    partly = 0
-    for delay in DELAYS:
+    for wanted in KILLED_AT:
         with start(space, 0) as writer:
             assert writer.stdout.readline() == "ready\n"
-            time.sleep(delay)
+            while len(space.interactions(waiting=True)) < wanted:
+                assert writer.poll() is None
             writer.kill()
         found = stored(space)
         assert len(found) % ROWS_A_COMMIT == 0  # whole commits, or none
         assert set(found) <= set(stored(whole))
-        partly += 0 < len(found) < ROWS
-    assert partly > 0  # or nothing was put to the test
-    had = len(stored(space))
+        assert len(found) < ROWS  # or it was not killed at work
+    had = len(found)
     report = space.add_interactions(rows(0, ROWS))
     assert (report.added, report.changed, report.unchanged) == (ROWS - had, 0, had)
     assert stored(space) == stored(whole)

@@ -62,7 +62,7 @@ def add(store, rows):
     return add_interactions(store, reader, lambda names: pa.array([True] * len(names), pa.bool_()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(jobs=st.lists(st.lists(ROW, max_size=12), max_size=4), rows_a_commit=st.integers(1, 5))
 def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, jobs, rows_a_commit):
     store = Interactions(tmp_path_factory.mktemp("s"))

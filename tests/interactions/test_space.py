@@ -201,6 +201,21 @@ def test_compacting_keeps_every_interaction_in_few_files(shop):
     assert len(shop.interactions()) == 40
 
 
+def test_publishing_clears_the_disk_of_versions_past_their_time(shop):
+    toml = shop.path / "space.toml"
+    toml.write_text(toml.read_text().replace("keep_versions_days = 14.0", "keep_versions_days = 0"))
+    space = Space.open(shop.path, encoder=two_encoders())
+    space.publish()
+    space.add_interactions([did("zebra-crossing-quartz", "f1"), did("u", "f1")])
+    space.forget_user("zebra-crossing-quartz")
+    with writing(space.path, "interactions"):
+        space.publish()
+    assert holders(space.path / "interactions.lance", "zebra-crossing-quartz")
+    space.publish()
+    assert holders(space.path / "interactions.lance", "zebra-crossing-quartz") == []
+    assert pairs(space.interactions()) == [("u", "f1")]
+
+
 def test_the_version_moves_with_every_change_and_no_other(shop):
     store = shop._interactions
     assert store.version == 0
