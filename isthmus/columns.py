@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
+import pyarrow as pa
+
 Modality = Literal["text", "image", "audio"]
 MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
 
@@ -18,6 +20,10 @@ IMAGE: Final = "image"
 USER_ID: Final = "user_id"
 HISTORY: Final = "history"
 QUERY_ID: Final = "query_id"
+EVENT: Final = "event"
+VALUE: Final = "value"
+WEIGHT: Final = "weight"
+TIME: Final = "time"
 VECTOR: Final = "vector"
 SCORE: Final = "score"
 RANK: Final = "rank"
@@ -31,6 +37,16 @@ INTERNAL_PREFIX: Final = "_"
 
 ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)
 RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})
+
+INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
+INTERACTIONS: Final = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in INTERACTION_KEY),
+        pa.field(VALUE, pa.float32(), nullable=False),
+        pa.field(WEIGHT, pa.float32(), nullable=False),
+        pa.field(TIME, pa.timestamp("us", "UTC")),
+    ]
+)
 
 
 def vector_column(block: str) -> str:

@@ -16,8 +16,8 @@ class IsthmusError(Exception):
         return str(self.args[0]) if self.args else ""
 
 
-class InvalidItems(IsthmusError, ValueError):
-    """Items that break the declared rules; nothing of their batch was encoded or stored.
+class InvalidRows(IsthmusError, ValueError):
+    """Rows that break the declared rules; nothing of their input was encoded or stored.
 
     Attributes
     ----------
@@ -33,6 +33,14 @@ class InvalidItems(IsthmusError, ValueError):
             f"{len(self.problems)} invalid row(s) in {source}: {shown}{more}. Nothing was added. "
             "Correct the rows, or pass skip_invalid=True (--skip-invalid) to add the others."
         )
+
+
+class InvalidItems(InvalidRows):
+    """Items that break the declared rules."""
+
+
+class InvalidInteractions(InvalidRows):
+    """Interactions that break the declared rules."""
 
 
 class InvalidMapping(IsthmusError, ValueError):

@@ -10,6 +10,7 @@ from typing import Any
 MANY_FRAGMENTS = 32
 INDEXED_ROWS = 50_000
 VALUES_A_LIST = 5_000
+MUCH_DELETED = 0.1
 
 
 def tidy(dataset: Any, key: str) -> None:
@@ -30,8 +31,21 @@ def tidy(dataset: Any, key: str) -> None:
     _index_key(dataset, key, renew=many)
 
 
-def compact_table(path: Path, key: str, keep: timedelta) -> tuple[int, int, int, int]:
+def compact_table(
+    path: Path, key: str, keep: timedelta, *, deleted: float = MUCH_DELETED
+) -> tuple[int, int, int, int]:
     """Merge all small fragments, renew the key's index, and drop versions older than `keep`.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    key : str
+        The column that rows are looked up by.
+    keep : timedelta
+        Versions younger than this stay.
+    deleted : float, default 0.1
+        Share of deleted rows above which a fragment is written anew, without them.
 
     Returns
     -------
@@ -42,7 +56,7 @@ def compact_table(path: Path, key: str, keep: timedelta) -> tuple[int, int, int,
 
     dataset = lance.dataset(str(path))
     before = len(dataset.get_fragments())
-    dataset.optimize.compact_files()
+    dataset.optimize.compact_files(materialize_deletions_threshold=deleted)
     _index_key(dataset, key, renew=True)
     removed = dataset.cleanup_old_versions(older_than=keep)
     dataset.checkout_latest()

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from isthmus.cli.interactions import app as interactions
 from isthmus.cli.items import add, create, delete, quarantine
 from isthmus.cli.queries import count, duplicates, get, search, similar
 from isthmus.cli.recommend import recommend
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(interactions)
 
 COMMANDS = (
     create,

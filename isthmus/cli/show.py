@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
+    from isthmus.interactions.adding import InteractionReport
     from isthmus.retrieval.query_file import QueryFileReport
     from isthmus.retrieval.results import Hit
     from isthmus.retrieval.space import Space
@@ -245,6 +246,42 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
     _print(table)
     if rows:
         typer.echo("mend the files, then: isthmus quarantine --retry --space SPACE")
+
+
+def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:
+    """Print what adding interactions did, and which items they wait for."""
+    if as_json:
+        show_json(report.as_dict())
+        return
+    for problem in report.problems[:MOST_PROBLEMS]:
+        typer.echo(f"left out {problem}", err=True)
+    typer.echo(
+        f"{report.rows_read:,} rows read: {report.added:,} added, {report.changed:,} changed, "
+        f"{report.unchanged:,} unchanged, {report.repeated:,} repeated, {report.invalid:,} "
+        f"invalid; {report.users:,} users; {report.seconds:.1f} s"
+    )
+    unknown = report.unknown_items
+    if unknown.items:
+        more = ", …" if unknown.items > len(unknown.examples) else ""
+        typer.echo(
+            f"{unknown.interactions:,} interactions wait for {unknown.items:,} items that the "
+            f"space does not hold ({', '.join(unknown.examples)}{more}); they count once the "
+            "items are added"
+        )
+
+
+def show_interactions(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print interactions, and which of them wait for their item."""
+    if as_json:
+        show_json(rows)
+        return
+    table = _table("time", "item", "event", "value", "weight", "")
+    for row in rows:
+        when = "" if row["time"] is None else row["time"].isoformat(" ", "seconds")
+        waits = "waits for its item" if row["waits"] else ""
+        figures = (f"{row['value']:g}", f"{row['weight']:g}")
+        table.add_row(when, row["item_id"], row["event"], *figures, waits)
+    _print(table)
 
 
 def _flat(value: Any) -> str:

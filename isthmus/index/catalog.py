@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from isthmus.columns import (
     CONTENT_HASH,
@@ -28,7 +29,7 @@ from isthmus.columns import (
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
 from isthmus.encoders.stack import Block
 from isthmus.index.filters import check, columns_named, refusing
-from isthmus.tables import among, tidy
+from isthmus.tables import VALUES_A_LIST, among, tidy
 
 FOLDER = "catalog.lance"
 CREATED_AT = "_row_created_at_version"
@@ -175,6 +176,14 @@ class Snapshot:
             for predicate in among(ITEM_ID, item_ids)
         ]
         return pa.concat_tables(tables or [self._dataset.schema.empty_table().select(columns)])
+
+    def holds(self, item_ids: pa.Array) -> pa.BooleanArray:
+        """Tell for each item id whether there is such an item, searchable or not."""
+        if len(item_ids) <= VALUES_A_LIST:
+            there = self.find(item_ids.to_pylist(), [ITEM_ID]).column(ITEM_ID)
+        else:
+            there = self.column(ITEM_ID)
+        return pc.is_in(item_ids, value_set=there.combine_chunks())
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Give one column of every item."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from isthmus.columns import ITEM_ID
+from isthmus.columns import ITEM_ID, USER_ID
 from isthmus.encoders.ledger import CONTENT
 from isthmus.index import catalog, quarantine
 from isthmus.index.lock import writing
+from isthmus.interactions import store
 from isthmus.progress import progress_bar
-from isthmus.tables import compact_table, has_versions_older
+from isthmus.tables import MUCH_DELETED, compact_table, has_versions_older
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,11 @@ class CompactReport:
 
 
 def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[CompactReport]:
-    """Compact every table of a space; the caller holds the catalog's lock.
+    """Compact every table of a space; the caller holds the locks of catalog and interactions.
 
     Queries go on meanwhile: a reader keeps the version that it has open, as long as that is no
-    older than what is kept.
+    older than what is kept. Of interactions no deleted row is left in the files that stay, so that
+    a forgotten user is gone from the disk once no older version is kept.
 
     Parameters
     ----------
@@ -54,29 +56,34 @@ def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[Co
     tables = list(_tables(space))
     reports = []
     with progress_bar("compacting", len(tables), show=progress) as advance:
-        for path, key in tables:
-            done = compact_table(path, key, timedelta(days=keep_days))
+        for path, key, deleted in tables:
+            done = compact_table(path, key, timedelta(days=keep_days), deleted=deleted)
             reports.append(CompactReport(str(path.relative_to(space)), *done))
             advance(1)
     return reports
 
 
 def compact_if_due(space: Path, keep_days: float) -> None:
-    """Compact where the catalog holds versions past their time, unless somebody is writing.
+    """Compact where items or interactions hold versions past their time, unless somebody writes.
 
     Old versions cost disk alone, so there is always a next time.
     """
     try:
-        with writing(space, "catalog", 0):
-            if has_versions_older(space / catalog.FOLDER, timedelta(days=keep_days)):
+        with writing(space, "catalog", 0), writing(space, "interactions", 0):
+            written = (space / folder for folder in (catalog.FOLDER, store.FOLDER))
+            keep = timedelta(days=keep_days)
+            if any(has_versions_older(path, keep) for path in written if path.exists()):
                 compact(space, keep_days)
     except OSError:  # SpaceLocked is one
         return
 
 
-def _tables(space: Path) -> Iterator[tuple[Path, str]]:
-    yield space / catalog.FOLDER, ITEM_ID
+def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
+    """Give each table, the column it is looked up by, and the share of deleted rows it may keep."""
+    yield space / catalog.FOLDER, ITEM_ID, MUCH_DELETED
     if (space / quarantine.FOLDER).exists():
-        yield space / quarantine.FOLDER, ITEM_ID
+        yield space / quarantine.FOLDER, ITEM_ID, MUCH_DELETED
+    if (space / store.FOLDER).exists():
+        yield space / store.FOLDER, USER_ID, 0.0
     for path in sorted((space / "ledger").glob("*.lance")):
-        yield path, CONTENT
+        yield path, CONTENT, MUCH_DELETED

@@ -115,7 +115,7 @@ class ItemReader:
         """
         start, ids = 0, []
         for source, mapping in self._sources:
-            for batch in _read(source):
+            for batch in source.batches():
                 table = pa.Table.from_batches([batch])
                 names = _render(table, mapping.id.fields, mapping.id.render_columns)
                 ids.append(names)
@@ -153,7 +153,7 @@ class ItemReader:
         """
         start, waiting, held = 0, [], 0
         for source, mapping in self._sources:
-            for batch in _read(source):
+            for batch in source.batches():
                 table = pa.Table.from_batches([batch])
                 keep = [i for i in range(len(table)) if start + i not in self.problems]
                 start += len(table)
@@ -190,13 +190,6 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(type_):
         return pa.timestamp("us", type_.tz)
     return pa.date32() if pa.types.is_date(type_) else type_
-
-
-def _read(source: Source) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from source.read()
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read {source.name}: {str(error).splitlines()[0]}") from error
 
 
 def _render(table: pa.Table, fields: tuple[str, ...], render: Any) -> pa.Array:

@@ -47,6 +47,19 @@ class Source:
     folder: Path | None = None
     rows: int | None = None
 
+    def batches(self) -> Batches:
+        """Read the rows.
+
+        Raises
+        ------
+        InvalidInput
+            If the source cannot be read to its end.
+        """
+        try:
+            yield from self.read()
+        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"cannot read {self.name}: {_first_line(error)}") from error
+
 
 def open_sources(items: Any, verbatim: Sequence[str] = ()) -> list[Source]:
     """Open whatever holds items.

@@ -16,10 +16,11 @@ from isthmus.index.live import LiveView
 from isthmus.index.lock import DEFAULT_WAIT_S
 from isthmus.index.quarantine import Quarantine
 from isthmus.index.settings import SpaceSettings
+from isthmus.interactions.store import Interactions
 from isthmus.items.media import MediaStore
 from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.query_vectors import BlockQuery, encode_query
-from isthmus.retrieval.stats import describe
+from isthmus.retrieval.stats import count_interactions, describe
 
 Domains = str | Sequence[str] | None
 
@@ -41,6 +42,7 @@ class OpenSpace:
         self._blocks = self.settings.layout
         self._catalog = Catalog(self.path, self._blocks)
         self._quarantine = Quarantine(self.path)
+        self._interactions = Interactions(self.path)
         self._device = device
         self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint, device)
         model_device = "cuda" if device == "all" else device
@@ -80,12 +82,13 @@ class OpenSpace:
         return len(view) if allowed is None else allowed.count
 
     def stats(self) -> dict[str, Any]:
-        """Describe the space: items, domains, release, delta, quarantine, encoders."""
+        """Describe the space: items, interactions, domains, release, delta, quarantine, encoders."""
         view = self._live.now()
         return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
             "path": str(self.path),
             "fingerprint": self.fingerprint,
             "quarantined": len(self._quarantine),
+            "interactions": count_interactions(self._interactions, view.snapshot),
         }
 
     @property

@@ -26,12 +26,13 @@ from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
 from isthmus.retrieval.gate import GateQueries
+from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text, index_text_if_free
 from isthmus.retrieval.queries import SpaceQueries
 from isthmus.retrieval.recommending import SpaceRecommendations
 
 
-class Space(SpaceQueries, SpaceRecommendations):
+class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions):
     """A folder that joins the items of many domains in one vector space.
 
     Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a
@@ -372,7 +373,10 @@ class Space(SpaceQueries, SpaceRecommendations):
         days = self.settings.index.keep_versions_days if keep_days is None else keep_days
         if days < 0:
             raise InvalidInput(f"keep_days is {days}; give zero or more")
-        with writing(self.path, "catalog", self._wait_s):
+        with (
+            writing(self.path, "catalog", self._wait_s),
+            writing(self.path, "interactions", self._wait_s),
+        ):
             return compact(self.path, days, progress=progress)
 
     @contextmanager

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow.compute as pc
+
+from isthmus.columns import EVENT, ITEM_ID, USER_ID
+from isthmus.index.catalog import Snapshot
 from isthmus.index.growth import assess
 from isthmus.index.recall import QueriesOf
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
+from isthmus.interactions.store import Interactions
 
 
 def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict[str, Any]:
@@ -36,4 +41,28 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         "encoders": dict(settings.encoders),
         "blocks": {b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.blocks},
         "aligned": len(view.blocks) == 1,
+    }
+
+
+def count_interactions(store: Interactions, catalog: Snapshot) -> dict[str, int]:
+    """Count interactions, and those that wait for an item that the catalog does not hold.
+
+    Returns
+    -------
+    dict of str to int
+        ``rows``, ``users`` and ``items`` of all interactions, ``events`` the kinds of event, and
+        ``waiting`` and ``waiting_items`` the interactions and items that do not count yet.
+    """
+    users = pc.count_distinct(store.table(USER_ID).column(USER_ID)).as_py()
+    events = pc.count_distinct(store.table(EVENT).column(EVENT)).as_py()
+    items = pc.value_counts(store.table(ITEM_ID).column(ITEM_ID))
+    names, times = items.field("values"), items.field("counts")
+    waiting = times.filter(pc.invert(catalog.holds(names)))
+    return {
+        "rows": pc.sum(times, min_count=0).as_py(),
+        "users": users,
+        "items": len(names),
+        "events": events,
+        "waiting": pc.sum(waiting, min_count=0).as_py(),
+        "waiting_items": len(waiting),
     }

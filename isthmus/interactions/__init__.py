@@ -1,0 +1,1 @@
+"""What users did with items: files, frames and rows become one checked, deduplicated table."""

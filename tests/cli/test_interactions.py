@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROWS = (
+    "who,what,stars,when,kind\n"
+    "7,f1,4.5,2001-09-09T01:46:40Z,rate\n"
+    "7,f9,1,2001-09-10T01:46:40Z,rate\n"
+    "08,f1,3,2001-09-09T01:46:40Z,rate\n"
+)
+COLUMNS = ("--user", "who", "--item", "what", "--value", "stars", "--time", "when")
+
+
+@pytest.fixture
+def shop(run_json, tmp_path):
+    films = {"item_id": ["f1", "f2"], "domain": ["films", "films"], "text": ["sea", "jazz"]}
+    pq.write_table(pa.table(films), tmp_path / "films.parquet")
+    run_json("create", "shop", "--encoder", "toy/words")
+    run_json("add", "films.parquet", "--space", "shop")
+    (tmp_path / "likes.csv").write_text(ROWS)
+    return "shop"
+
+
+def test_the_whole_job(shop, run_json):
+    job = ("interactions", "add", "likes.csv", "--space", shop, *COLUMNS, "--event-column", "kind")
+    first = run_json(*job)
+    assert (first["rows_read"], first["added"], first["users"]) == (3, 3, 2)
+    assert first["unknown_items"] == {"items": 1, "interactions": 1, "examples": ["f9"]}
+    again = run_json(*job)
+    assert (again["added"], again["changed"], again["unchanged"]) == (0, 0, 3)
+    counts = {"rows": 3, "users": 2, "items": 2, "events": 1, "waiting": 1, "waiting_items": 1}
+    assert run_json("interactions", "count", "--space", shop) == counts
+    assert run_json("status", "--space", shop)["interactions"] == counts
+    shown = run_json("interactions", "show", "7", "--space", shop)
+    assert shown == [
+        {
+            "user_id": "7",
+            "item_id": "f1",
+            "event": "rate",
+            "value": 4.5,
+            "weight": 1.0,
+            "time": "2001-09-09 01:46:40+00:00",
+            "waits": False,
+        },
+        {
+            "user_id": "7",
+            "item_id": "f9",
+            "event": "rate",
+            "value": 1.0,
+            "weight": 1.0,
+            "time": "2001-09-10 01:46:40+00:00",
+            "waits": True,
+        },
+    ]
+    assert run_json("interactions", "forget", "7", "--space", shop) == {"user": "7", "forgotten": 2}
+    assert run_json("interactions", "show", "7", "--space", shop) == []
+    assert run_json("interactions", "count", "--space", shop)["rows"] == 1
+
+
+def test_what_people_see(shop, run):
+    added = run("interactions", "add", "likes.csv", "--space", shop, *COLUMNS, "--event", "rating")
+    assert added.returncode == 0, added.stderr
+    assert "3 rows read: 3 added, 0 changed, 0 unchanged, 0 repeated, 0 invalid; 2 users" in (
+        added.stdout
+    )
+    assert (
+        "1 interactions wait for 1 items that the space does not hold (f9); they count once the "
+        "items are added"
+    ) in added.stdout
+    shown = run("interactions", "show", "7", "--space", shop).stdout.splitlines()
+    (waiting,) = [line.split() for line in shown if "f9" in line]
+    assert waiting[:6] == ["2001-09-10", "01:46:40+00:00", "f9", "rating", "1", "1"]
+    assert waiting[6:] == ["waits", "for", "its", "item"]
+    assert "waiting: 1" in run("status", "--space", shop).stdout
+
+
+def test_what_does_not_fit_is_refused_or_left_out(shop, run, run_json, tmp_path):
+    refused = run("interactions", "add", "likes.csv", "--space", shop)
+    assert refused.returncode == 1
+    assert "likes.csv has no column 'user_id'; its columns are: who, what, stars" in refused.stderr
+    (tmp_path / "bad.csv").write_text("user_id,item_id,rating\nu,f1,4\n,f1,4\nu,f2,much\n")
+    refused = run("interactions", "add", "bad.csv", "--space", shop)
+    assert refused.returncode == 1
+    assert (
+        "2 invalid row(s) in bad.csv: row 1: no user id in 'user_id'; row 2: column 'rating' holds "
+        "'much', which is no finite number. Nothing was added."
+    ) in refused.stderr
+    job = ("interactions", "add", "bad.csv", "--space", shop, "--skip-invalid")
+    left = run_json(*job)
+    assert (left["added"], left["invalid"]) == (1, 2)
+    said = run(*job)
+    assert "left out row 1: no user id in 'user_id'" in said.stderr
+    assert "1 unchanged, 0 repeated, 2 invalid" in said.stdout
