@@ -38,7 +38,7 @@ class InteractionLog:
     def __init__(self, table: pa.Table, domains: Mapping[str, str]) -> None:
         _check(table)
         keys = [(name, "ascending") for name in (USER_ID, TIME, ITEM_ID, VALUE)]
-        order = pc.sort_indices(table, sort_keys=keys, null_placement="at_start")
+        order = pc.sort_indices(table, sort_keys=keys)
         self.table = table.select(INTERACTION_COLUMNS).take(order).combine_chunks()
         self.user_ids, self.users = _encode(self.table.column(USER_ID))
         self.item_ids, self.items = _encode(self.table.column(ITEM_ID))

@@ -124,7 +124,7 @@ def diversity(lists: CleanLists, items: ItemVectors, k: int) -> float | None:
 def list_metrics(
     task: Task, lists: CleanLists, k: int, items: ItemVectors | None
 ) -> dict[str, float | None]:
-    """Give all of them at k, by names such as ``coverage@10``; diversity where there are vectors."""
+    """Give all of them at k, named like ``coverage@10``; diversity where there are vectors."""
     n = len(task.candidates)
     out: dict[str, float | None] = {
         f"coverage@{k}": coverage(lists, n, k),

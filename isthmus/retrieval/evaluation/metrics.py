@@ -162,10 +162,11 @@ def rating_errors(
 
     Examples
     --------
-    Errors of 1, -1 and 2: the squares' mean is 2.
+    Errors of 1, -1, 2 and 2.
 
-    >>> rating_errors([np.array([4.0, 2.0]), np.array([5.0])], [[3.0, 3.0], [3.0]])["mae"].round(4)
-    np.float64(1.3333)
+    >>> errors = rating_errors([np.array([4.0, 2.0]), np.array([5.0, 3.0])], [[3, 3], [3, 1]])
+    >>> round(errors["rmse"], 4), errors["mae"]
+    (1.5811, 1.5)
     """
     for number, (ours, theirs) in enumerate(zip(predicted, ratings, strict=True)):
         if len(ours) != len(theirs) or not np.isfinite(ours).all():
