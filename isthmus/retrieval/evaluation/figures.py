@@ -41,13 +41,15 @@ STYLE: Any = {
     "grid.color": "#E3E6EA",
     "hatch.linewidth": 0.6,
 }
+ERRORS = ("rmse", "mae")
 WIDTH = 8.6
+CHARACTERS = 90
 
 
 def draw_summary(task: TaskResult, metric: str) -> str:
     """Draw the metric of every system, with its interval, the best on top."""
     shown = [(s, s.metrics[metric]) for s in task.systems if metric in s.metrics]
-    shown.sort(key=lambda pair: pair[1].value)
+    shown.sort(key=lambda pair: pair[1].value, reverse=metric in ERRORS)
 
     def draw(axes: Axes) -> None:
         for place, (system, figure) in enumerate(shown):
@@ -80,8 +82,8 @@ def draw_buckets(task: TaskResult, by: str, metric: str) -> str:
         axes.set_xlabel(by)
         axes.set_ylabel(metric)
         axes.grid(axis="x", visible=False)
-        axes.set_ylim(bottom=0)
-        _legend(axes, len(shown))
+        _from_zero(axes)
+        _legend(axes)
 
     return _svg(draw, 4.0)
 
@@ -102,7 +104,7 @@ def draw_coverage(system: SystemResult) -> str:
         axes.axvline(coverage.union, color=COLOURS[1], linestyle="--", label="all together")
         axes.set_xlabel(f"recall@{coverage.k}")
         axes.grid(axis="y", visible=False)
-        _legend(axes, 3)
+        _legend(axes)
 
     return _svg(draw, 1.5 + 0.36 * len(names))
 
@@ -124,7 +126,7 @@ def draw_losses(systems: Sequence[SystemResult]) -> str:
         axes.set_xlim(0, 1)
         axes.set_xlabel("share of the hidden items")
         axes.grid(axis="y", visible=False)
-        _legend(axes, 3)
+        _legend(axes)
 
     return _svg(draw, 1.5 + 0.36 * len(shown))
 
@@ -145,11 +147,11 @@ def draw_scatter(task: TaskResult, metric: str, beside: str, logarithmic: bool =
                 label=system.name,
             )
         if logarithmic:
-            axes.set_xscale("log")
+            _logarithmic(axes)
         axes.set_xlabel(beside)
         axes.set_ylabel(metric)
-        axes.set_ylim(bottom=0)
-        _legend(axes, len(shown))
+        _from_zero(axes)
+        _legend(axes)
 
     return _svg(draw, 4.0)
 
@@ -189,9 +191,31 @@ def _error_bar(
         axes.errorbar([place], [figure.value], yerr=ends, **style)
 
 
-def _legend(axes: Axes, entries: int) -> None:
-    if entries:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(entries, 5), frameon=False)
+def _from_zero(axes: Axes) -> None:
+    """Let the values begin at 0, with room for markers at both ends."""
+    _, top = axes.get_ylim()
+    axes.set_ylim(-0.03 * top, 1.05 * top)
+
+
+def _logarithmic(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Axes) -> None:
+    _, labels = axes.get_legend_handles_labels()
+    if labels:
+        columns = max(1, CHARACTERS // (max(map(len, labels)) + 6))
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1.0),
+            ncols=min(columns, len(labels)),
+            frameon=False,
+        )
 
 
 def _svg(draw: Callable[[Axes], None], height: float) -> str:

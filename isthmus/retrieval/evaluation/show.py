@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from isthmus.retrieval.evaluation.report import ComparisonResult, Evaluation, Figure, TaskResult
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SIGNIFICANT = 0.05
+WIDE = 160
 
 
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
@@ -25,14 +27,17 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
     """
     from rich.console import Console
 
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else WIDE)
     for task in evaluation.tasks:
         metric = "rmse" if task.kind == "rating" else evaluation.settings.metric
         console.print(_table(task, metric, evaluation.settings.found_k))
+        for system in task.systems:
+            if system.error is not None:
+                console.print(f"{system.name} failed: {system.error}", markup=False)
     if any(task.comparisons for task in evaluation.tasks):
         how = evaluation.settings
         console.print(
-            f"[x b] is over the best baseline; * p < {SIGNIFICANT} ({how.test}, {how.correction}); "
+            f"over (b) is the ratio to the best baseline; * p < {SIGNIFICANT} ({how.test}, {how.correction}); "
             f"intervals are 95 %, {how.resamples:,} resamples of the users",
             markup=False,
         )
@@ -70,14 +75,13 @@ def _table(task: TaskResult, metric: str, k: int) -> Table:
         f"{task.candidates:,} candidates"
     )
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
-    heads = ("system", metric, "x b", *_others(task, metric), f"coverage@{k}", "seconds")
+    heads = ("system", metric, "over (b)", *_others(task, metric), f"coverage@{k}", "seconds")
     for head in heads:
         table.add_column(head, justify="left" if head == "system" else "right", overflow="fold")
     compared = {c.system: c for c in [*task.comparisons, *task.ablations]}
     for system in task.systems:
         name = Text(system.name + (" (b)" if system.name == task.best_baseline else ""))
         if system.error is not None:
-            table.add_row(name, Text(f"failed: {system.error}"))
             continue
         covered = system.lists.get(f"coverage@{k}")
         table.add_row(

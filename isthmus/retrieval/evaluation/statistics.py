@@ -42,7 +42,7 @@ class Comparison:
     difference : Estimate
         Mean of the system minus mean of the reference.
     ratio : Estimate or None
-        Mean of the system over mean of the reference; None where the latter is 0.
+        Mean of the system over mean of the reference; None where `ratio_estimate` gives none.
     p_value, adjusted_p : float
         Of the test that there is no difference; and corrected for the number of comparisons.
     """
@@ -104,8 +104,8 @@ def ratio_estimate(
 ) -> Estimate | None:
     """Give the ratio of two means over the same users, with its paired 95 % interval.
 
-    None if the mean below is 0, or is in more than one resample in forty (then the interval has
-    no upper end).
+    None if the mean below is 0, of the users or of a resample of them: a ratio to next to nothing
+    has no interval.
 
     Examples
     --------
@@ -237,8 +237,7 @@ def _ratio(above: float, below: float, means: Means) -> Estimate | None:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = means[:, 0] / means[:, 1]
-    ends = interval(ratios) if np.isfinite(ratios).all() else (np.nan, np.nan)
-    return Estimate(above / below, *ends) if np.isfinite(ends).all() else None
+    return Estimate(above / below, *interval(ratios)) if np.isfinite(ratios).all() else None
 
 
 def _ranx_tests() -> Any:

@@ -109,7 +109,9 @@ def test_item_knn_is_the_shrunk_similarity():
     cosine = shared / (np.sqrt(np.outer(users, users)) + 2)
     jaccard = shared / (np.add.outer(users, users) - shared + 2)
     conditional = shared / (users[:, None] + 2)
-    named = (("cosine", cosine), ("jaccard", jaccard), ("conditional", conditional))
+    between = shared / (np.outer(users**0.75, users**0.25) + 2)
+    named = (("cosine", cosine), ("jaccard", jaccard), ("conditional", conditional),
+             ("asymmetric", between))  # fmt: skip
     for kind, alike in named:
         scores = alike[[0, 3]].sum(0)
         found = asked(ItemKNN(0, kind, None, 2.0), "ad", exclude="ad")
@@ -220,7 +222,7 @@ def test_tuning_keeps_the_best_of_the_grid_and_every_trial():
     assert found.score == max(scores)
     assert found.system.baseline == grid[int(np.argmax(scores))]
     assert found.trials[0].settings == {
-        "seed": 0, "similarity": "cosine", "k": 1, "shrink": 1000.0, "rare_users": False,
+        "seed": 0, "similarity": "cosine", "k": 1, "shrink": 1000.0,
     }  # fmt: skip
     with pytest.raises(InvalidInput, match="settings tuned on what is reported"):
         tuned(grid, test)

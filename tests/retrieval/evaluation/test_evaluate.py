@@ -185,7 +185,7 @@ def test_the_terminal_shows_every_system(rich_evaluation):
     out = io.StringIO()
     show_evaluation(rich_evaluation, Console(file=out, width=300))
     shown = out.getvalue()
-    for system in ("random", "popularity (b)", NASTY, "failed: RuntimeError: no model"):
+    for system in ("random", "popularity (b)", NASTY, "broken failed: RuntimeError: no model"):
         assert system in shown
     assert "fisher, holm" in shown
 

@@ -13,7 +13,6 @@ from isthmus.retrieval.evaluation.baselines.baseline import Baseline, Places
 from isthmus.retrieval.evaluation.baselines.neighbours import (
     Similarity,
     keep_largest,
-    rarity,
     similarities,
 )
 from isthmus.retrieval.evaluation.task import TestUser
@@ -29,31 +28,27 @@ class ItemKNN(Baseline):
     Attributes
     ----------
     similarity : str
-        See `similarities`; ``"conditional"`` is the share of the users of the history's item.
+        See `similarities`; rows are the items of the history, columns those that are ranked.
     k : int or None
         Neighbours kept of each item; None keeps all.
     shrink : float
         See `similarities`.
-    rare_users : bool
-        Whether users of few items tell more of what they share than users of many.
     """
 
     name: ClassVar[str] = "item-KNN"
     similarity: Similarity = "cosine"
-    k: int | None = 200
-    shrink: float = 10.0
-    rare_users: bool = False
+    k: int | None = None
+    shrink: float = 50.0
 
     def _learn(self, matrix: csr_array, vectors: FloatArray | None) -> None:
-        from scipy.sparse import csr_array, diags_array
+        from scipy.sparse import csr_array
 
         del vectors
-        weighted = diags_array(rarity(matrix, 0)) @ matrix if self.rare_users else matrix
-        shared = csr_array(matrix.T @ weighted)
+        shared = csr_array(matrix.T @ matrix)
         shared.setdiag(0)
         shared.eliminate_zeros()
-        weights = np.asarray(weighted.sum(axis=0), np.float32)
-        alike = similarities(shared, weights, weights, self.similarity, self.shrink)
+        users = np.asarray(matrix.sum(axis=0), np.float32)
+        alike = similarities(shared, users, users, self.similarity, self.shrink)
         self._alike = keep_largest(alike, self.k)
 
     def _score(

@@ -104,15 +104,15 @@ def tuned(
 
 def default_grids(*, content: bool = False, seed: int = 0) -> dict[str, list[Baseline]]:
     """Give the grid of every baseline by its name; that of content where there are vectors."""
-    knn = product(SIMILARITIES, (100, None), (0.0, 10.0), (False, True))
-    users = product(SIMILARITIES[:2], (100, 300, None), (0.0, 10.0), (False, True))
-    factors = product((32, 64, 128), (10.0, 30.0, 100.0), (1.0, 10.0))
+    items = product(SIMILARITIES, (100, None), (10.0, 50.0, 200.0))
+    users = product(SIMILARITIES, (300, None), (0.0, 10.0), (False, True))
+    factors = product((32, 64, 128), (10.0, 30.0, 100.0, 300.0), (1.0, 10.0))
     grids: list[list[Baseline]] = [
         [Chance(seed)],
         [Popularity(seed)],
-        [ItemKNN(seed, s, k, shrink, rare) for s, k, shrink, rare in knn],
-        [UserKNN(seed, s, k, shrink, rare) for s, k, shrink, rare in users],
-        [EASE(seed, l2) for l2 in (300.0, 1_000.0, 3_000.0, 10_000.0)],
+        [ItemKNN(seed, similarity, k, shrink) for similarity, k, shrink in items],
+        [UserKNN(seed, similarity, k, shrink, rare) for similarity, k, shrink, rare in users],
+        [EASE(seed, l2) for l2 in (100.0, 300.0, 1_000.0, 3_000.0)],
         [ALS(seed, size, ridge, alpha) for size, ridge, alpha in factors],
     ]
     if content:

@@ -41,13 +41,13 @@ class UserKNN(Baseline):
 
     name: ClassVar[str] = "user-KNN"
     similarity: Similarity = "cosine"
-    k: int | None = 200
+    k: int | None = 300
     shrink: float = 0.0
     rare_items: bool = True
 
     def _learn(self, matrix: csr_array, vectors: FloatArray | None) -> None:
         del vectors
-        items = rarity(matrix, 1) if self.rare_items else np.ones(matrix.shape[1], np.float32)
+        items = rarity(matrix) if self.rare_items else np.ones(matrix.shape[1], np.float32)
         self._weights = items
         self._user_weights = np.asarray(matrix @ items, np.float32)
 
