@@ -31,14 +31,17 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
     for task in evaluation.tasks:
         metric = "rmse" if task.kind == "rating" else evaluation.settings.metric
         console.print(_table(task, metric, evaluation.settings.found_k))
+        for ablation in task.ablations:
+            said = f"{ablation.system} is {describe_ratio(ablation)} of {ablation.reference}"
+            console.print(said, markup=False)
         for system in task.systems:
             if system.error is not None:
                 console.print(f"{system.name} failed: {system.error}", markup=False)
     if any(task.comparisons for task in evaluation.tasks):
         how = evaluation.settings
         console.print(
-            f"over (b) is the ratio to the best baseline; * p < {SIGNIFICANT} ({how.test}, {how.correction}); "
-            f"intervals are 95 %, {how.resamples:,} resamples of the users",
+            f"over (b) is the ratio to the best baseline; * p < {SIGNIFICANT} ({how.test}, "
+            f"{how.correction}); intervals are 95 %, {how.resamples:,} resamples of the users",
             markup=False,
         )
 
@@ -78,7 +81,7 @@ def _table(task: TaskResult, metric: str, k: int) -> Table:
     heads = ("system", metric, "over (b)", *_others(task, metric), f"coverage@{k}", "seconds")
     for head in heads:
         table.add_column(head, justify="left" if head == "system" else "right", overflow="fold")
-    compared = {c.system: c for c in [*task.comparisons, *task.ablations]}
+    compared = {c.system: c for c in task.comparisons}
     for system in task.systems:
         name = Text(system.name + (" (b)" if system.name == task.best_baseline else ""))
         if system.error is not None:

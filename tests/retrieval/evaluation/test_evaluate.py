@@ -188,6 +188,7 @@ def test_the_terminal_shows_every_system(rich_evaluation):
     for system in ("random", "popularity (b)", NASTY, "broken failed: RuntimeError: no model"):
         assert system in shown
     assert "fisher, holm" in shown
+    assert re.search(r"without a source is \d\.\d\d \[.*\] of <script>", shown)
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def tuned(
 
 def default_grids(*, content: bool = False, seed: int = 0) -> dict[str, list[Baseline]]:
     """Give the grid of every baseline by its name; that of content where there are vectors."""
-    items = product(SIMILARITIES, (100, None), (10.0, 50.0, 200.0))
+    items = product(SIMILARITIES, (100, None), (10.0, 50.0, 200.0, 500.0))
     users = product(SIMILARITIES, (300, None), (0.0, 10.0), (False, True))
     factors = product((32, 64, 128), (10.0, 30.0, 100.0, 300.0), (1.0, 10.0))
     grids: list[list[Baseline]] = [
