@@ -59,6 +59,8 @@ def test_lists_hold_candidates_once_and_nothing_excluded(baseline):
     assert len(asked(baseline, n=2)) == 2
     with pytest.raises(InvalidInput, match="candidate 'z' was not among the items"):
         baseline.recommend([], ["z"], 1)
+    with pytest.raises(InvalidInput, match="n is 0"):
+        baseline.recommend([], ["a"], 0)
 
 
 @pytest.mark.parametrize("baseline", EVERY, ids=lambda b: b.name)
@@ -86,6 +88,20 @@ def test_ties_are_broken_by_chance_and_not_by_order():
     assert places != sorted(places)
     assert abs(np.corrcoef(places, np.arange(200))[0, 1]) < 0.25
     assert one.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize("baseline", EVERY, ids=lambda b: b.name)
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(baseline):
+    rng = np.random.default_rng(1)
+    train = interactions([(f"u{rng.integers(30)}", f"i{rng.integers(60)}") for _ in range(100)])
+    items = [f"i{n}" for n in range(60)]
+    baseline.fit(train, items, rng.standard_normal((60, 4)).astype(np.float32))
+    users = [TestUser(f"x{n}", (f"i{n}",), (), (f"i{n}",)) for n in range(8)]
+    whole = [own.tolist() for own in baseline.recommend(users, items, 100)]
+    for n in (1, 5, 30):
+        assert [own.tolist() for own in baseline.recommend(users, items, n)] == [
+            own[:n] for own in whole
+        ]
 
 
 def test_chance_differs_between_users():

@@ -94,8 +94,10 @@ class Baseline(ABC):
         Raises
         ------
         InvalidInput
-            If a candidate was not among the items.
+            If n is no number of items, or a candidate was not among the items.
         """
+        if n < 1:
+            raise InvalidInput(f"n is {n}; ask for 1 item a user or more")
         columns = places_of(pa.array(candidates, pa.string()), self._item_ids)
         if (columns < 0).any():
             absent = candidates[int(np.argmin(columns))]
@@ -199,11 +201,19 @@ def _binary(rows: Places, columns: Places, shape: tuple[int, int]) -> csr_array:
 
 
 def _best(scores: FloatArray, n: int) -> list[Places]:
-    """Give the places of the n best of each row, of equals the first; -inf is left out."""
+    """Give the places of the n best of each row, of equals the first; -inf is left out.
+
+    Examples
+    --------
+    >>> [own.tolist() for own in _best(np.array([[1, 2, 1, 1], [-np.inf, 3, 3, 5]]), 3)]
+    [[1, 0, 2], [3, 1, 2]]
+    """
     n = min(n, scores.shape[1])
     out = []
     for row in scores:
-        top = np.argpartition(-row, n - 1)[:n] if n < len(row) else np.arange(len(row))
-        order = top[np.lexsort((top, -row[top]))]
+        last = np.partition(row, -n)[-n]
+        above = np.flatnonzero(row > last)
+        top = np.concatenate([above, np.flatnonzero(row == last)[: n - len(above)]])
+        order = top[np.argsort(-row[top], kind="stable")]
         out.append(order[np.isfinite(row[order])])
     return out
