@@ -1,0 +1,57 @@
+"""Baselines on protocol folders: every one tuned on val, and measured on val and test.
+
+``python benchmarks/baselines.py --protocols FOLDER [FOLDER ...] --out baselines``
+
+Each folder holds train, val, test and candidates as Parquet (see `read_protocol`). Writes the whole
+evaluation as JSON and HTML, and prints the settings that were chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from isthmus.retrieval.evaluation.baselines.tuning import default_grids, tuned
+from isthmus.retrieval.evaluation.evaluate import evaluate
+from isthmus.retrieval.evaluation.html import write_html
+from isthmus.retrieval.evaluation.report import Evaluation
+from isthmus.retrieval.evaluation.show import show_evaluation
+from isthmus.retrieval.evaluation.task import read_protocol
+
+
+def measure(folder: Path, names: list[str] | None) -> Evaluation:
+    """Tune on a folder's val, and evaluate on its val and test."""
+    val, test = read_protocol(folder, "val"), read_protocol(folder, "test")
+    grids = default_grids()
+    systems, chosen = {}, {}
+    for name in names or grids:
+        found = tuned(grids[name], val, show=True)
+        systems[name] = found.system
+        chosen[name] = {
+            "settings": found.system.baseline.settings(),
+            "trials": [asdict(trial) for trial in found.trials],
+        }
+        print(f"{folder.name}: {found.score:.4f} {found.system.baseline}", flush=True)
+    baselines = [name for name in systems if name != "random"]
+    return evaluate([val, test], systems, baselines=baselines, settings=chosen, show=True)
+
+
+def main() -> None:
+    """Measure every folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--protocols", type=Path, nargs="+", required=True)
+    parser.add_argument("--only", nargs="+", choices=list(default_grids()))
+    parser.add_argument("--out", type=Path, help="folder for JSON and HTML")
+    arguments = parser.parse_args()
+    for folder in arguments.protocols:
+        evaluation = measure(folder, arguments.only)
+        show_evaluation(evaluation)
+        if arguments.out is not None:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            evaluation.write(arguments.out / f"{folder.name}.json")
+            write_html(evaluation, arguments.out / f"{folder.name}.html", folder.name)
+
+
+if __name__ == "__main__":
+    main()

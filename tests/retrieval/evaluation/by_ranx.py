@@ -1,0 +1,42 @@
+"""Ask ranx in a process of its own, without Numba's compiler, which would take a minute."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+SCRIPT = """
+import json, sys
+import numpy as np
+import ranx
+from ranx import statistical_tests
+asked = json.load(sys.stdin)
+if "run" in asked:
+    qrels, run = ranx.Qrels(asked["qrels"]), ranx.Run(asked["run"])
+    found = ranx.evaluate(qrels, run, asked["metrics"], return_mean=False)
+    print(json.dumps({name: list(values) for name, values in found.items()}))
+else:
+    pair = np.array(asked["control"]), np.array(asked["treatment"])
+    student = statistical_tests.paired_student_t_test(*pair)[0]
+    fisher = statistical_tests.fisher_randomization_test(*pair, asked["permutations"])[0]
+    print(json.dumps({"student": float(student), "fisher": float(fisher)}))
+"""
+
+
+def ranx_says(asked: dict[str, Any]) -> dict[str, Any]:
+    """Give the figures of ranx: of ``run`` and ``qrels``, or p-values of two systems."""
+    pytest.importorskip("ranx")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        input=json.dumps(asked),
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,281 @@
+"""Baselines against their definitions, on matrices small enough to write down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_array
+
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.evaluation.baselines.als import ALS
+from isthmus.retrieval.evaluation.baselines.baseline import BaselineSystem
+from isthmus.retrieval.evaluation.baselines.chance import Chance
+from isthmus.retrieval.evaluation.baselines.content import Content
+from isthmus.retrieval.evaluation.baselines.ease import EASE
+from isthmus.retrieval.evaluation.baselines.item_knn import ItemKNN
+from isthmus.retrieval.evaluation.baselines.neighbours import keep_largest
+from isthmus.retrieval.evaluation.baselines.popularity import Popularity
+from isthmus.retrieval.evaluation.baselines.tuning import default_grids, tuned
+from isthmus.retrieval.evaluation.baselines.user_knn import UserKNN
+from isthmus.retrieval.evaluation.protocols import cold_user
+from isthmus.retrieval.evaluation.task import TestUser
+from tests.retrieval.evaluation.worlds import interactions, small_task
+
+ITEMS = ["a", "b", "c", "d", "e"]
+TRAIN = interactions(
+    [(f"u{u}", item) for u, own in enumerate(["abc", "ab", "bc", "cd", "abd"]) for item in own]
+)
+MATRIX = np.array(
+    [[1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [1, 1, 0, 1, 0]], float
+)
+VECTORS = np.array([[1, 0], [2, 0], [0, 1], [3, 3], [0, 0]], np.float32)
+EVERY = [
+    Chance(), Popularity(), ItemKNN(k=None), UserKNN(k=None), EASE(l2=1.0), Content(),
+    ALS(factors=4, iterations=3),
+]  # fmt: skip
+
+
+def asked(baseline, history="a", exclude="", candidates=ITEMS, n=5, user="x", train=TRAIN):
+    baseline.fit(train, ITEMS, VECTORS)
+    found = baseline.recommend([TestUser(user, tuple(history), (), tuple(exclude))], candidates, n)
+    return found[0].tolist()
+
+
+def in_order(scores, but=()):
+    """Give the items by descending score, which must be distinct but for those named."""
+    order = [i for i in np.argsort(-np.asarray(scores)) if ITEMS[i] not in but]
+    assert len({round(float(scores[i]), 9) for i in order}) == len(order)
+    return [ITEMS[i] for i in order]
+
+
+@pytest.mark.parametrize("baseline", EVERY, ids=lambda b: b.name)
+def test_lists_hold_candidates_once_and_nothing_excluded(baseline):
+    assert sorted(asked(baseline, "ab", exclude="b", candidates=["b", "e", "d", "c"])) == [
+        "c",
+        "d",
+        "e",
+    ]
+    assert len(asked(baseline, n=2)) == 2
+    with pytest.raises(InvalidInput, match="candidate 'z' was not among the items"):
+        baseline.recommend([], ["z"], 1)
+    with pytest.raises(InvalidInput, match="n is 0"):
+        baseline.recommend([], ["a"], 0)
+
+
+@pytest.mark.parametrize("baseline", EVERY, ids=lambda b: b.name)
+def test_the_order_of_items_users_and_candidates_does_not_matter(baseline):
+    rng = np.random.default_rng(0)
+    train = interactions([(f"u{rng.integers(30)}", f"i{rng.integers(40)}") for _ in range(200)])
+    items = [f"i{n}" for n in range(40)]
+    vectors = rng.standard_normal((40, 4)).astype(np.float32)
+    users = [
+        TestUser(f"x{n}", tuple(f"i{i}" for i in rng.integers(0, 40, 3)), ()) for n in range(8)
+    ]
+    before = baseline.fit(train, items, vectors).recommend(users, items, 10)
+    again = baseline.fit(train, items, vectors).recommend(users[::-1], items[::-1], 10)[::-1]
+    assert [own.tolist() for own in before] == [own.tolist() for own in again]
+
+
+def test_ties_are_broken_by_chance_and_not_by_order():
+    nobody = interactions([("u", "a")])
+    items = [f"i{n}" for n in range(200)]
+    one, other = (
+        Popularity(seed).fit(nobody, items).recommend([TestUser("x", (), ())], items, 200)[0]
+        for seed in (0, 1)
+    )
+    places = [items.index(item) for item in one]
+    assert places != sorted(places)
+    assert abs(np.corrcoef(places, np.arange(200))[0, 1]) < 0.25
+    assert one.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize("baseline", EVERY, ids=lambda b: b.name)
+def test_a_shorter_list_is_the_beginning_of_a_longer_one(baseline):
+    rng = np.random.default_rng(1)
+    train = interactions([(f"u{rng.integers(30)}", f"i{rng.integers(60)}") for _ in range(100)])
+    items = [f"i{n}" for n in range(60)]
+    baseline.fit(train, items, rng.standard_normal((60, 4)).astype(np.float32))
+    users = [TestUser(f"x{n}", (f"i{n}",), (), (f"i{n}",)) for n in range(8)]
+    whole = [own.tolist() for own in baseline.recommend(users, items, 100)]
+    for n in (1, 5, 30):
+        assert [own.tolist() for own in baseline.recommend(users, items, n)] == [
+            own[:n] for own in whole
+        ]
+
+
+def test_chance_differs_between_users():
+    items = [f"i{n}" for n in range(50)]
+    fitted = Chance().fit(TRAIN, items)
+    first, second = fitted.recommend([TestUser("x", (), ()), TestUser("y", (), ())], items, 50)
+    assert first.tolist() != second.tolist()
+    assert sorted(first) == sorted(items)
+
+
+def test_popularity():
+    again = pa.concat_tables([TRAIN, interactions([("u3", "d")] * 9)])
+    assert asked(Popularity(), train=again)[0] == "b"
+    assert set(asked(Popularity(), train=again)[1:3]) == {"a", "c"}
+    assert asked(Popularity(), train=again)[3:] == ["d", "e"]
+
+
+def test_item_knn_is_the_shrunk_similarity():
+    shared = MATRIX.T @ MATRIX
+    users = MATRIX.sum(0)
+    cosine = shared / (np.sqrt(np.outer(users, users)) + 2)
+    jaccard = shared / (np.add.outer(users, users) - shared + 2)
+    conditional = shared / (users[:, None] + 2)
+    between = shared / (np.outer(users**0.75, users**0.25) + 2)
+    named = (("cosine", cosine), ("jaccard", jaccard), ("conditional", conditional),
+             ("asymmetric", between))  # fmt: skip
+    for kind, alike in named:
+        scores = alike[[0, 3]].sum(0)
+        found = asked(ItemKNN(0, kind, None, 2.0), "ad", exclude="ad")
+        assert found[:2] == in_order(scores, but="ade")
+
+
+def test_item_knn_keeps_the_nearest_of_each_item():
+    # d is nearest to a (1/sqrt(6)) with c (1/sqrt(6)) and b (1/sqrt(8)): k = 2 leaves out b
+    found = asked(ItemKNN(0, "cosine", 2, 0.0), "d", exclude="d", candidates=["b", "e"])
+    fitted = ItemKNN(0, "cosine", 2, 0.0).fit(TRAIN, ITEMS)
+    kept = fitted._alike.toarray()
+    assert set(found) == {"b", "e"}
+    assert ((kept > 0).sum(axis=1) <= 2).all()
+    assert kept[3] == pytest.approx([1 / np.sqrt(6), 0, 1 / np.sqrt(6), 0, 0])
+
+
+def test_largest_of_each_row():
+    matrix = csr_array(np.array([[3.0, 1, 2, 0], [0, 0, 5, 0], [1, 2, 3, 4]]))
+    assert keep_largest(matrix, 2).toarray().tolist() == [[3, 0, 2, 0], [0, 0, 5, 0], [0, 0, 3, 4]]
+    assert keep_largest(matrix, None) is matrix
+
+
+def test_user_knn_is_the_cosine_of_histories_without_oneself():
+    alike = MATRIX @ [1, 1, 0, 0, 0] / np.sqrt(2 * MATRIX.sum(1))
+    scores = alike @ MATRIX
+    assert asked(UserKNN(0, "cosine", None, 0.0, False), "ab", exclude="ab") == in_order(
+        scores, but="ab"
+    )
+    alike[1] = 0
+    scores = alike @ MATRIX
+    assert asked(UserKNN(0, "cosine", None, 0.0, False), "ab", user="u1")[:4] == in_order(
+        scores[:4]
+    )
+
+
+def test_user_knn_weighs_rare_items():
+    rarity = np.maximum(np.log(5 / (1 + MATRIX.sum(0))), 0)
+    alike = (
+        (MATRIX * rarity)
+        @ [1, 0, 0, 1, 0]
+        / np.sqrt((rarity @ [1, 0, 0, 1, 0]) * np.maximum(MATRIX @ rarity, 1e-12))
+    )
+    expected = in_order(alike @ MATRIX, but="ade")
+    assert asked(UserKNN(0, "cosine", None, 0.0, True), "ad", exclude="ad")[:2] == expected
+
+
+@pytest.mark.parametrize("users", [3, 5, 9])
+def test_ease_is_the_closed_form_whichever_side_is_inverted(users):
+    rng = np.random.default_rng(users)
+    matrix = (rng.random((users, 5)) < 0.6).astype(float)
+    matrix[0] = 1
+    rows = [(f"u{u}", ITEMS[i]) for u, i in zip(*matrix.nonzero(), strict=True)]
+    p = np.linalg.inv(matrix.T @ matrix + 2.0 * np.eye(5))
+    b = -p / np.diag(p)
+    np.fill_diagonal(b, 0)
+    fitted = EASE(l2=2.0).fit(interactions(rows), ITEMS)
+    history = fitted._rows([("a", "d"), ("b",)])
+    scores = fitted._score(history, [], np.arange(5))
+    assert scores == pytest.approx(np.array([b[0] + b[3], b[1]]), abs=1e-5)
+
+
+def test_ease_models_the_most_popular_items_where_both_sides_are_large():
+    fitted = EASE(l2=2.0, largest=3).fit(TRAIN, ITEMS)
+    p = np.linalg.inv(MATRIX[:, :3].T @ MATRIX[:, :3] + 2.0 * np.eye(3))
+    b = -p / np.diag(p)
+    scores = fitted._score(fitted._rows([("a", "d")]), [], np.array([1, 2, 3, 4]))
+    assert scores == pytest.approx(np.array([[b[0, 1], b[0, 2], 0, 0]]), abs=1e-5)
+
+
+def test_content_takes_the_mean_or_the_best():
+    # c is like c; d lies between; e has no content
+    assert asked(Content(0, "mean"), "ac", exclude="ace") == ["d", "b"]
+    assert asked(Content(0, "max"), "ac", exclude="ace") == ["b", "d"]
+    assert len(asked(Content(0, "max"), "")) == 5
+    with pytest.raises(InvalidInput, match="needs one vector an item"):
+        Content().fit(TRAIN, ITEMS)
+    with pytest.raises(InvalidInput, match="not finite"):
+        Content().fit(TRAIN, ITEMS, np.full((5, 2), np.nan, np.float32))
+
+
+def test_als_finds_the_block_of_a_user():
+    rng = np.random.default_rng(0)
+    rows = [(f"u{u}", f"{'ab'[u % 2]}{i}") for u in range(60) for i in rng.choice(10, 6, False)]
+    items = [f"{b}{i}" for b in "ab" for i in range(10)]
+    fitted = ALS(factors=4, regularization=0.1).fit(interactions(rows), items)
+    (found,) = fitted.recommend([TestUser("x", ("b1", "b3"), ())], items, 5)
+    assert {item[0] for item in found} == {"b"}
+
+
+def clustered():
+    """Users of three tastes, each with its own items in both domains."""
+    rng = np.random.default_rng(0)
+    domains = {f"{d}{i}": d for d in "ab" for i in range(30)}
+    rows = []
+    for user in range(150):
+        taste = user % 3
+        for domain in "ab":
+            own = rng.choice(10, 6, replace=False) + 10 * taste
+            rows += [(f"u{user}", f"{domain}{i}") for i in own]
+    return interactions(rows), domains
+
+
+def test_tuning_keeps_the_best_of_the_grid_and_every_trial():
+    val, test = cold_user(*clustered(), "b")
+    grid = [ItemKNN(k=1, shrink=1000.0), ItemKNN(k=None, shrink=0.0), ItemKNN(k=2)]
+    found = tuned(grid, val)
+    scores = [trial.score for trial in found.trials]
+    assert found.score == max(scores)
+    assert found.system.baseline == grid[int(np.argmax(scores))]
+    assert found.trials[0].settings == {
+        "seed": 0, "similarity": "cosine", "k": 1, "shrink": 1000.0,
+    }  # fmt: skip
+    with pytest.raises(InvalidInput, match="settings tuned on what is reported"):
+        tuned(grid, test)
+    with pytest.raises(InvalidInput, match="got 0"):
+        tuned([], val)
+
+
+def test_every_collaborative_method_beats_popularity_which_beats_chance():
+    val, _ = cold_user(*clustered(), "b", share=0.3)
+    grids = default_grids()
+    assert list(grids) == ["random", "popularity", "item-KNN", "user-KNN", "EASE", "ALS"]
+    scores = {name: tuned(grid[:2], val).score for name, grid in grids.items()}
+    for name in ("item-KNN", "user-KNN", "EASE", "ALS"):
+        assert scores[name] > 2 * scores["popularity"]
+    assert list(default_grids(content=True))[-1] == "content"
+
+
+def test_a_system_learns_again_only_for_another_train_table():
+    val, test = cold_user(*clustered(), "b")
+    taught = []
+
+    class Counted(Popularity):
+        def _learn(self, matrix, vectors):
+            taught.append(matrix.shape)
+            super()._learn(matrix, vectors)
+
+    system = BaselineSystem(Counted())
+    system.recommend(val, 5)
+    system.recommend(test, 5)
+    assert len(taught) == 1
+    system.recommend(small_task(), 5)
+    assert len(taught) == 2
+
+
+def test_content_of_a_system_may_lack_items_of_the_task():
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    system = BaselineSystem(Content(), ["a0", "b3", "b1"], vectors)
+    found = system.recommend(small_task(), 6)
+    assert found.items[0][0] == "b3"
+    assert len(found.items[0]) == 6

@@ -1,0 +1,153 @@
+"""Metrics against arithmetic by hand, ranx, and each other."""
+
+from __future__ import annotations
+
+from math import log2
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.evaluation.list_metrics import (
+    ItemVectors,
+    coverage,
+    diversity,
+    gini,
+    list_metrics,
+    novelty,
+    shown_popularity,
+)
+from isthmus.retrieval.evaluation.lists import clean_lists, hit_matrix, truth_ranks
+from isthmus.retrieval.evaluation.metrics import ranking_metrics, rating_errors
+from tests.retrieval.evaluation.by_ranx import ranx_says
+from tests.retrieval.evaluation.worlds import small_task
+
+LISTS = [["a", "x", "b", "y", "c"], ["x", "y"], [], ["q", "p"]]
+TRUTHS = [["a", "b", "c", "z"], ["y"], ["a"], ["p", "q"]]
+
+
+def measured(lists, truths, ks, n=10):
+    hits = hit_matrix(lists, truths, n)
+    return ranking_metrics(hits, np.array([len(truth) for truth in truths]), ks)
+
+
+def test_every_metric_by_hand():
+    found = measured(LISTS, TRUTHS, [3])
+    ideal = 1 + 1 / log2(3) + 1 / 2
+    expected = {
+        "ndcg@3": [(1 + 1 / 2) / ideal, 1 / log2(3), 0, 1],
+        "recall@3": [2 / 4, 1, 0, 1],
+        "precision@3": [2 / 3, 1 / 3, 0, 2 / 3],
+        "f1@3": [4 / 7, 1 / 2, 0, 4 / 5],
+        "hit_rate@3": [1, 1, 0, 1],
+        "mrr@3": [1, 1 / 2, 0, 1],
+        "map@3": [(1 + 2 / 3) / 4, 1 / 2, 0, 1],
+        "mrr": [1, 1 / 2, 0, 1],
+    }
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert found[name] == pytest.approx(values), name
+
+
+def test_the_reciprocal_rank_of_the_whole_list_sees_beyond_k():
+    found = measured([["x", "y", "a"]], [["a"]], [2])
+    assert (found["mrr@2"][0], found["mrr"][0]) == (0, pytest.approx(1 / 3))
+
+
+lists = st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True)
+truths = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=6, unique=True)
+
+
+@given(st.lists(st.tuples(lists, truths), min_size=1, max_size=6), st.integers(1, 10))
+@settings(deadline=None)
+def test_bounds_and_relations(users, k):
+    found = measured([items for items, _ in users], [truth for _, truth in users], [k, 10])
+    for name, values in found.items():
+        assert ((values >= 0) & (values <= 1 + 1e-12)).all(), name
+    assert (found[f"recall@{k}"] <= found["recall@10"]).all()
+    assert (found[f"map@{k}"] <= found[f"recall@{k}"] + 1e-12).all()
+    assert ((found[f"ndcg@{k}"] > 0) == (found[f"hit_rate@{k}"] > 0)).all()
+
+
+def test_metrics_are_those_of_ranx():
+    rng = np.random.default_rng(0)
+    items = np.array([f"i{number}" for number in range(60)])
+    ours = [rng.permutation(items)[: rng.integers(1, 40)].tolist() for _ in range(50)]
+    truth = [rng.permutation(items)[: rng.integers(1, 15)].tolist() for _ in range(50)]
+    run = {f"u{u:02}": {i: 1 / r for r, i in enumerate(own, 1)} for u, own in enumerate(ours)}
+    qrels = {f"u{u:02}": dict.fromkeys(own, 1) for u, own in enumerate(truth)}
+    found = measured(ours, truth, [1, 5, 10, 20], n=40)
+    theirs = ranx_says({"run": run, "qrels": qrels, "metrics": list(found)})
+    for name, values in found.items():
+        assert values == pytest.approx(theirs[name]), name
+
+
+def test_metrics_need_k_and_truth():
+    with pytest.raises(InvalidInput, match="k from 1"):
+        measured(LISTS, TRUTHS, [0])
+    with pytest.raises(InvalidInput, match="users with truth"):
+        measured([["a"]], [[]], [1])
+
+
+def test_exclusions_strangers_and_repeats_take_no_place():
+    task = small_task()
+    lists = [["b0", "a0", "b0", "b5", "zz"], np.array(["b4", "b1", "b2"])]
+    assert clean_lists(task, lists, 10) == [["b0", "b5"], ["b1", "b2"]]
+    assert clean_lists(task, lists, 1) == [["b0"], ["b1"]]
+    with pytest.raises(InvalidInput, match="1 lists for the 2 users"):
+        clean_lists(task, lists[:1], 10)
+
+
+def test_ranks_of_truth():
+    assert [own.tolist() for own in truth_ranks(LISTS, TRUTHS)] == [[1, 3, 5, 0], [2], [0], [2, 1]]
+
+
+def test_what_lists_are_like_by_hand():
+    found = [["a", "b", "c"], ["a", "c", "b"]]
+    assert coverage(found, 10, 2) == 0.3
+    # a twice, b and c once, of four: (-3 * 0 - 1 * 1 + 1 * 1 + 3 * 2) / (4 * 4)
+    assert gini(found, 4, 2) == pytest.approx(6 / 16)
+    popularity = {"a": 7, "b": 3}
+    assert shown_popularity(found, popularity, 2) == (7 + 3 + 7 + 0) / 4
+    assert novelty(found, popularity, 7, 2) == (0 + 1 + 0 + 3) / 4
+    vectors = np.array([[1, 0], [0, 2], [3, 3], [0, 0]], np.float32)
+    items = ItemVectors(["a", "b", "c", "d"], vectors)
+    half = 1 / np.sqrt(2)
+    expected = ((1 - 0) + (1 - half)) / 2
+    assert diversity(found, items, 2) == pytest.approx(expected, abs=1e-6)
+    assert diversity([["a", "d"], ["a"], []], items, 2) is None
+    with pytest.raises(InvalidInput, match="4 items have 3 vectors"):
+        ItemVectors(["a", "b", "c", "d"], vectors[:3])
+
+
+def test_lists_without_anything_have_no_novelty():
+    assert list_metrics(small_task(), [[], []], 10, None) == {
+        "coverage@10": 0.0,
+        "gini@10": 0.0,
+        "novelty@10": None,
+        "popularity@10": None,
+    }
+
+
+@given(st.lists(lists, min_size=1, max_size=5), st.integers(10, 30))
+@settings(deadline=None)
+def test_gini_is_half_the_relative_mean_difference(found, candidates):
+    shown = [item for own in found for item in own]
+    if not shown:
+        return
+    counts = [shown.count(item) for item in set(shown)]
+    counts += [0] * (candidates - len(counts))
+    differences = sum(abs(a - b) for a in counts for b in counts)
+    expected = differences / (2 * candidates * sum(counts))
+    assert gini(found, candidates, 10) == pytest.approx(expected)
+
+
+def test_errors_of_ratings():
+    found = rating_errors([np.array([4.0, 2.0]), np.array([5.0])], [[3.0, 3.0], [3.0]])
+    assert found == {"rmse": pytest.approx(2**0.5), "mae": pytest.approx(4 / 3)}
+    with pytest.raises(InvalidInput, match="user number 0 are not 2 finite values"):
+        rating_errors([np.array([4.0])], [[3.0, 3.0]])
+    with pytest.raises(InvalidInput, match="user number 0"):
+        rating_errors([np.array([np.nan])], [[3.0]])
