@@ -82,7 +82,7 @@ class OpenSpace:
         return len(view) if allowed is None else allowed.count
 
     def stats(self) -> dict[str, Any]:
-        """Describe the space: items, interactions, domains, release, delta, quarantine, encoders."""
+        """Describe the space: items, interactions, release, delta, quarantine, encoders."""
         view = self._live.now()
         return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
             "path": str(self.path),
