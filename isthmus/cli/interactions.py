@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from isthmus.cli.opening import open_space
+from isthmus.cli.options import JsonOption, SpaceOption, WaitOption
+
 app = typer.Typer(name="interactions", no_args_is_help=True)
 
-SpaceOption = Annotated[Path, typer.Option("--space", "-s", help="Folder of the space.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-WaitOption = Annotated[float, typer.Option("--wait", help="Seconds to wait for another writer.")]
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="User id.")]
 
 
 @app.callback()
 def interactions() -> None:
     """Add, show, count and forget what users did with items."""
-
-
-def _open(space: Path, **options: Any) -> Any:
-    from isthmus.retrieval.space import Space
-
-    return Space.open(space, **options)
 
 
 @app.command()
@@ -60,7 +53,7 @@ def add(
     """
     from isthmus.cli.show import show_interaction_report
 
-    report = _open(space, wait_s=wait).add_interactions(
+    report = open_space(space, wait_s=wait).add_interactions(
         files,
         user=user,
         item=item,
@@ -80,7 +73,7 @@ def show(user: UserArgument, space: SpaceOption, as_json: JsonOption = False) ->
     """Show the interactions of a user, oldest first, with those that wait for their item."""
     from isthmus.cli.show import show_interactions
 
-    opened = _open(space)
+    opened = open_space(space)
     table, counting = opened.interactions(user, waiting=True), opened.interactions(user)
     held = set(counting.column("item_id").to_pylist())
     rows = [{**row, "waits": row["item_id"] not in held} for row in table.to_pylist()]
@@ -92,7 +85,7 @@ def count(space: SpaceOption, as_json: JsonOption = False) -> None:
     """Count interactions, users and items, and the interactions that wait for their item."""
     from isthmus.cli.show import show_line
 
-    show_line(_open(space).stats()["interactions"], as_json=as_json)
+    show_line(open_space(space).stats()["interactions"], as_json=as_json)
 
 
 @app.command()
@@ -102,5 +95,5 @@ def forget(
     """Delete every interaction of a user; compact --keep-days 0 then clears the disk of them."""
     from isthmus.cli.show import show_line
 
-    forgotten = _open(space, wait_s=wait).forget_user(user)
+    forgotten = open_space(space, wait_s=wait).forget_user(user)
     show_line({"user": user, "forgotten": forgotten}, as_json=as_json)
