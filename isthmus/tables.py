@@ -5,12 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MANY_FRAGMENTS = 32
 INDEXED_ROWS = 50_000
 VALUES_A_LIST = 5_000
 MUCH_DELETED = 0.1
+
+
+def open_table(path: Path) -> Any:
+    """Open a table; None where there is none.
+
+    A writer that was killed as it made the table leaves a folder without a version, which counts
+    as none: `open_or_make` makes it anew.
+    """
+    import lance
+
+    if not any((path / "_versions").glob("*.manifest")):
+        return None
+    return lance.dataset(str(path))
+
+
+def open_or_make(path: Path, schema: pa.Schema) -> Any:
+    """Open a table, or make an empty one."""
+    import lance
+
+    found = open_table(path)
+    if found is not None:
+        return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return lance.write_dataset(schema.empty_table(), str(path))
 
 
 def tidy(dataset: Any, key: str) -> None:
@@ -66,10 +93,9 @@ def compact_table(
 
 def has_versions_older(path: Path, keep: timedelta) -> bool:
     """Tell whether a table holds versions, beside the latest, that are older than `keep`."""
-    import lance
-
+    table = open_table(path)
+    former = [] if table is None else table.versions()[:-1]
     before = datetime.now() - keep
-    *former, _ = lance.dataset(str(path)).versions()
     return any(version["timestamp"] < before for version in former)
 
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
 from isthmus.encoders.encoder import FloatArray
-from isthmus.tables import among_digests, tidy
+from isthmus.tables import among_digests, open_or_make, tidy
 
 CONTENT = "content_hash"
 VECTOR = "vector"
@@ -56,7 +55,7 @@ class Ledger:
             [(CONTENT, pa.binary(DIGEST_BYTES)), (VECTOR, pa.list_(pa.float32(), dim))]
         )
         self.dim = dim
-        self._dataset = self._open()
+        self._dataset = open_or_make(self._path, self._schema)
         self._peek = peek
         self._index = DigestIndex(np.empty(0, np.uint64) if peek else self._stored_keys())
         self._indexing = threading.Lock()
@@ -124,14 +123,6 @@ class Ledger:
         """Flush, merge small fragments where there are many, and keep look-ups quick."""
         self.flush()
         tidy(self._dataset, CONTENT)
-
-    def _open(self) -> Any:
-        import lance
-
-        if self._path.exists():
-            return lance.dataset(str(self._path))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        return lance.write_dataset(self._schema.empty_table(), str(self._path))
 
     def _stored_keys(self) -> npt.NDArray[np.uint64]:
         batches = self._dataset.scanner(columns=[CONTENT], scan_in_order=True).to_batches()

@@ -13,7 +13,7 @@ from isthmus.index import catalog, quarantine
 from isthmus.index.lock import writing
 from isthmus.interactions import store
 from isthmus.progress import progress_bar
-from isthmus.tables import MUCH_DELETED, compact_table, has_versions_older
+from isthmus.tables import MUCH_DELETED, compact_table, has_versions_older, open_table
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def compact_if_due(space: Path, keep_days: float) -> None:
         with writing(space, "catalog", 0), writing(space, "interactions", 0):
             written = (space / folder for folder in (catalog.FOLDER, store.FOLDER))
             keep = timedelta(days=keep_days)
-            if any(has_versions_older(path, keep) for path in written if path.exists()):
+            if any(has_versions_older(path, keep) for path in written):
                 compact(space, keep_days)
     except OSError:  # SpaceLocked is one
         return
@@ -80,10 +80,10 @@ def compact_if_due(space: Path, keep_days: float) -> None:
 
 def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     """Give each table, the column it is looked up by, and the share of deleted rows it may keep."""
-    yield space / catalog.FOLDER, ITEM_ID, MUCH_DELETED
-    if (space / quarantine.FOLDER).exists():
-        yield space / quarantine.FOLDER, ITEM_ID, MUCH_DELETED
-    if (space / store.FOLDER).exists():
-        yield space / store.FOLDER, USER_ID, 0.0
-    for path in sorted((space / "ledger").glob("*.lance")):
-        yield path, CONTENT, MUCH_DELETED
+    kept = [
+        (space / catalog.FOLDER, ITEM_ID, MUCH_DELETED),
+        (space / quarantine.FOLDER, ITEM_ID, MUCH_DELETED),
+        (space / store.FOLDER, USER_ID, 0.0),
+        *((path, CONTENT, MUCH_DELETED) for path in sorted((space / "ledger").glob("*.lance"))),
+    ]
+    yield from (table for table in kept if open_table(table[0]) is not None)

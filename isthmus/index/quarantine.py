@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.columns import ITEM_ID
-from isthmus.tables import among, tidy
+from isthmus.tables import among, open_or_make, open_table, tidy
 
 FOLDER = "quarantine.lance"
 KEY = [ITEM_ID, "modality"]
@@ -53,19 +53,21 @@ class Quarantine:
 
     def rows(self) -> list[dict[str, Any]]:
         """Give every failure, by item id."""
-        if not self._path.exists():
+        table = open_table(self._path)
+        if table is None:
             return []
-        rows: list[dict[str, Any]] = self._open().to_table().to_pylist()
+        rows: list[dict[str, Any]] = table.to_table().to_pylist()
         return sorted(rows, key=lambda row: (row["item_id"], row["modality"]))
 
     def __len__(self) -> int:
-        return int(self._open().count_rows()) if self._path.exists() else 0
+        table = open_table(self._path)
+        return 0 if table is None else int(table.count_rows())
 
     def settle(self, item_ids: Sequence[str], failures: Sequence[Failure]) -> None:
         """Record how items fared: failures are kept, other entries of these items removed."""
         if not failures and len(self) == 0:
             return
-        dataset = self._open()
+        dataset = open_or_make(self._path, SCHEMA)
         tried: dict[tuple[str, str], int] = {}
         for predicate in among("item_id", item_ids):
             for row in dataset.to_table(filter=predicate).to_pylist():
@@ -75,13 +77,6 @@ class Quarantine:
         if failures:
             dataset.insert(_table(failures, tried), mode="append")
         tidy(dataset, ITEM_ID)
-
-    def _open(self) -> Any:
-        import lance
-
-        if not self._path.exists():
-            return lance.write_dataset(SCHEMA.empty_table(), str(self._path))
-        return lance.dataset(str(self._path))
 
 
 def _table(failures: Sequence[Failure], tried: dict[tuple[str, str], int]) -> pa.Table:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from isthmus.columns import EVENT, INTERACTION_KEY, INTERACTIONS, ITEM_ID, TIME, USER_ID
 from isthmus.interactions.times import NO_TIME
-from isthmus.tables import among, tidy
+from isthmus.tables import among, open_or_make, open_table, tidy
 
 FOLDER = "interactions.lance"
 REPLACES = (
@@ -124,19 +124,14 @@ class Interactions:
         """Give the table as it is on disk; None before the first interaction."""
         known = self._opened
         if known is None:
-            known = _open(self._path)
+            known = open_table(self._path)
         elif known.latest_version != known.version:
             known = known.checkout_version(known.latest_version)
         self._opened = known
         return known
 
     def _writable(self) -> Any:
-        import lance
-
-        dataset = _open(self._path)
-        if dataset is not None:
-            return dataset
-        return lance.write_dataset(INTERACTIONS.empty_table(), str(self._path))
+        return open_or_make(self._path, INTERACTIONS)
 
 
 def _in_order(table: pa.Table) -> pa.Table:
@@ -145,14 +140,3 @@ def _in_order(table: pa.Table) -> pa.Table:
     keys = keys.append_column(TIME, table.column(TIME).cast(pa.int64()).fill_null(NO_TIME))
     order = [(name, "ascending") for name in (USER_ID, TIME, ITEM_ID, EVENT)]
     return table.take(pc.sort_indices(keys, sort_keys=order))
-
-
-def _open(path: Path) -> Any:
-    import lance
-
-    if not path.exists():
-        return None
-    try:
-        return lance.dataset(str(path))
-    except ValueError:  # its first version was being written, perhaps by one who was killed
-        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import lance
 import numpy as np
 import pytest
@@ -635,6 +637,31 @@ def test_compacting_keeps_every_item_and_drops_old_versions(space):
     assert space.upsert([item("f5", "word5", price=5.0)]).unchanged == 1
     with pytest.raises(InvalidInput, match="keep_days is -1"):
         space.compact(keep_days=-1)
+
+
+@pytest.mark.parametrize("kept", [[], ["_transactions"]])
+def test_tables_whose_making_was_cut_off_are_made_anew(space, kept):
+    space.upsert([item("f", "word", image=b"no picture")])
+    space.add_interactions([{"user_id": "u", "item_id": "f"}])
+    for table in (*(space.path / "ledger").glob("*.lance"), space.path / "quarantine.lance"):
+        _cut_off(table, kept)
+    _cut_off(space.path / "interactions.lance", kept)
+    space = Space.open(space.path, encoder=two_encoders())
+    assert space.quarantine() == []
+    assert space.interactions("u").num_rows == 0
+    assert "quarantine.lance" not in {report.table for report in space.compact()}
+    assert space.upsert([item("g", "other", image=b"no picture")]).added == 1
+    space.add_interactions([{"user_id": "u", "item_id": "g"}])
+    assert [row["item_id"] for row in space.quarantine()] == ["g"]
+    assert space.interactions("u").column("item_id").to_pylist() == ["g"]
+    assert ids(space.search("other", k=1)) == ["g"]
+
+
+def _cut_off(table, kept):
+    """Leave what a writer leaves that was killed before the first version of its table."""
+    for folder in table.iterdir():
+        if folder.name not in kept:
+            shutil.rmtree(folder)
 
 
 def test_publishing_drops_versions_past_their_time_unless_somebody_writes(space):
