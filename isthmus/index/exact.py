@@ -107,8 +107,9 @@ def merge_best(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[Float
 
 
 def _knn_cpu(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
-    found: tuple[FloatArray, Positions] = _tuned_faiss().knn(
-        queries, vectors, k, metric=_tuned_faiss().METRIC_INNER_PRODUCT
+    faiss = _tuned_faiss()
+    found: tuple[FloatArray, Positions] = faiss.knn(
+        queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT
     )
     return found
 

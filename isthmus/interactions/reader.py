@@ -17,7 +17,7 @@ from isthmus.interactions.numbers import Problems, read_numbers
 from isthmus.interactions.repeats import Repeats, RowNumbers
 from isthmus.interactions.times import TIMES, read_times
 from isthmus.items.reader import plain_type
-from isthmus.items.sources import open_sources
+from isthmus.items.sources import count_together, name_together, open_sources
 from isthmus.items.template import TextTemplate
 from isthmus.progress import Advance, ignore_progress
 
@@ -61,14 +61,12 @@ class InteractionReader:
     @property
     def name(self) -> str:
         """What messages call the input."""
-        names = [source.name for source, _ in self._sources]
-        return names[0] if len(names) == 1 else f"{len(names)} files"
+        return name_together([source for source, _ in self._sources])
 
     @property
     def rows(self) -> int | None:
         """Number of rows, where it is known without reading."""
-        counts = [source.rows for source, _ in self._sources]
-        return sum(c for c in counts if c is not None) if None not in counts else None
+        return count_together([source for source, _ in self._sources])
 
     def check(self, advance: Advance = ignore_progress) -> int:
         """Read the whole input once and find every invalid row, and every repeated one.

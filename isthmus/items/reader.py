@@ -14,7 +14,7 @@ from isthmus.columns import DOMAIN, IMAGE, ITEM_ID, TEXT
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
 from isthmus.items.mapping import FieldMapping, ResolvedMapping
 from isthmus.items.media import DATA_URI, STORED
-from isthmus.items.sources import Source, open_sources
+from isthmus.items.sources import Source, count_together, name_together, open_sources
 from isthmus.progress import Advance, ignore_progress
 
 IMAGE_BYTES = "_image_bytes"
@@ -61,14 +61,12 @@ class ItemReader:
     @property
     def name(self) -> str:
         """What messages call the input."""
-        names = [source.name for source, _ in self._sources]
-        return names[0] if len(names) == 1 else f"{len(names)} files"
+        return name_together([source for source, _ in self._sources])
 
     @property
     def rows(self) -> int | None:
         """Number of rows, where it is known without reading."""
-        counts = [source.rows for source, _ in self._sources]
-        return sum(c for c in counts if c is not None) if None not in counts else None
+        return count_together([source for source, _ in self._sources])
 
     @property
     def attributes(self) -> pa.Schema:

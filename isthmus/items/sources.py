@@ -95,6 +95,17 @@ def open_sources(items: Any, verbatim: Sequence[str] = ()) -> list[Source]:
     return [_open_in_memory(items)]
 
 
+def name_together(sources: Sequence[Source]) -> str:
+    """Give what messages call an input of one or more sources."""
+    return sources[0].name if len(sources) == 1 else f"{len(sources)} files"
+
+
+def count_together(sources: Sequence[Source]) -> int | None:
+    """Give the number of rows of all sources, where it is known without reading."""
+    counts = [source.rows for source in sources]
+    return sum(c for c in counts if c is not None) if None not in counts else None
+
+
 def _is_path(item: Any) -> bool:
     return isinstance(item, (str, Path))
 

@@ -261,7 +261,7 @@ def temporal(
     if not first < second:
         raise InvalidInput(f"the moments {first} and {second} are not one after the other")
     tasks = []
-    for split, start, end in (("val", first, second), ("test", second, None)):
+    for split, start, end in zip(HALVES, (first, second), (second, None), strict=True):
         before = at < start
         after = (at >= start) & (True if end is None else at < end)
         tasks.append(_later(log, target_domain, split, before, after, start))
@@ -277,7 +277,8 @@ def _cold(
         enough &= log.counts(~target) >= least
     part = _part(log.user_ids, enough, share, seed)
     held = target & (part[log.users] >= 0)
-    name, kind = f"cold users in {target_domain}", "cold user"
+    name = f"cold users in {target_domain}"
+    kind: Kind = "cold user"
     shown = np.zeros(len(log), bool)
     if shots:
         name, kind = f"{shots} shots in {target_domain}", "few-shot"
@@ -285,7 +286,7 @@ def _cold(
         shown = _first_of_each(log, held, log.pair_chances(seed + 1, held), most, by_time=True)
     facts = {"least": least, "share": share, "seed": seed, "shots": shots}
     tasks = (
-        _task(log, name, kind, split, target_domain, ~held,  # type: ignore[arg-type]
+        _task(log, name, kind, split, target_domain, ~held,
               held & ~shown & (part[log.users] == number), facts, shown=shown)
         for number, split in enumerate(HALVES)
     )  # fmt: skip
@@ -295,7 +296,7 @@ def _cold(
 def _later(
     log: InteractionLog,
     target_domain: str | None,
-    split: str,
+    split: Split,
     before: Mask,
     after: Mask,
     start: Any,
@@ -312,7 +313,7 @@ def _later(
         "hidden of items that start later": int((pairs & ~items_before[log.items]).sum()),
     }
     name = f"after a moment in {target_domain or 'all'}"
-    return _task(log, name, "temporal", split, target_domain, before, hide, facts)  # type: ignore[arg-type]
+    return _task(log, name, "temporal", split, target_domain, before, hide, facts)
 
 
 def _task(
