@@ -148,6 +148,16 @@ class InteractionMatrix:
         """
         return self._only(columns[self.columns])
 
+    def without(self, hidden: npt.NDArray[np.bool_]) -> InteractionMatrix:
+        """Give all entries but some; users and columns keep their numbers.
+
+        Parameters
+        ----------
+        hidden : numpy.ndarray
+            bool, shape (entries,): which to leave out.
+        """
+        return self._only(~hidden)
+
     def rows_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Give the row of each user, or -1 where they have none, shape (len(user_ids),)."""
         wanted = np.array(user_ids, np.object_)

@@ -57,19 +57,44 @@ def find_interests(
     """
     keep = np.flatnonzero((rows >= 0) & (importance > 0))[-MOST_RECENT:]
     rows, importance = rows[keep], importance[keep]
-    if len(rows) == 0:
-        return []
-    vectors = _item_vectors(view, rows)
+    medoids, weights = choose_interests(_item_vectors(view, rows), importance)
+    return [_interest(view, rows[[m]], w) for m, w in zip(medoids, weights, strict=True)]
+
+
+def choose_interests(
+    vectors: FloatArray, importance: npt.NDArray[np.float64]
+) -> tuple[Positions, npt.NDArray[np.float64]]:
+    """Group vectors into interests, and choose the medoid of each, the weightiest first.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        float32, shape (n, dim), unit length, oldest first; the last 200 are looked at.
+    importance : numpy.ndarray
+        float64, shape (n,), above zero.
+
+    Returns
+    -------
+    places, weights : numpy.ndarray
+        int64 and float64, shape (n_interests,), at most eight.
+    """
+    first = max(0, len(vectors) - MOST_RECENT)
+    vectors, importance = vectors[first:], importance[first:]
+    if not len(vectors):
+        return np.empty(0, np.int64), np.empty(0, np.float64)
     groups = _groups(vectors)
-    interests = [
-        _interest(view, rows[groups == g], vectors[groups == g], importance[groups == g])
-        for g in np.unique(groups)
-    ]
-    return sorted(interests, key=lambda interest: -interest.weight)[:MOST_INTERESTS]
+    weights = np.bincount(groups, importance)
+    chosen = [g for g in np.argsort(-weights, kind="stable") if weights[g] > 0][:MOST_INTERESTS]
+    return (
+        np.array([first + _medoid(vectors, importance, groups == g) for g in chosen], np.int64),
+        weights[chosen],
+    )
 
 
 def _item_vectors(view: View, rows: Positions) -> FloatArray:
     """Put the blocks side by side, at unit norm, shape (n, sum of dims)."""
+    if not len(rows):
+        return np.empty((0, 1), np.float32)
     whole = np.concatenate([view.vectors(b.name, rows).vectors for b in view.blocks], axis=1)
     return np.asarray(whole / np.linalg.norm(whole, axis=1, keepdims=True), np.float32)
 
@@ -83,13 +108,16 @@ def _groups(vectors: FloatArray) -> npt.NDArray[np.int32]:
     return np.asarray(fcluster(tree, CUT_DISTANCE, criterion="distance"), np.int32)
 
 
-def _interest(
-    view: View, rows: Positions, vectors: FloatArray, importance: npt.NDArray[np.float64]
-) -> Interest:
-    closeness = vectors @ (importance @ vectors)
-    medoid = rows[[int(np.argmax(closeness))]]
+def _medoid(
+    vectors: FloatArray, importance: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]
+) -> int:
+    """Give the place of the group's vector that is nearest to its weighted mean."""
+    places = np.flatnonzero(group)
+    own = vectors[places]
+    return int(places[np.argmax(own @ (importance[places] @ own))])
+
+
+def _interest(view: View, medoid: Positions, weight: float) -> Interest:
     parts = {block.name: view.vectors(block.name, medoid) for block in view.blocks}
-    return Interest(
-        {name: part.vectors[0] for name, part in parts.items() if part.present[0]},
-        float(importance.sum()),
-    )
+    vectors = {name: part.vectors[0] for name, part in parts.items() if part.present[0]}
+    return Interest(vectors, float(weight))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -35,7 +35,7 @@ class Interaction:
 
 
 class User:
-    """A user: a history in any domains, a sentence of text, both, or nothing.
+    """A user: an id, a history in any domains, clicks, ratings, a sentence of text, or nothing.
 
     Parameters
     ----------
@@ -44,6 +44,13 @@ class User:
         these keys, or `Interaction`. Where every one has a time, they are sorted by it.
     text : str, optional
         What the user says or is said to like.
+    id : str, optional
+        Whose interactions the space holds; they come before the history given here.
+    clicks : iterable of str, optional
+        Items just looked at, oldest first; newer than everything else.
+    ratings : mapping or iterable of (str, float), optional
+        Items and what they were given, in no order. What got no more than half of the best
+        counts as seen and no more.
 
     Raises
     ------
@@ -54,17 +61,52 @@ class User:
     --------
     >>> User(history=["film-1", ("book-7", 5.0)]).history[1]
     Interaction(item_id='book-7', value=5.0, time=None)
+    >>> [entry.value for entry in User(ratings={"film-1": 5, "film-2": 1}).history]
+    [1.0, 0.0]
     """
 
-    def __init__(self, history: Iterable[Any] = (), text: str | None = None) -> None:
+    def __init__(
+        self,
+        history: Iterable[Any] = (),
+        text: str | None = None,
+        *,
+        id: str | None = None,
+        clicks: Iterable[str] = (),
+        ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
+    ) -> None:
         entries = [_interaction(place, entry) for place, entry in enumerate(history)]
         if entries and all(entry.time is not None for entry in entries):
             entries.sort(key=lambda entry: _seconds(entry.time))
-        self.history: tuple[Interaction, ...] = tuple(entries)
+        strongest = max((entry.value for entry in entries), default=1.0)
+        clicked = [_interaction(place, entry) for place, entry in enumerate(clicks)]
+        rated = _rated(ratings or (), strongest)
+        latest = [replace(entry, value=strongest) for entry in clicked]
+        self.history: tuple[Interaction, ...] = (*rated, *entries, *latest)
         self.text = text.strip() if text and text.strip() else None
+        self.id = id
+        self.ordered = True
+
+    def after(self, stored: Sequence[Interaction], *, ordered: bool) -> User:
+        """Give the same user with an earlier history.
+
+        Parameters
+        ----------
+        stored : sequence of Interaction
+            What is known from before, oldest first where it is ordered.
+        ordered : bool
+            Whether the order says anything of when.
+        """
+        whole = User(text=self.text, id=self.id)
+        strongest = max((entry.value for entry in stored), default=0.0)
+        own = max((entry.value for entry in self.history), default=0.0)
+        scale = strongest / own if strongest > 0 and own > 0 else 1.0
+        latest = (replace(entry, value=entry.value * scale) for entry in self.history)
+        whole.history = (*stored, *latest)
+        whole.ordered = ordered
+        return whole
 
     def __repr__(self) -> str:
-        return f"User({len(self.history)} interactions, text={self.text!r})"
+        return f"User({len(self.history)} interactions, text={self.text!r}, id={self.id!r})"
 
     def importance(self) -> npt.NDArray[np.float64]:
         """Weigh each interaction, shape (len(history),).
@@ -74,7 +116,7 @@ class User:
         """
         values = np.array([max(entry.value, 0.0) for entry in self.history])
         strength = values / max(values.max(initial=0.0), 1e-12)
-        age = np.arange(len(self.history))[::-1]
+        age = np.arange(len(self.history))[::-1] * self.ordered
         return np.asarray(strength * 0.5 ** (age / HALF_LIFE))
 
 
@@ -95,6 +137,17 @@ def _interaction(place: int, entry: Any) -> Interaction:
     if not isinstance(made.item_id, str) or not np.isfinite(made.value):
         raise InvalidInput(f"history entry {place} is {entry!r}; its id or its value is no good")
     return made
+
+
+def _rated(
+    ratings: Mapping[str, float] | Iterable[tuple[str, float]], strongest: float
+) -> list[Interaction]:
+    pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings)
+    entries = [_interaction(place, pair) for place, pair in enumerate(pairs)]
+    best = max((entry.value for entry in entries), default=0.0)
+    good = [(entry.value / best if entry.value > best / 2 else 0.0) if best > 0 else 0.0
+            for entry in entries]  # fmt: skip
+    return [replace(e, value=share * strongest) for e, share in zip(entries, good, strict=True)]
 
 
 def _seconds(time: datetime | float | None) -> float:

@@ -1,0 +1,1 @@
+"""Candidates: independent sources under one contract, and the pool of all they found."""

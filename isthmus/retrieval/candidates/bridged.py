@@ -1,0 +1,97 @@
+"""Neighbours through content: what is said of an item holds for items like it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.retrieval.candidates.corpus import Corpus, widened
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.opinion import SparseOpinion
+from isthmus.retrieval.candidates.source import CandidateSource, State
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass
+class Bridged(CandidateSource):
+    """Item neighbours, carried to items without users by the items nearest in content.
+
+    A history's item lends part of its weight to those like it, and a proposed item has the mean
+    score of those like it. So items that nobody used yet, in the history or in the list, are
+    bridged to items that somebody did.
+
+    Attributes
+    ----------
+    lent : float
+        Weight that a history's item lends; one that the neighbours do not know lends all.
+    own, other, shrink : float
+        As for `ItemNeighbours`.
+    """
+
+    name: ClassVar[str] = "bridged neighbours"
+    lent: float = 0.3
+    own: float = 0.5
+    other: float = 0.1
+    shrink: float = 5.0
+
+    def fit(self, corpus: Corpus) -> Self:
+        """Find neighbours by users; those by content are the corpus's own."""
+        self._neighbours = ItemNeighbours(own=self.own, other=self.other, shrink=self.shrink)
+        self._neighbours.fit(corpus)
+        self._used = corpus.popularity > 0
+        return self
+
+    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+        """Score items of the domain by those like them."""
+        graph = corpus.alike
+        scores = self._neighbours.scores(self._lend(corpus, histories, graph))
+        scores = widened(scores, len(corpus))
+        own = _rows_in(graph, corpus.in_domain(target))
+        return SparseOpinion((scores @ own.T.tocsr()).tocsr())
+
+    def state(self) -> State:
+        """Give the neighbours by users."""
+        return {**self._neighbours.state(), "used": self._used}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take the neighbours by users."""
+        self._neighbours = ItemNeighbours().restore(state)
+        self._used = state["used"]
+        return self
+
+    def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> Histories:
+        """Spread histories over the items like theirs that have users."""
+        items = len(self._used)
+        used = np.zeros(len(corpus), bool)
+        used[:items] = self._used
+        lent = np.where(used, self.lent, 1.0)
+        own = histories.matrix(len(corpus))
+        lending = own.copy()
+        lending.data = own.data * lent[own.indices].astype(np.float32)
+        spread = (own + lending @ graph).tocsr()
+        spread.sort_indices()
+        columns = spread.indices.astype(np.int64)
+        whole = Histories(
+            spread.indptr.astype(np.int64),
+            columns,
+            spread.data.astype(np.float32),
+            np.ones(len(columns), np.float32),
+            np.zeros(len(columns), bool),
+        )
+        return whole.keeping(used[columns])
+
+
+def _rows_in(graph: csr_array, mask: npt.NDArray[np.bool_]) -> csr_array:
+    """Keep the rows of a mask, the others empty."""
+    from scipy.sparse import csr_array
+
+    kept = np.repeat(mask, np.diff(graph.indptr))
+    starts = np.concatenate([[0], np.cumsum(kept)])[graph.indptr]
+    return csr_array((graph.data[kept], graph.indices[kept], starts), shape=graph.shape)

@@ -1,0 +1,196 @@
+"""A corpus: the items, their contents and domains, and what users did with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.interactions.matrix import InteractionMatrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Columns = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+class Contents(Protocol):
+    """The content vectors of items, fetched by their columns: unit length, zero where none."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def __len__(self) -> int:
+        """Count the items."""
+        ...
+
+    def at(self, columns: Columns) -> FloatArray:
+        """Give the vectors of items, float32, shape (len(columns), dim)."""
+        ...
+
+    def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
+        """Give the allowed items whose contents are nearest to vectors, nearest first.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray
+            float32, shape (n_vectors, dim), unit length.
+        n : int
+            Items a vector.
+        allowed : numpy.ndarray
+            bool, shape (n_items,).
+
+        Returns
+        -------
+        columns, cosines : numpy.ndarray
+            int64 and float32, shape (n_vectors, n); -1 where there are no more.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class HeldContents:
+    """Content vectors that are all in memory.
+
+    Attributes
+    ----------
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim), unit length or zero.
+    """
+
+    vectors: FloatArray
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.vectors.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def at(self, columns: Columns) -> FloatArray:
+        """Give the vectors of items."""
+        return self.vectors[columns]
+
+    def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
+        """Compare with every allowed item (FAISS, exact)."""
+        import faiss
+
+        columns = np.flatnonzero(allowed)
+        cosines = np.full((len(vectors), n), -1, np.float32)
+        found = np.full((len(vectors), n), -1, np.int64)
+        most = min(n, len(columns))
+        if most and len(vectors):
+            own = self.vectors if len(columns) == len(self.vectors) else self.vectors[columns]
+            inner = faiss.METRIC_INNER_PRODUCT
+            cosines[:, :most], places = faiss.knn(vectors, own, most, metric=inner)
+            found[:, :most] = columns[places]
+        return found, cosines
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """What candidates are learned from. An item is known by its column, a domain by its code.
+
+    Attributes
+    ----------
+    item_ids : numpy.ndarray
+        str objects, shape (n_items,).
+    domain_names : tuple of str
+        The domains, by code.
+    domains : numpy.ndarray
+        int64, shape (n_items,): the code of each item's domain.
+    contents : Contents
+        The content vectors of the items.
+    matrix : InteractionMatrix
+        Who did what with which item.
+    """
+
+    item_ids: npt.NDArray[np.object_]
+    domain_names: tuple[str, ...]
+    domains: Columns
+    contents: Contents
+    matrix: InteractionMatrix
+    _alike: list[csr_array] = field(default_factory=list, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @cached_property
+    def liked(self) -> csr_array:
+        """1 where a user liked an item, float32, shape (n_users, n_items)."""
+        return binary(self.matrix.liked)
+
+    @cached_property
+    def popularity(self) -> npt.NDArray[np.float64]:
+        """How many users liked each item, shape (n_items,)."""
+        return np.bincount(self.matrix.columns[self.matrix.likes], minlength=len(self)).astype(
+            np.float64
+        )
+
+    def in_domain(self, code: int) -> Mask:
+        """Tell which items belong to a domain, shape (n_items,)."""
+        return np.asarray(self.domains == code)
+
+    def code_of(self, domain: str) -> int:
+        """Give the code of a domain."""
+        return self.domain_names.index(domain)
+
+    @property
+    def alike(self) -> csr_array:
+        """The items of the same domain that are nearest by content, see `nearest_by_content`.
+
+        They are found once for a corpus and all that are made of it by hiding interactions.
+        """
+        from isthmus.retrieval.candidates.content_graph import nearest_by_content
+
+        if not self._alike:
+            self._alike.append(nearest_by_content(self.contents, self.domains))
+        return self._alike[0]
+
+    def hiding(self, hidden: Mask) -> Corpus:
+        """Give the corpus without some entries of its matrix, shape (n_entries,)."""
+        return replace(self, matrix=self.matrix.without(hidden))
+
+
+def binary(matrix: csr_array) -> csr_array:
+    """Give a sparse matrix with 1 in the place of every entry, float32."""
+    from scipy.sparse import csr_array
+
+    ones = np.ones(len(matrix.indices), np.float32)
+    return csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def scaled(
+    matrix: csr_array, rows: npt.ArrayLike | None = None, columns: npt.ArrayLike | None = None
+) -> csr_array:
+    """Multiply the rows and the columns of a sparse matrix by factors, float32."""
+    from scipy.sparse import csr_array
+
+    data = matrix.data.astype(np.float32, copy=True)
+    if rows is not None:
+        data *= np.repeat(np.asarray(rows, np.float32), np.diff(matrix.indptr))
+    if columns is not None:
+        data *= np.asarray(columns, np.float32)[matrix.indices]
+    return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def widened(matrix: csr_array, columns: int) -> csr_array:
+    """Give a sparse matrix more columns, empty ones."""
+    from scipy.sparse import csr_array
+
+    return csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], columns))
+
+
+def ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:
+    """Give where each of some arrays begins in their concatenation, and the concatenation."""
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    return starts, np.concatenate([np.empty(0, np.int64), *parts])

@@ -1,0 +1,94 @@
+"""Matrix factorization of implicit feedback (Hu, Koren and Volinsky, ICDM 2008), by implicit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.opinion import ProductOpinion
+from isthmus.retrieval.candidates.source import CandidateSource, State, known_only, lengthened
+
+
+@dataclass
+class Factors(CandidateSource):
+    """Items whose factors agree with those solved from the history, over all domains at once.
+
+    Attributes
+    ----------
+    factors : int
+        Length of the factors.
+    regularization : float
+        Weight of their squares.
+    alpha : float
+        Confidence in what was liked, where everything else has 1.
+    iterations : int
+        Alternations.
+    seed : int
+        Of the first factors.
+    """
+
+    name: ClassVar[str] = "factors"
+    factors: int = 128
+    regularization: float = 80.0
+    alpha: float = 10.0
+    iterations: int = 12
+    seed: int = 0
+
+    def fit(self, corpus: Corpus) -> Self:
+        """Factorize the joint matrix of all domains."""
+        from implicit.cpu.als import AlternatingLeastSquares
+        from scipy.sparse import csr_matrix
+
+        model = AlternatingLeastSquares(
+            factors=min(self.factors, max(2, min(corpus.liked.shape) // 2)),
+            regularization=self.regularization,
+            alpha=self.alpha,
+            iterations=self.iterations,
+            num_threads=1,  # more would add up in another order each time
+            random_state=self.seed,
+        )
+        model.fit(csr_matrix(corpus.liked), show_progress=False)
+        items = np.asarray(model.item_factors, np.float32)
+        items[corpus.popularity == 0] = 0
+        return self._keep(items)
+
+    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> ProductOpinion:
+        """Score by the product of a user's and an item's factors."""
+        del target
+        users = self._solve(known_only(histories, len(self._items)))
+        return ProductOpinion(users, lengthened(self._items, len(corpus)))
+
+    def state(self) -> State:
+        """Give the items' factors."""
+        return {"items": self._items}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take the items' factors."""
+        return self._keep(state["items"])
+
+    def _keep(self, items: FloatArray) -> Self:
+        self._items = items
+        ridge = self.regularization * np.eye(items.shape[1])
+        self._gram = items.astype(np.float64).T @ items + ridge
+        return self
+
+    def _solve(self, histories: Histories) -> FloatArray:
+        """Solve the factors of users from their histories, shape (n_users, factors)."""
+        out = np.zeros((len(histories), self._items.shape[1]), np.float32)
+        for user in range(len(histories)):
+            start, end = histories.starts[user], histories.starts[user + 1]
+            own = self._items[histories.columns[start:end]].astype(np.float64)
+            weights = histories.weights[start:end].astype(np.float64)
+            if not own.any():
+                continue
+            left = self._gram + (own * (self.alpha * weights)[:, None]).T @ own
+            right = own.T @ np.where(weights > 0, 1 + self.alpha * weights, 0)
+            out[user] = np.linalg.solve(left, right)
+        return out

@@ -1,0 +1,94 @@
+"""The pool: what all sources found for each user, without repeats, and what each says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Mask
+from isthmus.retrieval.candidates.opinion import Best, Opinion
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Candidates of many users.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        Who was asked.
+    starts : numpy.ndarray
+        int64, shape (n_users + 1,): the candidates of user *i* are ``starts[i]`` to
+        ``starts[i + 1]``.
+    items : numpy.ndarray
+        int64, shape (n_candidates,): ascending for each user.
+    scores : numpy.ndarray
+        float32, shape (n_sources, n_candidates): what each source says of every candidate,
+        whoever found it.
+    ranks : numpy.ndarray
+        int32, shape (n_sources, n_candidates): its place in a source's list, from 1; 0 where the
+        source did not propose it.
+    """
+
+    sources: tuple[str, ...]
+    starts: Columns
+    items: Columns
+    scores: FloatArray
+    ranks: Columns
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def owners(self) -> Columns:
+        """The user of each candidate, shape (n_candidates,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+
+    def keeping(self, kept: Mask) -> Pool:
+        """Keep some candidates, shape (n_candidates,)."""
+        starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
+        return Pool(
+            self.sources, starts, self.items[kept], self.scores[:, kept], self.ranks[:, kept]
+        )
+
+
+def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_array) -> Pool:
+    """Ask every source for its best, and every source of all that were found.
+
+    Parameters
+    ----------
+    opinions : mapping of str to Opinion
+        What each source thinks of items for these users.
+    n : int
+        Items that each source may propose to a user.
+    allowed : numpy.ndarray
+        bool, shape (n_items,): what may be proposed.
+    seen : scipy.sparse.csr_array
+        Non-zero where a user has seen an item, shape (n_users, n_items).
+    """
+    users, width = seen.shape
+    lists = [opinion.best(n, allowed, seen) for opinion in opinions.values()]
+    keys = [_keys(found, width) for found in lists]
+    union = np.unique(np.concatenate([np.empty(0, np.int64), *keys]))
+    owners, items = np.divmod(union, width)
+    ranks = np.zeros((len(lists), len(union)), np.int32)
+    for source, (found, key) in enumerate(zip(lists, keys, strict=True)):
+        places = np.arange(len(key)) - np.repeat(found.starts[:-1], np.diff(found.starts))
+        ranks[source, np.searchsorted(union, key)] = places + 1
+    scores = np.zeros((len(lists), len(union)), np.float32)
+    for source, opinion in enumerate(opinions.values()):
+        scores[source] = opinion.at(owners, items)
+    starts = np.searchsorted(owners, np.arange(users + 1))
+    return Pool(tuple(opinions), starts, items, scores, ranks)
+
+
+def _keys(found: Best, width: int) -> Columns:
+    owners = np.repeat(np.arange(len(found.starts) - 1), np.diff(found.starts))
+    return owners * width + found.items

@@ -1,0 +1,77 @@
+"""What many liked, and what many like now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.opinion import SharedOpinion
+from isthmus.retrieval.candidates.source import CandidateSource, State, lengthened
+
+
+@dataclass
+class Popularity(CandidateSource):
+    """The items of the domain that most users liked; the score is their number."""
+
+    name: ClassVar[str] = "popularity"
+
+    def fit(self, corpus: Corpus) -> Self:
+        """Count the users of each item."""
+        return self._keep(self._count(corpus))
+
+    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SharedOpinion:
+        """Score items of the domain alike for everybody."""
+        scores = lengthened(self._scores, len(corpus))
+        order = self._order[corpus.domains[self._order] == target]
+        return SharedOpinion(scores, order, len(histories))
+
+    def state(self) -> State:
+        """Give the scores."""
+        return {"scores": self._scores}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take the scores."""
+        return self._keep(state["scores"])
+
+    def _count(self, corpus: Corpus) -> FloatArray:
+        return corpus.popularity.astype(np.float32)
+
+    def _keep(self, scores: FloatArray) -> Self:
+        self._scores = scores
+        ranked: Columns = np.argsort(-scores, kind="stable")
+        self._order = ranked[scores[ranked] > 0]
+        return self
+
+
+@dataclass
+class Trend(Popularity):
+    """The same, where an interaction counts the less the older it is.
+
+    Without times it has no opinion.
+
+    Attributes
+    ----------
+    half_life : float
+        The age at which an interaction counts half, as a share of the time between the first
+        decile of the interactions and the last one.
+    """
+
+    name: ClassVar[str] = "trend"
+    half_life: float = 0.1
+
+    def _count(self, corpus: Corpus) -> FloatArray:
+        matrix = corpus.matrix
+        counted = matrix.likes & ~np.isnan(matrix.moments)
+        moments = matrix.moments[counted]
+        if not len(moments) or moments.min() == moments.max():
+            return np.zeros(len(corpus), np.float32)
+        span = max(moments.max() - np.quantile(moments, 0.1), 1.0)
+        fresh = 0.5 ** ((moments.max() - moments) / (self.half_life * span))
+        return np.bincount(matrix.columns[counted], fresh, len(corpus)).astype(np.float32)

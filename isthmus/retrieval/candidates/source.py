@@ -1,0 +1,111 @@
+"""The contract of a source of candidates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.opinion import Opinion
+
+State = dict[str, npt.NDArray[Any]]
+
+
+@dataclass
+class CandidateSource(ABC):
+    """Something that proposes items to users by what it learned, and says how good they are.
+
+    A source is a dataclass of settings. It learns with `fit` from a corpus, and keeps what it
+    learned in arrays, so that every source is saved and loaded alike. Users are their histories
+    and nothing else: one that was never learned from is like any other, and what happened a
+    moment ago counts.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in reports and explanations.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, corpus: Corpus) -> Self:
+        """Learn from a corpus."""
+
+    @abstractmethod
+    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> Opinion:
+        """Say what is thought of a domain's items for users.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            The items. The first of them are those that the source learned from, in their order;
+            new ones may follow.
+        histories : Histories
+            The users.
+        target : int
+            Code of the domain.
+        """
+
+    @abstractmethod
+    def state(self) -> State:
+        """Give what was learned as arrays."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take back what `state` gave."""
+
+    def settings(self) -> dict[str, Any]:
+        """Give the settings by name."""
+        return asdict(self)
+
+
+def sparse_state(prefix: str, matrix: Any) -> State:
+    """Give a sparse matrix as arrays."""
+    return {
+        f"{prefix}.data": matrix.data,
+        f"{prefix}.indices": matrix.indices.astype(np.int32),
+        f"{prefix}.indptr": matrix.indptr.astype(np.int64),
+        f"{prefix}.shape": np.array(matrix.shape, np.int64),
+    }
+
+
+def sparse_of(prefix: str, state: Mapping[str, npt.NDArray[Any]]) -> Any:
+    """Make a sparse matrix of the arrays of `sparse_state`."""
+    from scipy.sparse import csr_array
+
+    parts = (state[f"{prefix}.{name}"] for name in ("data", "indices", "indptr"))
+    return csr_array(tuple(parts), shape=tuple(state[f"{prefix}.shape"].tolist()))
+
+
+def lengthened(vectors: npt.NDArray[np.float32], items: int) -> npt.NDArray[np.float32]:
+    """Give item vectors rows of zeros for the items that are new."""
+    if len(vectors) == items:
+        return vectors
+    out = np.zeros((items, *vectors.shape[1:]), np.float32)
+    out[: len(vectors)] = vectors
+    return out
+
+
+def known_only(histories: Histories, items: int) -> Histories:
+    """Drop the items of histories that are newer than what was learned."""
+    if not len(histories.columns) or int(histories.columns.max()) < items:
+        return histories
+    return histories.keeping(histories.columns < items)
+
+
+__all__ = [
+    "CandidateSource",
+    "Columns",
+    "State",
+    "known_only",
+    "lengthened",
+    "sparse_of",
+    "sparse_state",
+]

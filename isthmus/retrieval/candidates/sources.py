@@ -1,0 +1,103 @@
+"""The sources of candidates, all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from isthmus.errors import InvalidInput
+from isthmus.progress import progress_bar
+from isthmus.retrieval.candidates.bridged import Bridged
+from isthmus.retrieval.candidates.content import Content
+from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.factors import Factors
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.opinion import Opinion
+from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.source import CandidateSource, State
+from isthmus.retrieval.candidates.tower import Towers
+from isthmus.retrieval.candidates.user_neighbours import UserNeighbours
+
+
+def default_sources(seed: int = 0) -> list[CandidateSource]:
+    """Give every source with its default settings."""
+    return [
+        Popularity(),
+        Trend(),
+        ItemNeighbours("item neighbours, even", own=0.5, other=0.5, shrink=10.0),
+        ItemNeighbours("item neighbours, popular", own=0.5, other=0.1, shrink=5.0),
+        ItemNeighbours("item neighbours, conditional", own=1.0, other=0.0, shrink=100.0),
+        UserNeighbours(),
+        Factors(seed=seed),
+        Content(),
+        Bridged(),
+        Towers(seed=seed),
+    ]
+
+
+class Sources:
+    """Some sources that learn and are asked together.
+
+    Parameters
+    ----------
+    sources : sequence of CandidateSource
+        Which.
+
+    Raises
+    ------
+    InvalidInput
+        If there are none, or two have one name.
+    """
+
+    def __init__(self, sources: Sequence[CandidateSource]) -> None:
+        self._by_name = {source.name: source for source in sources}
+        if not sources or len(self._by_name) < len(sources):
+            raise InvalidInput("a pool needs one source or more, each with a name of its own")
+
+    def __iter__(self) -> Iterator[CandidateSource]:
+        return iter(self._by_name.values())
+
+    def __getitem__(self, name: str) -> CandidateSource:
+        return self._by_name[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the sources."""
+        return tuple(self._by_name)
+
+    def fit(self, corpus: Corpus, *, show: bool = False) -> Self:
+        """Teach every source."""
+        with progress_bar("learning candidates", len(self._by_name), show=show) as advance:
+            for source in self:
+                source.fit(corpus)
+                advance(1)
+        return self
+
+    def opinions(self, corpus: Corpus, histories: Histories, target: int) -> dict[str, Opinion]:
+        """Ask every source about a domain's items for users."""
+        return {source.name: source.opinion(corpus, histories, target) for source in self}
+
+    def state(self) -> State:
+        """Give what all of them learned."""
+        return {
+            f"{place}.{key}": value
+            for place, source in enumerate(self)
+            for key, value in source.state().items()
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take back what `state` gave."""
+        for place, source in enumerate(self):
+            start = f"{place}."
+            source.restore(
+                {key[len(start) :]: v for key, v in state.items() if key.startswith(start)}
+            )
+        return self
+
+
+def without(sources: Sequence[CandidateSource], *names: str) -> list[CandidateSource]:
+    """Leave some sources out, for an ablation."""
+    return [source for source in sources if source.name not in names]

@@ -1,0 +1,132 @@
+"""Two towers: a learned user vector, and the items nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisation
+from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.opinion import ProductOpinion
+from isthmus.retrieval.candidates.source import CandidateSource, State
+
+if TYPE_CHECKING:
+    from isthmus.retrieval.candidates.tower_model import TwoTowers
+
+WEIGHTS = "weights."
+SPACE = "space."
+
+
+@dataclass
+class Towers(CandidateSource):
+    """A user's vector is learned from the history, an item's from content and use.
+
+    Trained with the sampled softmax over a domain's items, on users of whom that domain is hidden
+    wholly or but for a few items. Early stopping is by recall@200 of held-out users.
+
+    Attributes
+    ----------
+    dim : int
+        Length of the vectors.
+    epochs : int
+        Passes over the users, at most.
+    patience : int
+        Passes without a gain before it stops.
+    batch : int
+        Users a step.
+    rate : float
+        Step of AdamW.
+    decay : float
+        Weight decay.
+    dropout : float
+        In the user's network.
+    anonymous : float
+        Share of the items whose residual is dropped.
+    against : int
+        Items that a batch is learned against.
+    adversarial : float
+        Weight of a classifier of domains behind a gradient reversal (Ganin et al., JMLR 2016):
+        adapted contents then tell less of their domain.
+    coral : float
+        Weight of the distance between the domains' covariances (Sun and Saenko, ECCV 2016).
+    normalisation : str
+        Of contents, see `ContentSpace`.
+    seed : int
+        Of all that is left to chance.
+    """
+
+    name: ClassVar[str] = "two towers"
+    dim: int = 64
+    epochs: int = 30
+    patience: int = 4
+    batch: int = 512
+    rate: float = 3e-3
+    decay: float = 1e-2
+    dropout: float = 0.2
+    anonymous: float = 0.3
+    against: int = 8_192
+    adversarial: float = 0.0
+    coral: float = 0.0
+    normalisation: Normalisation = "whiten"
+    seed: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """Give the settings by name."""
+        return asdict(self)
+
+    def fit(self, corpus: Corpus) -> Self:
+        """Learn both towers."""
+        from isthmus.retrieval.candidates.tower_fitting import fit_towers
+
+        self._space = ContentSpace(normalisation=self.normalisation, seed=self.seed).fit(corpus)
+        return self._keep(fit_towers(self, corpus, self._space))
+
+    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> ProductOpinion:
+        """Score items by the product of vectors."""
+        return ProductOpinion(
+            self.user_vectors(corpus, histories, target), self.item_vectors(corpus)
+        )
+
+    def user_vectors(self, corpus: Corpus, histories: Histories, target: int) -> FloatArray:
+        """Give the vectors of users who ask for a domain, shape (n_users, dim + 1)."""
+        from isthmus.retrieval.candidates.tower_fitting import embed_users
+
+        users = embed_users(self._model, self._space, corpus, histories, target)
+        return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
+
+    def item_vectors(self, corpus: Corpus) -> FloatArray:
+        """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""
+        from isthmus.retrieval.candidates.tower_fitting import embed_items
+
+        if len(corpus) != len(self._items):
+            new = np.arange(len(self._items), len(corpus))
+            added = embed_items(self._model, self._space, corpus, new)
+            return np.concatenate([self._items, added])
+        return self._items
+
+    def state(self) -> State:
+        """Give the weights of both towers, the map of contents, and the items' vectors."""
+        weights = {WEIGHTS + k: v.cpu().numpy() for k, v in self._model.state_dict().items()}
+        space = {SPACE + key: value for key, value in self._space.state().items()}
+        return {**weights, **space, "items": self._items}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take weights, map and vectors."""
+        from isthmus.retrieval.candidates.tower_fitting import model_of
+
+        own = {key[len(SPACE) :]: v for key, v in state.items() if key.startswith(SPACE)}
+        self._space = ContentSpace(normalisation=self.normalisation).restore(own)
+        weights = {key[len(WEIGHTS) :]: v for key, v in state.items() if key.startswith(WEIGHTS)}
+        self._model = model_of(self, weights)
+        self._items = state["items"]
+        return self
+
+    def _keep(self, fitted: tuple[TwoTowers, FloatArray]) -> Self:
+        self._model, self._items = fitted
+        return self

@@ -1,0 +1,125 @@
+"""The two towers: a user's history and an item, each made one vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TowerShape:
+    """Sizes of the two towers.
+
+    Attributes
+    ----------
+    content : int
+        Length of an item's mapped content.
+    items : int
+        Items that have a residual of their own.
+    domains : int
+        Number of domains.
+    dim : int
+        Length of the vectors that are multiplied.
+    """
+
+    content: int
+    items: int
+    domains: int
+    dim: int
+
+
+class ItemSide(nn.Module):
+    """An item: a content adapter plus a residual of its own, dropped in training at times.
+
+    So an item that nobody ever used still has a place, by its content (DropoutNet, Volkovs et
+    al., NeurIPS 2017).
+    """
+
+    def __init__(self, shape: TowerShape) -> None:
+        super().__init__()
+        self.adapter = nn.Sequential(
+            nn.Linear(shape.content, 2 * shape.dim), nn.GELU(), nn.Linear(2 * shape.dim, shape.dim)
+        )
+        self.residual = nn.Embedding(shape.items, shape.dim)
+        self.domain = nn.Embedding(shape.domains, shape.dim)
+        nn.init.normal_(self.residual.weight, std=0.02)
+        nn.init.normal_(self.domain.weight, std=0.02)
+
+    def forward(self, items: Tensor, contents: Tensor, domains: Tensor, kept: Tensor) -> Tensor:
+        """Give the vectors of items.
+
+        Parameters
+        ----------
+        items : Tensor
+            int64, shape (n,); -1 for items without a residual.
+        contents : Tensor
+            float32, shape (n, content).
+        domains : Tensor
+            int64, shape (n,).
+        kept : Tensor
+            bool, shape (n,): whose residuals count.
+        """
+        own = self.residual(items.clamp(min=0)) * (kept & (items >= 0)).unsqueeze(1)
+        return self.adapter(contents) + self.domain(domains) + own
+
+
+class TwoTowers(nn.Module):
+    """Users and items in one space of products.
+
+    A user's vector is pooled from the history by attention that knows the domain asked for,
+    strength and recency, then passes a small network; the domain's mean user is added, which is
+    all that is left of a user without a history.
+    """
+
+    def __init__(self, shape: TowerShape, dropout: float) -> None:
+        super().__init__()
+        self.known = ItemSide(shape)
+        self.offered = ItemSide(shape)
+        self.bias = nn.Embedding(shape.items, 1)
+        self.asked = nn.Embedding(shape.domains, shape.dim)
+        self.used: Tensor
+        self.register_buffer("used", torch.zeros(shape.items, dtype=torch.bool))
+        self.same = nn.Parameter(torch.zeros(1))
+        self.strength = nn.Parameter(torch.ones(1))
+        self.mix = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(shape.dim, 2 * shape.dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * shape.dim, shape.dim),
+        )
+        nn.init.zeros_(self.bias.weight)
+        nn.init.normal_(self.asked.weight, std=0.02)
+
+    def users(
+        self, known: Tensor, owners: Tensor, logs: Tensor, same: Tensor, asked: Tensor
+    ) -> Tensor:
+        """Give the vectors of users.
+
+        Parameters
+        ----------
+        known : Tensor
+            Vectors of the items of all histories, shape (n_entries, dim).
+        owners : Tensor
+            int64, shape (n_entries,): the user of each.
+        logs : Tensor
+            Logarithm of the weight of each, shape (n_entries,).
+        same : Tensor
+            1 where an entry is of the domain asked for, shape (n_entries,).
+        asked : Tensor
+            int64, shape (n_users,): the domain asked for.
+        """
+        users = len(asked)
+        wish = self.asked(asked)
+        logits = (known * wish[owners]).sum(1) + self.strength * logs + self.same * same
+        top = logits.new_full((users,), -torch.inf)
+        top = top.scatter_reduce(0, owners, logits.detach(), "amax")
+        weights = torch.exp(logits - top[owners])
+        total = logits.new_zeros(users).index_add(0, owners, weights)
+        pooled = known.new_zeros(users, known.shape[1])
+        pooled = pooled.index_add(0, owners, known * weights[:, None])
+        counts = logits.new_zeros(users).index_add(0, owners, torch.ones_like(weights))
+        pooled = pooled * (torch.log1p(counts) / total.clamp(min=1e-9))[:, None]
+        return torch.as_tensor(wish + pooled + self.mix(pooled) * (counts > 0)[:, None])

@@ -1,0 +1,1 @@
+"""The ranking head: it orders the pool of candidates of a user."""

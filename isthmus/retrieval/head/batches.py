@@ -1,0 +1,80 @@
+"""Padded batches of candidates and histories."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.model import Batch
+
+LONGEST = 50
+LEAST = 1e-3
+
+
+def make_batch(
+    features: FloatArray,
+    starts: Columns,
+    evidence: FloatArray,
+    offered: FloatArray,
+    known: tuple[FloatArray, FloatArray, Columns],
+) -> Batch:
+    """Pad candidates and histories.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n_candidates, n_features).
+    starts : numpy.ndarray
+        int64, shape (n_users + 1,): where each user's candidates begin.
+    evidence : numpy.ndarray
+        Shape (n_users,).
+    offered : numpy.ndarray
+        Shape (n_candidates, content).
+    known : tuple of numpy.ndarray
+        As `known_of` gives it.
+    """
+    contents, traits, history_starts = known
+    mask = padded(np.ones(starts[-1] - starts[0], bool), starts)
+    return Batch(
+        features=padded(features.astype(np.float32), starts),
+        mask=mask,
+        evidence=torch.from_numpy(np.asarray(evidence, np.float32)),
+        offered=padded(offered, starts),
+        known=padded(contents, history_starts),
+        traits=padded(traits, history_starts),
+        present=padded(np.ones(history_starts[-1] - history_starts[0], bool), history_starts),
+    )
+
+
+def known_of(
+    corpus: Corpus, histories: Histories, facts: ItemFacts, target: int
+) -> tuple[FloatArray, FloatArray, Columns]:
+    """Give contents and traits of the strongest 50 entries of each history, and their starts."""
+    owners = histories.owners
+    order = np.lexsort((-histories.weights, owners))
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order)) - histories.starts[owners[order]]
+    kept = histories.keeping((places < LONGEST) & (histories.weights > 0))
+    traits = np.stack(
+        [
+            np.log(np.maximum(kept.weights / np.maximum(kept.recency, LEAST), LEAST)),
+            np.log(np.maximum(kept.recency, LEAST)),
+            corpus.domains[kept.columns] == target,
+        ],
+        axis=1,
+    ).astype(np.float32)
+    return facts.contents(corpus, kept.columns), traits, kept.starts
+
+
+def padded(values: np.ndarray, starts: Columns) -> Tensor:  # type: ignore[type-arg]
+    """Give rows of one length, filled up with zeros, shape (n_rows, longest, ...)."""
+    lengths = np.diff(starts)
+    out = np.zeros((len(lengths), int(lengths.max(initial=0)), *values.shape[1:]), values.dtype)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    out[rows, np.arange(len(rows)) - (starts - starts[0])[rows]] = values
+    return torch.from_numpy(out)

@@ -1,0 +1,136 @@
+"""What is known of items beside what the sources say: popularity, freshness, contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisation
+from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.source import State
+
+SPACE = "space."
+
+
+@dataclass
+class ItemFacts:
+    """Facts of items that do not depend on the user, learned from a corpus.
+
+    Popularity is the logarithm of the number of users over that of the domain's most popular
+    item, and beside it the mean of that of the items nearest in content, which new items have
+    too. Freshness falls with the time since the item was first used.
+
+    Attributes
+    ----------
+    normalisation : str
+        Of contents, see `ContentSpace`.
+    seed : int
+        Of the sample from which contents are mapped.
+    """
+
+    normalisation: Normalisation = "whiten"
+    seed: int = 0
+
+    def fit(self, corpus: Corpus) -> Self:
+        """Learn the facts."""
+        self.space = ContentSpace(normalisation=self.normalisation, seed=self.seed).fit(corpus)
+        self._popularity = _popularity(corpus)
+        self._place = _places(corpus)
+        self._freshness = _freshness(corpus)
+        self.uses = np.bincount(corpus.domains, corpus.popularity, len(corpus.domain_names)).astype(
+            np.float32
+        )
+        return self
+
+    def of(self, corpus: Corpus, items: Columns) -> FloatArray:
+        """Give the facts of items, float32, shape (len(items), n_facts).
+
+        Items that are newer than the facts are unpopular and fresh.
+        """
+        learned = len(self._popularity)
+        known = items < learned
+        at = np.where(known, items, 0)
+        alike = self._alike(corpus)
+        facts = [
+            np.where(known, self._popularity[at], 0),
+            np.where(known, self._place[at], 0),
+            alike[items],
+            ~known | (self._popularity[at] == 0),
+            np.where(known, self._freshness[at], 1),
+        ]
+        return np.stack(facts, axis=1).astype(np.float32)
+
+    def popularity(self, items: Columns) -> FloatArray:
+        """Give the popularity of items, 0 to 1, shape (len(items),)."""
+        known = items < len(self._popularity)
+        return np.where(known, self._popularity[np.where(known, items, 0)], 0).astype(np.float32)
+
+    def contents(self, corpus: Corpus, items: Columns) -> FloatArray:
+        """Give the mapped contents of items, float32, shape (len(items), dim)."""
+        return self.space.of(corpus.contents, corpus.domains, items)
+
+    def state(self) -> State:
+        """Give the facts as arrays."""
+        own = {SPACE + key: value for key, value in self.space.state().items()}
+        return own | {
+            "popularity": self._popularity,
+            "place": self._place,
+            "freshness": self._freshness,
+            "uses": self.uses,
+        }
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take back what `state` gave."""
+        own = {key[len(SPACE) :]: v for key, v in state.items() if key.startswith(SPACE)}
+        self.space = ContentSpace(normalisation=self.normalisation).restore(own)
+        self._popularity, self._place = state["popularity"], state["place"]
+        self._freshness, self.uses = state["freshness"], state["uses"]
+        return self
+
+    def _alike(self, corpus: Corpus) -> FloatArray:
+        """Give the mean popularity of the items nearest in content, for every item."""
+        known = getattr(self, "_alike_of", None)
+        if known is None or known[0] != len(corpus):
+            popularity = self.popularity(np.arange(len(corpus)))
+            known = len(corpus), corpus.alike @ popularity
+            self._alike_of = known
+        return np.asarray(known[1], np.float32)
+
+
+FACTS = ("popularity", "popularity place", "popularity of alike", "unused", "freshness")
+
+
+def _popularity(corpus: Corpus) -> FloatArray:
+    logs = np.log1p(corpus.popularity)
+    most = np.array(
+        [logs[corpus.in_domain(code)].max(initial=0) for code in range(len(corpus.domain_names))]
+    )
+    return (logs / np.maximum(most, 1e-9)[corpus.domains]).astype(np.float32)
+
+
+def _places(corpus: Corpus) -> FloatArray:
+    """Give 1 / log2(1 + place) of each used item among its domain's by popularity, else 0."""
+    out = np.zeros(len(corpus), np.float32)
+    for code in range(len(corpus.domain_names)):
+        own = np.flatnonzero(corpus.in_domain(code) & (corpus.popularity > 0))
+        order = own[np.argsort(-corpus.popularity[own], kind="stable")]
+        out[order] = 1 / np.log2(np.arange(2, len(order) + 2))
+    return out
+
+
+def _freshness(corpus: Corpus) -> FloatArray:
+    """Give 1 for an item first used just now, falling to 0 for the oldest; 0 without times."""
+    moments, columns = corpus.matrix.moments, corpus.matrix.columns
+    told = ~np.isnan(moments)
+    if not told.any():
+        return np.zeros(len(corpus), np.float32)
+    first = np.full(len(corpus), np.inf)
+    np.minimum.at(first, columns[told], moments[told])
+    start, end = moments[told].min(), moments[told].max()
+    fresh = (first - start) / max(end - start, 1e-9)
+    return np.where(np.isfinite(first), fresh, 0).astype(np.float32)

@@ -1,0 +1,136 @@
+"""Features: what the head looks at, the same for every domain and every space.
+
+No feature names an item or a user, and most do not depend on the scale of a source's scores, so a
+head that was trained on one domain means something on another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.pool import Pool
+from isthmus.retrieval.head.facts import FACTS, ItemFacts
+
+OF_SOURCE = ("share", "place", "level")
+OF_USER = ("items", "items in domain", "domains", "popularity of items")
+OF_CONTENT = ("nearest", "mean", "nearest in domain", "mean in domain")
+LONGEST = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of a pool.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        float32, shape (n_candidates, n_features), see `feature_names`.
+    evidence : numpy.ndarray
+        float32, shape (n_users,): logarithm of one plus what is known of each.
+    """
+
+    values: FloatArray
+    evidence: FloatArray
+
+
+def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the features, in their order."""
+    of_sources = [f"{source}: {what}" for source in sources for what in OF_SOURCE]
+    return (
+        *of_sources,
+        *(f"item: {fact}" for fact in FACTS),
+        *(f"user: {what}" for what in OF_USER),
+        *(f"content: {what}" for what in OF_CONTENT),
+    )
+
+
+def make_features(
+    corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+) -> Features:
+    """Look at every candidate of a pool.
+
+    Of each source: the score over the best that the user's candidates have, ``1 / log2(1 + rank)``
+    in its list, and the logarithm of the score itself.
+    """
+    owners = pool.owners
+    of_sources = [
+        column
+        for scores, ranks in zip(pool.scores, pool.ranks, strict=True)
+        for column in _of_source(scores, ranks, pool.starts, owners)
+    ]
+    of_users, evidence = _of_users(corpus, histories, facts, target)
+    values = np.concatenate(
+        [
+            np.stack(of_sources, axis=1),
+            facts.of(corpus, pool.items),
+            of_users[owners],
+            _of_content(corpus, histories, pool, facts, target),
+        ],
+        axis=1,
+    )
+    return Features(values.astype(np.float32), evidence)
+
+
+def _of_source(
+    scores: FloatArray, ranks: Columns, starts: Columns, owners: Columns
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    positive = np.maximum(scores, 0)
+    most = _largest(positive, starts)[owners]
+    share = positive / np.maximum(most, 1e-12)
+    place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
+    level = np.sign(scores) * np.log1p(10 * np.abs(scores))
+    return share, place, level
+
+
+def _largest(values: FloatArray, starts: Columns) -> FloatArray:
+    out = np.zeros(len(starts) - 1, np.float32)
+    there = np.diff(starts) > 0
+    if there.any():
+        out[there] = np.maximum.reduceat(values, starts[:-1][there])
+    return out
+
+
+def _of_users(
+    corpus: Corpus, histories: Histories, facts: ItemFacts, target: int
+) -> tuple[FloatArray, FloatArray]:
+    owners, n = histories.owners, len(histories)
+    liked = histories.weights > 0
+    domains = corpus.domains[histories.columns]
+    counts = np.bincount(owners, liked, n)
+    in_target = np.bincount(owners, liked & (domains == target), n)
+    pairs = np.unique(owners[liked] * len(corpus.domain_names) + domains[liked])
+    several = np.bincount(pairs // len(corpus.domain_names), minlength=n)
+    popular = np.bincount(owners, liked * facts.popularity(histories.columns), n)
+    values = [np.log1p(counts), np.log1p(in_target), several, popular / np.maximum(counts, 1)]
+    return np.stack(values, axis=1).astype(np.float32), np.log1p(counts).astype(np.float32)
+
+
+def _of_content(
+    corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+) -> FloatArray:
+    """Compare contents with the history's: the largest and the mean cosine, and in the domain."""
+    out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
+    own = facts.contents(corpus, histories.columns)
+    distinct, at = np.unique(pool.items, return_inverse=True)
+    offered = facts.contents(corpus, distinct)
+    inside = corpus.domains[histories.columns] == target
+    for user in range(len(pool)):
+        start, end = histories.starts[user], histories.starts[user + 1]
+        first, last = pool.starts[user], pool.starts[user + 1]
+        if start == end or first == last:
+            continue
+        start = max(start, end - LONGEST)
+        cosines = offered[at[first:last]] @ own[start:end].T
+        weights = histories.weights[start:end]
+        out[first:last, 0] = cosines.max(axis=1)
+        out[first:last, 1] = cosines @ (weights / max(weights.sum(), 1e-9))
+        same = inside[start:end]
+        if same.any():
+            out[first:last, 2] = cosines[:, same].max(axis=1)
+            out[first:last, 3] = cosines[:, same].mean(axis=1)
+    return out

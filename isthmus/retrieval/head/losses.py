@@ -1,0 +1,58 @@
+"""Losses of the ranking head."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+Loss = Literal["listwise", "pairwise"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+
+
+def listwise_loss(scores: Tensor, labels: Tensor, mask: Tensor, corrections: Tensor) -> Tensor:
+    """Give minus the mean log-probability of the positives among all candidates, for each user.
+
+    The softmax over a user's pool (ListNet; Cao et al., ICML 2007) from a sample of it: a
+    candidate kept with probability q has ``-log q`` added to its score.
+
+    Parameters
+    ----------
+    scores : Tensor
+        Shape (n_users, n_candidates).
+    labels : Tensor
+        bool, the same shape: which are positives.
+    mask : Tensor
+        bool, the same shape: which are candidates.
+    corrections : Tensor
+        log q, the same shape; 0 for positives.
+
+    Returns
+    -------
+    Tensor
+        Shape (n_users,); 0 for users without positives.
+    """
+    corrected = (scores - corrections).masked_fill(~mask, -torch.inf)
+    logs = torch.log_softmax(corrected, dim=1).masked_fill(~labels, 0)
+    return -logs.sum(dim=1) / labels.sum(dim=1).clamp(min=1)
+
+
+def pairwise_loss(scores: Tensor, labels: Tensor, mask: Tensor, corrections: Tensor) -> Tensor:
+    """Give minus the mean log-probability that a positive is above a negative, for each user.
+
+    Bayesian personalized ranking (Rendle et al., UAI 2009) over all pairs; a negative kept with
+    probability q weighs 1/q.
+
+    Parameters and result are those of `listwise_loss`.
+    """
+    gaps = scores[:, :, None] - scores[:, None, :]
+    weights = torch.exp(-corrections)[:, None, :] * (mask & ~labels)[:, None, :]
+    weights = weights * labels[:, :, None]
+    losses = -nn.functional.logsigmoid(gaps) * weights
+    return losses.sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1e-9)
+
+
+def loss_of(name: Loss, scores: Tensor, labels: Tensor, mask: Tensor, q: Tensor) -> Tensor:
+    """Give a loss by its name."""
+    return (listwise_loss if name == "listwise" else pairwise_loss)(scores, labels, mask, q)

@@ -1,0 +1,137 @@
+"""The ranking head as it is used: a network and the names of what it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.pool import Pool
+from isthmus.retrieval.candidates.source import State
+from isthmus.retrieval.head.batches import known_of, make_batch
+from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.features import Features, feature_names, make_features
+from isthmus.retrieval.head.model import Batch, HeadNetwork, HeadShape
+
+
+@dataclass(frozen=True, eq=False)
+class RankingHead:
+    """Scores the candidates of users.
+
+    Attributes
+    ----------
+    network : HeadNetwork
+        The trained network.
+    sources : tuple of str
+        The sources that it knows, in their order.
+    """
+
+    network: HeadNetwork
+    sources: tuple[str, ...]
+
+    @classmethod
+    def untrained(
+        cls,
+        sources: Sequence[str],
+        content: int,
+        *,
+        members: int = 3,
+        hidden: int = 64,
+        dropout: float = 0.2,
+        seed: int = 0,
+    ) -> RankingHead:
+        """Make a head that learned nothing yet.
+
+        Parameters
+        ----------
+        sources : sequence of str
+            Names of the sources.
+        content : int
+            Length of mapped contents.
+        members, hidden
+            See `HeadShape`.
+        dropout : float
+            In training.
+        seed : int
+            Of the first weights.
+        """
+        torch.manual_seed(seed)
+        names = feature_names(tuple(sources))
+        shape = HeadShape(
+            features=len(names),
+            popularity=names.index("item: popularity"),
+            content=content,
+            hidden=hidden,
+            members=members,
+        )
+        return cls(HeadNetwork(shape, dropout), tuple(sources))
+
+    def score(
+        self, corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+    ) -> FloatArray:
+        """Score every candidate of a pool, float32, shape (n_candidates,).
+
+        Raises
+        ------
+        InvalidInput
+            If the pool comes from other sources than the head was trained with.
+        """
+        if pool.sources != self.sources:
+            raise InvalidInput(
+                f"the head was trained with candidates from {', '.join(self.sources)}; these come "
+                f"from {', '.join(pool.sources)}: train anew with: isthmus train"
+            )
+        features = make_features(corpus, histories, pool, facts, target)
+        return self.score_features(features, corpus, histories, pool, facts, target)
+
+    def score_features(
+        self,
+        features: Features,
+        corpus: Corpus,
+        histories: Histories,
+        pool: Pool,
+        facts: ItemFacts,
+        target: int,
+    ) -> FloatArray:
+        """Score a pool whose features are known."""
+        batch = self._batch(features, corpus, histories, pool, facts, target)
+        with torch.inference_mode():
+            scores = self.network.score(batch)
+        return np.asarray(scores[batch.mask].numpy(), np.float32)
+
+    def state(self) -> State:
+        """Give the weights as arrays."""
+        return {key: value.numpy() for key, value in self.network.state_dict().items()}
+
+    def description(self) -> dict[str, Any]:
+        """Give what is needed beside the weights, as plain values."""
+        return {"sources": list(self.sources), "shape": asdict(self.network.shape)}
+
+    @classmethod
+    def restored(cls, description: dict[str, Any], state: State) -> RankingHead:
+        """Make the head of what `description` and `state` gave."""
+        network = HeadNetwork(HeadShape(**description["shape"]))
+        network.load_state_dict({key: torch.from_numpy(np.array(v)) for key, v in state.items()})
+        network.eval()
+        return cls(network, tuple(description["sources"]))
+
+    def _batch(
+        self,
+        features: Features,
+        corpus: Corpus,
+        histories: Histories,
+        pool: Pool,
+        facts: ItemFacts,
+        target: int,
+    ) -> Batch:
+        distinct, at = np.unique(pool.items, return_inverse=True)
+        offered = facts.contents(corpus, distinct)[at]
+        known = known_of(corpus, histories, facts, target)
+        return make_batch(features.values, pool.starts, features.evidence, offered, known)

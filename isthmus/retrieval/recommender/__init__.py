@@ -1,0 +1,1 @@
+"""The recommender: sources of candidates and ranking heads, trained, kept, and asked together."""

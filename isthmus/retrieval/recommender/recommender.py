@@ -1,0 +1,122 @@
+"""A trained recommender: sources, facts, and a ranking head for each target domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.opinion import largest
+from isthmus.retrieval.candidates.pool import Pool, make_pool
+from isthmus.retrieval.candidates.sources import Sources
+from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.ranking_head import RankingHead
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+DEPTH = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What was found for a batch of users.
+
+    Attributes
+    ----------
+    pool : Pool
+        The candidates, with what every source says of them.
+    scores : numpy.ndarray
+        float32, shape (n_candidates,): the head's.
+    """
+
+    pool: Pool
+    scores: FloatArray
+
+    def best(self, user: int, n: int) -> tuple[Columns, FloatArray]:
+        """Give a user's n best items and their scores."""
+        own = slice(self.pool.starts[user], self.pool.starts[user + 1])
+        top = largest(self.scores[own], n)
+        return self.pool.items[own][top], self.scores[own][top]
+
+    def scores_of(self, user: int) -> FloatArray:
+        """Give the scores of all candidates of a user."""
+        return self.scores[self.pool.starts[user] : self.pool.starts[user + 1]]
+
+    def found_by(self, user: int, source: str, n: int) -> Columns:
+        """Give what a source proposed to a user, best first, at most n items."""
+        own = slice(self.pool.starts[user], self.pool.starts[user + 1])
+        ranks = self.pool.ranks[self.pool.sources.index(source), own]
+        order = np.argsort(ranks, kind="stable")
+        return self.pool.items[own][order[ranks[order] > 0]][:n]
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """Everything that was learned of the items and domains of a corpus.
+
+    Attributes
+    ----------
+    item_ids : numpy.ndarray
+        str objects, shape (n_items,): the items it learned from, in the order of its columns.
+    domain_names : tuple of str
+        The domains, by code.
+    domains : numpy.ndarray
+        int64, shape (n_items,).
+    sources : Sources
+        The sources of candidates.
+    facts : ItemFacts
+        What is known of items.
+    heads : mapping of str to RankingHead
+        The head of each target domain.
+    alike : scipy.sparse.csr_array
+        The items nearest in content, see `Corpus.alike`.
+    positive_from : float or None
+        Least value of an interaction that counts as liked; None where all above zero do.
+    """
+
+    item_ids: npt.NDArray[np.object_]
+    domain_names: tuple[str, ...]
+    domains: Columns
+    sources: Sources
+    facts: ItemFacts
+    heads: Mapping[str, RankingHead]
+    alike: csr_array
+    positive_from: float | None = None
+
+    def answer(
+        self,
+        corpus: Corpus,
+        histories: Histories,
+        domain: str,
+        allowed: Mask,
+        *,
+        depth: int = DEPTH,
+    ) -> Answer:
+        """Find and rank candidates.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            The items: those it learned from, then those that are new.
+        histories : Histories
+            The users.
+        domain : str
+            Where to recommend; one that it has a head for.
+        allowed : numpy.ndarray
+            bool, shape (n_items,): what may be recommended.
+        depth : int
+            Candidates of each source.
+        """
+        target = self.domain_names.index(domain)
+        opinions = self.sources.opinions(corpus, histories, target)
+        allowed = allowed & corpus.in_domain(target)
+        pool = make_pool(opinions, depth, allowed, histories.seen(len(corpus)))
+        head = self.heads[domain]
+        return Answer(pool, head.score(corpus, histories, pool, self.facts, target))

@@ -1,0 +1,159 @@
+"""A recommender joined with the space of this moment: items that came and went since it learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.index.selection import Selection
+from isthmus.index.view import View
+from isthmus.interactions.matrix import InteractionMatrix
+from isthmus.retrieval.candidates.content_graph import nearest_by_content
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, widened
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.recommender.recommender import DEPTH, Answer, Recommender
+from isthmus.retrieval.recommender.space_corpus import ViewContents, codes_of
+from isthmus.retrieval.users import User
+
+TOLD_BY_TEXT = 10
+SHARPNESS = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """A recommender that knows where its items are in a view, and what is new there.
+
+    Attributes
+    ----------
+    recommender : Recommender
+        What answers.
+    corpus : Corpus
+        The items that it learned from, then those that are new.
+    contents : ViewContents
+        The contents of these, out of the view.
+    """
+
+    recommender: Recommender
+    corpus: Corpus
+    contents: ViewContents
+
+    @classmethod
+    def of(cls, recommender: Recommender, view: View, weights: Mapping[str, float]) -> Serving:
+        """Join a recommender with a view."""
+        known = view.find(recommender.item_ids.tolist())
+        unknown = view.living.rows.copy()
+        unknown[known[known >= 0]] = False
+        new = np.flatnonzero(unknown)
+        codes = codes_of(view.item_domains(new), recommender.domain_names)
+        new, codes = new[codes >= 0], codes[codes >= 0]
+        contents = ViewContents(view, np.concatenate([known, new]), weights)
+        corpus = Corpus(
+            item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
+            domain_names=recommender.domain_names,
+            domains=np.concatenate([recommender.domains, codes]),
+            contents=contents,
+            matrix=_nobody(len(known) + len(new)),
+            _alike=[_alike(recommender, contents, codes)],
+        )
+        return cls(recommender, corpus, contents)
+
+    @property
+    def view(self) -> View:
+        """The view it is joined with."""
+        return self.contents.view
+
+    def allowed(self, domain: str, selection: Selection | None) -> Mask:
+        """Tell which items of a domain may be recommended, shape (n_items,)."""
+        rows = self.contents.rows
+        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.code_of(domain))
+        if selection is not None:
+            mask &= selection.rows[np.maximum(rows, 0)]
+        if selection is not None and selection.count == int(mask.sum()):
+            self.contents.remember(mask, selection)
+        return mask
+
+    def histories(
+        self, users: Sequence[User], texts: Sequence[Mapping[str, FloatArray] | None]
+    ) -> Histories:
+        """Find the histories of users; what a user says stands for the items nearest to it."""
+        rows = self.view.find([entry.item_id for user in users for entry in user.history])
+        columns = np.where(rows >= 0, self.contents.columns[rows], -1) if len(rows) else rows
+        ends = np.cumsum([len(user.history) for user in users])[:-1]
+        told = [self._told(text) for text in texts]
+        parts = [
+            _entries(user, own, said)
+            for user, own, said in zip(users, np.split(columns, ends), told, strict=True)
+        ]
+        found, strengths, ages, assumed = zip(*parts, strict=True)
+        return Histories.of(found, strengths, ages, assumed)
+
+    def answer(
+        self, histories: Histories, domain: str, allowed: Mask, *, depth: int = DEPTH
+    ) -> Answer:
+        """Find and rank candidates, see `Recommender.answer`."""
+        return self.recommender.answer(self.corpus, histories, domain, allowed, depth=depth)
+
+    def _told(self, text: Mapping[str, FloatArray] | None) -> tuple[Columns, FloatArray]:
+        """Give the items that a text is nearest to, and how much each stands for it."""
+        if not text:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        parts = [
+            text.get(block.name, np.zeros(block.dim, np.float32)) for block in self.view.blocks
+        ]
+        there = self.contents.rows >= 0
+        found, cosines = self.contents.nearest(np.concatenate(parts)[None], TOLD_BY_TEXT, there)
+        good = found[0] >= 0
+        sharp = np.exp(SHARPNESS * (cosines[0][good] - cosines[0].max(initial=-1)))
+        return found[0][good], np.asarray(sharp, np.float32)
+
+
+def _entries(
+    user: User, columns: Columns, told: tuple[Columns, FloatArray]
+) -> tuple[Columns, FloatArray, FloatArray, Mask]:
+    """Give the items of a user, strengths, ages, and which were only told; none twice."""
+    known = columns >= 0
+    latest = dict(zip(columns[known].tolist(), np.flatnonzero(known).tolist(), strict=True))
+    own, at = np.array(list(latest), np.int64), np.array(list(latest.values()), np.int64)
+    strengths = np.array([max(entry.value, 0.0) for entry in user.history], np.float32)
+    strengths = strengths / max(float(strengths.max(initial=0)), 1e-12)
+    ages = np.arange(len(user.history))[::-1].astype(np.float32) * user.ordered
+    items, shares = told
+    fresh = ~np.isin(items, own)
+    return (
+        np.concatenate([own, items[fresh]]),
+        np.concatenate([strengths[at], shares[fresh]]),
+        np.concatenate([ages[at], np.zeros(int(fresh.sum()), np.float32)]),
+        np.concatenate([np.zeros(len(own), bool), np.ones(int(fresh.sum()), bool)]),
+    )
+
+
+def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns) -> object:
+    """Give the graph of contents, with the neighbours of what is new."""
+    from scipy.sparse import vstack
+
+    learned = recommender.alike
+    known, width = learned.shape[0], learned.shape[0] + len(new_codes)
+    if not len(new_codes):
+        return learned
+    new = np.zeros(width, bool)
+    new[known:] = True
+    domains = np.concatenate([recommender.domains, new_codes])
+    found = nearest_by_content(contents, domains, new)
+    return vstack([widened(learned, width), found[known:]], format="csr")
+
+
+def _nobody(items: int) -> InteractionMatrix:
+    """Give a matrix of items without users."""
+    nothing = np.empty(0, np.int64)
+    return InteractionMatrix(
+        users=np.empty(0, object),
+        items=items,
+        starts=np.zeros(1, np.int64),
+        columns=nothing,
+        strengths=np.empty(0, np.float32),
+        moments=np.empty(0, np.float64),
+        likes=np.empty(0, bool),
+    )

@@ -1,0 +1,70 @@
+"""How a recommender is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.candidates.content_space import Normalisation
+from isthmus.retrieval.candidates.source import CandidateSource
+from isthmus.retrieval.candidates.sources import default_sources
+from isthmus.retrieval.candidates.tower import Towers
+from isthmus.retrieval.head.examples import ExampleSettings
+from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class RecommenderSettings:
+    """How a recommender is trained.
+
+    Attributes
+    ----------
+    examples : ExampleSettings
+        How users are simulated.
+    training : TrainingSettings
+        How the head learns.
+    leave_out : tuple of str
+        Sources to do without.
+    normalisation : str
+        Of contents: ``"none"``, ``"centre"`` or ``"whiten"``, see `ContentSpace`.
+    adversarial, coral : float
+        Weights of the terms that make domains alike, see `Towers`; 0 switches one off.
+    pretrain : bool
+        Whether a target's head first learns on the other domains as targets.
+    seed : int
+        Of the sources.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such source.
+    """
+
+    examples: ExampleSettings = field(default_factory=ExampleSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    leave_out: tuple[str, ...] = ()
+    normalisation: Normalisation = "whiten"
+    adversarial: float = 0.0
+    coral: float = 0.0
+    pretrain: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [source.name for source in default_sources()]
+        for name in self.leave_out:
+            if name not in names:
+                raise InvalidInput(f"no source {name!r} to leave out; there are {', '.join(names)}")
+
+    def make_sources(self) -> list[CandidateSource]:
+        """Give the sources, untaught."""
+        sources = default_sources(self.seed)
+        for source in sources:
+            if isinstance(source, Towers):
+                source.normalisation = self.normalisation
+                source.adversarial, source.coral = self.adversarial, self.coral
+        return [source for source in sources if source.name not in self.leave_out]
+
+    def make_facts(self) -> ItemFacts:
+        """Give the facts, unlearned."""
+        return ItemFacts(normalisation=self.normalisation, seed=self.seed)

@@ -1,0 +1,159 @@
+"""The corpus of a space: its items as they are now, and the interactions that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.index.selection import Selection
+from isthmus.index.view import View
+from isthmus.interactions.matrix import InteractionMatrix
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
+from isthmus.retrieval.query import Query, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROWS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class ViewContents:
+    """The contents of items, out of a view: its blocks side by side.
+
+    Attributes
+    ----------
+    view : View
+        Where the vectors are.
+    rows : numpy.ndarray
+        int64, shape (n_items,): the row of each item; -1 for one that is gone.
+    weights : mapping of str to float
+        Weight of each block.
+    """
+
+    view: View
+    rows: Columns
+    weights: Mapping[str, float]
+    _selections: dict[int, tuple[Mask, Selection]] = field(default_factory=dict, repr=False)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return sum(block.dim for block in self.view.blocks)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The item of each row, -1 where it is none, shape (n_rows,)."""
+        out = np.full(int(self.view.living.rows.shape[0]), -1, np.int64)
+        there = np.flatnonzero(self.rows >= 0)
+        out[self.rows[there]] = there
+        return out
+
+    def at(self, columns: Columns) -> FloatArray:
+        """Give the vectors of items, each block weighing by the root of its weight."""
+        out = np.zeros((len(columns), self.dim), np.float32)
+        for start in range(0, len(columns), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            rows = self.rows[columns[part]]
+            there = rows >= 0
+            out[part][there] = self._vectors(rows[there])
+        return out
+
+    def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
+        """Search the index of the space; see `Contents.nearest`."""
+        found = np.full((len(vectors), n), -1, np.int64)
+        scores = np.full((len(vectors), n), -1, np.float32)
+        queries = [Query(self._blocks_of(vector)) for vector in vectors]
+        asked = [at for at, query in enumerate(queries) if query.vectors]
+        selection = self._selection(allowed)
+        lists = answer(self.view, [queries[at] for at in asked], n, selection, self.weights)
+        for at, (rows, own) in zip(asked, lists, strict=True):
+            found[at, : len(rows)], scores[at, : len(rows)] = self.columns[rows], own
+        return found, scores
+
+    def remember(self, allowed: Mask, selection: Selection) -> None:
+        """Know the selection of a mask over the items, so that it need not be made."""
+        self._selections[id(allowed)] = allowed, selection
+
+    def _selection(self, allowed: Mask) -> Selection:
+        known = self._selections.get(id(allowed))
+        if known is not None and known[0] is allowed:
+            return known[1]
+        rows = np.zeros(len(self.columns), bool)
+        chosen = self.rows[allowed]
+        rows[chosen[chosen >= 0]] = True
+        return self.view.only(rows)
+
+    def _vectors(self, rows: Columns) -> FloatArray:
+        parts = []
+        for block in self.view.blocks:
+            part = self.view.vectors(block.name, rows)
+            parts.append(part.vectors * np.float32(np.sqrt(self.weights[block.name])))
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        norms = np.linalg.norm(whole, axis=1, keepdims=True)
+        return np.asarray(whole / np.maximum(norms, 1e-12), np.float32)
+
+    def _blocks_of(self, vector: FloatArray) -> dict[str, FloatArray]:
+        """Take a vector apart into unit vectors of the blocks that it has."""
+        out, start = {}, 0
+        for block in self.view.blocks:
+            own = vector[start : start + block.dim]
+            norm = float(np.linalg.norm(own))
+            if norm > 1e-6:
+                out[block.name] = np.asarray(own / norm, np.float32)
+            start += block.dim
+        return out
+
+
+def space_corpus(
+    view: View,
+    weights: Mapping[str, float],
+    interactions: pa.Table,
+    *,
+    positive_from: float | None = None,
+) -> Corpus:
+    """Make the corpus of every living item of a view.
+
+    Parameters
+    ----------
+    view : View
+        The items.
+    weights : mapping of str to float
+        Weight of each block.
+    interactions : pyarrow.Table
+        user_id, item_id, value, weight and time.
+    positive_from : float, optional
+        Least value that is liked, see `InteractionMatrix`.
+    """
+    rows = np.flatnonzero(view.living.rows)
+    names = tuple(view.domains)
+    contents = ViewContents(view, rows, weights)
+
+    def find(item_ids: Sequence[str]) -> Columns:
+        found = view.find(item_ids)
+        return np.where(found >= 0, contents.columns[found], -1)
+
+    return Corpus(
+        item_ids=view.item_ids(rows),
+        domain_names=names,
+        domains=codes_of(view.item_domains(rows), names),
+        contents=contents,
+        matrix=InteractionMatrix.of(interactions, find, len(rows), positive_from=positive_from),
+    )
+
+
+def codes_of(domains: np.ndarray, names: Sequence[str]) -> Columns:  # type: ignore[type-arg]
+    """Give the code of each domain, -1 for one that is not named."""
+    found = pa.array(domains, pa.string()).dictionary_encode()
+    place = {name: code for code, name in enumerate(names)}
+    codes = np.array([place.get(name, -1) for name in found.dictionary.to_pylist()], np.int64)
+    return codes[found.indices.to_numpy(zero_copy_only=False)] if len(found) else codes

@@ -1,0 +1,222 @@
+"""A recommender on disk: safetensors for arrays, JSON for the rest, Arrow for item ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from isthmus.columns import DOMAIN, ITEM_ID
+from isthmus.errors import CorruptRelease
+from isthmus.index.files import write_atomically
+from isthmus.retrieval.candidates.source import State, sparse_of, sparse_state
+from isthmus.retrieval.candidates.sources import Sources
+from isthmus.retrieval.head.examples import ExampleSettings
+from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.recommender.recommender import Recommender
+from isthmus.retrieval.recommender.settings import RecommenderSettings
+from isthmus.retrieval.recommender.train import Trained
+from isthmus.retrieval.recommender.validation import HeadReport
+
+FORMAT = 1
+DESCRIPTION = "recommender.json"
+ITEMS = "items.arrow"
+LEARNED = "sources.safetensors"
+FACTS = "facts.safetensors"
+ALIKE = "alike"
+
+
+class Description(BaseModel):
+    """What stands beside the arrays of a recommender.
+
+    Attributes
+    ----------
+    format : int
+        Version of the files.
+    created : str
+        When it was trained.
+    domains : list of str
+        The domains, by code.
+    settings : dict
+        How it was trained.
+    sources : list of dict
+        The settings of each source.
+    heads : dict of str to dict
+        What each head looks at, and its sizes.
+    reports : dict of str to HeadReport
+        What the training of each head came to.
+    interactions : int
+        How many interactions it learned from.
+    positive_from : float or None
+        Least value that counted as liked.
+    seconds : float
+        How long the training took.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    created: str
+    domains: list[str]
+    settings: dict[str, Any]
+    sources: list[dict[str, Any]]
+    heads: dict[str, dict[str, Any]]
+    reports: dict[str, HeadReport]
+    interactions: int
+    positive_from: float | None
+    seconds: float
+
+    def losses(self) -> list[str]:
+        """Say where a head loses to one of its own sources."""
+        return [loss for report in self.reports.values() for loss in report.losses()]
+
+
+def save_recommender(
+    folder: Path, trained: Trained, settings: RecommenderSettings, interactions: int
+) -> Description:
+    """Write a recommender into a folder, the description last.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; it is made if need be.
+    trained : Trained
+        What.
+    settings : RecommenderSettings
+        How it was trained.
+    interactions : int
+        How many interactions it learned from.
+    """
+    recommender = trained.recommender
+    folder.mkdir(parents=True, exist_ok=True)
+    names = pa.array(recommender.domain_names).take(pa.array(recommender.domains))
+    table = pa.table({ITEM_ID: pa.array(recommender.item_ids, pa.string()), DOMAIN: names})
+    with pa.ipc.new_file(str(folder / ITEMS), table.schema) as file:
+        file.write_table(table)
+    _write(folder / LEARNED, recommender.sources.state())
+    alike = sparse_state(ALIKE, recommender.alike)
+    _write(folder / FACTS, {**recommender.facts.state(), **alike})
+    for domain, head in recommender.heads.items():
+        _write(folder / head_file(recommender.domain_names.index(domain)), head.state())
+    description = Description(
+        format=FORMAT,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        domains=list(recommender.domain_names),
+        settings=asdict(settings),
+        sources=[source.settings() for source in recommender.sources],
+        heads={domain: head.description() for domain, head in recommender.heads.items()},
+        reports=trained.reports,
+        interactions=interactions,
+        positive_from=recommender.positive_from,
+        seconds=trained.seconds,
+    )
+    write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
+    return description
+
+
+def read_description(folder: Path) -> Description:
+    """Read what stands beside the arrays.
+
+    Raises
+    ------
+    CorruptRelease
+        If it is missing, damaged, or of another version.
+    """
+    try:
+        found = Description.model_validate_json((folder / DESCRIPTION).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CorruptRelease(
+            f"{folder / DESCRIPTION} is missing or damaged; train anew with: isthmus train"
+        ) from error
+    if found.format != FORMAT:
+        raise CorruptRelease(
+            f"{folder / DESCRIPTION} is of format {found.format}, this version reads {FORMAT}; "
+            "train anew with: isthmus train"
+        )
+    return found
+
+
+def load_recommender(folder: Path) -> Recommender:
+    """Read a recommender.
+
+    Raises
+    ------
+    CorruptRelease
+        If a file is missing, damaged, or of another version.
+    """
+    description = read_description(folder)
+    settings = settings_of(description)
+    try:
+        with pa.memory_map(str(folder / ITEMS)) as file:
+            table = pa.ipc.open_file(file).read_all()
+        sources = Sources(settings.make_sources()).restore(_read(folder / LEARNED))
+        told = _read(folder / FACTS)
+        facts, alike = settings.make_facts().restore(told), sparse_of(ALIKE, told)
+        heads = {
+            domain: RankingHead.restored(
+                own, _read(folder / head_file(description.domains.index(domain)))
+            )
+            for domain, own in description.heads.items()
+        }
+    except (OSError, KeyError, ValueError, RuntimeError, pa.ArrowInvalid) as error:
+        raise CorruptRelease(
+            f"the recommender in {folder} is damaged ({error}); train anew with: isthmus train"
+        ) from error
+    codes = {name: code for code, name in enumerate(description.domains)}
+    domains = table.column(DOMAIN).to_pylist()
+    return Recommender(
+        item_ids=np.array(table.column(ITEM_ID).to_pylist(), object),
+        domain_names=tuple(description.domains),
+        domains=np.array([codes[name] for name in domains], np.int64),
+        sources=sources,
+        facts=facts,
+        heads=heads,
+        alike=alike,
+        positive_from=description.positive_from,
+    )
+
+
+def settings_of(description: Description) -> RecommenderSettings:
+    """Give the settings that a recommender was trained with."""
+    told = dict(description.settings)
+    return replace(
+        RecommenderSettings(
+            examples=ExampleSettings(**told.pop("examples")),
+            training=TrainingSettings(**told.pop("training")),
+        ),
+        **{**told, "leave_out": tuple(told["leave_out"])},
+    )
+
+
+def files_of(description: Description) -> list[str]:
+    """Name the files of a recommender."""
+    heads = [head_file(description.domains.index(domain)) for domain in description.heads]
+    return [DESCRIPTION, ITEMS, LEARNED, FACTS, *heads]
+
+
+def head_file(code: int) -> str:
+    """Name the file of a domain's head."""
+    return f"head-{code}.safetensors"
+
+
+def _write(path: Path, state: State) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, path)
+
+
+def _read(path: Path) -> Mapping[str, npt.NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name}: {error}") from error

@@ -1,0 +1,203 @@
+"""Training a recommender: sources and facts of all domains, and a head for each target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.sources import Sources
+from isthmus.retrieval.head.example_batches import ExampleBatches
+from isthmus.retrieval.head.examples import make_examples
+from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.head.training import Pass, train_head
+from isthmus.retrieval.recommender.recommender import Recommender
+from isthmus.retrieval.recommender.settings import RecommenderSettings
+from isthmus.retrieval.recommender.validation import HeadReport, compare_with_sources
+
+FEWEST_USERS = 20
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A recommender, and what its training came to.
+
+    Attributes
+    ----------
+    recommender : Recommender
+        What was trained.
+    reports : dict of str to HeadReport
+        By target domain.
+    seconds : float
+        How long it took.
+    """
+
+    recommender: Recommender
+    reports: dict[str, HeadReport]
+    seconds: float
+
+
+def train_recommender(
+    corpus: Corpus,
+    settings: RecommenderSettings,
+    targets: Sequence[str] | None = None,
+    *,
+    positive_from: float | None = None,
+    pretrained: RankingHead | None = None,
+    sources_of: dict[str, Sequence[str]] | None = None,
+    folder: Path | None = None,
+    show: bool = False,
+) -> Trained:
+    """Train a recommender.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        What may be learned from.
+    settings : RecommenderSettings
+        How.
+    targets : sequence of str, optional
+        Domains to recommend in; by default all with 20 users or more.
+    positive_from : float, optional
+        The least value that the corpus counts as liked, to be remembered.
+    pretrained : RankingHead, optional
+        A head to go on from, such as one of another space.
+    sources_of : dict of str to sequence of str, optional
+        For a target, the domains that its head is pretrained on; by default, where the settings
+        say so, all other targets.
+    folder : Path, optional
+        Where checkpoints are kept while it trains.
+    show : bool
+        Whether to show bars.
+
+    Raises
+    ------
+    InvalidInput
+        If a target has too few users.
+    """
+    start = time.perf_counter()
+    targets = _targets(corpus, targets)
+    facts = settings.make_facts().fit(corpus)
+    training = _HeadTraining(corpus, facts, settings, pretrained, folder, show)
+    heads, reports = {}, {}
+    for target in targets:
+        others = (sources_of or {}).get(target)
+        if others is None:
+            others = _others(corpus, target) if settings.pretrain else []
+        heads[target], reports[target] = training.train(target, others)
+    sources = Sources(settings.make_sources()).fit(corpus, show=show)
+    recommender = Recommender(
+        corpus.item_ids,
+        corpus.domain_names,
+        corpus.domains,
+        sources,
+        facts,
+        heads,
+        corpus.alike,
+        positive_from,
+    )
+    return Trained(recommender, reports, time.perf_counter() - start)
+
+
+def users_of(corpus: Corpus, domain: str) -> int:
+    """Count the users who liked something of a domain."""
+    inside = corpus.in_domain(corpus.code_of(domain))[corpus.matrix.columns]
+    owners = np.repeat(np.arange(len(corpus.matrix.users)), np.diff(corpus.matrix.starts))
+    return len(np.unique(owners[inside & corpus.matrix.likes]))
+
+
+def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
+    for name in targets or ():
+        if name not in corpus.domain_names:
+            raise InvalidInput(f"no domain {name!r}; there are {', '.join(corpus.domain_names)}")
+        if users_of(corpus, name) < FEWEST_USERS:
+            raise InvalidInput(
+                f"only {users_of(corpus, name)} users liked something of {name!r}, and a head "
+                f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
+            )
+    found = targets or _others(corpus, None)
+    if not found:
+        raise InvalidInput(
+            f"no domain has {FEWEST_USERS} users who liked something of it; add interactions "
+            "with: isthmus interactions add"
+        )
+    return list(found)
+
+
+def _others(corpus: Corpus, target: str | None) -> list[str]:
+    names = (name for name in corpus.domain_names if name != target)
+    return [name for name in names if users_of(corpus, name) >= FEWEST_USERS]
+
+
+@dataclass(frozen=True, eq=False)
+class _HeadTraining:
+    corpus: Corpus
+    facts: ItemFacts
+    settings: RecommenderSettings
+    pretrained: RankingHead | None
+    folder: Path | None
+    show: bool
+
+    def train(self, target: str, others: Sequence[str]) -> tuple[RankingHead, HeadReport]:
+        """Train the head of a target, on other domains first."""
+        start = time.perf_counter()
+        head, fresh = self.pretrained or self._untrained(), self.pretrained is None
+        for other in others:
+            self._fit(head, self._batches(other, folds=1), f"{other}-{target}", fresh=fresh)
+            fresh = False
+        batches = self._batches(target, folds=self.settings.examples.folds)
+        curve = self._fit(head, batches, target, fresh=fresh)
+        report = HeadReport(
+            domain=target,
+            pretrained_on=list(others),
+            cases=compare_with_sources(head, batches),
+            loss=[own.loss for own in curve[1:]],
+            curve=[own.score for own in curve],
+            seconds=time.perf_counter() - start,
+        )
+        return head, report
+
+    def _untrained(self) -> RankingHead:
+        how = self.settings.training
+        names = [source.name for source in self.settings.make_sources()]
+        return RankingHead.untrained(
+            names,
+            self.facts.space.width,
+            members=how.members,
+            hidden=how.hidden,
+            dropout=how.dropout,
+            seed=how.seed,
+        )
+
+    def _batches(self, target: str, folds: int) -> ExampleBatches:
+        from dataclasses import replace
+
+        make: Callable[[], ItemFacts] = self.settings.make_facts
+        examples = make_examples(
+            self.corpus,
+            self.settings.make_sources,
+            make,
+            self.corpus.code_of(target),
+            replace(self.settings.examples, folds=folds),
+            show=self.show,
+        )
+        return ExampleBatches.of(examples, self.corpus, self.facts)
+
+    def _fit(
+        self, head: RankingHead, batches: ExampleBatches, name: str, *, fresh: bool
+    ) -> list[Pass]:
+        folder = None if self.folder is None else self.folder / name
+        return train_head(
+            head.network,
+            batches,
+            self.settings.training,
+            fresh=fresh,
+            folder=folder,
+            show=self.show,
+        )

@@ -1,0 +1,154 @@
+"""What a head is worth: beside each of its sources alone, on users it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Mask
+from isthmus.retrieval.evaluation.metrics import PerUser
+from isthmus.retrieval.evaluation.statistics import interval, resampled_means
+from isthmus.retrieval.head.example_batches import ExampleBatches
+from isthmus.retrieval.head.examples import Examples
+from isthmus.retrieval.head.features import OF_SOURCE
+from isthmus.retrieval.head.ranking_head import RankingHead
+
+RESAMPLES = 1_000
+USERS_AT_ONCE = 64
+
+
+class CaseReport(BaseModel):
+    """NDCG@10 of the tested users in one case.
+
+    Attributes
+    ----------
+    users : int
+        How many.
+    head : float
+        The head's.
+    sources : dict of str to float
+        That of each source alone.
+    best : str
+        The best source.
+    low, high : float
+        95 % interval of the head's gain over it (paired bootstrap).
+    coverage : dict of str to float
+        Share of what was liked that a source proposed, and the union of all (``"union"``).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    users: int
+    head: float
+    sources: dict[str, float]
+    best: str
+    low: float
+    high: float
+    coverage: dict[str, float]
+
+    @property
+    def loses(self) -> bool:
+        """Whether the head is worse than the best source, beyond doubt."""
+        return self.high < 0
+
+
+class HeadReport(BaseModel):
+    """What the training of a head came to.
+
+    Attributes
+    ----------
+    domain : str
+        The target domain.
+    pretrained_on : list of str
+        Domains that it learned on before.
+    cases : dict of str to CaseReport
+        By what was shown of the users, see `Case`.
+    loss : list of float
+        Mean training loss of each pass.
+    curve : list of float
+        NDCG@10 of the tested users, mean over the cases, before training and after each pass.
+    seconds : float
+        How long it took, candidates included.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    domain: str
+    pretrained_on: list[str]
+    cases: dict[str, CaseReport]
+    loss: list[float]
+    curve: list[float]
+    seconds: float
+
+    def losses(self) -> list[str]:
+        """Say where the head loses to one of its own sources."""
+        return [
+            f"the head of {self.domain} loses to {own.best} alone where {name} interactions are "
+            f"known (NDCG@10 {own.head:.4f} against {own.sources[own.best]:.4f}, {own.users} users)"
+            for name, own in self.cases.items()
+            if own.loses
+        ]
+
+
+def compare_with_sources(head: RankingHead, batches: ExampleBatches) -> dict[str, CaseReport]:
+    """Rank the tested users' candidates by the head, and by each source alone."""
+    examples = batches.examples
+    tested = np.flatnonzero(examples.tested)
+    ranked = {"head": batches.ndcg(tested, batches.scores(head.network, tested, USERS_AT_ONCE))}
+    for source in head.sources:
+        ranked[source] = batches.ndcg(tested, _places(examples, tested, head, source))
+    cases = examples.case[tested]
+    return {
+        str(case): _case(head, examples, tested, ranked, cases == case)
+        for case in dict.fromkeys(cases.tolist())
+    }
+
+
+def _case(
+    head: RankingHead,
+    examples: Examples,
+    tested: Columns,
+    ranked: Mapping[str, PerUser],
+    own: Mask,
+) -> CaseReport:
+    means = {name: float(values[own].mean()) for name, values in ranked.items()}
+    alone = {name: means[name] for name in head.sources}
+    best = max(alone, key=lambda name: alone[name])
+    gains = (ranked["head"] - ranked[best])[own]
+    low, high = interval(resampled_means(gains[:, None], RESAMPLES, 0)[:, 0])
+    return CaseReport(
+        users=int(own.sum()),
+        head=means["head"],
+        sources=alone,
+        best=best,
+        low=low,
+        high=high,
+        coverage=_coverage(head, examples, tested[own]),
+    )
+
+
+def _coverage(head: RankingHead, examples: Examples, users: Columns) -> dict[str, float]:
+    wanted = np.maximum(examples.wanted[users], 1)
+    found = {name: np.zeros(len(users)) for name in (*head.sources, "union")}
+    for at, user in enumerate(users):
+        labels = examples.labels[examples.starts[user] : examples.starts[user + 1]]
+        found["union"][at] = labels.sum()
+    for name in head.sources:
+        for at, (user, places) in enumerate(
+            zip(users, _places(examples, users, head, name), strict=True)
+        ):
+            labels = examples.labels[examples.starts[user] : examples.starts[user + 1]]
+            found[name][at] = (labels & np.isfinite(places)).sum()
+    return {name: float((own / wanted).mean()) for name, own in found.items()}
+
+
+def _places(
+    examples: Examples, users: Columns, head: RankingHead, source: str
+) -> Iterator[FloatArray]:
+    """Score candidates by their place in a source's list; -inf for what it did not propose."""
+    column = head.sources.index(source) * len(OF_SOURCE) + OF_SOURCE.index("place")
+    for user in users:
+        rows = slice(examples.starts[user], examples.starts[user + 1])
+        places = examples.features[rows, column].astype(np.float32)
+        yield np.where(places > 0, places, -np.inf)
