@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +41,18 @@ from isthmus.progress import progress_bar
 GATE_SEED = 7  # other queries than those that the indexes were tuned with
 
 
+class Attachment(Protocol):
+    """What belongs to a release beside its indexes, and is versioned and checked with them."""
+
+    def write(self, folder: Path) -> list[str]:
+        """Write files into the folder of a release, and name them."""
+        ...
+
+    def shortfalls(self) -> list[str]:
+        """Say why the release must not become current; nothing where it may."""
+        ...
+
+
 class Publisher:
     """Builds releases and moves CURRENT; the caller holds the lock of the releases.
 
@@ -57,6 +70,8 @@ class Publisher:
         Kinds of query to measure, see `make_trials`.
     devices : tuple of int
         GPUs to measure on; empty for the CPU.
+    attachment : Attachment, optional
+        What else belongs to a release.
     """
 
     def __init__(
@@ -67,7 +82,9 @@ class Publisher:
         settings: IndexSettings,
         queries_of: QueriesOf,
         devices: Devices = (),
+        attachment: Attachment | None = None,
     ) -> None:
+        self._attachment = attachment
         self._releases = Releases(space)
         self._blocks = blocks
         self._fingerprint = fingerprint
@@ -146,8 +163,7 @@ class Publisher:
         if not manifest.accepted:
             raise ReleaseRejected(
                 f"release {manifest.number} is kept but not current: "
-                f"{'; '.join(_shortfalls(manifest))}. Lower the targets, or plan anew with: "
-                "isthmus publish --retrain"
+                f"{'; '.join(_shortfalls(manifest))}. {_remedy(manifest)}"
             )
         self._releases.make_current(manifest.number)
 
@@ -186,6 +202,8 @@ class Publisher:
             trials += make_trials(view, block.name, self._queries_of, seed=GATE_SEED)
         view, recall = reach(view, trials, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]
+        attached = [] if self._attachment is None else self._attachment.write(folder)
+        shortfalls = [] if self._attachment is None else self._attachment.shortfalls()
         names += [n for b in self._blocks for n in (vectors_file(b.name), rows_file(b.name))]
         manifest = Manifest(
             number=number,
@@ -194,21 +212,33 @@ class Publisher:
             catalog_version=snapshot.version,
             catalog_rows=snapshot.rows,
             rows=rows,
-            accepted=not misses(recall, blocks, self._settings.targets),
+            accepted=not (misses(recall, blocks, self._settings.targets) or shortfalls),
             recall_target=self._settings.recall,
             targets=self._settings.targets,
             blocks=_with_efforts(blocks, view),
             plans=plans,
             recall=recall,
-            files=file_manifests(folder, names),
+            files=file_manifests(folder, [*names, *attached]),
+            attached=attached,
+            attachment_shortfalls=shortfalls,
             built_s=round(time.perf_counter() - start, 1),
         )
         return self._releases.seal(folder, manifest)
 
 
+def _remedy(manifest: Manifest) -> str:
+    if manifest.attachment_shortfalls:
+        return (
+            "Train anew with: isthmus train, or keep what was published with: isthmus publish "
+            "--keep-recommender"
+        )
+    return "Lower the targets, or plan anew with: isthmus publish --retrain"
+
+
 def _shortfalls(manifest: Manifest) -> list[str]:
     targets = manifest.targets or Targets(recall=manifest.recall_target)
-    return misses(manifest.recall, manifest.blocks, targets)
+    missed = misses(manifest.recall, manifest.blocks, targets)
+    return [*missed, *manifest.attachment_shortfalls]
 
 
 def _write_rows(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...], *, show: bool) -> int:

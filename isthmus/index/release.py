@@ -125,6 +125,8 @@ class Manifest(BaseModel):
     targets: Targets | None = None
     plans: dict[str, Plan] = Field(default_factory=dict)
     built_s: float | None = None
+    attached: list[str] = Field(default_factory=list)
+    attachment_shortfalls: list[str] = Field(default_factory=list)
 
     @property
     def worst_recall(self) -> float:

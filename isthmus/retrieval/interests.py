@@ -87,7 +87,7 @@ def choose_interests(
     chosen = [g for g in np.argsort(-weights, kind="stable") if weights[g] > 0][:MOST_INTERESTS]
     return (
         np.array([first + _medoid(vectors, importance, groups == g) for g in chosen], np.int64),
-        weights[chosen],
+        weights[chosen].astype(np.float64),
     )
 
 

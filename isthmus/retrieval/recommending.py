@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from isthmus.errors import InvalidInput
 from isthmus.index.view import View
+from isthmus.interactions.positives import default_positive_from
 from isthmus.progress import progress_bar
 from isthmus.retrieval.open_space import Domains, OpenSpace, domain_names
 from isthmus.retrieval.query import Ranked
@@ -14,14 +16,21 @@ from isthmus.retrieval.query_vectors import BlockQuery
 from isthmus.retrieval.quotas import Quotas
 from isthmus.retrieval.ranking import Group, Ranking, compose, group_domains
 from isthmus.retrieval.recommend import recommend
+from isthmus.retrieval.recommender.attachment import published_recommender
+from isthmus.retrieval.recommender.explain import explain_hits
+from isthmus.retrieval.recommender.lists import recommend_learned
+from isthmus.retrieval.recommender.recommender import Recommender
+from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.results import Hit, make_hits, make_lists
-from isthmus.retrieval.users import User
+from isthmus.retrieval.users import User, stored_histories
 
 USERS_A_BATCH = 256
 
 
 class SpaceRecommendations(OpenSpace):
     """The recommending part of `isthmus.Space`."""
+
+    _served: tuple[View, int | None, Serving | None] | None = None
 
     def recommend(
         self,
@@ -35,20 +44,51 @@ class SpaceRecommendations(OpenSpace):
         candidates: int | None = None,
         quotas: Quotas | None = None,
         attributes: bool = False,
+        explain: bool = False,
     ) -> list[Hit]:
         """Recommend items of a domain to a user known in any domain.
 
-        Parameters are those of `search`. The score is the share of the user's attention that an
-        interest has over the item's rank in it, the best over the interests; with quotas, its
-        rank in the domain. Items of the history are left out. A user of whom nothing is known
-        gets typical, diverse items.
+        With a trained recommender in the release (see `train`) candidates come from many sources
+        and the domain's ranking head orders them; the score is the share of the user's next
+        choices that the item is expected to have. The less is known of a user, the nearer the
+        list is to what is popular. Without one, or for a domain that has no head, items are
+        found by content: the score is the share of the user's attention that an interest has
+        over the item's rank in it.
+
+        Items of the history are left out. The stored interactions of ``user.id`` are read anew
+        each time, so what happened a moment ago counts.
+
+        Parameters
+        ----------
+        user : User
+            Whom to recommend to.
+        k : int, default 10
+            Items.
+        domain, domains, where, diversity, candidates, quotas, attributes
+            As in `search`.
+        explain : bool, default False
+            Whether every hit says why it is there, see `Explanation`.
+
+        Raises
+        ------
+        InvalidInput
+            If an option makes no sense, or explanations are asked for without a trained head.
         """
         view = self._live.now()
         ranking = Ranking(k, None, diversity, candidates, quotas or {})
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
-        texts = [self._user_text(user)]
-        rows, scores = self._recommend(view, [user], texts, ranking, groups)[0]
-        return make_hits(view, rows, scores.tolist(), attributes=attributes)
+        (known,) = self._with_stored([user])
+        texts = [self._user_text(known)]
+        rows, scores = self._recommend(view, [known], texts, ranking, groups)[0]
+        hits = make_hits(view, rows, scores.tolist(), attributes=attributes)
+        if explain:
+            serving = self._serving(view)
+            if serving is None:
+                raise InvalidInput(
+                    "explanations need a trained head: isthmus train, then isthmus publish"
+                )
+            hits = explain_hits(serving, known, texts[0], rows, hits)
+        return hits
 
     def recommend_batch(
         self,
@@ -86,8 +126,9 @@ class SpaceRecommendations(OpenSpace):
         with progress_bar("recommending", len(named), show=progress) as advance:
             for start in range(0, len(named), USERS_A_BATCH):
                 ids, part = zip(*named[start : start + USERS_A_BATCH], strict=True)
-                texts = [self._user_text(user) for user in part]
-                lists = self._recommend(view, part, texts, ranking, groups)
+                known = self._with_stored(part)
+                texts = [self._user_text(user) for user in known]
+                lists = self._recommend(view, known, texts, ranking, groups)
                 tables.append(make_lists(view, ids, lists))
                 advance(len(part))
         return pa.concat_tables(tables) if tables else make_lists(view, [], [])
@@ -101,14 +142,44 @@ class SpaceRecommendations(OpenSpace):
         groups: Sequence[Group],
     ) -> list[Ranked]:
         """Recommend to users from each group of domains, and make a list for each of them."""
+        serving, depth = self._serving(view), ranking.depth or 1
         found = [
-            recommend(view, users, texts, ranking.depth or 1, group.allowed, self._weights)
+            recommend(view, users, texts, depth, group.allowed, self._weights)
+            if serving is None
+            else recommend_learned(serving, users, texts, depth, group, self._weights)
             for group in groups
         ]
         return [
             compose(view, lists, ranking, groups, relative=True)
             for lists in zip(*found, strict=True)
         ]
+
+    def _serving(self, view: View) -> Serving | None:
+        """Join the recommender of the view's release with the view; None where it has none."""
+        known = self._served
+        if known is None or known[0] is not view:
+            number = None if view.release is None else view.release.number
+            if known is not None and known[1] == number and known[2] is not None:
+                recommender: Recommender | None = known[2].recommender
+            else:
+                recommender = published_recommender(view.release)
+            joined = None
+            if recommender is not None:
+                joined = Serving.of(recommender, view, self._weights)
+            known = self._served = view, number, joined
+        return known[2]
+
+    def _with_stored(self, users: Sequence[User]) -> list[User]:
+        """Put the stored interactions of the users who have an id before their histories."""
+        ids = [user.id for user in users if user.id is not None]
+        if not ids:
+            return list(users)
+        stored = self._interactions.of(list(dict.fromkeys(ids)))
+        least = default_positive_from(stored) if len(stored) else None
+        serving = self._serving(self._live.now())
+        least = least if serving is None else serving.recommender.positive_from
+        histories = stored_histories(stored, least)
+        return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
 
     def _user_text(self, user: User) -> BlockQuery | None:
         return self._encode({"text": user.text}) if user.text else None

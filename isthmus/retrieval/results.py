@@ -14,6 +14,7 @@ from isthmus.columns import IMAGE, ITEM_ID, RANK, SCORE, TEXT, USER_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
 from isthmus.index.view import View
+from isthmus.retrieval.explanation import Explanation
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Hit:
         The item's attributes, where they were asked for.
     similarity : float or None
         In hybrid search, the score of the search by vectors alone, where the item has one.
+    explanation : Explanation or None
+        In recommendations, why the item is there, where that was asked for.
     """
 
     item_id: str
@@ -44,13 +47,16 @@ class Hit:
     image: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     similarity: float | None = None
+    explanation: Explanation | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the hit as plain values; `similarity` only where there is one."""
+        """Give the hit as plain values; similarity and explanation only where there are any."""
         values = asdict(self)
-        if self.similarity is None:
-            del values["similarity"]
-        return values
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name not in ("similarity", "explanation")
+        }
 
 
 class Found(NamedTuple):

@@ -12,7 +12,7 @@ from isthmus.columns import ITEM_ID
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.stack import EncoderStack
-from isthmus.errors import InvalidInput, SpaceExists
+from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, SpaceExists
 from isthmus.index.catalog import Catalog
 from isthmus.index.compact import CompactReport, compact, compact_if_due
 from isthmus.index.gpu import choose_devices
@@ -20,7 +20,7 @@ from isthmus.index.ingest import AddReport, Ingest, is_small, open_ledgers
 from isthmus.index.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.plan import Plan
 from isthmus.index.publish import Publisher
-from isthmus.index.release import Manifest, Releases
+from isthmus.index.release import Manifest, Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
@@ -29,10 +29,12 @@ from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text, index_text_if_free
 from isthmus.retrieval.queries import SpaceQueries
+from isthmus.retrieval.recommender.attachment import RecommenderAttachment
 from isthmus.retrieval.recommending import SpaceRecommendations
+from isthmus.retrieval.training import SpaceTraining
 
 
-class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions):
+class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions, SpaceTraining):
     """A folder that joins the items of many domains in one vector space.
 
     Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a
@@ -220,6 +222,7 @@ class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions):
         memory: int | str | None = None,
         retrain: bool = False,
         rebuild: bool = False,
+        keep_recommender: bool = False,
         progress: bool = False,
     ) -> Manifest:
         """Build a release of the catalog, measure it, and make it current.
@@ -242,6 +245,8 @@ class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions):
             Plan and train anew in any case.
         rebuild : bool, default False
             The same from the catalog alone, without opening the current release.
+        keep_recommender : bool, default False
+            Keep the recommender of the current release, whatever was trained since.
         progress : bool, default False
             Whether to show bars.
 
@@ -255,14 +260,18 @@ class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions):
         ImpossibleTargets
             If no recipe meets the targets; the message names the nearest that can be had.
         ReleaseRejected
-            If the release misses a target; it is kept, and the current one stays.
+            If the release misses a target, or a head that was trained loses to one of its own
+            sources; it is kept, and the current one stays.
         SpaceLocked
             If another process is publishing.
         """
         index = self._aiming(recall, latency_ms, memory)
         self._refresh_text_index()
         with writing(self.path, "releases", self._wait_s):
-            manifest = self._publisher(index).publish(
+            attachment = RecommenderAttachment(
+                self.path, None if rebuild else _current(self.path), keep=keep_recommender
+            )
+            manifest = self._publisher(index, attachment).publish(
                 self._catalog.snapshot(), retrain=retrain, rebuild=rebuild, progress=progress
             )
         compact_if_due(self.path, index.keep_versions_days)
@@ -408,7 +417,19 @@ class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions):
         if any("text" in block.modalities for block in self._blocks):
             index_text_if_free(self.path, self._catalog)
 
-    def _publisher(self, index: IndexSettings) -> Publisher:
+    def _publisher(
+        self, index: IndexSettings, attachment: RecommenderAttachment | None = None
+    ) -> Publisher:
         queries = GateQueries(self.path, self.settings)
         devices = choose_devices(self._device)
-        return Publisher(self.path, self._blocks, self.fingerprint, index, queries, devices)
+        return Publisher(
+            self.path, self._blocks, self.fingerprint, index, queries, devices, attachment
+        )
+
+
+def _current(path: Path) -> Release | None:
+    """Open the current release, if it can be."""
+    try:
+        return Releases(path).current()
+    except (CorruptRelease, ReleaseNotFound):
+        return None

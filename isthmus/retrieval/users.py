@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from isthmus.columns import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 from isthmus.errors import InvalidInput
 
 HALF_LIFE = 20.0
@@ -86,7 +88,7 @@ class User:
         self.id = id
         self.ordered = True
 
-    def after(self, stored: Sequence[Interaction], *, ordered: bool) -> User:
+    def after(self, stored: Sequence[Interaction], ordered: bool) -> User:
         """Give the same user with an earlier history.
 
         Parameters
@@ -118,6 +120,34 @@ class User:
         strength = values / max(values.max(initial=0.0), 1e-12)
         age = np.arange(len(self.history))[::-1] * self.ordered
         return np.asarray(strength * 0.5 ** (age / HALF_LIFE))
+
+
+def stored_histories(
+    interactions: pa.Table, positive_from: float | None
+) -> dict[str, tuple[list[Interaction], bool]]:
+    """Give the history of each user of a table, and whether its order is that of time.
+
+    Parameters
+    ----------
+    interactions : pyarrow.Table
+        user_id, item_id, value, weight and time, each user's oldest first. Of several with one
+        item the latest counts.
+    positive_from : float, optional
+        What has a smaller value counts as seen and no more.
+    """
+    found: dict[str, dict[str, Interaction]] = {}
+    least = positive_from or 0.0
+    names = (USER_ID, ITEM_ID, VALUE, WEIGHT, TIME)
+    columns = (interactions.column(name).to_pylist() for name in names)
+    for user, item, value, weight, time in zip(*columns, strict=True):
+        own = found.setdefault(user, {})
+        own.pop(item, None)
+        liked = value > 0 and value >= least
+        own[item] = Interaction(item, value * weight if liked else 0.0, time)
+    return {
+        user: (list(own.values()), all(entry.time is not None for entry in own.values()))
+        for user, own in found.items()
+    }
 
 
 def _interaction(place: int, entry: Any) -> Interaction:

@@ -21,7 +21,7 @@ class _Reversal(torch.autograd.Function):
 
 def reverse_gradient(values: Tensor, weight: float) -> Tensor:
     """Give the values; their gradient comes back with the other sign, times a weight."""
-    return torch.as_tensor(_Reversal.apply(values, weight))  # type: ignore[no-untyped-call]
+    return torch.as_tensor(_Reversal.apply(values, weight))
 
 
 def make_critic(dim: int, domains: int) -> nn.Module:

@@ -45,8 +45,10 @@ def nearest_by_content(contents: Contents, domains: Columns, new: Mask | None = 
     for code in np.unique(domains[asked]):
         own = asked[domains[asked] == code]
         allowed = (domains == code) & old
-        for start in range(0, len(own), ITEMS_AT_ONCE):
-            parts.append(_neighbours(contents, own[start : start + ITEMS_AT_ONCE], allowed))
+        parts += [
+            _neighbours(contents, own[start : start + ITEMS_AT_ONCE], allowed)
+            for start in range(0, len(own), ITEMS_AT_ONCE)
+        ]
     rows, columns, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     return csr_array((weights, (rows, columns)), shape=(len(domains), len(domains)))
 

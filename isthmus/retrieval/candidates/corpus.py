@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.interactions.matrix import InteractionMatrix
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    from scipy.sparse import csr_array, csr_matrix
 
 Columns = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -161,12 +161,21 @@ class Corpus:
         return replace(self, matrix=self.matrix.without(hidden))
 
 
-def binary(matrix: csr_array) -> csr_array:
+def binary(matrix: csr_array | csr_matrix) -> csr_array:
     """Give a sparse matrix with 1 in the place of every entry, float32."""
     from scipy.sparse import csr_array
 
     ones = np.ones(len(matrix.indices), np.float32)
     return csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def sparse(matrix: Any) -> csr_array:
+    """Give a sparse matrix by rows, its columns ascending."""
+    from scipy.sparse import csr_array
+
+    out = csr_array(matrix)
+    out.sort_indices()
+    return out
 
 
 def scaled(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, scaled, widened
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, scaled, sparse, widened
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import SparseOpinion
 from isthmus.retrieval.candidates.source import (
@@ -82,7 +82,7 @@ class ItemNeighbours(CandidateSource):
     def scores(self, histories: Histories) -> csr_array:
         """Give the summed likeness, float32, shape (n_users, n_learned)."""
         items = self._alike.shape[0]
-        return (known_only(histories, items).matrix(items) @ self._alike).tocsr()
+        return sparse(known_only(histories, items).matrix(items) @ self._alike)
 
     def settings(self) -> dict[str, Any]:
         """Give the settings by name."""
@@ -124,7 +124,7 @@ def nearest_items(liked: csr_array, domains: Columns, k: int, alike: Any) -> csr
         _largest_in_domains(alike(shared, first), first, domains, k)
         for first, shared in _shared(liked)
     ]
-    return vstack(parts, format="csr").astype(np.float32)
+    return sparse(vstack(parts, format="csr").astype(np.float32))
 
 
 def _shared(liked: csr_array) -> Iterator[tuple[int, csr_array]]:

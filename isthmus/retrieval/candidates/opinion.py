@@ -144,7 +144,7 @@ class ProductOpinion:
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`."""
         columns = np.flatnonzero(allowed & self.items.any(axis=1))
-        told = self.users.any(axis=1)
+        told = np.asarray(self.users.any(axis=1))
         vectors = self.items if len(columns) == len(self.items) else self.items[columns]
         found, values = [], []
         step = max(1, CELLS_AT_ONCE // max(1, len(columns)))
@@ -152,7 +152,7 @@ class ProductOpinion:
             scores = self.users[start : start + step] @ vectors.T
             for user, row in enumerate(scores, start):
                 known = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
-                row[_places_in(known, columns)] = -np.inf
+                row[_places_in(known.astype(np.int64), columns)] = -np.inf
                 top = largest(row, n) if told[user] else np.empty(0, np.int64)
                 top = top[np.isfinite(row[top])]
                 found.append(columns[top])
@@ -214,4 +214,4 @@ def _places_in(wanted: Columns, columns: Columns) -> Columns:
     if not len(wanted) or not len(columns):
         return np.empty(0, np.int64)
     at = np.minimum(np.searchsorted(columns, wanted), len(columns) - 1)
-    return at[columns[at] == wanted]
+    return np.asarray(at[columns[at] == wanted])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns, Mask
@@ -41,7 +42,7 @@ class Pool:
     starts: Columns
     items: Columns
     scores: FloatArray
-    ranks: Columns
+    ranks: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -62,7 +62,7 @@ class ItemSide(nn.Module):
             bool, shape (n,): whose residuals count.
         """
         own = self.residual(items.clamp(min=0)) * (kept & (items >= 0)).unsqueeze(1)
-        return self.adapter(contents) + self.domain(domains) + own
+        return torch.as_tensor(self.adapter(contents) + self.domain(domains) + own)
 
 
 class TwoTowers(nn.Module):

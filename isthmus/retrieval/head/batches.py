@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -71,7 +74,7 @@ def known_of(
     return facts.contents(corpus, kept.columns), traits, kept.starts
 
 
-def padded(values: np.ndarray, starts: Columns) -> Tensor:  # type: ignore[type-arg]
+def padded(values: npt.NDArray[Any], starts: Columns) -> Tensor:
     """Give rows of one length, filled up with zeros, shape (n_rows, longest, ...)."""
     lengths = np.diff(starts)
     out = np.zeros((len(lengths), int(lengths.max(initial=0)), *values.shape[1:]), values.dtype)

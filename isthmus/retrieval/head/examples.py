@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.progress import progress_bar
@@ -16,7 +17,7 @@ from isthmus.retrieval.candidates.source import CandidateSource
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.features import make_features
-from isthmus.retrieval.head.simulate import Case, Fold, make_cases, make_folds
+from isthmus.retrieval.head.simulate import Case, make_cases, make_folds
 
 USERS_AT_ONCE = 256
 
@@ -136,13 +137,12 @@ def make_examples(
         sources = Sources(make_sources()).fit(visible, show=show)
         facts = facts_of().fit(visible)
         cases = make_cases(corpus, fold, target, settings.seed + number)
-        parts += _of_fold(visible, fold, cases, sources, facts, target, settings, show=show)
+        parts += _of_fold(visible, cases, sources, facts, target, settings, show=show)
     return join_examples(parts)
 
 
 def _of_fold(
     corpus: Corpus,
-    fold: Fold,
     cases: Iterator[Case],
     sources: Sources,
     facts: ItemFacts,
@@ -208,9 +208,9 @@ def _of_case(
     )
 
 
-def _chances(users: Columns, seed: int) -> FloatArray:
+def _chances(users: Columns, seed: int) -> npt.NDArray[np.float64]:
     """Give each user a number from 0 to 1, the same in every case."""
-    return np.random.default_rng(seed).random(int(users.max(initial=0)) + 1)[users]
+    return np.asarray(np.random.default_rng(seed).random(int(users.max(initial=0)) + 1)[users])
 
 
 def _sample(

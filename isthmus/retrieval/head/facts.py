@@ -68,7 +68,8 @@ class ItemFacts:
     def popularity(self, items: Columns) -> FloatArray:
         """Give the popularity of items, 0 to 1, shape (len(items),)."""
         known = items < len(self._popularity)
-        return np.where(known, self._popularity[np.where(known, items, 0)], 0).astype(np.float32)
+        found = np.where(known, self._popularity[np.where(known, items, 0)], 0)
+        return np.asarray(found, np.float32)
 
     def contents(self, corpus: Corpus, items: Columns) -> FloatArray:
         """Give the mapped contents of items, float32, shape (len(items), dim)."""
@@ -110,7 +111,7 @@ def _popularity(corpus: Corpus) -> FloatArray:
     most = np.array(
         [logs[corpus.in_domain(code)].max(initial=0) for code in range(len(corpus.domain_names))]
     )
-    return (logs / np.maximum(most, 1e-9)[corpus.domains]).astype(np.float32)
+    return np.asarray(logs / np.maximum(most, 1e-9)[corpus.domains], np.float32)
 
 
 def _places(corpus: Corpus) -> FloatArray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
@@ -77,14 +78,14 @@ def make_features(
 
 
 def _of_source(
-    scores: FloatArray, ranks: Columns, starts: Columns, owners: Columns
+    scores: FloatArray, ranks: npt.NDArray[np.int32], starts: Columns, owners: Columns
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     positive = np.maximum(scores, 0)
     most = _largest(positive, starts)[owners]
     share = positive / np.maximum(most, 1e-12)
     place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
     level = np.sign(scores) * np.log1p(10 * np.abs(scores))
-    return share, place, level
+    return np.asarray(share), place.astype(np.float32), np.asarray(level)
 
 
 def _largest(values: FloatArray, starts: Columns) -> FloatArray:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 ATTENDED = 4
+POPULARITY_SCALE = 10.0
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class HeadNetwork(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Give each member's score of each candidate, shape (members, n_users, n_candidates)."""
         features = ((batch.features - self.mean) / self.deviation).clamp(-8, 8)
-        popularity = batch.features[:, :, self.shape.popularity] * 10
+        popularity = batch.features[:, :, self.shape.popularity] * POPULARITY_SCALE
         out = []
         for place, member in enumerate(self.members):
             gate = 1 - torch.exp(-nn.functional.softplus(self.rate[place]) * batch.evidence)
@@ -177,4 +178,4 @@ class HeadNetwork(nn.Module):
 
     def score(self, batch: Batch) -> Tensor:
         """Give the mean score of the members, shape (n_users, n_candidates)."""
-        return self(batch).mean(dim=0).masked_fill(~batch.mask, -torch.inf)
+        return torch.as_tensor(self(batch).mean(dim=0).masked_fill(~batch.mask, -torch.inf))

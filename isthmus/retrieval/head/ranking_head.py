@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
@@ -18,7 +19,7 @@ from isthmus.retrieval.candidates.source import State
 from isthmus.retrieval.head.batches import known_of, make_batch
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.features import Features, feature_names, make_features
-from isthmus.retrieval.head.model import Batch, HeadNetwork, HeadShape
+from isthmus.retrieval.head.model import POPULARITY_SCALE, Batch, HeadNetwork, HeadShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,12 @@ class RankingHead:
         with torch.inference_mode():
             scores = self.network.score(batch)
         return np.asarray(scores[batch.mask].numpy(), np.float32)
+
+    def popularity_part(self, popularity: FloatArray) -> FloatArray:
+        """Give the part of the score that is popularity alone, shape of the popularities."""
+        with torch.inference_mode():
+            weight = float(nn.functional.softplus(self.network.popular).mean())
+        return np.asarray(weight * POPULARITY_SCALE * popularity, np.float32)
 
     def state(self) -> State:
         """Give the weights as arrays."""

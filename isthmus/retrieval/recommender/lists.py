@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
+from isthmus.index.exact import Positions
+from isthmus.index.selection import Selection
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.query import Ranked
 from isthmus.retrieval.ranking import Group
@@ -94,7 +96,7 @@ def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
-def _within(serving: Serving, group: Group, domains: list[str]) -> object:
+def _within(serving: Serving, group: Group, domains: list[str]) -> Selection | None:
     if group.allowed is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
         if group.allowed is None or whole is None:
@@ -105,9 +107,9 @@ def _within(serving: Serving, group: Group, domains: list[str]) -> object:
 
 def _shared(
     serving: Serving,
-    items: np.ndarray,
+    items: Positions,
     scores: FloatArray,
-    among: FloatArray,  # type: ignore[type-arg]
+    among: FloatArray,
 ) -> Ranked:
     """Turn items and scores into rows and their shares among all candidates."""
     top = float(among.max(initial=-np.inf))

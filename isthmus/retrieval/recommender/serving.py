@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +13,14 @@ from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.content_graph import nearest_by_content
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, widened
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, sparse, widened
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.recommender.recommender import DEPTH, Answer, Recommender
 from isthmus.retrieval.recommender.space_corpus import ViewContents, codes_of
 from isthmus.retrieval.users import User
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 TOLD_BY_TEXT = 10
 SHARPNESS = 10.0
@@ -130,7 +134,7 @@ def _entries(
     )
 
 
-def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns) -> object:
+def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns) -> csr_array:
     """Give the graph of contents, with the neighbours of what is new."""
     from scipy.sparse import vstack
 
@@ -142,7 +146,7 @@ def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
     found = nearest_by_content(contents, domains, new)
-    return vstack([widened(learned, width), found[known:]], format="csr")
+    return sparse(vstack([widened(learned, width), found[known:]], format="csr"))
 
 
 def _nobody(items: int) -> InteractionMatrix:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.encoders.encoder import FloatArray
@@ -80,6 +81,22 @@ class ViewContents:
             found[at, : len(rows)], scores[at, : len(rows)] = self.columns[rows], own
         return found, scores
 
+    def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
+        """Give the cosine of each of some items with one, in every block that both have."""
+        out: list[dict[str, float]] = [{} for _ in columns]
+        rows, row = self.rows[columns], self.rows[[item]]
+        there = np.flatnonzero(rows >= 0)
+        for block in self.view.blocks:
+            own, one = (
+                self.view.vectors(block.name, rows[there]),
+                self.view.vectors(block.name, row),
+            )
+            if not one.present[0]:
+                continue
+            for at, cosine in zip(there, own.vectors @ one.vectors[0], strict=True):
+                out[at][block.name] = float(cosine)
+        return out
+
     def remember(self, allowed: Mask, selection: Selection) -> None:
         """Know the selection of a mask over the items, so that it need not be made."""
         self._selections[id(allowed)] = allowed, selection
@@ -151,7 +168,7 @@ def space_corpus(
     )
 
 
-def codes_of(domains: np.ndarray, names: Sequence[str]) -> Columns:  # type: ignore[type-arg]
+def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:
     """Give the code of each domain, -1 for one that is not named."""
     found = pa.array(domains, pa.string()).dictionary_encode()
     place = {name: code for code, name in enumerate(names)}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -212,11 +210,11 @@ def _write(path: Path, state: State) -> None:
     save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, path)
 
 
-def _read(path: Path) -> Mapping[str, npt.NDArray[Any]]:
+def _read(path: Path) -> State:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        return load_file(path)
+        return dict(load_file(path))
     except SafetensorError as error:
         raise ValueError(f"{path.name}: {error}") from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def train_recommender(
     targets: Sequence[str] | None = None,
     *,
     positive_from: float | None = None,
-    pretrained: RankingHead | None = None,
+    pretrained: Mapping[str, RankingHead] | None = None,
     sources_of: dict[str, Sequence[str]] | None = None,
     folder: Path | None = None,
     show: bool = False,
@@ -66,8 +67,9 @@ def train_recommender(
         Domains to recommend in; by default all with 20 users or more.
     positive_from : float, optional
         The least value that the corpus counts as liked, to be remembered.
-    pretrained : RankingHead, optional
-        A head to go on from, such as one of another space.
+    pretrained : mapping of str to RankingHead, optional
+        Heads to go on from, such as those of another space: that of the target's name, or else
+        the first.
     sources_of : dict of str to sequence of str, optional
         For a target, the domains that its head is pretrained on; by default, where the settings
         say so, all other targets.
@@ -79,7 +81,7 @@ def train_recommender(
     Raises
     ------
     InvalidInput
-        If a target has too few users.
+        If a target has too few users, or a pretrained head looks at something else.
     """
     start = time.perf_counter()
     targets = _targets(corpus, targets)
@@ -140,14 +142,14 @@ class _HeadTraining:
     corpus: Corpus
     facts: ItemFacts
     settings: RecommenderSettings
-    pretrained: RankingHead | None
+    pretrained: Mapping[str, RankingHead] | None
     folder: Path | None
     show: bool
 
     def train(self, target: str, others: Sequence[str]) -> tuple[RankingHead, HeadReport]:
         """Train the head of a target, on other domains first."""
         start = time.perf_counter()
-        head, fresh = self.pretrained or self._untrained(), self.pretrained is None
+        head, fresh = self._first(target), not self.pretrained
         for other in others:
             self._fit(head, self._batches(other, folds=1), f"{other}-{target}", fresh=fresh)
             fresh = False
@@ -163,6 +165,18 @@ class _HeadTraining:
         )
         return head, report
 
+    def _first(self, target: str) -> RankingHead:
+        untrained = self._untrained()
+        if not self.pretrained:
+            return untrained
+        given = self.pretrained.get(target) or next(iter(self.pretrained.values()))
+        if given.description() != untrained.description():
+            raise InvalidInput(
+                f"the pretrained head looks at {given.description()}, one for this space at "
+                f"{untrained.description()}; train without it, or with its settings"
+            )
+        return deepcopy(given)
+
     def _untrained(self) -> RankingHead:
         how = self.settings.training
         names = [source.name for source in self.settings.make_sources()]
@@ -176,13 +190,10 @@ class _HeadTraining:
         )
 
     def _batches(self, target: str, folds: int) -> ExampleBatches:
-        from dataclasses import replace
-
-        make: Callable[[], ItemFacts] = self.settings.make_facts
         examples = make_examples(
             self.corpus,
             self.settings.make_sources,
-            make,
+            self.settings.make_facts,
             self.corpus.code_of(target),
             replace(self.settings.examples, folds=folds),
             show=self.show,

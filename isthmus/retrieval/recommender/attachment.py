@@ -1,0 +1,93 @@
+"""The recommender as part of a release."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from isthmus.errors import InvalidInput
+from isthmus.index.release import Release, Releases
+from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.recommender.recommender import Recommender
+from isthmus.retrieval.recommender.store import (
+    DESCRIPTION,
+    Description,
+    files_of,
+    load_recommender,
+    read_description,
+)
+
+TRAINING = "training"
+FOLDER = "recommender"
+
+
+class RecommenderAttachment:
+    """Puts into a release what was trained last: since the current release, or for it.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    current : Release, optional
+        The current release.
+    keep : bool, default False
+        Whether to pass over what was trained since.
+    """
+
+    def __init__(self, space: Path, current: Release | None, *, keep: bool = False) -> None:
+        self._folder, self._description = _newest(space, current, keep=keep)
+
+    def write(self, folder: Path) -> list[str]:
+        """Copy the files of the recommender into a release."""
+        if self._folder is None or self._description is None:
+            return []
+        (folder / FOLDER).mkdir()
+        for name in files_of(self._description):
+            shutil.copyfile(self._folder / name, folder / FOLDER / name)
+        return [f"{FOLDER}/{name}" for name in files_of(self._description)]
+
+    def shortfalls(self) -> list[str]:
+        """Say where a head loses to one of its own sources."""
+        return [] if self._description is None else self._description.losses()
+
+
+def trained_folder(space: Path) -> Path:
+    """Name the folder of what was trained and not published yet."""
+    return space / TRAINING / FOLDER
+
+
+def published_recommender(release: Release | None) -> Recommender | None:
+    """Read the recommender of a release; None where it has none."""
+    if release is None or not (release.folder / FOLDER / DESCRIPTION).exists():
+        return None
+    return load_recommender(release.folder / FOLDER)
+
+
+def heads_of(space: Path) -> Mapping[str, RankingHead]:
+    """Read the heads that a space has published.
+
+    Raises
+    ------
+    InvalidInput
+        If it has none.
+    """
+    found = published_recommender(Releases(space).current())
+    if found is None:
+        raise InvalidInput(
+            f"{space} has published no head; train one there with: isthmus train, isthmus publish"
+        )
+    return found.heads
+
+
+def _newest(
+    space: Path, current: Release | None, *, keep: bool
+) -> tuple[Path | None, Description | None]:
+    """Choose between what was trained since the current release, and what that has."""
+    trained = trained_folder(space)
+    if (trained / DESCRIPTION).exists() and not keep:
+        return trained, read_description(trained)
+    published = None if current is None else current.folder / FOLDER
+    if published is not None and (published / DESCRIPTION).exists():
+        return published, read_description(published)
+    return None, None
