@@ -14,6 +14,7 @@ import numpy.typing as npt
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
 from isthmus.index.view import View
+from isthmus.retrieval.item_vectors import item_vectors
 
 MOST_RECENT = 200
 MOST_INTERESTS = 8
@@ -59,19 +60,13 @@ def find_interests(
     rows, importance = rows[keep], importance[keep]
     if len(rows) == 0:
         return []
-    vectors = _item_vectors(view, rows)
+    vectors = item_vectors(view, rows)
     groups = _groups(vectors)
     interests = [
         _interest(view, rows[groups == g], vectors[groups == g], importance[groups == g])
         for g in np.unique(groups)
     ]
     return sorted(interests, key=lambda interest: -interest.weight)[:MOST_INTERESTS]
-
-
-def _item_vectors(view: View, rows: Positions) -> FloatArray:
-    """Put the blocks side by side, at unit norm, shape (n, sum of dims)."""
-    whole = np.concatenate([view.vectors(b.name, rows).vectors for b in view.blocks], axis=1)
-    return np.asarray(whole / np.linalg.norm(whole, axis=1, keepdims=True), np.float32)
 
 
 def _groups(vectors: FloatArray) -> npt.NDArray[np.int32]:

@@ -39,6 +39,11 @@ class ItemVectors:
         if len(self.item_ids) != len(self.vectors):
             raise InvalidInput(f"{len(self.item_ids)} items have {len(self.vectors)} vectors")
 
+    @property
+    def parts(self) -> tuple[Sequence[str], FloatArray]:
+        """The items, and their vectors."""
+        return self.item_ids, self.vectors
+
     @cached_property
     def digest(self) -> str:
         """Digest of the ids and the vectors: equal for equal ones, in hexadecimal."""

@@ -92,7 +92,7 @@ def tuned(
     """
     _require_validation(len(grid), task)
     depth = int(metric.rpartition("@")[2]) if "@" in metric else 200
-    given = () if contents is None else (contents.item_ids, contents.vectors)
+    given = () if contents is None else contents.parts
     digest = None if contents is None else contents.digest
     trials: list[Trial] = []
     best: BaselineSystem | None = None
