@@ -80,7 +80,8 @@ def test_what_was_skipped_is_told(rated, run, tmp_path):
         (("--baselines", "warm"), "no baseline 'warm'; there are random, popularity, item-KNN"),
         (("--positive-from", "9", "--protocols", "warm"), "no value reaches 9"),
         (("--target", "songs"), "no domain 'songs' in this space; its domains are: books, films"),
-        (("--folder", "absent"), "there is no absent/val.parquet"),
+        (("--folder", "absent"), "a target goes with protocols"),
+        (("--folder", "absent", "--protocols", "few30"), "there is no absent/val.parquet"),
     ],
 )
 def test_refusals_say_what_there_is(rated, run, arguments, said):

@@ -28,7 +28,7 @@ from isthmus.retrieval.evaluation.evaluate import evaluate_task, how_to_measure,
 from isthmus.retrieval.evaluation.kept import KeptResults
 from isthmus.retrieval.evaluation.list_metrics import ItemVectors
 from isthmus.retrieval.evaluation.plan import EvaluationPlan
-from isthmus.retrieval.evaluation.proposals import Proposal, proposals
+from isthmus.retrieval.evaluation.proposals import proposals
 from isthmus.retrieval.evaluation.protocols import Protocol
 from isthmus.retrieval.evaluation.report import (
     Evaluation,
@@ -42,6 +42,7 @@ from isthmus.retrieval.evaluation.systems import (
     System,
     answers,
     prepared,
+    require_system,
     settings_of,
 )
 from isthmus.retrieval.evaluation.task import Task
@@ -102,17 +103,23 @@ def carry_out(
     taken = sorted(set(material.systems).intersection(plan.asked_baselines))
     if taken:
         raise InvalidInput(f"{taken[0]!r} is the name of a baseline; give the system another")
+    for name, system in material.systems.items():
+        require_system(name, system)
     work = _Work(plan, material, _how(plan), None if out is None else KeptResults(out / "kept"))
     results: list[TaskResult] = []
     skipped: list[SkippedTask] = []
     settings: dict[str, Any] = {}
     for proposal in proposals(plan, material.interactions, material.domains):
-        protocol = _made(proposal, skipped)
-        if protocol is not None:
-            found, chosen = work.measure(protocol, show=show)
-            results += found
-            name = protocol.test.name
-            settings[proposal.name if name in settings else name] = chosen
+        try:
+            protocol = proposal.make()
+            work.require_systems(protocol.val)
+        except InvalidInput as error:
+            skipped.append(SkippedTask(name=proposal.name, reason=str(error)))
+            continue
+        found, chosen = work.measure(protocol, show=show)
+        results += found
+        name = protocol.test.name
+        settings[proposal.name if name in settings else name] = chosen
     if not results:
         reasons = "; ".join(f"{own.name}: {own.reason}" for own in skipped)
         raise InvalidInput(f"nothing could be evaluated ({reasons or 'no protocol was asked for'})")
@@ -132,13 +139,19 @@ class _Work:
     how: EvaluationSettings
     kept: KeptResults | None
 
+    def require_systems(self, task: Task) -> None:
+        """Refuse a task that nobody can answer."""
+        if not self._grids(task) and not self._own(task):
+            what = "predicts values" if task.kind == "rating" else "recommends"
+            raise InvalidInput(f"none of the systems that were asked for {what}")
+
     def measure(
         self, protocol: Protocol, *, show: bool
     ) -> tuple[list[TaskResult], dict[str, dict[str, Any]]]:
         """Tune, and ask every system on val and test; give the settings of all, too."""
         val = protocol.val
         grids = self._grids(val)
-        own = {name: s for name, s in self.material.systems.items() if answers(s, val)}
+        own = self._own(val)
         trials = sum(len(grid) for grid in grids.values() if len(grid) > 1)
         steps = trials + len(protocol) * (len(grids) + len(own))
         systems: dict[str, Ready | Later] = {}
@@ -154,6 +167,10 @@ class _Work:
             asking = Asking(self.how, self.material.contents, self.kept, advance)
             results = [evaluate_task(t, systems, asking, settings=settings) for t in protocol]
         return results, settings
+
+    def _own(self, task: Task) -> dict[str, System]:
+        """Give the systems beside the baselines that can answer a task."""
+        return {name: own for name, own in self.material.systems.items() if answers(own, task)}
 
     def _grids(self, task: Task) -> dict[str, Sequence[Any]]:
         """Give the grids of the baselines that were asked for and can answer."""
@@ -205,15 +222,6 @@ def _how(plan: EvaluationPlan) -> EvaluationSettings:
     asked = plan.asked_baselines
     to_beat = [name for name in asked if name != Chance.name] or asked
     return how.model_copy(update={"baselines": list(to_beat)})
-
-
-def _made(proposal: Proposal, skipped: list[SkippedTask]) -> Protocol | None:
-    """Make a protocol, or note why that cannot be."""
-    try:
-        return proposal.make()
-    except InvalidInput as error:
-        skipped.append(SkippedTask(name=proposal.name, reason=str(error)))
-        return None
 
 
 def _fail(error: Exception) -> Ready:

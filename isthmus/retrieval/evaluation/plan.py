@@ -50,7 +50,8 @@ class EvaluationPlan:
     Raises
     ------
     InvalidInput
-        If a protocol or a baseline is unknown, or named twice.
+        If a protocol or a baseline is unknown, something is named twice, or there are targets
+        for folders alone.
 
     Examples
     --------
@@ -80,6 +81,11 @@ class EvaluationPlan:
         for name in self.asked_baselines:
             if name not in BASELINES:
                 raise InvalidInput(f"no baseline {name!r}; there are {', '.join(BASELINES)}")
+        if self.targets and not self.asked_protocols:
+            raise InvalidInput(
+                "a target goes with protocols; a folder has its own: leave targets (--target) out, "
+                "or name protocols (--protocols) too"
+            )
         for names in (self.asked_protocols, self.asked_baselines, tuple(self.targets)):
             twice = [name for name in names if names.count(name) > 1]
             if twice:

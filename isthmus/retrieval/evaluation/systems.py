@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.evaluation.lists import Rater, Recommender
@@ -69,25 +69,27 @@ def answers(system: System, task: Task) -> bool:
     return not rating
 
 
-def prepared(system: System, val: Task) -> Ready | Later:
-    """Give what answers the tasks of a protocol; a system to be learned waits to be asked.
+def require_system(name: str, system: object) -> None:
+    """Refuse what is no system.
 
     Raises
     ------
     InvalidInput
-        If it is no system.
+        If it can neither answer nor be called to make what can.
     """
-    if isinstance(system, Learner):
-        make = system.make
-        return Later(lambda: make(val))
+    if not (isinstance(system, Learner) or _is_ready(system) or callable(system)):
+        raise InvalidInput(
+            f"{name!r} is no system: {system!r} has neither recommend(task, n) nor rate(task), and "
+            "is no function that makes one of a task"
+        )
+
+
+def prepared(system: System, val: Task) -> Ready | Later:
+    """Give what answers the tasks of a protocol; a system to be learned waits to be asked."""
     if _is_ready(system):
-        return system  # type: ignore[return-value]
-    if callable(system):
-        return Later(lambda: system(val))
-    raise InvalidInput(
-        f"{system!r} is no system: it has neither recommend(task, n) nor rate(task), and is no "
-        "function that makes one of a task"
-    )
+        return cast(Ready, system)
+    make = system.make if isinstance(system, Learner) else cast(Callable[[Task], Ready], system)
+    return Later(lambda: make(val))
 
 
 def settings_of(system: System) -> dict[str, Any] | None:
@@ -97,5 +99,5 @@ def settings_of(system: System) -> dict[str, Any] | None:
     return None if found is None else dict(found)
 
 
-def _is_ready(system: System) -> bool:
+def _is_ready(system: object) -> bool:
     return hasattr(system, "recommend") or hasattr(system, "rate")

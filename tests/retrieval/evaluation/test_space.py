@@ -134,7 +134,9 @@ def test_a_factory_is_handed_the_val_task_alone(shop):
     for val, test in zip(found.tasks[:4:2], found.tasks[1:4:2], strict=True):
         assert named(val)["own"].metrics["recall@10"].value == 1.0
         assert named(test)["own"].metrics["recall@10"].value == 0.0
-    assert list(named(found.tasks[-1])) == []  # of ratings nobody was asked
+    (skipped,) = found.skipped
+    assert skipped.name == "rating books"
+    assert skipped.reason == "none of the systems that were asked for predicts values"
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -178,7 +180,7 @@ def test_systems_that_fail_stop_nothing(shop):
     assert named(found)["fine"].metrics == named(found)["popularity"].metrics
     with pytest.raises(InvalidInput, match="'popularity' is the name of a baseline"):
         shop.evaluate(plan_of("warm"), systems={"popularity": broken})
-    with pytest.raises(InvalidInput, match="is no system"):
+    with pytest.raises(InvalidInput, match="'odd' is no system: 3 has neither"):
         shop.evaluate(plan_of("warm"), systems={"odd": 3})
 
 
@@ -229,6 +231,8 @@ def test_errors_name_what_there_is(shop, tmp_path):
         plan_of("warm", baselines=["x"])
     with pytest.raises(InvalidInput, match="'warm' is named twice"):
         plan_of("warm", "warm")
+    with pytest.raises(InvalidInput, match="a target goes with protocols"):
+        EvaluationPlan(targets=["books"], folders=[tmp_path])
     with pytest.raises(InvalidInput, match=r"no value reaches 9, .* the largest is 5"):
         shop.evaluate(plan_of("warm", positive_from=9))
     with pytest.raises(InvalidInput, match="no metric 'ndcg@3' is measured"):
