@@ -12,6 +12,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from isthmus.progress import progress_bar
 from isthmus.retrieval.evaluation.baselines.tuning import default_grids, tuned
 from isthmus.retrieval.evaluation.evaluate import evaluate
 from isthmus.retrieval.evaluation.html import write_html
@@ -26,7 +27,8 @@ def measure(folder: Path, names: list[str] | None) -> Evaluation:
     grids = default_grids()
     systems, chosen = {}, {}
     for name in names or grids:
-        found = tuned(grids[name], val, show=True)
+        with progress_bar(f"tuning {name}", len(grids[name]), show=True) as advance:
+            found = tuned(grids[name], val, advance=advance)
         systems[name] = found.system
         chosen[name] = {
             "settings": found.system.baseline.settings(),

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from isthmus.encoders.encoder import Encoder
     from isthmus.encoders.registry import load_encoder
     from isthmus.errors import IsthmusError
+    from isthmus.retrieval.evaluation.plan import EvaluationPlan
     from isthmus.retrieval.results import Found, Hit
     from isthmus.retrieval.space import Space
     from isthmus.retrieval.users import Interaction, User
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Encoder",
+    "EvaluationPlan",
     "Found",
     "Hit",
     "Interaction",
@@ -28,6 +30,7 @@ __all__ = [
 
 _HOMES = {
     "Encoder": "isthmus.encoders.encoder",
+    "EvaluationPlan": "isthmus.retrieval.evaluation.plan",
     "Found": "isthmus.retrieval.results",
     "Hit": "isthmus.retrieval.results",
     "Interaction": "isthmus.retrieval.users",

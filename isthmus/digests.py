@@ -11,7 +11,7 @@ import numpy.typing as npt
 DIGEST_BYTES = 16
 
 
-def digest(content: bytes | str) -> bytes:
+def digest(content: bytes | memoryview | str) -> bytes:
     """Digest content into 16 bytes (BLAKE2b).
 
     Examples

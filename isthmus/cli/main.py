@@ -6,11 +6,13 @@ import sys
 
 import typer
 
+from isthmus.cli.evaluate import evaluate
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.items import add, create, delete, quarantine
 from isthmus.cli.queries import count, duplicates, get, search, similar
 from isthmus.cli.recommend import recommend
 from isthmus.cli.releases import compact, plan, publish, releases, rollback, status
+from isthmus.cli.several import SeveralValues
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -42,6 +44,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.command(cls=SeveralValues)(evaluate)
 
 INTERRUPTED = 130
 

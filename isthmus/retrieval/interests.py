@@ -14,6 +14,7 @@ import numpy.typing as npt
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
 from isthmus.index.view import View
+from isthmus.retrieval.item_vectors import item_vectors
 
 MOST_RECENT = 200
 MOST_INTERESTS = 8
@@ -57,7 +58,7 @@ def find_interests(
     """
     keep = np.flatnonzero((rows >= 0) & (importance > 0))[-MOST_RECENT:]
     rows, importance = rows[keep], importance[keep]
-    medoids, weights = choose_interests(_item_vectors(view, rows), importance)
+    medoids, weights = choose_interests(item_vectors(view, rows), importance)
     return [_interest(view, rows[[m]], w) for m, w in zip(medoids, weights, strict=True)]
 
 
@@ -89,14 +90,6 @@ def choose_interests(
         np.array([first + _medoid(vectors, importance, groups == g) for g in chosen], np.int64),
         weights[chosen].astype(np.float64),
     )
-
-
-def _item_vectors(view: View, rows: Positions) -> FloatArray:
-    """Put the blocks side by side, at unit norm, shape (n, sum of dims)."""
-    if not len(rows):
-        return np.empty((0, 1), np.float32)
-    whole = np.concatenate([view.vectors(b.name, rows).vectors for b in view.blocks], axis=1)
-    return np.asarray(whole / np.linalg.norm(whole, axis=1, keepdims=True), np.float32)
 
 
 def _groups(vectors: FloatArray) -> npt.NDArray[np.int32]:

@@ -25,6 +25,7 @@ from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
+from isthmus.retrieval.evaluating import SpaceEvaluation
 from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text, index_text_if_free
@@ -34,7 +35,7 @@ from isthmus.retrieval.recommending import SpaceRecommendations
 from isthmus.retrieval.training import SpaceTraining
 
 
-class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions, SpaceTraining):
+class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions, SpaceTraining, SpaceEvaluation):
     """A folder that joins the items of many domains in one vector space.
 
     Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a

@@ -108,6 +108,7 @@ def render_html(evaluation: Evaluation, title: str = "Evaluation") -> str:
             f"<p>{escape(said)}</p>\n<nav>{links}<a href='#settings'>Settings</a></nav></header>",
             "<main>",
             *sections,
+            *_skipped(evaluation),
             '<section id="settings"><h2>Settings</h2>',
             f"<pre>{escape(settings)}</pre></section>\n</main>\n</body>\n</html>\n",
         ]
@@ -129,6 +130,13 @@ def _task(evaluation: Evaluation, task: TaskResult, number: int) -> str:
             "</section>",
         ]
     )
+
+
+def _skipped(evaluation: Evaluation) -> Iterator[str]:
+    if evaluation.skipped:
+        yield '<section id="skipped"><h2>Skipped</h2>'
+        yield _table(("task", "why"), [_row(own.name, own.reason) for own in evaluation.skipped])
+        yield "</section>"
 
 
 def _summary(task: TaskResult, metric: str) -> Iterator[str]:

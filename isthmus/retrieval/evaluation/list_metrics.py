@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from isthmus.digests import digest
 from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.evaluation.task import Task
@@ -36,6 +38,17 @@ class ItemVectors:
     def __post_init__(self) -> None:
         if len(self.item_ids) != len(self.vectors):
             raise InvalidInput(f"{len(self.item_ids)} items have {len(self.vectors)} vectors")
+
+    @property
+    def parts(self) -> tuple[Sequence[str], FloatArray]:
+        """The items, and their vectors."""
+        return self.item_ids, self.vectors
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the ids and the vectors: equal for equal ones, in hexadecimal."""
+        vectors = np.ascontiguousarray(self.vectors, np.float32)
+        return digest(digest(vectors.data) + digest(repr(list(self.item_ids)))).hex()
 
 
 def coverage(lists: CleanLists, candidates: int, k: int) -> float:

@@ -389,7 +389,7 @@ def _moments(log: InteractionLog, at: Any, shares: tuple[float, float]) -> tuple
     if not 0 < shares[0] < shares[1] < 1 or not len(log):
         raise InvalidInput(f"{shares} cannot cut {len(log)} interactions; give two rising shares")
     ordered = np.sort(at)
-    first, second = (ordered[int(share * len(ordered))] for share in shares)
+    first, second = (ordered[int(share * len(ordered))].item() for share in shares)
     return first, second
 
 

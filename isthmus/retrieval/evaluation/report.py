@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from isthmus.errors import InvalidInput
+
+LIBRARIES = ("numpy", "scipy", "pyarrow", "implicit", "isthmus")
+
+
+def library_versions() -> dict[str, str]:
+    """Give the versions of Python and of the libraries that figures depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 class _Model(BaseModel):
@@ -147,6 +156,19 @@ class TaskResult(_Model):
     ablations: list[ComparisonResult]
 
 
+class SkippedTask(_Model):
+    """A task that was asked for and could not be made.
+
+    Attributes
+    ----------
+    name, reason : str
+        Which, and why.
+    """
+
+    name: str
+    reason: str
+
+
 class EvaluationSettings(_Model):
     """How it was measured."""
 
@@ -176,12 +198,15 @@ class Evaluation(_Model):
         How it was measured, with the seed, and what the caller told of the systems' settings.
     tasks : list of TaskResult
         Every task.
+    skipped : list of SkippedTask
+        What could not be evaluated, and why.
     """
 
     created: str
     versions: dict[str, str]
     settings: EvaluationSettings
     tasks: list[TaskResult]
+    skipped: list[SkippedTask] = Field(default_factory=list)
 
     def write(self, path: str | Path) -> None:
         """Write it as JSON."""

@@ -37,6 +37,8 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
         for system in task.systems:
             if system.error is not None:
                 console.print(f"{system.name} failed: {system.error}", markup=False)
+    for skipped in evaluation.skipped:
+        console.print(f"{skipped.name} skipped: {skipped.reason}", markup=False)
     if any(task.comparisons for task in evaluation.tasks):
         how = evaluation.settings
         console.print(

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from isthmus.columns import DOMAIN, EXCLUDE, HISTORY, ITEM_ID, TIME, TRUTH, USER_ID, VALUE
+from isthmus.digests import digest
 from isthmus.errors import InvalidInput
 
 Kind = Literal["cold user", "few-shot", "warm", "cold item", "rating", "temporal", "other"]
@@ -133,6 +134,16 @@ class Task:
     def train_users(self) -> int:
         """The number of distinct users of the train table."""
         return int(pc.count_distinct(self.train.column(USER_ID)).as_py())
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all of it but the facts: equal for equal tasks, in hexadecimal."""
+        train = pa.BufferOutputStream()
+        with pa.ipc.new_stream(train, self.train.schema) as stream:
+            stream.write_table(self.train.combine_chunks())
+        named = (self.name, self.kind, self.split, self.target_domain)
+        rest = (named, list(self.candidates), list(self.users), sorted(self.domains.items()))
+        return digest(digest(train.getvalue()) + digest(repr(rest))).hex()
 
     def known_in_target(self, user: TestUser) -> int:
         """Count what a system may see of a user in the target domain."""

@@ -16,6 +16,7 @@ from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
+from isthmus.retrieval.item_vectors import item_vectors
 from isthmus.retrieval.query import Query, answer
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ class ViewContents:
         out = np.zeros((len(columns), self.dim), np.float32)
         for start in range(0, len(columns), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            rows = self.rows[columns[part]]
-            there = rows >= 0
-            out[part][there] = self._vectors(rows[there])
+            out[part] = item_vectors(self.view, self.rows[columns[part]], self.weights)
         return out
 
     def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
@@ -109,15 +108,6 @@ class ViewContents:
         chosen = self.rows[allowed]
         rows[chosen[chosen >= 0]] = True
         return self.view.only(rows)
-
-    def _vectors(self, rows: Columns) -> FloatArray:
-        parts = []
-        for block in self.view.blocks:
-            part = self.view.vectors(block.name, rows)
-            parts.append(part.vectors * np.float32(np.sqrt(self.weights[block.name])))
-        whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        norms = np.linalg.norm(whole, axis=1, keepdims=True)
-        return np.asarray(whole / np.maximum(norms, 1e-12), np.float32)
 
     def _blocks_of(self, vector: FloatArray) -> dict[str, FloatArray]:
         """Take a vector apart into unit vectors of the blocks that it has."""

@@ -14,9 +14,15 @@ from isthmus.retrieval.evaluation.baselines.chance import Chance
 from isthmus.retrieval.evaluation.baselines.content import Content
 from isthmus.retrieval.evaluation.baselines.ease import EASE
 from isthmus.retrieval.evaluation.baselines.item_knn import ItemKNN
+from isthmus.retrieval.evaluation.baselines.means import GlobalMean, Offsets
 from isthmus.retrieval.evaluation.baselines.neighbours import keep_largest
 from isthmus.retrieval.evaluation.baselines.popularity import Popularity
-from isthmus.retrieval.evaluation.baselines.tuning import default_grids, tuned
+from isthmus.retrieval.evaluation.baselines.tuning import (
+    default_grids,
+    rating_grids,
+    tuned,
+    tuned_rater,
+)
 from isthmus.retrieval.evaluation.baselines.user_knn import UserKNN
 from isthmus.retrieval.evaluation.protocols import cold_user
 from isthmus.retrieval.evaluation.task import TestUser
@@ -279,3 +285,44 @@ def test_content_of_a_system_may_lack_items_of_the_task():
     found = system.recommend(small_task(), 6)
     assert found.items[0][0] == "b3"
     assert len(found.items[0]) == 6
+
+
+RATED = [("u", "a", 5.0), ("v", "a", 4.0), ("v", "b", 1.0), ("w", "b", 2.0)]
+
+
+def rating_task(split="val"):
+    users = [
+        TestUser("u", ("a",), ("b", "new"), ratings=(2.0, 3.0)),
+        TestUser("stranger", (), ("a",), ratings=(4.0,)),
+    ]
+    train, candidates = interactions(RATED), ["a", "b", "new"]
+    return small_task(kind="rating", train=train, users=users, candidates=candidates, split=split)
+
+
+def test_offsets_are_means_of_what_is_left():
+    mean, alone = 3.0, [3.0, 3.0]
+    assert [own.tolist() for own in GlobalMean().rate(rating_task())] == [alone, [mean]]
+    # undamped: a lies 1.5 above the mean and b 1.5 below; of what is left u has 0.5
+    strict = Offsets(items=0.0, users=0.0).rate(rating_task())
+    assert [own.tolist() for own in strict] == [[2.0, 3.5], [4.5]]
+    # damped by as many values as there are: a, b at 0.75, so u has (5 - 3.75) / 2
+    damped = Offsets(items=2.0, users=1.0).rate(rating_task())
+    assert [own.tolist() for own in damped] == [[2.875, 3.625], [3.75]]
+
+
+def test_predictions_stay_within_the_values():
+    rows = [("u", "a", 5.0), ("u", "b", 5.0), ("v", "c", 5.0), ("v", "d", 1.0)]
+    users = [TestUser("u", (), ("c",), ratings=(5.0,))]
+    task = small_task(kind="rating", train=interactions(rows), users=users, candidates=["c"])
+    assert Offsets(items=0.0, users=0.0).rate(task)[0].tolist() == [5.0]
+
+
+def test_raters_are_tuned_on_val_by_their_error():
+    grid = [Offsets(items=1e9, users=1e9), Offsets(items=2.0, users=1.0)]
+    found = tuned_rater(grid, rating_task())
+    assert found.system == grid[1]
+    assert found.score == min(trial.score for trial in found.trials)
+    assert found.trials[1].settings == {"items": 2.0, "users": 1.0}
+    assert list(rating_grids()) == ["mean", "offsets"]
+    with pytest.raises(InvalidInput, match="settings tuned on what is reported"):
+        tuned_rater(grid, rating_task("test"))

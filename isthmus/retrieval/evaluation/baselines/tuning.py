@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
-from isthmus.progress import progress_bar
+from isthmus.progress import Advance, ignore_progress
 from isthmus.retrieval.evaluation.baselines.als import ALS
 from isthmus.retrieval.evaluation.baselines.baseline import Baseline, BaselineSystem
 from isthmus.retrieval.evaluation.baselines.chance import Chance
 from isthmus.retrieval.evaluation.baselines.content import Content
 from isthmus.retrieval.evaluation.baselines.ease import EASE
 from isthmus.retrieval.evaluation.baselines.item_knn import ItemKNN
+from isthmus.retrieval.evaluation.baselines.means import GlobalMean, Offsets, RatingBaseline
 from isthmus.retrieval.evaluation.baselines.neighbours import SIMILARITIES
 from isthmus.retrieval.evaluation.baselines.popularity import Popularity
 from isthmus.retrieval.evaluation.baselines.user_knn import UserKNN
+from isthmus.retrieval.evaluation.kept import KeptResults
+from isthmus.retrieval.evaluation.list_metrics import ItemVectors
 from isthmus.retrieval.evaluation.lists import clean_lists, hit_matrix
-from isthmus.retrieval.evaluation.metrics import ranking_metrics
+from isthmus.retrieval.evaluation.metrics import ranking_metrics, rating_errors
 from isthmus.retrieval.evaluation.task import Task
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -35,20 +41,20 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class Tuned(Generic[S]):
     """The outcome of a grid.
 
     Attributes
     ----------
-    system : BaselineSystem
-        The best of it, fitted.
+    system : BaselineSystem or RatingBaseline
+        The best of it.
     score : float
         What it has on validation.
     trials : tuple of Trial
         All that was tried, in the order of the grid.
     """
 
-    system: BaselineSystem
+    system: S
     score: float
     trials: tuple[Trial, ...]
 
@@ -58,10 +64,10 @@ def tuned(
     task: Task,
     *,
     metric: str = "ndcg@10",
-    item_ids: Sequence[str] = (),
-    vectors: FloatArray | None = None,
-    show: bool = False,
-) -> Tuned:
+    contents: ItemVectors | None = None,
+    kept: KeptResults | None = None,
+    advance: Advance = ignore_progress,
+) -> Tuned[BaselineSystem]:
     """Fit every baseline of a grid on a validation task, and keep the best.
 
     Parameters
@@ -72,34 +78,69 @@ def tuned(
         A task of the split ``"val"``.
     metric : str
         What is maximised, as named by `ranking_metrics`.
-    item_ids, vectors
-        As for `BaselineSystem`.
-    show : bool
-        Whether to show a bar.
+    contents : ItemVectors, optional
+        Content of the items, for the methods that look at it.
+    kept : KeptResults, optional
+        Where trials are kept; one that is there is not made again.
+    advance : callable
+        Is called after each trial.
 
     Raises
     ------
     InvalidInput
         If the grid is empty, or the task is not for validation.
     """
-    if not grid or task.split != "val":
-        raise InvalidInput(
-            f"tuning wants settings to try, and a task of split 'val'; got {len(grid)} and "
-            f"{task.split!r}: settings tuned on what is reported say nothing"
-        )
+    _require_validation(len(grid), task)
     depth = int(metric.rpartition("@")[2]) if "@" in metric else 200
+    given = () if contents is None else contents.parts
+    digest = None if contents is None else contents.digest
     trials: list[Trial] = []
     best: BaselineSystem | None = None
-    with progress_bar(f"tuning {grid[0].name}", len(grid), show=show) as advance:
-        for baseline in grid:
-            system = BaselineSystem(baseline, item_ids, vectors)
-            score = _measure(system, task, metric, depth)
-            if best is None or score > max(trial.score for trial in trials):
-                best = system
-            trials.append(Trial(baseline.settings(), score))
-            advance(1)
+    for baseline in grid:
+        system = BaselineSystem(baseline, *given)
+        what = _trial_of(baseline, task) | {"metric": metric, "vectors": digest}
+        score = _scored(kept, what, partial(_measure, system, task, metric, depth))
+        if best is None or score > max(trial.score for trial in trials):
+            best = system
+        trials.append(Trial(baseline.settings(), score))
+        advance(1)
     assert best is not None
     return Tuned(best, max(trial.score for trial in trials), tuple(trials))
+
+
+def tuned_rater(
+    grid: Sequence[RatingBaseline],
+    task: Task,
+    *,
+    kept: KeptResults | None = None,
+    advance: Advance = ignore_progress,
+) -> Tuned[RatingBaseline]:
+    """Let every baseline of a grid predict the values of a validation task, and keep the best.
+
+    Parameters
+    ----------
+    grid : sequence of RatingBaseline
+        What to try; of equals the first is kept.
+    task : Task
+        A rating task of the split ``"val"``. The root mean square error is minimised.
+    kept, advance
+        As for `tuned`.
+
+    Raises
+    ------
+    InvalidInput
+        If the grid is empty, or the task is not for validation.
+    """
+    _require_validation(len(grid), task)
+    trials = []
+    for baseline in grid:
+        what = _trial_of(baseline, task) | {"metric": "rmse"}
+        trials.append(
+            Trial(baseline.settings(), _scored(kept, what, partial(_rmse, baseline, task)))
+        )
+        advance(1)
+    best = min(range(len(grid)), key=lambda place: trials[place].score)
+    return Tuned(grid[best], trials[best].score, tuple(trials))
 
 
 def default_grids(*, content: bool = False, seed: int = 0) -> dict[str, list[Baseline]]:
@@ -118,6 +159,42 @@ def default_grids(*, content: bool = False, seed: int = 0) -> dict[str, list[Bas
     if content:
         grids.append([Content(seed, "mean"), Content(seed, "max")])
     return {grid[0].name: grid for grid in grids}
+
+
+def rating_grids() -> dict[str, list[RatingBaseline]]:
+    """Give the grid of every baseline that predicts values, by its name."""
+    damped = product((25.0, 10.0, 5.0), (10.0, 5.0, 2.0))
+    grids: list[list[RatingBaseline]] = [[GlobalMean()], [Offsets(*own) for own in damped]]
+    return {grid[0].name: grid for grid in grids}
+
+
+def _require_validation(settings: int, task: Task) -> None:
+    if not settings or task.split != "val":
+        raise InvalidInput(
+            f"tuning wants settings to try, and a task of split 'val'; got {settings} and "
+            f"{task.split!r}: settings tuned on what is reported say nothing"
+        )
+
+
+def _trial_of(baseline: Baseline | RatingBaseline, task: Task) -> dict[str, Any]:
+    return {"trial of": baseline.name, "settings": baseline.settings(), "task": task.digest}
+
+
+def _scored(
+    kept: KeptResults | None, what: Mapping[str, Any], measure: Callable[[], float]
+) -> float:
+    """Give the score that was kept of a trial, or measure and keep it."""
+    text = None if kept is None else kept.get(what)
+    if text is not None:
+        return float(json.loads(text))
+    score = measure()
+    if kept is not None:
+        kept.put(what, json.dumps(score))
+    return score
+
+
+def _rmse(baseline: RatingBaseline, task: Task) -> float:
+    return rating_errors(baseline.rate(task), [user.ratings or () for user in task.users])["rmse"]
 
 
 def _measure(system: BaselineSystem, task: Task, metric: str, depth: int) -> float:

@@ -1,0 +1,51 @@
+"""The systems of a space that evaluations measure beside the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from isthmus.digests import digest
+from isthmus.index.view import View
+from isthmus.retrieval.evaluation.systems import Learner
+from isthmus.retrieval.evaluation.task import Task
+from isthmus.retrieval.own_recommender import OwnRecommender
+from isthmus.retrieval.recommender.learned_system import LearnedSystem
+from isthmus.retrieval.recommender.settings import RecommenderSettings
+
+
+def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
+    """Name every way in which a space can answer tasks: the place to add another.
+
+    Parameters
+    ----------
+    view : View
+        The space at one moment.
+    weights : mapping of str to float
+        Weight of each block.
+
+    Returns
+    -------
+    dict of str to Learner
+        ``"isthmus"``: a recommender trained on what the task shows, as `Space.train` does.
+        ``"interests"``: what `Space.recommend` gives where nothing was trained.
+    """
+    how = RecommenderSettings()
+    told = {
+        "catalog version": view.snapshot.version,
+        "release": None if view.release is None else view.release.manifest.number,
+        "weights": dict(weights),
+    }
+    known: dict[tuple[str | None, bytes], LearnedSystem] = {}
+
+    def learn(task: Task) -> LearnedSystem:
+        key = task.target_domain, digest(repr(task.train.to_pydict()))
+        if key not in known:
+            known.clear()
+            known[key] = LearnedSystem.learn(task, view, weights, how)
+        return known[key]
+
+    return {
+        "isthmus": Learner(learn, settings={**told, **asdict(how)}),
+        "interests": Learner(lambda _: OwnRecommender(view, weights), settings=told),
+    }
