@@ -28,8 +28,17 @@ def recommend(
         list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="What the user likes, in words.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="Id of a user whose interactions are stored.")
+    ] = None,
+    click: Annotated[
+        list[str] | None, typer.Option(help="Item just looked at, oldest first; repeat it.")
+    ] = None,
     users: Annotated[
-        Path | None, typer.Option(help="Parquet: user_id, optionally history and text.")
+        Path | None,
+        typer.Option(
+            help="Parquet: user_id, optionally history and text; stored interactions count."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet to write, with --users.")] = None,
     domain: DomainsOption = None,
@@ -38,6 +47,7 @@ def recommend(
     diversity: DiversityOption = 0.0,
     candidates: CandidatesOption = None,
     quota: QuotaOption = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each is there.")] = False,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -45,12 +55,13 @@ def recommend(
     """Recommend items to one user, or to a file of users."""
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits, show_line
+    from isthmus.cli.show_training import show_reasons
     from isthmus.retrieval.users import User
 
     if (users is None) != (out is None):
         raise typer.BadParameter("--users and --out go together")
-    if users is not None and (history or text):
-        raise typer.BadParameter("give --users, or --history and --text, not both")
+    if users is not None and (history or text or user or click):
+        raise typer.BadParameter("give --users, or --user, --history, --click and --text, not both")
     opened = open_space(space, device=device)
     options: dict[str, Any] = {
         "k": k,
@@ -67,6 +78,10 @@ def recommend(
         show_line({**counts, "out": str(out)}, as_json=as_json)
         return
     known = [item_id for item_id in history or [] if opened.get(item_id)]
-    user = User(known, text)
-    hits = opened.recommend(user, **options, attributes=True)
-    show_hits(opened, text or ", ".join(known), None, hits, sheet, as_json=as_json)
+    clicks = [item_id for item_id in click or [] if opened.get(item_id)]
+    who = User(known, text, id=user, clicks=clicks)
+    hits = opened.recommend(who, **options, attributes=True, explain=explain)
+    asked = text or user or ", ".join([*known, *clicks])
+    show_hits(opened, asked, None, hits, sheet, as_json=as_json)
+    if explain and not as_json:
+        show_reasons(hits)

@@ -27,6 +27,10 @@ def publish(
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="The same from the catalog alone: mends damage.")
     ] = False,
+    keep_recommender: Annotated[
+        bool,
+        typer.Option("--keep-recommender", help="Pass over what was trained since."),
+    ] = False,
     device: DeviceOption = "auto",
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
@@ -40,6 +44,7 @@ def publish(
         memory=memory,
         retrain=retrain,
         rebuild=rebuild,
+        keep_recommender=keep_recommender,
         progress=True,
     )
     show_release(manifest.model_dump(), as_json=as_json)

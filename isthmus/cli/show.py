@@ -62,12 +62,12 @@ def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
         show_json({key: value for key, value in manifest.items() if key != "files"})
         return
     show_plans(list(manifest["plans"].values()), as_json=False)
-    table = _table("block", "query", "domain", "queries", "recall@10")
+    table = table_of("block", "query", "domain", "queries", "recall@10")
     for row in manifest["recall"]:
         table.add_row(
             row["block"], row["kind"], row["domain"], str(row["queries"]), f"{row['recall']:.4f}"
         )
-    _print(table)
+    print_table(table)
     for name, block in manifest["blocks"].items():
         typer.echo(f"{name}: {_describe_block(block)}")
     typer.echo(f"release {manifest['number']} is current: {manifest['rows']:,} items")
@@ -85,7 +85,7 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
             + (f"; figures for {plan['rows']:,} are extrapolated" if plan["extrapolated"] else "")
         )
         kinds = list(plan["table"][0]["sample"]["recall"])
-        table = _table(
+        table = table_of(
             "recipe", "effort", *kinds, "p50 ms", "p99 ms", "queries/s", "bytes", "build s", ""
         )
         for row in plan["table"]:
@@ -98,7 +98,7 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
                 *(f"{had['bytes_a_vector']:,.0f}", f"{had['build_s']:,.1f}"),
                 row["verdict"] + (" (built)" if row["built"] else ""),
             )
-        _print(table)
+        print_table(table)
 
 
 def _describe_block(block: Mapping[str, Any]) -> str:
@@ -121,12 +121,12 @@ def show_releases(
     if as_json:
         show_json(rows)
         return
-    table = _table("release", "made", "items", "worst recall@10", "state")
+    table = table_of("release", "made", "items", "worst recall@10", "state")
     for row in rows:
         worst = min((r["recall"] for r in row["recall"]), default=1.0)
         state = "current" if row["current"] else "" if row["accepted"] else "rejected"
         table.add_row(str(row["number"]), row["created"], f"{row['rows']:,}", f"{worst:.4f}", state)
-    _print(table)
+    print_table(table)
 
 
 def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
@@ -134,7 +134,7 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(stats)
         return
-    table = _table("", str(stats["path"]))
+    table = table_of("", str(stats["path"]))
     for name, value in stats.items():
         if name == "path":
             continue
@@ -142,7 +142,7 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         if isinstance(value, Mapping):
             shown = "\n".join(f"{key}: {_flat(item)}" for key, item in value.items())
         table.add_row(name, "-" if shown is None else str(shown))
-    _print(table)
+    print_table(table)
     if not stats["aligned"]:
         typer.echo(
             "text and image are separate blocks: text finds items by their text, an image by "
@@ -163,11 +163,11 @@ def show_item(item: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(item)
         return
-    table = _table("", str(item["item_id"]))
+    table = table_of("", str(item["item_id"]))
     for name, value in {**item, **item["attributes"]}.items():
         if name not in ("item_id", "attributes") and value is not None:
             table.add_row(name, _flat(value))
-    _print(table)
+    print_table(table)
 
 
 def show_hits(
@@ -188,11 +188,11 @@ def show_hits(
     if as_json:
         show_json([hit.as_dict() for hit in hits])
         return
-    table = _table("rank", "score", "item", "domain", "text")
+    table = table_of("rank", "score", "item", "domain", "text")
     for hit in hits:
         text = (hit.text or "")[:NARROW]
         table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
-    _print(table)
+    print_table(table)
 
 
 def show_query_report(report: QueryFileReport, out: Path, *, as_json: bool) -> None:
@@ -218,7 +218,7 @@ def show_duplicates(table: pa.Table, out: Path | None, *, as_json: bool) -> None
     if as_json:
         show_json(table.to_pylist())
         return
-    shown = _table("group", "item", "domain", "score", "closest")
+    shown = table_of("group", "item", "domain", "score", "closest")
     for row in table.slice(0, MOST_MEMBERS).to_pylist():
         shown.add_row(
             str(row["group"]),
@@ -227,7 +227,7 @@ def show_duplicates(table: pa.Table, out: Path | None, *, as_json: bool) -> None
             f"{row['score']:.4f}",
             f"{row['closest']:.4f}",
         )
-    _print(shown)
+    print_table(shown)
     if len(table) > MOST_MEMBERS:
         typer.echo(f"these are the first {MOST_MEMBERS} items; get all with --out or --json")
     show_line(counts, as_json=False)
@@ -238,12 +238,12 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
     if as_json:
         show_json(rows)
         return
-    table = _table("item", "domain", "modality", "attempts", "reason")
+    table = table_of("item", "domain", "modality", "attempts", "reason")
     for row in rows:
         table.add_row(
             row["item_id"], row["domain"], row["modality"], str(row["attempts"]), row["reason"]
         )
-    _print(table)
+    print_table(table)
     if rows:
         typer.echo("mend the files, then: isthmus quarantine --retry --space SPACE")
 
@@ -275,13 +275,13 @@ def show_interactions(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> No
     if as_json:
         show_json(rows)
         return
-    table = _table("time", "item", "event", "value", "weight", "")
+    table = table_of("time", "item", "event", "value", "weight", "")
     for row in rows:
         when = "" if row["time"] is None else row["time"].isoformat(" ", "seconds")
         waits = "waits for its item" if row["waits"] else ""
         figures = (f"{row['value']:g}", f"{row['weight']:g}")
         table.add_row(when, row["item_id"], row["event"], *figures, waits)
-    _print(table)
+    print_table(table)
 
 
 def _flat(value: Any) -> str:
@@ -292,7 +292,7 @@ def _flat(value: Any) -> str:
     return str(value)
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -302,7 +302,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _print(table: Table) -> None:
+def print_table(table: Table) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)

@@ -38,7 +38,8 @@ def recommend_file(
     space : Space
         Where the items are.
     users : Path
-        Parquet with user_id and, optionally, history (list of item ids) and text.
+        Parquet with user_id and, optionally, history (list of item ids) and text. A user's stored
+        interactions come before the history.
     out : Path
         Parquet to write: user_id, item_id, rank, score.
     k, domain, where, diversity, candidates, quotas
@@ -83,4 +84,5 @@ def read_users(path: Path) -> Iterator[tuple[str, User]]:
         if row[USER_ID] is None or str(row[USER_ID]) in known:
             raise InvalidInput(f"{path} row {place}: user id {row[USER_ID]!r} is missing or double")
         known.add(str(row[USER_ID]))
-        yield str(row[USER_ID]), User(row.get(HISTORY) or (), row.get(TEXT))
+        user_id = str(row[USER_ID])
+        yield user_id, User(row.get(HISTORY) or (), row.get(TEXT), id=user_id)

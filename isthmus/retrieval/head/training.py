@@ -20,6 +20,7 @@ from isthmus.retrieval.head.losses import Loss, loss_of
 from isthmus.retrieval.head.model import HeadNetwork
 
 CHECKPOINT = "checkpoint.pt"
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.content_space import Normalisation
@@ -11,7 +13,8 @@ from isthmus.retrieval.candidates.sources import default_sources
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.head.examples import ExampleSettings
 from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.head.losses import LOSSES, Loss
+from isthmus.retrieval.head.training import PRECISIONS, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class RecommenderSettings:
         Weights of the terms that make domains alike, see `Towers`; 0 switches one off.
     pretrain : bool
         Whether a target's head first learns on the other domains as targets.
+    tower_epochs : int
+        Passes of the two towers over the users, at most.
     seed : int
         Of the sources.
 
@@ -48,6 +53,7 @@ class RecommenderSettings:
     adversarial: float = 0.0
     coral: float = 0.0
     pretrain: bool = False
+    tower_epochs: int = 30
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,8 +69,54 @@ class RecommenderSettings:
             if isinstance(source, Towers):
                 source.normalisation = self.normalisation
                 source.adversarial, source.coral = self.adversarial, self.coral
+                source.epochs = self.tower_epochs
         return [source for source in sources if source.name not in self.leave_out]
 
     def make_facts(self) -> ItemFacts:
         """Give the facts, unlearned."""
         return ItemFacts(normalisation=self.normalisation, seed=self.seed)
+
+
+def settings_from(
+    *,
+    loss: str,
+    folds: int,
+    epochs: int,
+    leave_out: Sequence[str],
+    adversarial: float,
+    coral: float,
+    precision: str,
+    distributed: bool,
+    seed: int,
+) -> RecommenderSettings:
+    """Make settings of plain values, and refuse those that make no sense.
+
+    Raises
+    ------
+    InvalidInput
+        If a value is none that there is.
+    """
+    if loss not in LOSSES:
+        raise InvalidInput(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
+    if precision not in PRECISIONS:
+        raise InvalidInput(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    for name, value, least in (("folds", folds, 1), ("epochs", epochs, 1)):
+        if value < least:
+            raise InvalidInput(f"{name} is {value}; give {least} or more")
+    for name, weight in (("adversarial", adversarial), ("coral", coral)):
+        if not weight >= 0:
+            raise InvalidInput(f"the weight {name} is {weight}; give zero or more")
+    return RecommenderSettings(
+        examples=ExampleSettings(folds=folds, seed=seed),
+        training=TrainingSettings(
+            loss=cast(Loss, loss),
+            epochs=epochs,
+            precision=precision,
+            distributed=distributed,
+            seed=seed,
+        ),
+        leave_out=tuple(leave_out),
+        adversarial=adversarial,
+        coral=coral,
+        seed=seed,
+    )

@@ -16,7 +16,8 @@ from isthmus.retrieval.head.examples import Examples
 from isthmus.retrieval.head.features import OF_SOURCE
 from isthmus.retrieval.head.ranking_head import RankingHead
 
-RESAMPLES = 1_000
+RESAMPLES = 2_000
+ALL = "all"
 USERS_AT_ONCE = 64
 
 
@@ -34,7 +35,8 @@ class CaseReport(BaseModel):
     best : str
         The best source.
     low, high : float
-        95 % interval of the head's gain over it (paired bootstrap).
+        95 % interval of the head's gain over it: a paired bootstrap, corrected for as many
+        comparisons as there are sources.
     coverage : dict of str to float
         Share of what was liked that a source proposed, and the union of all (``"union"``).
     """
@@ -48,11 +50,6 @@ class CaseReport(BaseModel):
     high: float
     coverage: dict[str, float]
 
-    @property
-    def loses(self) -> bool:
-        """Whether the head is worse than the best source, beyond doubt."""
-        return self.high < 0
-
 
 class HeadReport(BaseModel):
     """What the training of a head came to.
@@ -64,7 +61,7 @@ class HeadReport(BaseModel):
     pretrained_on : list of str
         Domains that it learned on before.
     cases : dict of str to CaseReport
-        By what was shown of the users, see `Case`.
+        By what was shown of the users, see `Case`, and all of them together (``"all"``).
     loss : list of float
         Mean training loss of each pass.
     curve : list of float
@@ -82,12 +79,13 @@ class HeadReport(BaseModel):
     seconds: float
 
     def losses(self) -> list[str]:
-        """Say where the head loses to one of its own sources."""
+        """Say whether the head loses to one of its own sources, beyond doubt."""
+        own = self.cases[ALL]
+        if own.high >= 0:
+            return []
         return [
-            f"the head of {self.domain} loses to {own.best} alone where {name} interactions are "
-            f"known (NDCG@10 {own.head:.4f} against {own.sources[own.best]:.4f}, {own.users} users)"
-            for name, own in self.cases.items()
-            if own.loses
+            f"the head of {self.domain} loses to {own.best} alone (NDCG@10 {own.head:.4f} against "
+            f"{own.sources[own.best]:.4f}, {own.users} simulated users)"
         ]
 
 
@@ -99,10 +97,9 @@ def compare_with_sources(head: RankingHead, batches: ExampleBatches) -> dict[str
     for source in head.sources:
         ranked[source] = batches.ndcg(tested, _places(examples, tested, head, source))
     cases = examples.case[tested]
-    return {
-        str(case): _case(head, examples, tested, ranked, cases == case)
-        for case in dict.fromkeys(cases.tolist())
-    }
+    masks = {str(case): cases == case for case in dict.fromkeys(cases.tolist())}
+    masks[ALL] = np.ones(len(tested), bool)
+    return {name: _case(head, examples, tested, ranked, own) for name, own in masks.items()}
 
 
 def _case(
@@ -116,7 +113,8 @@ def _case(
     alone = {name: means[name] for name in head.sources}
     best = max(alone, key=lambda name: alone[name])
     gains = (ranked["head"] - ranked[best])[own]
-    low, high = interval(resampled_means(gains[:, None], RESAMPLES, 0)[:, 0])
+    level = 1 - 0.05 / len(head.sources)
+    low, high = interval(resampled_means(gains[:, None], RESAMPLES, 0)[:, 0], level)
     return CaseReport(
         users=int(own.sum()),
         head=means["head"],

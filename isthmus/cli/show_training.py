@@ -1,0 +1,63 @@
+"""Print what a training came to, and why items are recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from isthmus.cli.show import print_table, show_json, table_of
+
+if TYPE_CHECKING:
+    from isthmus.retrieval.recommender.store import Description
+    from isthmus.retrieval.results import Hit
+
+MOST_REASONS = 3
+CASES = {"most": "four fifths known", "new": "new items", "all": "all"}
+
+
+def show_training(made: Description, *, as_json: bool) -> None:
+    """Print each head beside its sources, and what the sources cover."""
+    if as_json:
+        show_json(made.model_dump())
+        return
+    for domain, report in made.reports.items():
+        typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
+        table = table_of("known in the domain", "users", "head", "best source alone", "gain",
+                         "95 %", "candidates cover")  # fmt: skip
+        for name, own in report.cases.items():
+            best = own.sources[own.best]
+            gain = own.head - best
+            table.add_row(
+                CASES.get(name, name),
+                f"{own.users:,}",
+                f"{own.head:.4f}",
+                f"{best:.4f} {own.best}",
+                f"{gain:+.4f}",
+                f"{own.low:+.4f} to {own.high:+.4f}",
+                f"{own.coverage['union']:.3f}",
+            )
+        print_table(table)
+    for loss in made.losses():
+        typer.secho(f"warning: {loss}; publish will refuse it", err=True, fg="yellow")
+    typer.echo(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
+
+
+def show_reasons(hits: Sequence[Hit]) -> None:
+    """Print why each hit is there."""
+    table = table_of("item", "popularity", "personal", "because of", "found by")
+    for hit in hits:
+        own = hit.explanation
+        if own is None:
+            continue
+        history = [r for r in own.history if r.gain > 0][:MOST_REASONS]
+        sources = [r for r in own.sources if r.rank][:MOST_REASONS]
+        table.add_row(
+            hit.item_id,
+            f"{own.popularity:.2f}",
+            f"{own.personal:+.2f}",
+            ", ".join(f"{r.item_id} ({r.gain:+.2f})" for r in history) or "-",
+            ", ".join(f"{r.name} (rank {r.rank})" for r in sources) or "-",
+        )
+    print_table(table)

@@ -1,0 +1,76 @@
+"""Train what recommends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.opening import open_space
+from isthmus.cli.options import JsonOption, SpaceOption, WaitOption
+
+
+def train(
+    space: SpaceOption,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Domains to recommend in; default: all with 20 users or more."),
+    ] = None,
+    pretrain: Annotated[
+        list[str] | None,
+        typer.Option(help="Domains that a head learns on before it is fine-tuned on its target."),
+    ] = None,
+    finetune: Annotated[
+        Path | None, typer.Option(help="Another space, whose published heads are fine-tuned.")
+    ] = None,
+    positive_from: Annotated[
+        float | None,
+        typer.Option(help="Least value that counts as liked; default: 0.8 of the largest."),
+    ] = None,
+    loss: Annotated[str, typer.Option(help="listwise or pairwise.")] = "listwise",
+    folds: Annotated[int, typer.Option(help="Parts of the users, each met as strangers.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Passes of a head, at most.")] = 15,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="Source of candidates to do without; repeat it.")
+    ] = None,
+    adversarial: Annotated[
+        float, typer.Option(help="Weight of the domain-adversarial term; 0 is off.")
+    ] = 0.0,
+    coral: Annotated[float, typer.Option(help="Weight of the CORAL term; 0 is off.")] = 0.0,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Train on all devices that accelerate has.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
+    wait: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train candidates and ranking heads on the stored interactions.
+
+    What was trained becomes part of the next release: run isthmus publish after it. A training
+    that was interrupted goes on when the same command is run again.
+    """
+    from isthmus.cli.show_training import show_training
+    from isthmus.retrieval.recommender.settings import settings_from
+
+    settings = settings_from(
+        loss=loss,
+        folds=folds,
+        epochs=epochs,
+        leave_out=leave_out or (),
+        adversarial=adversarial,
+        coral=coral,
+        precision=precision,
+        distributed=distributed,
+        seed=seed,
+    )
+    made = open_space(space, wait_s=wait).train(
+        target or None,
+        pretrain=pretrain,
+        start_from=finetune,
+        settings=settings,
+        positive_from=positive_from,
+        progress=True,
+    )
+    show_training(made, as_json=as_json)
