@@ -293,6 +293,7 @@ def _flat(value: Any) -> str:
 
 
 def table_of(*columns: str) -> Table:
+    """Make a table to print."""
     from rich import box
     from rich.table import Table
 
@@ -303,6 +304,7 @@ def table_of(*columns: str) -> Table:
 
 
 def print_table(table: Table) -> None:
+    """Print a table as wide as it wants to be."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.content_space import Normalisation
@@ -13,7 +12,7 @@ from isthmus.retrieval.candidates.sources import default_sources
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.head.examples import ExampleSettings
 from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.losses import LOSSES, Loss
+from isthmus.retrieval.head.losses import LOSSES
 from isthmus.retrieval.head.training import PRECISIONS, TrainingSettings
 
 
@@ -109,7 +108,7 @@ def settings_from(
     return RecommenderSettings(
         examples=ExampleSettings(folds=folds, seed=seed),
         training=TrainingSettings(
-            loss=cast(Loss, loss),
+            loss=loss,
             epochs=epochs,
             precision=precision,
             distributed=distributed,
