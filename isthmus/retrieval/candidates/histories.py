@@ -111,13 +111,17 @@ class Histories:
         """The user of each entry, shape (n_entries,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
+    @property
+    def liked(self) -> Histories:
+        """The same without what was seen and not liked."""
+        return self if self.weights.all() else self.keeping(self.weights > 0)
+
     def matrix(self, items: int) -> csr_array:
         """Give the weights, float32, shape (n_users, items); entries of zero are left out."""
         from scipy.sparse import csr_array
 
-        out = csr_array((self.weights, self.columns, self.starts), shape=(len(self), items))
-        out.eliminate_zeros()
-        return out
+        own = self.liked
+        return csr_array((own.weights, own.columns, own.starts), shape=(len(self), items))
 
     def seen(self, items: int) -> csr_array:
         """Give 1 for every entry that is not assumed, float32, shape (n_users, items)."""
