@@ -85,6 +85,8 @@ def train_recommender(
     """
     start = time.perf_counter()
     targets = _targets(corpus, targets)
+    for name in {name for names in (sources_of or {}).values() for name in names}:
+        _require_users(corpus, name)
     facts = settings.make_facts().fit(corpus)
     training = _HeadTraining(corpus, facts, settings, pretrained, folder, show)
     heads, reports = {}, {}
@@ -115,13 +117,7 @@ def users_of(corpus: Corpus, domain: str) -> int:
 
 def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
-        if name not in corpus.domain_names:
-            raise InvalidInput(f"no domain {name!r}; there are {', '.join(corpus.domain_names)}")
-        if users_of(corpus, name) < FEWEST_USERS:
-            raise InvalidInput(
-                f"only {users_of(corpus, name)} users liked something of {name!r}, and a head "
-                f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
-            )
+        _require_users(corpus, name)
     found = targets or _others(corpus, None)
     if not found:
         raise InvalidInput(
@@ -129,6 +125,16 @@ def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
             "with: isthmus interactions add"
         )
     return list(found)
+
+
+def _require_users(corpus: Corpus, domain: str) -> None:
+    if domain not in corpus.domain_names:
+        raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
+    if users_of(corpus, domain) < FEWEST_USERS:
+        raise InvalidInput(
+            f"only {users_of(corpus, domain)} users liked something of {domain!r}, and a head "
+            f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
+        )
 
 
 def _others(corpus: Corpus, target: str | None) -> list[str]:
@@ -150,7 +156,7 @@ class _HeadTraining:
         start = time.perf_counter()
         head, fresh = self._first(target), not self.pretrained
         for other in others:
-            self._fit(head, self._batches(other, folds=1), f"{other}-{target}", fresh=fresh)
+            self._fit(head, self._batches(other, folds=1), other, target, fresh=fresh)
             fresh = False
         batches = self._batches(target, folds=self.settings.examples.folds)
         curve = self._fit(head, batches, target, fresh=fresh)
@@ -200,8 +206,9 @@ class _HeadTraining:
         return ExampleBatches.of(examples, self.corpus, self.facts)
 
     def _fit(
-        self, head: RankingHead, batches: ExampleBatches, name: str, *, fresh: bool
+        self, head: RankingHead, batches: ExampleBatches, *domains: str, fresh: bool
     ) -> list[Pass]:
+        name = "-".join(str(self.corpus.code_of(domain)) for domain in domains)
         folder = None if self.folder is None else self.folder / name
         return train_head(
             head.network,
