@@ -102,7 +102,7 @@ class Towers(CandidateSource):
         """Give the vectors of users who ask for a domain, shape (n_users, dim + 1)."""
         from isthmus.retrieval.candidates.tower_fitting import embed_users
 
-        users = embed_users(self._model, self._space, corpus, histories, target)
+        users = embed_users(self._model, self._space, corpus, histories.liked, target)
         return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
 
     def item_vectors(self, corpus: Corpus) -> FloatArray:

@@ -110,8 +110,7 @@ def train_recommender(
 def users_of(corpus: Corpus, domain: str) -> int:
     """Count the users who liked something of a domain."""
     inside = corpus.in_domain(corpus.code_of(domain))[corpus.matrix.columns]
-    owners = np.repeat(np.arange(len(corpus.matrix.users)), np.diff(corpus.matrix.starts))
-    return len(np.unique(owners[inside & corpus.matrix.likes]))
+    return len(np.unique(corpus.matrix.owners[inside & corpus.matrix.likes]))
 
 
 def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
