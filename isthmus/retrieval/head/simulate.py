@@ -83,7 +83,7 @@ def make_folds(
     matrix = corpus.matrix
     owners = np.repeat(np.arange(len(matrix.users)), np.diff(matrix.starts))
     inside = corpus.domains[matrix.columns] == target
-    users = rng.permutation(np.unique(owners[inside & matrix.likes]))
+    users = rng.permutation(np.flatnonzero(corpus.likers(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(corpus.in_domain(target) & (corpus.popularity > 0)))
     for part in parts:
@@ -95,14 +95,31 @@ def make_folds(
         yield Fold(part, new, (chosen[owners] & inside) | new[matrix.columns])
 
 
-def make_cases(corpus: Corpus, fold: Fold, target: int, seed: int) -> Iterator[Case]:
+def make_cases(
+    corpus: Corpus, fold: Fold, target: int, seed: int, ignored: Mask | None = None
+) -> Iterator[Case]:
     """Show the users of a fold as they will be met.
 
     Every user is met cold, and with two of the other amounts shown, as far as they have so much.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        What there is.
+    fold : Fold
+        The users, and what is hidden.
+    target : int
+        Code of the domain.
+    seed : int
+        Of what is shown.
+    ignored : numpy.ndarray, optional
+        bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
     everything = Histories.of_matrix(corpus.matrix)
     everything = everything.keeping(everything.weights > 0)
+    if ignored is not None:
+        everything = everything.outside(ignored)
     in_target = corpus.in_domain(target)
     yield from _cold_users(everything, fold, in_target, rng)
     yield from _cold_items(everything, fold, rng)
