@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -69,6 +69,13 @@ class Lift(BaseModel):
     recall: Gain | None = None
 
 
+class _Trial(NamedTuple):
+    """Cold users, and a ranker that saw nothing of what they did in the domain."""
+
+    ranker: QuickRanker
+    case: Case
+
+
 class _Pair(NamedTuple):
     """Figures of the same users with and without a domain's history, see `QuickRanker.figures`."""
 
@@ -85,6 +92,10 @@ def measure_lifts(corpus: Corpus, target: int, *, seed: int = 0) -> dict[str, Li
     that is best for the other half of the users, so that a domain is not blamed for evidence
     that a ranking head would learn to pass over. Differences are paired by user, and their
     interval is a percentile bootstrap, corrected for the number of domains (Bonferroni).
+
+    Of the domains that hurt, the worst is left out for good and the others are measured anew,
+    until none hurts: where two do the same harm, neither hides the other, and what a domain is
+    worth is said as it will be used.
 
     Parameters
     ----------
@@ -103,12 +114,17 @@ def measure_lifts(corpus: Corpus, target: int, *, seed: int = 0) -> dict[str, Li
     """
     others = [code for code in range(len(corpus.domain_names)) if code != target]
     able = [code for code in others if _shared(corpus, code, target) >= LEAST_USERS]
-    pairs: dict[int, list[_Pair]] = {code: [] for code in others}
-    for ranker, case in _cold_users(corpus, target, seed) if able else ():
-        for code, pair in _compare(ranker, case, able, target):
-            pairs[code].append(pair)
+    trials = list(_cold_users(corpus, target, seed)) if able else []
     level = 1 - 0.05 / max(len(able), 1)
-    return {corpus.domain_names[code]: _lift(own, level, seed) for code, own in pairs.items()}
+    lifts = {code: Lift(users=0, verdict="unmeasured") for code in others}
+    off: list[int] = []
+    while True:
+        lifts |= _measure(trials, able, off, target, level, seed)
+        worst = min(able, key=lambda code: _harm(lifts[code]), default=-1)
+        if worst < 0 or not _harm(lifts[worst]):
+            return {corpus.domain_names[code]: own for code, own in lifts.items()}
+        off.append(worst)
+        able.remove(worst)
 
 
 def harmful(lifts: Mapping[str, Lift]) -> list[str]:
@@ -120,21 +136,42 @@ def _shared(corpus: Corpus, source: int, target: int) -> int:
     return int((corpus.likers(source) & corpus.likers(target)).sum())
 
 
-def _cold_users(corpus: Corpus, target: int, seed: int) -> Iterator[tuple[QuickRanker, Case]]:
-    """Give cold users, and a ranker that saw nothing of what they did in the domain."""
+def _cold_users(corpus: Corpus, target: int, seed: int) -> Iterator[_Trial]:
+    """Simulate the cold users of a domain."""
     many = int(corpus.likers(target).sum()) >= FIFTHS * ENOUGH_USERS
     folds = make_folds(corpus, target, 1 if many else FIFTHS, seed, MOST_USERS)
     for number, fold in enumerate(folds):
         case = next(make_cases(corpus, fold, target, seed + number), None)
         if case is not None and case.name == COLD:
-            yield QuickRanker.of(corpus.hiding(fold.hidden), seed), case
+            yield _Trial(QuickRanker.of(corpus.hiding(fold.hidden), seed), case)
+
+
+def _measure(
+    trials: Sequence[_Trial],
+    codes: Sequence[int],
+    off: Sequence[int],
+    target: int,
+    level: float,
+    seed: int,
+) -> dict[int, Lift]:
+    """Measure some domains, while the histories of others are left out."""
+    pairs: dict[int, list[_Pair]] = {code: [] for code in codes}
+    for trial in trials:
+        for code, pair in _compare(*trial, codes, off, target):
+            pairs[code].append(pair)
+    return {code: _lift(own, level, seed) for code, own in pairs.items()}
+
+
+def _harm(lift: Lift) -> float:
+    """Give the loss of a domain that hurts, below zero; 0 for any other."""
+    return lift.ndcg.difference if lift.ndcg is not None and lift.verdict == "hurts" else 0.0
 
 
 def _compare(
-    ranker: QuickRanker, case: Case, codes: list[int], target: int
+    ranker: QuickRanker, case: Case, codes: Sequence[int], off: Sequence[int], target: int
 ) -> Iterator[tuple[int, _Pair]]:
-    """Measure users with all of their history, and those that it concerns without each domain."""
-    whole = case.histories
+    """Measure users with all that is left in, and those that it concerns without each domain."""
+    whole = case.histories.outside(np.isin(ranker.corpus.domains, off))
     shown = ranker.figures(case, np.arange(len(whole)), whole, target)
     for code in codes:
         inside = ranker.corpus.in_domain(code)
