@@ -5,7 +5,9 @@
 The first 60,125 texts are the titles of the data sets under ISTHMUS_DATA. Further ones are
 variations: the first words of one title and the last words of another of the same domain, so
 every text is distinct and reads like a title. The order is random with a fixed seed beyond the
-real titles. A run that is cut off goes on where it stopped.
+real titles. A run that is cut off goes on where it stopped. With ``--encoded N`` only so many texts
+are encoded; further vectors are those of the texts again, each moved by noise to a cosine of some
+0.8 with the first, so that what lies near what stays as it is among texts.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from isthmus import load_encoder
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 DIM = 384
 PIECE = 8_192
+NOISE = 0.75  # of the length of a vector: a cosine of 1 / sqrt(1 + 0.75 ** 2) = 0.8
 FOLDERS = ("amazon_arts_office", "movielens_posters", "fashion_products")
 
 
@@ -57,14 +60,16 @@ def texts() -> Iterator[str]:
             yield text
 
 
-def real_vectors(rows: int, folder: Path) -> npt.NDArray[np.float32]:
-    """Give float32 unit vectors of shape (rows, 384), encoding what the folder does not hold."""
+def real_vectors(rows: int, folder: Path, encoded: int | None = None) -> npt.NDArray[np.float32]:
+    """Give float32 unit vectors of shape (rows, 384), making what the folder does not hold."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "minilm.f32"
     path.touch()
     done = path.stat().st_size // (4 * DIM)
-    if done < rows:
-        _encode(path, done, rows)
+    if done < min(rows, encoded or rows):
+        _encode(path, done, min(rows, encoded or rows))
+    if encoded is not None and encoded < rows:
+        _repeat(path, encoded, max(done, encoded), rows)
     return np.memmap(path, np.float32, "r").reshape(-1, DIM)[:rows]
 
 
@@ -82,13 +87,27 @@ def _encode(path: Path, done: int, rows: int) -> None:
             print(f"{done:,} of {rows:,} texts encoded, {rate:,.0f}/s", flush=True)
 
 
+def _repeat(path: Path, encoded: int, done: int, rows: int) -> None:
+    """Append the first vectors again, moved by noise; each piece depends on its place alone."""
+    first = np.memmap(path, np.float32, "r").reshape(-1, DIM)
+    with path.open("r+b") as file:
+        for start in range(done, rows, PIECE):
+            places = np.arange(start, min(start + PIECE, rows)) % encoded
+            noise = np.random.default_rng(start).standard_normal((len(places), DIM))
+            moved = first[places] + NOISE * noise / np.sqrt(DIM)
+            moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+            file.seek(start * 4 * DIM)
+            moved.astype("<f4").tofile(file)
+
+
 def main() -> None:
     """Encode."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--encoded", type=int, help="texts to encode; the rest is repeated")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    print(real_vectors(options.rows, options.out).shape)
+    print(real_vectors(options.rows, options.out, options.encoded).shape)
 
 
 if __name__ == "__main__":

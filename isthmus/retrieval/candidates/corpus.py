@@ -112,6 +112,9 @@ class Corpus:
         The content vectors of the items.
     matrix : InteractionMatrix
         Who did what with which item.
+    mapped : numpy.ndarray, optional
+        float32, shape (n_items, width): the contents as a recommender maps them (see
+        `ContentSpace`), where they are held ready.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -119,6 +122,7 @@ class Corpus:
     domains: Columns
     contents: Contents
     matrix: InteractionMatrix
+    mapped: FloatArray | None = None
     _alike: list[csr_array] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:

@@ -51,6 +51,8 @@ class ItemNeighbours(CandidateSource):
         Added below the line: pairs that few users share count less.
     k : int
         Neighbours kept of each item in each domain.
+    within : bool
+        Whether only the history in the domain asked for speaks.
     """
 
     name: str = "item neighbours"  # type: ignore[misc]
@@ -58,6 +60,7 @@ class ItemNeighbours(CandidateSource):
     other: float = 0.5
     shrink: float = 10.0
     k: int = 200
+    within: bool = False
     _alike: Any = field(default=None, init=False, repr=False)
 
     def fit(self, corpus: Corpus) -> Self:
@@ -76,7 +79,8 @@ class ItemNeighbours(CandidateSource):
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
         """Add up how alike items are to those of the history."""
-        del target
+        if self.within:
+            histories = histories.keeping(corpus.domains[histories.columns] == target)
         return SparseOpinion(widened(self.scores(histories), len(corpus)))
 
     def scores(self, histories: Histories) -> csr_array:
@@ -86,7 +90,7 @@ class ItemNeighbours(CandidateSource):
 
     def settings(self) -> dict[str, Any]:
         """Give the settings by name."""
-        names = ("name", "own", "other", "shrink", "k")
+        names = ("name", "own", "other", "shrink", "k", "within")
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> State:

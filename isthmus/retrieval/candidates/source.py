@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import Opinion
+from isthmus.retrieval.candidates.opinion import Opinion, Shelf
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -93,19 +93,35 @@ def lengthened(vectors: npt.NDArray[np.float32], items: int) -> npt.NDArray[np.f
     return out
 
 
+class Shelves:
+    """The shelf of each domain, made when it is first asked for.
+
+    Parameters
+    ----------
+    usable : numpy.ndarray, optional
+        bool, shape (n_items,): what may be on a shelf; everything by default.
+    """
+
+    def __init__(self, usable: npt.NDArray[np.bool_] | None = None) -> None:
+        self._usable = usable
+        self._known: dict[tuple[int, int], Shelf] = {}
+
+    def of(self, corpus: Corpus, items: npt.NDArray[np.float32], target: int) -> Shelf:
+        """Give the shelf of a domain; that of another number of items is forgotten."""
+        key = target, len(corpus)
+        if key not in self._known:
+            self._known = {k: shelf for k, shelf in self._known.items() if k[1] == len(corpus)}
+            mask = corpus.in_domain(target)
+            if self._usable is not None:
+                mask[: len(self._usable)] &= self._usable
+                mask[len(self._usable) :] = False
+            columns = np.flatnonzero(mask)
+            self._known[key] = Shelf(columns, np.ascontiguousarray(items[columns]))
+        return self._known[key]
+
+
 def known_only(histories: Histories, items: int) -> Histories:
     """Drop the items of histories that are newer than what was learned."""
     if not len(histories.columns) or int(histories.columns.max()) < items:
         return histories
     return histories.keeping(histories.columns < items)
-
-
-__all__ = [
-    "CandidateSource",
-    "Columns",
-    "State",
-    "known_only",
-    "lengthened",
-    "sparse_of",
-    "sparse_state",
-]

@@ -15,6 +15,7 @@ from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.factors import Factors
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.item_regression import ItemRegression
 from isthmus.retrieval.candidates.opinion import Opinion
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.candidates.source import CandidateSource, State
@@ -30,6 +31,8 @@ def default_sources(seed: int = 0) -> list[CandidateSource]:
         ItemNeighbours("item neighbours, even", own=0.5, other=0.5, shrink=10.0),
         ItemNeighbours("item neighbours, popular", own=0.5, other=0.1, shrink=5.0),
         ItemNeighbours("item neighbours, conditional", own=1.0, other=0.0, shrink=100.0),
+        ItemNeighbours("item neighbours, within the domain", within=True),
+        ItemRegression(),
         UserNeighbours(),
         Factors(seed=seed),
         Content(),
