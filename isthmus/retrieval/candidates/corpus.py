@@ -144,6 +144,13 @@ class Corpus:
         """Tell which items belong to a domain, shape (n_items,)."""
         return np.asarray(self.domains == code)
 
+    def likers(self, code: int) -> Mask:
+        """Tell who liked something of a domain, shape (n_users,)."""
+        matrix = self.matrix
+        counted = self.in_domain(code)[matrix.columns] & matrix.likes
+        owners = np.repeat(np.arange(len(matrix.users)), np.diff(matrix.starts))
+        return np.bincount(owners, counted, len(matrix.users)) > 0
+
     def code_of(self, domain: str) -> int:
         """Give the code of a domain."""
         return self.domain_names.index(domain)

@@ -74,6 +74,7 @@ def explain(serving: Serving, history: Histories, domain: str, items: Columns) -
         int64, shape (n_items,): columns of the items.
     """
     allowed = serving.allowed(domain, None)
+    history = serving.recommender.shown(serving.corpus, history, domain)
     entries = _strongest(history)
     variants = _without_each(history, entries)
     answer = serving.answer(variants, domain, allowed)
