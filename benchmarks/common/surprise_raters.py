@@ -30,7 +30,6 @@ def grids() -> dict[str, list[Settings]]:
         "SVD++": [
             {"n_factors": 20, "n_epochs": 20, "lr_all": 0.007, "reg_all": 0.02},
             {"n_factors": 20, "n_epochs": 30, "lr_all": 0.007, "reg_all": 0.1},
-            {"n_factors": 50, "n_epochs": 30, "lr_all": 0.01, "reg_all": 0.1},
         ],
     }
 

@@ -13,7 +13,7 @@ matrix factorisation*, AISTATS 2011).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,16 +96,18 @@ class Factors:
         """Moments of all items."""
         return Moments(self.means.astype(np.float64), self.covariances.astype(np.float64))
 
+    def only(self, columns: Codes) -> Factors:
+        """Give some of the items."""
+        return replace(self, means=self.means[columns], covariances=self.covariances[columns])
+
     def extended(self, features: Features) -> Factors:
         """Append items of which the content alone is known."""
         means = features.astype(np.float64) @ self.weights
         covariances = np.repeat(self.spread[None], len(features), axis=0)
-        return Factors(
-            np.concatenate([self.means, means.astype(np.float32)]),
-            np.concatenate([self.covariances, covariances.astype(np.float32)]),
-            self.weights,
-            self.spread,
-            self.noise,
+        return replace(
+            self,
+            means=np.concatenate([self.means, means.astype(np.float32)]),
+            covariances=np.concatenate([self.covariances, covariances.astype(np.float32)]),
         )
 
 

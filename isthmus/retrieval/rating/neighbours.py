@@ -88,7 +88,7 @@ class CoRatings:
         values = residuals.matrix(residuals.values.astype(np.float32))
         ones = residuals.matrix(np.ones(len(residuals), np.float32))
         turned, turned_ones = values.T.tocsr(), ones.T.tocsr()
-        lengths, found = [np.zeros(1, np.int64)], []
+        lengths, found = [], []
         for part in _slices(turned_ones, ones):
             products, counts = turned[part] @ values, turned_ones[part] @ ones
             _align(products, counts)
@@ -96,7 +96,7 @@ class CoRatings:
             lengths.append(np.bincount(rows, minlength=products.shape[0]))
             found.append([own[entries] for own in (products.indices, products.data, counts.data)])
         columns, products, counts = (np.concatenate(own) for own in zip(*found, strict=True))
-        return cls(np.cumsum(np.concatenate(lengths)), columns.astype(np.int64), products, counts)
+        return cls(_starts(np.concatenate(lengths)), columns.astype(np.int64), products, counts)
 
     def similarities(self, shrink: float) -> csr_array:
         """Give the shrunk covariances, float32, shape (n_items, n_items)."""
@@ -148,6 +148,21 @@ class Neighbours:
             lean[part] = near @ residuals[known] / (total + self.settings.damping)
             weight[part] = total
         return lean, weight
+
+    def only(self, columns: Codes) -> Neighbours:
+        """Give some of the items, by their numbers in rising order."""
+        from scipy.sparse import csr_array
+
+        runs = self.similar.indptr.astype(np.int64)
+        starts, ends = runs[columns], runs[columns + 1]
+        entries = _runs(starts, ends)
+        others = self.similar.indices[entries]
+        places = np.minimum(np.searchsorted(columns, others), max(len(columns) - 1, 0))
+        there = columns[places] == others
+        rows = np.repeat(np.arange(len(columns)), ends - starts)[there]
+        lengths = np.bincount(rows, minlength=len(columns))
+        data = self.similar.data[entries[there]], places[there], _starts(lengths)
+        return replace(self, similar=csr_array(data, shape=(len(columns), len(columns))))
 
     def extended(self, items: int) -> Neighbours:
         """Append items without ratings, up to so many."""
@@ -219,6 +234,10 @@ def _most_similar(products: csr_array, counts: csr_array, start: int) -> tuple[C
     return of[kept], entries[kept]
 
 
+def _starts(lengths: Codes) -> Codes:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
 def _runs(starts: Codes, ends: Codes) -> Codes:
     """Give the numbers of all runs, one after the other.
 
@@ -228,7 +247,7 @@ def _runs(starts: Codes, ends: Codes) -> Codes:
     [5, 6, 2, 3]
     """
     lengths = (ends - starts).astype(np.int64)
-    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+    shift = np.repeat(starts - _starts(lengths)[:-1], lengths)
     return np.asarray(np.arange(lengths.sum()) + shift, np.int64)
 
 

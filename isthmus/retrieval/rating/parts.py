@@ -129,7 +129,28 @@ class PartModel:
         return cls(levels, deviation, ratings.by_item, factors, neighbours, items)
 
     def parts(self, histories: Ratings, asked: Asked) -> Parts:
-        """Give what each part says of asked pairs to users known by these histories alone."""
+        """Give what each part says of asked pairs to users known by these histories alone.
+
+        The cost follows from the items that histories and questions name, not from all there are.
+        """
+        named = np.concatenate([histories.columns, asked.columns])
+        near, places = np.unique(named, return_inverse=True)
+        known, shape = len(histories), (histories.shape[0], len(near))
+        return self._only(near)._parts(
+            Ratings(histories.rows, places[:known], histories.values, shape),
+            Asked(asked.rows, places[known:]),
+        )
+
+    def _only(self, columns: Codes) -> PartModel:
+        return replace(
+            self,
+            counts=self.counts[columns],
+            factors=self.factors.only(columns),
+            neighbours=self.neighbours.only(columns),
+            items=Items(self.items.features[columns], self.items.domains[columns]),
+        )
+
+    def _parts(self, histories: Ratings, asked: Asked) -> Parts:
         centred = centre(histories, self.items, self.levels, self.deviation)
         moments = self.factors.items
         users = solve_users(centred, moments, self.factors.noise)

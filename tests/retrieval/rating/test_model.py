@@ -68,7 +68,7 @@ def _noisy():
 
 
 def test_a_new_item_is_rated_like_one_with_its_content(two_camps):
-    model, table, vectors, kind = two_camps
+    model, table, vectors, _ = two_camps
     more = model.extended(vectors[:2], np.zeros(2, np.int64))
     likes_even, likes_odd = history(table, 0), history(table, 1)
     new = more.predict([likes_even, likes_odd], [[60, 61]] * 2)
