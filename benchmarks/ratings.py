@@ -3,8 +3,9 @@
 ``python benchmarks/ratings.py`` (half an hour on two cores; extra ``peers``; data: ISTHMUS_DATA)
 
 Two ways to hide ratings of MovieLens: a tenth at random, and all ratings of a tenth of the users
-but 0, 1, 3 or 5 (peers are tuned at 3). In the second the peers, which know users by their ids, are trained anew with the
-ratings shown; Isthmus is trained once without these users, and gets the ratings as histories.
+but 0, 1, 3 or 5. In the second the peers, which know users by their ids, are trained anew with the
+ratings shown (and tuned where 3 are); Isthmus is trained once without these users, and gets the
+ratings as histories.
 """
 
 from __future__ import annotations
