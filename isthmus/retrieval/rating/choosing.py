@@ -44,8 +44,8 @@ def choose(fold: Fold, items: Items, seed: int) -> Settings:
     """
     trial = _Trial(fold, items, seed)
     factors = _climb(FACTORS, lambda own: trial.fit(own, FEATURES[0]))
-    wide = [own for own in FEATURES if own < items.features.shape[1]] + [items.features.shape[1]]
-    features = min(dict.fromkeys(wide[:2]), key=lambda own: trial.fit(factors, own))
+    widths = sorted({min(own, items.features.shape[1]) for own in FEATURES})
+    features = min(widths, key=lambda own: trial.fit(factors, own))
     return Settings(factors, features, trial.neighbours(factors, features))
 
 
