@@ -11,6 +11,7 @@ ratings as histories.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable
@@ -85,24 +86,25 @@ def measure_model(model: RatingModel, part: Part, trained: float) -> Measured:
     return Measured(found - part.question.values, (trained, time.perf_counter() - start))
 
 
-def whole_and_parts(part: Part, vectors: npt.NDArray[np.float32], seed: int) -> dict[str, Any]:
+def whole_and_parts(
+    part: Part, vectors: npt.NDArray[np.float32], seed: int, whole_only: bool
+) -> dict[str, Any]:
     """Train the model, and the same without one of its parts; give models and seconds."""
     domains = np.zeros(len(vectors), np.int64)
     start = time.perf_counter()
     whole = RatingModel.fit(part.train, vectors, domains, seed=seed)
     out = {"Isthmus": (whole, time.perf_counter() - start)}
     out["- head"] = (replace(whole, head=Head({})), 0.0)
+    how = whole.settings
     lesser = {
-        "- neighbours": replace(whole.settings, neighbours=NO_NEIGHBOURS),
-        "- factors": replace(whole.settings, factors=0),
+        "- neighbours": (replace(how, neighbours=NO_NEIGHBOURS), vectors),
+        "- factors": (replace(how, factors=0), vectors),
+        "- content": (how, vectors[:, :0]),
     }
-    for name, settings in lesser.items():
+    for name, (settings, content) in ({} if whole_only else lesser).items():
         start = time.perf_counter()
-        own = RatingModel.fit(part.train, vectors, domains, settings=settings, seed=seed)
+        own = RatingModel.fit(part.train, content, domains, settings=settings, seed=seed)
         out[name] = (own, time.perf_counter() - start)
-    start = time.perf_counter()
-    bare = RatingModel.fit(part.train, vectors[:, :0], domains, seed=seed)
-    out["- content"] = (bare, time.perf_counter() - start)
     return out
 
 
@@ -159,10 +161,14 @@ def show_by_known(part: Part, measured: dict[str, Measured]) -> None:
 
 
 def measure_split(
-    parts: list[Part], peers: dict[str, PeerSettings], vectors: npt.NDArray[np.float32], seed: int
+    parts: list[Part],
+    peers: dict[str, PeerSettings],
+    vectors: npt.NDArray[np.float32],
+    seed: int,
+    whole_only: bool,
 ) -> dict[str, Any]:
     """Measure all systems on parts with one train table."""
-    models = whole_and_parts(parts[0], vectors, seed)
+    models = whole_and_parts(parts[0], vectors, seed, whole_only)
     out: dict[str, Any] = {"chosen": asdict(models["Isthmus"][0].settings), "peers": peers}
     print(out, flush=True)
     for part in parts:
@@ -196,6 +202,8 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, help="file that keeps the encoded titles (.npy)")
     parser.add_argument("--split", choices=["val", "test"], default="test", help="to report")
     parser.add_argument("--hidden", nargs="+", default=["random", "few-shot"])
+    parser.add_argument("--tuned", type=Path, help="JSON of settings of peers by way of hiding")
+    parser.add_argument("--whole-only", action="store_true", help="no model without a part")
     parser.add_argument("--peers", nargs="+", default=list(grids()), choices=list(grids()))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("ratings.json"))
@@ -206,12 +214,13 @@ def main() -> None:
         "random": {split: [part] for split, part in random_split(films, own.seed).items()},
         "few-shot": few_shot_split(films, own.seed),
     }
+    tuned = {} if own.tuned is None else json.loads(own.tuned.read_text())
     out = {}
     for name in own.hidden:
         val, reported = splits[name]["val"], splits[name][own.split]
         print_heading(f"{name}: tuning on val", ("numpy", "scipy", "scikit-surprise"))
-        peers = tune(val[len(val) // 2], own.peers, own.seed)
-        out[name] = measure_split(reported, peers, vectors, own.seed)
+        peers = tuned.get(name) or tune(val[len(val) // 2], own.peers, own.seed)
+        out[name] = measure_split(reported, peers, vectors, own.seed, own.whole_only)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     print(f"seed {own.seed}, OMP_NUM_THREADS {threads}, surprise on one thread")
     write_json(own.out, out)
