@@ -88,7 +88,7 @@ def _encode(path: Path, done: int, rows: int) -> None:
 
 
 def _repeat(path: Path, encoded: int, done: int, rows: int) -> None:
-    """Append the first vectors again, moved by noise; in pieces that depend on their place alone."""
+    """Append the first vectors again, moved by noise; each piece depends on its place alone."""
     first = np.memmap(path, np.float32, "r").reshape(-1, DIM)
     with path.open("r+b") as file:
         for start in range(done, rows, PIECE):

@@ -13,6 +13,7 @@ from isthmus.cli.queries import count, duplicates, get, search, similar
 from isthmus.cli.recommend import recommend
 from isthmus.cli.releases import compact, plan, publish, releases, rollback, status
 from isthmus.cli.several import SeveralValues
+from isthmus.cli.sources import sources
 from isthmus.cli.train import train
 from isthmus.errors import IsthmusError
 
@@ -40,6 +41,7 @@ COMMANDS = (
     search,
     similar,
     duplicates,
+    sources,
     train,
     recommend,
     quarantine,

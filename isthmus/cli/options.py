@@ -45,6 +45,12 @@ CalibrateOption = Annotated[
     ),
 ]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
+PositiveFromOption = Annotated[
+    float | None,
+    typer.Option(
+        "--positive-from", help="Least value that counts as liked; default: 0.8 of the largest."
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or all (GPUs).")
 ]

@@ -22,6 +22,8 @@ def show_training(made: Description, *, as_json: bool) -> None:
     if as_json:
         show_json(made.model_dump())
         return
+    from isthmus.retrieval.source_domains.report import describe_lift
+
     for domain, report in made.reports.items():
         typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
         table = table_of("known in the domain", "users", "head", "best source alone", "gain",
@@ -39,9 +41,18 @@ def show_training(made: Description, *, as_json: bool) -> None:
                 f"{own.coverage['union']:.3f}",
             )
         print_table(table)
+        for name, lift in report.lifts.items():
+            typer.echo(describe_lift(name, lift))
+        if report.tuning is not None:
+            found = [f"{key} {_plain(value)}" for key, value in report.tuning.best.items()]
+            typer.echo(f"best of {len(report.tuning.trials)} settings: {', '.join(found)}")
     for loss in made.losses():
         typer.secho(f"warning: {loss}; publish will refuse it", err=True, fg="yellow")
     typer.echo(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
+
+
+def _plain(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def show_reasons(hits: Sequence[Hit]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.opening import open_space
-from isthmus.cli.options import JsonOption, SpaceOption, WaitOption
+from isthmus.cli.options import JsonOption, PositiveFromOption, SpaceOption, WaitOption
 
 
 def train(
@@ -24,10 +24,14 @@ def train(
     finetune: Annotated[
         Path | None, typer.Option(help="Another space, whose published heads are fine-tuned.")
     ] = None,
-    positive_from: Annotated[
-        float | None,
-        typer.Option(help="Least value that counts as liked; default: 0.8 of the largest."),
-    ] = None,
+    positive_from: PositiveFromOption = None,
+    guard: Annotated[
+        bool,
+        typer.Option(help="Measure the other domains, and ignore for a target those that hurt."),
+    ] = True,
+    tune: Annotated[
+        int, typer.Option(metavar="N", help="Try N settings of each head, and take the best.")
+    ] = 0,
     loss: Annotated[str, typer.Option(help="listwise or pairwise.")] = "listwise",
     folds: Annotated[int, typer.Option(help="Parts of the users, each met as strangers.")] = 3,
     epochs: Annotated[int, typer.Option(help="Passes of a head, at most.")] = 15,
@@ -63,6 +67,8 @@ def train(
         coral=coral,
         precision=precision,
         distributed=distributed,
+        guard=guard,
+        trials=tune,
         seed=seed,
     )
     made = open_space(space, wait_s=wait).train(

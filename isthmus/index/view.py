@@ -81,6 +81,11 @@ class View:
         return self.living.count
 
     @property
+    def release_rows(self) -> int:
+        """Number of rows of the release; those after them are of deltas, and may be renumbered."""
+        return 0 if self.release is None else len(self.segments[0])
+
+    @property
     def delta(self) -> int:
         """Number of searchable items that are newer than the release."""
         start = 0 if self.release is None else 1

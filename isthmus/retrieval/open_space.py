@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.recorded import RecordedEncoders
@@ -16,6 +18,7 @@ from isthmus.index.live import LiveView
 from isthmus.index.lock import DEFAULT_WAIT_S
 from isthmus.index.quarantine import Quarantine
 from isthmus.index.settings import SpaceSettings
+from isthmus.interactions.positives import default_positive_from
 from isthmus.interactions.store import Interactions
 from isthmus.items.media import MediaStore
 from isthmus.retrieval.gate import GateQueries
@@ -105,6 +108,18 @@ class OpenSpace:
     def _weights(self) -> dict[str, float]:
         fusion = self.settings.fusion
         return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
+
+    def _learnable(self, positive_from: float | None) -> tuple[pa.Table, float | None]:
+        """Give the stored interactions, and the least value that counts as liked."""
+        interactions = self._interactions.table()
+        if not len(interactions):
+            raise InvalidInput(
+                f"{self.path} holds no interactions to learn from; add some with: isthmus "
+                "interactions add"
+            )
+        if positive_from is None:
+            return interactions, default_positive_from(interactions)
+        return interactions, positive_from
 
     def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
         for modality in contents:

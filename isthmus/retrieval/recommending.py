@@ -166,7 +166,8 @@ class SpaceRecommendations(OpenSpace):
                 recommender = published_recommender(view.release)
             joined = None
             if recommender is not None:
-                joined = Serving.of(recommender, view, self._weights)
+                before = known[2] if known is not None and known[1] == number else None
+                joined = Serving.of(recommender, view, self._weights, before)
             known = self._served = view, number, joined
         return known[2]
 

@@ -25,6 +25,7 @@ from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
+from isthmus.retrieval.choosing import SpaceSources
 from isthmus.retrieval.evaluating import SpaceEvaluation
 from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.interacting import SpaceInteractions
@@ -35,7 +36,14 @@ from isthmus.retrieval.recommending import SpaceRecommendations
 from isthmus.retrieval.training import SpaceTraining
 
 
-class Space(SpaceQueries, SpaceRecommendations, SpaceInteractions, SpaceTraining, SpaceEvaluation):
+class Space(
+    SpaceQueries,
+    SpaceRecommendations,
+    SpaceInteractions,
+    SpaceSources,
+    SpaceTraining,
+    SpaceEvaluation,
+):
     """A folder that joins the items of many domains in one vector space.
 
     Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from isthmus.digests import digest
-from isthmus.errors import InvalidInput
 from isthmus.index.lock import writing
-from isthmus.interactions.positives import default_positive_from
 from isthmus.retrieval.open_space import OpenSpace
 from isthmus.retrieval.recommender.attachment import TRAINING, heads_of, trained_folder
 from isthmus.retrieval.recommender.settings import RecommenderSettings
@@ -27,6 +26,7 @@ class SpaceTraining(OpenSpace):
         pretrain: Sequence[str] | None = None,
         start_from: str | Path | None = None,
         settings: RecommenderSettings | None = None,
+        guard: bool | None = None,
         positive_from: float | None = None,
         progress: bool = False,
     ) -> Description:
@@ -46,6 +46,10 @@ class SpaceTraining(OpenSpace):
             Another space, whose published heads are fine-tuned.
         settings : RecommenderSettings, optional
             How to train; the defaults are meant for any data.
+        guard : bool, optional
+            In the place of the settings' guard, which is on by default: whether to measure, for
+            each target, what the histories of the other domains are worth (see `sources`), and to
+            ignore there those that hurt, in training and in use.
         positive_from : float, optional
             Least value that counts as liked; by default four fifths of the largest value, or
             whatever is above zero where all values are equal.
@@ -67,14 +71,10 @@ class SpaceTraining(OpenSpace):
         from isthmus.retrieval.recommender.space_corpus import space_corpus
 
         settings = settings or RecommenderSettings()
+        if guard is not None:
+            settings = replace(settings, guard=guard)
         names = [targets] if isinstance(targets, str) else targets
-        interactions = self._interactions.table()
-        if not len(interactions):
-            raise InvalidInput(
-                f"{self.path} holds no interactions to learn from; add some with: isthmus "
-                "interactions add"
-            )
-        least = default_positive_from(interactions) if positive_from is None else positive_from
+        interactions, least = self._learnable(positive_from)
         view = self._live.now()
         with writing(self.path, "training", self._wait_s):
             work = self._work_folder(settings, names, pretrain, start_from, least)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Corpus, widened
+from isthmus.retrieval.candidates.corpus import Corpus, sparse, widened
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
 from isthmus.retrieval.candidates.opinion import SparseOpinion
@@ -40,12 +40,19 @@ class Bridged(CandidateSource):
     own: float = 0.5
     other: float = 0.1
     shrink: float = 5.0
+    _turned: tuple[csr_array, dict[int, csr_array]] | None = field(
+        default=None, init=False, repr=False
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """Give the settings by name."""
+        return {name: getattr(self, name) for name in ("lent", "own", "other", "shrink")}
 
     def fit(self, corpus: Corpus) -> Self:
         """Find neighbours by users; those by content are the corpus's own."""
         self._neighbours = ItemNeighbours(own=self.own, other=self.other, shrink=self.shrink)
         self._neighbours.fit(corpus)
-        self._used = corpus.popularity > 0
+        self._used, self._turned = corpus.popularity > 0, None
         return self
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
@@ -53,8 +60,7 @@ class Bridged(CandidateSource):
         graph = corpus.alike
         scores = self._neighbours.scores(self._lend(corpus, histories, graph))
         scores = widened(scores, len(corpus))
-        own = _rows_in(graph, corpus.in_domain(target))
-        return SparseOpinion((scores @ own.T.tocsr()).tocsr())
+        return SparseOpinion(sparse(scores @ self._lending_to(corpus, graph, target)))
 
     def state(self) -> State:
         """Give the neighbours by users."""
@@ -65,6 +71,15 @@ class Bridged(CandidateSource):
         self._neighbours = ItemNeighbours().restore(state)
         self._used = state["used"]
         return self
+
+    def _lending_to(self, corpus: Corpus, graph: csr_array, target: int) -> csr_array:
+        """Give the graph the other way round, to the items of a domain."""
+        known = self._turned
+        if known is None or known[0] is not graph:
+            known = self._turned = graph, {}
+        if target not in known[1]:
+            known[1][target] = sparse(_rows_in(graph, corpus.in_domain(target)).T)
+        return known[1][target]
 
     def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> Histories:
         """Spread histories over the items like theirs that have users."""

@@ -112,6 +112,9 @@ class Corpus:
         The content vectors of the items.
     matrix : InteractionMatrix
         Who did what with which item.
+    mapped : numpy.ndarray, optional
+        float32, shape (n_items, width): the contents as a recommender maps them (see
+        `ContentSpace`), where they are held ready.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -119,6 +122,7 @@ class Corpus:
     domains: Columns
     contents: Contents
     matrix: InteractionMatrix
+    mapped: FloatArray | None = None
     _alike: list[csr_array] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
@@ -139,6 +143,13 @@ class Corpus:
     def in_domain(self, code: int) -> Mask:
         """Tell which items belong to a domain, shape (n_items,)."""
         return np.asarray(self.domains == code)
+
+    def likers(self, code: int) -> Mask:
+        """Tell who liked something of a domain, shape (n_users,)."""
+        matrix = self.matrix
+        counted = self.in_domain(code)[matrix.columns] & matrix.likes
+        owners = np.repeat(np.arange(len(matrix.users)), np.diff(matrix.starts))
+        return np.bincount(owners, counted, len(matrix.users)) > 0
 
     def code_of(self, domain: str) -> int:
         """Give the code of a domain."""

@@ -13,7 +13,13 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import ProductOpinion
-from isthmus.retrieval.candidates.source import CandidateSource, State, known_only, lengthened
+from isthmus.retrieval.candidates.source import (
+    CandidateSource,
+    Shelves,
+    State,
+    known_only,
+    lengthened,
+)
 
 
 @dataclass
@@ -61,9 +67,9 @@ class Factors(CandidateSource):
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> ProductOpinion:
         """Score by the product of a user's and an item's factors."""
-        del target
         users = self._solve(known_only(histories, len(self._items)))
-        return ProductOpinion(users, lengthened(self._items, len(corpus)))
+        items = lengthened(self._items, len(corpus))
+        return ProductOpinion(users, items, self._shelves.of(corpus, self._items, target))
 
     def state(self) -> State:
         """Give the items' factors."""
@@ -75,6 +81,7 @@ class Factors(CandidateSource):
 
     def _keep(self, items: FloatArray) -> Self:
         self._items = items
+        self._shelves = Shelves(np.asarray(items.any(axis=1)))
         ridge = self.regularization * np.eye(items.shape[1])
         self._gram = items.astype(np.float64).T @ items + ridge
         return self

@@ -151,6 +151,10 @@ class Histories:
             assumed=self.assumed[kept],
         )
 
+    def outside(self, items: Mask) -> Histories:
+        """Drop the entries of some items, shape (n_items,); users keep their places."""
+        return self.keeping(~items[self.columns])
+
     def of_users(self, users: Columns) -> Histories:
         """Take some users, in the order given."""
         lengths = self.starts[users + 1] - self.starts[users]

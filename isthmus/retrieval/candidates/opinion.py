@@ -126,6 +126,21 @@ class SharedOpinion:
         return self.scores[items]
 
 
+class Shelf(NamedTuple):
+    """The items of a domain that may be among the best, their vectors side by side.
+
+    Attributes
+    ----------
+    columns : numpy.ndarray
+        int64, shape (n,), ascending.
+    vectors : numpy.ndarray
+        float32, shape (n, dim).
+    """
+
+    columns: Columns
+    vectors: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
 class ProductOpinion:
     """Scores that are products of a user's and an item's vector.
@@ -135,23 +150,27 @@ class ProductOpinion:
     users : numpy.ndarray
         float32, shape (n_users, dim); a user with a zero vector has no opinion.
     items : numpy.ndarray
-        float32, shape (n_items, dim); an item with a zero vector is none of the best.
+        float32, shape (n_items, dim).
+    shelf : Shelf
+        Those of them that may be among the best.
     """
 
     users: FloatArray
     items: FloatArray
+    shelf: Shelf
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`."""
-        columns = np.flatnonzero(allowed & self.items.any(axis=1))
+        columns, vectors = self.shelf
+        hidden = ~allowed[columns]
         told = np.asarray(self.users.any(axis=1))
-        vectors = self.items if len(columns) == len(self.items) else self.items[columns]
         found, values = [], []
         step = max(1, CELLS_AT_ONCE // max(1, len(columns)))
         for start in range(0, len(self.users), step):
             scores = self.users[start : start + step] @ vectors.T
             for user, row in enumerate(scores, start):
                 known = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
+                row[hidden] = -np.inf
                 row[_places_in(known.astype(np.int64), columns)] = -np.inf
                 top = largest(row, n) if told[user] else np.empty(0, np.int64)
                 top = top[np.isfinite(row[top])]

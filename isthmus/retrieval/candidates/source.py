@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import Opinion
+from isthmus.retrieval.candidates.opinion import Opinion, Shelf
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -93,19 +93,43 @@ def lengthened(vectors: npt.NDArray[np.float32], items: int) -> npt.NDArray[np.f
     return out
 
 
+class Shelves:
+    """The shelf of each domain, made when it is first asked for.
+
+    Parameters
+    ----------
+    usable : numpy.ndarray, optional
+        bool, shape (n_vectors,): what may be on a shelf; everything by default.
+    """
+
+    def __init__(self, usable: npt.NDArray[np.bool_] | None = None) -> None:
+        self._usable = usable
+        self._of: npt.NDArray[np.float32] | None = None
+        self._known: dict[int, Shelf] = {}
+
+    def of(self, corpus: Corpus, items: npt.NDArray[np.float32], target: int) -> Shelf:
+        """Give the shelf of a domain; those of another array of vectors are forgotten.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            For the domains of the items.
+        items : numpy.ndarray
+            float32, shape (n_vectors, dim): the vectors of the first items of the corpus.
+        target : int
+            Code of the domain.
+        """
+        if self._of is not items:
+            self._of, self._known = items, {}
+        if target not in self._known:
+            mask = corpus.in_domain(target)[: len(items)]
+            columns = np.flatnonzero(mask if self._usable is None else mask & self._usable)
+            self._known[target] = Shelf(columns, np.ascontiguousarray(items[columns]))
+        return self._known[target]
+
+
 def known_only(histories: Histories, items: int) -> Histories:
     """Drop the items of histories that are newer than what was learned."""
     if not len(histories.columns) or int(histories.columns.max()) < items:
         return histories
     return histories.keeping(histories.columns < items)
-
-
-__all__ = [
-    "CandidateSource",
-    "Columns",
-    "State",
-    "known_only",
-    "lengthened",
-    "sparse_of",
-    "sparse_state",
-]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisati
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import ProductOpinion
-from isthmus.retrieval.candidates.source import CandidateSource, State
+from isthmus.retrieval.candidates.source import CandidateSource, Shelves, State
 
 if TYPE_CHECKING:
     from isthmus.retrieval.candidates.tower_model import TwoTowers
@@ -85,13 +86,18 @@ class Towers(CandidateSource):
         from isthmus.retrieval.candidates.tower_fitting import fit_towers
 
         self._space = ContentSpace(normalisation=self.normalisation, seed=self.seed).fit(corpus)
-        return self._keep(fit_towers(self, corpus, self._space))
+        return self._keep(*fit_towers(self, corpus, self._space))
+
+    def _keep(self, model: TwoTowers, items: FloatArray) -> Self:
+        self._model, self._items = model, items
+        self._grown: tuple[ref[Corpus], FloatArray] | None = None
+        self._shelves = Shelves()
+        return self
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> ProductOpinion:
         """Score items by the product of vectors."""
-        return ProductOpinion(
-            self.user_vectors(corpus, histories, target), self.item_vectors(corpus)
-        )
+        users, items = self.user_vectors(corpus, histories, target), self.item_vectors(corpus)
+        return ProductOpinion(users, items, self._shelves.of(corpus, items, target))
 
     def user_vectors(self, corpus: Corpus, histories: Histories, target: int) -> FloatArray:
         """Give the vectors of users who ask for a domain, shape (n_users, dim + 1)."""
@@ -104,11 +110,14 @@ class Towers(CandidateSource):
         """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""
         from isthmus.retrieval.candidates.tower_fitting import embed_items
 
-        if len(corpus) != len(self._items):
+        if len(corpus) == len(self._items):
+            return self._items
+        known = self._grown
+        if known is None or known[0]() is not corpus:
             new = np.arange(len(self._items), len(corpus))
             added = embed_items(self._model, self._space, corpus, new)
-            return np.concatenate([self._items, added])
-        return self._items
+            known = self._grown = ref(corpus), np.concatenate([self._items, added])
+        return known[1]
 
     def state(self) -> State:
         """Give the weights of both towers, the map of contents, and the items' vectors."""
@@ -123,10 +132,4 @@ class Towers(CandidateSource):
         own = {key[len(SPACE) :]: v for key, v in state.items() if key.startswith(SPACE)}
         self._space = ContentSpace(normalisation=self.normalisation).restore(own)
         weights = {key[len(WEIGHTS) :]: v for key, v in state.items() if key.startswith(WEIGHTS)}
-        self._model = model_of(self, weights)
-        self._items = state["items"]
-        return self
-
-    def _keep(self, fitted: tuple[TwoTowers, FloatArray]) -> Self:
-        self._model, self._items = fitted
-        return self
+        return self._keep(model_of(self, weights), state["items"])

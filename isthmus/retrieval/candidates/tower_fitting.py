@@ -17,7 +17,7 @@ from isthmus.retrieval.candidates.adaptation import coral_loss, domain_loss, mak
 from isthmus.retrieval.candidates.content_space import ContentSpace
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import ProductOpinion
+from isthmus.retrieval.candidates.opinion import ProductOpinion, Shelf
 from isthmus.retrieval.candidates.sampled_softmax import sampled_softmax
 from isthmus.retrieval.candidates.tower_model import ItemSide, TowerShape, TwoTowers
 from isthmus.retrieval.candidates.tower_training import Draw, Lesson, lessons
@@ -192,11 +192,10 @@ class _Fitting:
                 self.model, self.space, self.corpus, lesson.histories, lesson.target
             )
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
-            best = ProductOpinion(users, items).best(
-                DEPTH,
-                self.corpus.in_domain(lesson.target),
-                lesson.histories.seen(len(self.corpus)),
-            )
+            allowed = self.corpus.in_domain(lesson.target)
+            shelf = Shelf(np.flatnonzero(allowed), items[allowed])
+            seen = lesson.histories.seen(len(self.corpus))
+            best = ProductOpinion(users, items, shelf).best(DEPTH, allowed, seen)
             pairs = np.repeat(np.arange(len(users)), np.diff(best.starts)) * len(items)
             found += int(
                 np.isin(lesson.owners * len(items) + lesson.labels, pairs + best.items).sum()

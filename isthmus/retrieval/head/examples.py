@@ -109,6 +109,7 @@ def make_examples(
     target: int,
     settings: ExampleSettings,
     *,
+    ignored: Mask | None = None,
     show: bool = False,
 ) -> Examples:
     """Make examples of every user of a domain.
@@ -126,6 +127,8 @@ def make_examples(
         Code of the domain.
     settings : ExampleSettings
         How.
+    ignored : numpy.ndarray, optional
+        bool, shape (n_items,): items that no history shows.
     show : bool
         Whether to show bars.
     """
@@ -136,7 +139,7 @@ def make_examples(
         visible = corpus.hiding(fold.hidden)
         sources = Sources(make_sources()).fit(visible, show=show)
         facts = facts_of().fit(visible)
-        cases = make_cases(corpus, fold, target, settings.seed + number)
+        cases = make_cases(corpus, fold, target, settings.seed + number, ignored)
         parts += _of_fold(visible, cases, tested, sources, facts, target, settings, show=show)
     return join_examples(parts)
 

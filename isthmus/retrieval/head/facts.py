@@ -78,6 +78,8 @@ class ItemFacts:
 
     def contents(self, corpus: Corpus, items: Columns) -> FloatArray:
         """Give the mapped contents of items, float32, shape (len(items), dim)."""
+        if corpus.mapped is not None:
+            return corpus.mapped[items]
         return self.space.of(corpus.contents, corpus.domains, items)
 
     def state(self) -> State:

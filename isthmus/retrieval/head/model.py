@@ -120,7 +120,6 @@ class Network(nn.Module):
     def __init__(self, shape: HeadShape, dropout: float) -> None:
         super().__init__()
         width = shape.features + ATTENDED
-        self.attention = Attention(shape)
         self.linear = nn.Linear(width, 1)
         self.down = nn.ModuleList([nn.Linear(width, shape.rank, bias=False) for _ in range(2)])
         self.up = nn.ModuleList([nn.Linear(shape.rank, width) for _ in range(2)])
@@ -137,9 +136,8 @@ class Network(nn.Module):
         for up in self.up:
             nn.init.normal_(up.weight, std=0.01)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor, batch: Batch) -> Tensor:
+    def forward(self, first: Tensor) -> Tensor:
         """Give a score to each candidate, shape (n_users, n_candidates)."""
-        first = torch.cat([features, self.attention(batch)], dim=2)
         crossed = first
         for down, up in zip(self.down, self.up, strict=True):
             crossed = first * up(down(crossed)) + crossed
@@ -157,6 +155,7 @@ class HeadNetwork(nn.Module):
     def __init__(self, shape: HeadShape, dropout: float = 0.2) -> None:
         super().__init__()
         self.shape = shape
+        self.attention = Attention(shape)
         self.members = nn.ModuleList([Network(shape, dropout) for _ in range(shape.members)])
         self.popular = nn.Parameter(torch.full((shape.members,), 1.0))
         self.rate = nn.Parameter(torch.full((shape.members,), 1.0))
@@ -168,12 +167,13 @@ class HeadNetwork(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Give each member's score of each candidate, shape (members, n_users, n_candidates)."""
         features = ((batch.features - self.mean) / self.deviation).clamp(-8, 8)
+        features = torch.cat([features, self.attention(batch)], dim=2)
         popularity = batch.features[:, :, self.shape.popularity] * POPULARITY_SCALE
         out = []
         for place, member in enumerate(self.members):
             gate = 1 - torch.exp(-nn.functional.softplus(self.rate[place]) * batch.evidence)
             weight = nn.functional.softplus(self.popular[place])
-            out.append(weight * popularity + gate[:, None] * member(features, batch))
+            out.append(weight * popularity + gate[:, None] * member(features))
         return torch.stack(out)
 
     def score(self, batch: Batch) -> Tensor:

@@ -85,7 +85,7 @@ def make_folds(
     matrix = corpus.matrix
     owners = matrix.owners
     inside = corpus.domains[matrix.columns] == target
-    users = rng.permutation(np.unique(owners[inside & matrix.likes]))
+    users = rng.permutation(np.flatnonzero(corpus.likers(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(corpus.in_domain(target) & (corpus.popularity > 0)))
     for part in parts:
@@ -131,14 +131,30 @@ def choose_tested(
     return np.asarray(chances <= max(share, float(fewest.max(initial=0))))
 
 
-def make_cases(corpus: Corpus, fold: Fold, target: int, seed: int) -> Iterator[Case]:
+def make_cases(
+    corpus: Corpus, fold: Fold, target: int, seed: int, ignored: Mask | None = None
+) -> Iterator[Case]:
     """Show the users of a fold as they will be met.
 
     Every user is met cold, and with two of the other amounts shown, as far as they have so much.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        What there is.
+    fold : Fold
+        The users, and what is hidden.
+    target : int
+        Code of the domain.
+    seed : int
+        Of what is shown.
+    ignored : numpy.ndarray, optional
+        bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
-    yield from _cold_users(corpus.matrix, fold, corpus.in_domain(target), rng)
-    yield from _cold_items(corpus.matrix, fold, rng)
+    matrix = corpus.matrix if ignored is None else corpus.matrix.restricted_to(~ignored)
+    yield from _cold_users(matrix, fold, corpus.in_domain(target), rng)
+    yield from _cold_items(matrix, fold, rng)
 
 
 def _cold_users(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,9 @@ class Pass:
         return float(np.mean(list(self.ndcg.values()))) if self.ndcg else 0.0
 
 
+Watch = Callable[[int, Pass], None]
+
+
 def train_head(
     network: HeadNetwork,
     batches: ExampleBatches,
@@ -99,6 +102,7 @@ def train_head(
     *,
     fresh: bool = True,
     folder: Path | None = None,
+    watch: Watch | None = None,
     show: bool = False,
 ) -> list[Pass]:
     """Train a head on examples, and leave it at its best.
@@ -116,6 +120,9 @@ def train_head(
         was pretrained.
     folder : Path, optional
         Where to keep a checkpoint of every pass; a training that was cut off goes on from there.
+    watch : callable, optional
+        Is called with the number of each pass and what it came to, the untrained head being
+        number 0; what it raises ends the training.
     show : bool
         Whether to show a bar.
 
@@ -134,6 +141,8 @@ def train_head(
         if not curve:
             curve.append(Pass(float("nan"), trainer.test()))
             trainer.remember()
+            if watch is not None:
+                watch(0, curve[0])
         while len(curve) <= settings.epochs and waited < settings.patience:
             curve.append(Pass(trainer.pass_over(len(curve)), trainer.test()))
             waited += 1
@@ -141,6 +150,8 @@ def train_head(
                 best, waited = len(curve) - 1, 0
                 trainer.remember()
             trainer.keep(folder, curve, waited)
+            if watch is not None:
+                watch(len(curve) - 1, curve[-1])
             advance(1)
     trainer.recall()
     return curve

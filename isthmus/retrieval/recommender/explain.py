@@ -95,6 +95,7 @@ def explain(
     depth : int
         Candidates of each source.
     """
+    history = serving.recommender.shown(serving.corpus, history, domain)
     entries = _strongest(history)
     variants = _without_each(history, entries)
     answer = serving.answer(variants, domain, allowed, depth=depth)

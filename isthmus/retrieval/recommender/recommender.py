@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +79,8 @@ class Recommender:
         The items nearest in content, see `Corpus.alike`.
     positive_from : float or None
         Least value of an interaction that counts as liked; None where all above zero do.
+    ignored : mapping of str to sequence of str
+        For a target domain, the domains whose histories do harm there, and are not looked at.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -89,6 +91,7 @@ class Recommender:
     heads: Mapping[str, RankingHead]
     alike: csr_array
     positive_from: float | None = None
+    ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def answer(
         self,
@@ -115,7 +118,13 @@ class Recommender:
             Candidates of each source.
         """
         target = self.domain_names.index(domain)
+        histories = self.shown(corpus, histories, domain)
         opinions = self.sources.opinions(corpus, histories, target)
         pool = make_pool(opinions, depth, allowed, histories.seen(len(corpus)))
         head = self.heads[domain]
         return Answer(pool, head.score(corpus, histories, pool, self.facts, target))
+
+    def shown(self, corpus: Corpus, histories: Histories, domain: str) -> Histories:
+        """Give histories without the domains that are ignored for a target."""
+        ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
+        return histories.outside(np.isin(corpus.domains, ignored)) if ignored else histories

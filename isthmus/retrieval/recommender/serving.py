@@ -45,8 +45,27 @@ class Serving:
     contents: ViewContents
 
     @classmethod
-    def of(cls, recommender: Recommender, view: View, weights: Mapping[str, float]) -> Serving:
-        """Join a recommender with a view."""
+    def of(
+        cls,
+        recommender: Recommender,
+        view: View,
+        weights: Mapping[str, float],
+        before: Serving | None = None,
+    ) -> Serving:
+        """Join a recommender with a view.
+
+        Parameters
+        ----------
+        recommender : Recommender
+            What answers.
+        view : View
+            The items of this moment.
+        weights : mapping of str to float
+            Weight of each block.
+        before : Serving, optional
+            The same recommender with an earlier view of the same release: what did not change
+            is taken from it.
+        """
         known = _where_they_were(recommender, view)
         unknown = view.living.rows.copy()
         unknown[known[known >= 0]] = False
@@ -54,12 +73,14 @@ class Serving:
         codes = codes_of(view.item_domains(new), recommender.domain_names)
         new, codes = new[codes >= 0], codes[codes >= 0]
         contents = ViewContents(view, np.concatenate([known, new]), weights)
+        domains = np.concatenate([recommender.domains, codes])
         corpus = Corpus(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
-            domains=np.concatenate([recommender.domains, codes]),
+            domains=domains,
             contents=contents,
-            matrix=_nobody(len(known) + len(new)),
+            matrix=_nobody(len(domains)),
+            mapped=_mapped(recommender, contents, domains, before),
             _alike=[_alike(recommender, contents, codes)],
         )
         return cls(recommender, corpus, contents)
@@ -142,6 +163,23 @@ def _where_they_were(recommender: Recommender, view: View) -> Columns:
         inside = view.select([name]) if len(own) and name in view.domains else None
         rows[own if inside is None else own[~inside.rows[rows[own]]]] = -1
     return rows
+
+
+def _mapped(
+    recommender: Recommender, contents: ViewContents, domains: Columns, before: Serving | None
+) -> FloatArray:
+    """Map the contents of all items, but for those that are where they were."""
+    space, learned = recommender.facts.space, len(recommender.item_ids)
+    out = np.zeros((len(domains), space.width), np.float32)
+    changed = np.ones(len(domains), bool)
+    if before is not None and before.corpus.mapped is not None:
+        first = before.contents.view.release_rows
+        rows = contents.rows[:learned]
+        changed[:learned] = (rows != before.contents.rows[:learned]) | (rows >= first)
+        out[:learned] = before.corpus.mapped[:learned]
+    asked = np.flatnonzero(changed)
+    out[asked] = space.of(contents, domains, asked)
+    return out
 
 
 def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns) -> csr_array:

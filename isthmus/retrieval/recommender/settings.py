@@ -34,6 +34,11 @@ class RecommenderSettings:
         Weights of the terms that make domains alike, see `Towers`; 0 switches one off.
     pretrain : bool
         Whether a target's head first learns on the other domains as targets.
+    guard : bool
+        Whether domains whose histories are measured to harm a target are ignored there, see
+        `measure_lifts`.
+    trials : int
+        How many settings of a head to try, see `tune_head`; 0 takes those of `training`.
     tower_epochs : int
         Passes of the two towers over the users, at most.
     seed : int
@@ -52,6 +57,8 @@ class RecommenderSettings:
     adversarial: float = 0.0
     coral: float = 0.0
     pretrain: bool = False
+    guard: bool = True
+    trials: int = 0
     tower_epochs: int = 30
     seed: int = 0
 
@@ -86,6 +93,8 @@ def settings_from(
     coral: float,
     precision: str,
     distributed: bool,
+    guard: bool,
+    trials: int,
     seed: int,
 ) -> RecommenderSettings:
     """Make settings of plain values, and refuse those that make no sense.
@@ -99,7 +108,7 @@ def settings_from(
         raise InvalidInput(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
     if precision not in PRECISIONS:
         raise InvalidInput(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
-    for name, value, least in (("folds", folds, 1), ("epochs", epochs, 1)):
+    for name, value, least in (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0)):
         if value < least:
             raise InvalidInput(f"{name} is {value}; give {least} or more")
     for name, weight in (("adversarial", adversarial), ("coral", coral)):
@@ -117,5 +126,7 @@ def settings_from(
         leave_out=tuple(leave_out),
         adversarial=adversarial,
         coral=coral,
+        guard=guard,
+        trials=trials,
         seed=seed,
     )

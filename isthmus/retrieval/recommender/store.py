@@ -30,6 +30,7 @@ ITEMS = "items.arrow"
 LEARNED = "sources.safetensors"
 FACTS = "facts.safetensors"
 ALIKE = "alike"
+IGNORED = "ignored_domains"
 
 
 class Description(BaseModel):
@@ -48,7 +49,7 @@ class Description(BaseModel):
     sources : list of dict
         The settings of each source.
     heads : dict of str to dict
-        What each head looks at, and its sizes.
+        What each head looks at, its sizes, and the domains whose histories it ignores.
     reports : dict of str to HeadReport
         What the training of each head came to.
     interactions : int
@@ -109,7 +110,10 @@ def save_recommender(
         domains=list(recommender.domain_names),
         settings=asdict(settings),
         sources=[source.settings() for source in recommender.sources],
-        heads={domain: head.description() for domain, head in recommender.heads.items()},
+        heads={
+            domain: {**head.description(), IGNORED: list(recommender.ignored.get(domain, ()))}
+            for domain, head in recommender.heads.items()
+        },
         reports=trained.reports,
         interactions=interactions,
         positive_from=recommender.positive_from,
@@ -178,6 +182,7 @@ def load_recommender(folder: Path) -> Recommender:
         heads=heads,
         alike=alike,
         positive_from=description.positive_from,
+        ignored={domain: own.get(IGNORED, ()) for domain, own in description.heads.items()},
     )
 
 

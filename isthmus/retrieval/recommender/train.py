@@ -17,10 +17,12 @@ from isthmus.retrieval.head.example_batches import ExampleBatches
 from isthmus.retrieval.head.examples import make_examples
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
-from isthmus.retrieval.head.training import Pass, train_head
+from isthmus.retrieval.head.training import Pass, TrainingSettings, train_head
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.settings import RecommenderSettings
+from isthmus.retrieval.recommender.tuning import TuningReport, require_optuna, tune_head
 from isthmus.retrieval.recommender.validation import HeadReport, compare_with_sources
+from isthmus.retrieval.source_domains.lift import Lift, harmful, measure_lifts
 
 FEWEST_USERS = 20
 
@@ -81,9 +83,14 @@ def train_recommender(
     Raises
     ------
     InvalidInput
-        If a target has too few users, or a pretrained head looks at something else.
+        If a target has too few users, a pretrained head looks at something else, or is to be
+        tuned.
+    MissingDependency
+        If heads are to be tuned, and optuna is not installed.
     """
     start = time.perf_counter()
+    if settings.trials:
+        _require_tunable(settings, pretrained)
     targets = _targets(corpus, targets)
     for name in {name for names in (sources_of or {}).values() for name in names}:
         _require_users(corpus, name)
@@ -105,14 +112,30 @@ def train_recommender(
         heads,
         corpus.alike,
         positive_from,
+        {target: report.ignored for target, report in reports.items()},
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
 
 def users_of(corpus: Corpus, domain: str) -> int:
     """Count the users who liked something of a domain."""
-    inside = corpus.in_domain(corpus.code_of(domain))[corpus.matrix.columns]
-    return len(np.unique(corpus.matrix.owners[inside & corpus.matrix.likes]))
+    return int(corpus.likers(corpus.code_of(domain)).sum())
+
+
+def _require_tunable(
+    settings: RecommenderSettings, pretrained: Mapping[str, RankingHead] | None
+) -> None:
+    require_optuna()
+    if pretrained:
+        raise InvalidInput(
+            "a head that goes on from another keeps its sizes, so it cannot be tuned; leave out "
+            "start_from (--finetune) or trials (--tune)"
+        )
+    if settings.training.distributed:
+        raise InvalidInput(
+            "several processes cannot tune together; leave out distributed (--distributed) or "
+            "trials (--tune)"
+        )
 
 
 def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
@@ -154,15 +177,22 @@ class _HeadTraining:
     def train(self, target: str, others: Sequence[str]) -> tuple[RankingHead, HeadReport]:
         """Train the head of a target, on other domains first."""
         start = time.perf_counter()
-        head, fresh = self._first(target), not self.pretrained
+        lifts = self._lifts(target)
+        ignored = harmful(lifts)
+        others = [name for name in others if name not in ignored]
+        batches = self._batches(target, ignored, folds=self.settings.examples.folds)
+        how, tuning = self._tuned(target, batches)
+        head, fresh = self._first(target, how), not self.pretrained
         for other in others:
-            self._fit(head, self._batches(other, folds=1), other, target, fresh=fresh)
+            batches_there = self._batches(other, ignored, folds=1)
+            self._fit(head, batches_there, how, other, target, fresh=fresh)
             fresh = False
-        batches = self._batches(target, folds=self.settings.examples.folds)
-        curve = self._fit(head, batches, target, fresh=fresh)
+        curve = self._fit(head, batches, how, target, fresh=fresh)
         report = HeadReport(
             domain=target,
-            pretrained_on=list(others),
+            pretrained_on=others,
+            lifts=lifts,
+            tuning=tuning,
             cases=compare_with_sources(head, batches),
             loss=[own.loss for own in curve[1:]],
             curve=[own.score for own in curve],
@@ -170,8 +200,27 @@ class _HeadTraining:
         )
         return head, report
 
-    def _first(self, target: str) -> RankingHead:
-        untrained = self._untrained()
+    def _lifts(self, target: str) -> dict[str, Lift]:
+        """Measure what other domains are worth, where the guard is on."""
+        if not self.settings.guard:
+            return {}
+        seed = self.settings.examples.seed
+        return measure_lifts(self.corpus, self.corpus.code_of(target), seed=seed)
+
+    def _tuned(
+        self, target: str, batches: ExampleBatches
+    ) -> tuple[TrainingSettings, TuningReport | None]:
+        """Give the settings of a head, searched for where that was asked."""
+        how, trials = self.settings.training, self.settings.trials
+        if not trials:
+            return how, None
+        folder = (
+            None if self.folder is None else self.folder / f"{self.corpus.code_of(target)}-tuning"
+        )
+        return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
+
+    def _first(self, target: str, how: TrainingSettings) -> RankingHead:
+        untrained = self._untrained(how)
         if not self.pretrained:
             return untrained
         given = self.pretrained.get(target) or next(iter(self.pretrained.values()))
@@ -182,8 +231,7 @@ class _HeadTraining:
             )
         return deepcopy(given)
 
-    def _untrained(self) -> RankingHead:
-        how = self.settings.training
+    def _untrained(self, how: TrainingSettings) -> RankingHead:
         names = [source.name for source in self.settings.make_sources()]
         return RankingHead.untrained(
             names,
@@ -194,26 +242,33 @@ class _HeadTraining:
             seed=how.seed,
         )
 
-    def _batches(self, target: str, folds: int) -> ExampleBatches:
+    def _batches(self, target: str, ignored: Sequence[str], folds: int) -> ExampleBatches:
+        codes = [self.corpus.code_of(name) for name in ignored if name != target]
         examples = make_examples(
             self.corpus,
             self.settings.make_sources,
             self.settings.make_facts,
             self.corpus.code_of(target),
             replace(self.settings.examples, folds=folds),
+            ignored=np.isin(self.corpus.domains, codes),
             show=self.show,
         )
         return ExampleBatches.of(examples, self.corpus, self.facts)
 
     def _fit(
-        self, head: RankingHead, batches: ExampleBatches, *domains: str, fresh: bool
+        self,
+        head: RankingHead,
+        batches: ExampleBatches,
+        how: TrainingSettings,
+        *domains: str,
+        fresh: bool,
     ) -> list[Pass]:
         name = "-".join(str(self.corpus.code_of(domain)) for domain in domains)
         folder = None if self.folder is None else self.folder / name
         return train_head(
             head.network,
             batches,
-            self.settings.training,
+            how,
             fresh=fresh,
             folder=folder,
             show=self.show,

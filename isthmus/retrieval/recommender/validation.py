@@ -15,6 +15,8 @@ from isthmus.retrieval.head.example_batches import ExampleBatches
 from isthmus.retrieval.head.examples import Examples
 from isthmus.retrieval.head.features import OF_SOURCE
 from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.recommender.tuning import TuningReport
+from isthmus.retrieval.source_domains.lift import Lift, harmful
 
 RESAMPLES = 2_000
 ALL = "all"
@@ -60,6 +62,10 @@ class HeadReport(BaseModel):
         The target domain.
     pretrained_on : list of str
         Domains that it learned on before.
+    lifts : dict of str to Lift
+        What the histories of other domains are worth, where the guard measured it.
+    tuning : TuningReport or None
+        The settings that were tried, where it was tuned.
     cases : dict of str to CaseReport
         By what was shown of the users, see `Case`, and all of them together (``"all"``).
     loss : list of float
@@ -73,10 +79,17 @@ class HeadReport(BaseModel):
     model_config = ConfigDict(extra="forbid")
     domain: str
     pretrained_on: list[str]
+    lifts: dict[str, Lift] = {}
+    tuning: TuningReport | None = None
     cases: dict[str, CaseReport]
     loss: list[float]
     curve: list[float]
     seconds: float
+
+    @property
+    def ignored(self) -> list[str]:
+        """The domains whose histories hurt, and are not looked at."""
+        return harmful(self.lifts)
 
     def losses(self) -> list[str]:
         """Say whether the head loses to one of its own sources, beyond doubt."""

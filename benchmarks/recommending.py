@@ -1,0 +1,116 @@
+"""How quickly a trained space recommends: one user at a time, and many at once.
+
+``python benchmarks/recommending.py --vectors vectors --rows 100000``
+
+The items are real text vectors in two domains; the interactions are drawn (popular items more, and
+each user near a few items in content), since only their number matters here. One user at a time is
+measured with one thread, without a query text; the candidates are counted after the union.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import torch
+from common.standin import looked_up
+from real_vectors import real_vectors
+
+from isthmus import Space, User
+from isthmus.retrieval.head.examples import ExampleSettings
+from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.recommender.settings import RecommenderSettings
+
+DOMAINS = ("left", "right")
+ITEMS_A_USER = 16
+SETTINGS = RecommenderSettings(
+    examples=ExampleSettings(folds=1, most_users=1_000),
+    training=TrainingSettings(epochs=2),
+    tower_epochs=2,
+)
+
+
+def items(rows: int) -> pa.Table:
+    """Make items whose text is their row."""
+    names = [str(row) for row in range(rows)]
+    domains = [DOMAINS[row % 2] for row in range(rows)]
+    return pa.table({"item_id": names, "text": names, "domain": domains})
+
+
+def interactions(vectors: np.ndarray, users: int, rng: np.random.Generator) -> pa.Table:
+    """Draw what users did: popular items, and items near them in content."""
+    rows = len(vectors)
+    popular = rng.zipf(1.3, users * ITEMS_A_USER) % rows
+    seeds = rng.integers(rows, size=users)
+    near = faiss.knn(vectors[seeds], vectors, ITEMS_A_USER, metric=faiss.METRIC_INNER_PRODUCT)[1]
+    chosen = np.where(rng.random(near.shape) < 0.5, near, popular.reshape(near.shape))
+    owners = np.repeat(np.arange(users), ITEMS_A_USER).astype(str)
+    return pa.table({"user_id": owners, "item_id": chosen.ravel().astype(str)})
+
+
+def fill(folder: Path, vectors: np.ndarray, users: int) -> Space:
+    """Make a space that is trained and published."""
+    space = Space.create(folder / "two.space", {"text": looked_up(vectors)})
+    space.upsert(items(len(vectors)), domain_column="domain", text="text")
+    space.add_interactions(interactions(vectors, users, np.random.default_rng(0)))
+    start = time.perf_counter()
+    space.train("right", settings=SETTINGS, progress=True)
+    print(f"trained in {time.perf_counter() - start:.0f} s", flush=True)
+    space.publish()
+    return Space.open(space.path)
+
+
+def one_by_one(space: Space, users: list[str], k: int) -> dict[str, float]:
+    """Time single lists, in milliseconds."""
+    faiss.omp_set_num_threads(1)
+    torch.set_num_threads(1)
+    for user in users[:20]:
+        space.recommend(User(id=user), domain="right", k=k)
+    seconds = []
+    for user in users:
+        start = time.perf_counter()
+        space.recommend(User(id=user), domain="right", k=k)
+        seconds.append(time.perf_counter() - start)
+    p50, p99 = np.quantile(seconds, [0.5, 0.99]) * 1e3
+    return {"p50_ms": float(p50), "p99_ms": float(p99)}
+
+
+def together(space: Space, users: list[str], k: int) -> float:
+    """Give users a second in a batch, on two threads."""
+    faiss.omp_set_num_threads(2)
+    torch.set_num_threads(2)
+    start = time.perf_counter()
+    space.recommend_batch([(user, User(id=user)) for user in users], domain="right", k=k)
+    return len(users) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vectors", type=Path, required=True, help="see real_vectors.py")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--asked", type=int, default=500)
+    parser.add_argument("--k", type=int, default=20)
+    parser.add_argument("--space", type=Path, help="keep the space here, or use what is there")
+    options = parser.parse_args()
+    vectors = np.array(real_vectors(options.rows, options.vectors))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.space or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        there = folder / "two.space"
+        space = Space.open(there) if there.exists() else fill(folder, vectors, options.users)
+        users = [str(user) for user in range(options.asked)]
+        figures = one_by_one(space, users, options.k)
+        figures["users_s"] = together(space, users * 4, options.k)
+    print(json.dumps({"rows": options.rows, "k": options.k, **figures}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

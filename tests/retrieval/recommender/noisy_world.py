@@ -1,0 +1,52 @@
+"""Films that tell which books somebody likes, and many posts that tell nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isthmus import Space
+from tests.retrieval.recommender.worlds import ITEMS_A_TASTE, TASTES, name
+from tests.toy import item, text_encoder
+
+USERS = 240
+POSTS = 48
+POSTS_A_USER = 24
+
+
+def noisy(path: Path) -> Space:
+    """Whoever likes films of a taste likes the books of it; half of all posts, at random, too."""
+    space = Space.create(path, {"text": text_encoder()})
+    space.upsert([*catalogue("films"), *catalogue("books"), *posts()])
+    space.add_interactions(noisy_board())
+    return space
+
+
+def catalogue(domain: str) -> list[dict[str, Any]]:
+    return [
+        item(name(domain, taste, n), f"{domain}word{taste} {domain}{taste}x{n}", domain)
+        for taste in range(TASTES)
+        for n in range(ITEMS_A_TASTE)
+    ]
+
+
+def posts() -> list[dict[str, Any]]:
+    return [item(post(n), f"postword{n % 5} post{n}", "posts") for n in range(POSTS)]
+
+
+def post(n: int) -> str:
+    return f"posts-{n}"
+
+
+def noisy_board(seed: int = 0) -> list[dict[str, Any]]:
+    """Let user *i* like two films and four books of taste *i modulo 8*, and 24 posts by chance."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(USERS):
+        for domain, most in (("films", 2), ("books", 4)):
+            liked = rng.permutation(ITEMS_A_TASTE)[:most]
+            rows += [(user, name(domain, user % TASTES, int(n))) for n in liked]
+        rows += [(user, post(int(n))) for n in rng.permutation(POSTS)[:POSTS_A_USER]]
+    return [{"user_id": f"u{user}", "item_id": item_id} for user, item_id in rows]
