@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from isthmus import Space
+from tests.retrieval.recommender.worlds import QUICK, checkerboard
 from tests.toy import two_encoders
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +18,15 @@ ROOT = Path(__file__).resolve().parent.parent
 def space(tmp_path: Path) -> Space:
     """An empty space with separate toy encoders of text and image."""
     return Space.create(tmp_path / "toy.space", two_encoders())
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    """A trained and published checkerboard that tests only read, or copy."""
+    space = checkerboard(tmp_path_factory.mktemp("board") / "shop.space")
+    space.train(settings=QUICK)
+    space.publish()
+    return space
 
 
 @pytest.fixture(scope="session")

@@ -7,17 +7,7 @@ from pathlib import Path
 import pytest
 
 from isthmus import Space
-from tests.retrieval.recommender.worlds import QUICK, checkerboard
 from tests.toy import text_encoder
-
-
-@pytest.fixture(scope="session")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Space:
-    """A trained and published checkerboard that tests only read."""
-    space = checkerboard(tmp_path_factory.mktemp("board") / "shop.space")
-    space.train(settings=QUICK)
-    space.publish()
-    return space
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_a_new_item_in_the_place_of_another_is_known_for_what_it_is(copied):
 def test_an_item_that_moved_is_recommended_where_it_is_now(copied):
     space = copied()
     moved = name("films", 2, 0)
+    space.delete(moved)
     space.upsert([item(moved, "booksword2 booksmoved", "books")])
     assert moved not in ids(space.recommend(User(), domain="films", k=EVERY))
     hits = ids(space.recommend(User(history=[name("books", 2, 1)]), domain="books", k=EVERY + 1))
