@@ -17,6 +17,7 @@ from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.rating.model import RatingModel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -81,6 +82,8 @@ class Recommender:
         Least value of an interaction that counts as liked; None where all above zero do.
     ignored : mapping of str to sequence of str
         For a target domain, the domains whose histories do harm there, and are not looked at.
+    rating : RatingModel or None
+        Predicts values, where those that it learned from differ.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -92,6 +95,7 @@ class Recommender:
     alike: csr_array
     positive_from: float | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rating: RatingModel | None = None
 
     def answer(
         self,
