@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,7 @@ class Towers(CandidateSource):
 
     def _keep(self, model: TwoTowers, items: FloatArray) -> Self:
         self._model, self._items = model, items
-        self._offered = items
+        self._grown: tuple[ref[Corpus], FloatArray] | None = None
         self._shelves = Shelves()
         return self
 
@@ -109,11 +110,14 @@ class Towers(CandidateSource):
         """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""
         from isthmus.retrieval.candidates.tower_fitting import embed_items
 
-        if len(corpus) != len(self._offered):
+        if len(corpus) == len(self._items):
+            return self._items
+        known = self._grown
+        if known is None or known[0]() is not corpus:
             new = np.arange(len(self._items), len(corpus))
             added = embed_items(self._model, self._space, corpus, new)
-            self._offered = np.concatenate([self._items, added])
-        return self._offered
+            known = self._grown = ref(corpus), np.concatenate([self._items, added])
+        return known[1]
 
     def state(self) -> State:
         """Give the weights of both towers, the map of contents, and the items' vectors."""

@@ -117,14 +117,13 @@ class Recommender:
         domain : str
             Where to recommend; one that it has a head for.
         allowed : numpy.ndarray
-            bool, shape (n_items,): what may be recommended.
+            bool, shape (n_items,): which items of the domain may be recommended.
         depth : int
             Candidates of each source.
         """
         target = self.domain_names.index(domain)
         histories = self.shown(corpus, histories, domain)
         opinions = self.sources.opinions(corpus, histories, target)
-        allowed = allowed & corpus.in_domain(target)
         pool = make_pool(opinions, depth, allowed, histories.seen(len(corpus)))
         head = self.heads[domain]
         return Answer(pool, head.score(corpus, histories, pool, self.facts, target))

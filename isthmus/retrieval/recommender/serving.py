@@ -68,7 +68,7 @@ class Serving:
             The same recommender with an earlier view of the same release: what did not change
             is taken from it.
         """
-        known = view.find(recommender.item_ids.tolist())
+        known = _where_they_were(recommender, view)
         unknown = view.living.rows.copy()
         unknown[known[known >= 0]] = False
         new = np.flatnonzero(unknown)
@@ -159,7 +159,7 @@ def _entries(
     own, at = np.array(list(latest), np.int64), np.array(list(latest.values()), np.int64)
     strengths = np.array([max(entry.value, 0.0) for entry in user.history], np.float32)
     strengths = strengths / max(float(strengths.max(initial=0)), 1e-12)
-    ages = np.arange(len(user.history))[::-1].astype(np.float32) * user.ordered
+    ages = user.ages().astype(np.float32)
     items, shares = told
     fresh = ~np.isin(items, own)
     return (
@@ -168,6 +168,16 @@ def _entries(
         np.concatenate([ages[at], np.zeros(int(fresh.sum()), np.float32)]),
         np.concatenate([np.zeros(len(own), bool), np.ones(int(fresh.sum()), bool)]),
     )
+
+
+def _where_they_were(recommender: Recommender, view: View) -> Columns:
+    """Give the row of each item, -1 for one that is gone or moved to another domain."""
+    rows = view.find(recommender.item_ids.tolist())
+    for code, name in enumerate(recommender.domain_names):
+        own = np.flatnonzero((recommender.domains == code) & (rows >= 0))
+        inside = view.select([name]) if len(own) and name in view.domains else None
+        rows[own if inside is None else own[~inside.rows[rows[own]]]] = -1
+    return rows
 
 
 def _mapped(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.columns import DOMAIN, ITEM_ID
-from isthmus.errors import CorruptRelease
+from isthmus.errors import CorruptRelease, IsthmusError
 from isthmus.index.files import write_atomically
 from isthmus.retrieval.candidates.source import State, sparse_of, sparse_state
 from isthmus.retrieval.candidates.sources import Sources
@@ -163,10 +163,12 @@ def load_recommender(folder: Path) -> Recommender:
         If a file is missing, damaged, or of another version.
     """
     description = read_description(folder)
-    settings = settings_of(description)
+    codes = {name: code for code, name in enumerate(description.domains)}
     try:
+        settings = settings_of(description)
         with pa.memory_map(str(folder / ITEMS)) as file:
             table = pa.ipc.open_file(file).read_all()
+        domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
         sources = Sources(settings.make_sources()).restore(_read(folder / LEARNED))
         told = _read(folder / FACTS)
         facts, alike = settings.make_facts().restore(told), sparse_of(ALIKE, told)
@@ -176,16 +178,14 @@ def load_recommender(folder: Path) -> Recommender:
             )
             for domain, own in description.heads.items()
         }
-    except (OSError, KeyError, ValueError, RuntimeError, pa.ArrowInvalid) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, IsthmusError) as error:
         raise CorruptRelease(
             f"the recommender in {folder} is damaged ({error}); train anew with: isthmus train"
         ) from error
-    codes = {name: code for code, name in enumerate(description.domains)}
-    domains = table.column(DOMAIN).to_pylist()
     return Recommender(
         item_ids=np.array(table.column(ITEM_ID).to_pylist(), object),
         domain_names=tuple(description.domains),
-        domains=np.array([codes[name] for name in domains], np.int64),
+        domains=np.array(domains, np.int64),
         sources=sources,
         facts=facts,
         heads=heads,

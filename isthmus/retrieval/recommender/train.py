@@ -96,6 +96,8 @@ def train_recommender(
     if settings.trials:
         _require_tunable(settings, pretrained)
     targets = _targets(corpus, targets)
+    for name in {name for names in (sources_of or {}).values() for name in names}:
+        _require_users(corpus, name)
     facts = settings.make_facts().fit(corpus)
     training = _HeadTraining(corpus, facts, settings, pretrained, folder, show)
     heads, reports = {}, {}
@@ -152,13 +154,7 @@ def _require_tunable(
 
 def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
-        if name not in corpus.domain_names:
-            raise InvalidInput(f"no domain {name!r}; there are {', '.join(corpus.domain_names)}")
-        if users_of(corpus, name) < FEWEST_USERS:
-            raise InvalidInput(
-                f"only {users_of(corpus, name)} users liked something of {name!r}, and a head "
-                f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
-            )
+        _require_users(corpus, name)
     found = targets or _others(corpus, None)
     if not found:
         raise InvalidInput(
@@ -166,6 +162,16 @@ def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
             "with: isthmus interactions add"
         )
     return list(found)
+
+
+def _require_users(corpus: Corpus, domain: str) -> None:
+    if domain not in corpus.domain_names:
+        raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
+    if users_of(corpus, domain) < FEWEST_USERS:
+        raise InvalidInput(
+            f"only {users_of(corpus, domain)} users liked something of {domain!r}, and a head "
+            f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
+        )
 
 
 def _others(corpus: Corpus, target: str | None) -> list[str]:
@@ -193,7 +199,7 @@ class _HeadTraining:
         head, fresh = self._first(target, how), not self.pretrained
         for other in others:
             batches_there = self._batches(other, ignored, folds=1)
-            self._fit(head, batches_there, how, f"{other}-{target}", fresh=fresh)
+            self._fit(head, batches_there, how, other, target, fresh=fresh)
             fresh = False
         curve = self._fit(head, batches, how, target, fresh=fresh)
         report = HeadReport(
@@ -222,7 +228,9 @@ class _HeadTraining:
         how, trials = self.settings.training, self.settings.trials
         if not trials:
             return how, None
-        folder = None if self.folder is None else self.folder / f"{target}-tuning"
+        folder = (
+            None if self.folder is None else self.folder / f"{self.corpus.code_of(target)}-tuning"
+        )
         return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
 
     def _first(self, target: str, how: TrainingSettings) -> RankingHead:
@@ -266,10 +274,10 @@ class _HeadTraining:
         head: RankingHead,
         batches: ExampleBatches,
         how: TrainingSettings,
-        name: str,
-        *,
+        *domains: str,
         fresh: bool,
     ) -> list[Pass]:
+        name = "-".join(str(self.corpus.code_of(domain)) for domain in domains)
         folder = None if self.folder is None else self.folder / name
         return train_head(
             head.network,

@@ -13,6 +13,7 @@ from isthmus.retrieval.candidates.corpus import HeldContents
 from isthmus.retrieval.candidates.opinion import (
     ProductOpinion,
     SharedOpinion,
+    Shelf,
     SparseOpinion,
     entries_at,
     largest,
@@ -79,7 +80,8 @@ def test_shared_opinions(case):
 def test_product_opinions_by_parts(case, cells):
     """Each item has a direction of its own, so that products are the table's scores, exactly."""
     table, allowed, seen, n = case
-    opinion = ProductOpinion(table, np.eye(table.shape[1], dtype=np.float32))
+    vectors = np.eye(table.shape[1], dtype=np.float32)
+    opinion = ProductOpinion(table, vectors, Shelf(np.arange(len(vectors)), vectors))
     before = module.CELLS_AT_ONCE
     module.CELLS_AT_ONCE = cells
     try:
@@ -93,10 +95,10 @@ def test_product_opinions_by_parts(case, cells):
             assert own == []
 
 
-def test_products_leave_out_items_of_which_nothing_is_known():
-    opinion = ProductOpinion(
-        np.array([[1, 0], [0, 0]], np.float32), np.array([[-1, 0], [0, 0], [2, 0]], np.float32)
-    )
+def test_products_leave_out_items_that_are_on_no_shelf():
+    vectors = np.array([[-1, 0], [0, 0], [2, 0]], np.float32)
+    shelf = Shelf(np.array([0, 2]), vectors[[0, 2]])
+    opinion = ProductOpinion(np.array([[1, 0], [0, 0]], np.float32), vectors, shelf)
     found = opinion.best(3, np.ones(3, bool), csr_array((2, 3)))
     assert lists_of(found) == [[2, 0], []]
     assert opinion.at(np.array([0, 0, 1]), np.array([0, 1, 2])).tolist() == [-1, 0, 0]

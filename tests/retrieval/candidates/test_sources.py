@@ -20,6 +20,7 @@ from tests.retrieval.candidates.corpora import (
     FILMS,
     SONGS,
     histories_of,
+    make_contents,
     make_corpus,
     quick_sources,
 )
@@ -143,6 +144,27 @@ def test_new_items_change_nothing_for_old_ones(name, learned, grown):
     known = histories_of([0, 4, 8], [25, 29], [])
     old, both = pairs(source, learned[0], known, FILMS), pairs(source, grown, known, FILMS)
     np.testing.assert_allclose(both[:, :LEARNED], old, rtol=1e-4, atol=1e-5)
+
+
+def test_other_new_items_have_other_answers(source, grown):
+    """As many items, but the new ones are others, and those of the two domains change places."""
+    vectors = grown.contents.vectors.copy()
+    vectors[LEARNED:] = make_contents(200)[200 - NEW :]
+    domains = grown.domains.copy()
+    domains[LEARNED:] = 1 - domains[LEARNED:]
+    other = replace(grown, domains=domains, contents=HeldContents(vectors), _alike=[])
+    (fresh,) = (own for own in quick_sources() if own.name == source.name)
+    fresh.restore(source.state())
+    for target in (BOOKS, FILMS):
+        pairs(source, grown, USERS, target), best(source, grown, USERS, target)
+        assert (
+            pairs(source, other, USERS, target).tolist()
+            == pairs(fresh, other, USERS, target).tolist()
+        )
+        for (items, _), (others, _) in zip(
+            best(source, other, USERS, target), best(fresh, other, USERS, target), strict=True
+        ):
+            assert items.tolist() == others.tolist()
 
 
 def test_the_order_of_a_history_does_not_matter(source, grown):
