@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus import Space, User
+from isthmus import Space
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.head import training
 from isthmus.retrieval.recommender.settings import settings_from
@@ -102,9 +102,9 @@ def test_twenty_users_are_enough(tmp_path, seed):
         "books",
         settings=replace(BRIEF, seed=seed, examples=replace(BRIEF.examples, folds=1, seed=seed)),
     )
-    assert made.reports["books"].cases["all"].users >= 1
-    few.publish()
-    assert len(few.recommend(User(), domain="books", k=3)) == 3
+    whole = made.reports["books"].cases["all"]
+    assert whole.users >= 1
+    assert np.isfinite([whole.head, whole.low, whole.high]).all()
 
 
 def test_dislikes_are_no_users(tmp_path):
