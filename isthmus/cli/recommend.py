@@ -62,6 +62,8 @@ def recommend(
         raise typer.BadParameter("--users and --out go together")
     if users is not None and (history or text or user or click):
         raise typer.BadParameter("give --users, or --user, --history, --click and --text, not both")
+    if users is not None and explain:
+        raise typer.BadParameter("--explain is for one user, not for --users")
     opened = open_space(space, device=device)
     options: dict[str, Any] = {
         "k": k,

@@ -118,6 +118,11 @@ class InteractionMatrix:
         return len(self.users), self.items
 
     @property
+    def owners(self) -> npt.NDArray[np.int64]:
+        """The row of each entry, shape (entries,)."""
+        return np.repeat(np.arange(len(self.users)), np.diff(self.starts))
+
+    @property
     def values(self) -> csr_matrix:
         """The value of every entry, float32; one of zero is stored all the same."""
         return self._matrix(self.strengths)

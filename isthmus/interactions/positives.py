@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.columns import VALUE
+from isthmus.columns import USER_ID, VALUE
 
 GOOD_SHARE = 0.8
 
@@ -23,5 +23,22 @@ def default_positive_from(interactions: pa.Table) -> float | None:
     """
     values = interactions.column(VALUE)
     found = pc.min_max(values.filter(pc.greater(values, 0)))
-    low, high = found["min"].as_py(), found["max"].as_py()
-    return None if low is None or low == high else GOOD_SHARE * high
+    return _good(found["min"].as_py(), found["max"].as_py())
+
+
+def positive_from_of_users(interactions: pa.Table) -> dict[str, float | None]:
+    """Give the same of each user's interactions alone, by user; none for who liked nothing.
+
+    Parameters
+    ----------
+    interactions : pyarrow.Table
+        With columns user_id and value.
+    """
+    liked = interactions.filter(pc.greater(interactions.column(VALUE), 0))
+    found = liked.group_by(USER_ID).aggregate([(VALUE, "min"), (VALUE, "max")])
+    rows = (found.column(name).to_pylist() for name in (USER_ID, f"{VALUE}_min", f"{VALUE}_max"))
+    return {user: _good(low, high) for user, low, high in zip(*rows, strict=True)}
+
+
+def _good(low: float | None, high: float | None) -> float | None:
+    return None if low is None or high is None or low == high else GOOD_SHARE * high

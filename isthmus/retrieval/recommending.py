@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from isthmus.errors import InvalidInput
 from isthmus.index.view import View
-from isthmus.interactions.positives import default_positive_from
+from isthmus.interactions.positives import positive_from_of_users
 from isthmus.progress import progress_bar
 from isthmus.retrieval.open_space import Domains, OpenSpace, domain_names
 from isthmus.retrieval.query import Ranked
@@ -77,7 +77,7 @@ class SpaceRecommendations(OpenSpace):
         view = self._live.now()
         ranking = Ranking(k, None, diversity, candidates, quotas or {})
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
-        (known,) = self._with_stored([user])
+        (known,) = self._with_stored(view, [user])
         texts = [self._user_text(known)]
         rows, scores = self._recommend(view, [known], texts, ranking, groups)[0]
         hits = make_hits(view, rows, scores.tolist(), attributes=attributes)
@@ -87,7 +87,8 @@ class SpaceRecommendations(OpenSpace):
                 raise InvalidInput(
                     "explanations need a trained head: isthmus train, then isthmus publish"
                 )
-            hits = explain_hits(serving, known, texts[0], rows, hits)
+            depth = ranking.depth or 1
+            hits = explain_hits(serving, known, texts[0], rows, hits, groups, depth)
         return hits
 
     def recommend_batch(
@@ -126,7 +127,7 @@ class SpaceRecommendations(OpenSpace):
         with progress_bar("recommending", len(named), show=progress) as advance:
             for start in range(0, len(named), USERS_A_BATCH):
                 ids, part = zip(*named[start : start + USERS_A_BATCH], strict=True)
-                known = self._with_stored(part)
+                known = self._with_stored(view, part)
                 texts = [self._user_text(user) for user in known]
                 lists = self._recommend(view, known, texts, ranking, groups)
                 tables.append(make_lists(view, ids, lists))
@@ -170,16 +171,17 @@ class SpaceRecommendations(OpenSpace):
             known = self._served = view, number, joined
         return known[2]
 
-    def _with_stored(self, users: Sequence[User]) -> list[User]:
+    def _with_stored(self, view: View, users: Sequence[User]) -> list[User]:
         """Put the stored interactions of the users who have an id before their histories."""
         ids = [user.id for user in users if user.id is not None]
         if not ids:
             return list(users)
         stored = self._interactions.of(list(dict.fromkeys(ids)))
-        least = default_positive_from(stored) if len(stored) else None
-        serving = self._serving(self._live.now())
-        least = least if serving is None else serving.recommender.positive_from
-        histories = stored_histories(stored, least)
+        serving = self._serving(view)
+        if serving is None:  # each by himself, whoever else is asked for
+            histories = stored_histories(stored, positive_from_of_users(stored))
+        else:
+            histories = stored_histories(stored, serving.recommender.positive_from)
         return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
 
     def _user_text(self, user: User) -> BlockQuery | None:

@@ -77,7 +77,7 @@ class SpaceTraining(OpenSpace):
         interactions, least = self._learnable(positive_from)
         view = self._live.now()
         with writing(self.path, "training", self._wait_s):
-            work = self._work_folder(settings, names, pretrain, start_from)
+            work = self._work_folder(settings, names, pretrain, start_from, least)
             corpus = space_corpus(view, self._weights, interactions, positive_from=least)
             trained = train_recommender(
                 corpus,

@@ -81,12 +81,15 @@ class User:
             entries.sort(key=lambda entry: _seconds(entry.time))
         strongest = max((entry.value for entry in entries), default=1.0)
         clicked = [_interaction(place, entry) for place, entry in enumerate(clicks)]
-        rated = _rated(ratings or (), strongest)
+        pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings or ())
+        rated = _rated(pairs, strongest)
         latest = [replace(entry, value=strongest) for entry in clicked]
         self.history: tuple[Interaction, ...] = (*rated, *entries, *latest)
         self.text = text.strip() if text and text.strip() else None
         self.id = id
         self.ordered = True
+        self.ratings: dict[str, float] = dict(pairs)
+        self._rated = range(len(rated))
 
     def after(self, stored: Sequence[Interaction], ordered: bool) -> User:
         """Give the same user with an earlier history.
@@ -104,7 +107,8 @@ class User:
         scale = strongest / own if strongest > 0 and own > 0 else 1.0
         latest = (replace(entry, value=entry.value * scale) for entry in self.history)
         whole.history = (*stored, *latest)
-        whole.ordered = ordered
+        whole.ordered, whole.ratings = ordered, self.ratings
+        whole._rated = range(len(stored) + self._rated.start, len(stored) + self._rated.stop)
         return whole
 
     def __repr__(self) -> str:
@@ -118,12 +122,21 @@ class User:
         """
         values = np.array([max(entry.value, 0.0) for entry in self.history])
         strength = values / max(values.max(initial=0.0), 1e-12)
-        age = np.arange(len(self.history))[::-1] * self.ordered
-        return np.asarray(strength * 0.5 ** (age / HALF_LIFE))
+        return np.asarray(strength * 0.5 ** (self.ages() / HALF_LIFE))
+
+    def ages(self) -> npt.NDArray[np.float64]:
+        """Give the place of each interaction counted from the newest, shape (len(history),).
+
+        Ratings have no order, so all have the age of the last; where nothing has one, it is 0.
+        """
+        ages = np.arange(len(self.history), dtype=np.float64)[::-1].copy()
+        if self._rated:
+            ages[self._rated] = ages[self._rated[-1]]
+        return ages * self.ordered
 
 
 def stored_histories(
-    interactions: pa.Table, positive_from: float | None
+    interactions: pa.Table, positive_from: Mapping[str, float | None] | float | None
 ) -> dict[str, tuple[list[Interaction], bool]]:
     """Give the history of each user of a table, and whether its order is that of time.
 
@@ -132,16 +145,17 @@ def stored_histories(
     interactions : pyarrow.Table
         user_id, item_id, value, weight and time, each user's oldest first. Of several with one
         item the latest counts.
-    positive_from : float, optional
-        What has a smaller value counts as seen and no more.
+    positive_from : float or mapping of str to float, optional
+        What has a smaller value counts as seen and no more; for all users, or each.
     """
     found: dict[str, dict[str, Interaction]] = {}
-    least = positive_from or 0.0
     names = (USER_ID, ITEM_ID, VALUE, WEIGHT, TIME)
     columns = (interactions.column(name).to_pylist() for name in names)
     for user, item, value, weight, time in zip(*columns, strict=True):
         own = found.setdefault(user, {})
         own.pop(item, None)
+        told = positive_from.get(user) if isinstance(positive_from, Mapping) else positive_from
+        least = np.float32(told or 0.0)  # as values are stored
         liked = value > 0 and value >= least
         own[item] = Interaction(item, value * weight if liked else 0.0, time)
     return {
@@ -169,10 +183,7 @@ def _interaction(place: int, entry: Any) -> Interaction:
     return made
 
 
-def _rated(
-    ratings: Mapping[str, float] | Iterable[tuple[str, float]], strongest: float
-) -> list[Interaction]:
-    pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings)
+def _rated(pairs: Sequence[tuple[str, float]], strongest: float) -> list[Interaction]:
     entries = [_interaction(place, pair) for place, pair in enumerate(pairs)]
     best = max((entry.value for entry in entries), default=0.0)
     good = [(entry.value / best if entry.value > best / 2 else 0.0) if best > 0 else 0.0

@@ -40,7 +40,9 @@ class Bridged(CandidateSource):
     own: float = 0.5
     other: float = 0.1
     shrink: float = 5.0
-    _turned: tuple[tuple[int, int], csr_array] | None = field(default=None, init=False, repr=False)
+    _turned: tuple[csr_array, dict[int, csr_array]] | None = field(
+        default=None, init=False, repr=False
+    )
 
     def settings(self) -> dict[str, Any]:
         """Give the settings by name."""
@@ -72,11 +74,12 @@ class Bridged(CandidateSource):
 
     def _lending_to(self, corpus: Corpus, graph: csr_array, target: int) -> csr_array:
         """Give the graph the other way round, to the items of a domain."""
-        key = target, len(corpus)
-        if self._turned is None or self._turned[0] != key:
-            own = _rows_in(graph, corpus.in_domain(target))
-            self._turned = key, sparse(own.T)
-        return self._turned[1]
+        known = self._turned
+        if known is None or known[0] is not graph:
+            known = self._turned = graph, {}
+        if target not in known[1]:
+            known[1][target] = sparse(_rows_in(graph, corpus.in_domain(target)).T)
+        return known[1][target]
 
     def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> Histories:
         """Spread histories over the items like theirs that have users."""

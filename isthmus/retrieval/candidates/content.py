@@ -41,6 +41,7 @@ class Content(CandidateSource):
             columns, weights = histories.columns[start:end], histories.weights[start:end]
             vectors = corpus.contents.at(columns)
             told = np.flatnonzero(vectors.any(axis=1) & (weights > 0))
+            told = told[np.argsort(weights[told], kind="stable")]  # the last are looked at
             chosen, _ = choose_interests(vectors[told], weights[told].astype(np.float64))
             interests.append(vectors[told][chosen])
         return InterestOpinion(corpus, interests)

@@ -69,7 +69,7 @@ class Factors(CandidateSource):
         """Score by the product of a user's and an item's factors."""
         users = self._solve(known_only(histories, len(self._items)))
         items = lengthened(self._items, len(corpus))
-        return ProductOpinion(users, items, self._shelves.of(corpus, items, target))
+        return ProductOpinion(users, items, self._shelves.of(corpus, self._items, target))
 
     def state(self) -> State:
         """Give the items' factors."""

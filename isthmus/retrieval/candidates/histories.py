@@ -90,7 +90,7 @@ class Histories:
         Strength is the value over the user's largest value; recency follows the order of times
         where every entry of the user has one.
         """
-        owner = np.repeat(np.arange(len(matrix.users)), np.diff(matrix.starts))
+        owner = matrix.owners
         strengths = np.where(matrix.likes, matrix.strengths, 0.0)
         strengths = strengths / np.maximum(_largest(strengths, matrix.starts), 1e-12)[owner]
         order = np.lexsort((-matrix.moments, owner))
@@ -111,13 +111,17 @@ class Histories:
         """The user of each entry, shape (n_entries,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
+    @property
+    def liked(self) -> Histories:
+        """The same without what was seen and not liked."""
+        return self if self.weights.all() else self.keeping(self.weights > 0)
+
     def matrix(self, items: int) -> csr_array:
         """Give the weights, float32, shape (n_users, items); entries of zero are left out."""
         from scipy.sparse import csr_array
 
-        out = csr_array((self.weights, self.columns, self.starts), shape=(len(self), items))
-        out.eliminate_zeros()
-        return out
+        own = self.liked
+        return csr_array((own.weights, own.columns, own.starts), shape=(len(self), items))
 
     def seen(self, items: int) -> csr_array:
         """Give 1 for every entry that is not assumed, float32, shape (n_users, items)."""
@@ -126,6 +130,14 @@ class Histories:
         seen = self.keeping(~self.assumed) if self.assumed.any() else self
         ones = np.ones(len(seen.columns), np.float32)
         return csr_array((ones, seen.columns, seen.starts), shape=(len(self), items))
+
+    def strongest(self, n: int) -> Histories:
+        """Keep the n entries of each user that weigh most, of equals the first."""
+        owners = self.owners
+        order = np.lexsort((-self.weights, owners))
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order)) - self.starts[owners]
+        return self.keeping(places < n)
 
     def keeping(self, kept: Mask) -> Histories:
         """Keep some entries, shape (n_entries,); users keep their places."""

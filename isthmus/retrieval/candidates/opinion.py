@@ -195,13 +195,13 @@ def largest(values: FloatArray, n: int) -> Columns:
     >>> largest(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
     [1, 3, 2]
     """
-    if len(values) > n:
+    if len(values) > n > 0:
         last = np.partition(values, -n)[-n]
         above = np.flatnonzero(values > last)
         level = np.flatnonzero(values == last)[: n - len(above)]
         top = np.sort(np.concatenate([above, level]))
     else:
-        top = np.arange(len(values))
+        top = np.arange(len(values) if n else 0)
     return top[np.argsort(-values[top], kind="stable")]
 
 

@@ -99,25 +99,33 @@ class Shelves:
     Parameters
     ----------
     usable : numpy.ndarray, optional
-        bool, shape (n_items,): what may be on a shelf; everything by default.
+        bool, shape (n_vectors,): what may be on a shelf; everything by default.
     """
 
     def __init__(self, usable: npt.NDArray[np.bool_] | None = None) -> None:
         self._usable = usable
-        self._known: dict[tuple[int, int], Shelf] = {}
+        self._of: npt.NDArray[np.float32] | None = None
+        self._known: dict[int, Shelf] = {}
 
     def of(self, corpus: Corpus, items: npt.NDArray[np.float32], target: int) -> Shelf:
-        """Give the shelf of a domain; that of another number of items is forgotten."""
-        key = target, len(corpus)
-        if key not in self._known:
-            self._known = {k: shelf for k, shelf in self._known.items() if k[1] == len(corpus)}
-            mask = corpus.in_domain(target)
-            if self._usable is not None:
-                mask[: len(self._usable)] &= self._usable
-                mask[len(self._usable) :] = False
-            columns = np.flatnonzero(mask)
-            self._known[key] = Shelf(columns, np.ascontiguousarray(items[columns]))
-        return self._known[key]
+        """Give the shelf of a domain; those of another array of vectors are forgotten.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            For the domains of the items.
+        items : numpy.ndarray
+            float32, shape (n_vectors, dim): the vectors of the first items of the corpus.
+        target : int
+            Code of the domain.
+        """
+        if self._of is not items:
+            self._of, self._known = items, {}
+        if target not in self._known:
+            mask = corpus.in_domain(target)[: len(items)]
+            columns = np.flatnonzero(mask if self._usable is None else mask & self._usable)
+            self._known[target] = Shelf(columns, np.ascontiguousarray(items[columns]))
+        return self._known[target]
 
 
 def known_only(histories: Histories, items: int) -> Histories:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +65,7 @@ class Towers(CandidateSource):
     name: ClassVar[str] = "two towers"
     dim: int = 64
     epochs: int = 30
-    patience: int = 4
+    patience: int = 2
     batch: int = 512
     rate: float = 3e-3
     decay: float = 1e-2
@@ -89,7 +90,7 @@ class Towers(CandidateSource):
 
     def _keep(self, model: TwoTowers, items: FloatArray) -> Self:
         self._model, self._items = model, items
-        self._offered = items
+        self._grown: tuple[ref[Corpus], FloatArray] | None = None
         self._shelves = Shelves()
         return self
 
@@ -102,18 +103,21 @@ class Towers(CandidateSource):
         """Give the vectors of users who ask for a domain, shape (n_users, dim + 1)."""
         from isthmus.retrieval.candidates.tower_fitting import embed_users
 
-        users = embed_users(self._model, self._space, corpus, histories, target)
+        users = embed_users(self._model, self._space, corpus, histories.liked, target)
         return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
 
     def item_vectors(self, corpus: Corpus) -> FloatArray:
         """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""
         from isthmus.retrieval.candidates.tower_fitting import embed_items
 
-        if len(corpus) != len(self._offered):
+        if len(corpus) == len(self._items):
+            return self._items
+        known = self._grown
+        if known is None or known[0]() is not corpus:
             new = np.arange(len(self._items), len(corpus))
             added = embed_items(self._model, self._space, corpus, new)
-            self._offered = np.concatenate([self._items, added])
-        return self._offered
+            known = self._grown = ref(corpus), np.concatenate([self._items, added])
+        return known[1]
 
     def state(self) -> State:
         """Give the weights of both towers, the map of contents, and the items' vectors."""

@@ -58,11 +58,7 @@ def known_of(
     corpus: Corpus, histories: Histories, facts: ItemFacts, target: int
 ) -> tuple[FloatArray, FloatArray, Columns]:
     """Give contents and traits of the strongest 50 entries of each history, and their starts."""
-    owners = histories.owners
-    order = np.lexsort((-histories.weights, owners))
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order)) - histories.starts[owners[order]]
-    kept = histories.keeping((places < LONGEST) & (histories.weights > 0))
+    kept = histories.liked.strongest(LONGEST)
     traits = np.stack(
         [
             np.log(np.maximum(kept.weights / np.maximum(kept.recency, LEAST), LEAST)),

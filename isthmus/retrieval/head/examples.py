@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.progress import progress_bar
@@ -17,7 +16,7 @@ from isthmus.retrieval.candidates.source import CandidateSource
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.features import make_features
-from isthmus.retrieval.head.simulate import Case, make_cases, make_folds
+from isthmus.retrieval.head.simulate import Case, choose_tested, make_cases, make_folds
 
 USERS_AT_ONCE = 256
 
@@ -31,7 +30,7 @@ class ExampleSettings:
     folds : int
         Parts of the users, each met by sources that did not see it.
     tested : float
-        Share of the users that early stopping looks at.
+        Share of the users that early stopping looks at, see `choose_tested`.
     depth : int
         Candidates of each source.
     sure : int
@@ -45,7 +44,7 @@ class ExampleSettings:
     """
 
     folds: int = 3
-    tested: float = 0.1
+    tested: float = 0.06
     depth: int = 200
     sure: int = 10
     others: int = 100
@@ -134,19 +133,21 @@ def make_examples(
         Whether to show bars.
     """
     parts: list[Examples] = []
-    folds = make_folds(corpus, target, settings.folds, settings.seed, settings.most_users)
+    folds = list(make_folds(corpus, target, settings.folds, settings.seed, settings.most_users))
+    tested = choose_tested(corpus, folds, target, settings.tested, settings.seed)
     for number, fold in enumerate(folds):
         visible = corpus.hiding(fold.hidden)
         sources = Sources(make_sources()).fit(visible, show=show)
         facts = facts_of().fit(visible)
         cases = make_cases(corpus, fold, target, settings.seed + number, ignored)
-        parts += _of_fold(visible, cases, sources, facts, target, settings, show=show)
+        parts += _of_fold(visible, cases, tested, sources, facts, target, settings, show=show)
     return join_examples(parts)
 
 
 def _of_fold(
     corpus: Corpus,
     cases: Iterator[Case],
+    tested: Mask,
     sources: Sources,
     facts: ItemFacts,
     target: int,
@@ -161,7 +162,8 @@ def _of_fold(
             for start in range(0, len(case.users), USERS_AT_ONCE):
                 users = np.arange(start, min(start + USERS_AT_ONCE, len(case.users)))
                 part = _part(case, users)
-                yield _of_case(corpus, part, sources, facts, target, settings, rng)
+                chosen = tested[part.users]
+                yield _of_case(corpus, part, chosen, sources, facts, target, settings, rng)
                 advance(len(users))
 
 
@@ -180,6 +182,7 @@ def _part(case: Case, users: Columns) -> Case:
 def _of_case(
     corpus: Corpus,
     case: Case,
+    tested: Mask,
     sources: Sources,
     facts: ItemFacts,
     target: int,
@@ -192,7 +195,6 @@ def _of_case(
     features = make_features(corpus, case.histories, pool, facts, target)
     keys = pool.owners * len(corpus) + pool.items
     labels = np.isin(keys, case.owners * len(corpus) + case.labels)
-    tested = _chances(case.users, settings.seed) < settings.tested
     kept, corrections = _sample(pool, labels, tested, settings, rng)
     thin = pool.keeping(kept)
     return Examples(
@@ -209,11 +211,6 @@ def _of_case(
         histories=case.histories,
         target=target,
     )
-
-
-def _chances(users: Columns, seed: int) -> npt.NDArray[np.float64]:
-    """Give each user a number from 0 to 1, the same in every case."""
-    return np.asarray(np.random.default_rng(seed).random(int(users.max(initial=0)) + 1)[users])
 
 
 def _sample(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisation
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.source import State
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 SPACE = "space."
 
@@ -35,9 +38,11 @@ class ItemFacts:
 
     normalisation: Normalisation = "whiten"
     seed: int = 0
+    _of_graph: tuple[csr_array, FloatArray] | None = field(default=None, init=False, repr=False)
 
     def fit(self, corpus: Corpus) -> Self:
         """Learn the facts."""
+        self._of_graph = None
         self.space = ContentSpace(normalisation=self.normalisation, seed=self.seed).fit(corpus)
         self._popularity = _popularity(corpus)
         self._place = _places(corpus)
@@ -50,7 +55,7 @@ class ItemFacts:
     def of(self, corpus: Corpus, items: Columns) -> FloatArray:
         """Give the facts of items, float32, shape (len(items), n_facts).
 
-        Items that are newer than the facts are unpopular and fresh.
+        Items that are newer than the facts are like old ones that nobody used.
         """
         learned = len(self._popularity)
         known = items < learned
@@ -61,7 +66,7 @@ class ItemFacts:
             np.where(known, self._place[at], 0),
             alike[items],
             ~known | (self._popularity[at] == 0),
-            np.where(known, self._freshness[at], 1),
+            np.where(known, self._freshness[at], 0),
         ]
         return np.stack(facts, axis=1).astype(np.float32)
 
@@ -91,18 +96,18 @@ class ItemFacts:
         """Take back what `state` gave."""
         own = {key[len(SPACE) :]: v for key, v in state.items() if key.startswith(SPACE)}
         self.space = ContentSpace(normalisation=self.normalisation).restore(own)
+        self._of_graph = None
         self._popularity, self._place = state["popularity"], state["place"]
         self._freshness, self.uses = state["freshness"], state["uses"]
         return self
 
     def _alike(self, corpus: Corpus) -> FloatArray:
         """Give the mean popularity of the items nearest in content, for every item."""
-        known = getattr(self, "_alike_of", None)
-        if known is None or known[0] != len(corpus):
+        graph, known = corpus.alike, self._of_graph
+        if known is None or known[0] is not graph:
             popularity = self.popularity(np.arange(len(corpus)))
-            known = len(corpus), corpus.alike @ popularity
-            self._alike_of = known
-        return np.asarray(known[1], np.float32)
+            known = self._of_graph = graph, np.asarray(graph @ popularity, np.float32)
+        return known[1]
 
 
 FACTS = ("popularity", "popularity place", "popularity of alike", "unused", "freshness")

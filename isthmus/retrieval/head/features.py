@@ -114,7 +114,8 @@ def _of_users(
 def _of_content(
     corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
 ) -> FloatArray:
-    """Compare contents with the history's: the largest and the mean cosine, and in the domain."""
+    """Compare contents with what was liked: the largest and the mean cosine, and in the domain."""
+    histories = histories.liked.strongest(LONGEST)
     out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
     own = facts.contents(corpus, histories.columns)
     distinct, at = np.unique(pool.items, return_inverse=True)
@@ -125,7 +126,6 @@ def _of_content(
         first, last = pool.starts[user], pool.starts[user + 1]
         if start == end or first == last:
             continue
-        start = max(start, end - LONGEST)
         cosines = offered[at[first:last]] @ own[start:end].T
         weights = histories.weights[start:end]
         out[first:last, 0] = cosines.max(axis=1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
 from isthmus.retrieval.candidates.histories import Histories
 
 SHOTS = (0, 1, 3, 5)
 COLD_ITEMS = 0.1
 SHARE_SHOWN = 0.8
+FEWEST_TESTED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def make_folds(
     """
     rng = np.random.default_rng(seed)
     matrix = corpus.matrix
-    owners = np.repeat(np.arange(len(matrix.users)), np.diff(matrix.starts))
+    owners = matrix.owners
     inside = corpus.domains[matrix.columns] == target
     users = rng.permutation(np.flatnonzero(corpus.likers(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
@@ -90,9 +92,43 @@ def make_folds(
         part = np.sort(part[:most_users])
         new = np.zeros(len(corpus), bool)
         new[rng.choice(items, int(COLD_ITEMS * len(items)), replace=False)] = True
-        chosen = np.zeros(len(matrix.users), bool)
-        chosen[part] = True
+        chosen = _marked(part, len(matrix.users))
         yield Fold(part, new, (chosen[owners] & inside) | new[matrix.columns])
+
+
+def choose_tested(
+    corpus: Corpus, folds: Sequence[Fold], target: int, share: float, seed: int
+) -> Mask:
+    """Choose the users that are not learned from, the same in every fold and case.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        What there is.
+    folds : sequence of Fold
+        Of its users.
+    target : int
+        Code of the domain.
+    share : float
+        Of the users; where it comes to fewer than five, it is five, or a fifth if that is less.
+    seed : int
+        Of the choice.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, shape (n_users,).
+    """
+    matrix = corpus.matrix
+    chances = np.random.default_rng(seed).random(len(matrix.users))
+    wanted = _liked(matrix) & (corpus.domains[matrix.columns] == target)
+    met = np.zeros(len(matrix.users), bool)
+    for fold in folds:
+        own = _marked(fold.users, len(matrix.users))[matrix.owners]
+        met[matrix.owners[wanted & own & ~fold.new[matrix.columns]]] = True
+    order = np.sort(chances[met])
+    fewest = order[: max(1, min(FEWEST_TESTED, len(order) // 5))]
+    return np.asarray(chances <= max(share, float(fewest.max(initial=0))))
 
 
 def make_cases(
@@ -116,58 +152,73 @@ def make_cases(
         bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
-    everything = Histories.of_matrix(corpus.matrix)
-    everything = everything.keeping(everything.weights > 0)
-    if ignored is not None:
-        everything = everything.outside(ignored)
-    in_target = corpus.in_domain(target)
-    yield from _cold_users(everything, fold, in_target, rng)
-    yield from _cold_items(everything, fold, rng)
+    matrix = corpus.matrix if ignored is None else corpus.matrix.restricted_to(~ignored)
+    yield from _cold_users(matrix, fold, corpus.in_domain(target), rng)
+    yield from _cold_items(matrix, fold, rng)
 
 
 def _cold_users(
-    everything: Histories, fold: Fold, in_target: Mask, rng: np.random.Generator
+    matrix: InteractionMatrix, fold: Fold, in_target: Mask, rng: np.random.Generator
 ) -> Iterator[Case]:
-    own = everything.of_users(fold.users)
-    own = own.keeping(~fold.new[own.columns])
-    inside = in_target[own.columns]
-    counts = np.bincount(own.owners, inside, len(own)).astype(np.int64)
-    places = _places(own, inside, rng)
-    draw = rng.permuted(np.tile(np.arange(1, len(SHOTS) + 1), (len(own), 1)), axis=1)[:, :2]
+    member = _marked(fold.users, len(matrix.users))
+    matrix = matrix.without(~member[matrix.owners] | fold.new[matrix.columns])
+    owners, inside = matrix.owners, in_target[matrix.columns]
+    liked = inside & _liked(matrix)
+    counts = np.bincount(owners, liked, len(member)).astype(np.int64)
+    places = _places(owners, liked, rng)
+    draw = rng.permuted(np.tile(np.arange(1, len(SHOTS) + 1), (len(member), 1)), axis=1)[:, :2]
     allowed = in_target & ~fold.new
     for number in range(len(SHOTS) + 1):
         most = number == len(SHOTS)
-        shown = np.floor(SHARE_SHOWN * counts) if most else np.full(len(own), SHOTS[number])
+        shown = np.floor(SHARE_SHOWN * counts) if most else np.full(len(counts), SHOTS[number])
         met = (counts > shown) & ((number == 0) | (draw == number).any(axis=1))
         if most:
             met &= shown > max(SHOTS)
-        users = np.flatnonzero(met)
-        if not len(users):
-            continue
-        visible = ~inside | (places < shown[own.owners])
-        history = own.keeping(visible).of_users(users)
-        hidden = own.keeping(~visible).of_users(users)
-        name = "most" if most else str(SHOTS[number])
-        yield Case(name, fold.users[users], history, hidden.columns, hidden.owners, allowed)
+        near = liked & (places < shown[owners])
+        visible = met[owners] & (~inside | near)
+        hidden = met[owners] & liked & ~near
+        if met.any():
+            name = "most" if most else str(SHOTS[number])
+            yield _case(name, matrix, np.flatnonzero(met), visible, hidden, allowed)
 
 
-def _cold_items(everything: Histories, fold: Fold, rng: np.random.Generator) -> Iterator[Case]:
-    """Let users who liked a new item find it, as many as there are users in the fold."""
-    new = fold.new[everything.columns]
-    counts = np.bincount(everything.owners, new, len(everything))
-    known = np.bincount(everything.owners, ~new, len(everything))
+def _cold_items(matrix: InteractionMatrix, fold: Fold, rng: np.random.Generator) -> Iterator[Case]:
+    """Let users who liked a new item find it, half as many as there are users in the fold."""
+    owners, new, liked = matrix.owners, fold.new[matrix.columns], _liked(matrix)
+    counts = np.bincount(owners, new & liked, len(matrix.users))
+    known = np.bincount(owners, ~new & liked, len(matrix.users))
     users = rng.permutation(np.flatnonzero((counts > 0) & (known > 0)))
     users = np.sort(users[: max(1, len(fold.users) // 2)])
     if len(users):
-        history = everything.keeping(~new).of_users(users)
-        hidden = everything.keeping(new).of_users(users)
-        yield Case("new", users, history, hidden.columns, hidden.owners, fold.new)
+        met = _marked(users, len(matrix.users))[owners]
+        yield _case("new", matrix, users, met & ~new, met & new & liked, fold.new)
 
 
-def _places(own: Histories, inside: Mask, rng: np.random.Generator) -> Columns:
-    """Give each entry inside its place among its user's, in a random order."""
-    owners = own.owners
-    order = np.lexsort((rng.random(len(owners)), ~inside, owners))
+def _case(
+    name: str, matrix: InteractionMatrix, users: Columns, shown: Mask, hidden: Mask, allowed: Mask
+) -> Case:
+    """Weigh what is shown by itself, so that nothing of what is hidden is in the weights."""
+    place = np.zeros(len(matrix.users), np.int64)
+    place[users] = np.arange(len(users))
+    histories = Histories.of_matrix(matrix.without(~shown)).of_users(users).liked
+    return Case(
+        name, users, histories, matrix.columns[hidden], place[matrix.owners[hidden]], allowed
+    )
+
+
+def _liked(matrix: InteractionMatrix) -> Mask:
+    return matrix.likes & (matrix.strengths > 0)
+
+
+def _marked(users: Columns, n: int) -> Mask:
+    mask = np.zeros(n, bool)
+    mask[users] = True
+    return mask
+
+
+def _places(owners: Columns, counted: Mask, rng: np.random.Generator) -> Columns:
+    """Give each counted entry its place among its user's, in a random order."""
+    order = np.lexsort((rng.random(len(owners)), ~counted, owners))
     places = np.empty(len(owners), np.int64)
-    places[order] = np.arange(len(owners)) - own.starts[owners[order]]
+    places[order] = np.arange(len(owners)) - np.searchsorted(owners, owners)
     return places

@@ -23,7 +23,9 @@ FOLDER = "recommender"
 
 
 class RecommenderAttachment:
-    """Puts into a release what was trained last: since the current release, or for it.
+    """Puts into a release what was trained since any was published, or what the current one has.
+
+    So after a rollback the next release keeps the heads that were rolled back to.
 
     Parameters
     ----------
@@ -33,6 +35,11 @@ class RecommenderAttachment:
         The current release.
     keep : bool, default False
         Whether to pass over what was trained since.
+
+    Raises
+    ------
+    CorruptRelease
+        If a file of the recommender is missing or damaged.
     """
 
     def __init__(self, space: Path, current: Release | None, *, keep: bool = False) -> None:
@@ -80,14 +87,31 @@ def heads_of(space: Path) -> Mapping[str, RankingHead]:
     return found.heads
 
 
+def _was_published(space: Path, current: Release, trained: Path) -> bool:
+    """Tell whether what was trained is part of a release already: it is not newer than these."""
+    own = (trained / DESCRIPTION).read_bytes()
+    for release in [current, *Releases(space).all()]:
+        published = release.folder / FOLDER / DESCRIPTION
+        if release.manifest.accepted and published.exists() and published.read_bytes() == own:
+            return True
+    return False
+
+
 def _newest(
     space: Path, current: Release | None, *, keep: bool
 ) -> tuple[Path | None, Description | None]:
     """Choose between what was trained since the current release, and what that has."""
     trained = trained_folder(space)
-    if (trained / DESCRIPTION).exists() and not keep:
-        return trained, read_description(trained)
+    new = (trained / DESCRIPTION).exists() and not keep
+    if new and (current is None or not _was_published(space, current, trained)):
+        return _sound(trained)
     published = None if current is None else current.folder / FOLDER
     if published is not None and (published / DESCRIPTION).exists():
-        return published, read_description(published)
+        return _sound(published)
     return None, None
+
+
+def _sound(folder: Path) -> tuple[Path, Description]:
+    """Give a recommender's folder and description, if all of it can be read."""
+    load_recommender(folder)
+    return folder, read_description(folder)

@@ -9,11 +9,13 @@ import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
-from isthmus.retrieval.candidates.corpus import Columns
+from isthmus.retrieval.candidates.corpus import Columns, Mask
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.explanation import Explanation, HistoryReason, SourceReason
-from isthmus.retrieval.recommender.recommender import Answer
+from isthmus.retrieval.ranking import Group
+from isthmus.retrieval.recommender.lists import within
+from isthmus.retrieval.recommender.recommender import DEPTH, Answer
 from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.results import Hit
 from isthmus.retrieval.users import User
@@ -27,6 +29,8 @@ def explain_hits(
     text: Mapping[str, FloatArray] | None,
     rows: Positions,
     hits: Sequence[Hit],
+    groups: Sequence[Group],
+    n: int,
 ) -> list[Hit]:
     """Give hits with their explanations; those of domains without a head have none.
 
@@ -42,6 +46,10 @@ def explain_hits(
         int64, shape (n_hits,): the rows of the hits.
     hits : sequence of Hit
         What was answered.
+    groups : sequence of Group
+        The domains, and the rows that may be recommended.
+    n : int
+        Items that each group was asked for.
     """
     history = serving.histories([user], [text])
     out = list(hits)
@@ -50,13 +58,23 @@ def explain_hits(
             continue
         places = [place for place, hit in enumerate(hits) if hit.domain == domain]
         items = serving.contents.columns[rows[places]]
-        reasons = explain(serving, history, domain, items)
+        group = next(group for group in groups if domain in group.domains)
+        allowed = serving.allowed(domain, within(serving, group, [domain]))
+        reasons = explain(serving, history, domain, items, allowed, depth=max(DEPTH, n))
         for place, reason in zip(places, reasons, strict=True):
             out[place] = replace(hits[place], explanation=reason)
     return out
 
 
-def explain(serving: Serving, history: Histories, domain: str, items: Columns) -> list[Explanation]:
+def explain(
+    serving: Serving,
+    history: Histories,
+    domain: str,
+    items: Columns,
+    allowed: Mask,
+    *,
+    depth: int = DEPTH,
+) -> list[Explanation]:
     """Explain the scores of items for one user.
 
     Each piece of evidence is taken away and the whole is ranked again: an item of the history
@@ -71,13 +89,16 @@ def explain(serving: Serving, history: Histories, domain: str, items: Columns) -
     domain : str
         The domain of the items.
     items : numpy.ndarray
-        int64, shape (n_items,): columns of the items.
+        int64, shape (n_items,): columns of the items, which are among the candidates.
+    allowed : numpy.ndarray
+        bool, shape (n_items,): what may be recommended.
+    depth : int
+        Candidates of each source.
     """
-    allowed = serving.allowed(domain, None)
     history = serving.recommender.shown(serving.corpus, history, domain)
     entries = _strongest(history)
     variants = _without_each(history, entries)
-    answer = serving.answer(variants, domain, allowed)
+    answer = serving.answer(variants, domain, allowed, depth=depth)
     scores = np.stack([_scores(answer, user, items) for user in range(len(variants))])
     own = _pool_of(answer.pool, 0)
     silent = _without_each_source(serving, history, domain, own, items)

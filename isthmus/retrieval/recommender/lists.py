@@ -59,7 +59,7 @@ def recommend_learned(
     shares = domain_shares(serving, histories, domains)
     lists: list[list[Ranked]] = []
     for domain in learned:
-        allowed = serving.allowed(domain, _within(serving, group, [domain]))
+        allowed = serving.allowed(domain, within(serving, group, [domain]))
         answer = serving.answer(histories, domain, allowed, depth=max(DEPTH, n))
         lists.append(
             [
@@ -68,7 +68,7 @@ def recommend_learned(
             ]
         )
     if others:
-        selection = _within(serving, group, others)
+        selection = within(serving, group, others)
         ranked = recommend(serving.view, users, texts, n, selection, weights)
         lists.append([(rows, scores / max(float(scores.sum()), 1e-12)) for rows, scores in ranked])
     own = shares[:, : len(learned)]
@@ -96,7 +96,8 @@ def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
-def _within(serving: Serving, group: Group, domains: list[str]) -> Selection | None:
+def within(serving: Serving, group: Group, domains: list[str]) -> Selection | None:
+    """Give the rows that a group lets through of some of its domains."""
     if group.allowed is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
         if group.allowed is None or whole is None:

@@ -17,6 +17,7 @@ from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.rating.model import RatingModel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -81,6 +82,8 @@ class Recommender:
         Least value of an interaction that counts as liked; None where all above zero do.
     ignored : mapping of str to sequence of str
         For a target domain, the domains whose histories do harm there, and are not looked at.
+    rating : RatingModel or None
+        Predicts values, where those that it learned from differ.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -92,6 +95,7 @@ class Recommender:
     alike: csr_array
     positive_from: float | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rating: RatingModel | None = None
 
     def answer(
         self,
@@ -113,14 +117,13 @@ class Recommender:
         domain : str
             Where to recommend; one that it has a head for.
         allowed : numpy.ndarray
-            bool, shape (n_items,): what may be recommended.
+            bool, shape (n_items,): which items of the domain may be recommended.
         depth : int
             Candidates of each source.
         """
         target = self.domain_names.index(domain)
         histories = self.shown(corpus, histories, domain)
         opinions = self.sources.opinions(corpus, histories, target)
-        allowed = allowed & corpus.in_domain(target)
         pool = make_pool(opinions, depth, allowed, histories.seen(len(corpus)))
         head = self.heads[domain]
         return Answer(pool, head.score(corpus, histories, pool, self.facts, target))

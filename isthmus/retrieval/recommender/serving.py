@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.content_graph import nearest_by_content
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, sparse, widened
 from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.rating.model import RatingModel
 from isthmus.retrieval.recommender.recommender import DEPTH, Answer, Recommender
 from isthmus.retrieval.recommender.space_corpus import ViewContents, codes_of
 from isthmus.retrieval.users import User
@@ -66,7 +68,7 @@ class Serving:
             The same recommender with an earlier view of the same release: what did not change
             is taken from it.
         """
-        known = view.find(recommender.item_ids.tolist())
+        known = _where_they_were(recommender, view)
         unknown = view.living.rows.copy()
         unknown[known[known >= 0]] = False
         new = np.flatnonzero(unknown)
@@ -104,8 +106,7 @@ class Serving:
         self, users: Sequence[User], texts: Sequence[Mapping[str, FloatArray] | None]
     ) -> Histories:
         """Find the histories of users; what a user says stands for the items nearest to it."""
-        rows = self.view.find([entry.item_id for user in users for entry in user.history])
-        columns = np.where(rows >= 0, self.contents.columns[rows], -1) if len(rows) else rows
+        columns = self.columns_of([entry.item_id for user in users for entry in user.history])
         ends = np.cumsum([len(user.history) for user in users])[:-1]
         told = [self._told(text) for text in texts]
         parts = [
@@ -120,6 +121,20 @@ class Serving:
     ) -> Answer:
         """Find and rank candidates, see `Recommender.answer`."""
         return self.recommender.answer(self.corpus, histories, domain, allowed, depth=depth)
+
+    @cached_property
+    def rating(self) -> RatingModel | None:
+        """The model of values, with the items that are new."""
+        model = self.recommender.rating
+        new = np.arange(len(self.recommender.item_ids), len(self.corpus))
+        if model is None or not len(new):
+            return model
+        return model.extended(self.contents.at(new), self.corpus.domains[new])
+
+    def columns_of(self, item_ids: Sequence[str]) -> Columns:
+        """Give the column of each item, -1 for one that is not there."""
+        rows = self.view.find(item_ids)
+        return np.where(rows >= 0, self.contents.columns[rows], -1) if len(rows) else rows
 
     def _told(self, text: Mapping[str, FloatArray] | None) -> tuple[Columns, FloatArray]:
         """Give the items that a text is nearest to, and how much each stands for it."""
@@ -144,7 +159,7 @@ def _entries(
     own, at = np.array(list(latest), np.int64), np.array(list(latest.values()), np.int64)
     strengths = np.array([max(entry.value, 0.0) for entry in user.history], np.float32)
     strengths = strengths / max(float(strengths.max(initial=0)), 1e-12)
-    ages = np.arange(len(user.history))[::-1].astype(np.float32) * user.ordered
+    ages = user.ages().astype(np.float32)
     items, shares = told
     fresh = ~np.isin(items, own)
     return (
@@ -153,6 +168,16 @@ def _entries(
         np.concatenate([ages[at], np.zeros(int(fresh.sum()), np.float32)]),
         np.concatenate([np.zeros(len(own), bool), np.ones(int(fresh.sum()), bool)]),
     )
+
+
+def _where_they_were(recommender: Recommender, view: View) -> Columns:
+    """Give the row of each item, -1 for one that is gone or moved to another domain."""
+    rows = view.find(recommender.item_ids.tolist())
+    for code, name in enumerate(recommender.domain_names):
+        own = np.flatnonzero((recommender.domains == code) & (rows >= 0))
+        inside = view.select([name]) if len(own) and name in view.domains else None
+        rows[own if inside is None else own[~inside.rows[rows[own]]]] = -1
+    return rows
 
 
 def _mapped(

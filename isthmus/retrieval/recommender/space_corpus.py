@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROWS_AT_ONCE = 16_384
+SELECTIONS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,12 @@ class ViewContents:
         selection = self._selection(allowed)
         lists = answer(self.view, [queries[at] for at in asked], n, selection, self.weights)
         for at, (rows, own) in zip(asked, lists, strict=True):
-            found[at, : len(rows)], scores[at, : len(rows)] = self.columns[rows], own
+            columns = self.columns[rows]
+            if len(self.view.blocks) > 1:  # ranked by what is beyond chance, not by the cosine
+                own = self.at(columns) @ vectors[at]
+                order = np.argsort(-own, kind="stable")
+                columns, own = columns[order], own[order]
+            found[at, : len(rows)], scores[at, : len(rows)] = columns, own
         return found, scores
 
     def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
@@ -92,12 +98,15 @@ class ViewContents:
             )
             if not one.present[0]:
                 continue
-            for at, cosine in zip(there, own.vectors @ one.vectors[0], strict=True):
+            cosines = own.vectors @ one.vectors[0]
+            for at, cosine in zip(there[own.present], cosines[own.present], strict=True):
                 out[at][block.name] = float(cosine)
         return out
 
     def remember(self, allowed: Mask, selection: Selection) -> None:
         """Know the selection of a mask over the items, so that it need not be made."""
+        if len(self._selections) >= SELECTIONS:
+            self._selections.clear()
         self._selections[id(allowed)] = allowed, selection
 
     def _selection(self, allowed: Mask) -> Selection:

@@ -12,13 +12,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.columns import DOMAIN, ITEM_ID
-from isthmus.errors import CorruptRelease
+from isthmus.errors import CorruptRelease, IsthmusError
 from isthmus.index.files import write_atomically
 from isthmus.retrieval.candidates.source import State, sparse_of, sparse_state
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.examples import ExampleSettings
 from isthmus.retrieval.head.ranking_head import RankingHead
 from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.rating.store import ABOUT, TENSORS
+from isthmus.retrieval.rating.store import load as load_rating
+from isthmus.retrieval.rating.store import save as save_rating
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 from isthmus.retrieval.recommender.train import Trained
@@ -56,6 +59,8 @@ class Description(BaseModel):
         How many interactions it learned from.
     positive_from : float or None
         Least value that counted as liked.
+    rates : bool
+        Whether it predicts values.
     seconds : float
         How long the training took.
     """
@@ -70,6 +75,7 @@ class Description(BaseModel):
     reports: dict[str, HeadReport]
     interactions: int
     positive_from: float | None
+    rates: bool
     seconds: float
 
     def losses(self) -> list[str]:
@@ -104,6 +110,8 @@ def save_recommender(
     _write(folder / FACTS, {**recommender.facts.state(), **alike})
     for domain, head in recommender.heads.items():
         _write(folder / head_file(recommender.domain_names.index(domain)), head.state())
+    if recommender.rating is not None:
+        save_rating(recommender.rating, folder)
     description = Description(
         format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,6 +125,7 @@ def save_recommender(
         reports=trained.reports,
         interactions=interactions,
         positive_from=recommender.positive_from,
+        rates=recommender.rating is not None,
         seconds=trained.seconds,
     )
     write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
@@ -154,10 +163,12 @@ def load_recommender(folder: Path) -> Recommender:
         If a file is missing, damaged, or of another version.
     """
     description = read_description(folder)
-    settings = settings_of(description)
+    codes = {name: code for code, name in enumerate(description.domains)}
     try:
+        settings = settings_of(description)
         with pa.memory_map(str(folder / ITEMS)) as file:
             table = pa.ipc.open_file(file).read_all()
+        domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
         sources = Sources(settings.make_sources()).restore(_read(folder / LEARNED))
         told = _read(folder / FACTS)
         facts, alike = settings.make_facts().restore(told), sparse_of(ALIKE, told)
@@ -167,21 +178,20 @@ def load_recommender(folder: Path) -> Recommender:
             )
             for domain, own in description.heads.items()
         }
-    except (OSError, KeyError, ValueError, RuntimeError, pa.ArrowInvalid) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, IsthmusError) as error:
         raise CorruptRelease(
             f"the recommender in {folder} is damaged ({error}); train anew with: isthmus train"
         ) from error
-    codes = {name: code for code, name in enumerate(description.domains)}
-    domains = table.column(DOMAIN).to_pylist()
     return Recommender(
         item_ids=np.array(table.column(ITEM_ID).to_pylist(), object),
         domain_names=tuple(description.domains),
-        domains=np.array([codes[name] for name in domains], np.int64),
+        domains=np.array(domains, np.int64),
         sources=sources,
         facts=facts,
         heads=heads,
         alike=alike,
         positive_from=description.positive_from,
+        rating=load_rating(folder) if description.rates else None,
         ignored={domain: own.get(IGNORED, ()) for domain, own in description.heads.items()},
     )
 
@@ -201,7 +211,8 @@ def settings_of(description: Description) -> RecommenderSettings:
 def files_of(description: Description) -> list[str]:
     """Name the files of a recommender."""
     heads = [head_file(description.domains.index(domain)) for domain in description.heads]
-    return [DESCRIPTION, ITEMS, LEARNED, FACTS, *heads]
+    rating = [ABOUT, TENSORS] if description.rates else []
+    return [DESCRIPTION, ITEMS, LEARNED, FACTS, *heads, *rating]
 
 
 def head_file(code: int) -> str:

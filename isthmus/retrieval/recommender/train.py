@@ -18,6 +18,7 @@ from isthmus.retrieval.head.examples import make_examples
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
 from isthmus.retrieval.head.training import Pass, TrainingSettings, train_head
+from isthmus.retrieval.rating.model import RatingModel
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 from isthmus.retrieval.recommender.tuning import TuningReport, require_optuna, tune_head
@@ -52,6 +53,7 @@ def train_recommender(
     targets: Sequence[str] | None = None,
     *,
     positive_from: float | None = None,
+    rate: bool = True,
     pretrained: Mapping[str, RankingHead] | None = None,
     sources_of: dict[str, Sequence[str]] | None = None,
     folder: Path | None = None,
@@ -69,6 +71,8 @@ def train_recommender(
         Domains to recommend in; by default all with 20 users or more.
     positive_from : float, optional
         The least value that the corpus counts as liked, to be remembered.
+    rate : bool, default True
+        Whether to learn to predict values too, where they differ.
     pretrained : mapping of str to RankingHead, optional
         Heads to go on from, such as those of another space: that of the target's name, or else
         the first.
@@ -92,6 +96,8 @@ def train_recommender(
     if settings.trials:
         _require_tunable(settings, pretrained)
     targets = _targets(corpus, targets)
+    for name in {name for names in (sources_of or {}).values() for name in names}:
+        _require_users(corpus, name)
     facts = settings.make_facts().fit(corpus)
     training = _HeadTraining(corpus, facts, settings, pretrained, folder, show)
     heads, reports = {}, {}
@@ -111,6 +117,7 @@ def train_recommender(
         corpus.alike,
         positive_from,
         {target: report.ignored for target, report in reports.items()},
+        rating_model(corpus, settings.seed) if rate else None,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
@@ -118,6 +125,15 @@ def train_recommender(
 def users_of(corpus: Corpus, domain: str) -> int:
     """Count the users who liked something of a domain."""
     return int(corpus.likers(corpus.code_of(domain)).sum())
+
+
+def rating_model(corpus: Corpus, seed: int) -> RatingModel | None:
+    """Learn to predict the values of interactions; None where all are equal."""
+    strengths = corpus.matrix.strengths
+    if not len(strengths) or strengths.min() == strengths.max():
+        return None
+    contents = corpus.contents.at(np.arange(len(corpus)))
+    return RatingModel.fit(corpus.matrix, contents, corpus.domains, seed=seed)
 
 
 def _require_tunable(
@@ -138,13 +154,7 @@ def _require_tunable(
 
 def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
-        if name not in corpus.domain_names:
-            raise InvalidInput(f"no domain {name!r}; there are {', '.join(corpus.domain_names)}")
-        if users_of(corpus, name) < FEWEST_USERS:
-            raise InvalidInput(
-                f"only {users_of(corpus, name)} users liked something of {name!r}, and a head "
-                f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
-            )
+        _require_users(corpus, name)
     found = targets or _others(corpus, None)
     if not found:
         raise InvalidInput(
@@ -152,6 +162,16 @@ def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
             "with: isthmus interactions add"
         )
     return list(found)
+
+
+def _require_users(corpus: Corpus, domain: str) -> None:
+    if domain not in corpus.domain_names:
+        raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
+    if users_of(corpus, domain) < FEWEST_USERS:
+        raise InvalidInput(
+            f"only {users_of(corpus, domain)} users liked something of {domain!r}, and a head "
+            f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
+        )
 
 
 def _others(corpus: Corpus, target: str | None) -> list[str]:
@@ -179,7 +199,7 @@ class _HeadTraining:
         head, fresh = self._first(target, how), not self.pretrained
         for other in others:
             batches_there = self._batches(other, ignored, folds=1)
-            self._fit(head, batches_there, how, f"{other}-{target}", fresh=fresh)
+            self._fit(head, batches_there, how, other, target, fresh=fresh)
             fresh = False
         curve = self._fit(head, batches, how, target, fresh=fresh)
         report = HeadReport(
@@ -208,7 +228,9 @@ class _HeadTraining:
         how, trials = self.settings.training, self.settings.trials
         if not trials:
             return how, None
-        folder = None if self.folder is None else self.folder / f"{target}-tuning"
+        folder = (
+            None if self.folder is None else self.folder / f"{self.corpus.code_of(target)}-tuning"
+        )
         return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
 
     def _first(self, target: str, how: TrainingSettings) -> RankingHead:
@@ -252,10 +274,10 @@ class _HeadTraining:
         head: RankingHead,
         batches: ExampleBatches,
         how: TrainingSettings,
-        name: str,
-        *,
+        *domains: str,
         fresh: bool,
     ) -> list[Pass]:
+        name = "-".join(str(self.corpus.code_of(domain)) for domain in domains)
         folder = None if self.folder is None else self.folder / name
         return train_head(
             head.network,

@@ -5,22 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus import Space, User
-from tests.retrieval.recommender.worlds import (
-    QUICK,
-    TASTES,
-    checkerboard,
-    name,
-    taste_of,
-)
-
-
-@pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Space:
-    space = checkerboard(tmp_path_factory.mktemp("board") / "shop.space")
-    space.train(settings=QUICK)
-    space.publish()
-    return space
+from isthmus import User
+from tests.retrieval.recommender.worlds import TASTES, name, taste_of
 
 
 @pytest.mark.parametrize("taste", range(TASTES))

@@ -1,0 +1,60 @@
+"""The raters of scikit-surprise, and what of their settings is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.retrieval.rating.neighbours import Asked
+from isthmus.retrieval.rating.ratings import Ratings
+
+Settings = dict[str, Any]
+Predict = Callable[[Asked], npt.NDArray[np.float64]]
+
+
+def grids() -> dict[str, list[Settings]]:
+    """Give the settings that are tried on val, by name of the algorithm."""
+    damping = [(2, 5), (4, 8), (5, 10), (10, 15)]
+    knn = [(20, 100), (40, 50), (40, 100), (40, 200), (80, 100)]
+    svd = [(100, 0.1), (200, 0.08), (200, 0.1), (400, 0.08), (400, 0.1), (800, 0.1)]
+    return {
+        "BaselineOnly": [
+            {"bsl_options": {"method": "als", "n_epochs": 20, "reg_i": i, "reg_u": u}}
+            for i, u in damping
+        ],
+        "KNNBaseline": [_knn(k, shrinkage) for k, shrinkage in knn],
+        "SVD": [{"n_factors": n, "n_epochs": 60, "lr_all": 0.01, "reg_all": reg} for n, reg in svd],
+        "SVD++": [
+            {"n_factors": 20, "n_epochs": 20, "lr_all": 0.007, "reg_all": 0.02},
+            {"n_factors": 20, "n_epochs": 30, "lr_all": 0.007, "reg_all": 0.1},
+        ],
+    }
+
+
+def fit(name: str, settings: Settings, train: Ratings, seed: int) -> Predict:
+    """Learn from ratings; give what predicts, within the scale seen."""
+    import pandas as pd
+    from surprise import SVD, BaselineOnly, Dataset, KNNBaseline, Reader, SVDpp
+
+    scale = (float(train.values.min()), float(train.values.max()))
+    frame = pd.DataFrame({"user": train.rows, "item": train.columns, "value": train.values})
+    known = Dataset.load_from_df(frame, Reader(rating_scale=scale)).build_full_trainset()
+    if name in ("SVD", "SVD++"):
+        made = (SVD if name == "SVD" else SVDpp)(**settings, random_state=seed)
+    else:
+        made = (BaselineOnly if name == "BaselineOnly" else KNNBaseline)(**settings, verbose=False)
+    made.fit(known)
+
+    def predict(asked: Asked) -> npt.NDArray[np.float64]:
+        pairs = zip(asked.rows.tolist(), asked.columns.tolist(), strict=True)
+        return np.array([made.predict(user, item).est for user, item in pairs])
+
+    return predict
+
+
+def _knn(k: int, shrinkage: int) -> Settings:
+    how = {"name": "pearson_baseline", "user_based": False, "shrinkage": shrinkage}
+    return {"k": k, "sim_options": how}

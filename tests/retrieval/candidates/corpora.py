@@ -1,0 +1,87 @@
+"""Small corpora of two domains, and sources that learn from them in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from isthmus.interactions.matrix import InteractionMatrix
+from isthmus.retrieval.candidates.corpus import Corpus, HeldContents
+from isthmus.retrieval.candidates.factors import Factors
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.source import CandidateSource
+from isthmus.retrieval.candidates.sources import default_sources
+from isthmus.retrieval.candidates.tower import Towers
+
+TASTES = 4
+DOMAINS = ("books", "films", "songs")
+BOOKS, FILMS, SONGS = range(3)
+DIM = 12
+
+
+def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0) -> Corpus:
+    """Users who like items of one taste in books and films, and little else; songs are none.
+
+    Parameters
+    ----------
+    users : int
+        How many.
+    items : int
+        Items of each of the two domains.
+    new : int
+        Items that are added at the end, which nobody used.
+    seed : int
+        Of the users; items are the same for every seed.
+    """
+    rng = np.random.default_rng(seed)
+    domains = np.concatenate(
+        [np.repeat([BOOKS, FILMS], items), np.resize([BOOKS, FILMS], new)]
+    ).astype(np.int64)
+    entries = [_liked(rng, user % TASTES, items) for user in range(users)]
+    columns = np.concatenate([np.empty(0, np.int64), *entries])
+    return Corpus(
+        item_ids=np.array([f"i{n}" for n in range(len(domains))], object),
+        domain_names=DOMAINS,
+        domains=domains,
+        contents=HeldContents(make_contents(len(domains))),
+        matrix=InteractionMatrix(
+            users=np.array([f"u{n:04}" for n in range(users)], object),
+            items=len(domains),
+            starts=np.concatenate([[0], np.cumsum([len(own) for own in entries])]).astype(np.int64),
+            columns=columns,
+            strengths=rng.choice([1.0, 3.0, 4.0, 5.0], len(columns)).astype(np.float32),
+            moments=rng.permutation(len(columns)).astype(np.float64),
+            likes=rng.random(len(columns)) < 0.8,
+        ),
+    )
+
+
+def make_contents(n: int) -> np.ndarray:
+    """Unit vectors around the centre of each item's taste, which is its number modulo four."""
+    rng = np.random.default_rng(99)
+    centres = rng.standard_normal((TASTES, DIM))
+    vectors = centres[np.arange(n) % TASTES] + 0.7 * rng.standard_normal((n, DIM))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _liked(rng: np.random.Generator, taste: int, items: int) -> np.ndarray:
+    own = np.flatnonzero(np.arange(2 * items) % TASTES == taste)
+    chosen = rng.choice(own, 6, replace=False)
+    return np.unique(np.concatenate([chosen, rng.choice(2 * items, 2)]))
+
+
+def histories_of(*lists: Sequence[int]) -> Histories:
+    """Give histories of users who liked these items, all of them as much."""
+    return Histories.of([np.array(own, np.int64) for own in lists])
+
+
+def quick_sources(seed: int = 0) -> list[CandidateSource]:
+    """Every source, with settings that learn in a moment."""
+    sources = default_sources(seed)
+    for source in sources:
+        if isinstance(source, Factors):
+            source.factors, source.iterations, source.regularization = 8, 3, 1.0
+        if isinstance(source, Towers):
+            source.epochs, source.dim, source.batch = 2, 16, 16
+    return sources

@@ -1,0 +1,176 @@
+"""What the two towers learn by: the sampled softmax, and the terms that make domains alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from isthmus.retrieval.candidates.adaptation import (
+    coral_loss,
+    domain_loss,
+    make_critic,
+    reverse_gradient,
+)
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.sampled_softmax import sampled_softmax
+from isthmus.retrieval.candidates.tower_training import MOST_LABELS, Draw, lessons
+from tests.retrieval.candidates.corpora import BOOKS, FILMS, SONGS, make_corpus
+
+USERS, ITEMS = 3, 40
+LABELS = [(0, 3), (0, 17), (1, 5), (2, 0), (2, 38), (2, 39)]
+OWNERS = torch.tensor([user for user, _ in LABELS])
+POSITIVES = torch.tensor([item for _, item in LABELS])
+
+
+def scores():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(USERS, ITEMS, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def own_of(sample):
+    own = torch.zeros(USERS, len(sample), dtype=torch.bool)
+    for user, item in LABELS:
+        own[user] |= sample == item
+    return own
+
+
+def from_sample(table, sample, corrections):
+    return sampled_softmax(
+        table[OWNERS, POSITIVES], OWNERS, table[:, sample], corrections, own_of(sample)
+    )
+
+
+def full(table):
+    return -torch.log_softmax(table, dim=1)[OWNERS, POSITIVES]
+
+
+def test_a_sample_of_everything_is_the_full_softmax_with_its_gradient():
+    table, other = scores(), scores()
+    whole = torch.arange(ITEMS)
+    sampled = from_sample(table, whole, torch.zeros(ITEMS, dtype=torch.float64))
+    torch.testing.assert_close(sampled, full(other))
+    sampled.sum().backward()
+    full(other).sum().backward()
+    torch.testing.assert_close(table.grad, other.grad)
+
+
+def test_positives_count_whether_they_are_sampled_or_not():
+    table = scores()
+    without = torch.tensor([i for i in range(ITEMS) if i not in POSITIVES.tolist()])
+    for user in range(USERS):
+        mine = user == OWNERS
+        rest = torch.cat([without, POSITIVES[~mine]])
+        own = torch.zeros(1, len(rest), dtype=torch.bool)
+        loss = sampled_softmax(
+            table[user, POSITIVES[mine]],
+            torch.zeros(int(mine.sum()), dtype=torch.int64),
+            table[user, rest][None],
+            torch.zeros(len(rest), dtype=torch.float64),
+            own,
+        )
+        torch.testing.assert_close(loss, full(table)[mine])
+
+
+def test_the_correction_is_right_in_the_mean_and_its_opposite_is_not():
+    """Few draws with large 1/q: exp(loss) less the positives' part has the right expectation."""
+    table = scores().detach()
+    q = torch.linspace(0.15, 0.9, ITEMS, dtype=torch.float64)[torch.randperm(ITEMS)]
+    rng = np.random.default_rng(0)
+    sums = {+1: 0.0, -1: 0.0, 0: 0.0}
+    draws = 1_500
+    for _ in range(draws):
+        sample = torch.from_numpy(np.flatnonzero(rng.random(ITEMS) < q.numpy()))
+        for sign in sums:
+            loss = from_sample(table, sample, sign * torch.log(q[sample]))
+            sums[sign] += torch.exp(loss) / draws  # the sum over all items, over the positive's
+    truth = torch.exp(full(table))
+    torch.testing.assert_close(sums[+1], truth, rtol=0.03, atol=0)
+    assert ((sums[-1] - truth).abs() / truth > 0.2).all()
+    assert ((sums[0] - truth).abs() / truth > 0.2).all()
+
+
+def test_a_sample_of_nothing_but_the_own_has_a_gradient():
+    table = scores()
+    sampled = from_sample(table, torch.tensor([5]), torch.zeros(1, dtype=torch.float64))
+    sampled.sum().backward()
+    assert torch.isfinite(table.grad).all()
+    torch.testing.assert_close(sampled[2], torch.zeros((), dtype=torch.float64))
+
+
+def test_a_domain_is_drawn_whole_or_with_the_chances_that_are_told():
+    corpus = make_corpus(items=24)
+    items, logs = Draw(corpus, 24).draw(FILMS, np.random.default_rng(0))
+    assert items.tolist() == np.flatnonzero(corpus.in_domain(FILMS)).tolist()
+    assert logs.tolist() == [0] * 24
+    draw, rng, counts = Draw(corpus, 6), np.random.default_rng(0), np.zeros(len(corpus))
+    told = np.zeros(len(corpus))
+    for _ in range(3_000):
+        items, logs = draw.draw(BOOKS, rng)
+        assert (np.diff(items) > 0).all()
+        counts[items] += 1
+        told[items] = np.exp(logs.numpy())
+    books = corpus.in_domain(BOOKS)
+    assert not counts[~books].any()
+    np.testing.assert_allclose(counts[books] / 3_000, told[books], atol=0.04)
+
+
+def test_lessons_hide_what_they_ask_for():
+    corpus = make_corpus(items=24, users=60)
+    histories = Histories.of_matrix(corpus.matrix).liked
+    met = 0
+    for lesson in lessons(corpus, histories, 16, np.random.default_rng(3)):
+        assert (corpus.domains[lesson.labels] == lesson.target).all()
+        assert lesson.target != SONGS
+        shown = set(zip(lesson.histories.owners, lesson.histories.columns, strict=True))
+        hidden = set(zip(lesson.owners, lesson.labels, strict=True))
+        assert not shown & hidden
+        assert len(lesson.histories) <= 16
+        assert np.bincount(lesson.owners).max(initial=0) <= MOST_LABELS
+        met += len(lesson.histories)
+    assert met == (histories.counts() > 1).sum()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
+def test_the_gradient_comes_back_reversed(weight):
+    values = torch.tensor([1.0, -2.0], requires_grad=True)
+    out = reverse_gradient(values, weight)
+    assert out.tolist() == [1.0, -2.0]
+    (3 * out[0] + out[1] ** 2).backward()
+    assert values.grad.tolist() == [-weight * 3, -weight * -4]
+
+
+def test_the_critic_learns_what_the_vectors_resist():
+    torch.manual_seed(0)
+    vectors = torch.randn(20, 4, requires_grad=True)
+    domains = torch.arange(20) % 2
+    critic = make_critic(4, 2)
+    assert critic(vectors).shape == (20, 2)
+    domain_loss(critic, vectors, domains, 0.5).backward()
+    reversed_, of_critic = vectors.grad.clone(), critic[0].weight.grad.clone()
+    vectors.grad, critic[0].weight.grad = None, None
+    nn.functional.cross_entropy(critic(vectors), domains).backward()
+    torch.testing.assert_close(reversed_, -0.5 * vectors.grad)
+    torch.testing.assert_close(of_critic, critic[0].weight.grad)
+
+
+def test_coral_is_nothing_for_equal_domains_and_as_by_hand():
+    one = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    domains = torch.tensor([0, 0, 1, 1])
+    assert float(coral_loss(torch.cat([one, one]), domains)) == 0
+    # means (1, 0) and (1, 3); covariances diag(2, 0) and diag(0, 18)
+    other = torch.tensor([[1.0, 0.0], [1.0, 6.0]])
+    expected = (2**2 + 18**2) / (4 * 2**2) + 3**2 / 2
+    assert float(coral_loss(torch.cat([one, other]), domains)) == pytest.approx(expected)
+    three = torch.cat([one, other, one])
+    pairs = torch.tensor([0, 0, 1, 1, 2, 2])
+    assert float(coral_loss(three, pairs)) == pytest.approx(expected * 2 / 3)
+
+
+def test_coral_says_nothing_of_one_domain():
+    vectors = torch.randn(5, 3, requires_grad=True)
+    loss = coral_loss(vectors, torch.tensor([0, 0, 0, 0, 1]))
+    loss.backward()
+    assert loss.item() == 0
+    assert not vectors.grad.any()

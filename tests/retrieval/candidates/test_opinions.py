@@ -1,0 +1,179 @@
+"""Opinions and pools against tables of every user and item."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from isthmus.retrieval.candidates import opinion as module
+from isthmus.retrieval.candidates.content import InterestOpinion
+from isthmus.retrieval.candidates.corpus import HeldContents
+from isthmus.retrieval.candidates.opinion import (
+    ProductOpinion,
+    SharedOpinion,
+    Shelf,
+    SparseOpinion,
+    entries_at,
+    largest,
+)
+from isthmus.retrieval.candidates.pool import make_pool
+from tests.retrieval.candidates.corpora import make_corpus
+
+scores = st.sampled_from([0.0, 0.0, 1.0, 2.0, 2.5, 3.0])
+
+
+@st.composite
+def cases(draw):
+    """A table of scores, what is allowed, what was seen, and how many are asked for."""
+    users, items = draw(st.integers(1, 4)), draw(st.integers(1, 9))
+    table = np.array(
+        draw(st.lists(scores, min_size=users * items, max_size=users * items)), np.float32
+    ).reshape(users, items)
+    flags = st.lists(st.booleans(), min_size=items, max_size=items)
+    allowed = np.array(draw(flags), bool)
+    seen = np.array([draw(flags) for _ in range(users)], np.float32)
+    return table, allowed, seen, draw(st.integers(1, 10))
+
+
+def by_sorting(table, allowed, seen, n):
+    """Give each user's best items by a stable sort of all."""
+    lists = []
+    for row, known in zip(table, seen, strict=True):
+        order = np.argsort(-row, kind="stable")
+        lists.append([i for i in order.tolist() if row[i] > 0 and allowed[i] and not known[i]][:n])
+    return lists
+
+
+def lists_of(found):
+    return [part.tolist() for part in np.split(found.items, found.starts[1:-1])]
+
+
+def check(opinion, table, allowed, seen, n):
+    found = opinion.best(n, allowed, csr_array(seen))
+    assert lists_of(found) == by_sorting(table, allowed, seen, n)
+    owners = np.repeat(np.arange(len(table)), np.diff(found.starts))
+    assert found.scores.tolist() == table[owners, found.items].tolist()
+    users, items = np.divmod(np.arange(table.size), table.shape[1])
+    assert opinion.at(users, items).tolist() == table.ravel().tolist()
+
+
+@settings(deadline=None)
+@given(cases())
+def test_sparse_opinions(case):
+    check(SparseOpinion(csr_array(case[0])), *case)
+
+
+@settings(deadline=None)
+@given(cases())
+def test_shared_opinions(case):
+    table, allowed, seen, n = case
+    table = np.repeat(table[:1], len(table), axis=0)
+    order = np.argsort(-table[0], kind="stable")
+    opinion = SharedOpinion(table[0], order[table[0][order] > 0], len(table))
+    check(opinion, table, allowed, seen, n)
+
+
+@settings(deadline=None)
+@given(cases(), st.sampled_from([1, 10, module.CELLS_AT_ONCE]))
+def test_product_opinions_by_parts(case, cells):
+    """Each item has a direction of its own, so that products are the table's scores, exactly."""
+    table, allowed, seen, n = case
+    vectors = np.eye(table.shape[1], dtype=np.float32)
+    opinion = ProductOpinion(table, vectors, Shelf(np.arange(len(vectors)), vectors))
+    before = module.CELLS_AT_ONCE
+    module.CELLS_AT_ONCE = cells
+    try:
+        found = opinion.best(n, allowed, csr_array(seen))
+    finally:
+        module.CELLS_AT_ONCE = before
+    for user, own in enumerate(lists_of(found)):
+        good = by_sorting(table, allowed, seen, n)[user]
+        assert own[: len(good)] == good  # what scores zero may follow
+        if not table[user].any():
+            assert own == []
+
+
+def test_products_leave_out_items_that_are_on_no_shelf():
+    vectors = np.array([[-1, 0], [0, 0], [2, 0]], np.float32)
+    shelf = Shelf(np.array([0, 2]), vectors[[0, 2]])
+    opinion = ProductOpinion(np.array([[1, 0], [0, 0]], np.float32), vectors, shelf)
+    found = opinion.best(3, np.ones(3, bool), csr_array((2, 3)))
+    assert lists_of(found) == [[2, 0], []]
+    assert opinion.at(np.array([0, 0, 1]), np.array([0, 1, 2])).tolist() == [-1, 0, 0]
+
+
+def test_the_nearest_of_several_interests_counts():
+    corpus = make_corpus(users=0, items=8)
+    vectors = corpus.contents.vectors
+    opinion = InterestOpinion(corpus, [vectors[[0, 1]], vectors[:0]])
+    seen = np.zeros((2, len(corpus)))
+    seen[0, :2] = 1
+    found = opinion.best(4, np.ones(len(corpus), bool), csr_array(seen))
+    nearest = (vectors @ vectors[:2].T).max(axis=1)
+    order = [i for i in np.argsort(-nearest).tolist() if i > 1][:4]
+    assert lists_of(found) == [order, []]
+    np.testing.assert_allclose(found.scores, nearest[order], rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(cases())
+def test_entries_of_sparse_matrices(case):
+    table = case[0]
+    rows, columns = np.divmod(np.arange(table.size), table.shape[1])
+    matrix = csr_array(table)
+    assert entries_at(matrix, rows, columns).tolist() == table.ravel().tolist()
+    some = rows % 2 == 0
+    assert entries_at(matrix, rows[some], columns[some]).tolist() == table[::2].ravel().tolist()
+    none = np.empty(0, np.int64)
+    assert entries_at(matrix, none, none).tolist() == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([-np.inf, 0.0, 1.0, 2.0]), max_size=12), st.integers(0, 12))
+def test_the_largest_are_those_of_a_stable_sort(values, n):
+    expected = sorted(range(len(values)), key=lambda i: -values[i])[:n]
+    assert largest(np.array(values), n).tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(cases(), min_size=1, max_size=3), st.integers(1, 4))
+def test_pools_against_brute_force(parts, n):
+    users = min(len(part[0]) for part in parts)
+    items = min(part[0].shape[1] for part in parts)
+    tables = {f"s{at}": part[0][:users, :items] for at, part in enumerate(parts)}
+    allowed, seen = parts[0][1][:items], parts[0][2][:users, :items]
+    opinions = {name: SparseOpinion(csr_array(table)) for name, table in tables.items()}
+    pool = make_pool(opinions, n, allowed, csr_array(seen))
+    lists = {name: by_sorting(table, allowed, seen, n) for name, table in tables.items()}
+    assert pool.sources == tuple(tables)
+    assert len(pool) == users
+    for user in range(users):
+        own = slice(pool.starts[user], pool.starts[user + 1])
+        union = sorted({item for name in tables for item in lists[name][user]})
+        assert pool.items[own].tolist() == union
+        assert (pool.owners[own] == user).all()
+        for at, (name, table) in enumerate(tables.items()):
+            assert pool.scores[at, own].tolist() == table[user, union].tolist()
+            places = {item: place for place, item in enumerate(lists[name][user], 1)}
+            assert pool.ranks[at, own].tolist() == [places.get(item, 0) for item in union]
+    kept = pool.items % 2 == 0
+    thin = pool.keeping(kept)
+    assert thin.items.tolist() == pool.items[kept].tolist()
+    assert thin.owners.tolist() == pool.owners[kept].tolist()
+    assert thin.scores.tolist() == pool.scores[:, kept].tolist()
+    assert thin.ranks.tolist() == pool.ranks[:, kept].tolist()
+
+
+def test_contents_are_found_among_the_allowed_alone():
+    vectors = make_corpus(users=0, items=8).contents.vectors
+    contents = HeldContents(vectors)
+    allowed = np.arange(16) % 4 == 1
+    found, cosines = contents.nearest(vectors[:3], 6, allowed)
+    for row, (items, own) in enumerate(zip(found, cosines, strict=True)):
+        order = sorted(np.flatnonzero(allowed), key=lambda i: -float(vectors[row] @ vectors[i]))
+        assert items.tolist() == [*order, -1, -1]
+        np.testing.assert_allclose(own[:4], vectors[order] @ vectors[row], rtol=1e-5, atol=1e-6)
+    nothing = contents.nearest(vectors[:2], 2, np.zeros(16, bool))
+    assert nothing[0].tolist() == [[-1, -1], [-1, -1]]

@@ -1,0 +1,209 @@
+"""Training a space: what is refused, what a report says, and going on after a break."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from isthmus import Space, User
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.head import training
+from isthmus.retrieval.recommender.settings import settings_from
+from isthmus.retrieval.recommender.store import load_recommender
+from tests.retrieval.recommender.worlds import QUICK, checkerboard, name
+from tests.retrieval.recommender.worlds import board as deeds
+from tests.toy import item, text_encoder
+
+SLOW = ("two towers", "factors")
+BRIEF = replace(
+    QUICK,
+    training=replace(QUICK.training, epochs=3, patience=3),
+    leave_out=SLOW,
+)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return checkerboard(tmp_path / "shop.space", users=64)
+
+
+def test_it_says_what_was_trained(shop):
+    made = shop.train("books", settings=BRIEF)
+    assert list(made.reports) == ["books"]
+    report = made.reports["books"]
+    assert report.domain == "books"
+    assert len(report.curve) == len(report.loss) + 1 == 4
+    assert {"0", "1", "new", "all"} <= set(report.cases)
+    cases = [own for key, own in report.cases.items() if key != "all"]
+    whole = report.cases["all"]
+    assert whole.users == sum(own.users for own in cases)
+    assert whole.head == pytest.approx(
+        np.average([c.head for c in cases], weights=[c.users for c in cases])
+    )
+    assert whole.low <= whole.head - whole.sources[whole.best] <= whole.high
+    for own in report.cases.values():
+        assert own.sources[own.best] == max(own.sources.values())
+        assert own.coverage["union"] >= max(own.coverage[source] for source in own.sources)
+        assert not set(SLOW) & set(own.sources)
+    assert made.interactions == 64 * 8
+    assert made.positive_from is None
+    assert shop.current_release is None
+
+
+def test_both_domains_are_targets_where_nothing_is_said(board):
+    heads = load_recommender(board.path / "training" / "recommender").heads
+    assert set(heads) == {"films", "books"}
+
+
+def test_equal_seeds_train_the_same(shop):
+    states = []
+    for _ in range(2):
+        shop.train("books", settings=BRIEF)
+        made = load_recommender(shop.path / "training" / "recommender")
+        states.append({**made.sources.state(), **made.heads["books"].state(), **made.facts.state()})
+    for key, value in states[0].items():
+        np.testing.assert_array_equal(value, states[1][key], err_msg=key)
+
+
+def test_heads_are_pretrained_on_other_domains(shop):
+    made = shop.train("books", pretrain=["films", "books"], settings=BRIEF)
+    assert made.reports["books"].pretrained_on == ["films"]
+
+
+def test_without_interactions_it_says_what_to_do(tmp_path):
+    space = Space.create(tmp_path / "bare", {"text": text_encoder()})
+    space.upsert([item("a", "b")])
+    with pytest.raises(InvalidInput, match="no interactions to learn from; add some with: isthmus"):
+        space.train()
+
+
+def test_unknown_domains_are_refused(shop):
+    with pytest.raises(InvalidInput, match="no domain 'songs'; there are books, films"):
+        shop.train("songs", settings=BRIEF)
+    with pytest.raises(InvalidInput, match="no domain 'songs'; there are books, films"):
+        shop.train("books", pretrain=["songs"], settings=BRIEF)
+
+
+def test_too_few_users_are_refused(tmp_path):
+    few = checkerboard(tmp_path / "few.space", users=19)
+    with pytest.raises(InvalidInput, match="only 19 users liked something of 'books', and a head "):
+        few.train("books", settings=BRIEF)
+    with pytest.raises(InvalidInput, match="no domain has 20 users who liked something of it"):
+        few.train(settings=BRIEF)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_twenty_users_are_enough(tmp_path, seed):
+    few = checkerboard(tmp_path / "few.space", users=20)
+    made = few.train(
+        "books",
+        settings=replace(BRIEF, seed=seed, examples=replace(BRIEF.examples, folds=1, seed=seed)),
+    )
+    assert made.reports["books"].cases["all"].users >= 1
+    few.publish()
+    assert len(few.recommend(User(), domain="books", k=3)) == 3
+
+
+def test_dislikes_are_no_users(tmp_path):
+    few = checkerboard(tmp_path / "few.space", users=19)
+    few.add_interactions(
+        [{"user_id": f"v{n}", "item_id": name("books", 0, 0), "value": 0.0} for n in range(9)]
+    )
+    with pytest.raises(InvalidInput, match="only 19 users liked something of 'books'"):
+        few.train("books", settings=BRIEF)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"loss": "hinge"}, "no loss 'hinge'; there are listwise, pairwise"),
+        ({"precision": "fp8"}, "no precision 'fp8'; there are fp32, bf16"),
+        ({"folds": 0}, "folds is 0; give 1 or more"),
+        ({"epochs": 0}, "epochs is 0; give 1 or more"),
+        ({"coral": -1.0}, "the weight coral is -1.0; give zero or more"),
+        ({"adversarial": float("nan")}, "the weight adversarial is nan; give zero or more"),
+        ({"leave_out": ["luck"]}, "no source 'luck' to leave out; there are popularity, trend"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong, said):
+    plain = {"loss": "listwise", "folds": 2, "epochs": 3, "leave_out": (), "adversarial": 0.0,
+             "coral": 0.0, "precision": "fp32", "distributed": False, "seed": 0}  # fmt: skip
+    with pytest.raises(InvalidInput) as refused:
+        settings_from(**{**plain, **wrong})
+    assert said in str(refused.value)
+
+
+def breaking(after):
+    """Give a progress bar that raises after some steps of all bars together."""
+    steps = []
+
+    @contextmanager
+    def bar(label, total, *, show):
+        def advance(step):
+            steps.append(step)
+            if len(steps) > after:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    return bar
+
+
+@pytest.mark.parametrize("after", [2, 6])  # in the first head, and in the second
+def test_an_interrupted_training_goes_on(shop, tmp_path, monkeypatch, after):
+    whole = shop.train(settings=BRIEF)
+    folder = shop.path / "training" / "recommender"
+    expected = load_recommender(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "progress_bar", breaking(after))
+        with pytest.raises(KeyboardInterrupt):
+            shop.train(settings=BRIEF)
+    assert load_recommender(folder).heads.keys() == expected.heads.keys()  # the last one stays
+    passes = []
+    plain = training._Trainer.pass_over
+
+    def counting(self, number):
+        passes.append(number)
+        return plain(self, number)
+
+    monkeypatch.setattr(training._Trainer, "pass_over", counting)
+    again = shop.train(settings=BRIEF)
+    assert 0 < len(passes) < 6
+    resumed = load_recommender(folder)
+    for domain, head in expected.heads.items():
+        for key, value in head.state().items():
+            np.testing.assert_array_equal(value, resumed.heads[domain].state()[key], err_msg=key)
+    for domain, report in whole.reports.items():
+        assert again.reports[domain].model_dump(exclude={"seconds"}) == report.model_dump(
+            exclude={"seconds"}
+        )
+    assert [path.name for path in folder.parent.iterdir()] == ["recommender"]
+
+
+@pytest.mark.parametrize("change", ["positive_from", "interactions", "settings"])
+def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "progress_bar", breaking(2))
+        with pytest.raises(KeyboardInterrupt):
+            shop.train("books", settings=BRIEF)
+    options = {"settings": BRIEF}
+    if change == "interactions":
+        shop.add_interactions(deeds(65)[-8:])
+    elif change == "settings":
+        options["settings"] = replace(BRIEF, seed=1)
+    else:
+        options["positive_from"] = 0.5
+    resumed = []
+    plain = training._Trainer.resume
+
+    def watching(self, folder):
+        found = plain(self, folder)
+        resumed.append(found)
+        return found
+
+    monkeypatch.setattr(training._Trainer, "resume", watching)
+    shop.train("books", **options)
+    assert resumed == [([], 0)]
