@@ -131,4 +131,6 @@ class Recommender:
     def shown(self, corpus: Corpus, histories: Histories, domain: str) -> Histories:
         """Give histories without the domains that are ignored for a target."""
         ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
-        return histories.outside(np.isin(corpus.domains, ignored)) if ignored else histories
+        if not ignored:
+            return histories
+        return histories.keeping(~np.isin(corpus.domains[histories.columns], ignored))
