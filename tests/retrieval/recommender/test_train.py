@@ -201,7 +201,7 @@ def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
 
     def watching(self, folder):
         found = plain(self, folder)
-        resumed.append(found)
+        resumed.append((list(found[0]), found[1]))
         return found
 
     monkeypatch.setattr(training._Trainer, "resume", watching)
