@@ -23,6 +23,7 @@ TRAINING_ROWS = 65_536
 ADDED_AT_ONCE = 65_536
 SPARE = 2  # candidates for each result that are scored again under a filter, at least
 QUERY_BY_QUERY = 10  # FAISS's number of the way
+CACHED_BYTES = 16 * 2**20
 FEWEST_WANTED = 10  # recall is promised for ten results; fewer are cut from ten
 
 
@@ -92,7 +93,7 @@ class VectorIndex:
                 part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
                 index.add(part)
                 advance(len(part))
-        _scan_each_query(index, recipe)
+        _choose_scan(index, recipe)
         return cls(recipe, vectors, index)
 
     def trying(self, effort: Effort) -> VectorIndex:
@@ -189,7 +190,7 @@ class VectorIndex:
             raise CorruptRelease(
                 f"{path} cannot be read: {cause}; rebuild it with: isthmus publish --rebuild"
             ) from error
-        _scan_each_query(index, recipe)
+        _choose_scan(index, recipe)
         return cls(recipe, vectors, index, effort, path)
 
     def fit(self, vectors: FloatArray) -> float | None:
@@ -310,15 +311,17 @@ def _trained(recipe: Recipe, vectors: FloatArray) -> Any:
     return index
 
 
-def _scan_each_query(index: Any, recipe: Recipe) -> None:
-    """Let fast-scan lists be scanned for one query after the other, with a heap.
+def _choose_scan(index: Any, recipe: Recipe) -> None:
+    """Let fast-scan lists be scanned query by query, with a heap, where codes stay in the cache.
 
-    Measured 5 to 10 % faster than FAISS's own choice for queries of forty candidates.
+    That is 10 % faster then than FAISS's own way, which reads a list once for several queries;
+    beyond the cache its way is the faster.
     """
     faiss: Any = import_module("faiss")
     if recipe.codes.endswith("fs"):
         base = faiss.downcast_index(index.base_index if recipe.refined else index)
-        base.implem = QUERY_BY_QUERY
+        cached = base.ntotal * base.code_size <= CACHED_BYTES
+        base.implem = QUERY_BY_QUERY if cached else 0
 
 
 def _accept_few_points(index: Any, recipe: Recipe) -> int:

@@ -14,8 +14,8 @@ from isthmus.index.selection import Selection
 from isthmus.index.view import View
 
 RECALL_AT = 10
-QUERIES = 2_400
-MOST_A_TRIAL, FEWEST_A_TRIAL = 200, 50
+QUERIES = 4_800
+MOST_A_TRIAL, FEWEST_A_TRIAL = 800, 50
 KINDS_A_DOMAIN = 5
 SAME_SCORE = 1e-5
 USER = "user to item"

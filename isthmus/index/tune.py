@@ -22,6 +22,7 @@ from isthmus.index.view import View
 
 FIRST_VISITS = {"ivf": 8, "hnsw": 16, "flat": 0}
 NO_GAIN = 5e-4
+LEAST_SAVING = 1 / 16  # a greater depth has to save so many of the visits, or it ends the search
 SHARES = (0.5, 0.2, 0.05, 0.01)
 MASKED_QUERIES = 200
 MOST_CANDIDATES = 4_096  # of an HNSW graph under a filter
@@ -56,11 +57,15 @@ def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) 
         tried = with_index(view, block, index.trying(effort))
         return min((trial.recall(tried) for trial in plain), default=1.0)
 
-    found = []
+    found: list[Effort] = []
     for depth in index.recipe.depths():
-        visits = _least_visits(recall, index, depth, target)
-        if visits is not None:
-            found.append(Effort(visits=visits, depth=depth))
+        enough = found[-1].visits if found else None
+        visits = _least_visits(recall, index, depth, target, enough)
+        if visits is None:
+            continue
+        found.append(Effort(visits=visits, depth=depth))
+        if enough is not None and visits >= enough * (1 - LEAST_SAVING):
+            break
     queries = np.concatenate([trial.kind.vectors for trial in plain or trials])
     return min(found, key=lambda e: batch_seconds(index.trying(e), queries), default=None)
 
@@ -126,17 +131,22 @@ def single_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
 
 
 def _least_visits(
-    recall: Callable[[Effort], float], index: VectorIndex, depth: int, target: float
+    recall: Callable[[Effort], float],
+    index: VectorIndex,
+    depth: int,
+    target: float,
+    enough: int | None,
 ) -> int | None:
+    """Give the fewest visits at a depth, where so many were `enough` at a lesser one."""
     first = FIRST_VISITS[index.recipe.family]
     if first == 0:
         return 0 if recall(Effort(depth=depth)) >= target else None
     return least_reaching(
         lambda visits: recall(Effort(visits=visits, depth=depth)),
-        first,
-        index.most_visits,
+        first if enough is None else max(enough // 2, 1),
+        index.most_visits if enough is None else enough,
         target,
-        least_gain=NO_GAIN,
+        least_gain=NO_GAIN if enough is None else None,
     )
 
 
