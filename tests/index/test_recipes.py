@@ -129,3 +129,19 @@ def test_cells_grow_with_the_rows_and_from_one_square_root_to_four():
     assert cells_for(4_000_000) == 8_000
     sizes = [cells_for(rows) for rows in range(1, 2_000_000, 9_973)]
     assert sizes == sorted(sizes)
+
+
+def test_the_centres_of_cells_can_be_taken_over_by_another_recipe(vectors):
+    inverted = [r for r in EVERY if r.family == "ivf"]
+    centres = VectorIndex.build(inverted[0], vectors).centres
+    assert centres.shape == (cells_for(ROWS), DIM)
+    for recipe in inverted:
+        index = VectorIndex.build(recipe, vectors, centres=centres)
+        np.testing.assert_array_equal(index.centres, centres)
+        index = index.trying(Effort(visits=index.most_visits, depth=recipe.depths()[-1]))
+        assert (
+            recall(index.search(vectors[:50], 10)[0], by_sorting(vectors[:50], vectors, 10)) > 0.9
+        )
+    others = VectorIndex.build(inverted[0], vectors, centres=centres[:7]).centres
+    assert others.shape == centres.shape
+    assert VectorIndex.build(RECIPES[0], vectors).centres is None
