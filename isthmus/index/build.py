@@ -144,17 +144,14 @@ class BlockBuilder:
             return None
         recipe = recipe_named(known.recipe)
         if recipe.name == EXACT:
-            return self._exact(plan)
+            return _planned_before(self._exact(plan), known)
         if self._devices and not recipe.on_gpu:
             return None
         trained = self._previous.segment.blocks[self._block].index
         built = self._tuned(*self._filled(recipe, trained), trials, plan)
         if built is None or not _meets(built.manifest, self._settings.targets):
             return None
-        manifest = built.manifest.model_copy(
-            update={"trained_rows": known.trained_rows, "fit": known.fit}
-        )
-        return replace(built, manifest=manifest)
+        return _planned_before(built, known)
 
     def _filled(
         self,
@@ -252,6 +249,12 @@ def _sample(view: View, block: str, most: int) -> View:
     kept = np.zeros(len(segment), bool)
     kept[np.random.default_rng(0).choice(rows, most, replace=False)] = True
     return sampled_view(view, kept)
+
+
+def _planned_before(built: Built, known: BlockManifest) -> Built:
+    """Note that the plan and the training are those of an earlier release."""
+    earlier = {"trained_rows": known.trained_rows, "fit": known.fit}
+    return replace(built, manifest=built.manifest.model_copy(update=earlier))
 
 
 def _meets(manifest: BlockManifest, targets: Targets) -> bool:
