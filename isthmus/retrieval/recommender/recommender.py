@@ -84,6 +84,8 @@ class Recommender:
         For a target domain, the domains whose histories do harm there, and are not looked at.
     rating : RatingModel or None
         Predicts values, where those that it learned from differ.
+    blocks : tuple of str
+        The blocks of the item vectors that it learned from.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -96,6 +98,7 @@ class Recommender:
     positive_from: float | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rating: RatingModel | None = None
+    blocks: tuple[str, ...] = ()
 
     def answer(
         self,

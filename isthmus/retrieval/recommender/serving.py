@@ -74,7 +74,8 @@ class Serving:
         new = np.flatnonzero(unknown)
         codes = codes_of(view.item_domains(new), recommender.domain_names)
         new, codes = new[codes >= 0], codes[codes >= 0]
-        contents = ViewContents(view, np.concatenate([known, new]), weights)
+        rows = np.concatenate([known, new])
+        contents = ViewContents(view, rows, weights, recommender.blocks)
         domains = np.concatenate([recommender.domains, codes])
         corpus = Corpus(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
@@ -141,7 +142,9 @@ class Serving:
         if not text:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         parts = [
-            text.get(block.name, np.zeros(block.dim, np.float32)) for block in self.view.blocks
+            text.get(block.name, np.zeros(block.dim, np.float32))
+            for block in self.view.blocks
+            if block.name in self.recommender.blocks
         ]
         there = self.contents.rows >= 0
         found, cosines = self.contents.nearest(np.concatenate(parts)[None], TOLD_BY_TEXT, there)

@@ -61,6 +61,8 @@ class Description(BaseModel):
         Least value that counted as liked.
     rates : bool
         Whether it predicts values.
+    blocks : list of str
+        The blocks of the item vectors that it learned from.
     seconds : float
         How long the training took.
     """
@@ -76,6 +78,7 @@ class Description(BaseModel):
     interactions: int
     positive_from: float | None
     rates: bool
+    blocks: list[str]
     seconds: float
 
     def losses(self) -> list[str]:
@@ -126,6 +129,7 @@ def save_recommender(
         interactions=interactions,
         positive_from=recommender.positive_from,
         rates=recommender.rating is not None,
+        blocks=list(recommender.blocks),
         seconds=trained.seconds,
     )
     write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
@@ -192,6 +196,7 @@ def load_recommender(folder: Path) -> Recommender:
         alike=alike,
         positive_from=description.positive_from,
         rating=load_rating(folder) if description.rates else None,
+        blocks=tuple(description.blocks),
         ignored={domain: own.get(IGNORED, ()) for domain, own in description.heads.items()},
     )
 

@@ -118,6 +118,7 @@ def train_recommender(
         positive_from,
         {target: report.ignored for target, report in reports.items()},
         rating_model(corpus, settings.seed) if rate else None,
+        corpus.contents.blocks,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
