@@ -152,7 +152,9 @@ def main() -> None:
         folder = Path(name)
         write_data(given.vectors, folder, given.rows, given.queries)
         data = read_data(folder)
-        workers = start_workers(given.peers, folder, folder / "peers", given.threads, build_threads)
+        workers = start_workers(
+            given.peers, folder, folder / "peers", given.threads, build_threads, given.clock
+        )
         chosen = tune(workers, data, given.recall)
         for kind, share, kept, queries in cases(data, given.asked):
             case = measure(workers, data, kept, queries, given.repeats)
@@ -163,7 +165,7 @@ def main() -> None:
     print_heading(
         f"{given.rows:,} MiniLM vectors, {given.asked} held-out queries of one filter in a batch, "
         f"k={K}; seed {SEED}; search on {given.threads} thread(s) and core(s), build on "
-        f"{build_threads}; medians of {given.repeats} rounds in turn",
+        f"{build_threads}; medians of {given.repeats} rounds in turn, {given.clock} time",
         PACKAGES,
     )
     print_table(HEADS, table)

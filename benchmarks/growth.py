@@ -45,7 +45,12 @@ def measure(vectors: Path, rows: int, options: argparse.Namespace) -> dict[str, 
         write_data(vectors, folder, rows, options.queries)
         data = read_data(folder)
         workers = start_workers(
-            ["isthmus"], folder, folder / "peers", options.threads, min(2, len(CORES))
+            ["isthmus"],
+            folder,
+            folder / "peers",
+            options.threads,
+            min(2, len(CORES)),
+            options.clock,
         )
         worker = workers["isthmus"]
         publish_s = worker.call("tune", options.recall)
@@ -126,7 +131,8 @@ def main() -> None:
     print_heading(
         f"Growth; MiniLM vectors, {given.queries:,} held-out queries, k={K}, "
         f"publish(recall={given.recall}); seed {SEED}; search on {given.threads} thread(s) and "
-        f"core(s), build on {min(2, len(CORES))}; medians of {given.repeats} rounds",
+        f"core(s), build on {min(2, len(CORES))}; medians of {given.repeats} rounds, {given.clock} "
+        "time",
         ("numpy", "faiss-gpu", "faiss-cpu", "pylance"),
     )
     print_growth(measured)

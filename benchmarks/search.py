@@ -192,12 +192,14 @@ def main() -> None:
         folder = Path(name)
         write_data(given.vectors, folder, given.rows, given.queries)
         data = read_data(folder)
-        workers = start_workers(given.peers, folder, folder / "peers", given.threads, build_threads)
+        workers = start_workers(
+            given.peers, folder, folder / "peers", given.threads, build_threads, given.clock
+        )
         measured = compare(workers, data, given.repeats, given.recall)
         print_heading(
             f"{given.rows:,} MiniLM vectors, {given.queries:,} held-out queries, k={K}; "
             f"seed {SEED}; search on {given.threads} thread(s) and core(s), build on "
-            f"{build_threads}; medians of {given.repeats} rounds in turn",
+            f"{build_threads}; medians of {given.repeats} rounds in turn, {given.clock} time",
             PACKAGES,
         )
         print_peers(measured, given.recall)

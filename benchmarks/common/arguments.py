@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
+from common.worker import CLOCKS
+
 
 def search_arguments(about: str | None, out: Path, repeats: int) -> ArgumentParser:
     """Make a parser that knows the vectors, the queries, how to search, and what to write."""
@@ -14,5 +16,8 @@ def search_arguments(about: str | None, out: Path, repeats: int) -> ArgumentPars
     parser.add_argument("--threads", type=int, default=1, help="of a search; builds use two")
     parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--recall", type=float, default=0.95)
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu where other work shares the machine"
+    )
     parser.add_argument("--out", type=Path, default=out)
     return parser

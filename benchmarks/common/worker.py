@@ -20,6 +20,7 @@ from common.process import CORES, limit_threads, settled_mib, use_cores
 FEW = 4
 CUTS = (FEW, 10, 25, 50, 100)
 SMALL = 2_000
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}  # of all threads of a process
 
 
 class Worker:
@@ -35,12 +36,15 @@ class Worker:
         Where the peer may write.
     threads, build_threads : int
         Threads, and cores, of a search and of a build.
+    clock : str
+        What searches and builds are timed with, see `CLOCKS`.
     """
 
     def __init__(
-        self, name: str, data: Path, folder: Path, threads: int, build_threads: int
+        self, name: str, data: Path, folder: Path, threads: int, build_threads: int, clock: str
     ) -> None:
         folder.mkdir(parents=True)
+        self._clock = CLOCKS[clock]
         self._data, self.folder = data, folder
         self._threads, self._build_threads = threads, build_threads
         self.peer = make_peer(name, folder)
@@ -136,11 +140,10 @@ class Worker:
             return self.peer.search_one(query, k)
         return self.peer.search_one_filtered(query, k, kept)
 
-    @staticmethod
-    def _seconds(work: Callable[[], Any]) -> float:
-        start = time.perf_counter()
+    def _seconds(self, work: Callable[[], Any]) -> float:
+        start = self._clock()
         work()
-        return time.perf_counter() - start
+        return self._clock() - start
 
 
 class Remote:
@@ -188,14 +191,19 @@ class PeerFailed(Exception):
 
 
 def start_workers(
-    names: list[str], data: Path, folder: Path, threads: int, build_threads: int
+    names: list[str],
+    data: Path,
+    folder: Path,
+    threads: int,
+    build_threads: int,
+    clock: str = "wall",
 ) -> dict[str, Remote]:
     """Start and build the peers, one after another; one that is missing or fails is skipped."""
     limit_threads(threads, min(build_threads, len(CORES)))
     workers = {}
     for name in names:
         try:
-            worker = Remote(name, data, folder / name, threads, build_threads)
+            worker = Remote(name, data, folder / name, threads, build_threads, clock)
             worker.built_s = worker.call("build")
             print(f"{name}: built in {worker.built_s:.1f} s", flush=True)
             workers[name] = worker

@@ -10,6 +10,7 @@ from isthmus.cli.evaluate import evaluate
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.items import add, create, delete, quarantine
 from isthmus.cli.queries import count, duplicates, get, search, similar
+from isthmus.cli.rate import rate
 from isthmus.cli.recommend import recommend
 from isthmus.cli.releases import compact, plan, publish, releases, rollback, status
 from isthmus.cli.several import SeveralValues
@@ -44,6 +45,7 @@ COMMANDS = (
     sources,
     train,
     recommend,
+    rate,
     quarantine,
 )
 for command in COMMANDS:

@@ -10,6 +10,7 @@ from isthmus.cli.opening import open_space
 from isthmus.cli.options import JsonOption, PositiveFromOption, SpaceOption
 
 if TYPE_CHECKING:
+    from isthmus.retrieval.source_domains.lift import Gain
     from isthmus.retrieval.source_domains.report import SourceDomain, SourceReport
 
 
@@ -36,7 +37,7 @@ def sources(
 
 
 def _show(report: SourceReport) -> None:
-    """Print a row for each source, and what was measured in words."""
+    """Print what was measured of each source, in a table and in words, and what was counted."""
     from isthmus.cli.show import print_table, table_of
     from isthmus.retrieval.source_domains.report import describe_lift
 
@@ -45,29 +46,28 @@ def _show(report: SourceReport) -> None:
         f"\nsources for {report.target} ({own.items:,} items, {own.users:,} users, "
         f"{own.interactions:,} interactions), best first; {report.seconds:.0f} s"
     )
-    table = table_of("domain", "verdict", "NDCG@10 gain", "95 %", "recall@200 gain", "cold users",
-                     "items", "users", "interactions", "density", "recent", "shared users",
-                     "of target", "content distance")  # fmt: skip
+    counted = table_of("domain", "items", "users", "interactions", "density", "recent",
+                       "shared users", "of target", "content distance")  # fmt: skip
     for source in report.sources:
-        table.add_row(source.domain, *_measured(source), *_counted(source))
-    print_table(table)
-    for source in report.sources:
-        if source.lift is not None:
-            typer.echo(describe_lift(source.domain, source.lift))
+        counted.add_row(source.domain, *_counted(source))
+    print_table(counted)
+    told = {source.domain: source.lift for source in report.sources if source.lift is not None}
+    if not told:
+        return
+    measured = table_of("domain", "verdict", "cold users", "NDCG@10 gain", "95 %",
+                        "recall@200 gain", "95 %")  # fmt: skip
+    for domain, lift in told.items():
+        gains = (*_gain(lift.ndcg), *_gain(lift.recall))
+        measured.add_row(domain, lift.verdict, f"{lift.users:,}", *gains)
+    print_table(measured)
+    for domain, lift in told.items():
+        typer.echo(describe_lift(domain, lift))
 
 
-def _measured(source: SourceDomain) -> tuple[str, ...]:
-    lift = source.lift
-    if lift is None or lift.ndcg is None or lift.recall is None:
-        return ("-" if lift is None else lift.verdict, "-", "-", "-",
-                "-" if lift is None else f"{lift.users:,}")  # fmt: skip
-    return (
-        lift.verdict,
-        f"{lift.ndcg.difference:+.4f}",
-        f"{lift.ndcg.low:+.4f} to {lift.ndcg.high:+.4f}",
-        f"{lift.recall.difference:+.4f}",
-        f"{lift.users:,}",
-    )
+def _gain(gain: Gain | None) -> tuple[str, str]:
+    if gain is None:
+        return "-", "-"
+    return f"{gain.difference:+.4f}", f"{gain.low:+.4f} to {gain.high:+.4f}"
 
 
 def _counted(source: SourceDomain) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def train(
     ] = 0,
     loss: Annotated[str, typer.Option(help="listwise or pairwise.")] = "listwise",
     folds: Annotated[int, typer.Option(help="Parts of the users, each met as strangers.")] = 3,
-    epochs: Annotated[int, typer.Option(help="Passes of a head, at most.")] = 15,
+    epochs: Annotated[int, typer.Option(help="Passes of a head, at most.")] = 10,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Source of candidates to do without; repeat it.")
     ] = None,

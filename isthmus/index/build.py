@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from isthmus.encoders.encoder import FloatArray
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gate import misses
 from isthmus.index.gpu import Devices, placing
@@ -110,15 +111,18 @@ class BlockBuilder:
         No more than the best so far and the one being tried are held at a time.
         """
         best: Built | None = None
+        centres: FloatArray | None = None
         measured: dict[str, FullSize] = {}
         ranked = plan.ranked[:TRIES]
         for recipe, following in zip(ranked, [*ranked[1:], None], strict=True):
-            built = self._built(recipe, trials, plan)
+            index, build_s = self._filled(recipe, centres=centres)
+            centres = index.centres if centres is None else centres
+            built = self._tuned(index, build_s, trials, plan)
             if built is not None and _meets(built.manifest, self._settings.targets):
                 measured[recipe.name] = built.manifest.expectation
                 if best is None or built.manifest.cost < best.manifest.cost:
                     best = built
-            del built
+            del built, index
             enough = following is None or (
                 best is not None and best.manifest.cost <= plan.cost_of(following)
             )
@@ -140,31 +144,33 @@ class BlockBuilder:
             return None
         recipe = recipe_named(known.recipe)
         if recipe.name == EXACT:
-            return self._exact(plan)
+            return _planned_before(self._exact(plan), known)
         if self._devices and not recipe.on_gpu:
             return None
         trained = self._previous.segment.blocks[self._block].index
-        built = self._built(recipe, trials, plan, trained)
+        built = self._tuned(*self._filled(recipe, trained), trials, plan)
         if built is None or not _meets(built.manifest, self._settings.targets):
             return None
-        manifest = built.manifest.model_copy(
-            update={"trained_rows": known.trained_rows, "fit": known.fit}
-        )
-        return replace(built, manifest=manifest)
+        return _planned_before(built, known)
 
-    def _built(
+    def _filled(
         self,
         recipe: Recipe,
-        trials: list[Trial],
-        plan: Plan,
         trained: VectorIndex | None = None,
-    ) -> Built | None:
-        """Train, fill and tune; None where no effort reaches the recall."""
+        centres: FloatArray | None = None,
+    ) -> tuple[VectorIndex, float]:
+        """Train and fill an index; give it, and the seconds."""
         start = time.perf_counter()
         title = f"indexing {self._block}" if self._progress else None
-        index = VectorIndex.build(recipe, self._own.vectors, trained, progress=title)
-        index = placing(self._devices)(index)
-        build_s = time.perf_counter() - start
+        index = VectorIndex.build(
+            recipe, self._own.vectors, trained, centres=centres, progress=title
+        )
+        return placing(self._devices)(index), time.perf_counter() - start
+
+    def _tuned(
+        self, index: VectorIndex, build_s: float, trials: list[Trial], plan: Plan
+    ) -> Built | None:
+        """Tune and measure it; None where no effort reaches the recall."""
         view = with_index(self._view, self._block, index)
         effort = tune_effort(view, self._block, trials, self._settings.recall)
         if effort is None:
@@ -243,6 +249,12 @@ def _sample(view: View, block: str, most: int) -> View:
     kept = np.zeros(len(segment), bool)
     kept[np.random.default_rng(0).choice(rows, most, replace=False)] = True
     return sampled_view(view, kept)
+
+
+def _planned_before(built: Built, known: BlockManifest) -> Built:
+    """Note that the plan and the training are those of an earlier release."""
+    earlier = {"trained_rows": known.trained_rows, "fit": known.fit}
+    return replace(built, manifest=built.manifest.model_copy(update=earlier))
 
 
 def _meets(manifest: BlockManifest, targets: Targets) -> bool:

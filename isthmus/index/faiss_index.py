@@ -23,6 +23,7 @@ TRAINING_ROWS = 65_536
 ADDED_AT_ONCE = 65_536
 SPARE = 2  # candidates for each result that are scored again under a filter, at least
 QUERY_BY_QUERY = 10  # FAISS's number of the way
+CACHED_BYTES = 16 * 2**20
 FEWEST_WANTED = 10  # recall is promised for ten results; fewer are cut from ten
 
 
@@ -69,6 +70,7 @@ class VectorIndex:
         vectors: FloatArray,
         trained: VectorIndex | None = None,
         *,
+        centres: FloatArray | None = None,
         progress: str | None = None,
     ) -> VectorIndex:
         """Train and fill an index over vectors of shape (n, dim).
@@ -81,18 +83,22 @@ class VectorIndex:
             float32, shape (n, dim).
         trained : VectorIndex, optional
             An index of the same recipe, whose training is taken over.
+        centres : numpy.ndarray, optional
+            float32, shape (n_cells, dim): the centres of an inverted file's cells, as another
+            recipe was trained to have for these vectors; they are most of its training. Others
+            than the recipe would have are left aside.
         progress : str, optional
             Title of a bar to show.
         """
         if recipe.name == EXACT:
             return cls(recipe, vectors)
-        index = _trained(recipe, vectors) if trained is None else trained._emptied()
+        index = _trained(recipe, vectors, centres) if trained is None else trained._emptied()
         with progress_bar(progress or "", len(vectors), show=progress is not None) as advance:
             for start in range(0, len(vectors), ADDED_AT_ONCE):
                 part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
                 index.add(part)
                 advance(len(part))
-        _scan_each_query(index, recipe)
+        _choose_scan(index, recipe)
         return cls(recipe, vectors, index)
 
     def trying(self, effort: Effort) -> VectorIndex:
@@ -110,6 +116,14 @@ class VectorIndex:
     def faiss_index(self) -> Any:
         """FAISS's index; None where every vector is compared as it is."""
         return self._index
+
+    @property
+    def centres(self) -> FloatArray | None:
+        """The centres of the cells, shape (n_cells, dim); None where there are none."""
+        if self.recipe.family != "ivf":
+            return None
+        centres: FloatArray = self._base.quantizer.reconstruct_n(0, self._base.nlist)
+        return centres
 
     @property
     def most_visits(self) -> int:
@@ -189,7 +203,7 @@ class VectorIndex:
             raise CorruptRelease(
                 f"{path} cannot be read: {cause}; rebuild it with: isthmus publish --rebuild"
             ) from error
-        _scan_each_query(index, recipe)
+        _choose_scan(index, recipe)
         return cls(recipe, vectors, index, effort, path)
 
     def fit(self, vectors: FloatArray) -> float | None:
@@ -298,27 +312,33 @@ def _serialised_bytes(index: Any) -> int:
     return sum(sizes)
 
 
-def _trained(recipe: Recipe, vectors: FloatArray) -> Any:
-    import faiss
+def _trained(recipe: Recipe, vectors: FloatArray, centres: FloatArray | None) -> Any:
+    faiss: Any = import_module("faiss")
 
     rows, dim = vectors.shape
     spelled = recipe.factory(rows, dim)
     index = faiss.index_factory(dim, spelled, faiss.METRIC_INNER_PRODUCT)
-    wanted = max(TRAINING_ROWS, _accept_few_points(index, recipe) * TRAINING_ROWS_A_CELL)
+    cells = _accept_few_points(index, recipe)
+    if centres is not None and len(centres) == cells:
+        faiss.extract_index_ivf(index).quantizer.add(centres)  # which then is not trained
+        cells = 0
+    wanted = max(TRAINING_ROWS, cells * TRAINING_ROWS_A_CELL)
     chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted])
     index.train(np.ascontiguousarray(vectors[chosen]))
     return index
 
 
-def _scan_each_query(index: Any, recipe: Recipe) -> None:
-    """Let fast-scan lists be scanned for one query after the other, with a heap.
+def _choose_scan(index: Any, recipe: Recipe) -> None:
+    """Let fast-scan lists be scanned query by query, with a heap, where codes stay in the cache.
 
-    Measured 5 to 10 % faster than FAISS's own choice for queries of forty candidates.
+    That is 10 % faster then than FAISS's own way, which reads a list once for several queries;
+    beyond the cache its way is the faster.
     """
     faiss: Any = import_module("faiss")
     if recipe.codes.endswith("fs"):
         base = faiss.downcast_index(index.base_index if recipe.refined else index)
-        base.implem = QUERY_BY_QUERY
+        cached = base.ntotal * base.code_size <= CACHED_BYTES
+        base.implem = QUERY_BY_QUERY if cached else 0
 
 
 def _accept_few_points(index: Any, recipe: Recipe) -> int:

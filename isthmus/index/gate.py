@@ -13,8 +13,8 @@ from isthmus.index.settings import Targets
 from isthmus.index.tune import with_index
 from isthmus.index.view import View
 
-TRIES = 8
-MORE = 1.25
+TRIES = 16
+MORE = 1.1
 DEEPER = 2
 
 

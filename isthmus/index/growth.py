@@ -15,7 +15,7 @@ from isthmus.index.view import View
 
 SAMPLE = 2_000
 LOOSER = 0.9  # the cosine with the cell's centre may fall to this part of what it was
-STATUS_SEED = 11
+STATUS_SEED, STATUS_QUERIES = 11, 1_200
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _assess(
     retrain = _reason(known, len(rows), fit_now, settings)
     recall = None
     if retrain is not None:
-        trials = make_trials(view, block, queries_of, seed=STATUS_SEED)
+        trials = make_trials(view, block, queries_of, seed=STATUS_SEED, queries=STATUS_QUERIES)
         recall = min((row.recall for row in measure_recall(view, trials)), default=1.0)
     return Health(
         recipe=f"{known.recipe} {known.effort}".strip(),

@@ -24,6 +24,7 @@ from isthmus.progress import progress_bar
 
 SMALLER = 4  # the second point of each curve is measured on a quarter of the sample
 LATENCY_QUERIES = 300
+PLANNED_QUERIES = 1_200  # recipes are only compared, by many searches that are slow
 STEEPEST = 1.3
 GIB = 2**30
 
@@ -248,7 +249,7 @@ def require_possible(plan: Plan) -> None:
 
 
 def _sample(view: View, block: str, queries_of: QueriesOf) -> Sample:
-    return Sample(view, make_trials(view, block, queries_of))
+    return Sample(view, make_trials(view, block, queries_of, queries=PLANNED_QUERIES))
 
 
 def sampled_view(view: View, kept: Mask) -> View:

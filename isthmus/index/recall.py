@@ -14,8 +14,8 @@ from isthmus.index.selection import Selection
 from isthmus.index.view import View
 
 RECALL_AT = 10
-QUERIES = 2_400
-MOST_A_TRIAL, FEWEST_A_TRIAL = 200, 50
+QUERIES = 4_800  # of all trials together, about
+MOST_A_TRIAL, FEWEST_A_TRIAL = 800, 50
 KINDS_A_DOMAIN = 5
 SAME_SCORE = 1e-5
 USER = "user to item"
@@ -91,15 +91,20 @@ class Trial:
         return float(hits.sum() / wanted.sum()) if wanted.any() else 1.0
 
 
-def make_trials(view: View, block: str, queries_of: QueriesOf, *, seed: int = 0) -> list[Trial]:
+def make_trials(
+    view: View, block: str, queries_of: QueriesOf, *, seed: int = 0, queries: int = QUERIES
+) -> list[Trial]:
     """Draw items as queries, and search their true best ten, for each kind and domain.
+
+    Some `queries` are shared out evenly, within limits; the more, the less chance decides, which
+    counts where the worst of many trials has to reach a target.
 
     Beside the kinds that `queries_of` gives, a user's interest is an item of another domain (of
     the same where there is but one), asked among everything and, where there are several domains,
     within this one.
     """
     rng = np.random.default_rng(seed)
-    share = QUERIES // max(1, KINDS_A_DOMAIN * len(view.domains))
+    share = queries // max(1, KINDS_A_DOMAIN * len(view.domains))
     most = min(max(share, FEWEST_A_TRIAL), MOST_A_TRIAL)
     living = np.flatnonzero(view.living.rows)
     living = living[view.present(block, living)]

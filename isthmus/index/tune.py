@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +14,7 @@ from isthmus.index.allowed import Allowed
 from isthmus.index.block_index import SegmentBlock
 from isthmus.index.exact import Mask, exact_search
 from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.least import least_reaching
 from isthmus.index.masked import MOST_EXACT, MaskedCosts, MaskedPoint
 from isthmus.index.recall import RECALL_AT, SAME_SCORE, Trial
 from isthmus.index.recipe import EXACT, Effort
@@ -21,7 +22,7 @@ from isthmus.index.view import View
 
 FIRST_VISITS = {"ivf": 8, "hnsw": 16, "flat": 0}
 NO_GAIN = 5e-4
-HALVINGS = 3
+LEAST_SAVING = 1 / 16  # a greater depth has to save so many of the visits, or it ends the search
 SHARES = (0.5, 0.2, 0.05, 0.01)
 MASKED_QUERIES = 200
 MOST_CANDIDATES = 4_096  # of an HNSW graph under a filter
@@ -56,11 +57,15 @@ def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) 
         tried = with_index(view, block, index.trying(effort))
         return min((trial.recall(tried) for trial in plain), default=1.0)
 
-    found = []
+    found: list[Effort] = []
     for depth in index.recipe.depths():
-        visits = _least_visits(recall, index, depth, target)
-        if visits is not None:
-            found.append(Effort(visits=visits, depth=depth))
+        enough = found[-1].visits if found else None
+        visits = _least_visits(recall, index, depth, target, enough)
+        if visits is None:
+            continue
+        found.append(Effort(visits=visits, depth=depth))
+        if enough is not None and visits >= enough * (1 - LEAST_SAVING):
+            break
     queries = np.concatenate([trial.kind.vectors for trial in plain or trials])
     return min(found, key=lambda e: batch_seconds(index.trying(e), queries), default=None)
 
@@ -126,43 +131,23 @@ def single_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
 
 
 def _least_visits(
-    recall: Callable[[Effort], float], index: VectorIndex, depth: int, target: float
+    recall: Callable[[Effort], float],
+    index: VectorIndex,
+    depth: int,
+    target: float,
+    enough: int | None,
 ) -> int | None:
+    """Give the fewest visits at a depth, where so many were `enough` at a lesser one."""
     first = FIRST_VISITS[index.recipe.family]
     if first == 0:
         return 0 if recall(Effort(depth=depth)) >= target else None
-    low, last = 0, 0.0
-    for visits in _doubling(first, index.most_visits):
-        reached = recall(Effort(visits=visits, depth=depth))
-        if reached >= target:
-            return _bisect(recall, depth, low, visits, target)
-        if reached - last < NO_GAIN:
-            return None
-        low, last = visits, reached
-    return None
-
-
-def _bisect(
-    recall: Callable[[Effort], float], depth: int, low: int, high: int, target: float
-) -> int:
-    """Narrow the visits between some that miss the target and some that reach it."""
-    for _ in range(HALVINGS):
-        middle = (low + high) // 2
-        if middle in (low, high):
-            break
-        if recall(Effort(visits=middle, depth=depth)) >= target:
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _doubling(first: int, most: int) -> Iterator[int]:
-    visits = min(first, most)
-    while visits < most:
-        yield visits
-        visits *= 2
-    yield most
+    return least_reaching(
+        lambda visits: recall(Effort(visits=visits, depth=depth)),
+        first if enough is None else max(enough // 2, 1),
+        index.most_visits if enough is None else enough,
+        target,
+        least_gain=NO_GAIN if enough is None else None,
+    )
 
 
 def _dearest_point(
@@ -187,19 +172,24 @@ def _dearest_point(
 def _masked_point(
     index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
 ) -> MaskedPoint | None:
-    first, most = _masked_visits(index, allowed)
-    for visits in _doubling(first, most):
+    def recall(visits: int) -> float:
         scores, _ = index.search_allowed(queries, RECALL_AT, allowed, visits)
-        recall = float((scores >= best[:, -1:] - SAME_SCORE).mean())
-        if recall >= target:
-            took = _seconds(partial(index.search_allowed, queries, RECALL_AT, allowed, visits))
-            return MaskedPoint(
-                share=allowed.share,
-                visits=visits,
-                recall=round(recall, 4),
-                query_us=took / len(queries) * 1e6,
-            )
-    return None
+        return float((scores >= best[:, -1:] - SAME_SCORE).mean())
+
+    first, most = _masked_visits(index, allowed)
+    visits = least_reaching(recall, first, most, target)
+    if visits is None:
+        return None
+    took = min(
+        _seconds(partial(index.search_allowed, queries, RECALL_AT, allowed, visits))
+        for _ in range(2)
+    )
+    return MaskedPoint(
+        share=allowed.share,
+        visits=visits,
+        recall=round(recall(visits), 4),
+        query_us=took / len(queries) * 1e6,
+    )
 
 
 def _masked_visits(index: VectorIndex, allowed: Allowed) -> tuple[int, int]:

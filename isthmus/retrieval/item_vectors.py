@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from isthmus.index.view import View
 
 
 def item_vectors(
-    view: View, rows: Positions, weights: Mapping[str, float] | None = None
+    view: View,
+    rows: Positions,
+    weights: Mapping[str, float] | None = None,
+    blocks: Sequence[str] | None = None,
 ) -> FloatArray:
     """Put the blocks of items side by side, at unit norm.
 
@@ -25,6 +28,8 @@ def item_vectors(
     weights : mapping of str to float, optional
         Weight of each block, 1 where not given: before they are brought to unit norm, the inner
         product of two items is the weighted sum of their cosines in the blocks.
+    blocks : sequence of str, optional
+        Which blocks; all by default.
 
     Returns
     -------
@@ -32,9 +37,10 @@ def item_vectors(
         float32, shape (n, sum of the blocks' dims).
     """
     there = np.flatnonzero(rows >= 0)
-    whole = np.zeros((len(rows), sum(block.dim for block in view.blocks)), np.float32)
+    chosen = [block for block in view.blocks if blocks is None or block.name in blocks]
+    whole = np.zeros((len(rows), sum(block.dim for block in chosen)), np.float32)
     start = 0
-    for block in view.blocks:
+    for block in chosen:
         weight = (weights or {}).get(block.name, 1.0)
         part = view.vectors(block.name, rows[there]).vectors
         whole[there, start : start + block.dim] = np.sqrt(weight) * part

@@ -31,14 +31,14 @@ from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text, index_text_if_free
 from isthmus.retrieval.queries import SpaceQueries
+from isthmus.retrieval.rating_verbs import SpaceRatings
 from isthmus.retrieval.recommender.attachment import RecommenderAttachment
-from isthmus.retrieval.recommending import SpaceRecommendations
 from isthmus.retrieval.training import SpaceTraining
 
 
 class Space(
     SpaceQueries,
-    SpaceRecommendations,
+    SpaceRatings,
     SpaceInteractions,
     SpaceSources,
     SpaceTraining,

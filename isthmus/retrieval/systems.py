@@ -9,7 +9,9 @@ from isthmus.digests import digest
 from isthmus.index.view import View
 from isthmus.retrieval.evaluation.systems import Learner
 from isthmus.retrieval.evaluation.task import Task
+from isthmus.retrieval.item_vectors import item_vectors
 from isthmus.retrieval.own_recommender import OwnRecommender
+from isthmus.retrieval.rating.system import RatingSystem
 from isthmus.retrieval.recommender.learned_system import LearnedSystem
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 
@@ -28,6 +30,7 @@ def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
     -------
     dict of str to Learner
         ``"isthmus"``: a recommender trained on what the task shows, as `Space.train` does.
+        ``"isthmus ratings"``: the model of values, learned likewise.
         ``"interests"``: what `Space.recommend` gives where nothing was trained.
     """
     how = RecommenderSettings()
@@ -47,5 +50,14 @@ def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
 
     return {
         "isthmus": Learner(learn, settings={**told, **asdict(how)}),
+        "isthmus ratings": Learner(
+            lambda task: rating_system(task, view, weights), ranks=False, rates=True, settings=told
+        ),
         "interests": Learner(lambda _: OwnRecommender(view, weights), settings=told),
     }
+
+
+def rating_system(task: Task, view: View, weights: Mapping[str, float]) -> RatingSystem:
+    """Make a system that predicts values, with the contents of a task's items."""
+    rows = view.find(task.candidates)
+    return RatingSystem(list(task.candidates), item_vectors(view, rows, weights))

@@ -81,12 +81,14 @@ class User:
             entries.sort(key=lambda entry: _seconds(entry.time))
         strongest = max((entry.value for entry in entries), default=1.0)
         clicked = [_interaction(place, entry) for place, entry in enumerate(clicks)]
-        rated = _rated(ratings or (), strongest)
+        pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings or ())
+        rated = _rated(pairs, strongest)
         latest = [replace(entry, value=strongest) for entry in clicked]
         self.history: tuple[Interaction, ...] = (*rated, *entries, *latest)
         self.text = text.strip() if text and text.strip() else None
         self.id = id
         self.ordered = True
+        self.ratings: dict[str, float] = dict(pairs)
         self._rated = range(len(rated))
 
     def after(self, stored: Sequence[Interaction], ordered: bool) -> User:
@@ -105,7 +107,7 @@ class User:
         scale = strongest / own if strongest > 0 and own > 0 else 1.0
         latest = (replace(entry, value=entry.value * scale) for entry in self.history)
         whole.history = (*stored, *latest)
-        whole.ordered = ordered
+        whole.ordered, whole.ratings = ordered, self.ratings
         whole._rated = range(len(stored) + self._rated.start, len(stored) + self._rated.stop)
         return whole
 
@@ -181,10 +183,7 @@ def _interaction(place: int, entry: Any) -> Interaction:
     return made
 
 
-def _rated(
-    ratings: Mapping[str, float] | Iterable[tuple[str, float]], strongest: float
-) -> list[Interaction]:
-    pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings)
+def _rated(pairs: Sequence[tuple[str, float]], strongest: float) -> list[Interaction]:
     entries = [_interaction(place, pair) for place, pair in enumerate(pairs)]
     best = max((entry.value for entry in entries), default=0.0)
     good = [(entry.value / best if entry.value > best / 2 else 0.0) if best > 0 else 0.0

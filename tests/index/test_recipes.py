@@ -8,7 +8,7 @@ import pytest
 from isthmus.errors import CorruptRelease
 from isthmus.index.allowed import Allowed
 from isthmus.index.faiss_index import VectorIndex
-from isthmus.index.recipe import EXACT, INVERTED_FILE, RECIPES, Effort
+from isthmus.index.recipe import EXACT, INVERTED_FILE, RECIPES, Effort, cells_for
 from tests.index.vectors import by_sorting, clustered
 
 ROWS, DIM = 3_000, 32
@@ -108,3 +108,40 @@ def test_size_is_that_of_the_codes(index):
     if index.recipe.family == "flat":
         most = 3 * DIM if index.recipe.refined else codes[index.recipe.name]
         assert index.bytes_a_vector <= most + 1
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if r.codes.endswith("fs")], ids=str)
+def test_an_index_beyond_the_cache_answers_as_well(recipe, vectors, monkeypatch):
+    monkeypatch.setattr("isthmus.index.faiss_index.CACHED_BYTES", 0)
+    made = VectorIndex.build(recipe, vectors)
+    index = made.trying(Effort(visits=made.most_visits, depth=recipe.depths()[-1]))
+    queries, mask = vectors[:100], np.random.default_rng(1).random(ROWS) < 0.5
+    assert recall(index.search(queries, 10)[0], by_sorting(queries, vectors, 10)) >= 0.97
+    scores, found = index.search_allowed(queries, 10, Allowed(mask), visits=ROWS)
+    assert mask[found[found >= 0]].all()
+    assert recall(scores, by_sorting(queries, vectors, 10, mask)) >= 0.97
+
+
+def test_cells_grow_with_the_rows_and_from_one_square_root_to_four():
+    assert [cells_for(rows) for rows in (1, 100, 10_000, 100_000)] == [1, 6, 100, 316]
+    assert cells_for(500_000) == 1_414
+    assert cells_for(1_000_000) == 4_000
+    assert cells_for(4_000_000) == 8_000
+    sizes = [cells_for(rows) for rows in range(1, 2_000_000, 9_973)]
+    assert sizes == sorted(sizes)
+
+
+def test_the_centres_of_cells_can_be_taken_over_by_another_recipe(vectors):
+    inverted = [r for r in EVERY if r.family == "ivf"]
+    centres = VectorIndex.build(inverted[0], vectors).centres
+    assert centres.shape == (cells_for(ROWS), DIM)
+    for recipe in inverted:
+        index = VectorIndex.build(recipe, vectors, centres=centres)
+        np.testing.assert_array_equal(index.centres, centres)
+        index = index.trying(Effort(visits=index.most_visits, depth=recipe.depths()[-1]))
+        assert (
+            recall(index.search(vectors[:50], 10)[0], by_sorting(vectors[:50], vectors, 10)) > 0.9
+        )
+    others = VectorIndex.build(inverted[0], vectors, centres=centres[:7]).centres
+    assert others.shape == centres.shape
+    assert VectorIndex.build(RECIPES[0], vectors).centres is None

@@ -27,7 +27,7 @@ from isthmus.errors import (
 )
 from isthmus.index.lock import writing
 from isthmus.index.recall import USER, USER_WITHIN
-from isthmus.index.recipe import RECIPES, recipe_named
+from isthmus.index.recipe import EXACT, RECIPES, recipe_named
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
 
@@ -423,6 +423,16 @@ def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
     assert space.publish(recall=0.9).plans["text"].targets.recall == 0.9
     large(space, 3_200)
     assert space.publish(recall=0.9).blocks["text"].trained_rows == 3_201
+
+
+def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
+    monkeypatch.setattr("isthmus.index.plan.suitable", lambda dim, on_gpu: iter(RECIPES[:1]))
+    large(space, 1_500)
+    space = with_exact_rows(space, 1_000)
+    assert space.publish().blocks["text"].recipe == EXACT
+    space.upsert([item("new", "w1 w2 w3")])
+    again = space.publish().blocks["text"]
+    assert (again.trained_rows, again.vectors) == (1_500, 1_501)
 
 
 def test_status_says_retrain_when_the_catalogue_has_grown_or_moved(space):

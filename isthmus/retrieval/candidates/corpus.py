@@ -28,6 +28,11 @@ class Contents(Protocol):
         """Length of a vector."""
         ...
 
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The names of the parts that a vector consists of."""
+        ...
+
     def __len__(self) -> int:
         """Count the items."""
         ...
@@ -64,9 +69,12 @@ class HeldContents:
     ----------
     vectors : numpy.ndarray
         float32, shape (n_items, dim), unit length or zero.
+    blocks : tuple of str
+        The names of the parts that a vector consists of.
     """
 
     vectors: FloatArray
+    blocks: tuple[str, ...] = ()
 
     @property
     def dim(self) -> int:

@@ -65,7 +65,7 @@ class Towers(CandidateSource):
     name: ClassVar[str] = "two towers"
     dim: int = 64
     epochs: int = 30
-    patience: int = 4
+    patience: int = 2
     batch: int = 512
     rate: float = 3e-3
     decay: float = 1e-2

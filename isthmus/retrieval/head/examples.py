@@ -44,7 +44,7 @@ class ExampleSettings:
     """
 
     folds: int = 3
-    tested: float = 0.1
+    tested: float = 0.06
     depth: int = 200
     sure: int = 10
     others: int = 100

@@ -57,8 +57,8 @@ class TrainingSettings:
     """
 
     loss: Loss = "listwise"
-    epochs: int = 15
-    patience: int = 3
+    epochs: int = 10
+    patience: int = 2
     batch: int = 64
     rate: float = 2e-3
     decay: float = 1e-2

@@ -17,6 +17,7 @@ from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.rating.model import RatingModel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -81,6 +82,10 @@ class Recommender:
         Least value of an interaction that counts as liked; None where all above zero do.
     ignored : mapping of str to sequence of str
         For a target domain, the domains whose histories do harm there, and are not looked at.
+    rating : RatingModel or None
+        Predicts values, where those that it learned from differ.
+    blocks : tuple of str
+        The blocks of the item vectors that it learned from.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -92,6 +97,8 @@ class Recommender:
     alike: csr_array
     positive_from: float | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rating: RatingModel | None = None
+    blocks: tuple[str, ...] = ()
 
     def answer(
         self,
@@ -127,4 +134,6 @@ class Recommender:
     def shown(self, corpus: Corpus, histories: Histories, domain: str) -> Histories:
         """Give histories without the domains that are ignored for a target."""
         ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
-        return histories.outside(np.isin(corpus.domains, ignored)) if ignored else histories
+        if not ignored:
+            return histories
+        return histories.keeping(~np.isin(corpus.domains[histories.columns], ignored))

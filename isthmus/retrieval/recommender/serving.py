@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.content_graph import nearest_by_content
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, sparse, widened
 from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.rating.model import RatingModel
 from isthmus.retrieval.recommender.recommender import DEPTH, Answer, Recommender
 from isthmus.retrieval.recommender.space_corpus import ViewContents, codes_of
 from isthmus.retrieval.users import User
@@ -72,7 +74,8 @@ class Serving:
         new = np.flatnonzero(unknown)
         codes = codes_of(view.item_domains(new), recommender.domain_names)
         new, codes = new[codes >= 0], codes[codes >= 0]
-        contents = ViewContents(view, np.concatenate([known, new]), weights)
+        rows = np.concatenate([known, new])
+        contents = ViewContents(view, rows, weights, recommender.blocks)
         domains = np.concatenate([recommender.domains, codes])
         corpus = Corpus(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
@@ -104,8 +107,7 @@ class Serving:
         self, users: Sequence[User], texts: Sequence[Mapping[str, FloatArray] | None]
     ) -> Histories:
         """Find the histories of users; what a user says stands for the items nearest to it."""
-        rows = self.view.find([entry.item_id for user in users for entry in user.history])
-        columns = np.where(rows >= 0, self.contents.columns[rows], -1) if len(rows) else rows
+        columns = self.columns_of([entry.item_id for user in users for entry in user.history])
         ends = np.cumsum([len(user.history) for user in users])[:-1]
         told = [self._told(text) for text in texts]
         parts = [
@@ -121,12 +123,28 @@ class Serving:
         """Find and rank candidates, see `Recommender.answer`."""
         return self.recommender.answer(self.corpus, histories, domain, allowed, depth=depth)
 
+    @cached_property
+    def rating(self) -> RatingModel | None:
+        """The model of values, with the items that are new."""
+        model = self.recommender.rating
+        new = np.arange(len(self.recommender.item_ids), len(self.corpus))
+        if model is None or not len(new):
+            return model
+        return model.extended(self.contents.at(new), self.corpus.domains[new])
+
+    def columns_of(self, item_ids: Sequence[str]) -> Columns:
+        """Give the column of each item, -1 for one that is not there."""
+        rows = self.view.find(item_ids)
+        return np.where(rows >= 0, self.contents.columns[rows], -1) if len(rows) else rows
+
     def _told(self, text: Mapping[str, FloatArray] | None) -> tuple[Columns, FloatArray]:
         """Give the items that a text is nearest to, and how much each stands for it."""
         if not text:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         parts = [
-            text.get(block.name, np.zeros(block.dim, np.float32)) for block in self.view.blocks
+            text.get(block.name, np.zeros(block.dim, np.float32))
+            for block in self.view.blocks
+            if block.name in self.recommender.blocks
         ]
         there = self.contents.rows >= 0
         found, cosines = self.contents.nearest(np.concatenate(parts)[None], TOLD_BY_TEXT, there)

@@ -93,9 +93,9 @@ def settings_from(
     coral: float,
     precision: str,
     distributed: bool,
-    guard: bool,
-    trials: int,
     seed: int,
+    guard: bool = True,
+    trials: int = 0,
 ) -> RecommenderSettings:
     """Make settings of plain values, and refuse those that make no sense.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.stack import Block
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
@@ -38,17 +39,24 @@ class ViewContents:
         int64, shape (n_items,): the row of each item; -1 for one that is gone.
     weights : mapping of str to float
         Weight of each block.
+    blocks : tuple of str
+        The blocks that are looked at.
     """
 
     view: View
     rows: Columns
     weights: Mapping[str, float]
+    blocks: tuple[str, ...]
     _selections: dict[int, tuple[Mask, Selection]] = field(default_factory=dict, repr=False)
 
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return sum(block.dim for block in self.view.blocks)
+        return sum(block.dim for block in self._chosen)
+
+    @cached_property
+    def _chosen(self) -> list[Block]:
+        return [block for block in self.view.blocks if block.name in self.blocks]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,7 +74,7 @@ class ViewContents:
         out = np.zeros((len(columns), self.dim), np.float32)
         for start in range(0, len(columns), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            out[part] = item_vectors(self.view, self.rows[columns[part]], self.weights)
+            out[part] = item_vectors(self.view, self.rows[columns[part]], self.weights, self.blocks)
         return out
 
     def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
@@ -91,7 +99,7 @@ class ViewContents:
         out: list[dict[str, float]] = [{} for _ in columns]
         rows, row = self.rows[columns], self.rows[[item]]
         there = np.flatnonzero(rows >= 0)
-        for block in self.view.blocks:
+        for block in self._chosen:
             own, one = (
                 self.view.vectors(block.name, rows[there]),
                 self.view.vectors(block.name, row),
@@ -121,7 +129,7 @@ class ViewContents:
     def _blocks_of(self, vector: FloatArray) -> dict[str, FloatArray]:
         """Take a vector apart into unit vectors of the blocks that it has."""
         out, start = {}, 0
-        for block in self.view.blocks:
+        for block in self._chosen:
             own = vector[start : start + block.dim]
             norm = float(np.linalg.norm(own))
             if norm > 1e-6:
@@ -152,7 +160,7 @@ def space_corpus(
     """
     rows = np.flatnonzero(view.living.rows)
     names = tuple(view.domains)
-    contents = ViewContents(view, rows, weights)
+    contents = ViewContents(view, rows, weights, blocks_in_use(view))
 
     def find(item_ids: Sequence[str]) -> Columns:
         found = view.find(item_ids)
@@ -165,6 +173,16 @@ def space_corpus(
         contents=contents,
         matrix=InteractionMatrix.of(interactions, find, len(rows), positive_from=positive_from),
     )
+
+
+def blocks_in_use(view: View) -> tuple[str, ...]:
+    """Name the blocks in which some item has a vector; all where there is none."""
+    used = tuple(
+        block.name
+        for block in view.blocks
+        if any(len(segment.blocks[block.name].rows) for segment in view.segments)
+    )
+    return used or tuple(block.name for block in view.blocks)
 
 
 def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:

@@ -19,6 +19,9 @@ from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.examples import ExampleSettings
 from isthmus.retrieval.head.ranking_head import RankingHead
 from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.rating.store import ABOUT, TENSORS
+from isthmus.retrieval.rating.store import load as load_rating
+from isthmus.retrieval.rating.store import save as save_rating
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 from isthmus.retrieval.recommender.train import Trained
@@ -56,6 +59,10 @@ class Description(BaseModel):
         How many interactions it learned from.
     positive_from : float or None
         Least value that counted as liked.
+    rates : bool
+        Whether it predicts values.
+    blocks : list of str
+        The blocks of the item vectors that it learned from.
     seconds : float
         How long the training took.
     """
@@ -70,6 +77,8 @@ class Description(BaseModel):
     reports: dict[str, HeadReport]
     interactions: int
     positive_from: float | None
+    rates: bool
+    blocks: list[str]
     seconds: float
 
     def losses(self) -> list[str]:
@@ -104,6 +113,8 @@ def save_recommender(
     _write(folder / FACTS, {**recommender.facts.state(), **alike})
     for domain, head in recommender.heads.items():
         _write(folder / head_file(recommender.domain_names.index(domain)), head.state())
+    if recommender.rating is not None:
+        save_rating(recommender.rating, folder)
     description = Description(
         format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,6 +128,8 @@ def save_recommender(
         reports=trained.reports,
         interactions=interactions,
         positive_from=recommender.positive_from,
+        rates=recommender.rating is not None,
+        blocks=list(recommender.blocks),
         seconds=trained.seconds,
     )
     write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
@@ -182,6 +195,8 @@ def load_recommender(folder: Path) -> Recommender:
         heads=heads,
         alike=alike,
         positive_from=description.positive_from,
+        rating=load_rating(folder) if description.rates else None,
+        blocks=tuple(description.blocks),
         ignored={domain: own.get(IGNORED, ()) for domain, own in description.heads.items()},
     )
 
@@ -201,7 +216,8 @@ def settings_of(description: Description) -> RecommenderSettings:
 def files_of(description: Description) -> list[str]:
     """Name the files of a recommender."""
     heads = [head_file(description.domains.index(domain)) for domain in description.heads]
-    return [DESCRIPTION, ITEMS, LEARNED, FACTS, *heads]
+    rating = [ABOUT, TENSORS] if description.rates else []
+    return [DESCRIPTION, ITEMS, LEARNED, FACTS, *heads, *rating]
 
 
 def head_file(code: int) -> str:

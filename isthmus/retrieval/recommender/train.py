@@ -18,6 +18,7 @@ from isthmus.retrieval.head.examples import make_examples
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
 from isthmus.retrieval.head.training import Pass, TrainingSettings, train_head
+from isthmus.retrieval.rating.model import RatingModel
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 from isthmus.retrieval.recommender.tuning import TuningReport, require_optuna, tune_head
@@ -52,6 +53,7 @@ def train_recommender(
     targets: Sequence[str] | None = None,
     *,
     positive_from: float | None = None,
+    rate: bool = True,
     pretrained: Mapping[str, RankingHead] | None = None,
     sources_of: dict[str, Sequence[str]] | None = None,
     folder: Path | None = None,
@@ -69,6 +71,8 @@ def train_recommender(
         Domains to recommend in; by default all with 20 users or more.
     positive_from : float, optional
         The least value that the corpus counts as liked, to be remembered.
+    rate : bool, default True
+        Whether to learn to predict values too, where they differ.
     pretrained : mapping of str to RankingHead, optional
         Heads to go on from, such as those of another space: that of the target's name, or else
         the first.
@@ -113,6 +117,8 @@ def train_recommender(
         corpus.alike,
         positive_from,
         {target: report.ignored for target, report in reports.items()},
+        rating_model(corpus, settings.seed) if rate else None,
+        corpus.contents.blocks,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
@@ -120,6 +126,15 @@ def train_recommender(
 def users_of(corpus: Corpus, domain: str) -> int:
     """Count the users who liked something of a domain."""
     return int(corpus.likers(corpus.code_of(domain)).sum())
+
+
+def rating_model(corpus: Corpus, seed: int) -> RatingModel | None:
+    """Learn to predict the values of interactions; None where all are equal."""
+    strengths = corpus.matrix.strengths
+    if not len(strengths) or strengths.min() == strengths.max():
+        return None
+    contents = corpus.contents.at(np.arange(len(corpus)))
+    return RatingModel.fit(corpus.matrix, contents, corpus.domains, seed=seed)
 
 
 def _require_tunable(

@@ -16,11 +16,12 @@ POSTS = 48
 POSTS_A_USER = 24
 
 
-def noisy(path: Path) -> Space:
+def noisy(path: Path, noise: tuple[str, ...] = ("posts",)) -> Space:
     """Whoever likes films of a taste likes the books of it; half of all posts, at random, too."""
     space = Space.create(path, {"text": text_encoder()})
-    space.upsert([*catalogue("films"), *catalogue("books"), *posts()])
-    space.add_interactions(noisy_board())
+    space.upsert([*catalogue("films"), *catalogue("books")])
+    space.upsert([row for domain in noise for row in posts(domain)])
+    space.add_interactions(noisy_board(noise))
     return space
 
 
@@ -32,21 +33,23 @@ def catalogue(domain: str) -> list[dict[str, Any]]:
     ]
 
 
-def posts() -> list[dict[str, Any]]:
-    return [item(post(n), f"postword{n % 5} post{n}", "posts") for n in range(POSTS)]
+def posts(domain: str = "posts") -> list[dict[str, Any]]:
+    return [item(post(n, domain), f"word{n % 5} post{n}", domain) for n in range(POSTS)]
 
 
-def post(n: int) -> str:
-    return f"posts-{n}"
+def post(n: int, domain: str = "posts") -> str:
+    return f"{domain}-{n}"
 
 
-def noisy_board(seed: int = 0) -> list[dict[str, Any]]:
+def noisy_board(noise: tuple[str, ...] = ("posts",)) -> list[dict[str, Any]]:
     """Let user *i* like two films and four books of taste *i modulo 8*, and 24 posts by chance."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = []
     for user in range(USERS):
         for domain, most in (("films", 2), ("books", 4)):
             liked = rng.permutation(ITEMS_A_TASTE)[:most]
             rows += [(user, name(domain, user % TASTES, int(n))) for n in liked]
-        rows += [(user, post(int(n))) for n in rng.permutation(POSTS)[:POSTS_A_USER]]
+        for domain in noise:
+            liked = rng.permutation(POSTS)[:POSTS_A_USER]
+            rows += [(user, post(int(n), domain)) for n in liked]
     return [{"user_id": f"u{user}", "item_id": item_id} for user, item_id in rows]

@@ -43,6 +43,18 @@ def test_what_helps_stands_first_and_what_hurts_last(world):
         assert gain.low < gain.difference < gain.high
 
 
+def test_two_domains_of_noise_do_not_hide_each_other(tmp_path):
+    space = noisy(tmp_path / "shop.space", noise=("posts", "news"))
+    found = {s.domain: s.lift for s in space.sources("books").sources}
+    assert {domain: lift.verdict for domain, lift in found.items()} == {
+        "films": "helps",
+        "posts": "hurts",
+        "news": "hurts",
+    }
+    kept = found["films"].ndcg.shown
+    assert kept > max(found["posts"].ndcg.shown, found["news"].ndcg.shown)
+
+
 def test_domains_are_counted(world):
     found = world.sources("books", measure=False)
     books, posts = found.quality, next(s for s in found.sources if s.domain == "posts")
