@@ -76,7 +76,8 @@ def measure_masked(
     """Measure filtered searches, where a share of the vectors survives.
 
     At each share three filters are met: survivors at random, those nearest to some vector, and
-    those farthest from it, since filters may go with the query or against it.
+    those farthest from it, since filters may go with the query or against it. The best of eleven
+    results does not count, since queries are items, and each finds itself.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def _dearest_point(
     points = []
     for mask in masks:
         allowed = Allowed(mask)
-        best, _ = exact_search(queries, vectors, RECALL_AT, allowed)
+        best, _ = exact_search(queries, vectors, RECALL_AT + 1, allowed)
         point = _masked_point(index, queries, allowed, best, target)
         if point is None:
             return None
@@ -173,8 +174,8 @@ def _masked_point(
     index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
 ) -> MaskedPoint | None:
     def recall(visits: int) -> float:
-        scores, _ = index.search_allowed(queries, RECALL_AT, allowed, visits)
-        return float((scores >= best[:, -1:] - SAME_SCORE).mean())
+        scores, _ = index.search_allowed(queries, RECALL_AT + 1, allowed, visits)
+        return float((scores[:, 1:] >= best[:, -1:] - SAME_SCORE).mean())
 
     first, most = _masked_visits(index, allowed)
     visits = least_reaching(recall, first, most, target)
