@@ -18,6 +18,8 @@ from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.users import User
 
 PRIOR = 5.0
+CANDIDATES_A_PLACE = 5
+FEWEST_CANDIDATES = 60
 
 Texts = Sequence[Mapping[str, FloatArray] | None]
 
@@ -60,7 +62,7 @@ def recommend_learned(
     lists: list[list[Ranked]] = []
     for domain in learned:
         allowed = serving.allowed(domain, within(serving, group, [domain]))
-        answer = serving.answer(histories, domain, allowed, depth=max(DEPTH, n))
+        answer = serving.answer(histories, domain, allowed, depth=_depth(n))
         lists.append(
             [
                 _shared(serving, *answer.best(user, n), answer.scores_of(user))
