@@ -15,7 +15,7 @@ from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.explanation import Explanation, HistoryReason, SourceReason
 from isthmus.retrieval.ranking import Group
 from isthmus.retrieval.recommender.lists import within
-from isthmus.retrieval.recommender.recommender import DEPTH, Answer
+from isthmus.retrieval.recommender.recommender import DEPTH, Answer, depth_of
 from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.results import Hit
 from isthmus.retrieval.users import User
@@ -60,7 +60,7 @@ def explain_hits(
         items = serving.contents.columns[rows[places]]
         group = next(group for group in groups if domain in group.domains)
         allowed = serving.allowed(domain, within(serving, group, [domain]))
-        reasons = explain(serving, history, domain, items, allowed, depth=max(DEPTH, n))
+        reasons = explain(serving, history, domain, items, allowed, depth=depth_of(n))
         for place, reason in zip(places, reasons, strict=True):
             out[place] = replace(hits[place], explanation=reason)
     return out

@@ -13,13 +13,11 @@ from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.query import Ranked
 from isthmus.retrieval.ranking import Group
 from isthmus.retrieval.recommend import recommend
-from isthmus.retrieval.recommender.recommender import DEPTH
+from isthmus.retrieval.recommender.recommender import depth_of
 from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.users import User
 
 PRIOR = 5.0
-CANDIDATES_A_PLACE = 5
-FEWEST_CANDIDATES = 60
 
 Texts = Sequence[Mapping[str, FloatArray] | None]
 
@@ -62,7 +60,7 @@ def recommend_learned(
     lists: list[list[Ranked]] = []
     for domain in learned:
         allowed = serving.allowed(domain, within(serving, group, [domain]))
-        answer = serving.answer(histories, domain, allowed, depth=_depth(n))
+        answer = serving.answer(histories, domain, allowed, depth=depth_of(n))
         lists.append(
             [
                 _shared(serving, *answer.best(user, n), answer.scores_of(user))

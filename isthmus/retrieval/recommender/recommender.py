@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 DEPTH = 200
+CANDIDATES_A_PLACE = 5
+FEWEST_CANDIDATES = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,3 +139,8 @@ class Recommender:
         if not ignored:
             return histories
         return histories.keeping(~np.isin(corpus.domains[histories.columns], ignored))
+
+
+def depth_of(n: int) -> int:
+    """Give how many candidates a list of n wants of each source: five a place, from 60 to 200."""
+    return max(min(CANDIDATES_A_PLACE * n, DEPTH), FEWEST_CANDIDATES, n)
