@@ -31,6 +31,10 @@ def evaluate(
     baselines: Annotated[
         list[str] | None, typer.Option(help="Which baselines, such as item-KNN; default: all.")
     ] = None,
+    systems: Annotated[
+        list[str] | None,
+        typer.Option(help="Of isthmus, 'isthmus ratings' and interests; default: all."),
+    ] = None,
     positive_from: Annotated[
         float | None,
         typer.Option(
@@ -61,6 +65,7 @@ def evaluate(
         protocols=protocols or None,
         folders=folder or (),
         baselines=baselines or None,
+        systems=systems or None,
         positive_from=positive_from,
         quick=quick,
         seed=seed,

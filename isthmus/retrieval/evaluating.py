@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.columns import DOMAIN, ITEM_ID
+from isthmus.errors import InvalidInput
 from isthmus.retrieval.item_vectors import item_vectors
 from isthmus.retrieval.open_space import OpenSpace
 
@@ -37,7 +38,9 @@ class SpaceEvaluation(OpenSpace):
         every baseline (random, popularity, item-KNN, user-KNN, EASE, ALS, and nearest neighbours
         by the content vectors of the space; for values the mean and offsets) is tuned on
         validation users, and all systems answer val and test. All items of the target are ranked,
-        nothing is sampled. What the space itself recommends takes part as ``"interests"``.
+        nothing is sampled. The space itself takes part as ``"isthmus"`` (what `train` makes of the
+        train table of the task), ``"isthmus ratings"`` (for values), and ``"interests"`` (what is
+        recommended without training).
 
         Which interactions are positive, where they have values, `EvaluationPlan.positive_from`
         says: by default, where values differ, those of 0.8 of the largest value or more (4 of 5
@@ -66,18 +69,20 @@ class SpaceEvaluation(OpenSpace):
         Raises
         ------
         InvalidInput
-            If a domain, a protocol or a baseline is unknown, there are no interactions, or every
-            protocol is skipped.
+            If a domain, a protocol, a baseline or a system is unknown, there are no
+            interactions, or every protocol is skipped.
         """
         from isthmus.retrieval.evaluation.carry_out import carry_out
         from isthmus.retrieval.evaluation.plan import EvaluationPlan
 
         folder = None if out is None else Path(out)
-        return carry_out(
-            plan or EvaluationPlan(), self._material(systems or {}), out=folder, show=progress
-        )
+        plan = plan or EvaluationPlan()
+        material = self._material(systems or {}, plan.systems)
+        return carry_out(plan, material, out=folder, show=progress)
 
-    def _material(self, systems: Mapping[str, System]) -> Material:
+    def _material(
+        self, systems: Mapping[str, System], asked: Sequence[str] | None = None
+    ) -> Material:
         """Bring together what is needed of one moment of the space."""
         from isthmus.retrieval.evaluation.carry_out import Material
         from isthmus.retrieval.evaluation.list_metrics import ItemVectors
@@ -91,4 +96,8 @@ class SpaceEvaluation(OpenSpace):
         held = pc.is_in(table.column(ITEM_ID), value_set=names.cast(pa.string()))
         contents = ItemVectors(item_ids, item_vectors(view, view.find(item_ids), self._weights))
         own = systems_of(view, self._weights)
+        for name in asked or ():
+            if name not in own:
+                raise InvalidInput(f"the space has no system {name!r}; it has {', '.join(own)}")
+        own = {name: s for name, s in own.items() if asked is None or name in asked}
         return Material(table.filter(held), domains, contents, {**own, **systems})

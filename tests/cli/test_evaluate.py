@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import COMMAND
 from tests.retrieval.evaluation.shops import EACH, THEMES, ratings
 
-ASK = ("evaluate", "--space", "shop", "--target", "books")
+ASK = ("evaluate", "--space", "shop", "--target", "books", "--systems", "interests")
 
 
 @pytest.fixture

@@ -33,6 +33,8 @@ class EvaluationPlan:
         Protocols that are ready, as `read_protocol` reads them.
     baselines : sequence of str, optional
         Which baselines; by default all (see `BASELINES`).
+    systems : sequence of str, optional
+        Which of the space's own ways to answer; by default all (see `isthmus.Space.evaluate`).
     positive_from : float, optional
         The least value that is positive; ranking protocols look at positives alone. By default,
         where all values are equal, every interaction is, and else those of 0.8 of the largest
@@ -63,6 +65,7 @@ class EvaluationPlan:
     protocols: Sequence[str] | None = None
     folders: Sequence[str | Path] = ()
     baselines: Sequence[str] | None = None
+    systems: Sequence[str] | None = None
     positive_from: float | None = None
     quick: bool = False
     least_users: int = 10

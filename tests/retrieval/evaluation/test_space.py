@@ -38,12 +38,12 @@ def shop(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(shop):
     """Every protocol in both domains, every baseline with its first settings."""
-    return shop.evaluate(EvaluationPlan(quick=True, **FEW))
+    return shop.evaluate(EvaluationPlan(systems=["interests"], quick=True, **FEW))
 
 
 def plan_of(*protocols, **more):
     given = {"protocols": protocols, "targets": ["books"], "baselines": ["popularity"], **FEW}
-    return EvaluationPlan(**{**given, **more})
+    return EvaluationPlan(systems=["interests"], **{**given, **more})
 
 
 def named(task):
@@ -159,7 +159,9 @@ def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
 @given(seed=st.integers(0, 10_000), protocol=st.sampled_from(PROTOCOLS))
 def test_hidden_pairs_are_nowhere_in_random_worlds(seed, protocol):
     table, domains = two_shops(seed=seed)
-    given_plan = EvaluationPlan(protocols=[protocol], seed=seed, least_users=1)
+    given_plan = EvaluationPlan(
+        systems=["interests"], protocols=[protocol], seed=seed, least_users=1
+    )
     for proposal in proposals(given_plan, table, domains):
         try:
             made = proposal.make()
@@ -205,7 +207,7 @@ def test_what_has_too_little_data_is_skipped_with_the_reason(tmp_path):
         {"user_id": f"u{u}", "item_id": f"f{(u + n) % 30}"} for u in range(60) for n in range(9)
     ]
     space.add_interactions([*rows, {"user_id": "u0", "item_id": "b"}])
-    found = space.evaluate(EvaluationPlan(baselines=["popularity"], **FEW))
+    found = space.evaluate(EvaluationPlan(systems=["interests"], baselines=["popularity"], **FEW))
     assert {task.name for task in found.tasks} == {"warm films", "cold items of films"}
     skipped = {own.name: own.reason for own in found.skipped}
     assert skipped["rating films"] == "every value is 1, so there is nothing to predict"
@@ -232,7 +234,7 @@ def test_errors_name_what_there_is(shop, tmp_path):
     with pytest.raises(InvalidInput, match="'warm' is named twice"):
         plan_of("warm", "warm")
     with pytest.raises(InvalidInput, match="a target goes with protocols"):
-        EvaluationPlan(targets=["books"], folders=[tmp_path])
+        EvaluationPlan(systems=["interests"], targets=["books"], folders=[tmp_path])
     with pytest.raises(InvalidInput, match=r"no value reaches 9, .* the largest is 5"):
         shop.evaluate(plan_of("warm", positive_from=9))
     with pytest.raises(InvalidInput, match="no metric 'ndcg@3' is measured"):
@@ -279,13 +281,16 @@ def test_ready_protocols_need_no_interactions(shop, tmp_path):
         ]
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{task.split}.parquet")
     bare = Space.create(tmp_path / "s", text_encoder())
-    plan = EvaluationPlan(folders=[folder], baselines=["popularity"], **FEW)
+    options = {"systems": ["interests"], "baselines": ["popularity"], **FEW}
+    plan = EvaluationPlan(folders=[folder], **options)
     read, made = bare.evaluate(plan).tasks[1], shop.evaluate(plan_of("warm")).tasks[1]
     assert named(read)["popularity"].metrics == named(made)["popularity"].metrics
     with pytest.raises(
         InvalidInput, match=r"nothing could be evaluated .* there is no .*val\.parq"
     ):
-        bare.evaluate(EvaluationPlan(folders=[tmp_path], baselines=["popularity"]))
+        bare.evaluate(
+            EvaluationPlan(systems=["interests"], folders=[tmp_path], baselines=["popularity"])
+        )
 
 
 def parts(space):

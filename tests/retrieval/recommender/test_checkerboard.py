@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus import User
+from isthmus import EvaluationPlan, User
+from isthmus.errors import InvalidInput
 from tests.retrieval.recommender.worlds import TASTES, name, taste_of
 
 
@@ -41,3 +42,14 @@ def test_scores_are_shares_that_fall(board):
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
     assert 0 < sum(scores) <= 1 + 1e-6
+
+
+def test_evaluations_train_it_on_what_a_task_shows(board):
+    plan = EvaluationPlan(
+        targets=["books"], protocols=["cold_item"], baselines=["popularity"], systems=["isthmus"]
+    )
+    test = board.evaluate(plan).tasks[1]
+    found = {system.name: system.metrics["ndcg@10"].value for system in test.systems}
+    assert found["isthmus"] > found["popularity"]
+    with pytest.raises(InvalidInput, match="no system 'magic'; it has isthmus, "):
+        board.evaluate(EvaluationPlan(systems=["magic"]))
