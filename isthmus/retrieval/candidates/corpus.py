@@ -156,8 +156,7 @@ class Corpus:
         """Tell who liked something of a domain, shape (n_users,)."""
         matrix = self.matrix
         counted = self.in_domain(code)[matrix.columns] & matrix.likes
-        owners = np.repeat(np.arange(len(matrix.users)), np.diff(matrix.starts))
-        return np.bincount(owners, counted, len(matrix.users)) > 0
+        return np.bincount(matrix.owners, counted, len(matrix.users)) > 0
 
     def code_of(self, domain: str) -> int:
         """Give the code of a domain."""
@@ -216,6 +215,23 @@ def widened(matrix: csr_array, columns: int) -> csr_array:
     from scipy.sparse import csr_array
 
     return csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], columns))
+
+
+def row_maxima(values: FloatArray, starts: Columns) -> FloatArray:
+    """Give the largest value of each row, 0 where it has none, shape (n_rows,)."""
+    out = np.zeros(len(starts) - 1, values.dtype)
+    there = np.diff(starts) > 0
+    if there.any():
+        out[there] = np.maximum.reduceat(values, starts[:-1][there])
+    return out
+
+
+def places_of_rows(rows: Columns, first: Mask, keys: npt.NDArray[np.float64]) -> Columns:
+    """Give each entry its place in its row, by key, some before all others; rows are ascending."""
+    order = np.lexsort((keys, ~first, rows))
+    places = np.empty(len(rows), np.int64)
+    places[order] = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return places
 
 
 def ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:

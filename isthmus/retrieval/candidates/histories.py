@@ -10,7 +10,7 @@ import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.corpus import Columns, Mask, ragged
+from isthmus.retrieval.candidates.corpus import Columns, Mask, ragged, row_maxima
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -92,7 +92,7 @@ class Histories:
         """
         owner = matrix.owners
         strengths = np.where(matrix.likes, matrix.strengths, 0.0)
-        strengths = strengths / np.maximum(_largest(strengths, matrix.starts), 1e-12)[owner]
+        strengths = strengths / np.maximum(row_maxima(strengths, matrix.starts), 1e-12)[owner]
         order = np.lexsort((-matrix.moments, owner))
         ages = np.empty(len(matrix))
         ages[order] = np.arange(len(matrix)) - matrix.starts[owner[order]]
@@ -172,10 +172,3 @@ class Histories:
         """Count the entries of each user, of those among some items where given."""
         counted = np.ones(len(self.columns)) if among is None else among[self.columns]
         return np.bincount(self.owners, counted, len(self)).astype(np.int64)
-
-
-def _largest(values: FloatArray, starts: Columns) -> FloatArray:
-    out = np.zeros(len(starts) - 1, values.dtype)
-    there = np.diff(starts) > 0
-    out[there] = np.maximum.reduceat(values, starts[:-1][there]) if there.any() else 0
-    return out

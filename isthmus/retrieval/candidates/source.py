@@ -66,6 +66,11 @@ class CandidateSource(ABC):
         return asdict(self)
 
 
+def part_of(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> State:
+    """Give the arrays whose names begin so, by the rest of their names."""
+    return {key[len(prefix) :]: own for key, own in state.items() if key.startswith(prefix)}
+
+
 def sparse_state(prefix: str, matrix: Any) -> State:
     """Give a sparse matrix as arrays."""
     return {

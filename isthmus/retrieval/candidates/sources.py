@@ -18,7 +18,7 @@ from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
 from isthmus.retrieval.candidates.item_regression import ItemRegression
 from isthmus.retrieval.candidates.opinion import Opinion
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
-from isthmus.retrieval.candidates.source import CandidateSource, State
+from isthmus.retrieval.candidates.source import CandidateSource, State, part_of
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.candidates.user_neighbours import UserNeighbours
 
@@ -94,10 +94,7 @@ class Sources:
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` gave."""
         for place, source in enumerate(self):
-            start = f"{place}."
-            source.restore(
-                {key[len(start) :]: v for key, v in state.items() if key.startswith(start)}
-            )
+            source.restore(part_of(state, f"{place}."))
         return self
 
 

@@ -15,7 +15,7 @@ from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisati
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import ProductOpinion
-from isthmus.retrieval.candidates.source import CandidateSource, Shelves, State
+from isthmus.retrieval.candidates.source import CandidateSource, Shelves, State, part_of
 
 if TYPE_CHECKING:
     from isthmus.retrieval.candidates.tower_model import TwoTowers
@@ -129,7 +129,7 @@ class Towers(CandidateSource):
         """Take weights, map and vectors."""
         from isthmus.retrieval.candidates.tower_fitting import model_of
 
-        own = {key[len(SPACE) :]: v for key, v in state.items() if key.startswith(SPACE)}
+        own = part_of(state, SPACE)
         self._space = ContentSpace(normalisation=self.normalisation).restore(own)
-        weights = {key[len(WEIGHTS) :]: v for key, v in state.items() if key.startswith(WEIGHTS)}
+        weights = part_of(state, WEIGHTS)
         return self._keep(model_of(self, weights), state["items"])

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, places_of_rows
 from isthmus.retrieval.candidates.histories import Histories
 
 LARGEST_HISTORY = 100
@@ -59,7 +58,7 @@ def lessons(
     targets = np.full(len(histories), -1, np.int64)
     targets[told] = corpus.domains[histories.columns[drawn]]
     in_target = corpus.domains[histories.columns] == targets[owners]
-    places = _places(owners, in_target, rng.random(len(owners)))
+    places = places_of_rows(owners, in_target, rng.random(len(owners)))
     counts = np.bincount(owners, in_target, len(histories)).astype(np.int64)
     shown = np.minimum(rng.choice(SHOWN, len(histories)), counts - 1)
     alone = counts == np.diff(starts)
@@ -75,17 +74,6 @@ def lessons(
         code, users = batches[at]
         own = answers.of_users(users)
         yield Lesson(code, context.of_users(users), own.columns, own.owners)
-
-
-def _places(
-    owners: Columns, first: npt.NDArray[np.bool_], keys: npt.NDArray[np.float64]
-) -> Columns:
-    """Give each entry its place among its user's in a random order; some come first."""
-    order = np.lexsort((keys, ~first, owners))
-    starts = np.searchsorted(owners, owners)
-    places = np.empty(len(owners), np.int64)
-    places[order] = np.arange(len(owners)) - starts[order]
-    return places
 
 
 class Draw:

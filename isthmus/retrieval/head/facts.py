@@ -12,7 +12,7 @@ import numpy.typing as npt
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisation
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
-from isthmus.retrieval.candidates.source import State
+from isthmus.retrieval.candidates.source import State, part_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -94,7 +94,7 @@ class ItemFacts:
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` gave."""
-        own = {key[len(SPACE) :]: v for key, v in state.items() if key.startswith(SPACE)}
+        own = part_of(state, SPACE)
         self.space = ContentSpace(normalisation=self.normalisation).restore(own)
         self._of_graph = None
         self._popularity, self._place = state["popularity"], state["place"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, row_maxima
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.head.facts import FACTS, ItemFacts
@@ -81,19 +81,11 @@ def _of_source(
     scores: FloatArray, ranks: npt.NDArray[np.int32], starts: Columns, owners: Columns
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     positive = np.maximum(scores, 0)
-    most = _largest(positive, starts)[owners]
+    most = row_maxima(positive, starts)[owners]
     share = positive / np.maximum(most, 1e-12)
     place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
     level = np.sign(scores) * np.log1p(10 * np.abs(scores))
     return np.asarray(share), place.astype(np.float32), np.asarray(level)
-
-
-def _largest(values: FloatArray, starts: Columns) -> FloatArray:
-    out = np.zeros(len(starts) - 1, np.float32)
-    there = np.diff(starts) > 0
-    if there.any():
-        out[there] = np.maximum.reduceat(values, starts[:-1][there])
-    return out
 
 
 def _of_users(

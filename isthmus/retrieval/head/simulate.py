@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, places_of_rows
 from isthmus.retrieval.candidates.histories import Histories
 
 SHOTS = (0, 1, 3, 5)
@@ -165,7 +165,7 @@ def _cold_users(
     owners, inside = matrix.owners, in_target[matrix.columns]
     liked = inside & _liked(matrix)
     counts = np.bincount(owners, liked, len(member)).astype(np.int64)
-    places = _places(owners, liked, rng)
+    places = places_of_rows(owners, liked, rng.random(len(owners)))
     draw = rng.permuted(np.tile(np.arange(1, len(SHOTS) + 1), (len(member), 1)), axis=1)[:, :2]
     allowed = in_target & ~fold.new
     for number in range(len(SHOTS) + 1):
@@ -214,11 +214,3 @@ def _marked(users: Columns, n: int) -> Mask:
     mask = np.zeros(n, bool)
     mask[users] = True
     return mask
-
-
-def _places(owners: Columns, counted: Mask, rng: np.random.Generator) -> Columns:
-    """Give each counted entry its place among its user's, in a random order."""
-    order = np.lexsort((rng.random(len(owners)), ~counted, owners))
-    places = np.empty(len(owners), np.int64)
-    places[order] = np.arange(len(owners)) - np.searchsorted(owners, owners)
-    return places

@@ -61,7 +61,7 @@ class Ratings:
     @classmethod
     def of(cls, matrix: InteractionMatrix) -> Ratings:
         """Take the entries of a matrix with their values."""
-        rows = np.repeat(np.arange(len(matrix.users)), np.diff(matrix.starts))
+        rows = matrix.owners
         return cls(rows, matrix.columns, matrix.strengths.astype(np.float64), matrix.shape)
 
     @classmethod
