@@ -19,6 +19,8 @@ from isthmus.retrieval.candidates.sparse_rows import SparseRows
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+LENDERS = 1_000  # items whose scores are passed on to those like them
+
 
 @dataclass
 class Bridged(CandidateSource):
@@ -60,7 +62,8 @@ class Bridged(CandidateSource):
         """Score items of the domain by those like them."""
         graph = corpus.alike
         scores = self._neighbours.scores(corpus, self._lend(corpus, histories, graph), target)
-        return SparseOpinion(scores.times(self._lending_to(corpus, graph, target)), len(corpus))
+        passed_on = scores.largest(LENDERS).times(self._lending_to(corpus, graph, target))
+        return SparseOpinion(passed_on, len(corpus))
 
     def state(self) -> State:
         """Give the neighbours by users."""

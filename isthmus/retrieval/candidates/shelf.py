@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -32,7 +31,9 @@ class Shelf:
 
     def __init__(self, columns: Columns, vectors: FloatArray) -> None:
         self.columns = columns
-        self._vectors = np.ascontiguousarray(vectors, np.float32)
+        large = len(columns) >= HALVES_FROM
+        self._halves: Any = _in_halves(vectors) if large else None
+        self._vectors = vectors[:0] if large else np.ascontiguousarray(vectors, np.float32)
 
     def largest(self, users: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
         """Give the items with the largest products.
@@ -49,15 +50,15 @@ class Shelf:
         Returns
         -------
         items, products : numpy.ndarray
-            int64 and float32, shape (n_users, n): largest first, of equals the first; -1 where
-            there are no more.
+            int64 and float32, shape (n_users, n): largest first, of equals the first on shelves
+            that are not large; -1 where there are no more.
         """
         inside = allowed[self.columns]
         most = min(n, int(inside.sum()))
         items = np.full((len(users), n), -1, np.int64)
         products = np.full((len(users), n), -np.inf, np.float32)
         if most and len(users):
-            search = self._scan if len(self.columns) >= HALVES_FROM else self._multiply
+            search = self._multiply if self._halves is None else self._scan
             places, products[:, :most] = search(users, most, inside)
             items[:, :most] = self.columns[places]
         return items, products
@@ -80,16 +81,6 @@ class Shelf:
             parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
         products, places = self._halves.search(_wide(users), n, params=parameters)
         return places, products
-
-    @cached_property
-    def _halves(self) -> Any:
-        faiss: Any = import_module("faiss")
-        vectors = _wide(self._vectors)
-        kind = faiss.ScalarQuantizer.QT_fp16
-        index = faiss.IndexScalarQuantizer(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-        index.add(vectors)
-        self._vectors = self._vectors[:0]
-        return index
 
 
 class Shelves:
@@ -125,6 +116,14 @@ class Shelves:
             columns = np.flatnonzero(mask if self._usable is None else mask & self._usable)
             self._known[target] = Shelf(columns, items[columns])
         return self._known[target]
+
+
+def _in_halves(vectors: FloatArray) -> Any:
+    faiss: Any = import_module("faiss")
+    wide, kind = _wide(vectors), faiss.ScalarQuantizer.QT_fp16
+    index = faiss.IndexScalarQuantizer(wide.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index.add(wide)
+    return index
 
 
 def _wide(vectors: FloatArray) -> npt.NDArray[np.float32]:

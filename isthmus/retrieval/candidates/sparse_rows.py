@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, ragged, ranges
+from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged, ranges
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -54,6 +54,14 @@ class SparseRows(NamedTuple):
         """Keep some entries, shape (n_entries,)."""
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
         return SparseRows(starts, self.columns[kept], self.values[kept])
+
+    def largest(self, n: int) -> SparseRows:
+        """Keep the n largest entries of each row, of equals the first."""
+        rows = []
+        for columns, values in self.entries():
+            top = np.sort(largest(values, n))
+            rows.append((columns[top], values[top]))
+        return sparse_rows(rows)
 
     def beside(self, other: SparseRows) -> SparseRows:
         """Add the entries of other rows; a column may then be there twice."""

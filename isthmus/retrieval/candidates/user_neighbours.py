@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Corpus, largest, scaled
+from isthmus.retrieval.candidates.corpus import Corpus, scaled
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.item_neighbours import unit_rows
 from isthmus.retrieval.candidates.opinion import SparseOpinion
@@ -21,7 +21,7 @@ from isthmus.retrieval.candidates.source import (
     sparse_of,
     sparse_state,
 )
-from isthmus.retrieval.candidates.sparse_rows import SparseRows, sparse_rows
+from isthmus.retrieval.candidates.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -50,7 +50,7 @@ class UserNeighbours(CandidateSource):
         """Add up the likeness of the neighbours that liked an item."""
         known = known_only(histories, len(self._rarity)).rows
         rare = known._replace(values=known.values * self._rarity[known.columns])
-        nearest = _nearest(_unit(rare).times(self._by_item), self.k)
+        nearest = _unit(rare).times(self._by_item).largest(self.k)
         return SparseOpinion(nearest.times(self._liked.of(corpus, target)), len(corpus))
 
     def state(self) -> State:
@@ -74,12 +74,3 @@ def _unit(rows: SparseRows) -> SparseRows:
     owners = rows.owners
     norms = np.sqrt(np.bincount(owners, rows.values**2, len(rows.starts) - 1))
     return rows._replace(values=(rows.values / np.maximum(norms, 1e-12)[owners]).astype(np.float32))
-
-
-def _nearest(alike: SparseRows, k: int) -> SparseRows:
-    """Keep the k largest entries of each row."""
-    rows = []
-    for columns, values in alike.entries():
-        top = largest(values, k)
-        rows.append((columns[top], values[top]))
-    return sparse_rows(rows)
