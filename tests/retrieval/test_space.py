@@ -437,7 +437,10 @@ def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
     assert (again.trained_rows, again.vectors) == (1_500, 1_501)
 
 
-def test_status_says_retrain_when_the_catalogue_has_grown_or_moved(space):
+def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
+    monkeypatch.setattr(
+        "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
+    )
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
     space.publish()
