@@ -232,7 +232,7 @@ class SpaceQueries(OpenSpace):
         """
         view = self._live.now()
         allowed = self._allowed(view, k, domain_names(domain, domains), where)
-        encoder = QueryEncoder(self.settings, self._encoder_of, self.media)
+        encoder = QueryEncoder(self.settings, self._encoder_of, self.media, self._alignment)
 
         def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
             asked = [Query(parts) for parts in vectors]
