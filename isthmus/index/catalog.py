@@ -190,6 +190,10 @@ class Snapshot:
         """Give one column of every item."""
         return self._dataset.to_table(columns=[name]).column(name)
 
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Give columns of every item, batch by batch."""
+        yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
+
     def with_contents(self, modalities: Sequence[Modality]) -> pa.Table:
         """Give domain and content digests of the items that have all of these modalities."""
         columns = [CONTENT_HASH[modality] for modality in modalities]
@@ -350,7 +354,8 @@ class Catalog:
         read : sequence of str
             Columns that its vectors are computed from.
         compute : callable
-            Gives the vectors of a batch of rows, a list or null for each.
+            Gives the vectors of a batch of rows, a list or null for each. It must not ask Lance
+            for anything: that would wait for the very threads it is called from.
         """
         import lance
 

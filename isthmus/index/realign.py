@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.columns import CONTENT_HASH
+from isthmus.columns import CONTENT_HASH, ITEM_ID
+from isthmus.digests import DigestIndex, digest, keys_of
 from isthmus.encoders.alignment.alignment import Alignment
-from isthmus.encoders.fusion import fuse
-from isthmus.encoders.stack import ALIGNED
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors, fuse
+from isthmus.encoders.stack import ALIGNED, Block
 from isthmus.index.alignments import store_alignment
-from isthmus.index.catalog import Catalog
-from isthmus.index.ingest import open_ledgers
+from isthmus.index.catalog import Catalog, Snapshot
+from isthmus.index.ingest import open_ledger
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.stored_vectors import as_column, stored_vectors
 from isthmus.progress import progress_bar
 
-if TYPE_CHECKING:
-    from isthmus.encoders.ledger import Ledger
+VECTORS: Final = ".aligning.f32"
 
 
 def realign(
@@ -67,22 +71,57 @@ def _compute(
     space: Path, catalog: Catalog, settings: SpaceSettings, alignment: Alignment, *, show: bool
 ) -> None:
     (block,) = (block for block in settings.layout if block.name == ALIGNED)
-    ledgers: dict[str, Ledger] = {
-        str(modality): ledger
-        for modality, ledger in open_ledgers(space, settings).items()
-        if modality in alignment.modalities
-    }
-    columns = {modality: CONTENT_HASH[modality] for modality in alignment.modalities}
+    file = space / VECTORS
+    try:
+        aligned = _write(file, space, catalog.snapshot(), settings, alignment, block, show=show)
+        catalog.compute_vectors(block, [ITEM_ID], aligned.column)
+    finally:
+        file.unlink(missing_ok=True)
 
-    with progress_bar("aligning", catalog.snapshot().rows, show=show) as advance:
 
-        def compute(batch: pa.RecordBatch) -> pa.Array:
+@dataclass(frozen=True, eq=False)
+class _Aligned:
+    """Aligned vectors of all items, in a file, by item id."""
+
+    places: DigestIndex
+    vectors: FloatArray
+    present: npt.NDArray[np.bool_]
+
+    def column(self, batch: pa.RecordBatch) -> pa.ListArray:
+        at = self.places.find(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
+        return as_column(BlockVectors(self.vectors[at], self.present[at]))
+
+
+def _write(
+    file: Path,
+    space: Path,
+    snapshot: Snapshot,
+    settings: SpaceSettings,
+    alignment: Alignment,
+    block: Block,
+    *,
+    show: bool,
+) -> _Aligned:
+    """Align the vectors that the ledgers hold for every item, into a raw file of float32."""
+    ledgers = {m: open_ledger(space, settings, m) for m in alignment.modalities}
+    hashes = [CONTENT_HASH[modality] for modality in alignment.modalities]
+    keys, present = [], []
+    with (
+        file.open("wb") as out,
+        progress_bar("aligning", snapshot.rows, show=show) as advance,
+    ):
+        for batch in snapshot.batches([ITEM_ID, *hashes]):
             parts = {
-                modality: stored_vectors(ledgers[modality], batch.column(column).to_pylist())
-                for modality, column in columns.items()
+                modality: stored_vectors(ledger, batch.column(CONTENT_HASH[modality]).to_pylist())
+                for modality, ledger in ledgers.items()
             }
             fused = fuse([block], settings.fusion, parts, alignment)[block.name]
+            np.where(fused.present[:, None], fused.vectors, 0).astype("<f4").tofile(out)
+            keys.append(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
+            present.append(fused.present)
             advance(len(batch))
-            return as_column(fused)
-
-        catalog.compute_vectors(block, list(columns.values()), compute)
+    vectors = np.empty((0, block.dim), np.float32)
+    if keys:
+        vectors = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, block.dim)
+    index = DigestIndex(np.concatenate([*keys, np.empty(0, np.uint64)]))
+    return _Aligned(index, vectors, np.concatenate([*present, np.empty(0, bool)]))

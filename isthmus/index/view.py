@@ -230,6 +230,14 @@ class View:
             present[where] = np.isin(local, self.segments[i].blocks[block].rows)
         return present
 
+    def holds(self, block: str, allowed: Selection | None = None) -> bool:
+        """Tell whether any of the allowed rows has a vector in a block."""
+        masks = (self.living if allowed is None else allowed).masks
+        return any(
+            bool(mask.mask[segment.blocks[block].rows].any())
+            for segment, mask in zip(self.segments, masks, strict=False)
+        )
+
     def row_ids(self, rows: Positions) -> RowIds:
         """Give the catalog's row ids of rows."""
         out = np.zeros(len(rows), np.uint64)

@@ -121,10 +121,12 @@ class OpenSpace:
     @property
     def _weights(self) -> dict[str, float]:
         fusion = self.settings.fusion
-        totals = {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
-        aligned = [b for b in self._blocks if b.alignment]
-        # What an alignment says of an item was said by the encoders' blocks once already.
-        return totals | {b.name: totals[b.name] / len(b.modalities) for b in aligned}
+        # The aligned block counts once: were it to weigh as its modalities do, the weight of
+        # pictures would move items that have none.
+        return {
+            b.name: 1.0 if b.alignment else sum(fusion.get(m, 1.0) for m in b.modalities)
+            for b in self._blocks
+        }
 
     def _learnable(self, positive_from: float | None) -> tuple[pa.Table, float | None]:
         """Give the stored interactions, and the least value that counts as liked."""

@@ -103,7 +103,7 @@ class _Lesson:
 
     @property
     def temperature(self) -> float:
-        return float(torch.exp(-self._log_scale))
+        return float(torch.exp(-self._log_scale.detach()))
 
     def heads(self) -> Heads:
         text, image = (network.head() for network in self._networks)
@@ -147,7 +147,7 @@ class _Lesson:
         if self._settings.anchor:
             loss = loss + self._settings.anchor * sum(n.moved() for n in self._networks)
         self._optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
 
     def _loss(

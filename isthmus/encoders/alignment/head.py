@@ -85,7 +85,7 @@ class Head:
         return unit_rows(aligned)
 
 
-def unit_rows(vectors: FloatArray) -> FloatArray:
+def unit_rows(vectors: npt.NDArray[np.floating]) -> FloatArray:
     """Give rows of unit norm; a zero row becomes the first axis, so that every row has a place."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     out = np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)

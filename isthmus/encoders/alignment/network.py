@@ -31,10 +31,10 @@ class HeadNetwork(nn.Module):
 
     def __init__(self, start: Head, hidden: int, drop: float, inputs: FloatArray) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.from_numpy(start.mean))
+        self.mean = torch.from_numpy(start.mean)
         self.linear = nn.Parameter(torch.from_numpy(start.linear.copy()))
         self.bias = nn.Parameter(torch.from_numpy(start.bias.copy()))
-        self.register_buffer("start", torch.from_numpy(start.linear.copy()))
+        self.start = torch.from_numpy(start.linear.copy())
         self._drop = drop
         self._hidden = hidden
         if hidden:
