@@ -25,7 +25,7 @@ def align(
     ] = None,
     image: Annotated[str | None, typer.Option(help="Column of the picture.")] = None,
     dim: Annotated[int, typer.Option(min=1, help="Length of an aligned vector.")] = 256,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs, at most.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs, at most.")] = 30,
     seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
     http: Annotated[bool, typer.Option("--http", help="Fetch http(s) images.")] = False,
     device: DeviceOption = "auto",

@@ -141,7 +141,8 @@ class SpaceSettings(BaseModel):
     def aligned(self, alignment: Alignment | None) -> SpaceSettings:
         """Give the settings of the same encoders with another alignment, or none."""
         blocks = [b for b in self.blocks if not b.alignment]
-        components = {n: v for n, v in self.components.items() if n != ALIGNMENT}
+        encoders = tuple(f"{modality}." for modality in self.encoders)
+        components = {n: v for n, v in self.components.items() if n.startswith(encoders)}
         if alignment is not None:
             own = aligned_block(alignment)
             blocks.append(
@@ -152,6 +153,8 @@ class SpaceSettings(BaseModel):
                     alignment=own.alignment,
                 )
             )
+            weights = {m: self.fusion.get(m, 1.0) for m in own.modalities}
+            components |= {f"fusion.{m}": str(float(w)) for m, w in weights.items()}
             components[ALIGNMENT] = alignment.fingerprint
         number = FIRST_FORMAT if alignment is None else FORMAT
         changed = {"blocks": blocks, "components": components, "format": number}

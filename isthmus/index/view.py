@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.columns import ROW_ID
@@ -252,7 +253,23 @@ class View:
         Rows stand in the order of `domain_codes`; a domain with nothing in a block has zeros.
         Items deleted since the release still count, and of large domains a sample does.
         """
-        means = {}
+        return {
+            name: np.asarray(sums / np.maximum(counts, 1), np.float32)
+            for name, (sums, counts) in self._domain_sums.items()
+        }
+
+    @cached_property
+    def domain_others(self) -> dict[str, FloatArray]:
+        """Whether a domain's mean tells of more than one item, 0 or 1, shape (n_domains,)."""
+        return {
+            name: np.asarray(counts[:, 0] > 1, np.float32)
+            for name, (_, counts) in self._domain_sums.items()
+        }
+
+    @cached_property
+    def _domain_sums(self) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        """Sum and number of the vectors of each domain in each block."""
+        found = {}
         for block in self.blocks:
             sums = np.zeros((len(self._domain_names), block.dim))
             counts = np.zeros((len(self._domain_names), 1))
@@ -260,8 +277,8 @@ class View:
                 own_sums, own_counts = segment.domain_sums[block.name]
                 sums[codes] += own_sums
                 counts[codes] += own_counts
-            means[block.name] = np.asarray(sums / np.maximum(counts, 1), np.float32)
-        return means
+            found[block.name] = sums, counts
+        return found
 
     def domain_codes(self, rows: Positions) -> Positions:
         """Give a number for the domain of each row, as `domain_means` counts them."""

@@ -10,7 +10,7 @@ from isthmus.index.compact import compact_if_due
 from isthmus.index.gpu import choose_devices
 from isthmus.index.lock import writing
 from isthmus.index.plan import Plan
-from isthmus.index.publish import Attachments, Publisher
+from isthmus.index.publish import Attachment, Attachments, Publisher
 from isthmus.index.release import Manifest, Release, Releases
 from isthmus.index.settings import IndexSettings
 from isthmus.retrieval.adopting import SpaceAdopting
@@ -173,10 +173,9 @@ class SpacePublishing(SpaceAdopting):
     ) -> Publisher:
         queries = GateQueries(self.path, self.settings)
         devices = choose_devices(self._device)
-        parts = [
-            AlignmentAttachment(self.path, self.settings),
-            *([attachment] if attachment else []),
-        ]
+        parts: list[Attachment] = [AlignmentAttachment(self.path, self.settings)]
+        if attachment is not None:
+            parts.append(attachment)
         return Publisher(
             self.path, self._blocks, self.fingerprint, index, queries, devices, Attachments(parts)
         )

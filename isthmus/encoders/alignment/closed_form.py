@@ -27,9 +27,17 @@ class Correlations:
         x, y = x - self._means[0], y - self._means[1]
         self._text_scale, self._text_axes = np.linalg.eigh(x.T @ x / len(x))
         self._image_scale, self._image_axes = np.linalg.eigh(y.T @ y / len(y))
+        self._solved: tuple[tuple[float, float], tuple[Matrix, Matrix, Matrix]] | None = None
         self._cross = self._text_axes.T @ (x.T @ y / len(x)) @ self._image_axes
 
-    def cca(self, dim: int, ridge_text: float, ridge_image: float, power: float = 0.5) -> Heads:
+    def cca(
+        self,
+        dim: int,
+        ridge_text: float,
+        ridge_image: float,
+        power: float = 0.5,
+        axes: int | None = None,
+    ) -> Heads:
         """Give the heads of regularised canonical correlation analysis.
 
         Vinod, "Canonical ridge and econometrics of joint production" (Journal of Econometrics,
@@ -45,17 +53,13 @@ class Correlations:
             Added to the variance of each axis, as a multiple of their mean.
         power : float, default 0.5
             How much strong axes count.
+        axes : int, optional
+            So many of the strongest axes; by default as many as the aligned vectors are long.
         """
-        x = self._whitening(self._text_scale, ridge_text)
-        y = self._whitening(self._image_scale, ridge_image)
-        left, strength, right = np.linalg.svd(
-            x[:, None] * self._cross * y[None, :], full_matrices=False
-        )
-        kept = min(dim, len(strength))
+        text, strength, image = self._canonical(ridge_text, ridge_image)
+        kept = min(dim, len(strength), axes or dim)
         weights = np.power(np.maximum(strength[:kept], 1e-12), power)
-        text = self._text_axes @ (x[:, None] * left[:, :kept]) * weights
-        image = self._image_axes @ (y[:, None] * right[:kept].T) * weights
-        return self._heads(text, image, dim)
+        return self._heads(text[:, :kept] * weights, image[:, :kept] * weights, dim)
 
     def procrustes(self, dim: int) -> Heads:
         """Give the heads of orthogonal Procrustes on the principal axes.
@@ -73,6 +77,19 @@ class Correlations:
         left, _, right = np.linalg.svd(self._cross[-kept:, -kept:])
         text = self._text_axes[:, -kept:] @ (left @ right)
         return self._heads(text, self._image_axes[:, -kept:], dim)
+
+    def _canonical(self, ridge_text: float, ridge_image: float) -> tuple[Matrix, Matrix, Matrix]:
+        """Give the canonical axes of both sides and their correlations; the last are kept."""
+        if self._solved is None or self._solved[0] != (ridge_text, ridge_image):
+            x = self._whitening(self._text_scale, ridge_text)
+            y = self._whitening(self._image_scale, ridge_image)
+            left, strength, right = np.linalg.svd(
+                x[:, None] * self._cross * y[None, :], full_matrices=False
+            )
+            text = self._text_axes @ (x[:, None] * left)
+            image = self._image_axes @ (y[:, None] * right.T)
+            self._solved = (ridge_text, ridge_image), (text, strength, image)
+        return self._solved[1]
 
     def _whitening(self, scale: Matrix, ridge: float) -> Matrix:
         return np.asarray(1 / np.sqrt(np.maximum(scale, 0) + ridge * scale.mean() + 1e-12))

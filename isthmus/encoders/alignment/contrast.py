@@ -21,6 +21,7 @@ from isthmus.progress import Advance, ignore_progress
 FIRST_TEMPERATURE = 0.07
 SMALLEST_TEMPERATURE = 0.01
 TEMPERATURE_STEP = 1e-2
+MINE_EVERY = 3  # passes: what is confused changes slowly
 
 Quality = Callable[[Heads], float]
 
@@ -90,6 +91,8 @@ class _Lesson:
         torch.manual_seed(settings.seed)
         self._rng = np.random.default_rng(settings.seed)
         self._pairs, self._settings = pairs, settings
+        self._near: npt.NDArray[np.int64] | None = None
+        self._passes = 0
         self._contents = torch.from_numpy(pairs.text), torch.from_numpy(pairs.image)
         self._ids = torch.from_numpy(pairs.text_ids), torch.from_numpy(pairs.image_ids)
         self._networks = [
@@ -121,7 +124,10 @@ class _Lesson:
         settings, count = self._settings, len(self._pairs)
         drawn = max(int(settings.batch * (1 - settings.hard)), 2)
         mined = min(settings.batch, count) - drawn
-        near = self._confusable() if settings.hard and mined > 0 else None
+        if self._passes % MINE_EVERY == 0 and settings.hard and mined > 0:
+            self._near = self._confusable()
+        self._passes += 1
+        near = self._near
         order = self._rng.permutation(count)
         for start in range(0, count, drawn):
             rows = order[start : start + drawn]

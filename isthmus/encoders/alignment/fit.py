@@ -18,9 +18,10 @@ from isthmus.encoders.alignment.settings import FEWEST_PAIRS, AlignmentSettings
 from isthmus.errors import InvalidInput
 from isthmus.progress import progress_bar
 
-RIDGES_TEXT = (0.1, 1.0, 3.0, 10.0)
-RIDGES_IMAGE = (0.3, 3.0, 10.0, 30.0)
+RIDGES_TEXT = (0.03, 0.3, 3.0, 10.0)
+RIDGES_IMAGE = (0.1, 1.0, 10.0, 30.0)
 POWERS = (0.0, 0.5, 1.0)
+SHARES = (1.0, 0.5, 0.25)  # of the axes, the strongest
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +74,7 @@ def fit_alignment(
     closed, chosen = closed_form(learn, judged, settings.dim, progress=progress)
     closed_s = time.perf_counter() - start
     start = time.perf_counter()
-    heads, told = _learn(closed, learn, judged, settings, progress=progress)
+    heads, told = learn_from(closed, learn, judged, settings, progress=progress)
     report = {
         "settings": asdict(settings),
         "pairs": {name: int((pairs.sets == n).sum()) for n, name in enumerate(pairs.names)},
@@ -97,14 +98,16 @@ def closed_form(
 ) -> tuple[Heads, dict[str, float]]:
     """Give the regularised CCA that is best on some pairs, and its settings."""
     known = Correlations(learn.text, learn.image)
-    grid = list(itertools.product(RIDGES_TEXT, RIDGES_IMAGE, POWERS))
+    grid = list(itertools.product(RIDGES_TEXT, RIDGES_IMAGE, SHARES, POWERS))
     best: tuple[float, Heads | None, dict[str, float]] = (-1.0, None, {})
     with progress_bar("closed form", len(grid), show=progress) as advance:
-        for ridge_text, ridge_image, power in grid:
-            heads = known.cca(dim, ridge_text, ridge_image, power)
+        for ridge_text, ridge_image, share, power in grid:
+            axes = max(int(share * dim), 1)
+            heads = known.cca(dim, ridge_text, ridge_image, power, axes)
             reached = quality(heads, judged)
             if reached > best[0]:
                 how = {"ridge_text": ridge_text, "ridge_image": ridge_image, "power": power}
+                how["axes"] = axes
                 best = reached, heads, how
             advance(1)
     if best[1] is None:
@@ -139,10 +142,21 @@ def measure_sets(heads: Heads, pairs: Pairs) -> dict[str, Mapping[str, float]]:
     }
 
 
-def _learn(
-    start: Heads, learn: Pairs, judged: Pairs, settings: AlignmentSettings, *, progress: bool
+def learn_from(
+    start: Heads,
+    learn: Pairs,
+    judged: Pairs,
+    settings: AlignmentSettings,
+    *,
+    progress: bool = False,
 ) -> tuple[Heads, dict[str, Any]]:
-    """Learn the members, and fold them into one if that is better than the best of them."""
+    """Learn heads from a start; several are folded into one if that is better than the best.
+
+    Returns
+    -------
+    tuple
+        The heads, and the pass and the temperature of the best.
+    """
     from isthmus.encoders.alignment.contrast import learn_heads
 
     rng = np.random.default_rng(settings.seed)

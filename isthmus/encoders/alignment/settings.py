@@ -47,14 +47,14 @@ class AlignmentSettings:
 
     dim: int = 256
     held_out: float = 0.1
-    epochs: int = 60
-    patience: int = 5
+    epochs: int = 30
+    patience: int = 4
     batch: int = 1_024
     hard: float = 0.25
     hidden: int = 0
     dropout: float = 0.2
     modality_dropout: float = 1.0
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     anchor: float = 0.0
     members: int = 1
     seed: int = 0

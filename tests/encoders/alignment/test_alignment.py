@@ -70,7 +70,7 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 def test_it_is_refused_for_other_encoders():
     others = {**two_encoders(), "text": ToyEncoder("text", salt="other")}
-    with pytest.raises(FingerprintMismatch, match="learned for the text encoder.*isthmus align"):
+    with pytest.raises(FingerprintMismatch, match=r"learned for the text encoder.*isthmus align"):
         EncoderStack(others, alignment=some_alignment())
 
 
