@@ -26,9 +26,9 @@ from isthmus.encoders.alignment.settings import AlignmentSettings
 
 CARD = """# The alignment of `local`
 
-Heads that bring the text vectors of all-MiniLM-L6-v2 and the picture vectors of EfficientNet-Lite0 \
-into one space of {dim} dimensions: a linear map each, after centring. Learned by \
-`benchmarks/local_alignment.py` (start: regularised CCA; then a symmetric contrastive loss).
+Heads that bring the text vectors of all-MiniLM-L6-v2 and the picture vectors of \
+EfficientNet-Lite0 into one space of {dim} dimensions: a linear map each, after centring. Learned \
+by `benchmarks/local_alignment.py` (start: regularised CCA; then a symmetric contrastive loss).
 
 Fingerprint `{fingerprint}`.
 
@@ -36,7 +36,8 @@ Fingerprint `{fingerprint}`.
 
 | set | pairs learned from | what | terms |
 | --- | ---: | --- | --- |
-| fashion | {fashion:,} | titles and 60 by 80 pixel pictures of the Myntra catalogue | no licence stated |
+| fashion | {fashion:,} | titles and pictures (60 by 80 pixels) of the Myntra catalogue \
+| no licence stated |
 | posters | {posters:,} | titles and genres of MovieLens films, and their posters | non-commercial \
 research; posters are their studios' |
 | flickr | {flickr:,} | captions of Flickr8k, five a picture | research |
