@@ -81,10 +81,9 @@ def _measure(pairs: dict[str, Pairs], seed: int) -> Iterator[Row]:
     together = [part.split(0.1, seed) for part, _ in parts.values()]
     learned, judged = (join_pairs([split[side] for split in together]) for side in (0, 1))
     start = time.perf_counter()
-    settings = AlignmentSettings(seed=seed)
-    heads, told = learn_from(
-        closed_form(learned, judged, settings.dim)[0], learned, judged, settings
-    )
+    settings = AlignmentSettings(dim=480, seed=seed)
+    start_heads = closed_form(learned, judged, settings.dim)[0]
+    heads, told = learn_sets(start_heads, learned, judged, settings)
     seconds = time.perf_counter() - start
     for name, (_, test) in parts.items():
         found = crossings(heads, test)[name]

@@ -24,11 +24,13 @@ from isthmus.encoders.alignment.fit import crossings, fit_alignment
 from isthmus.encoders.alignment.head import Head
 from isthmus.encoders.alignment.settings import AlignmentSettings
 
+DIM = 480  # 120 for each set and for all of them together
 CARD = """# The alignment of `local`
 
 Heads that bring the text vectors of all-MiniLM-L6-v2 and the picture vectors of \
-EfficientNet-Lite0 into one space of {dim} dimensions: a linear map each, after centring. Learned \
-by `benchmarks/local_alignment.py` (start: regularised CCA; then a symmetric contrastive loss).
+EfficientNet-Lite0 into one space of {dim} dimensions: linear maps, one for each set and one for \
+all, weighed by how much an input looks like the set. Learned by `benchmarks/local_alignment.py` \
+(start: regularised CCA; then a symmetric contrastive loss).
 
 Fingerprint `{fingerprint}`.
 
@@ -69,7 +71,7 @@ def main() -> None:
     """Learn, measure, write."""
     asked = _arguments()
     learned, test = read_pairs(asked.work, SETS).split(0.2, 100)
-    fitted = fit_alignment(learned, AlignmentSettings(), progress=True)
+    fitted = fit_alignment(learned, AlignmentSettings(dim=DIM), progress=True)
     encoders = load_encoders("local", device="cpu")
     heads = {"text": _half(fitted.heads[0]), "image": _half(fitted.heads[1])}
     found = crossings((heads["text"], heads["image"]), test)

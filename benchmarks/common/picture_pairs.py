@@ -30,11 +30,6 @@ def read_pairs(work: Path, names: tuple[str, ...] = SETS) -> Pairs:
     return join_pairs([_read(work, name) for name in names])
 
 
-def test_share(pairs: Pairs, seed: int = 100) -> tuple[Pairs, Pairs]:
-    """Hold a fifth of each set out for the last look."""
-    return pairs.split(0.2, seed)
-
-
 def _read(work: Path, name: str) -> Pairs:
     kept = work / f"{name}.npz"
     if not kept.exists():

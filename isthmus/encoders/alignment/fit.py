@@ -13,6 +13,7 @@ import numpy as np
 from isthmus.encoders.alignment.closed_form import Correlations, Heads
 from isthmus.encoders.alignment.crossing import Crossing, measure_crossing
 from isthmus.encoders.alignment.ensemble import fold
+from isthmus.encoders.alignment.experts import combine
 from isthmus.encoders.alignment.pairs import Pairs
 from isthmus.encoders.alignment.settings import FEWEST_PAIRS, AlignmentSettings
 from isthmus.errors import InvalidInput
@@ -21,6 +22,8 @@ from isthmus.progress import progress_bar
 RIDGES_TEXT = (0.03, 0.3, 3.0, 10.0)
 RIDGES_IMAGE = (0.1, 1.0, 10.0, 30.0)
 POWERS = (0.0, 0.5, 1.0)
+FEWEST = 10  # pairs of a set, learned from and held out, for an expert
+SHARES_OF_COMMON = (0.1, 0.25, 0.5, 1.0)
 SHARES = (1.0, 0.5, 0.25)  # of the axes, the strongest
 
 
@@ -74,7 +77,7 @@ def fit_alignment(
     closed, chosen = closed_form(learn, judged, settings.dim, progress=progress)
     closed_s = time.perf_counter() - start
     start = time.perf_counter()
-    heads, told = learn_from(closed, learn, judged, settings, progress=progress)
+    heads, told = learn_sets(closed, learn, judged, settings, progress=progress)
     report = {
         "settings": asdict(settings),
         "pairs": {name: int((pairs.sets == n).sum()) for n, name in enumerate(pairs.names)},
@@ -140,6 +143,52 @@ def measure_sets(heads: Heads, pairs: Pairs) -> dict[str, Mapping[str, float]]:
         name: {key: round(value, 4) for key, value in crossing.as_dict().items()}
         for name, crossing in measured.items()
     }
+
+
+def learn_sets(
+    closed: Heads,
+    learn: Pairs,
+    judged: Pairs,
+    settings: AlignmentSettings,
+    *,
+    progress: bool = False,
+) -> tuple[Heads, dict[str, Any]]:
+    """Learn heads from one or several sets; where it is better, each set has experts as well.
+
+    Parameters
+    ----------
+    closed : tuple of Head
+        The closed form over all sets.
+    learn, judged : Pairs
+        Pairs to learn from, and those held out.
+    settings : AlignmentSettings
+        How.
+    progress : bool, default False
+        Whether to show bars.
+
+    Returns
+    -------
+    tuple
+        The heads, and what is to be told of them.
+    """
+    numbers = range(len(learn.names))
+    enough = all(min((s.sets == n).sum() for s in (learn, judged)) >= FEWEST for n in numbers)
+    if len(numbers) == 1 or settings.hidden or not settings.experts or not enough:
+        return learn_from(closed, learn, judged, settings, progress=progress)
+    each = max(settings.dim // (len(numbers) + 1), 1)
+    own = replace(settings, dim=settings.dim - each * len(numbers))
+    narrow = closed_form(learn, judged, own.dim, progress=progress)[0]
+    common, told = learn_from(narrow, learn, judged, own, progress=progress)
+    experts = []
+    for number in numbers:
+        part, rest = learn.of_set(number), judged.of_set(number)
+        start = closed_form(part, rest, each, progress=progress)[0]
+        how = replace(settings, dim=each)
+        experts.append(learn_from(start, part, rest, how, progress=progress)[0])
+    found = [combine(common, experts, learn, share) for share in SHARES_OF_COMMON]
+    reached = [quality(heads, judged) for heads in found]
+    best = int(np.argmax(reached))
+    return found[best], {**told, "share_of_common": SHARES_OF_COMMON[best]}
 
 
 def learn_from(

@@ -17,7 +17,9 @@ ROWS_AT_ONCE = 8_192
 class Head:
     """A linear map after centring, with a nonlinear part beside it where one was learned.
 
-    ``z = (x - mean) W + bias + relu((x - mean) V + c) U``, at unit norm.
+    ``z = (x - mean) W + bias + relu((x - mean) V + c) U``, at unit norm. Where several experts
+    were put into one head, each column of ``z`` is weighed before that by ``[softmax(x G + g), 1]
+    S``: how much the input looks like what the column's expert learned from, or 1.
 
     Attributes
     ----------
@@ -29,6 +31,8 @@ class Head:
         float32, shape (dim,).
     hidden, offset, out : numpy.ndarray or None
         V, c and U: float32, shapes (n_in, n_hidden), (n_hidden,) and (n_hidden, dim).
+    gate, gate_bias, share : numpy.ndarray or None
+        G, g and S: float32, shapes (n_in, n_experts), (n_experts,) and (n_experts + 1, dim).
     """
 
     mean: FloatArray
@@ -37,6 +41,9 @@ class Head:
     hidden: FloatArray | None = None
     offset: FloatArray | None = None
     out: FloatArray | None = None
+    gate: FloatArray | None = None
+    gate_bias: FloatArray | None = None
+    share: FloatArray | None = None
 
     @property
     def n_in(self) -> int:
@@ -82,6 +89,9 @@ class Head:
         aligned = centred @ self.linear + self.bias  # (n, dim)
         if self.hidden is not None and self.offset is not None and self.out is not None:
             aligned = aligned + np.maximum(centred @ self.hidden + self.offset, 0) @ self.out
+        if self.gate is not None and self.gate_bias is not None and self.share is not None:
+            likely = _softmax(vectors @ self.gate + self.gate_bias)  # (n, n_experts)
+            aligned = aligned * (likely @ self.share[:-1] + self.share[-1])
         return unit_rows(aligned)
 
 
@@ -93,4 +103,9 @@ def unit_rows(vectors: npt.NDArray[np.floating]) -> FloatArray:
     return out
 
 
-_NAMES = ("mean", "linear", "bias", "hidden", "offset", "out")
+def _softmax(scores: FloatArray) -> FloatArray:
+    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+
+
+_NAMES = ("mean", "linear", "bias", "hidden", "offset", "out", "gate", "gate_bias", "share")

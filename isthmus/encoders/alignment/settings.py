@@ -41,6 +41,9 @@ class AlignmentSettings:
         Weight of the squared distance from the closed form.
     members : int
         Heads learned side by side on resampled pairs, whose mean is folded into one.
+    experts : bool
+        Whether several sets have heads of their own beside those of all sets, in one vector;
+        for linear heads.
     seed : int
         Of whatever is left to chance.
     """
@@ -57,6 +60,7 @@ class AlignmentSettings:
     learning_rate: float = 5e-3
     anchor: float = 0.0
     members: int = 1
+    experts: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -38,6 +38,21 @@ def some_alignment(seed: int = 0, hidden: int = 0) -> Alignment:
     )
 
 
+def test_a_gate_tells_whose_columns_count():
+    head = Head(
+        np.zeros(2, np.float32),
+        np.array([[1, 0, 1], [0, 1, 1]], np.float32),
+        np.zeros(3, np.float32),
+        gate=np.array([[50, -50], [-50, 50]], np.float32),
+        gate_bias=np.zeros(2, np.float32),
+        share=np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
+    )
+    half = 0.5**0.5
+    expected = [[half, 0, half], [0, half, half]]
+    np.testing.assert_allclose(head(np.eye(2, dtype=np.float32)), expected, atol=1e-6)
+    np.testing.assert_array_equal(Head.of(head.tensors())(np.eye(2)), head(np.eye(2)))
+
+
 @pytest.mark.parametrize("hidden", [0, 7])
 def test_what_is_saved_is_what_is_read(tmp_path, hidden):
     made = some_alignment(hidden=hidden)

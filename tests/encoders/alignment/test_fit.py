@@ -12,6 +12,7 @@ from isthmus.encoders.alignment.contrast import learn_heads
 from isthmus.encoders.alignment.crossing import measure_crossing
 from isthmus.encoders.alignment.ensemble import fold
 from isthmus.encoders.alignment.fit import fit_alignment, quality
+from isthmus.encoders.alignment.head import unit_rows
 from isthmus.encoders.alignment.mining import confusable
 from isthmus.encoders.alignment.pairs import join_pairs
 from isthmus.encoders.alignment.settings import AlignmentSettings
@@ -68,6 +69,19 @@ def test_several_sets_are_reported_apart():
     report = fit_alignment(pairs, QUICK).report
     assert report["pairs"] == {"a": 60, "b": 80}
     assert set(report["recall@10"]["aligned"]) == {"a", "b"}
+
+
+def test_a_set_keeps_its_own_answer_beside_another_that_contradicts_it():
+    one, other = turned_pairs(150, name="a"), turned_pairs(150, name="b")
+    moved = replace(other, text=unit_rows(-other.text + 3), image=unit_rows(other.image + 3))
+    pairs = join_pairs([one, moved])
+    fitted = fit_alignment(pairs, replace(QUICK, dim=36))
+    assert fitted.heads[0].gate is not None
+    assert fitted.heads[0].dim == 36
+    for found in fitted.report["recall@10"]["aligned"].values():
+        assert found["text_to_image"] >= 0.9
+    alone = fit_alignment(pairs, replace(QUICK, dim=36, experts=False))
+    assert alone.heads[0].gate is None
 
 
 def test_too_few_pairs_are_refused():
