@@ -28,7 +28,7 @@ from common.tables import print_heading, print_table, write_json
 
 from isthmus.encoders.alignment.closed_form import Correlations
 from isthmus.encoders.alignment.crossing import Crossing, measure_crossing
-from isthmus.encoders.alignment.fit import closed_form, crossings, learn_from
+from isthmus.encoders.alignment.fit import closed_form, crossings, learn_from, learn_sets
 from isthmus.encoders.alignment.head import unit_rows
 from isthmus.encoders.alignment.pairs import Pairs, join_pairs
 from isthmus.encoders.alignment.settings import AlignmentSettings
@@ -62,7 +62,12 @@ def main() -> None:
     asked = _arguments()
     pairs = {name: read_pairs(asked.work, (name,)) for name in asked.sets}
     print_heading("alignment: recall@10 on pairs held out", ("numpy", "torch", "scipy"))
-    rows = [row for seed in range(asked.seeds) for row in _measure(pairs, seed)]
+    rows = []
+    for seed in range(asked.seeds):
+        for row in _measure(pairs, seed):
+            ways = f"{row.found.text_to_image:.3f} {row.found.image_to_text:.3f}"
+            print(f"{row.name}, {row.method}, seed {seed}: {ways} ({row.settings})", flush=True)
+            rows.append(row)
     _print(rows, asked.sets)
     if asked.out:
         write_json(asked.out, [{**vars(r), "found": r.found.as_dict()} for r in rows])
