@@ -87,7 +87,7 @@ class Alignment:
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, whole or not at all."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         building = folder.with_name(f".{folder.name}.building")
         shutil.rmtree(building, ignore_errors=True)
@@ -97,11 +97,12 @@ class Alignment:
             for modality, head in self.heads.items()
             for name, array in head.tensors().items()
         }
-        save_file(tensors, building / HEADS)
+        data = save(tensors)
+        (building / HEADS).write_bytes(data)
         described = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
-            "checksum": digest((building / HEADS).read_bytes()).hex(),
+            "checksum": digest(data).hex(),
             "dim": self.dim,
             "specs": dict(self.specs),
             "components": {m: dict(c) for m, c in self.components.items()},
