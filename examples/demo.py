@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -93,12 +94,30 @@ def ask(space: Space) -> list[SheetRow]:
     return [SheetRow(title, picture, tuple(hits)) for title, picture, hits in results]
 
 
+def ask_pictures(folder: Path) -> SheetRow:
+    """Ask a text of pictures that have no word beside them: a space of the products' pictures."""
+    shutil.rmtree(folder, ignore_errors=True)
+    space = Space.create(folder, "local")
+    rows = [json.loads(line) for line in (CATALOGUE / "products.jsonl").read_text().splitlines()]
+    pictures = [
+        {"item_id": row["item_id"], "title": row["title"], "image": str(CATALOGUE / row["image"])}
+        for row in rows
+        if row.get("image")
+    ]
+    space.upsert(pictures, domain="pictures")
+    hits = space.search("a shirt", k=SHOWN, attributes=True)
+    title = "text asked of pictures alone, by the alignment of the two encoders: a shirt"
+    show(title, hits)
+    return SheetRow(title, None, tuple(hits))
+
+
 def main() -> None:
     """Build, ask, draw."""
     OUTPUT.mkdir(exist_ok=True)
     space = build(OUTPUT / "demo.space")
+    rows = [*ask(space), ask_pictures(OUTPUT / "pictures.space")]
     sheet = OUTPUT / "results.png"
-    draw_contact_sheet(ask(space), space.media).save(sheet, optimize=True)
+    draw_contact_sheet(rows, space.media).save(sheet, optimize=True)
     print(f"space: {space.path}\npicture: {sheet}")
 
 

@@ -103,6 +103,10 @@ class CorruptRelease(IsthmusError, OSError):
     """A file of a release is damaged or missing."""
 
 
+class CorruptAlignment(IsthmusError, OSError):
+    """A file of an alignment is damaged or missing."""
+
+
 class ReleaseRejected(IsthmusError, RuntimeError):
     """A release was built and kept, but misses its recall target and was not made current."""
 

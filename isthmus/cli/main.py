@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from isthmus.cli.align import align
 from isthmus.cli.evaluate import evaluate
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.items import add, create, delete, quarantine
@@ -43,6 +44,7 @@ COMMANDS = (
     similar,
     duplicates,
     sources,
+    align,
     train,
     recommend,
     rate,

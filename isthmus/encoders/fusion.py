@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.columns import Modality
+from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
 
@@ -33,8 +34,11 @@ def fuse(
     blocks: Sequence[Block],
     weights: Mapping[Modality, float],
     parts: Mapping[Modality, BlockVectors],
+    alignment: Alignment | None = None,
 ) -> dict[str, BlockVectors]:
     """Join modality vectors into block vectors: their weighted mean, at unit norm.
+
+    An absent modality has no part in the mean, so its weight is of no account.
 
     Parameters
     ----------
@@ -43,7 +47,9 @@ def fuse(
     weights : mapping of str to float
         Weight of each modality within its block, 1 where not given.
     parts : mapping of str to BlockVectors
-        Vectors of each modality, shape (n_items, dim of its block).
+        Vectors of each modality as its encoder makes them, shape (n_items, dim).
+    alignment : Alignment, optional
+        What makes the vectors of the aligned block of those of the encoders.
 
     Returns
     -------
@@ -52,10 +58,27 @@ def fuse(
     """
     fused = {}
     for block in blocks:
-        given = [(weights.get(m, 1.0), parts[m]) for m in block.modalities if m in parts]
+        given = [
+            (weights.get(m, 1.0), _aligned(m, parts[m], block, alignment))
+            for m in block.modalities
+            if m in parts
+        ]
         if given:
             fused[block.name] = given[0][1] if len(given) == 1 else _weighted_mean(given)
     return fused
+
+
+def _aligned(
+    modality: Modality, part: BlockVectors, block: Block, alignment: Alignment | None
+) -> BlockVectors:
+    """Give a modality's vectors as they lie in a block."""
+    if not block.alignment:
+        return part
+    if alignment is None or alignment.fingerprint != block.alignment:
+        raise ValueError(f"block {block.name} needs alignment {block.alignment}")
+    vectors = np.zeros((len(part.vectors), block.dim), np.float32)
+    vectors[part.present] = alignment.align(modality, part.vectors[part.present])
+    return BlockVectors(vectors, part.present)
 
 
 def _weighted_mean(given: Sequence[tuple[float, BlockVectors]]) -> BlockVectors:

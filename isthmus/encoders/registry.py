@@ -37,6 +37,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "transformers": Kind(
         "transformers_encoder", "load_transformers", "transformers/google/siglip2-base-patch16-224"
     ),
+    "aligned": Kind("aligned", "load_aligned", "aligned/local"),
     "timm": Kind("timm_encoder", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m"),
 }
 

@@ -2,17 +2,25 @@
 
 One encoder for several modalities gives one block, in which they meet. Different encoders give
 a block each: the item vector is the blocks side by side with a mask, and a query is answered
-from the blocks it has. Text and image of different encoders are never compared.
+from the blocks it has. Text and image of different encoders are compared only in the block of an
+alignment, which stands beside theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from isthmus.columns import MODALITIES, Modality
+from isthmus.columns import MODALITIES, Modality, vector_column
 from isthmus.encoders.encoder import Encoder, digest_components
 from isthmus.errors import UnsupportedModality
+
+if TYPE_CHECKING:
+    from isthmus.encoders.alignment.alignment import Alignment
+
+ALIGNED: Final = "aligned"
+ALIGNMENT: Final = "alignment"
 
 
 @dataclass(frozen=True)
@@ -22,16 +30,26 @@ class Block:
     Attributes
     ----------
     name : str
-        ``text`` or ``image``, or ``joint`` where one encoder serves several modalities.
+        ``text`` or ``image``, or ``joint`` where one encoder serves several modalities, or
+        ``aligned`` where an alignment brings those of several encoders together.
     dim : int
         Length of its vectors.
     modalities : tuple of str
         Modalities that meet in it.
+    alignment : str
+        Fingerprint of the alignment that makes its vectors out of those of other blocks; empty
+        where an encoder makes them.
     """
 
     name: str
     dim: int
     modalities: tuple[Modality, ...]
+    alignment: str = ""
+
+    @property
+    def column(self) -> str:
+        """The catalog column of its vectors; each alignment has one of its own."""
+        return vector_column(f"{self.name}_{self.alignment}" if self.alignment else self.name)
 
 
 class EncoderStack:
@@ -43,14 +61,28 @@ class EncoderStack:
         An encoder for each modality; the same object for modalities that share a space.
     weights : mapping of str to float, optional
         Fusion weight of each modality within a block, default 1.
+    alignment : Alignment, optional
+        What brings the vectors of different encoders together, in a block of its own.
+
+    Raises
+    ------
+    FingerprintMismatch
+        If the alignment was learned for other encoders.
     """
 
     def __init__(
-        self, encoders: Mapping[Modality, Encoder], weights: Mapping[Modality, float] | None = None
+        self,
+        encoders: Mapping[Modality, Encoder],
+        weights: Mapping[Modality, float] | None = None,
+        alignment: Alignment | None = None,
     ) -> None:
         self.encoders = dict(encoders)
         self.weights = {m: float((weights or {}).get(m, 1.0)) for m in self.encoders}
         self.blocks = _blocks(self.encoders)
+        self.alignment = alignment
+        if alignment is not None:
+            alignment.require(self.encoders)
+            self.blocks += (aligned_block(alignment),)
 
     @property
     def components(self) -> dict[str, str]:
@@ -63,6 +95,8 @@ class EncoderStack:
         for block in self.blocks:
             if len(block.modalities) > 1:
                 named |= {f"fusion.{m}": str(self.weights[m]) for m in block.modalities}
+        if self.alignment is not None:
+            named[ALIGNMENT] = self.alignment.fingerprint
         return named
 
     @property
@@ -71,8 +105,13 @@ class EncoderStack:
         return digest_components(self.components)
 
 
+def aligned_block(alignment: Alignment) -> Block:
+    """Give the block of an alignment."""
+    return Block(ALIGNED, alignment.dim, alignment.modalities, alignment.fingerprint)
+
+
 def block_of(blocks: tuple[Block, ...], modality: str) -> Block:
-    """Give the block in which a modality lies, or raise `UnsupportedModality`."""
+    """Give the block of a modality's encoder, or raise `UnsupportedModality`."""
     for block in blocks:
         if modality in block.modalities:
             return block

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from isthmus.columns import (
     ROW_ID,
     TEXT,
     UPDATED_AT,
+    Modality,
     vector_column,
 )
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
@@ -96,7 +97,7 @@ class Snapshot:
         """Give items drawn at random, as `searchable` gives them."""
         there = self.row_ids()
         drawn = np.sort(np.random.default_rng(0).permutation(there)[:most])
-        columns = [ITEM_ID, DOMAIN, *(vector_column(block.name) for block in blocks)]
+        columns = [ITEM_ID, DOMAIN, *(block.column for block in blocks)]
         parts = [drawn[i : i + SCAN_ROWS] for i in range(0, max(len(drawn), 1), SCAN_ROWS)]
         table = pa.concat_tables([self.fetch(part, columns) for part in parts])
         return table.append_column(ROW_ID, pa.array(drawn, pa.uint64()))
@@ -189,6 +190,17 @@ class Snapshot:
         """Give one column of every item."""
         return self._dataset.to_table(columns=[name]).column(name)
 
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Give columns of every item, batch by batch."""
+        yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
+
+    def with_contents(self, modalities: Sequence[Modality]) -> pa.Table:
+        """Give domain and content digests of the items that have all of these modalities."""
+        columns = [CONTENT_HASH[modality] for modality in modalities]
+        there = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        table: pa.Table = self._dataset.to_table(columns=[DOMAIN, *columns], filter=there)
+        return table
+
     def digests(self, *, peek: bool = False) -> ItemDigests:
         """Give the digests of every item, to tell what has changed.
 
@@ -227,7 +239,7 @@ class Snapshot:
         return scanner.to_table()
 
     def _scan(self, blocks: Sequence[Block], where: str) -> Any:
-        vectors = [vector_column(block.name) for block in blocks]
+        vectors = [block.column for block in blocks]
         return self._dataset.scanner(
             columns=[ITEM_ID, DOMAIN, *vectors],
             filter=where,
@@ -327,6 +339,48 @@ class Catalog:
                 TEXT, "INVERTED", name=TEXT_INDEX, **TEXT_INDEX_OPTIONS
             )
 
+    def compute_vectors(
+        self, block: Block, read: Sequence[str], compute: Callable[[pa.RecordBatch], pa.Array]
+    ) -> None:
+        """Give every item its vector in a block that is new to the catalog.
+
+        Rows do not count as changed by it. A column that was left half done, by a job that was
+        killed, is made anew.
+
+        Parameters
+        ----------
+        block : Block
+            The block.
+        read : sequence of str
+            Columns that its vectors are computed from.
+        compute : callable
+            Gives the vectors of a batch of rows, a list or null for each. It must not ask Lance
+            for anything: that would wait for the very threads it is called from.
+        """
+        import lance
+
+        self._dataset.checkout_latest()
+        self.drop_vectors([block.column])
+        schema = pa.schema([(block.column, pa.list_(pa.float32()))])
+
+        @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
+        def computed(batch: pa.RecordBatch) -> pa.RecordBatch:
+            return pa.record_batch([compute(batch)], schema=schema)
+
+        self._dataset.add_columns(computed, read_columns=list(read), batch_size=SCAN_ROWS)
+
+    def drop_vectors(self, columns: Sequence[str]) -> None:
+        """Drop columns of vectors, those of them that are there."""
+        self._dataset.checkout_latest()
+        there = [name for name in columns if name in self._dataset.schema.names]
+        if there:
+            self._dataset.drop_columns(there)
+
+    def vector_columns(self) -> list[str]:
+        """Name the columns of vectors that are there."""
+        self._dataset.checkout_latest()
+        return [n for n in self._dataset.schema.names if n.startswith(vector_column(""))]
+
     def tidy(self) -> None:
         """Merge small fragments where there are many."""
         tidy(self._dataset, ITEM_ID)
@@ -394,7 +448,7 @@ def _schema(blocks: Sequence[Block]) -> pa.Schema:
             (ROW_HASH, pa.binary(DIGEST_BYTES)),
             *((name, pa.binary(DIGEST_BYTES)) for name in CONTENT_HASH.values()),
             # Lists, not fixed-size lists: an absent vector then takes no room in memory.
-            *((vector_column(b.name), pa.list_(pa.float32())) for b in blocks),
+            *((b.column, pa.list_(pa.float32())) for b in blocks),
         ]
     )
 

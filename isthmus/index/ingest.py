@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,20 +18,20 @@ from isthmus.columns import (
     MODALITY_MASK,
     Modality,
     modality_bit,
-    vector_column,
 )
-from isthmus.digests import digest
+from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.image import open_image
+from isthmus.encoders.fusion import fuse
 from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.prefetch import ahead
 from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidImage
 from isthmus.index.catalog import Catalog, ItemDigests
 from isthmus.index.changes import ChangeFinder, Changes
+from isthmus.index.contents import ContentEncoder, batched
 from isthmus.index.quarantine import Failure, Quarantine
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.stored_vectors import as_column, stored_vectors
 from isthmus.items.media import MediaStore
 from isthmus.items.reader import IMAGE_BYTES, ItemReader
 from isthmus.progress import Advance, progress_bar
@@ -40,12 +39,7 @@ from isthmus.progress import Advance, progress_bar
 SMALL = 20  # times as much is stored as comes
 MOST_PEEKED = 50_000
 ROWS_A_COMMIT = 4_096
-TEXTS_A_BATCH = 1_024
-IMAGES_A_BATCH = 64
 READERS = 8
-DECODERS = 2
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -103,6 +97,8 @@ class Ingest:
     encoder_of : callable
         Gives the encoder of a modality; called only if something must be encoded, since loading
         one takes seconds.
+    alignment : Alignment, optional
+        What the settings' aligned block is made by.
     """
 
     def __init__(
@@ -113,14 +109,16 @@ class Ingest:
         ledgers: dict[Modality, Ledger],
         settings: SpaceSettings,
         encoder_of: Callable[[Modality], Encoder],
+        alignment: Alignment | None = None,
     ) -> None:
+        self._alignment = alignment
         self._catalog = catalog
         self._quarantine = quarantine
         self._media = media
         self._ledgers = ledgers
         self._settings = settings
-        self._encoder_of = encoder_of
-        self.report = AddReport(encoded=dict.fromkeys(ledgers, 0))
+        self._contents = ContentEncoder(ledgers, media, encoder_of)
+        self.report = AddReport(encoded=self._contents.encoded)
 
     def add(
         self, reader: ItemReader, *, skip_invalid: bool = False, progress: bool = False
@@ -153,7 +151,7 @@ class Ingest:
         """Take items of the catalog through the job again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
         columns = [*ITEM_COLUMNS, *snapshot.attributes.names]
-        items = (snapshot.find(part, columns) for part in _batched(item_ids, ROWS_A_COMMIT))
+        items = (snapshot.find(part, columns) for part in batched(item_ids, ROWS_A_COMMIT))
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(None, self._media, list(self._ledgers), readers)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
@@ -176,69 +174,23 @@ class Ingest:
         """Find changes and tokenise their unknown texts: all that needs no model to run."""
         changes = finder.find(batch)
         wanted = self._unknown("text", changes)
-        if not wanted:
-            return changes, {}
-        texts = [changes.contents["text"][h] for h in wanted]
-        prepared = self._encoder_of("text").prepare(texts, "text")
-        return changes, dict(zip(wanted, prepared, strict=True))
+        texts = {h: changes.contents["text"][h] for h in wanted}
+        return changes, self._contents.prepare_texts(texts)
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
         """Encode what the ledgers lack; give what could not be decoded."""
         images = self._unknown("image", changes)
         wanted = self._unknown("text", changes)
         advance_a_content = _share(changes.read, len(images) + len(wanted), advance)
-        self._encode_texts(wanted, texts, advance_a_content)
-        bad = self._encode_images(images, changes.contents.get("image", {}), advance_a_content)
+        self._contents.encode_texts(wanted, texts, advance_a_content)
+        references = changes.contents.get("image", {})
+        bad = self._contents.encode_images(images, references, advance_a_content)
         if not images and not wanted:
             advance(changes.read)
         return _failures(changes, bad)
 
     def _unknown(self, modality: Modality, changes: Changes) -> list[bytes]:
-        hashes = list(changes.contents.get(modality, {}))
-        if not hashes:
-            return []
-        known = self._ledgers[modality].knows(hashes)
-        return [h for h, there in zip(hashes, known.tolist(), strict=True) if not there]
-
-    def _encode_texts(
-        self, hashes: list[bytes], prepared: dict[bytes, Any], advance: Advance
-    ) -> None:
-        """Encode texts, in pieces that reach the ledger one by one."""
-        for piece in _batched(hashes, TEXTS_A_BATCH):
-            vectors = self._encoder_of("text").embed([prepared[h] for h in piece], "text")
-            self._ledgers["text"].record(piece, vectors)
-            self.report.encoded["text"] += len(piece)
-            advance(len(piece))
-
-    def _encode_images(
-        self, hashes: list[bytes], references: dict[bytes, str], advance: Advance
-    ) -> dict[bytes, InvalidImage]:
-        """Encode images, decoded in threads beside the model; give those that failed."""
-        bad: dict[bytes, InvalidImage] = {}
-        if not hashes:
-            return bad
-        encoder, ledger = self._encoder_of("image"), self._ledgers["image"]
-
-        def decode(content: bytes) -> Any:
-            try:
-                data = self._media.read(references[content])
-                if digest(data) != content:
-                    return InvalidImage(f"{references[content]} changed while it was read")
-                return encoder.prepare([open_image(data)], "image")[0]
-            except InvalidImage as error:
-                return error
-
-        with ThreadPoolExecutor(DECODERS) as decoders:
-            decoded = _map_ahead(decoders, decode, hashes, waiting_most=2 * IMAGES_A_BATCH)
-            for batch in _batched(zip(hashes, decoded, strict=True), IMAGES_A_BATCH):
-                good = [(h, value) for h, value in batch if not isinstance(value, InvalidImage)]
-                bad |= {h: value for h, value in batch if isinstance(value, InvalidImage)}
-                if good:
-                    vectors = encoder.embed([value for _, value in good], "image")
-                    ledger.record([h for h, _ in good], vectors)
-                    self.report.encoded["image"] += len(good)
-                advance(len(batch))
-        return bad
+        return self._contents.unknown(modality, changes.contents.get(modality, {}))
 
     def _commit(self, changes: Changes, failures: list[Failure]) -> None:
         items = changes.items
@@ -259,27 +211,17 @@ class Ingest:
     def _with_vectors(
         self, items: pa.Table, hashes: dict[Modality, list[bytes | None]]
     ) -> pa.Table:
-        parts = {m: self._look_up(m, h) for m, h in hashes.items()}
+        parts = {m: stored_vectors(self._ledgers[m], h) for m, h in hashes.items()}
         mask = np.zeros(len(items), np.uint8)
         for modality, part in parts.items():
             mask |= part.present.astype(np.uint8) * np.uint8(modality_bit(modality))
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
-        for name, fused in fuse(settings.layout, settings.fusion, parts).items():
-            items = items.append_column(vector_column(name), _as_column(fused))
+        fused = fuse(settings.layout, settings.fusion, parts, self._alignment)
+        for block in settings.layout:
+            if block.name in fused:
+                items = items.append_column(block.column, as_column(fused[block.name]))
         return items
-
-    def _look_up(self, modality: Modality, hashes: Sequence[bytes | None]) -> BlockVectors:
-        ledger = self._ledgers[modality]
-        present = np.array([h is not None for h in hashes], bool)
-        wanted = [h for h in hashes if h is not None]
-        known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
-        present[present] = known
-        vectors = np.zeros((len(hashes), ledger.dim), np.float32)
-        found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
-        if found:
-            vectors[present] = ledger.vectors(found)
-        return BlockVectors(vectors, present)
 
 
 def is_small(rows: int | None, stored: int) -> bool:
@@ -343,32 +285,6 @@ def _without_inline_images(items: pa.Table) -> pa.Table:
     return items.append_column(IMAGE_BYTES, pa.nulls(len(items), pa.binary()))
 
 
-def _as_column(part: BlockVectors) -> pa.ListArray:
-    dim = part.vectors.shape[1]
-    ends = np.cumsum(part.present) * dim
-    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
-    flat = pa.array(part.vectors[part.present].ravel())
-    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~part.present))
-
-
 def _share(rows: int, contents: int, advance: Advance) -> Advance:
     """Spread the rows of a batch evenly over its contents, so that the bar moves steadily."""
     return lambda steps: advance(rows * steps / max(contents, 1))
-
-
-def _map_ahead(
-    pool: Executor, work: Any, values: Sequence[bytes], waiting_most: int
-) -> Iterator[Any]:
-    """Map in threads, in order, with a bounded number of results waiting."""
-    rest = iter(values)
-    waiting = [pool.submit(work, value) for value in islice(rest, waiting_most)]
-    while waiting:
-        done = waiting.pop(0).result()
-        waiting += [pool.submit(work, value) for value in islice(rest, 1)]
-        yield done
-
-
-def _batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(values)
-    while batch := list(islice(rest, size)):
-        yield batch

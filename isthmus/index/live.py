@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isthmus.encoders.stack import Block
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog import Catalog
+from isthmus.index.current_settings import CurrentSettings
 from isthmus.index.release import Release, Releases
 from isthmus.index.segment import Segment
+from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 
 
@@ -21,10 +22,9 @@ class LiveView:
         Folder of the space.
     catalog : Catalog
         Its catalog.
-    blocks : tuple of Block
-        The blocks of its item vectors.
-    fingerprint : str
-        Fingerprint of its encoder stack; a release of another one is refused.
+    settings : SpaceSettings
+        Its settings; a release of another encoder stack is refused, and so is every question
+        once they were changed on disk.
     device : str, default "auto"
         What holds the indexes, see `choose_devices`.
     """
@@ -33,14 +33,14 @@ class LiveView:
         self,
         space: Path,
         catalog: Catalog,
-        blocks: tuple[Block, ...],
-        fingerprint: str,
+        settings: SpaceSettings,
         device: str = "auto",
     ) -> None:
         self._releases = Releases(space)
         self._catalog = catalog
-        self._blocks = blocks
-        self._fingerprint = fingerprint
+        self._blocks = settings.layout
+        self._fingerprint = settings.fingerprint
+        self._settings = CurrentSettings(space, settings)
         self._device = device
         if device not in ("auto", "cpu"):
             self._devices()  # an absent GPU is refused at once
@@ -54,8 +54,10 @@ class LiveView:
         CorruptRelease
             If a file of the current release is damaged.
         FingerprintMismatch
-            If it was made with another encoder stack.
+            If it was made with another encoder stack, or the space was aligned anew since it was
+            opened.
         """
+        self._settings.require()
         (view, known), stamp = self._known, self._releases.current_stamp()
         if view is None or known != stamp:
             release = self._open_release()  # before the snapshot, which must not be older
@@ -64,6 +66,10 @@ class LiveView:
             view = view.advance(self._catalog.snapshot())
         self._known = view, stamp
         return view
+
+    def require_settings(self) -> None:
+        """Raise `FingerprintMismatch` if the space was aligned anew since it was opened."""
+        self._settings.require()
 
     def _place(self, segment: Segment) -> Segment:
         from isthmus.index.gpu import place_segment

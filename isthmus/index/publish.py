@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID, vector_column
+from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID
 from isthmus.encoders.stack import Block
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
 from isthmus.index.block_index import SegmentBlock
@@ -51,6 +52,27 @@ class Attachment(Protocol):
     def shortfalls(self) -> list[str]:
         """Say why the release must not become current; nothing where it may."""
         ...
+
+
+class Attachments:
+    """Several attachments as one.
+
+    Parameters
+    ----------
+    parts : sequence of Attachment
+        What belongs to a release.
+    """
+
+    def __init__(self, parts: Sequence[Attachment]) -> None:
+        self._parts = tuple(parts)
+
+    def write(self, folder: Path) -> list[str]:
+        """Write the files of all of them, and name them."""
+        return [name for part in self._parts for name in part.write(folder)]
+
+    def shortfalls(self) -> list[str]:
+        """Say why the release must not become current."""
+        return [said for part in self._parts for said in part.shortfalls()]
 
 
 class Publisher:
@@ -256,7 +278,7 @@ def _write_rows(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...], *, 
                 kept = batch.filter(has_vector(batch, blocks))
                 rows.write_batch(kept.select(schema.names).cast(schema))
                 for block in blocks:
-                    vectors, at = dense(kept.column(vector_column(block.name)), block.dim)
+                    vectors, at = dense(kept.column(block.column), block.dim)
                     vectors.astype("<f4", copy=False).tofile(files[block.name])
                     (at + written).astype("<i8").tofile(places[block.name])
                 written += len(kept)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID, vector_column
+from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
@@ -150,7 +150,7 @@ def segment_of(batch: pa.RecordBatch, blocks: Sequence[Block]) -> Segment:
         item_ids=batch.column(ITEM_ID),
         domains=batch.column(DOMAIN).dictionary_encode(),
         blocks={
-            block.name: SegmentBlock(*dense(batch.column(vector_column(block.name)), block.dim))
+            block.name: SegmentBlock(*dense(batch.column(block.column), block.dim))
             for block in blocks
         },
     )
@@ -165,7 +165,7 @@ def dense(column: pa.ListArray, dim: int) -> tuple[FloatArray, Positions]:
 
 def has_vector(batch: pa.RecordBatch, blocks: Sequence[Block]) -> pa.BooleanArray:
     """Mark the rows that have a vector in some block."""
-    return reduce(pc.or_, (pc.is_valid(batch.column(vector_column(b.name))) for b in blocks))
+    return reduce(pc.or_, (pc.is_valid(batch.column(b.column)) for b in blocks))
 
 
 def join_segments(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:

@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from isthmus.columns import Modality
+from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
-from isthmus.encoders.stack import Block, EncoderStack
+from isthmus.encoders.stack import ALIGNMENT, Block, EncoderStack, aligned_block
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 
 FILE = "space.toml"
-FORMAT = 1
+FORMAT = 2
+FIRST_FORMAT = 1  # has no alignment
 
 
 class BlockSettings(BaseModel):
@@ -24,6 +26,7 @@ class BlockSettings(BaseModel):
     name: str
     dim: int = Field(gt=0)
     modalities: list[Modality]
+    alignment: str = ""
 
 
 class Targets(BaseModel):
@@ -112,10 +115,12 @@ class SpaceSettings(BaseModel):
     def of_stack(cls, stack: EncoderStack, index: IndexSettings | None = None) -> SpaceSettings:
         """Describe an encoder stack."""
         return cls(
-            format=FORMAT,
+            format=FIRST_FORMAT if stack.alignment is None else FORMAT,
             encoders={m: encoder.spec for m, encoder in stack.encoders.items()},
             blocks=[
-                BlockSettings(name=b.name, dim=b.dim, modalities=list(b.modalities))
+                BlockSettings(
+                    name=b.name, dim=b.dim, modalities=list(b.modalities), alignment=b.alignment
+                )
                 for b in stack.blocks
             ],
             components=stack.components,
@@ -126,7 +131,34 @@ class SpaceSettings(BaseModel):
     @property
     def layout(self) -> tuple[Block, ...]:
         """The blocks of an item vector."""
-        return tuple(Block(b.name, b.dim, tuple(b.modalities)) for b in self.blocks)
+        return tuple(Block(b.name, b.dim, tuple(b.modalities), b.alignment) for b in self.blocks)
+
+    @property
+    def alignment(self) -> str:
+        """Fingerprint of the alignment; empty where there is none."""
+        return self.components.get(ALIGNMENT, "")
+
+    def aligned(self, alignment: Alignment | None) -> SpaceSettings:
+        """Give the settings of the same encoders with another alignment, or none."""
+        blocks = [b for b in self.blocks if not b.alignment]
+        encoders = tuple(f"{modality}." for modality in self.encoders)
+        components = {n: v for n, v in self.components.items() if n.startswith(encoders)}
+        if alignment is not None:
+            own = aligned_block(alignment)
+            blocks.append(
+                BlockSettings(
+                    name=own.name,
+                    dim=own.dim,
+                    modalities=list(own.modalities),
+                    alignment=own.alignment,
+                )
+            )
+            weights = {m: self.fusion.get(m, 1.0) for m in own.modalities}
+            components |= {f"fusion.{m}": str(float(w)) for m, w in weights.items()}
+            components[ALIGNMENT] = alignment.fingerprint
+        number = FIRST_FORMAT if alignment is None else FORMAT
+        changed = {"blocks": blocks, "components": components, "format": number}
+        return self.model_copy(update=changed)
 
     @property
     def fingerprint(self) -> str:
@@ -135,11 +167,14 @@ class SpaceSettings(BaseModel):
 
     def encoder_fingerprint(self, modality: Modality) -> str:
         """Fingerprint of the encoder of one modality."""
+        return digest_components(self.encoder_components(modality))
+
+    def encoder_components(self, modality: Modality) -> dict[str, str]:
+        """Everything that changes a vector of one modality's encoder, by name."""
         prefix = f"{modality}."
-        own = {
+        return {
             n.removeprefix(prefix): v for n, v in self.components.items() if n.startswith(prefix)
         }
-        return digest_components(own)
 
     def write(self, folder: Path) -> None:
         """Write ``space.toml``, whole or not at all."""
@@ -147,7 +182,11 @@ class SpaceSettings(BaseModel):
 
         from isthmus.index.files import write_atomically
 
-        write_atomically(folder / FILE, tomli_w.dumps(self.model_dump(exclude_none=True)).encode())
+        values = self.model_dump(exclude_none=True)
+        for block in values["blocks"]:
+            if not block["alignment"]:
+                del block["alignment"]
+        write_atomically(folder / FILE, tomli_w.dumps(values).encode())
 
     @classmethod
     def read(cls, folder: Path) -> SpaceSettings:
@@ -179,10 +218,10 @@ class SpaceSettings(BaseModel):
 
 def _require_format(values: dict[str, Any], folder: Path) -> None:
     found = values.get("format")
-    if found != FORMAT:
+    if found not in (FIRST_FORMAT, FORMAT):
         raise UnsupportedFormat(
-            f"{folder} has on-disk format {found!r}; this version of Isthmus reads format "
-            f"{FORMAT}: install the version of Isthmus that wrote it"
+            f"{folder} has on-disk format {found!r}; this version of Isthmus reads formats "
+            f"{FIRST_FORMAT} and {FORMAT}: install the version of Isthmus that wrote it"
         )
 
 

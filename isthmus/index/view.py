@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.columns import ROW_ID
@@ -238,6 +239,14 @@ class View:
             present[where] = np.isin(local, self.segments[i].blocks[block].rows)
         return present
 
+    def holds(self, block: str, allowed: Selection | None = None) -> bool:
+        """Tell whether any of the allowed rows has a vector in a block."""
+        masks = (self.living if allowed is None else allowed).masks
+        return any(
+            bool(mask.mask[segment.blocks[block].rows].any())
+            for segment, mask in zip(self.segments, masks, strict=False)
+        )
+
     def row_ids(self, rows: Positions) -> RowIds:
         """Give the catalog's row ids of rows."""
         out = np.zeros(len(rows), np.uint64)
@@ -252,7 +261,23 @@ class View:
         Rows stand in the order of `domain_codes`; a domain with nothing in a block has zeros.
         Items deleted since the release still count, and of large domains a sample does.
         """
-        means = {}
+        return {
+            name: np.asarray(sums / np.maximum(counts, 1), np.float32)
+            for name, (sums, counts) in self._domain_sums.items()
+        }
+
+    @cached_property
+    def domain_others(self) -> dict[str, FloatArray]:
+        """Whether a domain's mean tells of more than one item, 0 or 1, shape (n_domains,)."""
+        return {
+            name: np.asarray(counts[:, 0] > 1, np.float32)
+            for name, (_, counts) in self._domain_sums.items()
+        }
+
+    @cached_property
+    def _domain_sums(self) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        """Sum and number of the vectors of each domain in each block."""
+        found = {}
         for block in self.blocks:
             sums = np.zeros((len(self._domain_names), block.dim))
             counts = np.zeros((len(self._domain_names), 1))
@@ -260,8 +285,8 @@ class View:
                 own_sums, own_counts = segment.domain_sums[block.name]
                 sums[codes] += own_sums
                 counts[codes] += own_counts
-            means[block.name] = np.asarray(sums / np.maximum(counts, 1), np.float32)
-        return means
+            found[block.name] = sums, counts
+        return found
 
     def domain_codes(self, rows: Positions) -> Positions:
         """Give a number for the domain of each row, as `domain_means` counts them."""

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.columns import CONTENT_HASH, Modality
+from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.ledger import Ledger
+from isthmus.index.alignments import load_alignment
 from isthmus.index.exact import Positions
 from isthmus.index.ingest import open_ledger
 from isthmus.index.recall import KindOfQuery
@@ -34,6 +36,7 @@ class GateQueries:
         self._space = space
         self._settings = settings
         self._ledgers: dict[str, Ledger] = {}
+        self._alignment: Alignment | None = None
 
     def __call__(self, view: View, block: str, rows: Positions) -> Iterator[KindOfQuery]:
         """Give kinds of query and their vectors, shape (n_queries, dim).
@@ -51,6 +54,8 @@ class GateQueries:
         yield KindOfQuery("item to item", view.vectors(block, rows).vectors)
         for modality in own.modalities:
             vectors = self._of_modality(view, modality, rows)
+            if own.alignment and len(vectors):
+                vectors = self._aligned(modality, vectors)
             yield KindOfQuery(f"{modality} to item", vectors, own=False)
 
     def _of_modality(self, view: View, modality: Modality, rows: Positions) -> FloatArray:
@@ -62,6 +67,11 @@ class GateQueries:
         ledger = self._ledger(modality)
         known = ledger.knows(wanted)
         return ledger.vectors([h for h, there in zip(wanted, known, strict=True) if there])
+
+    def _aligned(self, modality: Modality, vectors: FloatArray) -> FloatArray:
+        if self._alignment is None:
+            self._alignment = load_alignment(self._space, self._settings)
+        return vectors if self._alignment is None else self._alignment.align(modality, vectors)
 
     def _ledger(self, modality: Modality) -> Ledger:
         if modality not in self._ledgers:

@@ -9,10 +9,12 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
+from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.index.alignments import load_alignment
 from isthmus.index.catalog import Catalog
 from isthmus.index.live import LiveView
 from isthmus.index.lock import DEFAULT_WAIT_S
@@ -40,19 +42,31 @@ class OpenSpace:
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
         self.path = Path(path)
-        self.settings = SpaceSettings.read(self.path)
         self._wait_s = wait_s
-        self._blocks = self.settings.layout
-        self._catalog = Catalog(self.path, self._blocks)
+        self._device = device
+        self._open(SpaceSettings.read(self.path))
         self._quarantine = Quarantine(self.path)
         self._interactions = Interactions(self.path)
-        self._device = device
-        self._live = LiveView(self.path, self._catalog, self._blocks, self.fingerprint, device)
         model_device = "cuda" if device == "all" else device
         given = None if encoder is None else choose_encoders(encoder, device=model_device)
         self._encoder_of = RecordedEncoders(
             self.settings.encoders, self.settings.components, given, device=model_device
         )
+
+    def _open(self, settings: SpaceSettings) -> None:
+        """Take the settings, and open what depends on them."""
+        self.settings = settings
+        self._blocks = settings.layout
+        self._catalog = Catalog(self.path, self._blocks)
+        self._live = LiveView(self.path, self._catalog, settings, self._device)
+        self._loaded_alignment: Alignment | None = None
+
+    @property
+    def _alignment(self) -> Alignment | None:
+        """What makes the vectors of the aligned block, read when it is first needed."""
+        if self._loaded_alignment is None:
+            self._loaded_alignment = load_alignment(self.path, self.settings)
+        return self._loaded_alignment
 
     def __repr__(self) -> str:
         return f"Space({str(self.path)!r})"
@@ -107,7 +121,12 @@ class OpenSpace:
     @property
     def _weights(self) -> dict[str, float]:
         fusion = self.settings.fusion
-        return {b.name: sum(fusion.get(m, 1.0) for m in b.modalities) for b in self._blocks}
+        # The aligned block counts once: were it to weigh as its modalities do, the weight of
+        # pictures would move items that have none.
+        return {
+            b.name: 1.0 if b.alignment else sum(fusion.get(m, 1.0) for m in b.modalities)
+            for b in self._blocks
+        }
 
     def _learnable(self, positive_from: float | None) -> tuple[pa.Table, float | None]:
         """Give the stored interactions, and the least value that counts as liked."""
@@ -124,7 +143,7 @@ class OpenSpace:
     def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
         for modality in contents:
             block_of(self._blocks, modality)
-        return encode_query(self.settings, self._encoder_of, contents)
+        return encode_query(self.settings, self._encoder_of, contents, self._alignment)
 
 
 def domain_names(*given: Domains) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from isthmus.columns import QUERY_ID
 from isthmus.encoders.encoder import FloatArray
-from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
+from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound, UnsupportedModality
 from isthmus.index.exact import Positions
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
@@ -29,7 +29,7 @@ from isthmus.retrieval.query_encoder import QueryEncoder
 from isthmus.retrieval.query_file import QueryFileReport, search_file
 from isthmus.retrieval.query_vectors import BlockQuery, contents_of, given_vector, given_vectors
 from isthmus.retrieval.quotas import Quotas
-from isthmus.retrieval.ranking import Ranking, group_domains, rank
+from isthmus.retrieval.ranking import Group, Ranking, group_domains, rank
 from isthmus.retrieval.results import Found, Hit, make_found, make_hits, make_lists
 
 Items = str | Sequence[str]
@@ -124,7 +124,8 @@ class SpaceQueries(OpenSpace):
         ItemNotFound
             If there is no such item to be like or unlike.
         UnsupportedModality
-            If the space has no encoder for it.
+            If the space has no encoder for it, or all the items asked about are of other
+            modalities, whose encoder was not aligned with that of the query.
         FingerprintMismatch
             If the encoder, or the vector's fingerprint, is not this space's.
         """
@@ -141,6 +142,8 @@ class SpaceQueries(OpenSpace):
             query = Query(self._query(text, image, vector))
             allowed, weights = groups[0].allowed, self._weights
             best = answer_hybrid(view, query, words, k or 0, allowed, weights, lexical_weight)
+            if not len(best[0]):
+                self._require_comparable(view, query.vectors, groups)
             return make_hits(view, *best, attributes=attributes)
         only_examples = (
             any(map(len, examples)) and text is None and image is None and vector is None
@@ -148,6 +151,8 @@ class SpaceQueries(OpenSpace):
         asked = {} if only_examples else self._query(text, image, vector)
         query = query_with_examples(view, asked, *examples)
         rows, scores = rank(view, query, ranking, groups, self._weights)
+        if not len(rows):
+            self._require_comparable(view, query.vectors, groups)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
 
     def search_batch(
@@ -232,7 +237,7 @@ class SpaceQueries(OpenSpace):
         """
         view = self._live.now()
         allowed = self._allowed(view, k, domain_names(domain, domains), where)
-        encoder = QueryEncoder(self.settings, self._encoder_of, self.media)
+        encoder = QueryEncoder(self.settings, self._encoder_of, self.media, self._alignment)
 
         def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
             asked = [Query(parts) for parts in vectors]
@@ -324,6 +329,23 @@ class SpaceQueries(OpenSpace):
         view = self._live.now()
         allowed = view.select(domain_names(domain, domains), where)
         return find_duplicates(view, threshold, allowed, block, show=progress)
+
+    def _require_comparable(
+        self, view: View, vectors: Mapping[str, FloatArray], groups: Sequence[Group]
+    ) -> None:
+        """Refuse a query that found nothing since it has no block in common with any item."""
+        holding = {
+            block.name
+            for block in view.blocks
+            if any(view.holds(block.name, group.allowed) for group in groups)
+        }
+        if vectors and holding and not holding & vectors.keys():
+            raise UnsupportedModality(
+                f"{' and '.join(sorted(vectors))} cannot find these items, which have only "
+                f"{' and '.join(sorted(holding))}: the vectors of encoders that were not aligned "
+                f"say nothing of each other. Align them with: isthmus align --pairs FILES --space "
+                f"{self.path}"
+            )
 
     def _allowed(
         self, view: View, k: int, domains: list[str] | None, where: str | None

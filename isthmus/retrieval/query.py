@@ -143,7 +143,8 @@ def _adjusted_similarity(
     domains = view.domain_codes(rows)
     for name, vector in query.vectors.items():
         part = view.vectors(name, rows)
-        chance = (view.domain_means[name] @ vector)[domains]
+        # An item alone in its domain is the mean of it, and would always score 0.
+        chance = (view.domain_means[name] @ vector * view.domain_others[name])[domains]
         similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, 1e-6)
         total += weights[name] * np.where(part.present, similarity, 0.0)
     return np.asarray(total / sum(weights[name] for name in query.vectors), np.float32)

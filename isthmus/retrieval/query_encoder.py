@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.columns import IMAGE, TEXT, VECTOR, Modality
+from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.image import open_image
@@ -60,6 +61,8 @@ class QueryEncoder:
         Gives the encoder of a modality; called only for modalities that are asked for.
     media : MediaStore
         Reads images.
+    alignment : Alignment, optional
+        What the settings' aligned block is made by.
     """
 
     def __init__(
@@ -67,7 +70,9 @@ class QueryEncoder:
         settings: SpaceSettings,
         encoder_of: Callable[[Modality], Encoder],
         media: MediaStore,
+        alignment: Alignment | None = None,
     ) -> None:
+        self._alignment = alignment
         self._blocks = settings.layout
         self._weights = settings.fusion
         self._encoder_of = encoder_of
@@ -82,7 +87,8 @@ class QueryEncoder:
                 query.reason = str(error)
         images = self._look_up(queries, "image", self._images(_holding(queries, IMAGE)))
         texts = self._look_up(queries, "text", self._texts(_holding(queries, TEXT)))
-        for name, part in fuse(self._blocks, self._weights, {**texts, **images}).items():
+        fused = fuse(self._blocks, self._weights, {**texts, **images}, self._alignment)
+        for name, part in fused.items():
             for query, vector, there in zip(queries, part.vectors, part.present, strict=True):
                 if there and not query.reason:
                     query.vectors[name] = vector

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.columns import Modality
+from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.image import open_image, to_rgb
@@ -45,6 +46,7 @@ def encode_query(
     settings: SpaceSettings,
     encoder_of: Callable[[Modality], Encoder],
     contents: Mapping[Modality, Any],
+    alignment: Alignment | None = None,
 ) -> BlockQuery:
     """Encode contents into a unit vector for each block they speak to, shape (dim,)."""
     one = np.ones(1, bool)
@@ -52,7 +54,7 @@ def encode_query(
         modality: BlockVectors(encoder_of(modality).encode([content], modality), one)
         for modality, content in contents.items()
     }
-    fused = fuse(settings.layout, settings.fusion, parts)
+    fused = fuse(settings.layout, settings.fusion, parts, alignment)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 

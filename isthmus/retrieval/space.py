@@ -9,30 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.columns import ITEM_ID
+from isthmus.encoders.alignment.choice import AlignmentChoice, choose_alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.stack import EncoderStack
-from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, SpaceExists
+from isthmus.errors import InvalidInput, SpaceExists
+from isthmus.index.alignments import store_alignment
 from isthmus.index.catalog import Catalog
-from isthmus.index.compact import CompactReport, compact, compact_if_due
-from isthmus.index.gpu import choose_devices
+from isthmus.index.compact import CompactReport, compact
 from isthmus.index.ingest import AddReport, Ingest, is_small, open_ledgers
 from isthmus.index.lock import DEFAULT_WAIT_S, writing
-from isthmus.index.plan import Plan
-from isthmus.index.publish import Publisher
-from isthmus.index.release import Manifest, Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.items.mapping import FieldMapping
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
+from isthmus.retrieval.aligning import SpaceAligning
 from isthmus.retrieval.choosing import SpaceSources
 from isthmus.retrieval.evaluating import SpaceEvaluation
-from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.interacting import SpaceInteractions
-from isthmus.retrieval.lexical import index_text, index_text_if_free
+from isthmus.retrieval.lexical import index_text
 from isthmus.retrieval.queries import SpaceQueries
 from isthmus.retrieval.rating_verbs import SpaceRatings
-from isthmus.retrieval.recommender.attachment import RecommenderAttachment
 from isthmus.retrieval.training import SpaceTraining
 
 
@@ -42,6 +39,7 @@ class Space(
     SpaceInteractions,
     SpaceSources,
     SpaceTraining,
+    SpaceAligning,
     SpaceEvaluation,
 ):
     """A folder that joins the items of many domains in one vector space.
@@ -58,6 +56,7 @@ class Space(
         *,
         text_encoder: str | Encoder | None = None,
         image_encoder: str | Encoder | None = None,
+        alignment: AlignmentChoice = "auto",
         recall: float = 0.95,
         device: str = "auto",
         precision: str = "auto",
@@ -70,11 +69,15 @@ class Space(
             A folder that does not exist yet, or is empty.
         encoder : str, Encoder or mapping, default "local"
             What encodes every modality: a spec for `load_encoder`, an encoder, or one for each
-            modality. An encoder of text and image puts both into one block; ``local`` (MiniLM and
-            EfficientNet-Lite0) has a block for each, so that text finds items by their text and
-            an image by their image.
+            modality. An encoder of text and image puts both into one block; different encoders,
+            such as those of ``local`` (MiniLM and EfficientNet-Lite0), have a block each, so that
+            text finds items by their text and an image by their image.
         text_encoder, image_encoder : str or Encoder, optional
             In the place of `encoder`, one for each modality.
+        alignment : Alignment, path, ``"auto"`` or None, default "auto"
+            What lets text and pictures of different encoders find each other: an alignment, or a
+            folder that holds one. By default the one that comes with Isthmus, if it was learned
+            for these encoders (those of ``local``); else there is none until `align` learns one.
         recall : float, default 0.95
             Recall@10 against exact search that a release must reach.
         device : str, default "auto"
@@ -89,15 +92,16 @@ class Space(
             If something stands there already.
         UnknownEncoder
             If there is no such encoder.
+        FingerprintMismatch
+            If the alignment was learned for other encoders.
         """
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise SpaceExists(f"{path} exists already; open it, or choose another folder")
-        stack = EncoderStack(
-            choose_encoders(
-                encoder, text_encoder, image_encoder, device=device, precision=precision
-            )
+        encoders = choose_encoders(
+            encoder, text_encoder, image_encoder, device=device, precision=precision
         )
+        stack = EncoderStack(encoders, alignment=choose_alignment(alignment, encoders))
         settings = SpaceSettings.of_stack(
             stack, IndexSettings().aiming(Targets().given(recall=recall))
         )
@@ -106,6 +110,8 @@ class Space(
         building.mkdir(parents=True)
         Catalog.create(building, stack.blocks)
         settings.write(building)
+        if stack.alignment is not None:
+            store_alignment(building, stack.alignment)
         building.replace(path)
         return cls(path, encoder=stack.encoders, device=device)
 
@@ -223,99 +229,6 @@ class Space(
         with self._ingesting(len(failed), http=http) as ingest:
             return ingest.again(failed)
 
-    def publish(
-        self,
-        *,
-        recall: float | None = None,
-        latency_ms: float | None = None,
-        memory: int | str | None = None,
-        retrain: bool = False,
-        rebuild: bool = False,
-        keep_recommender: bool = False,
-        progress: bool = False,
-    ) -> Manifest:
-        """Build a release of the catalog, measure it, and make it current.
-
-        The first time, and when the targets or the size of the catalog change, every recipe is
-        measured on a sample and the cheapest that meets the targets is built. After that, what
-        the current release was trained to be is filled with the catalog of now. Versions of the
-        tables that are older than `keep_versions_days` of ``space.toml`` are dropped at the end,
-        unless somebody is writing (see `compact`).
-
-        Parameters
-        ----------
-        recall : float, optional
-            Recall@10 to reach, in place of the space's own.
-        latency_ms : float, optional
-            Largest 99th percentile of a single query to the index, in milliseconds.
-        memory : int or str, optional
-            Largest size of a block's index, in bytes, or such as ``4GiB``.
-        retrain : bool, default False
-            Plan and train anew in any case.
-        rebuild : bool, default False
-            The same from the catalog alone, without opening the current release.
-        keep_recommender : bool, default False
-            Keep the recommender of the current release, whatever was trained since.
-        progress : bool, default False
-            Whether to show bars.
-
-        Returns
-        -------
-        Manifest
-            The release: number, items, recipes, measured recall, and the plan.
-
-        Raises
-        ------
-        ImpossibleTargets
-            If no recipe meets the targets; the message names the nearest that can be had.
-        ReleaseRejected
-            If the release misses a target, or a head that was trained loses to one of its own
-            sources; it is kept, and the current one stays.
-        SpaceLocked
-            If another process is publishing.
-        """
-        index = self._aiming(recall, latency_ms, memory)
-        self._refresh_text_index()
-        with writing(self.path, "releases", self._wait_s):
-            attachment = RecommenderAttachment(
-                self.path, None if rebuild else _current(self.path), keep=keep_recommender
-            )
-            manifest = self._publisher(index, attachment).publish(
-                self._catalog.snapshot(), retrain=retrain, rebuild=rebuild, progress=progress
-            )
-        compact_if_due(self.path, index.keep_versions_days)
-        return manifest
-
-    def plan(
-        self,
-        *,
-        rows: int | None = None,
-        recall: float | None = None,
-        latency_ms: float | None = None,
-        memory: int | str | None = None,
-        progress: bool = False,
-    ) -> list[Plan]:
-        """Measure every recipe on a sample of the catalog, and build nothing.
-
-        Parameters
-        ----------
-        rows : int, optional
-            Plan for so many vectors a block; beyond the sample, figures are carried on along the
-            curve through two sample sizes, and `Plan.extrapolated` says so.
-        recall, latency_ms, memory
-            As in `publish`.
-        progress : bool, default False
-            Whether to show a bar.
-
-        Returns
-        -------
-        list of Plan
-            One for each block that holds vectors.
-        """
-        index = self._aiming(recall, latency_ms, memory)
-        snapshot = self._catalog.snapshot()
-        return self._publisher(index).plan(snapshot, rows=rows, progress=progress)
-
     def index_text(self) -> None:
         """Make the index of words for hybrid search, or bring it up to date.
 
@@ -328,40 +241,6 @@ class Space(
             If another process is writing.
         """
         index_text(self.path, self._catalog, self._wait_s)
-
-    def releases(self) -> list[Manifest]:
-        """Give the kept releases, oldest first."""
-        return [release.manifest for release in Releases(self.path).all()]
-
-    @property
-    def current_release(self) -> int | None:
-        """Number of the current release; None before the first."""
-        return Releases(self.path).current_number()
-
-    def rollback(self, number: int | None = None) -> int:
-        """Make an earlier release current; items stay as they are in the catalog.
-
-        Parameters
-        ----------
-        number : int, optional
-            Which release; by default the newest accepted one before the current.
-
-        Returns
-        -------
-        int
-            Number of the release that is current now.
-
-        Raises
-        ------
-        ReleaseNotFound
-            If there is no such release.
-        ReleaseRejected
-            If it missed its recall target.
-        CorruptRelease
-            If a file of it is damaged; the current release stays.
-        """
-        with writing(self.path, "releases", self._wait_s):
-            return self._publisher(self.settings.index).rollback(number)
 
     def compact(
         self, *, keep_days: float | None = None, progress: bool = False
@@ -402,6 +281,7 @@ class Space(
         """Hold the catalog's lock for one batch job."""
         media = MediaStore(self.path / "media", MediaLimits(http=http))
         with writing(self.path, "catalog", self._wait_s):
+            self._live.require_settings()
             peek = is_small(rows, self._catalog.snapshot().rows)
             ledgers = open_ledgers(self.path, self.settings, peek=peek)
             yield Ingest(
@@ -411,34 +291,5 @@ class Space(
                 ledgers,
                 self.settings,
                 self._encoder_of,
+                self._alignment,
             )
-
-    def _aiming(
-        self, recall: float | None, latency_ms: float | None, memory: int | str | None
-    ) -> IndexSettings:
-        index = self.settings.index
-        return index.aiming(
-            index.targets.given(recall=recall, latency_ms=latency_ms, memory=memory)
-        )
-
-    def _refresh_text_index(self) -> None:
-        """Bring the index of words up to date where there can be words, and nobody writes."""
-        if any("text" in block.modalities for block in self._blocks):
-            index_text_if_free(self.path, self._catalog)
-
-    def _publisher(
-        self, index: IndexSettings, attachment: RecommenderAttachment | None = None
-    ) -> Publisher:
-        queries = GateQueries(self.path, self.settings)
-        devices = choose_devices(self._device)
-        return Publisher(
-            self.path, self._blocks, self.fingerprint, index, queries, devices, attachment
-        )
-
-
-def _current(path: Path) -> Release | None:
-    """Open the current release, if it can be."""
-    try:
-        return Releases(path).current()
-    except (CorruptRelease, ReleaseNotFound):
-        return None

@@ -24,8 +24,10 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
     dict
         ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
         than the release; ``index`` has for each block what `isthmus.index.growth.Health` says;
-        ``aligned`` tells whether all modalities meet in one block.
+        ``aligned`` tells whether all modalities meet in some block, and ``alignment`` is the
+        fingerprint of what was learned for it, if anything was.
     """
+    encoded = [block for block in view.blocks if not block.alignment]
     release = view.release.manifest if view.release else None
     return {
         "items": view.snapshot.rows,
@@ -40,7 +42,8 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
         "blocks": {b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.blocks},
-        "aligned": len(view.blocks) == 1,
+        "aligned": len(encoded) == 1 or any(block.alignment for block in view.blocks),
+        "alignment": settings.alignment or None,
     }
 
 

@@ -138,6 +138,33 @@ def timm_checkpoint(folder: Path, seed: int = 0) -> Path:
     return folder / "model.safetensors"
 
 
+def aligned_folder(folder: Path, seed: int = 0) -> Path:
+    """A text and an image model of Transformers behind heads of random weights."""
+    import numpy as np
+
+    from isthmus.encoders import load_encoder
+    from isthmus.encoders.alignment.alignment import Alignment
+    from isthmus.encoders.alignment.head import Head
+
+    rng = np.random.default_rng(seed)
+    specs = {
+        "text": f"transformers/{bert_folder(folder / 'text')}",
+        "image": f"transformers/{vit_folder(folder / 'image')}",
+    }
+    encoders = {modality: load_encoder(spec, device="cpu") for modality, spec in specs.items()}
+    heads = {
+        modality: Head(
+            np.zeros(encoder.dim, np.float32),
+            rng.standard_normal((encoder.dim, 12)).astype(np.float32),
+            np.zeros(12, np.float32),
+        )
+        for modality, encoder in encoders.items()
+    }
+    components = {modality: dict(encoder.components) for modality, encoder in encoders.items()}
+    Alignment(heads, specs, components).save(folder / "heads")
+    return folder / "heads"
+
+
 def open_clip_folder(folder: Path, seed: int = 0, size: int = SIZE) -> Path:
     """A folder of OpenCLIP, with its own configuration."""
     import open_clip

@@ -103,4 +103,16 @@ class TestOpenClip(EncoderContract):
         return f"open_clip/{models.open_clip_folder(folder, seed)}"
 
 
+class TestAlignedLocal(EncoderContract):
+    seeded = False
+
+    def make(self, folder: Path, seed: int) -> str:
+        return "aligned/local"
+
+
+class TestAligned(EncoderContract):
+    def make(self, folder: Path, seed: int) -> str:
+        return f"aligned/{models.aligned_folder(folder, seed)}"
+
+
 del EncoderContract  # it is abstract: pytest would collect it here

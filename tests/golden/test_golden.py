@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus import Space
+from tests.encoders.alignment.test_alignment import some_alignment
 from tests.golden.make_planned import ITEMS, RECIPE, text_of
 from tests.toy import item, picture, text_encoder, two_encoders
 
@@ -56,3 +57,14 @@ def test_a_golden_index_answers_as_exact_search_does(tmp_path):
     assert space.search("quite new", k=1)[0].item_id == "new"
     assert "i7" not in {hit.item_id for hit in space.search(text_of(7), k=40)}
     assert len(space.search(text_of(7), k=40, where="n % 2 = 0", domain="a")) == 40
+
+
+def test_a_golden_alignment_answers_and_is_rolled_back_to(tmp_path):
+    shutil.copytree(HERE / "format_2.space", tmp_path / "s")
+    space = Space.open(tmp_path / "s", encoder=two_encoders())
+    assert space.settings.alignment == some_alignment().fingerprint
+    assert [hit.item_id for hit in space.search("sea", domain="pictures")] == ["seen"]
+    assert [hit.item_id for hit in space.search("desert night", k=1)] == ["new"]
+    assert space.publish().number == 2
+    assert space.rollback() == 1
+    assert space.count() == 7

@@ -178,13 +178,17 @@ def space_corpus(
 
 
 def blocks_in_use(view: View) -> tuple[str, ...]:
-    """Name the blocks in which some item has a vector; all where there is none."""
+    """Name the encoders' blocks in which some item has a vector; all where there is none.
+
+    What was learned from contents must outlive an alignment, which can be learned anew any day.
+    """
+    own = [block for block in view.blocks if not block.alignment]
     used = tuple(
         block.name
-        for block in view.blocks
+        for block in own
         if any(len(segment.blocks[block.name].rows) for segment in view.segments)
     )
-    return used or tuple(block.name for block in view.blocks)
+    return used or tuple(block.name for block in own)
 
 
 def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:

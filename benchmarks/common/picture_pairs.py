@@ -1,0 +1,90 @@
+"""Texts and pictures that belong together, of three data sets, as vectors of the pair ``local``.
+
+Vectors are kept in a space under a working folder, so that nothing is encoded twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from isthmus import Space
+from isthmus.encoders.alignment.pairs import Pairs, join_pairs
+from isthmus.index.contents import ContentEncoder
+from isthmus.index.ingest import open_ledgers
+from isthmus.index.pair_vectors import pairs_of_rows
+from isthmus.items.media import MediaStore
+from isthmus.items.pair_reader import PairReader
+
+DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
+SETS = ("fashion", "posters", "flickr")
+
+
+def read_pairs(work: Path, names: tuple[str, ...] = SETS) -> Pairs:
+    """Give the pairs of some sets; what was encoded before is read from the working folder."""
+    return join_pairs([_read(work, name) for name in names])
+
+
+def _read(work: Path, name: str) -> Pairs:
+    kept = work / f"{name}.npz"
+    if not kept.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        found = _encode(work, _TABLES[name]())
+        np.savez(
+            kept,
+            text=found.text,
+            image=found.image,
+            text_ids=found.text_ids,
+            image_ids=found.image_ids,
+        )
+    held = np.load(kept)
+    count = len(held["text"])
+    ids = held["text_ids"], held["image_ids"]
+    return Pairs(held["text"], held["image"], *ids, np.zeros(count, np.int64), (name,))
+
+
+def _encode(work: Path, table: pa.Table) -> Pairs:
+    path = work / "pairs.space"
+    space = Space.open(path) if path.exists() else Space.create(path, "local", alignment=None)
+    ledgers = open_ledgers(path, space.settings)
+    media = MediaStore(path / "media")
+    encoder = ContentEncoder(ledgers, media, space._encoder_of)
+    reader = PairReader(table)
+    gathered = pairs_of_rows(reader, ledgers, media, encoder, count=len(table), progress=True)
+    for problem in gathered.problems:
+        print(f"left out {problem}")
+    return gathered.pairs
+
+
+def _fashion() -> pa.Table:
+    return _table("fashion_products", lambda row: row["title"])
+
+
+def _posters() -> pa.Table:
+    return _table("movielens_posters", lambda row: f"{row['title']}. {row['genres']}")
+
+
+def _table(folder: str, text_of: Callable[[dict[str, str]], str]) -> pa.Table:
+    rows = [
+        {"text": text_of(row), "image": str(DATA / folder / row["image"])}
+        for row in pq.read_table(DATA / folder / "items.parquet").to_pylist()
+        if row["image"]
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def _flickr() -> pa.Table:
+    folder = DATA / "flickr8k_1000"
+    rows = [
+        {"text": row["caption"], "image": str(folder / row["image"])}
+        for row in pq.read_table(folder / "captions.parquet").to_pylist()
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+_TABLES = {"fashion": _fashion, "posters": _posters, "flickr": _flickr}

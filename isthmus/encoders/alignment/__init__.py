@@ -1,0 +1,1 @@
+"""Alignment: heads that bring the vectors of different encoders into one space."""

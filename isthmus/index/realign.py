@@ -1,0 +1,127 @@
+"""Another alignment for a space: vectors made anew out of the ledgers, and nothing encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from isthmus.columns import CONTENT_HASH, ITEM_ID
+from isthmus.digests import DigestIndex, digest, keys_of
+from isthmus.encoders.alignment.alignment import Alignment
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors, fuse
+from isthmus.encoders.stack import ALIGNED, Block
+from isthmus.index.alignments import store_alignment
+from isthmus.index.catalog import Catalog, Snapshot
+from isthmus.index.ingest import open_ledger
+from isthmus.index.settings import SpaceSettings
+from isthmus.index.stored_vectors import as_column, stored_vectors
+from isthmus.progress import progress_bar
+
+VECTORS: Final = ".aligning.f32"
+
+
+def realign(
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    alignment: Alignment | None,
+    *,
+    progress: bool = False,
+) -> SpaceSettings:
+    """Give a space another alignment, or none; the caller holds the catalog's lock.
+
+    The vectors stand in a column of their own before ``space.toml`` names it, so a crash leaves
+    the space as it was or as it is to be. Columns that it no longer names are dropped at the end.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    catalog : Catalog
+        Its catalog.
+    settings : SpaceSettings
+        Its settings.
+    alignment : Alignment or None
+        The alignment.
+    progress : bool, default False
+        Whether to show a bar.
+
+    Returns
+    -------
+    SpaceSettings
+        The settings that it has now.
+    """
+    changed = settings.aligned(alignment)
+    if alignment is not None and changed.alignment != settings.alignment:
+        store_alignment(space, alignment)
+        _compute(space, catalog, changed, alignment, show=progress)
+    changed.write(space)
+    named = {block.column for block in changed.layout}
+    catalog.drop_vectors([name for name in catalog.vector_columns() if name not in named])
+    return changed
+
+
+def _compute(
+    space: Path, catalog: Catalog, settings: SpaceSettings, alignment: Alignment, *, show: bool
+) -> None:
+    (block,) = (block for block in settings.layout if block.name == ALIGNED)
+    file = space / VECTORS
+    try:
+        aligned = _write(file, space, catalog.snapshot(), settings, alignment, block, show=show)
+        catalog.compute_vectors(block, [ITEM_ID], aligned.column)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Aligned:
+    """Aligned vectors of all items, in a file, by item id."""
+
+    places: DigestIndex
+    vectors: FloatArray
+    present: npt.NDArray[np.bool_]
+
+    def column(self, batch: pa.RecordBatch) -> pa.ListArray:
+        at = self.places.find(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
+        return as_column(BlockVectors(self.vectors[at], self.present[at]))
+
+
+def _write(
+    file: Path,
+    space: Path,
+    snapshot: Snapshot,
+    settings: SpaceSettings,
+    alignment: Alignment,
+    block: Block,
+    *,
+    show: bool,
+) -> _Aligned:
+    """Align the vectors that the ledgers hold for every item, into a raw file of float32."""
+    ledgers = {m: open_ledger(space, settings, m) for m in alignment.modalities}
+    hashes = [CONTENT_HASH[modality] for modality in alignment.modalities]
+    keys, present = [], []
+    with (
+        file.open("wb") as out,
+        progress_bar("aligning", snapshot.rows, show=show) as advance,
+    ):
+        for batch in snapshot.batches([ITEM_ID, *hashes]):
+            parts = {
+                modality: stored_vectors(ledger, batch.column(CONTENT_HASH[modality]).to_pylist())
+                for modality, ledger in ledgers.items()
+            }
+            fused = fuse([block], settings.fusion, parts, alignment)[block.name]
+            np.where(fused.present[:, None], fused.vectors, 0).astype("<f4").tofile(out)
+            keys.append(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
+            present.append(fused.present)
+            advance(len(batch))
+    vectors = np.empty((0, block.dim), np.float32)
+    if keys:
+        vectors = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, block.dim)
+    index = DigestIndex(np.concatenate([*keys, np.empty(0, np.uint64)]))
+    return _Aligned(index, vectors, np.concatenate([*present, np.empty(0, bool)]))

@@ -1,0 +1,96 @@
+"""Alignments on disk, and the encoders that they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isthmus.encoders.alignment.alignment import HEADS, Alignment
+from isthmus.encoders.alignment.choice import PACKAGED, choose_alignment
+from isthmus.encoders.alignment.head import Head
+from isthmus.encoders.stack import EncoderStack
+from isthmus.errors import CorruptAlignment, FingerprintMismatch
+from tests.toy import ToyEncoder, two_encoders
+
+
+def some_alignment(seed: int = 0, hidden: int = 0) -> Alignment:
+    """Random heads for the toy encoders."""
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    encoders = two_encoders()
+    heads = {
+        modality: Head(
+            draw(encoder.dim),
+            draw(encoder.dim, 5),
+            draw(5),
+            *((draw(encoder.dim, hidden), draw(hidden), draw(hidden, 5)) if hidden else ()),
+        )
+        for modality, encoder in encoders.items()
+    }
+    return Alignment(
+        heads,
+        {modality: encoder.spec for modality, encoder in encoders.items()},
+        {modality: dict(encoder.components) for modality, encoder in encoders.items()},
+        {"pairs": {"a": 3}},
+    )
+
+
+def test_a_gate_tells_whose_columns_count():
+    head = Head(
+        np.zeros(2, np.float32),
+        np.array([[1, 0, 1], [0, 1, 1]], np.float32),
+        np.zeros(3, np.float32),
+        gate=np.array([[50, -50], [-50, 50]], np.float32),
+        gate_bias=np.zeros(2, np.float32),
+        share=np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
+    )
+    half = 0.5**0.5
+    expected = [[half, 0, half], [0, half, half]]
+    np.testing.assert_allclose(head(np.eye(2, dtype=np.float32)), expected, atol=1e-6)
+    np.testing.assert_array_equal(Head.of(head.tensors())(np.eye(2)), head(np.eye(2)))
+
+
+@pytest.mark.parametrize("hidden", [0, 7])
+def test_what_is_saved_is_what_is_read(tmp_path, hidden):
+    made = some_alignment(hidden=hidden)
+    made.save(tmp_path / "a")
+    read = Alignment.load(tmp_path / "a")
+    assert (read.fingerprint, read.dim, read.report) == (made.fingerprint, 5, made.report)
+    vectors = np.eye(8, dtype=np.float32)
+    np.testing.assert_array_equal(read.align("image", vectors), made.align("image", vectors))
+    np.testing.assert_allclose(np.linalg.norm(read.align("image", vectors), axis=1), 1, atol=1e-6)
+
+
+def test_other_heads_have_another_fingerprint():
+    assert some_alignment(0).fingerprint == some_alignment(0).fingerprint
+    assert some_alignment(0).fingerprint != some_alignment(1).fingerprint
+    stacks = [EncoderStack(two_encoders(), alignment=a) for a in (None, some_alignment())]
+    assert stacks[0].fingerprint != stacks[1].fingerprint
+    assert [block.name for block in stacks[1].blocks] == ["text", "image", "aligned"]
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    some_alignment().save(tmp_path / "a")
+    data = bytearray((tmp_path / "a" / HEADS).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "a" / HEADS).write_bytes(data)
+    with pytest.raises(CorruptAlignment, match=r"heads\.safetensors is damaged.*isthmus align"):
+        Alignment.load(tmp_path / "a")
+    with pytest.raises(CorruptAlignment, match="no alignment can be read"):
+        Alignment.load(tmp_path / "nothing")
+
+
+def test_it_is_refused_for_other_encoders():
+    others = {**two_encoders(), "text": ToyEncoder("text", salt="other")}
+    with pytest.raises(FingerprintMismatch, match=r"learned for the text encoder.*isthmus align"):
+        EncoderStack(others, alignment=some_alignment())
+
+
+def test_the_packaged_one_is_for_the_local_pair_alone():
+    assert choose_alignment("auto", two_encoders()) is None
+    packaged = Alignment.load(PACKAGED)
+    assert packaged.specs == {"text": "local/text", "image": "local/image"}
+    assert sum(file.stat().st_size for file in PACKAGED.iterdir()) < 5 * 2**20

@@ -1,0 +1,126 @@
+"""Alignments that are learned: what is known is recovered, what is held out was not seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from isthmus.encoders.alignment.closed_form import Correlations
+from isthmus.encoders.alignment.contrast import learn_heads
+from isthmus.encoders.alignment.crossing import measure_crossing
+from isthmus.encoders.alignment.ensemble import fold
+from isthmus.encoders.alignment.fit import fit_alignment, quality
+from isthmus.encoders.alignment.head import unit_rows
+from isthmus.encoders.alignment.mining import confusable
+from isthmus.encoders.alignment.pairs import join_pairs
+from isthmus.encoders.alignment.settings import AlignmentSettings
+from isthmus.errors import InvalidInput
+from tests.encoders.alignment.worlds import turned_pairs
+
+QUICK = AlignmentSettings(dim=12, epochs=4, batch=64, held_out=0.2)
+
+
+def test_a_known_rotation_is_recovered():
+    pairs = turned_pairs()
+    fitted = fit_alignment(pairs, QUICK)
+    text, image = fitted.heads[0](pairs.text), fitted.heads[1](pairs.image)
+    assert ((text @ image.T).argmax(1) == np.arange(len(pairs))).mean() >= 0.99
+    assert fitted.report["recall@10"]["aligned"]["a"]["text_to_image"] == 1.0
+    assert fitted.report["pairs"] == {"a": 200}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"hidden": 8}, {"modality_dropout": 0.5}, {"members": 2}, {"anchor": 1.0}, {"hard": 0.0}],
+    ids=str,
+)
+def test_it_is_never_worse_than_its_start_on_what_is_held_out(changed):
+    fitted = fit_alignment(turned_pairs(noise=0.3), replace(QUICK, **changed))
+    found = {n: f["a"] for n, f in fitted.report["recall@10"].items()}
+    for way in ("text_to_image", "image_to_text"):
+        assert 0 < found["aligned"][way] <= 1
+    mean = {n: (f["text_to_image"] + f["image_to_text"]) / 2 for n, f in found.items()}
+    assert mean["aligned"] >= mean["cca"]
+
+
+def test_learning_mends_a_bad_start():
+    pairs = turned_pairs()
+    known, other = Correlations(pairs.text, pairs.image), turned_pairs(noise=9.0)
+    start = known.cca(12, 1.0, 1.0)[0], Correlations(other.text, other.image).cca(12, 1, 1)[1]
+    learned = learn_heads(
+        start,
+        pairs,
+        replace(QUICK, epochs=30, learning_rate=0.03, dropout=0.0),
+        lambda heads: quality(heads, pairs),
+    )
+    assert learned.epochs > 0
+    assert learned.quality > quality(start, pairs) + 0.2
+
+
+def test_the_same_seed_gives_the_same_heads():
+    one, other = (fit_alignment(turned_pairs(noise=0.3), QUICK) for _ in range(2))
+    np.testing.assert_array_equal(one.heads[0].linear, other.heads[0].linear)
+
+
+def test_several_sets_are_reported_apart():
+    pairs = join_pairs([turned_pairs(60, name="a"), turned_pairs(80, name="b")])
+    report = fit_alignment(pairs, QUICK).report
+    assert report["pairs"] == {"a": 60, "b": 80}
+    assert set(report["recall@10"]["aligned"]) == {"a", "b"}
+
+
+def test_a_set_keeps_its_own_answer_beside_another_that_contradicts_it():
+    one, other = turned_pairs(150, name="a"), turned_pairs(150, name="b")
+    moved = replace(other, text=unit_rows(-other.text + 3), image=unit_rows(other.image + 3))
+    pairs = join_pairs([one, moved])
+    fitted = fit_alignment(pairs, replace(QUICK, dim=36))
+    assert fitted.heads[0].gate is not None
+    assert fitted.heads[0].dim == 36
+    for found in fitted.report["recall@10"]["aligned"].values():
+        assert found["text_to_image"] >= 0.9
+    alone = fit_alignment(pairs, replace(QUICK, dim=36, experts=False))
+    assert alone.heads[0].gate is None
+
+
+def test_too_few_pairs_are_refused():
+    with pytest.raises(InvalidInput, match=r"10 pairs of text and picture.*give 20 or more"):
+        fit_alignment(turned_pairs(10), QUICK)
+
+
+def test_linked_pairs_are_held_out_together():
+    pairs = turned_pairs(100)
+    pairs = replace(pairs, text_ids=np.arange(100) // 5, image_ids=np.arange(100) // 2)
+    learn, held = pairs.split(0.2, 0)
+    assert len(learn) + len(held) == 100
+    assert 10 <= len(held) <= 20
+    assert not set(learn.text_ids) & set(held.text_ids)
+    assert not set(learn.image_ids) & set(held.image_ids)
+
+
+def test_any_picture_of_the_same_title_is_right():
+    eye = np.eye(4, dtype=np.float32)
+    titles, pictures = np.array([0, 0, 1, 2]), np.arange(4)
+    turned = eye[[1, 0, 2, 3]]  # the two pictures of title 0 change places
+    found = measure_crossing(eye, turned, titles, pictures, k=1)
+    assert (found.texts, found.images) == (3, 4)
+    assert found.text_to_image == 1.0
+    assert found.chance_text_to_image == pytest.approx((2 / 4 + 1 / 4 + 1 / 4) / 3)
+    assert found.chance_image_to_text == pytest.approx(1 / 3)
+
+
+def test_what_belongs_to_a_pair_is_never_mined():
+    pairs = replace(turned_pairs(30), text_ids=np.arange(30) // 3)
+    near = confusable(pairs.text, pairs.text, pairs)
+    assert (pairs.text_ids[near] != pairs.text_ids[:, None]).all()
+
+
+def test_folded_members_score_as_their_mean():
+    pairs = turned_pairs(noise=0.2)
+    known = Correlations(pairs.text, pairs.image)
+    members = [known.cca(12, ridge, ridge) for ridge in (0.1, 1.0)]
+    text, image = fold(members, pairs, 12)
+    mean = sum(t(pairs.text) @ i(pairs.image).T for t, i in members) / 2
+    folded = text(pairs.text) @ image(pairs.image).T
+    assert np.corrcoef(mean.ravel(), folded.ravel())[0, 1] > 0.99

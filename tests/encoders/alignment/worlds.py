@@ -1,0 +1,19 @@
+"""Pairs with a known answer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.encoders.alignment.head import unit_rows
+from isthmus.encoders.alignment.pairs import Pairs
+
+
+def turned_pairs(count: int = 200, *, noise: float = 0.0, name: str = "a") -> Pairs:
+    """Texts of length 12, whose pictures of length 20 are the same, turned."""
+    rng = np.random.default_rng(0)
+    meaning = rng.standard_normal((count, 12))
+    turn = np.linalg.qr(rng.standard_normal((20, 20)))[0][:12]
+    text = unit_rows(meaning)
+    image = unit_rows(text @ turn + noise * rng.standard_normal((count, 20)))
+    numbers = np.arange(count)
+    return Pairs(text, image, numbers, numbers, np.zeros(count, np.int64), (name,))
