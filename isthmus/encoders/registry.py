@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         "transformers_encoder", "load_transformers", "transformers/google/siglip2-base-patch16-224"
     ),
     "timm": Kind("timm_encoder", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m"),
+    "static": Kind("static_encoder", "load_static", "static/folder"),
 }
 
 
