@@ -46,7 +46,7 @@ class Bags(NamedTuple):
 
     def divide(self) -> list[Ids]:
         """Give the ids of each text."""
-        ends = [*self.starts[1:].tolist(), len(self.ids)]
+        ends = [*self.starts[1:].tolist(), len(self.ids)][: len(self.starts)]
         return [self.ids[a:b] for a, b in zip(self.starts.tolist(), ends, strict=True)]
 
 

@@ -23,10 +23,10 @@ class DistillSettings:
         Contents a step; by default 512 for a static student and 64 for a network.
     rate : float, optional
         Size of the first step of Adam, from which it falls to 0 in a straight line; by default
-        0.002 for a static student and 0.0003 for a network.
-    similarity : float, default 1.0
+        0.001 for a static student and 0.0003 for a network.
+    similarity : float, default 4.0
         Weight of the similarity loss beside the cosine loss.
-    temperature : float, default 0.05
+    temperature : float, default 0.2
         Of the similarity loss.
     words : int, default 10,000
         Most words of the texts that become tokens of a static student.
@@ -46,8 +46,8 @@ class DistillSettings:
     epochs: int = 12
     batch: int | None = None
     rate: float | None = None
-    similarity: float = 1.0
-    temperature: float = 0.05
+    similarity: float = 4.0
+    temperature: float = 0.2
     words: int = 10_000
     storage: str = "int8"
     held_out: float = 0.1

@@ -34,7 +34,7 @@ class StaticStudent(Student):
     """
 
     batch = 512
-    rate = 2e-3
+    rate = 1e-3
 
     def __init__(
         self, tokenizer: Tokenizer, vectors: FloatArray, texts: Sequence[Ids], storage: str
