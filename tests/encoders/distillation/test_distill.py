@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from isthmus import DistillSettings, distill, load_encoder
+from isthmus.encoders.distillation import training
+from isthmus.encoders.distillation.losses import cosine_loss
 from isthmus.errors import InvalidInput, InvalidMapping, MissingDependency, UnsupportedModality
 from tests.encoders import models
 from tests.encoders.distillation.conftest import QUICK
@@ -99,6 +101,30 @@ def test_after_an_interrupt_it_comes_to_the_same_student(kind, teacher, texts, t
                   watch=lambda number, loss: seen.append(number))  # fmt: skip
     assert asked >= whole.distinct
     assert seen == [3]
+    assert cut.losses == whole.losses
+    assert cut.student_fingerprint == whole.student_fingerprint
+
+
+def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_student(
+    teacher, texts, tmp_path, monkeypatch
+):
+    whole = distill(teacher, "static", texts, tmp_path / "whole", settings=QUICK)
+    steps = iter(range(8))  # a pass has five
+
+    def fail_at_last(*vectors):
+        if next(steps, None) is None:
+            raise Interrupt
+        return cosine_loss(*vectors)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+        patched.setattr(training, "cosine_loss", fail_at_last)
+        with pytest.raises(Interrupt):
+            distill(teacher, "static", texts, tmp_path / "cut", settings=QUICK)
+    seen = []
+    cut = distill(teacher, "static", texts, tmp_path / "cut", settings=QUICK,
+                  watch=lambda number, loss: seen.append(number))  # fmt: skip
+    assert seen == [2, 3]
     assert cut.losses == whole.losses
     assert cut.student_fingerprint == whole.student_fingerprint
 
