@@ -11,7 +11,7 @@ from isthmus.columns import Modality
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.prefetch import one_ahead
 from isthmus.encoders.runtime import Runtime
-from isthmus.encoders.tower import Rows, TextTower, Tower
+from isthmus.encoders.tower import Forward, Rows, TextTower, Tower
 from isthmus.encoders.weights import hash_weights
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class TorchEncoder(Encoder):
         Names of the weights that a vector depends on.
     bytes : int
         Size of the weights.
+    agreement : float
+        The least cosine measured between its vectors and those of the model as it is; 1 unless
+        something else than PyTorch runs it.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class TorchEncoder(Encoder):
         self._runtime = runtime
         used = weights or model.state_dict()
         self.used = frozenset(used)
+        self.agreement = 1.0
         self.bytes = sum(tensor.nbytes for tensor in used.values())
         self._components = self._describe(identity, used)
         self._place(model)
@@ -80,6 +84,23 @@ class TorchEncoder(Encoder):
         """The ``tokenizers.Tokenizer`` of its texts, where it has one."""
         tower = self.towers.get("text")
         return tower.tokenizer if isinstance(tower, TextTower) else None
+
+    def replace_forward(
+        self, modality: Modality, forward: Forward, components: Mapping[str, str]
+    ) -> None:
+        """Let something else run the model for a modality.
+
+        Parameters
+        ----------
+        modality : str
+            Whose tower.
+        forward : callable
+            Takes and gives what the tower's own does.
+        components : mapping of str to str
+            What of this changes a vector.
+        """
+        self.towers[modality].forward = forward
+        self._components |= {f"{modality}.{name}": value for name, value in components.items()}
 
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
         """Tokenise texts, or resize images; safe to call from several threads at once."""
