@@ -11,6 +11,8 @@ import contextlib
 import io
 import logging
 import threading
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.encoders.encoder import Encoder
@@ -72,7 +74,7 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
         raise InvalidInput(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
     if not isinstance(encoder, TorchEncoder) or encoder.modalities != {"text"}:
         raise InvalidInput(
-            f"{encoder.spec!r} is no text encoder that PyTorch runs: leave backend out"
+            f"{encoder.spec!r} is no text encoder that PyTorch runs; leave backend out"
         )
     least = _share(agreement)
     before = encoder.encode(SAMPLE)
@@ -89,6 +91,18 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
             f"{max(0.0, encoder.agreement - 0.001):.3f}"
         )
     return encoder
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep tracing and compression from printing; what matters is raised."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _share(agreement: str | None) -> float:
@@ -109,8 +123,8 @@ def _compile(
 
     openvino, nncf = _libraries(backend)
     count = torch.get_num_threads()
-    settings = {"INFERENCE_NUM_THREADS": count, "NUM_STREAMS": count}
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": count, "NUM_STREAMS": count}
+    with _quietly():
         converted = openvino.convert_model(_traceable(model, forward), example_input=batch)
         if nncf is None:
             settings["INFERENCE_PRECISION_HINT"] = "bf16"
