@@ -4,8 +4,8 @@
 
 Texts: titles, beside ``SentenceTransformer.encode``. Images: poster files, decoded, resized and
 embedded, beside a timm model fed by a PyTorch ``DataLoader``. With ``--backends``: texts of mixed
-lengths through OpenVINO, and how much of the ten nearest neighbours stays. Both ways take turns in one
-process, on the same inputs and threads; the table gives medians.
+lengths through OpenVINO, and how much of the ten nearest neighbours stays. All ways take turns in
+one process, on the same inputs and threads; the table gives medians.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ def backend_ways(texts: list[str]) -> dict[str, Way]:
     return ways
 
 
-def compare_neighbours(ways: dict[str, Way]) -> None:
-    """Print how many of the ten nearest others of each text stay."""
-    vectors = {name: way() for name, way in ways.items()}
-    own = nearest(next(iter(vectors.values())))
+def compare_neighbours(vectors: dict[str, np.ndarray]) -> None:
+    """Print how many of the ten nearest others of each text stay as the first way has them."""
+    first = next(iter(vectors.values()))
+    own = nearest(first)
     for name, found in vectors.items():
-        mean = float((found * next(iter(vectors.values()))).sum(1).mean())
+        mean = float((found * first).sum(1).mean())
         print(f"{name:<30} mean cosine {mean:.5f}  recall@10 {recall(own, nearest(found)):.4f}")
 
 
@@ -146,7 +146,7 @@ def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: st
     return torch.cat(vectors).numpy()
 
 
-def compare(ways: dict[str, Way], count: int, repetitions: int) -> None:
+def compare(ways: dict[str, Way], count: int, repetitions: int) -> dict[str, np.ndarray]:
     """Let the ways take turns, and print medians beside the agreement with the first."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     vectors = {name: way() for name, way in ways.items()}  # warms up, too
@@ -162,6 +162,7 @@ def compare(ways: dict[str, Way], count: int, repetitions: int) -> None:
         spread = f"{count / max(seconds[name]):.0f} to {count / min(seconds[name]):.0f}"
         least = float((vectors[name] * vectors[ours]).sum(1).min())
         print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>16.2f}{least:>13.6f}")
+    return vectors
 
 
 def main() -> None:
@@ -183,8 +184,7 @@ def main() -> None:
         texts = mixed_texts(given.rows)
         print(f"instead of titles and posters: {len(texts)} titles, captions and descriptions")
         ways = backend_ways(texts)
-        compare(ways, len(texts), given.repetitions)
-        compare_neighbours(ways)
+        compare_neighbours(compare(ways, len(texts), given.repetitions))
         return
     compare(text_ways(texts, given.device), len(texts), given.repetitions)
     compare(image_ways(files, given.device), len(files), given.repetitions)
