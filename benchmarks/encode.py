@@ -3,8 +3,9 @@
 ``python benchmarks/encode.py`` (some five minutes on two cores)
 
 Texts: titles, beside ``SentenceTransformer.encode``. Images: poster files, decoded, resized and
-embedded, beside a timm model fed by a PyTorch ``DataLoader``. Both ways take turns in one
-process, on the same inputs and threads; the table gives medians.
+embedded, beside a timm model fed by a PyTorch ``DataLoader``. With ``--backends``: texts of mixed
+lengths through OpenVINO, and how much of the ten nearest neighbours stays. All ways take turns in
+one process, on the same inputs and threads; the table gives medians.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.functional import normalize
 
 from isthmus.encoders import Encoder, load_encoder, open_image
+from isthmus.encoders.distillation.quality import nearest, recall
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 BATCH = 64
@@ -61,6 +64,38 @@ def text_ways(texts: list[str], device: str) -> dict[str, Way]:
         "isthmus local/text": lambda: ours.encode(texts),
         "SentenceTransformer.encode": lambda: peer.encode(texts, normalize_embeddings=True),
     }
+
+
+def mixed_texts(count: int) -> list[str]:
+    """Give titles, captions, and titles with their category words, a third each, shuffled."""
+    items = pq.read_table(DATA / "amazon_arts_office" / "items.parquet").to_pydict()
+    captions = pq.read_table(DATA / "flickr8k_1000" / "captions.parquet")["caption"].to_pylist()
+    random = np.random.default_rng(0)
+    rows = random.permutation(len(items["title"]))
+    third = count // 3
+    texts = [items["title"][n] for n in rows[:third]]
+    texts += [captions[n] for n in random.permutation(len(captions))[:third]]
+    texts += [f"{items['title'][n]}. {items['attributes'][n]}" for n in rows[third : count - third]]
+    return [texts[n] for n in random.permutation(len(texts))]
+
+
+def backend_ways(texts: list[str]) -> dict[str, Way]:
+    """Give the ways to encode texts on a CPU: as the model is, on OpenVINO, and the peer."""
+    ways = text_ways(texts, "cpu")
+    for backend in ("openvino-bf16", "openvino-int8"):
+        encoder = load_encoder(f"local/text?backend={backend}", device="cpu")
+        print(f"{backend}: agreement measured as it was loaded {encoder.agreement:.4f}")
+        ways[backend] = partial(encoder.encode, texts)
+    return ways
+
+
+def compare_neighbours(vectors: dict[str, np.ndarray]) -> None:
+    """Print how many of the ten nearest others of each text stay as the first way has them."""
+    first = next(iter(vectors.values()))
+    own = nearest(first)
+    for name, found in vectors.items():
+        mean = float((found * first).sum(1).mean())
+        print(f"{name:<30} mean cosine {mean:.5f}  recall@10 {recall(own, nearest(found)):.4f}")
 
 
 def image_ways(files: list[Path], device: str) -> dict[str, Way]:
@@ -111,7 +146,7 @@ def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: st
     return torch.cat(vectors).numpy()
 
 
-def compare(ways: dict[str, Way], count: int, repetitions: int) -> None:
+def compare(ways: dict[str, Way], count: int, repetitions: int) -> dict[str, np.ndarray]:
     """Let the ways take turns, and print medians beside the agreement with the first."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     vectors = {name: way() for name, way in ways.items()}  # warms up, too
@@ -127,6 +162,7 @@ def compare(ways: dict[str, Way], count: int, repetitions: int) -> None:
         spread = f"{count / max(seconds[name]):.0f} to {count / min(seconds[name]):.0f}"
         least = float((vectors[name] * vectors[ours]).sum(1).min())
         print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>16.2f}{least:>13.6f}")
+    return vectors
 
 
 def main() -> None:
@@ -136,6 +172,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512, help="posters to encode")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--backends", action="store_true", help="OpenVINO, on mixed texts")
     given = parser.parse_args()
     items = pq.read_table(DATA / "amazon_arts_office" / "items.parquet", columns=["title"])
     texts = items["title"].to_pylist()[: given.rows]
@@ -143,6 +180,12 @@ def main() -> None:
     print(f"{len(texts)} titles, {len(files)} posters, {given.repetitions} repetitions")
     print(f"torch {torch.__version__}, {given.device}, {torch.get_num_threads()} threads")
     print(f"{'':<30}{'items/s':>9}{'spread':>16}{'x time of ours':>16}{'min cosine':>13}")
+    if given.backends:
+        texts = mixed_texts(given.rows)
+        print(f"instead of titles and posters: {len(texts)} titles, captions and descriptions")
+        ways = backend_ways(texts)
+        compare_neighbours(compare(ways, len(texts), given.repetitions))
+        return
     compare(text_ways(texts, given.device), len(texts), given.repetitions)
     compare(image_ways(files, given.device), len(files), given.repetitions)
 

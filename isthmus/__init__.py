@@ -6,6 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isthmus.encoders.distillation.distill import distill
+    from isthmus.encoders.distillation.report import DistillReport
+    from isthmus.encoders.distillation.settings import DistillSettings
     from isthmus.encoders.encoder import Encoder
     from isthmus.encoders.registry import load_encoder
     from isthmus.errors import IsthmusError
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "DistillReport",
+    "DistillSettings",
     "Encoder",
     "EvaluationPlan",
     "Found",
@@ -25,10 +30,13 @@ __all__ = [
     "Space",
     "User",
     "__version__",
+    "distill",
     "load_encoder",
 ]
 
 _HOMES = {
+    "DistillReport": "isthmus.encoders.distillation.report",
+    "DistillSettings": "isthmus.encoders.distillation.settings",
     "Encoder": "isthmus.encoders.encoder",
     "EvaluationPlan": "isthmus.retrieval.evaluation.plan",
     "Found": "isthmus.retrieval.results",
@@ -37,6 +45,7 @@ _HOMES = {
     "IsthmusError": "isthmus.errors",
     "Space": "isthmus.retrieval.space",
     "User": "isthmus.retrieval.users",
+    "distill": "isthmus.encoders.distillation.distill",
     "load_encoder": "isthmus.encoders.registry",
 }
 

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from isthmus.cli.align import align
+from isthmus.cli.distill import distill
 from isthmus.cli.evaluate import evaluate
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.items import add, create, delete, quarantine
@@ -53,6 +54,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command(cls=SeveralValues)(evaluate)
+app.command(cls=SeveralValues)(distill)
 
 INTERRUPTED = 130
 

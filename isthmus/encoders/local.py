@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,8 +64,9 @@ def _load_text(**runtime: Any) -> Encoder:
         return pool(hidden, attention_mask, "mean")
 
     vocabulary = folder / "tokenizer.json"
+    tokenizer = _tokenizer(vocabulary, max_length)
     tower = TextTower(
-        tokenize=_tokenizer(vocabulary, max_length),
+        tokenize=lambda texts: [found.ids for found in tokenizer.encode_batch_fast(list(texts))],
         forward=forward,
         components={
             "tokenizer": hash_text(vocabulary.read_text("utf-8")),
@@ -73,6 +74,7 @@ def _load_text(**runtime: Any) -> Encoder:
             "pooling": "mean",
         },
         pad_id=config["pad_token_id"],
+        tokenizer=tokenizer,
     )
     identity = {"kind": "local", "model": "text", "network": "all-MiniLM-L6-v2"}
     return TorchEncoder(
@@ -122,13 +124,13 @@ def _fold_batch_norms(model: torch.nn.Module) -> None:
                 setattr(parent, name, norm.act)
 
 
-def _tokenizer(path: Path, max_length: int) -> Callable[[Sequence[str]], list[list[int]]]:
+def _tokenizer(path: Path, max_length: int) -> Any:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.enable_truncation(max_length)
     tokenizer.no_padding()
-    return lambda texts: [found.ids for found in tokenizer.encode_batch_fast(list(texts))]
+    return tokenizer
 
 
 def _package(name: str) -> Any:

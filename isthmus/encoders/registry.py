@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from isthmus.columns import MODALITIES, Modality
 from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.hub import explained
 from isthmus.encoders.local import LOCAL_PAIR
 from isthmus.encoders.spec import parse_spec
 from isthmus.errors import InvalidInput, UnknownEncoder
@@ -39,6 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "aligned": Kind("aligned", "load_aligned", "aligned/local"),
     "timm": Kind("timm_encoder", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m"),
+    "static": Kind("static_encoder", "load_static", "static/folder"),
 }
 
 
@@ -51,7 +53,9 @@ def load_encoder(
     ----------
     spec : str
         A kind, a slash, and what that kind takes: a name on a model hub or a local folder;
-        options follow a question mark, as in ``transformers/folder?pooling=cls``.
+        options follow a question mark, as in ``transformers/folder?pooling=cls``. Text encoders
+        take ``backend=openvino-int8`` or ``openvino-bf16``, and ``agreement``, the least cosine
+        with the vectors of the model as it is (0.99); see docs/openvino.md.
     device : str, default "auto"
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
     precision : str, default "auto"
@@ -74,6 +78,9 @@ def load_encoder(
             "'local' is a pair of encoders, 'local/text' and 'local/image': load one of the two, "
             "or both with load_encoders('local')"
         )
+    backend = options.pop("backend", None)
+    agreement = options.pop("agreement", None) if backend else None
+    device = device if backend is None else _on_cpu(device)
     encoder = _call(
         _builder(kind, spec),
         spec,
@@ -81,7 +88,12 @@ def load_encoder(
         {**options, "device": device, "precision": precision, "compile": compile},
     )
     encoder.spec = spec
-    return encoder
+    if backend is None:
+        return encoder
+    from isthmus.encoders.openvino_backend import run_on_openvino
+
+    with explained(spec):
+        return run_on_openvino(encoder, backend, agreement)
 
 
 def load_encoders(
@@ -109,6 +121,12 @@ def load_encoders(
         return {modality: load(one) for modality, one in LOCAL_PAIR.items()}
     encoder = load(spec)
     return {modality: encoder for modality in MODALITIES if modality in encoder.modalities}
+
+
+def _on_cpu(device: str) -> str:
+    if device not in ("auto", "cpu"):
+        raise InvalidInput(f"a backend runs on the CPU, not on {device!r}; leave one of them out")
+    return "cpu"
 
 
 def _builder(kind: str, spec: str) -> Builder:

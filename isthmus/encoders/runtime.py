@@ -61,6 +61,14 @@ class Runtime:
     precision: Precision
     compile: bool
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of numbers that this precision stands for."""
+        import torch
+
+        types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        return types[self.precision]
+
     @contextmanager
     def inference(self) -> Iterator[None]:
         """Run what is inside without gradients and in this precision."""

@@ -128,4 +128,5 @@ def _tower(model: Any, spec: str) -> TextTower:
             "prompt": prompt or "",
         },
         pad_id=model.tokenizer.pad_token_id or 0,
+        tokenizer=getattr(model.tokenizer, "backend_tokenizer", None),
     )

@@ -11,7 +11,7 @@ from isthmus.columns import Modality
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.prefetch import one_ahead
 from isthmus.encoders.runtime import Runtime
-from isthmus.encoders.tower import Rows, Tower
+from isthmus.encoders.tower import Forward, Rows, TextTower, Tower
 from isthmus.encoders.weights import hash_weights
 
 if TYPE_CHECKING:
@@ -36,6 +36,20 @@ class TorchEncoder(Encoder):
         Where and how exactly to compute.
     weights : mapping of str to torch.Tensor, optional
         What the weights hash is taken of, if not the model's own state.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The model, for those who train it further.
+    towers : dict of str to Tower
+        See above.
+    used : frozenset of str
+        Names of the weights that a vector depends on.
+    bytes : int
+        Size of the weights.
+    agreement : float
+        The least cosine measured between its vectors and those of the model as it is; 1 unless
+        something else than PyTorch runs it.
     """
 
     def __init__(
@@ -50,9 +64,14 @@ class TorchEncoder(Encoder):
         self.spec = f"{identity['kind']}/{identity['model']}"
         self.modalities = frozenset(towers)
         self.dim = dim
-        self._towers = dict(towers)
+        self.model = model
+        self.towers = dict(towers)
         self._runtime = runtime
-        self._components = self._describe(identity, weights or model.state_dict())
+        used = weights or model.state_dict()
+        self.used = frozenset(used)
+        self.agreement = 1.0
+        self.bytes = sum(tensor.nbytes for tensor in used.values())
+        self._components = self._describe(identity, used)
         self._place(model)
 
     @property
@@ -60,10 +79,33 @@ class TorchEncoder(Encoder):
         """Everything that changes a vector, by name."""
         return self._components
 
+    @property
+    def tokenizer(self) -> Any | None:
+        """The ``tokenizers.Tokenizer`` of its texts, where it has one."""
+        tower = self.towers.get("text")
+        return tower.tokenizer if isinstance(tower, TextTower) else None
+
+    def replace_forward(
+        self, modality: Modality, forward: Forward, components: Mapping[str, str]
+    ) -> None:
+        """Let something else run the model for a modality.
+
+        Parameters
+        ----------
+        modality : str
+            Whose tower.
+        forward : callable
+            Takes and gives what the tower's own does.
+        components : mapping of str to str
+            What of this changes a vector.
+        """
+        self.towers[modality].forward = forward
+        self._components |= {f"{modality}.{name}": value for name, value in components.items()}
+
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
         """Tokenise texts, or resize images; safe to call from several threads at once."""
         self.require(modality)
-        return self._towers[modality].prepare(batch)
+        return self.towers[modality].prepare(batch)
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
         """Run the model over prepared values.
@@ -75,7 +117,7 @@ class TorchEncoder(Encoder):
             gives zero.
         """
         self.require(modality)
-        tower = self._towers[modality]
+        tower = self.towers[modality]
         batches = list(tower.batches(prepared, self._runtime.limits))
 
         def run(rows: Rows) -> torch.Tensor:
@@ -90,7 +132,7 @@ class TorchEncoder(Encoder):
     def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
         """Turn content into vectors, preparing the next piece while the model runs."""
         self.require(modality)
-        chunk = self._towers[modality].chunk
+        chunk = self.towers[modality].chunk
         pieces = [batch[start : start + chunk] for start in range(0, len(batch), chunk)]
         prepared = one_ahead(lambda piece: self.prepare(piece, modality), pieces)
         vectors = [self.embed(piece, modality) for piece in prepared]
@@ -113,7 +155,7 @@ class TorchEncoder(Encoder):
             "dim": str(self.dim),
             "precision": self._runtime.precision,
         }
-        for modality, tower in self._towers.items():
+        for modality, tower in self.towers.items():
             parts |= {f"{modality}.{name}": value for name, value in tower.components.items()}
         return parts
 
@@ -122,5 +164,5 @@ class TorchEncoder(Encoder):
 
         model.eval().requires_grad_(False)
         model.to(device=self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for tower in self._towers.values():
+        for tower in self.towers.values():
             tower.forward = self._runtime.finish(tower.forward)

@@ -72,6 +72,8 @@ class TextTower(Tower):
         Whether padding stands in front.
     chunk : int
         How many texts are tokenised at once.
+    tokenizer : tokenizers.Tokenizer, optional
+        What is behind `tokenize`, where it is one of that library.
     """
 
     tokenize: Callable[[Sequence[str]], list[list[int]]]
@@ -81,6 +83,7 @@ class TextTower(Tower):
     width: int | None = None
     pad_left: bool = False
     chunk: int = 2_048
+    tokenizer: Any = None
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
         """Tokenise texts; one without tokens becomes padding, since a model reads something."""

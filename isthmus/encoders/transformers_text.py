@@ -45,6 +45,7 @@ def build_text_encoder(
             "pooling": chosen,
         },
         pad_id=tokenizer.pad_token_id or 0,
+        tokenizer=getattr(tokenizer, "backend_tokenizer", None),
     )
     identity = {"kind": "transformers", **describe_config(config)}
     return TorchEncoder(model, {"text": tower}, config.hidden_size, identity, runtime, weights)

@@ -1,0 +1,241 @@
+"""A static student of ``local/text``: speed, size and search quality beside its teacher.
+
+``python benchmarks/distillation.py --out FOLDER`` (teacher vectors of some 70,000 texts: ten
+minutes on two idle cores, kept under the folder; the training: some minutes)
+
+Learned from: titles and category words of Arts & Crafts, Office, fashion and films, and captions.
+Held out: all captions of three photos in ten, the titles of a fifth of the fashion products, of a
+tenth of the other items. Nothing that a query or a searched title says was trained on; category
+words were, as they would be in a shop.
+
+Four tasks, NDCG@10: captions find the other captions of their photo; titles of fashion products
+find those of equal attributes; attributes find titles; titles find their category words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from isthmus import DistillSettings, Encoder, distill, load_encoder
+from isthmus.digests import digest
+from isthmus.encoders.distillation.teacher_vectors import teacher_vectors
+
+DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
+TEACHER = "local/text"
+K = 10
+MIB = 2**20
+
+Vectors = Callable[[list[str]], np.ndarray]
+
+
+class Task(NamedTuple):
+    """Queries, what is searched, and the label that a query and its answers share."""
+
+    name: str
+    queries: list[str]
+    query_labels: list[str]
+    texts: list[str]
+    labels: list[str]
+    itself: bool
+
+
+def column(folder: str, name: str, file: str = "items") -> list[str]:
+    """Read a column, without white space around."""
+    values = pq.read_table(DATA / folder / f"{file}.parquet", columns=[name])[name].to_pylist()
+    return [(value or "").strip() for value in values]
+
+
+def is_held_out(key: str, share: float) -> bool:
+    """Tell by a hash of the key whether it is held out."""
+    return int.from_bytes(digest(key)[:4], "little") < share * 2**32
+
+
+def pairs(folder: str, first: str, second: str, share: float) -> tuple[list[str], list[str]]:
+    """Give two columns of the items that are held out."""
+    ids, a, b = (column(folder, name) for name in ("item_id", first, second))
+    kept = [n for n, key in enumerate(ids) if is_held_out(key, share) and a[n] and b[n]]
+    return [a[n] for n in kept], [b[n] for n in kept]
+
+
+def make_tasks() -> list[Task]:
+    """Make the four tasks."""
+    photos, captions = (column("flickr8k_1000", n, "captions") for n in ("image", "caption"))
+    kept = [n for n, photo in enumerate(photos) if is_held_out(photo, 0.3)]
+    texts, shown = [captions[n] for n in kept], [photos[n] for n in kept]
+    fashion, attributes = pairs("fashion_products", "title", "attributes", 0.2)
+    kinds = sorted(set(attributes))
+    titles, words = pairs("amazon_arts_office", "title", "attributes", 0.1)
+    categories = sorted(set(words))
+    return [
+        Task("caption -> caption", texts, shown, texts, shown, True),
+        Task("title -> title, fashion", fashion, attributes, fashion, attributes, True),
+        Task("attributes -> title, fashion", kinds, kinds, fashion, attributes, False),
+        Task("title -> category, shops", titles, words, categories, categories, False),
+    ]
+
+
+def texts_to_learn(tasks: list[Task]) -> list[str]:
+    """Give all texts but the held-out captions and titles."""
+    films = column("movielens_posters", "title")
+    everything = [
+        *column("flickr8k_1000", "caption", "captions"),
+        *(text for name in ("title", "attributes") for text in column("fashion_products", name)),
+        *(text for name in ("title", "attributes") for text in column("amazon_arts_office", name)),
+        *films,
+        *column("movielens_posters", "genres"),
+    ]
+    held = {text for task in (tasks[0], tasks[1]) for text in task.texts} | set(tasks[3].queries)
+    return [text for text in dict.fromkeys(everything) if text and text not in held]
+
+
+def best(queries: np.ndarray, texts: np.ndarray, itself: bool) -> np.ndarray:
+    """Give the ten nearest texts of each query, the nearest first."""
+    found = []
+    for start in range(0, len(queries), 512):
+        scores = queries[start : start + 512] @ texts.T
+        if itself:
+            rows = np.arange(len(scores))
+            scores[rows, start + rows] = -np.inf
+        top = np.argpartition(-scores, K, axis=1)[:, :K]
+        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
+        found.append(np.take_along_axis(top, order, 1))
+    return np.concatenate(found)
+
+
+def ndcg(task: Task, found: np.ndarray) -> np.ndarray:
+    """Give NDCG@10 of each query that has an answer."""
+    names, labels = np.unique(task.labels, return_inverse=True)
+    wanted = np.searchsorted(names, task.query_labels)
+    answers = np.bincount(labels, minlength=len(names))[wanted] - task.itself
+    gains = 1 / np.log2(np.arange(2, K + 2))
+    reached = ((labels[found] == wanted[:, None]) * gains).sum(1)
+    ideal = np.cumsum(gains)[np.clip(answers, 1, K) - 1]
+    return (reached / ideal)[answers > 0]
+
+
+def compare_quality(tasks: list[Task], teacher: Vectors, students: dict[str, Vectors]) -> None:
+    """Print NDCG@10 of the teacher and what students keep of it, and of its neighbours."""
+    print(f"\n{'task':<30}{'queries':>8}{'':>2}{'':<26}{'NDCG@10':>8}{'kept':>8}{'recall@10':>10}")
+    kept: dict[str, list[float]] = {name: [] for name in students}
+    for task in tasks:
+        own = best(teacher(task.queries), teacher(task.texts), task.itself)
+        scores = ndcg(task, own)
+        print(f"{task.name:<30}{len(scores):>8}  {'teacher':<26}{scores.mean():>8.4f}")
+        for name, student in students.items():
+            found = best(student(task.queries), student(task.texts), task.itself)
+            reached = ndcg(task, found)
+            same = (own[:, :, None] == found[:, None, :]).any(2).mean()
+            kept[name].append(reached.mean() / scores.mean())
+            low, high = interval(reached, scores)
+            print(
+                f"{'':<40}{name:<26}{reached.mean():>8.4f}{kept[name][-1]:>8.1%}{same:>10.3f}"
+                f"  95 % of kept: {low:.1%} to {high:.1%}"
+            )
+    for name, shares in kept.items():
+        print(f"{name}: mean kept {np.mean(shares):.1%}, least {min(shares):.1%}")
+
+
+def interval(reached: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Give the 95 % bootstrap interval of the share that is kept, queries drawn anew."""
+    random = np.random.default_rng(0)
+    draws = random.integers(0, len(scores), (1_000, len(scores)))
+    low, high = np.percentile(reached[draws].mean(1) / scores[draws].mean(1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def compare_speed(texts: list[str], folder: Path, repetitions: int) -> None:
+    """Let teacher, student and model2vec's own code take turns on the same texts."""
+    from model2vec import StaticModel
+
+    teacher, peer = load_encoder(TEACHER, device="cpu"), StaticModel.from_pretrained(folder)
+    student = load_encoder(f"static/{folder}", device="cpu")
+    cold: list[float] = []
+
+    def first_time() -> Any:
+        fresh = load_encoder(f"static/{folder}", device="cpu")
+        start = time.perf_counter()
+        fresh.encode(texts)
+        cold.append(time.perf_counter() - start)
+
+    ways: dict[str, Callable[[], Any]] = {
+        "teacher": lambda: teacher.encode(texts),
+        "student": lambda: student.encode(texts),
+        "student, words never seen": first_time,
+        "model2vec on the same folder": lambda: peer.encode(texts),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    teacher.encode(texts[:64])
+    student.encode(texts)
+    for _ in range(repetitions):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - start)
+    seconds["student, words never seen"] = cold
+    print(
+        f"\n{len(texts):,} held-out texts, {torch.get_num_threads()} threads of PyTorch, "
+        f"{os.environ.get('RAYON_NUM_THREADS', 'all')} of the tokenizer, CPU, "
+        f"median of {repetitions}"
+    )
+    slow = statistics.median(seconds["teacher"])
+    for name, taken in seconds.items():
+        rate = len(texts) / statistics.median(taken)
+        spread = f"{len(texts) / max(taken):,.0f} to {len(texts) / min(taken):,.0f}"
+        times = slow / statistics.median(taken)
+        print(f"{name:<30}{rate:>12,.0f} texts/s{spread:>22}{times:>8.1f} x the teacher")
+
+
+def main() -> None:
+    """Distil, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the student")
+    parser.add_argument("--epochs", type=int, default=DistillSettings.epochs)
+    parser.add_argument("--storage", default=DistillSettings.storage)
+    parser.add_argument("--timed", type=int, default=2_000, help="texts to time on")
+    parser.add_argument("--repetitions", type=int, default=3)
+    given = parser.parse_args()
+    tasks = make_tasks()
+    learned = texts_to_learn(tasks)
+    settings = DistillSettings(epochs=given.epochs, storage=given.storage, held_out=0.02)
+    untrained = replace(settings, epochs=0)
+    distill(TEACHER, "static", learned, given.out, settings=untrained, progress=True)
+    start = load_encoder(f"static/{given.out}", device="cpu")
+    report = distill(TEACHER, "static", learned, given.out, settings=settings, progress=True)
+    print(f"{report.trained:,} texts, {given.epochs} passes, {report.seconds:.0f} s this time")
+    print(f"size: {report.student_bytes / MIB:.1f} MiB; teacher {report.teacher_bytes / MIB:.1f}")
+    print(f"2 % of the texts, held out: {report.quality}")
+    teacher, student = load_encoder(TEACHER, device="cpu"), load_encoder(report.student)
+    mixed = [text for task in tasks for text in task.texts]
+    order = np.random.default_rng(0).permutation(len(mixed))
+    compare_speed([mixed[n] for n in order[: given.timed]], given.out, given.repetitions)
+    compare_quality(
+        tasks,
+        lambda texts: kept_vectors(teacher, texts, given.out),
+        {"student, not trained": start.encode, "student": student.encode},
+    )
+
+
+def kept_vectors(teacher: Encoder, texts: list[str], out: Path) -> np.ndarray:
+    """Give the teacher's vectors, worked out once."""
+    return teacher_vectors(
+        teacher,
+        "text",
+        [digest(text) for text in texts],
+        lambda rows: [texts[row] for row in rows],
+        out / "work",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Distil an encoder: a small student learns a teacher's vectors and is saved as an encoder."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from isthmus.columns import Modality
+from isthmus.digests import digest
+from isthmus.encoders.distillation.contents import Contents, Rows, gather_contents
+from isthmus.encoders.distillation.quality import TIMED, items_a_second, measure_quality
+from isthmus.encoders.distillation.report import REPORT, DistillReport, Speed
+from isthmus.encoders.distillation.settings import DistillSettings
+from isthmus.encoders.distillation.teacher_vectors import teacher_vectors
+from isthmus.encoders.distillation.training import Watch, train_student
+from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.registry import load_encoder
+from isthmus.errors import InvalidInput, UnsupportedModality
+
+if TYPE_CHECKING:
+    from isthmus.encoders.distillation.student import Student
+
+STATIC: Final = "static"
+WORK: Final = "work"
+
+
+def distill(
+    teacher: str | Encoder,
+    student: str,
+    contents: Any,
+    out: str | Path,
+    *,
+    modality: Modality = "text",
+    text: str | None = None,
+    label: str | None = None,
+    settings: DistillSettings | None = None,
+    watch: Watch | None = None,
+    progress: bool = False,
+) -> DistillReport:
+    """Train a student to a teacher's vectors, save it as an encoder, and measure it.
+
+    Everything that takes long is kept in the folder ``work`` under `out` as it is done: run the
+    same again after an interrupt, and it goes on. The folder may be deleted afterwards.
+
+    Parameters
+    ----------
+    teacher : str or Encoder
+        A spec for `load_encoder`, or an encoder.
+    student : str
+        ``static``, for a table of token vectors; or the spec of a model of Transformers,
+        Sentence Transformers or timm, which is trained further.
+    contents : str, Path or list of Path; anything that holds items; or list of str or None
+        Files, rows, or the texts themselves; for images, files and folders of them. What cannot
+        be used is named in the report and left out.
+    out : str or Path
+        Folder for the student; new, or that of a distillation.
+    modality : {"text", "image"}, default "text"
+        What is distilled.
+    text : str, optional
+        Template or column of the text (of images, of their path); by default ``text``
+        (``image``).
+    label : str, optional
+        Column of a label; contents of one label belong together, and the report tells how well
+        both find them.
+    settings : DistillSettings, optional
+        How.
+    watch : callable, optional
+        Is called after each pass with its number and mean loss; what it raises ends the
+        training.
+    progress : bool, default False
+        Whether to show bars.
+
+    Returns
+    -------
+    DistillReport
+        Also written to ``distillation.json`` in `out`.
+
+    Raises
+    ------
+    InvalidInput
+        If there are too few contents, the folder holds something else, or such a student cannot
+        be trained.
+    UnsupportedModality
+        If the teacher, or the student, does not take the modality.
+    MissingDependency
+        If a package is absent.
+    """
+    started = time.monotonic()
+    settings = settings or DistillSettings()
+    folder = _open_folder(Path(out))
+    given = load_encoder(teacher) if isinstance(teacher, str) else teacher
+    given.require(modality)
+    _check_student(student, modality)
+    found = gather_contents(contents, modality, text, label)
+    rows, held_out = found.divide(settings.held_out, settings.seed)
+    targets = teacher_vectors(
+        given, modality, found.digests, found.load, folder / WORK, show=progress
+    )
+    learner = _make_student(student, given, found, rows, targets, settings, folder, progress)
+    key = _key(student, given, found, settings)
+    losses = train_student(
+        learner, targets, rows, settings, folder / WORK, key, watch=watch, show=progress
+    )
+    spec = learner.save(folder)
+    made = load_encoder(spec)
+    sample = found.load(held_out[: TIMED[modality]].tolist())
+    labels = None if found.labels is None else [found.labels[row] for row in held_out]
+    report = DistillReport(
+        teacher=given.spec,
+        student=spec,
+        teacher_fingerprint=given.fingerprint,
+        student_fingerprint=made.fingerprint,
+        modality=modality,
+        rows_read=found.rows_read,
+        distinct=len(found),
+        trained=len(rows),
+        problems=found.problems,
+        losses=losses,
+        speed=_measure_speed(given, made, sample, modality),
+        teacher_bytes=getattr(given, "bytes", None),
+        student_bytes=_size_of(folder),
+        quality=measure_quality(
+            targets[held_out], _encode(made, found, held_out, modality), labels
+        ),
+        settings=asdict(settings),
+        seconds=time.monotonic() - started,
+    )
+    report.save(folder)
+    return report
+
+
+def _open_folder(folder: Path) -> Path:
+    """Make the folder of a student, or open one that a distillation made."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file; give a folder for the student")
+    ours = (folder / WORK).is_dir() or (folder / REPORT).is_file()
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise InvalidInput(
+            f"{folder} holds something else than a distilled encoder; give a new folder"
+        )
+    (folder / WORK).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _check_student(student: str, modality: Modality) -> None:
+    if student != STATIC:
+        return
+    from isthmus.encoders.distillation.static_student import require_model2vec
+
+    require_model2vec()
+    if modality != "text":
+        raise UnsupportedModality(
+            f"a static student takes text, not {modality}; give the spec of a small model to train"
+        )
+
+
+def _make_student(
+    student: str,
+    teacher: Encoder,
+    contents: Contents,
+    rows: Rows,
+    targets: FloatArray,
+    settings: DistillSettings,
+    folder: Path,
+    progress: bool,
+) -> Student:
+    if student == STATIC:
+        return _make_static(teacher, contents, rows, targets, settings, folder, progress)
+    from isthmus.encoders.distillation.network_student import NetworkStudent
+
+    return NetworkStudent(student, contents, teacher.dim, settings.seed)
+
+
+def _make_static(
+    teacher: Encoder,
+    contents: Contents,
+    rows: Rows,
+    targets: FloatArray,
+    settings: DistillSettings,
+    folder: Path,
+    progress: bool,
+) -> Student:
+    from isthmus.encoders.distillation.static_start import starting_vectors
+    from isthmus.encoders.distillation.static_student import StaticStudent
+    from isthmus.encoders.distillation.vocabulary import student_tokenizer, tokens_of
+    from isthmus.encoders.static_encoder import nothing_of
+    from isthmus.encoders.static_words import Bags, Words
+
+    learned = [contents.values[row] for row in rows]
+    tokenizer = student_tokenizer(teacher, learned, settings.words)
+    tokens = tokens_of(tokenizer)
+    vectors = teacher_vectors(
+        teacher,
+        "text",
+        [digest(token) for token in tokens],
+        lambda wanted: [tokens[row] for row in wanted],
+        folder / WORK,
+        label="the teacher's tokens",
+        show=progress,
+    )
+    bags = Words(tokenizer, nothing_of(tokenizer))(contents.values).divide()
+    start = starting_vectors(vectors, Bags.join([bags[row] for row in rows]), targets[rows])
+    return StaticStudent(tokenizer, start, bags, settings.storage)
+
+
+def _key(student: str, teacher: Encoder, contents: Contents, settings: DistillSettings) -> str:
+    """Digest what decides how a training goes."""
+    parts = [student, teacher.fingerprint, json.dumps(asdict(settings), sort_keys=True)]
+    return digest("\n".join(parts).encode() + b"".join(contents.digests)).hex()
+
+
+def _measure_speed(teacher: Encoder, student: Encoder, sample: Any, modality: Modality) -> Speed:
+    import torch
+
+    return Speed(
+        contents=len(sample),
+        threads=torch.get_num_threads(),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        teacher=items_a_second(teacher, sample, modality),
+        student=items_a_second(student, sample, modality),
+    )
+
+
+def _encode(encoder: Encoder, contents: Contents, rows: Rows, modality: Modality) -> FloatArray:
+    """Encode contents, so many at once that images fit into memory."""
+    import numpy as np
+
+    at_once = 8 * TIMED[modality]
+    parts = [rows[start : start + at_once].tolist() for start in range(0, len(rows), at_once)]
+    return np.concatenate([encoder.encode(contents.load(part), modality) for part in parts])
+
+
+def _size_of(folder: Path) -> int:
+    """Give the bytes of a saved encoder: all files but those of the work and the report."""
+    files = [f for f in folder.rglob("*") if f.is_file() and f.name != REPORT]
+    return sum(f.stat().st_size for f in files if WORK not in f.relative_to(folder).parts)

@@ -1,0 +1,83 @@
+"""How a student is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from isthmus.errors import InvalidInput
+
+Storage = Literal["int8", "float16", "float32"]
+STORAGES: Final[tuple[Storage, ...]] = get_args(Storage)
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """How a student is trained, passed whole.
+
+    Attributes
+    ----------
+    epochs : int, default 12
+        Passes over the contents.
+    batch : int, optional
+        Contents a step; by default 512 for a static student and 64 for a network.
+    rate : float, optional
+        Size of the first step of Adam, from which it falls to 0 in a straight line; by default
+        0.001 for a static student and 0.0003 for a network.
+    similarity : float, default 4.0
+        Weight of the similarity loss beside the cosine loss.
+    temperature : float, default 0.2
+        Of the similarity loss.
+    words : int, default 10,000
+        Most words of the texts that become tokens of a static student.
+    storage : {"int8", "float16", "float32"}, default "int8"
+        How the vectors of a static student's tokens are stored.
+    held_out : float, default 0.1
+        Share of the contents that is kept out of the training, and measured on.
+    seed : int, default 0
+        Of whatever is left to chance.
+
+    Raises
+    ------
+    InvalidInput
+        If one of them cannot be used.
+    """
+
+    epochs: int = 12
+    batch: int | None = None
+    rate: float | None = None
+    similarity: float = 4.0
+    temperature: float = 0.2
+    words: int = 10_000
+    storage: str = "int8"
+    held_out: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "epochs": self.epochs >= 0,
+            "batch": self.batch is None or self.batch >= 2,
+            "rate": self.rate is None or self.rate > 0,
+            "similarity": self.similarity >= 0,
+            "temperature": self.temperature > 0,
+            "words": self.words >= 0,
+            "storage": self.storage in STORAGES,
+            "held_out": 0 < self.held_out < 1,
+        }
+        for name, fits in allowed.items():
+            if not fits:
+                raise InvalidInput(
+                    f"{name}={getattr(self, name)} cannot be used to distill; give {_ASKED[name]}"
+                )
+
+
+_ASKED: Final = {
+    "epochs": "0 or more",
+    "batch": "2 or more",
+    "rate": "more than 0",
+    "similarity": "0 or more",
+    "temperature": "more than 0",
+    "words": "0 or more",
+    "storage": f"one of {', '.join(STORAGES)}",
+    "held_out": "a share between 0 and 1",
+}

@@ -1,0 +1,183 @@
+"""OpenVINO in place of PyTorch for the text model of an encoder, with a gate on what changes.
+
+Int8: weights in 8 bits with a scale for each row, and inputs of matrix products in 8 bits with a
+scale for each 128 values of each token, worked out as they come. One scale for a whole batch, as
+PyTorch's dynamic quantisation has it, was measured and turns vectors too far (docs/openvino.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.torch_encoder import TorchEncoder
+from isthmus.errors import InvalidInput, MissingDependency
+
+if TYPE_CHECKING:
+    import torch
+
+    from isthmus.encoders.tower import Forward
+
+BACKENDS: Final = ("openvino-int8", "openvino-bf16")
+AGREEMENT: Final = 0.99
+GROUP: Final = "128"
+
+# Of every length that items have; the gate compares vectors on them.
+SAMPLE: Final = (
+    "red boots",
+    "Toy Story (1995)",
+    "Adventure, Animation, Children, Comedy, Fantasy",
+    "sulky universal slimline storage box",
+    "A child in a pink dress is climbing up a set of stairs in an entry way.",
+    "Accessories - Bags - Clutches - Black - Casual",
+    "5 x 7 in, 250 g/m2, pack of 24: watercolour paper, cold pressed, acid free!",
+    "Grüße aus Köln, 赤い靴 と привет",
+    "?",
+    "the quick brown fox jumps over the lazy dog while two men in hats look on from a bench "
+    "beside the river, talking about the price of paper, ink and string in the shops of the town",
+    "news: central bank raises rates by a quarter point as inflation slows. " * 6,
+)
+
+
+def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None) -> Encoder:
+    """Let OpenVINO run the text model of an encoder on the CPU.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        A text encoder that PyTorch runs, on the CPU; it is changed in place.
+    backend : {"openvino-int8", "openvino-bf16"}
+        In which numbers to compute.
+    agreement : str, optional
+        The least cosine, over sample texts, between the vectors of before and after; by default
+        0.99. What was measured is kept as the encoder's `agreement`.
+
+    Returns
+    -------
+    Encoder
+        The same, with another fingerprint.
+
+    Raises
+    ------
+    InvalidInput
+        If the backend is unknown, the encoder is no such, or the vectors agree too little.
+    MissingDependency
+        If OpenVINO, or for int8 NNCF, is not installed.
+    """
+    if backend not in BACKENDS:
+        raise InvalidInput(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
+    if not isinstance(encoder, TorchEncoder) or encoder.modalities != {"text"}:
+        raise InvalidInput(
+            f"{encoder.spec!r} is no text encoder that PyTorch runs; leave backend out"
+        )
+    least = _share(agreement)
+    before = encoder.encode(SAMPLE)
+    tower = encoder.towers["text"]
+    batch = tower.collate(tower.prepare(SAMPLE[:3]))
+    version, forward = _compile(encoder.model, tower.forward, batch, backend)
+    encoder.replace_forward("text", forward, {"backend": f"{backend} {version}"})
+    encoder.agreement = float((encoder.encode(SAMPLE) * before).sum(1).min())
+    if encoder.agreement < least:
+        raise InvalidInput(
+            f"with backend={backend} the vectors of {encoder.spec!r} agree with the model's to a "
+            f"cosine of {encoder.agreement:.4f} only on the worst of {len(SAMPLE)} texts, and "
+            f"{least} is asked for; leave backend out, or accept it with agreement="
+            f"{max(0.0, encoder.agreement - 0.001):.3f}"
+        )
+    return encoder
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep tracing and compression from printing; what matters is raised."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _share(agreement: str | None) -> float:
+    try:
+        least = AGREEMENT if agreement is None else float(agreement)
+    except ValueError:
+        least = -1.0
+    if not 0 <= least <= 1:
+        raise InvalidInput(f"agreement={agreement} cannot be used; give a cosine from 0 to 1")
+    return least
+
+
+def _compile(
+    model: Any, forward: Forward, batch: dict[str, torch.Tensor], backend: str
+) -> tuple[str, Forward]:
+    """Give OpenVINO's version, and a function in place of the model's."""
+    import torch
+
+    openvino, nncf = _libraries(backend)
+    count = torch.get_num_threads()
+    settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": count, "NUM_STREAMS": count}
+    with _quietly():
+        converted = openvino.convert_model(_traceable(model, forward), example_input=batch)
+        if nncf is None:
+            settings["INFERENCE_PRECISION_HINT"] = "bf16"
+        else:
+            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_SYM)
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
+        compiled = openvino.Core().compile_model(converted, "CPU", settings)
+    return openvino.__version__.split("-")[0], _Requests(compiled)
+
+
+def _libraries(backend: str) -> tuple[Any, Any]:
+    try:
+        import openvino
+
+        if backend != "openvino-int8":
+            return openvino, None
+        import nncf
+    except ImportError as error:
+        raise MissingDependency(
+            f"backend={backend} needs packages that are not installed; "
+            "install them with: pip install 'isthmus[openvino]'"
+        ) from error
+    nncf.set_log_level(logging.ERROR)
+    return openvino, nncf
+
+
+def _traceable(model: Any, forward: Forward) -> Any:
+    """Give a module of both, so that the model's weights are found."""
+    from torch import nn
+
+    class Traceable(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            return forward(input_ids=input_ids, attention_mask=attention_mask)
+
+    return Traceable()
+
+
+class _Requests:
+    """A compiled model; each thread asks it through a request of its own."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self._own = threading.local()
+
+    def __call__(self, **batch: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        found = self._own.request.infer({name: t.numpy() for name, t in batch.items()})
+        return torch.from_numpy(found[0].copy())
