@@ -19,8 +19,9 @@ from isthmus.retrieval.head.facts import FACTS, ItemFacts
 
 OF_SOURCE = ("share", "place", "level")
 OF_USER = ("items", "items in domain", "domains", "popularity of items")
-OF_CONTENT = ("nearest", "mean", "nearest in domain", "mean in domain")
+OF_CONTENT = ("nearest", "mean", "alike", "nearest in domain", "mean in domain", "alike in domain")
 LONGEST = 100
+SHARPNESS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,7 @@ def _of_users(
 def _of_content(
     corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
 ) -> FloatArray:
-    """Compare contents with what was liked: the largest and the mean cosine, and in the domain."""
+    """Compare contents with what was liked, anywhere and in the domain, see `_likeness`."""
     histories = histories.liked.strongest(LONGEST)
     out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
     own = facts.contents(corpus, histories.columns)
@@ -120,10 +121,19 @@ def _of_content(
             continue
         cosines = offered[at[first:last]] @ own[start:end].T
         weights = histories.weights[start:end]
-        out[first:last, 0] = cosines.max(axis=1)
-        out[first:last, 1] = cosines @ (weights / max(weights.sum(), 1e-9))
+        out[first:last, :3] = _likeness(cosines, weights)
         same = inside[start:end]
         if same.any():
-            out[first:last, 2] = cosines[:, same].max(axis=1)
-            out[first:last, 3] = cosines[:, same].mean(axis=1)
+            out[first:last, 3:] = _likeness(cosines[:, same], np.ones(int(same.sum()), np.float32))
     return out
+
+
+def _likeness(cosines: FloatArray, weights: FloatArray) -> FloatArray:
+    """Give the largest, the mean, and a mean between the two, in which what is near weighs more.
+
+    The last is ``log(mean(exp(5 cosine))) / 5``: many items somewhat alike can outweigh the one
+    that is nearest, and a long history does not drown what is like the candidate.
+    """
+    sharp = np.log(np.exp(SHARPNESS * cosines).mean(axis=1)) / SHARPNESS
+    mean = cosines @ (weights / max(weights.sum(), 1e-9))
+    return np.stack([cosines.max(axis=1), mean, sharp], axis=1)

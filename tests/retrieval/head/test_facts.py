@@ -161,10 +161,25 @@ def test_features_of_users_and_contents_count_what_was_liked(corpus, facts):
     for name, value in {
         "nearest": cosines.max(1),
         "mean": cosines.mean(1),
+        "alike": np.log(np.exp(5 * cosines).mean(1)) / 5,
         "nearest in domain": cosines[:, 1:].max(1),
         "mean in domain": cosines[:, 1:].mean(1),
+        "alike in domain": np.log(np.exp(5 * cosines[:, 1:]).mean(1)) / 5,
     }.items():
         np.testing.assert_allclose(by_name[f"content: {name}"], value, rtol=1e-4, atol=1e-6)
+
+
+def test_contents_keep_more_components_than_towers_look_at():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(600, 300)).astype(np.float32)
+    corpus = replace(
+        make_corpus(users=20, items=300),
+        contents=HeldContents(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)),
+        _alike=[],
+    )
+    facts = ItemFacts().fit(corpus)
+    assert facts.space.width == 256
+    assert ItemFacts().restore(facts.state()).space.width == 256
 
 
 def test_features_of_users_of_whom_nothing_is_known(corpus, facts):
