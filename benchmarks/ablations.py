@@ -130,13 +130,17 @@ class Bench:
         Folders with one train table.
     out : Path
         Where all is kept.
+    cases : sequence of str, optional
+        Of the examples, those of which heads learn, see `Case`; by default all.
     """
 
-    def __init__(self, space: Space, protocols: Sequence[Path], out: Path) -> None:
+    def __init__(
+        self, space: Space, protocols: Sequence[Path], out: Path, cases: Sequence[str] = ()
+    ) -> None:
         self.tasks = [read_protocol(folder, "val") for folder in protocols]
         if any(not task.train.equals(self.tasks[0].train) for task in self.tasks):
             raise SystemExit("the protocols have different train tables")
-        self.out = out
+        self.out, self.cases = out, tuple(cases)
         view = space._live.now()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
         self.corpus = space_corpus(view, space._weights, train)
@@ -158,7 +162,8 @@ class Bench:
                 show=True,
             )
 
-        return self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
+        examples = self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
+        return of_cases(examples, self.cases) if self.cases else examples
 
     def ranked(self, learning: RecommenderSettings) -> dict[str, list[Ranked]]:
         """Find the candidates of the validation users of every protocol."""
@@ -230,6 +235,23 @@ def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
         out[f"{name} ndcg"] = np.concatenate([ndcg for ndcg, _ in found]).tolist()
         out[f"{name} recall"] = np.concatenate([recall for _, recall in found]).tolist()
     return out
+
+
+def of_cases(examples: Examples, cases: Sequence[str]) -> Examples:
+    """Take the examples of some cases."""
+    users = np.flatnonzero(np.isin(examples.case, cases))
+    lengths = examples.starts[users + 1] - examples.starts[users]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    at = np.arange(starts[-1]) + np.repeat(examples.starts[users] - starts[:-1], lengths)
+    of_users = {
+        name: getattr(examples, name)[users]
+        for name in ("case", "group", "evidence", "wanted", "tested")
+    }
+    of_candidates = {
+        name: getattr(examples, name)[at] for name in ("items", "features", "labels", "corrections")
+    }
+    histories = examples.histories.of_users(users)
+    return replace(examples, starts=starts, histories=histories, **of_users, **of_candidates)
 
 
 def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -> Examples:
@@ -320,11 +342,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--members", type=int, default=1, help="networks of a head")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", help="of the examples, see simulate.py; default all")
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--only", nargs="+", choices=[*QUICK, *SLOW])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench(Space.open(arguments.space), arguments.protocol, arguments.out)
+    space = Space.open(arguments.space)
+    bench = Bench(space, arguments.protocol, arguments.out, arguments.cases or ())
     variants = QUICK | SLOW if arguments.slow or arguments.only else QUICK
     results: dict[str, list[Figures]] = {}
     for seed in arguments.seeds:
@@ -338,7 +362,9 @@ def main() -> None:
 
 def _once(bench: Bench, label: str, variant: Variant, how: TrainingSettings) -> Figures:
     """Measure a variant, or read what was measured before."""
-    file = bench.out / "figures" / f"{label}-{how.members}-{how.epochs}-{how.seed}.json"
+    cases = "".join(f"-{case}" for case in bench.cases)
+    name = f"{label}-{how.members}-{how.epochs}-{how.seed}{cases}.json"
+    file = bench.out / "figures" / name
     if not file.exists():
         start = time.perf_counter()
         figures = measure(bench, variant, how)

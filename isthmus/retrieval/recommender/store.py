@@ -27,7 +27,7 @@ from isthmus.retrieval.recommender.settings import RecommenderSettings
 from isthmus.retrieval.recommender.train import Trained
 from isthmus.retrieval.recommender.validation import HeadReport
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "recommender.json"
 ITEMS = "items.arrow"
 LEARNED = "sources.safetensors"
