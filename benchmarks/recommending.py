@@ -24,7 +24,7 @@ from real_vectors import real_vectors
 
 from isthmus import Space, User
 from isthmus.retrieval.head.examples import ExampleSettings
-from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.head.settings import TrainingSettings
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 
 DOMAINS = ("left", "right")

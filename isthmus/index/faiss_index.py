@@ -61,7 +61,7 @@ class VectorIndex:
         self.vectors = vectors
         self._index = index
         self._file = file
-        self._known_parameters: dict[int, Any] = {}
+        self._known_parameters: dict[tuple[int, float], Any] = {}
 
     @classmethod
     def build(
@@ -139,18 +139,25 @@ class VectorIndex:
             return float(4 * self.vectors.shape[1])
         return _serialised_bytes(self._index) / max(len(self), 1)
 
-    def search(self, queries: FloatArray, k: int) -> tuple[FloatArray, Positions]:
-        """Find about the k best vectors for each query, as `exact_search` does."""
+    def search(
+        self, queries: FloatArray, k: int, effort: float = 1.0
+    ) -> tuple[FloatArray, Positions]:
+        """Find about the k best vectors for each query, as `exact_search` does.
+
+        With less `effort` than 1 fewer are looked at than the recall takes.
+        """
         if self._index is None:
             return exact_search(queries, self.vectors, k)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         _, found = self._index.search(
-            np.ascontiguousarray(queries, np.float32), wanted, params=self.search_parameters(wanted)
+            np.ascontiguousarray(queries, np.float32),
+            wanted,
+            params=self.search_parameters(wanted, effort),
         )
         return rescore(queries, self._scattered, found, k)
 
     def search_allowed(
-        self, queries: FloatArray, k: int, allowed: Allowed, visits: int
+        self, queries: FloatArray, k: int, allowed: Allowed, visits: int, effort: float = 1.0
     ) -> tuple[FloatArray, Positions]:
         """Find about the k best allowed vectors for each query.
 
@@ -166,13 +173,15 @@ class VectorIndex:
             How many allowed vectors to compare with in an inverted file, where the nearest cells
             are visited until they held so many; the length of the candidate list in an HNSW
             graph; without meaning elsewhere.
+        effort : float
+            With less than 1 fewer of those are scored again than the recall takes.
         """
         if self._index is None:
             return exact_search(queries, self.vectors, k, allowed)
         queries = np.ascontiguousarray(queries, np.float32)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         if self.recipe.family == "ivf":
-            spare = max(self.effort.depth, SPARE)
+            spare = max(self._depth(effort), SPARE)
             found = self._visit_cells(queries, wanted * spare, allowed, visits)
         else:
             parameters = self._parameters_for(visits, allowed.selector)
@@ -228,15 +237,20 @@ class VectorIndex:
         faiss: Any = import_module("faiss")
         return faiss.downcast_index(self._index.base_index if self.recipe.refined else self._index)
 
-    def search_parameters(self, wanted: int) -> Any:
+    def search_parameters(self, wanted: int, effort: float = 1.0) -> Any:
         """Give FAISS's parameters for a number of results: more of them need more visits."""
-        if wanted not in self._known_parameters:
-            wider = self.effort.visits * (wanted / FEWEST_WANTED) ** 0.5
-            visits = min(int(wider), max(self.most_visits, self.effort.visits))
-            self._known_parameters[wanted] = self._parameters_for(visits, None)
-        return self._known_parameters[wanted]
+        key = wanted, effort
+        if key not in self._known_parameters:
+            wider = effort * self.effort.visits * (wanted / FEWEST_WANTED) ** 0.5
+            visits = min(max(int(wider), 1), max(self.most_visits, self.effort.visits))
+            self._known_parameters[key] = self._parameters_for(visits, None, self._depth(effort))
+        return self._known_parameters[key]
 
-    def _parameters_for(self, visits: int, selector: Any) -> Any:
+    def _depth(self, effort: float) -> int:
+        """Give how many times the results are scored again, which falls with the root."""
+        return max(1, round(self.effort.depth * float(effort**0.5)))
+
+    def _parameters_for(self, visits: int, selector: Any, depth: int | None = None) -> Any:
         faiss: Any = import_module("faiss")
         given = {} if selector is None else {"sel": selector}
         if self.recipe.family == "ivf":
@@ -247,7 +261,8 @@ class VectorIndex:
             base = faiss.SearchParameters(**given)
         if not self.recipe.refined:
             return base
-        return faiss.IndexRefineSearchParameters(k_factor=self.effort.depth, base_index_params=base)
+        depth = self.effort.depth if depth is None else depth
+        return faiss.IndexRefineSearchParameters(k_factor=depth, base_index_params=base)
 
     @cached_property
     def _scattered(self) -> FloatArray:

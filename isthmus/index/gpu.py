@@ -117,8 +117,11 @@ class GpuIndex(VectorIndex):
         """Size of the index as it is written, over n."""
         return self._cpu.bytes_a_vector
 
-    def search(self, queries: FloatArray, k: int) -> tuple[FloatArray, Positions]:
-        """Find about the k best vectors for each query, as `exact_search` does."""
+    def search(
+        self, queries: FloatArray, k: int, effort: float = 1.0
+    ) -> tuple[FloatArray, Positions]:
+        """Find about the k best vectors for each query, with all the effort always."""
+        del effort
         faiss: Any = import_module("faiss")
         wanted = min(max(2 * k, FEWEST_WANTED), len(self))
         given = {}
@@ -131,10 +134,10 @@ class GpuIndex(VectorIndex):
         return rescore(queries, self.vectors, found, k)
 
     def search_allowed(
-        self, queries: FloatArray, k: int, allowed: Allowed, visits: int
+        self, queries: FloatArray, k: int, allowed: Allowed, visits: int, effort: float = 1.0
     ) -> tuple[FloatArray, Positions]:
         """Compare the survivors one by one: FAISS's GPU indexes would ignore the filter."""
-        del visits
+        del visits, effort
         with self._turn, exact_on(self._devices):
             return exact_search(queries, self.vectors, k, allowed)
 

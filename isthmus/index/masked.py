@@ -47,17 +47,20 @@ class MaskedCosts(BaseModel):
     gather_us: float
     scan_us: float
 
-    def visits_for(self, allowed: int, share: float, queries: int) -> int | None:
+    def visits_for(
+        self, allowed: int, share: float, queries: int, effort: float = 1.0
+    ) -> int | None:
         """Choose for a number of survivors and queries; None means one by one.
 
-        Between two measured shares, visits and cost are interpolated on logarithmic axes.
+        With less `effort` than 1 that share of what the recall takes is visited. Between two
+        measured shares, visits and cost are interpolated on logarithmic axes.
         """
         if allowed <= MOST_EXACT or not self.points or share < self.points[-1].share:
             return None
         one_by_one = allowed * (self.gather_us + self.scan_us * queries)
-        if one_by_one <= queries * self._at(share, [p.query_us for p in self.points]):
+        if one_by_one <= effort * queries * self._at(share, [p.query_us for p in self.points]):
             return None
-        return int(np.ceil(self._at(share, [float(p.visits) for p in self.points])))
+        return int(np.ceil(effort * self._at(share, [float(p.visits) for p in self.points])))
 
     def _at(self, share: float, values: list[float]) -> float:
         shares = np.log([point.share for point in reversed(self.points)])

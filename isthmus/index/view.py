@@ -115,7 +115,12 @@ class View:
         return np.cumsum([0, *map(len, self.segments)])
 
     def search(
-        self, block: str, queries: FloatArray, k: int, allowed: Selection | None = None
+        self,
+        block: str,
+        queries: FloatArray,
+        k: int,
+        allowed: Selection | None = None,
+        effort: float = 1.0,
     ) -> tuple[FloatArray, Positions]:
         """Find the best living rows for each query by inner product in one block.
 
@@ -129,6 +134,9 @@ class View:
             How many rows a query wants.
         allowed : Selection, optional
             Which rows, as `select` gives them; by default all that live.
+        effort : float
+            Share of the effort that the promised recall takes, up to 1: with less, what is found
+            are candidates.
 
         Returns
         -------
@@ -140,7 +148,7 @@ class View:
         for offset, segment, mask in zip(self._offsets, self.segments, masks, strict=False):
             own = segment.blocks[block]
             if mask.count and len(own.rows):
-                scores, rows = own.search(queries, k, mask.at(block, own.rows))
+                scores, rows = own.search(queries, k, mask.at(block, own.rows), effort)
                 parts.append((scores, np.where(rows >= 0, rows + offset, -1) if offset else rows))
         if len(parts) == 1:
             return parts[0]

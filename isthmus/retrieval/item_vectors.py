@@ -38,6 +38,8 @@ def item_vectors(
     """
     there = np.flatnonzero(rows >= 0)
     chosen = [block for block in view.blocks if blocks is None or block.name in blocks]
+    if len(chosen) == 1 and (weights or {}).get(chosen[0].name, 1.0) > 0:
+        return view.vectors(chosen[0].name, rows).vectors
     whole = np.zeros((len(rows), sum(block.dim for block in chosen)), np.float32)
     start = 0
     for block in chosen:

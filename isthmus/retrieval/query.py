@@ -40,6 +40,7 @@ def answer(
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
+    effort: float = 1.0,
 ) -> list[Ranked]:
     """Rank items for each query.
 
@@ -61,6 +62,8 @@ def answer(
         The rows that may be returned.
     weights : mapping of str to float
         Weight of each block.
+    effort : float
+        See `View.search`.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def answer(
     most_excluded = max((len(query.exclude) for query in queries), default=0)
     several = any(len(query.vectors) > 1 for query in queries)
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES) if several else k
-    found = search_blocks(view, queries, depth + most_excluded, allowed)
+    found = search_blocks(view, queries, depth + most_excluded, allowed, effort)
     return [
         merge_blocks(view, query, parts, k, weights)
         for query, parts in zip(queries, found, strict=True)
@@ -78,7 +81,11 @@ def answer(
 
 
 def search_blocks(
-    view: View, queries: Sequence[Query], depth: int, allowed: Selection | None
+    view: View,
+    queries: Sequence[Query],
+    depth: int,
+    allowed: Selection | None,
+    effort: float = 1.0,
 ) -> list[list[Ranked]]:
     """Search each block once for all the queries that have it.
 
@@ -93,7 +100,8 @@ def search_blocks(
         asking = [i for i, query in enumerate(queries) if block.name in query.vectors]
         if asking:
             vectors = np.stack([queries[i].vectors[block.name] for i in asking])
-            scores, rows = view.search(block.name, vectors, min(depth, max(len(view), 1)), allowed)
+            reach = min(depth, max(len(view), 1))
+            scores, rows = view.search(block.name, vectors, reach, allowed, effort)
             for at, i in enumerate(asking):
                 found[i].append((rows[at], scores[at]))
     return found

@@ -13,7 +13,6 @@ from isthmus.retrieval.open_space import OpenSpace
 from isthmus.retrieval.recommender.attachment import TRAINING, heads_of, trained_folder
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 from isthmus.retrieval.recommender.store import Description, save_recommender
-from isthmus.retrieval.recommender.train import train_recommender
 
 
 class SpaceTraining(OpenSpace):
@@ -69,6 +68,7 @@ class SpaceTraining(OpenSpace):
             If another process is training.
         """
         from isthmus.retrieval.recommender.space_corpus import space_corpus
+        from isthmus.retrieval.recommender.train import train_recommender
 
         settings = settings or RecommenderSettings()
         if guard is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import lance
 import numpy as np
@@ -714,3 +716,11 @@ def test_small_jobs_look_up_what_large_ones_load(space, monkeypatch):
     }
     assert space.delete([f"f{n + 50}" for n in range(8)]) == 8
     assert space.upsert([item("f50", "word7", "books")]).added == 1
+
+
+def test_a_space_that_has_no_heads_needs_no_deep_learning_library():
+    heavy = "torch, transformers, scipy, pandas, implicit, matplotlib"
+    loaded = f"{{*'{heavy}'.split(', ')}} & {{*sys.modules}}"
+    code = f"from isthmus import Space; import sys; print({loaded})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Corpus, sparse, widened
+from isthmus.retrieval.candidates.corpus import Corpus, sparse
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
 from isthmus.retrieval.candidates.opinion import SparseOpinion
 from isthmus.retrieval.candidates.source import CandidateSource, State
+from isthmus.retrieval.candidates.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+LENDERS = 1_000  # items whose scores are passed on to those like them
 
 
 @dataclass
@@ -58,9 +61,9 @@ class Bridged(CandidateSource):
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
         """Score items of the domain by those like them."""
         graph = corpus.alike
-        scores = self._neighbours.scores(self._lend(corpus, histories, graph))
-        scores = widened(scores, len(corpus))
-        return SparseOpinion(sparse(scores @ self._lending_to(corpus, graph, target)))
+        scores = self._neighbours.scores(corpus, self._lend(corpus, histories, graph), target)
+        passed_on = scores.largest(LENDERS).times(self._lending_to(corpus, graph, target))
+        return SparseOpinion(passed_on, len(corpus))
 
     def state(self) -> State:
         """Give the neighbours by users."""
@@ -81,26 +84,14 @@ class Bridged(CandidateSource):
             known[1][target] = sparse(_rows_in(graph, corpus.in_domain(target)).T)
         return known[1][target]
 
-    def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> Histories:
+    def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> SparseRows:
         """Spread histories over the items like theirs that have users."""
-        items = len(self._used)
         used = np.zeros(len(corpus), bool)
-        used[:items] = self._used
-        lent = np.where(used, self.lent, 1.0)
-        own = histories.matrix(len(corpus))
-        lending = own.copy()
-        lending.data = own.data * lent[own.indices].astype(np.float32)
-        spread = (own + lending @ graph).tocsr()
-        spread.sort_indices()
-        columns = spread.indices.astype(np.int64)
-        whole = Histories(
-            spread.indptr.astype(np.int64),
-            columns,
-            spread.data.astype(np.float32),
-            np.ones(len(columns), np.float32),
-            np.zeros(len(columns), bool),
-        )
-        return whole.keeping(used[columns])
+        used[: len(self._used)] = self._used
+        own = histories.rows
+        lent = np.where(used[own.columns], np.float32(self.lent), np.float32(1))
+        spread = own.beside(own._replace(values=own.values * lent).times(graph))
+        return spread.keeping(used[spread.columns])
 
 
 def _rows_in(graph: csr_array, mask: npt.NDArray[np.bool_]) -> csr_array:

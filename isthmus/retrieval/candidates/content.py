@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, ragged
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, largest
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import Best, largest, runs
+from isthmus.retrieval.candidates.opinion import Best, runs, seen_by
 from isthmus.retrieval.candidates.source import CandidateSource, State
+from isthmus.retrieval.candidates.sparse_rows import sparse_rows
 from isthmus.retrieval.interests import choose_interests
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+SHARES = 2  # what an interest is asked for, over an equal share of the list
+EFFORT = 0.2  # of what the index takes to find nearly all: an interest may miss one in seven
 
 
 @dataclass
@@ -71,24 +79,41 @@ class InterestOpinion:
     corpus: Corpus
     interests: list[FloatArray]
 
-    def best(self, n: int, allowed: npt.NDArray[np.bool_], seen: Any) -> Best:
-        """Give the best items, see `Opinion.best`."""
-        lengths = [len(own) for own in self.interests]
-        most = n + int(np.diff(seen.indptr).max(initial=0))
-        asked = np.concatenate([np.empty((0, self.corpus.contents.dim)), *self.interests])
-        found, cosines = self.corpus.contents.nearest(asked.astype(np.float32), most, allowed)
-        ends = np.cumsum([0, *lengths])
-        items, values = [], []
-        for user in range(len(self.interests)):
-            own = slice(ends[user], ends[user + 1])
-            columns, scores = _best_of(found[own].ravel(), cosines[own].ravel())
-            known = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
-            kept = ~np.isin(columns, known)
+    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
+        """Give the best items, see `Opinion.best`.
+
+        Each interest is asked for its share of the list, twice over, and those that may hold more
+        of the best are asked again for a whole one (Fagin et al., PODS 2001).
+        """
+        counts = np.array([len(own) for own in self.interests], np.int64)
+        dim = self.corpus.contents.dim
+        asked = np.concatenate([np.empty((0, dim), np.float32), *self.interests])
+        passed = int(np.diff(seen.indptr).max(initial=0))
+        share = min(-(-SHARES * n // max(1, int(counts.max(initial=0)))), n) + passed
+        near = self.corpus.contents.nearest(asked, share, allowed, EFFORT)
+        lists = self._lists(n, seen, *near)
+        worst = np.array([own[1][-1] if len(own[1]) >= n > 0 else 0 for own in lists], np.float32)
+        more = np.zeros(len(asked), bool)
+        if 0 < share < n + passed:
+            more = (near[0][:, -1] >= 0) & (near[1][:, -1] > worst.repeat(counts))
+        if more.any():
+            whole = self.corpus.contents.nearest(asked[more], n + passed, allowed, EFFORT)
+            near = _replaced(near, more, whole)
+            lists = self._lists(n, seen, *near)
+        return Best(*sparse_rows(lists))
+
+    def _lists(
+        self, n: int, seen: csr_array, found: Columns, cosines: FloatArray
+    ) -> list[tuple[Columns, FloatArray]]:
+        """Merge what is near the interests of each user into the n best that are unseen."""
+        ends = np.cumsum([0, *(len(own) for own in self.interests)]).tolist()
+        lists = []
+        for user, (start, end) in enumerate(pairwise(ends)):
+            columns, scores = _best_of(found[start:end].ravel(), cosines[start:end].ravel())
+            kept = ~np.isin(columns, seen_by(seen, user))
             top = largest(scores[kept], n)
-            items.append(columns[kept][top])
-            values.append(scores[kept][top])
-        starts, flat = ragged(items)
-        return Best(starts, flat, np.concatenate([[], *values]).astype(np.float32))
+            lists.append((columns[kept][top], scores[kept][top]))
+        return lists
 
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
@@ -107,3 +132,15 @@ def _best_of(columns: Columns, cosines: FloatArray) -> tuple[Columns, FloatArray
     order = order[(columns[order] >= 0) & (cosines[order] > 0)]
     distinct, first = np.unique(columns[order], return_index=True)
     return distinct, cosines[order][first]
+
+
+def _replaced(
+    near: tuple[Columns, FloatArray], rows: Mask, longer: tuple[Columns, FloatArray]
+) -> tuple[Columns, FloatArray]:
+    """Put longer lists in the place of some."""
+    found = np.full((len(rows), longer[0].shape[1]), -1, np.int64)
+    cosines = np.full(found.shape, -1, np.float32)
+    width = near[0].shape[1]
+    found[:, :width], cosines[:, :width] = near
+    found[rows], cosines[rows] = longer
+    return found, cosines

@@ -41,7 +41,9 @@ class Contents(Protocol):
         """Give the vectors of items, float32, shape (len(columns), dim)."""
         ...
 
-    def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
         """Give the allowed items whose contents are nearest to vectors, nearest first.
 
         Parameters
@@ -52,6 +54,8 @@ class Contents(Protocol):
             Items a vector.
         allowed : numpy.ndarray
             bool, shape (n_items,).
+        effort : float
+            Less than 1 where candidates will do, which an index finds sooner.
 
         Returns
         -------
@@ -88,9 +92,13 @@ class HeldContents:
         """Give the vectors of items."""
         return self.vectors[columns]
 
-    def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
         """Compare with every allowed item (FAISS, exact)."""
         import faiss
+
+        del effort
 
         columns = np.flatnonzero(allowed)
         cosines = np.full((len(vectors), n), -1, np.float32)
@@ -218,8 +226,8 @@ def widened(matrix: csr_array, columns: int) -> csr_array:
 
 
 def row_maxima(values: FloatArray, starts: Columns) -> FloatArray:
-    """Give the largest value of each row, 0 where it has none, shape (n_rows,)."""
-    out = np.zeros(len(starts) - 1, values.dtype)
+    """Give the largest value of each row, 0 where it has none, shape (n_rows, ...)."""
+    out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
     there = np.diff(starts) > 0
     if there.any():
         out[there] = np.maximum.reduceat(values, starts[:-1][there])
@@ -238,3 +246,34 @@ def ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:
     """Give where each of some arrays begins in their concatenation, and the concatenation."""
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     return starts, np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def ranges(starts: Columns, lengths: Columns) -> Columns:
+    """Give the numbers of several ranges, one range after the other.
+
+    Examples
+    --------
+    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
+
+
+def largest(values: FloatArray, n: int) -> Columns:
+    """Give the places of the n largest values, the largest first, of equals the first.
+
+    Examples
+    --------
+    >>> largest(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
+    [1, 3, 2]
+    """
+    if len(values) > n > 0:
+        last = np.partition(values, -n)[-n]
+        above = np.flatnonzero(values > last)
+        level = np.flatnonzero(values == last)[: n - len(above)]
+        top = np.sort(np.concatenate([above, level]))
+    else:
+        top = np.arange(len(values) if n else 0)
+    return top[np.argsort(-values[top], kind="stable")]

@@ -13,9 +13,9 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import ProductOpinion
+from isthmus.retrieval.candidates.shelf import Shelves
 from isthmus.retrieval.candidates.source import (
     CandidateSource,
-    Shelves,
     State,
     known_only,
     lengthened,
@@ -82,20 +82,28 @@ class Factors(CandidateSource):
     def _keep(self, items: FloatArray) -> Self:
         self._items = items
         self._shelves = Shelves(np.asarray(items.any(axis=1)))
-        ridge = self.regularization * np.eye(items.shape[1])
-        self._gram = items.astype(np.float64).T @ items + ridge
+        gram = items.astype(np.float64).T @ items
+        gram[np.diag_indices_from(gram)] += self.regularization
+        self._inverse = np.linalg.inv(gram)
         return self
 
     def _solve(self, histories: Histories) -> FloatArray:
-        """Solve the factors of users from their histories, shape (n_users, factors)."""
+        """Solve the factors of users from their histories, shape (n_users, factors).
+
+        A history changes the equations that all users share by a few ranks, so that they are
+        solved for as many unknowns as there are entries (Sherman, Morrison, Woodbury).
+        """
         out = np.zeros((len(histories), self._items.shape[1]), np.float32)
         for user in range(len(histories)):
-            start, end = histories.starts[user], histories.starts[user + 1]
-            own = self._items[histories.columns[start:end]].astype(np.float64)
-            weights = histories.weights[start:end].astype(np.float64)
-            if not own.any():
+            own = slice(histories.starts[user], histories.starts[user + 1])
+            weights = self.alpha * histories.weights[own].astype(np.float64)
+            vectors = self._items[histories.columns[own]].astype(np.float64)
+            vectors, weights = vectors[weights > 0], weights[weights > 0]
+            if not vectors.any():
                 continue
-            left = self._gram + (own * (self.alpha * weights)[:, None]).T @ own
-            right = own.T @ np.where(weights > 0, 1 + self.alpha * weights, 0)
-            out[user] = np.linalg.solve(left, right)
+            halfway = vectors @ self._inverse  # (n_entries, factors)
+            shared = vectors @ halfway.T
+            shared[np.diag_indices_from(shared)] += 1 / weights
+            right = 1 + weights
+            out[user] = (right - np.linalg.solve(shared, halfway @ vectors.T @ right)) @ halfway
         return out

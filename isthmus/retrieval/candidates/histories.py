@@ -10,7 +10,8 @@ import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.corpus import Columns, Mask, ragged, row_maxima
+from isthmus.retrieval.candidates.corpus import Columns, Mask, ragged, ranges, row_maxima
+from isthmus.retrieval.candidates.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -116,12 +117,11 @@ class Histories:
         """The same without what was seen and not liked."""
         return self if self.weights.all() else self.keeping(self.weights > 0)
 
-    def matrix(self, items: int) -> csr_array:
-        """Give the weights, float32, shape (n_users, items); entries of zero are left out."""
-        from scipy.sparse import csr_array
-
+    @property
+    def rows(self) -> SparseRows:
+        """The weights of what was liked."""
         own = self.liked
-        return csr_array((own.weights, own.columns, own.starts), shape=(len(self), items))
+        return SparseRows(own.starts, own.columns, own.weights)
 
     def seen(self, items: int) -> csr_array:
         """Give 1 for every entry that is not assumed, float32, shape (n_users, items)."""
@@ -159,7 +159,7 @@ class Histories:
         """Take some users, in the order given."""
         lengths = self.starts[users + 1] - self.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        entries = np.arange(starts[-1]) + np.repeat(self.starts[users] - starts[:-1], lengths)
+        entries = ranges(self.starts[users], lengths)
         return Histories(
             starts,
             self.columns[entries],

@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, scaled, sparse, widened
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, scaled, sparse
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import SparseOpinion
 from isthmus.retrieval.candidates.source import (
+    ByDomain,
     CandidateSource,
     State,
     known_only,
     sparse_of,
     sparse_state,
 )
+from isthmus.retrieval.candidates.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -74,19 +76,19 @@ class ItemNeighbours(CandidateSource):
             shared.data /= own[rows] * other[shared.indices] + self.shrink
             return shared
 
-        self._alike = nearest_items(liked, corpus.domains, self.k, alike)
+        self._alike = ByDomain(nearest_items(liked, corpus.domains, self.k, alike))
         return self
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
         """Add up how alike items are to those of the history."""
         if self.within:
             histories = histories.keeping(corpus.domains[histories.columns] == target)
-        return SparseOpinion(widened(self.scores(histories), len(corpus)))
+        known = known_only(histories, self._alike.whole.shape[0]).rows
+        return SparseOpinion(self.scores(corpus, known, target), len(corpus))
 
-    def scores(self, histories: Histories) -> csr_array:
-        """Give the summed likeness, float32, shape (n_users, n_learned)."""
-        items = self._alike.shape[0]
-        return sparse(known_only(histories, items).matrix(items) @ self._alike)
+    def scores(self, corpus: Corpus, known: SparseRows, target: int) -> SparseRows:
+        """Give the summed likeness of a domain's items to what is known of users."""
+        return known.times(self._alike.of(corpus, target))
 
     def settings(self) -> dict[str, Any]:
         """Give the settings by name."""
@@ -95,11 +97,11 @@ class ItemNeighbours(CandidateSource):
 
     def state(self) -> State:
         """Give the neighbours."""
-        return sparse_state("alike", self._alike)
+        return sparse_state("alike", self._alike.whole)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the neighbours."""
-        self._alike = sparse_of("alike", state)
+        self._alike = ByDomain(sparse_of("alike", state))
         return self
 
 

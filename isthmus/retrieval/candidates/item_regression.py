@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Corpus, sparse, widened
+from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import SparseOpinion
 from isthmus.retrieval.candidates.source import (
+    ByDomain,
     CandidateSource,
     State,
     known_only,
@@ -54,23 +55,21 @@ class ItemRegression(CandidateSource):
         inverse = _inverse(gram)
         weights = -inverse / np.maximum(np.diag(inverse), 1e-12)
         np.fill_diagonal(weights, 0)
-        self._weights = self._sparse(weights, chosen, len(corpus))
+        self._weights = ByDomain(self._sparse(weights, chosen, len(corpus)))
         return self
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
         """Add up the weights of the history's items."""
-        del target
-        items = self._weights.shape[0]
-        known = known_only(histories, items).matrix(items)
-        return SparseOpinion(widened(sparse(known @ self._weights), len(corpus)))
+        known = known_only(histories, self._weights.whole.shape[0]).rows
+        return SparseOpinion(known.times(self._weights.of(corpus, target)), len(corpus))
 
     def state(self) -> State:
         """Give the weights."""
-        return sparse_state("weights", self._weights)
+        return sparse_state("weights", self._weights.whole)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the weights."""
-        self._weights = sparse_of("weights", state)
+        self._weights = ByDomain(sparse_of("weights", state))
         return self
 
     def _sparse(self, weights: npt.NDArray[Any], chosen: npt.NDArray[np.int64], items: int) -> Any:

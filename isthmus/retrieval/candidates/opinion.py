@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, ragged
+from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged
+from isthmus.retrieval.candidates.shelf import Shelf
+from isthmus.retrieval.candidates.sparse_rows import SparseRows, sparse_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -63,32 +65,29 @@ class SparseOpinion:
 
     Attributes
     ----------
-    scores : scipy.sparse.csr_array
-        float32, shape (n_users, n_items), all above zero.
+    scores : SparseRows
+        Those of each user, all above zero, the items ascending.
+    items : int
+        How many items there are.
     """
 
-    scores: csr_array
+    scores: SparseRows
+    items: int
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`."""
-        matrix, items, values = self.scores, [], []
-        for user in range(matrix.shape[0]):
-            start, end = matrix.indptr[user], matrix.indptr[user + 1]
-            columns, data = matrix.indices[start:end], matrix.data[start:end]
-            known = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
+        found = []
+        for user, (columns, values) in enumerate(self.scores.entries()):
             kept = allowed[columns]
-            if len(known):
-                kept &= ~np.isin(columns, known)
-            columns, data = columns[kept], data[kept]
-            top = largest(data, n)
-            items.append(columns[top].astype(np.int64))
-            values.append(data[top])
-        starts, flat = ragged(items)
-        return Best(starts, flat, np.concatenate([np.empty(0, np.float32), *values]))
+            kept[_places_in(seen_by(seen, user), columns)] = False
+            columns, values = columns[kept], values[kept]
+            top = largest(values, n)
+            found.append((columns[top], values[top]))
+        return Best(*sparse_rows(found))
 
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
-        return entries_at(self.scores, users, items)
+        return self.scores.at(users, items, self.items)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +114,7 @@ class SharedOpinion:
         top = self.order[allowed[self.order]][:most]
         items = []
         for user in range(self.users):
-            known = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
+            known = seen_by(seen, user)
             items.append((top[~np.isin(top, known)] if len(known) else top)[:n])
         starts, flat = ragged(items)
         return Best(starts, flat, self.scores[flat])
@@ -124,21 +123,6 @@ class SharedOpinion:
         """Give the scores of pairs."""
         del users
         return self.scores[items]
-
-
-class Shelf(NamedTuple):
-    """The items of a domain that may be among the best, their vectors side by side.
-
-    Attributes
-    ----------
-    columns : numpy.ndarray
-        int64, shape (n,), ascending.
-    vectors : numpy.ndarray
-        float32, shape (n, dim).
-    """
-
-    columns: Columns
-    vectors: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,23 +145,17 @@ class ProductOpinion:
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`."""
-        columns, vectors = self.shelf
-        hidden = ~allowed[columns]
         told = np.asarray(self.users.any(axis=1))
-        found, values = [], []
-        step = max(1, CELLS_AT_ONCE // max(1, len(columns)))
+        step = max(1, CELLS_AT_ONCE // max(1, len(self.shelf.columns)))
+        found = []
         for start in range(0, len(self.users), step):
-            scores = self.users[start : start + step] @ vectors.T
-            for user, row in enumerate(scores, start):
-                known = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
-                row[hidden] = -np.inf
-                row[_places_in(known.astype(np.int64), columns)] = -np.inf
-                top = largest(row, n) if told[user] else np.empty(0, np.int64)
-                top = top[np.isfinite(row[top])]
-                found.append(columns[top])
-                values.append(row[top])
-        starts, flat = ragged(found)
-        return Best(starts, flat, np.concatenate([np.empty(0, np.float32), *values]))
+            known = [seen_by(seen, u) for u in range(start, min(start + step, len(self.users)))]
+            most = n + max(len(own) for own in known)
+            items, scores = self.shelf.largest(self.users[start : start + step], most, allowed)
+            for user, own in enumerate(known):
+                fresh = (items[user] >= 0) & ~np.isin(items[user], own) & told[start + user]
+                found.append((items[user][fresh][:n], scores[user][fresh][:n]))
+        return Best(*sparse_rows(found))
 
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
@@ -187,37 +165,10 @@ class ProductOpinion:
         return out
 
 
-def largest(values: FloatArray, n: int) -> Columns:
-    """Give the places of the n largest values, the largest first, of equals the first.
-
-    Examples
-    --------
-    >>> largest(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
-    [1, 3, 2]
-    """
-    if len(values) > n > 0:
-        last = np.partition(values, -n)[-n]
-        above = np.flatnonzero(values > last)
-        level = np.flatnonzero(values == last)[: n - len(above)]
-        top = np.sort(np.concatenate([above, level]))
-    else:
-        top = np.arange(len(values) if n else 0)
-    return top[np.argsort(-values[top], kind="stable")]
-
-
-def entries_at(matrix: csr_array, rows: Columns, columns: Columns) -> FloatArray:
-    """Give entries of a sparse matrix, 0 where there is none, float32, shape (n_pairs,).
-
-    The rows must be ascending.
-    """
-    out = np.zeros(len(rows), np.float32)
-    dense = np.zeros(matrix.shape[1], np.float32)
-    for row, asked in runs(rows, matrix.shape[0]):
-        own = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        dense[matrix.indices[own]] = matrix.data[own]
-        out[asked] = dense[columns[asked]]
-        dense[matrix.indices[own]] = 0
-    return out
+def seen_by(seen: csr_array, user: int) -> Columns:
+    """Give the items that a user has seen, ascending."""
+    own = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
+    return np.asarray(own, np.int64)
 
 
 def runs(rows: Columns, n: int) -> Iterator[tuple[int, slice]]:

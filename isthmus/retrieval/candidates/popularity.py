@@ -29,8 +29,9 @@ class Popularity(CandidateSource):
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SharedOpinion:
         """Score items of the domain alike for everybody."""
         scores = lengthened(self._scores, len(corpus))
-        order = self._order[corpus.domains[self._order] == target]
-        return SharedOpinion(scores, order, len(histories))
+        if target not in self._orders:
+            self._orders[target] = self._order[corpus.domains[self._order] == target]
+        return SharedOpinion(scores, self._orders[target], len(histories))
 
     def state(self) -> State:
         """Give the scores."""
@@ -47,6 +48,7 @@ class Popularity(CandidateSource):
         self._scores = scores
         ranked: Columns = np.argsort(-scores, kind="stable")
         self._order = ranked[scores[ranked] > 0]
+        self._orders: dict[int, Columns] = {}
         return self
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import Opinion, Shelf
+from isthmus.retrieval.candidates.opinion import Opinion
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 State = dict[str, npt.NDArray[Any]]
 
@@ -98,38 +101,29 @@ def lengthened(vectors: npt.NDArray[np.float32], items: int) -> npt.NDArray[np.f
     return out
 
 
-class Shelves:
-    """The shelf of each domain, made when it is first asked for.
+class ByDomain:
+    """The columns of a matrix that belong to each domain, cut out when first asked for.
 
     Parameters
     ----------
-    usable : numpy.ndarray, optional
-        bool, shape (n_vectors,): what may be on a shelf; everything by default.
+    matrix : scipy.sparse.csr_array
+        float32, shape (n_rows, n_learned): the columns are the first items of a corpus.
     """
 
-    def __init__(self, usable: npt.NDArray[np.bool_] | None = None) -> None:
-        self._usable = usable
-        self._of: npt.NDArray[np.float32] | None = None
-        self._known: dict[int, Shelf] = {}
+    def __init__(self, matrix: csr_array) -> None:
+        self.whole = matrix
+        self._known: dict[int, csr_array] = {}
 
-    def of(self, corpus: Corpus, items: npt.NDArray[np.float32], target: int) -> Shelf:
-        """Give the shelf of a domain; those of another array of vectors are forgotten.
+    def of(self, corpus: Corpus, target: int) -> csr_array:
+        """Give the matrix with the columns of a domain alone, the others empty."""
+        from scipy.sparse import csr_array
 
-        Parameters
-        ----------
-        corpus : Corpus
-            For the domains of the items.
-        items : numpy.ndarray
-            float32, shape (n_vectors, dim): the vectors of the first items of the corpus.
-        target : int
-            Code of the domain.
-        """
-        if self._of is not items:
-            self._of, self._known = items, {}
         if target not in self._known:
-            mask = corpus.in_domain(target)[: len(items)]
-            columns = np.flatnonzero(mask if self._usable is None else mask & self._usable)
-            self._known[target] = Shelf(columns, np.ascontiguousarray(items[columns]))
+            matrix = self.whole
+            kept = corpus.in_domain(target)[matrix.indices]
+            starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+            entries = matrix.data[kept], matrix.indices[kept], starts
+            self._known[target] = csr_array(entries, shape=matrix.shape)
         return self._known[target]
 
 

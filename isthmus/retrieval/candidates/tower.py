@@ -15,7 +15,8 @@ from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisati
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import ProductOpinion
-from isthmus.retrieval.candidates.source import CandidateSource, Shelves, State, part_of
+from isthmus.retrieval.candidates.shelf import Shelves
+from isthmus.retrieval.candidates.source import CandidateSource, State, part_of
 
 if TYPE_CHECKING:
     from isthmus.retrieval.candidates.tower_model import TwoTowers

@@ -17,8 +17,9 @@ from isthmus.retrieval.candidates.adaptation import coral_loss, domain_loss, mak
 from isthmus.retrieval.candidates.content_space import ContentSpace
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import ProductOpinion, Shelf
+from isthmus.retrieval.candidates.opinion import ProductOpinion
 from isthmus.retrieval.candidates.sampled_softmax import sampled_softmax
+from isthmus.retrieval.candidates.shelf import Shelf
 from isthmus.retrieval.candidates.tower_model import ItemSide, TowerShape, TwoTowers
 from isthmus.retrieval.candidates.tower_training import Draw, Lesson, lessons
 

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Corpus, scaled, widened
+from isthmus.retrieval.candidates.corpus import Corpus, scaled
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.item_neighbours import unit_rows
-from isthmus.retrieval.candidates.opinion import SparseOpinion, largest
+from isthmus.retrieval.candidates.opinion import SparseOpinion
 from isthmus.retrieval.candidates.source import (
+    ByDomain,
     CandidateSource,
     State,
     known_only,
     sparse_of,
     sparse_state,
 )
+from isthmus.retrieval.candidates.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -46,38 +48,29 @@ class UserNeighbours(CandidateSource):
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
         """Add up the likeness of the neighbours that liked an item."""
-        del target
-        items = self._liked.shape[1]
-        known = known_only(histories, items).matrix(items)
-        alike = (unit_rows(scaled(known, None, self._rarity)) @ self._by_item).tocsr()
-        return SparseOpinion(widened((_nearest(alike, self.k) @ self._liked).tocsr(), len(corpus)))
+        known = known_only(histories, len(self._rarity)).rows
+        rare = known._replace(values=known.values * self._rarity[known.columns])
+        nearest = _unit(rare).times(self._by_item).largest(self.k)
+        return SparseOpinion(nearest.times(self._liked.of(corpus, target)), len(corpus))
 
     def state(self) -> State:
         """Give what every user liked."""
-        return sparse_state("liked", self._liked)
+        return sparse_state("liked", self._liked.whole)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take what every user liked."""
         return self._keep(sparse_of("liked", state))
 
     def _keep(self, liked: csr_array) -> Self:
-        self._liked = liked
+        self._liked = ByDomain(liked)
         users = np.asarray(liked.sum(axis=0)).ravel()
         self._rarity = np.log1p(liked.shape[0] / np.maximum(users, 1)).astype(np.float32)
         self._by_item = unit_rows(scaled(liked, None, self._rarity)).T.tocsr()
         return self
 
 
-def _nearest(alike: csr_array, k: int) -> csr_array:
-    """Keep the k largest entries of each row."""
-    from scipy.sparse import csr_array
-
-    rows, places = [], []
-    for row in range(alike.shape[0]):
-        start, end = alike.indptr[row], alike.indptr[row + 1]
-        top = start + largest(alike.data[start:end], k)
-        places.append(top)
-        rows.append(np.full(len(top), row))
-    kept = np.concatenate([np.empty(0, np.int64), *places])
-    at = (np.concatenate([np.empty(0, np.int64), *rows]), alike.indices[kept])
-    return csr_array((alike.data[kept], at), shape=alike.shape)
+def _unit(rows: SparseRows) -> SparseRows:
+    """Divide each row by its length."""
+    owners = rows.owners
+    norms = np.sqrt(np.bincount(owners, rows.values**2, len(rows.starts) - 1))
+    return rows._replace(values=(rows.values / np.maximum(norms, 1e-12)[owners]).astype(np.float32))

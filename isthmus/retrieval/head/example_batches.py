@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, largest, ranges
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import largest
 from isthmus.retrieval.evaluation.metrics import PerUser, ranking_metrics
 from isthmus.retrieval.head.batches import known_of, make_batch
 from isthmus.retrieval.head.examples import Examples
@@ -73,7 +72,7 @@ class ExampleBatches:
         whole = self.examples
         lengths = whole.starts[users + 1] - whole.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        at = np.arange(starts[-1]) + np.repeat(whole.starts[users] - starts[:-1], lengths)
+        at = ranges(whole.starts[users], lengths)
         batch = make_batch(
             whole.features[at],
             starts,

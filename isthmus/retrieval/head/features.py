@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, row_maxima
@@ -60,15 +59,10 @@ def make_features(
     in its list, and the logarithm of the score itself.
     """
     owners = pool.owners
-    of_sources = [
-        column
-        for scores, ranks in zip(pool.scores, pool.ranks, strict=True)
-        for column in _of_source(scores, ranks, pool.starts, owners)
-    ]
     of_users, evidence = _of_users(corpus, histories, facts, target)
     values = np.concatenate(
         [
-            np.stack(of_sources, axis=1),
+            _of_sources(pool, owners),
             facts.of(corpus, pool.items),
             of_users[owners],
             _of_content(corpus, histories, pool, facts, target),
@@ -78,15 +72,16 @@ def make_features(
     return Features(values.astype(np.float32), evidence)
 
 
-def _of_source(
-    scores: FloatArray, ranks: npt.NDArray[np.int32], starts: Columns, owners: Columns
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _of_sources(pool: Pool, owners: Columns) -> FloatArray:
+    """Give share, place and level of every source, shape (n_candidates, 3 * n_sources)."""
+    scores, ranks = pool.scores.T, pool.ranks.T
     positive = np.maximum(scores, 0)
-    most = row_maxima(positive, starts)[owners]
+    most = row_maxima(positive, pool.starts)[owners]
     share = positive / np.maximum(most, 1e-12)
     place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
     level = np.sign(scores) * np.log1p(10 * np.abs(scores))
-    return np.asarray(share), place.astype(np.float32), np.asarray(level)
+    told = np.stack([share, place, level], axis=2).astype(np.float32)
+    return told.reshape(len(owners), len(OF_SOURCE) * len(pool.sources))
 
 
 def _of_users(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor, nn
 
-Loss = Literal["listwise", "pairwise"]
-LOSSES: tuple[Loss, ...] = get_args(Loss)
+from isthmus.retrieval.head.settings import Loss
 
 
 def listwise_loss(scores: Tensor, labels: Tensor, mask: Tensor, corrections: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isthmus.errors import InvalidInput
 from isthmus.index.release import Release, Releases
-from isthmus.retrieval.head.ranking_head import RankingHead
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.store import (
     DESCRIPTION,
@@ -17,6 +17,9 @@ from isthmus.retrieval.recommender.store import (
     load_recommender,
     read_description,
 )
+
+if TYPE_CHECKING:
+    from isthmus.retrieval.head.ranking_head import RankingHead
 
 TRAINING = "training"
 FOLDER = "recommender"

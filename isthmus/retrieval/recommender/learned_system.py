@@ -17,7 +17,6 @@ from isthmus.retrieval.recommender.lists import recommend_learned
 from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 from isthmus.retrieval.recommender.space_corpus import space_corpus
-from isthmus.retrieval.recommender.train import train_recommender
 from isthmus.retrieval.users import User
 
 USERS_A_BATCH = 256
@@ -49,6 +48,8 @@ class LearnedSystem:
         show: bool = False,
     ) -> LearnedSystem:
         """Train on what a task may be learned from."""
+        from isthmus.retrieval.recommender.train import train_recommender
+
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
         corpus = space_corpus(view, weights, train)
         targets = None if task.target_domain is None else [task.target_domain]

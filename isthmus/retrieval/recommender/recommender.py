@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, largest
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import largest
 from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.ranking_head import RankingHead
 from isthmus.retrieval.rating.model import RatingModel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+    from isthmus.retrieval.head.ranking_head import RankingHead
 
 DEPTH = 200
 CANDIDATES_A_PLACE = 5

@@ -12,8 +12,7 @@ from isthmus.retrieval.candidates.sources import default_sources
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.head.examples import ExampleSettings
 from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.losses import LOSSES
-from isthmus.retrieval.head.training import PRECISIONS, TrainingSettings
+from isthmus.retrieval.head.settings import LOSSES, PRECISIONS, TrainingSettings
 
 
 @dataclass(frozen=True)

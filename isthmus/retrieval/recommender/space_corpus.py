@@ -77,14 +77,16 @@ class ViewContents:
             out[part] = item_vectors(self.view, self.rows[columns[part]], self.weights, self.blocks)
         return out
 
-    def nearest(self, vectors: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
         """Search the index of the space; see `Contents.nearest`."""
         found = np.full((len(vectors), n), -1, np.int64)
         scores = np.full((len(vectors), n), -1, np.float32)
         queries = [Query(self._blocks_of(vector)) for vector in vectors]
         asked = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
-        lists = answer(self.view, [queries[at] for at in asked], n, selection, self.weights)
+        lists = answer(self.view, [queries[at] for at in asked], n, selection, self.weights, effort)
         for at, (rows, own) in zip(asked, lists, strict=True):
             columns = self.columns[rows]
             if len(self.view.blocks) > 1:  # ranked by what is beyond chance, not by the cosine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +17,16 @@ from isthmus.index.files import write_atomically
 from isthmus.retrieval.candidates.source import State, sparse_of, sparse_state
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.examples import ExampleSettings
-from isthmus.retrieval.head.ranking_head import RankingHead
-from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.head.settings import TrainingSettings
 from isthmus.retrieval.rating.store import ABOUT, TENSORS
 from isthmus.retrieval.rating.store import load as load_rating
 from isthmus.retrieval.rating.store import save as save_rating
 from isthmus.retrieval.recommender.recommender import Recommender
+from isthmus.retrieval.recommender.report import HeadReport
 from isthmus.retrieval.recommender.settings import RecommenderSettings
-from isthmus.retrieval.recommender.train import Trained
-from isthmus.retrieval.recommender.validation import HeadReport
+
+if TYPE_CHECKING:
+    from isthmus.retrieval.recommender.train import Trained
 
 FORMAT = 2
 DESCRIPTION = "recommender.json"
@@ -166,6 +167,8 @@ def load_recommender(folder: Path) -> Recommender:
     CorruptRelease
         If a file is missing, damaged, or of another version.
     """
+    from isthmus.retrieval.head.ranking_head import RankingHead
+
     description = read_description(folder)
     codes = {name: code for code, name in enumerate(description.domains)}
     try:

@@ -17,12 +17,14 @@ from isthmus.retrieval.head.example_batches import ExampleBatches
 from isthmus.retrieval.head.examples import make_examples
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
-from isthmus.retrieval.head.training import Pass, TrainingSettings, train_head
+from isthmus.retrieval.head.settings import TrainingSettings
+from isthmus.retrieval.head.training import Pass, train_head
 from isthmus.retrieval.rating.model import RatingModel
 from isthmus.retrieval.recommender.recommender import Recommender
+from isthmus.retrieval.recommender.report import HeadReport, TuningReport
 from isthmus.retrieval.recommender.settings import RecommenderSettings
-from isthmus.retrieval.recommender.tuning import TuningReport, require_optuna, tune_head
-from isthmus.retrieval.recommender.validation import HeadReport, compare_with_sources
+from isthmus.retrieval.recommender.tuning import require_optuna, tune_head
+from isthmus.retrieval.recommender.validation import compare_with_sources
 from isthmus.retrieval.source_domains.lift import Lift, harmful, measure_lifts
 
 FEWEST_USERS = 20

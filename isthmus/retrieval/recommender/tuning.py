@@ -7,14 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from isthmus.errors import MissingDependency
 from isthmus.progress import progress_bar
 from isthmus.retrieval.head.example_batches import ExampleBatches
-from isthmus.retrieval.head.losses import LOSSES
 from isthmus.retrieval.head.ranking_head import RankingHead
-from isthmus.retrieval.head.training import Pass, TrainingSettings, train_head
+from isthmus.retrieval.head.settings import LOSSES, TrainingSettings
+from isthmus.retrieval.head.training import Pass, train_head
+from isthmus.retrieval.recommender.report import Trial, TuningReport
 
 if TYPE_CHECKING:
     import optuna
@@ -24,41 +23,6 @@ CURIOUS_TRIALS = 5
 CURIOUS_PASSES = 2
 
 MakeHead = Callable[[TrainingSettings], RankingHead]
-
-
-class Trial(BaseModel):
-    """Settings that were tried.
-
-    Attributes
-    ----------
-    settings : dict
-        Those that were searched for, by name.
-    score : float
-        The best NDCG@10 of the tested users, mean over the cases.
-    pruned : bool
-        Whether it was given up before its end.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    settings: dict[str, Any]
-    score: float
-    pruned: bool
-
-
-class TuningReport(BaseModel):
-    """All that was tried, and what is best of it.
-
-    Attributes
-    ----------
-    trials : list of Trial
-        In their order; the first has the settings that were given.
-    best : dict
-        The settings of the trial with the largest score of those that were not given up.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    trials: list[Trial]
-    best: dict[str, Any]
 
 
 def tune_head(

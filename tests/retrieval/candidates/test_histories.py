@@ -80,16 +80,18 @@ def test_some_users_are_taken_in_any_order(lists, data):
 
 @settings(deadline=None)
 @given(users)
-def test_matrices_hold_weights_and_what_was_seen(lists):
+def test_rows_hold_weights_and_matrices_what_was_seen(lists):
     histories = made(lists)
     weights, seen = np.zeros((2, len(lists), ITEMS), np.float32)
     for user, own in enumerate(told(histories)):
         for item, weight, _, assumed in own:
             weights[user, item], seen[user, item] = weight, not assumed
     before = told(histories)
-    matrix = histories.matrix(ITEMS)
-    assert matrix.toarray().tolist() == weights.tolist()
-    assert matrix.nnz == np.count_nonzero(weights)
+    rows = histories.rows
+    table = np.zeros_like(weights)
+    table[rows.owners, rows.columns] = rows.values
+    assert table.tolist() == weights.tolist()
+    assert rows.values.all()
     assert histories.seen(ITEMS).toarray().tolist() == seen.tolist()
     assert told(histories) == before  # nothing is changed by looking
 

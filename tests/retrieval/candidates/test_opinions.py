@@ -9,17 +9,16 @@ from scipy.sparse import csr_array
 
 from isthmus.retrieval.candidates import opinion as module
 from isthmus.retrieval.candidates.content import InterestOpinion
-from isthmus.retrieval.candidates.corpus import HeldContents
+from isthmus.retrieval.candidates.corpus import HeldContents, largest
 from isthmus.retrieval.candidates.opinion import (
     ProductOpinion,
     SharedOpinion,
-    Shelf,
     SparseOpinion,
-    entries_at,
-    largest,
 )
 from isthmus.retrieval.candidates.pool import make_pool
+from isthmus.retrieval.candidates.shelf import Shelf
 from tests.retrieval.candidates.corpora import make_corpus
+from tests.retrieval.candidates.sparse import rows_of
 
 scores = st.sampled_from([0.0, 0.0, 1.0, 2.0, 2.5, 3.0])
 
@@ -62,7 +61,7 @@ def check(opinion, table, allowed, seen, n):
 @settings(deadline=None)
 @given(cases())
 def test_sparse_opinions(case):
-    check(SparseOpinion(csr_array(case[0])), *case)
+    check(SparseOpinion(rows_of(csr_array(case[0])), case[0].shape[1]), *case)
 
 
 @settings(deadline=None)
@@ -122,12 +121,12 @@ def test_the_nearest_of_several_interests_counts():
 def test_entries_of_sparse_matrices(case):
     table = case[0]
     rows, columns = np.divmod(np.arange(table.size), table.shape[1])
-    matrix = csr_array(table)
-    assert entries_at(matrix, rows, columns).tolist() == table.ravel().tolist()
+    sparse, width = rows_of(csr_array(table)), table.shape[1]
+    assert sparse.at(rows, columns, width).tolist() == table.ravel().tolist()
     some = rows % 2 == 0
-    assert entries_at(matrix, rows[some], columns[some]).tolist() == table[::2].ravel().tolist()
+    assert sparse.at(rows[some], columns[some], width).tolist() == table[::2].ravel().tolist()
     none = np.empty(0, np.int64)
-    assert entries_at(matrix, none, none).tolist() == []
+    assert sparse.at(none, none, width).tolist() == []
 
 
 @settings(deadline=None)
@@ -144,7 +143,9 @@ def test_pools_against_brute_force(parts, n):
     items = min(part[0].shape[1] for part in parts)
     tables = {f"s{at}": part[0][:users, :items] for at, part in enumerate(parts)}
     allowed, seen = parts[0][1][:items], parts[0][2][:users, :items]
-    opinions = {name: SparseOpinion(csr_array(table)) for name, table in tables.items()}
+    opinions = {
+        name: SparseOpinion(rows_of(csr_array(table)), items) for name, table in tables.items()
+    }
     pool = make_pool(opinions, n, allowed, csr_array(seen))
     lists = {name: by_sorting(table, allowed, seen, n) for name, table in tables.items()}
     assert pool.sources == tuple(tables)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.retrieval.head.losses import LOSSES, listwise_loss, loss_of, pairwise_loss
+from isthmus.retrieval.head.losses import listwise_loss, loss_of, pairwise_loss
+from isthmus.retrieval.head.settings import LOSSES
 
 
 def of(rows, kind=torch.float64):

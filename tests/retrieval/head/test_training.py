@@ -16,7 +16,8 @@ from isthmus.retrieval.head.example_batches import ExampleBatches
 from isthmus.retrieval.head.examples import ExampleSettings, make_examples
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.ranking_head import RankingHead
-from isthmus.retrieval.head.training import TrainingSettings, train_head
+from isthmus.retrieval.head.settings import TrainingSettings
+from isthmus.retrieval.head.training import train_head
 from tests.retrieval.candidates.corpora import BOOKS, make_corpus
 
 SETTINGS = TrainingSettings(epochs=4, patience=4, members=2, hidden=8, batch=16)

@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus import Space
 from isthmus.retrieval.head.examples import ExampleSettings
-from isthmus.retrieval.head.training import TrainingSettings
+from isthmus.retrieval.head.settings import TrainingSettings
 from isthmus.retrieval.recommender.settings import RecommenderSettings
 from tests.toy import item, text_encoder
 

@@ -1,0 +1,132 @@
+"""Shelves: the items of a domain that products are taken with, side by side."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, largest
+
+HALVES_FROM = 5_000  # vectors; fewer are multiplied as they are
+LANES = 16  # FAISS scans halves in so many dimensions at once, and several times slower otherwise
+
+
+class Shelf:
+    """Items and their vectors, and which of them have the largest products with a user's.
+
+    Large shelves are scanned in half precision (FAISS), which reads half as much; the products
+    that are given differ from exact ones by a thousandth at most.
+
+    Parameters
+    ----------
+    columns : numpy.ndarray
+        int64, shape (n,), ascending.
+    vectors : numpy.ndarray
+        float32, shape (n, dim).
+    """
+
+    def __init__(self, columns: Columns, vectors: FloatArray) -> None:
+        self.columns = columns
+        large = len(columns) >= HALVES_FROM
+        self._halves: Any = _in_halves(vectors) if large else None
+        self._vectors = vectors[:0] if large else np.ascontiguousarray(vectors, np.float32)
+
+    def largest(self, users: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
+        """Give the items with the largest products.
+
+        Parameters
+        ----------
+        users : numpy.ndarray
+            float32, shape (n_users, dim).
+        n : int
+            Items a user.
+        allowed : numpy.ndarray
+            bool, shape (n_items,): over all columns.
+
+        Returns
+        -------
+        items, products : numpy.ndarray
+            int64 and float32, shape (n_users, n): largest first, of equals the first on shelves
+            that are not large; -1 where there are no more.
+        """
+        inside = allowed[self.columns]
+        most = min(n, int(inside.sum()))
+        items = np.full((len(users), n), -1, np.int64)
+        products = np.full((len(users), n), -np.inf, np.float32)
+        if most and len(users):
+            search = self._multiply if self._halves is None else self._scan
+            places, products[:, :most] = search(users, most, inside)
+            items[:, :most] = self.columns[places]
+        return items, products
+
+    def _multiply(self, users: FloatArray, n: int, inside: Mask) -> tuple[Columns, FloatArray]:
+        places = np.empty((len(users), n), np.int64)
+        products = np.empty((len(users), n), np.float32)
+        own = np.flatnonzero(inside)
+        vectors = self._vectors if len(own) == len(inside) else self._vectors[own]
+        for user, row in enumerate(users @ vectors.T):
+            top = largest(row, n)
+            places[user], products[user] = own[top], row[top]
+        return places, products
+
+    def _scan(self, users: FloatArray, n: int, inside: Mask) -> tuple[Columns, FloatArray]:
+        faiss: Any = import_module("faiss")
+        parameters = None
+        if not inside.all():
+            bits = np.packbits(inside, bitorder="little")
+            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+        products, places = self._halves.search(_wide(users), n, params=parameters)
+        return places, products
+
+
+class Shelves:
+    """The shelf of each domain, made when it is first asked for.
+
+    Parameters
+    ----------
+    usable : numpy.ndarray, optional
+        bool, shape (n_vectors,): what may be on a shelf; everything by default.
+    """
+
+    def __init__(self, usable: Mask | None = None) -> None:
+        self._usable = usable
+        self._of: FloatArray | None = None
+        self._known: dict[int, Shelf] = {}
+
+    def of(self, corpus: Corpus, items: FloatArray, target: int) -> Shelf:
+        """Give the shelf of a domain; those of another array of vectors are forgotten.
+
+        Parameters
+        ----------
+        corpus : Corpus
+            For the domains of the items.
+        items : numpy.ndarray
+            float32, shape (n_vectors, dim): the vectors of the first items of the corpus.
+        target : int
+            Code of the domain.
+        """
+        if self._of is not items:
+            self._of, self._known = items, {}
+        if target not in self._known:
+            mask = corpus.in_domain(target)[: len(items)]
+            columns = np.flatnonzero(mask if self._usable is None else mask & self._usable)
+            self._known[target] = Shelf(columns, items[columns])
+        return self._known[target]
+
+
+def _in_halves(vectors: FloatArray) -> Any:
+    faiss: Any = import_module("faiss")
+    wide, kind = _wide(vectors), faiss.ScalarQuantizer.QT_fp16
+    index = faiss.IndexScalarQuantizer(wide.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index.add(wide)
+    return index
+
+
+def _wide(vectors: FloatArray) -> npt.NDArray[np.float32]:
+    """Add zeros until the length is a multiple of sixteen."""
+    short = -vectors.shape[1] % LANES
+    return np.pad(np.ascontiguousarray(vectors, np.float32), ((0, 0), (0, short)))

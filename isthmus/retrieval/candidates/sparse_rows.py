@@ -1,0 +1,130 @@
+"""Sparse rows, one for each user, and their products with sparse matrices.
+
+A list is made for one user at a time, and SciPy's matrices cost more to set up there than to
+multiply; these are plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged, ranges
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+CROWDED = 1 / 64  # entries over columns from which a row is summed up densely
+
+
+class SparseRows(NamedTuple):
+    """Rows of numbers that are mostly zero.
+
+    Attributes
+    ----------
+    starts : numpy.ndarray
+        int64, shape (n_rows + 1,): the entries of row *i* are ``starts[i]`` to ``starts[i + 1]``.
+    columns : numpy.ndarray
+        int64, shape (n_entries,).
+    values : numpy.ndarray
+        float32, shape (n_entries,).
+    """
+
+    starts: Columns
+    columns: Columns
+    values: FloatArray
+
+    @property
+    def owners(self) -> Columns:
+        """The row of each entry, shape (n_entries,)."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    def entries(self) -> Iterator[tuple[Columns, FloatArray]]:
+        """Give columns and values of each row."""
+        bounds = self.starts.tolist()
+        for start, end in pairwise(bounds):
+            yield self.columns[start:end], self.values[start:end]
+
+    def keeping(self, kept: Mask) -> SparseRows:
+        """Keep some entries, shape (n_entries,)."""
+        starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
+        return SparseRows(starts, self.columns[kept], self.values[kept])
+
+    def largest(self, n: int) -> SparseRows:
+        """Keep the n largest entries of each row, of equals the first."""
+        rows = []
+        for columns, values in self.entries():
+            top = np.sort(largest(values, n))
+            rows.append((columns[top], values[top]))
+        return sparse_rows(rows)
+
+    def beside(self, other: SparseRows) -> SparseRows:
+        """Add the entries of other rows; a column may then be there twice."""
+        pairs = zip(self.entries(), other.entries(), strict=True)
+        return sparse_rows(
+            [
+                (np.concatenate([own[0], more[0]]), np.concatenate([own[1], more[1]]))
+                for own, more in pairs
+            ]
+        )
+
+    def times(self, matrix: csr_array) -> SparseRows:
+        """Multiply with a matrix of float32: its rows, weighted and added up.
+
+        Returns
+        -------
+        SparseRows
+            Columns ascending in each row, none twice, no value zero.
+        """
+        return sparse_rows([_summed(matrix, *own) for own in self.entries()])
+
+    def at(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
+        """Give entries, 0 where there is none, float32, shape (n_pairs,).
+
+        Parameters
+        ----------
+        rows : numpy.ndarray
+            int64, shape (n_pairs,), ascending.
+        columns : numpy.ndarray
+            int64, shape (n_pairs,).
+        width : int
+            Greater than every column.
+        """
+        out = np.zeros(len(rows), np.float32)
+        dense = np.zeros(width, np.float32)
+        bounds = np.searchsorted(rows, np.arange(len(self.starts))).tolist()
+        for row, (own, values) in enumerate(self.entries()):
+            asked = slice(bounds[row], bounds[row + 1])
+            dense[own] = values
+            out[asked] = dense[columns[asked]]
+            dense[own] = 0
+        return out
+
+
+def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
+    """Make rows of the columns and values of each."""
+    starts, columns = ragged([own for own, _ in rows])
+    values = np.concatenate([np.empty(0, np.float32), *(own for _, own in rows)])
+    return SparseRows(starts, columns, values.astype(np.float32, copy=False))
+
+
+def _summed(matrix: csr_array, rows: Columns, weights: FloatArray) -> tuple[Columns, FloatArray]:
+    """Add up some rows of a matrix."""
+    starts = matrix.indptr[rows].astype(np.int64)
+    lengths = matrix.indptr[rows + 1] - starts
+    entries = ranges(starts, lengths)
+    columns: npt.NDArray[np.int32] = matrix.indices[entries]
+    values = matrix.data[entries] * np.repeat(weights, lengths)
+    if len(columns) >= CROWDED * matrix.shape[1]:
+        sums = np.bincount(columns, values, matrix.shape[1])
+        there = np.flatnonzero(sums != 0)
+        return there, sums[there].astype(np.float32)
+    there, place = np.unique(columns, return_inverse=True)
+    sums = np.bincount(place, values, len(there))
+    kept = sums != 0
+    return there[kept].astype(np.int64), sums[kept].astype(np.float32)

@@ -1,0 +1,58 @@
+"""How a head is trained, as settings; apart from the training, which takes PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Loss = Literal["listwise", "pairwise"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a head is trained.
+
+    Attributes
+    ----------
+    loss : str
+        ``"listwise"`` or ``"pairwise"``, see `isthmus.retrieval.head.losses`.
+    epochs : int
+        Passes over the examples, at most.
+    patience : int
+        Passes without a better NDCG@10 of the tested users before it stops.
+    batch : int
+        Users a step.
+    rate : float
+        Largest step of AdamW; it warms up over a tenth of the first pass and then falls with the
+        square root of the steps.
+    decay : float
+        Weight decay.
+    dropout : float
+        In the networks.
+    members, hidden : int
+        See `HeadShape`.
+    precision : str
+        ``"fp32"`` or ``"bf16"``.
+    device : str
+        ``"cpu"`` or ``"cuda"``; with `distributed`, what accelerate was started with.
+    distributed : bool
+        Whether to train by accelerate on several devices.
+    seed : int
+        Of all that is left to chance.
+    """
+
+    loss: Loss = "listwise"
+    epochs: int = 10
+    patience: int = 2
+    batch: int = 64
+    rate: float = 2e-3
+    decay: float = 1e-2
+    dropout: float = 0.2
+    members: int = 3
+    hidden: int = 64
+    precision: str = "fp32"
+    device: str = "cpu"
+    distributed: bool = False
+    seed: int = 0

@@ -1,0 +1,26 @@
+"""Factors of users against the equations that they solve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.retrieval.candidates.factors import Factors
+from isthmus.retrieval.candidates.histories import Histories
+from tests.retrieval.candidates.corpora import make_corpus
+
+
+def test_users_solve_the_equations_of_implicit_feedback():
+    """Hu, Koren and Volinsky's: (Y'Y + Y'(C - I)Y + ridge) x = Y'C p, of each user."""
+    rng = np.random.default_rng(0)
+    items = rng.standard_normal((12, 5)).astype(np.float32)
+    source = Factors(alpha=3.0, regularization=0.7).restore({"items": items})
+    columns = [np.array([1, 4, 7]), np.empty(0, np.int64), np.arange(9)]
+    weights = [np.array([1.0, 0.0, 0.5], np.float32), np.empty(0, np.float32), np.ones(9)]
+    histories = Histories.of(columns, weights)
+    found = source.opinion(make_corpus(users=0, items=12), histories, 0).users
+    for user, (own, weight) in enumerate(zip(columns, weights, strict=True)):
+        extra = np.zeros(12)
+        extra[own] = 3.0 * weight
+        left = items.T @ ((1 + extra)[:, None] * items) + 0.7 * np.eye(5)
+        expected = np.linalg.solve(left, items.T @ ((1 + extra) * (extra > 0)))
+        np.testing.assert_allclose(found[user], expected, atol=1e-4)
