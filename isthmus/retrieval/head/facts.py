@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SPACE = "space."
+COARSE = 64
 
 
 @dataclass
@@ -36,7 +37,7 @@ class ItemFacts:
         Of the sample from which contents are mapped.
     dim : int
         Length of mapped contents, at most. New items are told apart by contents alone, and what
-        separates them lies in the smaller components, so it is longer than the towers need.
+        separates them lies in the smaller components too, see `coarse` for the others.
     """
 
     normalisation: Normalisation = "whiten"
@@ -80,6 +81,11 @@ class ItemFacts:
         found = np.where(known, self._popularity[np.where(known, items, 0)], 0)
         return np.asarray(found, np.float32)
 
+    @property
+    def width(self) -> int:
+        """Length of coarse contents, which attention looks at."""
+        return min(COARSE, self.space.width)
+
     def contents(self, corpus: Corpus, items: Columns) -> FloatArray:
         """Give the mapped contents of items, float32, shape (len(items), dim)."""
         if corpus.mapped is not None:
@@ -115,6 +121,13 @@ class ItemFacts:
 
 
 FACTS = ("popularity", "popularity place", "popularity of alike", "unused", "freshness")
+
+
+def coarse(contents: FloatArray) -> FloatArray:
+    """Give the 64 largest components of mapped contents, unit length or zero."""
+    kept = contents[:, :COARSE]
+    norms = np.linalg.norm(kept, axis=1, keepdims=True)
+    return np.asarray(kept / np.maximum(norms, 1e-6), np.float32)
 
 
 def _popularity(corpus: Corpus) -> FloatArray:

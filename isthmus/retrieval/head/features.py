@@ -11,14 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, row_maxima
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, row_maxima
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.head.facts import FACTS, ItemFacts
+from isthmus.retrieval.head.facts import FACTS, ItemFacts, coarse
 
 OF_SOURCE = ("share", "place", "level")
 OF_USER = ("items", "items in domain", "domains", "popularity of items")
-OF_CONTENT = ("nearest", "mean", "alike", "nearest in domain", "mean in domain", "alike in domain")
+LIKENESS = ("nearest", "mean", "alike")
+OF_CONTENT = tuple(
+    f"{what}{where}{how}"
+    for how in ("", ", coarse")
+    for where in ("", " in domain")
+    for what in LIKENESS
+)
 LONGEST = 100
 SHARPNESS = 5.0
 
@@ -102,25 +108,36 @@ def _of_users(
 def _of_content(
     corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
 ) -> FloatArray:
-    """Compare contents with what was liked, anywhere and in the domain, see `_likeness`."""
+    """Compare contents, and coarse contents, with what was liked: all, and in the domain."""
     histories = histories.liked.strongest(LONGEST)
     out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
     own = facts.contents(corpus, histories.columns)
     distinct, at = np.unique(pool.items, return_inverse=True)
     offered = facts.contents(corpus, distinct)
     inside = corpus.domains[histories.columns] == target
+    compared = ((offered, own), (coarse(offered), coarse(own)))
+    width = len(OF_CONTENT) // len(compared)
     for user in range(len(pool)):
         start, end = histories.starts[user], histories.starts[user + 1]
         first, last = pool.starts[user], pool.starts[user + 1]
         if start == end or first == last:
             continue
-        cosines = offered[at[first:last]] @ own[start:end].T
-        weights = histories.weights[start:end]
-        out[first:last, :3] = _likeness(cosines, weights)
-        same = inside[start:end]
-        if same.any():
-            out[first:last, 3:] = _likeness(cosines[:, same], np.ones(int(same.sum()), np.float32))
+        weights, same = histories.weights[start:end], inside[start:end]
+        for number, (theirs, ours) in enumerate(compared):
+            cosines = theirs[at[first:last]] @ ours[start:end].T
+            columns = out[first:last, number * width : (number + 1) * width]
+            columns[:] = _likenesses(cosines, weights, same)
     return out
+
+
+def _likenesses(cosines: FloatArray, weights: FloatArray, inside: Mask) -> FloatArray:
+    """Give likenesses to all of a history, and to what of it is in the domain, 0 without any."""
+    whole = _likeness(cosines, weights)
+    if not inside.any():
+        return np.concatenate([whole, np.zeros_like(whole)], axis=1)
+    if inside.all():
+        return np.concatenate([whole, whole], axis=1)
+    return np.concatenate([whole, _likeness(cosines[:, inside], weights[inside])], axis=1)
 
 
 def _likeness(cosines: FloatArray, weights: FloatArray) -> FloatArray:
