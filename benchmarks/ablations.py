@@ -214,7 +214,7 @@ def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
     sources = tuple(source.name for source in learning.make_sources())
     head = RankingHead.untrained(
         sources,
-        facts.width,
+        facts.space.width,
         members=how.members,
         hidden=how.hidden,
         dropout=how.dropout,
