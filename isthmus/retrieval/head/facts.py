@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SPACE = "space."
+COARSE = 64
 
 
 @dataclass
@@ -34,16 +35,20 @@ class ItemFacts:
         Of contents, see `ContentSpace`.
     seed : int
         Of the sample from which contents are mapped.
+    dim : int
+        Length of mapped contents, at most. New items are told apart by contents alone, and what
+        separates them lies in the smaller components too.
     """
 
     normalisation: Normalisation = "whiten"
     seed: int = 0
+    dim: int = 256
     _of_graph: tuple[csr_array, FloatArray] | None = field(default=None, init=False, repr=False)
 
     def fit(self, corpus: Corpus) -> Self:
         """Learn the facts."""
         self._of_graph = None
-        self.space = ContentSpace(normalisation=self.normalisation, seed=self.seed).fit(corpus)
+        self.space = ContentSpace(self.dim, self.normalisation, self.seed).fit(corpus)
         self._popularity = _popularity(corpus)
         self._place = _places(corpus)
         self._freshness = _freshness(corpus)
@@ -95,7 +100,7 @@ class ItemFacts:
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` gave."""
         own = part_of(state, SPACE)
-        self.space = ContentSpace(normalisation=self.normalisation).restore(own)
+        self.space = ContentSpace(self.dim, self.normalisation).restore(own)
         self._of_graph = None
         self._popularity, self._place = state["popularity"], state["place"]
         self._freshness, self.uses = state["freshness"], state["uses"]
@@ -111,6 +116,13 @@ class ItemFacts:
 
 
 FACTS = ("popularity", "popularity place", "popularity of alike", "unused", "freshness")
+
+
+def coarse(contents: FloatArray) -> FloatArray:
+    """Give the 64 largest components of mapped contents, unit length or zero."""
+    kept = contents[:, :COARSE]
+    norms = np.linalg.norm(kept, axis=1, keepdims=True)
+    return np.asarray(kept / np.maximum(norms, 1e-6), np.float32)
 
 
 def _popularity(corpus: Corpus) -> FloatArray:

@@ -11,15 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, row_maxima
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, row_maxima
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.head.facts import FACTS, ItemFacts
+from isthmus.retrieval.head.facts import FACTS, ItemFacts, coarse
 
 OF_SOURCE = ("share", "place", "level")
 OF_USER = ("items", "items in domain", "domains", "popularity of items")
-OF_CONTENT = ("nearest", "mean", "nearest in domain", "mean in domain")
+LIKENESS = ("nearest", "mean", "alike")
+OF_CONTENT = tuple(
+    f"{what}{where}{how}"
+    for how in ("", ", coarse")
+    for where in ("", " in domain")
+    for what in LIKENESS
+)
 LONGEST = 100
+SHARPNESS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,24 +108,44 @@ def _of_users(
 def _of_content(
     corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
 ) -> FloatArray:
-    """Compare contents with what was liked: the largest and the mean cosine, and in the domain."""
+    """Compare contents, and coarse contents, with what was liked: all, and in the domain."""
     histories = histories.liked.strongest(LONGEST)
     out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
     own = facts.contents(corpus, histories.columns)
     distinct, at = np.unique(pool.items, return_inverse=True)
     offered = facts.contents(corpus, distinct)
     inside = corpus.domains[histories.columns] == target
+    compared = ((offered, own), (coarse(offered), coarse(own)))
+    width = len(OF_CONTENT) // len(compared)
     for user in range(len(pool)):
         start, end = histories.starts[user], histories.starts[user + 1]
         first, last = pool.starts[user], pool.starts[user + 1]
         if start == end or first == last:
             continue
-        cosines = offered[at[first:last]] @ own[start:end].T
-        weights = histories.weights[start:end]
-        out[first:last, 0] = cosines.max(axis=1)
-        out[first:last, 1] = cosines @ (weights / max(weights.sum(), 1e-9))
-        same = inside[start:end]
-        if same.any():
-            out[first:last, 2] = cosines[:, same].max(axis=1)
-            out[first:last, 3] = cosines[:, same].mean(axis=1)
+        weights, same = histories.weights[start:end], inside[start:end]
+        for number, (theirs, ours) in enumerate(compared):
+            cosines = theirs[at[first:last]] @ ours[start:end].T
+            columns = out[first:last, number * width : (number + 1) * width]
+            columns[:] = _likenesses(cosines, weights, same)
     return out
+
+
+def _likenesses(cosines: FloatArray, weights: FloatArray, inside: Mask) -> FloatArray:
+    """Give likenesses to all of a history, and to what of it is in the domain, 0 without any."""
+    whole = _likeness(cosines, weights)
+    if not inside.any():
+        return np.concatenate([whole, np.zeros_like(whole)], axis=1)
+    if inside.all():
+        return np.concatenate([whole, whole], axis=1)
+    return np.concatenate([whole, _likeness(cosines[:, inside], weights[inside])], axis=1)
+
+
+def _likeness(cosines: FloatArray, weights: FloatArray) -> FloatArray:
+    """Give the largest, the mean, and a mean between the two, in which what is near weighs more.
+
+    The last is ``log(mean(exp(5 cosine))) / 5``: many items somewhat alike can outweigh the one
+    that is nearest, and a long history does not drown what is like the candidate.
+    """
+    sharp = np.log(np.exp(SHARPNESS * cosines).mean(axis=1)) / SHARPNESS
+    mean = cosines @ (weights / max(weights.sum(), 1e-9))
+    return np.stack([cosines.max(axis=1), mean, sharp], axis=1)

@@ -43,11 +43,13 @@ def pairwise_loss(scores: Tensor, labels: Tensor, mask: Tensor, corrections: Ten
 
     Parameters and result are those of `listwise_loss`.
     """
-    gaps = scores[:, :, None] - scores[:, None, :]
-    weights = torch.exp(-corrections)[:, None, :] * (mask & ~labels)[:, None, :]
-    weights = weights * labels[:, :, None]
+    owners, places = labels.nonzero(as_tuple=True)
+    gaps = scores[owners, places][:, None] - scores[owners]
+    weights = (torch.exp(-corrections) * (mask & ~labels))[owners]
     losses = -nn.functional.logsigmoid(gaps) * weights
-    return losses.sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1e-9)
+    total = scores.new_zeros(len(scores)).index_add(0, owners, losses.sum(dim=1))
+    weight = scores.new_zeros(len(scores)).index_add(0, owners, weights.sum(dim=1))
+    return total / weight.clamp(min=1e-9)
 
 
 def loss_of(name: Loss, scores: Tensor, labels: Tensor, mask: Tensor, q: Tensor) -> Tensor:

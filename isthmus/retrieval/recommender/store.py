@@ -28,7 +28,7 @@ from isthmus.retrieval.recommender.settings import RecommenderSettings
 if TYPE_CHECKING:
     from isthmus.retrieval.recommender.train import Trained
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "recommender.json"
 ITEMS = "items.arrow"
 LEARNED = "sources.safetensors"

@@ -12,7 +12,7 @@ from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import make_pool
 from isthmus.retrieval.candidates.popularity import Popularity
 from isthmus.retrieval.candidates.sources import Sources
-from isthmus.retrieval.head.facts import FACTS, ItemFacts
+from isthmus.retrieval.head.facts import FACTS, ItemFacts, coarse
 from isthmus.retrieval.head.features import LONGEST, feature_names, make_features
 from tests.retrieval.candidates.corpora import (
     BOOKS,
@@ -157,14 +157,43 @@ def test_features_of_users_and_contents_count_what_was_liked(corpus, facts):
     for name, value in expected.items():
         np.testing.assert_allclose(by_name[f"user: {name}"], value, rtol=1e-6)
     offered, own = facts.contents(corpus, pool.items), facts.contents(corpus, liked)
-    cosines = offered @ own.T
-    for name, value in {
-        "nearest": cosines.max(1),
-        "mean": cosines.mean(1),
-        "nearest in domain": cosines[:, 1:].max(1),
-        "mean in domain": cosines[:, 1:].mean(1),
+    for how, cosines in {
+        "": offered @ own.T,
+        ", coarse": coarse(offered) @ coarse(own).T,
     }.items():
-        np.testing.assert_allclose(by_name[f"content: {name}"], value, rtol=1e-4, atol=1e-6)
+        for where, some in {"": cosines, " in domain": cosines[:, 1:]}.items():
+            for name, value in {
+                "nearest": some.max(1),
+                "mean": some.mean(1),
+                "alike": np.log(np.exp(5 * some).mean(1)) / 5,
+            }.items():
+                column = by_name[f"content: {name}{where}{how}"]
+                np.testing.assert_allclose(column, value, rtol=1e-4, atol=1e-6)
+
+
+def test_histories_outside_the_domain_are_alike_nowhere_in_it(corpus, facts):
+    _, _, by_name = features(corpus, facts, Histories.of([np.array([0, 1])]))
+    for name, values in by_name.items():
+        if name.startswith("content:"):
+            assert values.any() == ("in domain" not in name), name
+
+
+def test_coarse_contents_are_the_largest_components_at_unit_length():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(600, 300)).astype(np.float32)
+    vectors[3] = 0
+    contents = HeldContents(vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1)[:, None])
+    corpus = replace(make_corpus(users=20, items=300), contents=contents, _alike=[])
+    facts = ItemFacts().fit(corpus)
+    found = facts.contents(corpus, np.arange(600))
+    assert found.shape == (600, 256)
+    kept = found[:, :64]
+    lengths = np.linalg.norm(kept, axis=1, keepdims=True)
+    expected = np.where(lengths > 0, kept / np.maximum(lengths, 1e-9), 0)
+    np.testing.assert_allclose(coarse(found), expected, atol=1e-6)
+    assert not coarse(found)[3].any()
+    assert ItemFacts().restore(facts.state()).space.width == 256
+    assert ItemFacts(dim=8).fit(corpus).space.width == 8
 
 
 def test_features_of_users_of_whom_nothing_is_known(corpus, facts):

@@ -53,6 +53,21 @@ def test_pairs_by_hand():
     assert pairwise_loss(scores, labels, mask, corrections).tolist() == [pytest.approx(expected)]
 
 
+def test_pairs_of_every_user_are_their_own():
+    rng = np.random.default_rng(0)
+    scores, labels = torch.from_numpy(rng.normal(size=(3, 6))), of(rng.random((3, 6)) < 0.4)
+    labels, mask = labels.bool(), of([[True] * 6, [True] * 4 + [False] * 2, [True] * 6]).bool()
+    labels &= mask
+    corrections = torch.from_numpy(rng.normal(size=(3, 6))) * ~labels
+    for user, loss in enumerate(pairwise_loss(scores, labels, mask, corrections).tolist()):
+        good = [i for i in range(6) if labels[user, i]]
+        others = [i for i in range(6) if mask[user, i] and not labels[user, i]]
+        weights = {i: math.exp(-float(corrections[user, i])) for i in others}
+        gaps = {(i, j): float(scores[user, i] - scores[user, j]) for i in good for j in others}
+        total = sum(weights[j] * math.log1p(math.exp(-gap)) for (_, j), gap in gaps.items())
+        assert loss == pytest.approx(total / max(len(good) * sum(weights.values()), 1e-9))
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_users_without_positives_cost_nothing_and_padding_says_nothing(name):
     scores = torch.randn(3, 4, dtype=torch.float64).requires_grad_()

@@ -1,0 +1,380 @@
+"""What the ranking head loses without each source, loss and correction, trained anew.
+
+``python benchmarks/ablations.py --space S --protocol cold_A_to_B few1_A_to_B --out ablations``
+
+The protocols (see `read_protocol`) share a train table. Their validation users are ranked, the test
+split is never read. Examples, pools and every figure are kept in the folder ``--out``; the same
+command goes on where it was stopped. ``--seeds`` trains every head so many times, and the mean over
+them is compared, user by user, with that of the whole.
+
+``--slow`` adds what needs sources or examples of its own, some 15 minutes of one core each: a head
+that was first trained on the other domains, and towers that make domains alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from common.tables import print_table
+
+from isthmus import Space
+from isthmus.columns import TIME, WEIGHT
+from isthmus.retrieval.candidates.corpus import Columns, Corpus
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.opinion import largest
+from isthmus.retrieval.candidates.pool import Pool, make_pool
+from isthmus.retrieval.candidates.sources import Sources
+from isthmus.retrieval.evaluation.statistics import interval, resampled_means
+from isthmus.retrieval.evaluation.task import Task, read_protocol
+from isthmus.retrieval.head.example_batches import ExampleBatches
+from isthmus.retrieval.head.examples import Examples, make_examples
+from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.features import OF_SOURCE, Features, make_features
+from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.head.training import TrainingSettings, train_head
+from isthmus.retrieval.recommender.settings import RecommenderSettings
+from isthmus.retrieval.recommender.space_corpus import space_corpus
+
+USERS_AT_ONCE = 256
+FOUND, DEPTH = 10, 200
+RESAMPLES = 2_000
+Figures = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is done otherwise than in the whole.
+
+    Attributes
+    ----------
+    without : tuple of str
+        Beginnings of the names of sources to do without.
+    loss : str
+        Of the head.
+    corrected : bool
+        Whether the loss knows how candidates were sampled.
+    learning : RecommenderSettings
+        How sources are taught; other ones than the whole's need examples of their own.
+    pretrain : bool
+        Whether the head first learns on the other domains as targets.
+    """
+
+    without: tuple[str, ...] = ()
+    loss: str = "listwise"
+    corrected: bool = True
+    learning: RecommenderSettings = field(default_factory=RecommenderSettings)
+    pretrain: bool = False
+
+
+QUICK: dict[str, Variant] = {
+    "whole": Variant(),
+    "pairwise loss (BPR)": Variant(loss="pairwise"),
+    "no correction for sampling": Variant(corrected=False),
+    "without item neighbours (four)": Variant(without=("item neighbours",)),
+    "without item regression": Variant(without=("item regression",)),
+    "without user neighbours": Variant(without=("user neighbours",)),
+    "without factors": Variant(without=("factors",)),
+    "without content": Variant(without=("content",)),
+    "without bridged neighbours": Variant(without=("bridged",)),
+    "without content and bridged": Variant(without=("content", "bridged")),
+    "without two towers": Variant(without=("two towers",)),
+    "without popularity": Variant(without=("popularity", "trend")),
+}
+SLOW: dict[str, Variant] = {
+    "pretrained on the other domains": Variant(pretrain=True),
+    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial=0.1)),
+    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral=1.0)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Candidates of some validation users.
+
+    Attributes
+    ----------
+    histories : Histories
+        What is known of the users.
+    pool : Pool
+        Their candidates.
+    features : Features
+        What the head looks at.
+    truth : list of numpy.ndarray
+        Items that each of them went on to like.
+    """
+
+    histories: Histories
+    pool: Pool
+    features: Features
+    truth: list[Columns]
+
+
+class Bench:
+    """Everything that heads are trained and measured on, each made once.
+
+    Parameters
+    ----------
+    space : Space
+        Of the items.
+    protocols : sequence of Path
+        Folders with one train table.
+    out : Path
+        Where all is kept.
+    cases : sequence of str, optional
+        Of the examples, those of which heads learn, see `Case`; by default all.
+    """
+
+    def __init__(
+        self, space: Space, protocols: Sequence[Path], out: Path, cases: Sequence[str] = ()
+    ) -> None:
+        self.tasks = [read_protocol(folder, "val") for folder in protocols]
+        if any(not task.train.equals(self.tasks[0].train) for task in self.tasks):
+            raise SystemExit("the protocols have different train tables")
+        self.out, self.cases = out, tuple(cases)
+        view = space._live.now()
+        train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
+        self.corpus = space_corpus(view, space._weights, train)
+        self.timed = train.column(TIME).null_count == 0
+        self.target = str(self.tasks[0].target_domain)
+        self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}
+        self._held: dict[Path, Any] = {}
+
+    def examples(self, learning: RecommenderSettings, domain: str, folds: int) -> Examples:
+        """Simulate the users of a domain."""
+
+        def make() -> Examples:
+            return make_examples(
+                self.corpus,
+                learning.make_sources,
+                learning.make_facts,
+                self.corpus.code_of(domain),
+                replace(learning.examples, folds=folds),
+                show=True,
+            )
+
+        examples = self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
+        return of_cases(examples, self.cases) if self.cases else examples
+
+    def ranked(self, learning: RecommenderSettings) -> dict[str, list[Ranked]]:
+        """Find the candidates of the validation users of every protocol."""
+
+        def make() -> dict[str, list[Ranked]]:
+            sources = Sources(learning.make_sources()).fit(self.corpus, show=True)
+            facts = learning.make_facts().fit(self.corpus)
+            return {task.name: self._pools(task, sources, facts) for task in self.tasks}
+
+        return self._kept(f"ranked-{_tag(learning)}", make)
+
+    def _pools(self, task: Task, sources: Sources, facts: ItemFacts) -> list[Ranked]:
+        target, corpus = self.corpus.code_of(self.target), self.corpus
+        allowed = np.zeros(len(corpus), bool)
+        allowed[self._columns(task.candidates)] = True
+        out = []
+        for start in range(0, len(task.users), USERS_AT_ONCE):
+            users = task.users[start : start + USERS_AT_ONCE]
+            known = [self._columns(user.history) for user in users]
+            ages = [np.arange(len(own))[::-1].astype(np.float32) for own in known]
+            histories = Histories.of(known, ages=ages if self.timed else None)
+            opinions = sources.opinions(corpus, histories, target)
+            pool = make_pool(opinions, DEPTH, allowed, histories.seen(len(corpus)))
+            features = make_features(corpus, histories, pool, facts, target)
+            truth = [self._columns(user.truth) for user in users]
+            out.append(Ranked(histories, pool, features, truth))
+        return out
+
+    def _columns(self, items: Sequence[str]) -> Columns:
+        return np.array([self.place[item] for item in items if item in self.place], np.int64)
+
+    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+        file = self.out / f"{name}.pickle"
+        if file not in self._held:
+            if not file.exists():
+                self.out.mkdir(parents=True, exist_ok=True)
+                part = file.with_suffix(".part")
+                part.write_bytes(pickle.dumps(make(), protocol=5))
+                part.replace(file)
+            self._held[file] = pickle.loads(file.read_bytes())
+        return self._held[file]
+
+
+def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
+    """Train a head, and give NDCG@10 and recall@200 of every validation user."""
+    learning, target = variant.learning, bench.target
+    facts = learning.make_facts().fit(bench.corpus)
+    sources = tuple(source.name for source in learning.make_sources())
+    head = RankingHead.untrained(
+        sources,
+        facts.space.width,
+        members=how.members,
+        hidden=how.hidden,
+        dropout=how.dropout,
+        seed=how.seed,
+    )
+    how, fresh = replace(how, loss=variant.loss), True
+    for other in bench.corpus.domain_names if variant.pretrain else ():
+        if other != target:
+            there = learned_from(bench.examples(learning, other, 1), variant, sources)
+            train_head(head.network, ExampleBatches.of(there, bench.corpus, facts), how)
+            fresh = False
+    own = bench.examples(learning, target, learning.examples.folds)
+    batches = ExampleBatches.of(learned_from(own, variant, sources), bench.corpus, facts)
+    train_head(head.network, batches, how, fresh=fresh)
+    out: Figures = {}
+    for name, parts in bench.ranked(learning).items():
+        found = [_found(head, bench.corpus, facts, offered(part, variant)) for part in parts]
+        out[f"{name} ndcg"] = np.concatenate([ndcg for ndcg, _ in found]).tolist()
+        out[f"{name} recall"] = np.concatenate([recall for _, recall in found]).tolist()
+    return out
+
+
+def of_cases(examples: Examples, cases: Sequence[str]) -> Examples:
+    """Take the examples of some cases."""
+    users = np.flatnonzero(np.isin(examples.case, cases))
+    lengths = examples.starts[users + 1] - examples.starts[users]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    at = np.arange(starts[-1]) + np.repeat(examples.starts[users] - starts[:-1], lengths)
+    of_users = {
+        name: getattr(examples, name)[users]
+        for name in ("case", "group", "evidence", "wanted", "tested")
+    }
+    of_candidates = {
+        name: getattr(examples, name)[at] for name in ("items", "features", "labels", "corrections")
+    }
+    histories = examples.histories.of_users(users)
+    return replace(examples, starts=starts, histories=histories, **of_users, **of_candidates)
+
+
+def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -> Examples:
+    """Take from examples what a variant does without."""
+    gone, kept = _columns_of(variant, sources)
+    there = np.ones(len(examples.items), bool)
+    features = examples.features
+    if gone:
+        there = (features[:, kept] > 0).any(axis=1)
+        features = features[there]
+        features[:, gone] = 0
+    corrections = examples.corrections[there]
+    return replace(
+        examples,
+        starts=np.concatenate([[0], np.cumsum(there)])[examples.starts],
+        items=examples.items[there],
+        features=features,
+        labels=examples.labels[there],
+        corrections=corrections if variant.corrected else np.zeros_like(corrections),
+    )
+
+
+def offered(part: Ranked, variant: Variant) -> Ranked:
+    """Take from the candidates of users what a variant does without."""
+    gone, kept = _columns_of(variant, part.pool.sources)
+    if not gone:
+        return part
+    there = (part.features.values[:, kept] > 0).any(axis=1)
+    values = part.features.values[there]
+    values[:, gone] = 0
+    features = replace(part.features, values=values)
+    return replace(part, pool=part.pool.keeping(there), features=features)
+
+
+def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Give the features of the sources that are left out, and the places of the others."""
+    width, place = len(OF_SOURCE), OF_SOURCE.index("place")
+    out = [bool(variant.without) and name.startswith(variant.without) for name in sources]
+    gone = [at * width + i for at, left_out in enumerate(out) if left_out for i in range(width)]
+    return gone, [at * width + place for at, left_out in enumerate(out) if not left_out]
+
+
+def _found(
+    head: RankingHead, corpus: Corpus, facts: ItemFacts, part: Ranked
+) -> tuple[np.ndarray, np.ndarray]:
+    target = corpus.code_of(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
+    scores = head.score_features(part.features, corpus, part.histories, part.pool, facts, target)
+    discounts = 1 / np.log2(np.arange(2, FOUND + 2))
+    ndcg, recall = np.zeros(len(part.pool)), np.zeros(len(part.pool))
+    for user, truth in enumerate(part.truth):
+        own = slice(part.pool.starts[user], part.pool.starts[user + 1])
+        hits = np.isin(part.pool.items[own][largest(scores[own], DEPTH)], truth)
+        first = hits[:FOUND]
+        best = discounts[: min(FOUND, len(truth))].sum()
+        ndcg[user] = (first * discounts[: len(first)]).sum() / best
+        recall[user] = hits.sum() / len(truth)
+    return ndcg, recall
+
+
+def _tag(learning: RecommenderSettings) -> str:
+    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}"
+
+
+def show(results: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> None:
+    """Print the means, and the differences from the whole with their 95 % intervals."""
+    whole = results["whole"]
+    for name in names:
+        for what in ("ndcg", "recall"):
+            rows = []
+            for label, runs in results.items():
+                own = np.mean([run[f"{name} {what}"] for run in runs], axis=0)
+                seeds = min(len(runs), len(whole))
+                gain = np.mean([run[f"{name} {what}"] for run in runs[:seeds]], axis=0)
+                gain = gain - np.mean([run[f"{name} {what}"] for run in whole[:seeds]], axis=0)
+                low, high = interval(resampled_means(gain[:, None], RESAMPLES, 0)[:, 0], 0.95)
+                told = f"{gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+                rows.append([label, f"{own.mean():.4f}", "" if label == "whole" else told])
+            print(f"\n{name}, validation, {'NDCG@10' if what == 'ndcg' else 'recall@200'}")
+            print_table(["", "mean", "over the whole"], rows)
+
+
+def main() -> None:
+    """Train every variant with every seed, and show what there is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--space", type=Path, required=True)
+    parser.add_argument("--protocol", type=Path, nargs="+", required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder; what is there is kept")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--members", type=int, default=1, help="networks of a head")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", help="of the examples, see simulate.py; default all")
+    parser.add_argument("--slow", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=[*QUICK, *SLOW])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    space = Space.open(arguments.space)
+    bench = Bench(space, arguments.protocol, arguments.out, arguments.cases or ())
+    variants = QUICK | SLOW if arguments.slow or arguments.only else QUICK
+    results: dict[str, list[Figures]] = {}
+    for seed in arguments.seeds:
+        how = TrainingSettings(members=arguments.members, epochs=arguments.epochs, seed=seed)
+        for label in ["whole", *(name for name in variants if name != "whole")]:
+            if arguments.only and label not in ("whole", *arguments.only):
+                continue
+            results.setdefault(label, []).append(_once(bench, label, variants[label], how))
+    show(results, [task.name for task in bench.tasks])
+
+
+def _once(bench: Bench, label: str, variant: Variant, how: TrainingSettings) -> Figures:
+    """Measure a variant, or read what was measured before."""
+    cases = "".join(f"-{case}" for case in bench.cases)
+    name = f"{label}-{how.members}-{how.epochs}-{how.seed}{cases}.json"
+    file = bench.out / "figures" / name
+    if not file.exists():
+        start = time.perf_counter()
+        figures = measure(bench, variant, how)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(figures))
+        told = ", ".join(f"{name} {np.mean(own):.4f}" for name, own in figures.items())
+        took = time.perf_counter() - start
+        print(f"{label}, seed {how.seed}: {told} ({took:.0f} s)", flush=True)
+    return dict(json.loads(file.read_text()))
+
+
+if __name__ == "__main__":
+    main()
