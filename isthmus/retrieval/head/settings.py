@@ -22,6 +22,9 @@ class TrainingSettings:
         Passes over the examples, at most.
     patience : int
         Passes without a better NDCG@10 of the tested users before it stops.
+    patient_steps : int
+        The same in steps; the longer of the two counts, since few examples make short passes, and
+        few tested users a bumpy curve.
     batch : int
         Users a step.
     rate : float
@@ -46,6 +49,7 @@ class TrainingSettings:
     loss: Loss = "listwise"
     epochs: int = 10
     patience: int = 2
+    patient_steps: int = 300
     batch: int = 64
     rate: float = 2e-3
     decay: float = 1e-2

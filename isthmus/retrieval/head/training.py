@@ -95,7 +95,7 @@ def train_head(
             trainer.remember()
             if watch is not None:
                 watch(0, curve[0])
-        while len(curve) <= settings.epochs and waited < settings.patience:
+        while len(curve) <= settings.epochs and waited < trainer.patience:
             curve.append(Pass(trainer.pass_over(len(curve)), trainer.test()))
             waited += 1
             if curve[-1].score > curve[best].score:
@@ -120,6 +120,8 @@ class _Trainer:
         found = np.bincount(owners, examples.labels, len(examples)) > 0
         self.learned = np.flatnonzero(~examples.tested & found)
         self.exam = np.flatnonzero(examples.tested)
+        steps = max(1, -(-len(self.learned) // settings.batch))
+        self.patience = max(settings.patience, -(-settings.patient_steps // steps))
         self.device = settings.device
         self.network = network.to(self.device)
         self.optimizer: Any = torch.optim.AdamW(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,12 +84,19 @@ def test_equal_seeds_learn_the_same(batches, loss):
 
 
 def test_it_stops_when_nothing_is_gained(batches):
-    still = TrainingSettings(epochs=9, patience=2, members=2, hidden=8, batch=16, rate=0.0)
+    still = replace(SETTINGS, epochs=9, patience=2, patient_steps=0, rate=0.0)
     head, curve = train(batches, still)
     assert len(curve) == 3
     for key, value in fresh(batches).state().items():
         if key not in ("mean", "deviation"):
             np.testing.assert_array_equal(value, head.state()[key])
+
+
+def test_short_passes_are_waited_for_by_their_steps(batches):
+    still = replace(SETTINGS, epochs=9, patience=2, rate=0.0)
+    learned = np.flatnonzero(~batches.examples.tested)
+    assert len(learned) < 16 * 60
+    assert len(train(batches, still)[1]) == 10  # 300 steps are more than nine passes
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3])
