@@ -12,7 +12,7 @@ from torch import Tensor
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.facts import ItemFacts, coarse
 from isthmus.retrieval.head.model import Batch
 
 LONGEST = 50
@@ -67,7 +67,7 @@ def known_of(
         ],
         axis=1,
     ).astype(np.float32)
-    return facts.contents(corpus, kept.columns), traits, kept.starts
+    return coarse(facts.contents(corpus, kept.columns)), traits, kept.starts
 
 
 def padded(values: npt.NDArray[Any], starts: Columns) -> Tensor:

@@ -16,7 +16,7 @@ from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.evaluation.metrics import PerUser, ranking_metrics
 from isthmus.retrieval.head.batches import known_of, make_batch
 from isthmus.retrieval.head.examples import Examples
-from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.facts import ItemFacts, coarse
 from isthmus.retrieval.head.model import Batch, HeadNetwork
 
 Known = Callable[[Histories], tuple[FloatArray, FloatArray, Columns]]
@@ -49,7 +49,7 @@ class ExampleBatches:
     examples : Examples
         What from.
     contents : numpy.ndarray
-        float32, shape (n_items, content): mapped contents of all items.
+        float32, shape (n_items, content): coarse contents of all items.
     known : callable
         Gives contents and traits of histories.
     """
@@ -63,7 +63,7 @@ class ExampleBatches:
         """Take contents and domains from a corpus."""
         return cls(
             examples,
-            facts.contents(corpus, np.arange(len(corpus))),
+            coarse(facts.contents(corpus, np.arange(len(corpus)))),
             lambda histories: known_of(corpus, histories, facts, examples.target),
         )
 

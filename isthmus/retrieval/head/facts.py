@@ -37,7 +37,7 @@ class ItemFacts:
         Of the sample from which contents are mapped.
     dim : int
         Length of mapped contents, at most. New items are told apart by contents alone, and what
-        separates them lies in the smaller components too.
+        separates them lies in the smaller components too, see `coarse` for the others.
     """
 
     normalisation: Normalisation = "whiten"
@@ -80,6 +80,11 @@ class ItemFacts:
         known = items < len(self._popularity)
         found = np.where(known, self._popularity[np.where(known, items, 0)], 0)
         return np.asarray(found, np.float32)
+
+    @property
+    def width(self) -> int:
+        """Length of coarse contents, which attention looks at."""
+        return min(COARSE, self.space.width)
 
     def contents(self, corpus: Corpus, items: Columns) -> FloatArray:
         """Give the mapped contents of items, float32, shape (len(items), dim)."""

@@ -17,7 +17,7 @@ from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.candidates.source import State
 from isthmus.retrieval.head.batches import known_of, make_batch
-from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.facts import ItemFacts, coarse
 from isthmus.retrieval.head.features import Features, feature_names, make_features
 from isthmus.retrieval.head.model import POPULARITY_SCALE, Batch, HeadNetwork, HeadShape
 
@@ -139,6 +139,6 @@ class RankingHead:
         target: int,
     ) -> Batch:
         distinct, at = np.unique(pool.items, return_inverse=True)
-        offered = facts.contents(corpus, distinct)[at]
+        offered = coarse(facts.contents(corpus, distinct))[at]
         known = known_of(corpus, histories, facts, target)
         return make_batch(features.values, pool.starts, features.evidence, offered, known)

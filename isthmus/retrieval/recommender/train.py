@@ -252,7 +252,7 @@ class _HeadTraining:
         names = [source.name for source in self.settings.make_sources()]
         return RankingHead.untrained(
             names,
-            self.facts.space.width,
+            self.facts.width,
             members=how.members,
             hidden=how.hidden,
             dropout=how.dropout,

@@ -192,8 +192,9 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
     expected = np.where(lengths > 0, kept / np.maximum(lengths, 1e-9), 0)
     np.testing.assert_allclose(coarse(found), expected, atol=1e-6)
     assert not coarse(found)[3].any()
-    assert ItemFacts().restore(facts.state()).space.width == 256
-    assert ItemFacts(dim=8).fit(corpus).space.width == 8
+    assert facts.width == 64
+    assert ItemFacts().restore(facts.state()).width == 64
+    assert ItemFacts(dim=8).fit(corpus).width == 8
 
 
 def test_features_of_users_of_whom_nothing_is_known(corpus, facts):

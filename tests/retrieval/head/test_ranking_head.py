@@ -15,7 +15,7 @@ from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import make_pool
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.batches import known_of, make_batch, padded
-from isthmus.retrieval.head.facts import ItemFacts
+from isthmus.retrieval.head.facts import ItemFacts, coarse
 from isthmus.retrieval.head.features import make_features
 from isthmus.retrieval.head.model import Batch
 from isthmus.retrieval.head.ranking_head import RankingHead
@@ -43,7 +43,7 @@ def sources(corpus):
 @pytest.fixture(scope="module", params=[0, 1])
 def head(request, sources, facts):
     """A head with weights by chance, and popularity and gate by chance too."""
-    made = RankingHead.untrained(sources.names, facts.space.width, members=2, seed=request.param)
+    made = RankingHead.untrained(sources.names, facts.width, members=2, seed=request.param)
     generator = torch.Generator().manual_seed(request.param)
     with torch.no_grad():
         for own in (made.network.popular, made.network.rate):
@@ -108,7 +108,7 @@ def batch_of(corpus, facts, sources, histories):
         found.values,
         pool.starts,
         found.evidence,
-        facts.contents(corpus, pool.items),
+        coarse(facts.contents(corpus, pool.items)),
         known_of(corpus, histories, facts, FILMS),
     )
 
