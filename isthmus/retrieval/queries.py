@@ -225,7 +225,8 @@ class SpaceQueries(OpenSpace):
         -------
         QueryFileReport
             What was read, answered and written. A query that cannot be answered (no such image,
-            NaN in a vector, nothing in the row) stands in its problems with the reason.
+            NaN in a vector, nothing in the row, a text where there are only pictures and no
+            alignment) stands in its problems with the reason.
 
         Raises
         ------
@@ -238,13 +239,17 @@ class SpaceQueries(OpenSpace):
         view = self._live.now()
         allowed = self._allowed(view, k, domain_names(domain, domains), where)
         encoder = QueryEncoder(self.settings, self._encoder_of, self.media, self._alignment)
+        held = _held(view, [allowed])
 
         def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
             asked = [Query(parts) for parts in vectors]
             lists = answer(view, asked, k, allowed, self._weights)
             return make_lists(view, ids, lists, QUERY_ID)
 
-        return search_file(queries, Path(out), encoder, answer_all, show=progress)
+        def refuse(vectors: BlockQuery) -> str:
+            return self._incomparable(vectors, held)
+
+        return search_file(queries, Path(out), encoder, refuse, answer_all, show=progress)
 
     def similar(
         self,
@@ -334,18 +339,20 @@ class SpaceQueries(OpenSpace):
         self, view: View, vectors: Mapping[str, FloatArray], groups: Sequence[Group]
     ) -> None:
         """Refuse a query that found nothing since it has no block in common with any item."""
-        holding = {
-            block.name
-            for block in view.blocks
-            if any(view.holds(block.name, group.allowed) for group in groups)
-        }
-        if vectors and holding and not holding & vectors.keys():
-            raise UnsupportedModality(
-                f"{' and '.join(sorted(vectors))} cannot find these items, which have only "
-                f"{' and '.join(sorted(holding))}: the vectors of encoders that were not aligned "
-                f"say nothing of each other. Align them with: isthmus align --pairs FILES --space "
-                f"{self.path}"
-            )
+        reason = self._incomparable(vectors, _held(view, [group.allowed for group in groups]))
+        if reason:
+            raise UnsupportedModality(reason)
+
+    def _incomparable(self, vectors: Mapping[str, FloatArray], held: set[str]) -> str:
+        """Say why a query cannot find items that have vectors in some blocks; empty if it can."""
+        if not vectors or not held or held & vectors.keys():
+            return ""
+        return (
+            f"{' and '.join(sorted(vectors))} cannot find these items, which have only "
+            f"{' and '.join(sorted(held))}: the vectors of encoders that were not aligned "
+            f"say nothing of each other. Align them with: isthmus align --pairs FILES --space "
+            f"{self.path}"
+        )
 
     def _allowed(
         self, view: View, k: int, domains: list[str] | None, where: str | None
@@ -392,3 +399,12 @@ class SpaceQueries(OpenSpace):
 def _ids(given: Items) -> list[str]:
     """Take item ids however they are given, each once."""
     return list(dict.fromkeys([given] if isinstance(given, str) else given))
+
+
+def _held(view: View, selections: Sequence[Selection | None]) -> set[str]:
+    """Name the blocks in which some of the allowed items has a vector."""
+    return {
+        block.name
+        for block in view.blocks
+        if any(view.holds(block.name, allowed) for allowed in selections)
+    }

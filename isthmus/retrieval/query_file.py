@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
 )
 
 Answer = Callable[[Sequence[str], Sequence[BlockQuery]], pa.Table]
+Refuse = Callable[[BlockQuery], str]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,13 @@ class QueryFileReport:
 
 
 def search_file(
-    queries: Any, out: Path, encoder: QueryEncoder, answer: Answer, *, show: bool
+    queries: Any,
+    out: Path,
+    encoder: QueryEncoder,
+    refuse: Refuse,
+    answer: Answer,
+    *,
+    show: bool,
 ) -> QueryFileReport:
     """Answer every query of a file; see `isthmus.Space.search_file`.
 
@@ -93,6 +100,8 @@ def search_file(
         Parquet to write.
     encoder : QueryEncoder
         Turns contents into vectors.
+    refuse : callable
+        Says why vectors cannot be searched for; empty where they can.
     answer : callable
         Takes query ids and their vectors; gives a table of query_id, item_id, rank and score.
     show : bool
@@ -107,6 +116,8 @@ def search_file(
     ):
         for ids, batch in _batches(sources):
             encoder.encode(batch)
+            for query in batch:
+                query.reason = query.reason or refuse(query.vectors)
             named = list(zip(ids, batch, strict=True))
             good = [(query_id, query.vectors) for query_id, query in named if not query.reason]
             if good:

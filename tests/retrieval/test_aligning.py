@@ -99,6 +99,15 @@ def test_without_alignment_text_does_not_pretend_to_find_pictures(space):
     assert space.search("red thing0", k=1)[0].item_id == "red0"
 
 
+def test_a_file_of_queries_names_those_that_cannot_find_pictures(space, tmp_path):
+    space.upsert(coloured(1) + pictures_alone())
+    out, rows = tmp_path / "out.parquet", [{"query_id": "a", "text": "red thing0"}]
+    (problem,) = space.search_file(rows, out, domain="pictures").problems
+    assert "isthmus align --pairs FILES --space" in problem.reason
+    report = space.search_file(rows, out, k=1)
+    assert (report.problems, report.answered) == ([], 1)
+
+
 def test_the_blocks_of_the_encoders_stay_as_they_were(aligned, tmp_path):
     plain = Space.create(tmp_path / "plain", two_encoders())
     plain.upsert(coloured() + pictures_alone())
