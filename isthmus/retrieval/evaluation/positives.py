@@ -63,9 +63,11 @@ def positives_of(interactions: pa.Table, positive_from: float | None = None) -> 
     """
     values = interactions.column(VALUE)
     if positive_from is None:
-        if pc.count_distinct(values).as_py() < 2:
+        found = pc.min_max(values)
+        smallest, largest = found["min"].as_py(), found["max"].as_py()
+        if smallest == largest:  # of two zeros one may be negative, so they are compared
             return Positives(interactions, None, len(interactions))
-        positive_from, largest = default_positive_from(interactions), pc.max(values).as_py()
+        positive_from = default_positive_from(interactions)
         if largest <= 0:
             raise InvalidInput(
                 f"the largest value is {largest:g}, so what is positive must be told; give "

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isthmus import EvaluationPlan, Space
@@ -299,6 +299,7 @@ def parts(space):
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=20))
+@example([0.0, -0.0])
 def test_positives_by_default(values):
     table = pa.table({"value": pa.array(values, pa.float32())})
     if len(set(values)) == 1:
