@@ -13,7 +13,7 @@ from isthmus.retrieval.candidates.corpus import Corpus, sparse
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
 from isthmus.retrieval.candidates.opinion import SparseOpinion
-from isthmus.retrieval.candidates.source import CandidateSource, State
+from isthmus.retrieval.candidates.source import ByDomain, CandidateSource, State
 from isthmus.retrieval.candidates.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
@@ -43,9 +43,7 @@ class Bridged(CandidateSource):
     own: float = 0.5
     other: float = 0.1
     shrink: float = 5.0
-    _turned: tuple[csr_array, dict[int, csr_array]] | None = field(
-        default=None, init=False, repr=False
-    )
+    _turned: tuple[csr_array, ByDomain] | None = field(default=None, init=False, repr=False)
 
     def settings(self) -> dict[str, Any]:
         """Give the settings by name."""
@@ -77,12 +75,9 @@ class Bridged(CandidateSource):
 
     def _lending_to(self, corpus: Corpus, graph: csr_array, target: int) -> csr_array:
         """Give the graph the other way round, to the items of a domain."""
-        known = self._turned
-        if known is None or known[0] is not graph:
-            known = self._turned = graph, {}
-        if target not in known[1]:
-            known[1][target] = sparse(_rows_in(graph, corpus.in_domain(target)).T)
-        return known[1][target]
+        if self._turned is None or self._turned[0] is not graph:
+            self._turned = graph, ByDomain(sparse(graph.T))
+        return self._turned[1].of(corpus, target)
 
     def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> SparseRows:
         """Spread histories over the items like theirs that have users."""
@@ -92,12 +87,3 @@ class Bridged(CandidateSource):
         lent = np.where(used[own.columns], np.float32(self.lent), np.float32(1))
         spread = own.beside(own._replace(values=own.values * lent).times(graph))
         return spread.keeping(used[spread.columns])
-
-
-def _rows_in(graph: csr_array, mask: npt.NDArray[np.bool_]) -> csr_array:
-    """Keep the rows of a mask, the others empty."""
-    from scipy.sparse import csr_array
-
-    kept = np.repeat(mask, np.diff(graph.indptr))
-    starts = np.concatenate([[0], np.cumsum(kept)])[graph.indptr]
-    return csr_array((graph.data[kept], graph.indices[kept], starts), shape=graph.shape)
