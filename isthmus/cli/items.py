@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.opening import open_space
-from isthmus.cli.options import DeviceOption, JsonOption, SpaceOption, WaitOption
+from isthmus.cli.options import DeviceOption, JsonOption, SpaceOption, WaitOption, WeightOption
 
 
 def create(
@@ -16,6 +16,7 @@ def create(
     encoder: Annotated[str, typer.Option(help="Encoder of every modality.")] = "local",
     text_encoder: Annotated[str | None, typer.Option(help="Encoder of text alone.")] = None,
     image_encoder: Annotated[str | None, typer.Option(help="Encoder of images alone.")] = None,
+    weight: WeightOption = None,
     recall: Annotated[float, typer.Option(help="Recall@10 a release must reach.")] = 0.95,
     device: DeviceOption = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
@@ -23,6 +24,7 @@ def create(
 ) -> None:
     """Make an empty space."""
     from isthmus.cli.show import show_stats
+    from isthmus.cli.weights import parse_weights
     from isthmus.retrieval.space import Space
 
     made = Space.create(
@@ -30,6 +32,7 @@ def create(
         encoder,
         text_encoder=text_encoder,
         image_encoder=image_encoder,
+        weights=parse_weights(weight),
         recall=recall,
         device=device,
         precision=precision,

@@ -44,6 +44,16 @@ CalibrateOption = Annotated[
         "--calibrate", help="Rank by how far an item stands out in its domain, so that none swamps."
     ),
 ]
+HubnessOption = Annotated[
+    float,
+    typer.Option(help="From 0 to 1 (CSLS): demote items that are near to queries of every sort."),
+]
+WeightOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight", metavar="MODALITY=N", help="Weight of a modality, as image=2; repeat it."
+    ),
+]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
 PositiveFromOption = Annotated[
     float | None,

@@ -15,6 +15,7 @@ from isthmus.cli.options import (
     DeviceOption,
     DiversityOption,
     DomainsOption,
+    HubnessOption,
     JsonOption,
     KOption,
     LikeOption,
@@ -23,6 +24,7 @@ from isthmus.cli.options import (
     SheetOption,
     SpaceOption,
     UnlikeOption,
+    WeightOption,
     WhereOption,
 )
 
@@ -65,6 +67,8 @@ def search(
     candidates: CandidatesOption = None,
     quota: QuotaOption = None,
     calibrate: CalibrateOption = False,
+    hubness: HubnessOption = 0.0,
+    weight: WeightOption = None,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Compare words too (BM25).")] = False,
     lexical_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the words, with --hybrid.")
@@ -91,10 +95,19 @@ def search(
         )
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits, show_query_report
+    from isthmus.cli.weights import parse_weights
 
     opened = open_space(space, device=device)
     if queries is not None and out is not None:
-        report = opened.search_file(queries, out, k=k, domain=domain, where=where, progress=True)
+        report = opened.search_file(
+            queries,
+            out,
+            k=k,
+            domain=domain,
+            where=where,
+            weights=parse_weights(weight),
+            progress=True,
+        )
         show_query_report(report, out, as_json=as_json)
         return
     hits = opened.search(
@@ -110,6 +123,8 @@ def search(
         candidates=candidates,
         quotas=parse_quotas(quota),
         calibrate=calibrate,
+        hubness=hubness,
+        weights=parse_weights(weight),
         attributes=True,
         hybrid=hybrid,
         lexical_weight=lexical_weight,
@@ -132,12 +147,15 @@ def similar(
     candidates: CandidatesOption = None,
     quota: QuotaOption = None,
     calibrate: CalibrateOption = False,
+    hubness: HubnessOption = 0.0,
+    weight: WeightOption = None,
     sheet: SheetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the items most like an item, across domains."""
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits
+    from isthmus.cli.weights import parse_weights
 
     opened = open_space(space)
     hits = opened.similar(
@@ -152,6 +170,8 @@ def similar(
         candidates=candidates,
         quotas=parse_quotas(quota),
         calibrate=calibrate,
+        hubness=hubness,
+        weights=parse_weights(weight),
         attributes=True,
     )
     item = opened.get(item_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,10 @@ from isthmus.columns import Modality
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
+from isthmus.errors import InvalidInput
+
+Weights = Mapping[str, float]
+LEAST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,36 @@ class BlockVectors:
 
     vectors: FloatArray
     present: npt.NDArray[np.bool_]
+
+
+def checked_weights(weights: Weights, modalities: Iterable[Modality]) -> dict[Modality, float]:
+    """Check the fusion weights that somebody gives for some of the modalities of a space.
+
+    A weight of zero stands for a very small one: that modality counts only for items that have
+    no other.
+
+    Raises
+    ------
+    InvalidInput
+        If a modality has no encoder, or a weight is no finite number from 0.
+
+    Examples
+    --------
+    >>> checked_weights({"image": 2}, ["text", "image"])
+    {'image': 2.0}
+    """
+    known = {str(modality): modality for modality in modalities}
+    checked: dict[Modality, float] = {}
+    for name, weight in weights.items():
+        if name not in known:
+            raise InvalidInput(
+                f"there is a weight for {name!r}, but this space has encoders for "
+                f"{', '.join(known)} only"
+            )
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InvalidInput(f"the weight of {name} is {weight}; give a number from 0")
+        checked[known[name]] = max(float(weight), LEAST_WEIGHT)
+    return checked
 
 
 def fuse(

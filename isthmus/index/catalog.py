@@ -158,7 +158,7 @@ class Snapshot:
         return selected
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
-        """Give columns of rows, in the order of the row ids."""
+        """Give columns of rows, in the order of the row ids; null for a row that is gone."""
         if len(row_ids) == 0:
             return self._dataset.schema.empty_table().select(list(columns))
         listed = ", ".join(map(str, row_ids.tolist()))
@@ -167,8 +167,10 @@ class Snapshot:
         )
         table = scanner.to_table()
         found = np.argsort(_numbers(table))
-        order = found[np.searchsorted(_numbers(table)[found], row_ids)]
-        return table.take(pa.array(order)).drop_columns([ROW_ID])
+        known = np.append(_numbers(table)[found], np.iinfo(np.uint64).max)
+        at = np.searchsorted(known, row_ids)
+        places = pa.array(np.append(found, 0)[at], mask=known[at] != row_ids)
+        return table.drop_columns([ROW_ID]).take(places)
 
     def find(self, item_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """Give columns of the items with these ids; ids that are not there are left out."""

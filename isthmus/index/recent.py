@@ -15,6 +15,11 @@ Value = TypeVar("Value")
 class Recent(Generic[Value]):
     """The values that were used last, by key; threads may share it.
 
+    Parameters
+    ----------
+    kept : int, default 32
+        How many.
+
     Examples
     --------
     >>> recent = Recent[int]()
@@ -22,7 +27,8 @@ class Recent(Generic[Value]):
     (1, 1)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = Lock()
 
@@ -35,6 +41,6 @@ class Recent(Generic[Value]):
         value = make()
         with self._lock:
             self._values[key] = value
-            if len(self._values) > KEPT:
+            if len(self._values) > self._kept:
                 self._values.popitem(last=False)
         return value

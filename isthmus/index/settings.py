@@ -11,6 +11,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 from isthmus.columns import Modality
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
+from isthmus.encoders.fusion import Weights, checked_weights
 from isthmus.encoders.stack import ALIGNMENT, Block, EncoderStack, aligned_block
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 
@@ -159,6 +160,11 @@ class SpaceSettings(BaseModel):
         number = FIRST_FORMAT if alignment is None else FORMAT
         changed = {"blocks": blocks, "components": components, "format": number}
         return self.model_copy(update=changed)
+
+    def weighing(self, weights: Weights) -> SpaceSettings:
+        """Give the same settings with other fusion weights, as `checked_weights` takes them."""
+        fusion = {**self.fusion, **checked_weights(weights, self.encoders)}
+        return self.model_copy(update={"fusion": fusion})
 
     @property
     def fingerprint(self) -> str:

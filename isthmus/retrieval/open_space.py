@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
+from isthmus.encoders.fusion import Weights
 from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidInput, ItemNotFound
@@ -19,15 +20,36 @@ from isthmus.index.catalog import Catalog
 from isthmus.index.live import LiveView
 from isthmus.index.lock import DEFAULT_WAIT_S
 from isthmus.index.quarantine import Quarantine
+from isthmus.index.reweighted import Reweighting
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.view import View
 from isthmus.interactions.positives import default_positive_from
 from isthmus.interactions.store import Interactions
 from isthmus.items.media import MediaStore
 from isthmus.retrieval.gate import GateQueries
+from isthmus.retrieval.hubness import Hubs
 from isthmus.retrieval.query_vectors import BlockQuery, encode_query
 from isthmus.retrieval.stats import count_interactions, describe
 
 Domains = str | Sequence[str] | None
+
+
+class Weighed(NamedTuple):
+    """What a query is answered with, under some weights of modalities.
+
+    Attributes
+    ----------
+    view : View
+        The items as they lie under these weights.
+    settings : SpaceSettings
+        The settings, with these weights.
+    blocks : dict of str to float
+        Weight of each block.
+    """
+
+    view: View
+    settings: SpaceSettings
+    blocks: dict[str, float]
 
 
 class OpenSpace:
@@ -57,9 +79,12 @@ class OpenSpace:
         """Take the settings, and open what depends on them."""
         self.settings = settings
         self._blocks = settings.layout
+        self._weights = _block_weights(settings)
         self._catalog = Catalog(self.path, self._blocks)
         self._live = LiveView(self.path, self._catalog, settings, self._device)
         self._loaded_alignment: Alignment | None = None
+        self._reweighting: Reweighting | None = None
+        self._hubs = Hubs(GateQueries(self.path, settings))
 
     @property
     def _alignment(self) -> Alignment | None:
@@ -118,15 +143,16 @@ class OpenSpace:
         """Reads the images that items refer to."""
         return MediaStore(self.path / "media")
 
-    @property
-    def _weights(self) -> dict[str, float]:
-        fusion = self.settings.fusion
-        # The aligned block counts once: were it to weigh as its modalities do, the weight of
-        # pictures would move items that have none.
-        return {
-            b.name: 1.0 if b.alignment else sum(fusion.get(m, 1.0) for m in b.modalities)
-            for b in self._blocks
-        }
+    def _weighed(self, view: View, weights: Weights | None) -> Weighed:
+        """Give a view, and all that depends on the weights of modalities, under some weights."""
+        if weights is None:
+            return Weighed(view, self.settings, self._weights)
+        settings = self.settings.weighing(weights)
+        if settings.fusion != self.settings.fusion:
+            if self._reweighting is None:
+                self._reweighting = Reweighting(self.path, self.settings, self._alignment)
+            view = self._reweighting.view(view, settings.fusion)
+        return Weighed(view, settings, _block_weights(settings))
 
     def _learnable(self, positive_from: float | None) -> tuple[pa.Table, float | None]:
         """Give the stored interactions, and the least value that counts as liked."""
@@ -140,10 +166,21 @@ class OpenSpace:
             return interactions, default_positive_from(interactions)
         return interactions, positive_from
 
-    def _encode(self, contents: Mapping[Modality, Any]) -> BlockQuery:
+    def _encode(
+        self, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
+    ) -> BlockQuery:
         for modality in contents:
             block_of(self._blocks, modality)
-        return encode_query(self.settings, self._encoder_of, contents, self._alignment)
+        return encode_query(settings or self.settings, self._encoder_of, contents, self._alignment)
+
+
+def _block_weights(settings: SpaceSettings) -> dict[str, float]:
+    # The aligned block counts once: were it to weigh as its modalities do, the weight of
+    # pictures would move items that have none.
+    return {
+        b.name: 1.0 if b.alignment else sum(settings.fusion.get(m, 1.0) for m in b.modalities)
+        for b in settings.layout
+    }
 
 
 def domain_names(*given: Domains) -> list[str] | None:

@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from isthmus.columns import QUERY_ID
 from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import Weights
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound, UnsupportedModality
 from isthmus.index.exact import Positions
 from isthmus.index.selection import Selection
+from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 from isthmus.retrieval.duplicates import find_duplicates
 from isthmus.retrieval.examples import query_with_examples
@@ -55,10 +57,12 @@ class SpaceQueries(OpenSpace):
         candidates: int | None = None,
         quotas: Quotas | None = None,
         calibrate: bool = False,
+        hubness: float = 0.0,
         attributes: bool = False,
         fingerprint: str | None = None,
         hybrid: bool = False,
         lexical_weight: float = 1.0,
+        weights: Weights | None = None,
     ) -> list[Hit]:
         """Find the items nearest to a text, an image, both, a vector, or examples.
 
@@ -98,6 +102,9 @@ class SpaceQueries(OpenSpace):
             Whether to rank by how far an item stands out in its own domain, so that no domain
             wins by its style alone. The score is then in standard deviations above what the
             query scores on average in the domain (see `isthmus.retrieval.calibration`).
+        hubness : float, default 0
+            How much is taken off items that are near to queries of every sort, from 0 to 1, the
+            correction of CSLS (see `isthmus.retrieval.hubness`). It helps most across modalities.
         attributes : bool, default False
             Whether hits carry text, image and attributes.
         fingerprint : str, optional
@@ -106,6 +113,12 @@ class SpaceQueries(OpenSpace):
             Whether items are also ranked by the words they share with the text (BM25).
         lexical_weight : float, default 1.0
             Weight of that ranking in hybrid search; the ranking by vectors has 1.
+        weights : mapping of str to float, optional
+            Weights of modalities, such as ``{"image": 2}``, in place of those of the space: the
+            list is that of a space with these weights, and nothing is encoded. An item that lacks
+            a modality does not depend on its weight. Where several modalities meet in one block
+            the items are compared one by one, exactly, and the first query with some weights
+            reads the ledgers; see docs/fusion.md.
 
         Returns
         -------
@@ -132,25 +145,26 @@ class SpaceQueries(OpenSpace):
         words = require_hybrid(text, lexical_weight) if hybrid else None
         if words is not None and not self._live.now().snapshot.has_text_index:
             index_text_if_free(self.path, self._catalog)
-        view = self._live.now()
-        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate)
+        view, settings, block_weights = self._weighed(self._live.now(), weights)
+        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate, hubness)
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
         examples = self._example_rows(view, like, unlike)
         if words is not None:
             require_plain(ranking, any(map(len, examples)))
-            query = Query(self._query(text, image, vector))
-            allowed, weights = groups[0].allowed, self._weights
-            best = answer_hybrid(view, query, words, k or 0, allowed, weights, lexical_weight)
+            query = Query(self._query(settings, text, image, vector))
+            allowed = groups[0].allowed
+            best = answer_hybrid(view, query, words, k or 0, allowed, block_weights, lexical_weight)
             if not len(best[0]):
                 self._require_comparable(view, query.vectors, groups)
             return make_hits(view, *best, attributes=attributes)
         only_examples = (
             any(map(len, examples)) and text is None and image is None and vector is None
         )
-        asked = {} if only_examples else self._query(text, image, vector)
+        asked = {} if only_examples else self._query(settings, text, image, vector)
         query = query_with_examples(view, asked, *examples)
-        rows, scores = rank(view, query, ranking, groups, self._weights)
+        penalty = self._penalty(view, query, ranking, block_weights, text=text, image=image)
+        rows, scores = rank(view, query, ranking, groups, block_weights, penalty)
         if not len(rows):
             self._require_comparable(view, query.vectors, groups)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
@@ -164,6 +178,7 @@ class SpaceQueries(OpenSpace):
         domains: Domains = None,
         where: str | None = None,
         fingerprint: str | None = None,
+        weights: Weights | None = None,
     ) -> Found:
         """Find the items nearest to each of many vectors, with the least work around the search.
 
@@ -171,7 +186,7 @@ class SpaceQueries(OpenSpace):
         ----------
         vectors : numpy.ndarray
             float32, shape (n, dim) for the dim of one block; brought to unit norm.
-        k, domain, domains, where, fingerprint
+        k, domain, domains, where, fingerprint, weights
             As in `search`.
 
         Returns
@@ -188,7 +203,7 @@ class SpaceQueries(OpenSpace):
         FingerprintMismatch
             If the vectors' fingerprint is not this space's.
         """
-        view = self._live.now()
+        view = self._weighed(self._live.now(), weights).view
         allowed = self._allowed(view, k, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
         block, queries = given_vectors(self._blocks, vectors)
@@ -204,6 +219,7 @@ class SpaceQueries(OpenSpace):
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
+        weights: Weights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.
@@ -216,7 +232,7 @@ class SpaceQueries(OpenSpace):
             paths are relative to the file.
         out : str or Path
             Parquet to write: query_id, item_id, rank and score. It appears whole or not at all.
-        k, domain, domains, where
+        k, domain, domains, where, weights
             As in `search`.
         progress : bool, default False
             Whether to show a bar.
@@ -236,14 +252,14 @@ class SpaceQueries(OpenSpace):
         InvalidFilter
             If `where` is refused.
         """
-        view = self._live.now()
+        view, settings, block_weights = self._weighed(self._live.now(), weights)
         allowed = self._allowed(view, k, domain_names(domain, domains), where)
-        encoder = QueryEncoder(self.settings, self._encoder_of, self.media, self._alignment)
+        encoder = QueryEncoder(settings, self._encoder_of, self.media, self._alignment)
         held = _held(view, [allowed])
 
         def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
             asked = [Query(parts) for parts in vectors]
-            lists = answer(view, asked, k, allowed, self._weights)
+            lists = answer(view, asked, k, allowed, block_weights)
             return make_lists(view, ids, lists, QUERY_ID)
 
         def refuse(vectors: BlockQuery) -> str:
@@ -266,7 +282,9 @@ class SpaceQueries(OpenSpace):
         candidates: int | None = None,
         quotas: Quotas | None = None,
         calibrate: bool = False,
+        hubness: float = 0.0,
         attributes: bool = False,
+        weights: Weights | None = None,
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.
 
@@ -281,12 +299,13 @@ class SpaceQueries(OpenSpace):
         InvalidInput
             If the examples cancel out, or an option is no good.
         """
-        view = self._live.now()
-        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate)
+        view, _, block_weights = self._weighed(self._live.now(), weights)
+        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate, hubness)
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         examples = self._example_rows(view, [item_id, *_ids(like)], unlike)
         query = query_with_examples(view, {}, *examples)
-        rows, scores = rank(view, query, ranking, groups, self._weights)
+        penalty = self._penalty(view, query, ranking, block_weights)
+        rows, scores = rank(view, query, ranking, groups, block_weights, penalty)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
 
     def duplicates(
@@ -381,12 +400,30 @@ class SpaceQueries(OpenSpace):
                 self._require_row(view, name)
         return rows[: len(liked)], rows[len(liked) :]
 
-    def _query(self, text: str | None, image: Any, vector: Any) -> BlockQuery:
+    def _query(
+        self, settings: SpaceSettings, text: str | None, image: Any, vector: Any
+    ) -> BlockQuery:
         if vector is None:
-            return self._encode(contents_of(text, image))
+            return self._encode(contents_of(text, image), settings)
         if text is not None or image is not None:
             raise InvalidInput("search by a vector, or by text and image, not by all")
         return given_vector(self._blocks, vector)
+
+    def _penalty(
+        self,
+        view: View,
+        query: Query,
+        ranking: Ranking,
+        weights: Mapping[str, float],
+        **contents: Any,
+    ) -> FloatArray | None:
+        """Give what each row loses for being near to all queries; None if that is not asked."""
+        if not ranking.hubness:
+            return None
+        given = [modality for modality, content in contents.items() if content is not None]
+        kind = f"{given[0]} to item" if len(given) == 1 else "item to item"
+        penalty = self._hubs.penalty(view, list(query.vectors), kind, weights)
+        return np.asarray(ranking.hubness * penalty, np.float32)
 
     def _require_fingerprint(self, given: str | None) -> None:
         if given is not None and given != self.fingerprint:

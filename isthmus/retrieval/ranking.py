@@ -15,9 +15,10 @@ from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.retrieval.calibration import Chance, measure_chance
 from isthmus.retrieval.diversity import Likeness, choose_diverse
-from isthmus.retrieval.query import Query, Ranked, answer
+from isthmus.retrieval.hubness import best_of, range_of
+from isthmus.retrieval.query import Query, Ranked
 from isthmus.retrieval.quotas import Quotas, allot, fill, places_within
-from isthmus.retrieval.score_range import answer_range, at_least
+from isthmus.retrieval.score_range import at_least
 
 CANDIDATES_A_PLACE = 5
 FEWEST_CANDIDATES = 100
@@ -41,6 +42,8 @@ class Ranking:
         Places, or share of the places, of each domain.
     calibrate : bool
         Whether scores are made comparable across domains.
+    hubness : float
+        How much of the hubness correction is applied, from 0 to 1.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Ranking:
     candidates: int | None = None
     quotas: Quotas = field(default_factory=dict)
     calibrate: bool = False
+    hubness: float = 0.0
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
@@ -62,6 +66,10 @@ class Ranking:
             raise InvalidInput(
                 f"diversity is {self.diversity}; give a number from 0 (relevance alone) to 1"
             )
+        if not 0 <= self.hubness <= 1:
+            raise InvalidInput(f"hubness is {self.hubness}; give a number from 0 (off) to 1 (CSLS)")
+        if self.hubness and self.calibrate:
+            raise InvalidInput("hubness and calibrate both shift the scores; give one of them")
         if self.min_score is not None and not np.isfinite(self.min_score):
             raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
         if self.k is None:
@@ -82,7 +90,8 @@ class Ranking:
     @property
     def plain(self) -> bool:
         """Whether nothing is asked for but the best k."""
-        return not (self.min_score is not None or self.diversity or self.quotas or self.calibrate)
+        shifted = self.calibrate or self.hubness
+        return not (self.min_score is not None or self.diversity or self.quotas or shifted)
 
     @property
     def depth(self) -> int | None:
@@ -159,6 +168,7 @@ def rank(
     ranking: Ranking,
     groups: Sequence[Group],
     weights: Mapping[str, float],
+    penalty: FloatArray | None = None,
 ) -> Ranked:
     """Rank items for a query.
 
@@ -174,18 +184,22 @@ def rank(
         As `group_domains` gives them.
     weights : mapping of str to float
         Weight of each block.
+    penalty : numpy.ndarray, optional
+        float32, shape (n_rows,): what is taken off the score of each row, see
+        `isthmus.retrieval.hubness`.
 
     Returns
     -------
     rows, scores : numpy.ndarray
         int64 and float32, shape (n,), n at most k. The scores are those of
-        `isthmus.retrieval.query.answer`, or calibrated; with diversity they need not fall.
+        `isthmus.retrieval.query.answer`, less the penalty, or calibrated; with diversity they
+        need not fall.
     """
     chances: dict[str, Chance] = {}
     if ranking.calibrate:
         names = [name for group in groups for name in group.domains]
         chances = measure_chance(view, query, names, weights)
-    lists = [_find(view, query, ranking, group, chances, weights) for group in groups]
+    lists = [_find(view, query, ranking, group, chances, weights, penalty) for group in groups]
     return compose(view, lists, ranking, groups, relative=ranking.calibrate)
 
 
@@ -254,16 +268,17 @@ def _find(
     group: Group,
     chances: Mapping[str, Chance],
     weights: Mapping[str, float],
+    penalty: FloatArray | None,
 ) -> Ranked:
     """Find the candidates of a group, with the scores that are shown."""
-    least = ranking.min_score
+    least, allowed = ranking.min_score, group.allowed
     chance = chances[group.domains[0]] if chances else None
     if ranking.depth is not None:
-        rows, scores = answer(view, [query], ranking.depth, group.allowed, weights)[0]
+        rows, scores = best_of(view, query, ranking.depth, allowed, weights, penalty)
     elif least is not None:
         # Rounding must not cut what calibrates to just the least score.
         raw = least if chance is None else chance.raw(least) - 1e-5
-        rows, scores = answer_range(view, query, raw, group.allowed, weights)
+        rows, scores = range_of(view, query, raw, allowed, weights, penalty)
     if chance is not None:
         scores = chance.calibrate(scores)
     return (rows, scores) if least is None else at_least((rows, scores), least)

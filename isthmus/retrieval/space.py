@@ -12,6 +12,7 @@ from isthmus.columns import ITEM_ID
 from isthmus.encoders.alignment.choice import AlignmentChoice, choose_alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.fusion import Weights, checked_weights
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.alignments import store_alignment
@@ -57,6 +58,7 @@ class Space(
         text_encoder: str | Encoder | None = None,
         image_encoder: str | Encoder | None = None,
         alignment: AlignmentChoice = "auto",
+        weights: Weights | None = None,
         recall: float = 0.95,
         device: str = "auto",
         precision: str = "auto",
@@ -78,6 +80,9 @@ class Space(
             What lets text and pictures of different encoders find each other: an alignment, or a
             folder that holds one. By default the one that comes with Isthmus, if it was learned
             for these encoders (those of ``local``); else there is none until `align` learns one.
+        weights : mapping of str to float, optional
+            Weight of each modality where several meet, 1 where not given; a query may bring
+            others (see `search`).
         recall : float, default 0.95
             Recall@10 against exact search that a release must reach.
         device : str, default "auto"
@@ -94,6 +99,8 @@ class Space(
             If there is no such encoder.
         FingerprintMismatch
             If the alignment was learned for other encoders.
+        InvalidInput
+            If a weight is no good.
         """
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -101,7 +108,8 @@ class Space(
         encoders = choose_encoders(
             encoder, text_encoder, image_encoder, device=device, precision=precision
         )
-        stack = EncoderStack(encoders, alignment=choose_alignment(alignment, encoders))
+        chosen = checked_weights(weights or {}, encoders)
+        stack = EncoderStack(encoders, chosen, choose_alignment(alignment, encoders))
         settings = SpaceSettings.of_stack(
             stack, IndexSettings().aiming(Targets().given(recall=recall))
         )
