@@ -180,10 +180,10 @@ class BlockBuilder:
     def _measured(
         self, index: VectorIndex, trials: list[Trial], plan: Plan, build_s: float
     ) -> Built:
-        queries = np.concatenate([trial.kind.vectors for trial in trials])
-        queries = np.random.default_rng(3).permutation(queries)[:LATENCY_QUERIES]
+        asked = np.concatenate([trial.kind.vectors for trial in trials])
         tuned = replace(self._own, index=index)
-        masked = measure_masked(tuned, queries, self._settings.recall)
+        masked = measure_masked(tuned, asked, self._settings.recall)
+        queries = np.random.default_rng(3).permutation(asked)[:LATENCY_QUERIES]
         median, high = single_ms(index, queries)
         sample = self._own.vectors[:: max(1, len(index) // self._settings.sample_rows)]
         fit = index.fit(np.asarray(sample))

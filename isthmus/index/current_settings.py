@@ -22,11 +22,12 @@ class CurrentSettings:
 
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._space, self._settings = space, settings
+        self._file = space / FILE  # to join them costs as much as to look
         self._stamp: tuple[int, int] | None = None
 
     def require(self) -> None:
         """Raise `FingerprintMismatch` if they were; where nothing changed, that costs some 2 µs."""
-        stat = (self._space / FILE).stat()
+        stat = self._file.stat()
         stamp = stat.st_mtime_ns, stat.st_ino
         if stamp == self._stamp:
             return

@@ -84,7 +84,8 @@ def rescore(
     """
     scores = _scores_of(queries, vectors, found)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    scores, found = np.take_along_axis(scores, order, 1), np.take_along_axis(found, order, 1)
+    lists = np.arange(len(order))[:, None]
+    scores, found = scores[lists, order], found[lists, order]
     if found.shape[1] == k:
         return scores, found
     filled = nothing(len(found), k)

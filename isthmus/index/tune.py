@@ -75,9 +75,11 @@ def measure_masked(
 ) -> MaskedCosts | None:
     """Measure filtered searches, where a share of the vectors survives.
 
-    At each share three filters are met: survivors at random, those nearest to some vector, and
-    those farthest from it, since filters may go with the query or against it. The best of eleven
-    results does not count, since queries are items, and each finds itself.
+    At each share three kinds of filter are met: survivors at random; the vectors nearest to one
+    of them, asked by the queries that are nearest to it; and the same, asked by those that are
+    farthest, since filters may go with the query or against it. The recall has to reach the
+    target by one standard error, since so few queries stand for all. The best of eleven results
+    does not count, since queries are items, and each finds itself.
 
     Parameters
     ----------
@@ -92,20 +94,22 @@ def measure_masked(
     if index is None or len(block.rows) <= MOST_EXACT:
         return None
     rng = np.random.default_rng(seed)
-    queries = rng.permutation(queries)[:MASKED_QUERIES]
-    chance = rng.random(len(block.rows))
-    closeness = block.vectors @ block.vectors[int(rng.integers(len(block.rows)))]
+    pivot = block.vectors[int(rng.integers(len(block.rows)))]
+    chance, closeness = rng.random(len(block.rows)), block.vectors @ pivot
+    some = rng.permutation(queries)[:MASKED_QUERIES]
+    by_pivot = queries[np.argsort(-(queries @ pivot), kind="stable")]
+    near, far = by_pivot[:MASKED_QUERIES], by_pivot[-MASKED_QUERIES:]
     points = []
     for share in SHARES:
         if share * len(block.rows) <= MOST_EXACT:
             break
-        low, high = np.quantile(closeness, [share, 1 - share])
-        masks = [chance < share, closeness >= high, closeness <= low]
-        point = _dearest_point(index, block.vectors, queries, masks, target)
+        close = closeness >= np.quantile(closeness, 1 - share)
+        asked = [(chance < share, some), (close, near), (close, far)]
+        point = _dearest_point(index, block.vectors, asked, target)
         if point is None:
             break
         points.append(point)
-    gather_us, scan_us = _exact_costs(block.vectors, queries, chance < SHARES[1])
+    gather_us, scan_us = _exact_costs(block.vectors, some, chance < SHARES[1])
     return MaskedCosts(points=points, gather_us=gather_us, scan_us=scan_us)
 
 
@@ -154,13 +158,12 @@ def _least_visits(
 def _dearest_point(
     index: VectorIndex,
     vectors: FloatArray,
-    queries: FloatArray,
-    masks: Sequence[Mask],
+    asked: Sequence[tuple[Mask, FloatArray]],
     target: float,
 ) -> MaskedPoint | None:
     """Measure filters of one share, and give the one that needs most; None if one is too much."""
     points = []
-    for mask in masks:
+    for mask, queries in asked:
         allowed = Allowed(mask)
         best, _ = exact_search(queries, vectors, RECALL_AT + 1, allowed)
         point = _masked_point(index, queries, allowed, best, target)
@@ -173,12 +176,14 @@ def _dearest_point(
 def _masked_point(
     index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
 ) -> MaskedPoint | None:
-    def recall(visits: int) -> float:
+    def recall(visits: int) -> tuple[float, float]:
+        """Give the mean, and its standard error."""
         scores, _ = index.search_allowed(queries, RECALL_AT + 1, allowed, visits)
-        return float((scores[:, 1:] >= best[:, -1:] - SAME_SCORE).mean())
+        found = (scores[:, 1:] >= best[:, -1:] - SAME_SCORE).mean(axis=1)
+        return float(found.mean()), float(found.std() / np.sqrt(len(found)))
 
     first, most = _masked_visits(index, allowed)
-    visits = least_reaching(recall, first, most, target)
+    visits = least_reaching(lambda visits: np.subtract(*recall(visits)), first, most, target)
     if visits is None:
         return None
     took = min(
@@ -188,7 +193,7 @@ def _masked_point(
     return MaskedPoint(
         share=allowed.share,
         visits=visits,
-        recall=round(recall(visits), 4),
+        recall=round(recall(visits)[0], 4),
         query_us=took / len(queries) * 1e6,
     )
 

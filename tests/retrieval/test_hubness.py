@@ -89,7 +89,7 @@ def test_a_release_does_not_change_the_correction(tmp_path, cloud):
 
 
 def test_similar_items_are_corrected_by_items(cloud):
-    space, points = cloud
+    space, _ = cloud
     plain = [hit.item_id for hit in space.similar("3", k=20)]
     other = [hit.item_id for hit in space.similar("3", k=20, hubness=1.0)]
     assert plain != other
