@@ -71,3 +71,14 @@ def modality_bit(modality: str) -> int:
     (1, 2)
     """
     return 1 << MODALITIES.index(modality)
+
+
+def modalities_in(mask: int) -> list[Modality]:
+    """Give the modalities of a modality mask.
+
+    Examples
+    --------
+    >>> modalities_in(3)
+    ['text', 'image']
+    """
+    return [modality for modality in MODALITIES if mask & modality_bit(modality)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.columns import DOMAIN, ITEM_ID
+from isthmus.columns import DOMAIN, ITEM_ID, MODALITY_MASK, modalities_in
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.item_vectors import item_vectors
 from isthmus.retrieval.open_space import OpenSpace
@@ -94,7 +94,12 @@ class SpaceEvaluation(OpenSpace):
         domains = dict(zip(item_ids, view.snapshot.column(DOMAIN).to_pylist(), strict=True))
         table = self._interactions.table()
         held = pc.is_in(table.column(ITEM_ID), value_set=names.cast(pa.string()))
-        contents = ItemVectors(item_ids, item_vectors(view, view.find(item_ids), self._weights))
+        masks = view.snapshot.column(MODALITY_MASK).to_pylist()
+        contents = ItemVectors(
+            item_ids,
+            item_vectors(view, view.find(item_ids), self._weights),
+            [" and ".join(modalities_in(mask)) or "none" for mask in masks],
+        )
         own = systems_of(view, self._weights)
         for name in asked or ():
             if name not in own:

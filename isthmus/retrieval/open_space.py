@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from isthmus.columns import ITEM_COLUMNS, MODALITIES, MODALITY_MASK, Modality, modality_bit
+from isthmus.columns import ITEM_COLUMNS, MODALITY_MASK, Modality, modalities_in
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.fusion import Weights
@@ -112,7 +112,7 @@ class OpenSpace:
         row = found[0]
         mask = row.pop(MODALITY_MASK)
         attributes = {name: row.pop(name) for name in names}
-        modalities = [m for m in MODALITIES if mask & modality_bit(m)]
+        modalities = modalities_in(mask)
         return {**row, "modalities": modalities, "attributes": attributes}
 
     def count(

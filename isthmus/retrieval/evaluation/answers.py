@@ -196,7 +196,7 @@ def _measure(
         seconds=seconds,
         metrics=metrics,
         lists=list_metrics(task, items, how.found_k, vectors),
-        buckets=_buckets(task, values, items, how),
+        buckets=_buckets(task, values, items, how, vectors),
         coverage=coverage,
         loss=LossResult(**asdict(attribute(task, items, lists.sources, how.found_k))),
     )
@@ -204,13 +204,18 @@ def _measure(
 
 
 def _buckets(
-    task: Task, values: Mapping[str, PerUser], items: list[list[str]], how: EvaluationSettings
+    task: Task,
+    values: Mapping[str, PerUser],
+    items: list[list[str]],
+    how: EvaluationSettings,
+    vectors: ItemVectors | None,
 ) -> list[BucketResult]:
     again = {"resamples": how.resamples, "seed": how.seed}
     ranks = truth_ranks(items, [user.truth for user in task.users])
     found = by_evidence(task, values[how.metric], how.metric, **again)
+    modalities = None if vectors is None else vectors.modalities_of
     for k in sorted({how.found_k, max(how.ks)}):
-        found += by_truth(task, ranks, k, **again)
+        found += by_truth(task, ranks, k, modalities, **again)
     return [_bucket(own) for own in found]
 
 

@@ -1,13 +1,14 @@
-"""Results by how much is known of a user, by domain, and by how popular the truth is.
+"""Results by how much is known of a user, and by domain, popularity and modalities of the truth.
 
 Users are parted by evidence: the interactions that a system may see, in the target domain and
-outside it. Truth is parted item by item, by its domain and by the number of users that know it;
-its figure is the share of the hidden items of the part that are found.
+outside it. Truth is parted item by item: by its domain, by the number of users that know it, and
+by the modalities that it has (whether items without a picture are found as well as those with one
+shows there). Its figure is the share of the hidden items of the part that are found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ TARGET_EVIDENCE = "target interactions"
 SOURCE_EVIDENCE = "source interactions"
 TRUTH_DOMAIN = "domain of the truth"
 TRUTH_POPULARITY = "users of the truth"
+TRUTH_MODALITIES = "modalities of the truth"
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,15 @@ def by_evidence(
 
 
 def by_truth(
-    task: Task, ranks: Sequence[Counts], k: int, *, resamples: int = 2_000, seed: int = 0
+    task: Task,
+    ranks: Sequence[Counts],
+    k: int,
+    modalities: Mapping[str, str] | None = None,
+    *,
+    resamples: int = 2_000,
+    seed: int = 0,
 ) -> list[Bucket]:
-    """Part the truth by its domain and its popularity.
+    """Part the truth by its domain, its popularity, and its modalities where there are several.
 
     Parameters
     ----------
@@ -106,6 +114,8 @@ def by_truth(
         For each user, the rank of each item of the truth; 0 where it is absent.
     k : int
         An item is found within this rank.
+    modalities : mapping of str to str, optional
+        The modalities of each item, as one name.
     resamples, seed : int
         Of the intervals, over users.
     """
@@ -124,6 +134,9 @@ def by_truth(
         (TRUTH_DOMAIN, domains, domain),
         (TRUTH_POPULARITY, names, popular),
     ]
+    held = {item: modalities.get(item, "none") for item in task.candidates} if modalities else {}
+    if len(set(held.values())) > 1:
+        partings.append((TRUTH_MODALITIES, sorted(set(held.values())), held.__getitem__))
     for by, parts, part_of in partings:
         found, hidden = _count(task, ranks, k, parts, part_of)
         for place, name in enumerate(parts):

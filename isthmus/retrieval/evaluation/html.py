@@ -12,6 +12,7 @@ from isthmus.retrieval.evaluation.buckets import (
     SOURCE_EVIDENCE,
     TARGET_EVIDENCE,
     TRUTH_DOMAIN,
+    TRUTH_MODALITIES,
     TRUTH_POPULARITY,
 )
 from isthmus.retrieval.evaluation.figures import (
@@ -52,6 +53,7 @@ PARTS = (
     (SOURCE_EVIDENCE, "By what is known of a user in other domains"),
     (TRUTH_DOMAIN, "By domain of the hidden items"),
     (TRUTH_POPULARITY, "By popularity of the hidden items"),
+    (TRUTH_MODALITIES, "By modalities of the hidden items"),
 )
 
 

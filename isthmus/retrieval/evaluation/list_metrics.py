@@ -30,10 +30,13 @@ class ItemVectors:
         The items.
     vectors : numpy.ndarray
         float32, shape (n_items, dim); a row of zeros where an item has none.
+    modalities : sequence of str, optional
+        For each item the modalities that it is known by, such as ``text`` or ``text and image``.
     """
 
     item_ids: Sequence[str]
     vectors: FloatArray
+    modalities: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.item_ids) != len(self.vectors):
@@ -46,9 +49,15 @@ class ItemVectors:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the ids and the vectors: equal for equal ones, in hexadecimal."""
+        """Digest of ids, vectors and modalities: equal for equal ones, in hexadecimal."""
         vectors = np.ascontiguousarray(self.vectors, np.float32)
-        return digest(digest(vectors.data) + digest(repr(list(self.item_ids)))).hex()
+        named = repr((list(self.item_ids), list(self.modalities)))
+        return digest(digest(vectors.data) + digest(named)).hex()
+
+    @cached_property
+    def modalities_of(self) -> dict[str, str]:
+        """The modalities of each item, where they are known."""
+        return dict(zip(self.item_ids, self.modalities, strict=False))
 
 
 def coverage(lists: CleanLists, candidates: int, k: int) -> float:

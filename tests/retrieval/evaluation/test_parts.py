@@ -60,6 +60,27 @@ def test_truth_is_parted_by_domain_and_popularity():
     assert deeper["users of the truth", "1-5"] == 1.0
 
 
+def test_truth_is_parted_by_modalities_where_they_differ():
+    task = small_task(
+        users=[TestUser("u1", (), ("b0", "b1")), TestUser("u2", (), ("b1", "b2", "b3"))],
+        candidates=["b0", "b1", "b2", "b3"],
+    )
+    ranks = truth_ranks([["b0"], ["b1", "b2"]], [u.truth for u in task.users])
+    modalities = {"b0": "text", "b1": "text and image", "b2": "text"}
+    found = {x.name: x for x in by_truth(task, ranks, 2, modalities) if x.by.startswith("modal")}
+    assert {n: (x.users, x.truth, round(x.figure.value, 4)) for n, x in found.items()} == {
+        "none": (1, 1, 0.0),
+        "text": (2, 2, 1.0),
+        "text and image": (2, 2, 0.5),
+    }
+    alike = dict.fromkeys(task.candidates, "text")
+    for same in (None, {}, alike):
+        assert {x.by for x in by_truth(task, ranks, 2, same)} == {
+            "domain of the truth",
+            "users of the truth",
+        }
+
+
 def test_every_hidden_item_has_one_fate():
     task = small_task()
     sources = {"one": [["b0", "b3"], []], "two": [["b5"], ["b2"]]}
