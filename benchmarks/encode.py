@@ -2,10 +2,12 @@
 
 ``python benchmarks/encode.py`` (some five minutes on two cores)
 
-Texts: titles, beside ``SentenceTransformer.encode``. Images: poster files, decoded, resized and
-embedded, beside a timm model fed by a PyTorch ``DataLoader``. With ``--backends``: texts of mixed
-lengths through OpenVINO, and how much of the ten nearest neighbours stays. All ways take turns in
-one process, on the same inputs and threads; the table gives medians.
+Texts: titles and texts of mixed lengths, beside ``SentenceTransformer.encode``, and the share that
+the model's arithmetic (of real tokens, not of padding) has of the rate at which this machine
+multiplies matrices, the best over shapes of the model and a large square. Images: poster files,
+decoded, resized and embedded, beside a timm model fed by a PyTorch ``DataLoader``. With
+``--backends``: texts of mixed lengths through OpenVINO, and how much of the ten nearest neighbours
+stays. All ways take turns in one process, on the same inputs and threads; the table gives medians.
 """
 
 from __future__ import annotations
@@ -146,22 +148,54 @@ def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: st
     return torch.cat(vectors).numpy()
 
 
-def compare(ways: dict[str, Way], count: int, repetitions: int) -> dict[str, np.ndarray]:
+def arithmetic(encoder: Encoder, texts: list[str]) -> float:
+    """Count the floating-point operations of a BERT model's matrix products over some texts."""
+    shape = (
+        encoder.model[0].config if hasattr(encoder.model, "__getitem__") else encoder.model.config
+    )
+    width, inner = shape.hidden_size, shape.intermediate_size
+    lengths = np.array([len(ids) for ids in encoder.prepare(texts, "text")], np.float64)
+    a_token = 2 * (4 * width * width + 2 * width * inner)
+    attention = 2 * 2 * width * lengths
+    return float(shape.num_hidden_layers * ((a_token + attention) * lengths).sum())
+
+
+def matrix_rate() -> float:
+    """Measure the operations a second of float32 matrix products, threads as for encoding."""
+    best = 0.0
+    for rows, inner, columns in ((1024, 384, 1536), (1024, 1536, 384), (2048, 2048, 2048)):
+        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+        for _ in range(12):
+            start = time.perf_counter()
+            left @ right
+            best = max(best, 2 * rows * inner * columns / (time.perf_counter() - start))
+    return best
+
+
+def compare(
+    ways: dict[str, Way], count: int, repetitions: int, operations: float = 0.0
+) -> dict[str, np.ndarray]:
     """Let the ways take turns, and print medians beside the agreement with the first."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    rates: list[float] = []
     vectors = {name: way() for name, way in ways.items()}  # warms up, too
     for _ in range(repetitions):
         for name, way in ways.items():
             start = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - start)
+        if operations:
+            rates.append(matrix_rate())
     ours = next(iter(ways))
     for name in ways:
         rate = count / statistics.median(seconds[name])
         ratio = statistics.median(seconds[name]) / statistics.median(seconds[ours])
         spread = f"{count / max(seconds[name]):.0f} to {count / min(seconds[name]):.0f}"
         least = float((vectors[name] * vectors[ours]).sum(1).min())
-        print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>16.2f}{least:>13.6f}")
+        share = ""
+        if operations:
+            share = f"{operations / min(seconds[name]) / max(rates):>11.2f}"
+        print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>10.2f}{least:>12.6f}{share}")
     return vectors
 
 
@@ -179,14 +213,17 @@ def main() -> None:
     files = sorted((DATA / "movielens_posters" / "images").iterdir())[: given.images]
     print(f"{len(texts)} titles, {len(files)} posters, {given.repetitions} repetitions")
     print(f"torch {torch.__version__}, {given.device}, {torch.get_num_threads()} threads")
-    print(f"{'':<30}{'items/s':>9}{'spread':>16}{'x time of ours':>16}{'min cosine':>13}")
+    print(f"{'':<30}{'items/s':>9}{'spread':>16}{'x ours':>10}{'min cosine':>12}{'of matmul':>11}")
     if given.backends:
         texts = mixed_texts(given.rows)
         print(f"instead of titles and posters: {len(texts)} titles, captions and descriptions")
         ways = backend_ways(texts)
         compare_neighbours(compare(ways, len(texts), given.repetitions))
         return
-    compare(text_ways(texts, given.device), len(texts), given.repetitions)
+    plain = load_encoder("local/text", device=given.device)
+    for some in (texts, mixed_texts(given.rows)):
+        ways, operations = text_ways(some, given.device), arithmetic(plain, some)
+        compare(ways, len(some), given.repetitions, operations)
     compare(image_ways(files, given.device), len(files), given.repetitions)
 
 
