@@ -6,17 +6,20 @@ to Isthmus and cannot be attributes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
 import pyarrow as pa
 
 Modality = Literal["text", "image", "audio"]
 MODALITIES: Final[tuple[Modality, ...]] = get_args(Modality)
+MEDIA: Final[tuple[Modality, ...]] = ("image", "audio")
 
 ITEM_ID: Final = "item_id"
 DOMAIN: Final = "domain"
 TEXT: Final = "text"
 IMAGE: Final = "image"
+AUDIO: Final = "audio"
 USER_ID: Final = "user_id"
 HISTORY: Final = "history"
 TRUTH: Final = "truth"
@@ -30,14 +33,14 @@ VECTOR: Final = "vector"
 SCORE: Final = "score"
 RANK: Final = "rank"
 
-CONTENT_HASH: Final[dict[Modality, str]] = {"text": "_text_hash", "image": "_image_hash"}
+CONTENT_HASH: Final[dict[Modality, str]] = {m: f"_{m}_hash" for m in MODALITIES}
 ROW_HASH: Final = "_row_hash"
 MODALITY_MASK: Final = "_modalities"
 ROW_ID: Final = "_rowid"
 UPDATED_AT: Final = "_row_last_updated_at_version"
 INTERNAL_PREFIX: Final = "_"
 
-ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)
+ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)  # of every catalog; see `media_columns`
 RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})
 
 INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
@@ -49,6 +52,31 @@ INTERACTIONS: Final = pa.schema(
         pa.field(TIME, pa.timestamp("us", "UTC")),
     ]
 )
+
+
+def media_columns(modalities: Iterable[str]) -> tuple[Modality, ...]:
+    """Name the columns of files that items have, in a space of these modalities.
+
+    Pictures have one in every space. Audio has one where it is encoded; elsewhere a column of
+    that name is an attribute, as it was before Isthmus took audio.
+
+    Examples
+    --------
+    >>> media_columns({"text"}), media_columns({"text", "audio"})
+    (('image',), ('image', 'audio'))
+    """
+    return ("image", "audio") if AUDIO in modalities else ("image",)
+
+
+def inline_column(modality: str) -> str:
+    """Name the column of an item table that holds files given as bytes.
+
+    Examples
+    --------
+    >>> inline_column("image")
+    '_image_bytes'
+    """
+    return f"_{modality}_bytes"
 
 
 def vector_column(block: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,12 @@ def digest(content: bytes | memoryview | str) -> bytes:
     """
     data = content.encode() if isinstance(content, str) else content
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def digest_file(path: Path) -> bytes:
+    """Digest what a file holds as `digest` does, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).digest()
 
 
 def keys_of(digests: Iterable[bytes]) -> npt.NDArray[np.uint64]:

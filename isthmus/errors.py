@@ -51,8 +51,16 @@ class InvalidInput(IsthmusError, ValueError):
     """An argument, a file or a query that cannot be used as given."""
 
 
-class InvalidImage(IsthmusError, ValueError):
-    """An image that cannot be read or decoded safely."""
+class InvalidMedia(IsthmusError, ValueError):
+    """A file of an item that cannot be read or decoded safely."""
+
+
+class InvalidImage(InvalidMedia):
+    """An image that cannot be decoded safely."""
+
+
+class InvalidAudio(InvalidMedia):
+    """Audio that cannot be decoded safely."""
 
 
 class InvalidFilter(IsthmusError, ValueError):

@@ -11,14 +11,17 @@ import numpy as np
 from PIL import Image
 
 from isthmus.columns import Modality
+from isthmus.encoders.audio import Waveform
 from isthmus.encoders.encoder import Encoder, FloatArray
+from tests.encoders.sounds import file_of, sine
 
 
 class ToyEncoder(Encoder):
     """A text is the sum of its words' random vectors, an image that of its main colour.
 
     Texts with the same words, and images with the same colour, have the same vector; an image
-    of a named colour has, where the salt is the same, the vector of that colour's name.
+    of a named colour has, where the salt is the same, the vector of that colour's name, and
+    audio that of the name of its tone.
     """
 
     def __init__(
@@ -36,8 +39,8 @@ class ToyEncoder(Encoder):
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
         self.encoded += prepared
-        named = prepared if modality == "text" else [colour_of(image) for image in prepared]
-        return np.stack([self._vector(name) for name in named])
+        name_of = {"text": str, "image": colour_of, "audio": tone_of}[modality]
+        return np.stack([self._vector(name_of(content)) for content in prepared])
 
     def _vector(self, text: str) -> FloatArray:
         total = np.sum([self._word(word) for word in text.lower().split() or [""]], axis=0)
@@ -81,6 +84,20 @@ def picture(colour: str, size: int = 8) -> bytes:
     return buffer.getvalue()
 
 
+TONES = {"low": 200, "middle": 500, "high": 1_500}
+
+
+def tone_of(waveform: Waveform) -> str:
+    strengths = np.abs(np.fft.rfft(waveform.samples))
+    hertz = float(strengths.argmax()) / waveform.seconds
+    return min(TONES, key=lambda name: abs(TONES[name] - hertz))
+
+
+def tone(name: str, rate: int = 8_000) -> bytes:
+    """Give a WAV file of one tone; the rate makes files of the same tone differ."""
+    return file_of(sine(TONES[name], 0.25, rate), "WAV", "PCM_16")
+
+
 def text_encoder(**options: Any) -> ToyEncoder:
     return ToyEncoder("text", **options)
 
@@ -93,6 +110,11 @@ def two_encoders() -> dict[Modality, Encoder]:
 def joint_encoder() -> ToyEncoder:
     """One encoder in which a red picture and the word red are the same."""
     return ToyEncoder("text", "image")
+
+
+def sound_encoder() -> ToyEncoder:
+    """One encoder in which a low tone and the word low are the same."""
+    return ToyEncoder("text", "audio")
 
 
 def item(item_id: str, text: str, domain: str = "films", **more: Any) -> dict[str, Any]:

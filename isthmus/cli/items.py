@@ -16,6 +16,7 @@ def create(
     encoder: Annotated[str, typer.Option(help="Encoder of every modality.")] = "local",
     text_encoder: Annotated[str | None, typer.Option(help="Encoder of text alone.")] = None,
     image_encoder: Annotated[str | None, typer.Option(help="Encoder of images alone.")] = None,
+    audio_encoder: Annotated[str | None, typer.Option(help="Encoder of audio alone.")] = None,
     weight: WeightOption = None,
     recall: Annotated[float, typer.Option(help="Recall@10 a release must reach.")] = 0.95,
     device: DeviceOption = "auto",
@@ -32,6 +33,7 @@ def create(
         encoder,
         text_encoder=text_encoder,
         image_encoder=image_encoder,
+        audio_encoder=audio_encoder,
         weights=parse_weights(weight),
         recall=recall,
         device=device,
@@ -48,8 +50,9 @@ def add(
     domain_column: Annotated[str | None, typer.Option(help="Column of the domain.")] = None,
     text: Annotated[str | None, typer.Option(help='Text template: "{title}. {genres}".')] = None,
     image: Annotated[str | None, typer.Option(help="Column of the image.")] = None,
+    audio: Annotated[str | None, typer.Option(help="Column of the audio.")] = None,
     skip_invalid: Annotated[bool, typer.Option(help="Leave invalid rows out.")] = False,
-    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) images.")] = False,
+    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) addresses.")] = False,
     device: DeviceOption = "auto",
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
@@ -64,6 +67,7 @@ def add(
         domain_column=domain_column,
         text=text,
         image=image,
+        audio=audio,
         skip_invalid=skip_invalid,
         http=http,
         progress=True,
@@ -87,7 +91,7 @@ def delete(
 def quarantine(
     space: SpaceOption,
     retry: Annotated[bool, typer.Option("--retry", help="Try them again.")] = False,
-    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) images.")] = False,
+    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) addresses.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List what could not be embedded, or try it again."""

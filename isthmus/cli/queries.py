@@ -56,6 +56,7 @@ def search(
     space: SpaceOption,
     text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to look for.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Audio to look for.")] = None,
     k: KOption = 10,
     domain: DomainsOption = None,
     where: WhereOption = None,
@@ -75,23 +76,24 @@ def search(
     ] = 1.0,
     queries: Annotated[
         Path | None,
-        typer.Option(help="File of queries: query_id and text, image or vector."),
+        typer.Option(help="File of queries: query_id and text, image, audio or vector."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet to write, with --queries.")] = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Find the items nearest to a text, a picture, examples; or answer a file of queries."""
+    """Find the items nearest to a text, a picture, audio, examples; or answer a file of queries."""
     if (queries is None) != (out is None):
         raise typer.BadParameter("--queries and --out go together")
-    if queries is not None and (text or image or hybrid or sheet or like or unlike):
+    if queries is not None and (text or image or audio or hybrid or sheet or like or unlike):
         raise typer.BadParameter(
-            "--queries goes without TEXT, --image, --like, --unlike, --hybrid and --sheet"
+            "--queries goes without TEXT, --image, --audio, --like, --unlike, --hybrid and --sheet"
         )
-    if queries is None and text is None and image is None and not like and not unlike:
+    asked_for = (queries, text, image, audio, like or None, unlike or None)
+    if all(given is None for given in asked_for):
         raise typer.BadParameter(
-            "give a TEXT, an --image, items to be --like, or several of them; or --queries"
+            "give a TEXT, an --image, --audio, items to be --like, or several of them; or --queries"
         )
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits, show_query_report
@@ -113,6 +115,7 @@ def search(
     hits = opened.search(
         text,
         image=image,
+        audio=audio,
         like=like or (),
         unlike=unlike or (),
         k=None if everything else k,
@@ -129,7 +132,8 @@ def search(
         hybrid=hybrid,
         lexical_weight=lexical_weight,
     )
-    asked = text or ", ".join([*([str(image)] if image else []), *(like or unlike or [])])
+    files = [str(file) for file in (image, audio) if file]
+    asked = text or ", ".join([*files, *(like or unlike or [])])
     show_hits(opened, asked, image, hits, sheet, as_json=as_json)
 
 

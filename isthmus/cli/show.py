@@ -145,8 +145,8 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     print_table(table)
     if not stats["aligned"]:
         typer.echo(
-            "text and image are separate blocks: text finds items by their text, an image by "
-            "their image"
+            f"{' and '.join(stats['blocks'])} are separate blocks: text finds items by their text, "
+            "an image by their image, audio by their audio"
         )
     for name, health in stats["index"].items():
         if health["retrain"]:

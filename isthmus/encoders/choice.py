@@ -15,6 +15,7 @@ def choose_encoders(
     encoder: EncoderChoice,
     text_encoder: str | Encoder | None = None,
     image_encoder: str | Encoder | None = None,
+    audio_encoder: str | Encoder | None = None,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -25,16 +26,22 @@ def choose_encoders(
     ----------
     encoder : str, Encoder or mapping
         One for all its modalities, or one for each; passed over where the others are given.
-    text_encoder, image_encoder : str or Encoder, optional
-        One for each modality.
+    text_encoder, image_encoder, audio_encoder : str or Encoder, optional
+        One for each modality; those of one spec are one encoder, and share a block.
     device : str
         Where encoders run that are loaded here.
     precision : str
         What those compute in, see `load_encoder`.
     """
-    own: dict[Modality, str | Encoder | None] = {"text": text_encoder, "image": image_encoder}
+    own: dict[Modality, str | Encoder | None] = {
+        "text": text_encoder,
+        "image": image_encoder,
+        "audio": audio_encoder,
+    }
     if any(own.values()):
-        return {m: _load(e, device, precision) for m, e in own.items() if e is not None}
+        given = {modality: one for modality, one in own.items() if one is not None}
+        loaded = {one: _load(one, device, precision) for one in dict.fromkeys(given.values())}
+        return {modality: loaded[one] for modality, one in given.items()}
     if isinstance(encoder, str):
         return dict(load_encoders(encoder, device=device, precision=precision))
     if isinstance(encoder, Encoder):

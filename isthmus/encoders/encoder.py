@@ -30,10 +30,11 @@ def digest_components(components: Mapping[str, str]) -> str:
 
 
 class Encoder(ABC):
-    """Turns text or images into L2-normalised float32 vectors.
+    """Turns text, images or audio into L2-normalised float32 vectors.
 
     A subclass gives `spec`, `modalities`, `dim`, `components` and `embed`; `prepare` is
-    overridden where content needs work that can run beside the model (tokenising, resizing).
+    overridden where content needs work that can run beside the model (tokenising, resizing,
+    resampling).
 
     Attributes
     ----------
@@ -64,9 +65,9 @@ class Encoder(ABC):
 
         Parameters
         ----------
-        batch : sequence of str, or of PIL.Image.Image
-            Texts, or decoded RGB images.
-        modality : {"text", "image"}
+        batch : sequence of str, of PIL.Image.Image, or of Waveform
+            Texts, decoded RGB images, or decoded audio.
+        modality : {"text", "image", "audio"}
             What the batch holds.
 
         Returns
@@ -92,9 +93,9 @@ class Encoder(ABC):
 
         Parameters
         ----------
-        batch : sequence of str, or of PIL.Image.Image
-            Texts, or images in any mode.
-        modality : {"text", "image"}, default "text"
+        batch : sequence of str, of PIL.Image.Image, or of Waveform
+            Texts, images in any mode, or audio at any sampling rate.
+        modality : {"text", "image", "audio"}, default "text"
             What the batch holds.
 
         Returns

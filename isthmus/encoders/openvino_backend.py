@@ -1,8 +1,9 @@
 """OpenVINO in place of PyTorch for the text model of an encoder, with a gate on what changes.
 
-Int8: weights in 8 bits with a scale for each row, and inputs of matrix products in 8 bits with a
-scale for each 128 values of each token, worked out as they come. One scale for a whole batch, as
-PyTorch's dynamic quantisation has it, was measured and turns vectors too far (docs/openvino.md).
+Int8: weights in 8 bits with a scale and an offset for each row, inputs of matrix products in 8 bits
+with a scale for each 64 values of each token, worked out as they come, and all else in bf16. One
+scale for a whole batch, as PyTorch's dynamic quantisation has it, was measured and turns vectors
+too far (docs/openvino.md).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 BACKENDS: Final = ("openvino-int8", "openvino-bf16")
 AGREEMENT: Final = 0.99
-GROUP: Final = "128"
+GROUP: Final = "64"
 
 # Of every length that items have; the gate compares vectors on them.
 SAMPLE: Final = (
@@ -80,8 +81,8 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     before = encoder.encode(SAMPLE)
     tower = encoder.towers["text"]
     batch = tower.collate(tower.prepare(SAMPLE[:3]))
-    version, forward = _compile(encoder.model, tower.forward, batch, backend)
-    encoder.replace_forward("text", forward, {"backend": f"{backend} {version}"})
+    made, forward = _compile(encoder.model, tower.forward, batch, backend)
+    encoder.replace_forward("text", forward, {"backend": f"{backend} {made}"})
     encoder.agreement = float((encoder.encode(SAMPLE) * before).sum(1).min())
     if encoder.agreement < least:
         raise InvalidInput(
@@ -118,22 +119,25 @@ def _share(agreement: str | None) -> float:
 def _compile(
     model: Any, forward: Forward, batch: dict[str, torch.Tensor], backend: str
 ) -> tuple[str, Forward]:
-    """Give OpenVINO's version, and a function in place of the model's."""
+    """Give OpenVINO's version and how it rounds, and a function in place of the model's."""
     import torch
 
     openvino, nncf = _libraries(backend)
     count = torch.get_num_threads()
-    settings: dict[str, int | str] = {"INFERENCE_NUM_THREADS": count, "NUM_STREAMS": count}
+    made = openvino.__version__.split("-")[0]
+    settings: dict[str, int | str] = {
+        "INFERENCE_NUM_THREADS": count,
+        "NUM_STREAMS": count,
+        "INFERENCE_PRECISION_HINT": "bf16",
+    }
     with _quietly():
         converted = openvino.convert_model(_traceable(model, forward), example_input=batch)
-        if nncf is None:
-            settings["INFERENCE_PRECISION_HINT"] = "bf16"
-        else:
-            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_SYM)
-            settings["INFERENCE_PRECISION_HINT"] = "f32"
+        if nncf is not None:
+            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
+            made = f"{made}, asymmetric, groups of {GROUP}"
         compiled = openvino.Core().compile_model(converted, "CPU", settings)
-    return openvino.__version__.split("-")[0], _Requests(compiled)
+    return made, _Requests(compiled)
 
 
 def _libraries(backend: str) -> tuple[Any, Any]:

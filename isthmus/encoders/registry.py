@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "transformers": Kind(
         "transformers_encoder", "load_transformers", "transformers/google/siglip2-base-patch16-224"
     ),
+    "clap": Kind("transformers_clap", "load_clap", "clap/laion/clap-htsat-unfused"),
     "aligned": Kind("aligned", "load_aligned", "aligned/local"),
     "timm": Kind("timm_encoder", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m"),
     "static": Kind("static_encoder", "load_static", "static/folder"),
@@ -55,7 +56,8 @@ def load_encoder(
         A kind, a slash, and what that kind takes: a name on a model hub or a local folder;
         options follow a question mark, as in ``transformers/folder?pooling=cls``. Text encoders
         take ``backend=openvino-int8`` or ``openvino-bf16``, and ``agreement``, the least cosine
-        with the vectors of the model as it is (0.99); see docs/openvino.md.
+        with the vectors of the model as it is (0.99); see docs/openvino.md. Audio encoders take
+        ``window``, in seconds; see docs/audio.md.
     device : str, default "auto"
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
     precision : str, default "auto"

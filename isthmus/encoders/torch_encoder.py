@@ -9,6 +9,7 @@ import numpy as np
 
 from isthmus.columns import Modality
 from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.pooling import mean_of_pieces
 from isthmus.encoders.prefetch import one_ahead
 from isthmus.encoders.runtime import Runtime
 from isthmus.encoders.tower import Forward, Rows, TextTower, Tower
@@ -103,7 +104,7 @@ class TorchEncoder(Encoder):
         self._components |= {f"{modality}.{name}": value for name, value in components.items()}
 
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
-        """Tokenise texts, or resize images; safe to call from several threads at once."""
+        """Tokenise texts, resize images, cut audio; safe to call from several threads at once."""
         self.require(modality)
         return self.towers[modality].prepare(batch)
 
@@ -118,12 +119,17 @@ class TorchEncoder(Encoder):
         """
         self.require(modality)
         tower = self.towers[modality]
-        batches = list(tower.batches(prepared, self._runtime.limits))
+        parted = [tower.pieces(value) for value in prepared]
+        vectors = self._embed(tower, [piece for pieces in parted for piece in pieces])
+        return mean_of_pieces(vectors, [len(pieces) for pieces in parted])
+
+    def _embed(self, tower: Tower, pieces: Sequence[Any]) -> FloatArray:
+        batches = list(tower.batches(pieces, self._runtime.limits))
 
         def run(rows: Rows) -> torch.Tensor:
-            return self._forward(tower, tower.collate([prepared[row] for row in rows]))
+            return self._forward(tower, tower.collate([pieces[row] for row in rows]))
 
-        out = np.empty((len(prepared), self.dim), np.float32)
+        out = np.empty((len(pieces), self.dim), np.float32)
         done = list(self._runtime.spread(run, batches))  # all queued before the device is awaited
         for rows, vectors in zip(batches, done, strict=True):
             out[rows] = vectors.cpu().numpy()

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.encoders.audio import Samples, Waveform, require_sound, resample
 from isthmus.encoders.image import to_rgb
 from isthmus.encoders.runtime import Limits
+from isthmus.encoders.windows import Windows
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 Tensors = dict[str, "torch.Tensor"]
 Forward = Callable[..., "torch.Tensor"]
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+LEAST_SECONDS = 0.1  # convolutions over time need some samples; a shorter clip is padded
 
 
 class Tower(ABC):
@@ -43,9 +48,13 @@ class Tower(ABC):
     def prepare(self, content: Sequence[Any]) -> list[Any]:
         """Do the work that needs no model; called from several threads at once."""
 
+    def pieces(self, prepared: Any) -> Sequence[Any]:
+        """Give the pieces of a prepared value that go through the model; their mean counts."""
+        return (prepared,)
+
     @abstractmethod
     def batches(self, prepared: Sequence[Any], limits: Limits) -> Iterator[Rows]:
-        """Divide prepared values into batches: positions, each of them once."""
+        """Divide pieces into batches: positions, each of them once."""
 
     @abstractmethod
     def collate(self, batch: Sequence[Any]) -> Tensors:
@@ -126,12 +135,12 @@ class ImageTower(Tower):
         How many images are resized at once.
     """
 
-    transform: Callable[[Image.Image], Mapping[str, npt.NDArray[Any]]]
+    transform: Callable[[Image.Image], Arrays]
     forward: Forward
     components: Mapping[str, str]
     chunk: int = 64
 
-    def prepare(self, content: Sequence[Image.Image]) -> list[Mapping[str, npt.NDArray[Any]]]:
+    def prepare(self, content: Sequence[Image.Image]) -> list[Arrays]:
         """Bring images of any mode to the model's input shape."""
         return [self.transform(to_rgb(image)) for image in content]
 
@@ -140,13 +149,74 @@ class ImageTower(Tower):
         for start in range(0, len(prepared), limits.images):
             yield np.arange(start, min(start + limits.images, len(prepared)))
 
-    def collate(self, batch: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Tensors:
+    def collate(self, batch: Sequence[Arrays]) -> Tensors:
         """Stack the arrays of a batch."""
-        import torch
+        return stack_arrays(batch)
 
-        return {
-            name: torch.from_numpy(np.stack([image[name] for image in batch])) for name in batch[0]
-        }
+
+@dataclass
+class AudioTower(Tower):
+    """Audio: resampled, cut into windows, and batched with windows of the same shape.
+
+    A batch is never padded, since some models (those with a norm over time) hear the padding.
+
+    Attributes
+    ----------
+    extract : callable
+        Samples of one window to named arrays; safe to call from several threads.
+    rate : int
+        Samples a second that the model was trained with.
+    windows : Windows
+        How a clip is cut.
+    forward : callable
+        Called with the arrays' names.
+    components : mapping of str to str
+        Feature extraction, windows, resampling, pooling.
+    chunk : int
+        How many clips are prepared at once.
+    """
+
+    extract: Callable[[Samples], Arrays]
+    rate: int
+    windows: Windows
+    forward: Forward
+    components: Mapping[str, str]
+    chunk: int = 8
+
+    def prepare(self, content: Sequence[Waveform]) -> list[list[Arrays]]:
+        """Give the arrays of each window of each clip."""
+        return [self._prepare(require_sound(waveform)) for waveform in content]
+
+    def pieces(self, prepared: list[Arrays]) -> Sequence[Arrays]:
+        """Give the windows of a clip."""
+        return prepared
+
+    def batches(self, prepared: Sequence[Arrays], limits: Limits) -> Iterator[Rows]:
+        """Divide windows by shape."""
+        alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for at, arrays in enumerate(prepared):
+            alike.setdefault(tuple(array.shape for array in arrays.values()), []).append(at)
+        for rows in alike.values():
+            for start in range(0, len(rows), limits.windows):
+                yield np.array(rows[start : start + limits.windows], np.int64)
+
+    def collate(self, batch: Sequence[Arrays]) -> Tensors:
+        """Stack the arrays of a batch."""
+        return stack_arrays(batch)
+
+    def _prepare(self, waveform: Waveform) -> list[Arrays]:
+        samples = resample(waveform, self.rate)
+        short = round(LEAST_SECONDS * self.rate) - len(samples)
+        if short > 0:
+            samples = np.pad(samples, (0, short))
+        return [self.extract(window) for window in self.windows.cut(samples)]
+
+
+def stack_arrays(batch: Sequence[Arrays]) -> Tensors:
+    """Stack the arrays of a batch under their names."""
+    import torch
+
+    return {name: torch.from_numpy(np.stack([one[name] for one in batch])) for name in batch[0]}
 
 
 def batches_by_length(

@@ -1,19 +1,21 @@
-"""Models of Transformers: joint ones of text and image, text encoders, image encoders."""
+"""Models of Transformers: joint ones, and encoders of text, of images and of audio alone."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hub import Source, explained, find_source
+from isthmus.encoders.hub import explained, find_source
 from isthmus.encoders.runtime import choose_runtime
+from isthmus.encoders.transformers_audio import build_audio_encoder
+from isthmus.encoders.transformers_clap import MODEL_TYPE, build_clap_encoder
 from isthmus.encoders.transformers_image import build_image_encoder
 from isthmus.encoders.transformers_joint import FAMILIES, build_joint_encoder
+from isthmus.encoders.transformers_source import load_config
 from isthmus.encoders.transformers_text import build_text_encoder
-from isthmus.errors import UnknownEncoder
+from isthmus.errors import InvalidInput, UnknownEncoder
 
-# Joint audio models, which Transformers lists among no task of audio alone.
-_MORE_AUDIO = frozenset({"clap", "clvp"})
+_OTHER_HALVES = ("vision_config", "audio_config", "speech_config")
 _MORE_IMAGE = frozenset({"clip_vision_model"})
 
 
@@ -22,24 +24,27 @@ def load_transformers(
     *,
     pooling: str | None = None,
     max_length: str | None = None,
+    window: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     compile: bool = False,
 ) -> Encoder:
     """Load a model of Transformers.
 
-    CLIP, SigLIP and SigLIP 2 encode text and images into one space; any other model encodes
-    either of them, by pooling its last hidden states.
+    CLIP, SigLIP and SigLIP 2 encode text and images into one space, and CLAP text and audio; any
+    other model encodes one of them, by pooling its last hidden states.
 
     Parameters
     ----------
     name : str
         A name on the hub, or a local folder.
     pooling : {"mean", "cls", "last"}, optional
-        For text mean by default; for images cls by default, and mean where there is no such
-        token.
+        For text mean by default; for images and audio cls by default, and mean where there is no
+        such token.
     max_length : str, optional
         Most tokens of a text; by default what the model takes.
+    window : str, optional
+        Seconds of a window of audio; by default what the model takes.
     device, precision, compile
         As for `load_encoder`.
 
@@ -52,8 +57,13 @@ def load_transformers(
     source = find_source(name, spec)
     runtime = choose_runtime(device, precision, compile)
     with explained(spec):
-        config = _load_config(source)
+        config = load_config(source)
         kind = _kind(config, spec)
+        _refuse_options(kind, pooling, max_length, window)
+        if kind == "clap":
+            return build_clap_encoder(source, config, runtime, max_length, window)
+        if kind == "audio":
+            return build_audio_encoder(source, config, runtime, pooling, window)
         if kind == "joint":
             return build_joint_encoder(source, config, runtime, pooling, max_length)
         if kind == "image":
@@ -61,10 +71,15 @@ def load_transformers(
         return build_text_encoder(source, config, runtime, pooling, max_length)
 
 
-def _load_config(source: Source) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(source.name, local_files_only=source.local)
+def _refuse_options(
+    kind: str, pooling: str | None, max_length: str | None, window: str | None
+) -> None:
+    if window is not None and kind not in ("audio", "clap"):
+        raise InvalidInput(f"window is for audio, and this model encodes {kind}")
+    if max_length is not None and kind == "audio":
+        raise InvalidInput("max_length is for texts, and this model encodes audio")
+    if pooling is not None and kind == "clap":
+        raise InvalidInput("a joint model has its own pooling; leave pooling out")
 
 
 def _kind(config: Any, spec: str) -> str:
@@ -73,19 +88,18 @@ def _kind(config: Any, spec: str) -> str:
     model_type = config.model_type
     if model_type in FAMILIES:
         return "joint"
+    if model_type == MODEL_TYPE:
+        return "clap"
     if model_type in {
-        *_MORE_AUDIO,
         *auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
         *auto.MODEL_FOR_CTC_MAPPING_NAMES,
         *auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
     }:
-        raise UnknownEncoder(
-            f"{spec!r} is a model of audio ({model_type}), which Isthmus does not encode yet"
-        )
-    if hasattr(config, "text_config") and hasattr(config, "vision_config"):
+        return "audio"
+    if hasattr(config, "text_config") and any(hasattr(config, half) for half in _OTHER_HALVES):
         raise UnknownEncoder(
             f"{spec!r} is a joint model of a family that is not known here ({model_type}); "
-            f"known are {', '.join(FAMILIES)}"
+            f"known are {', '.join((*FAMILIES, MODEL_TYPE))}"
         )
     if model_type in {*_MORE_IMAGE, *auto.MODEL_FOR_IMAGE_MAPPING_NAMES}:
         return "image"

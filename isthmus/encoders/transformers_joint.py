@@ -36,23 +36,39 @@ def build_joint_encoder(
         raise InvalidInput("a joint model has its own pooling; leave pooling out")
     model, weights = load_model(source, AutoModel)
     identity = {"kind": "transformers", **describe_config(config)}
-    text = _text_tower(source, config, model, max_length)
+    positions, padded = config.text_config.max_position_embeddings, config.model_type in PADDED
+    text = text_tower(source, model, max_length, positions, padded=padded)
     image = _image_tower(source, model)
     dim = _dim(config)
     return TorchEncoder(model, {"text": text, "image": image}, dim, identity, runtime, weights)
 
 
-def _text_tower(source: Source, config: Any, model: Any, max_length: str | None) -> TextTower:
+def text_tower(
+    source: Source, model: Any, max_length: str | None, positions: int, *, padded: bool
+) -> TextTower:
+    """Make the tower of a joint model's texts.
+
+    Parameters
+    ----------
+    source : Source
+        Where its tokenizer is.
+    model : transformers.PreTrainedModel
+        The joint model.
+    max_length : str, optional
+        Most tokens of a text that a user wants.
+    positions : int
+        How many tokens the model has positions for.
+    padded : bool
+        Whether every text is padded to one length, and the padding attended to.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
-    positions = config.text_config.max_position_embeddings
     length = choose_max_length(max_length or str(positions), tokenizer, positions)
-    padded = config.model_type in PADDED
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         seen = {} if padded else {"attention_mask": attention_mask}
-        return _tensor(model.get_text_features(input_ids=input_ids, **seen))
+        return features_of(model.get_text_features(input_ids=input_ids, **seen))
 
     return TextTower(
         tokenize=tokenize_with(tokenizer, length),
@@ -72,12 +88,12 @@ def _image_tower(source: Source, model: Any) -> ImageTower:
     processor = load_image_processor(source)
 
     def forward(**batch: torch.Tensor) -> torch.Tensor:
-        return _tensor(model.get_image_features(**batch))
+        return features_of(model.get_image_features(**batch))
 
     return ImageTower(transform_with(processor), forward, describe_processor(processor))
 
 
-def _tensor(features: Any) -> torch.Tensor:
+def features_of(features: Any) -> torch.Tensor:
     """Give the features, which Transformers 5 wraps in an output object."""
     tensor: torch.Tensor = getattr(features, "pooler_output", features)
     return tensor

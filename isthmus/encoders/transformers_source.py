@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from isthmus.encoders.hub import Source
 from isthmus.encoders.weights import hash_settings
@@ -13,10 +13,20 @@ from isthmus.errors import UnknownEncoder
 if TYPE_CHECKING:
     import torch
 
+# Parts of weights' names that have no part in hidden states.
+UNUSED: Final = ("pooler", "masked_spec_embed")
+
 # What says where a model was and who wrote it, not what it computes.
 _INCIDENTAL = frozenset(
     {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype"}
 )
+
+
+def load_config(source: Source) -> Any:
+    """Load the configuration of a model."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(source.name, local_files_only=source.local)
 
 
 class LoadedModel(NamedTuple):
@@ -27,7 +37,7 @@ class LoadedModel(NamedTuple):
     model : torch.nn.Module
         In float32.
     weights : dict of str to torch.Tensor
-        Without poolers that the checkpoint lacks; they are random, and not used.
+        Without what the checkpoint lacks (see `UNUSED`); it is random, and not used.
     """
 
     model: Any
@@ -52,7 +62,7 @@ def load_model(source: Source, model_class: Any) -> LoadedModel:
             output_loading_info=True,
         )
     missing = frozenset(info["missing_keys"])
-    needed = sorted(name for name in missing if "pooler" not in name)
+    needed = sorted(name for name in missing if not any(part in name for part in UNUSED))
     if needed:
         raise UnknownEncoder(
             f"the checkpoint of {source.name} lacks {len(needed)} of the model's weights, "

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.columns import (
+    AUDIO,
     CONTENT_HASH,
     DOMAIN,
-    IMAGE,
     INTERNAL_PREFIX,
     ITEM_COLUMNS,
     ITEM_ID,
@@ -25,6 +25,7 @@ from isthmus.columns import (
     TEXT,
     UPDATED_AT,
     Modality,
+    media_columns,
     vector_column,
 )
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
@@ -35,7 +36,6 @@ from isthmus.tables import VALUES_A_LIST, among, tidy
 FOLDER = "catalog.lance"
 CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
-DIGEST_COLUMNS = [ITEM_ID, DOMAIN, ROW_HASH, *CONTENT_HASH.values()]
 WORD_SCORE = "_score"
 TEXT_INDEX = "text_idx"
 # ICU finds the words of scripts without spaces; the stop words of one language are names in
@@ -71,7 +71,19 @@ class Snapshot:
     @property
     def attributes(self) -> pa.Schema:
         """The attribute columns and their types."""
-        return pa.schema([f for f in self._dataset.schema if not _is_own(f.name)])
+        own = self.item_columns
+        return pa.schema(
+            [f for f in self._dataset.schema if f.name not in own and not _is_internal(f.name)]
+        )
+
+    @property
+    def item_columns(self) -> tuple[str, ...]:
+        """Id, domain and contents of an item: the columns that are no attributes.
+
+        Where there are no digests of audio, a column called so is an attribute.
+        """
+        has_audio = CONTENT_HASH["audio"] in self._dataset.schema.names
+        return (*ITEM_COLUMNS, AUDIO) if has_audio else ITEM_COLUMNS
 
     def newest_version(self) -> int:
         """Give the version of the catalog on disk now (some 20 µs)."""
@@ -213,7 +225,13 @@ class Snapshot:
         """
         if peek:
             return PeekedDigests(self)
-        return ItemDigests(self._dataset.to_table(columns=DIGEST_COLUMNS))
+        return ItemDigests(self._dataset.to_table(columns=self.digest_columns))
+
+    @property
+    def digest_columns(self) -> list[str]:
+        """The columns that `ItemDigests` is made of."""
+        there = self._dataset.schema.names
+        return [ITEM_ID, DOMAIN, ROW_HASH, *(h for h in CONTENT_HASH.values() if h in there)]
 
     @property
     def has_text_index(self) -> bool:
@@ -406,7 +424,11 @@ class ItemDigests:
         self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
         columns: dict[str, str] = {"row": ROW_HASH}
         columns |= {str(modality): name for modality, name in CONTENT_HASH.items()}
-        self._hashes = {k: table.column(name).combine_chunks() for k, name in columns.items()}
+        self._hashes = {
+            k: table.column(name).combine_chunks()
+            for k, name in columns.items()
+            if name in table.column_names
+        }
 
     def among(self, item_ids: Sequence[str]) -> ItemDigests:
         """Give the digests of these items, and perhaps of others."""
@@ -422,7 +444,7 @@ class ItemDigests:
         return str(self._domains[place].as_py())
 
     def hashes(self, what: str, places: npt.NDArray[np.int64]) -> list[bytes | None]:
-        """Give the digests (of ``row``, ``text`` or ``image``) of the items at places."""
+        """Give the digests (of ``row``, or of a modality) of the items at places."""
         known = pa.array(places, mask=places < 0)
         taken: list[bytes | None] = self._hashes[what].take(known).to_pylist()
         return taken
@@ -436,27 +458,25 @@ class PeekedDigests(ItemDigests):
 
     def among(self, item_ids: Sequence[str]) -> ItemDigests:
         """Read the digests of these items."""
-        return ItemDigests(self._snapshot.find(item_ids, DIGEST_COLUMNS))
+        return ItemDigests(self._snapshot.find(item_ids, self._snapshot.digest_columns))
 
 
 def _schema(blocks: Sequence[Block]) -> pa.Schema:
+    media = media_columns({modality for block in blocks for modality in block.modalities})
+    digested: list[Modality] = ["text", *media]
     return pa.schema(
         [
             pa.field(ITEM_ID, pa.string(), nullable=False),
             pa.field(DOMAIN, pa.string(), nullable=False),
             (TEXT, pa.string()),
-            (IMAGE, pa.string()),
+            *((name, pa.string()) for name in media),
             (MODALITY_MASK, pa.uint8()),
             (ROW_HASH, pa.binary(DIGEST_BYTES)),
-            *((name, pa.binary(DIGEST_BYTES)) for name in CONTENT_HASH.values()),
+            *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector then takes no room in memory.
             *((b.column, pa.list_(pa.float32())) for b in blocks),
         ]
     )
-
-
-def _is_own(name: str) -> bool:
-    return name in ITEM_COLUMNS or _is_internal(name)
 
 
 def _is_internal(name: str) -> bool:

@@ -10,14 +10,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from isthmus.columns import CONTENT_HASH, DOMAIN, IMAGE, ITEM_ID, ROW_HASH, TEXT, Modality
+from isthmus.columns import (
+    CONTENT_HASH,
+    DOMAIN,
+    ITEM_ID,
+    MEDIA,
+    ROW_HASH,
+    TEXT,
+    Modality,
+    inline_column,
+)
 from isthmus.digests import digest
-from isthmus.errors import InvalidImage
+from isthmus.errors import InvalidMedia
 from isthmus.index.catalog import ItemDigests
 from isthmus.index.exact import Mask
 from isthmus.index.quarantine import Failure
 from isthmus.items.media import DATA_URI, MediaStore, from_data_uri
-from isthmus.items.reader import IMAGE_BYTES
 
 
 @dataclass
@@ -35,7 +43,7 @@ class Changes:
     hashes : dict of str to list
         Content digest of each item, by modality; None where there is no content.
     contents : dict of str to dict
-        The distinct contents, by modality: digest to text, or to image reference.
+        The distinct contents, by modality: digest to text, or to a reference to a file.
     failures : list of Failure
         Contents that cannot even be read.
     """
@@ -56,11 +64,11 @@ class ChangeFinder:
     known : ItemDigests or None
         What the catalog holds; None takes every item as changed.
     media : MediaStore
-        Reads images, and keeps those that came inline.
+        Reads files, and keeps those that came inline.
     modalities : sequence of str
         Modalities that the space encodes.
     readers : Executor
-        Threads that read images.
+        Threads that read files.
     """
 
     def __init__(
@@ -77,12 +85,13 @@ class ChangeFinder:
 
     def find(self, batch: pa.Table) -> Changes:
         """Find the changes of a batch of items."""
-        batch, failures = self._keep_inline_images(batch)
+        batch, failures = self._keep_inline(batch)
         hashes: dict[Modality, list[bytes | None]] = {}
         if "text" in self._modalities:
             hashes["text"] = [digest(t) if t else None for t in batch.column(TEXT).to_pylist()]
-        if "image" in self._modalities:
-            hashes["image"] = self._hash_images(batch, failures)
+        for modality in MEDIA:
+            if modality in self._modalities:
+                hashes[modality] = self._hash_files(batch, modality, failures)
         row_hashes = _hash_rows(batch)
         new, changed = self._compare(batch, row_hashes, hashes)
         pending = np.flatnonzero(new | changed)
@@ -99,44 +108,54 @@ class ChangeFinder:
             new=new[pending],
             hashes=hashes,
             contents={m: _distinct(h, items.column(m).to_pylist()) for m, h in hashes.items()},
-            failures=[f for f in failures.values() if f.item_id in waiting],
+            failures=[f for f in failures if f.item_id in waiting],
         )
 
-    def _keep_inline_images(self, batch: pa.Table) -> tuple[pa.Table, dict[int, Failure]]:
+    def _keep_inline(self, batch: pa.Table) -> tuple[pa.Table, list[Failure]]:
         """Put bytes and data URIs into the media store, by reference."""
-        failures: dict[int, Failure] = {}
-        references = batch.column(IMAGE).to_pylist()
-        inline = batch.column(IMAGE_BYTES).to_pylist()
+        failures: list[Failure] = []
+        for modality in MEDIA:
+            if inline_column(modality) in batch.column_names:
+                batch = self._keep_inline_of(batch, modality, failures)
+        return batch, failures
+
+    def _keep_inline_of(
+        self, batch: pa.Table, modality: Modality, failures: list[Failure]
+    ) -> pa.Table:
+        references = batch.column(modality).to_pylist()
+        inline = batch.column(inline_column(modality)).to_pylist()
         for row, (reference, data) in enumerate(zip(references, inline, strict=True)):
             try:
                 if data:
                     references[row] = self._media.put(data)
                 elif reference and reference.startswith(DATA_URI):
                     references[row] = self._media.put(from_data_uri(reference))
-            except InvalidImage as error:
+            except InvalidMedia as error:
                 references[row] = None
-                failures[row] = _failure(batch, row, "data URI", error)
-        batch = batch.drop_columns([IMAGE_BYTES])
-        at = batch.schema.get_field_index(IMAGE)
-        return batch.set_column(at, IMAGE, pa.array(references, pa.string())), failures
+                failures.append(_failure(batch, row, modality, "data URI", error))
+        batch = batch.drop_columns([inline_column(modality)])
+        at = batch.schema.get_field_index(modality)
+        return batch.set_column(at, modality, pa.array(references, pa.string()))
 
-    def _hash_images(self, batch: pa.Table, failures: dict[int, Failure]) -> list[bytes | None]:
-        references = batch.column(IMAGE).to_pylist()
+    def _hash_files(
+        self, batch: pa.Table, modality: Modality, failures: list[Failure]
+    ) -> list[bytes | None]:
+        references = batch.column(modality).to_pylist()
         hashes: list[bytes | None] = []
-        for row, found in enumerate(self._readers.map(self._hash_image, references)):
-            if isinstance(found, InvalidImage):
-                failures[row] = _failure(batch, row, references[row], found)
+        for row, found in enumerate(self._readers.map(self._hash_file, references)):
+            if isinstance(found, InvalidMedia):
+                failures.append(_failure(batch, row, modality, references[row], found))
                 hashes.append(None)
             else:
                 hashes.append(found)
         return hashes
 
-    def _hash_image(self, reference: str | None) -> bytes | InvalidImage | None:
+    def _hash_file(self, reference: str | None) -> bytes | InvalidMedia | None:
         if not reference:
             return None
         try:
-            return digest(self._media.read(reference))
-        except InvalidImage as error:
+            return self._media.digest(reference)
+        except InvalidMedia as error:
             return error
 
     def _compare(
@@ -173,6 +192,8 @@ def _distinct(hashes: Sequence[bytes | None], contents: Sequence[Any]) -> dict[b
     return {h: content for h, content in zip(hashes, contents, strict=True) if h is not None}
 
 
-def _failure(batch: pa.Table, row: int, source: str, error: InvalidImage) -> Failure:
+def _failure(
+    batch: pa.Table, row: int, modality: Modality, source: str, error: InvalidMedia
+) -> Failure:
     item_id, domain = batch.column(ITEM_ID)[row].as_py(), batch.column(DOMAIN)[row].as_py()
-    return Failure(item_id, "image", domain, source, str(error))
+    return Failure(item_id, modality, domain, source, str(error))

@@ -7,17 +7,19 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
+
 from isthmus.columns import Modality
 from isthmus.digests import digest
-from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.image import open_image
+from isthmus.encoders.decoding import decode
+from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.ledger import Ledger
-from isthmus.errors import InvalidImage
+from isthmus.errors import InvalidMedia
 from isthmus.items.media import MediaStore
 from isthmus.progress import Advance
 
 TEXTS_A_BATCH = 1_024
-IMAGES_A_BATCH = 64
+FILES_A_BATCH: dict[Modality, int] = {"image": 64, "audio": 8}  # one clip has many windows
 DECODERS = 2
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ class ContentEncoder:
     ledgers : mapping of str to Ledger
         A ledger for each modality.
     media : MediaStore
-        Reads images.
+        Reads files.
     encoder_of : callable
         Gives the encoder of a modality; called only if something must be encoded.
 
@@ -75,35 +77,49 @@ class ContentEncoder:
             self.encoded["text"] += len(piece)
             advance(len(piece))
 
-    def encode_images(
-        self, hashes: Sequence[bytes], references: Mapping[bytes, str], advance: Advance
-    ) -> dict[bytes, InvalidImage]:
-        """Encode images, decoded in threads beside the model; give those that failed."""
-        bad: dict[bytes, InvalidImage] = {}
+    def encode_files(
+        self,
+        modality: Modality,
+        hashes: Sequence[bytes],
+        references: Mapping[bytes, str],
+        advance: Advance,
+    ) -> dict[bytes, InvalidMedia]:
+        """Encode files, decoded in threads beside the model; give those that failed."""
+        bad: dict[bytes, InvalidMedia] = {}
         if not hashes:
             return bad
-        encoder, ledger = self._encoder_of("image"), self._ledgers["image"]
+        encoder, at_once = self._encoder_of(modality), FILES_A_BATCH[modality]
 
-        def decode(content: bytes) -> Any:
+        def prepare(content: bytes) -> Any:
             try:
                 data = self._media.read(references[content])
                 if digest(data) != content:
-                    return InvalidImage(f"{references[content]} changed while it was read")
-                return encoder.prepare([open_image(data)], "image")[0]
-            except InvalidImage as error:
+                    return InvalidMedia(f"{references[content]} changed while it was read")
+                return encoder.prepare([decode(modality, data)], modality)[0]
+            except InvalidMedia as error:
                 return error
 
         with ThreadPoolExecutor(DECODERS) as decoders:
-            decoded = _map_ahead(decoders, decode, hashes, waiting_most=2 * IMAGES_A_BATCH)
-            for batch in batched(zip(hashes, decoded, strict=True), IMAGES_A_BATCH):
-                good = [(h, value) for h, value in batch if not isinstance(value, InvalidImage)]
-                bad |= {h: value for h, value in batch if isinstance(value, InvalidImage)}
+            prepared = _map_ahead(decoders, prepare, hashes, waiting_most=2 * at_once)
+            for batch in batched(zip(hashes, prepared, strict=True), at_once):
+                good = [(h, value) for h, value in batch if not isinstance(value, InvalidMedia)]
+                bad |= {h: value for h, value in batch if isinstance(value, InvalidMedia)}
                 if good:
-                    vectors = encoder.embed([value for _, value in good], "image")
-                    ledger.record([h for h, _ in good], vectors)
-                    self.encoded["image"] += len(good)
+                    vectors = encoder.embed([value for _, value in good], modality)
+                    bad |= self._record([h for h, _ in good], vectors, modality)
                 advance(len(batch))
         return bad
+
+    def _record(
+        self, hashes: Sequence[bytes], vectors: FloatArray, modality: Modality
+    ) -> dict[bytes, InvalidMedia]:
+        """Remember vectors; give the contents whose vectors are no numbers."""
+        finite = np.asarray(np.isfinite(vectors).all(axis=1), bool).tolist()
+        kept = [h for h, fit in zip(hashes, finite, strict=True) if fit]
+        self._ledgers[modality].record(kept, vectors[finite])
+        self.encoded[modality] += len(kept)
+        failed = InvalidMedia("the encoder gives a vector that holds NaN or infinity")
+        return {h: failed for h, fit in zip(hashes, finite, strict=True) if not fit}
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:

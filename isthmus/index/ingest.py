@@ -13,10 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.columns import (
-    ITEM_COLUMNS,
+    DOMAIN,
     ITEM_ID,
+    MEDIA,
     MODALITY_MASK,
     Modality,
+    inline_column,
+    media_columns,
     modality_bit,
 )
 from isthmus.encoders.alignment.alignment import Alignment
@@ -25,7 +28,7 @@ from isthmus.encoders.fusion import fuse
 from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.prefetch import ahead
 from isthmus.encoders.stack import block_of
-from isthmus.errors import InvalidImage
+from isthmus.errors import InvalidMedia
 from isthmus.index.catalog import Catalog, ItemDigests
 from isthmus.index.changes import ChangeFinder, Changes
 from isthmus.index.contents import ContentEncoder, batched
@@ -33,7 +36,7 @@ from isthmus.index.quarantine import Failure, Quarantine
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.stored_vectors import as_column, stored_vectors
 from isthmus.items.media import MediaStore
-from isthmus.items.reader import IMAGE_BYTES, ItemReader
+from isthmus.items.reader import ItemReader
 from isthmus.progress import Advance, progress_bar
 
 SMALL = 20  # times as much is stored as comes
@@ -89,7 +92,7 @@ class Ingest:
     quarantine : Quarantine
         Where failures go.
     media : MediaStore
-        Reads images.
+        Reads files.
     ledgers : dict of str to Ledger
         A ledger for each modality of the space.
     settings : SpaceSettings
@@ -150,13 +153,19 @@ class Ingest:
     def again(self, item_ids: Sequence[str]) -> AddReport:
         """Take items of the catalog through the job again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
-        columns = [*ITEM_COLUMNS, *snapshot.attributes.names]
+        columns = [*snapshot.item_columns, *snapshot.attributes.names]
         items = (snapshot.find(part, columns) for part in batched(item_ids, ROWS_A_COMMIT))
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(None, self._media, list(self._ledgers), readers)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
-                self._run((_without_inline_images(table) for table in items), finder, advance)
+                self._run((self._without_inline(table) for table in items), finder, advance)
         return self.report
+
+    def _without_inline(self, items: pa.Table) -> pa.Table:
+        for modality in media_columns(self._ledgers):
+            nothing = pa.nulls(len(items), pa.binary())
+            items = items.append_column(inline_column(modality), nothing)
+        return items
 
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
@@ -179,15 +188,18 @@ class Ingest:
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
         """Encode what the ledgers lack; give what could not be decoded."""
-        images = self._unknown("image", changes)
-        wanted = self._unknown("text", changes)
-        advance_a_content = _share(changes.read, len(images) + len(wanted), advance)
-        self._contents.encode_texts(wanted, texts, advance_a_content)
-        references = changes.contents.get("image", {})
-        bad = self._contents.encode_images(images, references, advance_a_content)
-        if not images and not wanted:
+        unknown = {modality: self._unknown(modality, changes) for modality in self._ledgers}
+        count = sum(map(len, unknown.values()))
+        advance_a_content = _share(changes.read, count, advance)
+        self._contents.encode_texts(unknown.get("text", []), texts, advance_a_content)
+        failures = []
+        for modality in MEDIA:
+            hashes, references = unknown.get(modality, []), changes.contents.get(modality, {})
+            bad = self._contents.encode_files(modality, hashes, references, advance_a_content)
+            failures += _failures(changes, modality, bad)
+        if not count:
             advance(changes.read)
-        return _failures(changes, bad)
+        return failures
 
     def _unknown(self, modality: Modality, changes: Changes) -> list[bytes]:
         return self._contents.unknown(modality, changes.contents.get(modality, {}))
@@ -270,19 +282,17 @@ class _OneDomainAnItem:
         return problems
 
 
-def _failures(changes: Changes, bad: dict[bytes, InvalidImage]) -> list[Failure]:
+def _failures(
+    changes: Changes, modality: Modality, bad: dict[bytes, InvalidMedia]
+) -> list[Failure]:
     if not bad:
         return []
-    rows = changes.items.select([ITEM_ID, "domain", "image"]).to_pylist()
+    rows = changes.items.select([ITEM_ID, DOMAIN, modality]).to_pylist()
     return [
-        Failure(row[ITEM_ID], "image", row["domain"], row["image"], str(bad[h]))
-        for row, h in zip(rows, changes.hashes["image"], strict=True)
+        Failure(row[ITEM_ID], modality, row[DOMAIN], row[modality], str(bad[h]))
+        for row, h in zip(rows, changes.hashes[modality], strict=True)
         if h in bad
     ]
-
-
-def _without_inline_images(items: pa.Table) -> pa.Table:
-    return items.append_column(IMAGE_BYTES, pa.nulls(len(items), pa.binary()))
 
 
 def _share(rows: int, contents: int, advance: Advance) -> Advance:

@@ -11,7 +11,7 @@ from isthmus.columns import CONTENT_HASH, DOMAIN, Modality
 from isthmus.digests import digest
 from isthmus.encoders.alignment.pairs import Pairs, ids_of
 from isthmus.encoders.ledger import Ledger
-from isthmus.errors import InvalidImage
+from isthmus.errors import InvalidMedia
 from isthmus.index.catalog import Snapshot
 from isthmus.index.contents import ContentEncoder
 from isthmus.items.media import MediaStore
@@ -124,7 +124,7 @@ class _Read:
             try:
                 reference = put_in_reach(pair.image, media)
                 image = self._digest(reference, media)
-            except InvalidImage as error:
+            except InvalidMedia as error:
                 self.problems.append(f"{pair.label}: {error}")
                 return
             text = digest(pair.text)
@@ -141,13 +141,13 @@ class _Read:
         return self._digests[reference]
 
 
-def _encode(read: _Read, encoder: ContentEncoder, *, show: bool) -> dict[bytes, InvalidImage]:
+def _encode(read: _Read, encoder: ContentEncoder, *, show: bool) -> dict[bytes, InvalidMedia]:
     texts = encoder.unknown(TEXT, read.text_of)
     images = encoder.unknown(PICTURE, read.image_at)
     with progress_bar("encoding", len(texts) + len(images), show=show) as advance:
         prepared = encoder.prepare_texts({h: read.text_of[h] for h in texts})
         encoder.encode_texts(texts, prepared, advance)
-        return encoder.encode_images(images, read.image_at, advance)
+        return encoder.encode_files(PICTURE, images, read.image_at, advance)
 
 
 def _gather(

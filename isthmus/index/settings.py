@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from isthmus.encoders.stack import ALIGNMENT, Block, EncoderStack, aligned_block
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 
 FILE = "space.toml"
-FORMAT = 2
-FIRST_FORMAT = 1  # has no alignment
+FIRST_FORMAT = 1  # has no alignment and no audio
+ALIGNED_FORMAT = 2  # has an alignment, and no audio
+FORMAT = 3  # has audio: columns of the catalog that earlier versions would not fill
 
 
 class BlockSettings(BaseModel):
@@ -116,7 +118,7 @@ class SpaceSettings(BaseModel):
     def of_stack(cls, stack: EncoderStack, index: IndexSettings | None = None) -> SpaceSettings:
         """Describe an encoder stack."""
         return cls(
-            format=FIRST_FORMAT if stack.alignment is None else FORMAT,
+            format=_format(stack.encoders, stack.alignment),
             encoders={m: encoder.spec for m, encoder in stack.encoders.items()},
             blocks=[
                 BlockSettings(
@@ -157,7 +159,7 @@ class SpaceSettings(BaseModel):
             weights = {m: self.fusion.get(m, 1.0) for m in own.modalities}
             components |= {f"fusion.{m}": str(float(w)) for m, w in weights.items()}
             components[ALIGNMENT] = alignment.fingerprint
-        number = FIRST_FORMAT if alignment is None else FORMAT
+        number = _format(self.encoders, alignment)
         changed = {"blocks": blocks, "components": components, "format": number}
         return self.model_copy(update=changed)
 
@@ -224,11 +226,18 @@ class SpaceSettings(BaseModel):
 
 def _require_format(values: dict[str, Any], folder: Path) -> None:
     found = values.get("format")
-    if found not in (FIRST_FORMAT, FORMAT):
+    if found not in (FIRST_FORMAT, ALIGNED_FORMAT, FORMAT):
         raise UnsupportedFormat(
             f"{folder} has on-disk format {found!r}; this version of Isthmus reads formats "
-            f"{FIRST_FORMAT} and {FORMAT}: install the version of Isthmus that wrote it"
+            f"{FIRST_FORMAT} to {FORMAT}: install the version of Isthmus that wrote it"
         )
+
+
+def _format(encoders: Collection[str], alignment: Alignment | None) -> int:
+    """Give the lowest format that can hold it, so that earlier versions open what they can."""
+    if "audio" in encoders:
+        return FORMAT
+    return FIRST_FORMAT if alignment is None else ALIGNED_FORMAT
 
 
 def _first_problem(error: ValidationError) -> str:

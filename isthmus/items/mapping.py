@@ -1,11 +1,20 @@
-"""The field mapping: which columns of an input are an item's id, domain, text and image."""
+"""The field mapping: which columns of an input are an item's id, domain, text and files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from isthmus.columns import DOMAIN, IMAGE, INTERNAL_PREFIX, ITEM_ID, RESERVED, TEXT
+from isthmus.columns import (
+    AUDIO,
+    DOMAIN,
+    INTERNAL_PREFIX,
+    ITEM_ID,
+    RESERVED,
+    TEXT,
+    Modality,
+    media_columns,
+)
 from isthmus.errors import InvalidMapping
 from isthmus.items.template import TextTemplate
 
@@ -30,6 +39,8 @@ class FieldMapping:
     image : str, optional
         Column of the image: a path (relative to the file that names it), bytes, a data URI or,
         where switched on, an http(s) address. Default: the column ``image`` if there is one.
+    audio : str, optional
+        Column of the audio, likewise; in a space that encodes audio.
     """
 
     id: str = ITEM_ID
@@ -37,21 +48,26 @@ class FieldMapping:
     domain_column: str | None = None
     text: str | None = None
     image: str | None = None
+    audio: str | None = None
 
-    def resolve(self, names: Sequence[str], source: str) -> ResolvedMapping:
+    def resolve(
+        self, names: Sequence[str], source: str, modalities: Collection[str]
+    ) -> ResolvedMapping:
         """Check the mapping against an input's columns and fill in the defaults.
 
         Raises
         ------
         InvalidMapping
-            If a named column is absent, or a name is reserved; the message lists the columns.
+            If a named column is absent, or a name is reserved; the message lists the columns. Or if
+            audio is named and is none of the modalities.
         """
+        columns = media_columns(modalities)
         resolved = ResolvedMapping(
             id=TextTemplate(self.id),
             domain=self.domain,
             domain_column=None if self.domain else self.domain_column or DOMAIN,
             text=self._text(names),
-            image=self.image or (IMAGE if IMAGE in names else None),
+            media=self._media(names, columns),
         )
         listed = ", ".join(names)
         for column in resolved.reads:
@@ -61,11 +77,21 @@ class FieldMapping:
                     f"{source} has no column {column!r}{hint}; its columns are: {listed}"
                 )
         for column in resolved.attributes(names):
-            if column in RESERVED or column.startswith(INTERNAL_PREFIX):
+            if column in {*RESERVED, *columns} or column.startswith(INTERNAL_PREFIX):
                 raise _unfit(source, column, "which Isthmus uses itself")
             if "." in column or not column:
                 raise _unfit(source, column, "since a dot means a field of a struct")
         return resolved
+
+    def _media(self, names: Sequence[str], columns: Sequence[Modality]) -> dict[Modality, str]:
+        if self.audio and AUDIO not in columns:
+            raise InvalidMapping(
+                f"this space has no encoder of audio for the column {self.audio!r}; choose one "
+                "when the space is created, such as --encoder clap/NAME"
+            )
+        given: dict[Modality, str | None] = {"image": self.image, "audio": self.audio}
+        found = {m: given[m] or (m if m in names else None) for m in columns}
+        return {m: column for m, column in found.items() if column}
 
     def _text(self, names: Sequence[str]) -> TextTemplate | None:
         if self.text:
@@ -90,12 +116,12 @@ class ResolvedMapping:
     domain: str | None
     domain_column: str | None
     text: TextTemplate | None
-    image: str | None
+    media: Mapping[Modality, str]
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Columns that the mapping reads."""
-        named = [*self.id.fields, self.domain_column, self.image]
+        named = [*self.id.fields, self.domain_column, *self.media.values()]
         return tuple(
             dict.fromkeys([n for n in named if n] + list(self.text.fields if self.text else ()))
         )
@@ -103,12 +129,12 @@ class ResolvedMapping:
     @property
     def verbatim(self) -> tuple[str, ...]:
         """Columns whose spelling matters, so that a CSV's ``007`` stays ``007``."""
-        named = (*self.id.fields, self.domain_column, self.image)
+        named = (*self.id.fields, self.domain_column, *self.media.values())
         return tuple(name for name in named if name)
 
     def attributes(self, names: Sequence[str]) -> list[str]:
-        """Columns kept as attributes: all but the id, domain and image, and a plain text column."""
-        taken = {self.image, self.domain_column}
+        """Columns kept as attributes: all but the id, domain and files, and a plain text column."""
+        taken = {*self.media.values(), self.domain_column}
         if self.id.template in names:
             taken.add(self.id.template)
         if self.text and self.text.template == TEXT:

@@ -1,4 +1,4 @@
-"""Media: the bytes behind an image reference, wherever they lie."""
+"""Media: the bytes behind a reference to a picture or to audio, wherever they lie."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import ipaddress
 import os
 import socket
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isthmus.digests import digest
-from isthmus.errors import InvalidImage
+from isthmus.digests import digest, digest_file
+from isthmus.errors import InvalidMedia
 
 STORED = "media:"
 DATA_URI = "data:"
@@ -36,7 +36,7 @@ class MediaLimits:
         Whether hosts on private, loopback and link-local addresses may be asked.
     """
 
-    max_bytes: int = 64 * 2**20
+    max_bytes: int = 256 * 2**20
     http: bool = False
     timeout_s: float = 10.0
     private_addresses: bool = False
@@ -58,22 +58,22 @@ def from_data_uri(uri: str) -> bytes:
 
     Raises
     ------
-    InvalidImage
+    InvalidMedia
         If the URI is malformed.
     """
     header, comma, payload = uri.partition(",")
     if not comma:
-        raise InvalidImage("data URI without a comma")
+        raise InvalidMedia("data URI without a comma")
     if not header.endswith(";base64"):
         return urllib.parse.unquote_to_bytes(payload)
     try:
         return base64.b64decode(urllib.parse.unquote(payload), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidImage(f"data URI with broken base64: {error}") from error
+        raise InvalidMedia(f"data URI with broken base64: {error}") from error
 
 
 class MediaStore:
-    """Reads image references, and keeps bytes that came without a file.
+    """Reads references, and keeps bytes that came without a file.
 
     Parameters
     ----------
@@ -103,33 +103,52 @@ class MediaStore:
 
         Raises
         ------
-        InvalidImage
+        InvalidMedia
             If they cannot be had; the message says why.
         """
-        if reference.startswith(("http://", "https://")):
+        if _is_address(reference):
             return _fetch(reference, self.limits)
+        return self._from_file(self._path(reference), Path.read_bytes)
+
+    def digest(self, reference: str) -> bytes:
+        """Digest the bytes behind a reference, without holding a whole file in memory.
+
+        Raises
+        ------
+        InvalidMedia
+            If they cannot be had; the message says why.
+        """
+        if _is_address(reference):
+            return digest(_fetch(reference, self.limits))
+        return self._from_file(self._path(reference), digest_file)
+
+    def _path(self, reference: str) -> Path:
         if reference.startswith(STORED):
             name = reference.removeprefix(STORED)
-            return self._read_file(self.folder / name[:2] / name)
-        return self._read_file(Path(reference))
+            return self.folder / name[:2] / name
+        return Path(reference)
 
-    def _read_file(self, path: Path) -> bytes:
+    def _from_file(self, path: Path, take: Callable[[Path], bytes]) -> bytes:
         try:
             size = path.stat().st_size
             if not path.is_file():
-                raise InvalidImage(f"{path} is no file")
+                raise InvalidMedia(f"{path} is no file")
             if size > self.limits.max_bytes:
-                raise InvalidImage(f"{path} has {size} bytes, over {self.limits.max_bytes}")
-            return path.read_bytes()
+                raise InvalidMedia(f"{path} has {size} bytes, over {self.limits.max_bytes}")
+            return take(path)
         except FileNotFoundError as error:
-            raise InvalidImage(f"no file {path}") from error
+            raise InvalidMedia(f"no file {path}") from error
         except (OSError, ValueError) as error:
-            raise InvalidImage(f"cannot read {path}: {error}") from error
+            raise InvalidMedia(f"cannot read {path}: {error}") from error
+
+
+def _is_address(reference: str) -> bool:
+    return reference.startswith(("http://", "https://"))
 
 
 def _fetch(url: str, limits: MediaLimits) -> bytes:
     if not limits.http:
-        raise InvalidImage("http(s) images are switched off; allow them with http=True (--http)")
+        raise InvalidMedia("http(s) addresses are switched off; allow them with http=True (--http)")
     import time
 
     import httpx
@@ -149,20 +168,20 @@ def _fetch(url: str, limits: MediaLimits) -> bytes:
                 for piece in response.iter_bytes():
                     data += piece
                     if len(data) > limits.max_bytes:
-                        raise InvalidImage(f"{url} sent more than {limits.max_bytes} bytes")
+                        raise InvalidMedia(f"{url} sent more than {limits.max_bytes} bytes")
                     if time.monotonic() > deadline:
-                        raise InvalidImage(f"{url} took more than {limits.timeout_s:g} s")
+                        raise InvalidMedia(f"{url} took more than {limits.timeout_s:g} s")
                 return bytes(data)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise InvalidImage(f"cannot fetch {url}: {error}") from error
-    raise InvalidImage(f"{url}: too many redirects")
+        raise InvalidMedia(f"cannot fetch {url}: {error}") from error
+    raise InvalidMedia(f"{url}: too many redirects")
 
 
 def _refuse_private_host(url: str, limits: MediaLimits) -> None:
     """Keep a catalogue from making this machine ask its own network (SSRF)."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidImage(f"{url} is no http(s) address")
+        raise InvalidMedia(f"{url} is no http(s) address")
     if limits.private_addresses:
         return
     for *_, address in socket.getaddrinfo(parts.hostname, parts.port or 80):
@@ -177,4 +196,4 @@ def _refuse_private_peer(url: str, extensions: Mapping[str, Any], limits: MediaL
 
 def _refuse_private(url: str, address: str) -> None:
     if not ipaddress.ip_address(address.split("%")[0]).is_global:
-        raise InvalidImage(f"{url} leads to the private address {address}")
+        raise InvalidMedia(f"{url} leads to the private address {address}")

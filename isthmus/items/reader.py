@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.columns import DOMAIN, IMAGE, ITEM_ID, TEXT
+from isthmus.columns import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
 from isthmus.items.mapping import FieldMapping, ResolvedMapping
 from isthmus.items.media import DATA_URI, STORED
 from isthmus.items.sources import Source, count_together, name_together, open_sources
 from isthmus.progress import Advance, ignore_progress
 
-IMAGE_BYTES = "_image_bytes"
+_WHAT = {"image": "an image", "audio": "audio"}
 Inspect = Callable[[pa.Array, Any], list[tuple[int, str]]]
 
 
@@ -47,10 +47,11 @@ class ItemReader:
 
     def __post_init__(self) -> None:
         verbatim = [self.mapping.id, self.mapping.domain_column or DOMAIN]
-        verbatim += [self.mapping.image or IMAGE]
+        columns = {"image": self.mapping.image, "audio": self.mapping.audio}
+        verbatim += [columns[m] or m for m in media_columns(self.modalities)]
         try:
             self._sources = [
-                (source, self.mapping.resolve(source.schema.names, source.name))
+                (source, self.mapping.resolve(source.schema.names, source.name, self.modalities))
                 for source in open_sources(self.items, verbatim)
             ]
             for source, mapping in self._sources:
@@ -147,7 +148,8 @@ class ItemReader:
         Yields
         ------
         pyarrow.Table
-            Columns item_id, domain, text, image, ``_image_bytes`` and the attributes.
+            Columns item_id, domain, text and the attributes; and image and ``_image_bytes``, and
+            the same of audio where that is encoded.
         """
         start, waiting, held = 0, [], 0
         for source, mapping in self._sources:
@@ -157,7 +159,7 @@ class ItemReader:
                 start += len(table)
                 if len(keep) < len(table):
                     table = table.take(pa.array(keep, pa.int64()))
-                waiting.append(_to_items(table, mapping, types, source))
+                waiting.append(_to_items(table, mapping, types, source, self.modalities))
                 held += len(waiting[-1])
                 while held >= rows:
                     whole = pa.concat_tables(waiting)
@@ -234,11 +236,11 @@ def _refuse_wrong_types(source: Source, mapping: ResolvedMapping) -> None:
                 f"{source.name}: column {name!r} is {type_}, which no attribute can be; leave it "
                 "out, or make it text or a struct"
             )
-    if mapping.image:
-        type_ = source.schema.field(mapping.image).type
-        if not (_is_text(type_) or _is_bytes(type_) or _is_image_struct(type_)):
+    for modality, name in mapping.media.items():
+        type_ = source.schema.field(name).type
+        if not (_is_text(type_) or _is_bytes(type_) or _is_file_struct(type_)):
             raise InvalidMapping(
-                f"{source.name}: column {mapping.image!r} is {type_}; an image is a path, bytes "
+                f"{source.name}: column {name!r} is {type_}; {_WHAT[modality]} is a path, bytes "
                 "or a data URI"
             )
 
@@ -263,7 +265,7 @@ def _is_bytes(type_: pa.DataType) -> bool:
     return bool(plain_type(type_) == pa.binary() or pa.types.is_fixed_size_binary(type_))
 
 
-def _is_image_struct(type_: pa.DataType) -> bool:
+def _is_file_struct(type_: pa.DataType) -> bool:
     """Tell whether a column is the ``{bytes, path}`` of Hugging Face data sets."""
     return bool(pa.types.is_struct(type_) and type_.get_field_index("bytes") >= 0)
 
@@ -307,15 +309,16 @@ def _without_content(table: pa.Table, mapping: ResolvedMapping, modalities: froz
     empty = pa.array([True] * len(table), pa.bool_())
     if mapping.text and "text" in modalities:
         empty = pc.is_null(_render(table, mapping.text.fields, mapping.text.render_columns))
-    if mapping.image and "image" in modalities:
-        empty = pc.and_(empty, _lacks_image(table.column(mapping.image)))
+    for modality, name in mapping.media.items():
+        if modality in modalities:
+            empty = pc.and_(empty, _lacks_file(table.column(name)))
     return empty
 
 
-def _lacks_image(column: pa.ChunkedArray) -> Any:
+def _lacks_file(column: pa.ChunkedArray) -> Any:
     if _is_text(column.type):
         return _is_blank(_as_text(column))
-    if _is_image_struct(column.type):
+    if _is_file_struct(column.type):
         return pc.and_(pc.is_null(pc.struct_field(column, "bytes")), _struct_path_missing(column))
     return pc.fill_null(pc.equal(pc.binary_length(column), 0), True)
 
@@ -341,7 +344,11 @@ def _find_duplicates(ids: pa.ChunkedArray) -> Iterator[tuple[int, str]]:
 
 
 def _to_items(
-    table: pa.Table, mapping: ResolvedMapping, attributes: pa.Schema, source: Source
+    table: pa.Table,
+    mapping: ResolvedMapping,
+    attributes: pa.Schema,
+    source: Source,
+    modalities: frozenset[str],
 ) -> pa.Table:
     empty = pa.nulls(len(table), pa.string())
     columns = {
@@ -352,8 +359,9 @@ def _to_items(
             if mapping.text
             else empty
         ),
-        **_image_columns(table, mapping, source.folder),
     }
+    for modality in media_columns(modalities):
+        columns |= _file_columns(table, modality, mapping.media.get(modality), source.folder)
     own = mapping.attributes(table.schema.names)
     for name in attributes.names:
         type_ = attributes.field(name).type
@@ -369,12 +377,12 @@ def _domains(table: pa.Table, mapping: ResolvedMapping) -> Any:
     return pc.utf8_trim_whitespace(_as_text(table.column(mapping.domain_column)))
 
 
-def _image_columns(
-    table: pa.Table, mapping: ResolvedMapping, folder: Path | None
+def _file_columns(
+    table: pa.Table, modality: str, name: str | None, folder: Path | None
 ) -> dict[str, Any]:
     paths: list[str | None] = [None] * len(table)
     inline: list[bytes | None] = [None] * len(table)
-    values = table.column(mapping.image).to_pylist() if mapping.image else []
+    values = table.column(name).to_pylist() if name else []
     for i, value in enumerate(values):
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
@@ -382,7 +390,8 @@ def _image_columns(
             inline[i] = value or None
         elif value and value.strip():
             paths[i] = _reference(value.strip(), folder)
-    return {IMAGE: pa.array(paths, pa.string()), IMAGE_BYTES: pa.array(inline, pa.binary())}
+    references, contents = pa.array(paths, pa.string()), pa.array(inline, pa.binary())
+    return {modality: references, inline_column(modality): contents}
 
 
 def _reference(value: str, folder: Path | None) -> str:

@@ -36,7 +36,7 @@ class Source:
     read : callable
         Returns a new iterator over record batches.
     folder : Path or None
-        What image paths are relative to; None stands for the working folder.
+        What paths of images and audio are relative to; None stands for the working folder.
     rows : int or None
         Number of rows, where it is known without reading.
     """

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from isthmus.columns import ITEM_COLUMNS, MODALITY_MASK, Modality, modalities_in
+from isthmus.columns import MODALITY_MASK, Modality, modalities_in
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.fusion import Weights
@@ -97,7 +97,7 @@ class OpenSpace:
         return f"Space({str(self.path)!r})"
 
     def get(self, item_id: str) -> dict[str, Any]:
-        """Give an item: id, domain, text, image, modalities it is searchable by, attributes.
+        """Give an item: id, domain, contents, modalities it is searchable by, attributes.
 
         Raises
         ------
@@ -106,7 +106,8 @@ class OpenSpace:
         """
         snapshot = self._live.now().snapshot
         names = snapshot.attributes.names
-        found = snapshot.find([item_id], [*ITEM_COLUMNS, MODALITY_MASK, *names]).to_pylist()
+        columns = [*snapshot.item_columns, MODALITY_MASK, *names]
+        found = snapshot.find([item_id], columns).to_pylist()
         if not found:
             raise ItemNotFound(f"no item {item_id!r} in this space")
         row = found[0]
@@ -140,7 +141,7 @@ class OpenSpace:
 
     @property
     def media(self) -> MediaStore:
-        """Reads the images that items refer to."""
+        """Reads the files that items refer to."""
         return MediaStore(self.path / "media")
 
     def _weighed(self, view: View, weights: Weights | None) -> Weighed:

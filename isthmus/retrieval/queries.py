@@ -45,6 +45,7 @@ class SpaceQueries(OpenSpace):
         text: str | None = None,
         *,
         image: Any = None,
+        audio: Any = None,
         vector: FloatArray | Sequence[float] | None = None,
         like: Items = (),
         unlike: Items = (),
@@ -64,7 +65,7 @@ class SpaceQueries(OpenSpace):
         lexical_weight: float = 1.0,
         weights: Weights | None = None,
     ) -> list[Hit]:
-        """Find the items nearest to a text, an image, both, a vector, or examples.
+        """Find the items nearest to contents (text, image, audio), a vector, or examples.
 
         Parameters
         ----------
@@ -72,6 +73,8 @@ class SpaceQueries(OpenSpace):
             What to look for, in words.
         image : path, bytes or PIL.Image.Image, optional
             What to look for, as a picture.
+        audio : path, bytes or Waveform, optional
+            What to look for, as audio (see docs/audio.md).
         vector : array of float, optional
             What to look for, as a vector of one block, shape (dim,).
         like, unlike : str or list of str, optional
@@ -84,7 +87,7 @@ class SpaceQueries(OpenSpace):
         domain, domains : str or list of str, optional
             Domains to search; two spellings of one option.
         where : str, optional
-            SQL predicate over item_id, domain, text, image and the attributes.
+            SQL predicate over item_id, domain, text, image, audio and the attributes.
         min_score : float, optional
             Least score of an item.
         diversity : float, default 0
@@ -106,7 +109,7 @@ class SpaceQueries(OpenSpace):
             How much is taken off items that are near to queries of every sort, from 0 to 1, the
             correction of CSLS (see `isthmus.retrieval.hubness`). It helps most across modalities.
         attributes : bool, default False
-            Whether hits carry text, image and attributes.
+            Whether hits carry text, image, audio and attributes.
         fingerprint : str, optional
             Fingerprint of the stack that made `vector`; refused if it is not this space's.
         hybrid : bool, default False
@@ -152,18 +155,19 @@ class SpaceQueries(OpenSpace):
         examples = self._example_rows(view, like, unlike)
         if words is not None:
             require_plain(ranking, any(map(len, examples)))
-            query = Query(self._query(settings, text, image, vector))
+            query = Query(self._query(settings, text, image, audio, vector))
             allowed = groups[0].allowed
             best = answer_hybrid(view, query, words, k or 0, allowed, block_weights, lexical_weight)
             if not len(best[0]):
                 self._require_comparable(view, query.vectors, groups)
             return make_hits(view, *best, attributes=attributes)
-        only_examples = (
-            any(map(len, examples)) and text is None and image is None and vector is None
-        )
-        asked = {} if only_examples else self._query(settings, text, image, vector)
+        nothing_else = all(given is None for given in (text, image, audio, vector))
+        only_examples = any(map(len, examples)) and nothing_else
+        asked = {} if only_examples else self._query(settings, text, image, audio, vector)
         query = query_with_examples(view, asked, *examples)
-        penalty = self._penalty(view, query, ranking, block_weights, text=text, image=image)
+        penalty = self._penalty(
+            view, query, ranking, block_weights, text=text, image=image, audio=audio
+        )
         rows, scores = rank(view, query, ranking, groups, block_weights, penalty)
         if not len(rows):
             self._require_comparable(view, query.vectors, groups)
@@ -227,9 +231,9 @@ class SpaceQueries(OpenSpace):
         Parameters
         ----------
         queries : path, glob, table, frame, or list of dicts
-            As `upsert` takes items, with columns query_id and text, image (path, bytes or data
-            URI) or vector (list of numbers). A row has text, image or both, or a vector. Image
-            paths are relative to the file.
+            As `upsert` takes items, with columns query_id and text, image, audio (path, bytes or
+            data URI) or vector (list of numbers). A row has one or several of text, image and
+            audio, or a vector. Paths are relative to the file.
         out : str or Path
             Parquet to write: query_id, item_id, rank and score. It appears whole or not at all.
         k, domain, domains, where, weights
@@ -240,7 +244,7 @@ class SpaceQueries(OpenSpace):
         Returns
         -------
         QueryFileReport
-            What was read, answered and written. A query that cannot be answered (no such image,
+            What was read, answered and written. A query that cannot be answered (no such file,
             NaN in a vector, nothing in the row, a text where there are only pictures and no
             alignment) stands in its problems with the reason.
 
@@ -366,11 +370,16 @@ class SpaceQueries(OpenSpace):
         """Say why a query cannot find items that have vectors in some blocks; empty if it can."""
         if not vectors or not held or held & vectors.keys():
             return ""
+        alignable = "audio" not in {*vectors, *held}
         return (
             f"{' and '.join(sorted(vectors))} cannot find these items, which have only "
             f"{' and '.join(sorted(held))}: the vectors of encoders that were not aligned "
-            f"say nothing of each other. Align them with: isthmus align --pairs FILES --space "
-            f"{self.path}"
+            "say nothing of each other. "
+            + (
+                f"Align them with: isthmus align --pairs FILES --space {self.path}"
+                if alignable
+                else "Text finds audio in a space whose encoder takes both, such as clap/NAME"
+            )
         )
 
     def _allowed(
@@ -401,12 +410,12 @@ class SpaceQueries(OpenSpace):
         return rows[: len(liked)], rows[len(liked) :]
 
     def _query(
-        self, settings: SpaceSettings, text: str | None, image: Any, vector: Any
+        self, settings: SpaceSettings, text: str | None, image: Any, audio: Any, vector: Any
     ) -> BlockQuery:
         if vector is None:
-            return self._encode(contents_of(text, image), settings)
-        if text is not None or image is not None:
-            raise InvalidInput("search by a vector, or by text and image, not by all")
+            return self._encode(contents_of(text, image, audio), settings)
+        if not (text is None and image is None and audio is None):
+            raise InvalidInput("search by a vector, or by text, image and audio, not by all")
         return given_vector(self._blocks, vector)
 
     def _penalty(

@@ -6,24 +6,23 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isthmus.columns import IMAGE, TEXT, VECTOR, Modality
+from isthmus.columns import MEDIA, TEXT, VECTOR, Modality
 from isthmus.encoders.alignment.alignment import Alignment
+from isthmus.encoders.decoding import decode
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.image import open_image
 from isthmus.encoders.stack import block_of
-from isthmus.errors import InvalidImage, InvalidInput, UnsupportedModality
+from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
+from isthmus.index.contents import DECODERS, FILES_A_BATCH, batched
 from isthmus.index.settings import SpaceSettings
 from isthmus.items.media import DATA_URI, STORED, MediaStore, from_data_uri
 from isthmus.retrieval.query_vectors import BlockQuery, given_vector
-
-IMAGES_A_BATCH = 64
-DECODERS = 2
 
 Encoded = tuple[list["ListedQuery"], FloatArray]
 
@@ -35,9 +34,9 @@ class ListedQuery:
     Attributes
     ----------
     contents : dict
-        What it holds of text, image and vector.
+        What it holds of text, image, audio and vector.
     folder : Path or None
-        What an image path is relative to; None stands for the working folder.
+        What paths are relative to; None stands for the working folder.
     vectors : dict of str to numpy.ndarray
         Unit vector, shape (dim,), for each block it speaks to.
     reason : str
@@ -60,7 +59,7 @@ class QueryEncoder:
     encoder_of : callable
         Gives the encoder of a modality; called only for modalities that are asked for.
     media : MediaStore
-        Reads images.
+        Reads files.
     alignment : Alignment, optional
         What the settings' aligned block is made by.
     """
@@ -85,9 +84,11 @@ class QueryEncoder:
                 self._check(query)
             except (InvalidInput, UnsupportedModality) as error:
                 query.reason = str(error)
-        images = self._look_up(queries, "image", self._images(_holding(queries, IMAGE)))
-        texts = self._look_up(queries, "text", self._texts(_holding(queries, TEXT)))
-        fused = fuse(self._blocks, self._weights, {**texts, **images}, self._alignment)
+        parts = self._look_up(queries, "text", self._texts(_holding(queries, TEXT)))
+        for modality in MEDIA:
+            files = self._files(modality, _holding(queries, modality))
+            parts |= self._look_up(queries, modality, files)
+        fused = fuse(self._blocks, self._weights, parts, self._alignment)
         for name, part in fused.items():
             for query, vector, there in zip(queries, part.vectors, part.present, strict=True):
                 if there and not query.reason:
@@ -96,10 +97,10 @@ class QueryEncoder:
     def _check(self, query: ListedQuery) -> None:
         held = query.contents
         if not held:
-            raise InvalidInput("nothing to search for; give a text, an image or a vector")
+            raise InvalidInput("nothing to search for; give a text, an image, audio or a vector")
         if VECTOR in held:
             if len(held) > 1:
-                raise InvalidInput("search by a vector, or by text and image, not by all")
+                raise InvalidInput("search by a vector, or by text, image and audio, not by all")
             query.vectors = given_vector(self._blocks, _numbers(held[VECTOR]))
         for modality in held.keys() - {VECTOR}:
             block_of(self._blocks, modality)
@@ -109,33 +110,32 @@ class QueryEncoder:
             texts = [query.contents[TEXT] for query in queries]
             yield queries, self._encoder_of("text").encode(texts, "text")
 
-    def _images(self, queries: list[ListedQuery]) -> Iterator[Encoded]:
-        """Decode and encode images, few at a time: a decoded one takes megabytes."""
+    def _files(self, modality: Modality, queries: list[ListedQuery]) -> Iterator[Encoded]:
+        """Decode and encode files, few at a time: a decoded one takes megabytes."""
         with ThreadPoolExecutor(DECODERS) as decoders:
-            for start in range(0, len(queries), IMAGES_A_BATCH):
-                part = queries[start : start + IMAGES_A_BATCH]
-                pictures = list(decoders.map(self._open, part))
+            for part in batched(queries, FILES_A_BATCH[modality]):
+                opened = list(decoders.map(partial(self._open, modality), part))
                 good = [query for query in part if not query.reason]
                 if good:
-                    decoded = [picture for picture in pictures if picture is not None]
-                    yield good, self._encoder_of("image").encode(decoded, "image")
+                    decoded = [content for content in opened if content is not None]
+                    yield good, self._encoder_of(modality).encode(decoded, modality)
 
-    def _open(self, query: ListedQuery) -> Any:
-        """Decode the image of a query; None, and the reason noted, if that cannot be done."""
+    def _open(self, modality: Modality, query: ListedQuery) -> Any:
+        """Decode a file of a query; None, and the reason noted, if that cannot be done."""
         try:
-            return open_image(self._read(query.contents[IMAGE], query.folder))
-        except InvalidImage as error:
+            return decode(modality, self._read(query.contents[modality], query.folder))
+        except InvalidMedia as error:
             query.reason = str(error)
             return None
 
-    def _read(self, image: str | bytes, folder: Path | None) -> bytes:
-        if isinstance(image, bytes):
-            return image
-        if image.startswith(DATA_URI):
-            return from_data_uri(image)
-        if image.startswith((STORED, "http://", "https://")):
-            return self._media.read(image)
-        return self._media.read(str((folder or Path()) / image.removeprefix("file://")))
+    def _read(self, given: str | bytes, folder: Path | None) -> bytes:
+        if isinstance(given, bytes):
+            return given
+        if given.startswith(DATA_URI):
+            return from_data_uri(given)
+        if given.startswith((STORED, "http://", "https://")):
+            return self._media.read(given)
+        return self._media.read(str((folder or Path()) / given.removeprefix("file://")))
 
     def _look_up(
         self, queries: Sequence[ListedQuery], modality: Modality, encoded: Iterator[Encoded]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from isthmus.columns import IMAGE, ITEM_ID, QUERY_ID, RANK, SCORE, TEXT, VECTOR
+from isthmus.columns import ITEM_ID, MEDIA, QUERY_ID, RANK, SCORE, TEXT, VECTOR
 from isthmus.errors import InvalidInput
 from isthmus.items.reader import plain_type
 from isthmus.items.sources import Source, open_sources
@@ -138,7 +138,7 @@ def search_file(
 def _open(queries: Any) -> list[Source]:
     """Open the queries, and refuse columns that cannot be what they are called."""
     try:
-        sources = open_sources(queries, verbatim=(QUERY_ID, TEXT, IMAGE, VECTOR))
+        sources = open_sources(queries, verbatim=(QUERY_ID, *_FITS))
     except pa.ArrowException as error:
         raise InvalidInput(f"cannot read the queries: {str(error).splitlines()[0]}") from error
     for source in sources:
@@ -197,15 +197,17 @@ def _read(source: Source) -> Iterator[pa.RecordBatch]:
 
 
 def _contents(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a row holds of text, image and vector, without what is missing or blank."""
+    """Give what a row holds of contents and vector, without what is missing or blank."""
     held: dict[str, Any] = {}
-    text, image, vector = (values.get(name) for name in _FITS)
+    text, vector = values.get(TEXT), values.get(VECTOR)
     if text is not None and str(text).strip():
         held[TEXT] = str(text)
-    if isinstance(image, dict):
-        image = image.get("bytes") or image.get("path")
-    if image is not None and image.strip():
-        held[IMAGE] = image.strip() if isinstance(image, str) else image
+    for modality in MEDIA:
+        file = values.get(modality)
+        if isinstance(file, dict):
+            file = file.get("bytes") or file.get("path")
+        if file is not None and file.strip():
+            held[modality] = file.strip() if isinstance(file, str) else file
     if vector is not None and vector != "":
         held[VECTOR] = vector
     return held
@@ -219,7 +221,7 @@ def _is_text(type_: pa.DataType) -> bool:
     return bool(not pat.is_nested(type_) and plain_type(type_) != pa.binary())
 
 
-def _is_image(type_: pa.DataType) -> bool:
+def _is_file(type_: pa.DataType) -> bool:
     plain = plain_type(type_)
     named = pat.is_struct(type_) and {"bytes", "path"} & {field.name for field in type_}
     return bool(named or plain in (pa.string(), pa.binary()) or pat.is_null(type_))
@@ -235,6 +237,6 @@ def _is_vector(type_: pa.DataType) -> bool:
 _ID = (_is_word, "text or integers")
 _FITS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     TEXT: (_is_text, "text"),
-    IMAGE: (_is_image, "paths, bytes or data URIs"),
+    **dict.fromkeys(MEDIA, (_is_file, "paths, bytes or data URIs")),
     VECTOR: (_is_vector, "lists of numbers"),
 }

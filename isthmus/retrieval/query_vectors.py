@@ -8,36 +8,38 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.columns import Modality
+from isthmus.columns import MEDIA, Modality
 from isthmus.encoders.alignment.alignment import Alignment
+from isthmus.encoders.decoding import check_decoded, decode
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.image import open_image, to_rgb
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
+from isthmus.items.media import MediaStore
 
 BlockQuery = dict[str, FloatArray]
 
 
-def contents_of(text: str | None, image: Any) -> dict[Modality, Any]:
-    """Check what is looked for, and open its image.
+def contents_of(text: str | None, image: Any, audio: Any = None) -> dict[Modality, Any]:
+    """Check what is looked for, and decode its files.
 
     Raises
     ------
     InvalidInput
-        If there is neither, or no such image file.
-    InvalidImage
-        If the image cannot be decoded.
+        If there is nothing, or no such file.
+    InvalidMedia
+        If the image or the audio cannot be decoded.
     """
     contents: dict[Modality, Any] = {}
     if text is not None and text.strip():
         contents["text"] = text
-    if image is not None:
-        contents["image"] = _open(image)
+    for modality, given in zip(MEDIA, (image, audio), strict=True):
+        if given is not None:
+            contents[modality] = _open(modality, given)
     if not contents:
         raise InvalidInput(
-            "nothing to search for; give a text, an image, a vector or items to be like"
+            "nothing to search for; give a text, an image, audio, a vector or items to be like"
         )
     return contents
 
@@ -99,10 +101,11 @@ def given_vectors(blocks: tuple[Block, ...], vectors: Any) -> tuple[str, FloatAr
     return fitting[0].name, values / norms
 
 
-def _open(image: Any) -> Any:
-    if isinstance(image, (str, Path)):
-        path = Path(image)
-        if not path.is_file():
-            raise InvalidInput(f"no image file {path}")
-        return open_image(path.read_bytes())
-    return open_image(image) if isinstance(image, bytes) else to_rgb(image)
+def _open(modality: Modality, given: Any) -> Any:
+    if isinstance(given, (str, Path)):
+        if not Path(given).is_file():
+            raise InvalidInput(f"no {modality} file {given}")
+        return decode(modality, MediaStore(Path()).read(str(given)))
+    if isinstance(given, bytes):
+        return decode(modality, given)
+    return check_decoded(modality, given)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.columns import IMAGE, ITEM_ID, RANK, SCORE, TEXT, USER_ID
+from isthmus.columns import DOMAIN, ITEM_ID, RANK, SCORE, USER_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
 from isthmus.index.view import View
@@ -29,8 +29,8 @@ class Hit:
         Higher is better; what it measures is stated by the method that returned it.
     rank : int
         Place in the result, from 1.
-    text, image : str or None
-        The item's text and image reference, where attributes were asked for.
+    text, image, audio : str or None
+        The item's text and the references of its files, where attributes were asked for.
     attributes : dict
         The item's attributes, where they were asked for.
     similarity : float or None
@@ -45,17 +45,18 @@ class Hit:
     rank: int
     text: str | None = None
     image: str | None = None
+    audio: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     similarity: float | None = None
     explanation: Explanation | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the hit as plain values; similarity and explanation only where there are any."""
+        """Give the hit as plain values; audio, similarity, explanation only where there are any."""
         values = asdict(self)
         return {
             name: value
             for name, value in values.items()
-            if value is not None or name not in ("similarity", "explanation")
+            if value is not None or name not in ("audio", "similarity", "explanation")
         }
 
 
@@ -86,12 +87,21 @@ def make_hits(
     rows = np.asarray(rows, np.int64)
     rows = rows[rows >= 0]
     details: list[dict[str, Any]] = [{} for _ in rows]
+    contents = [name for name in view.snapshot.item_columns if name not in (ITEM_ID, DOMAIN)]
     if attributes:
-        columns = [TEXT, IMAGE, *view.snapshot.attributes.names]
+        columns = [*contents, *view.snapshot.attributes.names]
         details = view.snapshot.fetch(view.row_ids(rows), columns).to_pylist()
     similar = [None] * len(rows) if similarities is None else similarities
     return [
-        Hit(item_id, domain, float(score), rank, d.pop(TEXT, None), d.pop(IMAGE, None), d, s)
+        Hit(
+            item_id,
+            domain,
+            float(score),
+            rank,
+            **{name: d.pop(name, None) for name in contents},
+            attributes=d,
+            similarity=s,
+        )
         for rank, (item_id, domain, score, d, s) in enumerate(
             zip(
                 view.item_ids(rows),

@@ -57,6 +57,7 @@ class Space(
         *,
         text_encoder: str | Encoder | None = None,
         image_encoder: str | Encoder | None = None,
+        audio_encoder: str | Encoder | None = None,
         alignment: AlignmentChoice = "auto",
         weights: Weights | None = None,
         recall: float = 0.95,
@@ -73,9 +74,10 @@ class Space(
             What encodes every modality: a spec for `load_encoder`, an encoder, or one for each
             modality. An encoder of text and image puts both into one block; different encoders,
             such as those of ``local`` (MiniLM and EfficientNet-Lite0), have a block each, so that
-            text finds items by their text and an image by their image.
-        text_encoder, image_encoder : str or Encoder, optional
-            In the place of `encoder`, one for each modality.
+            text finds items by their text and an image by their image. CLAP (``clap/NAME``) takes
+            text and audio.
+        text_encoder, image_encoder, audio_encoder : str or Encoder, optional
+            In the place of `encoder`, one for each modality; those of one spec are one encoder.
         alignment : Alignment, path, ``"auto"`` or None, default "auto"
             What lets text and pictures of different encoders find each other: an alignment, or a
             folder that holds one. By default the one that comes with Isthmus, if it was learned
@@ -106,7 +108,12 @@ class Space(
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise SpaceExists(f"{path} exists already; open it, or choose another folder")
         encoders = choose_encoders(
-            encoder, text_encoder, image_encoder, device=device, precision=precision
+            encoder,
+            text_encoder,
+            image_encoder,
+            audio_encoder,
+            device=device,
+            precision=precision,
         )
         chosen = checked_weights(weights or {}, encoders)
         stack = EncoderStack(encoders, chosen, choose_alignment(alignment, encoders))
@@ -166,6 +173,7 @@ class Space(
         domain_column: str | None = None,
         text: str | None = None,
         image: str | None = None,
+        audio: str | None = None,
         skip_invalid: bool = False,
         http: bool = False,
         progress: bool = False,
@@ -179,12 +187,12 @@ class Space(
         items : path, glob, list of those, table, frame, or list of dicts
             Parquet, CSV, TSV, JSON lines, JSON, Arrow or Lance files, Arrow tables, pandas or
             polars frames, or dicts. Columns that are not mapped are kept as typed attributes.
-        id, domain, domain_column, text, image : str, optional
+        id, domain, domain_column, text, image, audio : str, optional
             The field mapping, see `FieldMapping`.
         skip_invalid : bool, default False
             Leave invalid rows out (they are listed in the report) rather than refuse them all.
         http : bool, default False
-            Whether image addresses may be fetched.
+            Whether addresses of images and audio may be fetched.
         progress : bool, default False
             Whether to show a bar.
 
@@ -202,7 +210,7 @@ class Space(
         SpaceLocked
             If another process is writing.
         """
-        mapping = FieldMapping(id, domain, domain_column, text, image)
+        mapping = FieldMapping(id, domain, domain_column, text, image, audio)
         modalities = frozenset(m for b in self._blocks for m in b.modalities)
         reader = ItemReader(items, mapping, modalities)
         with self._ingesting(reader.rows, http=http) as ingest:

@@ -27,7 +27,7 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         ``aligned`` tells whether all modalities meet in some block, and ``alignment`` is the
         fingerprint of what was learned for it, if anything was.
     """
-    encoded = [block for block in view.blocks if not block.alignment]
+    everything = set(settings.encoders)
     release = view.release.manifest if view.release else None
     return {
         "items": view.snapshot.rows,
@@ -42,7 +42,7 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
         "blocks": {b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.blocks},
-        "aligned": len(encoded) == 1 or any(block.alignment for block in view.blocks),
+        "aligned": any(everything <= {*block.modalities} for block in view.blocks),
         "alignment": settings.alignment or None,
     }
 

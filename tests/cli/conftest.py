@@ -25,7 +25,12 @@ class SlowEncoder(ToyEncoder):
         return super().embed(prepared, modality)
 
 
-KINDS = {"words": ("text",), "colours": ("image",), "both": ("text", "image")}
+KINDS = {
+    "words": ("text",),
+    "colours": ("image",),
+    "both": ("text", "image"),
+    "sounds": ("text", "audio"),
+}
 
 
 def load(rest, **options):

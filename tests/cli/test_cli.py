@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import COMMAND
-from tests.toy import picture
+from tests.toy import picture, tone
 
 FILMS = {
     "item_id": ["f1", "f2", "f3"],
@@ -378,3 +378,29 @@ def test_importing_and_helping_load_nothing_heavy(run):
     assert result.returncode == 0
     for verb in ("create", "add", "delete", "publish", "status", "search", "similar", "recommend"):
         assert verb in result.stdout
+
+
+def test_audio_from_the_command_line(run, run_json, tmp_path):
+    for name in ("low", "high"):
+        (tmp_path / f"{name}.wav").write_bytes(tone(name))
+    (tmp_path / "bad.wav").write_bytes(b"nonsense")
+    clips = ["low.wav", "high.wav", "bad.wav"]
+    pq.write_table(pa.table({"item_id": ["l", "h", "b"], "clip": clips}), tmp_path / "s.parquet")
+    run_json("create", "s", "--encoder", "toy/sounds")
+    report = run_json("add", "s.parquet", "--space", "s", "--domain", "songs", "--audio", "clip")
+    assert (report["added"], report["quarantined"]) == (3, 1)
+    assert report["encoded"] == {"text": 0, "audio": 2}
+    (failure,) = run_json("quarantine", "--space", "s")
+    assert (failure["item_id"], failure["modality"]) == ("b", "audio")
+    (tmp_path / "asked.wav").write_bytes(tone("high", 16_000))
+    (hit,) = run_json("search", "--audio", "asked.wav", "--space", "s", "-k", 1)
+    assert (hit["item_id"], hit["audio"]) == ("h", str(tmp_path / "high.wav"))
+    assert ids(run_json("search", "low", "--space", "s", "-k", 1)) == ["l"]
+    assert "joint" in run("status", "--space", "s").stdout
+    refused = run("search", "--audio", "bad.wav", "--space", "s")
+    assert (refused.returncode, refused.stderr.strip()) == (
+        1,
+        "isthmus: not audio in a known format",
+    )
+    run_json("create", "t", "--text-encoder", "toy/words", "--audio-encoder", "toy/sounds")
+    assert list(run_json("status", "--space", "t")["blocks"]) == ["text", "audio"]

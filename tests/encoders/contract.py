@@ -20,6 +20,7 @@ from PIL import Image
 from isthmus.columns import MODALITIES
 from isthmus.encoders import Encoder, load_encoder, open_image
 from isthmus.errors import UnsupportedModality
+from tests.encoders.sounds import sounds
 
 TEXTS = [
     "a red shoe",
@@ -44,7 +45,7 @@ def pictures() -> list[Image.Image]:
     ]
 
 
-CONTENT = {"text": TEXTS, "image": pictures()}
+CONTENT = {"text": TEXTS, "image": pictures(), "audio": sounds()}
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

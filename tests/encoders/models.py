@@ -138,6 +138,119 @@ def timm_checkpoint(folder: Path, seed: int = 0) -> Path:
     return folder / "model.safetensors"
 
 
+def clap_folder(folder: Path, seed: int = 0, *, fused: bool = False) -> Path:
+    """CLAP of Transformers, which takes a second of audio."""
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    torch.manual_seed(seed)
+    fusion = {"enable_fusion": True, "fusion_type": "aff_2d"} if fused else {}
+    config = ClapConfig(
+        text_config={**_small_text(), "max_position_embeddings": 21, "pad_token_id": 0},
+        audio_config={
+            "num_mel_bins": 16,
+            "spec_size": 64,
+            "window_size": 4,
+            "patch_size": 2,
+            "patch_stride": [2, 2],
+            "depths": [1, 1],
+            "num_attention_heads": [2, 2],
+            "num_hidden_layers": 2,
+            "patch_embeds_hidden_size": 16,
+            "hidden_size": 32,
+            **fusion,
+        },
+        projection_dim=24,
+    )
+    ClapModel(config).save_pretrained(folder)
+    extractor = ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=16_000,
+        hop_length=160,
+        max_length_s=1,
+        fft_window_size=400,
+        frequency_max=8_000,
+        truncation="fusion" if fused else "rand_trunc",
+    )
+    extractor.save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def wav2vec2_folder(folder: Path, seed: int = 0, *, norm: str = "group") -> Path:
+    """A model of waves of any length; its first norm hears padding, unless it is of layers."""
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    torch.manual_seed(seed)
+    config = Wav2Vec2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        conv_dim=(16, 16, 16),
+        conv_kernel=(10, 8, 4),
+        conv_stride=(10, 8, 4),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2,
+        feat_extract_norm=norm,
+    )
+    Wav2Vec2Model(config).save_pretrained(folder)
+    extractor = Wav2Vec2FeatureExtractor(
+        sampling_rate=16_000, return_attention_mask=norm == "layer"
+    )
+    extractor.save_pretrained(folder)
+    return folder
+
+
+def ast_folder(folder: Path, seed: int = 0) -> Path:
+    """A model of patches of spectrograms of 0.64 seconds, behind two tokens of its own."""
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
+
+    torch.manual_seed(seed)
+    config = ASTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        patch_size=8,
+        frequency_stride=8,
+        time_stride=8,
+        max_length=64,
+        num_mel_bins=16,
+    )
+    ASTModel(config).save_pretrained(folder)
+    ASTFeatureExtractor(num_mel_bins=16, max_length=64).save_pretrained(folder)
+    return folder
+
+
+def whisper_folder(folder: Path, seed: int = 0) -> Path:
+    """A model with a decoder, whose encoder takes two seconds, padded."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    torch.manual_seed(seed)
+    config = WhisperConfig(
+        vocab_size=60,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        num_mel_bins=16,
+        max_source_positions=100,
+        max_target_positions=20,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    WhisperModel(config).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=16, chunk_length=2).save_pretrained(folder)
+    return folder
+
+
 def aligned_folder(folder: Path, seed: int = 0) -> Path:
     """A text and an image model of Transformers behind heads of random weights."""
     import numpy as np

@@ -87,6 +87,51 @@ class TestSiglip2(EncoderContract):
         return f"transformers/{models.siglip2_folder(folder, seed)}"
 
 
+class TestClap(EncoderContract):
+    options = ("?max_length=9", "?window=0.5")
+    edits = (
+        ("preprocessor_config.json", {"frequency_max": 4_000}),
+        ("preprocessor_config.json", {"padding": "pad"}),
+        ("config.json", {"projection_hidden_act": "gelu"}),
+    )
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"clap/{models.clap_folder(folder, seed)}"
+
+
+class TestFusedClap(EncoderContract):
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.clap_folder(folder, seed, fused=True)}"
+
+
+class TestWav2Vec2(EncoderContract):
+    options = ("?window=0.5", "?window=20")
+    edits = (("preprocessor_config.json", {"do_normalize": False}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.wav2vec2_folder(folder, seed)}"
+
+
+class TestMaskedWav2Vec2(EncoderContract):
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.wav2vec2_folder(folder, seed, norm='layer')}"
+
+
+class TestAst(EncoderContract):
+    options = ("?pooling=mean", "?window=0.5")
+    edits = (("preprocessor_config.json", {"mean": -3.0}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.ast_folder(folder, seed)}"
+
+
+class TestWhisper(EncoderContract):
+    options = ("?window=0.5",)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{models.whisper_folder(folder, seed)}"
+
+
 class TestTimm(EncoderContract):
     def make(self, folder: Path, seed: int) -> str:
         return f"timm/test_vit:{models.timm_checkpoint(folder, seed)}"

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from isthmus import Space
+from isthmus.errors import InvalidMapping, UnsupportedModality
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.golden.make_planned import ITEMS, RECIPE, text_of
-from tests.toy import item, picture, text_encoder, two_encoders
+from tests.toy import item, picture, sound_encoder, text_encoder, tone, two_encoders
 
 HERE = Path(__file__).parent
 
@@ -68,3 +69,32 @@ def test_a_golden_alignment_answers_and_is_rolled_back_to(tmp_path):
     assert space.publish().number == 2
     assert space.rollback() == 1
     assert space.count() == 7
+
+
+def test_a_golden_space_with_audio_answers_and_takes_more(tmp_path):
+    shutil.copytree(HERE / "format_3.space", tmp_path / "s")
+    sounds = sound_encoder()
+    encoders = {"text": sounds, "image": two_encoders()["image"], "audio": sounds}
+    space = Space.open(tmp_path / "s", encoder=encoders)
+    assert space.settings.format == 3
+    assert [hit.item_id for hit in space.search("high", k=1)] == ["s2"]
+    assert [hit.item_id for hit in space.search(audio=tone("middle", 16_000), k=1)] == ["new"]
+    assert [(row["item_id"], row["modality"]) for row in space.quarantine()] == [("bad", "audio")]
+    report = space.upsert([item("again", "", "songs", audio=tone("low"))])
+    assert report.encoded == {"text": 0, "image": 0, "audio": 0}
+    assert space.publish().number == 2
+
+
+def test_a_space_without_audio_keeps_an_attribute_of_that_name(golden):
+    golden.upsert([item("x", "new word", audio="side a"), item("y", "other", audio="side b")])
+    assert golden.settings.format == 1
+    assert golden.get("x")["attributes"]["audio"] == "side a"
+    assert golden.count(where="audio = 'side b'") == 1
+    (hit,) = golden.search("new word", k=1, attributes=True)
+    assert (hit.audio, hit.attributes["audio"]) == (None, "side a")
+    assert golden.upsert([item("x", "new word", audio="side a")]).unchanged == 1
+    assert golden.retry_quarantine().quarantined == 1
+    with pytest.raises(UnsupportedModality, match="this space has no audio encoder"):
+        golden.search(audio=tone("low"))
+    with pytest.raises(InvalidMapping, match="no encoder of audio for the column 'clip'"):
+        golden.upsert([item("z", "new", clip=tone("low"))], audio="clip")

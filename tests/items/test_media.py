@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from isthmus.errors import InvalidImage
+from isthmus.errors import InvalidMedia
 from isthmus.items.media import MediaLimits, MediaStore, from_data_uri, to_data_uri
 
 
@@ -25,18 +25,18 @@ def test_data_uris_are_read(uri):
 
 @pytest.mark.parametrize("uri", ["data:image/png;base64", "data:;base64,***"])
 def test_broken_data_uris_are_refused(uri):
-    with pytest.raises(InvalidImage, match="data URI"):
+    with pytest.raises(InvalidMedia, match="data URI"):
         from_data_uri(uri)
 
 
 def test_absent_and_large_files_are_refused(tmp_path):
     store = MediaStore(tmp_path, MediaLimits(max_bytes=3))
     (tmp_path / "large").write_bytes(b"1234")
-    with pytest.raises(InvalidImage, match="no file"):
+    with pytest.raises(InvalidMedia, match="no file"):
         store.read(str(tmp_path / "absent"))
-    with pytest.raises(InvalidImage, match="has 4 bytes, over 3"):
+    with pytest.raises(InvalidMedia, match="has 4 bytes, over 3"):
         store.read(str(tmp_path / "large"))
-    with pytest.raises(InvalidImage, match="is no file"):
+    with pytest.raises(InvalidMedia, match="is no file"):
         store.read(str(tmp_path))
 
 
@@ -69,12 +69,12 @@ def server():
 
 
 def test_addresses_are_off_unless_switched_on(server, tmp_path):
-    with pytest.raises(InvalidImage, match="switched off; allow them with http=True"):
+    with pytest.raises(InvalidMedia, match="switched off; allow them with http=True"):
         MediaStore(tmp_path).read(f"{server}/picture")
 
 
 def test_private_addresses_are_refused(server, tmp_path):
-    with pytest.raises(InvalidImage, match=r"leads to the private address 127\.0\.0\.1"):
+    with pytest.raises(InvalidMedia, match=r"leads to the private address 127\.0\.0\.1"):
         MediaStore(tmp_path, MediaLimits(http=True)).read(f"{server}/picture")
 
 
@@ -83,7 +83,7 @@ def test_a_name_that_leads_elsewhere_the_second_time_is_refused(server, tmp_path
     answers = iter([[(0, 0, 0, "", ("93.184.216.34", 80))]])
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: next(answers, None) or real(*a, **k))
-    with pytest.raises(InvalidImage, match=r"leads to the private address 127\.0\.0\.1"):
+    with pytest.raises(InvalidMedia, match=r"leads to the private address 127\.0\.0\.1"):
         MediaStore(tmp_path, MediaLimits(http=True)).read(f"http://127.0.0.1:{port}/picture")
 
 
@@ -92,9 +92,9 @@ def test_addresses_are_fetched_within_limits(server, tmp_path):
     store = MediaStore(tmp_path, limits)
     assert store.read(f"{server}/picture") == b"x" * 10
     assert store.read(f"{server}/moved") == b"x" * 10
-    with pytest.raises(InvalidImage, match="more than 1000 bytes"):
+    with pytest.raises(InvalidMedia, match="more than 1000 bytes"):
         store.read(f"{server}/large")
-    with pytest.raises(InvalidImage, match="404"):
+    with pytest.raises(InvalidMedia, match="404"):
         store.read(f"{server}/absent")
-    with pytest.raises(InvalidImage, match="too many redirects"):
+    with pytest.raises(InvalidMedia, match="too many redirects"):
         store.read(f"{server}/loop")

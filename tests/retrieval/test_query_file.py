@@ -11,6 +11,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput
+from isthmus.index.contents import FILES_A_BATCH
 from tests.toy import item, picture, text_encoder
 
 
@@ -137,7 +138,7 @@ def test_texts_are_encoded_in_batches(tmp_path, monkeypatch):
 
 
 def test_images_are_encoded_in_batches_around_bad_ones(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr("isthmus.retrieval.query_encoder.IMAGES_A_BATCH", 3)
+    monkeypatch.setitem(FILES_A_BATCH, "image", 3)
     colours = ["red", "blue", "bad", "bad", "bad", "bad", "blue", "red"]
     queries = [
         {"query_id": f"{n}", "image": b"?" if colour == "bad" else picture(colour, 9)}
@@ -215,7 +216,7 @@ def test_no_queries_make_an_empty_file(shop, tmp_path):
         ({"query_id": ["a", None], "text": ["x"] * 2}, "row 1: no query_id"),
         ({"query_id": ["a", " "], "text": ["x"] * 2}, "row 1: no query_id"),
         ({"text": ["x"]}, "no column 'query_id'; it has: text"),
-        ({"query_id": ["a"], "words": ["x"]}, "no column text, image, vector"),
+        ({"query_id": ["a"], "words": ["x"]}, "no column text, image, audio, vector"),
         ({"query_id": [1.5], "text": ["x"]}, "'query_id' is double; give text or integers"),
         ({"query_id": ["a"], "vector": [1.5]}, "'vector' is double; give lists of numbers"),
         ({"query_id": ["a"], "text": [["x"]]}, "'text' is list"),
