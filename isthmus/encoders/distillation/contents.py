@@ -128,7 +128,7 @@ class _Found:
 
     def add(self, content: Any, label: Any) -> None:
         try:
-            value, key = (_check_text if self._modality == "text" else _check_image)(content)
+            value, key = (check_text if self._modality == "text" else _check_image)(content)
         except (InvalidInput, InvalidImage, OSError) as error:
             self._problems.append((self._count, str(error)))
         else:
@@ -152,7 +152,8 @@ class _Found:
         )
 
 
-def _check_text(content: Any) -> tuple[str, bytes]:
+def check_text(content: Any) -> tuple[str, bytes]:
+    """Give a text without white space around, and its digest, or raise `InvalidInput`."""
     if content is None:
         raise InvalidInput("is null")
     if not isinstance(content, str):

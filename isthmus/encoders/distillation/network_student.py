@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from isthmus.encoders.distillation.contents import Contents
 from isthmus.encoders.distillation.student import Student
-from isthmus.encoders.hub import find_source
 from isthmus.encoders.registry import load_encoder
-from isthmus.encoders.spec import parse_spec
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.transformers_source import quiet
-from isthmus.errors import InvalidInput
+from isthmus.encoders.saving import require_trainable, save_encoder
 
 if TYPE_CHECKING:
     import torch
-
-KINDS: Final = ("transformers", "sentence-transformers", "timm")
-WEIGHTS: Final = "model.safetensors"
 
 
 class NetworkStudent(Student):
@@ -56,13 +48,8 @@ class NetworkStudent(Student):
 
         self._spec = spec
         encoder = load_encoder(spec, device="cpu", precision="fp32")
-        if parse_spec(spec).kind not in KINDS or not isinstance(encoder, TorchEncoder):
-            raise InvalidInput(
-                f"{spec!r} cannot be trained as a student; give 'static', or a spec that begins "
-                f"with {', '.join(KINDS)}"
-            )
+        self._encoder, self._contents = require_trainable(encoder, spec, "'static', or "), contents
         encoder.require(contents.modality)
-        self._encoder, self._contents = encoder, contents
         self._tower = encoder.towers[contents.modality]
         self._model: Any = encoder.model
         self._model.requires_grad_(True)
@@ -102,52 +89,10 @@ class NetworkStudent(Student):
 
     def save(self, folder: Path) -> str:
         """Write the model as its own library does, with what prepares its contents."""
-        with quiet():
-            return self._save(folder)
-
-    def _save(self, folder: Path) -> str:
-        kind, rest, options = parse_spec(self._spec)
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        behind = f"?{query}" if query else ""
-        if kind == "timm":
-            architecture = rest.partition(":")[0]
-            _save_tensors(self._model, folder)
-            return f"timm/{architecture}:{folder / WEIGHTS}{behind}"
-        if kind == "sentence-transformers":
-            self._model.save(str(folder))
-            return f"sentence-transformers/{folder}{behind}"
-        source = find_source(rest, self._spec)
-        _save_preparation(source.name, source.local, folder)
-        state = self._model.state_dict()  # poolers that are random and unused stay behind
-        used = {name: state[name] for name in state if name in self._encoder.used}
-        self._model.save_pretrained(folder, state_dict=used)
-        return f"transformers/{folder}{behind}"
+        return save_encoder(self._encoder, self._spec, folder)
 
     def _prepare_texts(self) -> list[Any] | None:
         """Tokenise all texts at once; images are too large for that."""
         if self._contents.modality != "text":
             return None
         return self._tower.prepare(self._contents.values)
-
-
-def _save_tensors(model: Any, folder: Path) -> None:
-    from safetensors.torch import save_file
-
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
-
-
-def _save_preparation(name: str, local: bool, folder: Path) -> None:
-    """Copy tokenizer and image processor: every small file of the model's folder."""
-    if local:
-        for file in Path(name).iterdir():
-            if file.is_file() and file.suffix in {".json", ".txt", ".model"}:
-                shutil.copy(file, folder / file.name)
-        return
-    from transformers import AutoImageProcessor, AutoTokenizer
-
-    for loader in (AutoTokenizer, AutoImageProcessor):
-        try:
-            loader.from_pretrained(name).save_pretrained(folder)
-        except (OSError, ValueError):  # a model has the one, or the other
-            continue

@@ -1,0 +1,101 @@
+"""Fine-tuning of ``local/text`` by what users take together: gained in the target, lost elsewhere.
+
+``python benchmarks/finetuning.py --out FOLDER`` (some ten minutes on one core; run again, it goes
+on where it was, and vectors of the encoder as it was are kept)
+
+Target: titles of Office products; pairs are products that at least two users took together, more
+often than chance, ten a product. Items are told apart by a hash of their title: no title that is
+measured on was in a training pair, nor do choices see it.
+
+Elsewhere: Arts & Crafts by what its own users take together; fashion titles of equal attributes;
+film titles of equal genres; captions of the same photo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from scipy.sparse import csr_matrix
+
+from isthmus import FinetuneSettings, OtherDomain, finetune
+from isthmus.cli.show_finetuning import show_finetuning
+from isthmus.encoders.finetuning.pairs import ContentPairs
+from isthmus.retrieval.co_consumed import co_consumed
+from isthmus.retrieval.finetuning import pairs_of_texts
+
+DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
+
+
+def column(folder: str, name: str, file: str = "items") -> list[str]:
+    """Read a column, without white space around."""
+    values = pq.read_table(DATA / folder / f"{file}.parquet", columns=[name])[name].to_pylist()
+    return [(value or "").strip() for value in values]
+
+
+def shop(domain: str) -> tuple[list[str], np.ndarray]:
+    """Give the titles of a domain, and the pairs of them that users take together."""
+    table = pq.read_table(DATA / "amazon_arts_office" / "items.parquet").to_pylist()
+    items = [row for row in table if row["domain"] == domain]
+    place = {row["item_id"]: number for number, row in enumerate(items)}
+    taken = pq.read_table(DATA / "amazon_arts_office" / "interactions.parquet").to_pylist()
+    own = [(row["user_id"], place[row["item_id"]]) for row in taken if row["item_id"] in place]
+    users = {user: number for number, user in enumerate(dict.fromkeys(user for user, _ in own))}
+    rows, columns = [users[user] for user, _ in own], [item for _, item in own]
+    likes = csr_matrix((np.ones(len(own)), (rows, columns)), shape=(len(users), len(items)))
+    return [(row["title"] or "").strip() for row in items], co_consumed(likes)
+
+
+def elsewhere(names: list[str]) -> list[OtherDomain]:
+    """Give the other domains: shops by pairs, the others by labels."""
+    titles, pairs = shop(names[1])
+    captions = column("flickr8k_1000", "caption", "captions")
+    return [
+        OtherDomain(names[1], titles, pairs=pairs),
+        labelled("fashion", "fashion_products", "title", "attributes"),
+        labelled("films", "movielens_posters", "title", "genres"),
+        OtherDomain("captions", captions, column("flickr8k_1000", "image", "captions")),
+    ]
+
+
+def labelled(name: str, folder: str, text: str, label: str) -> OtherDomain:
+    """Give a domain whose texts belong together by a column, leaving out rows without a text."""
+    texts, labels = column(folder, text), column(folder, label)
+    there = [n for n, own in enumerate(texts) if own]
+    return OtherDomain(name, [texts[n] for n in there], [labels[n] for n in there])
+
+
+def target(name: str) -> ContentPairs:
+    """Give the pairs of the target."""
+    return pairs_of_texts(*shop(name))
+
+
+def main() -> None:
+    """Fine-tune, and print what it came to."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--encoder", default="local/text")
+    parser.add_argument("--target", choices=["office", "arts_crafts"], default="office")
+    parser.add_argument("--settings", default="{}", help="JSON of FinetuneSettings.")
+    given = parser.parse_args()
+    names = ["office", "arts_crafts"]
+    names.sort(key=lambda name: name != given.target)
+    report = finetune(
+        given.encoder,
+        target(names[0]),
+        given.out,
+        others=elsewhere(names),
+        settings=FinetuneSettings(**json.loads(given.settings)),
+        watch=lambda number, loss: print(f"pass {number}: loss {loss:.4f}", flush=True),
+    )
+    print(f"{torch.get_num_threads()} threads")
+    show_finetuning(report, as_json=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Print what a fine-tuning came to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from isthmus.cli.show import MOST_PROBLEMS, print_table, show_json, table_of
+
+if TYPE_CHECKING:
+    from isthmus.encoders.finetuning.report import FinetuneReport
+
+
+def show_finetuning(report: FinetuneReport, *, as_json: bool) -> None:
+    """Print the encoder before and after, in the target and elsewhere."""
+    if as_json:
+        show_json(report.as_dict())
+        return
+    for row, what in report.problems[:MOST_PROBLEMS]:
+        typer.echo(f"left out row {row}: {what}", err=True)
+    if len(report.problems) > MOST_PROBLEMS:
+        typer.echo(f"and {len(report.problems) - MOST_PROBLEMS:,} more", err=True)
+    _show_shares(report)
+    _show_compared(report)
+    frozen = "; frozen layers run once" if report.skipped_frozen else ""
+    typer.echo(
+        f"{report.pairs:,} pairs of {report.contents:,} contents: {report.learned:,} learned from, "
+        f"{report.chosen:,} chosen on, {report.measured:,} measured on; "
+        f"{report.anchors:,} texts of other domains held on to; "
+        f"{report.trained_weights:,} weights trained{frozen}; "
+        f"best after pass {report.best_pass} of {len(report.losses)}; {report.seconds:.0f} s"
+    )
+    if not report.share:
+        typer.echo("nothing of the change was taken: no share of it gains and forgets little")
+    typer.echo(f"open it with: load_encoder({report.after!r})")
+
+
+def _show_shares(report: FinetuneReport) -> None:
+    names = list(report.tried[0].kept)
+    table = table_of("share of the change", "NDCG@10 target", *(f"{name} kept" for name in names))
+    for one in report.tried:
+        taken = " (taken)" if one.share == report.share else ""
+        table.add_row(
+            f"{one.share:g}{taken}",
+            f"{one.target:.4f}",
+            *(f"{one.kept[name]:.4f}" for name in names),
+        )
+    print_table(table)
+
+
+def _show_compared(report: FinetuneReport) -> None:
+    table = table_of(
+        "held out", "by", "queries", "searched", "NDCG@10 before", "after", "recall@10 before",
+        "after", "NDCG after / before",
+    )  # fmt: skip
+    for one in report.compared:
+        table.add_row(
+            one.name,
+            one.measure,
+            f"{one.queries:,}",
+            f"{one.searched:,}",
+            str(one.ndcg_before),
+            str(one.ndcg_after),
+            f"{one.recall_before.value:.4f}",
+            f"{one.recall_after.value:.4f}",
+            str(one.ratio),
+        )
+    print_table(table)
