@@ -24,8 +24,8 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make an empty space."""
+    from isthmus.cli.parse_weights import parse_weights
     from isthmus.cli.show import show_stats
-    from isthmus.cli.weights import parse_weights
     from isthmus.retrieval.space import Space
 
     made = Space.create(

@@ -18,6 +18,7 @@ from isthmus.cli.releases import compact, plan, publish, releases, rollback, sta
 from isthmus.cli.several import SeveralValues
 from isthmus.cli.sources import sources
 from isthmus.cli.train import train
+from isthmus.cli.weights import weights
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ COMMANDS = (
     duplicates,
     sources,
     align,
+    weights,
     train,
     recommend,
     rate,

@@ -12,9 +12,11 @@ from isthmus.cli.options import (
     AllOption,
     CalibrateOption,
     CandidatesOption,
+    CenterOption,
     DeviceOption,
     DiversityOption,
     DomainsOption,
+    FusionOption,
     HubnessOption,
     JsonOption,
     KOption,
@@ -69,7 +71,9 @@ def search(
     quota: QuotaOption = None,
     calibrate: CalibrateOption = False,
     hubness: HubnessOption = 0.0,
+    center: CenterOption = False,
     weight: WeightOption = None,
+    fusion: FusionOption = None,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Compare words too (BM25).")] = False,
     lexical_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the words, with --hybrid.")
@@ -95,9 +99,9 @@ def search(
         raise typer.BadParameter(
             "give a TEXT, an --image, --audio, items to be --like, or several of them; or --queries"
         )
+    from isthmus.cli.parse_weights import parse_fusion, parse_weights
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits, show_query_report
-    from isthmus.cli.weights import parse_weights
 
     opened = open_space(space, device=device)
     if queries is not None and out is not None:
@@ -108,6 +112,7 @@ def search(
             domain=domain,
             where=where,
             weights=parse_weights(weight),
+            fusion=parse_fusion(fusion),
             progress=True,
         )
         show_query_report(report, out, as_json=as_json)
@@ -127,7 +132,9 @@ def search(
         quotas=parse_quotas(quota),
         calibrate=calibrate,
         hubness=hubness,
+        center=center,
         weights=parse_weights(weight),
+        fusion=parse_fusion(fusion),
         attributes=True,
         hybrid=hybrid,
         lexical_weight=lexical_weight,
@@ -152,14 +159,16 @@ def similar(
     quota: QuotaOption = None,
     calibrate: CalibrateOption = False,
     hubness: HubnessOption = 0.0,
+    center: CenterOption = False,
     weight: WeightOption = None,
+    fusion: FusionOption = None,
     sheet: SheetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the items most like an item, across domains."""
+    from isthmus.cli.parse_weights import parse_fusion, parse_weights
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits
-    from isthmus.cli.weights import parse_weights
 
     opened = open_space(space)
     hits = opened.similar(
@@ -175,7 +184,9 @@ def similar(
         quotas=parse_quotas(quota),
         calibrate=calibrate,
         hubness=hubness,
+        center=center,
         weights=parse_weights(weight),
+        fusion=parse_fusion(fusion),
         attributes=True,
     )
     item = opened.get(item_id)

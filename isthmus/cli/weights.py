@@ -1,32 +1,54 @@
-"""Fusion weights as they are written on the command line."""
+"""Weigh the modalities of a space, or learn how its blocks weigh."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
 
-from isthmus.errors import InvalidInput
+import typer
+
+from isthmus.cli.opening import open_space
+from isthmus.cli.options import JsonOption, SpaceOption, WaitOption
 
 
-def parse_weights(given: Iterable[str] | None) -> dict[str, float] | None:
-    """Read weights of modalities: ``image=2`` counts pictures twice; None where there are none.
+def weights(
+    space: SpaceOption,
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODALITY=N]...", help="New weights, as image=2."),
+    ] = None,
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Learn how blocks weigh, query by query.")
+    ] = False,
+    pairs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="To learn from: item_id beside like (an item) or text; repeat it. Default: items "
+            "that the same users liked."
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="To learn from: items of one value of this attribute.")
+    ] = None,
+    wait: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show or change the fusion weights of a space, or learn how its blocks weigh.
 
-    Raises
-    ------
-    InvalidInput
-        If one is written otherwise, or a modality has two.
-
-    Examples
-    --------
-    >>> parse_weights(["image=2", "text=0.5"])
-    {'image': 2.0, 'text': 0.5}
+    Nothing is encoded. Where modalities meet in one block and a release is current, one with the
+    new weights is published in its place.
     """
-    weights: dict[str, float] = {}
-    for text in given or ():
-        modality, _, weight = text.partition("=")
-        if modality in weights:
-            raise InvalidInput(f"--weight {text}: {modality!r} has a weight already")
-        try:
-            weights[modality] = float(weight)
-        except ValueError as error:
-            raise InvalidInput(f"--weight {text}: write MODALITY=2, such as image=2") from error
-    return weights or None
+    from isthmus.cli.parse_weights import parse_weights
+    from isthmus.cli.show_weights import show_fusion, show_weights
+    from isthmus.errors import InvalidInput
+
+    learn = learn or bool(pairs) or label is not None
+    if learn and given:
+        raise InvalidInput("give weights, or --learn them, one after the other")
+    opened = open_space(space, wait_s=wait)
+    if learn:
+        show_fusion(opened.learn_fusion(pairs or None, label=label, progress=True), as_json=as_json)
+        return
+    wanted = parse_weights(given, option="")
+    report = None if wanted is None else opened.set_weights(wanted, progress=True)
+    show_weights(opened.weights, report, as_json=as_json)

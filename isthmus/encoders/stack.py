@@ -39,17 +39,21 @@ class Block:
     alignment : str
         Fingerprint of the alignment that makes its vectors out of those of other blocks; empty
         where an encoder makes them.
+    fused : str
+        Digest of the fusion weights of its modalities, where they were changed since the space
+        was made; empty before.
     """
 
     name: str
     dim: int
     modalities: tuple[Modality, ...]
     alignment: str = ""
+    fused: str = ""
 
     @property
     def column(self) -> str:
-        """The catalog column of its vectors; each alignment has one of its own."""
-        return vector_column(f"{self.name}_{self.alignment}" if self.alignment else self.name)
+        """The catalog column of its vectors; each alignment and fusion has one of its own."""
+        return vector_column("_".join(filter(None, (self.name, self.alignment, self.fused))))
 
 
 class EncoderStack:

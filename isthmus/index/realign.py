@@ -1,4 +1,4 @@
-"""Another alignment for a space: vectors made anew out of the ledgers, and nothing encoded."""
+"""Other blocks for a space: vectors made anew out of the ledgers, and nothing encoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isthmus.digests import DigestIndex, digest, keys_of
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.stack import ALIGNED, Block
+from isthmus.encoders.stack import Block
 from isthmus.index.alignments import store_alignment
 from isthmus.index.catalog import Catalog, Snapshot
 from isthmus.index.ingest import open_ledger
@@ -35,9 +35,6 @@ def realign(
     progress: bool = False,
 ) -> SpaceSettings:
     """Give a space another alignment, or none; the caller holds the catalog's lock.
-
-    The vectors stand in a column of their own before ``space.toml`` names it, so a crash leaves
-    the space as it was or as it is to be. Columns that it no longer names are dropped at the end.
 
     Parameters
     ----------
@@ -60,7 +57,42 @@ def realign(
     changed = settings.aligned(alignment)
     if alignment is not None and changed.alignment != settings.alignment:
         store_alignment(space, alignment)
-        _compute(space, catalog, changed, alignment, show=progress)
+    return relay(space, catalog, settings, changed, alignment, progress=progress)
+
+
+def relay(
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    changed: SpaceSettings,
+    alignment: Alignment | None,
+    *,
+    progress: bool = False,
+) -> SpaceSettings:
+    """Give a space other settings of its blocks, and the vectors that they ask for.
+
+    The vectors stand in columns of their own before ``space.toml`` names them, so a crash leaves
+    the space as it was or as it is to be. Columns that it no longer names are dropped at the end.
+    The caller holds the catalog's lock.
+
+    Parameters
+    ----------
+    space, catalog, settings, progress
+        As for `realign`.
+    changed : SpaceSettings
+        The settings of the same encoders that it is to have.
+    alignment : Alignment or None
+        The alignment that these name.
+
+    Returns
+    -------
+    SpaceSettings
+        The settings that it has now.
+    """
+    there = {block.column for block in settings.layout}
+    for block in changed.layout:
+        if block.column not in there:
+            _compute(space, catalog, changed, alignment, block, show=progress)
     changed.write(space)
     named = {block.column for block in changed.layout}
     catalog.drop_vectors([name for name in catalog.vector_columns() if name not in named])
@@ -68,20 +100,25 @@ def realign(
 
 
 def _compute(
-    space: Path, catalog: Catalog, settings: SpaceSettings, alignment: Alignment, *, show: bool
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    alignment: Alignment | None,
+    block: Block,
+    *,
+    show: bool,
 ) -> None:
-    (block,) = (block for block in settings.layout if block.name == ALIGNED)
     file = space / VECTORS
     try:
-        aligned = _write(file, space, catalog.snapshot(), settings, alignment, block, show=show)
-        catalog.compute_vectors(block, [ITEM_ID], aligned.column)
+        made = _write(file, space, catalog.snapshot(), settings, alignment, block, show=show)
+        catalog.compute_vectors(block, [ITEM_ID], made.column)
     finally:
         file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
-class _Aligned:
-    """Aligned vectors of all items, in a file, by item id."""
+class _Made:
+    """Vectors of all items in a block, in a file, by item id."""
 
     places: DigestIndex
     vectors: FloatArray
@@ -97,18 +134,18 @@ def _write(
     space: Path,
     snapshot: Snapshot,
     settings: SpaceSettings,
-    alignment: Alignment,
+    alignment: Alignment | None,
     block: Block,
     *,
     show: bool,
-) -> _Aligned:
-    """Align the vectors that the ledgers hold for every item, into a raw file of float32."""
-    ledgers = {m: open_ledger(space, settings, m) for m in alignment.modalities}
-    hashes = [CONTENT_HASH[modality] for modality in alignment.modalities]
+) -> _Made:
+    """Fuse the vectors that the ledgers hold for every item, into a raw file of float32."""
+    ledgers = {m: open_ledger(space, settings, m) for m in block.modalities}
+    hashes = [CONTENT_HASH[modality] for modality in block.modalities]
     keys, present = [], []
     with (
         file.open("wb") as out,
-        progress_bar("aligning", snapshot.rows, show=show) as advance,
+        progress_bar(f"making block {block.name}", snapshot.rows, show=show) as advance,
     ):
         for batch in snapshot.batches([ITEM_ID, *hashes]):
             parts = {
@@ -124,4 +161,4 @@ def _write(
     if keys:
         vectors = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, block.dim)
     index = DigestIndex(np.concatenate([*keys, np.empty(0, np.uint64)]))
-    return _Aligned(index, vectors, np.concatenate([*present, np.empty(0, bool)]))
+    return _Made(index, vectors, np.concatenate([*present, np.empty(0, bool)]))

@@ -19,7 +19,8 @@ from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 FILE = "space.toml"
 FIRST_FORMAT = 1  # has no alignment and no audio
 ALIGNED_FORMAT = 2  # has an alignment, and no audio
-FORMAT = 3  # has audio: columns of the catalog that earlier versions would not fill
+AUDIO_FORMAT = 3  # has audio: columns of the catalog that earlier versions would not fill
+FORMAT = 4  # its fusion weights were changed: its vectors stand in other columns
 
 
 class BlockSettings(BaseModel):
@@ -30,6 +31,7 @@ class BlockSettings(BaseModel):
     dim: int = Field(gt=0)
     modalities: list[Modality]
     alignment: str = ""
+    fused: str = ""
 
 
 class Targets(BaseModel):
@@ -112,6 +114,7 @@ class SpaceSettings(BaseModel):
     blocks: list[BlockSettings]
     components: dict[str, str]
     fusion: dict[Modality, float] = Field(default_factory=dict)
+    former_fusion: list[dict[Modality, float]] = Field(default_factory=list)
     index: IndexSettings = Field(default_factory=IndexSettings)
 
     @classmethod
@@ -134,7 +137,9 @@ class SpaceSettings(BaseModel):
     @property
     def layout(self) -> tuple[Block, ...]:
         """The blocks of an item vector."""
-        return tuple(Block(b.name, b.dim, tuple(b.modalities), b.alignment) for b in self.blocks)
+        return tuple(
+            Block(b.name, b.dim, tuple(b.modalities), b.alignment, b.fused) for b in self.blocks
+        )
 
     @property
     def alignment(self) -> str:
@@ -154,12 +159,13 @@ class SpaceSettings(BaseModel):
                     dim=own.dim,
                     modalities=list(own.modalities),
                     alignment=own.alignment,
+                    fused=self._fused(own.modalities) if self.former_fusion else "",
                 )
             )
             weights = {m: self.fusion.get(m, 1.0) for m in own.modalities}
             components |= {f"fusion.{m}": str(float(w)) for m, w in weights.items()}
             components[ALIGNMENT] = alignment.fingerprint
-        number = _format(self.encoders, alignment)
+        number = FORMAT if self.former_fusion else _format(self.encoders, alignment)
         changed = {"blocks": blocks, "components": components, "format": number}
         return self.model_copy(update=changed)
 
@@ -167,6 +173,36 @@ class SpaceSettings(BaseModel):
         """Give the same settings with other fusion weights, as `checked_weights` takes them."""
         fusion = {**self.fusion, **checked_weights(weights, self.encoders)}
         return self.model_copy(update={"fusion": fusion})
+
+    def reweighed(self, weights: Weights) -> SpaceSettings:
+        """Give the settings of the same encoders and alignment with other fusion weights.
+
+        Where modalities meet in a block, its vectors are others then, in a column of their own.
+        """
+        changed = self.weighing(weights)
+        if changed.fusion == self.fusion or not any(len(b.modalities) > 1 for b in self.blocks):
+            return changed
+        blocks = [
+            b.model_copy(update={"fused": changed._fused(b.modalities)})
+            if len(b.modalities) > 1
+            else b
+            for b in self.blocks
+        ]
+        meeting = {m for b in blocks if b.fused for m in b.modalities}
+        weighed = {f"fusion.{m}": str(changed.fusion.get(m, 1.0)) for m in sorted(meeting)}
+        former = [own for own in self.former_fusion if own not in (self.fusion, changed.fusion)]
+        return changed.model_copy(
+            update={
+                "blocks": blocks,
+                "components": {**self.components, **weighed},
+                "former_fusion": [*former, self.fusion],
+                "format": FORMAT,
+            }
+        )
+
+    def _fused(self, modalities: Collection[Modality]) -> str:
+        """Digest the weights of modalities that meet in a block."""
+        return digest_components({m: str(float(self.fusion.get(m, 1.0))) for m in modalities})
 
     @property
     def fingerprint(self) -> str:
@@ -191,9 +227,12 @@ class SpaceSettings(BaseModel):
         from isthmus.index.files import write_atomically
 
         values = self.model_dump(exclude_none=True)
+        if not self.former_fusion:
+            del values["former_fusion"]
         for block in values["blocks"]:
-            if not block["alignment"]:
-                del block["alignment"]
+            for name in ("alignment", "fused"):
+                if not block[name]:
+                    del block[name]
         write_atomically(folder / FILE, tomli_w.dumps(values).encode())
 
     @classmethod
@@ -226,7 +265,7 @@ class SpaceSettings(BaseModel):
 
 def _require_format(values: dict[str, Any], folder: Path) -> None:
     found = values.get("format")
-    if found not in (FIRST_FORMAT, ALIGNED_FORMAT, FORMAT):
+    if found not in range(FIRST_FORMAT, FORMAT + 1):
         raise UnsupportedFormat(
             f"{folder} has on-disk format {found!r}; this version of Isthmus reads formats "
             f"{FIRST_FORMAT} to {FORMAT}: install the version of Isthmus that wrote it"
@@ -236,7 +275,7 @@ def _require_format(values: dict[str, Any], folder: Path) -> None:
 def _format(encoders: Collection[str], alignment: Alignment | None) -> int:
     """Give the lowest format that can hold it, so that earlier versions open what they can."""
     if "audio" in encoders:
-        return FORMAT
+        return AUDIO_FORMAT
     return FIRST_FORMAT if alignment is None else ALIGNED_FORMAT
 
 

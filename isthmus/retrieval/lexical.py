@@ -79,7 +79,7 @@ def require_plain(ranking: Ranking, examples: bool) -> None:
     if examples or not ranking.plain:
         raise InvalidInput(
             "hybrid search gives the best k by fused ranks; it goes without like, unlike, "
-            "min_score, diversity, quotas, calibrate and hubness"
+            "min_score, diversity, quotas, calibrate, center and hubness"
         )
 
 

@@ -27,6 +27,7 @@ from isthmus.interactions.positives import default_positive_from
 from isthmus.interactions.store import Interactions
 from isthmus.items.media import MediaStore
 from isthmus.retrieval.gate import GateQueries
+from isthmus.retrieval.gating.gates import Gates
 from isthmus.retrieval.hubness import Hubs
 from isthmus.retrieval.query_vectors import BlockQuery, encode_query
 from isthmus.retrieval.stats import count_interactions, describe
@@ -85,6 +86,7 @@ class OpenSpace:
         self._loaded_alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
         self._hubs = Hubs(GateQueries(self.path, settings))
+        self._gates = Gates(self.path, settings.fingerprint)
 
     @property
     def _alignment(self) -> Alignment | None:

@@ -128,8 +128,8 @@ class SpacePublishing(SpaceAdopting):
     def rollback(self, number: int | None = None) -> int:
         """Make an earlier release current; items stay as they are in the catalog.
 
-        If it was made with another alignment, the space has that one again, and the vectors of
-        its items are made anew out of the ledgers.
+        If it was made with another alignment or other fusion weights, the space has these again,
+        and the vectors of its items are made anew out of the ledgers.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class SpacePublishing(SpaceAdopting):
         """
         with writing(self.path, "releases", self._wait_s):
             self._live.require_settings()
-            self._align_as(number)
+            self._become(number)
             return self._publisher(self.settings.index).rollback(number)
 
     def _aiming(

@@ -19,6 +19,7 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.index.view import View
 from isthmus.retrieval.duplicates import find_duplicates
 from isthmus.retrieval.examples import query_with_examples
+from isthmus.retrieval.gating.gates import Fusion
 from isthmus.retrieval.lexical import (
     answer_hybrid,
     index_text_if_free,
@@ -27,7 +28,7 @@ from isthmus.retrieval.lexical import (
 )
 from isthmus.retrieval.open_space import Domains, OpenSpace, domain_names
 from isthmus.retrieval.query import Query, answer
-from isthmus.retrieval.query_encoder import QueryEncoder
+from isthmus.retrieval.query_encoder import ListedQuery, QueryEncoder
 from isthmus.retrieval.query_file import QueryFileReport, search_file
 from isthmus.retrieval.query_vectors import BlockQuery, contents_of, given_vector, given_vectors
 from isthmus.retrieval.quotas import Quotas
@@ -64,6 +65,8 @@ class SpaceQueries(OpenSpace):
         hybrid: bool = False,
         lexical_weight: float = 1.0,
         weights: Weights | None = None,
+        fusion: Fusion | None = None,
+        center: bool = False,
     ) -> list[Hit]:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
 
@@ -122,6 +125,13 @@ class SpaceQueries(OpenSpace):
             a modality does not depend on its weight. Where several modalities meet in one block
             the items are compared one by one, exactly, and the first query with some weights
             reads the ledgers; see docs/fusion.md.
+        fusion : {"fixed", "gated", "learned"}, optional
+            How the blocks of a query weigh against each other: as the weights say; the more, the
+            more its best items stand out in a block; or as `learn_fusion` learned it, which is
+            the default where something was learned.
+        center : bool, default False
+            Whether what the query scores on average in the item's domain is taken off, so that
+            no domain wins by its style; `calibrate` takes account of the spread, too.
 
         Returns
         -------
@@ -149,14 +159,18 @@ class SpaceQueries(OpenSpace):
         if words is not None and not self._live.now().snapshot.has_text_index:
             index_text_if_free(self.path, self._catalog)
         view, settings, block_weights = self._weighed(self._live.now(), weights)
-        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate, hubness)
+        ranking = Ranking(
+            k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
+        )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
+        kind = _kind(text=text, image=image, audio=audio)
         examples = self._example_rows(view, like, unlike)
         if words is not None:
             require_plain(ranking, any(map(len, examples)))
-            query = Query(self._query(settings, text, image, audio, vector))
             allowed = groups[0].allowed
+            query = Query(self._query(settings, text, image, audio, vector))
+            query = self._gates.apply(view, query, kind, fusion, allowed)
             best = answer_hybrid(view, query, words, k or 0, allowed, block_weights, lexical_weight)
             if not len(best[0]):
                 self._require_comparable(view, query.vectors, groups)
@@ -165,9 +179,8 @@ class SpaceQueries(OpenSpace):
         only_examples = any(map(len, examples)) and nothing_else
         asked = {} if only_examples else self._query(settings, text, image, audio, vector)
         query = query_with_examples(view, asked, *examples)
-        penalty = self._penalty(
-            view, query, ranking, block_weights, text=text, image=image, audio=audio
-        )
+        query = self._gates.apply(view, query, kind, fusion, groups[0].allowed)
+        penalty = self._penalty(view, query, ranking, block_weights, kind)
         rows, scores = rank(view, query, ranking, groups, block_weights, penalty)
         if not len(rows):
             self._require_comparable(view, query.vectors, groups)
@@ -224,6 +237,7 @@ class SpaceQueries(OpenSpace):
         domains: Domains = None,
         where: str | None = None,
         weights: Weights | None = None,
+        fusion: Fusion | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.
@@ -236,7 +250,7 @@ class SpaceQueries(OpenSpace):
             audio, or a vector. Paths are relative to the file.
         out : str or Path
             Parquet to write: query_id, item_id, rank and score. It appears whole or not at all.
-        k, domain, domains, where, weights
+        k, domain, domains, where, weights, fusion
             As in `search`.
         progress : bool, default False
             Whether to show a bar.
@@ -261,8 +275,11 @@ class SpaceQueries(OpenSpace):
         encoder = QueryEncoder(settings, self._encoder_of, self.media, self._alignment)
         held = _held(view, [allowed])
 
-        def answer_all(ids: Sequence[str], vectors: Sequence[BlockQuery]) -> pa.Table:
-            asked = [Query(parts) for parts in vectors]
+        def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
+            asked = [
+                self._gates.apply(view, Query(one.vectors), _kind(**one.contents), fusion, allowed)
+                for one in listed
+            ]
             lists = answer(view, asked, k, allowed, block_weights)
             return make_lists(view, ids, lists, QUERY_ID)
 
@@ -289,6 +306,8 @@ class SpaceQueries(OpenSpace):
         hubness: float = 0.0,
         attributes: bool = False,
         weights: Weights | None = None,
+        fusion: Fusion | None = None,
+        center: bool = False,
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.
 
@@ -304,11 +323,14 @@ class SpaceQueries(OpenSpace):
             If the examples cancel out, or an option is no good.
         """
         view, _, block_weights = self._weighed(self._live.now(), weights)
-        ranking = Ranking(k, min_score, diversity, candidates, quotas or {}, calibrate, hubness)
+        ranking = Ranking(
+            k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
+        )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         examples = self._example_rows(view, [item_id, *_ids(like)], unlike)
         query = query_with_examples(view, {}, *examples)
-        penalty = self._penalty(view, query, ranking, block_weights)
+        query = self._gates.apply(view, query, _kind(), fusion, groups[0].allowed)
+        penalty = self._penalty(view, query, ranking, block_weights, _kind())
         rows, scores = rank(view, query, ranking, groups, block_weights, penalty)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
 
@@ -424,14 +446,13 @@ class SpaceQueries(OpenSpace):
         query: Query,
         ranking: Ranking,
         weights: Mapping[str, float],
-        **contents: Any,
+        kind: str,
     ) -> FloatArray | None:
         """Give what each row loses for being near to all queries; None if that is not asked."""
         if not ranking.hubness:
             return None
-        given = [modality for modality, content in contents.items() if content is not None]
-        kind = f"{given[0]} to item" if len(given) == 1 else "item to item"
-        penalty = self._hubs.penalty(view, list(query.vectors), kind, weights)
+        own = query.weighing(weights)
+        penalty = self._hubs.penalty(view, list(query.vectors), kind, own)
         return np.asarray(ranking.hubness * penalty, np.float32)
 
     def _require_fingerprint(self, given: str | None) -> None:
@@ -440,6 +461,12 @@ class SpaceQueries(OpenSpace):
                 f"the vector was made with encoder stack {given}, this space with "
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
+
+
+def _kind(**contents: Any) -> str:
+    """Name the kind of a query that holds some contents, or items alone."""
+    given = [modality for modality, content in contents.items() if content is not None]
+    return f"{given[0]} to item" if len(given) == 1 else "item to item"
 
 
 def _ids(given: Items) -> list[str]:

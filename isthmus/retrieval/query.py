@@ -28,10 +28,18 @@ class Query:
         Unit vector, shape (dim,), for each block that the query has something to say in.
     exclude : numpy.ndarray
         int64: rows that must not be returned.
+    gate : mapping of str to float
+        What the weight of a block is multiplied by for this query, 1 where not given (see
+        `isthmus.retrieval.gating`).
     """
 
     vectors: Mapping[str, FloatArray]
     exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
+    gate: Mapping[str, float] = field(default_factory=dict)
+
+    def weighing(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Give the weights of its blocks, its own gate applied."""
+        return {name: weights[name] * self.gate.get(name, 1.0) for name in self.vectors}
 
 
 def answer(
@@ -139,12 +147,20 @@ def adjusted_similarity(
 def _adjusted_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
-    total = np.zeros(len(rows))
+    own = query.weighing(weights)
+    parts = similarities(view, query, rows)
+    total = sum(own[name] * part.astype(np.float64) for name, part in parts.items())
+    return np.asarray(total / sum(own.values()), np.float32)
+
+
+def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatArray]:
+    """Give the chance-corrected similarity of rows in each block of a query, 0 where absent."""
     domains = view.domain_codes(rows)
+    found = {}
     for name, vector in query.vectors.items():
         part = view.vectors(name, rows)
         # An item alone in its domain is the mean of it, and would always score 0.
         chance = (view.domain_means[name] @ vector * view.domain_others[name])[domains]
         similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, 1e-6)
-        total += weights[name] * np.where(part.present, similarity, 0.0)
-    return np.asarray(total / sum(weights[name] for name in query.vectors), np.float32)
+        found[name] = np.where(part.present, similarity, 0.0)
+    return found

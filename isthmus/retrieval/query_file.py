@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-Answer = Callable[[Sequence[str], Sequence[BlockQuery]], pa.Table]
+Answer = Callable[[Sequence[str], Sequence[ListedQuery]], pa.Table]
 Refuse = Callable[[BlockQuery], str]
 
 
@@ -103,7 +103,8 @@ def search_file(
     refuse : callable
         Says why vectors cannot be searched for; empty where they can.
     answer : callable
-        Takes query ids and their vectors; gives a table of query_id, item_id, rank and score.
+        Takes query ids and the queries, encoded; gives a table of query_id, item_id,
+        rank and score.
     show : bool
         Whether to show a bar.
     """
@@ -119,7 +120,7 @@ def search_file(
             for query in batch:
                 query.reason = query.reason or refuse(query.vectors)
             named = list(zip(ids, batch, strict=True))
-            good = [(query_id, query.vectors) for query_id, query in named if not query.reason]
+            good = [(query_id, query) for query_id, query in named if not query.reason]
             if good:
                 table = answer([query_id for query_id, _ in good], [asked for _, asked in good])
                 writer.write_table(table)

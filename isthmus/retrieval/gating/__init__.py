@@ -1,0 +1,1 @@
+"""Gated and learned fusion: how much each block counts, query by query."""
