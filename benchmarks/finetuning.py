@@ -8,7 +8,8 @@ often than chance, ten a product. Items are told apart by a hash of their title:
 measured on was in a training pair, nor do choices see it.
 
 Elsewhere: Arts & Crafts by what its own users take together; fashion titles of equal attributes;
-film titles of equal genres; captions of the same photo.
+film titles of equal genres; captions of the same photo; of the last three 3,000 texts each, or as
+many as ``--texts`` says.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus import FinetuneSettings, OtherDomain, finetune
 from isthmus.cli.show_finetuning import show_finetuning
+from isthmus.digests import digest
 from isthmus.encoders.finetuning.pairs import ContentPairs
 from isthmus.retrieval.co_consumed import co_consumed
 from isthmus.retrieval.finetuning import pairs_of_texts
@@ -51,23 +53,33 @@ def shop(domain: str) -> tuple[list[str], np.ndarray]:
     return [(row["title"] or "").strip() for row in items], co_consumed(likes)
 
 
-def elsewhere(names: list[str]) -> list[OtherDomain]:
-    """Give the other domains: shops by pairs, the others by labels."""
-    titles, pairs = shop(names[1])
-    captions = column("flickr8k_1000", "caption", "captions")
+def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:
+    """Give the other domains: a shop by pairs, the others by labels."""
+    titles, pairs = shop(other_shop)
+    kept, rows = np.unique(pairs, return_inverse=True)
+    captions, photos = (column("flickr8k_1000", n, "captions") for n in ("caption", "image"))
     return [
-        OtherDomain(names[1], titles, pairs=pairs),
-        labelled("fashion", "fashion_products", "title", "attributes"),
-        labelled("films", "movielens_posters", "title", "genres"),
-        OtherDomain("captions", captions, column("flickr8k_1000", "image", "captions")),
+        OtherDomain(other_shop, [titles[n] for n in kept], pairs=rows.reshape(pairs.shape)),
+        labelled("fashion", *pair("fashion_products", "title", "attributes"), most),
+        labelled("films", *pair("movielens_posters", "title", "genres"), most),
+        labelled("captions", captions, photos, most),
     ]
 
 
-def labelled(name: str, folder: str, text: str, label: str) -> OtherDomain:
-    """Give a domain whose texts belong together by a column, leaving out rows without a text."""
-    texts, labels = column(folder, text), column(folder, label)
-    there = [n for n, own in enumerate(texts) if own]
-    return OtherDomain(name, [texts[n] for n in there], [labels[n] for n in there])
+def pair(folder: str, text: str, label: str) -> tuple[list[str], list[str]]:
+    """Give two columns of items."""
+    return column(folder, text), column(folder, label)
+
+
+def labelled(name: str, texts: list[str], labels: list[str], most: int) -> OtherDomain:
+    """Give a domain whose texts belong together by a label, whole labels drawn by their hash."""
+    order = sorted(set(labels), key=digest)
+    own: dict[str, list[str]] = {label: [] for label in order}
+    for text, label in zip(texts, labels, strict=True):
+        if text and label:
+            own[label].append(text)
+    drawn = [(text, label) for label in order for text in own[label]][:most]
+    return OtherDomain(name, [text for text, _ in drawn], [label for _, label in drawn])
 
 
 def target(name: str) -> ContentPairs:
@@ -81,15 +93,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--encoder", default="local/text")
     parser.add_argument("--target", choices=["office", "arts_crafts"], default="office")
+    parser.add_argument("--texts", type=int, default=3_000)
     parser.add_argument("--settings", default="{}", help="JSON of FinetuneSettings.")
     given = parser.parse_args()
-    names = ["office", "arts_crafts"]
-    names.sort(key=lambda name: name != given.target)
+    (other_shop,) = {"office", "arts_crafts"} - {given.target}
     report = finetune(
         given.encoder,
-        target(names[0]),
+        target(given.target),
         given.out,
-        others=elsewhere(names),
+        others=elsewhere(other_shop, given.texts),
         settings=FinetuneSettings(**json.loads(given.settings)),
         watch=lambda number, loss: print(f"pass {number}: loss {loss:.4f}", flush=True),
     )

@@ -9,11 +9,13 @@ import typer
 from isthmus.cli.align import align
 from isthmus.cli.distill import distill
 from isthmus.cli.evaluate import evaluate
+from isthmus.cli.finetune import finetune
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.items import add, create, delete, quarantine
 from isthmus.cli.queries import count, duplicates, get, search, similar
 from isthmus.cli.rate import rate
 from isthmus.cli.recommend import recommend
+from isthmus.cli.reembed import reembed
 from isthmus.cli.releases import compact, plan, publish, releases, rollback, status
 from isthmus.cli.several import SeveralValues
 from isthmus.cli.sources import sources
@@ -47,6 +49,7 @@ COMMANDS = (
     duplicates,
     sources,
     align,
+    reembed,
     weights,
     train,
     recommend,
@@ -57,6 +60,7 @@ for command in COMMANDS:
     app.command()(command)
 app.command(cls=SeveralValues)(evaluate)
 app.command(cls=SeveralValues)(distill)
+app.command(cls=SeveralValues)(finetune)
 
 INTERRUPTED = 130
 

@@ -40,8 +40,8 @@ class Block:
         Fingerprint of the alignment that makes its vectors out of those of other blocks; empty
         where an encoder makes them.
     fused : str
-        Digest of the fusion weights of its modalities, where they were changed since the space
-        was made; empty before.
+        Digest of the fusion weights of its modalities, or of its encoders too, where these were
+        changed since the space was made; empty before.
     """
 
     name: str

@@ -85,6 +85,16 @@ class Snapshot:
         has_audio = CONTENT_HASH["audio"] in self._dataset.schema.names
         return (*ITEM_COLUMNS, AUDIO) if has_audio else ITEM_COLUMNS
 
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are stored."""
+        return list(self._dataset.schema.names)
+
+    def changed_ids(self, version: int) -> list[str]:
+        """Give the ids of items that are new or changed after a version."""
+        batches = self.changed_since(version, ())
+        return [item for batch in batches for item in batch.column(ITEM_ID).to_pylist()]
+
     def newest_version(self) -> int:
         """Give the version of the catalog on disk now (some 20 µs)."""
         return int(self._dataset.latest_version)

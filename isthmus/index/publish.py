@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -120,6 +120,7 @@ class Publisher:
         *,
         retrain: bool = False,
         rebuild: bool = False,
+        switch: Callable[[], None] | None = None,
         progress: bool = False,
     ) -> Manifest:
         """Build a release of the catalog, and make it current if it meets its target.
@@ -132,6 +133,8 @@ class Publisher:
             Plan and train anew, rather than fill what the current release was trained to be.
         rebuild : bool, default False
             The same, without looking at the current release, which may be damaged.
+        switch : callable, optional
+            Is called when the release is accepted, just before it becomes current.
         progress : bool, default False
             Whether to show bars.
 
@@ -145,15 +148,15 @@ class Publisher:
         previous = None if retrain or rebuild else self._usable()
         with exact_on(self._devices):
             manifest = self._build(snapshot, previous, show=progress).manifest
-        self._accept(manifest)
+        self._accept(manifest, switch)
         self._releases.prune(self._settings.keep_releases)
         return manifest
 
-    def rollback(self, number: int | None) -> int:
+    def rollback(self, number: int | None, switch: Callable[[], None] | None = None) -> int:
         """Make an earlier release current: this one, or the newest accepted before the current."""
         chosen = self._releases.open(self._releases.previous() if number is None else number)
         chosen.verify()
-        self._accept(chosen.manifest)
+        self._accept(chosen.manifest, switch)
         return chosen.number
 
     def plan(
@@ -181,12 +184,14 @@ class Publisher:
             if len(segment.blocks[block.name].rows)
         ]
 
-    def _accept(self, manifest: Manifest) -> None:
+    def _accept(self, manifest: Manifest, switch: Callable[[], None] | None) -> None:
         if not manifest.accepted:
             raise ReleaseRejected(
                 f"release {manifest.number} is kept but not current: "
                 f"{'; '.join(_shortfalls(manifest))}. {_remedy(manifest)}"
             )
+        if switch is not None:
+            switch()
         self._releases.make_current(manifest.number)
 
     def _usable(self) -> Release | None:

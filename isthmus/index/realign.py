@@ -89,14 +89,37 @@ def relay(
     SpaceSettings
         The settings that it has now.
     """
+    make_blocks(space, catalog, settings, changed, alignment, progress=progress)
+    switch_blocks(space, catalog, changed)
+    return changed
+
+
+def make_blocks(
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    changed: SpaceSettings,
+    alignment: Alignment | None,
+    *,
+    progress: bool = False,
+) -> None:
+    """Put the vectors that other settings ask for beside those that are there, see `relay`."""
     there = {block.column for block in settings.layout}
     for block in changed.layout:
         if block.column not in there:
             _compute(space, catalog, changed, alignment, block, show=progress)
+
+
+def switch_blocks(space: Path, catalog: Catalog, changed: SpaceSettings) -> None:
+    """Give a space other settings, and drop the vectors that these do not name."""
     changed.write(space)
-    named = {block.column for block in changed.layout}
+    drop_unnamed(catalog, changed)
+
+
+def drop_unnamed(catalog: Catalog, settings: SpaceSettings) -> None:
+    """Drop the vectors that the settings of a space do not name."""
+    named = {block.column for block in settings.layout}
     catalog.drop_vectors([name for name in catalog.vector_columns() if name not in named])
-    return changed
 
 
 def _compute(

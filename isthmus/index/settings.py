@@ -20,7 +20,7 @@ FILE = "space.toml"
 FIRST_FORMAT = 1  # has no alignment and no audio
 ALIGNED_FORMAT = 2  # has an alignment, and no audio
 AUDIO_FORMAT = 3  # has audio: columns of the catalog that earlier versions would not fill
-FORMAT = 4  # its fusion weights were changed: its vectors stand in other columns
+FORMAT = 4  # its weights or encoders were changed: its vectors stand in other columns
 
 
 class BlockSettings(BaseModel):
@@ -151,6 +151,8 @@ class SpaceSettings(BaseModel):
         blocks = [b for b in self.blocks if not b.alignment]
         encoders = tuple(f"{modality}." for modality in self.encoders)
         components = {n: v for n, v in self.components.items() if n.startswith(encoders)}
+        meeting = {m for b in blocks if len(b.modalities) > 1 for m in b.modalities}
+        components |= {f"fusion.{m}": str(float(self.fusion.get(m, 1.0))) for m in meeting}
         if alignment is not None:
             own = aligned_block(alignment)
             blocks.append(
@@ -165,7 +167,8 @@ class SpaceSettings(BaseModel):
             weights = {m: self.fusion.get(m, 1.0) for m in own.modalities}
             components |= {f"fusion.{m}": str(float(w)) for m, w in weights.items()}
             components[ALIGNMENT] = alignment.fingerprint
-        number = FORMAT if self.former_fusion else _format(self.encoders, alignment)
+        changed_before = self.former_fusion or any(b.fused for b in blocks)
+        number = FORMAT if changed_before else _format(self.encoders, alignment)
         changed = {"blocks": blocks, "components": components, "format": number}
         return self.model_copy(update=changed)
 
@@ -199,6 +202,30 @@ class SpaceSettings(BaseModel):
                 "format": FORMAT,
             }
         )
+
+    def in_place_of(self, present: SpaceSettings) -> SpaceSettings:
+        """Give these settings with columns that can stand beside those of the present ones.
+
+        A block whose vectors are the same has its column; any other has one of its own.
+        """
+        there = {b.name: b for b in present.blocks}
+        blocks = [
+            b.model_copy(update={"fused": there[b.name].fused})
+            if b.name in there and self._makers(b) == present._makers(there[b.name])
+            else b.model_copy(update={"fused": digest_components(self._makers(b))})
+            for b in self.blocks
+        ]
+        number = FORMAT if any(b.fused for b in blocks) else self.format
+        return self.model_copy(update={"blocks": blocks, "format": number, "index": present.index})
+
+    def _makers(self, block: BlockSettings) -> dict[str, str]:
+        """Name everything that decides what the vectors of a block are."""
+        weights = block.modalities if len(block.modalities) > 1 else ()
+        return {
+            ALIGNMENT: block.alignment,
+            **{m: self.encoder_fingerprint(m) for m in block.modalities},
+            **{f"fusion.{m}": str(float(self.fusion.get(m, 1.0))) for m in weights},
+        }
 
     def _fused(self, modalities: Collection[Modality]) -> str:
         """Digest the weights of modalities that meet in a block."""

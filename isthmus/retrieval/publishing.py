@@ -7,12 +7,13 @@ from pathlib import Path
 from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.alignments import AlignmentAttachment
 from isthmus.index.compact import compact_if_due
+from isthmus.index.former_settings import made_by_others
 from isthmus.index.gpu import choose_devices
 from isthmus.index.lock import writing
 from isthmus.index.plan import Plan
 from isthmus.index.publish import Attachment, Attachments, Publisher
 from isthmus.index.release import Manifest, Release, Releases
-from isthmus.index.settings import IndexSettings
+from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.retrieval.adopting import SpaceAdopting
 from isthmus.retrieval.gate import GateQueries
 from isthmus.retrieval.lexical import index_text_if_free
@@ -77,9 +78,12 @@ class SpacePublishing(SpaceAdopting):
         self._refresh_text_index()
         with writing(self.path, "releases", self._wait_s):
             self._live.require_settings()
-            attachment = RecommenderAttachment(
-                self.path, None if rebuild else _current(self.path), keep=keep_recommender
-            )
+            current = None if rebuild else _current(self.path)
+            if current is not None and made_by_others(
+                self.path, self.settings, current.manifest.fingerprint
+            ):
+                current = None  # its recommender knows the vectors of other encoders
+            attachment = RecommenderAttachment(self.path, current, keep=keep_recommender)
             manifest = self._publisher(index, attachment).publish(
                 self._catalog.snapshot(), retrain=retrain, rebuild=rebuild, progress=progress
             )
@@ -128,8 +132,9 @@ class SpacePublishing(SpaceAdopting):
     def rollback(self, number: int | None = None) -> int:
         """Make an earlier release current; items stay as they are in the catalog.
 
-        If it was made with another alignment or other fusion weights, the space has these again,
-        and the vectors of its items are made anew out of the ledgers.
+        If it was made with other encoders, another alignment or other fusion weights, the space
+        has these again, and the vectors of its items are made anew out of the ledgers: what was
+        added since other encoders took over goes through a model, and nothing else.
 
         Parameters
         ----------
@@ -149,6 +154,8 @@ class SpacePublishing(SpaceAdopting):
             If it missed its recall target.
         CorruptRelease
             If a file of it is damaged; the current release stays.
+        FingerprintMismatch
+            If the space does not know the encoders that it was made with.
         """
         with writing(self.path, "releases", self._wait_s):
             self._live.require_settings()
@@ -169,15 +176,25 @@ class SpacePublishing(SpaceAdopting):
             index_text_if_free(self.path, self._catalog)
 
     def _publisher(
-        self, index: IndexSettings, attachment: RecommenderAttachment | None = None
+        self,
+        index: IndexSettings,
+        attachment: RecommenderAttachment | None = None,
+        settings: SpaceSettings | None = None,
     ) -> Publisher:
-        queries = GateQueries(self.path, self.settings)
+        settings = settings or self.settings
+        queries = GateQueries(self.path, settings)
         devices = choose_devices(self._device)
-        parts: list[Attachment] = [AlignmentAttachment(self.path, self.settings)]
+        parts: list[Attachment] = [AlignmentAttachment(self.path, settings)]
         if attachment is not None:
             parts.append(attachment)
         return Publisher(
-            self.path, self._blocks, self.fingerprint, index, queries, devices, Attachments(parts)
+            self.path,
+            settings.layout,
+            settings.fingerprint,
+            index,
+            queries,
+            devices,
+            Attachments(parts),
         )
 
 

@@ -27,10 +27,12 @@ from isthmus.items.reader import ItemReader
 from isthmus.retrieval.aligning import SpaceAligning
 from isthmus.retrieval.choosing import SpaceSources
 from isthmus.retrieval.evaluating import SpaceEvaluation
+from isthmus.retrieval.finetuning import SpaceFinetuning
 from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text
 from isthmus.retrieval.queries import SpaceQueries
 from isthmus.retrieval.rating_verbs import SpaceRatings
+from isthmus.retrieval.reembedding import SpaceReembedding
 from isthmus.retrieval.training import SpaceTraining
 from isthmus.retrieval.weighing import SpaceWeighing
 
@@ -43,6 +45,8 @@ class Space(
     SpaceTraining,
     SpaceAligning,
     SpaceWeighing,
+    SpaceFinetuning,
+    SpaceReembedding,
     SpaceEvaluation,
 ):
     """A folder that joins the items of many domains in one vector space.

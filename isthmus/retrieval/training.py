@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from isthmus.digests import digest
+from isthmus.errors import FingerprintMismatch
 from isthmus.index.lock import writing
+from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.open_space import OpenSpace
 from isthmus.retrieval.recommender.attachment import TRAINING, heads_of, trained_folder
 from isthmus.retrieval.recommender.settings import RecommenderSettings
@@ -89,11 +91,22 @@ class SpaceTraining(OpenSpace):
                 folder=work,
                 show=progress,
             )
+            self._require_same_encoders()
             made = save_recommender(work / "made", trained, settings, len(corpus.matrix))
             shutil.rmtree(trained_folder(self.path), ignore_errors=True)
             (work / "made").rename(trained_folder(self.path))
             shutil.rmtree(work)
         return made
+
+    def _require_same_encoders(self) -> None:
+        """Refuse to store what was learned from vectors that the space does not have any more."""
+        found = SpaceSettings.read(self.path)
+        for modality in self.settings.encoders:
+            if found.encoder_fingerprint(modality) != self.settings.encoder_fingerprint(modality):
+                raise FingerprintMismatch(
+                    f"{self.path} got another {modality} encoder while it was trained on the "
+                    "vectors of the former; train anew with: isthmus train"
+                )
 
     def _work_folder(self, *asked: object) -> Path:
         """Give the folder of a training's checkpoints, and remove those of other trainings."""

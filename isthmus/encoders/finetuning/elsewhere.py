@@ -23,9 +23,9 @@ from isthmus.encoders.finetuning.quality import LabelTruth, PairTruth, Truth
 
 CHOOSING_SHARE: Final = 0.2
 MEASURING_SHARE: Final = 0.3
-MOST_CHOOSING: Final = 2_000  # they are encoded for every choice there is
-MOST_MEASURING: Final = 4_000
-MOST_ANCHORS: Final = 1_500
+MOST_CHOOSING: Final = 1_000  # they are encoded for every choice there is
+MOST_MEASURING: Final = 2_500
+MOST_ANCHORS: Final = 1_000
 FEW_ALIKE: Final = 20  # texts a label, up to which those of one label are kept together
 
 

@@ -60,6 +60,8 @@ class Exam:
         Which part is asked.
     folder : Path
         Where vectors are kept, by the fingerprint of the encoder.
+    bystanders : bool
+        Whether contents of the target that belong to no other are searched too.
     show : bool
         Whether to show bars.
     """
@@ -72,14 +74,16 @@ class Exam:
         part: int,
         folder: Path,
         *,
+        bystanders: bool = True,
         show: bool = False,
     ) -> None:
         self._contents, self._others, self._part = contents, others, part
         self._folder, self._show = folder, show
-        self.rows = np.flatnonzero(parts == part)
+        pairs = pairs_within(contents.pairs, parts, part)
+        self.rows = np.flatnonzero(parts == part) if bystanders else np.unique(pairs)
         places = np.full(len(parts), -1)
         places[self.rows] = np.arange(len(self.rows))
-        self.pairs = places[pairs_within(contents.pairs, parts, part)]
+        self.pairs = places[pairs]
         self._before: Encoder | None = None
 
     def start_from(self, encoder: Encoder) -> dict[str, Mark]:

@@ -235,7 +235,15 @@ class _Task:
         return pairs_within(self._contents.pairs, self._parts, part)
 
     def _exam(self, part: int) -> Exam:
-        return Exam(self._contents, self._parts, self._domains, part, self._work, show=self._show)
+        return Exam(
+            self._contents,
+            self._parts,
+            self._domains,
+            part,
+            self._work,
+            bystanders=part == MEASURING,  # choices are made often, and must be cheap
+            show=self._show,
+        )
 
     def _anchor_vectors(self) -> FloatArray:
         if not self._anchors:

@@ -70,7 +70,7 @@ class TunedNetwork:
         self._encoder, self._examples = encoder, examples
         self._model: Any = encoder.model
         self._device = next(self._model.parameters()).device
-        names = _make_trainable(self._model, settings)
+        names = _make_trainable(encoder, settings)
         parameters = dict(self._model.named_parameters())
         self.trained: dict[str, torch.Tensor] = {name: parameters[name] for name in names}
         self._start = {name: own.detach().clone() for name, own in self.trained.items()}
@@ -195,10 +195,11 @@ def apply_changes(encoder: TorchEncoder, changes: Changes, share: float) -> None
             parameters[name].add_(share * moved.to(parameters[name].device))
 
 
-def _make_trainable(model: Any, settings: FinetuneSettings) -> list[str]:
+def _make_trainable(encoder: TorchEncoder, settings: FinetuneSettings) -> list[str]:
     """Let the weights move that are to move, and name them."""
+    model: Any = encoder.model
     if settings.method == "full":
-        names = trained_parameters(model, settings.layers)
+        names = [n for n in trained_parameters(model, settings.layers) if n in encoder.used]
         for name, own in model.named_parameters():
             own.requires_grad_(name in set(names))
         return names

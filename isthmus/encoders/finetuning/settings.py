@@ -44,7 +44,7 @@ class FinetuneSettings:
     forgotten : float, default 0.01
         Share of another domain's quality that may be lost when it is chosen how much of the
         change is taken.
-    choosing : float, default 0.1
+    choosing : float, default 0.15
         Share of the contents that choices are made on: when to stop, how much to take.
     held_out : float, default 0.2
         Share of the contents that the report is made on.
@@ -68,7 +68,7 @@ class FinetuneSettings:
     anchor: float = 4.0
     anchors: int = 32
     forgotten: float = 0.01
-    choosing: float = 0.1
+    choosing: float = 0.15
     held_out: float = 0.2
     seed: int = 0
 

@@ -67,6 +67,13 @@ def trained_folder(space: Path) -> Path:
     return space / TRAINING / FOLDER
 
 
+def has_recommender(space: Path) -> bool:
+    """Tell whether a space has a recommender: published, or trained and not published yet."""
+    current = Releases(space).current()
+    published = current is not None and (current.folder / FOLDER / DESCRIPTION).exists()
+    return published or (trained_folder(space) / DESCRIPTION).exists()
+
+
 def published_recommender(release: Release | None) -> Recommender | None:
     """Read the recommender of a release; None where it has none."""
     if release is None or not (release.folder / FOLDER / DESCRIPTION).exists():

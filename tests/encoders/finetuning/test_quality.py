@@ -1,0 +1,130 @@
+"""Figures against a formula, and what a lesson holds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus import FinetuneSettings
+from isthmus.encoders.finetuning.layers import stacks_of
+from isthmus.encoders.finetuning.lessons import Lessons
+from isthmus.encoders.finetuning.parts import draw_parts, keys_by_pairs, pairs_within
+from isthmus.encoders.finetuning.quality import (
+    LabelTruth,
+    PairTruth,
+    mean_of,
+    ratio_of,
+    search_all,
+    similarity_kept,
+)
+
+
+def unit(vectors):
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def plainly(vectors, belongs, allowed):
+    """NDCG@10 and recall@10 of every query that has an answer, by the book."""
+    out = []
+    for query in range(len(vectors)):
+        others = [n for n in range(len(vectors)) if n != query and allowed(query, n)]
+        answers = {n for n in range(len(vectors)) if n != query and belongs(query, n)}
+        if not answers:
+            continue
+        best = sorted(others, key=lambda n: -float(vectors[query] @ vectors[n]))[:10]
+        gain = sum(1 / math.log2(at + 2) for at, n in enumerate(best) if n in answers)
+        ideal = sum(1 / math.log2(at + 2) for at in range(min(10, len(answers))))
+        out.append((gain / ideal, len(answers & set(best)) / len(answers)))
+    return np.array(out)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_figures_are_those_of_the_book(seed):
+    random = np.random.default_rng(seed)
+    vectors = unit(random.standard_normal((30, 6)))
+    pairs = random.integers(0, 30, (25, 2))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    known = {tuple(pair) for pair in pairs.tolist()} | {(b, a) for a, b in pairs.tolist()}
+    found = search_all(vectors, PairTruth(30, pairs))
+    expected = plainly(vectors, lambda a, b: (a, b) in known, lambda a, b: True)
+    np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
+    labels = [random.choice(["", "x", "y", "z"]) for _ in range(30)]
+    found = search_all(vectors, LabelTruth(labels))
+    expected = plainly(
+        vectors, lambda a, b: bool(labels[a]) and labels[a] == labels[b], lambda a, b: True
+    )
+    np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
+
+
+def test_texts_search_pictures_and_pictures_texts():
+    random = np.random.default_rng(0)
+    vectors = unit(random.standard_normal((40, 5)))
+    pairs = np.stack([np.arange(20), np.arange(20, 40)], 1)
+    sides = np.repeat([0, 1], 20)
+    found = search_all(vectors, PairTruth(40, pairs), sides)
+    expected = plainly(vectors, lambda a, b: abs(a - b) == 20, lambda a, b: sides[a] != sides[b])
+    np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
+
+
+def test_what_is_kept_is_one_where_nothing_moves():
+    vectors = unit(np.random.default_rng(0).standard_normal((50, 6)))
+    assert similarity_kept(vectors, vectors) == pytest.approx(np.ones(50))
+    turned = unit(np.random.default_rng(1).standard_normal((50, 6)))
+    assert similarity_kept(vectors, turned).mean() < 0.9
+
+
+def test_intervals_hold_the_figure_and_paired_ratios_are_sharper():
+    random = np.random.default_rng(0)
+    before = random.random(400)
+    after = 1.2 * before
+    assert ratio_of(after, before).low == pytest.approx(1.2)
+    mean = mean_of(before)
+    assert mean.low < mean.value < mean.high
+    assert mean.high - mean.low == pytest.approx(4 * before.std() / 20, rel=0.15)
+
+
+def test_parts_depend_on_the_key_alone():
+    keys = [bytes([n // 256, n % 256]) for n in range(4_000)]
+    parts = draw_parts(keys, 0.1, 0.2, 3)
+    assert np.bincount(parts) / 4_000 == pytest.approx([0.7, 0.1, 0.2], abs=0.02)
+    assert draw_parts(keys[::-1], 0.1, 0.2, 3)[::-1].tolist() == parts.tolist()
+
+
+def test_small_groups_stay_together_and_a_large_one_is_divided():
+    digests = [bytes([n]) for n in range(100)]
+    few = np.array([[n, n + 1] for n in range(0, 100, 2)])
+    assert len(set(keys_by_pairs(digests, few))) == 50
+    chain = np.array([[n, n + 1] for n in range(99)])
+    assert keys_by_pairs(digests, chain) == digests
+    parts = draw_parts(digests, 0.2, 0.3, 0)
+    assert set(parts[pairs_within(chain, parts, 2)].ravel().tolist()) <= {2}
+
+
+def test_a_lesson_knows_all_that_belongs_together():
+    pairs = np.array([[0, 1], [1, 2], [3, 4], [0, 5]])
+    known = np.concatenate([pairs, [[0, 2], [4, 5]]])
+    settings = FinetuneSettings(batch=4, anchors=3)
+    lesson = Lessons(pairs, known, False, range(6, 16), settings).lesson(0)
+    both = {tuple(sorted(p)) for p in known.tolist()}
+    for i, first in enumerate(lesson.rows[lesson.first]):
+        for j, second in enumerate(lesson.rows[lesson.second]):
+            own = lesson.rows[lesson.first[j]] == first or lesson.rows[lesson.second[i]] == second
+            expected = tuple(sorted((first, second))) in both or first == second or own
+            assert lesson.same[i, j] == expected
+    assert sorted(lesson.anchors + 6) == sorted(lesson.rows[lesson.held])
+    assert len(set(lesson.rows.tolist())) == len(lesson.rows)
+
+
+def test_layers_are_found_wherever_they_stand(tmp_path):
+    from isthmus import load_encoder
+    from tests.encoders import models
+
+    clip = load_encoder(f"transformers/{models.clip_folder(tmp_path / 'c')}", device="cpu")
+    assert [len(stack.layers) for stack in stacks_of(clip.model)] == [2, 2]
+    vit = load_encoder(f"timm/test_vit:{models.timm_checkpoint(tmp_path / 't')}", device="cpu")
+    assert [stack.name for stack in stacks_of(vit.model)] == ["blocks"]
