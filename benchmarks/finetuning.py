@@ -1,7 +1,8 @@
 """Fine-tuning of ``local/text`` by what users take together: gained in the target, lost elsewhere.
 
 ``python benchmarks/finetuning.py --out FOLDER`` (some ten minutes on one core; run again, it goes
-on where it was, and vectors of the encoder as it was are kept)
+on where it was, and vectors of the encoder as it was are kept); ``--frozen`` times instead what it
+saves to run frozen layers once.
 
 Target: titles of Office products; pairs are products that at least two users took together, more
 often than chance, ten a product. Items are told apart by a hash of their title: no title that is
@@ -17,6 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +28,16 @@ import pyarrow.parquet as pq
 import torch
 from scipy.sparse import csr_matrix
 
-from isthmus import FinetuneSettings, OtherDomain, finetune
+from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
 from isthmus.cli.show_finetuning import show_finetuning
 from isthmus.digests import digest
+from isthmus.encoders.finetuning import network as network_module
+from isthmus.encoders.finetuning.examples import Examples
+from isthmus.encoders.finetuning.frozen_layers import MOST_BYTES
+from isthmus.encoders.finetuning.lessons import Lessons
+from isthmus.encoders.finetuning.network import TunedNetwork
 from isthmus.encoders.finetuning.pairs import ContentPairs
+from isthmus.encoders.saving import require_trainable
 from isthmus.retrieval.co_consumed import co_consumed
 from isthmus.retrieval.finetuning import pairs_of_texts
 
@@ -87,6 +97,30 @@ def target(name: str) -> ContentPairs:
     return pairs_of_texts(*shop(name))
 
 
+def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int = 8) -> None:
+    """Print the seconds of a step with frozen layers run every time, and run once before."""
+    contents = target("office")
+    lessons = Lessons(contents.pairs, contents.pairs, False, range(0), replace(settings, anchor=0))
+    batches = [lessons.lesson(step).rows.tolist() for step in range(steps)]
+    rows = sorted({row for batch in batches for row in batch})
+    folder.mkdir(parents=True, exist_ok=True)
+    for layers in (6, settings.layers):
+        own = replace(settings, layers=layers)
+        for most in (0,) if layers == 6 else (0, MOST_BYTES):
+            network_module.MOST_BYTES = most
+            encoder = require_trainable(load_encoder(spec, device="cpu"), spec)
+            start = time.perf_counter()
+            network = TunedNetwork(encoder, Examples(contents, []), rows, own, folder)
+            made = time.perf_counter() - start
+            seconds = []
+            for batch in batches:
+                start = time.process_time()
+                network.vectors(batch).sum().backward()
+                seconds.append(time.process_time() - start)
+            once = f"; run once for {len(rows)} texts in {made:.1f} s" if most else ""
+            print(f"{layers} layers trained, {statistics.median(seconds):.2f} s a step{once}")
+
+
 def main() -> None:
     """Fine-tune, and print what it came to."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -95,14 +129,19 @@ def main() -> None:
     parser.add_argument("--target", choices=["office", "arts_crafts"], default="office")
     parser.add_argument("--texts", type=int, default=3_000)
     parser.add_argument("--settings", default="{}", help="JSON of FinetuneSettings.")
+    parser.add_argument("--frozen", action="store_true")
     given = parser.parse_args()
+    settings = FinetuneSettings(**json.loads(given.settings))
+    if given.frozen:
+        time_frozen(given.encoder, given.out, settings)
+        return
     (other_shop,) = {"office", "arts_crafts"} - {given.target}
     report = finetune(
         given.encoder,
         target(given.target),
         given.out,
         others=elsewhere(other_shop, given.texts),
-        settings=FinetuneSettings(**json.loads(given.settings)),
+        settings=settings,
         watch=lambda number, loss: print(f"pass {number}: loss {loss:.4f}", flush=True),
     )
     print(f"{torch.get_num_threads()} threads")
