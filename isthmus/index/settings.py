@@ -215,7 +215,8 @@ class SpaceSettings(BaseModel):
             else b.model_copy(update={"fused": digest_components(self._makers(b))})
             for b in self.blocks
         ]
-        number = FORMAT if any(b.fused for b in blocks) else self.format
+        changed = self.former_fusion or any(b.fused for b in blocks)
+        number = FORMAT if changed else self.format
         return self.model_copy(update={"blocks": blocks, "format": number, "index": present.index})
 
     def _makers(self, block: BlockSettings) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Final
 from isthmus.columns import Modality
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.index.alignments import store_alignment
+from isthmus.index.alignments import keep_only, store_alignment
 from isthmus.index.catalog import Catalog, Snapshot
 from isthmus.index.catch_up import catch_up, wrongly_masked
 from isthmus.index.former_settings import keep_settings
@@ -131,8 +131,13 @@ class Move:
         )
 
     def give_up(self) -> None:
-        """Drop the new vectors again; the caller holds the lock of the catalog."""
-        drop_unnamed(self._catalog, self._present)
+        """Drop the new vectors again; the caller holds the lock of the catalog.
+
+        What the space has now counts: another process may have aligned it since.
+        """
+        found = SpaceSettings.read(self._space)
+        drop_unnamed(self._catalog, found)
+        keep_only(self._space, found.alignment)
 
 
 def settle(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -176,7 +177,8 @@ class SpaceReembedding(SpacePublishing):
         """Build a release of the new vectors beside the old, and let both take over at once."""
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
-            both = move.prepare(progress=progress)
+            with _given_up(move):
+                both = move.prepare(progress=progress)
         switched = False
 
         def switch() -> None:
@@ -195,7 +197,6 @@ class SpaceReembedding(SpacePublishing):
             if not switched:
                 with writing(self.path, "catalog", self._wait_s):
                     move.give_up()
-                keep_only(self.path, self.settings.alignment)
 
     def _publish_moved(
         self, both: Snapshot, wanted: SpaceSettings, switch: Switch, *, progress: bool
@@ -294,6 +295,16 @@ class SpaceReembedding(SpacePublishing):
             release=release,
             seconds=time.monotonic() - started,
         )
+
+
+@contextmanager
+def _given_up(move: Move) -> Iterator[None]:
+    """Drop what was prepared where what is inside fails."""
+    try:
+        yield
+    except BaseException:
+        move.give_up()
+        raise
 
 
 def _fate(present: SpaceSettings, wanted: SpaceSettings) -> AlignmentFate:

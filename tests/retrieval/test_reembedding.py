@@ -21,6 +21,8 @@ from isthmus.errors import (
 )
 from isthmus.index.alignments import FOLDER as ALIGNMENTS
 from isthmus.index.alignments import AlignmentAttachment
+from isthmus.index.lock import writing
+from isthmus.index.realign import realign
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.toy import ToyEncoder, item, picture, text_encoder, two_encoders
 
@@ -161,6 +163,29 @@ def test_a_refused_release_leaves_everything_as_it_was(shop, monkeypatch):
     monkeypatch.undo()
     again = shop.reembed(text_encoder=other())
     assert again.encoded == {"text": 0}
+
+
+def test_a_space_that_is_aligned_meanwhile_is_not_moved(tmp_path, monkeypatch):
+    space = Space.create(tmp_path / "s", two_encoders())
+    space.upsert(things())
+    space.publish()
+    written = AlignmentAttachment.write
+    meddler = Space.open(space.path, encoder=two_encoders())
+
+    def write(self, folder):
+        monkeypatch.undo()
+        with writing(space.path, "catalog"):
+            realign(space.path, meddler._catalog, meddler.settings, some_alignment())
+        return written(self, folder)
+
+    monkeypatch.setattr(AlignmentAttachment, "write", write)
+    with pytest.raises(FingerprintMismatch, match=r"alignment was None.*open it again"):
+        space.reembed(text_encoder=other())
+    again = Space.open(space.path, encoder=two_encoders())
+    assert again.settings.alignment == some_alignment().fingerprint
+    assert len(again._catalog.vector_columns()) == 3
+    again.publish()
+    assert len(again.search("red", k=3)) == 3
 
 
 def test_an_interrupted_move_goes_on_where_it_was(shop):
@@ -336,6 +361,20 @@ def test_a_recommender_of_former_vectors_is_not_lost_unasked(board, tmp_path):
     space.publish()
     assert space.releases()[-1].attached == []
     assert not space.reembed(moved).recommender_dropped
+
+
+def test_what_was_learned_of_former_vectors_is_not_stored(board, tmp_path, monkeypatch):
+    shutil.copytree(board.path, tmp_path / "s")
+    space, mover = (Space.open(tmp_path / "s", encoder=text_encoder()) for _ in range(2))
+    moved = ToyEncoder("text", dim=24, salt="other")
+    monkeypatch.setattr(
+        "isthmus.retrieval.recommender.train.train_recommender",
+        lambda *_, **__: mover.reembed(moved, drop_recommender=True),
+    )
+    with pytest.raises(FingerprintMismatch, match="another text encoder while it was trained"):
+        space.train()
+    mover.publish()
+    assert mover.releases()[-1].attached == []
 
 
 def test_what_cannot_be_moved_is_refused(tmp_path):
