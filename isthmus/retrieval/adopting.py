@@ -60,7 +60,8 @@ class SpaceAdopting(OpenSpace):
         chosen.verify()
         alignment = published_alignment(chosen.folder)
         for base in (self.settings, *former_settings(self.path)):
-            for weights in (base.fusion, *reversed(base.former_fusion)):
+            for fusion in (base.fusion, *reversed(base.former_fusion)):
+                weights = {str(modality): weight for modality, weight in fusion.items()}
                 wanted = base.reweighed(weights).aligned(alignment)
                 if wanted.fingerprint != chosen.manifest.fingerprint:
                     continue

@@ -163,7 +163,7 @@ class SpaceReembedding(SpacePublishing):
             return ReembedReport(
                 former=former,
                 fingerprint=wanted.fingerprint,
-                encoders=dict(wanted.encoders),
+                encoders={str(m): spec for m, spec in wanted.encoders.items()},
                 encoded=move.encoded,
                 taken_up=move.taken_up,
                 quarantined=quarantined,
@@ -288,8 +288,8 @@ class SpaceReembedding(SpacePublishing):
         return ReembedReport(
             former=self.fingerprint,
             fingerprint=self.fingerprint,
-            encoders=dict(self.settings.encoders),
-            encoded=dict.fromkeys(self.settings.encoders, 0),
+            encoders={str(m): spec for m, spec in self.settings.encoders.items()},
+            encoded={str(modality): 0 for modality in self.settings.encoders},
             quarantined=quarantined,
             alignment="kept" if self.settings.alignment else "none",
             release=release,

@@ -47,8 +47,9 @@ class NetworkStudent(Student):
         import torch
 
         self._spec = spec
-        encoder = load_encoder(spec, device="cpu", precision="fp32")
-        self._encoder, self._contents = require_trainable(encoder, spec, "'static', or "), contents
+        loaded = load_encoder(spec, device="cpu", precision="fp32")
+        encoder = require_trainable(loaded, spec, "'static', or ")
+        self._encoder, self._contents = encoder, contents
         encoder.require(contents.modality)
         self._tower = encoder.towers[contents.modality]
         self._model: Any = encoder.model

@@ -123,8 +123,10 @@ def finetune(
         contents = pairs
     else:
         contents = gather_pairs(pairs, folder / WORK / "media", text=text, other=other, image=image)
-    for modality in sorted({*contents.modalities, *(["text"] if others else [])}):
+    for modality in sorted(set(contents.modalities)):
         before.require(modality)
+    if others:
+        before.require("text")
     domains = [
         divide_domain(one, settings.seed) for one in gather_domains(others, others_text, label)
     ]

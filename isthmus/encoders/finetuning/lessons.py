@@ -103,4 +103,5 @@ class Lessons:
         first, second = pairs.T
         known = np.asarray(self._together[first][:, second].toarray() > 0)
         copies = (first[:, None] == first) | (second[:, None] == second)
-        return known | copies | (first[:, None] == second)
+        same: npt.NDArray[np.bool_] = known | copies | (first[:, None] == second)
+        return same

@@ -26,6 +26,7 @@ STATES: Final = "states.f32"
 ADAPTER: Final = "default"
 TEXTS_A_BATCH: Final = 64
 TOKENS_A_BATCH: Final = 2_048
+TOKENS_A_STEP: Final = 512
 PICTURES_A_BATCH: Final = 32
 
 Changes = dict[str, "torch.Tensor"]
@@ -138,13 +139,28 @@ class TunedNetwork:
         }
 
     def _forward(self, modality: Modality, rows: Sequence[int]) -> torch.Tensor:
+        """Run examples of one modality; texts by length, since one batch is as wide as its longest.
+
+        Pictures are one batch.
+        """
+        import torch
+
+        if modality != "text":
+            tower = self._encoder.towers[modality]
+            return self._run(modality, tower.prepare(self._examples.load(rows)))
+        lengths = np.array([len(self._prepared[row]) for row in rows], np.int64)
+        batches = list(batches_by_length(lengths, TOKENS_A_STEP, TEXTS_A_BATCH))
+        parts = [self._texts([rows[at] for at in batch]) for batch in batches]
+        order = torch.from_numpy(np.argsort(np.concatenate(batches))).to(self._device)
+        return torch.cat(parts)[order]
+
+    def _texts(self, rows: Sequence[int]) -> torch.Tensor:
         if self._frozen is not None:
             return self._frozen.forward(rows).float()
+        return self._run("text", [self._prepared[row] for row in rows])
+
+    def _run(self, modality: Modality, prepared: Sequence[Any]) -> torch.Tensor:
         tower = self._encoder.towers[modality]
-        if modality == "text":
-            prepared = [self._prepared[row] for row in rows]
-        else:
-            prepared = tower.prepare(self._examples.load(rows))
         batch = {name: t.to(self._device) for name, t in tower.collate(prepared).items()}
         return tower.forward(**batch).float()
 

@@ -74,4 +74,5 @@ def keys_by_pairs(digests: Sequence[bytes], pairs: Pairs) -> list[bytes]:
 
 def pairs_within(pairs: Pairs, parts: Rows, part: int) -> Pairs:
     """Give the pairs both of whose contents are in a part."""
-    return pairs[(parts[pairs] == part).all(axis=1)]
+    within: Pairs = pairs[(parts[pairs] == part).all(axis=1)]
+    return within
