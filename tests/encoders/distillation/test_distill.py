@@ -259,8 +259,8 @@ def test_what_cannot_be_distilled_is_refused(teacher, texts, tmp_path):
         distill(image, "static", [tmp_path], out, modality="image")
     with pytest.raises(UnsupportedModality, match="not text"):
         distill(teacher, image, texts, out)
-    with pytest.raises(InvalidInput, match="'local/text' cannot be trained as a student"):
-        distill(teacher, "local/text", texts, out)
+    with pytest.raises(InvalidInput, match="'local/image' cannot be trained further"):
+        distill(teacher, "local/image", texts, out)
     with pytest.raises(InvalidInput, match="holds something else than a distilled encoder"):
         distill(teacher, "static", texts, tmp_path / "image")
     with pytest.raises(InvalidInput, match=r"of 9\d* distinct contents, \d would be held out"):
