@@ -32,7 +32,7 @@ from isthmus.retrieval.recommender.report import HeadDistillation, HeadFigures
 
 TEMPERATURE: Final = 2.0
 LABELS: Final = 0.3  # weight of what the users liked
-PASSES: Final = 2  # as many as the teacher's, since a teacher does not let it overfit
+PASSES: Final = 2  # for one of the teacher: its scores do not let a student overfit
 RATE: Final = 2.0
 AT_ONCE: Final = 64
 DEEP: Final = 200
