@@ -57,10 +57,11 @@ def main() -> None:
     asked = _arguments()
     print_heading("text and pictures, together and alone", ("numpy", "torch", "faiss-gpu"))
     found = {}
-    for own in (_fashion(asked.items), _films(asked.items)):
-        found[own.name] = _search(own, asked)
-    found["fashion by words"] = _by_words(_fashion(asked.items), asked)
-    new = _new_films(asked) if asked.protocols else {}
+    if asked.only != "new":
+        for own in (_fashion(asked.items), _films(asked.items)):
+            found[own.name] = _search(own, asked)
+        found["fashion by words"] = _by_words(_fashion(asked.items), asked)
+    new = _new_films(asked) if asked.protocols and asked.only != "search" else {}
     if asked.out:
         write_json(asked.out, {"search": found, "new films": new})
 
@@ -261,6 +262,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fusion")
     parser.add_argument("--queries", type=int, default=2_000, help="a half of them to tune by")
     parser.add_argument("--items", type=int, default=0, help="of each catalogue; 0 for all")
+    parser.add_argument("--only", choices=("search", "new"), help="leave the other out")
     parser.add_argument("--protocols", type=Path, help="for new films; left out without")
     parser.add_argument("--train", action="store_true", help="train Isthmus on new films too")
     parser.add_argument("--out", type=Path, help="JSON to write")
