@@ -40,12 +40,15 @@ class Example:
         bool, shape (n_blocks,): the blocks of the query.
     wanted : numpy.ndarray
         bool, shape (n_candidates,).
+    corrections : numpy.ndarray
+        float32, shape (n_candidates,): log-probability that a candidate was drawn.
     """
 
     evidence: Evidence
     parts: FloatArray
     asked: Mask
     wanted: Mask
+    corrections: FloatArray
 
 
 def make_examples(
@@ -54,14 +57,15 @@ def make_examples(
     """Gather candidates: the nearest in each block, what belongs to the query, and strangers."""
     rng = np.random.default_rng(0)
     living = np.flatnonzero(view.living.rows)
+    chance = float(np.log(min(1.0, STRANGERS / max(1, len(living)))))
     names = [block.name for block in view.blocks]
     made = []
     with progress_bar("looking at pairs", len(asked), show=show) as advance:
         for one in asked:
             near = search_blocks(view, [one.query], DEPTH, None)[0]
-            rows = np.unique(
-                np.concatenate([one.wanted, rng.choice(living, STRANGERS), *(r for r, _ in near)])
-            )
+            sure = np.concatenate([one.wanted, *(rows for rows, _ in near)])
+            drawn = rng.choice(living, min(STRANGERS, len(living)), replace=False)
+            rows = np.unique(np.concatenate([sure, drawn]))
             rows = rows[(rows >= 0) & ~np.isin(rows, one.query.exclude)]
             found = similarities(view, one.query, rows)
             parts = np.stack([found.get(n, np.zeros(len(rows))) for n in names], axis=1)
@@ -71,6 +75,7 @@ def make_examples(
                     parts.astype(np.float32),
                     np.array([name in one.query.vectors for name in names]),
                     np.isin(rows, one.wanted),
+                    np.where(np.isin(rows, sure), 0.0, chance).astype(np.float32),
                 )
             )
             advance(1)
@@ -86,8 +91,9 @@ def learn_gate(
 ) -> Gate:
     """Learn a gate: minus the mean log-probability of what belongs to a query is made small.
 
-    The probability is the softmax of the scores of its candidates (ListNet; Cao et al., ICML
-    2007), whose sharpness is learned too. Offsets and slopes that gain little are kept near 0.
+    The probability is the softmax of the scores of all items (ListNet; Cao et al., ICML 2007), as
+    far as candidates tell: one that was drawn with probability q stands for 1/q of them. How sharp
+    it is is learned, too. Offsets and slopes that gain little are kept near 0.
 
     Parameters
     ----------
@@ -133,6 +139,7 @@ class _Problem:
     asked: Tensor  # (n, n_blocks)
     evidence: Tensor  # (n, n_blocks, n_numbers)
     weights: Tensor  # (n_blocks,)
+    corrections: Tensor  # (n, n_candidates)
 
     @classmethod
     def of(cls, examples: Sequence[Example], evidence: FloatArray, weights: FloatArray) -> _Problem:
@@ -140,12 +147,13 @@ class _Problem:
         parts = np.zeros((len(examples), most, len(weights)))
         there = np.zeros((len(examples), most), bool)
         wanted = np.zeros((len(examples), most), bool)
+        corrections = np.zeros((len(examples), most))
         for at, example in enumerate(examples):
             own = len(example.wanted)
             parts[at, :own], there[at, :own] = example.parts, True
-            wanted[at, :own] = example.wanted
+            wanted[at, :own], corrections[at, :own] = example.wanted, example.corrections
         asked = np.array([example.asked for example in examples])
-        arrays = (parts, there, wanted, asked, evidence.astype(np.float64), weights)
+        arrays = (parts, there, wanted, asked, evidence.astype(np.float64), weights, corrections)
         return cls(*map(torch.from_numpy, arrays))
 
     def loss(self, offsets: Tensor, slopes: Tensor, sharpness: Tensor) -> Tensor:
@@ -154,6 +162,7 @@ class _Problem:
         weights = torch.exp(power) * self.weights * self.asked
         shares = weights / weights.sum(dim=1, keepdim=True)
         scores = (self.parts * shares[:, None]).sum(dim=2) * torch.exp(sharpness)
+        scores = scores - self.corrections
         logs = torch.log_softmax(scores.masked_fill(~self.there, -torch.inf), dim=1)
         own = logs.masked_fill(~self.wanted, 0).sum(dim=1) / self.wanted.sum(dim=1).clamp(min=1)
         return -own.mean()
