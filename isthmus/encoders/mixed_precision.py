@@ -62,7 +62,7 @@ def layers_for_int8(
         expected = _unit(forward(**batch))
         harms = {}
         for name, layer in layers.items():
-            with _rounded(layer, group):
+            with rounded(layer, group):
                 harms[name] = float(1 - (_unit(forward(**batch)) * expected).sum(1).mean())
     return within_budget(harms, {n: own.weight.numel() for n, own in layers.items()}, budget)
 
@@ -84,11 +84,19 @@ def within_budget(harms: Mapping[str, float], sizes: Mapping[str, int], budget: 
 
 
 @contextmanager
-def _rounded(layer: torch.nn.Linear, group: int) -> Iterator[None]:
-    """Let a layer compute as if in 8 bits."""
+def rounded(layer: torch.nn.Linear, group: int) -> Iterator[None]:
+    """Let a layer compute as if in 8 bits.
+
+    Parameters
+    ----------
+    layer : torch.nn.Linear
+        The layer; it is as before afterwards.
+    group : int
+        Values of a token's input that share a scale.
+    """
     own = layer.weight.data
-    hook = layer.register_forward_pre_hook(lambda _, given: (_round_input(given[0], group),))
-    layer.weight.data = _round_weight(own)
+    hook = layer.register_forward_pre_hook(lambda _, given: (round_input(given[0], group),))
+    layer.weight.data = round_weight(own)
     try:
         yield
     finally:
@@ -96,14 +104,14 @@ def _rounded(layer: torch.nn.Linear, group: int) -> Iterator[None]:
         layer.weight.data = own
 
 
-def _round_weight(weight: torch.Tensor) -> torch.Tensor:
+def round_weight(weight: torch.Tensor) -> torch.Tensor:
     """Round to 256 levels between the least and the largest of each row."""
     least = weight.amin(dim=1, keepdim=True)
     step = (weight.amax(dim=1, keepdim=True) - least).clamp(min=LEAST) / LEVELS
     return ((weight - least) / step).round() * step + least
 
 
-def _round_input(given: torch.Tensor, group: int) -> torch.Tensor:
+def round_input(given: torch.Tensor, group: int) -> torch.Tensor:
     """Round to 255 levels around zero, with a scale for each group of a token's values."""
     length = given.shape[-1]
     if length % group:

@@ -193,7 +193,11 @@ class _Trainer:
 
     def _loss(self, users: Columns) -> Tensor:
         made = self.batches.make(users)
-        made = Labelled(*(part.to(self.device) for part in made))
+        made = Labelled(
+            made.batch.to(self.device),
+            made.labels.to(self.device),
+            made.corrections.to(self.device),
+        )
         return self.lesson(made, self.model(made.batch).float())
 
     def _by_labels(self, made: Labelled, scores: Tensor) -> Tensor:
