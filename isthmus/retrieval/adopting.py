@@ -47,7 +47,8 @@ class SpaceAdopting(OpenSpace):
             return
         chosen.verify()
         alignment = published_alignment(chosen.folder)
-        for weights in (self.settings.fusion, *reversed(self.settings.former_fusion)):
+        for own in (self.settings.fusion, *reversed(self.settings.former_fusion)):
+            weights = {str(modality): weight for modality, weight in own.items()}
             wanted = self.settings.reweighed(weights).aligned(alignment)
             if wanted.fingerprint == chosen.manifest.fingerprint:
                 self._reweigh(weights)

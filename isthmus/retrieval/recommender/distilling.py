@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns
 from isthmus.retrieval.evaluation.metrics import PerUser
 from isthmus.retrieval.evaluation.statistics import estimate
@@ -162,7 +161,7 @@ def _ndcg(head: RankingHead, batches: ExampleBatches, users: Columns) -> PerUser
     return batches.ndcg(users, batches.scores(head.network, users, AT_ONCE))
 
 
-def _recall(head: RankingHead, batches: ExampleBatches, users: Columns) -> FloatArray:
+def _recall(head: RankingHead, batches: ExampleBatches, users: Columns) -> PerUser:
     examples, found = batches.examples, np.zeros(len(users))
     for at, (user, scores) in enumerate(
         zip(users, batches.scores(head.network, users, AT_ONCE), strict=True)
