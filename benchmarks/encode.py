@@ -84,7 +84,7 @@ def mixed_texts(count: int) -> list[str]:
 def backend_ways(texts: list[str]) -> dict[str, Way]:
     """Give the ways to encode texts on a CPU: as the model is, on OpenVINO, and the peer."""
     ways = text_ways(texts, "cpu")
-    for backend in ("openvino-bf16", "openvino-int8"):
+    for backend in ("openvino-bf16", "openvino-mixed", "openvino-int8"):
         encoder = load_encoder(f"local/text?backend={backend}", device="cpu")
         print(f"{backend}: agreement measured as it was loaded {encoder.agreement:.4f}")
         ways[backend] = partial(encoder.encode, texts)

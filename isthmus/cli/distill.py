@@ -29,6 +29,12 @@ def distill(
     label: Annotated[
         str | None, typer.Option(help="Column of a label, to measure search by.")
     ] = None,
+    interactions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What users liked, user_id and item_id, to measure recommendation by; repeat it."
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the contents.")] = 12,
     batch: Annotated[int | None, typer.Option(help="Contents a step.")] = None,
     rate: Annotated[float | None, typer.Option(help="Size of the first step.")] = None,
@@ -70,6 +76,7 @@ def distill(
         modality="text" if texts else "image",
         text=text,
         label=label,
+        interactions=interactions or None,
         settings=settings,
         progress=True,
     )

@@ -59,4 +59,12 @@ def _show_table(report: DistillReport) -> None:
             f"{quality.ndcg_student:.4f}",
             f"{quality.ndcg_kept:.4f}",
         )
+    found = report.recommendation
+    if found is not None:
+        table.add_row(
+            f"NDCG@10 of new items, {found.users:,} users",
+            f"{found.ndcg_teacher:.4f}",
+            f"{found.ndcg_student:.4f}",
+            f"{found.ndcg_kept:.4f}" if found.ndcg_kept is not None else "-",
+        )
     print_table(table)

@@ -10,6 +10,7 @@ import typer
 from isthmus.cli.show import print_table, show_json, table_of
 
 if TYPE_CHECKING:
+    from isthmus.retrieval.recommender.report import HeadDistillation
     from isthmus.retrieval.recommender.store import Description
     from isthmus.retrieval.results import Hit
 
@@ -46,9 +47,30 @@ def show_training(made: Description, *, as_json: bool) -> None:
         if report.tuning is not None:
             found = [f"{key} {_plain(value)}" for key, value in report.tuning.best.items()]
             typer.echo(f"best of {len(report.tuning.trials)} settings: {', '.join(found)}")
+        if report.distillation is not None:
+            _show_distillation(report.distillation)
     for loss in made.losses():
         typer.secho(f"warning: {loss}; publish will refuse it", err=True, fg="yellow")
     typer.echo(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
+
+
+def _show_distillation(found: HeadDistillation) -> None:
+    """Print the small head beside the one that it was distilled from."""
+    table = table_of("head", "NDCG@10", "recall@200", "numbers", "ms a user")
+    for name, own in (("teacher", found.teacher), ("distilled, kept", found.student)):
+        table.add_row(
+            name,
+            f"{own.ndcg:.4f}",
+            f"{own.recall:.4f}",
+            f"{own.parameters:,}",
+            f"{own.milliseconds:.2f}",
+        )
+    print_table(table)
+    typer.echo(
+        f"{found.users:,} users; NDCG@10 {found.student.ndcg - found.teacher.ndcg:+.4f} "
+        f"[{found.low:+.4f}, {found.high:+.4f}], {found.speed_ratio:.1f} times as fast, "
+        f"1 / {found.size_ratio:.1f} of the size"
+    )
 
 
 def _plain(value: object) -> str:

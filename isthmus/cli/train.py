@@ -35,6 +35,13 @@ def train(
     loss: Annotated[str, typer.Option(help="listwise or pairwise.")] = "listwise",
     folds: Annotated[int, typer.Option(help="Parts of the users, each met as strangers.")] = 3,
     epochs: Annotated[int, typer.Option(help="Passes of a head, at most.")] = 10,
+    distil_head: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Distil each head into a small one of N units, and keep it; 16 is a start.",
+        ),
+    ] = 0,
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Source of candidates to do without; repeat it.")
     ] = None,
@@ -69,6 +76,7 @@ def train(
         distributed=distributed,
         guard=guard,
         trials=tune,
+        distil=distil_head,
         seed=seed,
     )
     made = open_space(space, wait_s=wait).train(

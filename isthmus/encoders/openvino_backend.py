@@ -1,9 +1,10 @@
 """OpenVINO in place of PyTorch for the text model of an encoder, with a gate on what changes.
 
 Int8: weights in 8 bits with a scale and an offset for each row, inputs of matrix products in 8 bits
-with a scale for each 64 values of each token, worked out as they come, and all else in bf16. One
-scale for a whole batch, as PyTorch's dynamic quantisation has it, was measured and turns vectors
-too far (docs/openvino.md).
+with a scale for each 64 values of each token, worked out as they come, and all else in bf16. Mixed:
+the same for those linear layers alone that turn vectors little (`mixed_precision`). One scale for a
+whole batch, as PyTorch's dynamic quantisation has it, was measured and turns vectors too far
+(docs/openvino.md).
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.mixed_precision import layers_for_int8
 from isthmus.encoders.torch_encoder import TorchEncoder
 from isthmus.errors import InvalidInput, MissingDependency
 
 if TYPE_CHECKING:
     import torch
 
-    from isthmus.encoders.tower import Forward
+    from isthmus.encoders.tower import Forward, Tower
 
-BACKENDS: Final = ("openvino-int8", "openvino-bf16")
+BACKENDS: Final = ("openvino-int8", "openvino-mixed", "openvino-bf16")
 AGREEMENT: Final = 0.99
-GROUP: Final = "64"
+GROUP: Final = 64
 
 # Of every length that items have; the gate compares vectors on them.
 SAMPLE: Final = (
@@ -53,7 +56,7 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     ----------
     encoder : Encoder
         A text encoder that PyTorch runs, on the CPU; it is changed in place.
-    backend : {"openvino-int8", "openvino-bf16"}
+    backend : {"openvino-int8", "openvino-mixed", "openvino-bf16"}
         In which numbers to compute.
     agreement : str, optional
         The least cosine, over sample texts, between the vectors of before and after; by default
@@ -69,7 +72,7 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     InvalidInput
         If the backend is unknown, the encoder is no such, or the vectors agree too little.
     MissingDependency
-        If OpenVINO, or for int8 NNCF, is not installed.
+        If OpenVINO, or for int8 and mixed NNCF, is not installed.
     """
     if backend not in BACKENDS:
         raise InvalidInput(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
@@ -80,8 +83,7 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     least = _share(agreement)
     before = encoder.encode(SAMPLE)
     tower = encoder.towers["text"]
-    batch = tower.collate(tower.prepare(SAMPLE[:3]))
-    made, forward = _compile(encoder.model, tower.forward, batch, backend)
+    made, forward = _compile(encoder.model, tower, backend)
     encoder.replace_forward("text", forward, {"backend": f"{backend} {made}"})
     encoder.agreement = float((encoder.encode(SAMPLE) * before).sum(1).min())
     if encoder.agreement < least:
@@ -116,9 +118,7 @@ def _share(agreement: str | None) -> float:
     return least
 
 
-def _compile(
-    model: Any, forward: Forward, batch: dict[str, torch.Tensor], backend: str
-) -> tuple[str, Forward]:
+def _compile(model: Any, tower: Tower, backend: str) -> tuple[str, Forward]:
     """Give OpenVINO's version and how it rounds, and a function in place of the model's."""
     import torch
 
@@ -130,21 +130,42 @@ def _compile(
         "NUM_STREAMS": count,
         "INFERENCE_PRECISION_HINT": "bf16",
     }
+    batch = tower.collate(tower.prepare(SAMPLE[:3]))
+    rounded = None
+    if backend == "openvino-mixed":
+        rounded = layers_for_int8(model, tower.forward, tower.collate(tower.prepare(SAMPLE)), GROUP)
     with _quietly():
-        converted = openvino.convert_model(_traceable(model, forward), example_input=batch)
+        converted = openvino.convert_model(_traceable(model, tower.forward), example_input=batch)
         if nncf is not None:
-            converted = nncf.compress_weights(converted, mode=nncf.CompressWeightsMode.INT8_ASYM)
+            scope = None if rounded is None else _all_but(rounded, converted, nncf)
+            converted = nncf.compress_weights(
+                converted, mode=nncf.CompressWeightsMode.INT8_ASYM, ignored_scope=scope
+            )
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
             made = f"{made}, asymmetric, groups of {GROUP}"
         compiled = openvino.Core().compile_model(converted, "CPU", settings)
+    if rounded is not None:
+        made = f"{made}, {len(rounded)} layers {digest(' '.join(rounded)).hex()[:8]}"
     return made, _Requests(compiled)
+
+
+def _all_but(layers: list[str], converted: Any, nncf: Any) -> Any:
+    """Name all that has weights, but for some linear layers of the model."""
+    wanted = {f"__module.model.{name}/" for name in layers}
+    names = [
+        op.get_friendly_name()
+        for op in converted.get_ops()
+        if op.get_type_name() in ("MatMul", "Gather")
+        and not any(op.get_friendly_name().startswith(own) for own in wanted)
+    ]
+    return nncf.IgnoredScope(names=names, validate=False)
 
 
 def _libraries(backend: str) -> tuple[Any, Any]:
     try:
         import openvino
 
-        if backend != "openvino-int8":
+        if backend == "openvino-bf16":
             return openvino, None
         import nncf
     except ImportError as error:

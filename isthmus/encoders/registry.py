@@ -55,7 +55,7 @@ def load_encoder(
     spec : str
         A kind, a slash, and what that kind takes: a name on a model hub or a local folder;
         options follow a question mark, as in ``transformers/folder?pooling=cls``. Text encoders
-        take ``backend=openvino-int8`` or ``openvino-bf16``, and ``agreement``, the least cosine
+        take ``backend=openvino-int8``, ``-mixed`` or ``-bf16``, and ``agreement``, the least cosine
         with the vectors of the model as it is (0.99); see docs/openvino.md. Audio encoders take
         ``window``, in seconds; see docs/audio.md.
     device : str, default "auto"

@@ -179,7 +179,7 @@ class SpaceQueries(OpenSpace):
         only_examples = any(map(len, examples)) and nothing_else
         asked = {} if only_examples else self._query(settings, text, image, audio, vector)
         query = query_with_examples(view, asked, *examples)
-        query = self._gates.apply(view, query, kind, fusion, groups[0].allowed)
+        query = self._gates.apply(view, query, kind, fusion, _allowed_of(groups))
         penalty = self._penalty(view, query, ranking, block_weights, kind)
         rows, scores = rank(view, query, ranking, groups, block_weights, penalty)
         if not len(rows):
@@ -329,7 +329,7 @@ class SpaceQueries(OpenSpace):
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         examples = self._example_rows(view, [item_id, *_ids(like)], unlike)
         query = query_with_examples(view, {}, *examples)
-        query = self._gates.apply(view, query, _kind(), fusion, groups[0].allowed)
+        query = self._gates.apply(view, query, _kind(), fusion, _allowed_of(groups))
         penalty = self._penalty(view, query, ranking, block_weights, _kind())
         rows, scores = rank(view, query, ranking, groups, block_weights, penalty)
         return make_hits(view, rows, scores.tolist(), attributes=attributes)
@@ -461,6 +461,11 @@ class SpaceQueries(OpenSpace):
                 f"the vector was made with encoder stack {given}, this space with "
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
+
+
+def _allowed_of(groups: Sequence[Group]) -> Selection | None:
+    """Give the rows of a single group; None, all that live, where there are several."""
+    return groups[0].allowed if len(groups) == 1 else None
 
 
 def _kind(**contents: Any) -> str:

@@ -15,8 +15,9 @@ from isthmus.index.lock import writing
 from isthmus.index.release import Releases
 from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.evaluation.metrics import ranking_metrics
+from isthmus.retrieval.evaluation.metrics import PerUser, ranking_metrics
 from isthmus.retrieval.evaluation.statistics import Estimate, estimate
+from isthmus.retrieval.gating.gate import Gate
 from isthmus.retrieval.gating.gates import LearnedFusion
 from isthmus.retrieval.gating.relevance import (
     Asked,
@@ -171,7 +172,7 @@ class SpaceWeighing(SpacePublishing):
         relevance = self._relevance(view, pairs, label)
         kinds = {one.kind: 0 for one in relevance.asked}
         report = FusionReport({}, {}, {}, {}, {}, {}, relevance.problems)
-        kept = {}
+        kept: dict[str, Gate] = {}
         for kind in kinds:
             asked = [one for one in relevance.asked if one.kind == kind]
             if len(asked) >= FEWEST:
@@ -204,7 +205,7 @@ class SpaceWeighing(SpacePublishing):
 
     def _learn(
         self, view: View, kind: str, asked: list[Asked], report: FusionReport, *, show: bool
-    ) -> dict[str, Any]:
+    ) -> dict[str, Gate]:
         """Learn the gate of a kind of query, and report what it is worth."""
         from isthmus.retrieval.gating.learn import learn_gate, make_examples
 
@@ -247,11 +248,11 @@ class SpaceWeighing(SpacePublishing):
 
     def _ndcg(
         self, view: View, asked: Sequence[Asked], factors: Sequence[Mapping[str, float]]
-    ) -> FloatArray:
+    ) -> PerUser:
         queries = [replace(one.query, gate=own) for one, own in zip(asked, factors, strict=True)]
         lists = answer(view, queries, K, None, self._weights)
         hits = np.zeros((len(asked), K), bool)
         for row, one, (rows, _) in zip(hits, asked, lists, strict=True):
             row[: len(rows)] = np.isin(rows, one.wanted)
-        wanted = np.array([len(one.wanted) for one in asked])
-        return np.asarray(ranking_metrics(hits, wanted, [K])[f"ndcg@{K}"])
+        wanted = np.array([one.count for one in asked])
+        return ranking_metrics(hits, wanted, [K])[f"ndcg@{K}"]

@@ -13,8 +13,12 @@ WORDS = ("red", "green", "blue", "shoe", "hat")
 
 @pytest.fixture
 def items(tmp_path):
-    rows = [{"title": f"{a} {b} {c}", "kind": a} for a in WORDS for b in WORDS for c in WORDS]
-    pq.write_table(pa.Table.from_pylist([*rows, {"title": None}]), tmp_path / "items.parquet")
+    names = [(a, b, c) for a in WORDS for b in WORDS for c in WORDS]
+    rows = [{"title": " ".join(n), "kind": n[0]} for n in names]
+    pq.write_table(
+        pa.Table.from_pylist([*rows, {"title": None}]),
+        tmp_path / "items.parquet",
+    )
 
 
 ASK = ("distill", "--teacher", "toy/words", "--texts", "items.parquet", "--text", "{title}",
@@ -32,6 +36,19 @@ def test_a_student_and_its_report(items, run, tmp_path):
     assert "training the student" in shown.stderr
     report = json.loads((tmp_path / "student" / "distillation.json").read_text())
     assert len(report["losses"]) == 2
+
+
+def test_recommendation_is_measured_where_it_is_told_what_users_like(run, tmp_path):
+    names = [(a, b, c) for a in WORDS for b in WORDS for c in WORDS]
+    rows = [{"item_id": "".join(n), "title": " ".join(n)} for n in names]
+    liked = [{"user_id": a + b, "item_id": a + b + c} for a, b, c in names]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "items.parquet")
+    pq.write_table(pa.Table.from_pylist(liked), tmp_path / "liked.parquet")
+    shown = run(*ASK, "--interactions", "liked.parquet", "--held-out", 0.2)
+    assert shown.returncode == 0, shown.stderr
+    assert "NDCG@10 of new items" in shown.stdout
+    report = json.loads((tmp_path / "student" / "distillation.json").read_text())
+    assert 0 < report["recommendation"]["ndcg_teacher"] <= 1
 
 
 def test_json_and_a_space_made_with_the_student(items, run, run_json):

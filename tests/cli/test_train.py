@@ -46,10 +46,11 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
 
 def test_training_and_publishing(shop, run, run_json):
     before = run_json(*ASK, "--user", "u3")
-    shown = run("train", "--target", "books", *QUICK, "--space", "shop")
+    shown = run("train", "--target", "books", *QUICK, "--distil-head", 8, "--space", "shop")
     assert shown.returncode == 0, shown.stderr
     said = " ".join(shown.stdout.split())
     for words in ("books: NDCG@10 of simulated users", "best source alone", "all",
+                  "distilled, kept", "times as fast",
                   "make it current with: isthmus publish"):  # fmt: skip
         assert words in said
     kept = run_json("publish", "--keep-recommender", "--space", "shop")

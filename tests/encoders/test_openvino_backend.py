@@ -55,12 +55,21 @@ def test_threads_get_what_one_gets(quick):
     assert (found * expected).sum(1).min() > 0.999
 
 
+def test_mixed_vectors_are_nearer_to_the_model_than_those_in_8_bits(plain, quick):
+    mixed = load_encoder("local/text?backend=openvino-mixed", device="cpu")
+    expected = plain.encode(TEXTS)
+    turned = [1 - (one.encode(TEXTS) * expected).sum(1).mean() for one in (mixed, quick)]
+    assert turned[0] < turned[1] / 2
+    assert mixed.agreement > quick.agreement
+    assert " layers " in mixed.components["text.backend"]
+
+
 @pytest.mark.parametrize("make", [models.bert_folder, models.sentence_folder])
 def test_other_kinds_of_text_models(make, tmp_path):
     kind = "transformers" if make is models.bert_folder else "sentence-transformers"
     spec = f"{kind}/{make(tmp_path)}"
     expected = load_encoder(spec, device="cpu").encode(TEXTS)
-    for backend in ("openvino-bf16", "openvino-int8"):
+    for backend in ("openvino-bf16", "openvino-mixed", "openvino-int8"):
         found = load_encoder(f"{spec}?backend={backend}").encode(TEXTS)
         assert (found * expected).sum(1).min() > 0.99
 

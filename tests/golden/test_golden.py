@@ -98,3 +98,14 @@ def test_a_space_without_audio_keeps_an_attribute_of_that_name(golden):
         golden.search(audio=tone("low"))
     with pytest.raises(InvalidMapping, match="no encoder of audio for the column 'clip'"):
         golden.upsert([item("z", "new", clip=tone("low"))], audio="clip")
+
+
+def test_a_golden_space_with_changed_weights_answers_and_goes_back(tmp_path):
+    shutil.copytree(HERE / "format_4.space", tmp_path / "s")
+    space = Space.open(tmp_path / "s", encoder=two_encoders())
+    assert (space.settings.format, space.current_release) == (4, 2)
+    assert space.weights == {"text": 1.0, "image": 3.0}
+    assert [hit.item_id for hit in space.search("desert night", k=1)] == ["new"]
+    assert space.rollback() == 1
+    assert space.weights == {"text": 1.0, "image": 1.0}
+    assert [hit.item_id for hit in space.search("desert night", k=1)] == ["new"]

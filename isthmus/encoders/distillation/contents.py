@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.columns import IMAGE, TEXT, Modality
+from isthmus.columns import IMAGE, ITEM_ID, TEXT, Modality
 from isthmus.digests import digest
 from isthmus.encoders.image import open_image
 from isthmus.errors import InvalidImage, InvalidInput, InvalidMapping
@@ -43,6 +43,8 @@ class Contents:
         How many were given.
     problems : tuple of (int, str)
         Row number and what is wrong with it, for those that cannot be used.
+    places : dict of str to int
+        For each item id the content that it has, where ids were asked for.
     """
 
     modality: Modality
@@ -51,6 +53,7 @@ class Contents:
     labels: list[str] | None
     rows_read: int
     problems: tuple[tuple[int, str], ...]
+    places: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -88,7 +91,12 @@ class Contents:
 
 
 def gather_contents(
-    given: Any, modality: Modality, text: str | None = None, label: str | None = None
+    given: Any,
+    modality: Modality,
+    text: str | None = None,
+    label: str | None = None,
+    *,
+    identified: bool = False,
 ) -> Contents:
     """Gather the distinct contents of files, frames or lists.
 
@@ -103,6 +111,8 @@ def gather_contents(
         Template or column of the text; by default the column ``text``.
     label : str, optional
         Column of the label.
+    identified : bool, default False
+        Whether the rows have an item_id that is wanted.
 
     Raises
     ------
@@ -112,9 +122,25 @@ def gather_contents(
     """
     take = _texts if modality == "text" else _images
     found = _Found(modality)
-    for content, own in take(given, text, label):
-        found.add(content, own)
+    for content, own, item_id in take(given, text, _Beside(label, identified)):
+        found.add(content, own, item_id)
     return found.finish(label is not None)
+
+
+class _Beside(NamedTuple):
+    """What is wanted beside the contents: the column of a label, and item ids."""
+
+    label: str | None
+    identified: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns."""
+        return [*([self.label] if self.label else []), *([ITEM_ID] if self.identified else [])]
+
+
+Row = tuple[Any, Any, Any]
+"""A content, its label and its item id."""
 
 
 class _Found:
@@ -124,15 +150,18 @@ class _Found:
         self._modality: Modality = modality
         self._seen: dict[bytes, tuple[str, str]] = {}
         self._problems: list[tuple[int, str]] = []
+        self._owners: dict[str, bytes] = {}
         self._count = 0
 
-    def add(self, content: Any, label: Any) -> None:
+    def add(self, content: Any, label: Any, item_id: Any = None) -> None:
         try:
             value, key = (check_text if self._modality == "text" else _check_image)(content)
         except (InvalidInput, InvalidImage, OSError) as error:
             self._problems.append((self._count, str(error)))
         else:
             self._seen.setdefault(key, (value, "" if label is None else str(label)))
+            if item_id is not None:
+                self._owners[str(item_id)] = key
         self._count += 1
 
     def finish(self, labelled: bool) -> Contents:
@@ -142,6 +171,7 @@ class _Found:
                 f"{len(self._seen)} distinct contents of {self._count} rows can be used to "
                 f"distill, and at least {LEAST} are needed{f' ({shown})' if shown else ''}"
             )
+        at = {key: place for place, key in enumerate(self._seen)}
         return Contents(
             self._modality,
             [value for value, _ in self._seen.values()],
@@ -149,6 +179,7 @@ class _Found:
             [label for _, label in self._seen.values()] if labelled else None,
             self._count,
             tuple(self._problems),
+            {item_id: at[key] for item_id, key in self._owners.items()},
         )
 
 
@@ -175,42 +206,40 @@ def _check_image(content: Any) -> tuple[str, bytes]:
     return str(content), digest(data)
 
 
-def _texts(given: Any, text: str | None, label: str | None) -> Iterator[tuple[Any, Any]]:
+def _texts(given: Any, text: str | None, beside: _Beside) -> Iterator[Row]:
     if _are_texts(given):
-        if label is not None:
-            raise InvalidInput(f"a list of texts has no column {label!r} for labels")
-        yield from ((one, None) for one in given)
+        for name in beside.columns:
+            raise InvalidInput(f"a list of texts has no column {name!r}; give rows, or files")
+        yield from ((one, None, None) for one in given)
         return
     for one in _each(given):
         if isinstance(one, (str, Path)) and Path(one).suffix.lower() == ".txt":
-            if label is not None:
-                raise InvalidInput(f"{one} has no column {label!r} for labels; it is plain text")
+            for name in beside.columns:
+                raise InvalidInput(f"{one} has no column {name!r}; it is plain text")
             lines = Path(one).read_text("utf-8", errors="surrogateescape").splitlines()
-            yield from ((line, None) for line in lines)
+            yield from ((line, None, None) for line in lines)
         else:
             for source in open_sources(one):
-                yield from _columns(source, TextTemplate(text or TEXT), label)
+                yield from _columns(source, TextTemplate(text or TEXT), beside)
 
 
-def _images(given: Any, text: str | None, label: str | None) -> Iterator[tuple[Any, Any]]:
+def _images(given: Any, text: str | None, beside: _Beside) -> Iterator[Row]:
     for one in _each(given):
         path = Path(one) if isinstance(one, (str, Path)) else None
-        if path is not None and label is None and path.is_dir():
+        if path is not None and not beside.columns and path.is_dir():
             files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_FILES)
-            yield from ((file, None) for file in files)
+            yield from ((file, None, None) for file in files)
         elif one is None or (path is not None and path.suffix.lower() in IMAGE_FILES):
-            yield path, None
+            yield path, None, None
         else:
             for source in open_sources(one):
                 folder = source.folder or Path()
-                for name, own in _columns(source, TextTemplate(text or IMAGE), label):
-                    yield (folder / name if name else name), own
+                for name, own, item_id in _columns(source, TextTemplate(text or IMAGE), beside):
+                    yield (folder / name if name else name), own, item_id
 
 
-def _columns(
-    source: Source, template: TextTemplate, label: str | None
-) -> Iterator[tuple[Any, Any]]:
-    wanted = [*template.fields, *([] if label is None else [label])]
+def _columns(source: Source, template: TextTemplate, beside: _Beside) -> Iterator[Row]:
+    wanted = [*template.fields, *beside.columns]
     for name in wanted:
         if name not in source.schema.names:
             raise InvalidMapping(
@@ -220,8 +249,10 @@ def _columns(
             )
     for batch in source.batches():
         columns = pa.Table.from_batches([batch]).select(list(dict.fromkeys(wanted))).to_pydict()
-        labels = columns[label] if label is not None else [None] * len(batch)
-        yield from zip(template.render_columns(columns), labels, strict=True)
+        nothing = [None] * len(batch)
+        labels = columns[beside.label] if beside.label else nothing
+        ids = columns[ITEM_ID] if beside.identified else nothing
+        yield from zip(template.render_columns(columns), labels, ids, strict=True)
 
 
 def _each(given: Any) -> Sequence[Any]:

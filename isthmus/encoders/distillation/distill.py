@@ -8,10 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from isthmus.columns import Modality
 from isthmus.digests import digest
 from isthmus.encoders.distillation.contents import Contents, Rows, gather_contents
 from isthmus.encoders.distillation.quality import TIMED, items_a_second, measure_quality
+from isthmus.encoders.distillation.recommendation import (
+    Liked,
+    Recommendation,
+    find_users,
+    measure_recommendation,
+    read_liked,
+)
 from isthmus.encoders.distillation.report import REPORT, DistillReport, Speed
 from isthmus.encoders.distillation.settings import DistillSettings
 from isthmus.encoders.distillation.teacher_vectors import teacher_vectors
@@ -36,6 +45,7 @@ def distill(
     modality: Modality = "text",
     text: str | None = None,
     label: str | None = None,
+    interactions: Any = None,
     settings: DistillSettings | None = None,
     watch: Watch | None = None,
     progress: bool = False,
@@ -65,6 +75,9 @@ def distill(
     label : str, optional
         Column of a label; contents of one label belong together, and the report tells how well
         both find them.
+    interactions : path, glob, list of those, table, frame, or list of dicts, optional
+        What users liked, columns user_id and item_id; the contents then have item ids, too. The
+        report tells how well both recommend contents that were held out.
     settings : DistillSettings, optional
         How.
     watch : callable, optional
@@ -94,7 +107,8 @@ def distill(
     given = load_encoder(teacher) if isinstance(teacher, str) else teacher
     given.require(modality)
     _check_student(student, modality)
-    found = gather_contents(contents, modality, text, label)
+    liked = None if interactions is None else read_liked(interactions)
+    found = gather_contents(contents, modality, text, label, identified=liked is not None)
     rows, held_out = found.divide(settings.held_out, settings.seed)
     targets = teacher_vectors(
         given, modality, found.digests, found.load, folder / WORK, show=progress
@@ -125,11 +139,25 @@ def distill(
         quality=measure_quality(
             targets[held_out], _encode(made, found, held_out, modality), labels
         ),
+        recommendation=_recommendation(made, found, held_out, targets, liked),
         settings=asdict(settings),
         seconds=time.monotonic() - started,
     )
     report.save(folder)
     return report
+
+
+def _recommendation(
+    student: Encoder, contents: Contents, held_out: Rows, targets: FloatArray, liked: Liked | None
+) -> Recommendation | None:
+    """Measure what the student changes for users, where it is known what they like."""
+    if liked is None:
+        return None
+    users = find_users(liked, contents.places, held_out)
+    needed = np.unique(np.concatenate([held_out, *(user.known for user in users)]))
+    vectors = np.zeros((len(contents), student.dim), np.float32)
+    vectors[needed] = _encode(student, contents, needed, contents.modality)
+    return measure_recommendation(targets, vectors, users, held_out)
 
 
 def _open_folder(folder: Path) -> Path:
@@ -226,8 +254,6 @@ def _measure_speed(teacher: Encoder, student: Encoder, sample: Any, modality: Mo
 
 def _encode(encoder: Encoder, contents: Contents, rows: Rows, modality: Modality) -> FloatArray:
     """Encode contents, so many at once that images fit into memory."""
-    import numpy as np
-
     at_once = 8 * TIMED[modality]
     parts = [rows[start : start + at_once].tolist() for start in range(0, len(rows), at_once)]
     return np.concatenate([encoder.encode(contents.load(part), modality) for part in parts])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.encoders.distillation.quality import Quality
+from isthmus.encoders.distillation.recommendation import Recommendation
 
 REPORT: Final = "distillation.json"
 
@@ -66,6 +67,8 @@ class DistillReport:
         Size of the files that were saved.
     quality : Quality
         On contents held out.
+    recommendation : Recommendation or None
+        Of contents held out, where it was told what users like.
     settings : dict
         As they were given.
     seconds : float
@@ -86,6 +89,7 @@ class DistillReport:
     teacher_bytes: int | None
     student_bytes: int
     quality: Quality
+    recommendation: Recommendation | None
     settings: dict[str, Any]
     seconds: float
 
@@ -100,6 +104,7 @@ class DistillReport:
             **asdict(self),
             "speed": {**asdict(self.speed), "ratio": self.speed.ratio},
             "quality": self.quality.as_dict(),
+            "recommendation": self.recommendation and self.recommendation.as_dict(),
             "size_ratio": self.size_ratio,
         }
 

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.gating.evidence import Evidence
+
+Doubles = npt.NDArray[np.float64]
 
 MOST: Final = 4.0
 FURTHEST: Final = 3.0
@@ -39,10 +42,10 @@ class Gate:
     """
 
     blocks: tuple[str, ...]
-    means: FloatArray
-    scales: FloatArray
-    offsets: FloatArray
-    slopes: FloatArray
+    means: Doubles
+    scales: Doubles
+    offsets: Doubles
+    slopes: Doubles
 
     @classmethod
     def unlearned(cls, blocks: Sequence[str], evidence: FloatArray) -> Gate:
@@ -56,9 +59,10 @@ class Gate:
             float32, shape (n, n_blocks, 2): of some queries, NaN where one has no block.
         """
         means, scales = spread(evidence)
-        slopes = np.zeros(means.shape)
+        slopes = np.zeros_like(means)
         slopes[:, 0] = UNLEARNED_SLOPE
-        return cls(tuple(blocks), means, scales, np.zeros(len(blocks)), slopes)
+        offsets = np.zeros_like(means[:, 0])
+        return cls(tuple(blocks), means, scales, offsets, slopes)
 
     def factors(self, evidence: Evidence) -> dict[str, float]:
         """Give what the weight of each block is multiplied by; 1 for blocks that it knows not."""
@@ -70,7 +74,7 @@ class Gate:
                 found[name] = float(np.exp(np.clip(power, -MOST, MOST)))
         return found
 
-    def standardised(self, numbers: FloatArray, at: int) -> FloatArray:
+    def standardised(self, numbers: FloatArray, at: int) -> Doubles:
         """Give the evidence of a block in standard deviations from its mean."""
         z = (numbers - self.means[at]) / self.scales[at]
         return np.asarray(np.clip(z, -FURTHEST, FURTHEST))
@@ -87,7 +91,7 @@ class Gate:
         return cls(tuple(values["blocks"]), *(np.array(values[n], np.float64) for n in arrays))
 
 
-def spread(evidence: FloatArray) -> tuple[FloatArray, FloatArray]:
+def spread(evidence: FloatArray) -> tuple[Doubles, Doubles]:
     """Give mean and standard deviation of evidence over queries, each of shape (n_blocks, 2)."""
     known = np.isfinite(evidence)
     count = np.maximum(known.sum(axis=0), 1)

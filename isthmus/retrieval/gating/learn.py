@@ -15,12 +15,13 @@ from isthmus.index.exact import Mask
 from isthmus.index.view import View
 from isthmus.progress import progress_bar
 from isthmus.retrieval.gating.evidence import Evidence, Samples, evidence_of, stack
-from isthmus.retrieval.gating.gate import FURTHEST, MOST, Gate, spread
+from isthmus.retrieval.gating.gate import FURTHEST, MOST, Doubles, Gate, spread
 from isthmus.retrieval.gating.relevance import Asked
 from isthmus.retrieval.query import search_blocks, similarities
 
 DEPTH: Final = 50
 STRANGERS: Final = 50
+ANSWERS: Final = 50
 STEPS: Final = 60
 SHARPNESS: Final = 10.0
 SMALL: Final = 0.05  # weight of the penalty that keeps offsets and slopes near 0
@@ -40,12 +41,15 @@ class Example:
         bool, shape (n_blocks,): the blocks of the query.
     wanted : numpy.ndarray
         bool, shape (n_candidates,).
+    corrections : numpy.ndarray
+        float32, shape (n_candidates,): log-probability that a candidate was drawn.
     """
 
     evidence: Evidence
     parts: FloatArray
     asked: Mask
     wanted: Mask
+    corrections: FloatArray
 
 
 def make_examples(
@@ -54,27 +58,36 @@ def make_examples(
     """Gather candidates: the nearest in each block, what belongs to the query, and strangers."""
     rng = np.random.default_rng(0)
     living = np.flatnonzero(view.living.rows)
+    chance = _chance(STRANGERS, len(living))
     names = [block.name for block in view.blocks]
     made = []
     with progress_bar("looking at pairs", len(asked), show=show) as advance:
         for one in asked:
             near = search_blocks(view, [one.query], DEPTH, None)[0]
-            rows = np.unique(
-                np.concatenate([one.wanted, rng.choice(living, STRANGERS), *(r for r, _ in near)])
-            )
+            sure = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in near)])
+            answers = rng.choice(one.wanted, min(ANSWERS, len(one.wanted)), replace=False)
+            drawn = rng.choice(living, min(STRANGERS, len(living)), replace=False)
+            rows = np.unique(np.concatenate([sure, answers, drawn]))
             rows = rows[(rows >= 0) & ~np.isin(rows, one.query.exclude)]
-            found = similarities(view, one.query, rows)
+            found, wanted = similarities(view, one.query, rows), np.isin(rows, one.wanted)
             parts = np.stack([found.get(n, np.zeros(len(rows))) for n in names], axis=1)
+            seldom = np.where(wanted, _chance(ANSWERS, len(one.wanted)), chance)
             made.append(
                 Example(
                     evidence_of(view, one.query, samples),
                     parts.astype(np.float32),
                     np.array([name in one.query.vectors for name in names]),
-                    np.isin(rows, one.wanted),
+                    wanted,
+                    np.where(np.isin(rows, sure), 0.0, seldom).astype(np.float32),
                 )
             )
             advance(1)
     return made
+
+
+def _chance(drawn: int, of: int) -> float:
+    """Give the logarithm of the probability to be drawn."""
+    return float(np.log(min(1.0, drawn / max(1, of))))
 
 
 def learn_gate(
@@ -86,8 +99,9 @@ def learn_gate(
 ) -> Gate:
     """Learn a gate: minus the mean log-probability of what belongs to a query is made small.
 
-    The probability is the softmax of the scores of its candidates (ListNet; Cao et al., ICML
-    2007), whose sharpness is learned too. Offsets and slopes that gain little are kept near 0.
+    The probability is the softmax of the scores of all items (ListNet; Cao et al., ICML 2007), as
+    far as candidates tell: one that was drawn with probability q stands for 1/q of them. How sharp
+    it is is learned, too. Offsets and slopes that gain little are kept near 0.
 
     Parameters
     ----------
@@ -133,19 +147,21 @@ class _Problem:
     asked: Tensor  # (n, n_blocks)
     evidence: Tensor  # (n, n_blocks, n_numbers)
     weights: Tensor  # (n_blocks,)
+    corrections: Tensor  # (n, n_candidates)
 
     @classmethod
-    def of(cls, examples: Sequence[Example], evidence: FloatArray, weights: FloatArray) -> _Problem:
+    def of(cls, examples: Sequence[Example], evidence: Doubles, weights: Doubles) -> _Problem:
         most = max(len(example.wanted) for example in examples)
         parts = np.zeros((len(examples), most, len(weights)))
         there = np.zeros((len(examples), most), bool)
         wanted = np.zeros((len(examples), most), bool)
+        corrections = np.zeros((len(examples), most))
         for at, example in enumerate(examples):
             own = len(example.wanted)
             parts[at, :own], there[at, :own] = example.parts, True
-            wanted[at, :own] = example.wanted
+            wanted[at, :own], corrections[at, :own] = example.wanted, example.corrections
         asked = np.array([example.asked for example in examples])
-        arrays = (parts, there, wanted, asked, evidence.astype(np.float64), weights)
+        arrays = (parts, there, wanted, asked, evidence, weights, corrections)
         return cls(*map(torch.from_numpy, arrays))
 
     def loss(self, offsets: Tensor, slopes: Tensor, sharpness: Tensor) -> Tensor:
@@ -154,6 +170,8 @@ class _Problem:
         weights = torch.exp(power) * self.weights * self.asked
         shares = weights / weights.sum(dim=1, keepdim=True)
         scores = (self.parts * shares[:, None]).sum(dim=2) * torch.exp(sharpness)
+        scores = scores - self.corrections
         logs = torch.log_softmax(scores.masked_fill(~self.there, -torch.inf), dim=1)
-        own = logs.masked_fill(~self.wanted, 0).sum(dim=1) / self.wanted.sum(dim=1).clamp(min=1)
-        return -own.mean()
+        stands_for = torch.exp(-self.corrections) * self.wanted
+        own = (logs.masked_fill(~self.wanted, 0) * stands_for).sum(dim=1)
+        return -(own / stands_for.sum(dim=1).clamp(min=1)).mean()

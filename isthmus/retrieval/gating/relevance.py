@@ -22,7 +22,6 @@ LIKE: Final = "like"
 ITEMS: Final = "item to item"
 TEXTS: Final = "text to item"
 MOST_QUERIES: Final = 1_000
-MOST_WANTED: Final = 50
 MOST_PROBLEMS: Final = 100
 NEIGHBOURS: Final = 10
 COMMON_USERS: Final = 2
@@ -42,12 +41,17 @@ class Asked:
     query : Query
         What is looked for.
     wanted : numpy.ndarray
-        int64: rows that belong to it.
+        int64: rows that belong to it; those that the query leaves out do not count.
     """
 
     kind: str
     query: Query
     wanted: Positions
+
+    @property
+    def count(self) -> int:
+        """Number of rows that can be found."""
+        return len(self.wanted) - int(np.isin(self.query.exclude, self.wanted).sum())
 
 
 @dataclass
@@ -105,7 +109,7 @@ def from_pairs(view: View, pairs: Any, encode: EncodeTexts) -> Relevance:
         elif kind == LIKE:
             _add(found, view, rows[key], there)
         else:
-            found.asked.append(Asked(TEXTS, Query(encoded[key]), there[:MOST_WANTED]))
+            found.asked.append(Asked(TEXTS, Query(encoded[key]), there))
     return found
 
 
@@ -127,10 +131,10 @@ def from_label(view: View, column: str) -> Relevance:
         if value is not None and value != "":
             groups.setdefault(str(value), []).append(row)
     found = Relevance()
-    together = [(row, group) for group in groups.values() if len(group) > 1 for row in group]
+    alike = [np.array(group, np.int64) for group in groups.values() if len(group) > 1]
+    together = [(int(row), group) for group in alike for row in group]
     for row, group in _drawn(together):
-        others = np.array([other for other in group if other != row], np.int64)
-        _add(found, view, row, np.random.default_rng(row).permutation(others))
+        _add(found, view, row, group)  # the group is shared: there may be few, and large ones
     return found
 
 
@@ -159,9 +163,9 @@ def from_interactions(view: View, matrix: InteractionMatrix) -> Relevance:
 def _add(found: Relevance, view: View, row: int, wanted: Positions) -> None:
     """Add an item as a query, if something belongs to it."""
     query = query_with_examples(view, {}, np.array([row], np.int64), np.empty(0, np.int64))
-    wanted = wanted[wanted != row][:MOST_WANTED]
-    if len(wanted):
-        found.asked.append(Asked(ITEMS, query, wanted))
+    asked = Asked(ITEMS, query, wanted)
+    if asked.count:
+        found.asked.append(asked)
 
 
 def _drawn(everything: list[Drawn]) -> list[Drawn]:

@@ -36,6 +36,9 @@ class TrainingSettings:
         In the networks.
     members, hidden : int
         See `HeadShape`.
+    distil : int
+        Units of a small head that is distilled from the trained one and takes its place, see
+        `isthmus.retrieval.recommender.distilling`; 0 for none.
     precision : str
         ``"fp32"`` or ``"bf16"``.
     device : str
@@ -56,6 +59,7 @@ class TrainingSettings:
     dropout: float = 0.2
     members: int = 3
     hidden: int = 64
+    distil: int = 0
     precision: str = "fp32"
     device: str = "cpu"
     distributed: bool = False

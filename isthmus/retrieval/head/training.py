@@ -15,7 +15,7 @@ from torch import Tensor
 
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.corpus import Columns
-from isthmus.retrieval.head.example_batches import ExampleBatches, in_parts
+from isthmus.retrieval.head.example_batches import ExampleBatches, Labelled, in_parts
 from isthmus.retrieval.head.losses import loss_of
 from isthmus.retrieval.head.model import HeadNetwork
 from isthmus.retrieval.head.settings import TrainingSettings
@@ -45,6 +45,8 @@ class Pass:
 
 
 Watch = Callable[[int, Pass], None]
+Lesson = Callable[[Labelled, Tensor], Tensor]
+"""The loss of scores, shape (members, n_users, n_candidates), given their batch."""
 
 
 def train_head(
@@ -55,6 +57,7 @@ def train_head(
     fresh: bool = True,
     folder: Path | None = None,
     watch: Watch | None = None,
+    lesson: Lesson | None = None,
     show: bool = False,
 ) -> list[Pass]:
     """Train a head on examples, and leave it at its best.
@@ -75,6 +78,8 @@ def train_head(
     watch : callable, optional
         Is called with the number of each pass and what it came to, the untrained head being
         number 0; what it raises ends the training.
+    lesson : callable, optional
+        What is made small, in the place of the settings' loss.
     show : bool
         Whether to show a bar.
 
@@ -83,7 +88,7 @@ def train_head(
     list of Pass
         The curve, beginning with the untrained head.
     """
-    trainer = _Trainer(network, batches, settings)
+    trainer = _Trainer(network, batches, settings, lesson)
     if fresh:
         trainer.standardise()
     curve, waited = trainer.resume(folder)
@@ -111,9 +116,14 @@ def train_head(
 
 class _Trainer:
     def __init__(
-        self, network: HeadNetwork, batches: ExampleBatches, settings: TrainingSettings
+        self,
+        network: HeadNetwork,
+        batches: ExampleBatches,
+        settings: TrainingSettings,
+        lesson: Lesson | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
+        self.lesson = lesson or self._by_labels
         self.batches, self.examples, self.settings = batches, batches.examples, settings
         examples = self.examples
         owners = np.repeat(np.arange(len(examples)), np.diff(examples.starts))
@@ -182,12 +192,19 @@ class _Trainer:
             group["lr"] = self.settings.rate * share
 
     def _loss(self, users: Columns) -> Tensor:
-        batch, labels, corrections = self.batches.make(users)
-        batch, labels = batch.to(self.device), labels.to(self.device)
-        scores = self.model(batch).float()
+        made = self.batches.make(users)
+        made = Labelled(
+            made.batch.to(self.device),
+            made.labels.to(self.device),
+            made.corrections.to(self.device),
+        )
+        return self.lesson(made, self.model(made.batch).float())
+
+    def _by_labels(self, made: Labelled, scores: Tensor) -> Tensor:
+        """Give the loss of the settings, the sum over the members."""
         own = [
             loss_of(
-                self.settings.loss, member, labels, batch.mask, corrections.to(self.device)
+                self.settings.loss, member, made.labels, made.batch.mask, made.corrections
             ).mean()
             for member in scores
         ]

@@ -77,6 +77,57 @@ class CaseReport(BaseModel):
     coverage: dict[str, float]
 
 
+class HeadFigures(BaseModel):
+    """What a head is worth, and what it costs.
+
+    Attributes
+    ----------
+    ndcg, recall : float
+        NDCG@10 and recall@200 of the tested users.
+    parameters : int
+        Numbers that it consists of.
+    milliseconds : float
+        To score the candidates of one user, features given; the median.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    ndcg: float
+    recall: float
+    parameters: int
+    milliseconds: float
+
+
+class HeadDistillation(BaseModel):
+    """A small head beside the one that it was distilled from, on users neither was trained on.
+
+    Attributes
+    ----------
+    teacher, student : HeadFigures
+        Both.
+    low, high : float
+        95 % interval of the student's NDCG@10 less the teacher's, users drawn anew.
+    users : int
+        How many were tested.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    teacher: HeadFigures
+    student: HeadFigures
+    low: float
+    high: float
+    users: int
+
+    @property
+    def speed_ratio(self) -> float:
+        """How many times as fast the student is."""
+        return self.teacher.milliseconds / self.student.milliseconds
+
+    @property
+    def size_ratio(self) -> float:
+        """How many times as small the student is."""
+        return self.teacher.parameters / self.student.parameters
+
+
 class HeadReport(BaseModel):
     """What the training of a head came to.
 
@@ -90,6 +141,9 @@ class HeadReport(BaseModel):
         What the histories of other domains are worth, where the guard measured it.
     tuning : TuningReport or None
         The settings that were tried, where it was tuned.
+    distillation : HeadDistillation or None
+        The trained head beside the small one that took its place, where that was asked for;
+        `cases` are of the small one then, `loss` and `curve` of the first.
     cases : dict of str to CaseReport
         By what was shown of the users, see `Case`, and all of them together (``"all"``).
     loss : list of float
@@ -105,6 +159,7 @@ class HeadReport(BaseModel):
     pretrained_on: list[str]
     lifts: dict[str, Lift] = {}
     tuning: TuningReport | None = None
+    distillation: HeadDistillation | None = None
     cases: dict[str, CaseReport]
     loss: list[float]
     curve: list[float]

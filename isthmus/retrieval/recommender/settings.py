@@ -95,6 +95,7 @@ def settings_from(
     seed: int,
     guard: bool = True,
     trials: int = 0,
+    distil: int = 0,
 ) -> RecommenderSettings:
     """Make settings of plain values, and refuse those that make no sense.
 
@@ -107,7 +108,8 @@ def settings_from(
         raise InvalidInput(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
     if precision not in PRECISIONS:
         raise InvalidInput(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
-    for name, value, least in (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0)):
+    least_of = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
+    for name, value, least in (*least_of, ("distil_head", distil, 0)):
         if value < least:
             raise InvalidInput(f"{name} is {value}; give {least} or more")
     for name, weight in (("adversarial", adversarial), ("coral", coral)):
@@ -118,6 +120,7 @@ def settings_from(
         training=TrainingSettings(
             loss=loss,
             epochs=epochs,
+            distil=distil,
             precision=precision,
             distributed=distributed,
             seed=seed,

@@ -20,6 +20,7 @@ from isthmus.retrieval.head.ranking_head import RankingHead
 from isthmus.retrieval.head.settings import TrainingSettings
 from isthmus.retrieval.head.training import Pass, train_head
 from isthmus.retrieval.rating.model import RatingModel
+from isthmus.retrieval.recommender.distilling import distil_head
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.report import HeadReport, TuningReport
 from isthmus.retrieval.recommender.settings import RecommenderSettings
@@ -205,11 +206,20 @@ class _HeadTraining:
             self._fit(head, batches_there, how, other, target, fresh=fresh)
             fresh = False
         curve = self._fit(head, batches, how, target, fresh=fresh)
+        distillation = None
+        if how.distil:
+            own = (
+                None
+                if self.folder is None
+                else self.folder / f"{self.corpus.code_of(target)}-small"
+            )
+            head, distillation = distil_head(head, batches, how, folder=own, show=self.show)
         report = HeadReport(
             domain=target,
             pretrained_on=others,
             lifts=lifts,
             tuning=tuning,
+            distillation=distillation,
             cases=compare_with_sources(head, batches),
             loss=[own.loss for own in curve[1:]],
             curve=[own.score for own in curve],

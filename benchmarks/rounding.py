@@ -1,0 +1,72 @@
+"""What 8 bits cost, by which layers have them: rounding simulated in PyTorch, on any CPU.
+
+``OMP_NUM_THREADS=1 python benchmarks/rounding.py`` (some minutes on one core)
+
+Weights are rounded with a scale and an offset for each row, inputs with a scale for each 64 values
+of a token, as OpenVINO does on a CPU with 8-bit dot products. Texts are those of
+``benchmarks/encode.py --backends``; recall is of the ten nearest neighbours by unrounded vectors.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from encode import mixed_texts
+
+from isthmus.encoders import load_encoder
+from isthmus.encoders.distillation.quality import nearest, recall
+from isthmus.encoders.mixed_precision import layers_for_int8, round_weight, rounded
+from isthmus.encoders.openvino_backend import GROUP, SAMPLE
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=400)
+    given = parser.parse_args()
+    encoder: Any = load_encoder("local/text", device="cpu")
+    texts, tower = mixed_texts(given.rows), encoder.towers["text"]
+    layers = {n: m for n, m in encoder.model.named_modules() if isinstance(m, torch.nn.Linear)}
+    batch = tower.collate(tower.prepare(SAMPLE))
+    chosen = layers_for_int8(encoder.model, tower.forward, batch, GROUP)
+    ways: dict[str, Sequence[str]] = {
+        "all layers": list(layers),
+        "all but value projections": [n for n in layers if not n.endswith("value")],
+        "all but first and last block": [n for n in layers if ".0." not in n and ".5." not in n],
+        "by measured harm (openvino-mixed)": chosen,
+    }
+    expected = encoder.encode(texts)
+    whole = sum(layer.weight.numel() for layer in layers.values())
+    print(
+        f"{len(texts)} texts\n{'in 8 bits':<36}{'of products':>12}{'1 - cosine':>12}{'recall':>9}"
+    )
+    for name, names in ways.items():
+        with ExitStack() as stack:
+            for layer in names:
+                stack.enter_context(rounded(layers[layer], GROUP))
+            found = encoder.encode(texts)
+        share = sum(layers[layer].weight.numel() for layer in names) / whole
+        show(name, share, expected, found)
+    tables = [m for m in encoder.model.modules() if isinstance(m, torch.nn.Embedding)]
+    kept = [table.weight.data for table in tables]
+    for table in tables:
+        table.weight.data = round_weight(table.weight.data)
+    show("embeddings alone", 0.0, expected, encoder.encode(texts))
+    for table, own in zip(tables, kept, strict=True):
+        table.weight.data = own
+
+
+def show(name: str, share: float, expected: np.ndarray, found: np.ndarray) -> None:
+    """Print a row."""
+    turned = float(1 - (found * expected).sum(1).mean())
+    kept = recall(nearest(expected), nearest(found))
+    print(f"{name:<36}{share:>12.2f}{turned:>12.1e}{kept:>9.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
