@@ -24,16 +24,17 @@ def start(tmp_path):
 @pytest.fixture
 def pairs(tmp_path):
     rows = [
-        {"text": f"a {a} {b} {c}", "other": f"{c} of {a} {b}"}
+        {"first": f"a {a} {b} {c}", "second": f"{c} of {a} {b}"}
         for a, b, c in itertools.permutations(WORDS, 3)
     ]
-    pq.write_table(pa.Table.from_pylist([*rows, {"text": None}]), tmp_path / "pairs.parquet")
+    pq.write_table(pa.Table.from_pylist([*rows, {"first": None}]), tmp_path / "pairs.parquet")
     (tmp_path / "letters.txt").write_text("\n".join(f"letter {n}" for n in range(60)))
 
 
 def test_tune_by_pairs_and_move_a_space_to_it(start, pairs, run, run_json, tmp_path):
     shown = run("finetune", "--encoder", start, "--pairs", "pairs.parquet",
-                "--others", "letters.txt", "--out", "tuned", *QUICK)  # fmt: skip
+                "--text", "first", "--other", "second", "--others", "letters.txt",
+                "--out", "tuned", *QUICK)  # fmt: skip
     assert shown.returncode == 0, shown.stderr
     for words in ("share of the change", "letters kept", "NDCG after / before", "(taken)",
                   "120 pairs of 240 contents", "load_encoder('transformers/tuned')"):  # fmt: skip
@@ -42,8 +43,8 @@ def test_tune_by_pairs_and_move_a_space_to_it(start, pairs, run, run_json, tmp_p
     assert "fine-tuning" in shown.stderr
     made = json.loads((tmp_path / "tuned" / "finetuning.json").read_text())
     assert run("create", "shop", "--text-encoder", start).returncode == 0
-    assert run("add", "pairs.parquet", "--space", "shop", "--id", "{text}", "--domain", "shop",
-               "--text", "{text}", "--skip-invalid").returncode == 0  # fmt: skip
+    assert run("add", "pairs.parquet", "--space", "shop", "--id", "{first}", "--domain", "shop",
+               "--text", "{first}", "--skip-invalid").returncode == 0  # fmt: skip
     assert run("publish", "--space", "shop").returncode == 0
     moved = run("reembed", "--space", "shop", "--text-encoder", made["after"])
     assert moved.returncode == 0, moved.stderr
