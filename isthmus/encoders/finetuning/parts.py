@@ -35,7 +35,7 @@ def draw_parts(keys: Sequence[bytes], choosing: float, held_out: float, seed: in
     Examples
     --------
     >>> draw_parts([b"a", b"b", b"a"], 0.4, 0.4, 0).tolist()
-    [2, 0, 2]
+    [2, 1, 2]
     """
     salt = seed.to_bytes(8, "little", signed=True)
     draws = np.array([int.from_bytes(digest(salt + key)[:8], "little") for key in keys]) / 2.0**64
