@@ -97,7 +97,7 @@ def target(name: str) -> ContentPairs:
     return pairs_of_texts(*shop(name))
 
 
-def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int = 4) -> None:
+def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int = 2) -> None:
     """Print the seconds of a step with frozen layers run every time, and run once before."""
     contents = target("office")
     lessons = Lessons(contents.pairs, contents.pairs, False, range(0), replace(settings, anchor=0))
