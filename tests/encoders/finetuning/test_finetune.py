@@ -184,12 +184,6 @@ def test_local_text_becomes_a_folder_of_transformers(pairs, tmp_path):
     np.testing.assert_allclose(tuned.encode(texts), local.encode(texts), atol=1e-5)
 
 
-def test_a_model_without_layers_is_trained_whole(tmp_path):
-    spec = f"transformers/{models.convnext_folder(tmp_path / 'c')}"
-    with pytest.raises(UnsupportedModality, match="not text"):
-        finetune(spec, [("a", "b")] * 3 + [(f"{n} a", f"{n} b") for n in range(20)], tmp_path / "o")
-
-
 def test_files_and_what_is_wrong_with_some_rows(start, pairs, tmp_path):
     good = [{"first": a, "second": b} for a, b in pairs]
     bad = [{"first": None, "second": "x"}, {"first": "x", "second": " "},
