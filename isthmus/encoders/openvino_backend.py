@@ -137,26 +137,34 @@ def _compile(model: Any, tower: Tower, backend: str) -> tuple[str, Forward]:
     with _quietly():
         converted = openvino.convert_model(_traceable(model, tower.forward), example_input=batch)
         if nncf is not None:
-            scope = None if rounded is None else _all_but(rounded, converted, nncf)
             converted = nncf.compress_weights(
-                converted, mode=nncf.CompressWeightsMode.INT8_ASYM, ignored_scope=scope
+                converted,
+                mode=nncf.CompressWeightsMode.INT8_ASYM,
+                ignored_scope=_all_but(rounded, converted, nncf),
             )
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
-            made = f"{made}, asymmetric, groups of {GROUP}"
+            made = f"{made}, asymmetric products, groups of {GROUP}"
         compiled = openvino.Core().compile_model(converted, "CPU", settings)
     if rounded is not None:
         made = f"{made}, {len(rounded)} layers {digest(' '.join(rounded)).hex()[:8]}"
     return made, _Requests(compiled)
 
 
-def _all_but(layers: list[str], converted: Any, nncf: Any) -> Any:
-    """Name all that has weights, but for some linear layers of the model."""
-    wanted = {f"__module.model.{name}/" for name in layers}
+def _all_but(layers: list[str] | None, converted: Any, nncf: Any) -> Any:
+    """Name all that has weights, but for some linear layers of the model; None stands for all.
+
+    Tables of embeddings are left as they are in any case: looking up is no faster in 8 bits.
+    """
+    wanted = tuple(f"__module.model.{name}/" for name in layers or ())
     names = [
         op.get_friendly_name()
         for op in converted.get_ops()
-        if op.get_type_name() in ("MatMul", "Gather")
-        and not any(op.get_friendly_name().startswith(own) for own in wanted)
+        if op.get_type_name() == "Gather"
+        or (
+            layers is not None
+            and op.get_type_name() == "MatMul"
+            and not op.get_friendly_name().startswith(wanted)
+        )
     ]
     return nncf.IgnoredScope(names=names, validate=False)
 
