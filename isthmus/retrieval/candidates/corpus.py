@@ -131,6 +131,8 @@ class Corpus:
     mapped : numpy.ndarray, optional
         float32, shape (n_items, width): the contents as a recommender maps them (see
         `ContentSpace`), where they are held ready.
+    coarse : numpy.ndarray, optional
+        float32, shape (n_items, coarse width): their largest components, where they are held ready.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -139,6 +141,7 @@ class Corpus:
     contents: Contents
     matrix: InteractionMatrix
     mapped: FloatArray | None = None
+    coarse: FloatArray | None = None
     _alike: list[csr_array] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
@@ -231,6 +234,15 @@ def row_maxima(values: FloatArray, starts: Columns) -> FloatArray:
     there = np.diff(starts) > 0
     if there.any():
         out[there] = np.maximum.reduceat(values, starts[:-1][there])
+    return out
+
+
+def row_sums(values: FloatArray, starts: Columns) -> FloatArray:
+    """Give the sum of each row, 0 where it has nothing, shape (n_rows, ...)."""
+    out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
+    there = np.diff(starts) > 0
+    if there.any():
+        out[there] = np.add.reduceat(values, starts[:-1][there])
     return out
 
 

@@ -6,9 +6,10 @@ multiply; these are plain arrays.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged, 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-CROWDED = 1 / 64  # entries over columns from which a row is summed up densely
+CROWDED = 1 / 16  # entries over columns from which a row's columns are looked for in all
+
+_of_thread = threading.local()
 
 
 class SparseRows(NamedTuple):
@@ -96,13 +99,15 @@ class SparseRows(NamedTuple):
             Greater than every column.
         """
         out = np.zeros(len(rows), np.float32)
-        dense = np.zeros(width, np.float32)
+        dense = _zeros(width, np.float32)
         bounds = np.searchsorted(rows, np.arange(len(self.starts))).tolist()
         for row, (own, values) in enumerate(self.entries()):
             asked = slice(bounds[row], bounds[row + 1])
-            dense[own] = values
-            out[asked] = dense[columns[asked]]
-            dense[own] = 0
+            try:
+                dense[own] = values
+                out[asked] = dense[columns[asked]]
+            finally:
+                dense[own] = 0
         return out
 
 
@@ -120,11 +125,35 @@ def _summed(matrix: csr_array, rows: Columns, weights: FloatArray) -> tuple[Colu
     entries = ranges(starts, lengths)
     columns: npt.NDArray[np.int32] = matrix.indices[entries]
     values = matrix.data[entries] * np.repeat(weights, lengths)
-    if len(columns) >= CROWDED * matrix.shape[1]:
-        sums = np.bincount(columns, values, matrix.shape[1])
-        there = np.flatnonzero(sums != 0)
-        return there, sums[there].astype(np.float32)
-    there, place = np.unique(columns, return_inverse=True)
-    sums = np.bincount(place, values, len(there))
-    kept = sums != 0
-    return there[kept].astype(np.int64), sums[kept].astype(np.float32)
+    sums = _zeros(matrix.shape[1], np.float64)
+    try:
+        np.add.at(sums, columns, values.astype(np.float64))
+        crowded = len(columns) >= CROWDED * len(sums)
+        there = np.flatnonzero(sums) if crowded else _distinct(columns)
+        found = sums[there]
+    finally:
+        sums[columns] = 0
+    kept = found != 0
+    if not kept.all():
+        there, found = there[kept], found[kept]
+    return there.astype(np.int64, copy=False), found.astype(np.float32)
+
+
+def _distinct(columns: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Give each of some columns once, ascending."""
+    ordered = np.sort(columns)
+    first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
+def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    """Give a thread's own row of zeros, which whoever writes to it leaves as zeros.
+
+    Making one anew costs as much as what is done with it.
+    """
+    known: npt.NDArray[Any] | None = getattr(_of_thread, kind.__name__, None)
+    if known is None or len(known) < width:
+        known = np.zeros(width, kind)
+        setattr(_of_thread, kind.__name__, known)
+    return known[:width]

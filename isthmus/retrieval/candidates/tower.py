@@ -90,7 +90,9 @@ class Towers(CandidateSource):
         return self._keep(*fit_towers(self, corpus, self._space))
 
     def _keep(self, model: TwoTowers, items: FloatArray) -> Self:
-        self._model, self._items = model, items
+        from isthmus.retrieval.candidates.user_tower import UserTower
+
+        self._model, self._items, self._users = model, items, UserTower(model)
         self._grown: tuple[ref[Corpus], FloatArray] | None = None
         self._shelves = Shelves()
         return self
@@ -102,9 +104,10 @@ class Towers(CandidateSource):
 
     def user_vectors(self, corpus: Corpus, histories: Histories, target: int) -> FloatArray:
         """Give the vectors of users who ask for a domain, shape (n_users, dim + 1)."""
-        from isthmus.retrieval.candidates.tower_fitting import embed_users
-
-        users = embed_users(self._model, self._space, corpus, histories.liked, target)
+        liked = histories.liked
+        domains = corpus.domains[liked.columns]
+        contents = self._space.of(corpus.contents, corpus.domains, liked.columns)
+        users = self._users.vectors(contents, domains, liked, target)
         return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
 
     def item_vectors(self, corpus: Corpus) -> FloatArray:

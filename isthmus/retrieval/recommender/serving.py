@@ -16,6 +16,7 @@ from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.content_graph import nearest_by_content
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, sparse, widened
 from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.head.facts import coarse
 from isthmus.retrieval.rating.model import RatingModel
 from isthmus.retrieval.recommender.recommender import DEPTH, Answer, Recommender
 from isthmus.retrieval.recommender.space_corpus import ViewContents, codes_of
@@ -77,13 +78,15 @@ class Serving:
         rows = np.concatenate([known, new])
         contents = ViewContents(view, rows, weights, recommender.blocks)
         domains = np.concatenate([recommender.domains, codes])
+        mapped = _mapped(recommender, contents, domains, before)
         corpus = Corpus(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
             contents=contents,
             matrix=_nobody(len(domains)),
-            mapped=_mapped(recommender, contents, domains, before),
+            mapped=mapped,
+            coarse=coarse(mapped),
             _alike=[_alike(recommender, contents, codes)],
         )
         return cls(recommender, corpus, contents)
