@@ -157,7 +157,7 @@ class _Member:
         straight = _array(member.linear.weight) + weight * up_bias[1]
         self.first = (_array(deep[0].weight), down[0], (weight[:, None] * up[1]).T, straight)
         self.deep_bias = _array(deep[0].bias)
-        self.bias = float(member.linear.bias + deep[2].bias)
+        self.bias = float(_array(member.linear.bias)[0] + _array(deep[2].bias)[0])
         self.others = (
             up[0].T,
             up_bias[0][None] + 1,
