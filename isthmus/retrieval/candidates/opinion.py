@@ -111,13 +111,23 @@ class SharedOpinion:
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`."""
         most = n + int(np.diff(seen.indptr).max(initial=0))
-        top = self.order[allowed[self.order]][:most]
+        top = self._first(most, allowed)
         items = []
         for user in range(self.users):
             known = seen_by(seen, user)
             items.append((top[~np.isin(top, known)] if len(known) else top)[:n])
         starts, flat = ragged(items)
         return Best(starts, flat, self.scores[flat])
+
+    def _first(self, n: int, allowed: Mask) -> Columns:
+        """Give the first n allowed items of the order, looked for no further than need be."""
+        reach = 2 * n
+        while True:
+            first = self.order[:reach]
+            found = first[allowed[first]]
+            if len(found) >= n or reach >= len(self.order):
+                return found[:n]
+            reach *= 4
 
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
+from isthmus.index.allowed import Allowed
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, largest
 
 HALVES_FROM = 5_000  # vectors; fewer are multiplied as they are
@@ -32,6 +33,7 @@ class Shelf:
     def __init__(self, columns: Columns, vectors: FloatArray) -> None:
         self.columns = columns
         large = len(columns) >= HALVES_FROM
+        self._last: tuple[Mask, Allowed] | None = None
         self._halves: Any = _in_halves(vectors) if large else None
         self._vectors = vectors[:0] if large else np.ascontiguousarray(vectors, np.float32)
 
@@ -53,8 +55,8 @@ class Shelf:
             int64 and float32, shape (n_users, n): largest first, of equals the first on shelves
             that are not large; -1 where there are no more.
         """
-        inside = allowed[self.columns]
-        most = min(n, int(inside.sum()))
+        inside = self._inside_of(allowed)
+        most = min(n, inside.count)
         items = np.full((len(users), n), -1, np.int64)
         products = np.full((len(users), n), -np.inf, np.float32)
         if most and len(users):
@@ -63,22 +65,31 @@ class Shelf:
             items[:, :most] = self.columns[places]
         return items, products
 
-    def _multiply(self, users: FloatArray, n: int, inside: Mask) -> tuple[Columns, FloatArray]:
+    def _inside_of(self, allowed: Mask) -> Allowed:
+        """Give the part of a mask that is of this shelf; that of one that stays is remembered."""
+        known = self._last
+        if known is not None and known[0] is allowed:
+            return known[1]
+        inside = Allowed(allowed[self.columns])
+        if not allowed.flags.writeable:
+            self._last = allowed, inside
+        return inside
+
+    def _multiply(self, users: FloatArray, n: int, inside: Allowed) -> tuple[Columns, FloatArray]:
         places = np.empty((len(users), n), np.int64)
         products = np.empty((len(users), n), np.float32)
-        own = np.flatnonzero(inside)
-        vectors = self._vectors if len(own) == len(inside) else self._vectors[own]
+        own = inside.positions
+        vectors = self._vectors if inside.everything else self._vectors[own]
         for user, row in enumerate(users @ vectors.T):
             top = largest(row, n)
             places[user], products[user] = own[top], row[top]
         return places, products
 
-    def _scan(self, users: FloatArray, n: int, inside: Mask) -> tuple[Columns, FloatArray]:
+    def _scan(self, users: FloatArray, n: int, inside: Allowed) -> tuple[Columns, FloatArray]:
         faiss: Any = import_module("faiss")
         parameters = None
-        if not inside.all():
-            bits = np.packbits(inside, bitorder="little")
-            parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+        if not inside.everything:
+            parameters = faiss.SearchParameters(sel=inside.selector)
         products, places = self._halves.search(_wide(users), n, params=parameters)
         return places, products
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged, ranges
+from isthmus.retrieval.candidates.corpus import Columns, Mask, distinct, largest, ragged, ranges
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -129,7 +129,7 @@ def _summed(matrix: csr_array, rows: Columns, weights: FloatArray) -> tuple[Colu
     try:
         np.add.at(sums, columns, values.astype(np.float64))
         crowded = len(columns) >= CROWDED * len(sums)
-        there = np.flatnonzero(sums) if crowded else _distinct(columns)
+        there = np.flatnonzero(sums) if crowded else distinct(columns)
         found = sums[there]
     finally:
         sums[columns] = 0
@@ -137,14 +137,6 @@ def _summed(matrix: csr_array, rows: Columns, weights: FloatArray) -> tuple[Colu
     if not kept.all():
         there, found = there[kept], found[kept]
     return there.astype(np.int64, copy=False), found.astype(np.float32)
-
-
-def _distinct(columns: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Give each of some columns once, ascending."""
-    ordered = np.sort(columns)
-    first = np.ones(len(ordered), bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered[first]
 
 
 def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
+from isthmus.index.recent import Recent
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 TOLD_BY_TEXT = 10
 SHARPNESS = 10.0
+MASKS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class Serving:
     recommender: Recommender
     corpus: Corpus
     contents: ViewContents
+    _allowed: Recent[Mask] = field(init=False, default_factory=lambda: Recent(MASKS), repr=False)
 
     @classmethod
     def of(
@@ -97,13 +100,17 @@ class Serving:
         return self.contents.view
 
     def allowed(self, domain: str, selection: Selection | None) -> Mask:
-        """Tell which items of a domain may be recommended, shape (n_items,)."""
+        """Tell which items of a domain may be recommended, shape (n_items,); not to be changed."""
+        return self._allowed.get((domain, selection), lambda: self._allow(domain, selection))
+
+    def _allow(self, domain: str, selection: Selection | None) -> Mask:
         rows = self.contents.rows
         mask = (rows >= 0) & self.corpus.in_domain(self.corpus.code_of(domain))
         if selection is not None:
             mask &= selection.rows[np.maximum(rows, 0)]
         if selection is not None and selection.count == int(mask.sum()):
             self.contents.remember(mask, selection)
+        mask.flags.writeable = False
         return mask
 
     def histories(
