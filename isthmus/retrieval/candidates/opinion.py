@@ -144,7 +144,7 @@ class ProductOpinion:
     users : numpy.ndarray
         float32, shape (n_users, dim); a user with a zero vector has no opinion.
     items : numpy.ndarray
-        float32, shape (n_items, dim).
+        float32, shape (n_learned, dim): the vectors of the first items; the others score 0.
     shelf : Shelf
         Those of them that may be among the best.
     """
@@ -171,7 +171,13 @@ class ProductOpinion:
         """Give the scores of pairs."""
         out = np.empty(len(users), np.float32)
         for user, asked in runs(users, len(self.users)):
-            out[asked] = self.items[items[asked]] @ self.users[user]
+            own = items[asked]
+            known = own < len(self.items)
+            if known.all():
+                out[asked] = self.items[own] @ self.users[user]
+            else:
+                products = self.items[np.where(known, own, 0)] @ self.users[user]
+                out[asked] = np.where(known, products, 0)
         return out
 
 

@@ -28,10 +28,11 @@ class Popularity(CandidateSource):
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SharedOpinion:
         """Score items of the domain alike for everybody."""
-        scores = lengthened(self._scores, len(corpus))
+        if len(self._grown) != len(corpus):
+            self._grown = lengthened(self._scores, len(corpus))
         if target not in self._orders:
             self._orders[target] = self._order[corpus.domains[self._order] == target]
-        return SharedOpinion(scores, self._orders[target], len(histories))
+        return SharedOpinion(self._grown, self._orders[target], len(histories))
 
     def state(self) -> State:
         """Give the scores."""
@@ -45,7 +46,7 @@ class Popularity(CandidateSource):
         return corpus.popularity.astype(np.float32)
 
     def _keep(self, scores: FloatArray) -> Self:
-        self._scores = scores
+        self._scores = self._grown = scores
         ranked: Columns = np.argsort(-scores, kind="stable")
         self._order = ranked[scores[ranked] > 0]
         self._orders: dict[int, Columns] = {}

@@ -195,7 +195,7 @@ class _Fitting:
             )
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
             allowed = self.corpus.in_domain(lesson.target)
-            shelf = Shelf(np.flatnonzero(allowed), items[allowed])
+            shelf = Shelf(np.flatnonzero(allowed), items)
             seen = lesson.histories.seen(len(self.corpus))
             best = ProductOpinion(users, items, shelf).best(DEPTH, allowed, seen)
             pairs = np.repeat(np.arange(len(users)), np.diff(best.starts)) * len(items)
