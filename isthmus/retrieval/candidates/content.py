@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, largest
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, among, largest
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import Best, runs, seen_by
 from isthmus.retrieval.candidates.source import CandidateSource, State
@@ -110,7 +110,7 @@ class InterestOpinion:
         lists = []
         for user, (start, end) in enumerate(pairwise(ends)):
             columns, scores = _best_of(found[start:end].ravel(), cosines[start:end].ravel())
-            kept = ~np.isin(columns, seen_by(seen, user))
+            kept = ~among(columns, seen_by(seen, user))
             top = largest(scores[kept], n)
             lists.append((columns[kept][top], scores[kept][top]))
         return lists
@@ -128,10 +128,13 @@ class InterestOpinion:
 
 def _best_of(columns: Columns, cosines: FloatArray) -> tuple[Columns, FloatArray]:
     """Give each item once, with its largest cosine; what is not alike at all is left out."""
+    good = (columns >= 0) & (cosines > 0)
+    columns, cosines = columns[good], cosines[good]
     order = np.lexsort((-cosines, columns))
-    order = order[(columns[order] >= 0) & (cosines[order] > 0)]
-    distinct, first = np.unique(columns[order], return_index=True)
-    return distinct, cosines[order][first]
+    columns, cosines = columns[order], cosines[order]
+    first = np.ones(len(columns), bool)
+    np.not_equal(columns[1:], columns[:-1], out=first[1:])
+    return columns[first], cosines[first]
 
 
 def _replaced(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged
+from isthmus.retrieval.candidates.corpus import Columns, Mask, among, largest, ragged
 from isthmus.retrieval.candidates.shelf import Shelf
 from isthmus.retrieval.candidates.sparse_rows import SparseRows, sparse_rows
 
@@ -115,7 +115,7 @@ class SharedOpinion:
         items = []
         for user in range(self.users):
             known = seen_by(seen, user)
-            items.append((top[~np.isin(top, known)] if len(known) else top)[:n])
+            items.append((top[~among(top, known)] if len(known) else top)[:n])
         starts, flat = ragged(items)
         return Best(starts, flat, self.scores[flat])
 
@@ -163,7 +163,7 @@ class ProductOpinion:
             most = n + max(len(own) for own in known)
             items, scores = self.shelf.largest(self.users[start : start + step], most, allowed)
             for user, own in enumerate(known):
-                fresh = (items[user] >= 0) & ~np.isin(items[user], own) & told[start + user]
+                fresh = (items[user] >= 0) & ~among(items[user], own) & told[start + user]
                 found.append((items[user][fresh][:n], scores[user][fresh][:n]))
         return Best(*sparse_rows(found))
 

@@ -20,7 +20,10 @@ from isthmus.retrieval.candidates.corpus import Columns, Mask, distinct, largest
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-CROWDED = 1 / 16  # entries over columns from which a row's columns are looked for in all
+CROWDED = 1 / 16  # entries over columns from which a row is summed up densely
+
+ENTRIES_AT_ONCE = 100_000  # what is picked of a matrix should stay in the cache
+FEW_ROWS = 64  # of a matrix, which are picked by hand: SciPy takes longer to begin
 
 _of_thread = threading.local()
 
@@ -84,7 +87,20 @@ class SparseRows(NamedTuple):
         SparseRows
             Columns ascending in each row, none twice, no value zero.
         """
-        return sparse_rows([_summed(matrix, *own) for own in self.entries()])
+        starts = matrix.indptr[self.columns].astype(np.int64)
+        lengths = matrix.indptr[self.columns + 1] - starts
+        ends = np.concatenate([[0], np.cumsum(lengths)])[self.starts]
+        found: list[tuple[Columns, FloatArray]] = []
+        for first, last in _parts(ends):
+            own = slice(int(self.starts[first]), int(self.starts[last]))
+            columns, values = _picked(matrix, self.columns[own], starts[own], lengths[own])
+            values = values * np.repeat(self.values[own], lengths[own])
+            bounds = (ends[first : last + 1] - ends[first]).tolist()
+            found += [
+                _summed(columns[start:end], values[start:end], matrix.shape[1])
+                for start, end in pairwise(bounds)
+            ]
+        return sparse_rows(found)
 
     def at(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
         """Give entries, 0 where there is none, float32, shape (n_pairs,).
@@ -118,18 +134,39 @@ def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))
 
 
-def _summed(matrix: csr_array, rows: Columns, weights: FloatArray) -> tuple[Columns, FloatArray]:
-    """Add up some rows of a matrix."""
-    starts = matrix.indptr[rows].astype(np.int64)
-    lengths = matrix.indptr[rows + 1] - starts
+def _parts(ends: Columns) -> Iterator[tuple[int, int]]:
+    """Part rows so that those of a part have few entries together, or are but one."""
+    first, rows = 0, len(ends) - 1
+    while first < rows:
+        last = int(np.searchsorted(ends, ends[first] + ENTRIES_AT_ONCE, side="right")) - 1
+        last = min(max(last, first + 1), rows)
+        yield first, last
+        first = last
+
+
+def _picked(
+    matrix: csr_array, rows: Columns, starts: Columns, lengths: Columns
+) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """Give columns and values of some rows of a matrix, one row after the other."""
+    if len(rows) > FEW_ROWS:
+        found = matrix[rows]
+        return found.indices, found.data
     entries = ranges(starts, lengths)
-    columns: npt.NDArray[np.int32] = matrix.indices[entries]
-    values = matrix.data[entries] * np.repeat(weights, lengths)
-    sums = _zeros(matrix.shape[1], np.float64)
+    return matrix.indices[entries], matrix.data[entries]
+
+
+def _summed(
+    columns: npt.NDArray[np.int32], values: FloatArray, width: int
+) -> tuple[Columns, FloatArray]:
+    """Add up the values of each column."""
+    if len(columns) >= CROWDED * width:
+        sums = np.bincount(columns, values, width)
+        there = np.flatnonzero(sums != 0)
+        return there, sums[there].astype(np.float32)
+    sums = _zeros(width, np.float64)
     try:
         np.add.at(sums, columns, values.astype(np.float64))
-        crowded = len(columns) >= CROWDED * len(sums)
-        there = np.flatnonzero(sums) if crowded else distinct(columns)
+        there = distinct(columns)
         found = sums[there]
     finally:
         sums[columns] = 0

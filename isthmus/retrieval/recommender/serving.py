@@ -167,18 +167,19 @@ def _entries(
     user: User, columns: Columns, told: tuple[Columns, FloatArray]
 ) -> tuple[Columns, FloatArray, FloatArray, Mask]:
     """Give the items of a user, strengths, ages, and which were only told; none twice."""
-    known = columns >= 0
-    latest = dict(zip(columns[known].tolist(), np.flatnonzero(known).tolist(), strict=True))
+    latest = {column: at for at, column in enumerate(columns.tolist()) if column >= 0}
     own, at = np.array(list(latest), np.int64), np.array(list(latest.values()), np.int64)
     strengths = np.array([max(entry.value, 0.0) for entry in user.history], np.float32)
-    strengths = strengths / max(float(strengths.max(initial=0)), 1e-12)
-    ages = user.ages().astype(np.float32)
+    strengths = strengths[at] / max(float(strengths.max(initial=0)), 1e-12)
+    ages = user.ages().astype(np.float32)[at]
     items, shares = told
+    if not len(items):
+        return own, strengths, ages, np.zeros(len(own), bool)
     fresh = ~np.isin(items, own)
     return (
         np.concatenate([own, items[fresh]]),
-        np.concatenate([strengths[at], shares[fresh]]),
-        np.concatenate([ages[at], np.zeros(int(fresh.sum()), np.float32)]),
+        np.concatenate([strengths, shares[fresh]]),
+        np.concatenate([ages, np.zeros(int(fresh.sum()), np.float32)]),
         np.concatenate([np.zeros(len(own), bool), np.ones(int(fresh.sum()), bool)]),
     )
 

@@ -71,11 +71,10 @@ class ViewContents:
 
     def at(self, columns: Columns) -> FloatArray:
         """Give the vectors of items, each block weighing by the root of its weight."""
-        out = np.zeros((len(columns), self.dim), np.float32)
-        for start in range(0, len(columns), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            out[part] = item_vectors(self.view, self.rows[columns[part]], self.weights, self.blocks)
-        return out
+        if len(columns) <= ROWS_AT_ONCE:
+            return item_vectors(self.view, self.rows[columns], self.weights, self.blocks)
+        parts = range(0, len(columns), ROWS_AT_ONCE)
+        return np.concatenate([self.at(columns[at : at + ROWS_AT_ONCE]) for at in parts])
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
