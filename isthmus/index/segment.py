@@ -23,7 +23,7 @@ from isthmus.index.exact import Mask, Positions
 from isthmus.index.recent import Recent
 
 SUMMED_ROWS = 50_000
-ROWS_A_LOOKUP = 1_000
+ROWS_A_LOOKUP = 60
 FEW_NAMES = 40
 MOST_KNOWN = 50_000
 

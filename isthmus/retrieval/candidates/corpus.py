@@ -16,6 +16,8 @@ from isthmus.interactions.matrix import InteractionMatrix
 if TYPE_CHECKING:
     from scipy.sparse import csr_array, csr_matrix
 
+    from isthmus.retrieval.candidates.content_space import ContentSpace
+
 Columns = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -61,6 +63,15 @@ class Contents(Protocol):
         -------
         columns, cosines : numpy.ndarray
             int64 and float32, shape (n_vectors, n); -1 where there are no more.
+        """
+        ...
+
+    def near_items(
+        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Give the allowed items nearest to some of the items, each itself among them.
+
+        As `nearest` for their vectors; who is asked for the same again and again may remember.
         """
         ...
 
@@ -112,6 +123,13 @@ class HeldContents:
         return found, cosines
 
 
+    def near_items(
+        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Compare some items with every allowed one."""
+        return self.nearest(self.at(columns), n, allowed, effort)
+
+
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """What candidates are learned from. An item is known by its column, a domain by its code.
@@ -133,6 +151,8 @@ class Corpus:
         `ContentSpace`), where they are held ready.
     coarse : numpy.ndarray, optional
         float32, shape (n_items, coarse width): their largest components, where they are held ready.
+    mapped_by : ContentSpace, optional
+        What mapped them.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -142,6 +162,7 @@ class Corpus:
     matrix: InteractionMatrix
     mapped: FloatArray | None = None
     coarse: FloatArray | None = None
+    mapped_by: ContentSpace | None = None
     _alike: list[csr_array] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:

@@ -78,10 +78,12 @@ class SparseOpinion:
         """Give the best items, see `Opinion.best`."""
         found = []
         for user, (columns, values) in enumerate(self.scores.entries()):
-            kept = allowed[columns]
-            kept[_places_in(seen_by(seen, user), columns)] = False
-            columns, values = columns[kept], values[kept]
-            top = largest(values, n)
+            known = seen_by(seen, user)
+            top = largest(values, n + len(known))
+            top = top[allowed[columns[top]] & ~among(columns[top], known)][:n]
+            if len(top) < n:  # a filter let few through
+                left = np.flatnonzero(allowed[columns] & ~among(columns, known))
+                top = left[largest(values[left], n)]
             found.append((columns[top], values[top]))
         return Best(*sparse_rows(found))
 
@@ -194,10 +196,3 @@ def runs(rows: Columns, n: int) -> Iterator[tuple[int, slice]]:
         if bounds[row + 1] > bounds[row]:
             yield row, slice(bounds[row], bounds[row + 1])
 
-
-def _places_in(wanted: Columns, columns: Columns) -> Columns:
-    """Give the places, among ascending columns, of those wanted that are there."""
-    if not len(wanted) or not len(columns):
-        return np.empty(0, np.int64)
-    at = np.minimum(np.searchsorted(columns, wanted), len(columns) - 1)
-    return np.asarray(at[columns[at] == wanted])

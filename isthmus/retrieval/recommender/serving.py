@@ -90,6 +90,7 @@ class Serving:
             matrix=_nobody(len(domains)),
             mapped=mapped,
             coarse=coarse(mapped),
+            mapped_by=recommender.facts.space,
             _alike=[_alike(recommender, contents, codes)],
         )
         return cls(recommender, corpus, contents)

@@ -18,6 +18,7 @@ from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
 from isthmus.retrieval.item_vectors import item_vectors
+from isthmus.retrieval.recommender.near_lists import Among, NearLists
 from isthmus.retrieval.query import Query, answer
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ViewContents:
     weights: Mapping[str, float]
     blocks: tuple[str, ...]
     _selections: dict[int, tuple[Mask, Selection]] = field(default_factory=dict, repr=False)
+    _near: NearLists = field(default_factory=NearLists, repr=False)
 
     @property
     def dim(self) -> int:
@@ -94,6 +96,18 @@ class ViewContents:
                 columns, own = columns[order], own[order]
             found[at, : len(rows)], scores[at, : len(rows)] = columns, own
         return found, scores
+
+    def near_items(
+        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Search the index for what is near items, or remember it; see `Contents.near_items`."""
+        if allowed.flags.writeable:  # it may mean something else the next time
+            return self.nearest(self.at(columns), n, allowed, effort)
+
+        def search(some: Columns) -> tuple[Columns, FloatArray]:
+            return self.nearest(self.at(some), n, allowed, effort)
+
+        return self._near.get(columns, n, Among(allowed, effort), search)
 
     def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
         """Give the cosine of each of some items with one, in every block that both have."""
