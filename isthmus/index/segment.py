@@ -136,7 +136,9 @@ class Segment:
         """Give the vectors of rows, shape (len(rows), dim); zero where a row has none."""
         own = self.blocks[block]
         if len(own.rows) == len(self) and int(rows.min(initial=0)) >= 0:  # every row has one
-            return BlockVectors(np.asarray(own.vectors.take(rows, axis=0)), np.ones(len(rows), bool))
+            return BlockVectors(
+                np.asarray(own.vectors.take(rows, axis=0)), np.ones(len(rows), bool)
+            )
         out = np.zeros((len(rows), own.vectors.shape[1]), np.float32)
         if len(own.rows) == 0:
             return BlockVectors(out, np.zeros(len(rows), bool))

@@ -103,7 +103,7 @@ def in_order(table: pa.Table) -> pa.Table:
 def _order(table: pa.Table) -> Integers:
     keys = [_ranks(table.column(name)) for name in (EVENT, ITEM_ID, USER_ID)]
     times = table.column(TIME).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
-    return np.lexsort((keys[0], keys[1], times, keys[2]))
+    return np.asarray(np.lexsort((keys[0], keys[1], times, keys[2])), np.int64)
 
 
 def _ranks(names: pa.ChunkedArray) -> Integers:
@@ -152,4 +152,4 @@ def _read(fragment: Any, deleted: int) -> _Fragment:
 
 
 def _offsets(table: pa.Table) -> Integers:
-    return (table.column(ADDRESS).to_numpy() & OFFSET).astype(np.int64)
+    return np.asarray(table.column(ADDRESS).to_numpy() & OFFSET, np.int64)

@@ -122,7 +122,6 @@ class HeldContents:
             found[:, :most] = columns[places]
         return found, cosines
 
-
     def near_items(
         self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
@@ -340,10 +339,7 @@ def largest(values: FloatArray, n: int) -> Columns:
     [1, 3, 2]
     """
     if len(values) > n > 0:
-        last = np.partition(values, -n)[-n]
-        above = np.flatnonzero(values > last)
-        level = np.flatnonzero(values == last)[: n - len(above)]
-        top = np.sort(np.concatenate([above, level]))
+        top = np.flatnonzero(values >= np.partition(values, -n)[-n])
     else:
         top = np.arange(len(values) if n else 0)
-    return top[np.argsort(-values[top], kind="stable")]
+    return top[np.argsort(-values[top], kind="stable")[:n]]

@@ -195,4 +195,3 @@ def runs(rows: Columns, n: int) -> Iterator[tuple[int, slice]]:
     for row in range(n):
         if bounds[row + 1] > bounds[row]:
             yield row, slice(bounds[row], bounds[row + 1])
-

@@ -121,8 +121,8 @@ def _of_content(
         if start == end or own.start == own.stop:
             continue
         weights, same = histories.weights[start:end], inside[start:end]
-        parts = [_likenesses(known[start:end] @ of(own).T, weights, same) for of, known in kinds]
-        out[own] = np.concatenate(parts).T
+        cosines = np.stack([known[start:end] @ of(own).T for of, known in kinds])
+        out[own] = _likenesses(cosines, weights, same).T
     return out
 
 
@@ -146,21 +146,27 @@ def _likenesses(cosines: FloatArray, weights: FloatArray, inside: Mask) -> Float
     Parameters
     ----------
     cosines : numpy.ndarray
-        float32, shape (n_entries, n_candidates).
+        float32, shape (n_kinds, n_entries, n_candidates): of contents of several kinds.
     weights : numpy.ndarray
         float32, shape (n_entries,).
     inside : numpy.ndarray
         bool, shape (n_entries,).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n_kinds * 2 * 3, n_candidates), see `OF_CONTENT`.
     """
-    out = np.zeros((2, len(LIKENESS), cosines.shape[1]), np.float32)
+    out = np.zeros((len(cosines), 2, len(LIKENESS), cosines.shape[2]), np.float32)
     shares = np.stack([weights, weights * inside])
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
     counted = np.stack([np.ones_like(inside), inside]).astype(np.float32)
     counted /= np.maximum(counted.sum(axis=1, keepdims=True), 1)
-    told = 1 if not inside.any() else 2
-    out[0, 0] = cosines.max(axis=0)
-    out[:told, 1] = shares[:told] @ cosines
-    out[:told, 2] = np.log(counted[:told] @ np.exp(SHARPNESS * cosines)) / SHARPNESS
+    told = 2 if inside.any() else 1
+    out[:, 0, 0] = cosines.max(axis=1)
     if told > 1:
-        out[1, 0] = out[0, 0] if inside.all() else cosines[inside].max(axis=0)
-    return out.reshape(2 * len(LIKENESS), -1)
+        out[:, 1, 0] = out[:, 0, 0] if inside.all() else cosines[:, inside].max(axis=1)
+    out[:, :told, 1] = shares[:told] @ cosines
+    cosines *= SHARPNESS
+    out[:, :told, 2] = np.log(counted[:told] @ np.exp(cosines, out=cosines)) / SHARPNESS
+    return out.reshape(-1, cosines.shape[2])

@@ -2,7 +2,8 @@
 
 A list is made for one user at a time, and there many small steps cost more than the arithmetic.
 So the first layers of all members are one product, and of the second cross, of which only a
-weighted sum is wanted, nothing is made but that: ``w (x * (U d + b))`` is ``(x (w U)) d + x (w b)``.
+weighted sum is wanted, nothing is made but that: ``w (x * (U d + b))`` is
+``(x (w U)) d + x (w b)``.
 """
 
 from __future__ import annotations

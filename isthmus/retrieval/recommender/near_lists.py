@@ -76,7 +76,9 @@ class NearLists:
                 out[0][at], out[1][at] = own
         return out
 
-    def _lists_of(self, n: int, among: Among) -> dict[int, tuple[npt.NDArray[np.int32], FloatArray]]:
+    def _lists_of(
+        self, n: int, among: Among
+    ) -> dict[int, tuple[npt.NDArray[np.int32], FloatArray]]:
         """Give the lists of a kind; all are forgotten once they are many."""
         entries = sum(own.length * len(own.lists) for own in self._kept.values())
         if entries > KEPT_ENTRIES or len(self._kept) > KEPT_KINDS:

@@ -18,8 +18,8 @@ from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
 from isthmus.retrieval.item_vectors import item_vectors
-from isthmus.retrieval.recommender.near_lists import Among, NearLists
 from isthmus.retrieval.query import Query, answer
+from isthmus.retrieval.recommender.near_lists import Among, NearLists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

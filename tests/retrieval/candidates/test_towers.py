@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -22,6 +24,7 @@ def test_users_have_the_vectors_that_the_trained_tower_gives_them():
     columns = [rng.permutation(len(corpus))[:n] for n in (3, 0, 1, len(corpus), 0)]
     strengths = [rng.random(len(own)).astype(np.float32) for own in columns]
     histories = Histories.of(columns, strengths)
+    everything = np.arange(len(corpus))
     entries, domains = histories.columns, corpus.domains[histories.columns]
     contents = source._space.of(corpus.contents, corpus.domains, entries)
     with torch.inference_mode():
@@ -31,5 +34,11 @@ def test_users_have_the_vectors_that_the_trained_tower_gives_them():
         expected = _pooled(model, known, corpus, histories, FILMS).numpy()
     found = UserTower(model).vectors(contents, domains, histories, FILMS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    held = replace(corpus, coarse=source._space.of(corpus.contents, corpus.domains, everything))
+    for by in (source._space, replace(source._space).fit(make_corpus(items=16))):
+        served = Towers().restore(source.state())
+        one = served.user_vectors(replace(held, mapped_by=by), histories, FILMS)
+        other = served.user_vectors(corpus, histories, FILMS)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     nobody = UserTower(model).vectors(contents[:0], domains[:0], Histories.of([columns[1]]), FILMS)
     np.testing.assert_allclose(nobody, expected[[1]], rtol=1e-6)
