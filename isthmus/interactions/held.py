@@ -112,7 +112,7 @@ def _ranks(names: pa.ChunkedArray) -> Integers:
     order = pc.sort_indices(coded.dictionary).to_numpy()
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
-    return ranks[coded.indices.to_numpy()]
+    return np.asarray(ranks[coded.indices.to_numpy()])
 
 
 def _taken(rows: pa.Table, places: Integers) -> pa.Table:

@@ -81,8 +81,8 @@ def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_
     union = distinct(every)
     owners, items = np.divmod(union, width)
     ranks = np.zeros((len(lists), len(union)), np.int32)
-    source = np.repeat(np.arange(len(lists)), [len(key) for key in keys])
-    ranks[source, np.searchsorted(union, every)] = np.concatenate([*map(_places, lists)])
+    proposers = np.repeat(np.arange(len(lists)), [len(key) for key in keys])
+    ranks[proposers, np.searchsorted(union, every)] = np.concatenate([*map(_places, lists)])
     scores = np.zeros((len(lists), len(union)), np.float32)
     for source, opinion in enumerate(opinions.values()):
         scores[source] = opinion.at(owners, items)

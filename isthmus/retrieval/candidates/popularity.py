@@ -28,11 +28,12 @@ class Popularity(CandidateSource):
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SharedOpinion:
         """Score items of the domain alike for everybody."""
-        if len(self._grown) != len(corpus):
-            self._grown = lengthened(self._scores, len(corpus))
+        grown = self._grown
+        if len(grown) != len(corpus):
+            grown = self._grown = lengthened(self._scores, len(corpus))
         if target not in self._orders:
             self._orders[target] = self._order[corpus.domains[self._order] == target]
-        return SharedOpinion(self._grown, self._orders[target], len(histories))
+        return SharedOpinion(grown, self._orders[target], len(histories))
 
     def state(self) -> State:
         """Give the scores."""
@@ -46,7 +47,8 @@ class Popularity(CandidateSource):
         return corpus.popularity.astype(np.float32)
 
     def _keep(self, scores: FloatArray) -> Self:
-        self._scores = self._grown = scores
+        self._scores: FloatArray = scores
+        self._grown: FloatArray = scores
         ranked: Columns = np.argsort(-scores, kind="stable")
         self._order = ranked[scores[ranked] > 0]
         self._orders: dict[int, Columns] = {}

@@ -136,7 +136,7 @@ class _Members:
         crossed += self._up_bias
         crossed *= told
         after = crossed @ self._down  # (members, n, rank + 1)
-        out = np.einsum("mnr,mnr->mn", after[:, :, :rank], side)
+        out: FloatArray = np.einsum("mnr,mnr->mn", after[:, :, :rank], side)
         out += after[:, :, rank]
         out += first[:, ends[2] :].T
         second = deep.reshape(len(told), count, -1).transpose(1, 0, 2) @ self._second
