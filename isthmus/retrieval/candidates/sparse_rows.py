@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, distinct, largest, ragged, ranges
+from isthmus.retrieval.candidates.corpus import Columns, Mask, distinct, largest, ragged
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -87,14 +87,13 @@ class SparseRows(NamedTuple):
         SparseRows
             Columns ascending in each row, none twice, no value zero.
         """
-        starts = matrix.indptr[self.columns].astype(np.int64)
-        lengths = matrix.indptr[self.columns + 1] - starts
+        lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
         ends = np.concatenate([[0], np.cumsum(lengths)])[self.starts]
         found: list[tuple[Columns, FloatArray]] = []
         for first, last in _parts(ends):
             own = slice(int(self.starts[first]), int(self.starts[last]))
-            columns, values = _picked(matrix, self.columns[own], starts[own], lengths[own])
-            values = values * np.repeat(self.values[own], lengths[own])
+            columns, values = _picked(matrix, self.columns[own])
+            values *= np.repeat(self.values[own], lengths[own])
             bounds = (ends[first : last + 1] - ends[first]).tolist()
             found += [
                 _summed(columns[start:end], values[start:end], matrix.shape[1])
@@ -137,6 +136,9 @@ def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
 def _parts(ends: Columns) -> Iterator[tuple[int, int]]:
     """Part rows so that those of a part have few entries together, or are but one."""
     first, rows = 0, len(ends) - 1
+    if ends[-1] <= ENTRIES_AT_ONCE:
+        yield first, rows
+        return
     while first < rows:
         last = int(np.searchsorted(ends, ends[first] + ENTRIES_AT_ONCE, side="right")) - 1
         last = min(max(last, first + 1), rows)
@@ -144,15 +146,18 @@ def _parts(ends: Columns) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _picked(
-    matrix: csr_array, rows: Columns, starts: Columns, lengths: Columns
-) -> tuple[npt.NDArray[np.int32], FloatArray]:
+def _picked(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], FloatArray]:
     """Give columns and values of some rows of a matrix, one row after the other."""
-    if len(rows) > FEW_ROWS:
+    if not len(rows) or len(rows) > FEW_ROWS:
         found = matrix[rows]
         return found.indices, found.data
-    entries = ranges(starts, lengths)
-    return matrix.indices[entries], matrix.data[entries]
+    starts, ends = matrix.indptr[rows].tolist(), matrix.indptr[rows + 1].tolist()
+    columns, values = matrix.indices, matrix.data
+    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
+    return (
+        np.concatenate([columns[part] for part in parts]),
+        np.concatenate([values[part] for part in parts]),
+    )
 
 
 def _summed(
