@@ -73,13 +73,15 @@ def one_by_one(space: Space, warm: list[str], users: list[str], k: int) -> dict[
     torch.set_num_threads(1)
     for user in warm:
         space.recommend(User(id=user), domain="right", k=k)
-    seconds = []
+    seconds, processor = [], []
     for user in users:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.thread_time()
         space.recommend(User(id=user), domain="right", k=k)
+        processor.append(time.thread_time() - used)
         seconds.append(time.perf_counter() - start)
     p50, p99 = np.quantile(seconds, [0.5, 0.99]) * 1e3
-    return {"p50_ms": float(p50), "p99_ms": float(p99)}
+    own = float(np.median(processor)) * 1e3  # says more where other jobs run
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "processor_p50_ms": own}
 
 
 def together(space: Space, users: list[str], k: int, **options: int) -> float:
