@@ -21,7 +21,7 @@ WAITING = 2  # parts given out to each process, of which one is worked on
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-_work: Callable[[Any], Any] | None = None
+_work: Callable[[Any], Any] | None = None  # of this process, if it was started to do some
 
 
 def forked(
@@ -43,9 +43,7 @@ def forked(
     if processes < 2 or not _can_fork():
         yield from map(work, parts)
         return
-    global _work
-    _work = work
-    pool = ProcessPoolExecutor(processes, get_context("fork"), _use_one_core)
+    pool = ProcessPoolExecutor(processes, get_context("fork"), _begin, (work,))
     try:
         pending: deque[Future[Result]] = deque()
         for part in parts:
@@ -58,7 +56,6 @@ def forked(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        _work = None
 
 
 def cores() -> int:
@@ -71,10 +68,13 @@ def _can_fork() -> bool:
     return sys.platform == "linux" and (torch is None or not torch.cuda.is_initialized())
 
 
-def _use_one_core() -> None:
-    """Keep the libraries of a process from using threads: the others use the other cores."""
+def _begin(work: Callable[[Any], Any]) -> None:
+    """Take over the work, and keep libraries from using threads: the others use the other cores."""
+    global _work
+    _work = work
     import_module("threadpoolctl").threadpool_limits(1)
-    import_module("torch").set_num_threads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _answer(part: Any) -> Any:

@@ -8,6 +8,7 @@ from itertools import chain
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
+from isthmus.index.gpu import choose_devices
 from isthmus.index.view import View
 from isthmus.interactions.positives import positive_from_of_users
 from isthmus.progress import progress_bar
@@ -137,6 +138,8 @@ class SpaceRecommendations(OpenSpace):
         """
         if processes < 1:
             raise InvalidInput(f"processes is {processes}; give 1 or more")
+        if choose_devices(self._device):  # a card does not survive forking
+            processes = 1
         view = self._live.now()
         ranking = Ranking(k, None, diversity, candidates, quotas or {})
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
