@@ -48,6 +48,10 @@ def recommend(
     candidates: CandidatesOption = None,
     quota: QuotaOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each is there.")] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that answer, with --users; by default one a core."),
+    ] = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -74,8 +78,10 @@ def recommend(
         "quotas": parse_quotas(quota),
     }
     if users is not None and out is not None:
+        from isthmus.retrieval.forked import cores
         from isthmus.retrieval.user_file import recommend_file
 
+        options["processes"] = processes or cores()
         counts = recommend_file(opened, users, out, **options)
         show_line({**counts, "out": str(out)}, as_json=as_json)
         return

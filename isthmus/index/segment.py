@@ -23,8 +23,9 @@ from isthmus.index.exact import Mask, Positions
 from isthmus.index.recent import Recent
 
 SUMMED_ROWS = 50_000
-ROWS_A_LOOKUP = 1_000
+ROWS_A_LOOKUP = 60
 FEW_NAMES = 40
+MOST_KNOWN = 50_000
 
 Names = npt.NDArray[np.object_]
 
@@ -50,6 +51,7 @@ class Segment:
     domains: pa.DictionaryArray
     blocks: Mapping[str, SegmentBlock] = field(default_factory=dict)
     filtered: Recent[Allowed] = field(init=False, default_factory=Recent, repr=False)
+    _known: dict[str, int] = field(init=False, default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -71,9 +73,18 @@ class Segment:
     def find(self, item_ids: Sequence[str]) -> Positions:
         """Give the row of each item, or -1 where it has none, shape (len(item_ids),)."""
         if len(item_ids) * ROWS_A_LOOKUP < len(self):
-            return np.array([self._look_up(name) for name in item_ids], np.int64)
+            return np.array([self._found(name) for name in item_ids], np.int64)
         at = pc.index_in(pa.array(item_ids, pa.string()), value_set=self.item_ids)
         return np.asarray(at.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+    def _found(self, item_id: str) -> int:
+        """Look an item up, and remember it: those of histories are asked for again and again."""
+        row = self._known.get(item_id)
+        if row is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            row = self._known[item_id] = self._look_up(item_id)
+        return row
 
     def _look_up(self, item_id: str) -> int:
         order, names = self._by_item_id, self.item_ids
@@ -124,6 +135,10 @@ class Segment:
     def vectors(self, block: str, rows: Positions) -> BlockVectors:
         """Give the vectors of rows, shape (len(rows), dim); zero where a row has none."""
         own = self.blocks[block]
+        if len(own.rows) == len(self) and int(rows.min(initial=0)) >= 0:  # every row has one
+            return BlockVectors(
+                np.asarray(own.vectors.take(rows, axis=0)), np.ones(len(rows), bool)
+            )
         out = np.zeros((len(rows), own.vectors.shape[1]), np.float32)
         if len(own.rows) == 0:
             return BlockVectors(out, np.zeros(len(rows), bool))

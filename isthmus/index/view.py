@@ -217,6 +217,8 @@ class View:
 
     def vectors(self, block: str, rows: Positions) -> BlockVectors:
         """Give the vectors of rows in a block, shape (len(rows), dim)."""
+        if len(self.segments) == 1:
+            return self.segments[0].vectors(block, rows)
         dim = next(b.dim for b in self.blocks if b.name == block)
         out, present = np.zeros((len(rows), dim), np.float32), np.zeros(len(rows), bool)
         for i, local, where in self._by_segment(rows):

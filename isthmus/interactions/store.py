@@ -7,18 +7,20 @@ one. Items need not be there: what a row counts for is found out when it is read
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from isthmus.columns import EVENT, INTERACTION_KEY, INTERACTIONS, ITEM_ID, TIME, USER_ID
-from isthmus.interactions.times import NO_TIME
+from isthmus.columns import INTERACTION_KEY, INTERACTIONS, USER_ID
+from isthmus.interactions.held import HeldInteractions, in_order
 from isthmus.tables import among, open_or_make, open_table, tidy
 
 FOLDER = "interactions.lance"
+HELD_ROWS = 2_000_000  # some 100 bytes each
+READ_S_A_ROW = 1e-6
 REPLACES = (
     "source.time > target.time OR (source.time IS NOT NULL AND target.time IS NULL) OR "
     "((source.time = target.time OR (source.time IS NULL AND target.time IS NULL)) AND "
@@ -40,6 +42,8 @@ class Interactions:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FOLDER
         self._opened: Any = None
+        self._held: tuple[Any, HeldInteractions] | None = None
+        self._spent_s = 0.0
 
     def __len__(self) -> int:
         dataset = self._now()
@@ -55,6 +59,8 @@ class Interactions:
         """Give the interactions of some users.
 
         Large tables have an index of users, so this costs about the same however many there are.
+        Once users were looked up for as long as it takes to read a table that fits into memory, it
+        is read, and kept up with what is written.
 
         Returns
         -------
@@ -65,8 +71,13 @@ class Interactions:
         dataset = self._now()
         if dataset is None or not user_ids:
             return INTERACTIONS.empty_table()
+        if self._held is not None or self._worth_holding(dataset):
+            return self._hold(dataset).of(user_ids)
+        start = time.perf_counter()
         parts = [dataset.to_table(filter=where) for where in among(USER_ID, list(user_ids))]
-        return _in_order(pa.concat_tables(parts))
+        found = in_order(pa.concat_tables(parts))
+        self._spent_s += time.perf_counter() - start
+        return found
 
     def table(self, *columns: str) -> pa.Table:
         """Give every interaction, in no order.
@@ -120,6 +131,19 @@ class Interactions:
         """Merge small fragments where there are many, and index users once there are many."""
         tidy(self._writable(), USER_ID)
 
+    def _worth_holding(self, dataset: Any) -> bool:
+        rows = int(dataset.count_rows())
+        return rows <= HELD_ROWS and self._spent_s > rows * READ_S_A_ROW
+
+    def _hold(self, dataset: Any) -> HeldInteractions:
+        """Give what is held, as it is now on disk; a table that became too large is let go."""
+        known = self._held
+        if known is not None and known[0] is dataset:
+            return known[1]
+        held = HeldInteractions.read(dataset, None if known is None else known[1])
+        self._held = (dataset, held) if dataset.count_rows() <= HELD_ROWS else None
+        return held
+
     def _now(self) -> Any:
         """Give the table as it is on disk; None before the first interaction."""
         known = self._opened
@@ -132,11 +156,3 @@ class Interactions:
 
     def _writable(self) -> Any:
         return open_or_make(self._path, INTERACTIONS)
-
-
-def _in_order(table: pa.Table) -> pa.Table:
-    """Sort by user, time (none before all others), item and event."""
-    keys = table.select(INTERACTION_KEY)
-    keys = keys.append_column(TIME, table.column(TIME).cast(pa.int64()).fill_null(NO_TIME))
-    order = [(name, "ascending") for name in (USER_ID, TIME, ITEM_ID, EVENT)]
-    return table.take(pc.sort_indices(keys, sort_keys=order))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
+from isthmus.index.gpu import choose_devices
 from isthmus.index.view import View
 from isthmus.interactions.positives import positive_from_of_users
 from isthmus.progress import progress_bar
+from isthmus.retrieval.forked import forked
 from isthmus.retrieval.open_space import Domains, OpenSpace, domain_names
 from isthmus.retrieval.query import Ranked
 from isthmus.retrieval.query_vectors import BlockQuery
@@ -24,7 +27,10 @@ from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.results import Hit, make_hits, make_lists
 from isthmus.retrieval.users import User, stored_histories
 
-USERS_A_BATCH = 256
+USERS_A_BATCH = 128
+
+Named = Sequence[tuple[str, User]]
+Asked = tuple[list[User], list[BlockQuery | None]]
 
 
 class SpaceRecommendations(OpenSpace):
@@ -102,9 +108,10 @@ class SpaceRecommendations(OpenSpace):
         diversity: float = 0.0,
         candidates: int | None = None,
         quotas: Quotas | None = None,
+        processes: int = 1,
         progress: bool = False,
     ) -> pa.Table:
-        """Recommend to many users at once.
+        """Recommend to many users at once, to each as `recommend` does.
 
         Parameters
         ----------
@@ -112,6 +119,10 @@ class SpaceRecommendations(OpenSpace):
             User ids and users.
         k, domain, domains, where, diversity, candidates, quotas
             As in `recommend`.
+        processes : int, default 1
+            How many processes answer, each with a core of its own. They are forked, on Linux, and
+            share what is loaded; elsewhere, and where a GPU is in use, this one answers alone. A
+            program whose other threads are at work meanwhile should not ask for more than one.
         progress : bool, default False
             Whether to show a bar.
 
@@ -119,18 +130,36 @@ class SpaceRecommendations(OpenSpace):
         -------
         pyarrow.Table
             Columns user_id, item_id, rank and score.
+
+        Raises
+        ------
+        InvalidInput
+            If an option makes no sense.
         """
+        if processes < 1:
+            raise InvalidInput(f"processes is {processes}; give 1 or more")
+        if choose_devices(self._device):  # a card does not survive forking
+            processes = 1
         view = self._live.now()
         ranking = Ranking(k, None, diversity, candidates, quotas or {})
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
-        named, tables = list(users), []
+        named = list(users)
+        parts = [named[at : at + USERS_A_BATCH] for at in range(0, len(named), USERS_A_BATCH)]
+
+        def asked(part: Named) -> Asked:
+            known = self._with_stored(view, [user for _, user in part])
+            return known, [self._user_text(user) for user in known]
+
+        def answered(question: Asked) -> list[Ranked]:
+            return self._recommend(view, *question, ranking, groups)
+
         with progress_bar("recommending", len(named), show=progress) as advance:
-            for start in range(0, len(named), USERS_A_BATCH):
-                ids, part = zip(*named[start : start + USERS_A_BATCH], strict=True)
-                known = self._with_stored(view, part)
-                texts = [self._user_text(user) for user in known]
-                lists = self._recommend(view, known, texts, ranking, groups)
-                tables.append(make_lists(view, ids, lists))
+            tables = []
+            # What the first part has loaded, the processes need not.
+            first = map(answered, map(asked, parts[:1]))
+            others = forked(answered, map(asked, parts[1:]), processes)
+            for part, lists in zip(parts, chain(first, others), strict=True):
+                tables.append(make_lists(view, [name for name, _ in part], lists))
                 advance(len(part))
         return pa.concat_tables(tables) if tables else make_lists(view, [], [])
 

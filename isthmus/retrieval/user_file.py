@@ -30,6 +30,7 @@ def recommend_file(
     diversity: float = 0.0,
     candidates: int | None = None,
     quotas: Quotas | None = None,
+    processes: int = 1,
 ) -> dict[str, int]:
     """Recommend to every user of a Parquet file.
 
@@ -42,8 +43,8 @@ def recommend_file(
         interactions come before the history.
     out : Path
         Parquet to write: user_id, item_id, rank, score.
-    k, domain, where, diversity, candidates, quotas
-        As in `Space.recommend`.
+    k, domain, where, diversity, candidates, quotas, processes
+        As in `Space.recommend_batch`.
 
     Returns
     -------
@@ -63,6 +64,7 @@ def recommend_file(
         diversity=diversity,
         candidates=candidates,
         quotas=quotas,
+        processes=processes,
         progress=True,
     )
     write_parquet(table, out)

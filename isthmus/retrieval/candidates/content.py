@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, largest
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, among, distinct, largest
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import Best, runs, seen_by
 from isthmus.retrieval.candidates.source import CandidateSource, State
@@ -21,7 +21,7 @@ from isthmus.retrieval.interests import choose_interests
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-SHARES = 2  # what an interest is asked for, over an equal share of the list
+FEWEST_SEEN = 16
 EFFORT = 0.2  # of what the index takes to find nearly all: an interest may miss one in seven
 
 
@@ -51,7 +51,7 @@ class Content(CandidateSource):
             told = np.flatnonzero(vectors.any(axis=1) & (weights > 0))
             told = told[np.argsort(weights[told], kind="stable")]  # the last are looked at
             chosen, _ = choose_interests(vectors[told], weights[told].astype(np.float64))
-            interests.append(vectors[told][chosen])
+            interests.append(columns[told[chosen]])
         return InterestOpinion(corpus, interests)
 
     def state(self) -> State:
@@ -73,74 +73,57 @@ class InterestOpinion:
     corpus : Corpus
         The items.
     interests : list of numpy.ndarray
-        float32, shape (n_interests, dim), of each user.
+        int64, shape (n_interests,), of each user: the items that stand for them.
     """
 
     corpus: Corpus
-    interests: list[FloatArray]
+    interests: list[Columns]
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`.
 
-        Each interest is asked for its share of the list, twice over, and those that may hold more
-        of the best are asked again for a whole one (Fagin et al., PODS 2001).
+        Each interest is asked for a whole list, and for so many more as the user has seen.
         """
         counts = np.array([len(own) for own in self.interests], np.int64)
-        dim = self.corpus.contents.dim
-        asked = np.concatenate([np.empty((0, dim), np.float32), *self.interests])
-        passed = int(np.diff(seen.indptr).max(initial=0))
-        share = min(-(-SHARES * n // max(1, int(counts.max(initial=0)))), n) + passed
-        near = self.corpus.contents.nearest(asked, share, allowed, EFFORT)
-        lists = self._lists(n, seen, *near)
-        worst = np.array([own[1][-1] if len(own[1]) >= n > 0 else 0 for own in lists], np.float32)
-        more = np.zeros(len(asked), bool)
-        if 0 < share < n + passed:
-            more = (near[0][:, -1] >= 0) & (near[1][:, -1] > worst.repeat(counts))
-        if more.any():
-            whole = self.corpus.contents.nearest(asked[more], n + passed, allowed, EFFORT)
-            near = _replaced(near, more, whole)
-            lists = self._lists(n, seen, *near)
-        return Best(*sparse_rows(lists))
-
-    def _lists(
-        self, n: int, seen: csr_array, found: Columns, cosines: FloatArray
-    ) -> list[tuple[Columns, FloatArray]]:
-        """Merge what is near the interests of each user into the n best that are unseen."""
-        ends = np.cumsum([0, *(len(own) for own in self.interests)]).tolist()
+        reach = (n + _stepped(np.diff(seen.indptr).astype(np.int64))).repeat(counts)
+        asked = np.concatenate([np.empty(0, np.int64), *self.interests])
+        found = np.full((len(asked), int(reach.max(initial=0))), -1, np.int64)
+        cosines = np.full(found.shape, -1, np.float32)
+        for length in distinct(reach).tolist():
+            some = reach == length
+            near = self.corpus.contents.near_items(asked[some], length, allowed, EFFORT)
+            found[some, :length], cosines[some, :length] = near
+        ends = np.cumsum([0, *counts]).tolist()
         lists = []
         for user, (start, end) in enumerate(pairwise(ends)):
             columns, scores = _best_of(found[start:end].ravel(), cosines[start:end].ravel())
-            kept = ~np.isin(columns, seen_by(seen, user))
+            kept = ~among(columns, seen_by(seen, user))
             top = largest(scores[kept], n)
             lists.append((columns[kept][top], scores[kept][top]))
-        return lists
+        return Best(*sparse_rows(lists))
 
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
-        out = np.zeros(len(users), np.float32)
+        out, contents = np.zeros(len(users), np.float32), self.corpus.contents
         for user, asked in runs(users, len(self.interests)):
             interests = self.interests[user]
             if len(interests):
-                vectors = self.corpus.contents.at(items[asked])
-                out[asked] = (vectors @ interests.T).max(axis=1)
+                products = contents.at(interests) @ contents.at(items[asked]).T
+                out[asked] = products.max(axis=0)
         return np.maximum(out, 0)
 
 
 def _best_of(columns: Columns, cosines: FloatArray) -> tuple[Columns, FloatArray]:
     """Give each item once, with its largest cosine; what is not alike at all is left out."""
+    good = (columns >= 0) & (cosines > 0)
+    columns, cosines = columns[good], cosines[good]
     order = np.lexsort((-cosines, columns))
-    order = order[(columns[order] >= 0) & (cosines[order] > 0)]
-    distinct, first = np.unique(columns[order], return_index=True)
-    return distinct, cosines[order][first]
+    columns, cosines = columns[order], cosines[order]
+    first = np.ones(len(columns), bool)
+    np.not_equal(columns[1:], columns[:-1], out=first[1:])
+    return columns[first], cosines[first]
 
 
-def _replaced(
-    near: tuple[Columns, FloatArray], rows: Mask, longer: tuple[Columns, FloatArray]
-) -> tuple[Columns, FloatArray]:
-    """Put longer lists in the place of some."""
-    found = np.full((len(rows), longer[0].shape[1]), -1, np.int64)
-    cosines = np.full(found.shape, -1, np.float32)
-    width = near[0].shape[1]
-    found[:, :width], cosines[:, :width] = near
-    found[rows], cosines[rows] = longer
-    return found, cosines
+def _stepped(counts: Columns) -> Columns:
+    """Give numbers no less than these, few different ones: powers of two from sixteen on."""
+    return 1 << np.ceil(np.log2(np.maximum(counts, FEWEST_SEEN))).astype(np.int64)

@@ -62,6 +62,13 @@ class ContentSpace:
         mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-6)
         return np.where(told, mapped, 0).astype(np.float32)
 
+    def begins(self, other: ContentSpace) -> bool:
+        """Tell whether this gives the first components that another gives, at unit length."""
+        directions = other._directions[:, : self.width]
+        return np.array_equal(self._means, other._means) and np.array_equal(
+            self._directions, directions
+        )
+
     @property
     def width(self) -> int:
         """Length of what comes out."""

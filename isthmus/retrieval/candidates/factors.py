@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,7 +19,6 @@ from isthmus.retrieval.candidates.source import (
     CandidateSource,
     State,
     known_only,
-    lengthened,
 )
 
 
@@ -68,8 +68,7 @@ class Factors(CandidateSource):
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> ProductOpinion:
         """Score by the product of a user's and an item's factors."""
         users = self._solve(known_only(histories, len(self._items)))
-        items = lengthened(self._items, len(corpus))
-        return ProductOpinion(users, items, self._shelves.of(corpus, self._items, target))
+        return ProductOpinion(users, self._items, self._shelves.of(corpus, self._items, target))
 
     def state(self) -> State:
         """Give the items' factors."""
@@ -94,16 +93,16 @@ class Factors(CandidateSource):
         solved for as many unknowns as there are entries (Sherman, Morrison, Woodbury).
         """
         out = np.zeros((len(histories), self._items.shape[1]), np.float32)
-        for user in range(len(histories)):
-            own = slice(histories.starts[user], histories.starts[user + 1])
-            weights = self.alpha * histories.weights[own].astype(np.float64)
-            vectors = self._items[histories.columns[own]].astype(np.float64)
-            vectors, weights = vectors[weights > 0], weights[weights > 0]
-            if not vectors.any():
+        liked = histories.liked
+        vectors = self._items[liked.columns].astype(np.float64)
+        halfway = vectors @ self._inverse  # (n_entries, factors)
+        weights = self.alpha * liked.weights.astype(np.float64)
+        for user, (start, end) in enumerate(pairwise(liked.starts.tolist())):
+            own, right = halfway[start:end], 1 + weights[start:end]
+            if not own.any():
                 continue
-            halfway = vectors @ self._inverse  # (n_entries, factors)
-            shared = vectors @ halfway.T
-            shared[np.diag_indices_from(shared)] += 1 / weights
-            right = 1 + weights
-            out[user] = (right - np.linalg.solve(shared, halfway @ vectors.T @ right)) @ halfway
+            shared = vectors[start:end] @ own.T
+            straight = shared @ right
+            shared.flat[:: end - start + 1] += 1 / weights[start:end]
+            out[user] = (right - np.linalg.solve(shared, straight)) @ own
         return out

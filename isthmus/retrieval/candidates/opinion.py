@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged
+from isthmus.retrieval.candidates.corpus import Columns, Mask, among, largest, ragged
 from isthmus.retrieval.candidates.shelf import Shelf
 from isthmus.retrieval.candidates.sparse_rows import SparseRows, sparse_rows
 
@@ -78,10 +78,12 @@ class SparseOpinion:
         """Give the best items, see `Opinion.best`."""
         found = []
         for user, (columns, values) in enumerate(self.scores.entries()):
-            kept = allowed[columns]
-            kept[_places_in(seen_by(seen, user), columns)] = False
-            columns, values = columns[kept], values[kept]
-            top = largest(values, n)
+            known = seen_by(seen, user)
+            top = largest(values, n + len(known))
+            top = top[allowed[columns[top]] & ~among(columns[top], known)][:n]
+            if len(top) < n:  # a filter let few through
+                left = np.flatnonzero(allowed[columns] & ~among(columns, known))
+                top = left[largest(values[left], n)]
             found.append((columns[top], values[top]))
         return Best(*sparse_rows(found))
 
@@ -111,13 +113,23 @@ class SharedOpinion:
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`."""
         most = n + int(np.diff(seen.indptr).max(initial=0))
-        top = self.order[allowed[self.order]][:most]
+        top = self._first(most, allowed)
         items = []
         for user in range(self.users):
             known = seen_by(seen, user)
-            items.append((top[~np.isin(top, known)] if len(known) else top)[:n])
+            items.append((top[~among(top, known)] if len(known) else top)[:n])
         starts, flat = ragged(items)
         return Best(starts, flat, self.scores[flat])
+
+    def _first(self, n: int, allowed: Mask) -> Columns:
+        """Give the first n allowed items of the order, looked for no further than need be."""
+        reach = 2 * n
+        while True:
+            first = self.order[:reach]
+            found = first[allowed[first]]
+            if len(found) >= n or reach >= len(self.order):
+                return found[:n]
+            reach *= 4
 
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
@@ -134,7 +146,7 @@ class ProductOpinion:
     users : numpy.ndarray
         float32, shape (n_users, dim); a user with a zero vector has no opinion.
     items : numpy.ndarray
-        float32, shape (n_items, dim).
+        float32, shape (n_learned, dim): the vectors of the first items; the others score 0.
     shelf : Shelf
         Those of them that may be among the best.
     """
@@ -153,7 +165,7 @@ class ProductOpinion:
             most = n + max(len(own) for own in known)
             items, scores = self.shelf.largest(self.users[start : start + step], most, allowed)
             for user, own in enumerate(known):
-                fresh = (items[user] >= 0) & ~np.isin(items[user], own) & told[start + user]
+                fresh = (items[user] >= 0) & ~among(items[user], own) & told[start + user]
                 found.append((items[user][fresh][:n], scores[user][fresh][:n]))
         return Best(*sparse_rows(found))
 
@@ -161,7 +173,13 @@ class ProductOpinion:
         """Give the scores of pairs."""
         out = np.empty(len(users), np.float32)
         for user, asked in runs(users, len(self.users)):
-            out[asked] = self.items[items[asked]] @ self.users[user]
+            own = items[asked]
+            known = own < len(self.items)
+            if known.all():
+                out[asked] = self.items[own] @ self.users[user]
+            else:
+                products = self.items[np.where(known, own, 0)] @ self.users[user]
+                out[asked] = np.where(known, products, 0)
         return out
 
 
@@ -177,11 +195,3 @@ def runs(rows: Columns, n: int) -> Iterator[tuple[int, slice]]:
     for row in range(n):
         if bounds[row + 1] > bounds[row]:
             yield row, slice(bounds[row], bounds[row + 1])
-
-
-def _places_in(wanted: Columns, columns: Columns) -> Columns:
-    """Give the places, among ascending columns, of those wanted that are there."""
-    if not len(wanted) or not len(columns):
-        return np.empty(0, np.int64)
-    at = np.minimum(np.searchsorted(columns, wanted), len(columns) - 1)
-    return np.asarray(at[columns[at] == wanted])

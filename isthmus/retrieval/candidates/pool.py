@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask
+from isthmus.retrieval.candidates.corpus import Columns, Mask, distinct
 from isthmus.retrieval.candidates.opinion import Best, Opinion
 
 if TYPE_CHECKING:
@@ -77,17 +77,22 @@ def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_
     users, width = seen.shape
     lists = [opinion.best(n, allowed, seen) for opinion in opinions.values()]
     keys = [_keys(found, width) for found in lists]
-    union = np.unique(np.concatenate([np.empty(0, np.int64), *keys]))
+    every = np.concatenate([np.empty(0, np.int64), *keys])
+    union = distinct(every)
     owners, items = np.divmod(union, width)
     ranks = np.zeros((len(lists), len(union)), np.int32)
-    for source, (found, key) in enumerate(zip(lists, keys, strict=True)):
-        places = np.arange(len(key)) - np.repeat(found.starts[:-1], np.diff(found.starts))
-        ranks[source, np.searchsorted(union, key)] = places + 1
+    proposers = np.repeat(np.arange(len(lists)), [len(key) for key in keys])
+    ranks[proposers, np.searchsorted(union, every)] = np.concatenate([*map(_places, lists)])
     scores = np.zeros((len(lists), len(union)), np.float32)
     for source, opinion in enumerate(opinions.values()):
         scores[source] = opinion.at(owners, items)
     starts = np.searchsorted(owners, np.arange(users + 1))
     return Pool(tuple(opinions), starts, items, scores, ranks)
+
+
+def _places(found: Best) -> Columns:
+    """Give each item its place in its list, from 1."""
+    return np.arange(1, len(found.items) + 1) - np.repeat(found.starts[:-1], np.diff(found.starts))
 
 
 def _keys(found: Best, width: int) -> Columns:

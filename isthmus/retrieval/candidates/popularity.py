@@ -28,7 +28,10 @@ class Popularity(CandidateSource):
 
     def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SharedOpinion:
         """Score items of the domain alike for everybody."""
-        scores = lengthened(self._scores, len(corpus))
+        scores = self._by_length.get(len(corpus))
+        if scores is None:
+            self._by_length.clear()
+            scores = self._by_length[len(corpus)] = lengthened(self._scores, len(corpus))
         if target not in self._orders:
             self._orders[target] = self._order[corpus.domains[self._order] == target]
         return SharedOpinion(scores, self._orders[target], len(histories))
@@ -45,7 +48,8 @@ class Popularity(CandidateSource):
         return corpus.popularity.astype(np.float32)
 
     def _keep(self, scores: FloatArray) -> Self:
-        self._scores = scores
+        self._scores: FloatArray = scores
+        self._by_length: dict[int, FloatArray] = {}
         ranked: Columns = np.argsort(-scores, kind="stable")
         self._order = ranked[scores[ranked] > 0]
         self._orders: dict[int, Columns] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.corpus import Corpus, narrow
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import Opinion
 
@@ -88,8 +88,9 @@ def sparse_of(prefix: str, state: Mapping[str, npt.NDArray[Any]]) -> Any:
     """Make a sparse matrix of the arrays of `sparse_state`."""
     from scipy.sparse import csr_array
 
-    parts = (state[f"{prefix}.{name}"] for name in ("data", "indices", "indptr"))
-    return csr_array(tuple(parts), shape=tuple(state[f"{prefix}.shape"].tolist()))
+    data, columns, starts = (state[f"{prefix}.{name}"] for name in ("data", "indices", "indptr"))
+    shape = tuple(state[f"{prefix}.shape"].tolist())
+    return csr_array(narrow(data, columns, starts), shape=shape)
 
 
 def lengthened(vectors: npt.NDArray[np.float32], items: int) -> npt.NDArray[np.float32]:
@@ -122,7 +123,7 @@ class ByDomain:
             matrix = self.whole
             kept = corpus.in_domain(target)[matrix.indices]
             starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
-            entries = matrix.data[kept], matrix.indices[kept], starts
+            entries = narrow(matrix.data[kept], matrix.indices[kept], starts)
             self._known[target] = csr_array(entries, shape=matrix.shape)
         return self._known[target]
 

@@ -6,20 +6,26 @@ multiply; these are plain arrays.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, largest, ragged, ranges
+from isthmus.retrieval.candidates.corpus import Columns, Mask, distinct, largest, ragged
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-CROWDED = 1 / 64  # entries over columns from which a row is summed up densely
+CROWDED = 1 / 16  # entries over columns from which a row is summed up densely
+
+ENTRIES_AT_ONCE = 100_000  # what is picked of a matrix should stay in the cache
+FEW_ROWS = 64  # of a matrix, which are picked by hand: SciPy takes longer to begin
+
+_of_thread = threading.local()
 
 
 class SparseRows(NamedTuple):
@@ -81,7 +87,19 @@ class SparseRows(NamedTuple):
         SparseRows
             Columns ascending in each row, none twice, no value zero.
         """
-        return sparse_rows([_summed(matrix, *own) for own in self.entries()])
+        lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
+        ends = np.concatenate([[0], np.cumsum(lengths)])[self.starts]
+        found: list[tuple[Columns, FloatArray]] = []
+        for first, last in _parts(ends):
+            own = slice(int(self.starts[first]), int(self.starts[last]))
+            columns, values = _picked(matrix, self.columns[own])
+            values *= np.repeat(self.values[own], lengths[own])
+            bounds = (ends[first : last + 1] - ends[first]).tolist()
+            found += [
+                _summed(columns[start:end], values[start:end], matrix.shape[1])
+                for start, end in pairwise(bounds)
+            ]
+        return sparse_rows(found)
 
     def at(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
         """Give entries, 0 where there is none, float32, shape (n_pairs,).
@@ -96,13 +114,15 @@ class SparseRows(NamedTuple):
             Greater than every column.
         """
         out = np.zeros(len(rows), np.float32)
-        dense = np.zeros(width, np.float32)
+        dense = _zeros(width, np.float32)
         bounds = np.searchsorted(rows, np.arange(len(self.starts))).tolist()
         for row, (own, values) in enumerate(self.entries()):
             asked = slice(bounds[row], bounds[row + 1])
-            dense[own] = values
-            out[asked] = dense[columns[asked]]
-            dense[own] = 0
+            try:
+                dense[own] = values
+                out[asked] = dense[columns[asked]]
+            finally:
+                dense[own] = 0
         return out
 
 
@@ -113,18 +133,61 @@ def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))
 
 
-def _summed(matrix: csr_array, rows: Columns, weights: FloatArray) -> tuple[Columns, FloatArray]:
-    """Add up some rows of a matrix."""
-    starts = matrix.indptr[rows].astype(np.int64)
-    lengths = matrix.indptr[rows + 1] - starts
-    entries = ranges(starts, lengths)
-    columns: npt.NDArray[np.int32] = matrix.indices[entries]
-    values = matrix.data[entries] * np.repeat(weights, lengths)
-    if len(columns) >= CROWDED * matrix.shape[1]:
-        sums = np.bincount(columns, values, matrix.shape[1])
+def _parts(ends: Columns) -> Iterator[tuple[int, int]]:
+    """Part rows so that those of a part have few entries together, or are but one."""
+    first, rows = 0, len(ends) - 1
+    if ends[-1] <= ENTRIES_AT_ONCE:
+        yield first, rows
+        return
+    while first < rows:
+        last = int(np.searchsorted(ends, ends[first] + ENTRIES_AT_ONCE, side="right")) - 1
+        last = min(max(last, first + 1), rows)
+        yield first, last
+        first = last
+
+
+def _picked(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """Give columns and values of some rows of a matrix, one row after the other."""
+    if not len(rows) or len(rows) > FEW_ROWS:
+        found = matrix[rows]
+        return found.indices, found.data
+    starts, ends = matrix.indptr[rows].tolist(), matrix.indptr[rows + 1].tolist()
+    columns, values = matrix.indices, matrix.data
+    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
+    return (
+        np.concatenate([columns[part] for part in parts]),
+        np.concatenate([values[part] for part in parts]),
+    )
+
+
+def _summed(
+    columns: npt.NDArray[np.int32], values: FloatArray, width: int
+) -> tuple[Columns, FloatArray]:
+    """Add up the values of each column."""
+    if len(columns) >= CROWDED * width:
+        sums = np.bincount(columns, values, width)
         there = np.flatnonzero(sums != 0)
         return there, sums[there].astype(np.float32)
-    there, place = np.unique(columns, return_inverse=True)
-    sums = np.bincount(place, values, len(there))
-    kept = sums != 0
-    return there[kept].astype(np.int64), sums[kept].astype(np.float32)
+    sums = _zeros(width, np.float64)
+    try:
+        np.add.at(sums, columns, values.astype(np.float64))
+        there = distinct(columns)
+        found = sums[there]
+    finally:
+        sums[columns] = 0
+    kept = found != 0
+    if not kept.all():
+        there, found = there[kept], found[kept]
+    return there.astype(np.int64, copy=False), found.astype(np.float32)
+
+
+def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    """Give a thread's own row of zeros, which whoever writes to it leaves as zeros.
+
+    Making one anew costs as much as what is done with it.
+    """
+    known: npt.NDArray[Any] | None = getattr(_of_thread, kind.__name__, None)
+    if known is None or len(known) < width:
+        known = np.zeros(width, kind)
+        setattr(_of_thread, kind.__name__, known)
+    return known[:width]

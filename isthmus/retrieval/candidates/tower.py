@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisation
-from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import ProductOpinion
 from isthmus.retrieval.candidates.shelf import Shelves
@@ -90,8 +90,11 @@ class Towers(CandidateSource):
         return self._keep(*fit_towers(self, corpus, self._space))
 
     def _keep(self, model: TwoTowers, items: FloatArray) -> Self:
-        self._model, self._items = model, items
+        from isthmus.retrieval.candidates.user_tower import UserTower
+
+        self._model, self._items, self._users = model, items, UserTower(model)
         self._grown: tuple[ref[Corpus], FloatArray] | None = None
+        self._compared: tuple[ContentSpace, bool] | None = None
         self._shelves = Shelves()
         return self
 
@@ -102,10 +105,21 @@ class Towers(CandidateSource):
 
     def user_vectors(self, corpus: Corpus, histories: Histories, target: int) -> FloatArray:
         """Give the vectors of users who ask for a domain, shape (n_users, dim + 1)."""
-        from isthmus.retrieval.candidates.tower_fitting import embed_users
-
-        users = embed_users(self._model, self._space, corpus, histories.liked, target)
+        liked = histories.liked
+        domains = corpus.domains[liked.columns]
+        contents = self._contents(corpus, liked.columns)
+        users = self._users.vectors(contents, domains, liked, target)
         return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
+
+    def _contents(self, corpus: Corpus, columns: Columns) -> FloatArray:
+        """Map the contents of items, unless the corpus holds them as they are mapped here."""
+        held, by = corpus.coarse, corpus.mapped_by
+        if held is not None and by is not None and held.shape[1] == self._space.width:
+            if self._compared is None or self._compared[0] is not by:
+                self._compared = by, self._space.begins(by)
+            if self._compared[1]:
+                return held[columns]
+        return self._space.of(corpus.contents, corpus.domains, columns)
 
     def item_vectors(self, corpus: Corpus) -> FloatArray:
         """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""

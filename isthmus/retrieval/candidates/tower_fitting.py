@@ -22,6 +22,7 @@ from isthmus.retrieval.candidates.sampled_softmax import sampled_softmax
 from isthmus.retrieval.candidates.shelf import Shelf
 from isthmus.retrieval.candidates.tower_model import ItemSide, TowerShape, TwoTowers
 from isthmus.retrieval.candidates.tower_training import Draw, Lesson, lessons
+from isthmus.retrieval.candidates.user_tower import FEW, UserTower
 
 if TYPE_CHECKING:
     from isthmus.retrieval.candidates.tower import Towers
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 HELD_OUT = 500
 DEPTH = 200
 ITEMS_AT_ONCE = 100_000
-FEW = 1e-6
 
 
 def fit_towers(
@@ -69,8 +69,9 @@ def embed_users(
     model: TwoTowers, space: ContentSpace, corpus: Corpus, histories: Histories, target: int
 ) -> FloatArray:
     """Give the vectors of users who ask for a domain, shape (n_users, dim)."""
-    with torch.inference_mode():
-        return np.asarray(_users(model, space, corpus, histories, target).numpy())
+    columns = histories.columns
+    contents = space.of(corpus.contents, corpus.domains, columns)
+    return UserTower(model).vectors(contents, corpus.domains[columns], histories, target)
 
 
 def model_of(settings: Towers, weights: Mapping[str, npt.NDArray[Any]]) -> TwoTowers:
@@ -194,7 +195,7 @@ class _Fitting:
             )
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
             allowed = self.corpus.in_domain(lesson.target)
-            shelf = Shelf(np.flatnonzero(allowed), items[allowed])
+            shelf = Shelf(np.flatnonzero(allowed), items)
             seen = lesson.histories.seen(len(self.corpus))
             best = ProductOpinion(users, items, shelf).best(DEPTH, allowed, seen)
             pairs = np.repeat(np.arange(len(users)), np.diff(best.starts)) * len(items)
@@ -222,16 +223,6 @@ def _offered(
     vectors = model.offered(items, contents, torch.from_numpy(corpus.domains[columns]), kept)
     bias = model.bias.weight[:, 0]
     return vectors, torch.where(items >= 0, bias[items.clamp(min=0)], bias.min())
-
-
-def _users(
-    model: TwoTowers, space: ContentSpace, corpus: Corpus, histories: Histories, target: int
-) -> Tensor:
-    columns = histories.columns
-    items, kept = _residuals(model, columns)
-    contents = torch.from_numpy(space.of(corpus.contents, corpus.domains, columns))
-    known = model.known(items, contents, torch.from_numpy(corpus.domains[columns]), kept)
-    return _pooled(model, known, corpus, histories, target)
 
 
 def _residuals(model: TwoTowers, columns: Columns) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,29 @@ from torch import Tensor
 from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.head.facts import ItemFacts, coarse
+from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.model import Batch
 
 LONGEST = 50
 LEAST = 1e-3
+
+
+class Known(NamedTuple):
+    """What attention looks at of histories.
+
+    Attributes
+    ----------
+    contents : numpy.ndarray
+        float32, shape (n_entries, content).
+    traits : numpy.ndarray
+        float32, shape (n_entries, 3), see `Batch`.
+    starts : numpy.ndarray
+        int64, shape (n_users + 1,): where each user's entries begin.
+    """
+
+    contents: FloatArray
+    traits: FloatArray
+    starts: Columns
 
 
 def make_batch(
@@ -24,7 +42,7 @@ def make_batch(
     starts: Columns,
     evidence: FloatArray,
     offered: FloatArray,
-    known: tuple[FloatArray, FloatArray, Columns],
+    known: Known,
 ) -> Batch:
     """Pad candidates and histories.
 
@@ -38,8 +56,8 @@ def make_batch(
         Shape (n_users,).
     offered : numpy.ndarray
         Shape (n_candidates, content).
-    known : tuple of numpy.ndarray
-        As `known_of` gives it.
+    known : Known
+        What attention looks at of the histories.
     """
     contents, traits, history_starts = known
     mask = padded(np.ones(starts[-1] - starts[0], bool), starts)
@@ -54,10 +72,8 @@ def make_batch(
     )
 
 
-def known_of(
-    corpus: Corpus, histories: Histories, facts: ItemFacts, target: int
-) -> tuple[FloatArray, FloatArray, Columns]:
-    """Give contents and traits of the strongest 50 entries of each history, and their starts."""
+def known_of(corpus: Corpus, histories: Histories, facts: ItemFacts, target: int) -> Known:
+    """Give contents and traits of the strongest 50 entries of each history."""
     kept = histories.liked.strongest(LONGEST)
     traits = np.stack(
         [
@@ -67,7 +83,7 @@ def known_of(
         ],
         axis=1,
     ).astype(np.float32)
-    return coarse(facts.contents(corpus, kept.columns)), traits, kept.starts
+    return Known(facts.coarse(corpus, kept.columns), traits, kept.starts)
 
 
 def padded(values: npt.NDArray[Any], starts: Columns) -> Tensor:

@@ -14,12 +14,10 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, largest, ranges
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.evaluation.metrics import PerUser, ranking_metrics
-from isthmus.retrieval.head.batches import known_of, make_batch
+from isthmus.retrieval.head.batches import Known, known_of, make_batch
 from isthmus.retrieval.head.examples import Examples
-from isthmus.retrieval.head.facts import ItemFacts, coarse
+from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.model import Batch, HeadNetwork
-
-Known = Callable[[Histories], tuple[FloatArray, FloatArray, Columns]]
 
 
 class Labelled(NamedTuple):
@@ -56,14 +54,14 @@ class ExampleBatches:
 
     examples: Examples
     contents: FloatArray
-    known: Known
+    known: Callable[[Histories], Known]
 
     @classmethod
     def of(cls, examples: Examples, corpus: Corpus, facts: ItemFacts) -> ExampleBatches:
         """Take contents and domains from a corpus."""
         return cls(
             examples,
-            coarse(facts.contents(corpus, np.arange(len(corpus)))),
+            facts.coarse(corpus, np.arange(len(corpus))),
             lambda histories: known_of(corpus, histories, facts, examples.target),
         )
 

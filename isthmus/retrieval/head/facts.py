@@ -90,7 +90,14 @@ class ItemFacts:
         """Give the mapped contents of items, float32, shape (len(items), dim)."""
         if corpus.mapped is not None:
             return corpus.mapped[items]
-        return self.space.of(corpus.contents, corpus.domains, items)
+        distinct, at = np.unique(items, return_inverse=True)
+        return self.space.of(corpus.contents, corpus.domains, distinct)[at]
+
+    def coarse(self, corpus: Corpus, items: Columns) -> FloatArray:
+        """Give the coarse contents of items, see `coarse`, shape (len(items), width)."""
+        if corpus.coarse is not None:
+            return corpus.coarse[items]
+        return coarse(self.contents(corpus, items))
 
     def state(self) -> State:
         """Give the facts as arrays."""

@@ -6,6 +6,7 @@ head that was trained on one domain means something on another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, row_maxima
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.head.facts import FACTS, ItemFacts, coarse
+from isthmus.retrieval.head.facts import FACTS, ItemFacts
 
 OF_SOURCE = ("share", "place", "level")
 OF_USER = ("items", "items in domain", "domains", "popularity of items")
@@ -111,41 +112,61 @@ def _of_content(
     """Compare contents, and coarse contents, with what was liked: all, and in the domain."""
     histories = histories.liked.strongest(LONGEST)
     out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
-    own = facts.contents(corpus, histories.columns)
-    distinct, at = np.unique(pool.items, return_inverse=True)
-    offered = facts.contents(corpus, distinct)
     inside = corpus.domains[histories.columns] == target
-    compared = ((offered, own), (coarse(offered), coarse(own)))
-    width = len(OF_CONTENT) // len(compared)
+    kinds = [(_fetch(get, corpus, pool.items), get(corpus, histories.columns))
+             for get in (facts.contents, facts.coarse)]  # fmt: skip
     for user in range(len(pool)):
         start, end = histories.starts[user], histories.starts[user + 1]
-        first, last = pool.starts[user], pool.starts[user + 1]
-        if start == end or first == last:
+        own = slice(pool.starts[user], pool.starts[user + 1])
+        if start == end or own.start == own.stop:
             continue
         weights, same = histories.weights[start:end], inside[start:end]
-        for number, (theirs, ours) in enumerate(compared):
-            cosines = theirs[at[first:last]] @ ours[start:end].T
-            columns = out[first:last, number * width : (number + 1) * width]
-            columns[:] = _likenesses(cosines, weights, same)
+        cosines = np.stack([known[start:end] @ of(own).T for of, known in kinds])
+        out[own] = _likenesses(cosines, weights, same).T
     return out
 
 
+def _fetch(
+    get: Callable[[Corpus, Columns], FloatArray], corpus: Corpus, items: Columns
+) -> Callable[[slice], FloatArray]:
+    """Tell how to get contents of some of the items: those of all at once if they are not held."""
+    if corpus.mapped is not None:
+        return lambda part: get(corpus, items[part])
+    whole = get(corpus, items)
+    return lambda part: whole[part]
+
+
 def _likenesses(cosines: FloatArray, weights: FloatArray, inside: Mask) -> FloatArray:
-    """Give likenesses to all of a history, and to what of it is in the domain, 0 without any."""
-    whole = _likeness(cosines, weights)
-    if not inside.any():
-        return np.concatenate([whole, np.zeros_like(whole)], axis=1)
-    if inside.all():
-        return np.concatenate([whole, whole], axis=1)
-    return np.concatenate([whole, _likeness(cosines[:, inside], weights[inside])], axis=1)
+    """Give likenesses to all of a history, and to what of it is in the domain, 0 without any.
 
+    Each is the largest cosine, the mean, and a mean between the two, in which what is near weighs
+    more: ``log(mean(exp(5 cosine))) / 5``. Many items somewhat alike can so outweigh the one that
+    is nearest, and a long history does not drown what is like the candidate.
 
-def _likeness(cosines: FloatArray, weights: FloatArray) -> FloatArray:
-    """Give the largest, the mean, and a mean between the two, in which what is near weighs more.
+    Parameters
+    ----------
+    cosines : numpy.ndarray
+        float32, shape (n_kinds, n_entries, n_candidates): of contents of several kinds.
+    weights : numpy.ndarray
+        float32, shape (n_entries,).
+    inside : numpy.ndarray
+        bool, shape (n_entries,).
 
-    The last is ``log(mean(exp(5 cosine))) / 5``: many items somewhat alike can outweigh the one
-    that is nearest, and a long history does not drown what is like the candidate.
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n_kinds * 2 * 3, n_candidates), see `OF_CONTENT`.
     """
-    sharp = np.log(np.exp(SHARPNESS * cosines).mean(axis=1)) / SHARPNESS
-    mean = cosines @ (weights / max(weights.sum(), 1e-9))
-    return np.stack([cosines.max(axis=1), mean, sharp], axis=1)
+    out = np.zeros((len(cosines), 2, len(LIKENESS), cosines.shape[2]), np.float32)
+    shares = np.stack([weights, weights * inside])
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+    counted = np.stack([np.ones_like(inside), inside]).astype(np.float32)
+    counted /= np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    told = 2 if inside.any() else 1
+    out[:, 0, 0] = cosines.max(axis=1)
+    if told > 1:
+        out[:, 1, 0] = out[:, 0, 0] if inside.all() else cosines[:, inside].max(axis=1)
+    out[:, :told, 1] = shares[:told] @ cosines
+    cosines *= SHARPNESS
+    out[:, :told, 2] = np.log(counted[:told] @ np.exp(cosines, out=cosines)) / SHARPNESS
+    return out.reshape(-1, cosines.shape[2])

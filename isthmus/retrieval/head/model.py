@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 ATTENDED = 4
+TOLD_TRAITS = (0, 2)  # logarithm of strength, and whether it is of the domain asked for
+SHARPNESS = 10.0
+CLAMPED = 8.0
 POPULARITY_SCALE = 10.0
 
 
@@ -95,7 +99,7 @@ class Attention(nn.Module):
     def weights(self, batch: Batch) -> Tensor:
         """Give each candidate's attention, shape (n_users, n_candidates, n_history)."""
         logits = self.query(batch.offered) @ self.key(batch.known).transpose(1, 2) * self.scale
-        logits = logits * 10 + self.traits(batch.traits).transpose(1, 2)
+        logits = logits * SHARPNESS + self.traits(batch.traits).transpose(1, 2)
         logits = logits.masked_fill(~batch.present[:, None], -torch.inf)
         return torch.nan_to_num(torch.softmax(logits, dim=2))
 
@@ -106,7 +110,7 @@ class Attention(nn.Module):
         found = [
             (weights * cosines).sum(2),
             weights.amax(2) if weights.shape[2] else weights.sum(2),
-            *((weights * batch.traits[:, None, :, i]).sum(2) for i in (0, 2)),
+            *((weights * batch.traits[:, None, :, i]).sum(2) for i in TOLD_TRAITS),
         ]
         return torch.stack(found, dim=2)
 
@@ -155,6 +159,7 @@ class HeadNetwork(nn.Module):
     def __init__(self, shape: HeadShape, dropout: float = 0.2) -> None:
         super().__init__()
         self.shape = shape
+        self.changes = 0  # of mode; between them the weights are what they were
         self.attention = Attention(shape)
         self.members = nn.ModuleList([Network(shape, dropout) for _ in range(shape.members)])
         self.popular = nn.Parameter(torch.full((shape.members,), 1.0))
@@ -164,9 +169,14 @@ class HeadNetwork(nn.Module):
         self.register_buffer("mean", torch.zeros(shape.features))
         self.register_buffer("deviation", torch.ones(shape.features))
 
+    def train(self, mode: bool = True) -> Self:
+        """Go over to training, or to use."""
+        self.changes += 1
+        return super().train(mode)
+
     def forward(self, batch: Batch) -> Tensor:
         """Give each member's score of each candidate, shape (members, n_users, n_candidates)."""
-        features = ((batch.features - self.mean) / self.deviation).clamp(-8, 8)
+        features = ((batch.features - self.mean) / self.deviation).clamp(-CLAMPED, CLAMPED)
         features = torch.cat([features, self.attention(batch)], dim=2)
         popularity = batch.features[:, :, self.shape.popularity] * POPULARITY_SCALE
         out = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.candidates.source import State
-from isthmus.retrieval.head.batches import known_of, make_batch
-from isthmus.retrieval.head.facts import ItemFacts, coarse
+from isthmus.retrieval.head.batches import known_of
+from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.features import Features, feature_names, make_features
-from isthmus.retrieval.head.model import POPULARITY_SCALE, Batch, HeadNetwork, HeadShape
+from isthmus.retrieval.head.fused import FusedNetwork
+from isthmus.retrieval.head.model import POPULARITY_SCALE, HeadNetwork, HeadShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class RankingHead:
 
     network: HeadNetwork
     sources: tuple[str, ...]
+    _served: dict[str, tuple[int, FusedNetwork]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def untrained(
@@ -102,10 +104,13 @@ class RankingHead:
         target: int,
     ) -> FloatArray:
         """Score a pool whose features are known."""
-        batch = self._batch(features, corpus, histories, pool, facts, target)
-        with torch.inference_mode():
-            scores = self.network.score(batch)
-        return np.asarray(scores[batch.mask].numpy(), np.float32)
+        return self._fused().scores(
+            features.values,
+            pool.starts,
+            features.evidence,
+            facts.coarse(corpus, pool.items),
+            known_of(corpus, histories, facts, target),
+        )
 
     def popularity_part(self, popularity: FloatArray) -> FloatArray:
         """Give the part of the score that is popularity alone, shape of the popularities."""
@@ -129,16 +134,9 @@ class RankingHead:
         network.eval()
         return cls(network, tuple(description["sources"]))
 
-    def _batch(
-        self,
-        features: Features,
-        corpus: Corpus,
-        histories: Histories,
-        pool: Pool,
-        facts: ItemFacts,
-        target: int,
-    ) -> Batch:
-        distinct, at = np.unique(pool.items, return_inverse=True)
-        offered = coarse(facts.contents(corpus, distinct))[at]
-        known = known_of(corpus, histories, facts, target)
-        return make_batch(features.values, pool.starts, features.evidence, offered, known)
+    def _fused(self) -> FusedNetwork:
+        """Give the network as it serves, made anew where it was trained since."""
+        known = self._served.get("network")
+        if known is None or known[0] != self.network.changes:
+            known = self._served["network"] = self.network.changes, FusedNetwork(self.network)
+        return known[1]

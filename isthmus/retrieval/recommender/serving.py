@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
+from isthmus.index.recent import Recent
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.content_graph import nearest_by_content
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, sparse, widened
 from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.head.facts import coarse
 from isthmus.retrieval.rating.model import RatingModel
 from isthmus.retrieval.recommender.recommender import DEPTH, Answer, Recommender
 from isthmus.retrieval.recommender.space_corpus import ViewContents, codes_of
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 TOLD_BY_TEXT = 10
 SHARPNESS = 10.0
+MASKS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,7 @@ class Serving:
     recommender: Recommender
     corpus: Corpus
     contents: ViewContents
+    _allowed: Recent[Mask] = field(init=False, default_factory=lambda: Recent(MASKS), repr=False)
 
     @classmethod
     def of(
@@ -77,13 +81,16 @@ class Serving:
         rows = np.concatenate([known, new])
         contents = ViewContents(view, rows, weights, recommender.blocks)
         domains = np.concatenate([recommender.domains, codes])
+        mapped = _mapped(recommender, contents, domains, before)
         corpus = Corpus(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
             contents=contents,
             matrix=_nobody(len(domains)),
-            mapped=_mapped(recommender, contents, domains, before),
+            mapped=mapped,
+            coarse=coarse(mapped),
+            mapped_by=recommender.facts.space,
             _alike=[_alike(recommender, contents, codes)],
         )
         return cls(recommender, corpus, contents)
@@ -94,13 +101,17 @@ class Serving:
         return self.contents.view
 
     def allowed(self, domain: str, selection: Selection | None) -> Mask:
-        """Tell which items of a domain may be recommended, shape (n_items,)."""
+        """Tell which items of a domain may be recommended, shape (n_items,); not to be changed."""
+        return self._allowed.get((domain, selection), lambda: self._allow(domain, selection))
+
+    def _allow(self, domain: str, selection: Selection | None) -> Mask:
         rows = self.contents.rows
         mask = (rows >= 0) & self.corpus.in_domain(self.corpus.code_of(domain))
         if selection is not None:
             mask &= selection.rows[np.maximum(rows, 0)]
         if selection is not None and selection.count == int(mask.sum()):
             self.contents.remember(mask, selection)
+        mask.flags.writeable = False
         return mask
 
     def histories(
@@ -157,18 +168,19 @@ def _entries(
     user: User, columns: Columns, told: tuple[Columns, FloatArray]
 ) -> tuple[Columns, FloatArray, FloatArray, Mask]:
     """Give the items of a user, strengths, ages, and which were only told; none twice."""
-    known = columns >= 0
-    latest = dict(zip(columns[known].tolist(), np.flatnonzero(known).tolist(), strict=True))
+    latest = {column: at for at, column in enumerate(columns.tolist()) if column >= 0}
     own, at = np.array(list(latest), np.int64), np.array(list(latest.values()), np.int64)
     strengths = np.array([max(entry.value, 0.0) for entry in user.history], np.float32)
-    strengths = strengths / max(float(strengths.max(initial=0)), 1e-12)
-    ages = user.ages().astype(np.float32)
+    strengths = strengths[at] / max(float(strengths.max(initial=0)), 1e-12)
+    ages = user.ages().astype(np.float32)[at]
     items, shares = told
+    if not len(items):
+        return own, strengths, ages, np.zeros(len(own), bool)
     fresh = ~np.isin(items, own)
     return (
         np.concatenate([own, items[fresh]]),
-        np.concatenate([strengths[at], shares[fresh]]),
-        np.concatenate([ages[at], np.zeros(int(fresh.sum()), np.float32)]),
+        np.concatenate([strengths, shares[fresh]]),
+        np.concatenate([ages, np.zeros(int(fresh.sum()), np.float32)]),
         np.concatenate([np.zeros(len(own), bool), np.ones(int(fresh.sum()), bool)]),
     )
 

@@ -19,6 +19,7 @@ from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
 from isthmus.retrieval.item_vectors import item_vectors
 from isthmus.retrieval.query import Query, answer
+from isthmus.retrieval.recommender.near_lists import Among, NearLists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ class ViewContents:
     weights: Mapping[str, float]
     blocks: tuple[str, ...]
     _selections: dict[int, tuple[Mask, Selection]] = field(default_factory=dict, repr=False)
+    _near: NearLists = field(default_factory=NearLists, repr=False)
 
     @property
     def dim(self) -> int:
@@ -71,11 +73,10 @@ class ViewContents:
 
     def at(self, columns: Columns) -> FloatArray:
         """Give the vectors of items, each block weighing by the root of its weight."""
-        out = np.zeros((len(columns), self.dim), np.float32)
-        for start in range(0, len(columns), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            out[part] = item_vectors(self.view, self.rows[columns[part]], self.weights, self.blocks)
-        return out
+        if len(columns) <= ROWS_AT_ONCE:
+            return item_vectors(self.view, self.rows[columns], self.weights, self.blocks)
+        parts = range(0, len(columns), ROWS_AT_ONCE)
+        return np.concatenate([self.at(columns[at : at + ROWS_AT_ONCE]) for at in parts])
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
@@ -95,6 +96,18 @@ class ViewContents:
                 columns, own = columns[order], own[order]
             found[at, : len(rows)], scores[at, : len(rows)] = columns, own
         return found, scores
+
+    def near_items(
+        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Search the index for what is near items, or remember it; see `Contents.near_items`."""
+        if allowed.flags.writeable:  # it may mean something else the next time
+            return self.nearest(self.at(columns), n, allowed, effort)
+
+        def search(some: Columns) -> tuple[Columns, FloatArray]:
+            return self.nearest(self.at(some), n, allowed, effort)
+
+        return self._near.get(columns, n, Among(allowed, effort), search)
 
     def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
         """Give the cosine of each of some items with one, in every block that both have."""

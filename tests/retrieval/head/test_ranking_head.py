@@ -118,6 +118,20 @@ def scored(head, batch):
         return head.network.score(batch)
 
 
+def test_what_serves_scores_as_what_is_trained(head, corpus, facts, sources):
+    pool = pool_of(corpus, sources, USERS)
+    for _ in range(2):  # and again after its weights were changed
+        batch = batch_of(corpus, facts, sources, USERS)
+        expected = scored(head, batch)[batch.mask].numpy()
+        found = head.score(corpus, USERS, pool, facts, FILMS)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        head.network.train()
+        with torch.no_grad():
+            for own in head.network.parameters():
+                own *= 1.1
+        head.network.eval()
+
+
 def test_candidates_in_another_order_have_the_same_scores(head, corpus, facts, sources):
     batch = batch_of(corpus, facts, sources, USERS)
     order = torch.randperm(batch.mask.shape[1], generator=torch.Generator().manual_seed(3))

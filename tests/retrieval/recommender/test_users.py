@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus import Space, User
+from isthmus.errors import InvalidInput
+from isthmus.retrieval import recommending
 from isthmus.retrieval.users import stored_histories
 from tests.retrieval.recommender.worlds import ITEMS_A_TASTE, TASTES, name, taste_of
 from tests.toy import item, text_encoder
@@ -119,6 +121,56 @@ def test_many_users_are_answered_as_each_alone(board, options):
         assert [row["rank"] for row in own] == list(range(1, len(own) + 1))
         alone = board.recommend(user, k=8, **options)
         same([(row["item_id"], row["score"]) for row in own], [(h.item_id, h.score) for h in alone])
+
+
+ITEMS = st.sampled_from(
+    [name(domain, taste, n) for domain in ("films", "books") for taste in (0, 3, 7) for n in (0, 1)]
+)
+ANYBODY = st.builds(
+    User,
+    st.lists(ITEMS, max_size=12),
+    st.sampled_from([None, "booksword2"]),
+    id=st.sampled_from([None, "u3", "u17", "nobody"]),
+    clicks=st.lists(ITEMS, max_size=2),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(users=st.lists(ANYBODY, min_size=1, max_size=9), size=st.integers(1, 9), k=st.integers(1, 9))
+def test_a_batch_is_the_lists_of_its_users(board, users, size, k):
+    """In parts of any size: the same items, and scores that are equal but for rounding."""
+    usual, recommending.USERS_A_BATCH = recommending.USERS_A_BATCH, size
+    try:
+        table = board.recommend_batch(enumerated(users), domain="books", k=k).to_pylist()
+    finally:
+        recommending.USERS_A_BATCH = usual
+    expected = [
+        (str(at), hit.item_id, hit.rank)
+        for at, user in enumerate(users)
+        for hit in board.recommend(user, domain="books", k=k)
+    ]
+    assert [(row["user_id"], row["item_id"], row["rank"]) for row in table] == expected
+    scores = [hit.score for user in users for hit in board.recommend(user, domain="books", k=k)]
+    np.testing.assert_allclose([row["score"] for row in table], scores, rtol=1e-5)
+
+
+def enumerated(users):
+    return [(str(at), user) for at, user in enumerate(users)]
+
+
+@pytest.mark.parametrize("options", [{"domain": "books"}, {}, {"where": "item_id like '%-0'"}])
+def test_other_processes_answer_as_this_one(board, options, monkeypatch):
+    monkeypatch.setattr(recommending, "USERS_A_BATCH", 2)
+    alone = board.recommend_batch(USERS, k=8, **options)
+    together = board.recommend_batch(USERS, k=8, processes=2, **options)
+    assert together.drop_columns("score").equals(alone.drop_columns("score"))
+    one, other = (table.column("score").to_numpy() for table in (alone, together))
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_no_process_is_refused(board):
+    with pytest.raises(InvalidInput, match="processes is 0; give 1 or more"):
+        board.recommend_batch(USERS, processes=0)
 
 
 def test_nobody_is_answered_by_an_empty_table(board):
