@@ -29,6 +29,7 @@ from isthmus.retrieval.choosing import SpaceSources
 from isthmus.retrieval.evaluating import SpaceEvaluation
 from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text
+from isthmus.retrieval.mapping_verbs import SpaceMaps
 from isthmus.retrieval.queries import SpaceQueries
 from isthmus.retrieval.rating_verbs import SpaceRatings
 from isthmus.retrieval.training import SpaceTraining
@@ -42,6 +43,7 @@ class Space(
     SpaceTraining,
     SpaceAligning,
     SpaceEvaluation,
+    SpaceMaps,
 ):
     """A folder that joins the items of many domains in one vector space.
 
