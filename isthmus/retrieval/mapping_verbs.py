@@ -33,7 +33,7 @@ class SpaceMaps(OpenSpace):
             Block whose vectors to lay out, such as ``text``; by default the one in which most
             modalities meet.
         limit : int, default 5_000
-            Most items; of more, so many are drawn at random.
+            Most items; of more, so many are drawn at random. Time grows with its square.
         seed : int, default 0
             Of whatever is left to chance: the same space and seed give the same map.
 
