@@ -41,6 +41,9 @@ def distill(
     similarity: Annotated[float, typer.Option(help="Weight of the similarity loss.")] = 4.0,
     temperature: Annotated[float, typer.Option(help="Of the similarity loss.")] = 0.2,
     words: Annotated[int, typer.Option(help="Most words that become tokens.")] = 10_000,
+    pieces: Annotated[
+        str, typer.Option(help="Word pieces of a static student: all of the teacher, or seen.")
+    ] = "all",
     storage: Annotated[str, typer.Option(help="int8, float16 or float32.")] = "int8",
     held_out: Annotated[float, typer.Option(help="Share to measure on.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
@@ -64,6 +67,7 @@ def distill(
         similarity=similarity,
         temperature=temperature,
         words=words,
+        pieces=pieces,
         storage=storage,
         held_out=held_out,
         seed=seed,

@@ -12,6 +12,7 @@ from isthmus.cli.evaluate import evaluate
 from isthmus.cli.finetune import finetune
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.items import add, create, delete, quarantine
+from isthmus.cli.map import map_space
 from isthmus.cli.queries import count, duplicates, get, search, similar
 from isthmus.cli.rate import rate
 from isthmus.cli.recommend import recommend
@@ -58,6 +59,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.command(name="map")(map_space)
 app.command(cls=SeveralValues)(evaluate)
 app.command(cls=SeveralValues)(distill)
 app.command(cls=SeveralValues)(finetune)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.encoders.containers import is_damaged, lacks_bytes
 from isthmus.errors import InvalidAudio, MissingDependency
 
 Samples = npt.NDArray[np.float32]
@@ -21,7 +22,6 @@ RESAMPLING: Final = "soxr HQ"
 _QUALITY: Final = "HQ"
 _VALUES_A_BLOCK: Final = 2**20
 _CUT_OFF: Final = 0.95  # some MP3 headers promise a few frames too many
-_UNSTATED: Final = (0, 0xFFFFFFFF)  # the size in a WAV file that was written into a pipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +163,10 @@ def _decode(file: Any, data: bytes, max_seconds: float) -> Waveform:
         if held > most:
             raise InvalidAudio(f"the audio is longer than {max_seconds:g} s, the limit")
         blocks.append(block)
-    if held < _CUT_OFF * file.frames or _lacks_bytes(data):
+    if held < _CUT_OFF * file.frames or lacks_bytes(data):
         raise InvalidAudio("the audio is cut off: the file is shorter than its header says")
+    if is_damaged(data):
+        raise InvalidAudio("the audio is damaged: checksums of its pages do not agree with them")
     return Waveform(np.concatenate([np.empty(0, np.float32), *blocks]), rate)
 
 
@@ -173,12 +175,6 @@ def _mono_blocks(file: Any) -> Iterator[Samples]:
     frames = max(1, _VALUES_A_BLOCK // int(file.channels))
     while len(block := file.read(frames, dtype="float32", always_2d=True)):
         yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
-
-
-def _lacks_bytes(data: bytes) -> bool:
-    """Tell whether a WAV file is shorter than it says; libsndfile passes over that."""
-    stated = int.from_bytes(data[4:8], "little")
-    return data.startswith(b"RIFF") and stated not in _UNSTATED and len(data) + 1 < stated + 8
 
 
 def _require_rate(rate: int) -> None:

@@ -95,12 +95,23 @@ def _near_of(segment: Segment, block: str, asked: FloatArray | None) -> FloatArr
     own = segment.blocks[block]
     near = np.full(len(segment), np.nan, np.float32)
     if len(own.rows) and asked is not None:
-        near[own.rows] = _mean_of_nearest(np.asarray(own.vectors), asked)
+        near[own.rows] = mean_of_nearest(np.asarray(own.vectors), asked)
     return near
 
 
-def _mean_of_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
-    """Give the mean cosine with the nearest queries, the item itself left out."""
+def mean_of_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
+    """Give the mean cosine of items with their ten nearest queries, each item itself left out.
+
+    Parameters
+    ----------
+    vectors, asked : numpy.ndarray
+        float32, shapes (n_items, dim) and (n_queries, dim); unit rows.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n_items,).
+    """
     nearest = min(NEAREST, len(asked))
     cosines, _ = exact_search(vectors, asked, nearest + 1)
     itself = cosines[:, :1] >= SAME

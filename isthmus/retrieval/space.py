@@ -30,6 +30,7 @@ from isthmus.retrieval.evaluating import SpaceEvaluation
 from isthmus.retrieval.finetuning import SpaceFinetuning
 from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text
+from isthmus.retrieval.mapping_verbs import SpaceMaps
 from isthmus.retrieval.queries import SpaceQueries
 from isthmus.retrieval.rating_verbs import SpaceRatings
 from isthmus.retrieval.reembedding import SpaceReembedding
@@ -48,6 +49,7 @@ class Space(
     SpaceFinetuning,
     SpaceReembedding,
     SpaceEvaluation,
+    SpaceMaps,
 ):
     """A folder that joins the items of many domains in one vector space.
 

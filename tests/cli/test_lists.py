@@ -35,6 +35,19 @@ def test_hybrid_search(shop, run, run_json):
     assert refused.returncode == 2
 
 
+def test_map(shop, run, run_json, tmp_path):
+    counts = run_json("map", "--space", "shop", "--out", "m.svg", "--table", "points.parquet")
+    assert counts == {"block": "text", "items": 5, "points": 5, "out": "m.svg"}
+    assert "books" in (tmp_path / "m.svg").read_text()
+    points = pq.read_table(tmp_path / "points.parquet").to_pylist()
+    assert [row["item_id"] for row in points] == ["f1", "f2", "f3", "b1", "b2"]
+    assert run_json("map", "-s", "shop", "--domain", "books")["out"] == "map.png"
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    refused = run("map", "--space", "shop", "--out", "m.gif")
+    assert refused.returncode == 1
+    assert "give a name in .png, .svg, .pdf" in " ".join(refused.stderr.split())
+
+
 def test_duplicates(shop, run, run_json, tmp_path):
     rows = run_json("duplicates", "--space", "shop")
     assert [(row["group"], row["item_id"], row["domain"]) for row in rows] == [

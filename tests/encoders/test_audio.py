@@ -98,6 +98,42 @@ def test_bad_files_say_what_is_wrong_with_them(data, reason):
         open_audio(data)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("RF64", "PCM_24"),
+        ("W64", "FLOAT"),
+        ("FLAC", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("CAF", "PCM_16"),
+        ("AU", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+    ],
+)
+def test_files_that_are_cut_off_are_refused(kind, subtype, share):
+    whole = file_of(noise(2, 48_000), kind, subtype)
+    assert open_audio(whole).seconds == pytest.approx(2)
+    with pytest.raises(InvalidAudio, match=r"the audio is cut off|the audio cannot be decoded"):
+        open_audio(whole[: int(share * len(whole))])
+
+
+def test_a_file_that_leaves_its_length_open_is_read():
+    whole = bytearray(file_of(SOUND, "AU", "FLOAT"))
+    whole[8:12] = b"\xff" * 4
+    assert open_audio(bytes(whole)).seconds == 0.5
+
+
+def test_damaged_pages_of_ogg_are_not_passed_over():
+    whole = bytearray(file_of(noise(2), "OGG", "VORBIS"))
+    whole[len(whole) // 2] ^= 1
+    with pytest.raises(InvalidAudio, match="checksums of its pages do not agree"):
+        open_audio(bytes(whole))
+    assert open_audio(file_of(noise(2), "OGG", "VORBIS") + bytes(99)).seconds == 2
+
+
 def test_too_long_and_too_large_files_are_refused():
     with pytest.raises(InvalidAudio, match=r"longer than 0\.4 s, the limit"):
         open_audio(file_of(SOUND), max_seconds=0.4)

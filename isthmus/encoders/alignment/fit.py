@@ -22,6 +22,7 @@ from isthmus.progress import progress_bar
 RIDGES_TEXT = (0.03, 0.3, 3.0, 10.0)
 RIDGES_IMAGE = (0.1, 1.0, 10.0, 30.0)
 POWERS = (0.0, 0.5, 1.0)
+LISTED = 10
 FEWEST = 10  # pairs of a set, learned from and held out, for an expert
 SHARES_OF_COMMON = (0.1, 0.25, 0.5, 1.0)
 SHARES = (1.0, 0.5, 0.25)  # of the axes, the strongest
@@ -119,20 +120,35 @@ def closed_form(
 
 
 def quality(heads: Heads, pairs: Pairs) -> float:
-    """Give the mean recall@10 over both ways and all sets: what learning aims at."""
-    return float(np.mean([crossing.mean for crossing in crossings(heads, pairs).values()]))
+    """Give the mean recall over both ways and all sets: what learning aims at.
+
+    Recall@10, or of a shorter list where so few pairs are held out that ten would hold nearly all.
+    """
+    found = crossings(heads, pairs, telling=True).values()
+    return float(np.mean([crossing.mean for crossing in found]))
 
 
-def crossings(heads: Heads, pairs: Pairs) -> dict[str, Crossing]:
-    """Measure each set by itself; sets without a pair are left out."""
+def crossings(heads: Heads, pairs: Pairs, *, telling: bool = False) -> dict[str, Crossing]:
+    """Measure recall@10 of each set by itself; sets without a pair are left out.
+
+    Parameters
+    ----------
+    heads : tuple of Head
+        Of text and image.
+    pairs : Pairs
+        Pairs that were not learned from.
+    telling : bool, default False
+        Whether lists are shorter than ten where ten would be more than a third of the answers.
+    """
     text, image = heads[0](pairs.text), heads[1](pairs.image)
     found = {}
     for number, name in enumerate(pairs.names):
         rows = np.flatnonzero(pairs.sets == number)
         if len(rows):
-            found[name] = measure_crossing(
-                text[rows], image[rows], pairs.text_ids[rows], pairs.image_ids[rows]
-            )
+            ids = pairs.text_ids[rows], pairs.image_ids[rows]
+            fewest = min(len(np.unique(side)) for side in ids)
+            k = min(LISTED, max(fewest // 3, 1)) if telling else LISTED
+            found[name] = measure_crossing(text[rows], image[rows], *ids, k)
     return found
 
 
@@ -218,7 +234,7 @@ def learn_from(
                 own = learn.take(np.unique(rng.integers(len(learn), size=2 * len(learn))))
             how = replace(settings, seed=settings.seed + member)
             found = learn_heads(start, own, how, lambda h: quality(h, judged), advance)
-            advance(settings.epochs - found.epochs - min(settings.patience, found.epochs))
+            advance(max(settings.epochs - found.epochs - settings.patience, 0))
             members.append(found)
     best = max(members, key=lambda found: found.quality)
     heads, told = best.heads, {"epochs": best.epochs, "temperature": round(best.temperature, 4)}

@@ -218,7 +218,8 @@ def _make_static(
     from isthmus.encoders.static_words import Bags, Words
 
     learned = [contents.values[row] for row in rows]
-    tokenizer = student_tokenizer(teacher, learned, settings.words)
+    only_seen = settings.pieces == "seen"
+    tokenizer = student_tokenizer(teacher, learned, settings.words, only_seen=only_seen)
     tokens = tokens_of(tokenizer)
     vectors = teacher_vectors(
         teacher,

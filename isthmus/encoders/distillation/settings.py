@@ -9,6 +9,8 @@ from isthmus.errors import InvalidInput
 
 Storage = Literal["int8", "float16", "float32"]
 STORAGES: Final[tuple[Storage, ...]] = get_args(Storage)
+Pieces = Literal["all", "seen"]
+PIECES: Final[tuple[Pieces, ...]] = get_args(Pieces)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class DistillSettings:
         Of the similarity loss.
     words : int, default 10,000
         Most words of the texts that become tokens of a static student.
+    pieces : {"all", "seen"}, default "all"
+        Which of the teacher's word pieces become tokens of a static student: all, or those that
+        the texts have, and single characters, which makes a student of a narrow field in seconds;
+        words that no text has are spelled then.
     storage : {"int8", "float16", "float32"}, default "int8"
         How the vectors of a static student's tokens are stored.
     held_out : float, default 0.1
@@ -49,6 +55,7 @@ class DistillSettings:
     similarity: float = 4.0
     temperature: float = 0.2
     words: int = 10_000
+    pieces: str = "all"
     storage: str = "int8"
     held_out: float = 0.1
     seed: int = 0
@@ -61,6 +68,7 @@ class DistillSettings:
             "similarity": self.similarity >= 0,
             "temperature": self.temperature > 0,
             "words": self.words >= 0,
+            "pieces": self.pieces in PIECES,
             "storage": self.storage in STORAGES,
             "held_out": 0 < self.held_out < 1,
         }
@@ -78,6 +86,7 @@ _ASKED: Final = {
     "similarity": "0 or more",
     "temperature": "more than 0",
     "words": "0 or more",
+    "pieces": f"one of {', '.join(PIECES)}",
     "storage": f"one of {', '.join(STORAGES)}",
     "held_out": "a share between 0 and 1",
 }

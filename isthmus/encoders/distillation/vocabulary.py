@@ -17,7 +17,9 @@ LEAST_OFTEN: Final = 3
 SPECIAL: Final = ("[PAD]", "[UNK]")
 
 
-def student_tokenizer(teacher: Encoder, texts: Sequence[str], most_words: int) -> Tokenizer:
+def student_tokenizer(
+    teacher: Encoder, texts: Sequence[str], most_words: int, *, only_seen: bool = False
+) -> Tokenizer:
     """Give a word-piece tokenizer for a static student.
 
     It is the teacher's own where that is one of word pieces, so that words which the texts lack
@@ -32,6 +34,8 @@ def student_tokenizer(teacher: Encoder, texts: Sequence[str], most_words: int) -
         What the student learns from.
     most_words : int
         How many words are added at most.
+    only_seen : bool, default False
+        Whether pieces that no text has are left out, apart from single characters.
     """
     from tokenizers import Tokenizer
 
@@ -41,6 +45,8 @@ def student_tokenizer(teacher: Encoder, texts: Sequence[str], most_words: int) -
     vocabulary = settings["model"]["vocab"]
     for word in _whole_words(plain, texts, frozenset(vocabulary))[:most_words]:
         vocabulary[word] = len(vocabulary)
+    if only_seen:
+        _leave_out_unseen(settings, texts)
     return Tokenizer.from_str(json.dumps(settings))
 
 
@@ -54,7 +60,7 @@ def tokens_of(tokenizer: Tokenizer) -> list[str]:
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     tokens = [""] * (max(vocabulary.values()) + 1)
     for token, number in vocabulary.items():
-        tokens[number] = "" if token in special else token.removeprefix("##")
+        tokens[number] = "" if token in special else _bare(token)
     return tokens
 
 
@@ -72,6 +78,28 @@ def _pieces(teacher: Encoder, texts: Iterable[str]) -> Any:
     )
     pieces.train_from_iterator(texts, trainer)
     return pieces
+
+
+def _leave_out_unseen(settings: dict[str, Any], texts: Sequence[str]) -> None:
+    """Leave pieces out of a tokenizer's settings that no text has, and number the others anew."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(json.dumps(settings))
+    found = {number for cut in tokenizer.encode_batch_fast(list(texts)) for number in cut.ids}
+    added = {token["content"] for token in settings["added_tokens"]}
+    kept = [
+        token
+        for token, number in settings["model"]["vocab"].items()
+        if number in found or token in added or token in SPECIAL or len(_bare(token)) == 1
+    ]
+    numbers = {token: number for number, token in enumerate(kept)}
+    settings["model"]["vocab"] = dict(numbers)
+    for token in settings["added_tokens"]:
+        token["id"] = numbers.setdefault(token["content"], len(numbers))
+
+
+def _bare(token: str) -> str:
+    return token.removeprefix("##")
 
 
 def _whole_words(tokenizer: Any, texts: Iterable[str], known: frozenset[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from isthmus.encoders.alignment.closed_form import Correlations
 from isthmus.encoders.alignment.contrast import learn_heads
 from isthmus.encoders.alignment.crossing import measure_crossing
 from isthmus.encoders.alignment.ensemble import fold
-from isthmus.encoders.alignment.fit import fit_alignment, quality
+from isthmus.encoders.alignment.fit import crossings, fit_alignment, quality
 from isthmus.encoders.alignment.head import unit_rows
 from isthmus.encoders.alignment.mining import confusable
 from isthmus.encoders.alignment.pairs import join_pairs
@@ -57,6 +58,31 @@ def test_learning_mends_a_bad_start():
     )
     assert learned.epochs > 0
     assert learned.quality > quality(start, pairs) + 0.2
+
+
+def test_a_few_pairs_held_out_tell_good_heads_from_bad_ones():
+    pairs, few = turned_pairs(), turned_pairs().take(np.arange(6))
+    known, other = Correlations(pairs.text, pairs.image), turned_pairs(noise=9.0)
+    good = known.cca(12, 0.1, 0.1)
+    bad = good[0], Correlations(other.text, other.image).cca(12, 1, 1)[1]
+    assert crossings(bad, few)["a"].text_to_image == 1.0  # ten of six
+    assert quality(good, few) == 1.0
+    assert quality(bad, few) < 0.8
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 30])
+def test_the_bar_ends_where_it_should(epochs, monkeypatch):
+    told = []
+
+    @contextmanager
+    def bar(label, total, *, show):
+        told.append((label, total))
+        yield lambda steps: told.append((label, -steps))
+
+    monkeypatch.setattr("isthmus.encoders.alignment.fit.progress_bar", bar)
+    fit_alignment(turned_pairs(noise=0.3), replace(QUICK, epochs=epochs, patience=2, members=2))
+    for name in ("closed form", "learning"):
+        assert sum(steps for label, steps in told if label == name) == 0
 
 
 def test_the_same_seed_gives_the_same_heads():

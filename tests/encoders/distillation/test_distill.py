@@ -285,3 +285,22 @@ def test_without_model2vec_the_command_that_installs_it_is_named(
     monkeypatch.setitem(sys.modules, "model2vec", None)
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[distill\]'"):
         distill(teacher, "static", texts, tmp_path / "out", settings=QUICK)
+
+
+def test_pieces_that_no_text_has_may_be_left_out(teacher, texts, tmp_path):
+    whole = distill(teacher, "static", texts, tmp_path / "all", settings=QUICK)
+    asked = Counting(teacher)
+    few = [text.replace("blue", "red") for text in texts]
+    settings = replace(QUICK, pieces="seen")
+    made = distill(asked, "static", few, tmp_path / "seen", settings=settings)
+    kept = json.loads((tmp_path / "seen" / "tokenizer.json").read_text())["model"]["vocab"]
+    everything = json.loads((tmp_path / "all" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert kept.keys() < everything.keys()
+    assert "blue" not in kept
+    assert {"[PAD]", "[UNK]", "red", "zorb", "b", "##u"} <= kept.keys()
+    assert sorted(kept.values()) == list(range(len(kept)))
+    student = load_encoder(made.student, device="cpu")
+    assert np.isfinite(student.encode(["blue shoe"])).all()  # spelled
+    assert made.quality.cosine == pytest.approx(whole.quality.cosine, abs=0.05)
+    with pytest.raises(InvalidInput, match="pieces=some cannot be used to distill; give one of"):
+        replace(QUICK, pieces="some")
