@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gate import misses
 from isthmus.index.gpu import Devices, placing
@@ -23,6 +22,7 @@ from isthmus.index.recall import QueriesOf, Trial, make_trials
 from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
 from isthmus.index.release import BlockManifest, Release
 from isthmus.index.settings import IndexSettings, Targets
+from isthmus.index.shared import Shared
 from isthmus.index.tune import batch_seconds, measure_masked, single_ms, tune_effort, with_index
 from isthmus.index.view import View
 
@@ -111,12 +111,11 @@ class BlockBuilder:
         No more than the best so far and the one being tried are held at a time.
         """
         best: Built | None = None
-        centres: FloatArray | None = None
+        shared = Shared()
         measured: dict[str, FullSize] = {}
         ranked = plan.ranked[:TRIES]
         for recipe, following in zip(ranked, [*ranked[1:], None], strict=True):
-            index, build_s = self._filled(recipe, centres=centres)
-            centres = index.centres if centres is None else centres
+            index, build_s = self._filled(recipe, shared=shared)
             built = self._tuned(index, build_s, trials, plan)
             if built is not None and _meets(built.manifest, self._settings.targets):
                 measured[recipe.name] = built.manifest.expectation
@@ -157,13 +156,13 @@ class BlockBuilder:
         self,
         recipe: Recipe,
         trained: VectorIndex | None = None,
-        centres: FloatArray | None = None,
+        shared: Shared | None = None,
     ) -> tuple[VectorIndex, float]:
-        """Train and fill an index; give it, and the seconds."""
-        start = time.perf_counter()
+        """Train and fill an index; give it, and the seconds, those of what it shares among them."""
+        start = time.perf_counter() - (shared.seconds(recipe.family) if shared else 0.0)
         title = f"indexing {self._block}" if self._progress else None
         index = VectorIndex.build(
-            recipe, self._own.vectors, trained, centres=centres, progress=title
+            recipe, self._own.vectors, trained, shared=shared, progress=title
         )
         return placing(self._devices)(index), time.perf_counter() - start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +15,9 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import CorruptRelease
 from isthmus.index.allowed import Allowed
 from isthmus.index.exact import Positions, exact_search, rescore
-from isthmus.index.recipe import EXACT, Effort, Recipe
+from isthmus.index.recipe import EXACT, GRAPH, Effort, Recipe
 from isthmus.index.scattered import scattered
+from isthmus.index.shared import Shared
 from isthmus.progress import progress_bar
 
 TRAINING_ROWS_A_CELL = 64
@@ -24,6 +26,7 @@ ADDED_AT_ONCE = 65_536
 SPARE = 2  # candidates for each result that are scored again under a filter, at least
 QUERY_BY_QUERY = 10  # FAISS's number of the way
 CACHED_BYTES = 16 * 2**20
+CONSTRUCTION = 100  # candidates for each node's links (efConstruction); FAISS's 40 are worse by far
 FEWEST_WANTED = 10  # recall is promised for ten results; fewer are cut from ten
 
 
@@ -70,7 +73,7 @@ class VectorIndex:
         vectors: FloatArray,
         trained: VectorIndex | None = None,
         *,
-        centres: FloatArray | None = None,
+        shared: Shared | None = None,
         progress: str | None = None,
     ) -> VectorIndex:
         """Train and fill an index over vectors of shape (n, dim).
@@ -83,21 +86,20 @@ class VectorIndex:
             float32, shape (n, dim).
         trained : VectorIndex, optional
             An index of the same recipe, whose training is taken over.
-        centres : numpy.ndarray, optional
-            float32, shape (n_cells, dim): the centres of an inverted file's cells, as another
-            recipe was trained to have for these vectors; they are most of its training. Others
-            than the recipe would have are left aside.
+        shared : Shared, optional
+            What indexes of other recipes over these same vectors were made of; what this one
+            makes is kept there.
         progress : str, optional
             Title of a bar to show.
         """
         if recipe.name == EXACT:
             return cls(recipe, vectors)
-        index = _trained(recipe, vectors, centres) if trained is None else trained._emptied()
-        with progress_bar(progress or "", len(vectors), show=progress is not None) as advance:
-            for start in range(0, len(vectors), ADDED_AT_ONCE):
-                part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
-                index.add(part)
-                advance(len(part))
+        shared = Shared() if shared is None else shared
+        index = _trained(recipe, vectors, shared) if trained is None else trained._emptied()
+        if recipe.family == "hnsw":
+            _fill_graph(index, recipe, vectors, shared, progress)
+        else:
+            _add(index, vectors, progress)
         _choose_scan(index, recipe)
         return cls(recipe, vectors, index)
 
@@ -116,14 +118,6 @@ class VectorIndex:
     def faiss_index(self) -> Any:
         """FAISS's index; None where every vector is compared as it is."""
         return self._index
-
-    @property
-    def centres(self) -> FloatArray | None:
-        """The centres of the cells, shape (n_cells, dim); None where there are none."""
-        if self.recipe.family != "ivf":
-            return None
-        centres: FloatArray = self._base.quantizer.reconstruct_n(0, self._base.nlist)
-        return centres
 
     @property
     def most_visits(self) -> int:
@@ -151,7 +145,7 @@ class VectorIndex:
         wanted = min(max(k, FEWEST_WANTED), len(self))
         _, found = self._index.search(
             np.ascontiguousarray(queries, np.float32),
-            wanted,
+            self.reach(wanted, effort),
             params=self.search_parameters(wanted, effort),
         )
         return rescore(queries, self._scattered, found, k)
@@ -185,7 +179,7 @@ class VectorIndex:
             found = self._visit_cells(queries, wanted * spare, allowed, visits)
         else:
             parameters = self._parameters_for(visits, allowed.selector)
-            _, found = self._index.search(queries, wanted, params=parameters)
+            _, found = self._index.search(queries, self.reach(wanted, effort), params=parameters)
         return rescore(queries, self._scattered, found, k)
 
     def write(self, path: Path) -> None:
@@ -245,6 +239,10 @@ class VectorIndex:
             visits = min(max(int(wider), 1), max(self.most_visits, self.effort.visits))
             self._known_parameters[key] = self._parameters_for(visits, None, self._depth(effort))
         return self._known_parameters[key]
+
+    def reach(self, wanted: int, effort: float = 1.0) -> int:
+        """Give how many FAISS has to find, to be scored by their vectors, for so many results."""
+        return min(wanted * self._depth(effort), len(self)) if self.recipe.signs else wanted
 
     def _depth(self, effort: float) -> int:
         """Give how many times the results are scored again, which falls with the root."""
@@ -327,20 +325,50 @@ def _serialised_bytes(index: Any) -> int:
     return sum(sizes)
 
 
-def _trained(recipe: Recipe, vectors: FloatArray, centres: FloatArray | None) -> Any:
+def _trained(recipe: Recipe, vectors: FloatArray, shared: Shared) -> Any:
     faiss: Any = import_module("faiss")
-
     rows, dim = vectors.shape
-    spelled = recipe.factory(rows, dim)
-    index = faiss.index_factory(dim, spelled, faiss.METRIC_INNER_PRODUCT)
+    graph = recipe.family == "hnsw"
+    metric = faiss.METRIC_L2 if graph else faiss.METRIC_INNER_PRODUCT  # the same at unit norm
+    index = faiss.index_factory(dim, recipe.factory(rows, dim), metric)
+    if graph:
+        index.hnsw.efConstruction = CONSTRUCTION
     cells = _accept_few_points(index, recipe)
-    if centres is not None and len(centres) == cells:
-        faiss.extract_index_ivf(index).quantizer.add(centres)  # which then is not trained
-        cells = 0
-    wanted = max(TRAINING_ROWS, cells * TRAINING_ROWS_A_CELL)
+    taken = shared.centres is not None and len(shared.centres) == cells
+    if taken:
+        faiss.extract_index_ivf(index).quantizer.add(shared.centres)  # which then is not trained
+    wanted = max(TRAINING_ROWS, 0 if taken else cells * TRAINING_ROWS_A_CELL)
     chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted])
+    start = time.perf_counter()
     index.train(np.ascontiguousarray(vectors[chosen]))
+    if cells:
+        centres = faiss.extract_index_ivf(index).quantizer.reconstruct_n(0, cells)
+        shared.keep_centres(centres, time.perf_counter() - start)
     return index
+
+
+def _add(index: Any, vectors: FloatArray, progress: str | None) -> None:
+    with progress_bar(progress or "", len(vectors), show=progress is not None) as advance:
+        for start in range(0, len(vectors), ADDED_AT_ONCE):
+            part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
+            index.add(part)
+            advance(len(part))
+
+
+def _fill_graph(
+    index: Any, recipe: Recipe, vectors: FloatArray, shared: Shared, progress: str | None
+) -> None:
+    """Fill a graph, with the links that are shared; where there are none they are made first."""
+    faiss: Any = import_module("faiss")
+    if recipe == GRAPH and not shared.has_links:
+        start = time.perf_counter()
+        _add(index, vectors, progress)
+        shared.keep_links(index, time.perf_counter() - start)
+        return
+    if not shared.has_links:
+        VectorIndex.build(GRAPH, vectors, shared=shared, progress=progress)
+    _add(faiss.downcast_index(index.storage), vectors, None)
+    shared.link(index, len(vectors))
 
 
 def _choose_scan(index: Any, recipe: Recipe) -> None:

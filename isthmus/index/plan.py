@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -15,9 +15,10 @@ from isthmus.index.exact import Mask
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gpu import Devices, placing
 from isthmus.index.recall import QueriesOf, RecallRow, Trial, make_trials, measure_recall
-from isthmus.index.recipe import Effort, Recipe, recipe_named, suitable
+from isthmus.index.recipe import Effort, Family, Recipe, recipe_named, suitable
 from isthmus.index.segment import join_segments
 from isthmus.index.settings import Targets
+from isthmus.index.shared import Shared
 from isthmus.index.tune import batch_seconds, single_ms, tune_effort, with_index
 from isthmus.index.view import View, all_of
 from isthmus.progress import progress_bar
@@ -27,6 +28,7 @@ LATENCY_QUERIES = 300
 PLANNED_QUERIES = 1_200  # recipes are only compared, by many searches that are slow
 STEEPEST = 1.3
 GIB = 2**30
+CORE_BYTES = 4 * GIB  # machines are sold with about so much memory for each core
 
 
 class Measured(BaseModel):
@@ -85,8 +87,12 @@ class FullSize(BaseModel):
 
     @property
     def cost(self) -> float:
-        """Byte-seconds a query: the bytes of the index, for the time that one query takes."""
-        return self.bytes_a_vector * self.rows / self.queries_s
+        """What a query costs: a core and the bytes of the index, for the time that it takes.
+
+        A core counts as much as `CORE_BYTES` of memory. So speed decides while an index is small
+        beside them, and bytes where it is large.
+        """
+        return (CORE_BYTES + self.bytes_a_vector * self.rows) / self.queries_s
 
 
 class PlanRow(BaseModel):
@@ -166,10 +172,11 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A view to measure on, and the vectors of the block that it holds."""
+    """A view to measure on, queries, and what recipes share over its vectors."""
 
     view: View
     trials: Sequence[Trial]
+    shared: Shared = field(default_factory=Shared)
 
 
 def make_plan(
@@ -271,8 +278,8 @@ def _measure(
     place: Callable[[VectorIndex], VectorIndex],
 ) -> Measured:
     own: SegmentBlock = sample.view.segments[0].blocks[block]
-    start = time.perf_counter()
-    index = place(VectorIndex.build(recipe, own.vectors))
+    start = time.perf_counter() - sample.shared.seconds(recipe.family)
+    index = place(VectorIndex.build(recipe, own.vectors, shared=sample.shared))
     build_s = time.perf_counter() - start
     view = with_index(sample.view, block, index)
     effort = tune_effort(view, block, sample.trials, target)
@@ -305,17 +312,21 @@ def _by_kind(rows: Sequence[RecallRow]) -> dict[str, float]:
 def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
     """Carry the curve through the last two points to a number of rows.
 
-    A straight line where every vector is compared, else one on logarithmic axes.
+    A straight line where every vector is compared; one over the logarithm of the rows in a graph,
+    whose searches lengthen so (Malkov and Yashunin, arXiv:1603.09320); else one on logarithmic
+    axes.
     """
     first, last = curve[0], curve[-1]
 
-    def at(before: float, now: float) -> float:
+    def at(before: float, now: float, *, family: Family = recipe.family) -> float:
         if len(curve) == 1:
             return now
-        if recipe.family == "flat":
+        steps = np.log(last.rows / first.rows)
+        if family == "flat":
             slope = max(now - before, 0.0) / (last.rows - first.rows)
             return float(now + slope * (rows - last.rows))
-        steps = np.log(last.rows / first.rows)
+        if family == "hnsw":
+            return float(now + max(now - before, 0.0) / steps * np.log(rows / last.rows))
         slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, 0, STEEPEST)
         return float(now * (rows / last.rows) ** slope)
 
@@ -325,7 +336,7 @@ def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
         p99_ms=at(first.p99_ms, last.p99_ms),
         queries_s=1 / at(1 / first.queries_s, 1 / last.queries_s),
         bytes_a_vector=last.bytes_a_vector,
-        build_s=at(first.build_s, last.build_s),
+        build_s=at(first.build_s, last.build_s, family="ivf"),
     )
 
 
