@@ -389,7 +389,7 @@ def _accept_few_points(index: Any, recipe: Recipe) -> int:
     faiss: Any = import_module("faiss")
     if recipe.family != "ivf":
         return 0
-    inverted = faiss.extract_index_ivf(index)
+    inverted = faiss.downcast_index(faiss.extract_index_ivf(index))
     inverted.cp.min_points_per_centroid = 1
     if hasattr(inverted, "pq"):
         inverted.pq.cp.min_points_per_centroid = 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ByteSize, ConfigDict
 
 from isthmus.errors import ImpossibleTargets
 from isthmus.index.block_index import SegmentBlock
@@ -27,7 +27,7 @@ SMALLER = 4  # the second point of each curve is measured on a quarter of the sa
 LATENCY_QUERIES = 300
 PLANNED_QUERIES = 1_200  # recipes are only compared, by many searches that are slow
 STEEPEST = 1.3
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 CORE_BYTES = 4 * GIB  # machines are sold with about so much memory for each core
 
 
@@ -247,11 +247,12 @@ def require_possible(plan: Plan) -> None:
     if plan.ranked:
         return
     nearest = min(plan.table, key=lambda row: _excess(row, plan.targets))
-    had = nearest.expected
+    recall = np.floor(_recall(nearest) * 1e3) / 1e3  # figures that can be asked for as they stand
+    p99, mib = np.ceil(nearest.expected.p99_ms * 1e2) / 1e2, np.ceil(_memory(nearest) / MIB)
     raise ImpossibleTargets(
         f"no recipe has {plan.targets} for {plan.rows:,} vectors of block {plan.block!r}; the "
-        f"nearest is {nearest.recipe}: recall@10 {_recall(nearest):.3f}, "
-        f"p99 {had.p99_ms:.2f} ms, {_memory(nearest) / GIB:.3g} GiB. Ask for no more than that"
+        f"nearest is {nearest.recipe}: recall@10 {recall:.3f}, p99 {p99:.2f} ms, {mib:.0f} MiB. "
+        "Ask for no more than that"
     )
 
 
@@ -298,7 +299,7 @@ def _measure(
         p99_ms=round(high, 4),
         queries_s=round(len(queries) / batch_seconds(index, queries), 1),
         bytes_a_vector=round(index.bytes_a_vector, 1),
-        build_s=round(build_s, 2),
+        build_s=round(build_s, 4),
     )
 
 
@@ -314,11 +315,11 @@ def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
 
     A straight line where every vector is compared; one over the logarithm of the rows in a graph,
     whose searches lengthen so (Malkov and Yashunin, arXiv:1603.09320); else one on logarithmic
-    axes.
+    axes. Building takes no less than the rows grow by.
     """
     first, last = curve[0], curve[-1]
 
-    def at(before: float, now: float, *, family: Family = recipe.family) -> float:
+    def at(before: float, now: float, family: Family = recipe.family, least: float = 0) -> float:
         if len(curve) == 1:
             return now
         steps = np.log(last.rows / first.rows)
@@ -327,7 +328,7 @@ def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
             return float(now + slope * (rows - last.rows))
         if family == "hnsw":
             return float(now + max(now - before, 0.0) / steps * np.log(rows / last.rows))
-        slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, 0, STEEPEST)
+        slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, least, STEEPEST)
         return float(now * (rows / last.rows) ** slope)
 
     return FullSize(
@@ -336,7 +337,7 @@ def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
         p99_ms=at(first.p99_ms, last.p99_ms),
         queries_s=1 / at(1 / first.queries_s, 1 / last.queries_s),
         bytes_a_vector=last.bytes_a_vector,
-        build_s=at(first.build_s, last.build_s, family="ivf"),
+        build_s=at(first.build_s, last.build_s, "ivf", 1),
     )
 
 
@@ -350,7 +351,7 @@ def _judged(table: Sequence[PlanRow], targets: Targets, chosen: str | None = Non
     judged = []
     for place, row in enumerate(ordered):
         ratio = row.expected.cost / best
-        dearer = f"costs {ratio:.1f} times as much"
+        dearer = f"costs {ratio:,.1f} times as much"
         if ratio < 1:
             dearer = f"expected at {ratio:.1f} times, but so were others that turned out dearer"
         verdict = _misses(row, targets) or ("chosen" if place == 0 else dearer)
@@ -366,7 +367,7 @@ def _misses(row: PlanRow, targets: Targets) -> str:
     if targets.latency_ms is not None and had.p99_ms > targets.latency_ms:
         return f"p99 of {had.p99_ms:.2f} ms"
     if targets.memory is not None and _memory(row) > targets.memory:
-        return f"needs {_memory(row) / GIB:.3g} GiB"
+        return f"needs {ByteSize(_memory(row)).human_readable()}"
     return ""
 
 
