@@ -161,9 +161,7 @@ class BlockBuilder:
         """Train and fill an index; give it, and the seconds, those of what it shares among them."""
         start = time.perf_counter() - (shared.seconds(recipe.family) if shared else 0.0)
         title = f"indexing {self._block}" if self._progress else None
-        index = VectorIndex.build(
-            recipe, self._own.vectors, trained, shared=shared, progress=title
-        )
+        index = VectorIndex.build(recipe, self._own.vectors, trained, shared=shared, progress=title)
         return placing(self._devices)(index), time.perf_counter() - start
 
     def _tuned(

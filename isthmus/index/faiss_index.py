@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -15,18 +14,14 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import CorruptRelease
 from isthmus.index.allowed import Allowed
 from isthmus.index.exact import Positions, exact_search, rescore
-from isthmus.index.recipe import EXACT, GRAPH, Effort, Recipe
+from isthmus.index.fill import fill, train
+from isthmus.index.recipe import EXACT, Effort, Recipe
 from isthmus.index.scattered import scattered
 from isthmus.index.shared import Shared
-from isthmus.progress import progress_bar
 
-TRAINING_ROWS_A_CELL = 64
-TRAINING_ROWS = 65_536
-ADDED_AT_ONCE = 65_536
 SPARE = 2  # candidates for each result that are scored again under a filter, at least
 QUERY_BY_QUERY = 10  # FAISS's number of the way
 CACHED_BYTES = 16 * 2**20
-CONSTRUCTION = 100  # candidates for each node's links (efConstruction); FAISS's 40 are worse by far
 FEWEST_WANTED = 10  # recall is promised for ten results; fewer are cut from ten
 
 
@@ -95,11 +90,8 @@ class VectorIndex:
         if recipe.name == EXACT:
             return cls(recipe, vectors)
         shared = Shared() if shared is None else shared
-        index = _trained(recipe, vectors, shared) if trained is None else trained._emptied()
-        if recipe.family == "hnsw":
-            _fill_graph(index, recipe, vectors, shared, progress)
-        else:
-            _add(index, vectors, progress)
+        index = train(recipe, vectors, shared) if trained is None else trained._emptied()
+        fill(index, recipe, vectors, shared, progress)
         _choose_scan(index, recipe)
         return cls(recipe, vectors, index)
 
@@ -210,14 +202,24 @@ class VectorIndex:
         return cls(recipe, vectors, index, effort, path)
 
     def fit(self, vectors: FloatArray) -> float | None:
-        """Give the mean cosine of vectors, shape (m, dim), with the centre of their cell.
+        """Give the mean cosine of vectors, shape (m, dim), with what training has for them.
 
-        None where the recipe has no cells. It falls when vectors are unlike those of training.
+        That is the centre of the cell, or in a graph what the code says. None where nothing is
+        trained. It falls when vectors are unlike those of training.
         """
-        if self.recipe.family != "ivf" or len(vectors) == 0:
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if len(vectors) == 0:
             return None
-        scores, _ = self._base.quantizer.search(np.ascontiguousarray(vectors, np.float32), 1)
-        return float(scores.mean())
+        if self.recipe.family == "ivf":
+            scores, _ = self._base.quantizer.search(vectors, 1)
+            return float(scores.mean())
+        if self.recipe.family == "hnsw" and self.recipe.codes:
+            faiss: Any = import_module("faiss")
+            codes = faiss.downcast_index(self._index.storage)
+            said = codes.sa_decode(codes.sa_encode(vectors))
+            lengths = np.linalg.norm(said, axis=1)
+            return float((np.einsum("nd,nd->n", said, vectors) / np.maximum(lengths, 1e-9)).mean())
+        return None
 
     def _emptied(self) -> Any:
         """Copy the trained index without what it holds."""
@@ -325,52 +327,6 @@ def _serialised_bytes(index: Any) -> int:
     return sum(sizes)
 
 
-def _trained(recipe: Recipe, vectors: FloatArray, shared: Shared) -> Any:
-    faiss: Any = import_module("faiss")
-    rows, dim = vectors.shape
-    graph = recipe.family == "hnsw"
-    metric = faiss.METRIC_L2 if graph else faiss.METRIC_INNER_PRODUCT  # the same at unit norm
-    index = faiss.index_factory(dim, recipe.factory(rows, dim), metric)
-    if graph:
-        index.hnsw.efConstruction = CONSTRUCTION
-    cells = _accept_few_points(index, recipe)
-    taken = shared.centres is not None and len(shared.centres) == cells
-    if taken:
-        faiss.extract_index_ivf(index).quantizer.add(shared.centres)  # which then is not trained
-    wanted = max(TRAINING_ROWS, 0 if taken else cells * TRAINING_ROWS_A_CELL)
-    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted])
-    start = time.perf_counter()
-    index.train(np.ascontiguousarray(vectors[chosen]))
-    if cells:
-        centres = faiss.extract_index_ivf(index).quantizer.reconstruct_n(0, cells)
-        shared.keep_centres(centres, time.perf_counter() - start)
-    return index
-
-
-def _add(index: Any, vectors: FloatArray, progress: str | None) -> None:
-    with progress_bar(progress or "", len(vectors), show=progress is not None) as advance:
-        for start in range(0, len(vectors), ADDED_AT_ONCE):
-            part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
-            index.add(part)
-            advance(len(part))
-
-
-def _fill_graph(
-    index: Any, recipe: Recipe, vectors: FloatArray, shared: Shared, progress: str | None
-) -> None:
-    """Fill a graph, with the links that are shared; where there are none they are made first."""
-    faiss: Any = import_module("faiss")
-    if recipe == GRAPH and not shared.has_links:
-        start = time.perf_counter()
-        _add(index, vectors, progress)
-        shared.keep_links(index, time.perf_counter() - start)
-        return
-    if not shared.has_links:
-        VectorIndex.build(GRAPH, vectors, shared=shared, progress=progress)
-    _add(faiss.downcast_index(index.storage), vectors, None)
-    shared.link(index, len(vectors))
-
-
 def _choose_scan(index: Any, recipe: Recipe) -> None:
     """Let fast-scan lists be scanned query by query, with a heap, where codes stay in the cache.
 
@@ -382,15 +338,3 @@ def _choose_scan(index: Any, recipe: Recipe) -> None:
         base = faiss.downcast_index(index.base_index if recipe.refined else index)
         cached = base.ntotal * base.code_size <= CACHED_BYTES
         base.implem = QUERY_BY_QUERY if cached else 0
-
-
-def _accept_few_points(index: Any, recipe: Recipe) -> int:
-    """Keep FAISS from warning of small training sets on standard error; give the cells."""
-    faiss: Any = import_module("faiss")
-    if recipe.family != "ivf":
-        return 0
-    inverted = faiss.downcast_index(faiss.extract_index_ivf(index))
-    inverted.cp.min_points_per_centroid = 1
-    if hasattr(inverted, "pq"):
-        inverted.pq.cp.min_points_per_centroid = 1
-    return int(inverted.nlist)

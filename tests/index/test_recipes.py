@@ -104,6 +104,21 @@ def test_a_training_taken_over_finds_new_vectors(index):
     np.testing.assert_allclose(scores[:, 0], 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["IVF SQ8", "HNSW SQ8", "HNSW RaBitQ"])
+def test_vectors_unlike_those_of_training_fit_worse(name):
+    half = clustered(np.random.default_rng(5), 1_000, DIM // 2)
+    known, unlike = (np.pad(half, ((0, 0), side)) for side in ((0, DIM // 2), (DIM // 2, 0)))
+    index = VectorIndex.build(recipe_named(name), known)
+    assert index.fit(known) <= 1.001
+    assert index.fit(unlike) < 0.8 * index.fit(known)
+    assert index.fit(known[:0]) is None
+
+
+def test_where_nothing_is_trained_nothing_fits_or_does_not(index, vectors):
+    trained = index.recipe.family == "ivf" or index.recipe.name in ("HNSW SQ8", "HNSW RaBitQ")
+    assert (index.fit(vectors[:50]) is not None) == trained
+
+
 def test_size_is_that_of_the_codes(index):
     codes = {EXACT: 4 * DIM, "exact fp16": 2 * DIM, "HNSW fp32": 4 * DIM, "HNSW RaBitQ": DIM // 8}
     assert index.bytes_a_vector >= codes.get(index.recipe.name, DIM)
@@ -155,7 +170,9 @@ def test_inverted_files_share_the_centres_of_their_cells(vectors):
 def test_centres_of_other_vectors_are_left_aside(vectors):
     shared = Shared()
     VectorIndex.build(INVERTED_FILE, vectors[:1_000], shared=shared)
-    assert len(cells_of(VectorIndex.build(INVERTED_FILE, vectors, shared=shared))) == cells_for(ROWS)
+    assert len(cells_of(VectorIndex.build(INVERTED_FILE, vectors, shared=shared))) == cells_for(
+        ROWS
+    )
 
 
 @pytest.mark.parametrize("first", ["HNSW fp32", "HNSW SQ8", "HNSW RaBitQ"])
