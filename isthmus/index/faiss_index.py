@@ -15,7 +15,7 @@ from isthmus.errors import CorruptRelease
 from isthmus.index.allowed import Allowed
 from isthmus.index.exact import Positions, exact_search, rescore
 from isthmus.index.fill import fill, train
-from isthmus.index.recipe import EXACT, Effort, Recipe
+from isthmus.index.recipe import EXACT, GRAPH, Effort, Recipe
 from isthmus.index.scattered import scattered
 from isthmus.index.shared import Shared
 
@@ -204,8 +204,8 @@ class VectorIndex:
     def fit(self, vectors: FloatArray) -> float | None:
         """Give the mean cosine of vectors, shape (m, dim), with what training has for them.
 
-        That is the centre of the cell, or in a graph what the code says. None where nothing is
-        trained. It falls when vectors are unlike those of training.
+        That is the centre of the cell, or what codes of 8 bits say in a graph. None for other
+        recipes. It falls when vectors are unlike those of training.
         """
         vectors = np.ascontiguousarray(vectors, np.float32)
         if len(vectors) == 0:
@@ -213,7 +213,7 @@ class VectorIndex:
         if self.recipe.family == "ivf":
             scores, _ = self._base.quantizer.search(vectors, 1)
             return float(scores.mean())
-        if self.recipe.family == "hnsw" and self.recipe.codes:
+        if self.recipe == GRAPH:
             faiss: Any = import_module("faiss")
             codes = faiss.downcast_index(self._index.storage)
             said = codes.sa_decode(codes.sa_encode(vectors))
