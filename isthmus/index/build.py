@@ -106,7 +106,7 @@ class BlockBuilder:
         return self._cheapest(plan, trials)
 
     def _cheapest(self, plan: Plan, trials: list[Trial]) -> Built:
-        """Build the cheapest recipe of a plan; where it disappoints at full size, the next too.
+        """Build the cheapest recipe of a plan, and the next too where that may be cheaper.
 
         No more than the best so far and the one being tried are held at a time.
         """
@@ -123,7 +123,7 @@ class BlockBuilder:
                     best = built
             del built, index
             enough = following is None or (
-                best is not None and best.manifest.cost <= plan.cost_of(following)
+                best is not None and best.manifest.cost <= plan.least_cost_of(following)
             )
             if enough:
                 break

@@ -155,9 +155,14 @@ class Plan(BaseModel):
         """The recipes that meet the targets, cheapest first."""
         return [recipe_named(row.recipe) for row in self.table if not _misses(row, self.targets)]
 
-    def cost_of(self, recipe: Recipe) -> float:
-        """Give the expected cost of a recipe."""
-        return next(row.expected.cost for row in self.table if row.recipe == recipe.name)
+    def least_cost_of(self, recipe: Recipe) -> float:
+        """Give what a recipe may cost at the least, for all that a sample can tell.
+
+        The further a curve is carried the less it says: it may be off by the fourth root of how
+        many times the sample the rows are (twice, for twenty times).
+        """
+        cost = next(row.expected.cost for row in self.table if row.recipe == recipe.name)
+        return cost / max(self.rows / self.sampled, 1.0) ** 0.25
 
     def with_costs(self, measured: Mapping[str, FullSize], chosen: str) -> Plan:
         """Give the same plan with what recipes were measured to do at full size."""

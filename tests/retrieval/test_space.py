@@ -412,6 +412,23 @@ def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(spac
     assert len(space.search("w1 w2", k=2_999)) == 2_999
 
 
+def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkeypatch):
+    names = ["HNSW SQ8", "IVF SQ8", "HNSW RaBitQ"]
+    monkeypatch.setattr(
+        "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named(name) for name in names]
+    )
+    large(space, 4_000)
+    path = space.path / "space.toml"
+    path.write_text(path.read_text().replace("sample_rows = 50000", "sample_rows = 1000"))
+    plan = with_exact_rows(space, 1_000).publish().plans["text"]
+    chosen, *others = plan.table
+    assert (plan.rows, plan.sampled, chosen.built) == (4_000, 1_000, True)
+    for row in others:
+        least = plan.least_cost_of(recipe_named(row.recipe))
+        assert least == pytest.approx(row.expected.cost / 4**0.25)
+        assert chosen.expected.cost <= (row.expected.cost if row.built else least)
+
+
 def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
