@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import faiss
+import numpy as np
 from common.arguments import search_arguments
 from common.data import Data, Floats, Integers, read_data, recall, worst_wanted, write_data
 from common.tables import print_table
@@ -95,7 +96,7 @@ def theirs(data: Data, worst: Floats, target: float, repeats: int) -> tuple[Any,
 
     def search(number: int) -> Integers:
         graph.set_ef(number)
-        return graph.knn_query(data.queries, K, num_threads=1)[0].astype("int64")
+        return np.asarray(graph.knn_query(data.queries, K, num_threads=1)[0], np.int64)
 
     number, reached, rate = cheapest(data, worst, search, target, repeats)
     size = graph.index_file_size() / len(data.base)

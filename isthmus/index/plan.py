@@ -162,7 +162,7 @@ class Plan(BaseModel):
         many times the sample the rows are (twice, for twenty times).
         """
         cost = next(row.expected.cost for row in self.table if row.recipe == recipe.name)
-        return cost / max(self.rows / self.sampled, 1.0) ** 0.25
+        return cost / float(max(self.rows / self.sampled, 1.0) ** 0.25)
 
     def with_costs(self, measured: Mapping[str, FullSize], chosen: str) -> Plan:
         """Give the same plan with what recipes were measured to do at full size."""
