@@ -201,10 +201,17 @@ class BlockBuilder:
         return Built(with_index(self._view, self._block, index, masked), manifest, plan)
 
     def _exact(self, plan: Plan | None = None) -> Built:
+        """Search exactly; where targets made a plan necessary, measured, for the gate to judge."""
         rows, dim = self._own.vectors.shape
         manifest = BlockManifest(
             vectors=rows, dim=dim, recipe=EXACT, effort=Effort(), bytes_a_vector=4.0 * dim
         )
+        if plan is not None:
+            index = VectorIndex.build(recipe_named(EXACT), self._own.vectors)
+            queries = np.random.default_rng(3).choice(self._own.vectors, LATENCY_QUERIES)
+            median, high = single_ms(index, queries)
+            times = {"p50_ms": round(median, 4), "p99_ms": round(high, 4)}
+            manifest = manifest.model_copy(update=times)
         return Built(self._view, manifest, plan)
 
 

@@ -539,6 +539,16 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
         space.rollback(2)
 
 
+def test_a_latency_that_nothing_has_at_full_size_is_missed_by_exact_search_too(space, monkeypatch):
+    large(space, 1_500)
+    space = with_exact_rows(space, 1_000)
+    monkeypatch.setattr("isthmus.index.build.single_ms", lambda index, queries: (8.0, 9.0))
+    with pytest.raises(ReleaseRejected, match=r"p99 of text is 9\.0 ms, over 5"):
+        space.publish(latency_ms=5)
+    assert space.current_release is None
+    assert [manifest.accepted for manifest in space.releases()] == [False]
+
+
 def test_a_damaged_release_is_rebuilt_from_the_catalog_alone(filled):
     filled.publish()
     (filled.path / "releases/000001/text.vectors.f32").write_bytes(b"x")
