@@ -1,8 +1,8 @@
 """What indexes over the same vectors take over from each other, since it is most of their making.
 
 All inverted files have the centres of their cells from one training. All graphs have their links
-from one construction, by codes of 8 bits a dimension, which is quicker than by the vectors and than
-by coarser codes (docs/search_figures.md).
+from one construction, by codes of 8 bits a dimension: a quarter of the memory of the vectors, and
+quicker than by coarser codes (docs/search_figures.md).
 """
 
 from __future__ import annotations
