@@ -16,6 +16,7 @@ POOL_THREADS = (
     "RAYON_NUM_THREADS",
     "TOKIO_WORKER_THREADS",
 )
+FEWEST_IN_POOL = 2
 CORES = sorted(os.sched_getaffinity(0))
 
 
@@ -23,12 +24,13 @@ def limit_threads(threads: int, build_threads: int) -> None:
     """Limit the thread pools of processes started from here on.
 
     The pools of Lance and Chroma are sized once in a process, so they have the threads of the
-    build; a search is held to its cores by `use_cores`.
+    build, and two at least, since a pool of one can wait for itself; a search is held to its cores
+    by `use_cores`.
     """
     for name in BLAS_THREADS:
         os.environ[name] = str(threads)
     for name in POOL_THREADS:
-        os.environ[name] = str(build_threads)
+        os.environ[name] = str(max(build_threads, FEWEST_IN_POOL))
 
 
 def use_cores(count: int) -> None:

@@ -20,7 +20,7 @@ from peers.peer import Peer
 
 BLOCK = "text"
 FEW = 1_000
-RECALLS = (0.91, 0.93, 0.95, 0.97, 0.99)
+RECALLS = (0.93, 0.95, 0.97, 0.99)
 
 
 class IsthmusPeer(Peer):
@@ -116,16 +116,16 @@ class IsthmusPeer(Peer):
         raw = raw_index(self._path, k)
         if raw is None:
             return None
-        index, parameters = raw
+        index, reach, parameters = raw
         many = np.load(queries)
         seconds: dict[str, list[float]] = {}
         ways = {
             "batch": lambda: self._space.search_batch(many, k=k),
-            "raw batch": lambda: index.search(many, k, params=parameters),
+            "raw batch": lambda: index.search(many, reach, params=parameters),
         }
         one_by_one = {
             "single": lambda query: self._space.search(vector=query, k=k),
-            "raw single": lambda query: index.search(query[None], k, params=parameters),
+            "raw single": lambda query: index.search(query[None], reach, params=parameters),
         }
         for _ in range(repeats):
             for name, way in ways.items():
@@ -141,13 +141,13 @@ def index_path(space: Path) -> Path | None:
     return next(iter(sorted(folder.glob(f"{BLOCK}*.faiss"))), None)
 
 
-def raw_index(space: Path, k: int) -> tuple[Any, Any] | None:
-    """Open the current release's FAISS index, with the parameters that Isthmus gives it."""
+def raw_index(space: Path, k: int) -> tuple[Any, int, Any] | None:
+    """Open the current release's FAISS index, with the number and parameters Isthmus asks with."""
     release = Releases(space).current()
     index = release.segment.blocks[BLOCK].index if release else None
     if index is None:
         return None
-    return index.faiss_index, index.search_parameters(k)
+    return index.faiss_index, index.reach(k), index.search_parameters(k)
 
 
 def _seconds(work: Any) -> float:

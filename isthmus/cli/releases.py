@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from isthmus.cli.options import (
     SpaceOption,
     WaitOption,
 )
+
+if TYPE_CHECKING:
+    from isthmus.index.compact import CompactReport
 
 
 def publish(
@@ -100,17 +103,42 @@ def rollback(
 def compact(
     space: SpaceOption,
     keep_days: Annotated[
-        float | None, typer.Option(help="Keep versions younger than this; default: space.toml's.")
+        float | None,
+        typer.Option(min=0, help="Keep versions younger than this; default: space.toml's."),
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Go on beside readers and writers until interrupted: look again after so many "
+            "hours, and compact where versions are past their time and nobody writes.",
+        ),
     ] = None,
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Merge small files and drop old versions of the tables; queries go on meanwhile."""
+    from time import sleep
+
+    from isthmus.index.compact import compact_if_due
+
+    opened = open_space(space, wait_s=wait)
+    if every is None:
+        _show_compacted(opened.compact(keep_days=keep_days, progress=True), as_json=as_json)
+        return
+    days = opened.settings.index.keep_versions_days if keep_days is None else keep_days
+    while True:
+        done = compact_if_due(opened.path, days)
+        if done:
+            _show_compacted(done, as_json=as_json)
+        sleep(every * 3_600)
+
+
+def _show_compacted(done: list[CompactReport], *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from isthmus.cli.show import show_json, show_line
 
-    done = open_space(space, wait_s=wait).compact(keep_days=keep_days, progress=True)
     reports = [asdict(report) for report in done]
     if as_json:
         show_json(reports)

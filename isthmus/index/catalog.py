@@ -68,7 +68,7 @@ class Snapshot:
         """Number of items, searchable or not."""
         return int(self._dataset.count_rows())
 
-    @property
+    @cached_property
     def attributes(self) -> pa.Schema:
         """The attribute columns and their types."""
         own = self.item_columns
@@ -76,7 +76,7 @@ class Snapshot:
             [f for f in self._dataset.schema if f.name not in own and not _is_internal(f.name)]
         )
 
-    @property
+    @cached_property
     def item_columns(self) -> tuple[str, ...]:
         """Id, domain and contents of an item: the columns that are no attributes.
 

@@ -63,19 +63,21 @@ def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[Co
     return reports
 
 
-def compact_if_due(space: Path, keep_days: float) -> None:
+def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
     """Compact where items or interactions hold versions past their time, unless somebody writes.
 
-    Old versions cost disk alone, so there is always a next time.
+    Old versions cost disk alone, so there is always a next time. Nothing is reported where nothing
+    was done.
     """
     try:
         with writing(space, "catalog", 0), writing(space, "interactions", 0):
             written = (space / folder for folder in (catalog.FOLDER, store.FOLDER))
             keep = timedelta(days=keep_days)
             if any(has_versions_older(path, keep) for path in written):
-                compact(space, keep_days)
+                return compact(space, keep_days)
     except OSError:  # SpaceLocked is one
-        return
+        pass
+    return []
 
 
 def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:

@@ -14,13 +14,11 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import CorruptRelease
 from isthmus.index.allowed import Allowed
 from isthmus.index.exact import Positions, exact_search, rescore
-from isthmus.index.recipe import EXACT, Effort, Recipe
+from isthmus.index.fill import fill, train
+from isthmus.index.recipe import EXACT, GRAPH, Effort, Recipe
 from isthmus.index.scattered import scattered
-from isthmus.progress import progress_bar
+from isthmus.index.shared import Shared
 
-TRAINING_ROWS_A_CELL = 64
-TRAINING_ROWS = 65_536
-ADDED_AT_ONCE = 65_536
 SPARE = 2  # candidates for each result that are scored again under a filter, at least
 QUERY_BY_QUERY = 10  # FAISS's number of the way
 CACHED_BYTES = 16 * 2**20
@@ -70,7 +68,7 @@ class VectorIndex:
         vectors: FloatArray,
         trained: VectorIndex | None = None,
         *,
-        centres: FloatArray | None = None,
+        shared: Shared | None = None,
         progress: str | None = None,
     ) -> VectorIndex:
         """Train and fill an index over vectors of shape (n, dim).
@@ -83,21 +81,17 @@ class VectorIndex:
             float32, shape (n, dim).
         trained : VectorIndex, optional
             An index of the same recipe, whose training is taken over.
-        centres : numpy.ndarray, optional
-            float32, shape (n_cells, dim): the centres of an inverted file's cells, as another
-            recipe was trained to have for these vectors; they are most of its training. Others
-            than the recipe would have are left aside.
+        shared : Shared, optional
+            What indexes of other recipes over these same vectors were made of; what this one
+            makes is kept there.
         progress : str, optional
             Title of a bar to show.
         """
         if recipe.name == EXACT:
             return cls(recipe, vectors)
-        index = _trained(recipe, vectors, centres) if trained is None else trained._emptied()
-        with progress_bar(progress or "", len(vectors), show=progress is not None) as advance:
-            for start in range(0, len(vectors), ADDED_AT_ONCE):
-                part = np.ascontiguousarray(vectors[start : start + ADDED_AT_ONCE])
-                index.add(part)
-                advance(len(part))
+        shared = Shared() if shared is None else shared
+        index = train(recipe, vectors, shared) if trained is None else trained._emptied()
+        fill(index, recipe, vectors, shared, progress)
         _choose_scan(index, recipe)
         return cls(recipe, vectors, index)
 
@@ -116,14 +110,6 @@ class VectorIndex:
     def faiss_index(self) -> Any:
         """FAISS's index; None where every vector is compared as it is."""
         return self._index
-
-    @property
-    def centres(self) -> FloatArray | None:
-        """The centres of the cells, shape (n_cells, dim); None where there are none."""
-        if self.recipe.family != "ivf":
-            return None
-        centres: FloatArray = self._base.quantizer.reconstruct_n(0, self._base.nlist)
-        return centres
 
     @property
     def most_visits(self) -> int:
@@ -151,7 +137,7 @@ class VectorIndex:
         wanted = min(max(k, FEWEST_WANTED), len(self))
         _, found = self._index.search(
             np.ascontiguousarray(queries, np.float32),
-            wanted,
+            self.reach(wanted, effort),
             params=self.search_parameters(wanted, effort),
         )
         return rescore(queries, self._scattered, found, k)
@@ -185,7 +171,7 @@ class VectorIndex:
             found = self._visit_cells(queries, wanted * spare, allowed, visits)
         else:
             parameters = self._parameters_for(visits, allowed.selector)
-            _, found = self._index.search(queries, wanted, params=parameters)
+            _, found = self._index.search(queries, self.reach(wanted, effort), params=parameters)
         return rescore(queries, self._scattered, found, k)
 
     def write(self, path: Path) -> None:
@@ -216,14 +202,24 @@ class VectorIndex:
         return cls(recipe, vectors, index, effort, path)
 
     def fit(self, vectors: FloatArray) -> float | None:
-        """Give the mean cosine of vectors, shape (m, dim), with the centre of their cell.
+        """Give the mean cosine of vectors, shape (m, dim), with what training has for them.
 
-        None where the recipe has no cells. It falls when vectors are unlike those of training.
+        That is the centre of the cell, or what codes of 8 bits say in a graph. None for other
+        recipes. It falls when vectors are unlike those of training.
         """
-        if self.recipe.family != "ivf" or len(vectors) == 0:
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if len(vectors) == 0:
             return None
-        scores, _ = self._base.quantizer.search(np.ascontiguousarray(vectors, np.float32), 1)
-        return float(scores.mean())
+        if self.recipe.family == "ivf":
+            scores, _ = self._base.quantizer.search(vectors, 1)
+            return float(scores.mean())
+        if self.recipe == GRAPH:
+            faiss: Any = import_module("faiss")
+            codes = faiss.downcast_index(self._index.storage)
+            said = codes.sa_decode(codes.sa_encode(vectors))
+            lengths = np.linalg.norm(said, axis=1)
+            return float((np.einsum("nd,nd->n", said, vectors) / np.maximum(lengths, 1e-9)).mean())
+        return None
 
     def _emptied(self) -> Any:
         """Copy the trained index without what it holds."""
@@ -245,6 +241,10 @@ class VectorIndex:
             visits = min(max(int(wider), 1), max(self.most_visits, self.effort.visits))
             self._known_parameters[key] = self._parameters_for(visits, None, self._depth(effort))
         return self._known_parameters[key]
+
+    def reach(self, wanted: int, effort: float = 1.0) -> int:
+        """Give how many FAISS has to find, to be scored by their vectors, for so many results."""
+        return min(wanted * self._depth(effort), len(self)) if self.recipe.signs else wanted
 
     def _depth(self, effort: float) -> int:
         """Give how many times the results are scored again, which falls with the root."""
@@ -327,22 +327,6 @@ def _serialised_bytes(index: Any) -> int:
     return sum(sizes)
 
 
-def _trained(recipe: Recipe, vectors: FloatArray, centres: FloatArray | None) -> Any:
-    faiss: Any = import_module("faiss")
-
-    rows, dim = vectors.shape
-    spelled = recipe.factory(rows, dim)
-    index = faiss.index_factory(dim, spelled, faiss.METRIC_INNER_PRODUCT)
-    cells = _accept_few_points(index, recipe)
-    if centres is not None and len(centres) == cells:
-        faiss.extract_index_ivf(index).quantizer.add(centres)  # which then is not trained
-        cells = 0
-    wanted = max(TRAINING_ROWS, cells * TRAINING_ROWS_A_CELL)
-    chosen = np.sort(np.random.default_rng(0).permutation(rows)[:wanted])
-    index.train(np.ascontiguousarray(vectors[chosen]))
-    return index
-
-
 def _choose_scan(index: Any, recipe: Recipe) -> None:
     """Let fast-scan lists be scanned query by query, with a heap, where codes stay in the cache.
 
@@ -354,15 +338,3 @@ def _choose_scan(index: Any, recipe: Recipe) -> None:
         base = faiss.downcast_index(index.base_index if recipe.refined else index)
         cached = base.ntotal * base.code_size <= CACHED_BYTES
         base.implem = QUERY_BY_QUERY if cached else 0
-
-
-def _accept_few_points(index: Any, recipe: Recipe) -> int:
-    """Keep FAISS from warning of small training sets on standard error; give the cells."""
-    faiss: Any = import_module("faiss")
-    if recipe.family != "ivf":
-        return 0
-    inverted = faiss.extract_index_ivf(index)
-    inverted.cp.min_points_per_centroid = 1
-    if hasattr(inverted, "pq"):
-        inverted.pq.cp.min_points_per_centroid = 1
-    return int(inverted.nlist)

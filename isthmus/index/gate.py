@@ -69,6 +69,7 @@ def _harder(view: View, wanting: Sequence[Trial]) -> View:
             effort = index.effort
             visits = min(int(np.ceil(effort.visits * MORE)), index.most_visits)
             depth = effort.depth * DEEPER if visits == effort.visits else effort.depth
+            depth += int(index.recipe.signs)
             index = index.trying(effort.model_copy(update={"visits": visits, "depth": depth}))
         if masked and any(t.allowed is not None for t in wanting if t.block == name):
             masked = _harder_masked(masked)

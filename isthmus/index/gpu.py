@@ -108,11 +108,6 @@ class GpuIndex(VectorIndex):
         return self._cpu.most_visits
 
     @property
-    def centres(self) -> FloatArray | None:
-        """The centres of the cells, see `VectorIndex.centres`."""
-        return self._cpu.centres
-
-    @property
     def bytes_a_vector(self) -> float:
         """Size of the index as it is written, over n."""
         return self._cpu.bytes_a_vector

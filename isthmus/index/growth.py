@@ -14,7 +14,7 @@ from isthmus.index.settings import IndexSettings
 from isthmus.index.view import View
 
 SAMPLE = 2_000
-LOOSER = 0.9  # the cosine with the cell's centre may fall to this part of what it was
+LOOSER = 0.9  # the cosine with what training has may fall to this part of what it was
 STATUS_SEED, STATUS_QUERIES = 11, 1_200
 
 
@@ -33,7 +33,7 @@ class Health:
     trained_rows : int
         Vectors that there were when it was planned and trained.
     fit, fit_now : float or None
-        Mean cosine of a vector with the centre of its cell, at training and now.
+        Mean cosine of a vector with what training has for it, see `VectorIndex.fit`, then and now.
     retrain : str or None
         Why it should be planned and trained anew; None where it need not.
     recall_now : float or None
@@ -95,5 +95,5 @@ def _reason(
     if not 1 / limit < growth < limit:
         return f"{rows:,} vectors are {growth:.1f} times those that it was trained on"
     if known.fit is not None and fit_now is not None and fit_now < LOOSER * known.fit:
-        return f"vectors have moved from their cells: cosine {fit_now:.3f}, was {known.fit:.3f}"
+        return f"vectors are unlike those of training: cosine {fit_now:.3f}, was {known.fit:.3f}"
     return None

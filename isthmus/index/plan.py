@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ByteSize, ConfigDict
 
 from isthmus.errors import ImpossibleTargets
 from isthmus.index.block_index import SegmentBlock
@@ -15,9 +15,10 @@ from isthmus.index.exact import Mask
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gpu import Devices, placing
 from isthmus.index.recall import QueriesOf, RecallRow, Trial, make_trials, measure_recall
-from isthmus.index.recipe import Effort, Recipe, recipe_named, suitable
+from isthmus.index.recipe import Effort, Family, Recipe, recipe_named, suitable
 from isthmus.index.segment import join_segments
 from isthmus.index.settings import Targets
+from isthmus.index.shared import Shared
 from isthmus.index.tune import batch_seconds, single_ms, tune_effort, with_index
 from isthmus.index.view import View, all_of
 from isthmus.progress import progress_bar
@@ -26,7 +27,8 @@ SMALLER = 4  # the second point of each curve is measured on a quarter of the sa
 LATENCY_QUERIES = 300
 PLANNED_QUERIES = 1_200  # recipes are only compared, by many searches that are slow
 STEEPEST = 1.3
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
+CORE_BYTES = 4 * GIB  # machines are sold with about so much memory for each core
 
 
 class Measured(BaseModel):
@@ -85,8 +87,12 @@ class FullSize(BaseModel):
 
     @property
     def cost(self) -> float:
-        """Byte-seconds a query: the bytes of the index, for the time that one query takes."""
-        return self.bytes_a_vector * self.rows / self.queries_s
+        """What a query costs: a core and the bytes of the index, for the time that it takes.
+
+        A core counts as much as `CORE_BYTES` of memory. So speed decides while an index is small
+        beside them, and bytes where it is large.
+        """
+        return (CORE_BYTES + self.bytes_a_vector * self.rows) / self.queries_s
 
 
 class PlanRow(BaseModel):
@@ -149,9 +155,14 @@ class Plan(BaseModel):
         """The recipes that meet the targets, cheapest first."""
         return [recipe_named(row.recipe) for row in self.table if not _misses(row, self.targets)]
 
-    def cost_of(self, recipe: Recipe) -> float:
-        """Give the expected cost of a recipe."""
-        return next(row.expected.cost for row in self.table if row.recipe == recipe.name)
+    def least_cost_of(self, recipe: Recipe) -> float:
+        """Give what a recipe may cost at the least, for all that a sample can tell.
+
+        The further a curve is carried the less it says: it may be off by the fourth root of how
+        many times the sample the rows are (twice, for twenty times).
+        """
+        cost = next(row.expected.cost for row in self.table if row.recipe == recipe.name)
+        return cost / float(max(self.rows / self.sampled, 1.0) ** 0.25)
 
     def with_costs(self, measured: Mapping[str, FullSize], chosen: str) -> Plan:
         """Give the same plan with what recipes were measured to do at full size."""
@@ -166,10 +177,11 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A view to measure on, and the vectors of the block that it holds."""
+    """A view to measure on, queries, and what recipes share over its vectors."""
 
     view: View
     trials: Sequence[Trial]
+    shared: Shared = field(default_factory=Shared)
 
 
 def make_plan(
@@ -240,11 +252,12 @@ def require_possible(plan: Plan) -> None:
     if plan.ranked:
         return
     nearest = min(plan.table, key=lambda row: _excess(row, plan.targets))
-    had = nearest.expected
+    recall = np.floor(_recall(nearest) * 1e3) / 1e3  # figures that can be asked for as they stand
+    p99, mib = np.ceil(nearest.expected.p99_ms * 1e2) / 1e2, np.ceil(_memory(nearest) / MIB)
     raise ImpossibleTargets(
         f"no recipe has {plan.targets} for {plan.rows:,} vectors of block {plan.block!r}; the "
-        f"nearest is {nearest.recipe}: recall@10 {_recall(nearest):.3f}, "
-        f"p99 {had.p99_ms:.2f} ms, {_memory(nearest) / GIB:.3g} GiB. Ask for no more than that"
+        f"nearest is {nearest.recipe}: recall@10 {recall:.3f}, p99 {p99:.2f} ms, {mib:.0f} MiB. "
+        "Ask for no more than that"
     )
 
 
@@ -271,8 +284,8 @@ def _measure(
     place: Callable[[VectorIndex], VectorIndex],
 ) -> Measured:
     own: SegmentBlock = sample.view.segments[0].blocks[block]
-    start = time.perf_counter()
-    index = place(VectorIndex.build(recipe, own.vectors))
+    start = time.perf_counter() - sample.shared.seconds(recipe.family)
+    index = place(VectorIndex.build(recipe, own.vectors, shared=sample.shared))
     build_s = time.perf_counter() - start
     view = with_index(sample.view, block, index)
     effort = tune_effort(view, block, sample.trials, target)
@@ -291,7 +304,7 @@ def _measure(
         p99_ms=round(high, 4),
         queries_s=round(len(queries) / batch_seconds(index, queries), 1),
         bytes_a_vector=round(index.bytes_a_vector, 1),
-        build_s=round(build_s, 2),
+        build_s=round(build_s, 4),
     )
 
 
@@ -305,18 +318,22 @@ def _by_kind(rows: Sequence[RecallRow]) -> dict[str, float]:
 def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
     """Carry the curve through the last two points to a number of rows.
 
-    A straight line where every vector is compared, else one on logarithmic axes.
+    A straight line where every vector is compared; one over the logarithm of the rows in a graph,
+    whose searches lengthen so (Malkov and Yashunin, arXiv:1603.09320); else one on logarithmic
+    axes. Building takes no less than the rows grow by.
     """
     first, last = curve[0], curve[-1]
 
-    def at(before: float, now: float) -> float:
+    def at(before: float, now: float, family: Family = recipe.family, least: float = 0) -> float:
         if len(curve) == 1:
             return now
-        if recipe.family == "flat":
+        steps = np.log(last.rows / first.rows)
+        if family == "flat":
             slope = max(now - before, 0.0) / (last.rows - first.rows)
             return float(now + slope * (rows - last.rows))
-        steps = np.log(last.rows / first.rows)
-        slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, 0, STEEPEST)
+        if family == "hnsw":
+            return float(now + max(now - before, 0.0) / steps * np.log(rows / last.rows))
+        slope = np.clip(np.log(max(now, 1e-9) / max(before, 1e-9)) / steps, least, STEEPEST)
         return float(now * (rows / last.rows) ** slope)
 
     return FullSize(
@@ -325,7 +342,7 @@ def _expected(recipe: Recipe, curve: Sequence[Measured], rows: int) -> FullSize:
         p99_ms=at(first.p99_ms, last.p99_ms),
         queries_s=1 / at(1 / first.queries_s, 1 / last.queries_s),
         bytes_a_vector=last.bytes_a_vector,
-        build_s=at(first.build_s, last.build_s),
+        build_s=at(first.build_s, last.build_s, "ivf", 1),
     )
 
 
@@ -339,7 +356,7 @@ def _judged(table: Sequence[PlanRow], targets: Targets, chosen: str | None = Non
     judged = []
     for place, row in enumerate(ordered):
         ratio = row.expected.cost / best
-        dearer = f"costs {ratio:.1f} times as much"
+        dearer = f"costs {ratio:,.1f} times as much"
         if ratio < 1:
             dearer = f"expected at {ratio:.1f} times, but so were others that turned out dearer"
         verdict = _misses(row, targets) or ("chosen" if place == 0 else dearer)
@@ -355,7 +372,7 @@ def _misses(row: PlanRow, targets: Targets) -> str:
     if targets.latency_ms is not None and had.p99_ms > targets.latency_ms:
         return f"p99 of {had.p99_ms:.2f} ms"
     if targets.memory is not None and _memory(row) > targets.memory:
-        return f"needs {_memory(row) / GIB:.3g} GiB"
+        return f"needs {ByteSize(_memory(row)).human_readable()}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -206,8 +207,23 @@ class Publisher:
         return current
 
     def _build(self, snapshot: Snapshot, previous: Release | None, *, show: bool) -> Release:
-        start = time.perf_counter()
         number, folder = self._releases.begin()
+        try:
+            return self._build_in(folder, number, snapshot, previous, show=show)
+        except BaseException:  # an interrupt too must not leave the disk full of it
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _build_in(
+        self,
+        folder: Path,
+        number: int,
+        snapshot: Snapshot,
+        previous: Release | None,
+        *,
+        show: bool,
+    ) -> Release:
+        start = time.perf_counter()
         rows = _write_rows(folder, snapshot, self._blocks, show=show)
         view = _open(folder, snapshot, self._blocks)
         blocks: dict[str, BlockManifest] = {}

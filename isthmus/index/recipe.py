@@ -14,6 +14,8 @@ EXACT = "exact fp32"
 ROWS_A_CELL = 16  # at least
 ROWS_A_ROOT = 250_000  # another square root of cells for so many rows
 MOST_ROOTS = 4.0
+LINKS = 16  # of a graph's node, twice as many on its lowest level
+SIGNS = "RaBitQ"  # one bit for each dimension
 
 
 class Effort(BaseModel):
@@ -25,7 +27,8 @@ class Effort(BaseModel):
         Cells of an inverted file that a query visits (FAISS calls it nprobe), or the length of
         an HNSW graph's candidate list (efSearch); 0 where the recipe has no such choice.
     depth : int
-        Candidates for each result that are scored again in finer codes (k_factor); 1 for none.
+        Candidates for each result that are scored again, in finer codes (k_factor) or by the
+        vectors themselves; 1 for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +67,11 @@ class Recipe:
         return bool(self.refinement)
 
     @property
+    def signs(self) -> bool:
+        """Whether it is a graph of codes so coarse that candidates are scored by their vectors."""
+        return self.family == "hnsw" and self.codes == SIGNS
+
+    @property
     def on_gpu(self) -> bool:
         """Whether FAISS has a GPU form of it."""
         return (not self.refined and (self.name == EXACT or self.codes in ("SQfp16", "Flat"))) or (
@@ -78,14 +86,14 @@ class Recipe:
         """Spell the index for `faiss.index_factory`."""
         base = self.codes.format(half=dim // 2)
         if self.family == "hnsw":
-            base = f"HNSW32_{base}" if base else "HNSW32"
+            base = f"HNSW{LINKS}_{base}" if base else f"HNSW{LINKS}"
         if self.family == "ivf":
             base = f"IVF{cells_for(rows)},{base}"
         return f"{base},Refine({self.refinement})" if self.refined else base
 
     def depths(self) -> tuple[int, ...]:
         """Give the depths worth trying."""
-        return (2, 3, 4, 6, 10, 16, 32) if self.refined else (1,)
+        return (2, 3, 4, 6, 10, 16, 32) if self.refined or self.signs else (1,)
 
 
 def cells_for(rows: int) -> int:
@@ -99,12 +107,14 @@ def cells_for(rows: int) -> int:
     return max(1, min(int(roots * np.sqrt(rows)), rows // ROWS_A_CELL))
 
 
+GRAPH = Recipe("HNSW SQ8", "hnsw", "SQ8")  # whose links other graphs share
 RECIPES = (
     Recipe(EXACT, "flat"),
     Recipe("exact fp16", "flat", "SQfp16"),
     Recipe("exact SQ8 + fp16", "flat", "SQ8", "SQfp16"),
     Recipe("HNSW fp32", "hnsw"),
-    Recipe("HNSW SQ8", "hnsw", "SQ8"),
+    GRAPH,
+    Recipe("HNSW RaBitQ", "hnsw", SIGNS),
     Recipe("IVF SQ8", "ivf", "SQ8"),
     Recipe("IVF PQ4 fast-scan + SQ8", "ivf", "PQ{half}x4fs", "SQ8"),
     Recipe("IVF PQ4 fast-scan + fp16", "ivf", "PQ{half}x4fs", "SQfp16"),

@@ -49,7 +49,7 @@ class BlockManifest(BaseModel):
     trained_rows : int
         How many vectors there were when the recipe was planned and trained.
     fit : float or None
-        Mean cosine of a vector with the centre of its cell, then.
+        Mean cosine of a vector with what training has for it, then; see `VectorIndex.fit`.
     bytes_a_vector, queries_s, p50_ms, p99_ms, build_s : float or None
         Size of the index over the vectors; queries a second in a batch; a single query;
         training and filling.

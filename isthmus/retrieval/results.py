@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,33 +86,23 @@ def make_hits(
     """Turn rows and scores, best first, into hits; -1 ends the list."""
     rows = np.asarray(rows, np.int64)
     rows = rows[rows >= 0]
-    details: list[dict[str, Any]] = [{} for _ in rows]
-    contents = [name for name in view.snapshot.item_columns if name not in (ITEM_ID, DOMAIN)]
-    if attributes:
-        columns = [*contents, *view.snapshot.attributes.names]
-        details = view.snapshot.fetch(view.row_ids(rows), columns).to_pylist()
     similar = [None] * len(rows) if similarities is None else similarities
+    found = zip(view.item_ids(rows), view.item_domains(rows), scores, similar, strict=False)
+    hits = [
+        Hit(item_id, domain, float(score), rank, similarity=similarity)
+        for rank, (item_id, domain, score, similarity) in enumerate(found, 1)
+    ]
+    return _with_attributes(view, rows, hits) if attributes else hits
+
+
+def _with_attributes(view: View, rows: Positions, hits: Sequence[Hit]) -> list[Hit]:
+    """Give the hits with the contents and attributes of their items."""
+    contents = [name for name in view.snapshot.item_columns if name not in (ITEM_ID, DOMAIN)]
+    columns = [*contents, *view.snapshot.attributes.names]
+    details = view.snapshot.fetch(view.row_ids(rows), columns).to_pylist()
     return [
-        Hit(
-            item_id,
-            domain,
-            float(score),
-            rank,
-            **{name: d.pop(name, None) for name in contents},
-            attributes=d,
-            similarity=s,
-        )
-        for rank, (item_id, domain, score, d, s) in enumerate(
-            zip(
-                view.item_ids(rows),
-                view.item_domains(rows),
-                scores,
-                details,
-                similar,
-                strict=False,
-            ),
-            1,
-        )
+        replace(hit, **{name: own.pop(name, None) for name in contents}, attributes=own)
+        for hit, own in zip(hits, details, strict=True)
     ]
 
 

@@ -346,6 +346,23 @@ def interrupted(job):
             continue
 
 
+def test_compacting_goes_on_in_the_background_until_it_is_interrupted(shop, environment, tmp_path):
+    before = len(list((shop / "catalog.lance/_versions").iterdir()))
+    arguments = ["compact", "--keep-days", "0", "--every", "1", "--space", "shop"]
+    with subprocess.Popen(
+        [COMMAND, *arguments],
+        env=environment,
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as job:
+        assert job.stdout.readline().startswith("table catalog.lance")
+        assert "interrupted" in interrupted(job)
+    assert job.returncode == 130
+    assert len(list((shop / "catalog.lance/_versions").iterdir())) < before
+
+
 def test_an_interrupted_job_says_so_and_goes_on_where_it_stopped(run_json, environment, tmp_path):
     rows = 3_000
     table = pa.table({"item_id": range(rows), "text": [f"word{n}" for n in range(rows)]})

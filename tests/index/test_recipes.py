@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 
 from isthmus.errors import CorruptRelease
 from isthmus.index.allowed import Allowed
 from isthmus.index.faiss_index import VectorIndex
-from isthmus.index.recipe import EXACT, INVERTED_FILE, RECIPES, Effort, cells_for
+from isthmus.index.recipe import EXACT, INVERTED_FILE, RECIPES, Effort, cells_for, recipe_named
+from isthmus.index.shared import Shared
 from tests.index.vectors import by_sorting, clustered
 
 ROWS, DIM = 3_000, 32
@@ -102,8 +104,23 @@ def test_a_training_taken_over_finds_new_vectors(index):
     np.testing.assert_allclose(scores[:, 0], 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["IVF SQ8", "HNSW SQ8"])
+def test_vectors_unlike_those_of_training_fit_worse(name):
+    half = clustered(np.random.default_rng(5), 1_000, DIM // 2)
+    known, unlike = (np.pad(half, ((0, 0), side)) for side in ((0, DIM // 2), (DIM // 2, 0)))
+    index = VectorIndex.build(recipe_named(name), known)
+    assert index.fit(known) <= 1.001
+    assert index.fit(unlike) < 0.8 * index.fit(known)
+    assert index.fit(known[:0]) is None
+
+
+def test_what_has_neither_cells_nor_ranges_of_codes_fits_everything(index, vectors):
+    trained = index.recipe.family == "ivf" or index.recipe.name == "HNSW SQ8"
+    assert (index.fit(vectors[:50]) is not None) == trained
+
+
 def test_size_is_that_of_the_codes(index):
-    codes = {EXACT: 4 * DIM, "exact fp16": 2 * DIM, "HNSW fp32": 4 * DIM}
+    codes = {EXACT: 4 * DIM, "exact fp16": 2 * DIM, "HNSW fp32": 4 * DIM, "HNSW RaBitQ": DIM // 8}
     assert index.bytes_a_vector >= codes.get(index.recipe.name, DIM)
     if index.recipe.family == "flat":
         most = 3 * DIM if index.recipe.refined else codes[index.recipe.name]
@@ -131,17 +148,51 @@ def test_cells_grow_with_the_rows_and_from_one_square_root_to_four():
     assert sizes == sorted(sizes)
 
 
-def test_the_centres_of_cells_can_be_taken_over_by_another_recipe(vectors):
-    inverted = [r for r in EVERY if r.family == "ivf"]
-    centres = VectorIndex.build(inverted[0], vectors).centres
-    assert centres.shape == (cells_for(ROWS), DIM)
-    for recipe in inverted:
-        index = VectorIndex.build(recipe, vectors, centres=centres)
-        np.testing.assert_array_equal(index.centres, centres)
-        index = index.trying(Effort(visits=index.most_visits, depth=recipe.depths()[-1]))
-        assert (
-            recall(index.search(vectors[:50], 10)[0], by_sorting(vectors[:50], vectors, 10)) > 0.9
-        )
-    others = VectorIndex.build(inverted[0], vectors, centres=centres[:7]).centres
-    assert others.shape == centres.shape
-    assert VectorIndex.build(RECIPES[0], vectors).centres is None
+def cells_of(index):
+    return faiss.extract_index_ivf(index.faiss_index).quantizer.reconstruct_n(0, cells_for(ROWS))
+
+
+def finds_nearly_everything(index, vectors):
+    index = index.trying(Effort(visits=index.most_visits, depth=index.recipe.depths()[-1]))
+    return recall(index.search(vectors[:50], 10)[0], by_sorting(vectors[:50], vectors, 10)) > 0.95
+
+
+def test_inverted_files_share_the_centres_of_their_cells(vectors):
+    shared, inverted = Shared(), [r for r in EVERY if r.family == "ivf"]
+    first = VectorIndex.build(inverted[0], vectors, shared=shared)
+    assert shared.seconds("ivf") > 0
+    for recipe in inverted[1:]:
+        index = VectorIndex.build(recipe, vectors, shared=shared)
+        np.testing.assert_array_equal(cells_of(index), cells_of(first))
+        assert finds_nearly_everything(index, vectors)
+
+
+def test_centres_of_other_vectors_are_left_aside(vectors):
+    shared = Shared()
+    VectorIndex.build(INVERTED_FILE, vectors[:1_000], shared=shared)
+    assert len(cells_of(VectorIndex.build(INVERTED_FILE, vectors, shared=shared))) == cells_for(
+        ROWS
+    )
+
+
+@pytest.mark.parametrize("first", ["HNSW fp32", "HNSW SQ8", "HNSW RaBitQ"])
+def test_graphs_share_their_links(vectors, first):
+    shared = Shared()
+    names = [first, "HNSW fp32", "HNSW SQ8", "HNSW RaBitQ"]
+    made = [VectorIndex.build(recipe_named(name), vectors, shared=shared) for name in names]
+    assert shared.seconds("hnsw") > 0
+    links = [faiss.vector_to_array(index.faiss_index.hnsw.neighbors) for index in made]
+    for index, own in zip(made, links, strict=True):
+        np.testing.assert_array_equal(own, links[0])
+        assert finds_nearly_everything(index, vectors)
+
+
+def test_a_graph_of_signs_is_an_eighth_as_large_as_its_vectors_and_still_exact_in_its_scores():
+    vectors = clustered(np.random.default_rng(3), 2_000, 384)
+    index = VectorIndex.build(recipe_named("HNSW RaBitQ"), vectors)
+    assert index.bytes_a_vector < 220
+    index = index.trying(Effort(visits=200, depth=10))
+    scores, _ = index.search(vectors[:50], 10)
+    np.testing.assert_allclose(scores[:, 0], 1, atol=1e-5)
+    assert recall(scores, by_sorting(vectors[:50], vectors, 10)) > 0.95
+    assert len(index.search(vectors[:2], 150)[1][0]) == 150

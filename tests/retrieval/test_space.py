@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -411,6 +412,23 @@ def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(spac
     assert len(space.search("w1 w2", k=2_999)) == 2_999
 
 
+def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkeypatch):
+    names = ["HNSW SQ8", "IVF SQ8", "HNSW RaBitQ"]
+    monkeypatch.setattr(
+        "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named(name) for name in names]
+    )
+    large(space, 4_000)
+    path = space.path / "space.toml"
+    path.write_text(path.read_text().replace("sample_rows = 50000", "sample_rows = 1000"))
+    plan = with_exact_rows(space, 1_000).publish().plans["text"]
+    chosen, *others = plan.table
+    assert (plan.rows, plan.sampled, chosen.built) == (4_000, 1_000, True)
+    for row in others:
+        least = plan.least_cost_of(recipe_named(row.recipe))
+        assert least == pytest.approx(row.expected.cost / 4**0.25)
+        assert chosen.expected.cost <= (row.expected.cost if row.built else least)
+
+
 def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
@@ -456,7 +474,7 @@ def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
     assert space.stats()["index"]["text"]["retrain"] is None
 
 
-def test_status_says_retrain_when_vectors_leave_their_cells(space, monkeypatch):
+def test_status_says_retrain_when_vectors_are_unlike_those_of_training(space, monkeypatch):
     monkeypatch.setattr(
         "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
     )
@@ -467,10 +485,10 @@ def test_status_says_retrain_when_vectors_leave_their_cells(space, monkeypatch):
     space.publish()
     space.upsert([item(f"new{n}", f"u{n} v{n} x{n} y{n}") for n in range(1_400)])
     said = space.stats()["index"]["text"]["retrain"]
-    assert said.startswith("vectors have moved from their cells: cosine 0.")
+    assert said.startswith("vectors are unlike those of training: cosine 0.")
 
 
-def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space):
+def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
     (plan,) = space.plan(rows=10**9)
@@ -479,7 +497,13 @@ def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space):
     exact = next(row for row in plan.table if row.recipe == "exact fp32")
     assert exact.expected.bytes_a_vector == 4 * 64
     assert exact.expected.p50_ms > 100 * exact.sample.p50_ms
+    for row in plan.table:  # a graph's searches grow with the logarithm; building with the rows
+        if row.recipe.startswith("HNSW"):
+            assert row.expected.p50_ms < 20 * row.sample.p50_ms
+        if row.recipe != "exact fp32":
+            assert row.expected.build_s > 1e5 * row.sample.build_s
     assert space.current_release is None
+    assert capfd.readouterr().err == ""  # FAISS warns of small samples
     (here,) = space.plan()
     assert not here.extrapolated
 
@@ -487,11 +511,16 @@ def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space):
 def test_impossible_targets_name_the_nearest_that_can_be_had(space):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
-    with pytest.raises(ImpossibleTargets, match=r"the nearest is .*: recall@10 .*, p99 .* ms"):
+    with pytest.raises(
+        ImpossibleTargets, match=r"the nearest is .*: recall@10 .*, p99 .* ms"
+    ) as no:
         space.publish(memory=10)
+    assert list((space.path / "releases").iterdir()) == []  # what was begun is not left behind
+    recall, mib = re.search(r"recall@10 ([\d.]+), p99 .* ms, (\d+) MiB", str(no.value)).groups()
+    assert space.publish(recall=float(recall), memory=f"{mib}MiB").number == 1
     with pytest.raises(ImpossibleTargets, match="p99 1e-06 ms"):
         space.publish(latency_ms=1e-6)
-    assert space.releases() == []
+    assert [manifest.number for manifest in space.releases()] == [1]
 
 
 def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeypatch):
@@ -508,6 +537,16 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
     assert [manifest.accepted for manifest in space.releases()] == [True, False]
     with pytest.raises(ReleaseRejected):
         space.rollback(2)
+
+
+def test_a_latency_that_nothing_has_at_full_size_is_missed_by_exact_search_too(space, monkeypatch):
+    large(space, 1_500)
+    space = with_exact_rows(space, 1_000)
+    monkeypatch.setattr("isthmus.index.build.single_ms", lambda index, queries: (8.0, 9.0))
+    with pytest.raises(ReleaseRejected, match=r"p99 of text is 9\.0 ms, over 5"):
+        space.publish(latency_ms=5)
+    assert space.current_release is None
+    assert [manifest.accepted for manifest in space.releases()] == [False]
 
 
 def test_a_damaged_release_is_rebuilt_from_the_catalog_alone(filled):

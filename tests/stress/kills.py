@@ -18,10 +18,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     for first in range(0, options.kills, ROUND):
-        seed = options.seed + first
+        seed, kills = options.seed + first, min(ROUND, options.kills - first)
         with tempfile.TemporaryDirectory() as folder:
-            done = survive_kills(Path(folder) / "s", min(ROUND, options.kills - first), seed)
-        print(f"seed {seed}: {first + ROUND} kills, {done} operations done, nothing lost")
+            done = survive_kills(Path(folder) / "s", kills, seed)
+        print(f"seed {seed}: {first + kills} kills, {done} operations done, nothing lost")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""Graphs: among how many candidates links are chosen, and what the vectors are coded as.
+
+``python benchmarks/graphs.py --vectors vectors --rows 40000``
+
+Every graph has 16 links a node and is searched on one thread by held-out queries, with the least
+effort that reaches the recall. Links are made once for each number of candidates, from 8-bit codes,
+and shared. hnswlib's graph of float32 vectors, with its 200 candidates, stands beside them where it
+is installed. Processor time counts, so that other work on the machine counts for little.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from common.arguments import search_arguments
+from common.data import Data, Floats, Integers, read_data, recall, worst_wanted, write_data
+from common.tables import print_table
+
+from isthmus.index import fill
+from isthmus.index.faiss_index import VectorIndex
+from isthmus.index.least import least_reaching
+from isthmus.index.recipe import GRAPH, RECIPES, Effort, Recipe
+from isthmus.index.shared import Shared
+
+K = 10
+MOST = 400
+HEADS = ("graph", "links among", "build s", "bytes/vector", "effort", "recall@10", "queries/s")
+
+Search = Callable[[int], Integers]
+
+
+def cheapest(
+    data: Data, worst: Floats, search: Search, target: float, repeats: int
+) -> tuple[int, float, float]:
+    """Give the least number with which a search reaches the recall, the recall, and the rate."""
+
+    def reached(number: int) -> float:
+        return recall(data.base, data.queries, search(number), worst)
+
+    number = least_reaching(reached, K, MOST, target) or MOST
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time()
+        search(number)
+        seconds.append(time.process_time() - start)
+    return number, reached(number), len(data.queries) / min(seconds)
+
+
+def ours(
+    data: Data, worst: Floats, candidates: int, target: float, repeats: int
+) -> Iterator[tuple[Any, ...]]:
+    """Measure our graphs with links chosen among so many candidates."""
+    fill.CONSTRUCTION = candidates
+    shared = Shared()
+    others = [recipe for recipe in RECIPES if recipe.family == "hnsw" and recipe != GRAPH]
+    for recipe in (GRAPH, *others):
+        start = time.process_time()
+        index = VectorIndex.build(recipe, data.base, shared=shared)
+        built = time.process_time() - start
+        number, depth, reached, rate = _best_depth(index, recipe, data, worst, target, repeats)
+        effort = Effort(visits=number, depth=depth)
+        yield recipe.name, candidates, built, index.bytes_a_vector, effort, reached, rate
+
+
+def _best_depth(
+    index: VectorIndex, recipe: Recipe, data: Data, worst: Floats, target: float, repeats: int
+) -> tuple[int, int, float, float]:
+    tried = []
+    for depth in recipe.depths()[:4]:
+
+        def search(number: int, depth: int = depth) -> Integers:
+            return index.trying(Effort(visits=number, depth=depth)).search(data.queries, K)[1]
+
+        number, reached, rate = cheapest(data, worst, search, target, repeats)
+        tried.append((reached >= target, rate, number, depth, reached))
+    _, rate, number, depth, reached = max(tried)
+    return number, depth, reached, rate
+
+
+def theirs(data: Data, worst: Floats, target: float, repeats: int) -> tuple[Any, ...]:
+    """Measure hnswlib's graph."""
+    hnswlib: Any = import_module("hnswlib")
+    start = time.process_time()
+    graph = hnswlib.Index("ip", data.base.shape[1])
+    graph.init_index(len(data.base), M=16, ef_construction=200, random_seed=0)
+    graph.add_items(data.base, num_threads=1)
+    built = time.process_time() - start
+
+    def search(number: int) -> Integers:
+        graph.set_ef(number)
+        return np.asarray(graph.knn_query(data.queries, K, num_threads=1)[0], np.int64)
+
+    number, reached, rate = cheapest(data, worst, search, target, repeats)
+    size = graph.index_file_size() / len(data.base)
+    return "hnswlib, fp32", 200, built, size, f"ef={number}", reached, rate
+
+
+def main() -> None:
+    """Compare."""
+    parser = search_arguments(__doc__, Path(tempfile.gettempdir()) / "graphs.json", repeats=5)
+    parser.add_argument("--rows", type=int, default=40_000)
+    parser.add_argument("--candidates", type=int, nargs="+", default=[40, 100, 200])
+    given = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_data(given.vectors, Path(folder), given.rows, given.queries)
+        data = read_data(Path(folder))
+        worst = worst_wanted(data.base, data.queries, K)
+        rows = [
+            row
+            for candidates in given.candidates
+            for row in ours(data, worst, candidates, given.recall, given.repeats)
+        ]
+        if find_spec("hnswlib"):
+            rows.append(theirs(data, worst, given.recall, given.repeats))
+    print_table(
+        HEADS,
+        [
+            (name, str(n), f"{s:.1f}", f"{size:,.0f}", str(e), f"{reached:.4f}", f"{rate:,.0f}")
+            for name, n, s, size, e, reached, rate in rows
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
