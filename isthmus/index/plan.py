@@ -27,8 +27,8 @@ SMALLER = 4  # the second point of each curve is measured on a quarter of the sa
 LATENCY_QUERIES = 300
 PLANNED_QUERIES = 1_200  # recipes are only compared, by many searches that are slow
 STEEPEST = 1.3
-MIB, GIB = 2**20, 2**30
-CORE_BYTES = 4 * GIB  # machines are sold with about so much memory for each core
+MIB = 2**20
+BYTES_WEIGHT = 0.25
 
 
 class Measured(BaseModel):
@@ -87,12 +87,11 @@ class FullSize(BaseModel):
 
     @property
     def cost(self) -> float:
-        """What a query costs: a core and the bytes of the index, for the time that it takes.
+        """What a query costs: its time, times the fourth root of the bytes of a vector.
 
-        A core counts as much as `CORE_BYTES` of memory. So speed decides while an index is small
-        beside them, and bytes where it is large.
+        So an index 16 times as large has to be twice as quick. Who has less memory says so.
         """
-        return (CORE_BYTES + self.bytes_a_vector * self.rows) / self.queries_s
+        return float(self.bytes_a_vector**BYTES_WEIGHT / self.queries_s)
 
 
 class PlanRow(BaseModel):

@@ -95,7 +95,7 @@ class BlockManifest(BaseModel):
 
     @property
     def cost(self) -> float:
-        """Byte-seconds a query, see `PlanRow`."""
+        """What a query costs, see `FullSize.cost`."""
         return self.expectation.cost
 
 
