@@ -34,9 +34,9 @@ class ContentRegression(CandidateSource):
     beside it the same of those inside. Whether an item was liked is regressed on that, for all
     items of a domain at once, with a ridge and through a few common directions (reduced-rank
     regression; Izenman, Journal of Multivariate Analysis 5, 1975). Everybody is learned from
-    twice: met from outside alone, and with some of the items inside, chosen by chance, that are to
-    predict the others. Items without users get what items of such contents have, by a second
-    regression.
+    three times: known from outside alone, by half of the items inside too, chosen by chance, which
+    are to predict the others, and by these alone. Items without users get what items of such
+    contents have, by a second regression.
 
     Attributes
     ----------
@@ -141,14 +141,15 @@ class ContentRegression(CandidateSource):
         items /= max(float(shares.max()), 1e-12)
         return users.astype(np.float32), items.astype(np.float32)
 
-    def _lessons(
-        self, liked: csr_array, inside: Mask, contents: FloatArray
-    ) -> Iterator[_Lesson]:
-        """Show users from outside, and with some of the items inside."""
+    def _lessons(self, liked: csr_array, inside: Mask, contents: FloatArray) -> Iterator[_Lesson]:
+        """Show users from outside, with some of the items inside, and by such items alone."""
         chances = np.random.default_rng(self.seed).random(len(liked.data))
         within = inside[liked.indices]
-        for shown in (~within, ~within | (chances < SHOWN)):
-            known, wanted = _keeping(liked, shown), _keeping(liked, ~shown)[:, inside]
+        for met_outside, share in ((True, 0.0), (True, SHOWN), (False, SHOWN)):
+            shown = within & (chances < share)
+            known = _keeping(liked, shown | (met_outside & ~within))
+            wanted = _keeping(liked, within & ~shown)[:, inside]
+            wanted.data /= np.float32(1 - share)  # each stands for those that are shown, too
             met = (np.diff(known.indptr) > 0) & (np.diff(wanted.indptr) > 0)
             rows = SparseRows(known.indptr, known.indices, known.data)
             yield _Lesson(self._features(rows, inside, contents)[met], wanted[met])
@@ -172,7 +173,7 @@ class ContentRegression(CandidateSource):
         contents = self._space.of(corpus.contents, corpus.domains, columns)
         inside = corpus.domains[columns] == target
         features = self._features(own._replace(columns=at), inside, contents)
-        told = features.any(axis=1, keepdims=True)
+        told = features.any(axis=1, keepdims=True) & self._users[target].any()
         return np.concatenate([features @ self._users[target], told], axis=1).astype(np.float32)
 
     def _item_vectors(self, corpus: Corpus) -> FloatArray:
