@@ -18,6 +18,7 @@ from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
 from isthmus.retrieval.candidates.item_regression import ItemRegression
 from isthmus.retrieval.candidates.opinion import Opinion
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.shared_words import SharedWords
 from isthmus.retrieval.candidates.source import CandidateSource, State, part_of
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.candidates.user_neighbours import UserNeighbours
@@ -37,6 +38,7 @@ def default_sources(seed: int = 0) -> list[CandidateSource]:
         Factors(seed=seed),
         Content(),
         Bridged(),
+        SharedWords(),
         Towers(seed=seed),
     ]
 
