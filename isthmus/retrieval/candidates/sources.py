@@ -19,6 +19,7 @@ from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
 from isthmus.retrieval.candidates.item_regression import ItemRegression
 from isthmus.retrieval.candidates.opinion import Opinion
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.shared_words import SharedWords
 from isthmus.retrieval.candidates.source import CandidateSource, State, part_of
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.candidates.user_neighbours import UserNeighbours
@@ -39,6 +40,7 @@ def default_sources(seed: int = 0) -> list[CandidateSource]:
         Content(),
         ContentRegression(seed=seed),
         Bridged(),
+        SharedWords(),
         Towers(seed=seed),
     ]
 
