@@ -126,7 +126,7 @@ class ContentRegression(CandidateSource):
         users, items = np.zeros((width, self.rank)), np.zeros((n, self.rank + 1))
         if not len(features):
             return users.astype(np.float32), items.astype(np.float32)
-        counts = sum(np.asarray(own.labels.sum(axis=0)).ravel() for own in lessons)
+        counts = np.sum([np.asarray(own.labels.sum(axis=0)).ravel() for own in lessons], axis=0)
         means, shares = features.mean(axis=0), counts / len(features)
         together = sum(own.labels.T @ (own.features - means) for own in lessons)  # (n_inside, 2dim)
         gram = (features - means).T @ (features - means)
@@ -151,7 +151,7 @@ class ContentRegression(CandidateSource):
             wanted = _keeping(liked, within & ~shown)[:, inside]
             wanted.data /= np.float32(1 - share)  # each stands for those that are shown, too
             met = (np.diff(known.indptr) > 0) & (np.diff(wanted.indptr) > 0)
-            rows = SparseRows(known.indptr, known.indices, known.data)
+            rows = _rows_of(known)
             yield _Lesson(self._features(rows, inside, contents)[met], wanted[met])
 
     def _features(self, rows: SparseRows, inside: Mask, contents: FloatArray) -> FloatArray:
@@ -163,7 +163,7 @@ class ContentRegression(CandidateSource):
             own = rows.keeping(kept)
             shape = (len(own.starts) - 1, len(contents))
             matrix = csr_array((own.values, own.columns, own.starts), shape=shape)
-            known = np.asarray(matrix.sum(axis=1)).reshape(-1, 1)
+            known: FloatArray = np.asarray(matrix.sum(axis=1)).reshape(-1, 1)
             parts.append((matrix @ contents) / (known + self.doubt))
         return np.concatenate(parts, axis=1).astype(np.float32)
 
@@ -201,6 +201,11 @@ def _keeping(matrix: csr_array, kept: Mask) -> csr_array:
 
     starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
     return csr_array((matrix.data[kept], matrix.indices[kept], starts), shape=matrix.shape)
+
+
+def _rows_of(matrix: csr_array) -> SparseRows:
+    starts, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+    return SparseRows(starts, columns, matrix.data)
 
 
 def _with_one(contents: FloatArray) -> FloatArray:
