@@ -49,6 +49,9 @@ USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
+ITEM_NEIGHBOURS = tuple(
+    f"item neighbours, {kind}" for kind in ("even", "popular", "conditional", "within the domain")
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Variant:
     Attributes
     ----------
     without : tuple of str
-        Beginnings of the names of sources to do without.
+        Sources to do without.
     loss : str
         Of the head.
     corrected : bool
@@ -80,13 +83,16 @@ QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
-    "without item neighbours (four)": Variant(without=("item neighbours",)),
+    "without item neighbours (four)": Variant(without=ITEM_NEIGHBOURS),
     "without item regression": Variant(without=("item regression",)),
     "without user neighbours": Variant(without=("user neighbours",)),
     "without factors": Variant(without=("factors",)),
     "without content": Variant(without=("content",)),
-    "without bridged neighbours": Variant(without=("bridged",)),
-    "without content and bridged": Variant(without=("content", "bridged")),
+    "without content regression": Variant(without=("content regression",)),
+    "without shared words": Variant(without=("shared words",)),
+    "without both of these": Variant(without=("content regression", "shared words")),
+    "without bridged neighbours": Variant(without=("bridged neighbours",)),
+    "without content and bridged": Variant(without=("content", "bridged neighbours")),
     "without two towers": Variant(without=("two towers",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
@@ -289,7 +295,7 @@ def offered(part: Ranked, variant: Variant) -> Ranked:
 def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], list[int]]:
     """Give the features of the sources that are left out, and the places of the others."""
     width, place = len(OF_SOURCE), OF_SOURCE.index("place")
-    out = [bool(variant.without) and name.startswith(variant.without) for name in sources]
+    out = [name in variant.without for name in sources]
     gone = [at * width + i for at, left_out in enumerate(out) if left_out for i in range(width)]
     return gone, [at * width + place for at, left_out in enumerate(out) if not left_out]
 
