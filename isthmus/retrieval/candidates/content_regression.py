@@ -17,7 +17,6 @@ from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.opinion import ProductOpinion
 from isthmus.retrieval.candidates.shelf import Shelves
 from isthmus.retrieval.candidates.source import CandidateSource, State, part_of
-from isthmus.retrieval.candidates.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -151,28 +150,36 @@ class ContentRegression(CandidateSource):
             wanted = _keeping(liked, within & ~shown)[:, inside]
             wanted.data /= np.float32(1 - share)  # each stands for those that are shown, too
             met = (np.diff(known.indptr) > 0) & (np.diff(wanted.indptr) > 0)
-            rows = _rows_of(known)
-            yield _Lesson(self._features(rows, inside, contents)[met], wanted[met])
+            there = inside[known.indices]
+            parts = _keeping(known, ~there), _keeping(known, there)
+            yield _Lesson(self._features(*parts, contents)[met], wanted[met])
 
-    def _features(self, rows: SparseRows, inside: Mask, contents: FloatArray) -> FloatArray:
-        """Give the mean contents of histories outside and inside, shape (n_users, 2 * dim)."""
-        from scipy.sparse import csr_array
+    def _features(
+        self, outside: FloatArray | csr_array, inside: FloatArray | csr_array, contents: FloatArray
+    ) -> FloatArray:
+        """Give the mean contents of histories outside and inside, shape (n_users, 2 * dim).
 
-        parts = []
-        for kept in (~inside[rows.columns], inside[rows.columns]):
-            own = rows.keeping(kept)
-            shape = (len(own.starts) - 1, len(contents))
-            matrix = csr_array((own.values, own.columns, own.starts), shape=shape)
-            known: FloatArray = np.asarray(matrix.sum(axis=1)).reshape(-1, 1)
-            parts.append((matrix @ contents) / (known + self.doubt))
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        Parameters
+        ----------
+        outside, inside : numpy.ndarray or scipy.sparse.csr_array
+            Shape (n_users, n_contents): how much each was liked.
+        contents : numpy.ndarray
+            float32, shape (n_contents, dim).
+        """
+        means = [
+            (part @ contents) / (np.asarray(part.sum(axis=1)).reshape(-1, 1) + self.doubt)
+            for part in (outside, inside)
+        ]
+        return np.concatenate(means, axis=1).astype(np.float32)
 
     def _user_vectors(self, corpus: Corpus, histories: Histories, target: int) -> FloatArray:
         own = histories.rows
         columns, at = np.unique(own.columns, return_inverse=True)
         contents = self._space.of(corpus.contents, corpus.domains, columns)
+        liked = np.zeros((len(histories), len(columns)), np.float32)
+        liked[own.owners, at] = own.values
         inside = corpus.domains[columns] == target
-        features = self._features(own._replace(columns=at), inside, contents)
+        features = self._features(liked * ~inside, liked * inside, contents)
         told = features.any(axis=1, keepdims=True) & self._users[target].any()
         return np.concatenate([features @ self._users[target], told], axis=1).astype(np.float32)
 
@@ -201,11 +208,6 @@ def _keeping(matrix: csr_array, kept: Mask) -> csr_array:
 
     starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
     return csr_array((matrix.data[kept], matrix.indices[kept], starts), shape=matrix.shape)
-
-
-def _rows_of(matrix: csr_array) -> SparseRows:
-    starts, columns = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
-    return SparseRows(starts, columns, matrix.data)
 
 
 def _with_one(contents: FloatArray) -> FloatArray:
