@@ -37,7 +37,7 @@ from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.evaluation.statistics import interval, resampled_means
 from isthmus.retrieval.evaluation.task import Task, read_protocol
 from isthmus.retrieval.head.example_batches import ExampleBatches
-from isthmus.retrieval.head.examples import Examples, make_examples
+from isthmus.retrieval.head.examples import Examples, ExampleSettings, make_examples
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.features import OF_SOURCE, Features, make_features
 from isthmus.retrieval.head.ranking_head import RankingHead
@@ -49,6 +49,9 @@ USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
+ITEM_NEIGHBOURS = tuple(
+    f"item neighbours, {kind}" for kind in ("even", "popular", "conditional", "within the domain")
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Variant:
     Attributes
     ----------
     without : tuple of str
-        Beginnings of the names of sources to do without.
+        Sources to do without.
     loss : str
         Of the head.
     corrected : bool
@@ -80,13 +83,16 @@ QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
-    "without item neighbours (four)": Variant(without=("item neighbours",)),
+    "without item neighbours (four)": Variant(without=ITEM_NEIGHBOURS),
     "without item regression": Variant(without=("item regression",)),
     "without user neighbours": Variant(without=("user neighbours",)),
     "without factors": Variant(without=("factors",)),
     "without content": Variant(without=("content",)),
-    "without bridged neighbours": Variant(without=("bridged",)),
-    "without content and bridged": Variant(without=("content", "bridged")),
+    "without content regression": Variant(without=("content regression",)),
+    "without shared words": Variant(without=("shared words",)),
+    "without both of these": Variant(without=("content regression", "shared words")),
+    "without bridged neighbours": Variant(without=("bridged neighbours",)),
+    "without content and bridged": Variant(without=("content", "bridged neighbours")),
     "without two towers": Variant(without=("two towers",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
@@ -289,7 +295,7 @@ def offered(part: Ranked, variant: Variant) -> Ranked:
 def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], list[int]]:
     """Give the features of the sources that are left out, and the places of the others."""
     width, place = len(OF_SOURCE), OF_SOURCE.index("place")
-    out = [bool(variant.without) and name.startswith(variant.without) for name in sources]
+    out = [name in variant.without for name in sources]
     gone = [at * width + i for at, left_out in enumerate(out) if left_out for i in range(width)]
     return gone, [at * width + place for at, left_out in enumerate(out) if not left_out]
 
@@ -312,7 +318,9 @@ def _found(
 
 
 def _tag(learning: RecommenderSettings) -> str:
-    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}"
+    less = "".join(f"-no {name}" for name in learning.leave_out)
+    users = learning.examples.most_users
+    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}"
 
 
 def show(results: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> None:
@@ -343,13 +351,21 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=1, help="networks of a head")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--cases", nargs="+", help="of the examples, see simulate.py; default all")
+    parser.add_argument("--folds", type=int, default=3, help="fewer are quicker")
+    parser.add_argument("--most-users", type=int, default=10_000, help="a fold; fewer are quicker")
+    parser.add_argument("--leave-out", nargs="+", default=[], help="sources that no variant has")
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--only", nargs="+", choices=[*QUICK, *SLOW])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     space = Space.open(arguments.space)
     bench = Bench(space, arguments.protocol, arguments.out, arguments.cases or ())
-    variants = QUICK | SLOW if arguments.slow or arguments.only else QUICK
+    variants = {**QUICK, **SLOW} if arguments.slow or arguments.only else dict(QUICK)
+    examples = ExampleSettings(folds=arguments.folds, most_users=arguments.most_users)
+    for label, variant in variants.items():
+        less = tuple(arguments.leave_out)
+        learning = replace(variant.learning, examples=examples, leave_out=less)
+        variants[label] = replace(variant, learning=learning)
     results: dict[str, list[Figures]] = {}
     for seed in arguments.seeds:
         how = TrainingSettings(members=arguments.members, epochs=arguments.epochs, seed=seed)
@@ -363,7 +379,8 @@ def main() -> None:
 def _once(bench: Bench, label: str, variant: Variant, how: TrainingSettings) -> Figures:
     """Measure a variant, or read what was measured before."""
     cases = "".join(f"-{case}" for case in bench.cases)
-    name = f"{label}-{how.members}-{how.epochs}-{how.seed}{cases}.json"
+    learned = f"{variant.learning.examples.folds}-{_tag(variant.learning)}"
+    name = f"{label}-{learned}-{how.members}-{how.epochs}-{how.seed}{cases}.json"
     file = bench.out / "figures" / name
     if not file.exists():
         start = time.perf_counter()

@@ -48,6 +48,7 @@ TEXT_INDEX_OPTIONS = {
 EVERY_PART = 1_000_000
 TAKEN_ID = "_taken_id"
 TAKEN_ROWS = 5_000
+LISTED_ROWS = 50_000  # from which all rows are read, and those asked for are chosen
 
 RowIds = npt.NDArray[np.uint64]
 
@@ -183,9 +184,11 @@ class Snapshot:
         """Give columns of rows, in the order of the row ids; null for a row that is gone."""
         if len(row_ids) == 0:
             return self._dataset.schema.empty_table().select(list(columns))
-        listed = ", ".join(map(str, row_ids.tolist()))
+        listed = ", ".join(map(str, row_ids.tolist())) if len(row_ids) < LISTED_ROWS else None
         scanner = self._dataset.scanner(
-            columns=list(columns), filter=f"{ROW_ID} IN ({listed})", with_row_id=True
+            columns=list(columns),
+            filter=listed and f"{ROW_ID} IN ({listed})",
+            with_row_id=True,
         )
         table = scanner.to_table()
         found = np.argsort(_numbers(table))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array, csr_matrix
 
     from isthmus.retrieval.candidates.content_space import ContentSpace
+    from isthmus.retrieval.candidates.words import Vocabulary
 
 Columns = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -41,6 +42,10 @@ class Contents(Protocol):
 
     def at(self, columns: Columns) -> FloatArray:
         """Give the vectors of items, float32, shape (len(columns), dim)."""
+        ...
+
+    def texts(self, columns: Columns) -> list[str]:
+        """Give all that is written of items: their texts, and what is text of their attributes."""
         ...
 
     def nearest(
@@ -78,7 +83,7 @@ class Contents(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class HeldContents:
-    """Content vectors that are all in memory.
+    """Contents that are all in memory.
 
     Attributes
     ----------
@@ -86,10 +91,13 @@ class HeldContents:
         float32, shape (n_items, dim), unit length or zero.
     blocks : tuple of str
         The names of the parts that a vector consists of.
+    written : sequence of str
+        What is written of each item; nothing by default.
     """
 
     vectors: FloatArray
     blocks: tuple[str, ...] = ()
+    written: Sequence[str] = ()
 
     @property
     def dim(self) -> int:
@@ -102,6 +110,10 @@ class HeldContents:
     def at(self, columns: Columns) -> FloatArray:
         """Give the vectors of items."""
         return self.vectors[columns]
+
+    def texts(self, columns: Columns) -> list[str]:
+        """Give what is written of items."""
+        return [self.written[column] if self.written else "" for column in columns.tolist()]
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
@@ -163,6 +175,7 @@ class Corpus:
     coarse: FloatArray | None = None
     mapped_by: ContentSpace | None = None
     _alike: list[csr_array] = field(default_factory=list, repr=False)
+    _words: list[tuple[Vocabulary, csr_array]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -204,6 +217,20 @@ class Corpus:
         if not self._alike:
             self._alike.append(nearest_by_content(self.contents, self.domains))
         return self._alike[0]
+
+    @property
+    def words(self) -> tuple[Vocabulary, csr_array]:
+        """The words that tell the items apart, and those of each item, see `Vocabulary`.
+
+        They are found once for a corpus and all that are made of it by hiding interactions.
+        """
+        from isthmus.retrieval.candidates.words import Vocabulary
+
+        if not self._words:
+            texts = self.contents.texts(np.arange(len(self)))
+            vocabulary = Vocabulary.of(texts)
+            self._words.append((vocabulary, vocabulary.rows(texts)))
+        return self._words[0]
 
     def hiding(self, hidden: Mask) -> Corpus:
         """Give the corpus without some entries of its matrix, shape (n_entries,)."""

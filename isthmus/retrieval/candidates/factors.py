@@ -42,8 +42,8 @@ class Factors(CandidateSource):
 
     name: ClassVar[str] = "factors"
     factors: int = 128
-    regularization: float = 80.0
-    alpha: float = 10.0
+    regularization: float = 150.0
+    alpha: float = 20.0
     iterations: int = 12
     seed: int = 0
 

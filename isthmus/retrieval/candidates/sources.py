@@ -11,6 +11,7 @@ from isthmus.errors import InvalidInput
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.bridged import Bridged
 from isthmus.retrieval.candidates.content import Content
+from isthmus.retrieval.candidates.content_regression import ContentRegression
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.factors import Factors
 from isthmus.retrieval.candidates.histories import Histories
@@ -18,6 +19,7 @@ from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
 from isthmus.retrieval.candidates.item_regression import ItemRegression
 from isthmus.retrieval.candidates.opinion import Opinion
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.shared_words import SharedWords
 from isthmus.retrieval.candidates.source import CandidateSource, State, part_of
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.candidates.user_neighbours import UserNeighbours
@@ -36,7 +38,9 @@ def default_sources(seed: int = 0) -> list[CandidateSource]:
         UserNeighbours(),
         Factors(seed=seed),
         Content(),
+        ContentRegression(seed=seed),
         Bridged(),
+        SharedWords(),
         Towers(seed=seed),
     ]
 

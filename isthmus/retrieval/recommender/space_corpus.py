@@ -15,6 +15,7 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
+from isthmus.index.written import written
 from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
 from isthmus.retrieval.item_vectors import item_vectors
@@ -77,6 +78,16 @@ class ViewContents:
             return item_vectors(self.view, self.rows[columns], self.weights, self.blocks)
         parts = range(0, len(columns), ROWS_AT_ONCE)
         return np.concatenate([self.at(columns[at : at + ROWS_AT_ONCE]) for at in parts])
+
+    def texts(self, columns: Columns) -> list[str]:
+        """Read what is written of items in the catalog; nothing of one that is gone."""
+        rows = self.rows[columns]
+        out = [""] * len(columns)
+        there = np.flatnonzero(rows >= 0)
+        found = written(self.view.snapshot, self.view.row_ids(rows[there]))
+        for at, text in zip(there.tolist(), found, strict=True):
+            out[at] = text
+        return out
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0

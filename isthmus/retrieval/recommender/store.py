@@ -28,7 +28,7 @@ from isthmus.retrieval.recommender.settings import RecommenderSettings
 if TYPE_CHECKING:
     from isthmus.retrieval.recommender.train import Trained
 
-FORMAT = 2
+FORMAT = 3
 DESCRIPTION = "recommender.json"
 ITEMS = "items.arrow"
 LEARNED = "sources.safetensors"

@@ -44,7 +44,7 @@ def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0
         item_ids=np.array([f"i{n}" for n in range(len(domains))], object),
         domain_names=DOMAINS,
         domains=domains,
-        contents=HeldContents(make_contents(len(domains))),
+        contents=HeldContents(make_contents(len(domains)), written=make_texts(len(domains))),
         matrix=InteractionMatrix(
             users=np.array([f"u{n:04}" for n in range(users)], object),
             items=len(domains),
@@ -63,6 +63,11 @@ def make_contents(n: int) -> np.ndarray:
     centres = rng.standard_normal((TASTES, DIM))
     vectors = centres[np.arange(n) % TASTES] + 0.7 * rng.standard_normal((n, DIM))
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def make_texts(n: int) -> list[str]:
+    """A word of each item's taste, one that most share, and one of its own."""
+    return [f"The taste{number % TASTES} thing, No{number}" for number in range(n)]
 
 
 def _liked(rng: np.random.Generator, taste: int, items: int) -> np.ndarray:

@@ -1,0 +1,145 @@
+"""Items that share words with those of the history: of their texts and attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.corpus import Columns, Contents, Corpus, Mask, largest, sparse
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.opinion import Best, runs, seen_by
+from isthmus.retrieval.candidates.source import (
+    ByDomain,
+    CandidateSource,
+    State,
+    sparse_of,
+    sparse_state,
+)
+from isthmus.retrieval.candidates.sparse_rows import sparse_rows
+from isthmus.retrieval.candidates.words import Vocabulary
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+SHARPNESS = 5.0
+LONGEST = 50
+WORDS = "items"
+
+
+@dataclass
+class SharedWords(CandidateSource):
+    """Items whose texts and attributes have rare words in common with those of the history.
+
+    A score is ``log(mean(exp(5 cosine))) / 5`` over what was liked, each weighing as it does in
+    the history, of the cosines of words (see `Vocabulary`). Names, brands and categories, which
+    vectors blur, bring items together here, new ones too. It learns nothing from interactions.
+    """
+
+    name: ClassVar[str] = "shared words"
+    _joined: tuple[Contents, csr_array, ByDomain] | None = field(
+        default=None, init=False, repr=False
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """Give no settings."""
+        return {}
+
+    def fit(self, corpus: Corpus) -> Self:
+        """Learn the words of all items."""
+        self._vocabulary, self._items = corpus.words
+        self._joined = None
+        return self
+
+    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> WordsOpinion:
+        """Score items of the domain by the words that they share."""
+        items, by_domain = self._joined_with(corpus)
+        liked = histories.liked.strongest(LONGEST)
+        return WordsOpinion(items, by_domain.of(corpus, target), liked)
+
+    def state(self) -> State:
+        """Give the words of items."""
+        return {**self._vocabulary.state(), **sparse_state(WORDS, self._items)}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take the words of items."""
+        self._vocabulary = Vocabulary.restored(state)
+        self._items, self._joined = sparse_of(WORDS, state), None
+        return self
+
+    def _joined_with(self, corpus: Corpus) -> tuple[csr_array, ByDomain]:
+        """Give the words of all items, new ones too, and the items of each word."""
+        from scipy.sparse import vstack
+
+        joined = self._joined
+        if joined is None or joined[0] is not corpus.contents:
+            items = self._items
+            if len(corpus) > items.shape[0]:
+                new = corpus.contents.texts(np.arange(items.shape[0], len(corpus)))
+                items = sparse(vstack([items, self._vocabulary.rows(new)], format="csr"))
+            joined = self._joined = corpus.contents, items, ByDomain(sparse(items.T))
+        return joined[1], joined[2]
+
+
+@dataclass(frozen=True, eq=False)
+class WordsOpinion:
+    """How alike in words items are to what users liked.
+
+    Attributes
+    ----------
+    items : scipy.sparse.csr_array
+        float32, shape (n_items, n_words), unit rows.
+    turned : scipy.sparse.csr_array
+        The items of the domain by words, float32, shape (n_words, n_items).
+    liked : Histories
+        The users.
+    """
+
+    items: csr_array
+    turned: csr_array
+    liked: Histories
+
+    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
+        """Give the best items, see `Opinion.best`."""
+        found = []
+        for user, own, weights in self._histories():
+            sums = _sharpened(own @ self.turned, weights)
+            columns = np.flatnonzero((sums > 0) & allowed)
+            columns = columns[~np.isin(columns, seen_by(seen, user))]
+            top = columns[largest(sums[columns], n)]
+            found.append((top, _softened(sums[top])))
+        return Best(*sparse_rows(found))
+
+    def at(self, users: Columns, items: Columns) -> FloatArray:
+        """Give the scores of pairs."""
+        out = np.zeros(len(users), np.float32)
+        wanted = dict(runs(users, len(self.liked)))
+        inside = np.zeros(len(self.items.indptr) - 1, bool)
+        inside[self.turned.indices] = True  # the items of the domain
+        for user, own, weights in self._histories():
+            if user in wanted:
+                asked = items[wanted[user]]
+                sums = _sharpened(own @ self.items[asked].T, weights)
+                out[wanted[user]] = np.where(inside[asked], _softened(sums), 0)
+        return out
+
+    def _histories(self) -> Iterator[tuple[int, csr_array, FloatArray]]:
+        """Give each user, the words of what was liked, and how much each of that weighs."""
+        for user, (columns, weights) in enumerate(self.liked.rows.entries()):
+            total = float(weights.sum())
+            yield user, self.items[columns], weights / max(total, 1e-9)
+
+
+def _sharpened(cosines: csr_array, weights: FloatArray) -> FloatArray:
+    """Add up ``exp(5 cosine) - 1`` over a history, float32, shape (n_items,)."""
+    rows = np.repeat(weights, np.diff(cosines.indptr))
+    sharp = np.expm1(SHARPNESS * cosines.data) * rows
+    return np.bincount(cosines.indices, sharp, cosines.shape[1]).astype(np.float32)
+
+
+def _softened(sums: FloatArray) -> FloatArray:
+    return np.asarray(np.log1p(sums) / SHARPNESS, np.float32)

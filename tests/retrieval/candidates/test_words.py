@@ -1,0 +1,110 @@
+"""Words of items: what they weigh, and what they say of items that share them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus import Space
+from isthmus.retrieval.candidates.corpus import HeldContents
+from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.shared_words import SharedWords
+from isthmus.retrieval.candidates.words import Vocabulary
+from isthmus.retrieval.recommender.space_corpus import space_corpus
+from tests.retrieval.candidates.corpora import BOOKS, FILMS, histories_of, make_corpus
+from tests.toy import item, text_encoder
+
+LETTERS = st.text(alphabet="abcdef ", max_size=12)
+
+
+def written(texts):
+    """Give a corpus of books whose texts are these."""
+    corpus = make_corpus(items=len(texts), users=0)
+    contents = HeldContents(corpus.contents.at(np.arange(len(corpus))), written=[*texts, *texts])
+    return replace(corpus, contents=contents)
+
+
+def test_words_of_one_item_and_of_many_are_left_out():
+    texts = ["Red boots Acme", "red: BOOTS", "boots", *["x"] * 17]
+    vocabulary = Vocabulary.of(texts)  # a tenth of the items is two: boots is in too many
+    np.testing.assert_allclose(vocabulary.weights, [math.log(20 / 2)], rtol=1e-6)
+    assert vocabulary.rows(texts).toarray()[:, 0].tolist() == [1, 1, *[0] * 18]
+
+
+def test_a_row_is_the_weights_of_its_words_at_unit_norm():
+    texts = ["a b", "a c", "b", *["-"] * 27]
+    rows = Vocabulary.of(texts).rows(["a b", "a", "A, a b b", "", "c"]).toarray()
+    share = 1 / math.sqrt(2)  # a and b are in two texts each
+    expected = [[share, share], [1, 0], [share, share], [0, 0], [0, 0]]
+    order = np.argsort(-rows[1])
+    np.testing.assert_allclose(rows[:, order], expected, atol=1e-6)
+
+
+def test_letters_of_any_script_are_words():
+    texts = ["Ærø über", "ærø 北京", "ÜBER 北京", *[""] * 27]
+    assert Vocabulary.of(texts).rows(texts).nnz == 6
+
+
+def test_no_texts_have_no_words():
+    assert Vocabulary.of([]).rows([""]).shape == (1, 0)
+    assert Vocabulary.of(["", ""]).rows(["a"]).nnz == 0
+
+
+@given(
+    texts=st.lists(LETTERS, min_size=12, max_size=16),
+    liked=st.lists(st.integers(0, 3), unique=True, max_size=3),
+    strengths=st.lists(st.floats(0.1, 1), min_size=3, max_size=3),
+)
+def test_a_score_is_the_sharpened_mean_of_cosines(texts, liked, strengths):
+    corpus = written(texts)
+    weights = np.array(strengths[: len(liked)])
+    histories = Histories.of([np.array(liked, np.int64)], [weights])
+    rows = corpus.words[1].toarray()
+    source = SharedWords().fit(corpus)
+    scores = source.opinion(corpus, histories, BOOKS).at(
+        np.zeros(len(texts), np.int64), np.arange(len(texts))
+    )
+    cosines = rows[: len(texts)] @ rows[liked].T
+    shares = weights / max(weights.sum(), 1e-9)
+    expected = np.log(1 + np.expm1(5 * cosines) @ shares) / 5
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_items_of_other_domains_are_not_scored():
+    corpus = make_corpus()
+    opinion = SharedWords().fit(corpus).opinion(corpus, histories_of([0, 4]), FILMS)
+    books = np.flatnonzero(corpus.in_domain(BOOKS))
+    assert not opinion.at(np.zeros(len(books), np.int64), books).any()
+
+
+@pytest.fixture
+def space(tmp_path):
+    space = Space.create(tmp_path / "s.space", {"text": text_encoder()})
+    space.upsert(
+        [
+            item("a", "boots", brand="Acme", tags=["red", "warm"], price=7),
+            item("b", "shoes", brand="Acme", tags=None, price=7),
+            item("c", "hat", price=7),
+        ]
+    )
+    return space
+
+
+def test_text_and_attributes_of_text_are_what_is_written(space):
+    view = space._live.now()
+    corpus = space_corpus(view, {}, space.interactions())
+    found = dict(zip(corpus.item_ids, corpus.contents.texts(np.arange(3)), strict=True))
+    assert found == {"a": "boots Acme red warm", "b": "shoes Acme", "c": "hat"}
+
+
+def test_what_was_changed_is_read_anew(space):
+    space.upsert([item("b", "shoes", brand="Other", price=7)])
+    space.delete("c")
+    corpus = space_corpus(space._live.now(), {}, space.interactions())
+    found = dict(zip(corpus.item_ids, corpus.contents.texts(np.arange(2)), strict=True))
+    assert found == {"a": "boots Acme red warm", "b": "shoes Other"}
