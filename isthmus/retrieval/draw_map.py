@@ -66,7 +66,8 @@ def draw_map(
                 those = points[(of_domain == domain) & (of_modality == modality)]
                 if len(those):
                     axes.scatter(
-                        *those.T,
+                        those[:, 0],
+                        those[:, 1],
                         s=area,
                         c=colour,
                         marker=SHAPES[modality],

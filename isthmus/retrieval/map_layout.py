@@ -123,7 +123,7 @@ def _nearest(vectors: FloatArray, rows: Positions, others: Positions, count: int
         places, cosines = _without_itself(rows, places, cosines)
     distances = np.maximum(1 - cosines, 0)
     typical = float(distances.mean()) if distances.size else 0.0
-    return Neighbours(places, distances / np.float32(max(typical, 1e-12)))
+    return Neighbours(places, np.asarray(distances / max(typical, 1e-12), np.float32))
 
 
 def _without_itself(
