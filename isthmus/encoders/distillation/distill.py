@@ -27,13 +27,13 @@ from isthmus.encoders.distillation.teacher_vectors import teacher_vectors
 from isthmus.encoders.distillation.training import Watch, train_student
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.registry import load_encoder
-from isthmus.errors import InvalidInput, UnsupportedModality
+from isthmus.encoders.work_folder import WORK, open_work_folder
+from isthmus.errors import UnsupportedModality
 
 if TYPE_CHECKING:
     from isthmus.encoders.distillation.student import Student
 
 STATIC: Final = "static"
-WORK: Final = "work"
 
 
 def distill(
@@ -103,7 +103,7 @@ def distill(
     """
     started = time.monotonic()
     settings = settings or DistillSettings()
-    folder = _open_folder(Path(out))
+    folder = open_work_folder(Path(out), "distilled", REPORT)
     given = load_encoder(teacher) if isinstance(teacher, str) else teacher
     given.require(modality)
     _check_student(student, modality)
@@ -158,19 +158,6 @@ def _recommendation(
     vectors = np.zeros((len(contents), student.dim), np.float32)
     vectors[needed] = _encode(student, contents, needed, contents.modality)
     return measure_recommendation(targets, vectors, users, held_out)
-
-
-def _open_folder(folder: Path) -> Path:
-    """Make the folder of a student, or open one that a distillation made."""
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"{folder} is a file; give a folder for the student")
-    ours = (folder / WORK).is_dir() or (folder / REPORT).is_file()
-    if folder.is_dir() and any(folder.iterdir()) and not ours:
-        raise InvalidInput(
-            f"{folder} holds something else than a distilled encoder; give a new folder"
-        )
-    (folder / WORK).mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _check_student(student: str, modality: Modality) -> None:

@@ -32,6 +32,7 @@ from isthmus.encoders.finetuning.report import REPORT, FinetuneReport, compare
 from isthmus.encoders.finetuning.settings import FinetuneSettings
 from isthmus.encoders.registry import load_encoder
 from isthmus.encoders.saving import require_trainable, save_encoder
+from isthmus.encoders.work_folder import WORK, open_work_folder
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from isthmus.encoders.finetuning.training import Watch
     from isthmus.encoders.torch_encoder import TorchEncoder
 
-WORK: Final = "work"
 LEAST: Final = 4  # pairs of a part
 
 
@@ -117,7 +117,7 @@ def finetune(
         from isthmus.encoders.finetuning.network import require_peft
 
         require_peft()
-    folder = _open_folder(Path(out))
+    folder = open_work_folder(Path(out), "fine-tuned", REPORT)
     before = _load(encoder, device)
     if isinstance(pairs, ContentPairs):
         contents = pairs
@@ -301,16 +301,3 @@ def _divide(contents: ContentPairs, settings: FinetuneSettings) -> Rows:
             "held_out (--held-out)"
         )
     return parts
-
-
-def _open_folder(folder: Path) -> Path:
-    """Make the folder of an encoder, or open one that a fine-tuning made."""
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"{folder} is a file; give a folder for the encoder")
-    ours = (folder / WORK).is_dir() or (folder / REPORT).is_file()
-    if folder.is_dir() and any(folder.iterdir()) and not ours:
-        raise InvalidInput(
-            f"{folder} holds something else than a fine-tuned encoder; give a new folder"
-        )
-    (folder / WORK).mkdir(parents=True, exist_ok=True)
-    return folder

@@ -1,0 +1,38 @@
+"""The folder in which a long training leaves an encoder, and what it goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from isthmus.errors import InvalidInput
+
+WORK: Final = "work"
+
+
+def open_work_folder(folder: Path, made: str, report: str) -> Path:
+    """Make the folder of an encoder, or open one that the same kind of training made.
+
+    Parameters
+    ----------
+    folder : Path
+        Where; it gets a folder ``work``.
+    made : str
+        What is made there, for the errors: ``"distilled"`` or ``"fine-tuned"``.
+    report : str
+        The file that such a training leaves.
+
+    Raises
+    ------
+    InvalidInput
+        If it is a file, or holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file; give a folder for the {made} encoder")
+    ours = (folder / WORK).is_dir() or (folder / report).is_file()
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise InvalidInput(
+            f"{folder} holds something else than a {made} encoder; give a new folder"
+        )
+    (folder / WORK).mkdir(parents=True, exist_ok=True)
+    return folder
