@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHARPNESS = 5.0
 LONGEST = 50
+POSTINGS = 60_000  # pairs of a history's word and an item that has it, looked at for a user
+SPARE = 4  # items found by the rarest words, over the length of a list
 WORDS = "items"
 
 
@@ -104,12 +106,21 @@ class WordsOpinion:
     liked: Histories
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`."""
+        """Give the best items, see `Opinion.best`.
+
+        Where the words of a history are in very many items, what shares the rarest of them is
+        found first, and scored by all of them.
+        """
+        counts = np.diff(self.turned.indptr)
         found = []
         for user, own, weights in self._histories():
-            sums = _sharpened(own @ self.turned, weights)
+            rare = _rarest(own, counts)
+            sums = _sharpened(rare @ self.turned, weights)
             columns = np.flatnonzero((sums > 0) & allowed)
             columns = columns[~np.isin(columns, seen_by(seen, user))]
+            if rare is not own:
+                columns = columns[np.sort(largest(sums[columns], SPARE * n))]
+                sums[columns] = _sharpened(own @ self.items[columns].T, weights)
             top = columns[largest(sums[columns], n)]
             found.append((top, _softened(sums[top])))
         return Best(*sparse_rows(found))
@@ -132,6 +143,20 @@ class WordsOpinion:
         for user, (columns, weights) in enumerate(self.liked.rows.entries()):
             total = float(weights.sum())
             yield user, self.items[columns], weights / max(total, 1e-9)
+
+
+def _rarest(own: csr_array, counts: Columns) -> csr_array:
+    """Keep the rarest words of a history, as many as there are postings to look at."""
+    from scipy.sparse import csr_array
+
+    lengths = counts[own.indices]
+    if lengths.sum() <= POSTINGS:
+        return own
+    order = np.argsort(lengths, kind="stable")
+    kept = np.zeros(len(order), bool)
+    kept[order[np.cumsum(lengths[order]) <= POSTINGS]] = True
+    starts = np.concatenate([[0], np.cumsum(kept)])[own.indptr]
+    return csr_array((own.data[kept], own.indices[kept], starts), shape=own.shape)
 
 
 def _sharpened(cosines: csr_array, weights: FloatArray) -> FloatArray:

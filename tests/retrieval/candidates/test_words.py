@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import Space
+from isthmus.retrieval.candidates import shared_words
 from isthmus.retrieval.candidates.corpus import HeldContents
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.shared_words import SharedWords
@@ -73,6 +74,19 @@ def test_a_score_is_the_sharpened_mean_of_cosines(texts, liked, strengths):
     shares = weights / max(weights.sum(), 1e-9)
     expected = np.log(1 + np.expm1(5 * cosines) @ shares) / 5
     np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_words_that_are_in_very_many_items_are_looked_at_last(monkeypatch):
+    texts = ["rare dull", "rare", "dull", "dull x", "x", *[""] * 45]
+    corpus = written(texts)
+    opinion = SharedWords().fit(corpus).opinion(corpus, histories_of([0]), BOOKS)
+    inside, seen = corpus.in_domain(BOOKS), histories_of([0]).seen(len(corpus))
+    whole = opinion.best(10, inside, seen)
+    assert whole.items.tolist() == [1, 2, 3]
+    monkeypatch.setattr(shared_words, "POSTINGS", 2)  # rare is in two books, dull in three
+    found = opinion.best(10, inside, seen)
+    assert found.items.tolist() == [1]
+    np.testing.assert_allclose(found.scores, whole.scores[:1], rtol=1e-6)
 
 
 def test_items_of_other_domains_are_not_scored():
