@@ -4,8 +4,8 @@
 on where it was, and vectors of the encoder as it was are kept); ``--frozen`` times instead what it
 saves to run frozen layers once.
 
-Target: titles of Office products; pairs are products that at least two users took together, more
-often than chance, ten a product. Items are told apart by a hash of their title: no title that is
+Target: titles of Office products; pairs are products that at least two users took together
+(``--least-common``), more often than chance, ten a product. Items are told apart by a hash of their title: no title that is
 measured on was in a training pair, nor do choices see it.
 
 Elsewhere: Arts & Crafts by what its own users take together; fashion titles of equal attributes;
@@ -50,7 +50,7 @@ def column(folder: str, name: str, file: str = "items") -> list[str]:
     return [(value or "").strip() for value in values]
 
 
-def shop(domain: str) -> tuple[list[str], np.ndarray]:
+def shop(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
     """Give the titles of a domain, and the pairs of them that users take together."""
     table = pq.read_table(DATA / "amazon_arts_office" / "items.parquet").to_pylist()
     items = [row for row in table if row["domain"] == domain]
@@ -60,7 +60,7 @@ def shop(domain: str) -> tuple[list[str], np.ndarray]:
     users = {user: number for number, user in enumerate(dict.fromkeys(user for user, _ in own))}
     rows, columns = [users[user] for user, _ in own], [item for _, item in own]
     likes = csr_matrix((np.ones(len(own)), (rows, columns)), shape=(len(users), len(items)))
-    return [(row["title"] or "").strip() for row in items], co_consumed(likes)
+    return [(row["title"] or "").strip() for row in items], co_consumed(likes, least_common=least_common)
 
 
 def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:
@@ -92,9 +92,9 @@ def labelled(name: str, texts: list[str], labels: list[str], most: int) -> Other
     return OtherDomain(name, [text for text, _ in drawn], [label for _, label in drawn])
 
 
-def target(name: str) -> ContentPairs:
+def target(name: str, least_common: int = 2) -> ContentPairs:
     """Give the pairs of the target."""
-    return pairs_of_texts(*shop(name))
+    return pairs_of_texts(*shop(name, least_common))
 
 
 def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int = 2) -> None:
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--encoder", default="local/text")
     parser.add_argument("--target", choices=["office", "arts_crafts"], default="office")
+    parser.add_argument("--least-common", type=int, default=2, help="Users of a target's pair.")
     parser.add_argument("--texts", type=int, default=3_000)
     parser.add_argument("--settings", default="{}", help="JSON of FinetuneSettings.")
     parser.add_argument("--frozen", action="store_true")
@@ -138,7 +139,7 @@ def main() -> None:
     (other_shop,) = {"office", "arts_crafts"} - {given.target}
     report = finetune(
         given.encoder,
-        target(given.target),
+        target(given.target, given.least_common),
         given.out,
         others=elsewhere(other_shop, given.texts),
         settings=settings,
