@@ -5,8 +5,8 @@ on where it was, and vectors of the encoder as it was are kept); ``--frozen`` ti
 saves to run frozen layers once.
 
 Target: titles of Office products; pairs are products that at least two users took together
-(``--least-common``), more often than chance, ten a product. Items are told apart by a hash of their title: no title that is
-measured on was in a training pair, nor do choices see it.
+(``--least-common``), more often than chance, ten a product. Items are told apart by a hash of their
+title: no title that is measured on was in a training pair, nor do choices see it.
 
 Elsewhere: Arts & Crafts by what its own users take together; fashion titles of equal attributes;
 film titles of equal genres; captions of the same photo; of the last three 3,000 texts each, or as
@@ -60,7 +60,8 @@ def shop(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
     users = {user: number for number, user in enumerate(dict.fromkeys(user for user, _ in own))}
     rows, columns = [users[user] for user, _ in own], [item for _, item in own]
     likes = csr_matrix((np.ones(len(own)), (rows, columns)), shape=(len(users), len(items)))
-    return [(row["title"] or "").strip() for row in items], co_consumed(likes, least_common=least_common)
+    titles = [(row["title"] or "").strip() for row in items]
+    return titles, co_consumed(likes, least_common=least_common)
 
 
 def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:
