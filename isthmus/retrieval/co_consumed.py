@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Rows = npt.NDArray[np.int64]
 
@@ -41,10 +43,13 @@ def co_consumed(
 
     Examples
     --------
+    >>> from scipy.sparse import csr_matrix
     >>> likes = csr_matrix([[1, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]])
     >>> co_consumed(likes).tolist()
     [[0, 1]]
     """
+    from scipy.sparse import csr_matrix
+
     ones = csr_matrix((np.ones(likes.nnz, np.float32), likes.indices, likes.indptr), likes.shape)
     users, items = ones.shape
     counts = np.asarray(ones.sum(axis=0)).ravel().astype(np.float64)

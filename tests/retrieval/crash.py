@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -16,15 +17,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_until_killed(path: Path, first: int, delay: float) -> int:
-    """Run the writer, kill it after a delay, and give the first operation it did not finish."""
+    """Run the writer, kill it, and give the first operation it did not finish.
+
+    The delay is in seconds of its processor time, so that a busy machine kills it no earlier.
+    """
     command = [sys.executable, "-m", "tests.retrieval.crash_writer", str(path), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(delay)
+        end, at_most = spent_by(process.pid) + delay, time.monotonic() + 1 + 20 * delay
+        while spent_by(process.pid) < end and time.monotonic() < at_most:
+            time.sleep(0.001)
         process.kill()
         done = [line for line in process.stdout.read().splitlines() if line]
     return int(done[-1]) + 1 if done else first
+
+
+def spent_by(process: int) -> float:
+    """Give the processor time of a process, in seconds (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def apply(model: dict, number: int) -> dict:

@@ -647,7 +647,7 @@ def test_a_batch_of_vectors_finds_what_each_alone_finds(space: Space) -> None:
     for vector, ids, scores in zip(vectors, found.item_ids, found.scores, strict=True):
         alone = space.search(vector=vector, k=8, domain="films")
         assert [hit.item_id for hit in alone] == ids[:5].tolist()
-        assert [hit.score for hit in alone] == pytest.approx(scores[:5].tolist())
+        assert [hit.score for hit in alone] == pytest.approx(scores[:5].tolist(), abs=1e-6)
         assert ids[5:].tolist() == [None] * 3
         assert np.isneginf(scores[5:]).all()
 

@@ -11,7 +11,6 @@ from isthmus.errors import InvalidInput
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.bridged import Bridged
 from isthmus.retrieval.candidates.content import Content
-from isthmus.retrieval.candidates.content_regression import ContentRegression
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.factors import Factors
 from isthmus.retrieval.candidates.histories import Histories
@@ -38,7 +37,6 @@ def default_sources(seed: int = 0) -> list[CandidateSource]:
         UserNeighbours(),
         Factors(seed=seed),
         Content(),
-        ContentRegression(seed=seed),
         Bridged(),
         SharedWords(),
         Towers(seed=seed),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.content_regression import ContentRegression
 from isthmus.retrieval.candidates.content_space import Normalisation
 from isthmus.retrieval.candidates.source import CandidateSource
 from isthmus.retrieval.candidates.sources import default_sources
@@ -72,9 +71,8 @@ class RecommenderSettings:
         """Give the sources, untaught."""
         sources = default_sources(self.seed)
         for source in sources:
-            if isinstance(source, (ContentRegression, Towers)):
-                source.normalisation = self.normalisation
             if isinstance(source, Towers):
+                source.normalisation = self.normalisation
                 source.adversarial, source.coral = self.adversarial, self.coral
                 source.epochs = self.tower_epochs
         return [source for source in sources if source.name not in self.leave_out]
