@@ -129,6 +129,14 @@ def show_releases(
     print_table(table)
 
 
+def show_left_out(problems: Sequence[str]) -> None:
+    """Print on stderr what could not be used, the first of it where there is much."""
+    for problem in problems[:MOST_PROBLEMS]:
+        typer.echo(problem, err=True)
+    if len(problems) > MOST_PROBLEMS:
+        typer.echo(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
+
+
 def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the description of a space."""
     if as_json:

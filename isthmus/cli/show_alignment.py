@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from isthmus.cli.show import MOST_PROBLEMS, print_table, show_json, table_of
+from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
     from isthmus.retrieval.aligning import AlignReport
@@ -18,10 +18,7 @@ def show_alignment(report: AlignReport, *, as_json: bool) -> None:
     if as_json:
         show_json(asdict(report))
         return
-    for problem in report.problems[:MOST_PROBLEMS]:
-        typer.echo(f"left out {problem}", err=True)
-    if len(report.problems) > MOST_PROBLEMS:
-        typer.echo(f"and {len(report.problems) - MOST_PROBLEMS} more", err=True)
+    show_left_out([f"left out {problem}" for problem in report.problems])
     table = table_of("set", "pairs", "method", "text to image", "chance", "image to text", "chance")
     for name, count in report.pairs.items():
         for method, sets in report.crossing.items():

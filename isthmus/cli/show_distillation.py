@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from isthmus.cli.show import MOST_PROBLEMS, print_table, show_json, table_of
+from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
     from isthmus.encoders.distillation.report import DistillReport
@@ -19,10 +19,7 @@ def show_distillation(report: DistillReport, *, as_json: bool) -> None:
     if as_json:
         show_json(report.as_dict())
         return
-    for row, what in report.problems[:MOST_PROBLEMS]:
-        typer.echo(f"left out row {row}: {what}", err=True)
-    if len(report.problems) > MOST_PROBLEMS:
-        typer.echo(f"and {len(report.problems) - MOST_PROBLEMS:,} more", err=True)
+    show_left_out([f"left out row {row}: {what}" for row, what in report.problems])
     _show_table(report)
     quality, speed = report.quality, report.speed
     typer.echo(

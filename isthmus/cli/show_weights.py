@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from isthmus.cli.show import MOST_PROBLEMS, print_table, show_json, table_of
+from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
     from isthmus.retrieval.weighing import FusionReport, WeightsReport
@@ -35,10 +35,7 @@ def show_fusion(report: FusionReport, *, as_json: bool) -> None:
     if as_json:
         show_json(asdict(report))
         return
-    for problem in report.problems[:MOST_PROBLEMS]:
-        typer.echo(f"left out: {problem}", err=True)
-    if len(report.problems) > MOST_PROBLEMS:
-        typer.echo(f"and {len(report.problems) - MOST_PROBLEMS:,} more", err=True)
+    show_left_out([f"left out: {problem}" for problem in report.problems])
     for kind, found in report.ndcg.items():
         table = table_of(kind, "NDCG@10", "over fixed [95 %]")
         for name, value in found.items():
