@@ -7,7 +7,8 @@ variations: the first words of one title and the last words of another of the sa
 every text is distinct and reads like a title. The order is random with a fixed seed beyond the
 real titles. A run that is cut off goes on where it stopped. With ``--encoded N`` only so many texts
 are encoded; further vectors are those of the texts again, each moved by noise to a cosine of some
-0.8 with the first, so that what lies near what stays as it is among texts.
+0.8 with the first, so that what lies near what stays as it is among texts. ``--encoder`` takes
+another of the same model, such as ``local/text?backend=openvino-bf16``.
 """
 
 from __future__ import annotations
@@ -60,21 +61,23 @@ def texts() -> Iterator[str]:
             yield text
 
 
-def real_vectors(rows: int, folder: Path, encoded: int | None = None) -> npt.NDArray[np.float32]:
+def real_vectors(
+    rows: int, folder: Path, encoded: int | None = None, encoder: str = "local/text"
+) -> npt.NDArray[np.float32]:
     """Give float32 unit vectors of shape (rows, 384), making what the folder does not hold."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "minilm.f32"
     path.touch()
     done = path.stat().st_size // (4 * DIM)
     if done < min(rows, encoded or rows):
-        _encode(path, done, min(rows, encoded or rows))
+        _encode(path, done, min(rows, encoded or rows), encoder)
     if encoded is not None and encoded < rows:
         _repeat(path, encoded, max(done, encoded), rows)
     return np.memmap(path, np.float32, "r").reshape(-1, DIM)[:rows]
 
 
-def _encode(path: Path, done: int, rows: int) -> None:
-    encoder = load_encoder("local/text")
+def _encode(path: Path, done: int, rows: int, spec: str) -> None:
+    encoder = load_encoder(spec)
     start, first = time.perf_counter(), done
     wanted = islice(texts(), done, rows)
     with path.open("r+b") as file:
@@ -105,9 +108,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--encoded", type=int, help="texts to encode; the rest is repeated")
+    parser.add_argument("--encoder", default="local/text", help="a spec of the same model")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    print(real_vectors(options.rows, options.out, options.encoded).shape)
+    print(real_vectors(options.rows, options.out, options.encoded, options.encoder).shape)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -49,6 +50,18 @@ def test_two_processes_that_write_at_once_lose_nothing(space):
     assert [writer.wait() for writer in writers] == [0, 0]
     assert space.count() == 16
     assert space.current_release == 16
+
+
+def test_what_another_writes_is_seen_though_nothing_was_written_for_long(space):
+    space.upsert([item("a", "sea")])
+    versions = space.path / "catalog.lance" / "_versions"
+    os.utime(versions, (0, 0))
+    reader = Space.open(space.path, encoder=two_encoders())
+    assert [reader.count() for _ in range(3)] == [1, 1, 1]
+    for n in range(20):  # several within one tick of the file system's clock
+        space.upsert([item(f"b{n}", "sea")])
+        assert reader.count() == n + 2
+        os.utime(versions)
 
 
 def test_readers_never_fail_while_one_writes_and_publishes(space):

@@ -120,6 +120,8 @@ class Gates:
         """
         if fusion is not None and fusion not in FUSIONS:
             raise InvalidInput(f"fusion is {fusion!r}; give one of {', '.join(FUSIONS)}")
+        if fusion is None and len(query.vectors) < 2:  # not worth a look at the disk
+            return query
         gate = self._gate(view, kind, fusion)
         if gate is None or len(query.vectors) < 2:
             return query
