@@ -18,7 +18,7 @@ from isthmus.encoders.tower import Forward
 if TYPE_CHECKING:
     import torch
 
-BUDGET: Final = 8e-5
+BUDGET: Final = 3e-5
 """The most that vectors may turn, as 1 - cosine in the mean: some 1 % of ten neighbours."""
 
 LEVELS: Final = 255
