@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -61,7 +61,7 @@ class SharedWords(CandidateSource):
         """Score items of the domain by the words that they share."""
         items, by_domain = self._joined_with(corpus)
         liked = histories.liked.strongest(LONGEST)
-        return WordsOpinion(items, by_domain.of(corpus, target), liked)
+        return WordsOpinion(items, by_domain.of(corpus, target), liked, corpus.in_domain(target))
 
     def state(self) -> State:
         """Give the words of items."""
@@ -99,11 +99,14 @@ class WordsOpinion:
         The items of the domain by words, float32, shape (n_words, n_items).
     liked : Histories
         The users.
+    inside : numpy.ndarray
+        bool, shape (n_items,): the items of the domain.
     """
 
     items: csr_array
     turned: csr_array
     liked: Histories
+    inside: Mask
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
         """Give the best items, see `Opinion.best`.
@@ -113,7 +116,8 @@ class WordsOpinion:
         """
         counts = np.diff(self.turned.indptr)
         found = []
-        for user, own, weights in self._histories():
+        for user in range(len(self.liked)):
+            own, weights = self._history(user)
             rare = _rarest(own, counts)
             sums = _sharpened(rare @ self.turned, weights)
             columns = np.flatnonzero((sums > 0) & allowed)
@@ -128,21 +132,17 @@ class WordsOpinion:
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
         out = np.zeros(len(users), np.float32)
-        wanted = dict(runs(users, len(self.liked)))
-        inside = np.zeros(len(self.items.indptr) - 1, bool)
-        inside[self.turned.indices] = True  # the items of the domain
-        for user, own, weights in self._histories():
-            if user in wanted:
-                asked = items[wanted[user]]
-                sums = _sharpened(own @ self.items[asked].T, weights)
-                out[wanted[user]] = np.where(inside[asked], _softened(sums), 0)
+        for user, pairs in runs(users, len(self.liked)):
+            asked = items[pairs]
+            own, weights = self._history(user)
+            sums = _sharpened(own @ self.items[asked].T, weights)
+            out[pairs] = np.where(self.inside[asked], _softened(sums), 0)
         return out
 
-    def _histories(self) -> Iterator[tuple[int, csr_array, FloatArray]]:
-        """Give each user, the words of what was liked, and how much each of that weighs."""
-        for user, (columns, weights) in enumerate(self.liked.rows.entries()):
-            total = float(weights.sum())
-            yield user, self.items[columns], weights / max(total, 1e-9)
+    def _history(self, user: int) -> tuple[csr_array, FloatArray]:
+        """Give the words of what a user liked, and how much each of that weighs."""
+        columns, weights = self.liked.rows.row(user)
+        return self.items[columns], weights / max(float(weights.sum()), 1e-9)
 
 
 def _rarest(own: csr_array, counts: Columns) -> csr_array:

@@ -50,6 +50,11 @@ class SparseRows(NamedTuple):
         """The row of each entry, shape (n_entries,)."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
+    def row(self, row: int) -> tuple[Columns, FloatArray]:
+        """Give columns and values of a row."""
+        start, end = int(self.starts[row]), int(self.starts[row + 1])
+        return self.columns[start:end], self.values[start:end]
+
     def entries(self) -> Iterator[tuple[Columns, FloatArray]]:
         """Give columns and values of each row."""
         bounds = self.starts.tolist()
