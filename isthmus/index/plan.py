@@ -20,7 +20,7 @@ from isthmus.index.segment import join_segments
 from isthmus.index.settings import Targets
 from isthmus.index.shared import Shared
 from isthmus.index.tune import batch_seconds, single_ms, tune_effort, with_index
-from isthmus.index.view import View, all_of
+from isthmus.index.view import View
 from isthmus.progress import progress_bar
 
 SMALLER = 4  # the second point of each curve is measured on a quarter of the sample
@@ -267,7 +267,7 @@ def _sample(view: View, block: str, queries_of: QueriesOf) -> Sample:
 def sampled_view(view: View, kept: Mask) -> View:
     """Give a view of some rows of the first segment alone."""
     sampled = join_segments([view.segments[0]], [kept])
-    return replace(view, segments=(sampled,), alive=(all_of(sampled),))
+    return replace(view, segments=(sampled,), alive=(sampled.all_rows(),))
 
 
 def _smaller(view: View) -> View:

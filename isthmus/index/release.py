@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID
+from isthmus.columns import DOMAIN, ITEM_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.block_index import SegmentBlock
@@ -23,6 +23,7 @@ from isthmus.index.masked import MaskedCosts
 from isthmus.index.plan import FullSize, Plan
 from isthmus.index.recall import RecallRow
 from isthmus.index.recipe import EXACT, INVERTED_FILE, Effort, recipe_named
+from isthmus.index.row_ids import row_ids_of
 from isthmus.index.segment import Segment
 from isthmus.index.settings import Targets
 
@@ -200,7 +201,7 @@ class Release:
         with pa.memory_map(str(self.folder / ROWS)) as file:
             table = pa.ipc.open_file(file).read_all().combine_chunks()
         return Segment(
-            row_ids=np.asarray(table.column(ROW_ID).to_numpy(), np.uint64),
+            row_ids=row_ids_of(table),
             item_ids=pa.concat_arrays(table.column(ITEM_ID).chunks or [pa.array([], pa.string())]),
             domains=pa.chunked_array(table.column(DOMAIN).chunks, pa.string())
             .combine_chunks()

@@ -81,7 +81,7 @@ class OpenSpace:
         self.settings = settings
         self._blocks = settings.layout
         self._weights = _block_weights(settings)
-        self._catalog = Catalog(self.path, self._blocks)
+        self._catalog = Catalog(self.path)
         self._live = LiveView(self.path, self._catalog, settings, self._device)
         self._loaded_alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
