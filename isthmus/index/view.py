@@ -13,7 +13,7 @@ import pyarrow as pa
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import InvalidInput
 from isthmus.index.allowed import Allowed
 from isthmus.index.domain_means import DomainMeans
 from isthmus.index.exact import Mask, Positions, merge_best, nothing
@@ -181,19 +181,6 @@ class View:
             there[there] = self.alive[i].mask[found[there]]
             rows[there] = found[there] + self._offsets[i]
         return rows
-
-    def require(self, item_id: str) -> int:
-        """Give the row of an item that must be there.
-
-        Raises
-        ------
-        ItemNotFound
-            If it is not.
-        """
-        row = int(self.find([item_id])[0])
-        if row < 0:
-            raise ItemNotFound(f"no searchable item {item_id!r} in this space")
-        return row
 
     def vectors(self, block: str, rows: Positions) -> BlockVectors:
         """Give the vectors of rows in a block, shape (len(rows), dim)."""
