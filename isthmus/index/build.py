@@ -10,14 +10,8 @@ import numpy as np
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gate import misses
 from isthmus.index.gpu import Devices, placing
-from isthmus.index.plan import (
-    LATENCY_QUERIES,
-    FullSize,
-    Plan,
-    make_plan,
-    require_possible,
-    sampled_view,
-)
+from isthmus.index.plan import FullSize, Plan, require_possible
+from isthmus.index.planner import LATENCY_QUERIES, make_plan, sampled_view
 from isthmus.index.recall import QueriesOf, Trial, make_trials
 from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
 from isthmus.index.release import BlockManifest, Release
