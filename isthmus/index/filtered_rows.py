@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.columns import INTERNAL_PREFIX, MODALITY_MASK
-from isthmus.index.filters import check, columns_named, refusing
+from isthmus.index.filter_refusals import refusing
+from isthmus.index.filters import check, columns_named
 from isthmus.index.row_ids import RowIds, having_row_ids, row_ids_of
 
 TAKEN_ID = "_taken_id"

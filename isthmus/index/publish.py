@@ -18,15 +18,12 @@ from isthmus.index.block_index import SegmentBlock
 from isthmus.index.build import BlockBuilder, plan_block
 from isthmus.index.gate import misses, reach
 from isthmus.index.gpu import Devices, exact_on
+from isthmus.index.manifest import BlockManifest, Manifest, file_manifests
 from isthmus.index.plan import Plan
 from isthmus.index.recall import QueriesOf, make_trials
-from isthmus.index.release import (
+from isthmus.index.release import Release, Releases
+from isthmus.index.release_files import (
     ROWS,
-    BlockManifest,
-    Manifest,
-    Release,
-    Releases,
-    file_manifests,
     index_file,
     open_rows,
     open_vectors,
