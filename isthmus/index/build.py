@@ -10,17 +10,12 @@ import numpy as np
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gate import misses
 from isthmus.index.gpu import Devices, placing
-from isthmus.index.plan import (
-    LATENCY_QUERIES,
-    FullSize,
-    Plan,
-    make_plan,
-    require_possible,
-    sampled_view,
-)
+from isthmus.index.manifest import BlockManifest
+from isthmus.index.plan import FullSize, Plan, require_possible
+from isthmus.index.planner import LATENCY_QUERIES, make_plan, sampled_view
 from isthmus.index.recall import QueriesOf, Trial, make_trials
 from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
-from isthmus.index.release import BlockManifest, Release
+from isthmus.index.release import Release
 from isthmus.index.settings import IndexSettings, Targets
 from isthmus.index.shared import Shared
 from isthmus.index.tune import batch_seconds, measure_masked, single_ms, tune_effort, with_index

@@ -12,10 +12,11 @@ from isthmus.columns import CONTENT_HASH, ITEM_ID, MODALITY_MASK, Modality, moda
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.ledger import Ledger
-from isthmus.index.catalog import Catalog, Snapshot
+from isthmus.index.catalog import Catalog
 from isthmus.index.contents import batched
 from isthmus.index.ingest import ROWS_A_COMMIT, open_ledgers
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.snapshot import Snapshot
 from isthmus.index.stored_vectors import as_column, stored_vectors
 
 

@@ -22,8 +22,8 @@ from isthmus.columns import (
 )
 from isthmus.digests import digest
 from isthmus.errors import InvalidMedia
-from isthmus.index.catalog import ItemDigests
 from isthmus.index.exact import Mask
+from isthmus.index.item_digests import ItemDigests
 from isthmus.index.quarantine import Failure
 from isthmus.items.media import DATA_URI, MediaStore, from_data_uri
 

@@ -19,20 +19,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
 from isthmus.columns import INTERNAL_PREFIX
 from isthmus.errors import InvalidFilter
+from isthmus.index.filter_refusals import shorten
 
 LONGEST = 500_000
 MOST_WORDS = 256
 DEEPEST = 12
 DEEPEST_DOUBLING = 4
-SHOWN = 300
 
 FUNCTIONS = {
     "text": "ascii bit_length btrim char_length character_length chr concat concat_ws contains "
@@ -89,40 +87,6 @@ _SCAN = {"columns": [], "with_row_id": True}
 
 _IMPLICIT_CAST = re.compile(r"CAST\(([^()\s]+) AS ([^)]*)")
 _PLAN_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
-_SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+")
-_PREFIXES = re.compile(
-    r"^(?:Invalid user input|Not supported|External error|Query Execution error|Execution error"
-    r"|Schema error|Arrow error|LanceError\(Arrow\)|Error during planning|Cast error"
-    r"|Error applying filter expression to batch|Error parsing function"
-    r"|This feature is not implemented|Error (?:resolving filter expression|optimizing sql filter"
-    r"|(?:parsing|tokenizing) statement)(?:: SELECT 1 FROM t WHERE)?(?::? ?…)?):?\s*"
-)
-_LITERAL = re.compile(
-    r"Received literal (?P<given>\w+)\((?P<value>.*)\) and could not convert to literal of type '"
-    r"(?P<type>.*)'"
-)
-_HINTS = {
-    r"\w+ Date": "; write a date as date '2026-01-31'",
-    r"\w+ Timestamp": "; write a time as timestamp '2026-01-31 12:00:00'",
-    r"\w+ Utf8": "; text stands in single quotes",
-    r"Float64 U?Int": "; where whole numbers meet fractions, write cast(column as double)",
-}
-
-
-@contextmanager
-def refusing(where: Any, columns: pa.Schema) -> Iterator[None]:
-    """Turn whatever goes wrong with a filter into `InvalidFilter`, with the columns there are."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
-        raise
-    except BaseException as error:  # a panic of the engine is no Exception
-        cause = str(error) if isinstance(error, InvalidFilter) else _cause(error, where)
-        listed = ", ".join(f"{field.name} ({field.type})" for field in columns)
-        shown = _shorten(repr(where))
-        raise InvalidFilter(
-            f"cannot filter by {shown}: {cause} The columns are: {listed}"
-        ) from error
 
 
 def check(dataset: Any, where: Any, columns: pa.Schema) -> None:
@@ -201,7 +165,7 @@ def _check_names(tokens: list[re.Match[str]]) -> None:
             raise InvalidFilter(f"no column named {name}.")
         called = i + 1 < len(tokens) and tokens[i + 1]["sign"] == "("
         if called and name.lower() not in _BEFORE_BRACKET:
-            raise InvalidFilter(f"no function {_shorten(name)!r} for filters.")
+            raise InvalidFilter(f"no function {shorten(name)!r} for filters.")
 
 
 def _check_nesting(tokens: list[re.Match[str]]) -> None:
@@ -280,7 +244,7 @@ def _check_values(tokens: list[re.Match[str]]) -> None:
             return
         if token["name"] or token["sign"] not in (None, ",", "-") or _word(token) not in _VALUES:
             raise InvalidFilter(
-                f"IN lists hold values, and {_shorten(token[0])!r} is none; write = for a column "
+                f"IN lists hold values, and {shorten(token[0])!r} is none; write = for a column "
                 "and IS NULL for null."
             )
 
@@ -339,29 +303,3 @@ def _kind_named(type_name: str) -> str:
 
 def _word(token: re.Match[str]) -> str:
     return (token["word"] or "").lower()
-
-
-def _cause(error: BaseException, where: Any) -> str:
-    """Say in few words what the engine says in many."""
-    text = _SOURCE_LINE.sub("", str(error)).partition(" Valid fields")[0]
-    if len(str(where)) > 3:
-        text = text.replace(str(where), "…")
-    if "AggregateFunction" in text or "WindowFunction" in text:
-        return "aggregates are refused; a filter looks at one item at a time."
-    if isinstance(error, RuntimeError) or not isinstance(error, Exception):
-        return "the table engine cannot read it."
-    cut = ""
-    while cut != text:
-        cut, text = text, _PREFIXES.sub("", text, count=1).removeprefix("…").strip(" ().")
-    text = text.partition(" No function matches")[0]
-    text = text.partition("sql parser error: ")[2] or text
-    if found := _LITERAL.search(text):
-        types = f"{found['given']} {found['type']}"
-        hint = next((hint for pattern, hint in _HINTS.items() if re.match(pattern, types)), "")
-        text = f"{found['value']} does not compare with a column of type {found['type']}{hint}"
-    text = " ".join(text.split()) or type(error).__name__
-    return _shorten(text) + "."
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

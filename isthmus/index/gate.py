@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from isthmus.index.manifest import BlockManifest
 from isthmus.index.masked import MaskedCosts
 from isthmus.index.recall import RecallRow, Trial, measure_recall
-from isthmus.index.release import BlockManifest
 from isthmus.index.settings import Targets
 from isthmus.index.tune import with_index
 from isthmus.index.view import View

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.index.gpu import GpuIndex
+from isthmus.index.manifest import BlockManifest
 from isthmus.index.recall import QueriesOf, make_trials, measure_recall
 from isthmus.index.recipe import EXACT
-from isthmus.index.release import BlockManifest
 from isthmus.index.settings import IndexSettings
 from isthmus.index.view import View
 

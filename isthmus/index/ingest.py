@@ -29,9 +29,10 @@ from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.prefetch import ahead
 from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidMedia
-from isthmus.index.catalog import Catalog, ItemDigests
+from isthmus.index.catalog import Catalog
 from isthmus.index.changes import ChangeFinder, Changes
 from isthmus.index.contents import ContentEncoder, batched
+from isthmus.index.item_digests import ItemDigests
 from isthmus.index.quarantine import Failure, Quarantine
 from isthmus.index.settings import SpaceSettings
 from isthmus.index.stored_vectors import as_column, stored_vectors

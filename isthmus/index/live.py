@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.errors import FingerprintMismatch
+from isthmus.index.advance import advance, open_view
 from isthmus.index.catalog import Catalog
 from isthmus.index.current_settings import CurrentSettings
 from isthmus.index.release import Release, Releases
@@ -85,7 +86,7 @@ class LiveView:
         seen, stamp = self._seen, self._releases.current_stamp()
         if seen is None or seen.release != stamp:
             release = self._open_release()  # before the snapshot, which must not be older
-            view = View.open(self._catalog.snapshot(), self._blocks, release, self._place)
+            view = open_view(self._catalog.snapshot(), self._blocks, release, self._place)
             self._seen = Seen(view, stamp)
             return view
         touched = self._catalog.touched()
@@ -98,7 +99,7 @@ class LiveView:
     def _caught_up(self, view: View) -> View:
         if view.snapshot.newest_version() == view.snapshot.version:
             return view
-        return view.advance(self._catalog.snapshot())
+        return advance(view, self._catalog.snapshot())
 
     def require_settings(self) -> None:
         """Raise `FingerprintMismatch` if the space was aligned anew since it was opened."""

@@ -12,8 +12,8 @@ from isthmus.digests import digest
 from isthmus.encoders.alignment.pairs import Pairs, ids_of
 from isthmus.encoders.ledger import Ledger
 from isthmus.errors import InvalidMedia
-from isthmus.index.catalog import Snapshot
 from isthmus.index.contents import ContentEncoder
+from isthmus.index.snapshot import Snapshot
 from isthmus.items.media import MediaStore
 from isthmus.items.pair_reader import Pair, put_in_reach
 from isthmus.progress import progress_bar

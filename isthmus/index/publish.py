@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
 
 from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID
@@ -17,27 +16,25 @@ from isthmus.encoders.stack import Block
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
 from isthmus.index.block_index import SegmentBlock
 from isthmus.index.build import BlockBuilder, plan_block
-from isthmus.index.catalog import Snapshot
 from isthmus.index.gate import misses, reach
 from isthmus.index.gpu import Devices, exact_on
+from isthmus.index.manifest import BlockManifest, Manifest, file_manifests
 from isthmus.index.plan import Plan
 from isthmus.index.recall import QueriesOf, make_trials
-from isthmus.index.release import (
+from isthmus.index.release import Release, Releases
+from isthmus.index.release_files import (
     ROWS,
-    BlockManifest,
-    Manifest,
-    Release,
-    Releases,
-    file_manifests,
     index_file,
     open_rows,
     open_vectors,
     rows_file,
     vectors_file,
 )
+from isthmus.index.row_ids import row_ids_of
 from isthmus.index.segment import Segment, dense, has_vector, segment_of
 from isthmus.index.settings import IndexSettings, Targets
-from isthmus.index.view import View, all_of
+from isthmus.index.snapshot import Snapshot
+from isthmus.index.view import View
 from isthmus.progress import progress_bar
 
 GATE_SEED = 7  # other queries than those that the indexes were tuned with
@@ -169,7 +166,7 @@ class Publisher:
         if batch is None:
             raise InvalidInput("the space holds no items to plan with; add some first")
         segment = segment_of(batch.filter(has_vector(batch, self._blocks)), self._blocks)
-        view = View(snapshot, self._blocks, None, (segment,), (all_of(segment),))
+        view = View(snapshot, self._blocks, None, (segment,), (segment.all_rows(),))
         share = snapshot.rows / len(batch)
         return [
             plan_block(
@@ -315,7 +312,7 @@ def _open(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...]) -> View:
     with pa.memory_map(str(folder / ROWS)) as file:
         table = pa.ipc.open_file(file).read_all()
     segment = Segment(
-        np.asarray(table.column(ROW_ID).to_numpy(), np.uint64),
+        row_ids_of(table),
         table.column(ITEM_ID).combine_chunks(),
         table.column(DOMAIN).combine_chunks().dictionary_encode(),
         {
@@ -325,7 +322,7 @@ def _open(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...]) -> View:
             for block in blocks
         },
     )
-    return View(snapshot, blocks, None, (segment,), (all_of(segment),))
+    return View(snapshot, blocks, None, (segment,), (segment.all_rows(),))
 
 
 def _write_indexes(folder: Path, view: View) -> list[str]:

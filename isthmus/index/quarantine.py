@@ -14,7 +14,6 @@ from isthmus.columns import ITEM_ID
 from isthmus.tables import among, open_or_make, open_table, tidy
 
 FOLDER = "quarantine.lance"
-KEY = [ITEM_ID, "modality"]
 SCHEMA = pa.schema(
     [
         (ITEM_ID, pa.string()),

@@ -17,9 +17,10 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import Block
 from isthmus.index.alignments import store_alignment
-from isthmus.index.catalog import Catalog, Snapshot
+from isthmus.index.catalog import Catalog
 from isthmus.index.ingest import open_ledger
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.snapshot import Snapshot
 from isthmus.index.stored_vectors import as_column, stored_vectors
 from isthmus.progress import progress_bar
 

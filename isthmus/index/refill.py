@@ -9,10 +9,10 @@ from isthmus.columns import CONTENT_HASH, MEDIA, Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.ledger import Ledger
 from isthmus.errors import InvalidMedia
-from isthmus.index.catalog import Snapshot
 from isthmus.index.contents import ContentEncoder
 from isthmus.index.ingest import open_ledger
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.snapshot import Snapshot
 from isthmus.items.media import MediaStore
 from isthmus.progress import Advance, progress_bar
 

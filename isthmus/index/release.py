@@ -3,135 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
-import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID
-from isthmus.encoders.encoder import FloatArray
+from isthmus.columns import DOMAIN, ITEM_ID
 from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.block_index import SegmentBlock
-from isthmus.index.exact import Positions
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.files import checksum, sync_folder, write_atomically
-from isthmus.index.masked import MaskedCosts
-from isthmus.index.plan import FullSize, Plan
-from isthmus.index.recall import RecallRow
-from isthmus.index.recipe import EXACT, INVERTED_FILE, Effort, recipe_named
+from isthmus.index.manifest import Manifest
+from isthmus.index.recipe import EXACT, recipe_named
+from isthmus.index.release_files import ROWS, index_file, open_rows, open_vectors
+from isthmus.index.row_ids import row_ids_of
 from isthmus.index.segment import Segment
-from isthmus.index.settings import Targets
 
 FOLDER = "releases"
 CURRENT = "CURRENT"
 MANIFEST = "manifest.json"
-ROWS = "rows.arrow"
 BUILDING = ".building-"
-
-
-class BlockManifest(BaseModel):
-    """What a release holds of one block.
-
-    Attributes
-    ----------
-    vectors, dim : int
-        How many vectors, and how long.
-    recipe : str
-        Name of the recipe.
-    effort : Effort
-        How hard searches try.
-    masked : MaskedCosts or None
-        What filtered searches cost.
-    trained_rows : int
-        How many vectors there were when the recipe was planned and trained.
-    fit : float or None
-        Mean cosine of a vector with what training has for it, then; see `VectorIndex.fit`.
-    bytes_a_vector, queries_s, p50_ms, p99_ms, build_s : float or None
-        Size of the index over the vectors; queries a second in a batch; a single query;
-        training and filling.
-    lists : int or None
-        In releases of the first format, the visited cells of an inverted file.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    vectors: int
-    dim: int
-    recipe: str
-    effort: Effort = Effort()
-    masked: MaskedCosts | None = None
-    trained_rows: int = 0
-    fit: float | None = None
-    bytes_a_vector: float | None = None
-    queries_s: float | None = None
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    build_s: float | None = None
-    lists: int | None = None
-
-    @model_validator(mode="after")
-    def _of_first_format(self) -> Self:
-        if self.lists is not None:
-            self.recipe, self.effort = INVERTED_FILE.name, Effort(visits=self.lists)
-        elif self.recipe == "exact (float32)":
-            self.recipe = EXACT
-        self.trained_rows = self.trained_rows or self.vectors
-        return self
-
-    @property
-    def expectation(self) -> FullSize:
-        """What was measured at full size."""
-        return FullSize(
-            rows=self.vectors,
-            p50_ms=self.p50_ms or 0.0,
-            p99_ms=self.p99_ms or 0.0,
-            queries_s=self.queries_s or 1.0,
-            bytes_a_vector=self.bytes_a_vector or 0.0,
-            build_s=self.build_s or 0.0,
-        )
-
-    @property
-    def cost(self) -> float:
-        """What a query costs, see `FullSize.cost`."""
-        return self.expectation.cost
-
-
-class FileManifest(BaseModel):
-    """Size and checksum of a file."""
-
-    model_config = ConfigDict(extra="forbid")
-    bytes: int
-    checksum: str
-
-
-class Manifest(BaseModel):
-    """The description of a release."""
-
-    model_config = ConfigDict(extra="forbid")
-    number: int
-    created: str
-    fingerprint: str
-    catalog_version: int
-    catalog_rows: int
-    rows: int
-    accepted: bool
-    recall_target: float
-    blocks: dict[str, BlockManifest]
-    recall: list[RecallRow]
-    files: dict[str, FileManifest]
-    targets: Targets | None = None
-    plans: dict[str, Plan] = Field(default_factory=dict)
-    built_s: float | None = None
-    attached: list[str] = Field(default_factory=list)
-    attachment_shortfalls: list[str] = Field(default_factory=list)
-
-    @property
-    def worst_recall(self) -> float:
-        """The smallest measured recall, 1 where there was nothing to measure."""
-        return min((row.recall for row in self.recall), default=1.0)
 
 
 class Release:
@@ -200,7 +92,7 @@ class Release:
         with pa.memory_map(str(self.folder / ROWS)) as file:
             table = pa.ipc.open_file(file).read_all().combine_chunks()
         return Segment(
-            row_ids=np.asarray(table.column(ROW_ID).to_numpy(), np.uint64),
+            row_ids=row_ids_of(table),
             item_ids=pa.concat_arrays(table.column(ITEM_ID).chunks or [pa.array([], pa.string())]),
             domains=pa.chunked_array(table.column(DOMAIN).chunks, pa.string())
             .combine_chunks()
@@ -315,42 +207,6 @@ class Releases:
         others = [number for number in self.numbers() if number != current]
         for number in others[: max(0, len(others) - keep)]:
             shutil.rmtree(self._folder / _name(number), ignore_errors=True)
-
-
-def vectors_file(block: str) -> str:
-    """Name the file of a block's vectors: raw little-endian float32, row after row."""
-    return f"{block}.vectors.f32"
-
-
-def rows_file(block: str) -> str:
-    """Name the file of the row of each of a block's vectors: raw little-endian int64."""
-    return f"{block}.rows.i64"
-
-
-def index_file(block: str) -> str:
-    """Name the file of a block's FAISS index."""
-    return f"{block}.index.faiss"
-
-
-def open_vectors(folder: Path, block: str, dim: int) -> FloatArray:
-    """Map a block's vectors, shape (n_vectors, dim)."""
-    path = folder / vectors_file(block)
-    if path.stat().st_size == 0:
-        return np.empty((0, dim), np.float32)
-    return np.asarray(np.memmap(path, "<f4", "r")).reshape(-1, dim)
-
-
-def open_rows(folder: Path, block: str) -> Positions:
-    """Read the row of each of a block's vectors, shape (n_vectors,)."""
-    return np.fromfile(folder / rows_file(block), "<i8")
-
-
-def file_manifests(folder: Path, names: Sequence[str]) -> dict[str, FileManifest]:
-    """Describe the files of a release."""
-    return {
-        name: FileManifest(bytes=(folder / name).stat().st_size, checksum=checksum(folder / name))
-        for name in names
-    }
 
 
 def _name(number: int) -> str:

@@ -14,11 +14,12 @@ from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.ledger import Ledger
 from isthmus.encoders.stack import Block
 from isthmus.index.block_index import SegmentBlock
-from isthmus.index.catalog import RowIds, Snapshot
 from isthmus.index.ingest import is_small, open_ledgers
 from isthmus.index.recent import Recent
+from isthmus.index.row_ids import RowIds
 from isthmus.index.segment import Segment
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.snapshot import Snapshot
 from isthmus.index.stored_vectors import stored_vectors
 from isthmus.index.view import View
 

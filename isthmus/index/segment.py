@@ -12,15 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.columns import DOMAIN, ITEM_ID, ROW_ID
+from isthmus.columns import DOMAIN, ITEM_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
 from isthmus.index.allowed import Allowed
 from isthmus.index.block_index import SegmentBlock
-from isthmus.index.catalog import RowIds
 from isthmus.index.exact import Mask, Positions
 from isthmus.index.recent import Recent
+from isthmus.index.row_ids import RowIds, row_ids_of
 
 SUMMED_ROWS = 50_000
 ROWS_A_LOOKUP = 60
@@ -55,6 +55,10 @@ class Segment:
 
     def __len__(self) -> int:
         return len(self.row_ids)
+
+    def all_rows(self) -> Allowed:
+        """Allow every row."""
+        return Allowed(np.ones(len(self), bool))
 
     @cached_property
     def _by_row_id(self) -> tuple[RowIds, Positions]:
@@ -161,7 +165,7 @@ def names_at(names: pa.Array, rows: Positions) -> Names:
 def segment_of(batch: pa.RecordBatch, blocks: Sequence[Block]) -> Segment:
     """Make a segment of catalog rows (item_id, domain, row id and vector columns)."""
     return Segment(
-        row_ids=np.asarray(batch.column(ROW_ID).to_numpy(zero_copy_only=False), np.uint64),
+        row_ids=row_ids_of(batch),
         item_ids=batch.column(ITEM_ID),
         domains=batch.column(DOMAIN).dictionary_encode(),
         blocks={

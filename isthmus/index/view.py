@@ -8,27 +8,24 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.columns import ROW_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import InvalidInput
 from isthmus.index.allowed import Allowed
-from isthmus.index.catalog import RowIds, Snapshot
+from isthmus.index.domain_means import DomainMeans
 from isthmus.index.exact import Mask, Positions, merge_best, nothing
-from isthmus.index.filters import depends_on_time
 from isthmus.index.recent import Recent
-from isthmus.index.segment import Names, Segment, has_vector, join_segments, names_at, segment_of
+from isthmus.index.row_filter import RowFilter
+from isthmus.index.row_ids import RowIds
+from isthmus.index.segment import Names, Segment, names_at
 from isthmus.index.selection import Selection
+from isthmus.index.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from isthmus.index.release import Release
-
-MOST_DELTAS = 4
-FEW_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,26 +54,6 @@ class View:
     segments: tuple[Segment, ...]
     alive: tuple[Allowed, ...]
     filtered: Recent[Selection] = field(init=False, default_factory=Recent, repr=False)
-
-    @classmethod
-    def open(
-        cls,
-        snapshot: Snapshot,
-        blocks: tuple[Block, ...],
-        release: Release | None,
-        place: Callable[[Segment], Segment] = lambda segment: segment,
-    ) -> View:
-        """Join a release, placed on a device, with the catalog rows that are newer than it."""
-        if release is None:
-            view = cls(snapshot, blocks, None, (), ())
-            return view._with_changes(snapshot, 0, 0)
-        base = place(release.segment)
-        view = cls(snapshot, blocks, release, (base,), (all_of(base),))
-        return view._with_changes(snapshot, release.catalog_version, release.catalog_rows)
-
-    def advance(self, snapshot: Snapshot) -> View:
-        """Give the view of a later version of the catalog; costs only what has changed."""
-        return self._with_changes(snapshot, self.snapshot.version, self.snapshot.rows)
 
     def __len__(self) -> int:
         return self.living.count
@@ -180,10 +157,13 @@ class View:
         if domains is None and where is None:
             return None
         self._require_domains(domains or [])
-        named = None if domains is None else frozenset(domains)
-        if where is not None and (not isinstance(where, str) or depends_on_time(where)):
-            return self._select(named, where, keep=False)
-        return self.filtered.get((named, where), lambda: self._select(named, where))
+        wanted = RowFilter(None if domains is None else frozenset(domains), where)
+
+        def work_out() -> Selection:
+            segments = zip(self.segments, self.alive, strict=True)
+            return Selection(tuple(wanted.of_segment(s, a, self.snapshot) for s, a in segments))
+
+        return self.filtered.get(wanted, work_out) if wanted.lasts else work_out()
 
     def only(self, rows: Mask) -> Selection:
         """Give the living rows that a mask over all rows marks."""
@@ -201,19 +181,6 @@ class View:
             there[there] = self.alive[i].mask[found[there]]
             rows[there] = found[there] + self._offsets[i]
         return rows
-
-    def require(self, item_id: str) -> int:
-        """Give the row of an item that must be there.
-
-        Raises
-        ------
-        ItemNotFound
-            If it is not.
-        """
-        row = int(self.find([item_id])[0])
-        if row < 0:
-            raise ItemNotFound(f"no searchable item {item_id!r} in this space")
-        return row
 
     def vectors(self, block: str, rows: Positions) -> BlockVectors:
         """Give the vectors of rows in a block, shape (len(rows), dim)."""
@@ -257,114 +224,18 @@ class View:
         return out
 
     @cached_property
-    def domain_means(self) -> dict[str, FloatArray]:
-        """Mean vector of each domain in each block, shape (n_domains, dim).
-
-        Rows stand in the order of `domain_codes`; a domain with nothing in a block has zeros.
-        Items deleted since the release still count, and of large domains a sample does.
-        """
-        return {
-            name: np.asarray(sums / np.maximum(counts, 1), np.float32)
-            for name, (sums, counts) in self._domain_sums.items()
-        }
-
-    @cached_property
-    def domain_others(self) -> dict[str, FloatArray]:
-        """Whether a domain's mean tells of more than one item, 0 or 1, shape (n_domains,)."""
-        return {
-            name: np.asarray(counts[:, 0] > 1, np.float32)
-            for name, (_, counts) in self._domain_sums.items()
-        }
-
-    @cached_property
-    def _domain_sums(self) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-        """Sum and number of the vectors of each domain in each block."""
-        found = {}
-        for block in self.blocks:
-            sums = np.zeros((len(self._domain_names), block.dim))
-            counts = np.zeros((len(self._domain_names), 1))
-            for segment, codes in zip(self.segments, self._segment_codes, strict=True):
-                own_sums, own_counts = segment.domain_sums[block.name]
-                sums[codes] += own_sums
-                counts[codes] += own_counts
-            found[block.name] = sums, counts
-        return found
+    def domain_means(self) -> DomainMeans:
+        """The mean vectors of the domains."""
+        return DomainMeans(self.segments, self.blocks)
 
     def domain_codes(self, rows: Positions) -> Positions:
         """Give a number for the domain of each row, as `domain_means` counts them."""
         out = np.zeros(len(rows), np.int64)
         for i, local, where in self._by_segment(rows):
-            codes = self.segments[i].domains.indices.take(pa.array(local))
-            out[where] = self._segment_codes[i][codes.to_numpy(zero_copy_only=False)]
+            own = self.segments[i].domains.indices.take(pa.array(local))
+            codes = self.domain_means.segment_codes[i]
+            out[where] = codes[own.to_numpy(zero_copy_only=False)]
         return out
-
-    @cached_property
-    def _domain_names(self) -> list[str]:
-        return sorted({n for s in self.segments for n in s.domains.dictionary.to_pylist()})
-
-    @cached_property
-    def _segment_codes(self) -> list[Positions]:
-        """For each segment, the view's number of each of its domains."""
-        place = {name: i for i, name in enumerate(self._domain_names)}
-        return [
-            np.array([place[n] for n in s.domains.dictionary.to_pylist()], np.int64)
-            for s in self.segments
-        ]
-
-    def _with_changes(self, snapshot: Snapshot, version: int, rows_before: int) -> View:
-        touched, deltas = _read_changes(snapshot, version, self.blocks)
-        gone = [s.mask_of(touched) for s in self.segments]
-        if snapshot.rows != rows_before + snapshot.created_since(version):
-            there = snapshot.row_ids()
-            gone = [g | ~s.mask_of(there) for s, g in zip(self.segments, gone, strict=True)]
-        alive = [without(a, g) for a, g in zip(self.alive, gone, strict=True)]
-        segments = [*self.segments, *deltas]
-        alive += [all_of(delta) for delta in deltas]
-        return self._compacted(snapshot, segments, alive)
-
-    def _compacted(self, snapshot: Snapshot, segments: list[Segment], alive: list[Allowed]) -> View:
-        first = 0 if self.release is None else 1
-        if len(segments) - first > MOST_DELTAS:
-            joined = join_segments(segments[first:], [a.mask for a in alive[first:]])
-            segments[first:], alive[first:] = [joined], [all_of(joined)]
-        return View(snapshot, self.blocks, self.release, tuple(segments), tuple(alive))
-
-    def _select(
-        self, domains: frozenset[str] | None, where: str | None, *, keep: bool = True
-    ) -> Selection:
-        """Look each segment up by the filter and by which of its rows live."""
-        masks = []
-        for i, (segment, alive) in enumerate(zip(self.segments, self.alive, strict=True)):
-
-            def work_out(i: int = i) -> Allowed:
-                return Allowed(self._select_of(i, domains, where, keep=keep))
-
-            key = (domains, where, alive)
-            masks.append(segment.filtered.get(key, work_out) if keep else work_out())
-        return Selection(tuple(masks))
-
-    def _select_of(
-        self, i: int, domains: frozenset[str] | None, where: str | None, *, keep: bool
-    ) -> Mask:
-        segment, mask = self.segments[i], self.alive[i].mask
-        if domains is not None:
-            mask = mask & segment.mask_of_domains(domains)
-        if where is None:
-            return mask
-        if keep:
-            return mask & segment.filtered.get(where, lambda: self._matching(i, where)).mask
-        return mask & self._matching(i, where).mask
-
-    def _matching(self, i: int, where: str) -> Allowed:
-        """Ask the catalog which rows of a segment a predicate selects.
-
-        A row whose item has changed since belongs to a later segment, so the answer holds for
-        the segment's living rows for ever.
-        """
-        segment = self.segments[i]
-        if len(segment) > FEW_ROWS:
-            return Allowed(segment.mask_of(self.snapshot.select(where)))
-        return Allowed(segment.mask_of(self.snapshot.select_among(where, segment.row_ids)))
 
     def _require_domains(self, names: Sequence[str]) -> None:
         for name in names:
@@ -388,28 +259,3 @@ class View:
         for i, local, where in self._by_segment(rows):
             out[where] = take(self.segments[i], local)
         return out
-
-
-def all_of(segment: Segment) -> Allowed:
-    """Allow every row of a segment."""
-    return Allowed(np.ones(len(segment), bool))
-
-
-def without(alive: Allowed, gone: Mask) -> Allowed:
-    """Take rows away; the same object where there are none, so that what it knows is kept."""
-    return Allowed(alive.mask & ~gone) if (alive.mask & gone).any() else alive
-
-
-def _read_changes(
-    snapshot: Snapshot, version: int, blocks: Sequence[Block]
-) -> tuple[RowIds, list[Segment]]:
-    """Give the row ids touched after a version, and a segment of those with vectors."""
-    touched, parts = [np.empty(0, np.uint64)], []
-    for batch in snapshot.changed_since(version, blocks):
-        touched.append(np.asarray(batch.column(ROW_ID).to_numpy(), np.uint64))
-        part = segment_of(batch.filter(has_vector(batch, blocks)), blocks)
-        if len(part):
-            parts.append(part)
-    if len(parts) > 1:
-        parts = [join_segments(parts, [np.ones(len(part), bool) for part in parts])]
-    return np.concatenate(touched), parts

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from isthmus.columns import TEXT
-from isthmus.index.catalog import RowIds, Snapshot
+from isthmus.index.row_ids import RowIds
+from isthmus.index.snapshot import Snapshot
 
 
 def written(snapshot: Snapshot, row_ids: RowIds) -> list[str]:

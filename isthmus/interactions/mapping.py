@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from isthmus.columns import EVENT, ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 from isthmus.errors import InvalidMapping
-from isthmus.items.reader import plain_type
+from isthmus.items.column_types import plain_type
 from isthmus.items.template import TextTemplate
 
 DEFAULT_EVENT = "interaction"

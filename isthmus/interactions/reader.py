@@ -16,8 +16,9 @@ from isthmus.interactions.mapping import InteractionMapping, ResolvedInteraction
 from isthmus.interactions.numbers import Problems, read_numbers
 from isthmus.interactions.repeats import Repeats, RowNumbers
 from isthmus.interactions.times import TIMES, read_times
-from isthmus.items.reader import plain_type
-from isthmus.items.sources import count_together, name_together, open_sources
+from isthmus.items.column_types import plain_type
+from isthmus.items.source import count_together, name_together
+from isthmus.items.sources import open_sources
 from isthmus.items.template import TextTemplate
 from isthmus.progress import Advance, ignore_progress
 

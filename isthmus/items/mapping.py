@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from isthmus.columns import (
     AUDIO,
@@ -16,6 +20,7 @@ from isthmus.columns import (
     media_columns,
 )
 from isthmus.errors import InvalidMapping
+from isthmus.items.column_types import as_text
 from isthmus.items.template import TextTemplate
 
 DEFAULT_TEXT_COLUMNS = ("title", "name", "attributes", "genres", "category", "description")
@@ -131,6 +136,12 @@ class ResolvedMapping:
         """Columns whose spelling matters, so that a CSV's ``007`` stays ``007``."""
         named = (*self.id.fields, self.domain_column, *self.media.values())
         return tuple(name for name in named if name)
+
+    def domains(self, table: pa.Table) -> Any:
+        """Give the domain of each row of a table."""
+        if self.domain_column is None:
+            return pa.array([self.domain] * len(table), pa.string())
+        return pc.utf8_trim_whitespace(as_text(table.column(self.domain_column)))
 
     def attributes(self, names: Sequence[str]) -> list[str]:
         """Columns kept as attributes: all but the id, domain and files, and a plain text column."""

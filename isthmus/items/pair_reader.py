@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from isthmus.columns import DOMAIN, IMAGE, TEXT
 from isthmus.errors import InvalidMapping
 from isthmus.items.media import DATA_URI, STORED, MediaStore, from_data_uri
-from isthmus.items.sources import Source, count_together, open_sources
+from isthmus.items.source import Source, count_together
+from isthmus.items.sources import open_sources
 from isthmus.items.template import TextTemplate
 
 

@@ -6,6 +6,8 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from isthmus.errors import InvalidMapping
 
 
@@ -53,6 +55,11 @@ class TextTemplate:
         """Render many rows at once, given column by column."""
         values = zip(*(columns[field] for _, field in self._parts), strict=True)
         return [self._join(row) for row in values]
+
+    def render_table(self, table: pa.Table) -> pa.StringArray:
+        """Render the rows of a table."""
+        columns = {name: table.column(name).to_pylist() for name in self.fields}
+        return pa.array(self.render_columns(columns), pa.string())
 
     def _join(self, values: Sequence[Any]) -> str | None:
         text = ""

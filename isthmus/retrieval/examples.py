@@ -6,17 +6,49 @@ SMART Retrieval System, 1971, with the weights of Qdrant's ``average_vector`` st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from isthmus.columns import ITEM_ID
 from isthmus.encoders.encoder import FloatArray
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.exact import Positions
 from isthmus.index.view import View
 from isthmus.retrieval.query import Query
 
 LEAST_NORM = 1e-5
+
+Items = str | Sequence[str]
+
+
+def item_ids_in(given: Items) -> list[str]:
+    """Take item ids however they are given, each once."""
+    return list(dict.fromkeys([given] if isinstance(given, str) else given))
+
+
+def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Positions]:
+    """Find the rows of the items to be like, and of those to be unlike.
+
+    Raises
+    ------
+    InvalidInput
+        If an item is to be both.
+    ItemNotFound
+        If there is no such item, or it has no vector.
+    """
+    liked, unliked = item_ids_in(like), item_ids_in(unlike)
+    if not liked and not unliked:  # finding nothing would still look through all ids
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    if both := set(liked) & set(unliked):
+        raise InvalidInput(f"item {min(both)!r} is to be like and to be unlike; choose one")
+    rows = view.find([*liked, *unliked])
+    for name, row in zip([*liked, *unliked], rows.tolist(), strict=True):
+        if row < 0:
+            known = len(view.snapshot.find([name], [ITEM_ID])) > 0
+            wanted = "searchable item" if known else "item"
+            raise ItemNotFound(f"no {wanted} {name!r} in this space")
+    return rows[: len(liked)], rows[len(liked) :]
 
 
 def query_with_examples(

@@ -16,11 +16,12 @@ import numpy.typing as npt
 from isthmus.columns import ITEM_ID
 from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
-from isthmus.index.catalog import WORD_SCORE, Catalog
+from isthmus.index.catalog import Catalog
 from isthmus.index.exact import Positions
 from isthmus.index.lock import writing
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
+from isthmus.index.word_index import WORD_SCORE
 from isthmus.retrieval.query import Query, Ranked, adjusted_similarity, answer
 from isthmus.retrieval.ranking import Ranking
 

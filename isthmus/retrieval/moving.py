@@ -10,7 +10,7 @@ from isthmus.columns import Modality
 from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.index.alignments import keep_only, store_alignment
-from isthmus.index.catalog import Catalog, Snapshot
+from isthmus.index.catalog import Catalog
 from isthmus.index.catch_up import catch_up, wrongly_masked
 from isthmus.index.former_settings import keep_settings
 from isthmus.index.ingest import Ingest, open_ledgers
@@ -18,6 +18,7 @@ from isthmus.index.quarantine import Quarantine
 from isthmus.index.realign import drop_unnamed, make_blocks
 from isthmus.index.refill import LedgerFilling
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.snapshot import Snapshot
 from isthmus.items.media import MediaStore
 
 ROUNDS: Final = 10  # over what was added while the round before was encoded

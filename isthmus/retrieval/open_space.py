@@ -14,7 +14,7 @@ from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.fusion import Weights
 from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.encoders.stack import block_of
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.alignments import load_alignment
 from isthmus.index.catalog import Catalog
 from isthmus.index.live import LiveView
@@ -81,7 +81,7 @@ class OpenSpace:
         self.settings = settings
         self._blocks = settings.layout
         self._weights = _block_weights(settings)
-        self._catalog = Catalog(self.path, self._blocks)
+        self._catalog = Catalog(self.path)
         self._live = LiveView(self.path, self._catalog, settings, self._device)
         self._loaded_alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
@@ -145,6 +145,13 @@ class OpenSpace:
     def media(self) -> MediaStore:
         """Reads the files that items refer to."""
         return MediaStore(self.path / "media")
+
+    def _require_fingerprint(self, given: str | None) -> None:
+        if given is not None and given != self.fingerprint:
+            raise FingerprintMismatch(
+                f"the vector was made with encoder stack {given}, this space with "
+                f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
+            )
 
     def _weighed(self, view: View, weights: Weights | None) -> Weighed:
         """Give a view, and all that depends on the weights of modalities, under some weights."""

@@ -10,9 +10,10 @@ from isthmus.index.compact import compact_if_due
 from isthmus.index.former_settings import made_by_others
 from isthmus.index.gpu import choose_devices
 from isthmus.index.lock import writing
+from isthmus.index.manifest import Manifest
 from isthmus.index.plan import Plan
 from isthmus.index.publish import Attachment, Attachments, Publisher
-from isthmus.index.release import Manifest, Release, Releases
+from isthmus.index.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.retrieval.adopting import SpaceAdopting
 from isthmus.retrieval.gate import GateQueries

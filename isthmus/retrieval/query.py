@@ -155,12 +155,12 @@ def _adjusted_similarity(
 
 def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatArray]:
     """Give the chance-corrected similarity of rows in each block of a query, 0 where absent."""
-    domains = view.domain_codes(rows)
+    means, domains = view.domain_means, view.domain_codes(rows)
     found = {}
     for name, vector in query.vectors.items():
         part = view.vectors(name, rows)
         # An item alone in its domain is the mean of it, and would always score 0.
-        chance = (view.domain_means[name] @ vector * view.domain_others[name])[domains]
+        chance = (means.vectors[name] @ vector * means.others[name])[domains]
         similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, 1e-6)
         found[name] = np.where(part.present, similarity, 0.0)
     return found

@@ -12,8 +12,9 @@ import pyarrow.types as pat
 
 from isthmus.columns import ITEM_ID, MEDIA, QUERY_ID, RANK, SCORE, TEXT, VECTOR
 from isthmus.errors import InvalidInput
-from isthmus.items.reader import plain_type
-from isthmus.items.sources import Source, open_sources
+from isthmus.items.column_types import plain_type
+from isthmus.items.source import Source
+from isthmus.items.sources import open_sources
 from isthmus.progress import progress_bar
 from isthmus.retrieval.parquet_file import writing_parquet
 from isthmus.retrieval.query_encoder import ListedQuery, QueryEncoder

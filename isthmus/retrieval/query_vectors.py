@@ -44,6 +44,18 @@ def contents_of(text: str | None, image: Any, audio: Any = None) -> dict[Modalit
     return contents
 
 
+def kind_of(contents: Mapping[str, Any]) -> str:
+    """Name the kind of a query that holds some contents, or items alone.
+
+    Examples
+    --------
+    >>> kind_of({"text": "red boots", "image": None}), kind_of({})
+    ('text to item', 'item to item')
+    """
+    given = [modality for modality, content in contents.items() if content is not None]
+    return f"{given[0]} to item" if len(given) == 1 else "item to item"
+
+
 def encode_query(
     settings: SpaceSettings,
     encoder_of: Callable[[Modality], Encoder],

@@ -17,11 +17,11 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
 from isthmus.index.alignments import keep_only
-from isthmus.index.catalog import Snapshot
 from isthmus.index.lock import writing
 from isthmus.index.realign import drop_unnamed
 from isthmus.index.release import Releases
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.snapshot import Snapshot
 from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.retrieval.moving import Move, settle
 from isthmus.retrieval.publishing import SpacePublishing

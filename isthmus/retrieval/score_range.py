@@ -83,6 +83,6 @@ def _best_unseen(
         return max(last)
     own, total = query.weighing(weights), 0.0
     for name, cosine in zip(names, last, strict=True):
-        chance = float((view.domain_means[name] @ query.vectors[name]).min())
+        chance = float((view.domain_means.vectors[name] @ query.vectors[name]).min())
         total += own[name] * max(0.0, (cosine - chance) / max(1.0 - chance, 1e-6))
     return total / sum(own.values())

@@ -26,10 +26,12 @@ from isthmus.items.media import MediaLimits, MediaStore
 from isthmus.items.reader import ItemReader
 from isthmus.retrieval.aligning import SpaceAligning
 from isthmus.retrieval.choosing import SpaceSources
+from isthmus.retrieval.duplicate_verbs import SpaceDuplicates
 from isthmus.retrieval.evaluating import SpaceEvaluation
 from isthmus.retrieval.finetuning import SpaceFinetuning
 from isthmus.retrieval.interacting import SpaceInteractions
 from isthmus.retrieval.lexical import index_text
+from isthmus.retrieval.many_queries import SpaceManyQueries
 from isthmus.retrieval.mapping_verbs import SpaceMaps
 from isthmus.retrieval.queries import SpaceQueries
 from isthmus.retrieval.rating_verbs import SpaceRatings
@@ -40,6 +42,8 @@ from isthmus.retrieval.weighing import SpaceWeighing
 
 class Space(
     SpaceQueries,
+    SpaceManyQueries,
+    SpaceDuplicates,
     SpaceRatings,
     SpaceInteractions,
     SpaceSources,

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from isthmus.columns import EVENT, ITEM_ID, USER_ID
-from isthmus.index.catalog import Snapshot
 from isthmus.index.growth import assess
 from isthmus.index.recall import QueriesOf
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.snapshot import Snapshot
 from isthmus.index.view import View
 from isthmus.interactions.store import Interactions
 

@@ -440,10 +440,9 @@ BOMBS = """
     from pathlib import Path
     from isthmus.errors import InvalidFilter
     from isthmus.index.catalog import Catalog
-    from isthmus.index.settings import SpaceSettings
 
     path = Path(sys.argv[1])
-    snapshot = Catalog(path, SpaceSettings.read(path).layout).snapshot()
+    snapshot = Catalog(path).snapshot()
     for bomb in [
         "n < 0" + " + n" * 5000,
         "ok" + " = ok" * 5000,
@@ -507,7 +506,7 @@ def test_an_interrupt_passes_through(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isthmus.index.catalog.check", interrupt)
+    monkeypatch.setattr("isthmus.index.filtered_rows.check", interrupt)
     with pytest.raises(KeyboardInterrupt):
         snapshot().select("price < 1")
 
@@ -523,7 +522,7 @@ def test_whatever_the_engine_raises_is_a_refusal(monkeypatch, failure):
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr("isthmus.index.catalog.check", fail)
+    monkeypatch.setattr("isthmus.index.filtered_rows.check", fail)
     with pytest.raises(InvalidFilter, match="The columns are") as refused:
         snapshot().select("price < 1")
     assert refused.value.__cause__ is failure

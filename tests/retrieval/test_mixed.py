@@ -22,7 +22,9 @@ def text(rng):
 def test_base_delta_and_deletions_answer_as_the_dictionary_does(
     tmp_path, monkeypatch, recipe, seed
 ):
-    monkeypatch.setattr("isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named(recipe)])
+    monkeypatch.setattr(
+        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
+    )
     monkeypatch.setattr("isthmus.index.masked.MOST_EXACT", 50)
     rng = np.random.default_rng(seed)
     encoder = text_encoder()

@@ -415,7 +415,7 @@ def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(spac
 def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkeypatch):
     names = ["HNSW SQ8", "IVF SQ8", "HNSW RaBitQ"]
     monkeypatch.setattr(
-        "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named(name) for name in names]
+        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named(name) for name in names]
     )
     large(space, 4_000)
     path = space.path / "space.toml"
@@ -446,7 +446,7 @@ def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
 
 
 def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.plan.suitable", lambda dim, on_gpu: iter(RECIPES[:1]))
+    monkeypatch.setattr("isthmus.index.planner.suitable", lambda dim, on_gpu: iter(RECIPES[:1]))
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
     assert space.publish().blocks["text"].recipe == EXACT
@@ -457,7 +457,7 @@ def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
 
 def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
     monkeypatch.setattr(
-        "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
+        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
     )
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
@@ -476,7 +476,7 @@ def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
 
 def test_status_says_retrain_when_vectors_are_unlike_those_of_training(space, monkeypatch):
     monkeypatch.setattr(
-        "isthmus.index.plan.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
+        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
     )
     rng = np.random.default_rng(0)
     few = [f"w{n}" for n in range(12)]

@@ -15,7 +15,8 @@ from isthmus.columns import IMAGE, ITEM_ID, TEXT, Modality
 from isthmus.digests import digest
 from isthmus.encoders.image import open_image
 from isthmus.errors import InvalidImage, InvalidInput, InvalidMapping
-from isthmus.items.sources import Source, open_sources
+from isthmus.items.source import Source
+from isthmus.items.sources import open_sources
 from isthmus.items.template import TextTemplate
 
 Rows = npt.NDArray[np.int64]

@@ -24,9 +24,10 @@ from isthmus.encoders.distillation.recommendation import (
 from isthmus.encoders.distillation.report import REPORT, DistillReport, Speed
 from isthmus.encoders.distillation.settings import DistillSettings
 from isthmus.encoders.distillation.teacher_vectors import teacher_vectors
-from isthmus.encoders.distillation.training import Watch, train_student
+from isthmus.encoders.distillation.training import train_student
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.registry import load_encoder
+from isthmus.encoders.resumable_training import Watch
 from isthmus.encoders.work_folder import WORK, open_work_folder
 from isthmus.errors import UnsupportedModality
 

@@ -37,7 +37,7 @@ from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.encoders.finetuning.network import Changes
-    from isthmus.encoders.finetuning.training import Watch
+    from isthmus.encoders.resumable_training import Watch
     from isthmus.encoders.torch_encoder import TorchEncoder
 
 LEAST: Final = 4  # pairs of a part

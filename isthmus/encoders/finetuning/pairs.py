@@ -18,7 +18,8 @@ from isthmus.encoders.finetuning.parts import Pairs
 from isthmus.errors import InvalidInput, InvalidMapping, InvalidMedia
 from isthmus.items.media import MediaStore
 from isthmus.items.pair_reader import PairReader, put_in_reach
-from isthmus.items.sources import Source, open_sources
+from isthmus.items.source import Source
+from isthmus.items.sources import open_sources
 from isthmus.items.template import TextTemplate
 
 OTHER: Final = "other"

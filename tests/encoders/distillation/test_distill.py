@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from isthmus import DistillSettings, distill, load_encoder
+from isthmus.encoders import checkpoint
 from isthmus.encoders.distillation import training
 from isthmus.encoders.distillation.losses import cosine_loss
 from isthmus.errors import InvalidInput, InvalidMapping, MissingDependency, UnsupportedModality
@@ -117,7 +118,7 @@ def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_student(
         return cosine_loss(*vectors)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+        patched.setattr(checkpoint, "SECONDS", -1.0)
         patched.setattr(training, "cosine_loss", fail_at_last)
         with pytest.raises(Interrupt):
             distill(teacher, "static", texts, tmp_path / "cut", settings=QUICK)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
+from isthmus.encoders import checkpoint
 from isthmus.encoders.finetuning import training
 from isthmus.encoders.finetuning.elsewhere import MOST_ANCHORS, divide_domain
 from isthmus.encoders.finetuning.training import symmetric_contrastive
@@ -120,7 +121,7 @@ def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_encoder(
         return symmetric_contrastive(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+        patched.setattr(checkpoint, "SECONDS", -1.0)
         patched.setattr(training, "symmetric_contrastive", fail_at_last)
         with pytest.raises(Interrupt):
             run(start, pairs, tmp_path / "cut", batch=4)
