@@ -29,12 +29,16 @@ class SegmentBlock:
         Finds vectors approximately; without one, search is exact.
     masked : MaskedCosts or None
         What a filtered search costs; without it, one is exact.
+    known_misses : float
+        Of the true best ten, how many are missed for an item that the index holds, for each that
+        is missed for a content that it does not hold.
     """
 
     vectors: FloatArray
     rows: Positions
     index: VectorIndex | None = None
     masked: MaskedCosts | None = None
+    known_misses: float = 1.0
 
     def search(
         self, queries: FloatArray, k: int, allowed: Allowed, effort: float = 1.0

@@ -12,13 +12,21 @@ from isthmus.index.gate import misses
 from isthmus.index.gpu import Devices, placing
 from isthmus.index.manifest import BlockManifest
 from isthmus.index.plan import FullSize, Plan, require_possible
-from isthmus.index.planner import LATENCY_QUERIES, make_plan, sampled_view
+from isthmus.index.planner import LATENCY_QUERIES, make_plan
 from isthmus.index.recall import QueriesOf, Trial, make_trials
 from isthmus.index.recipe import EXACT, Effort, Recipe, recipe_named
 from isthmus.index.release import Release
+from isthmus.index.sampled import sampled_view
 from isthmus.index.settings import IndexSettings, Targets
 from isthmus.index.shared import Shared
-from isthmus.index.tune import batch_seconds, measure_masked, single_ms, tune_effort, with_index
+from isthmus.index.tune import (
+    batch_seconds,
+    measure_masked,
+    single_ms,
+    tune_effort,
+    with_block,
+    with_index,
+)
 from isthmus.index.view import View
 
 FEWEST_PLANNED = 1_000
@@ -163,18 +171,20 @@ class BlockBuilder:
         self, index: VectorIndex, build_s: float, trials: list[Trial], plan: Plan
     ) -> Built | None:
         """Tune and measure it; None where no effort reaches the recall."""
-        view = with_index(self._view, self._block, index)
+        own = replace(self._own, known_misses=plan.known_misses_of(index.recipe))
+        view = with_index(with_block(self._view, self._block, own), self._block, index)
         effort = tune_effort(view, self._block, trials, self._settings.recall)
         if effort is None:
             return None
-        return self._measured(index.trying(effort), trials, plan, build_s)
+        return self._measured(view, index.trying(effort), trials, plan, build_s)
 
     def _measured(
-        self, index: VectorIndex, trials: list[Trial], plan: Plan, build_s: float
+        self, view: View, index: VectorIndex, trials: list[Trial], plan: Plan, build_s: float
     ) -> Built:
         asked = np.concatenate([trial.kind.vectors for trial in trials])
-        tuned = replace(self._own, index=index)
-        masked = measure_masked(tuned, asked, self._settings.recall)
+        tuned = replace(view.segments[0].blocks[self._block], index=index)
+        known_recall = 1 - (1 - self._settings.recall) * tuned.known_misses
+        masked = measure_masked(tuned, asked, known_recall)
         queries = np.random.default_rng(3).permutation(asked)[:LATENCY_QUERIES]
         median, high = single_ms(index, queries)
         sample = self._own.vectors[:: max(1, len(index) // self._settings.sample_rows)]
@@ -192,8 +202,9 @@ class BlockBuilder:
             p50_ms=round(median, 4),
             p99_ms=round(high, 4),
             build_s=round(build_s, 2),
+            known_misses=tuned.known_misses,
         )
-        return Built(with_index(self._view, self._block, index, masked), manifest, plan)
+        return Built(with_index(view, self._block, index, masked), manifest, plan)
 
     def _exact(self, plan: Plan | None = None) -> Built:
         """Search exactly; where targets made a plan necessary, measured, for the gate to judge."""

@@ -36,6 +36,8 @@ class BlockManifest(BaseModel):
     bytes_a_vector, queries_s, p50_ms, p99_ms, build_s : float or None
         Size of the index over the vectors; queries a second in a batch; a single query;
         training and filling.
+    known_misses : float
+        As in `SegmentBlock`.
     lists : int or None
         In releases of the first format, the visited cells of an inverted file.
     """
@@ -53,6 +55,7 @@ class BlockManifest(BaseModel):
     p50_ms: float | None = None
     p99_ms: float | None = None
     build_s: float | None = None
+    known_misses: float = 1.0
     lists: int | None = None
 
     @model_validator(mode="after")

@@ -36,6 +36,8 @@ class Measured(BaseModel):
         Size of the index over the vectors.
     build_s : float
         Seconds to train and fill.
+    known_misses : float
+        As in `SegmentBlock`, measured with contents that were held out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,6 +50,7 @@ class Measured(BaseModel):
     queries_s: float
     bytes_a_vector: float
     build_s: float
+    known_misses: float = 1.0
 
 
 class FullSize(BaseModel):
@@ -146,6 +149,11 @@ class Plan(BaseModel):
         """
         cost = next(row.expected.cost for row in self.table if row.recipe == recipe.name)
         return cost / float(max(self.rows / self.sampled, 1.0) ** 0.25)
+
+    def known_misses_of(self, recipe: Recipe) -> float:
+        """Give what was measured of a recipe and new contents, see `SegmentBlock`."""
+        rows = (row.sample for row in self.table if row.recipe == recipe.name)
+        return next((sample.known_misses for sample in rows), 1.0)
 
     def with_costs(self, measured: Mapping[str, FullSize], chosen: str) -> Plan:
         """Give the same plan with what recipes were measured to do at full size."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from isthmus.index.block_index import SegmentBlock
-from isthmus.index.exact import Mask
 from isthmus.index.faiss_index import VectorIndex
 from isthmus.index.gpu import Devices, placing
+from isthmus.index.held_out import Sample, known_misses, make_sample
 from isthmus.index.plan import FullSize, Measured, Plan, PlanRow, judge
-from isthmus.index.recall import QueriesOf, RecallRow, Trial, make_trials, measure_recall
+from isthmus.index.recall import QueriesOf, RecallRow, measure_recall
 from isthmus.index.recipe import Effort, Family, Recipe, suitable
-from isthmus.index.segment import join_segments
+from isthmus.index.sampled import sampled_view
 from isthmus.index.settings import Targets
-from isthmus.index.shared import Shared
 from isthmus.index.tune import batch_seconds, single_ms, tune_effort, with_index
 from isthmus.index.view import View
 from isthmus.progress import progress_bar
@@ -26,15 +24,6 @@ SMALLER = 4  # the second point of each curve is measured on a quarter of the sa
 LATENCY_QUERIES = 300
 PLANNED_QUERIES = 1_200  # recipes are only compared, by many searches that are slow
 STEEPEST = 1.3
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """A view to measure on, queries, and what recipes share over its vectors."""
-
-    view: View
-    trials: Sequence[Trial]
-    shared: Shared = field(default_factory=Shared)
 
 
 def make_plan(
@@ -68,10 +57,10 @@ def make_plan(
     """
     import faiss
 
-    samples = [_sample(view, block, queries_of)]
+    samples = [make_sample(view, block, queries_of, PLANNED_QUERIES)]
     own = view.segments[0].blocks[block]
     if rows > len(own.rows):
-        samples.insert(0, _sample(_smaller(view), block, queries_of))
+        samples.insert(0, make_sample(_smaller(view), block, queries_of, PLANNED_QUERIES))
     recipes = list(suitable(own.vectors.shape[1], on_gpu=bool(devices)))
     table = []
     with progress_bar(f"planning {block}", len(recipes), show=progress) as advance:
@@ -92,16 +81,6 @@ def make_plan(
         targets=targets,
         table=judge(table, targets),
     )
-
-
-def _sample(view: View, block: str, queries_of: QueriesOf) -> Sample:
-    return Sample(view, make_trials(view, block, queries_of, queries=PLANNED_QUERIES))
-
-
-def sampled_view(view: View, kept: Mask) -> View:
-    """Give a view of some rows of the first segment alone."""
-    sampled = join_segments([view.segments[0]], [kept])
-    return replace(view, segments=(sampled,), alive=(sampled.all_rows(),))
 
 
 def _smaller(view: View) -> View:
@@ -128,11 +107,13 @@ def _measure(
     queries = np.concatenate([trial.kind.vectors for trial in plain or sample.trials])
     single = np.random.default_rng(2).permutation(queries)[:LATENCY_QUERIES]
     median, high = single_ms(index, single)
+    view = with_index(view, block, index)
     return Measured(
         rows=len(own.rows),
         reached=effort is not None,
         effort=index.effort,
-        recall=_by_kind(measure_recall(with_index(view, block, index), plain)),
+        recall=_by_kind(measure_recall(view, plain)),
+        known_misses=round(known_misses(sample, view), 4),
         p50_ms=round(median, 4),
         p99_ms=round(high, 4),
         queries_s=round(len(queries) / batch_seconds(index, queries), 1),

@@ -107,7 +107,8 @@ class Release:
             recipe = recipe_named(known.recipe)
             file = self.folder / index_file(name)
             index = VectorIndex.read(file, recipe, vectors, known.effort)
-        return SegmentBlock(vectors, open_rows(self.folder, name), index, known.masked)
+        rows = open_rows(self.folder, name)
+        return SegmentBlock(vectors, rows, index, known.masked, known.known_misses)
 
 
 class Releases:

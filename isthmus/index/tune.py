@@ -120,8 +120,13 @@ def with_index(
     view: View, block: str, index: VectorIndex | None, masked: MaskedCosts | None = None
 ) -> View:
     """Give the same view with another index for a block of its first segment."""
+    own = view.segments[0].blocks[block]
+    return with_block(view, block, replace(own, index=index, masked=masked))
+
+
+def with_block(view: View, block: str, own: SegmentBlock) -> View:
+    """Give the same view with another block in its first segment."""
     first, *rest = view.segments
-    own = replace(first.blocks[block], index=index, masked=masked)
     changed = replace(first, blocks={**first.blocks, block: own})
     return replace(view, segments=(changed, *rest))
 

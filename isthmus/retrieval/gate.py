@@ -31,15 +31,15 @@ class GateQueries:
     def __call__(self, view: View, block: str, rows: Positions) -> Iterator[KindOfQuery]:
         """Give kinds of query and their vectors, shape (n_queries, dim).
 
-        Where a block has one modality, its items are at once queries in that modality; each kind
-        gets a half of the rows.
+        Where a block has one modality, its items are at once queries in that modality, and stand
+        for new ones; each kind gets a half of the rows.
         """
         own = next(b for b in view.blocks if b.name == block)
         if len(own.modalities) == 1:
             items, contents = rows[::2], rows[1::2]
             yield KindOfQuery("item to item", view.vectors(block, items).vectors)
             kind = f"{own.modalities[0]} to item"
-            yield KindOfQuery(kind, view.vectors(block, contents).vectors)
+            yield KindOfQuery(kind, view.vectors(block, contents).vectors, new=True)
             return
         yield KindOfQuery("item to item", view.vectors(block, rows).vectors)
         for modality in own.modalities:
