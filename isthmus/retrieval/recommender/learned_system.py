@@ -99,6 +99,5 @@ class LearnedSystem:
 
 
 def _user(user: TestUser, ordered: bool) -> User:
-    made = User(user.history)
-    made.ordered = ordered
-    return made
+    known = User(user.history).history
+    return User().after(known, ordered)
