@@ -37,7 +37,8 @@ def recommend(
     users: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet: user_id, optionally history and text; stored interactions count."
+            help="Parquet, JSON lines or CSV: user_id, optionally history, clicks, ratings and "
+            "text; stored interactions count."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet to write, with --users.")] = None,

@@ -198,9 +198,15 @@ def _pairs(ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None) ->
     given = ratings.items() if isinstance(ratings, Mapping) else ratings
     pairs = [] if given is None else list(given)
     for at, pair in enumerate(pairs):
-        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+        if not _is_pair(pair):
             raise InvalidInput(f"ratings entry {at} is {pair!r}; give (item_id, value)")
     return pairs
+
+
+def _is_pair(entry: Any) -> bool:
+    if isinstance(entry, Mapping):
+        return entry.keys() == {ITEM_ID, VALUE}
+    return isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
 
 
 def _shares(rated: Sequence[Interaction], strongest: float) -> list[Interaction]:
