@@ -137,6 +137,10 @@ class ViewContents:
                 out[at][block.name] = float(cosine)
         return out
 
+    def without(self, block: str) -> ViewContents:
+        """Give the contents as they are to somebody who does not see a block."""
+        return ViewContents(self.view, self.rows, {**self.weights, block: 0.0}, self.blocks)
+
     def remember(self, allowed: Mask, selection: Selection) -> None:
         """Know the selection of a mask over the items, so that it need not be made."""
         if len(self._selections) >= SELECTIONS:
