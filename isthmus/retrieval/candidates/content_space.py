@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from isthmus.retrieval.candidates.source import State
 
 SAMPLE = 20_000
 Normalisation = Literal["none", "centre", "whiten"]
+NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 @dataclass

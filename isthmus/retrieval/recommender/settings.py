@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.content_space import Normalisation
+from isthmus.retrieval.candidates.content_space import NORMALISATIONS, Normalisation
 from isthmus.retrieval.candidates.source import CandidateSource
 from isthmus.retrieval.candidates.sources import default_sources
 from isthmus.retrieval.candidates.tower import Towers
@@ -65,7 +66,8 @@ class RecommenderSettings:
         names = [source.name for source in default_sources()]
         for name in self.leave_out:
             if name not in names:
-                raise InvalidInput(f"no source {name!r} to leave out; there are {', '.join(names)}")
+                there = ", ".join(map(repr, names))  # some have commas
+                raise InvalidInput(f"no source {name!r} to leave out; there are {there}")
 
     def make_sources(self) -> list[CandidateSource]:
         """Give the sources, untaught."""
@@ -82,6 +84,11 @@ class RecommenderSettings:
         return ItemFacts(normalisation=self.normalisation, seed=self.seed)
 
 
+def _require_one_of(what: str, given: str, there: Sequence[str]) -> None:
+    if given not in there:
+        raise InvalidInput(f"no {what} {given!r}; there are {', '.join(there)}")
+
+
 def settings_from(
     *,
     loss: str,
@@ -93,6 +100,7 @@ def settings_from(
     precision: str,
     distributed: bool,
     seed: int,
+    normalisation: str = "whiten",
     guard: bool = True,
     trials: int = 0,
     distil: int = 0,
@@ -104,10 +112,9 @@ def settings_from(
     InvalidInput
         If a value is none that there is.
     """
-    if loss not in LOSSES:
-        raise InvalidInput(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
-    if precision not in PRECISIONS:
-        raise InvalidInput(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    _require_one_of("loss", loss, LOSSES)
+    _require_one_of("precision", precision, PRECISIONS)
+    _require_one_of("normalisation", normalisation, NORMALISATIONS)
     least_of = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
     for name, value, least in (*least_of, ("distil_head", distil, 0)):
         if value < least:
@@ -126,6 +133,7 @@ def settings_from(
             seed=seed,
         ),
         leave_out=tuple(leave_out),
+        normalisation=cast("Normalisation", normalisation),
         adversarial=adversarial,
         coral=coral,
         guard=guard,

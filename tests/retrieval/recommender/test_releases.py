@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from isthmus import User
-from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected
+from isthmus import Space, User
+from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected, SpaceNotFound
 from isthmus.retrieval.recommender.store import load_recommender
 from tests.retrieval.recommender.worlds import QUICK, checkerboard, name
-from tests.toy import item
+from tests.toy import item, text_encoder
 
 USERS = [
     User(),
@@ -208,5 +208,8 @@ def test_another_space_goes_on_from_these_heads(board, tmp_path):
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
+    bare = Space.create(tmp_path / "bare.space", {"text": text_encoder()})
     with pytest.raises(InvalidInput, match="has published no head; train one there with"):
+        other.train("books", start_from=bare.path, settings=QUICK)
+    with pytest.raises(SpaceNotFound, match="nowhere is no space"):
         other.train("books", start_from=tmp_path / "nowhere", settings=QUICK)
