@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -113,7 +113,8 @@ class WordsOpinion:
         """
         counts = np.diff(self.turned.indptr)
         found = []
-        for user, own, weights in self._histories():
+        for user in range(len(self.liked)):
+            own, weights = self._history(user)
             rare = _rarest(own, counts)
             sums = _sharpened(rare @ self.turned, weights)
             columns = np.flatnonzero((sums > 0) & allowed)
@@ -128,21 +129,19 @@ class WordsOpinion:
     def at(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
         out = np.zeros(len(users), np.float32)
-        wanted = dict(runs(users, len(self.liked)))
         inside = np.zeros(len(self.items.indptr) - 1, bool)
         inside[self.turned.indices] = True  # the items of the domain
-        for user, own, weights in self._histories():
-            if user in wanted:
-                asked = items[wanted[user]]
-                sums = _sharpened(own @ self.items[asked].T, weights)
-                out[wanted[user]] = np.where(inside[asked], _softened(sums), 0)
+        for user, asked in runs(users, len(self.liked)):
+            own, weights = self._history(user)
+            sums = _sharpened(own @ self.items[items[asked]].T, weights)
+            out[asked] = np.where(inside[items[asked]], _softened(sums), 0)
         return out
 
-    def _histories(self) -> Iterator[tuple[int, csr_array, FloatArray]]:
-        """Give each user, the words of what was liked, and how much each of that weighs."""
-        for user, (columns, weights) in enumerate(self.liked.rows.entries()):
-            total = float(weights.sum())
-            yield user, self.items[columns], weights / max(total, 1e-9)
+    def _history(self, user: int) -> tuple[csr_array, FloatArray]:
+        """Give the words of what a user liked, and how much each of that weighs."""
+        start, end = self.liked.starts[user : user + 2]
+        weights = self.liked.weights[start:end]
+        return self.items[self.liked.columns[start:end]], weights / max(float(weights.sum()), 1e-9)
 
 
 def _rarest(own: csr_array, counts: Columns) -> csr_array:
