@@ -143,8 +143,8 @@ def stored_histories(
     Parameters
     ----------
     interactions : pyarrow.Table
-        user_id, item_id, value, weight and time, each user's oldest first. Of several with one
-        item the latest counts.
+        user_id, item_id, value, weight and time, each user's oldest first. Several with one item
+        are one, as strong as the strongest and as new as the newest.
     positive_from : float or mapping of str to float, optional
         What has a smaller value counts as seen and no more; for all users, or each.
     """
@@ -153,11 +153,12 @@ def stored_histories(
     columns = (interactions.column(name).to_pylist() for name in names)
     for user, item, value, weight, time in zip(*columns, strict=True):
         own = found.setdefault(user, {})
-        own.pop(item, None)
+        before = own.pop(item, None)
         told = positive_from.get(user) if isinstance(positive_from, Mapping) else positive_from
         least = np.float32(told or 0.0)  # as values are stored
         liked = value > 0 and value >= least
-        own[item] = Interaction(item, value * weight if liked else 0.0, time)
+        strength = value * weight if liked else 0.0
+        own[item] = Interaction(item, max(strength, before.value if before else 0.0), time)
     return {
         user: (list(own.values()), all(entry.time is not None for entry in own.values()))
         for user, own in found.items()

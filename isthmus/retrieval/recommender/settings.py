@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeVar
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.content_space import NORMALISATIONS, Normalisation
@@ -14,6 +14,8 @@ from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.head.examples import ExampleSettings
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.settings import LOSSES, PRECISIONS, TrainingSettings
+
+Choice = TypeVar("Choice", bound=str)
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ class RecommenderSettings:
         return ItemFacts(normalisation=self.normalisation, seed=self.seed)
 
 
-def _require_one_of(what: str, given: str, there: Sequence[str]) -> None:
+def _one_of(what: str, given: str, there: Sequence[Choice]) -> Choice:
     if given not in there:
         raise InvalidInput(f"no {what} {given!r}; there are {', '.join(there)}")
+    return there[there.index(given)]
 
 
 def settings_from(
@@ -112,9 +115,6 @@ def settings_from(
     InvalidInput
         If a value is none that there is.
     """
-    _require_one_of("loss", loss, LOSSES)
-    _require_one_of("precision", precision, PRECISIONS)
-    _require_one_of("normalisation", normalisation, NORMALISATIONS)
     least_of = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
     for name, value, least in (*least_of, ("distil_head", distil, 0)):
         if value < least:
@@ -125,15 +125,15 @@ def settings_from(
     return RecommenderSettings(
         examples=ExampleSettings(folds=folds, seed=seed),
         training=TrainingSettings(
-            loss=loss,
+            loss=_one_of("loss", loss, LOSSES),
             epochs=epochs,
             distil=distil,
-            precision=precision,
+            precision=_one_of("precision", precision, PRECISIONS),
             distributed=distributed,
             seed=seed,
         ),
         leave_out=tuple(leave_out),
-        normalisation=cast("Normalisation", normalisation),
+        normalisation=_one_of("normalisation", normalisation, NORMALISATIONS),
         adversarial=adversarial,
         coral=coral,
         guard=guard,

@@ -252,6 +252,20 @@ def test_stored_values_reach_a_threshold_that_they_were_given_as(board):
     assert [entry.value > 0 for entry in entries] == [True, False]
 
 
+def test_several_events_with_an_item_are_one_as_strong_as_the_strongest(space):
+    """Whoever looks again at what they bought has not stopped to like it."""
+    space.add_interactions(
+        [
+            {"user_id": "u", "item_id": "a", "value": 5.0, "event": "buy", "time": 1},
+            {"user_id": "u", "item_id": "b", "value": 4.0, "event": "buy", "time": 2},
+            {"user_id": "u", "item_id": "a", "value": 1.0, "event": "view", "time": 3},
+        ]
+    )
+    ((history, ordered),) = stored_histories(space.interactions(waiting=True), 4.0).values()
+    assert [(entry.item_id, entry.value) for entry in history] == [("b", 4.0), ("a", 5.0)]
+    assert ordered
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(-2, 5)), max_size=6))
 def test_shares_of_ratings(pairs):
     user = User(ratings=pairs)
