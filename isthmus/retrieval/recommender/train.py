@@ -105,6 +105,8 @@ def train_recommender(
         _require_users(corpus, name)
     facts = settings.make_facts().fit(corpus)
     training = _HeadTraining(corpus, facts, settings, pretrained, folder, show)
+    for target in targets if pretrained else ():
+        training.first(target, settings.training)  # what does not fit is refused at once
     heads, reports = {}, {}
     for target in targets:
         others = (sources_of or {}).get(target)
@@ -203,7 +205,7 @@ class _HeadTraining:
         others = [name for name in others if name not in ignored]
         batches = self._batches(target, ignored, folds=self.settings.examples.folds)
         how, tuning = self._tuned(target, batches)
-        head, fresh = self._first(target, how), not self.pretrained
+        head, fresh = self.first(target, how), not self.pretrained
         for other in others:
             batches_there = self._batches(other, ignored, folds=1)
             self._fit(head, batches_there, how, other, target, fresh=fresh)
@@ -249,15 +251,22 @@ class _HeadTraining:
         )
         return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
 
-    def _first(self, target: str, how: TrainingSettings) -> RankingHead:
+    def first(self, target: str, how: TrainingSettings) -> RankingHead:
+        """Give the head that the training of a target begins with.
+
+        Raises
+        ------
+        InvalidInput
+            If a pretrained one looks at something else.
+        """
         untrained = self._untrained(how)
         if not self.pretrained:
             return untrained
         given = self.pretrained.get(target) or next(iter(self.pretrained.values()))
         if given.description() != untrained.description():
             raise InvalidInput(
-                f"the pretrained head looks at {given.description()}, one for this space at "
-                f"{untrained.description()}; train without it, or with its settings"
+                f"the pretrained head does not fit: {given.unlike(untrained)}; train without it, "
+                "or with its settings"
             )
         return deepcopy(given)
 

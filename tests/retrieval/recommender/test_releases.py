@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -208,6 +209,12 @@ def test_another_space_goes_on_from_these_heads(board, tmp_path):
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
+    less = replace(QUICK, leave_out=("factors",), examples=None)  # refused before there are any
+    with pytest.raises(InvalidInput, match="does not fit: it looks at 'factors' too; train with"):
+        other.train("books", start_from=board.path, settings=less)
+    small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)
+    with pytest.raises(InvalidInput, match="does not fit: its hidden is 16, not 8; train without"):
+        other.train("books", start_from=board.path, settings=small)
     bare = Space.create(tmp_path / "bare.space", {"text": text_encoder()})
     with pytest.raises(InvalidInput, match="has published no head; train one there with"):
         other.train("books", start_from=bare.path, settings=QUICK)
