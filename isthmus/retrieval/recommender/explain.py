@@ -174,11 +174,12 @@ def _without_each_block(
 ) -> FloatArray:
     """Score items with each block of contents unseen in turn, shape (n_blocks, n_items)."""
     blocks = serving.contents.blocks
+    corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped otherwise
     out = np.zeros((len(blocks), len(items)), np.float32)
     for at, block in enumerate(blocks):
-        unseen = serving.contents.without(block)
-        corpus = replace(serving.corpus, contents=unseen, mapped=None, coarse=None)
-        out[at] = _rescored(serving.recommender, corpus, history, domain, pool, items)
+        blind = serving.recommender.facts.without(serving.contents.part_of(block))
+        recommender = replace(serving.recommender, facts=blind)
+        out[at] = _rescored(recommender, corpus, history, domain, pool, items)
     return out
 
 

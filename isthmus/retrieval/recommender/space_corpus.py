@@ -137,9 +137,14 @@ class ViewContents:
                 out[at][block.name] = float(cosine)
         return out
 
-    def without(self, block: str) -> ViewContents:
-        """Give the contents as they are to somebody who does not see a block."""
-        return ViewContents(self.view, self.rows, {**self.weights, block: 0.0}, self.blocks)
+    def part_of(self, name: str) -> slice:
+        """Tell where in a vector a block is."""
+        start = 0
+        for block in self._chosen:
+            if block.name == name:
+                return slice(start, start + block.dim)
+            start += block.dim
+        raise KeyError(name)
 
     def remember(self, allowed: Mask, selection: Selection) -> None:
         """Know the selection of a mask over the items, so that it need not be made."""
