@@ -98,6 +98,8 @@ SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
     "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial=0.1)),
     "CORAL towers (1)": Variant(learning=RecommenderSettings(coral=1.0)),
+    "contents not whitened": Variant(learning=RecommenderSettings(normalisation="centre")),
+    "contents not centred either": Variant(learning=RecommenderSettings(normalisation="none")),
 }
 
 
@@ -318,7 +320,8 @@ def _found(
 def _tag(learning: RecommenderSettings) -> str:
     less = "".join(f"-no {name}" for name in learning.leave_out)
     users = learning.examples.most_users
-    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}"
+    how = "" if learning.normalisation == "whiten" else f"-{learning.normalisation}"
+    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}{how}"
 
 
 def show(results: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> None:

@@ -20,9 +20,12 @@ def rate(
 ) -> None:
     """Predict the ratings that a user would give items."""
     from isthmus.cli.show import print_table, show_json, table_of
+    from isthmus.cli.strangers import tell_of_stranger
     from isthmus.retrieval.users import User
 
-    found = open_space(space).predict_rating(User(id=user), items).tolist()
+    opened = open_space(space)
+    tell_of_stranger(opened, user)
+    found = opened.predict_rating(User(id=user), items).tolist()
     if as_json:
         show_json([{"item_id": i, "rating": r} for i, r in zip(items, found, strict=True)])
         return

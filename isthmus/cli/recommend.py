@@ -37,7 +37,8 @@ def recommend(
     users: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet: user_id, optionally history and text; stored interactions count."
+            help="Parquet, JSON lines or CSV: user_id, optionally history, clicks, ratings and "
+            "text; stored interactions count."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet to write, with --users.")] = None,
@@ -60,14 +61,17 @@ def recommend(
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits, show_line
     from isthmus.cli.show_training import show_reasons
+    from isthmus.cli.strangers import tell_of_stranger
     from isthmus.retrieval.users import User
 
     if (users is None) != (out is None):
         raise typer.BadParameter("--users and --out go together")
     if users is not None and (history or text or user or click):
         raise typer.BadParameter("give --users, or --user, --history, --click and --text, not both")
-    if users is not None and explain:
-        raise typer.BadParameter("--explain is for one user, not for --users")
+    if users is not None and (explain or sheet):
+        raise typer.BadParameter("--explain and --sheet are for one user, not for --users")
+    if users is None and processes:
+        raise typer.BadParameter("--processes is for --users; one user is answered by this one")
     opened = open_space(space, device=device)
     options: dict[str, Any] = {
         "k": k,
@@ -87,6 +91,7 @@ def recommend(
         return
     known = [item_id for item_id in history or [] if opened.get(item_id)]
     clicks = [item_id for item_id in click or [] if opened.get(item_id)]
+    tell_of_stranger(opened, user)
     who = User(known, text, id=user, clicks=clicks)
     hits = opened.recommend(who, **options, attributes=True, explain=explain)
     asked = text or user or ", ".join([*known, *clicks])

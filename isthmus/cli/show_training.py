@@ -79,7 +79,7 @@ def _plain(value: object) -> str:
 
 def show_reasons(hits: Sequence[Hit]) -> None:
     """Print why each hit is there."""
-    table = table_of("item", "popularity", "personal", "because of", "found by")
+    table = table_of("item", "popularity", "personal", "because of", "contents", "found by")
     for hit in hits:
         own = hit.explanation
         if own is None:
@@ -91,6 +91,7 @@ def show_reasons(hits: Sequence[Hit]) -> None:
             f"{own.popularity:.2f}",
             f"{own.personal:+.2f}",
             ", ".join(f"{r.item_id} ({r.gain:+.2f})" for r in history) or "-",
+            ", ".join(f"{r.name} ({r.gain:+.2f})" for r in own.contents) or "-",
             ", ".join(f"{r.name} (rank {r.rank})" for r in sources) or "-",
         )
     print_table(table)

@@ -45,6 +45,9 @@ def train(
     leave_out: Annotated[
         list[str] | None, typer.Option(help="Source of candidates to do without; repeat it.")
     ] = None,
+    normalisation: Annotated[
+        str, typer.Option(help="Of contents, by domain: none, centre, or whiten too.")
+    ] = "whiten",
     adversarial: Annotated[
         float, typer.Option(help="Weight of the domain-adversarial term; 0 is off.")
     ] = 0.0,
@@ -70,6 +73,7 @@ def train(
         folds=folds,
         epochs=epochs,
         leave_out=leave_out or (),
+        normalisation=normalisation,
         adversarial=adversarial,
         coral=coral,
         precision=precision,

@@ -61,10 +61,13 @@ class Allowed:
         return faiss.IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
 
     def at(self, block: str, rows: Positions) -> Allowed:
-        """Give the mask over a block's vectors, whose rows these are."""
+        """Give the mask over a block's vectors, whose rows these are.
+
+        Each block has its own, since what is derived of it is of that block's vectors.
+        """
         if block not in self._of_rows:
             straight = len(rows) == len(self.mask)
-            self._of_rows[block] = self if straight else Allowed(self.mask[rows])
+            self._of_rows[block] = Allowed(self.mask if straight else self.mask[rows])
         return self._of_rows[block]
 
     def gather(self, vectors: FloatArray, start: int, stop: int) -> FloatArray:

@@ -44,6 +44,23 @@ class SourceReason:
 
 
 @dataclass(frozen=True)
+class ContentReason:
+    """What the contents of a block (text, image) did for a recommended item.
+
+    Attributes
+    ----------
+    name : str
+        The block.
+    gain : float
+        How much the head's score falls when the head does not see the block's vectors, of the
+        history and of the candidates. What sources found by them is told by the sources.
+    """
+
+    name: str
+    gain: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why an item is in a list: every figure is a difference of the real score.
 
@@ -59,6 +76,8 @@ class Explanation:
         The largest gain first.
     sources : tuple of SourceReason
         The largest gain first.
+    contents : tuple of ContentReason
+        The largest gain first.
     """
 
     score: float
@@ -66,3 +85,4 @@ class Explanation:
     personal: float
     history: tuple[HistoryReason, ...]
     sources: tuple[SourceReason, ...]
+    contents: tuple[ContentReason, ...]

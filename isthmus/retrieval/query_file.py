@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from isthmus.columns import ITEM_ID, MEDIA, QUERY_ID, RANK, SCORE, TEXT, VECTOR
+from isthmus.columns import MEDIA, QUERY_ID, TEXT, VECTOR
 from isthmus.errors import InvalidInput
 from isthmus.items.column_types import plain_type
 from isthmus.items.source import Source
@@ -19,16 +19,9 @@ from isthmus.progress import progress_bar
 from isthmus.retrieval.parquet_file import writing_parquet
 from isthmus.retrieval.query_encoder import ListedQuery, QueryEncoder
 from isthmus.retrieval.query_vectors import BlockQuery
+from isthmus.retrieval.results import list_schema
 
 QUERIES_A_BATCH = 1_024
-SCHEMA = pa.schema(
-    [
-        (QUERY_ID, pa.string()),
-        (ITEM_ID, pa.string()),
-        (RANK, pa.int32()),
-        (SCORE, pa.float32()),
-    ]
-)
 
 Answer = Callable[[Sequence[str], Sequence[ListedQuery]], pa.Table]
 Refuse = Callable[[BlockQuery], str]
@@ -113,7 +106,7 @@ def search_file(
     total = _check_ids(sources)
     report = QueryFileReport()
     with (
-        writing_parquet(out, SCHEMA) as writer,
+        writing_parquet(out, list_schema(QUERY_ID)) as writer,
         progress_bar("searching", total, show=show) as advance,
     ):
         for ids, batch in _batches(sources):

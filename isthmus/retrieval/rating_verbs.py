@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus.columns import ITEM_ID, VALUE
 from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.interactions.rated import of_events, values_of
 from isthmus.retrieval.rating.ratings import History
 from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.recommending import SpaceRecommendations
@@ -25,8 +25,9 @@ class SpaceRatings(SpaceRecommendations):
         ----------
         user : User
             The stored values of ``user.id`` and ``user.ratings`` count, the latter where an item
-            has both; nothing else of a user has a value. Without any, the prediction is the
-            item's own level.
+            has both; nothing else of a user has a value. Of what is stored, kinds of event whose
+            values were all the same in the training (views, purchases) say nothing here. Without
+            any value, the prediction is the item's own level.
         item_ids : str or sequence of str
             The items, known or new.
 
@@ -63,9 +64,8 @@ class SpaceRatings(SpaceRecommendations):
         """Give what a user gave items, stored or told."""
         stored: dict[str, float] = {}
         if user.id is not None:
-            table = self._interactions.of([user.id])
-            columns = (table.column(name).to_pylist() for name in (ITEM_ID, VALUE))
-            stored = dict(zip(*columns, strict=True))
+            table, events = self._interactions.of([user.id]), serving.recommender.rated_events
+            stored = values_of(table if events is None else of_events(table, events))
         known = stored | user.ratings
         columns_of = serving.columns_of(list(known))
         there = columns_of >= 0

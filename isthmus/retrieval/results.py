@@ -114,6 +114,18 @@ def make_found(view: View, rows: Positions, scores: FloatArray) -> Found:
     return Found(ids, scores)
 
 
+def list_schema(id_column: str = USER_ID) -> pa.Schema:
+    """Give the columns of a table of ranked lists."""
+    return pa.schema(
+        [
+            (id_column, pa.string()),
+            (ITEM_ID, pa.string()),
+            (RANK, pa.int32()),
+            (SCORE, pa.float32()),
+        ]
+    )
+
+
 def make_lists(
     view: View,
     ids: Sequence[str],
@@ -126,11 +138,8 @@ def make_lists(
     scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
     ranks = [rank for length in lengths for rank in range(1, length + 1)]
     owners = [name for name, n in zip(ids, lengths, strict=True) for _ in range(n)]
+    columns = [owners, view.item_ids(rows), ranks, scores]
+    schema = list_schema(id_column)
     return pa.table(
-        {
-            id_column: pa.array(owners, pa.string()),
-            ITEM_ID: pa.array(view.item_ids(rows), pa.string()),
-            RANK: pa.array(ranks, pa.int32()),
-            SCORE: pa.array(scores, pa.float32()),
-        }
+        [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )

@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from isthmus.digests import digest
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.lock import writing
 from isthmus.index.settings import SpaceSettings
+from isthmus.index.view import View
+from isthmus.interactions.rated import Rated, of_events, rated_events, unweighted
 from isthmus.retrieval.open_space import OpenSpace
 from isthmus.retrieval.recommender.attachment import TRAINING, heads_of, trained_folder
 from isthmus.retrieval.recommender.settings import RecommenderSettings
@@ -86,6 +90,7 @@ class SpaceTraining(OpenSpace):
                 settings,
                 names,
                 positive_from=least,
+                rated=self._rated(view, interactions),
                 pretrained=None if start_from is None else heads_of(Path(start_from)),
                 sources_of=_pretraining(names or view.domains, pretrain),
                 folder=work,
@@ -97,6 +102,13 @@ class SpaceTraining(OpenSpace):
             (work / "made").rename(trained_folder(self.path))
             shutil.rmtree(work)
         return made
+
+    def _rated(self, view: View, interactions: pa.Table) -> Rated:
+        from isthmus.retrieval.recommender.space_corpus import space_corpus
+
+        events = rated_events(interactions)
+        given = unweighted(of_events(interactions, events))
+        return Rated(events, space_corpus(view, self._weights, given).matrix)
 
     def _require_same_encoders(self) -> None:
         """Refuse to store what was learned from vectors that the space does not have any more."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from isthmus.columns import HISTORY, TEXT, USER_ID
+from isthmus.columns import CLICKS, HISTORY, RATINGS, TEXT, USER_ID
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.parquet_file import write_parquet
+from isthmus.items.sources import open_sources
+from isthmus.retrieval.parquet_file import writing_parquet
 from isthmus.retrieval.quotas import Quotas
+from isthmus.retrieval.results import list_schema
 from isthmus.retrieval.users import User
 
 if TYPE_CHECKING:
@@ -32,15 +31,16 @@ def recommend_file(
     quotas: Quotas | None = None,
     processes: int = 1,
 ) -> dict[str, int]:
-    """Recommend to every user of a Parquet file.
+    """Recommend to every user of a file.
 
     Parameters
     ----------
     space : Space
         Where the items are.
     users : Path
-        Parquet with user_id and, optionally, history (list of item ids) and text. A user's stored
-        interactions come before the history.
+        Parquet, JSON lines or CSV with user_id and, optionally, history and clicks (lists of item
+        ids), ratings (lists of item_id and value) and text, see `User`. A user's stored
+        interactions come before these.
     out : Path
         Parquet to write: user_id, item_id, rank, score.
     k, domain, where, diversity, candidates, quotas, processes
@@ -54,37 +54,58 @@ def recommend_file(
     Raises
     ------
     InvalidInput
-        If the file cannot be read, has no user_id, or names a user twice or not at all.
+        If the file cannot be read, has no user_id, names a user twice or not at all, or tells
+        something of one that cannot be understood, or `out` cannot be written. Nothing has been
+        answered then.
     """
-    table = space.recommend_batch(
-        read_users(users),
-        k=k,
-        domain=domain,
-        where=where,
-        diversity=diversity,
-        candidates=candidates,
-        quotas=quotas,
-        processes=processes,
-        progress=True,
-    )
-    write_parquet(table, out)
-    return {"users": pq.read_metadata(users).num_rows, "rows": len(table)}
+    known = list(read_users(users))
+    with writing_parquet(out, list_schema()) as writer:
+        table = space.recommend_batch(
+            known,
+            k=k,
+            domain=domain,
+            where=where,
+            diversity=diversity,
+            candidates=candidates,
+            quotas=quotas,
+            processes=processes,
+            progress=True,
+        )
+        writer.write_table(table)
+    return {"users": len(known), "rows": len(table)}
 
 
 def read_users(path: Path) -> Iterator[tuple[str, User]]:
-    """Give the users of a Parquet file, with their ids as text."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InvalidInput(f"cannot read users from {path}: {error}") from error
-    if USER_ID not in table.column_names:
-        listed = ", ".join(table.column_names)
-        raise InvalidInput(f"{path} has no column {USER_ID!r}; its columns are: {listed}")
+    """Give the users of a file, with their ids as text."""
     known: set[str] = set()
-    columns = [name for name in (USER_ID, HISTORY, TEXT) if name in table.column_names]
-    for place, row in enumerate(table.select(columns).to_pylist()):
-        if row[USER_ID] is None or str(row[USER_ID]) in known:
+    for place, row in enumerate(_rows(path)):
+        user_id = "" if row[USER_ID] is None else str(row[USER_ID])
+        if not user_id or user_id in known:
             raise InvalidInput(f"{path} row {place}: user id {row[USER_ID]!r} is missing or double")
-        known.add(str(row[USER_ID]))
-        user_id = str(row[USER_ID])
-        yield user_id, User(row.get(HISTORY) or (), row.get(TEXT), id=user_id)
+        known.add(user_id)
+        try:
+            yield user_id, _user(user_id, row)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path} row {place}: {error}") from error
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    for source in open_sources(path, verbatim=(USER_ID, TEXT)):
+        names = source.schema.names
+        if USER_ID not in names:
+            listed = ", ".join(names)
+            raise InvalidInput(
+                f"{source.name} has no column {USER_ID!r}; its columns are: {listed}"
+            )
+        columns = [name for name in (USER_ID, HISTORY, CLICKS, RATINGS, TEXT) if name in names]
+        for batch in source.batches():
+            yield from batch.select(columns).to_pylist()
+
+
+def _user(user_id: str, row: Mapping[str, Any]) -> User:
+    ratings = row.get(RATINGS)
+    if isinstance(ratings, Mapping):  # as JSON has them; what others rated is empty
+        ratings = {item_id: value for item_id, value in ratings.items() if value is not None}
+    return User(
+        row.get(HISTORY), row.get(TEXT), id=user_id, clicks=row.get(CLICKS), ratings=ratings
+    )

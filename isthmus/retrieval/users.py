@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class Interaction:
     value : float
         How strong it was (a rating, a weight); zero or less counts as seen and no more.
     time : datetime or float or None
-        When; any scale, as long as it is the same for all of a user's interactions.
+        When; any scale, as long as it is the same for all of a user's interactions. A datetime
+        without a zone is taken as UTC.
     """
 
     item_id: str
@@ -57,7 +59,8 @@ class User:
     Raises
     ------
     InvalidInput
-        If an interaction cannot be understood, with its place.
+        If an interaction cannot be understood, with its place, or something else is of a kind
+        that says nothing.
 
     Examples
     --------
@@ -69,27 +72,24 @@ class User:
 
     def __init__(
         self,
-        history: Iterable[Any] = (),
+        history: Iterable[Any] | None = (),
         text: str | None = None,
         *,
         id: str | None = None,
-        clicks: Iterable[str] = (),
+        clicks: Iterable[str] | None = (),
         ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
     ) -> None:
-        entries = [_interaction(place, entry) for place, entry in enumerate(history)]
+        entries = _interactions("history", history)
         if entries and all(entry.time is not None for entry in entries):
             entries.sort(key=lambda entry: _seconds(entry.time))
         strongest = max((entry.value for entry in entries), default=1.0)
-        clicked = [_interaction(place, entry) for place, entry in enumerate(clicks)]
-        pairs = list(ratings.items() if isinstance(ratings, Mapping) else ratings or ())
-        rated = _rated(pairs, strongest)
-        latest = [replace(entry, value=strongest) for entry in clicked]
-        self.history: tuple[Interaction, ...] = (*rated, *entries, *latest)
-        self.text = text.strip() if text and text.strip() else None
-        self.id = id
-        self.ordered = True
-        self.ratings: dict[str, float] = dict(pairs)
-        self._rated = range(len(rated))
+        latest = [replace(entry, value=strongest) for entry in _interactions("clicks", clicks)]
+        rated = _interactions("ratings", _pairs(ratings))
+        self.history: tuple[Interaction, ...] = (*_shares(rated, strongest), *entries, *latest)
+        self.text = (_text("text", text) or "").strip() or None
+        self.id = _text("id", id)
+        self.ratings: dict[str, float] = {entry.item_id: entry.value for entry in rated}
+        self._unordered = range(len(rated))
 
     def after(self, stored: Sequence[Interaction], ordered: bool) -> User:
         """Give the same user with an earlier history.
@@ -106,9 +106,9 @@ class User:
         own = max((entry.value for entry in self.history), default=0.0)
         scale = strongest / own if strongest > 0 and own > 0 else 1.0
         latest = (replace(entry, value=entry.value * scale) for entry in self.history)
-        whole.history = (*stored, *latest)
-        whole.ordered, whole.ratings = ordered, self.ratings
-        whole._rated = range(len(stored) + self._rated.start, len(stored) + self._rated.stop)
+        whole.history, whole.ratings = (*stored, *latest), self.ratings
+        first = len(stored) if ordered else 0
+        whole._unordered = range(first, len(stored) + len(self._unordered))
         return whole
 
     def __repr__(self) -> str:
@@ -127,12 +127,12 @@ class User:
     def ages(self) -> npt.NDArray[np.float64]:
         """Give the place of each interaction counted from the newest, shape (len(history),).
 
-        Ratings have no order, so all have the age of the last; where nothing has one, it is 0.
+        What has no order, as ratings, all has the age of the last of it.
         """
         ages = np.arange(len(self.history), dtype=np.float64)[::-1].copy()
-        if self._rated:
-            ages[self._rated] = ages[self._rated[-1]]
-        return ages * self.ordered
+        if self._unordered:
+            ages[self._unordered] = ages[self._unordered[-1]]
+        return ages
 
 
 def stored_histories(
@@ -143,8 +143,8 @@ def stored_histories(
     Parameters
     ----------
     interactions : pyarrow.Table
-        user_id, item_id, value, weight and time, each user's oldest first. Of several with one
-        item the latest counts.
+        user_id, item_id, value, weight and time, each user's oldest first. Several with one item
+        are one, as strong as the strongest and as new as the newest.
     positive_from : float or mapping of str to float, optional
         What has a smaller value counts as seen and no more; for all users, or each.
     """
@@ -153,43 +153,81 @@ def stored_histories(
     columns = (interactions.column(name).to_pylist() for name in names)
     for user, item, value, weight, time in zip(*columns, strict=True):
         own = found.setdefault(user, {})
-        own.pop(item, None)
+        before = own.pop(item, None)
         told = positive_from.get(user) if isinstance(positive_from, Mapping) else positive_from
         least = np.float32(told or 0.0)  # as values are stored
         liked = value > 0 and value >= least
-        own[item] = Interaction(item, value * weight if liked else 0.0, time)
+        strength = value * weight if liked else 0.0
+        own[item] = Interaction(item, max(strength, before.value if before else 0.0), time)
     return {
         user: (list(own.values()), all(entry.time is not None for entry in own.values()))
         for user, own in found.items()
     }
 
 
-def _interaction(place: int, entry: Any) -> Interaction:
-    if isinstance(entry, Interaction):
-        made = entry
-    elif isinstance(entry, str):
-        made = Interaction(entry)
-    elif isinstance(entry, Mapping):
-        made = Interaction(**entry)
-    elif isinstance(entry, Sequence) and 1 <= len(entry) <= 3:
-        made = Interaction(*entry)
-    else:
+def _interactions(what: str, given: Iterable[Any] | None) -> list[Interaction]:
+    if isinstance(given, str | bytes | Mapping):
+        raise InvalidInput(f"{what} is {given!r}; give a list, such as ['film-1', 'book-7']")
+    entries = () if given is None else given
+    return [_interaction(f"{what} entry {at}", one) for at, one in enumerate(entries)]
+
+
+def _interaction(what: str, entry: Any) -> Interaction:
+    try:
+        made = _read(entry)
+    except TypeError as error:
         raise InvalidInput(
-            f"history entry {place} is {entry!r}; give an item id, (item_id, value) or "
-            "(item_id, value, time)"
-        )
-    if not isinstance(made.item_id, str) or not np.isfinite(made.value):
-        raise InvalidInput(f"history entry {place} is {entry!r}; its id or its value is no good")
+            f"{what} is {entry!r}; give an item id, (item_id, value), (item_id, value, time), or a "
+            "mapping with these keys"
+        ) from error
+    if not isinstance(made.item_id, str) or not _is_number(made.value):
+        raise InvalidInput(f"{what} is {entry!r}; its id or its value is no good")
+    if not (made.time is None or isinstance(made.time, datetime) or _is_number(made.time)):
+        raise InvalidInput(f"{what} is {entry!r}; a time is a datetime or a number")
     return made
 
 
-def _rated(pairs: Sequence[tuple[str, float]], strongest: float) -> list[Interaction]:
-    entries = [_interaction(place, pair) for place, pair in enumerate(pairs)]
-    best = max((entry.value for entry in entries), default=0.0)
-    good = [(entry.value / best if entry.value > best / 2 else 0.0) if best > 0 else 0.0
-            for entry in entries]  # fmt: skip
-    return [replace(e, value=share * strongest) for e, share in zip(entries, good, strict=True)]
+def _read(entry: Any) -> Interaction:
+    if isinstance(entry, Interaction):
+        return entry
+    if isinstance(entry, str):
+        return Interaction(entry)
+    return Interaction(**entry) if isinstance(entry, Mapping) else Interaction(*entry)
+
+
+def _pairs(ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None) -> list[Any]:
+    given = ratings.items() if isinstance(ratings, Mapping) else ratings
+    pairs = [] if given is None else list(given)
+    for at, pair in enumerate(pairs):
+        if not _is_pair(pair):
+            raise InvalidInput(f"ratings entry {at} is {pair!r}; give (item_id, value)")
+    return pairs
+
+
+def _is_pair(entry: Any) -> bool:
+    if isinstance(entry, Mapping):
+        return entry.keys() == {ITEM_ID, VALUE}
+    return isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
+
+
+def _shares(rated: Sequence[Interaction], strongest: float) -> list[Interaction]:
+    """Give ratings as shares of the best; what got no more than half of it has none."""
+    best = max((entry.value for entry in rated), default=0.0)
+    good = [e.value / best if best > 0 and e.value > best / 2 else 0.0 for e in rated]
+    return [replace(e, value=share * strongest) for e, share in zip(rated, good, strict=True)]
+
+
+def _text(what: str, given: Any) -> str | None:
+    if given is None or isinstance(given, str):
+        return given
+    raise InvalidInput(f"{what} is {given!r}; give a text, such as {str(given)!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and bool(np.isfinite(float(value)))
 
 
 def _seconds(time: datetime | float | None) -> float:
-    return time.timestamp() if isinstance(time, datetime) else float(time or 0.0)
+    if isinstance(time, datetime):
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return float(time or 0.0)

@@ -60,12 +60,27 @@ def test_training_and_publishing(shop, run, run_json):
     assert ids(run_json(*ASK, "--user", "u3")) == ids(before)
 
 
+def test_a_user_of_whom_nothing_is_stored_is_answered_with_a_word_about_it(shop, run):
+    known, unknown = run(*ASK, "--user", "u3"), run(*ASK, "--user", "u3x", "--json")
+    assert known.returncode == unknown.returncode == 0
+    said = "no interactions of user 'u3x' with items of this space are stored"
+    assert said in " ".join(unknown.stderr.split())
+    assert "no interactions" not in known.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (("train", "--target", "songs"), 1, "no domain 'songs'; there are books, films"),
         (("recommend", "--users", "u", "--out", "o", "--explain"), 2, "for one user"),
+        (("recommend", "--users", "u", "--out", "o", "--sheet", "s.png"), 2, "for one user"),
         (("recommend", "--users", "u", "--out", "o", "--user", "u3"), 2, "not both"),
+        (("recommend", "--user", "u3", "--processes", 2), 2, "--processes is for --users"),
+        (
+            ("rate", "films-0-0", "--user", "u3"),
+            1,
+            "has no model of values; add interactions whose",
+        ),
     ],
 )
 def test_refusals_say_what_there_is(shop, run, arguments, code, said):

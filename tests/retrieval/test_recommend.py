@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus import Interaction, User
+from isthmus import Interaction, Space, User
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.user_file import recommend_file
 from tests.toy import item
@@ -135,12 +136,49 @@ def test_a_file_of_users(themed, tmp_path):
         ({"id": ["a"]}, "has no column 'user_id'"),
         ({"user_id": ["a", "a"]}, "row 1: user id 'a' is missing or double"),
         ({"user_id": ["a", None]}, "row 1: user id None is missing or double"),
+        ({"user_id": ["a", "b"], "history": [None, [7]]}, "row 1: history entry 0 is 7; give an"),
+        ({"user_id": ["a"], "clicks": ["f-sea-0"]}, "row 0: clicks is 'f-sea-0'; give a list"),
     ],
 )
 def test_a_bad_file_of_users_is_refused(themed, tmp_path, table, message):
     pq.write_table(pa.table(table), tmp_path / "users.parquet")
     with pytest.raises(InvalidInput, match=message):
         recommend_file(themed, tmp_path / "users.parquet", tmp_path / "out.parquet", k=3)
+
+
+TOLD = {
+    "user_id": "007",
+    "history": ["f-sea-0"],
+    "clicks": ["f-sea-1"],
+    "ratings": {"f-sea-2": 5.0, "f-jazz-0": 1.0},
+    "text": "storm",
+}
+
+
+def test_all_that_is_known_of_users_may_stand_in_a_file(themed, tmp_path):
+    lines = [TOLD, {"user_id": "rated", "ratings": {"f-jazz-1": 4.0}}, {"user_id": "nobody"}]
+    (tmp_path / "users.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "users.csv").write_text("user_id,text\n007,storm\n")
+    pairs = [{"item_id": item_id, "value": v} for item_id, v in TOLD["ratings"].items()]
+    table = pa.Table.from_pylist([{**TOLD, "ratings": pairs}])
+    pq.write_table(table, tmp_path / "users.parquet")
+    told = {name: value for name, value in TOLD.items() if name != "user_id"}
+    whole, text = User(**told, id="007"), User(text="storm", id="007")
+    for name, users in {
+        "jsonl": [whole, User(ratings={"f-jazz-1": 4.0}), User()],
+        "parquet": [whole],
+        "csv": [text],
+    }.items():
+        recommend_file(themed, tmp_path / f"users.{name}", tmp_path / "out.parquet", k=5)
+        found = pq.read_table(tmp_path / "out.parquet")["item_id"].to_pylist()
+        assert found == [hit.item_id for user in users for hit in themed.recommend(user, k=5)]
+
+
+def test_where_lists_cannot_be_written_nobody_is_answered(themed, tmp_path, monkeypatch):
+    pq.write_table(pa.table({"user_id": ["a"]}), tmp_path / "users.parquet")
+    monkeypatch.setattr(Space, "recommend_batch", None)
+    with pytest.raises(InvalidInput, match="cannot write "):
+        recommend_file(themed, tmp_path / "users.parquet", tmp_path / "no" / "out.parquet", k=3)
 
 
 @pytest.mark.parametrize("entry", [5, ("a", 1, 2, 3), ("a", float("nan")), (7, 1.0)])

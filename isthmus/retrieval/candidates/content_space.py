@@ -7,8 +7,9 @@ domains; the projection is a principal component analysis, partly whitened.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from isthmus.retrieval.candidates.source import State
 
 SAMPLE = 20_000
 Normalisation = Literal["none", "centre", "whiten"]
+NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 @dataclass
@@ -61,6 +63,13 @@ class ContentSpace:
         mapped = (vectors - self._means[domains[columns]]) @ self._directions
         mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-6)
         return np.where(told, mapped, 0).astype(np.float32)
+
+    def without(self, part: slice) -> ContentSpace:
+        """Give the map that does not see some components of content vectors."""
+        blind = copy(self)
+        blind._directions = self._directions.copy()
+        blind._directions[part] = 0
+        return blind
 
     def begins(self, other: ContentSpace) -> bool:
         """Tell whether this gives the first components that another gives, at unit length."""

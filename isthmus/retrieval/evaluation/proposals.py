@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.columns import ITEM_ID, VALUE
+from isthmus.columns import EVENT, ITEM_ID, VALUE
 from isthmus.errors import InvalidInput
+from isthmus.interactions.rated import of_events, rated_events
 from isthmus.retrieval.evaluation.plan import FEW, EvaluationPlan
 from isthmus.retrieval.evaluation.positives import Positives, positives_of
 from isthmus.retrieval.evaluation.protocols import (
@@ -105,6 +106,10 @@ def _rating(table: pa.Table, domains: Mapping[str, str], target: str, seed: int)
     values = table.column(VALUE)
     if pc.count_distinct(values).as_py() < 2:
         raise InvalidInput(f"every value is {values[0].as_py():g}, so there is nothing to predict")
+    if EVENT in table.column_names:
+        table = of_events(table, rated_events(table))
+    if not len(table):
+        raise InvalidInput("values differ by the kind of event alone; there is nothing to predict")
     return rating(table, domains, target, seed=seed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -98,6 +99,12 @@ class ItemFacts:
         if corpus.coarse is not None:
             return corpus.coarse[items]
         return coarse(self.contents(corpus, items))
+
+    def without(self, part: slice) -> ItemFacts:
+        """Give the facts to somebody who does not see some components of content vectors."""
+        blind = copy(self)
+        blind.space = self.space.without(part)
+        return blind
 
     def state(self) -> State:
         """Give the facts as arrays."""

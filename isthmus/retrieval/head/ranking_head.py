@@ -22,6 +22,8 @@ from isthmus.retrieval.head.features import Features, feature_names, make_featur
 from isthmus.retrieval.head.fused import FusedNetwork
 from isthmus.retrieval.head.model import POPULARITY_SCALE, HeadNetwork, HeadShape
 
+SIZES = ("content", "hidden", "rank", "attention", "members")  # beside what follows from sources
+
 
 @dataclass(frozen=True, eq=False)
 class RankingHead:
@@ -125,6 +127,20 @@ class RankingHead:
     def description(self) -> dict[str, Any]:
         """Give what is needed beside the weights, as plain values."""
         return {"sources": list(self.sources), "shape": asdict(self.network.shape)}
+
+    def unlike(self, other: RankingHead) -> str:
+        """Say in what it looks at something else than another head, or has another size."""
+        own, sizes = asdict(self.network.shape), asdict(other.network.shape)
+        more = [repr(name) for name in self.sources if name not in other.sources]
+        less = [repr(name) for name in other.sources if name not in self.sources]
+        parts = [f"it looks at {', '.join(more)} too"] if more else []
+        parts += [f"it does not look at {', '.join(less)}"] if less else []
+        parts += [
+            f"its {name} is {own[name]}, not {sizes[name]}"
+            for name in SIZES
+            if own[name] != sizes[name]
+        ]
+        return "; ".join(parts) or "its sources stand in another order"
 
     @classmethod
     def restored(cls, description: dict[str, Any], state: State) -> RankingHead:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from isthmus.errors import InvalidInput
 from isthmus.index.release import Release, Releases
+from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommender.recommender import Recommender
 from isthmus.retrieval.recommender.store import (
     DESCRIPTION,
@@ -88,7 +89,10 @@ def heads_of(space: Path) -> Mapping[str, RankingHead]:
     ------
     InvalidInput
         If it has none.
+    SpaceNotFound
+        If there is no space.
     """
+    SpaceSettings.read(space)
     found = published_recommender(Releases(space).current())
     if found is None:
         raise InvalidInput(

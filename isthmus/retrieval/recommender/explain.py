@@ -9,13 +9,18 @@ import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.index.exact import Positions
-from isthmus.retrieval.candidates.corpus import Columns, Mask
+from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.explanation import Explanation, HistoryReason, SourceReason
+from isthmus.retrieval.explanation import (
+    ContentReason,
+    Explanation,
+    HistoryReason,
+    SourceReason,
+)
 from isthmus.retrieval.ranking import Group
 from isthmus.retrieval.recommender.lists import within
-from isthmus.retrieval.recommender.recommender import DEPTH, Answer, depth_of
+from isthmus.retrieval.recommender.recommender import DEPTH, Answer, Recommender, depth_of
 from isthmus.retrieval.recommender.serving import Serving
 from isthmus.retrieval.results import Hit
 from isthmus.retrieval.users import User
@@ -78,7 +83,8 @@ def explain(
     """Explain the scores of items for one user.
 
     Each piece of evidence is taken away and the whole is ranked again: an item of the history
-    before candidates are looked for, a source after that. The fall of the score is the gain.
+    before candidates are looked for, a source or a block of contents after that. The fall of the
+    score is the gain.
 
     Parameters
     ----------
@@ -102,6 +108,7 @@ def explain(
     scores = np.stack([_scores(answer, user, items) for user in range(len(variants))])
     own = _pool_of(answer.pool, 0)
     silent = _without_each_source(serving, history, domain, own, items)
+    blind = _without_each_block(serving, history, domain, own, items)
     head = serving.recommender.heads[domain]
     popular = head.popularity_part(serving.recommender.facts.popularity(items))
     return [
@@ -111,6 +118,7 @@ def explain(
             personal=float(scores[0, at] - popular[at]),
             history=_history(serving, history, entries, scores[0, at] - scores[1:, at], item),
             sources=_sources(own, item, scores[0, at] - silent[:, at]),
+            contents=_contents(serving.contents.blocks, scores[0, at] - blind[:, at]),
         )
         for at, item in enumerate(items.tolist())
     ]
@@ -152,16 +160,40 @@ def _without_each_source(
     serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
 ) -> FloatArray:
     """Score items with each source silent in turn, shape (n_sources, n_items)."""
-    recommender = serving.recommender
-    head, target = recommender.heads[domain], recommender.domain_names.index(domain)
     out = np.zeros((len(pool.sources), len(items)), np.float32)
     for source in range(len(pool.sources)):
         scores, ranks = pool.scores.copy(), pool.ranks.copy()
         scores[source], ranks[source] = 0, 0
         silent = replace(pool, scores=scores, ranks=ranks)
-        found = head.score(serving.corpus, history, silent, recommender.facts, target)
-        out[source] = _scores(Answer(silent, found), 0, items)
+        out[source] = _rescored(serving.recommender, serving.corpus, history, domain, silent, items)
     return out
+
+
+def _without_each_block(
+    serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
+) -> FloatArray:
+    """Score items with each block of contents unseen in turn, shape (n_blocks, n_items)."""
+    blocks = serving.contents.blocks
+    corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped otherwise
+    out = np.zeros((len(blocks), len(items)), np.float32)
+    for at, block in enumerate(blocks):
+        blind = serving.recommender.facts.without(serving.contents.part_of(block))
+        recommender = replace(serving.recommender, facts=blind)
+        out[at] = _rescored(recommender, corpus, history, domain, pool, items)
+    return out
+
+
+def _rescored(
+    recommender: Recommender,
+    corpus: Corpus,
+    history: Histories,
+    domain: str,
+    pool: Pool,
+    items: Columns,
+) -> FloatArray:
+    head, target = recommender.heads[domain], recommender.domain_names.index(domain)
+    found = head.score(corpus, history, pool, recommender.facts, target)
+    return _scores(Answer(pool, found), 0, items)
 
 
 def _history(
@@ -180,3 +212,8 @@ def _sources(pool: Pool, item: int, gains: FloatArray) -> tuple[SourceReason, ..
         SourceReason(pool.sources[s], int(pool.ranks[s, at]) or None, float(gains[s]))
         for s in order
     )
+
+
+def _contents(blocks: Sequence[str], gains: FloatArray) -> tuple[ContentReason, ...]:
+    order = np.argsort(-gains, kind="stable")
+    return tuple(ContentReason(blocks[at], float(gains[at])) for at in order)

@@ -53,7 +53,7 @@ class LearnedSystem:
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
         corpus = space_corpus(view, weights, train)
         targets = None if task.target_domain is None else [task.target_domain]
-        trained = train_recommender(corpus, settings, targets, rate=False, show=show)
+        trained = train_recommender(corpus, settings, targets, show=show)
         return cls(Serving.of(trained.recommender, view, weights), weights)
 
     def recommend(self, task: Task, n: int) -> Lists:
@@ -99,6 +99,5 @@ class LearnedSystem:
 
 
 def _user(user: TestUser, ordered: bool) -> User:
-    made = User(user.history)
-    made.ordered = ordered
-    return made
+    known = User(user.history).history
+    return User().after(known, ordered)

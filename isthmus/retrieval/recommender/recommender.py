@@ -88,6 +88,8 @@ class Recommender:
         Predicts values, where those that it learned from differ.
     blocks : tuple of str
         The blocks of the item vectors that it learned from.
+    rated_events : tuple of str or None
+        The kinds of event whose values are ratings; None where all are.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -101,6 +103,7 @@ class Recommender:
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rating: RatingModel | None = None
     blocks: tuple[str, ...] = ()
+    rated_events: tuple[str, ...] | None = None
 
     def answer(
         self,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.content_space import Normalisation
+from isthmus.retrieval.candidates.content_space import NORMALISATIONS, Normalisation
 from isthmus.retrieval.candidates.source import CandidateSource
 from isthmus.retrieval.candidates.sources import default_sources
 from isthmus.retrieval.candidates.tower import Towers
 from isthmus.retrieval.head.examples import ExampleSettings
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.settings import LOSSES, PRECISIONS, TrainingSettings
+
+Choice = TypeVar("Choice", bound=str)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class RecommenderSettings:
         names = [source.name for source in default_sources()]
         for name in self.leave_out:
             if name not in names:
-                raise InvalidInput(f"no source {name!r} to leave out; there are {', '.join(names)}")
+                there = ", ".join(map(repr, names))  # some have commas
+                raise InvalidInput(f"no source {name!r} to leave out; there are {there}")
 
     def make_sources(self) -> list[CandidateSource]:
         """Give the sources, untaught."""
@@ -82,6 +86,12 @@ class RecommenderSettings:
         return ItemFacts(normalisation=self.normalisation, seed=self.seed)
 
 
+def _one_of(what: str, given: str, there: Sequence[Choice]) -> Choice:
+    if given not in there:
+        raise InvalidInput(f"no {what} {given!r}; there are {', '.join(there)}")
+    return there[there.index(given)]
+
+
 def settings_from(
     *,
     loss: str,
@@ -93,6 +103,7 @@ def settings_from(
     precision: str,
     distributed: bool,
     seed: int,
+    normalisation: str = "whiten",
     guard: bool = True,
     trials: int = 0,
     distil: int = 0,
@@ -104,10 +115,6 @@ def settings_from(
     InvalidInput
         If a value is none that there is.
     """
-    if loss not in LOSSES:
-        raise InvalidInput(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
-    if precision not in PRECISIONS:
-        raise InvalidInput(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
     least_of = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
     for name, value, least in (*least_of, ("distil_head", distil, 0)):
         if value < least:
@@ -118,14 +125,15 @@ def settings_from(
     return RecommenderSettings(
         examples=ExampleSettings(folds=folds, seed=seed),
         training=TrainingSettings(
-            loss=loss,
+            loss=_one_of("loss", loss, LOSSES),
             epochs=epochs,
             distil=distil,
-            precision=precision,
+            precision=_one_of("precision", precision, PRECISIONS),
             distributed=distributed,
             seed=seed,
         ),
         leave_out=tuple(leave_out),
+        normalisation=_one_of("normalisation", normalisation, NORMALISATIONS),
         adversarial=adversarial,
         coral=coral,
         guard=guard,

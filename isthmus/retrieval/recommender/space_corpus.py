@@ -137,6 +137,15 @@ class ViewContents:
                 out[at][block.name] = float(cosine)
         return out
 
+    def part_of(self, name: str) -> slice:
+        """Tell where in a vector a block is."""
+        start = 0
+        for block in self._chosen:
+            if block.name == name:
+                return slice(start, start + block.dim)
+            start += block.dim
+        raise KeyError(name)
+
     def remember(self, allowed: Mask, selection: Selection) -> None:
         """Know the selection of a mask over the items, so that it need not be made."""
         if len(self._selections) >= SELECTIONS:

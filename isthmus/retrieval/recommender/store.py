@@ -64,6 +64,8 @@ class Description(BaseModel):
         Whether it predicts values.
     blocks : list of str
         The blocks of the item vectors that it learned from.
+    rated_events : list of str or None
+        The kinds of event whose values are ratings; None, as it was before, where all are.
     seconds : float
         How long the training took.
     """
@@ -80,6 +82,7 @@ class Description(BaseModel):
     positive_from: float | None
     rates: bool
     blocks: list[str]
+    rated_events: list[str] | None = None
     seconds: float
 
     def losses(self) -> list[str]:
@@ -131,6 +134,7 @@ def save_recommender(
         positive_from=recommender.positive_from,
         rates=recommender.rating is not None,
         blocks=list(recommender.blocks),
+        rated_events=None if (kinds := recommender.rated_events) is None else list(kinds),
         seconds=trained.seconds,
     )
     write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
@@ -200,6 +204,7 @@ def load_recommender(folder: Path) -> Recommender:
         positive_from=description.positive_from,
         rating=load_rating(folder) if description.rates else None,
         blocks=tuple(description.blocks),
+        rated_events=None if description.rated_events is None else tuple(description.rated_events),
         ignored={domain: own.get(IGNORED, ()) for domain, own in description.heads.items()},
     )
 

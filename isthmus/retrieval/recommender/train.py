@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.errors import InvalidInput
+from isthmus.interactions.matrix import InteractionMatrix
+from isthmus.interactions.rated import Rated
 from isthmus.retrieval.candidates.corpus import Corpus
 from isthmus.retrieval.candidates.sources import Sources
 from isthmus.retrieval.head.example_batches import ExampleBatches
@@ -56,7 +58,7 @@ def train_recommender(
     targets: Sequence[str] | None = None,
     *,
     positive_from: float | None = None,
-    rate: bool = True,
+    rated: Rated | None = None,
     pretrained: Mapping[str, RankingHead] | None = None,
     sources_of: dict[str, Sequence[str]] | None = None,
     folder: Path | None = None,
@@ -74,8 +76,8 @@ def train_recommender(
         Domains to recommend in; by default all with 20 users or more.
     positive_from : float, optional
         The least value that the corpus counts as liked, to be remembered.
-    rate : bool, default True
-        Whether to learn to predict values too, where they differ.
+    rated : Rated, optional
+        What users gave items of the corpus, to learn to predict it too, where it differs.
     pretrained : mapping of str to RankingHead, optional
         Heads to go on from, such as those of another space: that of the target's name, or else
         the first.
@@ -103,6 +105,8 @@ def train_recommender(
         _require_users(corpus, name)
     facts = settings.make_facts().fit(corpus)
     training = _HeadTraining(corpus, facts, settings, pretrained, folder, show)
+    for target in targets if pretrained else ():
+        training.first(target, settings.training)  # what does not fit is refused at once
     heads, reports = {}, {}
     for target in targets:
         others = (sources_of or {}).get(target)
@@ -120,8 +124,9 @@ def train_recommender(
         corpus.alike,
         positive_from,
         {target: report.ignored for target, report in reports.items()},
-        rating_model(corpus, settings.seed) if rate else None,
+        None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
         corpus.contents.blocks,
+        None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
@@ -131,13 +136,13 @@ def users_of(corpus: Corpus, domain: str) -> int:
     return int(corpus.likers(corpus.code_of(domain)).sum())
 
 
-def rating_model(corpus: Corpus, seed: int) -> RatingModel | None:
-    """Learn to predict the values of interactions; None where all are equal."""
-    strengths = corpus.matrix.strengths
+def rating_model(corpus: Corpus, given: InteractionMatrix, seed: int) -> RatingModel | None:
+    """Learn to predict what users gave items; None where all of it is equal."""
+    strengths = given.strengths
     if not len(strengths) or strengths.min() == strengths.max():
         return None
     contents = corpus.contents.at(np.arange(len(corpus)))
-    return RatingModel.fit(corpus.matrix, contents, corpus.domains, seed=seed)
+    return RatingModel.fit(given, contents, corpus.domains, seed=seed)
 
 
 def _require_tunable(
@@ -200,7 +205,7 @@ class _HeadTraining:
         others = [name for name in others if name not in ignored]
         batches = self._batches(target, ignored, folds=self.settings.examples.folds)
         how, tuning = self._tuned(target, batches)
-        head, fresh = self._first(target, how), not self.pretrained
+        head, fresh = self.first(target, how), not self.pretrained
         for other in others:
             batches_there = self._batches(other, ignored, folds=1)
             self._fit(head, batches_there, how, other, target, fresh=fresh)
@@ -246,15 +251,22 @@ class _HeadTraining:
         )
         return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
 
-    def _first(self, target: str, how: TrainingSettings) -> RankingHead:
+    def first(self, target: str, how: TrainingSettings) -> RankingHead:
+        """Give the head that the training of a target begins with.
+
+        Raises
+        ------
+        InvalidInput
+            If a pretrained one looks at something else.
+        """
         untrained = self._untrained(how)
         if not self.pretrained:
             return untrained
         given = self.pretrained.get(target) or next(iter(self.pretrained.values()))
         if given.description() != untrained.description():
             raise InvalidInput(
-                f"the pretrained head looks at {given.description()}, one for this space at "
-                f"{untrained.description()}; train without it, or with its settings"
+                f"the pretrained head does not fit: {given.unlike(untrained)}; train without it, "
+                "or with its settings"
             )
         return deepcopy(given)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,8 +12,8 @@ from isthmus import Space, User
 from isthmus.columns import INTERACTIONS
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommender.space_corpus import space_corpus
-from tests.retrieval.recommender.worlds import ITEMS_A_TASTE, TASTES, name, taste_of
-from tests.toy import item, picture, two_encoders
+from tests.retrieval.recommender.worlds import ITEMS_A_TASTE, QUICK, TASTES, name, taste_of
+from tests.toy import COLOURS, item, picture, two_encoders
 
 EVERY = TASTES * ITEMS_A_TASTE
 
@@ -39,7 +41,8 @@ def test_a_user_of_whom_nothing_is_known_has_nothing_personal(board):
         own = hit.explanation
         assert own.personal == pytest.approx(0, abs=1e-5)
         assert own.history == ()
-        assert all(source.gain == pytest.approx(0, abs=1e-5) for source in own.sources)
+        for reason in (*own.sources, *own.contents):
+            assert reason.gain == pytest.approx(0, abs=1e-5)
 
 
 def test_hits_are_those_without_explanations(board):
@@ -54,7 +57,7 @@ def test_reasons_come_by_their_gains(board):
     user = User(mixed(3))
     for hit in board.recommend(user, domain="books", k=10, explain=True):
         own = hit.explanation
-        for reasons in (own.history, own.sources):
+        for reasons in (own.history, own.sources, own.contents):
             gains = [reason.gain for reason in reasons]
             assert gains == sorted(gains, reverse=True)
         assert sorted(reason.item_id for reason in own.history) == sorted(mixed(3))
@@ -109,6 +112,38 @@ def test_a_filter_does_not_change_whose_reasons_are_told(copied):
         assert max(ranks) <= 12
     deep = space.recommend(User(mixed(1)), domain="books", k=340, explain=True)
     assert all(any(s.rank for s in hit.explanation.sources) for hit in deep)
+
+
+def test_it_tells_which_modality_counts(tmp_path):
+    """Whoever likes films of one colour likes the books of it; what is written tells nothing."""
+    space = Space.create(tmp_path / "shop.space", two_encoders())
+    colours = list(COLOURS)
+    things = [(domain, n) for domain in ("films", "books") for n in range(60)]
+    space.upsert(
+        [
+            item(f"{domain}-{n}", f"{domain}{n}", domain, image=picture(colours[n % 6], 8 + n // 6))
+            for domain, n in things
+        ]
+    )
+    rng = np.random.default_rng(0)
+    space.add_interactions(
+        [
+            {"user_id": f"u{user}", "item_id": f"{domain}-{6 * int(n) + user % 6}"}
+            for user in range(120)
+            for domain in ("films", "books")
+            for n in rng.permutation(10)[:3]
+        ]
+    )
+    space.train("books", settings=replace(QUICK, leave_out=("two towers", "factors"), guard=False))
+    space.publish()
+    gains = {"text": [], "image": []}
+    for colour in range(6):
+        user = User([f"films-{6 * n + colour}" for n in range(3)])
+        hit = space.recommend(user, domain="books", k=1, explain=True)[0]
+        for reason in hit.explanation.contents:
+            gains[reason.name].append(reason.gain)
+    assert [len(own) for own in gains.values()] == [6, 6]
+    assert np.mean(gains["image"]) > max(np.mean(gains["text"]), 0)
 
 
 def test_explanations_need_a_head(tmp_path):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from isthmus import User
-from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected
+from isthmus import Space, User
+from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected, SpaceNotFound
 from isthmus.retrieval.recommender.store import load_recommender
 from tests.retrieval.recommender.worlds import QUICK, checkerboard, name
-from tests.toy import item
+from tests.toy import item, text_encoder
 
 USERS = [
     User(),
@@ -208,5 +209,14 @@ def test_another_space_goes_on_from_these_heads(board, tmp_path):
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
+    less = replace(QUICK, leave_out=("factors",), examples=None)  # refused before there are any
+    with pytest.raises(InvalidInput, match="does not fit: it looks at 'factors' too; train with"):
+        other.train("books", start_from=board.path, settings=less)
+    small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)
+    with pytest.raises(InvalidInput, match="does not fit: its hidden is 16, not 8; train without"):
+        other.train("books", start_from=board.path, settings=small)
+    bare = Space.create(tmp_path / "bare.space", {"text": text_encoder()})
     with pytest.raises(InvalidInput, match="has published no head; train one there with"):
+        other.train("books", start_from=bare.path, settings=QUICK)
+    with pytest.raises(SpaceNotFound, match="nowhere is no space"):
         other.train("books", start_from=tmp_path / "nowhere", settings=QUICK)

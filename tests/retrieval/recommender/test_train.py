@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus import Space
+from isthmus import Space, User
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.sources import default_sources
 from isthmus.retrieval.head import training
@@ -67,6 +67,15 @@ def test_heads_are_pretrained_on_other_domains(shop):
     assert made.reports["books"].pretrained_on == ["films"]
 
 
+def test_contents_are_centred_unless_it_is_switched_off(shop):
+    for how, centred in (("whiten", True), ("centre", True), ("none", False)):
+        shop.train("books", settings=replace(BRIEF, normalisation=how))
+        made = load_recommender(shop.path / "training" / "recommender")
+        assert made.facts.space.state()["means"].any() == centred
+    shop.publish()
+    assert len(shop.recommend(User(id="u3"), domain="books", k=5)) == 5
+
+
 def test_without_interactions_it_says_what_to_do(tmp_path):
     space = Space.create(tmp_path / "bare", {"text": text_encoder()})
     space.upsert([item("a", "b")])
@@ -119,7 +128,8 @@ def test_dislikes_are_no_users(tmp_path):
         ({"epochs": 0}, "epochs is 0; give 1 or more"),
         ({"coral": -1.0}, "the weight coral is -1.0; give zero or more"),
         ({"adversarial": float("nan")}, "the weight adversarial is nan; give zero or more"),
-        ({"leave_out": ["luck"]}, "no source 'luck' to leave out; there are popularity, trend"),
+        ({"leave_out": ["luck"]}, "no source 'luck' to leave out; there are 'popularity', "),
+        ({"normalisation": "bleach"}, "no normalisation 'bleach'; there are none, centre, whiten"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong, said):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,7 +55,8 @@ def test_ages_count_from_the_newest_and_ratings_have_one():
     assert user.ages().tolist() == [3, 3, 3, 2, 1, 0]
     whole = user.after(User(["s", "t"]).history, ordered=True)
     assert whole.ages().tolist() == [7, 6, 3, 3, 3, 2, 1, 0]
-    assert user.after(user.history, ordered=False).ages().tolist() == [0] * 12
+    assert user.after(user.history, ordered=False).ages().tolist() == [3] * 9 + [2, 1, 0]
+    assert User().after(user.history, ordered=False).ages().tolist() == [0] * 6
 
 
 def test_clicks_are_the_newest_and_as_strong_as_the_strongest():
@@ -66,6 +70,49 @@ def test_clicks_count_like_a_history_that_ends_with_them(board):
     first, last = name("films", 1, 0), [name("films", 5, n) for n in range(2)]
     same(answers(board, User([first], clicks=last)), answers(board, User([first, *last])))
     assert answers(board, User([first], clicks=last)) != answers(board, User([first]))
+
+
+def test_times_without_a_zone_are_utc(monkeypatch):
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time.tzset()
+    early, late = datetime(2020, 1, 1, 0), datetime(2020, 1, 1, 1, tzinfo=UTC)
+    try:
+        user = User([("late", 1.0, late), ("early", 1.0, early)])
+        other = User([("late", 1.0, late.replace(tzinfo=None)), ("early", 1.0, early)])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    for one in (user, other):
+        assert [entry.item_id for entry in one.history] == ["early", "late"]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"history": "film-1"}, "history is 'film-1'; give a list"),
+        ({"clicks": "film-1"}, "clicks is 'film-1'; give a list"),
+        ({"history": ["a", {"item": "b"}]}, "history entry 1 is {'item': 'b'}; give an item id"),
+        ({"history": [("a", 1.0, 2.0, 3.0)]}, "history entry 0 is .*; give an item id"),
+        ({"history": [("a", "much")]}, "history entry 0 is .* its id or its value is no good"),
+        ({"history": [("a", None)]}, "history entry 0 is .* its id or its value is no good"),
+        ({"history": [("a", 1.0, "now")]}, "history entry 0 is .* a time is a datetime or a"),
+        ({"clicks": ["a", 7]}, "clicks entry 1 is 7; give an item id"),
+        ({"ratings": {"a": "good"}}, "ratings entry 0 is .* its id or its value is no good"),
+        ({"ratings": ["ab"]}, r"ratings entry 0 is 'ab'; give \(item_id, value\)"),
+        ({"text": 5}, "text is 5; give a text, such as '5'"),
+        ({"id": 42}, "id is 42; give a text, such as '42'"),
+    ],
+)
+def test_what_says_nothing_is_refused(told, said):
+    with pytest.raises(InvalidInput, match=said):
+        User(**told)
+
+
+def test_what_is_not_known_may_be_none(board):
+    nothing = User(None, None, id=None, clicks=None, ratings=None)
+    same(answers(board, nothing), answers(board, User()))
+    array = np.array([name("films", 2, 0), name("films", 2, 1)])
+    same(answers(board, User(array)), answers(board, User(array.tolist())))
 
 
 @pytest.mark.parametrize("taste", [0, 5])
@@ -203,6 +250,20 @@ def test_stored_values_reach_a_threshold_that_they_were_given_as(board):
     table = table.set_column(at, table.schema.field("value"), [column])
     entries = [e for own, _ in stored_histories(table, 0.7).values() for e in own]
     assert [entry.value > 0 for entry in entries] == [True, False]
+
+
+def test_several_events_with_an_item_are_one_as_strong_as_the_strongest(space):
+    """Whoever looks again at what they bought has not stopped to like it."""
+    space.add_interactions(
+        [
+            {"user_id": "u", "item_id": "a", "value": 5.0, "event": "buy", "time": 1},
+            {"user_id": "u", "item_id": "b", "value": 4.0, "event": "buy", "time": 2},
+            {"user_id": "u", "item_id": "a", "value": 1.0, "event": "view", "time": 3},
+        ]
+    )
+    ((history, ordered),) = stored_histories(space.interactions(waiting=True), 4.0).values()
+    assert [(entry.item_id, entry.value) for entry in history] == [("b", 4.0), ("a", 5.0)]
+    assert ordered
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(-2, 5)), max_size=6))
