@@ -39,7 +39,7 @@ class Encoder(ABC):
     Attributes
     ----------
     spec : str
-        What `load_encoder` was called with; enough to load the encoder again.
+        What `load_encoder` was called with, paths absolute; enough to load the encoder again.
     modalities : frozenset of str
         Modalities the encoder takes. Where there are several, their vectors share one space.
     dim : int

@@ -11,7 +11,7 @@ from isthmus.columns import MODALITIES, Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained
 from isthmus.encoders.local import LOCAL_PAIR
-from isthmus.encoders.spec import parse_spec
+from isthmus.encoders.spec import anchored, parse_spec
 from isthmus.errors import InvalidInput, UnknownEncoder
 
 ENTRY_POINTS: Final = "isthmus.encoders"
@@ -65,6 +65,12 @@ def load_encoder(
     compile : bool, default False
         Whether to compile the model.
 
+    Returns
+    -------
+    Encoder
+        Its `spec` has an absolute path where a local folder or file was named, so that it can be
+        loaded again from anywhere; the path is no part of its fingerprint.
+
     Raises
     ------
     UnknownEncoder
@@ -89,7 +95,7 @@ def load_encoder(
         rest,
         {**options, "device": device, "precision": precision, "compile": compile},
     )
-    encoder.spec = spec
+    encoder.spec = anchored(spec)
     if backend is None:
         return encoder
     from isthmus.encoders.openvino_backend import run_on_openvino

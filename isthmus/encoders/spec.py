@@ -9,6 +9,12 @@ from urllib.parse import parse_qsl
 
 from isthmus.errors import UnknownEncoder
 
+# Kinds whose name may be a folder, and those that may have a checkpoint behind a colon.
+_OF_FOLDERS = frozenset(
+    {"transformers", "sentence-transformers", "clap", "static", "aligned", "open_clip"}
+)
+_OF_CHECKPOINTS = frozenset({"timm", "open_clip"})
+
 _OPTIONS = re.compile(r"\?(?=\w+=)")
 _LIKE_A_PATH = re.compile(r"[/.~\\]|[A-Za-z]:\\")
 
@@ -42,6 +48,32 @@ def parse_spec(spec: str) -> Spec:
     name, *query = _OPTIONS.split(spec, maxsplit=1)
     kind, _, rest = name.partition("/")
     return Spec(kind, rest, dict(parse_qsl(query[0], keep_blank_values=True)) if query else {})
+
+
+def anchored(spec: str) -> str:
+    """Give a spec that means the same in every working folder: its path is absolute.
+
+    Specs of other kinds, of names on a hub and of ``aligned/local`` are what they were.
+
+    Examples
+    --------
+    >>> anchored("timm/vit_small_patch14_dinov2.lvd142m"), anchored("aligned/local")
+    ('timm/vit_small_patch14_dinov2.lvd142m', 'aligned/local')
+    >>> anchored("static/~/small") == f"static/{Path.home() / 'small'}"
+    True
+    """
+    name, *query = _OPTIONS.split(spec, maxsplit=1)
+    kind, _, rest = name.partition("/")
+    architecture, _, checkpoint = rest.partition(":")
+    if kind in _OF_FOLDERS and is_path(rest) and name != "aligned/local":
+        name = f"{kind}/{_absolute(rest)}"
+    elif kind in _OF_CHECKPOINTS and is_path(checkpoint):
+        name = f"{kind}/{architecture}:{_absolute(checkpoint)}"
+    return "?".join([name, *query])
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()
 
 
 def is_path(name: str) -> bool:
