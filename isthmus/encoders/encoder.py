@@ -119,5 +119,5 @@ class Encoder(ABC):
             raise UnsupportedModality(
                 f"encoder {self.spec!r} takes {', '.join(sorted(self.modalities))}, "
                 f"not {modality}; "
-                f"choose an encoder for {modality} when the space is created"
+                f"give one that takes {modality}"
             )

@@ -63,17 +63,31 @@ def anchored(spec: str) -> str:
     True
     """
     name, *query = _OPTIONS.split(spec, maxsplit=1)
-    kind, _, rest = name.partition("/")
-    architecture, _, checkpoint = rest.partition(":")
-    if kind in _OF_FOLDERS and is_path(rest) and name != "aligned/local":
-        name = f"{kind}/{_absolute(rest)}"
-    elif kind in _OF_CHECKPOINTS and is_path(checkpoint):
-        name = f"{kind}/{architecture}:{_absolute(checkpoint)}"
+    path = _path_in(name)
+    if path:
+        name = f"{name.removesuffix(path)}{Path(path).expanduser().absolute()}"
     return "?".join([name, *query])
 
 
-def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
+def path_of(spec: str) -> Path | None:
+    """Give the folder or file that a spec names, or None if it names none.
+
+    Examples
+    --------
+    >>> path_of("timm/test_vit:/models/vit.safetensors"), path_of("local/text")
+    (PosixPath('/models/vit.safetensors'), None)
+    """
+    path = _path_in(_OPTIONS.split(spec, maxsplit=1)[0])
+    return Path(path).expanduser() if path else None
+
+
+def _path_in(name: str) -> str:
+    """Give the path at the end of a spec without options; empty where there is none."""
+    kind, _, rest = name.partition("/")
+    checkpoint = rest.partition(":")[2]
+    if kind in _OF_FOLDERS and is_path(rest) and name != "aligned/local":
+        return rest
+    return checkpoint if kind in _OF_CHECKPOINTS and is_path(checkpoint) else ""
 
 
 def is_path(name: str) -> bool:
