@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +58,9 @@ def checked_weights(weights: Weights, modalities: Iterable[Modality]) -> dict[Mo
                 f"there is a weight for {name!r}, but this space has encoders for "
                 f"{', '.join(known)} only"
             )
-        if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+        if not (
+            isinstance(weight, (int, float, np.number)) and np.isfinite(weight) and weight >= 0
+        ):
             raise InvalidInput(f"the weight of {name} is {weight!r}; give a number from 0")
         checked[known[name]] = max(float(weight), LEAST_WEIGHT)
     return checked
