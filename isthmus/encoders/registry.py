@@ -54,9 +54,10 @@ def load_encoder(
     ----------
     spec : str
         A kind, a slash, and what that kind takes: a name on a model hub or a local folder;
-        options follow a question mark, as in ``transformers/folder?pooling=cls``. Text encoders
-        take ``backend=openvino-int8``, ``-mixed`` or ``-bf16``, and ``agreement``, the least cosine
-        with the vectors of the model as it is (0.99); see docs/openvino.md. Audio encoders take
+        options follow a question mark, as in ``transformers/folder?pooling=cls``. Encoders of text
+        alone or images alone take ``backend=openvino-fp32`` or ``-bf16``, those of text ``-int8``
+        and ``-mixed`` too, and ``agreement``, the least cosine with the vectors of the model as it
+        is (0.99); see docs/openvino.md. Audio encoders take
         ``window``, in seconds; see docs/audio.md.
     device : str, default "auto"
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
