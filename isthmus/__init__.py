@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isthmus.encoders.alignment.settings import AlignmentSettings
     from isthmus.encoders.distillation.distill import distill
     from isthmus.encoders.distillation.report import DistillReport
     from isthmus.encoders.distillation.settings import DistillSettings
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AlignmentSettings",
     "DistillReport",
     "DistillSettings",
     "Encoder",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AlignmentSettings": "isthmus.encoders.alignment.settings",
     "DistillReport": "isthmus.encoders.distillation.report",
     "DistillSettings": "isthmus.encoders.distillation.settings",
     "Encoder": "isthmus.encoders.encoder",

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli.options import JsonOption
+from isthmus.cli.options import JsonOption, ModelDeviceOption
+from isthmus.cli.unused import refuse_given
 
 
 def distill(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the student.")],
     texts: Annotated[
         list[Path] | None,
@@ -47,6 +49,7 @@ def distill(
     storage: Annotated[str, typer.Option(help="int8, float16 or float32.")] = "int8",
     held_out: Annotated[float, typer.Option(help="Share to measure on.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
+    device: ModelDeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Train a small encoder to a large one's vectors, save it, and measure what is lost.
@@ -56,10 +59,13 @@ def distill(
     from isthmus.cli.show_distillation import show_distillation
     from isthmus.encoders.distillation import DistillSettings
     from isthmus.encoders.distillation import distill as run
+    from isthmus.encoders.distillation.distill import STATIC
     from isthmus.errors import InvalidInput
 
     if bool(texts) == bool(images):
         raise InvalidInput("give either --texts or --images to learn from")
+    if student != STATIC:
+        refuse_given(context, "is for a static student", "words", "pieces", "storage")
     settings = DistillSettings(
         epochs=epochs,
         batch=batch,
@@ -82,6 +88,7 @@ def distill(
         label=label,
         interactions=interactions or None,
         settings=settings,
+        device=device,
         progress=True,
     )
     show_distillation(report, as_json=as_json)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.options import JsonOption, PositiveFromOption
+from isthmus.cli.options import JsonOption, ModelDeviceOption, PositiveFromOption
+from isthmus.cli.unused import refuse_given
 
 if TYPE_CHECKING:
     from isthmus.encoders.finetuning.report import FinetuneReport
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def finetune(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for the encoder.")],
     encoder: Annotated[
         str | None,
@@ -59,13 +61,14 @@ def finetune(
     rate: Annotated[float | None, typer.Option(help="Size of the first step.")] = None,
     temperature: Annotated[float, typer.Option(help="Of the contrastive loss.")] = 0.05,
     anchor: Annotated[float, typer.Option(help="Weight of staying put in other domains.")] = 4.0,
+    anchors: Annotated[int, typer.Option(help="Texts of other domains a step.")] = 32,
     forgotten: Annotated[
         float, typer.Option(help="Share of another domain's quality that may be lost.")
     ] = 0.01,
     choosing: Annotated[float, typer.Option(help="Share to choose on.")] = 0.15,
     held_out: Annotated[float, typer.Option(help="Share to measure on.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: ModelDeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Train an encoder further on what belongs together, and measure what it gains and forgets.
@@ -88,6 +91,7 @@ def finetune(
         rate=rate,
         temperature=temperature,
         anchor=anchor,
+        anchors=anchors,
         forgotten=forgotten,
         choosing=choosing,
         held_out=held_out,
@@ -96,6 +100,10 @@ def finetune(
     if bool(space) == bool(pairs):
         raise InvalidInput("give either --space and --target, or --pairs to learn from")
     if pairs:
+        by_users = ("target", "least_common", "most_each", "positive_from")
+        refuse_given(context, "is for --space, whose users tell what is a pair", *by_users)
+        if not others:
+            refuse_given(context, "is for --others", "others_text", "label")
         report = run(
             encoder or "local/text",
             [Path(one) for one in pairs],
@@ -111,7 +119,8 @@ def finetune(
             progress=True,
         )
     else:
-        _refuse_files(text=text, other=other, image=image, others=others, others_text=others_text)
+        why = "is for --pairs; with --space the other domains are those of the space"
+        refuse_given(context, why, "text", "other", "image", "others", "others_text")
         report = _by_users(
             space,
             target,
@@ -157,14 +166,3 @@ def _by_users(
         device=device,
         progress=True,
     )
-
-
-def _refuse_files(**given: object) -> None:
-    from isthmus.errors import InvalidInput
-
-    for name, value in given.items():
-        if value:
-            raise InvalidInput(
-                f"--{name.replace('_', '-')} is for --pairs; with --space the other domains are "
-                "those of the space"
-            )

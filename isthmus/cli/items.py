@@ -8,15 +8,25 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.opening import open_space
-from isthmus.cli.options import DeviceOption, JsonOption, SpaceOption, WaitOption, WeightOption
+from isthmus.cli.options import (
+    AlignmentOption,
+    DeviceOption,
+    JsonOption,
+    SpaceOption,
+    WaitOption,
+    WeightOption,
+)
+from isthmus.cli.unused import refuse_given
 
 
 def create(
+    context: typer.Context,
     space: Annotated[Path, typer.Argument(help="Folder to make.")],
     encoder: Annotated[str, typer.Option(help="Encoder of every modality.")] = "local",
     text_encoder: Annotated[str | None, typer.Option(help="Encoder of text alone.")] = None,
     image_encoder: Annotated[str | None, typer.Option(help="Encoder of images alone.")] = None,
     audio_encoder: Annotated[str | None, typer.Option(help="Encoder of audio alone.")] = None,
+    alignment: AlignmentOption = "auto",
     weight: WeightOption = None,
     recall: Annotated[float, typer.Option(help="Recall@10 a release must reach.")] = 0.95,
     device: DeviceOption = "auto",
@@ -24,6 +34,10 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make an empty space."""
+    if text_encoder or image_encoder or audio_encoder:
+        why = "is for every modality; name that of each with --text-encoder and so on"
+        refuse_given(context, why, "encoder")
+    from isthmus.cli.parse_alignment import parse_alignment
     from isthmus.cli.parse_weights import parse_weights
     from isthmus.cli.show import show_stats
     from isthmus.retrieval.space import Space
@@ -34,6 +48,7 @@ def create(
         text_encoder=text_encoder,
         image_encoder=image_encoder,
         audio_encoder=audio_encoder,
+        alignment=parse_alignment(alignment),
         weights=parse_weights(weight),
         recall=recall,
         device=device,
@@ -92,12 +107,14 @@ def quarantine(
     space: SpaceOption,
     retry: Annotated[bool, typer.Option("--retry", help="Try them again.")] = False,
     http: Annotated[bool, typer.Option("--http", help="Fetch http(s) addresses.")] = False,
+    device: DeviceOption = "auto",
+    wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """List what could not be embedded, or try it again."""
     from isthmus.cli.show import show_quarantine, show_report
 
-    opened = open_space(space)
+    opened = open_space(space, device=device, wait_s=wait)
     if retry:
         show_report(opened.retry_quarantine(http=http).as_dict(), as_json=as_json)
     else:

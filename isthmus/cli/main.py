@@ -49,7 +49,6 @@ COMMANDS = (
     similar,
     duplicates,
     sources,
-    align,
     reembed,
     weights,
     train,
@@ -60,6 +59,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command(name="map")(map_space)
+app.command(cls=SeveralValues)(align)
 app.command(cls=SeveralValues)(evaluate)
 app.command(cls=SeveralValues)(distill)
 app.command(cls=SeveralValues)(finetune)

@@ -69,9 +69,19 @@ PositiveFromOption = Annotated[
         "--positive-from", help="Least value that counts as liked; default: 0.8 of the largest."
     ),
 ]
+AlignmentOption = Annotated[
+    str,
+    typer.Option(
+        "--alignment",
+        metavar="FOLDER",
+        help="What lets text and pictures of different encoders find each other: a folder, auto "
+        "(one that fits), or none.",
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or all (GPUs).")
 ]
+ModelDeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 WaitOption = Annotated[float, typer.Option("--wait", help="Seconds to wait for another writer.")]
 RecallOption = Annotated[
     float | None, typer.Option(help="Recall@10 to reach, in place of the space's.")

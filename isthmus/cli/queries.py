@@ -29,6 +29,7 @@ from isthmus.cli.options import (
     WeightOption,
     WhereOption,
 )
+from isthmus.cli.unused import refuse_given
 
 
 def get(
@@ -54,7 +55,29 @@ def count(
     show_line({"count": open_space(space).count(domain, where)}, as_json=as_json)
 
 
+# What a file of queries is not asked with.
+_OF_ONE_QUERY = (
+    "text",
+    "image",
+    "audio",
+    "like",
+    "unlike",
+    "min_score",
+    "everything",
+    "diversity",
+    "candidates",
+    "quota",
+    "calibrate",
+    "hubness",
+    "center",
+    "hybrid",
+    "lexical_weight",
+    "sheet",
+)
+
+
 def search(
+    context: typer.Context,
     space: SpaceOption,
     text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
     image: Annotated[Path | None, typer.Option(help="Picture to look for.")] = None,
@@ -90,10 +113,10 @@ def search(
     """Find the items nearest to a text, a picture, audio, examples; or answer a file of queries."""
     if (queries is None) != (out is None):
         raise typer.BadParameter("--queries and --out go together")
-    if queries is not None and (text or image or audio or hybrid or sheet or like or unlike):
-        raise typer.BadParameter(
-            "--queries goes without TEXT, --image, --audio, --like, --unlike, --hybrid and --sheet"
-        )
+    if queries is not None:
+        refuse_given(context, "is for one query, not for --queries", *_OF_ONE_QUERY)
+    if not hybrid:
+        refuse_given(context, "is for --hybrid", "lexical_weight")
     asked_for = (queries, text, image, audio, like or None, unlike or None)
     if all(given is None for given in asked_for):
         raise typer.BadParameter(
@@ -163,6 +186,7 @@ def similar(
     weight: WeightOption = None,
     fusion: FusionOption = None,
     sheet: SheetOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Find the items most like an item, across domains."""
@@ -170,7 +194,7 @@ def similar(
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits
 
-    opened = open_space(space)
+    opened = open_space(space, device=device)
     hits = opened.similar(
         item_id,
         like=like or (),

@@ -20,9 +20,11 @@ from isthmus.cli.options import (
     SpaceOption,
     WhereOption,
 )
+from isthmus.cli.unused import refuse_given
 
 
 def recommend(
+    context: typer.Context,
     space: SpaceOption,
     history: Annotated[
         list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
@@ -66,12 +68,11 @@ def recommend(
 
     if (users is None) != (out is None):
         raise typer.BadParameter("--users and --out go together")
-    if users is not None and (history or text or user or click):
-        raise typer.BadParameter("give --users, or --user, --history, --click and --text, not both")
-    if users is not None and (explain or sheet):
-        raise typer.BadParameter("--explain and --sheet are for one user, not for --users")
-    if users is None and processes:
-        raise typer.BadParameter("--processes is for --users; one user is answered by this one")
+    if users is None:
+        refuse_given(context, "is for --users", "processes")
+    else:
+        one = ("user", "history", "click", "text", "explain", "sheet")
+        refuse_given(context, "is for one user, not for --users", *one)
     opened = open_space(space, device=device)
     options: dict[str, Any] = {
         "k": k,

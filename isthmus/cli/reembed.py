@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.options import DeviceOption, JsonOption, SpaceOption, WaitOption
+from isthmus.cli.options import AlignmentOption, DeviceOption, JsonOption, SpaceOption, WaitOption
 
 if TYPE_CHECKING:
     from isthmus.retrieval.reembedding import ReembedReport
@@ -21,6 +21,7 @@ def reembed(
     text_encoder: Annotated[str | None, typer.Option(help="Encoder of text alone.")] = None,
     image_encoder: Annotated[str | None, typer.Option(help="Encoder of images alone.")] = None,
     audio_encoder: Annotated[str | None, typer.Option(help="Encoder of audio alone.")] = None,
+    alignment: AlignmentOption = "auto",
     drop_recommender: Annotated[
         bool,
         typer.Option(
@@ -36,15 +37,18 @@ def reembed(
     """Move a space to other encoders while it serves, and switch once a release is accepted.
 
     A move that was interrupted goes on when the same command is run again; until it is done the
-    space is what it was. isthmus rollback goes back.
+    space is what it was. isthmus rollback goes back. The same encoders at another place are
+    loaded from there, and nothing is encoded.
     """
     from isthmus.cli.opening import open_space
+    from isthmus.cli.parse_alignment import parse_alignment
 
     report = open_space(space, device=device, wait_s=wait).reembed(
         encoder,
         text_encoder=text_encoder,
         image_encoder=image_encoder,
         audio_encoder=audio_encoder,
+        alignment=parse_alignment(alignment),
         drop_recommender=drop_recommender,
         precision=precision,
         http=http,
@@ -60,7 +64,9 @@ def _show(report: ReembedReport, *, as_json: bool) -> None:
         show_json(asdict(report))
         return
     if report.fingerprint == report.former:
-        typer.echo("the space has these encoders already")
+        typer.echo(
+            f"the space has these encoders: {', '.join(dict.fromkeys(report.encoders.values()))}"
+        )
     else:
         typer.echo(f"encoder stack {report.former} became {report.fingerprint}")
     encoded = ", ".join(f"{count:,} {modality}" for modality, count in report.encoded.items())

@@ -92,12 +92,15 @@ def releases(space: SpaceOption, as_json: JsonOption = False) -> None:
 def rollback(
     space: SpaceOption,
     number: Annotated[int | None, typer.Argument(help="Release to go back to.")] = None,
+    device: DeviceOption = "auto",
+    wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Make an earlier release current; items stay as they are."""
     from isthmus.cli.show import show_line
 
-    show_line({"current": open_space(space).rollback(number)}, as_json=as_json)
+    opened = open_space(space, device=device, wait_s=wait)
+    show_line({"current": opened.rollback(number)}, as_json=as_json)
 
 
 def compact(

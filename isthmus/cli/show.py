@@ -137,6 +137,17 @@ def show_left_out(problems: Sequence[str]) -> None:
         typer.echo(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
 
 
+def _show_separate(blocks: Mapping[str, Any]) -> None:
+    """Say that modalities do not meet, and what would bring them together."""
+    meeting = [{"text", "image"} & {*block["modalities"]} for block in blocks.values()]
+    apart = sum(map(bool, meeting)) == 2
+    remedy = "; bring text and pictures together with: isthmus align" if apart else ""
+    typer.echo(
+        f"{' and '.join(blocks)} are separate blocks: each finds items by what they have of its "
+        f"own kind{remedy}"
+    )
+
+
 def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the description of a space."""
     if as_json:
@@ -152,10 +163,7 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         table.add_row(name, "-" if shown is None else str(shown))
     print_table(table)
     if not stats["aligned"]:
-        typer.echo(
-            f"{' and '.join(stats['blocks'])} are separate blocks: text finds items by their text, "
-            "an image by their image, audio by their audio"
-        )
+        _show_separate(stats["blocks"])
     for name, health in stats["index"].items():
         if health["retrain"]:
             typer.echo(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli.opening import open_space
-from isthmus.cli.options import JsonOption, SpaceOption, WaitOption
+from isthmus.cli.options import DeviceOption, JsonOption, SpaceOption, WaitOption
 
 
 def weights(
@@ -30,6 +30,7 @@ def weights(
     label: Annotated[
         str | None, typer.Option(help="To learn from: items of one value of this attribute.")
     ] = None,
+    device: DeviceOption = "auto",
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +46,7 @@ def weights(
     learn = learn or bool(pairs) or label is not None
     if learn and given:
         raise InvalidInput("give weights, or --learn them, one after the other")
-    opened = open_space(space, wait_s=wait)
+    opened = open_space(space, device=device, wait_s=wait)
     if learn:
         show_fusion(opened.learn_fusion(pairs or None, label=label, progress=True), as_json=as_json)
         return

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from isthmus.columns import MODALITIES, Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder, load_encoders
+from isthmus.encoders.spec import anchored
 
 EncoderChoice = str | Encoder | Mapping[Modality, Encoder]
 
@@ -39,7 +40,11 @@ def choose_encoders(
         "audio": audio_encoder,
     }
     if any(own.values()):
-        given = {modality: one for modality, one in own.items() if one is not None}
+        given = {
+            modality: anchored(one) if isinstance(one, str) else one
+            for modality, one in own.items()
+            if one is not None
+        }
         loaded = {one: _load(one, device, precision) for one in dict.fromkeys(given.values())}
         return {modality: loaded[one] for modality, one in given.items()}
     if isinstance(encoder, str):

@@ -39,7 +39,7 @@ class Encoder(ABC):
     Attributes
     ----------
     spec : str
-        What `load_encoder` was called with; enough to load the encoder again.
+        What `load_encoder` was called with, paths absolute; enough to load the encoder again.
     modalities : frozenset of str
         Modalities the encoder takes. Where there are several, their vectors share one space.
     dim : int
@@ -119,5 +119,5 @@ class Encoder(ABC):
             raise UnsupportedModality(
                 f"encoder {self.spec!r} takes {', '.join(sorted(self.modalities))}, "
                 f"not {modality}; "
-                f"choose an encoder for {modality} when the space is created"
+                f"give one that takes {modality}"
             )

@@ -58,8 +58,10 @@ def checked_weights(weights: Weights, modalities: Iterable[Modality]) -> dict[Mo
                 f"there is a weight for {name!r}, but this space has encoders for "
                 f"{', '.join(known)} only"
             )
-        if not (np.isfinite(weight) and weight >= 0):
-            raise InvalidInput(f"the weight of {name} is {weight}; give a number from 0")
+        if not (
+            isinstance(weight, (int, float, np.number)) and np.isfinite(weight) and weight >= 0
+        ):
+            raise InvalidInput(f"the weight of {name} is {weight!r}; give a number from 0")
         checked[known[name]] = max(float(weight), LEAST_WEIGHT)
     return checked
 

@@ -1,10 +1,11 @@
-"""OpenVINO in place of PyTorch for the text model of an encoder, with a gate on what changes.
+"""OpenVINO in place of PyTorch for the model of an encoder, with a gate on what changes.
 
 Int8: weights in 8 bits with a scale and an offset for each row, inputs of matrix products in 8 bits
 with a scale for each 64 values of each token, worked out as they come, and all else in bf16. Mixed:
 the same for those linear layers alone that turn vectors little (`mixed_precision`). One scale for a
 whole batch, as PyTorch's dynamic quantisation has it, was measured and turns vectors too far
-(docs/openvino.md).
+(docs/openvino.md). Models of images have fp32 and bf16 alone: what rounds as it goes is made for
+linear layers, and many of theirs are convolutions.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import io
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+from PIL import Image
+
+from isthmus.columns import IMAGE, Modality
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.mixed_precision import layers_for_int8
@@ -26,9 +31,10 @@ from isthmus.errors import InvalidInput, MissingDependency
 if TYPE_CHECKING:
     import torch
 
-    from isthmus.encoders.tower import Forward, Tower
+    from isthmus.encoders.tower import Forward, Tensors, Tower
 
-BACKENDS: Final = ("openvino-int8", "openvino-mixed", "openvino-bf16")
+HINTS: Final = {"openvino-fp32": "f32", "openvino-bf16": "bf16"}  # without rounding to 8 bits
+BACKENDS: Final = ("openvino-int8", "openvino-mixed", *HINTS)
 AGREEMENT: Final = 0.99
 GROUP: Final = 64
 
@@ -50,16 +56,17 @@ SAMPLE: Final = (
 
 
 def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None) -> Encoder:
-    """Let OpenVINO run the text model of an encoder on the CPU.
+    """Let OpenVINO run the model of an encoder on the CPU.
 
     Parameters
     ----------
     encoder : Encoder
-        A text encoder that PyTorch runs, on the CPU; it is changed in place.
-    backend : {"openvino-int8", "openvino-mixed", "openvino-bf16"}
-        In which numbers to compute.
+        An encoder of text alone or of images alone that PyTorch runs, on the CPU; it is changed
+        in place.
+    backend : {"openvino-int8", "openvino-mixed", "openvino-bf16", "openvino-fp32"}
+        In which numbers to compute; images take the last two.
     agreement : str, optional
-        The least cosine, over sample texts, between the vectors of before and after; by default
+        The least cosine, over sample contents, between the vectors of before and after; by default
         0.99. What was measured is kept as the encoder's `agreement`.
 
     Returns
@@ -76,24 +83,42 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     """
     if backend not in BACKENDS:
         raise InvalidInput(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
-    if not isinstance(encoder, TorchEncoder) or encoder.modalities != {"text"}:
+    if not isinstance(encoder, TorchEncoder) or encoder.modalities not in ({"text"}, {IMAGE}):
         raise InvalidInput(
-            f"{encoder.spec!r} is no text encoder that PyTorch runs; leave backend out"
+            f"{encoder.spec!r} is no encoder of text alone or of images alone that PyTorch runs; "
+            "leave backend out"
         )
+    (modality,) = encoder.modalities
+    if modality == IMAGE and backend not in HINTS:
+        raise InvalidInput(f"backend={backend} is for text; images take {' or '.join(HINTS)}")
     least = _share(agreement)
-    before = encoder.encode(SAMPLE)
-    tower = encoder.towers["text"]
-    made, forward = _compile(encoder.model, tower, backend)
-    encoder.replace_forward("text", forward, {"backend": f"{backend} {made}"})
-    encoder.agreement = float((encoder.encode(SAMPLE) * before).sum(1).min())
+    sample = _sample(modality)
+    before = encoder.encode(sample, modality)
+    made, forward = _compile(encoder.model, encoder.towers[modality], sample, backend)
+    encoder.replace_forward(modality, forward, {"backend": f"{backend} {made}"})
+    encoder.agreement = float((encoder.encode(sample, modality) * before).sum(1).min())
     if encoder.agreement < least:
         raise InvalidInput(
             f"with backend={backend} the vectors of {encoder.spec!r} agree with the model's to a "
-            f"cosine of {encoder.agreement:.4f} only on the worst of {len(SAMPLE)} texts, and "
+            f"cosine of {encoder.agreement:.4f} only on the worst of {len(sample)} samples, and "
             f"{least} is asked for; leave backend out, or accept it with agreement="
             f"{max(0.0, encoder.agreement - 0.001):.3f}"
         )
     return encoder
+
+
+def _sample(modality: Modality) -> Sequence[Any]:
+    """Give contents that the gate compares vectors on: texts, or pictures from plain to noise."""
+    if modality != IMAGE:
+        return SAMPLE
+    rng = np.random.default_rng(0)
+    grains = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (1, 2, 4, 8, 16, 64, 256)]
+    sizes = [(320, 240), (240, 320)]
+    return [
+        Image.fromarray(grain).resize(size, Image.Resampling.BICUBIC)
+        for grain in grains
+        for size in sizes
+    ]
 
 
 @contextlib.contextmanager
@@ -118,7 +143,7 @@ def _share(agreement: str | None) -> float:
     return least
 
 
-def _compile(model: Any, tower: Tower, backend: str) -> tuple[str, Forward]:
+def _compile(model: Any, tower: Tower, sample: Sequence[Any], backend: str) -> tuple[str, Forward]:
     """Give OpenVINO's version and how it rounds, and a function in place of the model's."""
     import torch
 
@@ -128,14 +153,16 @@ def _compile(model: Any, tower: Tower, backend: str) -> tuple[str, Forward]:
     settings: dict[str, int | str] = {
         "INFERENCE_NUM_THREADS": count,
         "NUM_STREAMS": count,
-        "INFERENCE_PRECISION_HINT": "bf16",
+        "INFERENCE_PRECISION_HINT": HINTS.get(backend, "bf16"),
     }
-    batch = tower.collate(tower.prepare(SAMPLE[:3]))
+    batch = tower.collate(tower.prepare(sample[:3]))
     rounded = None
     if backend == "openvino-mixed":
-        rounded = layers_for_int8(model, tower.forward, tower.collate(tower.prepare(SAMPLE)), GROUP)
+        rounded = layers_for_int8(model, tower.forward, tower.collate(tower.prepare(sample)), GROUP)
     with _quietly():
-        converted = openvino.convert_model(_traceable(model, tower.forward), example_input=batch)
+        converted = openvino.convert_model(
+            _traceable(model, tower.forward, batch), example_input=tuple(batch.values())
+        )
         if nncf is not None:
             converted = nncf.compress_weights(
                 converted,
@@ -173,7 +200,7 @@ def _libraries(backend: str) -> tuple[Any, Any]:
     try:
         import openvino
 
-        if backend == "openvino-bf16":
+        if backend in HINTS:
             return openvino, None
         import nncf
     except ImportError as error:
@@ -185,8 +212,8 @@ def _libraries(backend: str) -> tuple[Any, Any]:
     return openvino, nncf
 
 
-def _traceable(model: Any, forward: Forward) -> Any:
-    """Give a module of both, so that the model's weights are found."""
+def _traceable(model: Any, forward: Forward, batch: Tensors) -> Any:
+    """Give a module of both, so that the model's weights are found; it takes what a batch has."""
     from torch import nn
 
     class Traceable(nn.Module):
@@ -194,8 +221,8 @@ def _traceable(model: Any, forward: Forward) -> Any:
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            return forward(input_ids=input_ids, attention_mask=attention_mask)
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            return forward(**dict(zip(batch, tensors, strict=True)))
 
     return Traceable()
 
@@ -212,5 +239,5 @@ class _Requests:
 
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        found = self._own.request.infer({name: t.numpy() for name, t in batch.items()})
+        found = self._own.request.infer([tensor.numpy() for tensor in batch.values()])
         return torch.from_numpy(found[0].copy())

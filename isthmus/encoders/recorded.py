@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from isthmus.columns import Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
-from isthmus.errors import FingerprintMismatch, UnsupportedModality
+from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
 
 
 class RecordedEncoders:
@@ -58,6 +58,8 @@ class RecordedEncoders:
         ------
         UnsupportedModality
             If the space has none for it.
+        UnknownEncoder
+            If it cannot be loaded; the message says how the space learns where it is now.
         FingerprintMismatch
             If what is loaded now is not what made the space.
         """
@@ -67,12 +69,21 @@ class RecordedEncoders:
             )
         with self._loading:
             if modality not in self._ready:
+                encoder = self._load(modality)
                 spec = self._specs[modality]
-                precision = self._components.get(f"{modality}.precision", "auto")
-                encoder = load_encoder(spec, device=self._device, precision=precision)
                 for sharing in [m for m, other in self._specs.items() if other == spec]:
                     self._accept(sharing, encoder)
         return self._ready[modality]
+
+    def _load(self, modality: Modality) -> Encoder:
+        precision = self._components.get(f"{modality}.precision", "auto")
+        try:
+            return load_encoder(self._specs[modality], device=self._device, precision=precision)
+        except UnknownEncoder as error:
+            raise UnknownEncoder(
+                f"{error}. This space was made with it; if it lies elsewhere now, say where, and "
+                f"nothing is encoded anew: isthmus reembed --{modality}-encoder SPEC"
+            ) from error
 
     def _accept(self, modality: Modality, encoder: Encoder) -> None:
         prefix = f"{modality}."

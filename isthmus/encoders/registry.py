@@ -11,7 +11,7 @@ from isthmus.columns import MODALITIES, Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained
 from isthmus.encoders.local import LOCAL_PAIR
-from isthmus.encoders.spec import parse_spec
+from isthmus.encoders.spec import anchored, parse_spec
 from isthmus.errors import InvalidInput, UnknownEncoder
 
 ENTRY_POINTS: Final = "isthmus.encoders"
@@ -54,9 +54,10 @@ def load_encoder(
     ----------
     spec : str
         A kind, a slash, and what that kind takes: a name on a model hub or a local folder;
-        options follow a question mark, as in ``transformers/folder?pooling=cls``. Text encoders
-        take ``backend=openvino-int8``, ``-mixed`` or ``-bf16``, and ``agreement``, the least cosine
-        with the vectors of the model as it is (0.99); see docs/openvino.md. Audio encoders take
+        options follow a question mark, as in ``transformers/folder?pooling=cls``. Encoders of text
+        alone or images alone take ``backend=openvino-fp32`` or ``-bf16``, those of text ``-int8``
+        and ``-mixed`` too, and ``agreement``, the least cosine with the vectors of the model as it
+        is (0.99); see docs/openvino.md. Audio encoders take
         ``window``, in seconds; see docs/audio.md.
     device : str, default "auto"
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
@@ -64,6 +65,12 @@ def load_encoder(
         ``fp32``, ``bf16``, ``fp16``, or ``auto``.
     compile : bool, default False
         Whether to compile the model.
+
+    Returns
+    -------
+    Encoder
+        Its `spec` has an absolute path where a local folder or file was named, so that it can be
+        loaded again from anywhere; the path is no part of its fingerprint.
 
     Raises
     ------
@@ -89,7 +96,7 @@ def load_encoder(
         rest,
         {**options, "device": device, "precision": precision, "compile": compile},
     )
-    encoder.spec = spec
+    encoder.spec = anchored(spec)
     if backend is None:
         return encoder
     from isthmus.encoders.openvino_backend import run_on_openvino

@@ -9,6 +9,12 @@ from urllib.parse import parse_qsl
 
 from isthmus.errors import UnknownEncoder
 
+# Kinds whose name may be a folder, and those that may have a checkpoint behind a colon.
+_OF_FOLDERS = frozenset(
+    {"transformers", "sentence-transformers", "clap", "static", "aligned", "open_clip"}
+)
+_OF_CHECKPOINTS = frozenset({"timm", "open_clip"})
+
 _OPTIONS = re.compile(r"\?(?=\w+=)")
 _LIKE_A_PATH = re.compile(r"[/.~\\]|[A-Za-z]:\\")
 
@@ -42,6 +48,46 @@ def parse_spec(spec: str) -> Spec:
     name, *query = _OPTIONS.split(spec, maxsplit=1)
     kind, _, rest = name.partition("/")
     return Spec(kind, rest, dict(parse_qsl(query[0], keep_blank_values=True)) if query else {})
+
+
+def anchored(spec: str) -> str:
+    """Give a spec that means the same in every working folder: its path is absolute.
+
+    Specs of other kinds, of names on a hub and of ``aligned/local`` are what they were.
+
+    Examples
+    --------
+    >>> anchored("timm/vit_small_patch14_dinov2.lvd142m"), anchored("aligned/local")
+    ('timm/vit_small_patch14_dinov2.lvd142m', 'aligned/local')
+    >>> anchored("static/~/small") == f"static/{Path.home() / 'small'}"
+    True
+    """
+    name, *query = _OPTIONS.split(spec, maxsplit=1)
+    path = _path_in(name)
+    if path:
+        name = f"{name.removesuffix(path)}{Path(path).expanduser().absolute()}"
+    return "?".join([name, *query])
+
+
+def path_of(spec: str) -> Path | None:
+    """Give the folder or file that a spec names, or None if it names none.
+
+    Examples
+    --------
+    >>> path_of("timm/test_vit:/models/vit.safetensors"), path_of("local/text")
+    (PosixPath('/models/vit.safetensors'), None)
+    """
+    path = _path_in(_OPTIONS.split(spec, maxsplit=1)[0])
+    return Path(path).expanduser() if path else None
+
+
+def _path_in(name: str) -> str:
+    """Give the path at the end of a spec without options; empty where there is none."""
+    kind, _, rest = name.partition("/")
+    checkpoint = rest.partition(":")[2]
+    if kind in _OF_FOLDERS and is_path(rest) and name != "aligned/local":
+        return rest
+    return checkpoint if kind in _OF_CHECKPOINTS and is_path(checkpoint) else ""
 
 
 def is_path(name: str) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from isthmus.encoders.spec import path_of
 from isthmus.errors import InvalidInput
 
 WORK: Final = "work"
 
 
-def open_work_folder(folder: Path, made: str, report: str) -> Path:
+def open_work_folder(folder: Path, made: str, report: str, *sources: str) -> Path:
     """Make the folder of an encoder, or open one that the same kind of training made.
 
     Parameters
@@ -21,11 +22,13 @@ def open_work_folder(folder: Path, made: str, report: str) -> Path:
         What is made there, for the errors: ``"distilled"`` or ``"fine-tuned"``.
     report : str
         The file that such a training leaves.
+    sources : str
+        Specs of the encoders that it is made of.
 
     Raises
     ------
     InvalidInput
-        If it is a file, or holds something else.
+        If it is a file, or holds something else or one of the sources.
     """
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(f"{folder} is a file; give a folder for the {made} encoder")
@@ -34,5 +37,15 @@ def open_work_folder(folder: Path, made: str, report: str) -> Path:
         raise InvalidInput(
             f"{folder} holds something else than a {made} encoder; give a new folder"
         )
+    for spec in sources:
+        if _lies_in(folder, spec):
+            raise InvalidInput(
+                f"{folder} holds {spec!r}, which would be overwritten; give another folder"
+            )
     (folder / WORK).mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _lies_in(folder: Path, spec: str) -> bool:
+    path = path_of(spec)
+    return path is not None and path.resolve().is_relative_to(folder.resolve())

@@ -23,7 +23,8 @@ class Pair(NamedTuple):
     label : str
         What messages call it: the input and the row.
     group : str
-        The set it belongs to: its domain, or the name of its file.
+        The set it belongs to: its domain, or the name of its file, with the path where several
+        files have one name.
     text : str or None
         The text.
     image : str, bytes or None
@@ -70,6 +71,11 @@ class PairReader:
                     f"{source.name} has no column {', '.join(sorted(absent))}; it has "
                     f"{', '.join(source.schema.names)}: name the columns with --text and --image"
                 )
+        stems = [Path(source.name).stem for source in self._sources]
+        self._sets = [
+            stem if stems.count(stem) == 1 else source.name
+            for stem, source in zip(stems, self._sources, strict=True)
+        ]
 
     @property
     def rows(self) -> int | None:
@@ -77,16 +83,16 @@ class PairReader:
         return count_together(self._sources)
 
     def __iter__(self) -> Iterator[Pair]:
-        for source in self._sources:
+        for name, source in zip(self._sets, self._sources, strict=True):
             row = 0
             for batch in source.batches():
                 for values in batch.to_pylist():
-                    yield self._pair(source, row, values)
+                    yield self._pair(source, name, row, values)
                     row += 1
 
-    def _pair(self, source: Source, row: int, values: dict[str, Any]) -> Pair:
+    def _pair(self, source: Source, name: str, row: int, values: dict[str, Any]) -> Pair:
         image = values[self._image]
-        group = values.get(DOMAIN) or Path(source.name).stem
+        group = values.get(DOMAIN) or name
         if isinstance(image, str) and _is_relative(image):
             image = str((source.folder or Path()) / image.removeprefix("file://"))
         return Pair(f"{source.name} row {row}", str(group), self._template.render(values), image)

@@ -110,6 +110,14 @@ class SpaceAdopting(OpenSpace):
         self._open(wanted)
         self._encoder_of = encoder_of or self._recorded(wanted)
 
+    def _load_from(self, specs: Mapping[Modality, str], encoder_of: RecordedEncoders) -> None:
+        """Take the same encoders from elsewhere; the caller holds the lock of the catalog."""
+        present = SpaceSettings.read(self.path)
+        if specs != present.encoders:
+            moved = present.model_copy(update={"encoders": dict(specs)})
+            moved.write(self.path)
+            self._take_over(moved, encoder_of)
+
     def _recorded(
         self, settings: SpaceSettings, given: Mapping[Modality, Encoder] | None = None
     ) -> RecordedEncoders:

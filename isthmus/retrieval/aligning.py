@@ -104,7 +104,7 @@ class SpaceAligning(SpacePublishing):
         Raises
         ------
         InvalidInput
-            If there are too few pairs.
+            If there are too few pairs, or columns are named and no pairs given.
         UnsupportedOperation
             If the space has no encoder of text and picture, or one for both.
         ReleaseRejected
@@ -115,6 +115,8 @@ class SpaceAligning(SpacePublishing):
         from isthmus.encoders.alignment.fit import fit_alignment
 
         self._require_two_encoders()
+        if pairs is None and (text or image):
+            raise InvalidInput("text and image name columns of pairs; give pairs too")
         gathered = self._gather(pairs, text, image, http=http, progress=progress)
         if not len(gathered.pairs):
             raise InvalidInput(_no_pairs(pairs is None, gathered.problems))

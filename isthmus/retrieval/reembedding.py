@@ -14,6 +14,7 @@ from isthmus.encoders.alignment.alignment import Alignment
 from isthmus.encoders.alignment.choice import AUTO, AlignmentChoice, choose_alignment
 from isthmus.encoders.choice import choose_encoders
 from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
 from isthmus.index.alignments import keep_only
@@ -96,6 +97,9 @@ class SpaceReembedding(SpacePublishing):
         accepted the space switches: settings, vectors and release at once. Whoever has the space
         open is told to open it again. `rollback` goes back to the former encoders.
 
+        Where the encoders are those of the space, at another place perhaps, nothing is encoded,
+        and the space loads them from there.
+
         Parameters
         ----------
         encoder : str or Encoder, optional
@@ -148,11 +152,11 @@ class SpaceReembedding(SpacePublishing):
                 update={"former_fusion": self.settings.former_fusion}
             )
             wanted = wanted.in_place_of(self.settings)
+            given = self._recorded(wanted, encoders)
             if wanted.fingerprint == former:
-                return self._make_whole(started)
+                return self._make_whole(started, wanted.encoders, given)
             fate = _fate(self.settings, wanted)
             dropped = self._leave_recommender(drop_recommender)
-            given = self._recorded(wanted, encoders)
             move = self._moving(wanted, chosen, given, http=http)
             move.fill(progress=progress)
             release = self._switch(move, wanted, progress=progress)
@@ -267,14 +271,17 @@ class SpaceReembedding(SpacePublishing):
             )
         return there
 
-    def _make_whole(self, started: float) -> ReembedReport:
-        """Finish what a kill may have left undone after the switch; else nothing changes."""
+    def _make_whole(
+        self, started: float, specs: Mapping[Modality, str], encoder_of: RecordedEncoders
+    ) -> ReembedReport:
+        """Finish what a kill may have left undone after the switch, and note where encoders lie."""
         release = None
         current = Releases(self.path).current()
         if current is not None and current.manifest.fingerprint != self.fingerprint:
             release = self.publish(rebuild=True, keep_recommender=True).number
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
+            self._load_from(specs, encoder_of)
             drop_unnamed(self._catalog, self.settings)
             quarantined = settle(
                 self.path,

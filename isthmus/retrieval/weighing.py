@@ -180,7 +180,7 @@ class SpaceWeighing(SpacePublishing):
         if not report.queries:
             raise InvalidInput(
                 f"only {len(relevance.asked)} queries can be learned from, and {FEWEST} are "
-                f"needed; {'; '.join(relevance.problems[:3]) or 'give more pairs'}"
+                f"needed; {'; '.join(relevance.problems[:3]) or 'give more to learn from'}"
             )
         known = self._gates.learned()
         gates = {**({} if known is None else known.gates), **kept}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.toy import COLOURS, picture
+
+TOYS = ("--text-encoder", "toy/words", "--image-encoder", "toy/colours")
 
 
 def write_pairs(folder) -> str:
@@ -20,7 +24,7 @@ def write_pairs(folder) -> str:
 
 
 def test_align_lets_text_find_pictures(run, run_json, tmp_path):
-    run_json("create", "shop", "--text-encoder", "toy/words", "--image-encoder", "toy/colours")
+    run_json("create", "shop", *TOYS)
     wanted = {"item_id": ["a", "b"], "image": ["red1.png", "blue1.png"]}
     pairs = write_pairs(tmp_path)
     pq.write_table(pa.table(wanted), tmp_path / "items.parquet")
@@ -37,3 +41,44 @@ def test_align_lets_text_find_pictures(run, run_json, tmp_path):
     shown = run("align", "--pairs", pairs, "--text", "title", "--epochs", 1, "--space", "shop")
     assert "text to image" in shown.stdout
     assert "left out" in shown.stderr
+
+
+def test_several_files_are_several_sets_and_settings_are_told(run_json, run, tmp_path):
+    pairs = write_pairs(tmp_path)
+    (tmp_path / "more.parquet").write_bytes((tmp_path / pairs).read_bytes())
+    run_json("create", "shop", *TOYS)
+    told = ("--epochs", 1, "--members", 2, "--modality-dropout", 0.5, "--no-experts")
+    ask = ("align", "-s", "shop", "--pairs", pairs, "more.parquet", "--text", "title", *told)
+    report = run_json(*ask)
+    assert report["pairs"] == {"pairs": 48, "more": 48}
+    (made,) = (tmp_path / "shop" / "alignments").iterdir()
+    settings = json.loads((made / "alignment.json").read_text())["report"]["settings"]
+    assert (settings["members"], settings["modality_dropout"]) == (2, 0.5)
+    assert not settings["experts"]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "more.parquet").rename(tmp_path / "a" / pairs)
+    titles = pa.table({"title": ["red thing1"] * 2, "image": ["../red1.png", "../blue1.png"]})
+    pq.write_table(titles, tmp_path / "a" / pairs)
+    report = run_json("align", "-s", "shop", "--pairs", pairs, f"a/{pairs}", *ask[6:])
+    assert report["pairs"] == {pairs: 48, f"a/{pairs}": 2}
+    refused = run("align", "-s", "shop", "--pairs", pairs, "--hard", 2)
+    assert (refused.returncode, "hard is 2.0" in refused.stderr) == (1, True)
+    unused = run("align", "-s", "shop", "--text", "title")
+    assert (unused.returncode, "--text is for --pairs" in unused.stderr) == (2, True)
+
+
+def test_an_alignment_is_given_to_a_space_or_left_out(run_json, run, tmp_path):
+    run_json("create", "shop", *TOYS)
+    learn = ("align", "-s", "shop", "--pairs", write_pairs(tmp_path), "--text", "title")
+    run_json(*learn, "--epochs", 1)
+    (made,) = (tmp_path / "shop" / "alignments").iterdir()
+    blocks = run_json("create", "other", *TOYS, "--alignment", made)["blocks"]
+    assert list(blocks) == ["text", "image", "aligned"]
+    left = run_json("reembed", "-s", "other", "--text-encoder", "toy/words", "--alignment", "none")
+    assert left["alignment"] == "lost"
+    assert list(run_json("status", "-s", "other")["blocks"]) == ["text", "image"]
+    refused = run("create", "third", *TOYS, "--alignment", "nowhere")
+    assert (refused.returncode, "no alignment can be read from nowhere" in refused.stderr) == (
+        1,
+        True,
+    )

@@ -206,6 +206,7 @@ def test_people_get_tables_and_pictures(shop, run, tmp_path):
     assert sheet.width == 6 * 168
     status = run("status", "--space", "shop")
     assert "separate blocks" in status.stdout
+    assert "isthmus align" in " ".join(status.stdout.split())
     assert "newer than the index" in status.stdout
     report = run(
         "add",
@@ -309,6 +310,15 @@ def test_a_list_that_is_asked_for_wrongly_is_refused_in_one_line(shop, run):
 
 
 @pytest.mark.parametrize(
+    "verb", [("search", "x"), ("similar", "f1"), ("weights",), ("quarantine",), ("rollback",)]
+)
+def test_verbs_that_search_or_encode_are_told_where(verb, shop, run):
+    refused = run(*verb, "--space", "shop", "--device", "tpu")
+    assert refused.returncode == 1
+    assert "'tpu'" in refused.stderr
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("search", "x"),
@@ -317,6 +327,8 @@ def test_a_list_that_is_asked_for_wrongly_is_refused_in_one_line(shop, run):
         ("search", "x", "--space", "s", "--min-score", "high"),
         ("search", "x", "--space", "s", "--diversity", "0.5", "--candidates", "0"),
         ("recommend", "--users", "u.parquet", "--domain", "d", "--space", "s"),
+        ("recommend", "--user", "u", "--processes", 2, "--space", "s"),
+        ("create", "s", "--encoder", "toy/both", "--audio-encoder", "toy/sounds"),
         ("fly",),
         ("add", "--space", "s"),
     ],

@@ -69,3 +69,7 @@ def test_what_is_wrong_is_one_line(items, run):
     refused = run(*ASK, "--storage", "int4")
     assert refused.returncode == 1
     assert "storage=int4 cannot be used to distill; give one of int8" in refused.stderr
+    unused = run(*ASK, "--student", "timm/test_vit", "--words", 5)
+    assert (unused.returncode, "--words is for a static student" in unused.stderr) == (2, True)
+    nowhere = run(*ASK, "--device", "tpu")
+    assert (nowhere.returncode, "'tpu'" in nowhere.stderr) == (1, True)

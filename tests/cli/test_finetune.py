@@ -63,9 +63,21 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
     for arguments, words in (
         ((), "give either --space and --target, or --pairs"),
         (("--space", "shop"), "name the domain of the space to learn from with --target"),
-        (("--space", "shop", "--target", "x", "--other", "y"), "--other is for --pairs"),
         (("--pairs", "x.csv", "--method", "dora"), "method=dora cannot be used to fine-tune"),
     ):
         refused = run("finetune", "--out", "tuned", *arguments)
         assert refused.returncode == 1
+        assert words in refused.stderr
+
+
+def test_options_that_would_be_passed_over_are_refused(run, tmp_path):
+    (tmp_path / "shop").mkdir()
+    for arguments, words in (
+        (("--space", "shop", "--target", "x", "--other", "y"), "--other is for --pairs"),
+        (("--pairs", "x.csv", "--target", "y"), "--target is for --space"),
+        (("--pairs", "x.csv", "--least-common", 1), "--least-common is for --space"),
+        (("--pairs", "x.csv", "--label", "y"), "--label is for --others"),
+    ):
+        refused = run("finetune", "--out", "tuned", *arguments)
+        assert refused.returncode == 2
         assert words in refused.stderr

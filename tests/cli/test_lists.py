@@ -92,9 +92,27 @@ def test_a_file_of_queries(shop, run, run_json, tmp_path):
         ("--queries", "q.parquet"),
         ("x", "--out", "o.parquet"),
         ("x", "--queries", "q.parquet", "--out", "o.parquet"),
-        ("--hybrid", "--queries", "q.parquet", "--out", "o.parquet"),
+        ("x", "--lexical-weight", 2),
         (),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(run, arguments):
     assert run("search", *arguments, "--space", "s").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--hybrid",),
+        ("--hubness", 1),
+        ("--center",),
+        ("--min-score", 0.5),
+        ("--diversity", 0.5),
+        ("--like", "f1"),
+    ],
+)
+def test_what_a_file_of_queries_is_not_asked_with_is_refused(run, option):
+    asked = ("search", "--queries", "q.parquet", "--out", "o.parquet", "--space", "s")
+    refused = run(*asked, *option)
+    assert refused.returncode == 2
+    assert f"{option[0]} is for one query" in " ".join(refused.stderr.split())

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from isthmus import load_encoder
+from isthmus import Space, load_encoder
 from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.errors import FingerprintMismatch, InvalidInput, MissingDependency
 from tests.encoders import models
-from tests.encoders.contract import TEXTS
+from tests.encoders.contract import TEXTS, pictures
 
 INT8 = "local/text?backend=openvino-int8"
 
@@ -47,6 +47,13 @@ def test_it_has_a_fingerprint_of_its_own_and_keeps_it(plain, quick):
         RecordedEncoders({"text": INT8}, recorded)("text")
 
 
+def test_an_alignment_holds_whatever_runs_the_model(quick, tmp_path):
+    encoders = {"text": quick, "image": load_encoder("local/image", device="cpu")}
+    space = Space.create(tmp_path / "s", encoders)
+    assert space.settings.alignment
+    assert space.settings.encoders["text"] == INT8
+
+
 def test_threads_get_what_one_gets(quick):
     texts = TEXTS * 3
     expected = quick.encode(texts)
@@ -69,9 +76,29 @@ def test_other_kinds_of_text_models(make, tmp_path):
     kind = "transformers" if make is models.bert_folder else "sentence-transformers"
     spec = f"{kind}/{make(tmp_path)}"
     expected = load_encoder(spec, device="cpu").encode(TEXTS)
-    for backend in ("openvino-bf16", "openvino-mixed", "openvino-int8"):
+    for backend in ("openvino-fp32", "openvino-bf16", "openvino-mixed", "openvino-int8"):
         found = load_encoder(f"{spec}?backend={backend}").encode(TEXTS)
-        assert (found * expected).sum(1).min() > 0.99
+        assert (found * expected).sum(1).min() > (0.99999 if "fp32" in backend else 0.99)
+
+
+@pytest.mark.parametrize(
+    ("kind", "save"),
+    [
+        ("local/image", None),
+        ("transformers/", models.vit_folder),
+        ("transformers/", models.convnext_folder),
+        ("timm/test_vit:", models.timm_checkpoint),
+    ],
+)
+def test_models_of_images(kind, save, tmp_path):
+    spec = f"{kind}{save(tmp_path)}" if save else kind
+    images = [*pictures(), *pictures()]
+    expected = load_encoder(spec, device="cpu").encode(images, "image")
+    for backend, least in (("openvino-fp32", 0.99999), ("openvino-bf16", 0.9)):
+        quick = load_encoder(f"{spec}?backend={backend}&agreement={least}")
+        assert (quick.encode(images, "image") * expected).sum(1).min() > least
+        assert quick.components["image.backend"].startswith(backend)
+        assert least <= quick.agreement <= 1.000001
 
 
 def test_vectors_that_agree_too_little_are_refused():
@@ -87,7 +114,7 @@ def test_vectors_that_agree_too_little_are_refused():
     ("spec", "device", "reason"),
     [
         ("local/text?backend=onnx", "cpu", "unknown backend 'onnx'; use one of openvino-int8"),
-        ("local/image?backend=openvino-int8", "cpu", "no text encoder that PyTorch runs"),
+        ("local/image?backend=openvino-int8", "cpu", "is for text; images take openvino-fp32 or"),
         (f"{INT8}&agreement=high", "cpu", "agreement=high cannot be used"),
         ("local/text?agreement=0.9", "cpu", "does not take these options.*agreement"),
         (INT8, "cuda", "a backend runs on the CPU, not on 'cuda'"),

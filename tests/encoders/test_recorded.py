@@ -6,7 +6,7 @@ import pytest
 
 from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.encoders.stack import EncoderStack
-from isthmus.errors import FingerprintMismatch, UnsupportedModality
+from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
 from tests.toy import ToyEncoder, joint_encoder, two_encoders
 
 
@@ -71,3 +71,11 @@ def test_the_recorded_precision_is_used(monkeypatch):
     with pytest.raises(FingerprintMismatch, match=r"text\.precision was 'fp32' and is None"):
         encoder_of("text")
     assert asked == ["fp32"]
+
+
+def test_a_model_that_is_gone_says_how_the_space_learns_where_it_is():
+    encoder_of = RecordedEncoders({"text": "static//no/such/folder"}, {})
+    with pytest.raises(
+        UnknownEncoder, match=r"nothing is at /no/such/folder\. .*reembed --text-encoder SPEC"
+    ):
+        encoder_of("text")

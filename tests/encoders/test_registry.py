@@ -236,3 +236,24 @@ def test_local_text_imports_neither_sentence_transformers_nor_image_libraries():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("save", "written", "kind"),
+    [
+        (models.bert_folder, "transformers/models/x?pooling=cls", "transformers/"),
+        (models.clap_folder, "clap/models/x", "clap/"),
+        (models.open_clip_folder, "open_clip/models/x", "open_clip/"),
+        (models.timm_checkpoint, "timm/test_vit:models/x", "timm/test_vit:"),
+    ],
+)
+def test_a_spec_keeps_its_meaning_in_another_folder(save, written, kind, tmp_path, monkeypatch):
+    save(tmp_path / "models" / "x")
+    monkeypatch.chdir(tmp_path)
+    encoder = load_encoder(written, device="cpu")
+    assert encoder.spec.partition("?")[0] == f"{kind}{tmp_path}/models/x"
+    assert encoder.spec.endswith("?pooling=cls") == ("?" in written)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = load_encoder(encoder.spec, device="cpu")
+    assert (again.spec, again.fingerprint) == (encoder.spec, encoder.fingerprint)

@@ -16,6 +16,7 @@ from isthmus.errors import (
     FingerprintMismatch,
     InvalidInput,
     ReleaseRejected,
+    UnknownEncoder,
     UnsupportedModality,
     UnsupportedOperation,
 )
@@ -23,6 +24,7 @@ from isthmus.index.alignments import FOLDER as ALIGNMENTS
 from isthmus.index.alignments import AlignmentAttachment
 from isthmus.index.lock import writing
 from isthmus.index.realign import realign
+from tests.encoders import models
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.toy import ToyEncoder, item, picture, text_encoder, two_encoders
 
@@ -317,6 +319,34 @@ def test_the_same_encoders_change_nothing(shop):
     assert (report.former, report.fingerprint, report.release) == (before, before, None)
     assert report.encoded == {"text": 0, "image": 0}
     assert shop.current_release == 1
+
+
+def test_a_space_of_relative_folders_is_used_from_anywhere(tmp_path, monkeypatch):
+    models.bert_folder(tmp_path / "bert", seed=1)
+    models.bert_folder(tmp_path / "tuned", seed=2)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    space = Space.create("s", text_encoder="transformers/bert", device="cpu")
+    space.upsert([item("a", "red hat"), item("b", "blue shoe")])
+    assert space.settings.encoders == {"text": f"transformers/{tmp_path}/bert"}
+    space.reembed(text_encoder="transformers/tuned")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = Space.open("../s", device="cpu")
+    assert found(again, "blue shoe", 1) == ["b"]
+
+
+def test_the_same_encoder_at_another_place_is_loaded_from_there(tmp_path):
+    models.bert_folder(tmp_path / "bert")
+    path = Space.create(tmp_path / "s", text_encoder=f"transformers/{tmp_path}/bert").path
+    Space.open(path).upsert([item("a", "red hat")])
+    (tmp_path / "bert").rename(tmp_path / "moved")
+    reader = Space.open(path)
+    with pytest.raises(UnknownEncoder, match=r"reembed --text-encoder SPEC"):
+        reader.search("hat")
+    report = Space.open(path).reembed(text_encoder=f"transformers/{tmp_path}/moved")
+    assert (report.encoded, report.release) == ({"text": 0}, None)
+    assert report.encoders == {"text": f"transformers/{tmp_path}/moved"}
+    assert found(Space.open(path), "hat", 1) == ["a"]
 
 
 def test_a_kill_between_settings_and_release_is_mended_by_the_same_command(shop, monkeypatch):

@@ -412,6 +412,24 @@ def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(spac
     assert len(space.search("w1 w2", k=2_999)) == 2_999
 
 
+@pytest.mark.parametrize("recipe", ["HNSW SQ8", "IVF SQ8"])
+def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, recipe):
+    monkeypatch.setattr(
+        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
+    )
+    large(space, 4_000)
+    manifest = with_exact_rows(space, 1_000).publish(recall=0.95)
+    planned = manifest.plans["text"].table[0].sample
+    assert planned.recall["text to item"] >= 0.95
+    assert manifest.blocks["text"].known_misses == planned.known_misses
+    rng = np.random.default_rng(1)
+    texts = [" ".join(rng.choice([f"w{n}" for n in range(400)], 4)) for _ in range(500)]
+    view, queries = space._live.now(), two_encoders()["text"].encode(texts, "text")
+    exact, _ = view.exact("text", queries, 10)
+    found, _ = view.search("text", queries, 10)
+    assert (found >= exact[:, -1:] - 1e-5).mean() >= 0.93  # 0.95 and what so few can be off by
+
+
 def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkeypatch):
     names = ["HNSW SQ8", "IVF SQ8", "HNSW RaBitQ"]
     monkeypatch.setattr(

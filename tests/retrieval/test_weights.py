@@ -139,6 +139,8 @@ def test_weights_weigh_blocks_against_each_other(apart):
         ({"image": -1}, "the weight of image is -1; give a number from 0"),
         ({"text": float("nan")}, "the weight of text is nan"),
         ({"text": float("inf")}, "the weight of text is inf"),
+        ({"text": "much"}, "the weight of text is 'much'; give a number from 0"),
+        ({"text": None}, "the weight of text is None"),
     ],
 )
 def test_bad_weights_are_refused(joint, tmp_path, weights, message):

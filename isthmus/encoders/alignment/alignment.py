@@ -22,7 +22,7 @@ HEADS = "heads.safetensors"
 DESCRIPTION = "alignment.json"
 FILES = (HEADS, DESCRIPTION)
 FORMAT = 1
-PRECISION = "precision"  # a vector computed in another precision is nearly the same
+HOW = ("precision", "text.backend", "image.backend")  # computed so, a vector is nearly the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ class Alignment:
 
 
 def _lasting(components: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in components.items() if name != PRECISION}
+    return {name: value for name, value in components.items() if name not in HOW}
 
 
 def _weights(components: Mapping[str, str]) -> str:

@@ -32,7 +32,8 @@ def choose_alignment(
         return alignment
     if alignment != AUTO:
         return Alignment.load(Path(alignment))
-    if {modality: encoder.spec for modality, encoder in encoders.items()} != LOCAL_PAIR:
+    named = {modality: encoder.spec.partition("?")[0] for modality, encoder in encoders.items()}
+    if named != LOCAL_PAIR:
         return None
     packaged = Alignment.load(PACKAGED)
     fits = all(packaged.fits(m, encoders[m].components) for m in packaged.modalities)

@@ -70,17 +70,18 @@ def learn_heads(
     advance : callable, optional
         Told of each pass.
     """
-    lesson = _Lesson(start, pairs, settings)
     best = Learned(start, quality(start), 0, FIRST_TEMPERATURE)
-    for epoch in range(1, settings.epochs + 1):
-        lesson.epoch()
-        heads = lesson.heads()
-        reached = quality(heads)
-        advance(1)
-        if reached > best.quality:
-            best = Learned(heads, reached, epoch, lesson.temperature)
-        elif epoch - best.epochs >= settings.patience:
-            break
+    with torch.random.fork_rng(devices=[]):  # what the caller draws does not depend on it
+        lesson = _Lesson(start, pairs, settings)
+        for epoch in range(1, settings.epochs + 1):
+            lesson.epoch()
+            heads = lesson.heads()
+            reached = quality(heads)
+            advance(1)
+            if reached > best.quality:
+                best = Learned(heads, reached, epoch, lesson.temperature)
+            elif epoch - best.epochs >= settings.patience:
+                break
     return best
 
 

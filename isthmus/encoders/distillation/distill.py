@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from isthmus.digests import digest
 from isthmus.encoders.distillation.contents import Contents, Rows, gather_contents
 from isthmus.encoders.distillation.quality import TIMED, items_a_second, measure_quality
 from isthmus.encoders.distillation.recommendation import (
-    Liked,
+    Case,
     Recommendation,
     find_users,
     measure_recommendation,
@@ -28,6 +29,7 @@ from isthmus.encoders.distillation.training import train_student
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.registry import load_encoder
 from isthmus.encoders.resumable_training import Watch
+from isthmus.encoders.runtime import choose_runtime
 from isthmus.encoders.work_folder import WORK, open_work_folder
 from isthmus.errors import UnsupportedModality
 
@@ -48,6 +50,7 @@ def distill(
     label: str | None = None,
     interactions: Any = None,
     settings: DistillSettings | None = None,
+    device: str = "auto",
     watch: Watch | None = None,
     progress: bool = False,
 ) -> DistillReport:
@@ -81,6 +84,9 @@ def distill(
         report tells how well both recommend contents that were held out.
     settings : DistillSettings, optional
         How.
+    device : str, default "auto"
+        Where encoders run that are loaded here: the teacher, and the student when it is measured.
+        A student is trained on the CPU.
     watch : callable, optional
         Is called after each pass with its number and mean loss; what it raises ends the
         training.
@@ -104,23 +110,26 @@ def distill(
     """
     started = time.monotonic()
     settings = settings or DistillSettings()
-    folder = open_work_folder(Path(out), "distilled", REPORT)
-    given = load_encoder(teacher) if isinstance(teacher, str) else teacher
+    sources = (teacher if isinstance(teacher, str) else teacher.spec, student)
+    folder = open_work_folder(Path(out), "distilled", REPORT, *sources)
+    given = load_encoder(teacher, device=device) if isinstance(teacher, str) else teacher
     given.require(modality)
     _check_student(student, modality)
     liked = None if interactions is None else read_liked(interactions)
     found = gather_contents(contents, modality, text, label, identified=liked is not None)
     rows, held_out = found.divide(settings.held_out, settings.seed)
+    users = None if liked is None else find_users(liked, found.places, held_out)
+    network = _make_network(student, found, given.dim, settings)
     targets = teacher_vectors(
         given, modality, found.digests, found.load, folder / WORK, show=progress
     )
-    learner = _make_student(student, given, found, rows, targets, settings, folder, progress)
+    learner = network or _make_static(given, found, rows, targets, settings, folder, progress)
     key = _key(student, given, found, settings)
     losses = train_student(
         learner, targets, rows, settings, folder / WORK, key, watch=watch, show=progress
     )
     spec = learner.save(folder)
-    made = load_encoder(spec)
+    made = load_encoder(spec, device=device)
     sample = found.load(held_out[: TIMED[modality]].tolist())
     labels = None if found.labels is None else [found.labels[row] for row in held_out]
     report = DistillReport(
@@ -134,13 +143,13 @@ def distill(
         trained=len(rows),
         problems=found.problems,
         losses=losses,
-        speed=_measure_speed(given, made, sample, modality),
+        speed=_measure_speed(given, made, sample, modality, device),
         teacher_bytes=getattr(given, "bytes", None),
         student_bytes=_size_of(folder),
         quality=measure_quality(
             targets[held_out], _encode(made, found, held_out, modality), labels
         ),
-        recommendation=_recommendation(made, found, held_out, targets, liked),
+        recommendation=_recommendation(made, found, held_out, targets, users),
         settings=asdict(settings),
         seconds=time.monotonic() - started,
     )
@@ -149,12 +158,15 @@ def distill(
 
 
 def _recommendation(
-    student: Encoder, contents: Contents, held_out: Rows, targets: FloatArray, liked: Liked | None
+    student: Encoder,
+    contents: Contents,
+    held_out: Rows,
+    targets: FloatArray,
+    users: Sequence[Case] | None,
 ) -> Recommendation | None:
     """Measure what the student changes for users, where it is known what they like."""
-    if liked is None:
+    if users is None:
         return None
-    users = find_users(liked, contents.places, held_out)
     needed = np.unique(np.concatenate([held_out, *(user.known for user in users)]))
     vectors = np.zeros((len(contents), student.dim), np.float32)
     vectors[needed] = _encode(student, contents, needed, contents.modality)
@@ -173,21 +185,15 @@ def _check_student(student: str, modality: Modality) -> None:
         )
 
 
-def _make_student(
-    student: str,
-    teacher: Encoder,
-    contents: Contents,
-    rows: Rows,
-    targets: FloatArray,
-    settings: DistillSettings,
-    folder: Path,
-    progress: bool,
-) -> Student:
+def _make_network(
+    student: str, contents: Contents, dim: int, settings: DistillSettings
+) -> Student | None:
+    """Load a student that is a network, before the teacher is asked for long; else None."""
     if student == STATIC:
-        return _make_static(teacher, contents, rows, targets, settings, folder, progress)
+        return None
     from isthmus.encoders.distillation.network_student import NetworkStudent
 
-    return NetworkStudent(student, contents, teacher.dim, settings.seed)
+    return NetworkStudent(student, contents, dim, settings.seed)
 
 
 def _make_static(
@@ -229,13 +235,15 @@ def _key(student: str, teacher: Encoder, contents: Contents, settings: DistillSe
     return digest("\n".join(parts).encode() + b"".join(contents.digests)).hex()
 
 
-def _measure_speed(teacher: Encoder, student: Encoder, sample: Any, modality: Modality) -> Speed:
+def _measure_speed(
+    teacher: Encoder, student: Encoder, sample: Any, modality: Modality, device: str
+) -> Speed:
     import torch
 
     return Speed(
         contents=len(sample),
         threads=torch.get_num_threads(),
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=str(choose_runtime(device).device),
         teacher=items_a_second(teacher, sample, modality),
         student=items_a_second(student, sample, modality),
     )

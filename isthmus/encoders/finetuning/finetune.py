@@ -117,7 +117,7 @@ def finetune(
         from isthmus.encoders.finetuning.network import require_peft
 
         require_peft()
-    folder = open_work_folder(Path(out), "fine-tuned", REPORT)
+    folder = open_work_folder(Path(out), "fine-tuned", REPORT, encoder)
     before = _load(encoder, device)
     if isinstance(pairs, ContentPairs):
         contents = pairs

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from isthmus.encoders.alignment.closed_form import Correlations
 from isthmus.encoders.alignment.contrast import learn_heads
@@ -88,6 +89,14 @@ def test_the_bar_ends_where_it_should(epochs, monkeypatch):
 def test_the_same_seed_gives_the_same_heads():
     one, other = (fit_alignment(turned_pairs(noise=0.3), QUICK) for _ in range(2))
     np.testing.assert_array_equal(one.heads[0].linear, other.heads[0].linear)
+
+
+def test_what_the_caller_draws_does_not_depend_on_it():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    fit_alignment(turned_pairs(), QUICK)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_several_sets_are_reported_apart():

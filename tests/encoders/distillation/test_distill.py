@@ -16,7 +16,13 @@ from isthmus import DistillSettings, distill, load_encoder
 from isthmus.encoders import checkpoint
 from isthmus.encoders.distillation import training
 from isthmus.encoders.distillation.losses import cosine_loss
-from isthmus.errors import InvalidInput, InvalidMapping, MissingDependency, UnsupportedModality
+from isthmus.errors import (
+    InvalidInput,
+    InvalidMapping,
+    IsthmusError,
+    MissingDependency,
+    UnsupportedModality,
+)
 from tests.encoders import models
 from tests.encoders.distillation.conftest import QUICK
 
@@ -267,6 +273,30 @@ def test_what_cannot_be_distilled_is_refused(teacher, texts, tmp_path):
     with pytest.raises(InvalidInput, match=r"of 9\d* distinct contents, \d would be held out"):
         distill(teacher, "static", [f"{a} {b}" for a in "abcdefghij" for b in "abcdefghi"], out,
                 settings=DistillSettings(held_out=1e-9))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("student", "interactions", "reason"),
+    [
+        ("transformers//no/such/folder", None, "nothing is at /no/such/folder"),
+        ("static", [{"user_id": "u", "item_id": "x"}], "recommendation cannot be measured"),
+    ],
+)
+def test_what_cannot_be_used_is_told_before_the_teacher_is_asked(
+    student, interactions, reason, teacher, texts, tmp_path
+):
+    asked = Counting(teacher)
+    rows = [{"item_id": str(n), "text": text} for n, text in enumerate(texts)]
+    with pytest.raises(IsthmusError, match=reason):
+        distill(asked, student, rows, tmp_path / "out", interactions=interactions, settings=QUICK)
+    assert asked.asked == 0
+
+
+def test_neither_teacher_nor_student_is_overwritten(teacher, texts, tmp_path):
+    spec = distill(teacher, "static", texts, tmp_path / "out", settings=QUICK).student
+    for one, other in ((spec, "static"), (load_encoder(spec), "static"), (teacher, spec)):
+        with pytest.raises(InvalidInput, match=r"out holds 'static/.*', which would"):
+            distill(one, other, texts, tmp_path / "out", settings=QUICK)
 
 
 @pytest.mark.parametrize(

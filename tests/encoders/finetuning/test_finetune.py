@@ -173,6 +173,10 @@ def test_a_tuned_encoder_can_be_tuned_further(start, pairs, tmp_path):
     second = run(first.after, [(f"{a} b", f"c {b}") for a, b in pairs], tmp_path / "b", rate=1e-2)
     assert second.before_fingerprint == first.after_fingerprint
     assert not (tmp_path / "b" / "distillation.json").exists()
+    with pytest.raises(
+        InvalidInput, match=r"b holds 'transformers/.*', which would be overwritten"
+    ):
+        run(second.after, pairs, tmp_path / "b")
     assert json.loads((tmp_path / "b" / "finetuning.json").read_text())["before"] == first.after
 
 
