@@ -20,7 +20,7 @@ from isthmus.index.view import View
 SEED = 5
 MOST_OF_A_DOMAIN = 1 / 20
 MOST = 480  # of a domain; half of them become queries
-LEAST_RATIO = 0.2  # no more can be told from some hundred queries
+LEAST_RATIO = 0.25  # less cannot be told from some hundred queries
 
 
 @dataclass(frozen=True, eq=False)
