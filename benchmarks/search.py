@@ -21,7 +21,7 @@ from common.arguments import search_arguments
 from common.data import SEED, Data, Floats, read_data, recall, worst_wanted, write_data
 from common.process import CORES
 from common.tables import print_heading, print_table, write_json
-from common.worker import PeerFailed, Remote, start_workers
+from common.worker import CLOCKS, PeerFailed, Remote, start_workers
 from peers import PACKAGES, PEERS
 
 K = 10
@@ -159,11 +159,13 @@ def print_peers(measured: dict[str, dict[str, Any]], target: float) -> None:
         print(f"{name}: {m['settings']}; bytes/vector: {m['measured']}")
 
 
-def print_overhead(worker: Remote, queries: Path, repeats: int) -> dict[str, Any] | None:
+def print_overhead(
+    worker: Remote, queries: Path, repeats: int, clock: str
+) -> dict[str, Any] | None:
     """Print what our calls cost over FAISS's own on the same index."""
     print(f"isthmus's index: {worker.call('ask', 'recipe')}")
     try:
-        seconds = worker.call("ask", "overhead", queries, K, repeats)
+        seconds = worker.call("ask", "overhead", queries, K, repeats, CLOCKS[clock])
     except PeerFailed as error:
         print(f"no raw FAISS call to compare with: {str(error).strip().splitlines()[-1]}")
         return None
@@ -205,7 +207,9 @@ def main() -> None:
         print_peers(measured, given.recall)
         overhead = None
         if "isthmus" in workers:
-            overhead = print_overhead(workers["isthmus"], folder / "queries.npy", given.repeats)
+            overhead = print_overhead(
+                workers["isthmus"], folder / "queries.npy", given.repeats, given.clock
+            )
         for worker in workers.values():
             worker.close()
     write_json(

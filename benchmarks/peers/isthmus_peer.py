@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from peers.peer import Peer
 
 BLOCK = "text"
 FEW = 1_000
-RECALLS = (0.93, 0.95, 0.97, 0.99)
+RECALLS = (0.92, 0.93, 0.94, 0.95, 0.97, 0.99)
 
 
 class IsthmusPeer(Peer):
@@ -104,7 +104,9 @@ class IsthmusPeer(Peer):
         space.search(vector=self._few[0])
         return time.perf_counter() - start
 
-    def overhead(self, queries: Path, k: int, repeats: int) -> dict[str, list[float]] | None:
+    def overhead(
+        self, queries: Path, k: int, repeats: int, clock: Callable[[], float]
+    ) -> dict[str, list[float]] | None:
         """Time our calls beside FAISS's own on the same file, taking turns.
 
         Returns
@@ -129,9 +131,9 @@ class IsthmusPeer(Peer):
         }
         for _ in range(repeats):
             for name, way in ways.items():
-                seconds.setdefault(name, []).append(_seconds(way))
+                seconds.setdefault(name, []).append(_seconds(way, clock))
             for name, one in one_by_one.items():
-                seconds.setdefault(name, []).extend(_seconds(partial(one, q)) for q in many)
+                seconds.setdefault(name, []).extend(_seconds(partial(one, q), clock) for q in many)
         return seconds
 
 
@@ -150,7 +152,7 @@ def raw_index(space: Path, k: int) -> tuple[Any, int, Any] | None:
     return index.faiss_index, index.reach(k), index.search_parameters(k)
 
 
-def _seconds(work: Any) -> float:
-    start = time.perf_counter()
+def _seconds(work: Any, clock: Callable[[], float]) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
