@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 import faiss
@@ -21,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from common.standin import looked_up
-from real_vectors import real_vectors
+from real_vectors import real_vectors, texts
 
 from isthmus import Space, User
 from isthmus.retrieval.head.examples import ExampleSettings
@@ -38,10 +39,11 @@ SETTINGS = RecommenderSettings(
 
 
 def items(rows: int) -> pa.Table:
-    """Make items whose text is their row."""
+    """Make items whose text is their row, for the stand-in encoder, beside their title."""
     names = [str(row) for row in range(rows)]
     domains = [DOMAINS[row % 2] for row in range(rows)]
-    return pa.table({"item_id": names, "text": names, "domain": domains})
+    titles = list(islice(texts(), rows))
+    return pa.table({"item_id": names, "text": names, "title": titles, "domain": domains})
 
 
 def interactions(vectors: np.ndarray, users: int, rng: np.random.Generator) -> pa.Table:
