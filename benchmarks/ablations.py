@@ -98,6 +98,7 @@ SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
     "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial=0.1)),
     "CORAL towers (1)": Variant(learning=RecommenderSettings(coral=1.0)),
+    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd=1.0)),
     "contents not whitened": Variant(learning=RecommenderSettings(normalisation="centre")),
     "contents not centred either": Variant(learning=RecommenderSettings(normalisation="none")),
 }
@@ -321,6 +322,7 @@ def _tag(learning: RecommenderSettings) -> str:
     less = "".join(f"-no {name}" for name in learning.leave_out)
     users = learning.examples.most_users
     how = "" if learning.normalisation == "whiten" else f"-{learning.normalisation}"
+    how += f"-mmd{learning.mmd:g}" if learning.mmd else ""
     return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}{how}"
 
 

@@ -52,6 +52,9 @@ def train(
         float, typer.Option(help="Weight of the domain-adversarial term; 0 is off.")
     ] = 0.0,
     coral: Annotated[float, typer.Option(help="Weight of the CORAL term; 0 is off.")] = 0.0,
+    mmd: Annotated[
+        float, typer.Option(help="Weight of the maximum mean discrepancy; 0 is off.")
+    ] = 0.0,
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     distributed: Annotated[
         bool, typer.Option("--distributed", help="Train on all devices that accelerate has.")
@@ -76,6 +79,7 @@ def train(
         normalisation=normalisation,
         adversarial=adversarial,
         coral=coral,
+        mmd=mmd,
         precision=precision,
         distributed=distributed,
         guard=guard,

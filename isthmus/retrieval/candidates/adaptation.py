@@ -1,11 +1,14 @@
-"""Terms that make the domains alike: a critic behind a gradient reversal, and CORAL."""
+"""Terms that make the domains alike: a critic behind a gradient reversal, CORAL, and MMD."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels, over the mean squared distance
 
 
 class _Reversal(torch.autograd.Function):
@@ -43,11 +46,41 @@ def coral_loss(vectors: Tensor, domains: Tensor) -> Tensor:
     Deep CORAL (Sun and Saenko, ECCV 2016), with the means beside the covariances, averaged over
     the pairs of domains that have two vectors or more.
     """
+    dim = vectors.shape[1]
+
+    def distance(one: Tensor, other: Tensor) -> Tensor:
+        spread = (torch.cov(one.T) - torch.cov(other.T)).square().sum() / (4 * dim**2)
+        return spread + (one.mean(0) - other.mean(0)).square().sum() / dim
+
+    return _over_pairs(vectors, domains, distance)
+
+
+def mmd_loss(vectors: Tensor, domains: Tensor) -> Tensor:
+    """Give the squared maximum mean discrepancy between the domains.
+
+    The mean of five Gaussian kernels, as wide as the mean squared distance and as twice and four
+    times more and less (Gretton et al., JMLR 2012; Long et al., ICML 2015), averaged over the
+    pairs of domains that have two vectors or more. It is zero only for equal distributions, where
+    CORAL compares two moments.
+    """
+
+    def distance(one: Tensor, other: Tensor) -> Tensor:
+        both = torch.cat([one, other])
+        squares = both.square().sum(1)
+        apart = (squares[:, None] + squares - 2 * both @ both.T).clamp_min(0)
+        width = apart.detach().mean().clamp_min(1e-12)
+        near = torch.stack([torch.exp(-apart / (scale * width)) for scale in WIDTHS]).mean(0)
+        n = len(one)
+        return near[:n, :n].mean() + near[n:, n:].mean() - 2 * near[:n, n:].mean()
+
+    return _over_pairs(vectors, domains, distance)
+
+
+def _over_pairs(
+    vectors: Tensor, domains: Tensor, distance: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Average a distance over the pairs of domains that have two vectors or more."""
     parts = [vectors[domains == code] for code in torch.unique(domains)]
     parts = [part for part in parts if len(part) > 1]
-    dim, losses = vectors.shape[1], []
-    for i, one in enumerate(parts):
-        for other in parts[:i]:
-            spread = (torch.cov(one.T) - torch.cov(other.T)).square().sum() / (4 * dim**2)
-            losses.append(spread + (one.mean(0) - other.mean(0)).square().sum() / dim)
+    losses = [distance(one, other) for i, one in enumerate(parts) for other in parts[:i]]
     return torch.stack(losses).mean() if losses else vectors.sum() * 0

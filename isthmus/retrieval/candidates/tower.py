@@ -57,6 +57,8 @@ class Towers(CandidateSource):
         adapted contents then tell less of their domain.
     coral : float
         Weight of the distance between the domains' covariances (Sun and Saenko, ECCV 2016).
+    mmd : float
+        Weight of the maximum mean discrepancy between the domains (Long et al., ICML 2015).
     normalisation : str
         Of contents, see `ContentSpace`.
     seed : int
@@ -75,6 +77,7 @@ class Towers(CandidateSource):
     against: int = 8_192
     adversarial: float = 0.0
     coral: float = 0.0
+    mmd: float = 0.0
     normalisation: Normalisation = "whiten"
     seed: int = 0
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.adaptation import coral_loss, domain_loss, make_critic
+from isthmus.retrieval.candidates.adaptation import coral_loss, domain_loss, make_critic, mmd_loss
 from isthmus.retrieval.candidates.content_space import ContentSpace
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.histories import Histories
@@ -172,7 +172,7 @@ class _Fitting:
     def _adaptation(self) -> Tensor:
         """Make contents of all domains alike, as far as the settings ask for it."""
         how, total = self.settings, torch.zeros(())
-        if not how.adversarial and not how.coral:
+        if not (how.adversarial or how.coral or how.mmd):
             return total
         some = torch.randint(len(self.contents), (how.batch * 2,), generator=self.generator)
         adapted, domains = self.model.known.adapter(self.contents[some]), self.domains[some]
@@ -180,6 +180,8 @@ class _Fitting:
             total = total + domain_loss(self.critic, adapted, domains, how.adversarial)
         if how.coral:
             total = total + how.coral * coral_loss(adapted, domains)
+        if how.mmd:
+            total = total + how.mmd * mmd_loss(adapted, domains)
         return total
 
     def recall(self) -> float:

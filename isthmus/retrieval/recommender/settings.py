@@ -32,7 +32,7 @@ class RecommenderSettings:
         Sources to do without.
     normalisation : str
         Of contents: ``"none"``, ``"centre"`` or ``"whiten"``, see `ContentSpace`.
-    adversarial, coral : float
+    adversarial, coral, mmd : float
         Weights of the terms that make domains alike, see `Towers`; 0 switches one off.
     pretrain : bool
         Whether a target's head first learns on the other domains as targets.
@@ -58,6 +58,7 @@ class RecommenderSettings:
     normalisation: Normalisation = "whiten"
     adversarial: float = 0.0
     coral: float = 0.0
+    mmd: float = 0.0
     pretrain: bool = False
     guard: bool = True
     trials: int = 0
@@ -78,6 +79,7 @@ class RecommenderSettings:
             if isinstance(source, Towers):
                 source.normalisation = self.normalisation
                 source.adversarial, source.coral = self.adversarial, self.coral
+                source.mmd = self.mmd
                 source.epochs = self.tower_epochs
         return [source for source in sources if source.name not in self.leave_out]
 
@@ -103,6 +105,7 @@ def settings_from(
     precision: str,
     distributed: bool,
     seed: int,
+    mmd: float = 0.0,
     normalisation: str = "whiten",
     guard: bool = True,
     trials: int = 0,
@@ -119,7 +122,7 @@ def settings_from(
     for name, value, least in (*least_of, ("distil_head", distil, 0)):
         if value < least:
             raise InvalidInput(f"{name} is {value}; give {least} or more")
-    for name, weight in (("adversarial", adversarial), ("coral", coral)):
+    for name, weight in (("adversarial", adversarial), ("coral", coral), ("mmd", mmd)):
         if not weight >= 0:
             raise InvalidInput(f"the weight {name} is {weight}; give zero or more")
     return RecommenderSettings(
@@ -136,6 +139,7 @@ def settings_from(
         normalisation=_one_of("normalisation", normalisation, NORMALISATIONS),
         adversarial=adversarial,
         coral=coral,
+        mmd=mmd,
         guard=guard,
         trials=trials,
         seed=seed,

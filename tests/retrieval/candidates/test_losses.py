@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from isthmus.retrieval.candidates.adaptation import (
     coral_loss,
     domain_loss,
     make_critic,
+    mmd_loss,
     reverse_gradient,
 )
 from isthmus.retrieval.candidates.histories import Histories
@@ -168,9 +171,32 @@ def test_coral_is_nothing_for_equal_domains_and_as_by_hand():
     assert float(coral_loss(three, pairs)) == pytest.approx(expected * 2 / 3)
 
 
-def test_coral_says_nothing_of_one_domain():
+def test_mmd_is_nothing_for_equal_domains_and_as_by_hand():
+    domains = torch.tensor([0, 0, 1, 1])
+    same = torch.randn(2, 3).repeat(2, 1)
+    assert float(mmd_loss(same, domains)) == pytest.approx(0, abs=1e-7)
+    # distances squared: 4 within the first, 0 within the second, 1 between them; their mean is 1
+    vectors = torch.tensor([[-1.0], [1.0], [0.0], [0.0]])
+    by_hand = [
+        (2 + 2 * math.exp(-4 / width)) / 4 + 1 - 2 * math.exp(-1 / width)
+        for width in (0.25, 0.5, 1, 2, 4)
+    ]
+    assert float(mmd_loss(vectors, domains)) == pytest.approx(sum(by_hand) / 5)
+
+
+def test_mmd_tells_apart_what_has_equal_means_and_covariances():
+    torch.manual_seed(0)
+    normal = torch.randn(2_000, 1)
+    two_points = torch.sign(torch.randn(2_000, 1))
+    domains = torch.arange(4_000) // 2_000
+    apart, alike = torch.cat([normal, two_points]), torch.cat([normal, torch.randn(2_000, 1)])
+    assert float(mmd_loss(apart, domains)) > 20 * float(mmd_loss(alike, domains))
+
+
+@pytest.mark.parametrize("loss_of", [coral_loss, mmd_loss])
+def test_nothing_is_said_of_one_domain(loss_of):
     vectors = torch.randn(5, 3, requires_grad=True)
-    loss = coral_loss(vectors, torch.tensor([0, 0, 0, 0, 1]))
+    loss = loss_of(vectors, torch.tensor([0, 0, 0, 0, 1]))
     loss.backward()
     assert loss.item() == 0
     assert not vectors.grad.any()

@@ -127,6 +127,7 @@ def test_dislikes_are_no_users(tmp_path):
         ({"folds": 0}, "folds is 0; give 1 or more"),
         ({"epochs": 0}, "epochs is 0; give 1 or more"),
         ({"coral": -1.0}, "the weight coral is -1.0; give zero or more"),
+        ({"mmd": -0.5}, "the weight mmd is -0.5; give zero or more"),
         ({"adversarial": float("nan")}, "the weight adversarial is nan; give zero or more"),
         ({"leave_out": ["luck"]}, "no source 'luck' to leave out; there are 'popularity', "),
         ({"normalisation": "bleach"}, "no normalisation 'bleach'; there are none, centre, whiten"),
