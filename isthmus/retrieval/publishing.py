@@ -135,7 +135,8 @@ class SpacePublishing(SpaceAdopting):
 
         If it was made with other encoders, another alignment or other fusion weights, the space
         has these again, and the vectors of its items are made anew out of the ledgers: what was
-        added since other encoders took over goes through a model, and nothing else.
+        added since other encoders took over goes through a model, and nothing else. These vectors
+        are newer than the release, so they are compared one by one, exactly, until `publish`.
 
         Parameters
         ----------
