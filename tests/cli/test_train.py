@@ -74,7 +74,11 @@ def test_a_user_of_whom_nothing_is_stored_is_answered_with_a_word_about_it(shop,
         (("train", "--target", "songs"), 1, "no domain 'songs'; there are books, films"),
         (("recommend", "--users", "u", "--out", "o", "--explain"), 2, "for one user"),
         (("recommend", "--users", "u", "--out", "o", "--sheet", "s.png"), 2, "for one user"),
-        (("recommend", "--users", "u", "--out", "o", "--user", "u3"), 2, "not both"),
+        (
+            ("recommend", "--users", "u", "--out", "o", "--user", "u3"),
+            2,
+            "--user is for one user, not for --users",
+        ),
         (("recommend", "--user", "u3", "--processes", 2), 2, "--processes is for --users"),
         (
             ("rate", "films-0-0", "--user", "u3"),
