@@ -125,3 +125,8 @@ class ImpossibleTargets(IsthmusError, ValueError):
 
 class UnsupportedOperation(IsthmusError, NotImplementedError):
     """Something that the device, or the library below, cannot do; nothing else was done instead."""
+
+
+def first_line(error: BaseException) -> str:
+    """Give the first line of what went wrong elsewhere, to be told within a message."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -171,8 +171,9 @@ class BlockBuilder:
         self, index: VectorIndex, build_s: float, trials: list[Trial], plan: Plan
     ) -> Built | None:
         """Tune and measure it; None where no effort reaches the recall."""
-        own = replace(self._own, known_misses=plan.known_misses_of(index.recipe))
-        view = with_index(with_block(self._view, self._block, own), self._block, index)
+        known_misses = plan.known_misses_of(index.recipe)
+        own = replace(self._own, index=index, known_misses=known_misses)
+        view = with_block(self._view, self._block, own)
         effort = tune_effort(view, self._block, trials, self._settings.recall)
         if effort is None:
             return None

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.errors import CorruptRelease
+from isthmus.errors import CorruptRelease, first_line
 from isthmus.index.allowed import Allowed
 from isthmus.index.exact import Positions, exact_search, rescore
 from isthmus.index.fill import fill, train
@@ -194,7 +194,7 @@ class VectorIndex:
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
         except RuntimeError as error:
-            cause = str(error).splitlines()[0]
+            cause = first_line(error)
             raise CorruptRelease(
                 f"{path} cannot be read: {cause}; rebuild it with: isthmus publish --rebuild"
             ) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.index.drawn import draw
 from isthmus.index.gpu import GpuIndex
 from isthmus.index.manifest import BlockManifest
 from isthmus.index.recall import QueriesOf, make_trials, measure_recall
@@ -66,7 +67,7 @@ def _assess(
     index = view.segments[0].blocks[block].index
     fit_now = None
     if index is not None:
-        drawn = np.sort(np.random.default_rng(STATUS_SEED).permutation(rows)[:SAMPLE])
+        drawn = draw(np.random.default_rng(STATUS_SEED), rows, SAMPLE)
         fit_now = index.fit(view.vectors(block, drawn).vectors)
     retrain = _reason(known, len(rows), fit_now, settings)
     recall = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from isthmus.index.drawn import draw
 from isthmus.index.recall import QueriesOf, Trial, make_trial, make_trials
 from isthmus.index.sampled import sampled_view
 from isthmus.index.shared import Shared
@@ -47,16 +48,14 @@ class Sample:
 
 
 def make_sample(view: View, block: str, queries_of: QueriesOf, queries: int) -> Sample:
-    """Hold items out of a view of one segment, and draw queries of all kinds."""
-    kept = np.ones(len(view.segments[0]), bool)
+    """Hold items out of a view of one segment that lives as a whole, and draw queries."""
+    segment = view.segments[0]
+    kept, rows = np.ones(len(segment), bool), segment.blocks[block].rows
     rng = np.random.default_rng(SEED)
     asked = []
     for domain in view.domains:
-        allowed = view.select([domain])
-        rows = view.segments[0].blocks[block].rows
-        rows = rows[allowed.rows[rows]] if allowed is not None else rows
-        most = min(MOST, int(MOST_OF_A_DOMAIN * len(rows)))
-        drawn = np.sort(rng.permutation(rows)[:most])
+        own = rows[segment.mask_of_domains({domain})[rows]]
+        drawn = draw(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
         new = [kind for kind in queries_of(view, block, drawn) if kind.new and len(kind.vectors)]
         if new:
             kept[drawn] = False

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.encoders.encoder import FloatArray
+from isthmus.index.drawn import draw
 from isthmus.index.exact import Positions
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
@@ -120,10 +121,10 @@ def make_trials(
     for domain in view.domains:
         allowed = view.select([domain])
         inside = np.zeros(len(living), bool) if allowed is None else allowed.rows[living]
-        rows = _draw(rng, living[inside], most)
+        rows = draw(rng, living[inside], most)
         drawn += [(domain, kind, None) for kind in queries_of(view, block, rows)]
         several = not inside.all()
-        others = _draw(rng, living[~inside] if several else living, most)
+        others = draw(rng, living[~inside] if several else living, most)
         interests = view.vectors(block, others).vectors
         drawn.append((domain, KindOfQuery(USER, interests), None))
         if several:
@@ -160,7 +161,3 @@ def _total(block: str, rows: Sequence[RecallRow]) -> RecallRow:
     queries = sum(row.queries for row in own)
     recall = sum(row.recall * row.queries for row in own) / max(queries, 1)
     return RecallRow(block=block, kind=ALL, domain=ALL, queries=queries, recall=round(recall, 4))
-
-
-def _draw(rng: np.random.Generator, rows: Positions, most: int) -> Positions:
-    return np.sort(rng.permutation(rows)[:most])

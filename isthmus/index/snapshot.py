@@ -23,6 +23,7 @@ from isthmus.columns import (
     Modality,
 )
 from isthmus.encoders.stack import Block
+from isthmus.index.drawn import draw
 from isthmus.index.filtered_rows import is_internal, select_rows, select_rows_among
 from isthmus.index.item_digests import ItemDigests, PeekedDigests
 from isthmus.index.row_ids import RowIds, having_row_ids, row_ids_of
@@ -100,7 +101,7 @@ class Snapshot:
     def sample(self, blocks: Sequence[Block], most: int) -> pa.Table:
         """Give items drawn at random, as `searchable` gives them."""
         there = self.row_ids()
-        drawn = np.sort(np.random.default_rng(0).permutation(there)[:most])
+        drawn = draw(np.random.default_rng(0), there, most)
         columns = [ITEM_ID, DOMAIN, *(block.column for block in blocks)]
         parts = [drawn[i : i + SCAN_ROWS] for i in range(0, max(len(drawn), 1), SCAN_ROWS)]
         table = pa.concat_tables([self.fetch(part, columns) for part in parts])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.columns import EVENT, INTERACTIONS, ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
-from isthmus.errors import InvalidInput, InvalidInteractions, InvalidItems
+from isthmus.errors import InvalidInput, InvalidInteractions, InvalidItems, first_line
 from isthmus.interactions.mapping import InteractionMapping, ResolvedInteractions
 from isthmus.interactions.numbers import Problems, read_numbers
 from isthmus.interactions.repeats import Repeats, RowNumbers
@@ -57,7 +57,7 @@ class InteractionReader:
         except InvalidItems as error:  # rows that do not even make a table
             raise InvalidInteractions(error.problems) from error
         except pa.ArrowException as error:
-            raise InvalidInput(f"cannot read the input: {str(error).splitlines()[0]}") from error
+            raise InvalidInput(f"cannot read the input: {first_line(error)}") from error
 
     @property
     def name(self) -> str:

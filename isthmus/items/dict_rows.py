@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.errors import InvalidInput, InvalidItems
+from isthmus.errors import InvalidInput, InvalidItems, first_line
 from isthmus.items.media import to_data_uri
-from isthmus.items.source import READ_ROWS, Batches, Source, first_line
+from isthmus.items.source import READ_ROWS, Batches, Source
 
 _NO_ARRAY = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, first_line
 from isthmus.items.csv_file import open_csv
 from isthmus.items.dict_rows import rows_source
-from isthmus.items.source import READ_ROWS, Batches, Source, first_line
+from isthmus.items.source import READ_ROWS, Batches, Source
 
 
 def open_file(path: Path, verbatim: Sequence[str]) -> Source:

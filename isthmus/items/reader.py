@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.columns import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
-from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
+from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping, first_line
 from isthmus.items.column_types import cast, is_untyped, plain_type
 from isthmus.items.mapping import FieldMapping, ResolvedMapping
 from isthmus.items.media import DATA_URI, STORED
@@ -63,7 +63,7 @@ class ItemReader:
             for source, mapping in self._sources:
                 refuse_wrong_types(source, mapping)
         except pa.ArrowException as error:
-            raise InvalidInput(f"cannot read the input: {str(error).splitlines()[0]}") from error
+            raise InvalidInput(f"cannot read the input: {first_line(error)}") from error
 
     @property
     def name(self) -> str:

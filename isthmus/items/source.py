@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, first_line
 
 READ_ROWS = 16_384
 Batches = Iterator[pa.RecordBatch]
@@ -61,8 +61,3 @@ def count_together(sources: Sequence[Source]) -> int | None:
     """Give the number of rows of all sources, where it is known without reading."""
     counts = [source.rows for source in sources]
     return sum(c for c in counts if c is not None) if None not in counts else None
-
-
-def first_line(error: Exception) -> str:
-    """Give the first line of what went wrong."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
+from isthmus.index.drawn import draw
 from isthmus.index.exact import Positions, exact_search
 from isthmus.index.recall import KindOfQuery, QueriesOf
 from isthmus.index.recent import Recent
@@ -86,7 +87,7 @@ class Hubs:
         if view.release is not None:
             rows = np.arange(view.release_rows)
         rows = rows[view.present(block, rows)]
-        drawn = np.sort(np.random.default_rng(0).permutation(rows)[: 2 * ASKED])
+        drawn = draw(np.random.default_rng(0), rows, 2 * ASKED)
         kinds: list[KindOfQuery] = list(self._queries_of(view, block, drawn))
         return {kind.name: kind.vectors[:ASKED] for kind in kinds if len(kind.vectors)}
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from isthmus.columns import MEDIA, QUERY_ID, TEXT, VECTOR
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, first_line
 from isthmus.items.column_types import plain_type
 from isthmus.items.source import Source
 from isthmus.items.sources import open_sources
@@ -135,7 +135,7 @@ def _open(queries: Any) -> list[Source]:
     try:
         sources = open_sources(queries, verbatim=(QUERY_ID, *_FITS))
     except pa.ArrowException as error:
-        raise InvalidInput(f"cannot read the queries: {str(error).splitlines()[0]}") from error
+        raise InvalidInput(f"cannot read the queries: {first_line(error)}") from error
     for source in sources:
         names = source.schema.names
         listed = ", ".join(names)
@@ -188,7 +188,7 @@ def _read(source: Source) -> Iterator[pa.RecordBatch]:
     try:
         yield from source.read()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read {source.name}: {str(error).splitlines()[0]}") from error
+        raise InvalidInput(f"cannot read {source.name}: {first_line(error)}") from error
 
 
 def _contents(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,12 +103,12 @@ class SpaceTraining(OpenSpace):
             shutil.rmtree(work)
         return made
 
-    def _rated(self, view: View, interactions: pa.Table) -> Rated:
-        from isthmus.retrieval.recommender.space_corpus import space_corpus
+    @staticmethod
+    def _rated(view: View, interactions: pa.Table) -> Rated:
+        from isthmus.retrieval.recommender.space_corpus import space_matrix
 
         events = rated_events(interactions)
-        given = unweighted(of_events(interactions, events))
-        return Rated(events, space_corpus(view, self._weights, given).matrix)
+        return Rated(events, space_matrix(view, unweighted(of_events(interactions, events))))
 
     def _require_same_encoders(self) -> None:
         """Refuse to store what was learned from vectors that the space does not have any more."""

@@ -139,12 +139,12 @@ class ViewContents:
 
     def part_of(self, name: str) -> slice:
         """Tell where in a vector a block is."""
-        start = 0
-        for block in self._chosen:
-            if block.name == name:
-                return slice(start, start + block.dim)
-            start += block.dim
-        raise KeyError(name)
+        return self._parts[name]
+
+    @cached_property
+    def _parts(self) -> dict[str, slice]:
+        ends = np.cumsum([block.dim for block in self._chosen]).tolist()
+        return {b.name: slice(e - b.dim, e) for b, e in zip(self._chosen, ends, strict=True)}
 
     def remember(self, allowed: Mask, selection: Selection) -> None:
         """Know the selection of a mask over the items, so that it need not be made."""
@@ -163,13 +163,12 @@ class ViewContents:
 
     def _blocks_of(self, vector: FloatArray) -> dict[str, FloatArray]:
         """Take a vector apart into unit vectors of the blocks that it has."""
-        out, start = {}, 0
-        for block in self._chosen:
-            own = vector[start : start + block.dim]
+        out = {}
+        for name, part in self._parts.items():
+            own = vector[part]
             norm = float(np.linalg.norm(own))
             if norm > 1e-6:
-                out[block.name] = np.asarray(own / norm, np.float32)
-            start += block.dim
+                out[name] = np.asarray(own / norm, np.float32)
         return out
 
 
@@ -195,19 +194,28 @@ def space_corpus(
     """
     rows = np.flatnonzero(view.living.rows)
     names = tuple(view.domains)
-    contents = ViewContents(view, rows, weights, blocks_in_use(view))
-
-    def find(item_ids: Sequence[str]) -> Columns:
-        found = view.find(item_ids)
-        return np.where(found >= 0, contents.columns[found], -1)
-
     return Corpus(
         item_ids=view.item_ids(rows),
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),
-        contents=contents,
-        matrix=InteractionMatrix.of(interactions, find, len(rows), positive_from=positive_from),
+        contents=ViewContents(view, rows, weights, blocks_in_use(view)),
+        matrix=space_matrix(view, interactions, positive_from=positive_from),
     )
+
+
+def space_matrix(
+    view: View, interactions: pa.Table, *, positive_from: float | None = None
+) -> InteractionMatrix:
+    """Make the matrix of users and the living items of a view, as `space_corpus` counts them."""
+    living = view.living.rows
+    columns = np.where(living, np.cumsum(living) - 1, -1)
+
+    def find(item_ids: Sequence[str]) -> Columns:
+        found = view.find(item_ids)
+        return np.where(found >= 0, columns[found], -1)
+
+    items = int(living.sum())
+    return InteractionMatrix.of(interactions, find, items, positive_from=positive_from)
 
 
 def blocks_in_use(view: View) -> tuple[str, ...]:
