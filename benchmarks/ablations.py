@@ -221,7 +221,7 @@ def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
     sources = tuple(source.name for source in learning.make_sources())
     head = RankingHead.untrained(
         sources,
-        facts.space.width,
+        facts.width,
         members=how.members,
         hidden=how.hidden,
         dropout=how.dropout,

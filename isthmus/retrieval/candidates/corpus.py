@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -46,6 +46,15 @@ class Contents(Protocol):
 
     def texts(self, columns: Columns) -> list[str]:
         """Give all that is written of items: their texts, and what is text of their attributes."""
+        ...
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The attributes that are numbers, moments or truth values."""
+        ...
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Give attributes as numbers, shape (len(columns), n_names); not a number where none."""
         ...
 
     def nearest(
@@ -93,11 +102,14 @@ class HeldContents:
         The names of the parts that a vector consists of.
     written : sequence of str
         What is written of each item; nothing by default.
+    counted : mapping of str to numpy.ndarray
+        Attributes that are numbers, float64, shape (n_items,); none by default.
     """
 
     vectors: FloatArray
     blocks: tuple[str, ...] = ()
     written: Sequence[str] = ()
+    counted: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def dim(self) -> int:
@@ -114,6 +126,17 @@ class HeldContents:
     def texts(self, columns: Columns) -> list[str]:
         """Give what is written of items."""
         return [self.written[column] if self.written else "" for column in columns.tolist()]
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The attributes that are numbers."""
+        return tuple(self.counted)
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Give attributes of items."""
+        none = np.full(len(self), np.nan)
+        own = [np.asarray(self.counted.get(name, none))[columns] for name in names]
+        return np.stack(own, axis=1) if own else np.empty((len(columns), 0))
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0

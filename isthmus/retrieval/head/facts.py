@@ -14,11 +14,13 @@ from isthmus.encoders.encoder import FloatArray
 from isthmus.retrieval.candidates.content_space import ContentSpace, Normalisation
 from isthmus.retrieval.candidates.corpus import Columns, Corpus
 from isthmus.retrieval.candidates.source import State, part_of
+from isthmus.retrieval.head.item_numbers import ItemNumbers
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SPACE = "space."
+NUMBERS = "numbers."
 COARSE = 64
 
 
@@ -53,6 +55,7 @@ class ItemFacts:
         self._popularity = _popularity(corpus)
         self._place = _places(corpus)
         self._freshness = _freshness(corpus)
+        self.numbers = ItemNumbers().fit(corpus)
         self.uses = np.bincount(corpus.domains, corpus.popularity, len(corpus.domain_names)).astype(
             np.float32
         )
@@ -109,6 +112,8 @@ class ItemFacts:
     def state(self) -> State:
         """Give the facts as arrays."""
         own = {SPACE + key: value for key, value in self.space.state().items()}
+        if self.numbers.tell:
+            own |= {NUMBERS + key: value for key, value in self.numbers.state().items()}
         return own | {
             "popularity": self._popularity,
             "place": self._place,
@@ -123,6 +128,8 @@ class ItemFacts:
         self._of_graph = None
         self._popularity, self._place = state["popularity"], state["place"]
         self._freshness, self.uses = state["freshness"], state["uses"]
+        counted = part_of(state, NUMBERS)
+        self.numbers = ItemNumbers().restore(counted) if counted else ItemNumbers()
         return self
 
     def _alike(self, corpus: Corpus) -> FloatArray:

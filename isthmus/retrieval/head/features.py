@@ -16,6 +16,7 @@ from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, row_maxim
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.head.facts import FACTS, ItemFacts
+from isthmus.retrieval.head.item_numbers import OF_NUMBERS
 
 OF_SOURCE = ("share", "place", "level")
 OF_USER = ("items", "items in domain", "domains", "popularity of items")
@@ -47,13 +48,14 @@ class Features:
 
 
 def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the features, in their order."""
+    """Name the features, in their order; numbers stand last, which a head may look past."""
     of_sources = [f"{source}: {what}" for source in sources for what in OF_SOURCE]
     return (
         *of_sources,
         *(f"item: {fact}" for fact in FACTS),
         *(f"user: {what}" for what in OF_USER),
         *(f"content: {what}" for what in OF_CONTENT),
+        *(f"numbers: {what}" for what in OF_NUMBERS),
     )
 
 
@@ -73,6 +75,7 @@ def make_features(
             facts.of(corpus, pool.items),
             of_users[owners],
             _of_content(corpus, histories, pool, facts, target),
+            facts.numbers.nearness(corpus, histories, pool, target),
         ],
         axis=1,
     )

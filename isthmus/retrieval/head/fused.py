@@ -71,6 +71,7 @@ class FusedNetwork:
         known : Known
             The histories.
         """
+        features = features[:, : len(self._mean)]
         out = POPULARITY_SCALE * self._popular.mean() * features[:, self._popularity]
         gates = (1 - np.exp(-self._rates * evidence[:, None])) / len(self._rates)
         for user in np.flatnonzero(evidence > 0).tolist():  # of the others popularity is all

@@ -22,7 +22,7 @@ class HeadShape:
     Attributes
     ----------
     features : int
-        Number of features of a candidate.
+        Number of features of a candidate that it looks at, the first ones.
     popularity : int
         Place of the feature that it shrinks to.
     content : int
@@ -176,7 +176,8 @@ class HeadNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Give each member's score of each candidate, shape (members, n_users, n_candidates)."""
-        features = ((batch.features - self.mean) / self.deviation).clamp(-CLAMPED, CLAMPED)
+        seen = batch.features[:, :, : self.shape.features]
+        features = ((seen - self.mean) / self.deviation).clamp(-CLAMPED, CLAMPED)
         features = torch.cat([features, self.attention(batch)], dim=2)
         popularity = batch.features[:, :, self.shape.popularity] * POPULARITY_SCALE
         out = []

@@ -20,6 +20,7 @@ from isthmus.retrieval.head.batches import known_of
 from isthmus.retrieval.head.facts import ItemFacts
 from isthmus.retrieval.head.features import Features, feature_names, make_features
 from isthmus.retrieval.head.fused import FusedNetwork
+from isthmus.retrieval.head.item_numbers import OF_NUMBERS
 from isthmus.retrieval.head.model import POPULARITY_SCALE, HeadNetwork, HeadShape
 
 SIZES = ("content", "hidden", "rank", "attention", "members")  # beside what follows from sources
@@ -51,6 +52,7 @@ class RankingHead:
         hidden: int = 64,
         dropout: float = 0.2,
         seed: int = 0,
+        numbers: bool = True,
     ) -> RankingHead:
         """Make a head that learned nothing yet.
 
@@ -66,11 +68,13 @@ class RankingHead:
             In training.
         seed : int
             Of the first weights.
+        numbers : bool
+            Whether it looks at what `ItemNumbers` tells.
         """
         torch.manual_seed(seed)
         names = feature_names(tuple(sources))
         shape = HeadShape(
-            features=len(names),
+            features=len(names) - (0 if numbers else len(OF_NUMBERS)),
             popularity=names.index("item: popularity"),
             content=content,
             hidden=hidden,
@@ -127,6 +131,11 @@ class RankingHead:
     def description(self) -> dict[str, Any]:
         """Give what is needed beside the weights, as plain values."""
         return {"sources": list(self.sources), "shape": asdict(self.network.shape)}
+
+    def fits(self, other: RankingHead) -> bool:
+        """Tell whether it can go on where another would begin; either may look past numbers."""
+        own = asdict(self.network.shape) | {"features": other.network.shape.features}
+        return self.sources == other.sources and own == asdict(other.network.shape)
 
     def unlike(self, other: RankingHead) -> str:
         """Say in what it looks at something else than another head, or has another size."""

@@ -153,11 +153,17 @@ class _Trainer:
         self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
 
     def standardise(self) -> None:
-        """Take mean and deviation of every feature from the examples."""
+        """Take mean and deviation of every feature from the examples.
+
+        One that is the same everywhere keeps its unit, since it may not be elsewhere.
+        """
         step = max(1, len(self.examples.features) // 500_000)
-        some = self.examples.features[::step].astype(np.float32)
+        seen = self.examples.features[::step, : self.network.shape.features]
+        some = seen.astype(np.float32)
+        varied = some.min(axis=0) < some.max(axis=0)
+        deviation = np.where(varied, np.maximum(some.std(axis=0), 1e-3), np.float32(1))
         self.network.mean[:] = torch.from_numpy(some.mean(axis=0))
-        self.network.deviation[:] = torch.from_numpy(np.maximum(some.std(axis=0), 1e-3))
+        self.network.deviation[:] = torch.from_numpy(deviation)
         self.best = deepcopy(self.network.state_dict())
 
     def pass_over(self, number: int) -> float:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
+from isthmus.index.numbers import number_names, numbers
 from isthmus.index.selection import Selection
 from isthmus.index.view import View
 from isthmus.index.written import written
@@ -87,6 +88,19 @@ class ViewContents:
         found = written(self.view.snapshot, self.view.row_ids(rows[there]))
         for at, text in zip(there.tolist(), found, strict=True):
             out[at] = text
+        return out
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The attributes that are numbers, moments or truth values."""
+        return number_names(self.view.snapshot)
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Read attributes in the catalog; not a number for an item that is gone."""
+        rows = self.rows[columns]
+        out = np.full((len(columns), len(names)), np.nan)
+        there = np.flatnonzero(rows >= 0)
+        out[there] = numbers(self.view.snapshot, self.view.row_ids(rows[there]), names)
         return out
 
     def nearest(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from isthmus.retrieval.recommender.train import Trained
 
 FORMAT = 3
+NUMBERS_FORMAT = 4  # of a recommender that looks at numbers
 DESCRIPTION = "recommender.json"
 ITEMS = "items.arrow"
 LEARNED = "sources.safetensors"
@@ -120,7 +121,7 @@ def save_recommender(
     if recommender.rating is not None:
         save_rating(recommender.rating, folder)
     description = Description(
-        format=FORMAT,
+        format=NUMBERS_FORMAT if recommender.facts.numbers.tell else FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         domains=list(recommender.domain_names),
         settings=asdict(settings),
@@ -155,10 +156,10 @@ def read_description(folder: Path) -> Description:
         raise CorruptRelease(
             f"{folder / DESCRIPTION} is missing or damaged; train anew with: isthmus train"
         ) from error
-    if found.format != FORMAT:
+    if found.format not in (FORMAT, NUMBERS_FORMAT):
         raise CorruptRelease(
-            f"{folder / DESCRIPTION} is of format {found.format}, this version reads {FORMAT}; "
-            "train anew with: isthmus train"
+            f"{folder / DESCRIPTION} is of format {found.format}, this version reads {FORMAT} and "
+            f"{NUMBERS_FORMAT}; train anew with: isthmus train"
         )
     return found
 

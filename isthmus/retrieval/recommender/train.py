@@ -263,7 +263,7 @@ class _HeadTraining:
         if not self.pretrained:
             return untrained
         given = self.pretrained.get(target) or next(iter(self.pretrained.values()))
-        if given.description() != untrained.description():
+        if not given.fits(untrained):
             raise InvalidInput(
                 f"the pretrained head does not fit: {given.unlike(untrained)}; train without it, "
                 "or with its settings"
@@ -279,6 +279,7 @@ class _HeadTraining:
             hidden=how.hidden,
             dropout=how.dropout,
             seed=how.seed,
+            numbers=self.facts.numbers.tell,
         )
 
     def _batches(self, target: str, ignored: Sequence[str], folds: int) -> ExampleBatches:
