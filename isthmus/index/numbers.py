@@ -35,8 +35,8 @@ def numbers(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]) -> Number
     Returns
     -------
     numpy.ndarray
-        float64, shape (n_rows, n_names): not a number where an item has none, where it is not
-        finite, and in the whole column where an attribute is unknown or no number.
+        float64, shape (n_rows, n_names): not a number where an item has none, and in the whole
+        column where an attribute is unknown or no number.
     """
     out = np.full((len(row_ids), len(names)), np.nan)
     there = [name for name in names if name in number_names(snapshot)]
@@ -44,7 +44,6 @@ def numbers(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]) -> Number
         table = snapshot.fetch(row_ids, there)
         for name in there:
             out[:, names.index(name)] = _plain(table.column(name))
-    out[~np.isfinite(out)] = np.nan
     return out
 
 

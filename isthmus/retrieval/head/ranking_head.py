@@ -132,6 +132,11 @@ class RankingHead:
         """Give what is needed beside the weights, as plain values."""
         return {"sources": list(self.sources), "shape": asdict(self.network.shape)}
 
+    @property
+    def numbers(self) -> bool:
+        """Whether it looks at what `ItemNumbers` tells."""
+        return self.network.shape.features == len(feature_names(self.sources))
+
     def fits(self, other: RankingHead) -> bool:
         """Tell whether it can go on where another would begin; either may look past numbers."""
         own = asdict(self.network.shape) | {"features": other.network.shape.features}

@@ -222,11 +222,10 @@ def space_matrix(
 ) -> InteractionMatrix:
     """Make the matrix of users and the living items of a view, as `space_corpus` counts them."""
     living = view.living.rows
-    columns = np.where(living, np.cumsum(living) - 1, -1)
+    columns = np.append(np.where(living, np.cumsum(living) - 1, -1), -1)  # the last: not found
 
     def find(item_ids: Sequence[str]) -> Columns:
-        found = view.find(item_ids)
-        return np.where(found >= 0, columns[found], -1)
+        return columns[view.find(item_ids)]
 
     items = int(living.sum())
     return InteractionMatrix.of(interactions, find, items, positive_from=positive_from)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from isthmus.retrieval.recommender.train import Trained
 
 FORMAT = 3
-NUMBERS_FORMAT = 4  # of a recommender that looks at numbers
+NUMBERS_FORMAT = 4  # of a recommender with a head that looks at numbers
 DESCRIPTION = "recommender.json"
 ITEMS = "items.arrow"
 LEARNED = "sources.safetensors"
@@ -121,7 +121,7 @@ def save_recommender(
     if recommender.rating is not None:
         save_rating(recommender.rating, folder)
     description = Description(
-        format=NUMBERS_FORMAT if recommender.facts.numbers.tell else FORMAT,
+        format=_format_of(recommender),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         domains=list(recommender.domain_names),
         settings=asdict(settings),
@@ -140,6 +140,11 @@ def save_recommender(
     )
     write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
     return description
+
+
+def _format_of(recommender: Recommender) -> int:
+    numbers = any(head.numbers for head in recommender.heads.values())
+    return NUMBERS_FORMAT if numbers else FORMAT
 
 
 def read_description(folder: Path) -> Description:

@@ -83,6 +83,13 @@ def test_without_interactions_it_says_what_to_do(tmp_path):
         space.train()
 
 
+def test_interactions_that_wait_for_their_items_teach_nothing(tmp_path):
+    space = Space.create(tmp_path / "empty.space", {"text": text_encoder()})
+    space.add_interactions(deeds(4))
+    with pytest.raises(InvalidInput, match="no domain has 20 users"):
+        space.train()
+
+
 def test_unknown_domains_are_refused(shop):
     with pytest.raises(InvalidInput, match="no domain 'songs'; there are books, films"):
         shop.train("songs", settings=BRIEF)
