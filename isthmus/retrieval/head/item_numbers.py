@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.corpus import Columns, Contents, Corpus, Mask
 from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
@@ -21,6 +20,8 @@ OF_NUMBERS = (
     *(f"{what}{where}" for where in ("", " in domain") for what in NEARNESS),
     "compared",
 )
+Values = npt.NDArray[np.float64]
+
 KNOTS = 1_001  # values of an attribute that are kept, from the least to the largest
 FEWEST_PAIRS = 20
 DOUBT = 2.0  # standard errors
@@ -50,25 +51,28 @@ class ItemNumbers:
     _joined: tuple[Contents, FloatArray] | None = field(default=None, init=False, repr=False)
 
     def fit(self, corpus: Corpus) -> Self:
-        """Learn ranks, and what they tell."""
+        """Learn ranks, and what they tell; numbers that tell nothing anywhere are not kept."""
         self._joined = None
-        domains = len(corpus.domain_names)
-        self.names = corpus.contents.number_names
-        values = corpus.contents.numbers(np.arange(len(corpus)), self.names)
-        self._knots = np.full((domains, len(self.names), KNOTS), np.nan)
-        for code in range(domains):
-            own = values[corpus.in_domain(code)]
-            for at in range(len(self.names)):
-                known = own[~np.isnan(own[:, at]), at]
-                self._knots[code, at, : min(len(known), KNOTS)] = _spread(np.sort(known))
-        self._ranks = self._ranked(values, corpus.domains)
-        self._told = _told(corpus, self._ranks)
+        everything = np.arange(len(corpus))
+        entries = _shuffled_by_owner(corpus)
+        found = []
+        for name in corpus.contents.number_names:  # one by one: there may be very many
+            values = corpus.contents.numbers(everything, (name,))[:, 0]
+            knots = _knots(values, corpus)
+            ranks = _ranked(values, corpus.domains, knots)
+            told = _told(ranks, corpus, *entries)
+            if (told > 0).any():
+                found.append((name, knots, ranks, told))
+        self.names = tuple(name for name, *_ in found)
+        self._knots = _side_by_side([knots for _, knots, _, _ in found])
+        self._ranks = _side_by_side([ranks for _, _, ranks, _ in found])
+        self._told = _side_by_side([told for *_, told in found])
         return self
 
     @property
     def tell(self) -> bool:
         """Whether any number tells anything in any domain."""
-        return bool((self._told > 0).any())
+        return bool(self.names)
 
     def nearness(self, corpus: Corpus, histories: Histories, pool: Pool, target: int) -> FloatArray:
         """Compare candidates with what users liked, in the numbers that tell something.
@@ -124,60 +128,60 @@ class ItemNumbers:
             return self._ranks
         if self._joined is None or self._joined[0] is not corpus.contents:
             new = np.arange(learned, len(corpus))
-            values = corpus.contents.numbers(new, self.names)
-            ranks = np.concatenate([self._ranks, self._ranked(values, corpus.domains[new])])
-            self._joined = corpus.contents, ranks
+            values, domains = corpus.contents.numbers(new, self.names), corpus.domains[new]
+            ranks = [
+                _ranked(values[:, at], domains, self._knots[:, :, at])
+                for at in range(len(self.names))
+            ]
+            self._joined = corpus.contents, np.concatenate([self._ranks, _side_by_side(ranks)])
         return self._joined[1]
 
-    def _ranked(self, values: npt.NDArray[np.float64], domains: Columns) -> FloatArray:
-        out = np.full(values.shape, np.nan, np.float32)
-        for code in np.unique(domains).tolist():
-            own = np.flatnonzero(domains == code)
-            for at in range(len(self.names)):
-                knots = self._knots[code, at]
-                knots = knots[~np.isnan(knots)]
-                asked = own[~np.isnan(values[own, at])]
-                if len(knots):
-                    out[asked, at] = _rank(values[asked, at], knots)
-        return out
+
+def _side_by_side(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.stack(columns, axis=-1) if columns else _nothing()
 
 
-def _spread(ascending: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Take some values out of ascending ones, evenly spread, both ends among them."""
-    if len(ascending) <= KNOTS:
-        return ascending
-    return ascending[np.linspace(0, len(ascending) - 1, KNOTS).round().astype(np.int64)]
+def _knots(values: Values, corpus: Corpus) -> Values:
+    """Give known values of each domain, ascending, evenly spread, then not numbers."""
+    out = np.full((len(corpus.domain_names), KNOTS), np.nan)
+    for code in range(len(out)):
+        known = np.sort(values[corpus.in_domain(code) & ~np.isnan(values)])
+        if len(known) > KNOTS:
+            known = known[np.linspace(0, len(known) - 1, KNOTS).round().astype(np.int64)]
+        out[code, : len(known)] = known
+    return out
 
 
-def _rank(values: npt.NDArray[np.float64], ascending: npt.NDArray[np.float64]) -> FloatArray:
+def _ranked(values: Values, domains: Columns, knots: Values) -> FloatArray:
+    """Give the rank of each value in its domain; not a number where there is none."""
+    out = np.full(len(values), np.nan, np.float32)
+    for code in np.unique(domains).tolist():
+        ascending = knots[code][~np.isnan(knots[code])]
+        asked = np.flatnonzero((domains == code) & ~np.isnan(values))
+        if len(ascending):
+            out[asked] = _rank(values[asked], ascending)
+    return out
+
+
+def _rank(values: Values, ascending: Values) -> FloatArray:
     below = np.searchsorted(ascending, values, side="left")
     up_to = np.searchsorted(ascending, values, side="right")
     return ((below + up_to) / (2 * len(ascending))).astype(np.float32)
 
 
-def _told(corpus: Corpus, ranks: FloatArray) -> FloatArray:
-    """Give what each number tells in each domain, float32, shape (n_domains, n_names)."""
-    rng = np.random.default_rng(0)
-    out = np.zeros((len(corpus.domain_names), ranks.shape[1]), np.float32)
-    matrix = corpus.matrix
-    for code in range(len(out)):
-        liked = matrix.likes & corpus.in_domain(code)[matrix.columns]
-        columns, owners = _shuffled_by_owner(matrix, liked, rng)
-        for at in range(ranks.shape[1]):
-            own = ranks[columns, at]
-            known = ~np.isnan(own)
-            out[code, at] = _less_than_chance(own[known], owners[known])
-    return out
-
-
-def _shuffled_by_owner(
-    matrix: InteractionMatrix, chosen: Mask, rng: np.random.Generator
-) -> tuple[Columns, Columns]:
-    """Give columns and owners of entries, those of a user together, in an order of chance."""
-    order = rng.permutation(np.flatnonzero(chosen))
-    owners = matrix.owners[order]
+def _shuffled_by_owner(corpus: Corpus) -> tuple[Columns, Columns]:
+    """Give columns and owners of what was liked, those of a user together, in chance's order."""
+    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.matrix.likes))
+    owners = corpus.matrix.owners[order]
     by_owner = np.argsort(owners, kind="stable")
-    return matrix.columns[order[by_owner]], owners[by_owner]
+    return corpus.matrix.columns[order[by_owner]], owners[by_owner]
+
+
+def _told(ranks: FloatArray, corpus: Corpus, liked: Columns, owners: Columns) -> FloatArray:
+    """Give what a number tells in each domain, float32, shape (n_domains,)."""
+    domains = np.where(np.isnan(ranks), -1, corpus.domains)[liked]
+    own = [np.flatnonzero(domains == code) for code in range(len(corpus.domain_names))]
+    return np.array([_less_than_chance(ranks[liked[at]], owners[at]) for at in own], np.float32)
 
 
 def _less_than_chance(ranks: FloatArray, owners: Columns) -> float:
