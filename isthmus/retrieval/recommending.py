@@ -99,7 +99,7 @@ class SpaceRecommendations(OpenSpace):
 
     def recommend_batch(
         self,
-        users: Iterable[tuple[str, User]],
+        users: Iterable[User | tuple[str, User]],
         *,
         k: int = 10,
         domain: Domains = None,
@@ -115,8 +115,8 @@ class SpaceRecommendations(OpenSpace):
 
         Parameters
         ----------
-        users : iterable of (str, User)
-            User ids and users.
+        users : iterable of User or (str, User)
+            Users, each under the name given beside, or by their ids.
         k, domain, domains, where, diversity, candidates, quotas
             As in `recommend`.
         processes : int, default 1
@@ -134,7 +134,7 @@ class SpaceRecommendations(OpenSpace):
         Raises
         ------
         InvalidInput
-            If an option makes no sense.
+            If an option makes no sense, or a user has no name.
         """
         if processes < 1:
             raise InvalidInput(f"processes is {processes}; give 1 or more")
@@ -143,7 +143,7 @@ class SpaceRecommendations(OpenSpace):
         view = self._live.now()
         ranking = Ranking(k, None, diversity, candidates, quotas or {})
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
-        named = list(users)
+        named = [_named(user, at) for at, user in enumerate(users)]
         parts = [named[at : at + USERS_A_BATCH] for at in range(0, len(named), USERS_A_BATCH)]
 
         def asked(part: Named) -> Asked:
@@ -215,3 +215,14 @@ class SpaceRecommendations(OpenSpace):
 
     def _user_text(self, user: User) -> BlockQuery | None:
         return self._encode({"text": user.text}) if user.text else None
+
+
+def _named(given: User | tuple[str, User], at: int) -> tuple[str, User]:
+    """Give a user's name beside the user."""
+    if isinstance(given, User) and given.id is not None:
+        return given.id, given
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], User):
+        return given
+    raise InvalidInput(
+        f"users[{at}] is {given!r}; give User(id=...), or a pair of a name and a User"
+    )

@@ -52,6 +52,8 @@ def recommend_learned(
     weights : mapping of str to float
         Weight of each block.
     """
+    if not group.domains:  # of a space that was emptied
+        return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in users]
     histories = serving.histories(users, texts)
     learned = [domain for domain in group.domains if domain in serving.recommender.heads]
     others = [domain for domain in group.domains if domain not in serving.recommender.heads]

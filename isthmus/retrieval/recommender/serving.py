@@ -146,7 +146,8 @@ class Serving:
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
         """Give the column of each item, -1 for one that is not there."""
         rows = self.view.find(item_ids)
-        return np.where(rows >= 0, self.contents.columns[rows], -1) if len(rows) else rows
+        columns = self.contents.columns  # of a space that was emptied there may be none
+        return np.where(rows >= 0, columns[rows], -1) if len(columns) else rows
 
     def _told(self, text: Mapping[str, FloatArray] | None) -> tuple[Columns, FloatArray]:
         """Give the items that a text is nearest to, and how much each stands for it."""

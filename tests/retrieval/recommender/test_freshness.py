@@ -99,6 +99,21 @@ def test_deleted_items_never_appear(copied):
     assert len(whole) == 2 * EVERY - len(gone)
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_an_emptied_space_recommends_nothing(copied, published):
+    space = copied()
+    for domain in ("films", "books"):
+        space.delete([name(domain, t, n) for t in range(TASTES) for n in range(ITEMS_A_TASTE)])
+    if published:
+        space.publish()
+    for user in (User(history=[name("films", 3, 1)]), User(id="u3"), User()):
+        assert list(space.recommend(user, k=3)) == []
+        assert list(space.recommend(user, k=3, explain=True)) == []
+    assert space.recommend_batch([User(id="u3")], k=3).num_rows == 0
+    space.upsert([item("films-again", "filmsword3", "films")])
+    assert [hit.item_id for hit in space.recommend(User(id="u3"), k=3)] == ["films-again"]
+
+
 def test_a_domain_that_is_gone_does_no_harm(copied):
     space = copied()
     space.delete([name("films", taste, n) for taste in range(TASTES) for n in range(ITEMS_A_TASTE)])

@@ -274,3 +274,17 @@ def test_shares_of_ratings(pairs):
         assert entry.item_id == item_id
         good = best > 0 and value > best / 2
         assert entry.value == (pytest.approx(value / best) if good else 0)
+
+
+def test_users_with_an_id_need_no_other_name(board):
+    users = [User(id="u3"), User(id="u4", clicks=[name("films", 1, 0)])]
+    named = [("u3", users[0]), ("u4", users[1])]
+    found = board.recommend_batch(users, k=3, domain="books")
+    assert found.column("user_id").to_pylist() == ["u3"] * 3 + ["u4"] * 3
+    assert found.equals(board.recommend_batch(named, k=3, domain="books"))
+
+
+@pytest.mark.parametrize("wrong", [User(), "u3", ("u3", "u4"), ("u3",)])
+def test_users_without_a_name_are_refused(board, wrong):
+    with pytest.raises(InvalidInput, match=r"users\[1\] is .*; give User\(id=...\), or a pair"):
+        board.recommend_batch([User(id="u3"), wrong])
