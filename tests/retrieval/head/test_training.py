@@ -65,6 +65,17 @@ def test_it_learns(trained):
     assert {"0", "1", "new"} <= set(curve[0].ndcg)
 
 
+def test_what_is_the_same_in_all_examples_keeps_its_unit(batches, trained):
+    head, _ = trained
+    seen = batches.examples.features.astype(np.float32)
+    constant = seen.min(axis=0) == seen.max(axis=0)
+    assert 0 < constant.sum() < len(constant)  # numbers for one: these items have none
+    deviations = head.network.deviation.numpy()
+    assert (deviations[constant] == 1).all()
+    expected = np.maximum(seen[:, ~constant].std(axis=0), 1e-3)
+    np.testing.assert_allclose(deviations[~constant], expected, rtol=1e-5)
+
+
 def test_it_is_left_at_its_best(batches, trained):
     head, curve = trained
     tested = np.flatnonzero(batches.examples.tested)
