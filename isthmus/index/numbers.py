@@ -39,7 +39,8 @@ def numbers(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]) -> Number
         column where an attribute is unknown or no number.
     """
     out = np.full((len(row_ids), len(names)), np.nan)
-    there = [name for name in names if name in number_names(snapshot)]
+    known = number_names(snapshot)
+    there = [name for name in names if name in known]
     if there and len(row_ids):
         table = snapshot.fetch(row_ids, there)
         for name in there:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -91,7 +92,7 @@ class ItemNumbers:
         telling = np.flatnonzero(self._told[target] > 0) if self.tell else ()
         if not len(telling):
             return out
-        ranks, told = self._of(corpus)[:, telling], self._told[target, telling]
+        ranks, told = self._of(corpus), self._told[target, telling]
         histories = histories.liked.strongest(LONGEST)
         inside = corpus.domains[histories.columns] == target
         for user in range(len(pool)):
@@ -99,13 +100,14 @@ class ItemNumbers:
             own = slice(pool.starts[user], pool.starts[user + 1])
             if entries.start == entries.stop or own.start == own.stop:
                 continue
-            known, offered = ranks[histories.columns[entries]], ranks[pool.items[own]]
+            known = ranks[np.ix_(histories.columns[entries], telling)]
+            offered = ranks[np.ix_(pool.items[own], telling)]
             out[own] = _compared(known, offered, told, histories.weights[entries], inside[entries])
         return out
 
     def state(self) -> State:
         """Give what was learned as arrays."""
-        names = "\n".join(self.names).encode()
+        names = json.dumps(self.names).encode()
         return {
             "names": np.frombuffer(names, np.uint8).copy(),
             "knots": self._knots,
@@ -115,8 +117,7 @@ class ItemNumbers:
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` gave."""
-        told = state["names"].tobytes().decode()
-        self.names = tuple(told.split("\n")) if told else ()
+        self.names = tuple(json.loads(state["names"].tobytes()))
         self._knots, self._ranks, self._told = state["knots"], state["ranks"], state["told"]
         self._joined = None
         return self
@@ -215,13 +216,12 @@ def _compared(
     told : numpy.ndarray
         float32, shape (n_names,): what each number tells.
     weights : numpy.ndarray
-        float32, shape (n_entries,).
+        float32, shape (n_entries,), above 0.
     inside : numpy.ndarray
         bool, shape (n_entries,).
     """
     out = np.zeros((len(offered), len(OF_NUMBERS)), np.float32)
-    places = ((weights > 0, 0), (inside & (weights > 0), len(NEARNESS)))
-    for chosen, first in places:
+    for chosen, first in ((np.ones_like(inside), 0), (inside, len(NEARNESS))):
         total = np.zeros((len(offered), 1), np.float32)
         sums = np.zeros((len(offered), len(NEARNESS)), np.float32)
         for at, much in enumerate(told.tolist()):
