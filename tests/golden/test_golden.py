@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from isthmus import Space
 from isthmus.errors import InvalidMapping, UnsupportedModality
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.golden.make_planned import ITEMS, RECIPE, text_of
+from tests.golden.make_trained import WEIGHTS, lists
 from tests.toy import item, picture, sound_encoder, text_encoder, tone, two_encoders
 
 HERE = Path(__file__).parent
@@ -109,3 +111,23 @@ def test_a_golden_space_with_changed_weights_answers_and_goes_back(tmp_path):
     assert space.rollback() == 1
     assert space.weights == {"text": 1.0, "image": 1.0}
     assert [hit.item_id for hit in space.search("desert night", k=1)] == ["new"]
+
+
+def test_a_golden_recommender_answers_the_lists_it_was_stored_with(tmp_path):
+    shutil.copytree(HERE / "trained.space", tmp_path / "s")
+    space = Space.open(tmp_path / "s", encoder=two_encoders())
+    assert space.settings.alignment == some_alignment().fingerprint
+    assert space.weights == WEIGHTS
+    for found, stored in zip(lists(space), stored_lists(), strict=True):
+        assert found["scores"] == pytest.approx(stored["scores"], abs=1e-4)
+        assert certain(found) == certain(stored)
+
+
+def stored_lists():
+    return json.loads((HERE / "trained_lists.json").read_text())
+
+
+def certain(ranked):
+    """Return the items that score more than the last of a list, beyond rounding."""
+    last = min(ranked["scores"]) + 1e-3
+    return {i for i, score in zip(ranked["items"], ranked["scores"], strict=True) if score > last}

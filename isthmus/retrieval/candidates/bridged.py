@@ -45,10 +45,6 @@ class Bridged(CandidateSource):
     shrink: float = 5.0
     _turned: tuple[csr_array, ByDomain] | None = field(default=None, init=False, repr=False)
 
-    def settings(self) -> dict[str, Any]:
-        """Give the settings by name."""
-        return {name: getattr(self, name) for name in ("lent", "own", "other", "shrink")}
-
     def fit(self, corpus: Corpus) -> Self:
         """Find neighbours by users; those by content are the corpus's own."""
         self._neighbours = ItemNeighbours(own=self.own, other=self.other, shrink=self.shrink)

@@ -90,11 +90,6 @@ class ItemNeighbours(CandidateSource):
         """Give the summed likeness of a domain's items to what is known of users."""
         return known.times(self._alike.of(corpus, target))
 
-    def settings(self) -> dict[str, Any]:
-        """Give the settings by name."""
-        names = ("name", "own", "other", "shrink", "k", "within")
-        return {name: getattr(self, name) for name in names}
-
     def state(self) -> State:
         """Give the neighbours."""
         return sparse_state("alike", self._alike.whole)

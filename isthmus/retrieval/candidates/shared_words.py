@@ -47,10 +47,6 @@ class SharedWords(CandidateSource):
         default=None, init=False, repr=False
     )
 
-    def settings(self) -> dict[str, Any]:
-        """Give no settings."""
-        return {}
-
     def fit(self, corpus: Corpus) -> Self:
         """Learn the words of all items."""
         self._vocabulary, self._items = corpus.words

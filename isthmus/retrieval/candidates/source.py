@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -65,8 +65,8 @@ class CandidateSource(ABC):
         """Take back what `state` gave."""
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings by name."""
-        return asdict(self)
+        """Return the hyperparameters by name: the fields that the constructor takes."""
+        return {own.name: getattr(self, own.name) for own in fields(self) if own.init}
 
 
 def part_of(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> State:

@@ -43,6 +43,20 @@ def default_sources(seed: int = 0) -> list[CandidateSource]:
     ]
 
 
+KINDS: dict[str, type[CandidateSource]] = {
+    "popularity": Popularity,
+    "trend": Trend,
+    "item_knn": ItemNeighbours,
+    "ease": ItemRegression,
+    "user_knn": UserNeighbours,
+    "als": Factors,
+    "content": Content,
+    "content_smoothed_item_knn": Bridged,
+    "tfidf_overlap": SharedWords,
+    "two_tower": Towers,
+}  # the names under which classes are stored; they outlive a renamed class
+
+
 class Sources:
     """Some sources that learn and are asked together.
 
@@ -85,18 +99,37 @@ class Sources:
         """Ask every source about a domain's items for users."""
         return {source.name: source.opinion(corpus, histories, target) for source in self}
 
+    def description(self) -> list[dict[str, Any]]:
+        """Return the name, the class and the hyperparameters of every source, JSON-serialisable."""
+        names = {kind: name for name, kind in KINDS.items()}
+        return [
+            {"name": source.name, "kind": names[type(source)], "settings": source.settings()}
+            for source in self
+        ]
+
+    @classmethod
+    def from_description(cls, description: Sequence[Mapping[str, Any]]) -> Self:
+        """Return untrained sources with the hyperparameters that a description states.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If this version has no such class, or the class has no such hyperparameter.
+        """
+        return cls([KINDS[own["kind"]](**own["settings"]) for own in description])
+
     def state(self) -> State:
-        """Give what all of them learned."""
+        """Return what all of them learned, keyed by the name of the source."""
         return {
-            f"{place}.{key}": value
-            for place, source in enumerate(self)
+            f"{source.name}/{key}": value
+            for source in self
             for key, value in source.state().items()
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take back what `state` gave."""
-        for place, source in enumerate(self):
-            source.restore(part_of(state, f"{place}."))
+        """Take back what `state` returned."""
+        for source in self:
+            source.restore(part_of(state, f"{source.name}/"))
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import ref
 
@@ -80,10 +80,6 @@ class Towers(CandidateSource):
     mmd: float = 0.0
     normalisation: Normalisation = "whiten"
     seed: int = 0
-
-    def settings(self) -> dict[str, Any]:
-        """Give the settings by name."""
-        return asdict(self)
 
     def fit(self, corpus: Corpus) -> Self:
         """Learn both towers."""

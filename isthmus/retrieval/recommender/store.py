@@ -52,7 +52,7 @@ class Description(BaseModel):
     settings : dict
         How it was trained.
     sources : list of dict
-        The settings of each source.
+        The name, the class and the hyperparameters of each candidate generator.
     heads : dict of str to dict
         What each head looks at, its sizes, and the domains whose histories it ignores.
     reports : dict of str to HeadReport
@@ -125,7 +125,7 @@ def save_recommender(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         domains=list(recommender.domain_names),
         settings=asdict(settings),
-        sources=[source.settings() for source in recommender.sources],
+        sources=recommender.sources.description(),
         heads={
             domain: {**head.description(), IGNORED: list(recommender.ignored.get(domain, ()))}
             for domain, head in recommender.heads.items()
@@ -186,7 +186,8 @@ def load_recommender(folder: Path) -> Recommender:
         with pa.memory_map(str(folder / ITEMS)) as file:
             table = pa.ipc.open_file(file).read_all()
         domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
-        sources = Sources(settings.make_sources()).restore(_read(folder / LEARNED))
+        sources = Sources.from_description(description.sources)
+        sources.restore(_read(folder / LEARNED))
         told = _read(folder / FACTS)
         facts, alike = settings.make_facts().restore(told), sparse_of(ALIKE, told)
         heads = {

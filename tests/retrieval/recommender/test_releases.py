@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partialmethod
 
 import numpy as np
 import pytest
 
 from isthmus import Space, User
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected, SpaceNotFound
+from isthmus.retrieval.candidates.factors import Factors
+from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.candidates.sources import Sources, default_sources
+from isthmus.retrieval.candidates.user_neighbours import UserNeighbours
 from isthmus.retrieval.recommender.store import load_recommender
 from tests.retrieval.recommender.worlds import QUICK, checkerboard, name
 from tests.toy import item, text_encoder
@@ -220,3 +226,27 @@ def test_another_space_goes_on_from_these_heads(board, tmp_path):
         other.train("books", start_from=bare.path, settings=QUICK)
     with pytest.raises(SpaceNotFound, match="nowhere is no space"):
         other.train("books", start_from=tmp_path / "nowhere", settings=QUICK)
+
+
+def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
+    board, copied, monkeypatch
+):
+    def defaults(seed=0):
+        return [
+            ItemNeighbours("inserted at the front", own=1.0, k=1),
+            *(source for source in default_sources(seed) if source.name not in ("factors",)),
+            Factors(regularization=1.0, alpha=1.0, seed=seed),
+        ]
+
+    before = lists(board)
+    monkeypatch.setattr("isthmus.retrieval.recommender.settings.default_sources", defaults)
+    monkeypatch.setattr(UserNeighbours, "__init__", partialmethod(UserNeighbours.__init__, k=1))
+    assert lists(copied()) == before
+
+
+@pytest.mark.parametrize("fit_with", [{"k": 3}, {"k": 300}])
+def test_hyperparameters_come_back_with_what_was_learned(fit_with):
+    trained = Sources([UserNeighbours(**fit_with), Popularity()])
+    restored = Sources.from_description(json.loads(json.dumps(trained.description())))
+    assert restored.description() == trained.description()
+    assert restored["user neighbours"] == UserNeighbours(**fit_with)
