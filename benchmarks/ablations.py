@@ -28,22 +28,22 @@ import torch
 from common.tables import print_table
 
 from isthmus import Space
-from isthmus.columns import TIME, WEIGHT
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import largest
+from isthmus.evaluation.task import Task, read_protocol
+from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.retrieval.candidates.generators import Sources
 from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.sources import Sources
-from isthmus.retrieval.evaluation.statistics import interval, resampled_means
-from isthmus.retrieval.evaluation.task import Task, read_protocol
-from isthmus.retrieval.head.example_batches import ExampleBatches
-from isthmus.retrieval.head.examples import Examples, ExampleSettings, make_examples
-from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.features import OF_SOURCE, Features, make_features
-from isthmus.retrieval.head.ranking_head import RankingHead
-from isthmus.retrieval.head.training import TrainingSettings, train_head
-from isthmus.retrieval.recommender.settings import RecommenderSettings
-from isthmus.retrieval.recommender.space_corpus import space_corpus
+from isthmus.retrieval.candidates.scorer import largest
+from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.ranker.example_batches import ExampleBatches
+from isthmus.retrieval.ranker.examples import Examples, ExampleSettings, make_examples
+from isthmus.retrieval.ranker.features import OF_SOURCE, Features, make_features
+from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.training import TrainingSettings, train_head
+from isthmus.retrieval.recommend.settings import RecommenderSettings
+from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.schema import TIME, WEIGHT
 
 USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200

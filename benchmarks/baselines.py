@@ -12,13 +12,13 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from isthmus.evaluation.baselines.tuning import default_grids, tuned
+from isthmus.evaluation.evaluate import evaluate
+from isthmus.evaluation.html import write_html
+from isthmus.evaluation.report import Evaluation
+from isthmus.evaluation.show import show_evaluation
+from isthmus.evaluation.task import read_protocol
 from isthmus.progress import progress_bar
-from isthmus.retrieval.evaluation.baselines.tuning import default_grids, tuned
-from isthmus.retrieval.evaluation.evaluate import evaluate
-from isthmus.retrieval.evaluation.html import write_html
-from isthmus.retrieval.evaluation.report import Evaluation
-from isthmus.retrieval.evaluation.show import show_evaluation
-from isthmus.retrieval.evaluation.task import read_protocol
 
 
 def measure(folder: Path, names: list[str] | None) -> Evaluation:

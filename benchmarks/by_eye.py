@@ -15,9 +15,9 @@ from pathlib import Path
 from PIL import Image
 
 from isthmus import Hit, Space
+from isthmus.data.media import MediaStore
 from isthmus.encoders.image import open_image
-from isthmus.items.media import MediaStore
-from isthmus.retrieval.contact_sheet import SheetRow, draw_contact_sheet
+from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 SHOWN = 8

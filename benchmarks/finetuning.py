@@ -31,15 +31,15 @@ from scipy.sparse import csr_matrix
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
 from isthmus.cli.show_finetuning import show_finetuning
 from isthmus.digests import digest
-from isthmus.encoders.finetuning import network as network_module
-from isthmus.encoders.finetuning.examples import Examples
-from isthmus.encoders.finetuning.frozen_layers import MOST_BYTES
-from isthmus.encoders.finetuning.lessons import Lessons
-from isthmus.encoders.finetuning.network import TunedNetwork
-from isthmus.encoders.finetuning.pairs import ContentPairs
-from isthmus.encoders.saving import require_trainable
-from isthmus.retrieval.co_consumed import co_consumed
-from isthmus.retrieval.finetuning import pairs_of_texts
+from isthmus.encoders.training.finetuning import network as network_module
+from isthmus.encoders.training.finetuning.batches import Lessons
+from isthmus.encoders.training.finetuning.examples import Examples
+from isthmus.encoders.training.finetuning.frozen_layers import MOST_BYTES
+from isthmus.encoders.training.finetuning.network import TunedNetwork
+from isthmus.encoders.training.finetuning.pairs import ContentPairs
+from isthmus.encoders.training.saving import require_trainable
+from isthmus.retrieval.candidates.co_occurrence_pairs import co_consumed
+from isthmus.verbs.finetuning import pairs_of_texts
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 

@@ -34,8 +34,8 @@ import pyarrow.parquet as pq
 from common.tables import print_heading, print_table, write_json
 
 from isthmus import EvaluationPlan, Space
-from isthmus.retrieval.evaluation.statistics import Estimate, estimate
-from isthmus.retrieval.results import Hit
+from isthmus.numerics.statistics import Estimate, estimate
+from isthmus.retrieval.search.results import Hit
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 K = 10

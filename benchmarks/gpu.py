@@ -20,10 +20,10 @@ import numpy.typing as npt
 import torch
 
 from isthmus import load_encoder
-from isthmus.index.exact import exact_search
-from isthmus.index.faiss_index import VectorIndex
-from isthmus.index.gpu import GpuIndex, choose_devices, exact_on
-from isthmus.index.recipe import EXACT, RECIPES, Effort
+from isthmus.index.ann.exact import exact_search
+from isthmus.index.ann.faiss_index import VectorIndex
+from isthmus.index.ann.gpu import GpuIndex, choose_devices, exact_on
+from isthmus.index.ann.recipe import EXACT, RECIPES, Effort
 
 DIM = 384
 TEXTS = 20_000

@@ -24,11 +24,11 @@ from common.arguments import search_arguments
 from common.data import Data, Floats, Integers, read_data, recall, worst_wanted, write_data
 from common.tables import print_table
 
-from isthmus.index import fill
-from isthmus.index.faiss_index import VectorIndex
-from isthmus.index.least import least_reaching
-from isthmus.index.recipe import GRAPH, RECIPES, Effort, Recipe
-from isthmus.index.shared import Shared
+from isthmus.index.ann import fill
+from isthmus.index.ann.faiss_index import VectorIndex
+from isthmus.index.ann.recipe import GRAPH, RECIPES, Effort, Recipe
+from isthmus.index.ann.shared import Shared
+from isthmus.index.ann.smallest_sufficient import least_reaching
 
 K = 10
 MOST = 400

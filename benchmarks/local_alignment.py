@@ -17,12 +17,12 @@ from typing import Any
 from common.picture_pairs import SETS, read_pairs
 
 from isthmus.encoders import load_encoders
-from isthmus.encoders.alignment.alignment import Alignment
-from isthmus.encoders.alignment.choice import PACKAGED
-from isthmus.encoders.alignment.crossing import Crossing
-from isthmus.encoders.alignment.fit import crossings, fit_alignment
-from isthmus.encoders.alignment.head import Head
-from isthmus.encoders.alignment.settings import AlignmentSettings
+from isthmus.encoders.alignment import Alignment
+from isthmus.encoders.alignment_choice import PACKAGED
+from isthmus.encoders.projection_head import Head
+from isthmus.encoders.training.alignment.cross_modal_recall import Crossing
+from isthmus.encoders.training.alignment.fit import crossings, fit_alignment
+from isthmus.encoders.training.alignment.settings import AlignmentSettings
 
 DIM = 480  # 120 for each set and for all of them together
 CARD = """# The alignment of `local`

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isthmus import Space
-from isthmus.columns import Modality
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.schema import Modality
 
 PIECE = 50_000
 

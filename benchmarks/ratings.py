@@ -34,10 +34,10 @@ from common.surprise_raters import Settings as PeerSettings
 from common.surprise_raters import fit, grids
 from common.tables import print_heading, print_table, write_json
 
-from isthmus.retrieval.evaluation.statistics import interval, resampled_means
-from isthmus.retrieval.rating.head import Head
-from isthmus.retrieval.rating.model import RatingModel
-from isthmus.retrieval.rating.neighbours import NeighbourSettings
+from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.retrieval.ratings.model import RatingModel
+from isthmus.retrieval.ratings.neighbours import NeighbourSettings
+from isthmus.retrieval.ratings.rating_head import Head
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data")) / "movielens_posters"
 KNOWN = (20, 50, 100, 300)

@@ -25,9 +25,9 @@ from common.standin import looked_up
 from real_vectors import real_vectors, texts
 
 from isthmus import Space, User
-from isthmus.retrieval.head.examples import ExampleSettings
-from isthmus.retrieval.head.settings import TrainingSettings
-from isthmus.retrieval.recommender.settings import RecommenderSettings
+from isthmus.retrieval.ranker.examples import ExampleSettings
+from isthmus.retrieval.ranker.settings import TrainingSettings
+from isthmus.retrieval.recommend.settings import RecommenderSettings
 
 DOMAINS = ("left", "right")
 ITEMS_A_USER = 16

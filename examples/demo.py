@@ -14,7 +14,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from isthmus import Hit, Space, User
-from isthmus.retrieval.contact_sheet import SheetRow, draw_contact_sheet
+from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 OUTPUT = Path("demo-output")

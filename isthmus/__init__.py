@@ -6,21 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from isthmus.encoders.alignment.settings import AlignmentSettings
-    from isthmus.encoders.distillation.distill import distill
-    from isthmus.encoders.distillation.report import DistillReport
-    from isthmus.encoders.distillation.settings import DistillSettings
     from isthmus.encoders.encoder import Encoder
-    from isthmus.encoders.finetuning.elsewhere import OtherDomain
-    from isthmus.encoders.finetuning.finetune import finetune
-    from isthmus.encoders.finetuning.report import FinetuneReport
-    from isthmus.encoders.finetuning.settings import FinetuneSettings
     from isthmus.encoders.registry import load_encoder
+    from isthmus.encoders.training.alignment.settings import AlignmentSettings
+    from isthmus.encoders.training.distillation.distill import distill
+    from isthmus.encoders.training.distillation.report import DistillReport
+    from isthmus.encoders.training.distillation.settings import DistillSettings
+    from isthmus.encoders.training.finetuning.finetune import finetune
+    from isthmus.encoders.training.finetuning.forgetting import OtherDomain
+    from isthmus.encoders.training.finetuning.report import FinetuneReport
+    from isthmus.encoders.training.finetuning.settings import FinetuneSettings
     from isthmus.errors import IsthmusError
-    from isthmus.retrieval.evaluation.plan import EvaluationPlan
-    from isthmus.retrieval.results import Found, Hit
-    from isthmus.retrieval.space import Space
-    from isthmus.retrieval.users import Interaction, User
+    from isthmus.evaluation.plan import EvaluationPlan
+    from isthmus.retrieval.recommend.users import Interaction, User
+    from isthmus.retrieval.search.results import Found, Hit
+    from isthmus.space import Space
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,22 +45,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AlignmentSettings": "isthmus.encoders.alignment.settings",
-    "DistillReport": "isthmus.encoders.distillation.report",
-    "DistillSettings": "isthmus.encoders.distillation.settings",
+    "AlignmentSettings": "isthmus.encoders.training.alignment.settings",
+    "DistillReport": "isthmus.encoders.training.distillation.report",
+    "DistillSettings": "isthmus.encoders.training.distillation.settings",
     "Encoder": "isthmus.encoders.encoder",
-    "EvaluationPlan": "isthmus.retrieval.evaluation.plan",
-    "FinetuneReport": "isthmus.encoders.finetuning.report",
-    "FinetuneSettings": "isthmus.encoders.finetuning.settings",
-    "Found": "isthmus.retrieval.results",
-    "Hit": "isthmus.retrieval.results",
-    "Interaction": "isthmus.retrieval.users",
+    "EvaluationPlan": "isthmus.evaluation.plan",
+    "FinetuneReport": "isthmus.encoders.training.finetuning.report",
+    "FinetuneSettings": "isthmus.encoders.training.finetuning.settings",
+    "Found": "isthmus.retrieval.search.results",
+    "Hit": "isthmus.retrieval.search.results",
+    "Interaction": "isthmus.retrieval.recommend.users",
     "IsthmusError": "isthmus.errors",
-    "OtherDomain": "isthmus.encoders.finetuning.elsewhere",
-    "Space": "isthmus.retrieval.space",
-    "User": "isthmus.retrieval.users",
-    "distill": "isthmus.encoders.distillation.distill",
-    "finetune": "isthmus.encoders.finetuning.finetune",
+    "OtherDomain": "isthmus.encoders.training.finetuning.forgetting",
+    "Space": "isthmus.space",
+    "User": "isthmus.retrieval.recommend.users",
+    "distill": "isthmus.encoders.training.distillation.distill",
+    "finetune": "isthmus.encoders.training.finetuning.finetune",
     "load_encoder": "isthmus.encoders.registry",
 }
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from isthmus.columns import Modality
 from isthmus.encoders.audio import Waveform
 from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.schema import Modality
 from tests.encoders.sounds import file_of, sine
 
 

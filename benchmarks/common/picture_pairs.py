@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isthmus import Space
-from isthmus.encoders.alignment.pairs import Pairs, join_pairs
-from isthmus.index.contents import ContentEncoder
-from isthmus.index.ingest import open_ledgers
-from isthmus.index.pair_vectors import pairs_of_rows
-from isthmus.items.media import MediaStore
-from isthmus.items.pair_reader import PairReader
+from isthmus.data.media import MediaStore
+from isthmus.data.pairs import PairReader
+from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
+from isthmus.index.catalog.contents import ContentEncoder
+from isthmus.index.catalog.ingest import open_ledgers
+from isthmus.index.catalog.pair_vectors import pairs_of_rows
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 SETS = ("fashion", "posters", "flickr")

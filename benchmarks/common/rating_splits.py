@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isthmus.columns import DOMAIN, ITEM_ID, TIME, USER_ID, VALUE
-from isthmus.retrieval.evaluation.protocols import rating
-from isthmus.retrieval.evaluation.task import Task
-from isthmus.retrieval.rating.crossfit import Question
-from isthmus.retrieval.rating.neighbours import Asked
-from isthmus.retrieval.rating.ratings import History, Ratings
+from isthmus.evaluation.protocols import rating
+from isthmus.evaluation.task import Task
+from isthmus.retrieval.ratings.cross_fitting import Question
+from isthmus.retrieval.ratings.neighbours import Asked
+from isthmus.retrieval.ratings.ratings import History, Ratings
+from isthmus.schema import DOMAIN, ITEM_ID, TIME, USER_ID, VALUE
 
 SHOTS = (0, 1, 3, 5)
 HELD_USERS = 0.1

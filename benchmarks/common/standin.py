@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isthmus.columns import Modality
 from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.schema import Modality
 
 Integers = npt.NDArray[np.int64]
 DOMAIN = "items"

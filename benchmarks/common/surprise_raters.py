@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.rating.neighbours import Asked
-from isthmus.retrieval.rating.ratings import Ratings
+from isthmus.retrieval.ratings.neighbours import Asked
+from isthmus.retrieval.ratings.ratings import Ratings
 
 Settings = dict[str, Any]
 Predict = Callable[[Asked], npt.NDArray[np.float64]]

@@ -15,7 +15,7 @@ from common.standin import looked_up, write_items
 
 from isthmus import Space
 from isthmus.errors import ImpossibleTargets, ReleaseRejected
-from isthmus.index.release import Releases
+from isthmus.index.releases.release import Releases
 from peers.peer import Peer
 
 BLOCK = "text"

@@ -55,7 +55,7 @@ def align(
     published in its place.
     """
     from isthmus.cli.show_alignment import show_alignment
-    from isthmus.encoders.alignment.settings import AlignmentSettings
+    from isthmus.encoders.training.alignment.settings import AlignmentSettings
 
     if not pairs:
         refuse_given(context, "is for --pairs", "text", "image", "http")

@@ -57,9 +57,9 @@ def distill(
     A distillation that was interrupted goes on when the same command is run again.
     """
     from isthmus.cli.show_distillation import show_distillation
-    from isthmus.encoders.distillation import DistillSettings
-    from isthmus.encoders.distillation import distill as run
-    from isthmus.encoders.distillation.distill import STATIC
+    from isthmus.encoders.training.distillation import DistillSettings
+    from isthmus.encoders.training.distillation import distill as run
+    from isthmus.encoders.training.distillation.distill import STATIC
     from isthmus.errors import InvalidInput
 
     if bool(texts) == bool(images):

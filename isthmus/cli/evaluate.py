@@ -57,8 +57,8 @@ def evaluate(
     domain. Options that take several values take them one after the other.
     """
     from isthmus.cli.show import show_json
-    from isthmus.retrieval.evaluation.plan import EvaluationPlan
-    from isthmus.retrieval.evaluation.show import show_evaluation
+    from isthmus.evaluation.plan import EvaluationPlan
+    from isthmus.evaluation.show import show_evaluation
 
     plan = EvaluationPlan(
         targets=target or (),

@@ -11,8 +11,8 @@ from isthmus.cli.options import JsonOption, ModelDeviceOption, PositiveFromOptio
 from isthmus.cli.unused import refuse_given
 
 if TYPE_CHECKING:
-    from isthmus.encoders.finetuning.report import FinetuneReport
-    from isthmus.encoders.finetuning.settings import FinetuneSettings
+    from isthmus.encoders.training.finetuning.report import FinetuneReport
+    from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 
 
 def finetune(
@@ -77,8 +77,8 @@ def finetune(
     that was interrupted goes on when the same command is run again.
     """
     from isthmus.cli.show_finetuning import show_finetuning
-    from isthmus.encoders.finetuning import FinetuneSettings
-    from isthmus.encoders.finetuning import finetune as run
+    from isthmus.encoders.training.finetuning import FinetuneSettings
+    from isthmus.encoders.training.finetuning import finetune as run
     from isthmus.errors import InvalidInput
 
     settings = FinetuneSettings(

@@ -40,7 +40,7 @@ def create(
     from isthmus.cli.parse_alignment import parse_alignment
     from isthmus.cli.parse_weights import parse_weights
     from isthmus.cli.show import show_stats
-    from isthmus.retrieval.space import Space
+    from isthmus.space import Space
 
     made = Space.create(
         space,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.gating.gates import Fusion
+    from isthmus.retrieval.search.fusion.gates import Fusion
 
 
 def parse_fusion(given: str | None) -> Fusion | None:
@@ -19,7 +19,7 @@ def parse_fusion(given: str | None) -> Fusion | None:
     InvalidInput
         If there is no such fusion.
     """
-    from isthmus.retrieval.gating.gates import FUSIONS
+    from isthmus.retrieval.search.fusion.gates import FUSIONS
 
     found = {str(name): name for name in FUSIONS}
     if given is not None and given not in found:

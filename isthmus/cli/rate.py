@@ -21,7 +21,7 @@ def rate(
     """Predict the ratings that a user would give items."""
     from isthmus.cli.show import print_table, show_json, table_of
     from isthmus.cli.strangers import tell_of_stranger
-    from isthmus.retrieval.users import User
+    from isthmus.retrieval.recommend.users import User
 
     opened = open_space(space)
     tell_of_stranger(opened, user)

@@ -64,7 +64,7 @@ def recommend(
     from isthmus.cli.show import show_hits, show_line
     from isthmus.cli.show_training import show_reasons
     from isthmus.cli.strangers import tell_of_stranger
-    from isthmus.retrieval.users import User
+    from isthmus.retrieval.recommend.users import User
 
     if (users is None) != (out is None):
         raise typer.BadParameter("--users and --out go together")
@@ -83,8 +83,8 @@ def recommend(
         "quotas": parse_quotas(quota),
     }
     if users is not None and out is not None:
-        from isthmus.retrieval.forked import cores
-        from isthmus.retrieval.user_file import recommend_file
+        from isthmus.numerics.processes import cores
+        from isthmus.retrieval.recommend.user_file import recommend_file
 
         options["processes"] = processes or cores()
         counts = recommend_file(opened, users, out, **options)

@@ -18,7 +18,7 @@ from isthmus.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from isthmus.index.compact import CompactReport
+    from isthmus.index.catalog.compact import CompactReport
 
 
 def publish(
@@ -66,7 +66,7 @@ def plan(
 ) -> None:
     """Measure index recipes on a sample, and build nothing."""
     from isthmus.cli.show import show_plans
-    from isthmus.index.plan import require_possible
+    from isthmus.index.ann.plan import require_possible
 
     plans = open_space(space, device=device).plan(
         rows=None if rows is None else round(rows),
@@ -123,7 +123,7 @@ def compact(
     """Merge small files and drop old versions of the tables; queries go on meanwhile."""
     from time import sleep
 
-    from isthmus.index.compact import compact_if_due
+    from isthmus.index.catalog.compact import compact_if_due
 
     opened = open_space(space, wait_s=wait)
     if every is None:

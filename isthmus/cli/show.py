@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
-    from isthmus.interactions.adding import InteractionReport
-    from isthmus.retrieval.query_file import QueryFileReport
-    from isthmus.retrieval.results import Hit
-    from isthmus.retrieval.space import Space
+    from isthmus.data.interactions.ingest import InteractionReport
+    from isthmus.retrieval.search.query_file import QueryFileReport
+    from isthmus.retrieval.search.results import Hit
+    from isthmus.space import Space
 
 NARROW = 60
 WIDE = 160
@@ -197,7 +197,7 @@ def show_hits(
 ) -> None:
     """Print hits, and draw them where a sheet is asked for."""
     if sheet is not None:
-        from isthmus.retrieval.contact_sheet import SheetRow, draw_contact_sheet
+        from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
 
         row = SheetRow(asked, None if picture is None else str(picture), tuple(hits))
         draw_contact_sheet([row], space.media).save(sheet)

@@ -9,7 +9,7 @@ import typer
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
-    from isthmus.encoders.distillation.report import DistillReport
+    from isthmus.encoders.training.distillation.report import DistillReport
 
 MIB = 2**20
 

@@ -9,7 +9,7 @@ import typer
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
-    from isthmus.encoders.finetuning.report import FinetuneReport
+    from isthmus.encoders.training.finetuning.report import FinetuneReport
 
 
 def show_finetuning(report: FinetuneReport, *, as_json: bool) -> None:

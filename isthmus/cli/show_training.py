@@ -10,9 +10,9 @@ import typer
 from isthmus.cli.show import print_table, show_json, table_of
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.recommender.report import HeadDistillation
-    from isthmus.retrieval.recommender.store import Description
-    from isthmus.retrieval.results import Hit
+    from isthmus.retrieval.recommend.report import HeadDistillation
+    from isthmus.retrieval.recommend.store import Description
+    from isthmus.retrieval.search.results import Hit
 
 MOST_REASONS = 3
 CASES = {"most": "four fifths known", "new": "new items", "all": "all"}

@@ -11,7 +11,7 @@ import typer
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.weighing import FusionReport, WeightsReport
+    from isthmus.verbs.weights import FusionReport, WeightsReport
 
 
 def show_weights(

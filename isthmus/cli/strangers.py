@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.space import Space
+    from isthmus.space import Space
 
 
 def tell_of_stranger(space: Space, user: str | None) -> None:

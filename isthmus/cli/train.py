@@ -69,7 +69,7 @@ def train(
     that was interrupted goes on when the same command is run again.
     """
     from isthmus.cli.show_training import show_training
-    from isthmus.retrieval.recommender.settings import settings_from
+    from isthmus.retrieval.recommend.settings import settings_from
 
     settings = settings_from(
         loss=loss,

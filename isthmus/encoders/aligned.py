@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus.columns import Modality
-from isthmus.encoders.alignment.alignment import Alignment
-from isthmus.encoders.alignment.choice import PACKAGED
+from isthmus.encoders.alignment import Alignment
+from isthmus.encoders.alignment_choice import PACKAGED
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.registry import load_encoder
 from isthmus.errors import CorruptAlignment, UnknownEncoder
+from isthmus.schema import Modality
 
 LOCAL = "local"
 

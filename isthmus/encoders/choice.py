@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from isthmus.columns import MODALITIES, Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder, load_encoders
 from isthmus.encoders.spec import anchored
+from isthmus.schema import MODALITIES, Modality
 
 EncoderChoice = str | Encoder | Mapping[Modality, Encoder]
 

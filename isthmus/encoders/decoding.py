@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.columns import Modality
 from isthmus.encoders.audio import Waveform, open_audio, require_sound
 from isthmus.encoders.image import open_image, to_rgb
+from isthmus.schema import Modality
 
 
 def decode(modality: Modality, data: bytes) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.columns import Modality
 from isthmus.errors import UnsupportedModality
+from isthmus.schema import Modality
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.columns import Modality
-from isthmus.encoders.alignment.alignment import Alignment
+from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput
+from isthmus.schema import Modality
 
 Weights = Mapping[str, float]
 LEAST_WEIGHT = 1e-6

@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 
 from isthmus.encoders.audio import RESAMPLING, Samples, require_soundfile
+from isthmus.encoders.backends.tower import Arrays, AudioTower, Forward
 from isthmus.encoders.hf_images import describe_processor
 from isthmus.encoders.hub import Source
-from isthmus.encoders.tower import Arrays, AudioTower, Forward
 from isthmus.encoders.windows import choose_windows
 
 USUAL_WINDOW_S: Final = 10.0  # where a model takes any length; attention grows with its square

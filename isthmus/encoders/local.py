@@ -13,15 +13,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from isthmus.columns import Modality
+from isthmus.encoders.backends.runtime import choose_runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.tower import ImageTower, TextTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.pixels import Pixels, ResizeAndCrop
 from isthmus.encoders.pooling import pool
-from isthmus.encoders.runtime import choose_runtime
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import ImageTower, TextTower
 from isthmus.encoders.weights import hash_text, read_weights
 from isthmus.errors import MissingDependency, UnknownEncoder
+from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isthmus.columns import Modality
+from isthmus.encoders.backends.runtime import choose_runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.tower import ImageTower, TextTower, Tower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hf_tokenizer import hash_tokenizer
 from isthmus.encoders.hub import explained, find_checkpoint, find_source
 from isthmus.encoders.pixels import torchvision_pixels
-from isthmus.encoders.runtime import choose_runtime
 from isthmus.encoders.spec import is_path
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import ImageTower, TextTower, Tower
 from isthmus.encoders.weights import hash_settings
+from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch

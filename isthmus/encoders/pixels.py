@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from isthmus.encoders.tower import Forward
+from isthmus.encoders.backends.tower import Forward
 
 if TYPE_CHECKING:
     import torch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from isthmus.columns import Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
 from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
+from isthmus.schema import Modality
 
 
 class RecordedEncoders:

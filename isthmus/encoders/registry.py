@@ -7,12 +7,12 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, NamedTuple
 
-from isthmus.columns import MODALITIES, Modality
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained
 from isthmus.encoders.local import LOCAL_PAIR
 from isthmus.encoders.spec import anchored, parse_spec
 from isthmus.errors import InvalidInput, UnknownEncoder
+from isthmus.schema import MODALITIES, Modality
 
 ENTRY_POINTS: Final = "isthmus.encoders"
 
@@ -99,7 +99,7 @@ def load_encoder(
     encoder.spec = anchored(spec)
     if backend is None:
         return encoder
-    from isthmus.encoders.openvino_backend import run_on_openvino
+    from isthmus.encoders.backends.openvino import run_on_openvino
 
     with explained(spec):
         return run_on_openvino(encoder, backend, agreement)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from isthmus.encoders.backends.runtime import choose_runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.tower import TextTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hf_tokenizer import hash_tokenizer
 from isthmus.encoders.hub import Source, explained, find_source
-from isthmus.encoders.runtime import choose_runtime
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import TextTower
 from isthmus.encoders.transformers_source import quiet
 from isthmus.encoders.weights import hash_settings
 from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder

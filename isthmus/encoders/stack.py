@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from isthmus.columns import MODALITIES, Modality, vector_column
 from isthmus.encoders.encoder import Encoder, digest_components
 from isthmus.errors import UnsupportedModality
+from isthmus.schema import MODALITIES, Modality, vector_column
 
 if TYPE_CHECKING:
-    from isthmus.encoders.alignment.alignment import Alignment
+    from isthmus.encoders.alignment import Alignment
 
 ALIGNED: Final = "aligned"
 ALIGNMENT: Final = "alignment"

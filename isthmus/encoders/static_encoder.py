@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from isthmus.columns import Modality
+from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.encoder import Encoder, FloatArray
 from isthmus.encoders.hub import explained
-from isthmus.encoders.runtime import Runtime, choose_runtime
 from isthmus.encoders.spec import local_path
 from isthmus.encoders.static_words import Bags, Ids, Words
 from isthmus.encoders.weights import hash_settings, hash_weights, read_weights
 from isthmus.errors import UnknownEncoder
+from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch

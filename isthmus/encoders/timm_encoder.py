@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from isthmus.encoders.backends.runtime import choose_runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.tower import ImageTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained, find_checkpoint
 from isthmus.encoders.pixels import torchvision_pixels
-from isthmus.encoders.runtime import choose_runtime
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import ImageTower
 
 
 def load_timm(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from isthmus.encoders.backends.runtime import Runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.hf_audio import audio_tower, load_feature_extractor
 from isthmus.encoders.hub import Source
 from isthmus.encoders.pooling import Pooling, as_pooling, pool
-from isthmus.encoders.runtime import Runtime
-from isthmus.encoders.torch_encoder import TorchEncoder
 from isthmus.encoders.transformers_source import describe_config, load_model
 from isthmus.errors import InvalidInput, UnknownEncoder
 

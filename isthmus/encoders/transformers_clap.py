@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from isthmus.columns import Modality
+from isthmus.encoders.backends.runtime import Runtime, choose_runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.tower import Tower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hf_audio import audio_tower, load_feature_extractor
 from isthmus.encoders.hub import Source, explained, find_source
-from isthmus.encoders.runtime import Runtime, choose_runtime
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import Tower
 from isthmus.encoders.transformers_joint import features_of, text_tower
 from isthmus.encoders.transformers_source import describe_config, load_config, load_model
 from isthmus.errors import UnknownEncoder
+from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained, find_source
-from isthmus.encoders.runtime import choose_runtime
 from isthmus.encoders.transformers_audio import build_audio_encoder
 from isthmus.encoders.transformers_clap import MODEL_TYPE, build_clap_encoder
 from isthmus.encoders.transformers_image import build_image_encoder

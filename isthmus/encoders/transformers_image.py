@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from isthmus.encoders.backends.runtime import Runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.tower import ImageTower
 from isthmus.encoders.hf_images import describe_processor, load_image_processor, transform_with
 from isthmus.encoders.hub import Source
 from isthmus.encoders.pooling import as_pooling
-from isthmus.encoders.runtime import Runtime
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import ImageTower
 from isthmus.encoders.transformers_source import describe_config, load_model
 from isthmus.errors import InvalidInput
 

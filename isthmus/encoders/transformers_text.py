@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from isthmus.encoders.backends.runtime import Runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.tower import TextTower
 from isthmus.encoders.hf_tokenizer import choose_max_length, hash_tokenizer, tokenize_with
 from isthmus.encoders.hub import Source
 from isthmus.encoders.pooling import as_pooling, pool
-from isthmus.encoders.runtime import Runtime
-from isthmus.encoders.torch_encoder import TorchEncoder
-from isthmus.encoders.tower import TextTower
 from isthmus.encoders.transformers_source import describe_config, load_model
 
 if TYPE_CHECKING:

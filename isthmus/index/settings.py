@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
-from isthmus.columns import Modality
-from isthmus.encoders.alignment.alignment import Alignment
+from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.fusion import Weights, checked_weights
 from isthmus.encoders.stack import ALIGNMENT, Block, EncoderStack, aligned_block
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
+from isthmus.schema import Modality
 
 FILE = "space.toml"
 FIRST_FORMAT = 1  # has no alignment and no audio

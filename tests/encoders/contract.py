@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isthmus.columns import MODALITIES
 from isthmus.encoders import Encoder, load_encoder, open_image
 from isthmus.errors import UnsupportedModality
+from isthmus.schema import MODALITIES
 from tests.encoders.sounds import sounds
 
 TEXTS = [

@@ -256,8 +256,8 @@ def aligned_folder(folder: Path, seed: int = 0) -> Path:
     import numpy as np
 
     from isthmus.encoders import load_encoder
-    from isthmus.encoders.alignment.alignment import Alignment
-    from isthmus.encoders.alignment.head import Head
+    from isthmus.encoders.alignment import Alignment
+    from isthmus.encoders.projection_head import Head
 
     rng = np.random.default_rng(seed)
     specs = {

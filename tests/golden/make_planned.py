@@ -11,9 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import isthmus.index.planner
+import isthmus.index.releases.planner
 from isthmus import Space
-from isthmus.index.recipe import recipe_named
+from isthmus.index.ann.recipe import recipe_named
 from tests.toy import item, text_encoder
 
 ITEMS = 1_100
@@ -29,7 +29,7 @@ def make(path: Path) -> None:
     """Make a space with a refined inverted file, a delta and a deletion."""
     space = Space.create(path, {"text": text_encoder(dim=16)})
     space.upsert([item(f"i{n}", text_of(n), "ab"[n % 2], n=n) for n in range(ITEMS)])
-    isthmus.index.planner.suitable = lambda dim, on_gpu: iter([recipe_named(RECIPE)])
+    isthmus.index.releases.planner.suitable = lambda dim, on_gpu: iter([recipe_named(RECIPE)])
     space.publish(latency_ms=1_000)
     space.upsert([item("new", "quite new", "a", n=-1)])
     space.delete("i7")

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.index.allowed import Allowed
-from isthmus.index.exact import exact_search, rescore
+from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.exact import exact_search, rescore
 from tests.index.vectors import by_sorting, unit
 
 

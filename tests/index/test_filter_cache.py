@@ -6,7 +6,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter
-from isthmus.index.snapshot import Snapshot
+from isthmus.index.catalog.snapshot import Snapshot
 from tests.toy import item, two_encoders
 
 

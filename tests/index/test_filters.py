@@ -439,7 +439,7 @@ BOMBS = """
     import sys
     from pathlib import Path
     from isthmus.errors import InvalidFilter
-    from isthmus.index.catalog import Catalog
+    from isthmus.index.catalog.catalog import Catalog
 
     path = Path(sys.argv[1])
     snapshot = Catalog(path).snapshot()
@@ -506,7 +506,7 @@ def test_an_interrupt_passes_through(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isthmus.index.filtered_rows.check", interrupt)
+    monkeypatch.setattr("isthmus.index.catalog.filtered_rows.check", interrupt)
     with pytest.raises(KeyboardInterrupt):
         snapshot().select("price < 1")
 
@@ -522,7 +522,7 @@ def test_whatever_the_engine_raises_is_a_refusal(monkeypatch, failure):
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr("isthmus.index.filtered_rows.check", fail)
+    monkeypatch.setattr("isthmus.index.catalog.filtered_rows.check", fail)
     with pytest.raises(InvalidFilter, match="The columns are") as refused:
         snapshot().select("price < 1")
     assert refused.value.__cause__ is failure

@@ -7,11 +7,11 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidInput, UnsupportedOperation
-from isthmus.index.allowed import Allowed
-from isthmus.index.exact import exact_search
-from isthmus.index.faiss_index import VectorIndex
-from isthmus.index.gpu import GpuIndex, choose_devices, exact_on, require_gpu_form
-from isthmus.index.recipe import INVERTED_FILE, RECIPES, Effort, suitable
+from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.exact import exact_search
+from isthmus.index.ann.faiss_index import VectorIndex
+from isthmus.index.ann.gpu import GpuIndex, choose_devices, exact_on, require_gpu_form
+from isthmus.index.ann.recipe import INVERTED_FILE, RECIPES, Effort, suitable
 from tests.index.vectors import clustered
 from tests.toy import item, two_encoders
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.index.least import least_reaching
+from isthmus.index.ann.smallest_sufficient import least_reaching
 
 
 @given(st.integers(1, 64), st.integers(1, 5_000), st.integers(1, 10_000))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.digests import DigestIndex, digest, keys_of
-from isthmus.encoders.ledger import Ledger
+from isthmus.encoders.embedding_cache import Ledger
 
 
 def some(names):

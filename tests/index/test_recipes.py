@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from isthmus.errors import CorruptRelease
-from isthmus.index.allowed import Allowed
-from isthmus.index.faiss_index import VectorIndex
-from isthmus.index.recipe import EXACT, INVERTED_FILE, RECIPES, Effort, cells_for, recipe_named
-from isthmus.index.shared import Shared
+from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.faiss_index import VectorIndex
+from isthmus.index.ann.recipe import EXACT, INVERTED_FILE, RECIPES, Effort, cells_for, recipe_named
+from isthmus.index.ann.shared import Shared
 from tests.index.vectors import by_sorting, clustered
 
 ROWS, DIM = 3_000, 32
@@ -129,7 +129,7 @@ def test_size_is_that_of_the_codes(index):
 
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if r.codes.endswith("fs")], ids=str)
 def test_an_index_beyond_the_cache_answers_as_well(recipe, vectors, monkeypatch):
-    monkeypatch.setattr("isthmus.index.faiss_index.CACHED_BYTES", 0)
+    monkeypatch.setattr("isthmus.index.ann.faiss_index.CACHED_BYTES", 0)
     made = VectorIndex.build(recipe, vectors)
     index = made.trying(Effort(visits=made.most_visits, depth=recipe.depths()[-1]))
     queries, mask = vectors[:100], np.random.default_rng(1).random(ROWS) < 0.5

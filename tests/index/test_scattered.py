@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.index import scattered as module
-from isthmus.index.scattered import memory_limit, scattered
+from isthmus.index.ann import random_access as module
+from isthmus.index.ann.random_access import memory_limit, scattered
 
 
 @pytest.fixture

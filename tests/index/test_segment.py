@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from isthmus.index import segment as module
-from isthmus.index.block_index import SegmentBlock
-from isthmus.index.segment import Segment
+from isthmus.index.ann import segment as module
+from isthmus.index.ann.segment import Segment
+from isthmus.index.ann.vector_index import SegmentBlock
 
 ITEMS = 200
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import isthmus.interactions.store as module
-from isthmus.interactions.store import Interactions
+import isthmus.data.interactions.store as module
+from isthmus.data.interactions.store import Interactions
 from tests.interactions.test_rule import ROW, add, row
 
 USERS = ["b", "nobody", "a"]

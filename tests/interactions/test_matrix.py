@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.columns import INTERACTIONS
+from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.errors import InvalidInput
-from isthmus.interactions.matrix import InteractionMatrix
+from isthmus.schema import INTERACTIONS
 
 ITEMS = ["a", "b", "c", "d"]
 

@@ -15,10 +15,10 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus.columns import INTERACTIONS
+from isthmus.data.interactions.mapping import InteractionMapping
+from isthmus.data.interactions.reader import InteractionReader
 from isthmus.errors import InvalidInput, InvalidInteractions, InvalidMapping
-from isthmus.interactions.mapping import InteractionMapping
-from isthmus.interactions.reader import InteractionReader
+from isthmus.schema import INTERACTIONS
 
 MOMENT = datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)  # 1e9 seconds after 1970
 ROWS = [

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus.interactions.matrix import InteractionMatrix
+from isthmus.data.interactions.matrix import InteractionMatrix
 
 
 @pytest.mark.real_data

@@ -8,10 +8,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import isthmus.interactions.adding
-from isthmus.interactions.adding import add_interactions
-from isthmus.interactions.reader import InteractionReader
-from isthmus.interactions.store import Interactions
+import isthmus.data.interactions.ingest
+from isthmus.data.interactions.ingest import add_interactions
+from isthmus.data.interactions.reader import InteractionReader
+from isthmus.data.interactions.store import Interactions
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 SCHEMA = pa.schema(
@@ -67,8 +67,8 @@ def add(store, rows):
 def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, jobs, rows_a_commit):
     store = Interactions(tmp_path_factory.mktemp("s"))
     model = {}
-    usual = isthmus.interactions.adding.ROWS_A_COMMIT
-    isthmus.interactions.adding.ROWS_A_COMMIT = rows_a_commit
+    usual = isthmus.data.interactions.ingest.ROWS_A_COMMIT
+    isthmus.data.interactions.ingest.ROWS_A_COMMIT = rows_a_commit
     try:
         for rows in jobs:
             before = dict(model)
@@ -88,7 +88,7 @@ def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, job
             assert store.version == version
             assert stored(store) == model
     finally:
-        isthmus.interactions.adding.ROWS_A_COMMIT = usual
+        isthmus.data.interactions.ingest.ROWS_A_COMMIT = usual
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from isthmus import Space
-from isthmus.columns import INTERACTIONS
+from isthmus.data.interactions.ingest import UnknownItems
 from isthmus.errors import InvalidInteractions, SpaceLocked
-from isthmus.index.lock import writing
-from isthmus.interactions.adding import UnknownItems
+from isthmus.index.catalog.lock import writing
+from isthmus.schema import INTERACTIONS
 from tests.toy import item, two_encoders
 
 NONE = {"rows": 0, "users": 0, "items": 0, "events": 0, "waiting": 0, "waiting_items": 0}

@@ -9,7 +9,7 @@ import sys
 
 import pyarrow as pa
 
-import isthmus.interactions.adding
+import isthmus.data.interactions.ingest
 from isthmus import Space
 from tests.toy import two_encoders
 
@@ -32,7 +32,7 @@ def rows(first: int, count: int) -> pa.Table:
 
 def main() -> None:
     path, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    isthmus.interactions.adding.ROWS_A_COMMIT = ROWS_A_COMMIT
+    isthmus.data.interactions.ingest.ROWS_A_COMMIT = ROWS_A_COMMIT
     space = Space.open(path, encoder=two_encoders())
     say("ready")
     space.add_interactions(rows(first, count))

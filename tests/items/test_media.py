@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from isthmus.data.media import MediaLimits, MediaStore, from_data_uri, to_data_uri
 from isthmus.errors import InvalidMedia
-from isthmus.items.media import MediaLimits, MediaStore, from_data_uri, to_data_uri
 
 
 def test_inline_bytes_are_kept_once(tmp_path):

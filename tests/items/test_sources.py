@@ -14,9 +14,9 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
+from isthmus.data.item_reader import ItemReader
+from isthmus.data.mapping import FieldMapping
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
-from isthmus.items.mapping import FieldMapping
-from isthmus.items.reader import ItemReader
 
 ROWS = [
     {"item_id": "007", "domain": "films", "title": "Gold", "price": 1.5, "year": 1964},

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from isthmus.data.template import TextTemplate
 from isthmus.errors import InvalidMapping
-from isthmus.items.template import TextTemplate
 
 
 @pytest.mark.parametrize(

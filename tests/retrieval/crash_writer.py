@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-import isthmus.index.ingest
+import isthmus.index.catalog.ingest
 from isthmus import Space
 from isthmus.errors import ReleaseNotFound
 from tests.toy import COLOURS, item, picture, two_encoders
@@ -34,7 +34,9 @@ def operation(number: int) -> tuple[str, Any]:
 
 def main() -> None:
     path, first = sys.argv[1], int(sys.argv[2])
-    isthmus.index.ingest.ROWS_A_COMMIT = 8  # many commits an operation, so many places to die
+    isthmus.index.catalog.ingest.ROWS_A_COMMIT = (
+        8  # many commits an operation, so many places to die
+    )
     space = Space.open(path, encoder=two_encoders())
     say("ready")
     for number in range(first, first + OPERATIONS):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isthmus import Space
-from isthmus.encoders.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.errors import (
     FingerprintMismatch,
     InvalidInput,
@@ -16,7 +16,7 @@ from isthmus.errors import (
     UnsupportedModality,
     UnsupportedOperation,
 )
-from isthmus.index.alignments import FOLDER, IN_RELEASE
+from isthmus.index.catalog.alignments import FOLDER, IN_RELEASE
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.toy import COLOURS, item, joint_encoder, picture, two_encoders
 

@@ -12,7 +12,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import SpaceLocked
-from isthmus.index.lock import writing
+from isthmus.index.catalog.lock import writing
 from tests.toy import item, two_encoders
 
 ROOT = Path(__file__).resolve().parents[2]

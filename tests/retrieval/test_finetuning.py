@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus import Space, load_encoder
 from isthmus.errors import InvalidInput, UnsupportedOperation
-from isthmus.retrieval.co_consumed import co_consumed
+from isthmus.retrieval.candidates.co_occurrence_pairs import co_consumed
 from tests.encoders import models
 from tests.encoders.finetuning.conftest import QUICK
 from tests.toy import ToyEncoder, item

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from isthmus.retrieval.forked import cores, forked
+from isthmus.numerics.processes import cores, forked
 
 
 @pytest.mark.parametrize("processes", [1, 3])

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidInput, InvalidMapping
-from isthmus.retrieval.gating.gate import Gate
-from isthmus.retrieval.gating.gates import FILE
-from isthmus.retrieval.weighing import FEWEST
+from isthmus.retrieval.search.fusion.gate import Gate
+from isthmus.retrieval.search.fusion.gates import FILE
+from isthmus.verbs.weights import FEWEST
 from tests.retrieval.test_weights import WORDS, scores
 from tests.toy import COLOURS, item, joint_encoder, picture, text_encoder, two_encoders
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.hubness import NEAREST
+from isthmus.retrieval.search.hubness import NEAREST
 from tests.toy import PointEncoder, item
 
 ITEMS, DIM = 120, 6

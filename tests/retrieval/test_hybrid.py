@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput, UnsupportedModality
-from isthmus.index.lock import writing
-from isthmus.retrieval.lexical import rank_by_words
+from isthmus.index.catalog.lock import writing
+from isthmus.retrieval.search.hybrid import rank_by_words
 from tests.toy import ToyEncoder, item, joint_encoder, picture, text_encoder, two_encoders
 
 
@@ -132,7 +132,7 @@ def test_a_space_that_cannot_be_written_can_be_searched(shop, monkeypatch):
     def refuse(*_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr("isthmus.retrieval.lexical.writing", refuse)
+    monkeypatch.setattr("isthmus.retrieval.search.hybrid.writing", refuse)
     assert ids(shop.search("red boots", hybrid=True))[0] == "a"
     assert not shop._catalog.snapshot().has_text_index
 

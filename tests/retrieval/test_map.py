@@ -9,7 +9,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput, MissingDependency
-from isthmus.retrieval.map_layout import find_neighbours, lay_out
+from isthmus.retrieval.search.map_layout import find_neighbours, lay_out
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
 COLOURS = ("red", "green", "blue", "black", "white", "yellow")

@@ -10,7 +10,7 @@ import pytest
 
 from isthmus import Interaction, Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.user_file import recommend_file
+from isthmus.retrieval.recommend.user_file import recommend_file
 from tests.toy import item
 
 THEMES = ["sea ship", "snow hill", "jazz club", "robot mind"]

@@ -20,10 +20,10 @@ from isthmus.errors import (
     UnsupportedModality,
     UnsupportedOperation,
 )
-from isthmus.index.alignments import FOLDER as ALIGNMENTS
-from isthmus.index.alignments import AlignmentAttachment
-from isthmus.index.lock import writing
-from isthmus.index.realign import realign
+from isthmus.index.catalog.alignments import FOLDER as ALIGNMENTS
+from isthmus.index.catalog.alignments import AlignmentAttachment
+from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.realign import realign
 from tests.encoders import models
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.toy import ToyEncoder, item, picture, text_encoder, two_encoders
@@ -350,7 +350,7 @@ def test_the_same_encoder_at_another_place_is_loaded_from_there(tmp_path):
 
 
 def test_a_kill_between_settings_and_release_is_mended_by_the_same_command(shop, monkeypatch):
-    from isthmus.index.release import Releases
+    from isthmus.index.releases.release import Releases
 
     def kill(self, number):
         raise Interrupt
@@ -398,7 +398,7 @@ def test_what_was_learned_of_former_vectors_is_not_stored(board, tmp_path, monke
     space, mover = (Space.open(tmp_path / "s", encoder=text_encoder()) for _ in range(2))
     moved = ToyEncoder("text", dim=24, salt="other")
     monkeypatch.setattr(
-        "isthmus.retrieval.recommender.train.train_recommender",
+        "isthmus.retrieval.recommend.train.train_recommender",
         lambda *_, **__: mover.reembed(moved, drop_recommender=True),
     )
     with pytest.raises(FingerprintMismatch, match="another text encoder while it was trained"):

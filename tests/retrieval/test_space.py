@@ -28,9 +28,9 @@ from isthmus.errors import (
     UnsupportedFormat,
     UnsupportedModality,
 )
-from isthmus.index.lock import writing
-from isthmus.index.recall import USER, USER_WITHIN
-from isthmus.index.recipe import EXACT, RECIPES, recipe_named
+from isthmus.index.ann.recipe import EXACT, RECIPES, recipe_named
+from isthmus.index.catalog.lock import writing
+from isthmus.index.releases.recall import USER, USER_WITHIN
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
 
@@ -387,7 +387,7 @@ def with_exact_rows(space, rows):
 
 
 def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.masked.MOST_EXACT", 100)
+    monkeypatch.setattr("isthmus.index.ann.filter_cost.MOST_EXACT", 100)
     large(space)
     space = with_exact_rows(space, 1_000)
     manifest = space.publish(recall=0.98)
@@ -415,7 +415,7 @@ def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(spac
 @pytest.mark.parametrize("recipe", ["HNSW SQ8", "IVF SQ8"])
 def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, recipe):
     monkeypatch.setattr(
-        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
+        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
     )
     large(space, 4_000)
     manifest = with_exact_rows(space, 1_000).publish(recall=0.95)
@@ -433,7 +433,8 @@ def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, re
 def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkeypatch):
     names = ["HNSW SQ8", "IVF SQ8", "HNSW RaBitQ"]
     monkeypatch.setattr(
-        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named(name) for name in names]
+        "isthmus.index.releases.planner.suitable",
+        lambda dim, on_gpu: [recipe_named(name) for name in names],
     )
     large(space, 4_000)
     path = space.path / "space.toml"
@@ -464,7 +465,9 @@ def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
 
 
 def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.planner.suitable", lambda dim, on_gpu: iter(RECIPES[:1]))
+    monkeypatch.setattr(
+        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: iter(RECIPES[:1])
+    )
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
     assert space.publish().blocks["text"].recipe == EXACT
@@ -475,7 +478,7 @@ def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
 
 def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
     monkeypatch.setattr(
-        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
+        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
     )
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
@@ -494,7 +497,7 @@ def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
 
 def test_status_says_retrain_when_vectors_are_unlike_those_of_training(space, monkeypatch):
     monkeypatch.setattr(
-        "isthmus.index.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
+        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
     )
     rng = np.random.default_rng(0)
     few = [f"w{n}" for n in range(12)]
@@ -545,7 +548,7 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
     large(space)
     space = with_exact_rows(space, 1_000)
     space.publish()
-    trial = "isthmus.index.recall.Trial.recall"
+    trial = "isthmus.index.releases.recall.Trial.recall"
     monkeypatch.setattr(trial, lambda self, view: 0.5 if self.kind.name == USER_WITHIN else 1.0)
     with pytest.raises(
         ReleaseRejected, match=r"recall@10 of text, user to item, .* in . is 0\.500"
@@ -560,7 +563,7 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
 def test_a_latency_that_nothing_has_at_full_size_is_missed_by_exact_search_too(space, monkeypatch):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
-    monkeypatch.setattr("isthmus.index.build.single_ms", lambda index, queries: (8.0, 9.0))
+    monkeypatch.setattr("isthmus.index.releases.build.single_ms", lambda index, queries: (8.0, 9.0))
     with pytest.raises(ReleaseRejected, match=r"p99 of text is 9\.0 ms, over 5"):
         space.publish(latency_ms=5)
     assert space.current_release is None
@@ -755,8 +758,8 @@ def _versions(space):
 
 
 def test_small_jobs_look_up_what_large_ones_load(space, monkeypatch):
-    monkeypatch.setattr("isthmus.tables.INDEXED_ROWS", 100)
-    monkeypatch.setattr("isthmus.tables.MANY_FRAGMENTS", 3)
+    monkeypatch.setattr("isthmus.data.lance_tables.INDEXED_ROWS", 100)
+    monkeypatch.setattr("isthmus.data.lance_tables.MANY_FRAGMENTS", 3)
     space.upsert([item(f"f{n}", f"word{n}") for n in range(300)])
     encoder = two_encoders()
     space = Space.open(space.path, encoder=encoder)

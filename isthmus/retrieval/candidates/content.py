@@ -11,12 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus, Mask, among, distinct, largest
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import Best, runs, seen_by
-from isthmus.retrieval.candidates.source import CandidateSource, State
-from isthmus.retrieval.candidates.sparse_rows import sparse_rows
-from isthmus.retrieval.interests import choose_interests
+from isthmus.numerics.sparse_rows import sparse_rows
+from isthmus.retrieval.candidates.generator import CandidateSource, State
+from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
+from isthmus.retrieval.candidates.training_data import (
+    Columns,
+    Corpus,
+    Mask,
+    among,
+    distinct,
+    largest,
+)
+from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.search.interests import choose_interests
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -30,7 +37,7 @@ class Content(CandidateSource):
     """Items near an interest of the user; the score is the cosine with the nearest interest.
 
     Interests stay apart: each is stood for by one item of the history, see
-    `isthmus.retrieval.interests`. It learns nothing from interactions.
+    `isthmus.retrieval.search.interests`. It learns nothing from interactions.
     """
 
     name: ClassVar[str] = "content"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Contents, Mask
+from isthmus.retrieval.candidates.training_data import Columns, Contents, Mask
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

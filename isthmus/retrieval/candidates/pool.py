@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, distinct
-from isthmus.retrieval.candidates.opinion import Best, Opinion
+from isthmus.retrieval.candidates.scorer import Best, Opinion
+from isthmus.retrieval.candidates.training_data import Columns, Mask, distinct
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

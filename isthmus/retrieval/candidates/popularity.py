@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.opinion import SharedOpinion
-from isthmus.retrieval.candidates.source import CandidateSource, State, lengthened
+from isthmus.retrieval.candidates.generator import CandidateSource, State, lengthened
+from isthmus.retrieval.candidates.scorer import SharedOpinion
+from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.user_histories import Histories
 
 
 @dataclass

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Columns, Mask, row_maxima, row_sums
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.tower_model import TwoTowers
+from isthmus.retrieval.candidates.training_data import Columns, Mask, row_maxima, row_sums
+from isthmus.retrieval.candidates.two_tower_model import TwoTowers
+from isthmus.retrieval.candidates.user_histories import Histories
 
 FEW = 1e-6
 

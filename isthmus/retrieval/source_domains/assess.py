@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.source_domains.lift import measure_lifts
 from isthmus.retrieval.source_domains.quality import quality_of
 from isthmus.retrieval.source_domains.relatedness import relatedness_of

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from isthmus.retrieval.candidates.corpus import Corpus
-from isthmus.retrieval.evaluation.metrics import PerUser
-from isthmus.retrieval.evaluation.statistics import interval, resampled_means
-from isthmus.retrieval.head.simulate import Case, make_cases, make_folds
+from isthmus.numerics.metrics import PerUser
+from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.ranker.cold_start_episodes import Case, make_cases, make_folds
 from isthmus.retrieval.source_domains.quick_ranker import Figures, QuickRanker
 
 LEAST_USERS = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 
 LAST_PART = 0.2
 

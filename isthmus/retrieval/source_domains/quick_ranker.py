@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.candidates.corpus import Columns, Corpus
-from isthmus.retrieval.candidates.factors import Factors
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.als import Factors
+from isthmus.retrieval.candidates.generators import Sources
+from isthmus.retrieval.candidates.item_knn import ItemNeighbours
 from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.sources import Sources
-from isthmus.retrieval.head.simulate import Case
+from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.ranker.cold_start_episodes import Case
 
 DEPTH = 200
 FIRST = 10

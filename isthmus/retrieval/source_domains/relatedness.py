@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.corpus import Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 
 SAMPLE = 1_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.encoders.alignment.closed_form import Correlations
+from isthmus.encoders.training.alignment.closed_form import Correlations
 
 
 @pytest.fixture

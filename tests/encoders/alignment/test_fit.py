@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.encoders.alignment.closed_form import Correlations
-from isthmus.encoders.alignment.contrast import learn_heads
-from isthmus.encoders.alignment.crossing import measure_crossing
-from isthmus.encoders.alignment.ensemble import fold
-from isthmus.encoders.alignment.fit import crossings, fit_alignment, quality
-from isthmus.encoders.alignment.head import unit_rows
-from isthmus.encoders.alignment.mining import confusable
-from isthmus.encoders.alignment.pairs import join_pairs
-from isthmus.encoders.alignment.settings import AlignmentSettings
+from isthmus.encoders.projection_head import unit_rows
+from isthmus.encoders.training.alignment.closed_form import Correlations
+from isthmus.encoders.training.alignment.contrastive import learn_heads
+from isthmus.encoders.training.alignment.cross_modal_recall import measure_crossing
+from isthmus.encoders.training.alignment.ensemble import fold
+from isthmus.encoders.training.alignment.fit import crossings, fit_alignment, quality
+from isthmus.encoders.training.alignment.hard_negatives import confusable
+from isthmus.encoders.training.alignment.pairs import join_pairs
+from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.errors import InvalidInput
 from tests.encoders.alignment.worlds import turned_pairs
 
@@ -80,7 +80,7 @@ def test_the_bar_ends_where_it_should(epochs, monkeypatch):
         told.append((label, total))
         yield lambda steps: told.append((label, -steps))
 
-    monkeypatch.setattr("isthmus.encoders.alignment.fit.progress_bar", bar)
+    monkeypatch.setattr("isthmus.encoders.training.alignment.fit.progress_bar", bar)
     fit_alignment(turned_pairs(noise=0.3), replace(QUICK, epochs=epochs, patience=2, members=2))
     for name in ("closed form", "learning"):
         assert sum(steps for label, steps in told if label == name) == 0

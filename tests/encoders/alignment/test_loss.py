@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.encoders.alignment.loss import belongs, symmetric_contrastive
+from isthmus.encoders.training.alignment.loss import belongs, symmetric_contrastive
 
 
 def by_hand(text, image, text_ids, image_ids, scale):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.encoders.alignment.head import unit_rows
-from isthmus.encoders.alignment.pairs import Pairs
+from isthmus.encoders.projection_head import unit_rows
+from isthmus.encoders.training.alignment.pairs import Pairs
 
 
 def turned_pairs(count: int = 200, *, noise: float = 0.0, name: str = "a") -> Pairs:

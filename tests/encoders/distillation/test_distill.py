@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from isthmus import DistillSettings, distill, load_encoder
-from isthmus.encoders import checkpoint
-from isthmus.encoders.distillation import training
-from isthmus.encoders.distillation.losses import cosine_loss
+from isthmus.encoders.training.distillation import training
+from isthmus.encoders.training.distillation.losses import cosine_loss
 from isthmus.errors import (
     InvalidInput,
     InvalidMapping,
@@ -23,6 +22,7 @@ from isthmus.errors import (
     MissingDependency,
     UnsupportedModality,
 )
+from isthmus.numerics import checkpoint
 from tests.encoders import models
 from tests.encoders.distillation.conftest import QUICK
 

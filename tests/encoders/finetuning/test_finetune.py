@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
-from isthmus.encoders import checkpoint
-from isthmus.encoders.finetuning import training
-from isthmus.encoders.finetuning.elsewhere import MOST_ANCHORS, divide_domain
-from isthmus.encoders.finetuning.training import symmetric_contrastive
+from isthmus.encoders.training.finetuning import training
+from isthmus.encoders.training.finetuning.forgetting import MOST_ANCHORS, divide_domain
+from isthmus.encoders.training.finetuning.training import symmetric_contrastive
 from isthmus.errors import InvalidInput, InvalidMapping, MissingDependency, UnsupportedModality
+from isthmus.numerics import checkpoint
 from tests.encoders import models
 from tests.encoders.finetuning.conftest import QUICK
 from tests.toy import picture
@@ -73,7 +73,7 @@ def test_what_was_saved_is_what_was_measured(start, pairs, elsewhere, tmp_path):
 
 
 def test_frozen_layers_that_are_run_once_change_nothing(start, pairs, elsewhere, tmp_path):
-    from isthmus.encoders.finetuning import network
+    from isthmus.encoders.training.finetuning import network
 
     skipped = run(start, pairs, tmp_path / "a", layers=1, others=[elsewhere])
     with pytest.MonkeyPatch.context() as patched:

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus import FinetuneSettings
-from isthmus.encoders.finetuning.layers import stacks_of
-from isthmus.encoders.finetuning.lessons import Lessons
-from isthmus.encoders.finetuning.parts import draw_parts, keys_by_pairs, pairs_within
-from isthmus.encoders.finetuning.quality import (
+from isthmus.encoders.training.finetuning.batches import Lessons
+from isthmus.encoders.training.finetuning.layers import stacks_of
+from isthmus.encoders.training.finetuning.quality import (
     LabelTruth,
     PairTruth,
     mean_of,
@@ -21,6 +20,7 @@ from isthmus.encoders.finetuning.quality import (
     search_all,
     similarity_kept,
 )
+from isthmus.encoders.training.finetuning.splits import draw_parts, keys_by_pairs, pairs_within
 
 
 def unit(vectors):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.corpus import Corpus, HeldContents
-from isthmus.retrieval.candidates.factors import Factors
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.source import CandidateSource
-from isthmus.retrieval.candidates.sources import default_sources
-from isthmus.retrieval.candidates.tower import Towers
+from isthmus.data.interactions.matrix import InteractionMatrix
+from isthmus.retrieval.candidates.als import Factors
+from isthmus.retrieval.candidates.generator import CandidateSource
+from isthmus.retrieval.candidates.generators import default_sources
+from isthmus.retrieval.candidates.training_data import Corpus, HeldContents
+from isthmus.retrieval.candidates.two_tower import Towers
+from isthmus.retrieval.candidates.user_histories import Histories
 
 TASTES = 4
 DOMAINS = ("books", "films", "songs")

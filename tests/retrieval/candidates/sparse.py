@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isthmus.retrieval.candidates.sparse_rows import SparseRows, sparse_rows
+from isthmus.numerics.sparse_rows import SparseRows, sparse_rows
 
 
 def rows_of(matrix) -> SparseRows:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.retrieval.candidates.factors import Factors
-from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.als import Factors
+from isthmus.retrieval.candidates.user_histories import Histories
 from tests.retrieval.candidates.corpora import make_corpus
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.histories import HALF_LIFE, Histories
+from isthmus.data.interactions.matrix import InteractionMatrix
+from isthmus.retrieval.candidates.user_histories import HALF_LIFE, Histories
 
 ITEMS = 12
 entry = st.tuples(

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.retrieval.candidates.adaptation import (
+from isthmus.numerics.sampled_softmax import sampled_softmax
+from isthmus.retrieval.candidates.domain_adaptation import (
     coral_loss,
     domain_loss,
     make_critic,
     mmd_loss,
     reverse_gradient,
 )
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.sampled_softmax import sampled_softmax
-from isthmus.retrieval.candidates.tower_training import MOST_LABELS, Draw, lessons
+from isthmus.retrieval.candidates.two_tower_batches import MOST_LABELS, Draw, lessons
+from isthmus.retrieval.candidates.user_histories import Histories
 from tests.retrieval.candidates.corpora import BOOKS, FILMS, SONGS, make_corpus
 
 USERS, ITEMS = 3, 40

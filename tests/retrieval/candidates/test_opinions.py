@@ -7,16 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from isthmus.retrieval.candidates import opinion as module
+from isthmus.retrieval.candidates import scorer as module
 from isthmus.retrieval.candidates.content import InterestOpinion
-from isthmus.retrieval.candidates.corpus import HeldContents, largest
-from isthmus.retrieval.candidates.opinion import (
+from isthmus.retrieval.candidates.dot_product_index import Shelf
+from isthmus.retrieval.candidates.pool import make_pool
+from isthmus.retrieval.candidates.scorer import (
     ProductOpinion,
     SharedOpinion,
     SparseOpinion,
 )
-from isthmus.retrieval.candidates.pool import make_pool
-from isthmus.retrieval.candidates.shelf import Shelf
+from isthmus.retrieval.candidates.training_data import HeldContents, largest
 from tests.retrieval.candidates.corpora import make_corpus
 from tests.retrieval.candidates.sparse import rows_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates import shelf as module
-from isthmus.retrieval.candidates.shelf import Shelf
+from isthmus.retrieval.candidates import dot_product_index as module
+from isthmus.retrieval.candidates.dot_product_index import Shelf
 
 ITEMS, DIM = 400, 21
 

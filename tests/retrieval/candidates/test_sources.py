@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.content import Content
-from isthmus.retrieval.candidates.corpus import Corpus, HeldContents
-from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.generators import Sources, without
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.sources import Sources, without
+from isthmus.retrieval.candidates.training_data import Corpus, HeldContents
+from isthmus.retrieval.candidates.user_histories import Histories
 from tests.retrieval.candidates.corpora import (
     BOOKS,
     FILMS,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.tower import Towers
-from isthmus.retrieval.candidates.tower_fitting import _pooled, _residuals
+from isthmus.retrieval.candidates.two_tower import Towers
+from isthmus.retrieval.candidates.two_tower_fitting import _pooled, _residuals
+from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.candidates.user_tower import UserTower
 from tests.retrieval.candidates.corpora import FILMS, make_corpus
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import Space
-from isthmus.retrieval.candidates import shared_words
-from isthmus.retrieval.candidates.corpus import HeldContents
-from isthmus.retrieval.candidates.histories import Histories
-from isthmus.retrieval.candidates.shared_words import SharedWords
-from isthmus.retrieval.candidates.words import Vocabulary
-from isthmus.retrieval.recommender.space_corpus import space_corpus
+from isthmus.retrieval.candidates import tfidf_overlap as shared_words
+from isthmus.retrieval.candidates.tfidf import Vocabulary
+from isthmus.retrieval.candidates.tfidf_overlap import SharedWords
+from isthmus.retrieval.candidates.training_data import HeldContents
+from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.recommend.space_data import space_corpus
 from tests.retrieval.candidates.corpora import BOOKS, FILMS, histories_of, make_corpus
 from tests.toy import item, text_encoder
 

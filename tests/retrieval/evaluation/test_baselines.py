@@ -8,24 +8,24 @@ import pytest
 from scipy.sparse import csr_array
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.evaluation.baselines.als import ALS
-from isthmus.retrieval.evaluation.baselines.baseline import BaselineSystem
-from isthmus.retrieval.evaluation.baselines.chance import Chance
-from isthmus.retrieval.evaluation.baselines.content import Content
-from isthmus.retrieval.evaluation.baselines.ease import EASE
-from isthmus.retrieval.evaluation.baselines.item_knn import ItemKNN
-from isthmus.retrieval.evaluation.baselines.means import GlobalMean, Offsets
-from isthmus.retrieval.evaluation.baselines.neighbours import keep_largest
-from isthmus.retrieval.evaluation.baselines.popularity import Popularity
-from isthmus.retrieval.evaluation.baselines.tuning import (
+from isthmus.evaluation.baselines.als import ALS
+from isthmus.evaluation.baselines.baseline import BaselineSystem
+from isthmus.evaluation.baselines.chance import Chance
+from isthmus.evaluation.baselines.content import Content
+from isthmus.evaluation.baselines.ease import EASE
+from isthmus.evaluation.baselines.item_knn import ItemKNN
+from isthmus.evaluation.baselines.means import GlobalMean, Offsets
+from isthmus.evaluation.baselines.neighbours import keep_largest
+from isthmus.evaluation.baselines.popularity import Popularity
+from isthmus.evaluation.baselines.tuning import (
     default_grids,
     rating_grids,
     tuned,
     tuned_rater,
 )
-from isthmus.retrieval.evaluation.baselines.user_knn import UserKNN
-from isthmus.retrieval.evaluation.protocols import cold_user
-from isthmus.retrieval.evaluation.task import TestUser
+from isthmus.evaluation.baselines.user_knn import UserKNN
+from isthmus.evaluation.protocols import cold_user
+from isthmus.evaluation.task import TestUser
 from tests.retrieval.evaluation.worlds import interactions, small_task
 
 ITEMS = ["a", "b", "c", "d", "e"]

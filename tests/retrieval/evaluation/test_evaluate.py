@@ -12,17 +12,17 @@ import pytest
 from rich.console import Console
 
 from isthmus.errors import InvalidInput, MissingDependency
-from isthmus.retrieval.evaluation.baselines.baseline import BaselineSystem
-from isthmus.retrieval.evaluation.baselines.chance import Chance
-from isthmus.retrieval.evaluation.baselines.item_knn import ItemKNN
-from isthmus.retrieval.evaluation.baselines.popularity import Popularity
-from isthmus.retrieval.evaluation.evaluate import evaluate
-from isthmus.retrieval.evaluation.html import render_html, write_html
-from isthmus.retrieval.evaluation.list_metrics import ItemVectors
-from isthmus.retrieval.evaluation.lists import Lists
-from isthmus.retrieval.evaluation.protocols import few_shot, rating, temporal
-from isthmus.retrieval.evaluation.report import Evaluation
-from isthmus.retrieval.evaluation.show import show_evaluation
+from isthmus.evaluation.baselines.baseline import BaselineSystem
+from isthmus.evaluation.baselines.chance import Chance
+from isthmus.evaluation.baselines.item_knn import ItemKNN
+from isthmus.evaluation.baselines.popularity import Popularity
+from isthmus.evaluation.evaluate import evaluate
+from isthmus.evaluation.html import render_html, write_html
+from isthmus.evaluation.list_metrics import ItemVectors
+from isthmus.evaluation.lists import Lists
+from isthmus.evaluation.protocols import few_shot, rating, temporal
+from isthmus.evaluation.report import Evaluation
+from isthmus.evaluation.show import show_evaluation
 from tests.retrieval.evaluation.worlds import Fixed, small_task, two_shops
 
 GOOD = [["b0", "b5"], ["b1", "b2"]]

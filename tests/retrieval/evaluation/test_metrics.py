@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.evaluation.list_metrics import (
+from isthmus.evaluation.list_metrics import (
     ItemVectors,
     coverage,
     diversity,
@@ -19,8 +19,8 @@ from isthmus.retrieval.evaluation.list_metrics import (
     novelty,
     shown_popularity,
 )
-from isthmus.retrieval.evaluation.lists import clean_lists, hit_matrix, truth_ranks
-from isthmus.retrieval.evaluation.metrics import ranking_metrics, rating_errors
+from isthmus.evaluation.lists import clean_lists, hit_matrix, truth_ranks
+from isthmus.numerics.metrics import ranking_metrics, rating_errors
 from tests.retrieval.evaluation.by_ranx import ranx_says
 from tests.retrieval.evaluation.worlds import small_task
 

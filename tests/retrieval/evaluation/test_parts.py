@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.retrieval.evaluation.attribution import Attribution, attribute, cover
-from isthmus.retrieval.evaluation.buckets import by_evidence, by_truth
-from isthmus.retrieval.evaluation.lists import truth_ranks
-from isthmus.retrieval.evaluation.task import TestUser
+from isthmus.evaluation.attribution import Attribution, attribute, cover
+from isthmus.evaluation.buckets import by_evidence, by_truth
+from isthmus.evaluation.lists import truth_ranks
+from isthmus.evaluation.task import TestUser
 from tests.retrieval.evaluation.worlds import interactions, small_task
 
 LISTS = [["b0", "b1"], ["b2", "b1"]]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.evaluation.protocols import (
+from isthmus.evaluation.protocols import (
     cold_item,
     cold_user,
     few_shot,

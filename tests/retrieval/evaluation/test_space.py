@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from isthmus import EvaluationPlan, Space
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.evaluation.baselines.baseline import BaselineSystem
-from isthmus.retrieval.evaluation.baselines.popularity import Popularity
-from isthmus.retrieval.evaluation.lists import Lists
-from isthmus.retrieval.evaluation.plan import BASELINES, PROTOCOLS
-from isthmus.retrieval.evaluation.positives import positives_of
-from isthmus.retrieval.evaluation.proposals import proposals
-from isthmus.retrieval.evaluation.report import Evaluation
-from isthmus.retrieval.evaluation.systems import Learner
+from isthmus.evaluation.baselines.baseline import BaselineSystem
+from isthmus.evaluation.baselines.popularity import Popularity
+from isthmus.evaluation.lists import Lists
+from isthmus.evaluation.plan import BASELINES, PROTOCOLS
+from isthmus.evaluation.positives import positives_of
+from isthmus.evaluation.report import Evaluation
+from isthmus.evaluation.splits import proposals
+from isthmus.evaluation.systems import Learner
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput, MissingDependency
-from isthmus.retrieval.evaluation.statistics import (
+from isthmus.numerics.statistics import (
     bonferroni,
     compare,
     estimate,

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.evaluation.task import TestUser, read_protocol
+from isthmus.evaluation.task import TestUser, read_protocol
 from tests.retrieval.evaluation.worlds import interactions, small_task
 
 

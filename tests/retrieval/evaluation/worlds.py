@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from isthmus.retrieval.evaluation.task import Task, TestUser
+from isthmus.evaluation.task import Task, TestUser
 
 
 def interactions(rows: Sequence[tuple]) -> pa.Table:
@@ -80,6 +80,6 @@ class Fixed:
         self.items, self.sources = items, sources or {}
 
     def recommend(self, task, n):
-        from isthmus.retrieval.evaluation.lists import Lists
+        from isthmus.evaluation.lists import Lists
 
         return Lists(self.items, sources=self.sources)

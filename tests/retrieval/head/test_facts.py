@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates.corpus import HeldContents
-from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.generators import Sources
 from isthmus.retrieval.candidates.pool import make_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.sources import Sources
-from isthmus.retrieval.head.facts import FACTS, ItemFacts, coarse
-from isthmus.retrieval.head.features import LONGEST, feature_names, make_features
+from isthmus.retrieval.candidates.training_data import HeldContents
+from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.ranker.features import LONGEST, feature_names, make_features
+from isthmus.retrieval.ranker.item_statistics import FACTS, ItemFacts, coarse
 from tests.retrieval.candidates.corpora import (
     BOOKS,
     FILMS,

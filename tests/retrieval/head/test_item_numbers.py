@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import Space, User
-from isthmus.retrieval.candidates.corpus import HeldContents
-from isthmus.retrieval.candidates.histories import Histories
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.item_numbers import OF_NUMBERS, ItemNumbers
-from isthmus.retrieval.recommender.space_corpus import space_corpus
-from isthmus.retrieval.recommender.store import load_recommender, read_description
+from isthmus.retrieval.candidates.training_data import HeldContents
+from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS, ItemNumbers
+from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.retrieval.recommend.store import load_recommender, read_description
 from tests.retrieval.candidates.corpora import BOOKS, SONGS, histories_of, make_corpus
 from tests.retrieval.recommender.worlds import QUICK
 from tests.toy import item, text_encoder

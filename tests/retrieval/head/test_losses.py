@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.retrieval.head.losses import listwise_loss, loss_of, pairwise_loss
-from isthmus.retrieval.head.settings import LOSSES
+from isthmus.retrieval.ranker.losses import listwise_loss, loss_of, pairwise_loss
+from isthmus.retrieval.ranker.settings import LOSSES
 
 
 def of(rows, kind=torch.float64):

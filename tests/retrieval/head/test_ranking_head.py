@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.histories import Histories
+from isthmus.retrieval.candidates.generators import Sources
 from isthmus.retrieval.candidates.pool import make_pool
-from isthmus.retrieval.candidates.sources import Sources
-from isthmus.retrieval.head.batches import known_of, make_batch, padded
-from isthmus.retrieval.head.facts import ItemFacts, coarse
-from isthmus.retrieval.head.features import make_features
-from isthmus.retrieval.head.model import Batch
-from isthmus.retrieval.head.ranking_head import RankingHead
+from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.ranker.batches import known_of, make_batch, padded
+from isthmus.retrieval.ranker.features import make_features
+from isthmus.retrieval.ranker.item_statistics import ItemFacts, coarse
+from isthmus.retrieval.ranker.network import Batch
+from isthmus.retrieval.ranker.ranker import RankingHead
 from tests.retrieval.candidates.corpora import FILMS, histories_of, make_corpus, quick_sources
 
 USERS = histories_of([0, 4, 8], [], [25, 29, 33, 37, 1], [2], [], list(range(20)))

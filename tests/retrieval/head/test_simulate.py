@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.item_knn import ItemNeighbours
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
-from isthmus.retrieval.head.examples import ExampleSettings, make_examples
-from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.simulate import (
+from isthmus.retrieval.ranker.cold_start_episodes import (
     SHOTS,
     Fold,
     choose_tested,
     make_cases,
     make_folds,
 )
+from isthmus.retrieval.ranker.examples import ExampleSettings, make_examples
+from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from tests.retrieval.candidates.corpora import BOOKS, DOMAINS, FILMS, make_corpus
 
 USERS = 60

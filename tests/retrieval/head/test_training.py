@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from isthmus.retrieval.candidates.content import Content
-from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.item_knn import ItemNeighbours
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.head import training
-from isthmus.retrieval.head.example_batches import ExampleBatches
-from isthmus.retrieval.head.examples import ExampleSettings, make_examples
-from isthmus.retrieval.head.facts import ItemFacts
-from isthmus.retrieval.head.ranking_head import RankingHead
-from isthmus.retrieval.head.settings import TrainingSettings
-from isthmus.retrieval.head.training import train_head
+from isthmus.retrieval.ranker import training
+from isthmus.retrieval.ranker.example_batches import ExampleBatches
+from isthmus.retrieval.ranker.examples import ExampleSettings, make_examples
+from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.settings import TrainingSettings
+from isthmus.retrieval.ranker.training import train_head
 from tests.retrieval.candidates.corpora import BOOKS, make_corpus
 
 SETTINGS = TrainingSettings(epochs=4, patience=4, members=2, hidden=8, batch=16)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.rating.crossfit import FOLDS, cross_fitted, folds
-from isthmus.retrieval.rating.parts import Items, Settings
-from isthmus.retrieval.rating.ratings import Ratings
+from isthmus.retrieval.ratings.components import Items, Settings
+from isthmus.retrieval.ratings.cross_fitting import FOLDS, cross_fitted, folds
+from isthmus.retrieval.ratings.ratings import Ratings
 from tests.retrieval.rating.worlds import one_domain, ratings_of, tastes
 
 

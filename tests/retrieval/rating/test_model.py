@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.rating.model import ADDENDS, RatingModel
-from isthmus.retrieval.rating.parts import Settings
-from isthmus.retrieval.rating.ratings import History, Ratings
+from isthmus.retrieval.ratings.components import Settings
+from isthmus.retrieval.ratings.model import ADDENDS, RatingModel
+from isthmus.retrieval.ratings.ratings import History, Ratings
 from tests.retrieval.rating.worlds import additive, history, one_domain, ratings_of, tastes
 
 NOBODY = History((), ())

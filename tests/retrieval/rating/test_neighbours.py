@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isthmus.retrieval.rating.levels import Levels
-from isthmus.retrieval.rating.neighbours import Asked, CoRatings, Neighbours, NeighbourSettings
-from isthmus.retrieval.rating.ratings import Ratings
+from isthmus.retrieval.ratings.biases import Levels
+from isthmus.retrieval.ratings.neighbours import Asked, CoRatings, Neighbours, NeighbourSettings
+from isthmus.retrieval.ratings.ratings import Ratings
 from tests.retrieval.rating.worlds import ratings_of
 
 TABLES = arrays(float, (6, 5), elements=st.sampled_from([-1.0, 0.0, 1.0, 2.0, float("nan")]))

@@ -9,7 +9,7 @@ import pytest
 
 from isthmus import EvaluationPlan, Space, User
 from isthmus.errors import InvalidInput, ItemNotFound
-from isthmus.retrieval.candidates.sources import default_sources
+from isthmus.retrieval.candidates.generators import default_sources
 from tests.retrieval.recommender.worlds import QUICK
 from tests.toy import item, text_encoder
 

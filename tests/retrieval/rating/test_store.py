@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from isthmus.errors import CorruptRelease, UnsupportedFormat
-from isthmus.retrieval.rating.model import RatingModel
-from isthmus.retrieval.rating.parts import Settings
-from isthmus.retrieval.rating.ratings import History
-from isthmus.retrieval.rating.store import ABOUT, TENSORS, load, save
+from isthmus.retrieval.ratings.components import Settings
+from isthmus.retrieval.ratings.model import RatingModel
+from isthmus.retrieval.ratings.ratings import History
+from isthmus.retrieval.ratings.store import ABOUT, TENSORS, load, save
 from tests.retrieval.rating.worlds import history, one_domain, ratings_of, tastes
 
 

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.evaluation.baselines.means import GlobalMean, Offsets
-from isthmus.retrieval.evaluation.evaluate import evaluate
-from isthmus.retrieval.evaluation.protocols import rating
-from isthmus.retrieval.evaluation.task import Task, TestUser
-from isthmus.retrieval.rating.parts import Settings
-from isthmus.retrieval.rating.system import RatingSystem
+from isthmus.evaluation.baselines.means import GlobalMean, Offsets
+from isthmus.evaluation.evaluate import evaluate
+from isthmus.evaluation.protocols import rating
+from isthmus.evaluation.rating_system import RatingSystem
+from isthmus.evaluation.task import Task, TestUser
+from isthmus.retrieval.ratings.components import Settings
 from tests.retrieval.rating.worlds import tastes
 
 

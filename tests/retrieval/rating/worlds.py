@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.retrieval.rating.ratings import History, Ratings
+from isthmus.retrieval.ratings.ratings import History, Ratings
 
 ITEMS, USERS = 40, 60
 

@@ -10,9 +10,9 @@ import torch
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.recommender.distilling import TEMPERATURE, divergence
-from isthmus.retrieval.recommender.settings import settings_from
-from isthmus.retrieval.recommender.store import load_recommender
+from isthmus.retrieval.recommend.distillation import TEMPERATURE, divergence
+from isthmus.retrieval.recommend.settings import settings_from
+from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommender.test_train import BRIEF
 from tests.retrieval.recommender.worlds import checkerboard, taste_of
 from tests.toy import text_encoder

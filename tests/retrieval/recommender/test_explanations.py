@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from isthmus import Space, User
-from isthmus.columns import INTERACTIONS
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.recommender.space_corpus import space_corpus
+from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.schema import INTERACTIONS
 from tests.retrieval.recommender.worlds import ITEMS_A_TASTE, QUICK, TASTES, name, taste_of
 from tests.toy import COLOURS, item, picture, two_encoders
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.retrieval.recommender import near_lists as module
-from isthmus.retrieval.recommender.near_lists import Among, NearLists
+from isthmus.retrieval.recommend.content_based import near_lists as module
+from isthmus.retrieval.recommend.near_lists import Among, NearLists
 
 
 class Search:

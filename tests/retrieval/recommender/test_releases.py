@@ -12,12 +12,12 @@ import pytest
 
 from isthmus import Space, User
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected, SpaceNotFound
-from isthmus.retrieval.candidates.factors import Factors
-from isthmus.retrieval.candidates.item_neighbours import ItemNeighbours
+from isthmus.retrieval.candidates.als import Factors
+from isthmus.retrieval.candidates.generators import Sources, default_sources
+from isthmus.retrieval.candidates.item_knn import ItemNeighbours
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.sources import Sources, default_sources
-from isthmus.retrieval.candidates.user_neighbours import UserNeighbours
-from isthmus.retrieval.recommender.store import load_recommender
+from isthmus.retrieval.candidates.user_knn import UserNeighbours
+from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommender.worlds import QUICK, checkerboard, name
 from tests.toy import item, text_encoder
 
@@ -239,7 +239,7 @@ def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
         ]
 
     before = lists(board)
-    monkeypatch.setattr("isthmus.retrieval.recommender.settings.default_sources", defaults)
+    monkeypatch.setattr("isthmus.retrieval.recommend.settings.default_sources", defaults)
     monkeypatch.setattr(UserNeighbours, "__init__", partialmethod(UserNeighbours.__init__, k=1))
     assert lists(copied()) == before
 

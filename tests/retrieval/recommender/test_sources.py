@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.recommender.store import read_description
+from isthmus.retrieval.recommend.store import read_description
 from isthmus.retrieval.source_domains.relatedness import content_distance
 from tests.retrieval.recommender.noisy_world import USERS, catalogue, noisy, post
 from tests.retrieval.recommender.worlds import QUICK, TASTES, name, taste_of

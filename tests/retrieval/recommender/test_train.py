@@ -10,10 +10,10 @@ import pytest
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.sources import default_sources
-from isthmus.retrieval.head import training
-from isthmus.retrieval.recommender.settings import settings_from
-from isthmus.retrieval.recommender.store import load_recommender
+from isthmus.retrieval.candidates.generators import default_sources
+from isthmus.retrieval.ranker import training
+from isthmus.retrieval.recommend.settings import settings_from
+from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommender.worlds import QUICK, checkerboard, name
 from tests.retrieval.recommender.worlds import board as deeds
 from tests.toy import item, text_encoder

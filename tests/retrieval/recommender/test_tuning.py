@@ -9,7 +9,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidInput, MissingDependency
-from isthmus.retrieval.recommender import tuning
+from isthmus.retrieval.recommend.content_based import tuning
 from tests.retrieval.recommender.worlds import QUICK, checkerboard
 
 THREE = replace(

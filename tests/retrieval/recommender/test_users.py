@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval import recommending
-from isthmus.retrieval.users import stored_histories
+from isthmus.retrieval.recommend.users import stored_histories
+from isthmus.verbs import recommending
 from tests.retrieval.recommender.worlds import ITEMS_A_TASTE, TASTES, name, taste_of
 from tests.toy import item, text_encoder
 

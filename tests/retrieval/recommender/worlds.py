@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from isthmus import Space
-from isthmus.retrieval.head.examples import ExampleSettings
-from isthmus.retrieval.head.settings import TrainingSettings
-from isthmus.retrieval.recommender.settings import RecommenderSettings
+from isthmus.retrieval.ranker.examples import ExampleSettings
+from isthmus.retrieval.ranker.settings import TrainingSettings
+from isthmus.retrieval.recommend.settings import RecommenderSettings
 from tests.toy import item, text_encoder
 
 TASTES = 8

@@ -1,1 +1,0 @@
-"""Alignment: heads that bring the vectors of different encoders into one space."""

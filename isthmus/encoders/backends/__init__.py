@@ -1,0 +1,1 @@
+"""Where encoders run: PyTorch, OpenVINO, precision and threads."""

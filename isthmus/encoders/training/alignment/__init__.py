@@ -1,0 +1,1 @@
+"""Projection heads that bring different encoders into one space, learned from pairs."""

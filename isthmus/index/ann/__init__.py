@@ -1,0 +1,1 @@
+"""Vectors of one name, searched: index families, codes, bitmaps, GPU placement."""

@@ -1,0 +1,218 @@
+"""A segment: an immutable set of items with their vectors, searched as one."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.stack import Block
+from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.exact import Mask, Positions
+from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.catalog.row_ids import RowIds, row_ids_of
+from isthmus.index.lru_cache import Recent
+from isthmus.schema import DOMAIN, ITEM_ID
+
+SUMMED_ROWS = 50_000
+ROWS_A_LOOKUP = 60
+FEW_NAMES = 40
+MOST_KNOWN = 50_000
+
+Names = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Items with row ids, names, domains and vectors.
+
+    Attributes
+    ----------
+    row_ids : numpy.ndarray
+        uint64, shape (n,): the catalog's stable row ids.
+    item_ids : pyarrow.StringArray
+        Length n.
+    domains : pyarrow.DictionaryArray
+        Length n.
+    blocks : mapping of str to SegmentBlock
+        Vectors by block.
+    """
+
+    row_ids: RowIds
+    item_ids: pa.StringArray
+    domains: pa.DictionaryArray
+    blocks: Mapping[str, SegmentBlock] = field(default_factory=dict)
+    filtered: Recent[Allowed] = field(init=False, default_factory=Recent, repr=False)
+    _known: dict[str, int] = field(init=False, default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def all_rows(self) -> Allowed:
+        """Allow every row."""
+        return Allowed(np.ones(len(self), bool))
+
+    @cached_property
+    def _by_row_id(self) -> tuple[RowIds, Positions]:
+        order = np.argsort(self.row_ids, kind="stable")
+        return self.row_ids[order], order
+
+    def mask_of(self, row_ids: RowIds) -> Mask:
+        """Mark the rows whose row id is given, shape (n,)."""
+        mask = np.zeros(len(self), bool)
+        if len(self) and len(row_ids):
+            known, order = self._by_row_id
+            at = np.minimum(np.searchsorted(known, row_ids), len(known) - 1)
+            mask[order[at[known[at] == row_ids]]] = True
+        return mask
+
+    def find(self, item_ids: Sequence[str]) -> Positions:
+        """Give the row of each item, or -1 where it has none, shape (len(item_ids),)."""
+        if len(item_ids) * ROWS_A_LOOKUP < len(self):
+            return np.array([self._found(name) for name in item_ids], np.int64)
+        at = pc.index_in(pa.array(item_ids, pa.string()), value_set=self.item_ids)
+        return np.asarray(at.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+    def _found(self, item_id: str) -> int:
+        """Look an item up, and remember it: those of histories are asked for again and again."""
+        row = self._known.get(item_id)
+        if row is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            row = self._known[item_id] = self._look_up(item_id)
+        return row
+
+    def _look_up(self, item_id: str) -> int:
+        order, names = self._by_item_id, self.item_ids
+        at = bisect_left(order, item_id, key=lambda row: names[row].as_py())
+        found = at < len(order) and names[order[at]].as_py() == item_id
+        return int(order[at]) if found else -1
+
+    @cached_property
+    def _by_item_id(self) -> npt.NDArray[np.uint64]:
+        return np.asarray(pc.sort_indices(self.item_ids).to_numpy())
+
+    def domains_at(self, rows: Positions) -> Names:
+        """Give the domains of rows, str objects of shape (len(rows),)."""
+        codes, names = self._domain_codes
+        return names[codes[rows]]
+
+    @cached_property
+    def _domain_codes(self) -> tuple[npt.NDArray[np.int32], Names]:
+        codes = self.domains.indices.to_numpy(zero_copy_only=False)
+        return codes, np.array(self.domains.dictionary.to_pylist(), object)
+
+    def mask_of_domains(self, names: Collection[str]) -> Mask:
+        """Mark the rows of some domains, shape (n,)."""
+        codes = [i for i, d in enumerate(self.domains.dictionary.to_pylist()) if d in names]
+        return np.isin(self.domains.indices.to_numpy(zero_copy_only=False), codes)
+
+    @cached_property
+    def domain_sums(self) -> dict[str, tuple[npt.NDArray[np.float64], Positions]]:
+        """For each block, the sum of each domain's vectors and how many they are.
+
+        Shapes (n_domains, dim) and (n_domains, 1); of large segments a sample.
+        """
+        return {name: self._domain_sums(block) for name, block in self.blocks.items()}
+
+    def _domain_sums(self, block: SegmentBlock) -> tuple[npt.NDArray[np.float64], Positions]:
+        step = max(1, len(block.rows) // SUMMED_ROWS)
+        codes = self.domains.indices.to_numpy(zero_copy_only=False)[block.rows[::step]]
+        domains = len(self.domains.dictionary)
+        member = np.arange(domains)[:, None] == codes
+        sums = member.astype(np.float32) @ np.asarray(block.vectors[::step])
+        return sums.astype(np.float64), member.sum(axis=1, keepdims=True)
+
+    def without_index(self) -> Segment:
+        """Give the same segment, searched exactly."""
+        plain = {name: replace(block, index=None) for name, block in self.blocks.items()}
+        return replace(self, blocks=plain)
+
+    def vectors(self, block: str, rows: Positions) -> BlockVectors:
+        """Give the vectors of rows, shape (len(rows), dim); zero where a row has none."""
+        own = self.blocks[block]
+        if len(own.rows) == len(self) and int(rows.min(initial=0)) >= 0:  # every row has one
+            return BlockVectors(
+                np.asarray(own.vectors.take(rows, axis=0)), np.ones(len(rows), bool)
+            )
+        out = np.zeros((len(rows), own.vectors.shape[1]), np.float32)
+        if len(own.rows) == 0:
+            return BlockVectors(out, np.zeros(len(rows), bool))
+        at = np.minimum(np.searchsorted(own.rows, rows), len(own.rows) - 1)
+        present = own.rows[at] == rows
+        out[present] = own.vectors[at[present]]
+        return BlockVectors(out, present)
+
+
+def names_at(names: pa.Array, rows: Positions) -> Names:
+    """Give the names at some rows, str objects of shape (len(rows),)."""
+    if len(rows) <= FEW_NAMES:  # a call into Arrow costs as much as some fifty names
+        out = np.empty(len(rows), object)
+        for place, row in enumerate(rows.tolist()):
+            out[place] = names[row].as_py()
+        return out
+    return np.asarray(names.take(pa.array(rows)).to_numpy(zero_copy_only=False), object)
+
+
+def segment_of(batch: pa.RecordBatch, blocks: Sequence[Block]) -> Segment:
+    """Make a segment of catalog rows (item_id, domain, row id and vector columns)."""
+    return Segment(
+        row_ids=row_ids_of(batch),
+        item_ids=batch.column(ITEM_ID),
+        domains=batch.column(DOMAIN).dictionary_encode(),
+        blocks={
+            block.name: SegmentBlock(*dense(batch.column(block.column), block.dim))
+            for block in blocks
+        },
+    )
+
+
+def dense(column: pa.ListArray, dim: int) -> tuple[FloatArray, Positions]:
+    """Give the vectors of a column that are there, (n_present, dim), and their rows."""
+    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    flat = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat.reshape(-1, dim), np.float32), rows
+
+
+def has_vector(batch: pa.RecordBatch, blocks: Sequence[Block]) -> pa.BooleanArray:
+    """Mark the rows that have a vector in some block."""
+    return reduce(pc.or_, (pc.is_valid(batch.column(b.column)) for b in blocks))
+
+
+def join_segments(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
+    """Make one segment of the living rows of several."""
+    keep = [np.flatnonzero(mask) for mask in alive]
+    offsets = np.cumsum([0, *map(len, keep)])
+    names = list(segments[0].blocks)
+    return Segment(
+        row_ids=np.concatenate([s.row_ids[k] for s, k in zip(segments, keep, strict=True)]),
+        item_ids=pa.concat_arrays(
+            [s.item_ids.take(pa.array(k)) for s, k in zip(segments, keep, strict=True)]
+        ),
+        domains=pa.concat_arrays(
+            [
+                s.domains.take(pa.array(k)).dictionary_decode()
+                for s, k in zip(segments, keep, strict=True)
+            ]
+        ).dictionary_encode(),
+        blocks={name: _join_block(name, segments, keep, offsets) for name in names},
+    )
+
+
+def _join_block(
+    name: str, segments: Sequence[Segment], keep: Sequence[Positions], offsets: Positions
+) -> SegmentBlock:
+    parts = [s.vectors(name, k) for s, k in zip(segments, keep, strict=True)]
+    rows = [np.flatnonzero(part.present) for part in parts]
+    return SegmentBlock(
+        np.concatenate([part.vectors[part.present] for part in parts]),
+        np.concatenate([r + offset for r, offset in zip(rows, offsets[:-1], strict=True)]),
+    )

@@ -1,0 +1,1 @@
+"""The items table, its embedding cache and quarantine, and what writes them."""

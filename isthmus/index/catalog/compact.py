@@ -1,0 +1,91 @@
+"""Compaction: fewer, larger files, and no more versions of the tables than are to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from isthmus.data.interactions import store
+from isthmus.data.lance_tables import MUCH_DELETED, compact_table, has_versions_older, open_table
+from isthmus.encoders.embedding_cache import CONTENT
+from isthmus.index.catalog import catalog, quarantine
+from isthmus.index.catalog.lock import writing
+from isthmus.progress import progress_bar
+from isthmus.schema import ITEM_ID, USER_ID
+
+
+@dataclass(frozen=True)
+class CompactReport:
+    """What compacting a table did.
+
+    Attributes
+    ----------
+    table : str
+        Its folder in the space.
+    fragments_before, fragments : int
+        Files of rows, before and after.
+    versions_removed, bytes_freed : int
+        Old versions dropped, and the bytes that only they used.
+    """
+
+    table: str
+    fragments_before: int
+    fragments: int
+    versions_removed: int
+    bytes_freed: int
+
+
+def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[CompactReport]:
+    """Compact every table of a space; the caller holds the locks of catalog and interactions.
+
+    Queries go on meanwhile: a reader keeps the version that it has open, as long as that is no
+    older than what is kept. Of interactions no deleted row is left in the files that stay, so that
+    a forgotten user is gone from the disk once no older version is kept.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    keep_days : float
+        Versions younger than this stay.
+    progress : bool, default False
+        Whether to show a bar.
+    """
+    tables = list(_tables(space))
+    reports = []
+    with progress_bar("compacting", len(tables), show=progress) as advance:
+        for path, key, deleted in tables:
+            done = compact_table(path, key, timedelta(days=keep_days), deleted=deleted)
+            reports.append(CompactReport(str(path.relative_to(space)), *done))
+            advance(1)
+    return reports
+
+
+def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
+    """Compact where items or interactions hold versions past their time, unless somebody writes.
+
+    Old versions cost disk alone, so there is always a next time. Nothing is reported where nothing
+    was done.
+    """
+    try:
+        with writing(space, "catalog", 0), writing(space, "interactions", 0):
+            written = (space / folder for folder in (catalog.FOLDER, store.FOLDER))
+            keep = timedelta(days=keep_days)
+            if any(has_versions_older(path, keep) for path in written):
+                return compact(space, keep_days)
+    except OSError:  # SpaceLocked is one
+        pass
+    return []
+
+
+def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
+    """Give each table, the column it is looked up by, and the share of deleted rows it may keep."""
+    kept = [
+        (space / catalog.FOLDER, ITEM_ID, MUCH_DELETED),
+        (space / quarantine.FOLDER, ITEM_ID, MUCH_DELETED),
+        (space / store.FOLDER, USER_ID, 0.0),
+        *((path, CONTENT, MUCH_DELETED) for path in sorted((space / "ledger").glob("*.lance"))),
+    ]
+    yield from (table for table in kept if open_table(table[0]) is not None)

@@ -1,0 +1,188 @@
+"""Other blocks for a space: vectors made anew out of the ledgers, and nothing encoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from isthmus.digests import DigestIndex, digest, keys_of
+from isthmus.encoders.alignment import Alignment
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors, fuse
+from isthmus.encoders.stack import Block
+from isthmus.index.catalog.alignments import store_alignment
+from isthmus.index.catalog.catalog import Catalog
+from isthmus.index.catalog.ingest import open_ledger
+from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.stored_vectors import as_column, stored_vectors
+from isthmus.index.settings import SpaceSettings
+from isthmus.progress import progress_bar
+from isthmus.schema import CONTENT_HASH, ITEM_ID
+
+VECTORS: Final = ".aligning.f32"
+
+
+def realign(
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    alignment: Alignment | None,
+    *,
+    progress: bool = False,
+) -> SpaceSettings:
+    """Give a space another alignment, or none; the caller holds the catalog's lock.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    catalog : Catalog
+        Its catalog.
+    settings : SpaceSettings
+        Its settings.
+    alignment : Alignment or None
+        The alignment.
+    progress : bool, default False
+        Whether to show a bar.
+
+    Returns
+    -------
+    SpaceSettings
+        The settings that it has now.
+    """
+    changed = settings.aligned(alignment)
+    if alignment is not None and changed.alignment != settings.alignment:
+        store_alignment(space, alignment)
+    return relay(space, catalog, settings, changed, alignment, progress=progress)
+
+
+def relay(
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    changed: SpaceSettings,
+    alignment: Alignment | None,
+    *,
+    progress: bool = False,
+) -> SpaceSettings:
+    """Give a space other settings of its blocks, and the vectors that they ask for.
+
+    The vectors stand in columns of their own before ``space.toml`` names them, so a crash leaves
+    the space as it was or as it is to be. Columns that it no longer names are dropped at the end.
+    The caller holds the catalog's lock.
+
+    Parameters
+    ----------
+    space, catalog, settings, progress
+        As for `realign`.
+    changed : SpaceSettings
+        The settings of the same encoders that it is to have.
+    alignment : Alignment or None
+        The alignment that these name.
+
+    Returns
+    -------
+    SpaceSettings
+        The settings that it has now.
+    """
+    make_blocks(space, catalog, settings, changed, alignment, progress=progress)
+    switch_blocks(space, catalog, changed)
+    return changed
+
+
+def make_blocks(
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    changed: SpaceSettings,
+    alignment: Alignment | None,
+    *,
+    progress: bool = False,
+) -> None:
+    """Put the vectors that other settings ask for beside those that are there, see `relay`."""
+    there = {block.column for block in settings.layout}
+    for block in changed.layout:
+        if block.column not in there:
+            _compute(space, catalog, changed, alignment, block, show=progress)
+
+
+def switch_blocks(space: Path, catalog: Catalog, changed: SpaceSettings) -> None:
+    """Give a space other settings, and drop the vectors that these do not name."""
+    changed.write(space)
+    drop_unnamed(catalog, changed)
+
+
+def drop_unnamed(catalog: Catalog, settings: SpaceSettings) -> None:
+    """Drop the vectors that the settings of a space do not name."""
+    named = {block.column for block in settings.layout}
+    catalog.drop_vectors([name for name in catalog.vector_columns() if name not in named])
+
+
+def _compute(
+    space: Path,
+    catalog: Catalog,
+    settings: SpaceSettings,
+    alignment: Alignment | None,
+    block: Block,
+    *,
+    show: bool,
+) -> None:
+    file = space / VECTORS
+    try:
+        made = _write(file, space, catalog.snapshot(), settings, alignment, block, show=show)
+        catalog.compute_vectors(block, [ITEM_ID], made.column)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Vectors of all items in a block, in a file, by item id."""
+
+    places: DigestIndex
+    vectors: FloatArray
+    present: npt.NDArray[np.bool_]
+
+    def column(self, batch: pa.RecordBatch) -> pa.ListArray:
+        at = self.places.find(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
+        return as_column(BlockVectors(self.vectors[at], self.present[at]))
+
+
+def _write(
+    file: Path,
+    space: Path,
+    snapshot: Snapshot,
+    settings: SpaceSettings,
+    alignment: Alignment | None,
+    block: Block,
+    *,
+    show: bool,
+) -> _Made:
+    """Fuse the vectors that the ledgers hold for every item, into a raw file of float32."""
+    ledgers = {m: open_ledger(space, settings, m) for m in block.modalities}
+    hashes = [CONTENT_HASH[modality] for modality in block.modalities]
+    keys, present = [], []
+    with (
+        file.open("wb") as out,
+        progress_bar(f"making block {block.name}", snapshot.rows, show=show) as advance,
+    ):
+        for batch in snapshot.batches([ITEM_ID, *hashes]):
+            parts = {
+                modality: stored_vectors(ledger, batch.column(CONTENT_HASH[modality]).to_pylist())
+                for modality, ledger in ledgers.items()
+            }
+            fused = fuse([block], settings.fusion, parts, alignment)[block.name]
+            np.where(fused.present[:, None], fused.vectors, 0).astype("<f4").tofile(out)
+            keys.append(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
+            present.append(fused.present)
+            advance(len(batch))
+    vectors = np.empty((0, block.dim), np.float32)
+    if keys:
+        vectors = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, block.dim)
+    index = DigestIndex(np.concatenate([*keys, np.empty(0, np.uint64)]))
+    return _Made(index, vectors, np.concatenate([*present, np.empty(0, bool)]))

@@ -1,0 +1,1 @@
+"""Published indexes: planned, built, checked, opened, searched together with the delta."""

@@ -1,0 +1,66 @@
+"""The vectors of single contents of items, in the blocks of a space: nothing is encoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.encoders.alignment import Alignment
+from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.stack import Block
+from isthmus.index.ann.exact import Positions
+from isthmus.index.catalog.alignments import load_alignment
+from isthmus.index.catalog.ingest import open_ledger
+from isthmus.index.catalog.stored_vectors import stored_vectors
+from isthmus.index.releases.view import View
+from isthmus.index.settings import SpaceSettings
+from isthmus.schema import CONTENT_HASH, Modality
+
+
+class ContentVectors:
+    """Gives the vector that each modality of an item has by itself, out of the ledgers.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    settings : SpaceSettings
+        Its settings.
+    """
+
+    def __init__(self, space: Path, settings: SpaceSettings) -> None:
+        self._space = space
+        self._settings = settings
+        self._ledgers: dict[str, Ledger] = {}
+        self._alignment: Alignment | None = None
+
+    def of(self, view: View, block: Block, modality: Modality, rows: Positions) -> BlockVectors:
+        """Give the vectors of one modality of some items, in a block that it belongs to.
+
+        Returns
+        -------
+        BlockVectors
+            Vectors of shape (n_rows, dim of the block); absent where an item lacks the modality.
+        """
+        column = CONTENT_HASH[modality]
+        hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
+        found = stored_vectors(self._ledger(modality), hashes)
+        if not block.alignment:
+            return found
+        vectors = np.zeros((len(rows), block.dim), np.float32)
+        if found.present.any():
+            vectors[found.present] = self._align(modality, found.vectors[found.present])
+        return BlockVectors(vectors, found.present)
+
+    def _align(self, modality: Modality, vectors: FloatArray) -> FloatArray:
+        if self._alignment is None:
+            self._alignment = load_alignment(self._space, self._settings)
+        return vectors if self._alignment is None else self._alignment.align(modality, vectors)
+
+    def _ledger(self, modality: Modality) -> Ledger:
+        if modality not in self._ledgers:
+            self._ledgers[modality] = open_ledger(self._space, self._settings, modality, peek=True)
+        return self._ledgers[modality]

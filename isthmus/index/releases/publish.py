@@ -1,0 +1,344 @@
+"""Publishing: build a release from the catalog, measure it, and make it current if it is good."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from isthmus.encoders.stack import Block
+from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
+from isthmus.index.ann.gpu import Devices, exact_on
+from isthmus.index.ann.plan import Plan
+from isthmus.index.ann.segment import Segment, dense, has_vector, segment_of
+from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.catalog.row_ids import row_ids_of
+from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.releases.build import BlockBuilder, plan_block
+from isthmus.index.releases.manifest import BlockManifest, Manifest, file_manifests
+from isthmus.index.releases.recall import QueriesOf, make_trials
+from isthmus.index.releases.release import Release, Releases
+from isthmus.index.releases.release_check import misses, reach
+from isthmus.index.releases.release_files import (
+    ROWS,
+    index_file,
+    open_rows,
+    open_vectors,
+    rows_file,
+    vectors_file,
+)
+from isthmus.index.releases.view import View
+from isthmus.index.settings import IndexSettings, Targets
+from isthmus.progress import progress_bar
+from isthmus.schema import DOMAIN, ITEM_ID, ROW_ID
+
+GATE_SEED = 7  # other queries than those that the indexes were tuned with
+
+
+class Attachment(Protocol):
+    """What belongs to a release beside its indexes, and is versioned and checked with them."""
+
+    def write(self, folder: Path) -> list[str]:
+        """Write files into the folder of a release, and name them."""
+        ...
+
+    def shortfalls(self) -> list[str]:
+        """Say why the release must not become current; nothing where it may."""
+        ...
+
+
+class Attachments:
+    """Several attachments as one.
+
+    Parameters
+    ----------
+    parts : sequence of Attachment
+        What belongs to a release.
+    """
+
+    def __init__(self, parts: Sequence[Attachment]) -> None:
+        self._parts = tuple(parts)
+
+    def write(self, folder: Path) -> list[str]:
+        """Write the files of all of them, and name them."""
+        return [name for part in self._parts for name in part.write(folder)]
+
+    def shortfalls(self) -> list[str]:
+        """Say why the release must not become current."""
+        return [said for part in self._parts for said in part.shortfalls()]
+
+
+class Publisher:
+    """Builds releases and moves CURRENT; the caller holds the lock of the releases.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    blocks : tuple of Block
+        The blocks of its item vectors.
+    fingerprint : str
+        Fingerprint of its encoder stack.
+    settings : IndexSettings
+        Recall target and recipe.
+    queries_of : callable
+        Kinds of query to measure, see `make_trials`.
+    devices : tuple of int
+        GPUs to measure on; empty for the CPU.
+    attachment : Attachment, optional
+        What else belongs to a release.
+    """
+
+    def __init__(
+        self,
+        space: Path,
+        blocks: tuple[Block, ...],
+        fingerprint: str,
+        settings: IndexSettings,
+        queries_of: QueriesOf,
+        devices: Devices = (),
+        attachment: Attachment | None = None,
+    ) -> None:
+        self._attachment = attachment
+        self._releases = Releases(space)
+        self._blocks = blocks
+        self._fingerprint = fingerprint
+        self._settings = settings
+        self._queries_of = queries_of
+        self._devices = devices
+
+    def publish(
+        self,
+        snapshot: Snapshot,
+        *,
+        retrain: bool = False,
+        rebuild: bool = False,
+        switch: Callable[[], None] | None = None,
+        progress: bool = False,
+    ) -> Manifest:
+        """Build a release of the catalog, and make it current if it meets its target.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            The catalog.
+        retrain : bool, default False
+            Plan and train anew, rather than fill what the current release was trained to be.
+        rebuild : bool, default False
+            The same, without looking at the current release, which may be damaged.
+        switch : callable, optional
+            Is called when the release is accepted, just before it becomes current.
+        progress : bool, default False
+            Whether to show bars.
+
+        Raises
+        ------
+        ImpossibleTargets
+            If no recipe meets the targets.
+        ReleaseRejected
+            If the release does not; it is kept all the same.
+        """
+        previous = None if retrain or rebuild else self._usable()
+        with exact_on(self._devices):
+            manifest = self._build(snapshot, previous, show=progress).manifest
+        self._accept(manifest, switch)
+        self._releases.prune(self._settings.keep_releases)
+        return manifest
+
+    def rollback(self, number: int | None, switch: Callable[[], None] | None = None) -> int:
+        """Make an earlier release current: this one, or the newest accepted before the current."""
+        chosen = self._releases.open(self._releases.previous() if number is None else number)
+        chosen.verify()
+        self._accept(chosen.manifest, switch)
+        return chosen.number
+
+    def plan(
+        self, snapshot: Snapshot, *, rows: int | None = None, progress: bool = False
+    ) -> list[Plan]:
+        """Measure recipes on a sample, for the catalog's own number of vectors or another."""
+        sampled = snapshot.sample(self._blocks, self._settings.sample_rows)
+        batch = sampled.combine_chunks().to_batches()[0] if len(sampled) else None
+        if batch is None:
+            raise InvalidInput("the space holds no items to plan with; add some first")
+        segment = segment_of(batch.filter(has_vector(batch, self._blocks)), self._blocks)
+        view = View(snapshot, self._blocks, None, (segment,), (segment.all_rows(),))
+        share = snapshot.rows / len(batch)
+        return [
+            plan_block(
+                view,
+                block.name,
+                self._settings,
+                self._queries_of,
+                rows=rows or round(len(segment.blocks[block.name].rows) * share),
+                devices=self._devices,
+                progress=progress,
+            )
+            for block in self._blocks
+            if len(segment.blocks[block.name].rows)
+        ]
+
+    def _accept(self, manifest: Manifest, switch: Callable[[], None] | None) -> None:
+        if not manifest.accepted:
+            raise ReleaseRejected(
+                f"release {manifest.number} is kept but not current: "
+                f"{'; '.join(_shortfalls(manifest))}. {_remedy(manifest)}"
+            )
+        if switch is not None:
+            switch()
+        self._releases.make_current(manifest.number)
+
+    def _usable(self) -> Release | None:
+        """Open the current release, if it is sound and its plans and training may serve again."""
+        try:
+            current = self._releases.current()
+            if current is None or current.manifest.fingerprint != self._fingerprint:
+                return None
+            current.verify()
+        except (CorruptRelease, ReleaseNotFound):
+            return None
+        return current
+
+    def _build(self, snapshot: Snapshot, previous: Release | None, *, show: bool) -> Release:
+        number, folder = self._releases.begin()
+        try:
+            return self._build_in(folder, number, snapshot, previous, show=show)
+        except BaseException:  # an interrupt too must not leave the disk full of it
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _build_in(
+        self,
+        folder: Path,
+        number: int,
+        snapshot: Snapshot,
+        previous: Release | None,
+        *,
+        show: bool,
+    ) -> Release:
+        start = time.perf_counter()
+        rows = _write_rows(folder, snapshot, self._blocks, show=show)
+        view = _open(folder, snapshot, self._blocks)
+        blocks: dict[str, BlockManifest] = {}
+        plans: dict[str, Plan] = {}
+        trials = []
+        for block in self._blocks:
+            builder = BlockBuilder(
+                view,
+                block.name,
+                self._settings,
+                self._queries_of,
+                previous,
+                devices=self._devices,
+                progress=show,
+            )
+            built = builder.build()
+            view, blocks[block.name] = built.view, built.manifest
+            plans |= {} if built.plan is None else {block.name: built.plan}
+            trials += make_trials(view, block.name, self._queries_of, seed=GATE_SEED)
+        view, recall = reach(view, trials, self._settings.recall)
+        names = [ROWS, *_write_indexes(folder, view)]
+        attached = [] if self._attachment is None else self._attachment.write(folder)
+        shortfalls = [] if self._attachment is None else self._attachment.shortfalls()
+        names += [n for b in self._blocks for n in (vectors_file(b.name), rows_file(b.name))]
+        manifest = Manifest(
+            number=number,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            fingerprint=self._fingerprint,
+            catalog_version=snapshot.version,
+            catalog_rows=snapshot.rows,
+            rows=rows,
+            accepted=not (misses(recall, blocks, self._settings.targets) or shortfalls),
+            recall_target=self._settings.recall,
+            targets=self._settings.targets,
+            blocks=_with_efforts(blocks, view),
+            plans=plans,
+            recall=recall,
+            files=file_manifests(folder, [*names, *attached]),
+            attached=attached,
+            attachment_shortfalls=shortfalls,
+            built_s=round(time.perf_counter() - start, 1),
+        )
+        return self._releases.seal(folder, manifest)
+
+
+def _remedy(manifest: Manifest) -> str:
+    if manifest.attachment_shortfalls:
+        return (
+            "Train anew with: isthmus train, or keep what was published with: isthmus publish "
+            "--keep-recommender"
+        )
+    return "Lower the targets, or plan anew with: isthmus publish --retrain"
+
+
+def _shortfalls(manifest: Manifest) -> list[str]:
+    targets = manifest.targets or Targets(recall=manifest.recall_target)
+    missed = misses(manifest.recall, manifest.blocks, targets)
+    return [*missed, *manifest.attachment_shortfalls]
+
+
+def _write_rows(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...], *, show: bool) -> int:
+    """Stream the catalog into raw files; give the number of rows."""
+    schema = pa.schema([(ROW_ID, pa.uint64()), (ITEM_ID, pa.string()), (DOMAIN, pa.string())])
+    written = 0
+    files = {b.name: (folder / vectors_file(b.name)).open("wb") for b in blocks}
+    places = {b.name: (folder / rows_file(b.name)).open("wb") for b in blocks}
+    try:
+        with (
+            pa.ipc.new_file(str(folder / ROWS), schema) as rows,
+            progress_bar("publishing", snapshot.rows, show=show) as advance,
+        ):
+            for batch in snapshot.searchable(blocks):
+                kept = batch.filter(has_vector(batch, blocks))
+                rows.write_batch(kept.select(schema.names).cast(schema))
+                for block in blocks:
+                    vectors, at = dense(kept.column(block.column), block.dim)
+                    vectors.astype("<f4", copy=False).tofile(files[block.name])
+                    (at + written).astype("<i8").tofile(places[block.name])
+                written += len(kept)
+                advance(len(kept))
+    finally:
+        for file in (*files.values(), *places.values()):
+            file.close()
+    return written
+
+
+def _open(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...]) -> View:
+    """Open what was written, without indexes."""
+    with pa.memory_map(str(folder / ROWS)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    segment = Segment(
+        row_ids_of(table),
+        table.column(ITEM_ID).combine_chunks(),
+        table.column(DOMAIN).combine_chunks().dictionary_encode(),
+        {
+            block.name: SegmentBlock(
+                open_vectors(folder, block.name, block.dim), open_rows(folder, block.name)
+            )
+            for block in blocks
+        },
+    )
+    return View(snapshot, blocks, None, (segment,), (segment.all_rows(),))
+
+
+def _write_indexes(folder: Path, view: View) -> list[str]:
+    names = []
+    for name, block in view.segments[0].blocks.items():
+        if block.index is not None:
+            block.index.write(folder / index_file(name))
+            names.append(index_file(name))
+    return names
+
+
+def _with_efforts(blocks: dict[str, BlockManifest], view: View) -> dict[str, BlockManifest]:
+    """Note the efforts that the gate settled on."""
+    settled = {}
+    for name, manifest in blocks.items():
+        own = view.segments[0].blocks[name]
+        update = {} if own.index is None else {"effort": own.index.effort, "masked": own.masked}
+        settled[name] = manifest.model_copy(update=update)
+    return settled

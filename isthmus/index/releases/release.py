@@ -1,0 +1,214 @@
+"""Releases: immutable, numbered, published states of the index, one of them current."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from isthmus.errors import CorruptRelease, ReleaseNotFound
+from isthmus.index.ann.faiss_index import VectorIndex
+from isthmus.index.ann.recipe import EXACT, recipe_named
+from isthmus.index.ann.segment import Segment
+from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.catalog.row_ids import row_ids_of
+from isthmus.index.files import checksum, sync_folder, write_atomically
+from isthmus.index.releases.manifest import Manifest
+from isthmus.index.releases.release_files import ROWS, index_file, open_rows, open_vectors
+from isthmus.schema import DOMAIN, ITEM_ID
+
+FOLDER = "releases"
+CURRENT = "CURRENT"
+MANIFEST = "manifest.json"
+BUILDING = ".building-"
+
+
+class Release:
+    """A release on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Its folder, ``releases/000007``.
+
+    Raises
+    ------
+    CorruptRelease
+        If its manifest cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise CorruptRelease(
+                f"release {folder.name}: {MANIFEST} cannot be read; rebuild it with: "
+                "isthmus publish --rebuild, or go back with: isthmus rollback"
+            ) from error
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+        return self.manifest.number
+
+    @property
+    def catalog_version(self) -> int:
+        """Version of the catalog that it was built from."""
+        return self.manifest.catalog_version
+
+    @property
+    def catalog_rows(self) -> int:
+        """Number of items in the catalog then."""
+        return self.manifest.catalog_rows
+
+    def verify(self) -> None:
+        """Compare every file with its checksum.
+
+        Raises
+        ------
+        CorruptRelease
+            If a file is missing, cut off or changed; the message names it.
+        """
+        for name, known in self.manifest.files.items():
+            path = self.folder / name
+            try:
+                intact = path.stat().st_size == known.bytes and checksum(path) == known.checksum
+            except OSError:
+                intact = False
+            if not intact:
+                raise CorruptRelease(
+                    f"release {self.number}: {path} is missing or damaged; rebuild it from the "
+                    "catalog with: isthmus publish --rebuild, or go back with: isthmus rollback"
+                )
+
+    @cached_property
+    def segment(self) -> Segment:
+        """Its items and vectors, checked and memory-mapped."""
+        self.verify()
+        with pa.memory_map(str(self.folder / ROWS)) as file:
+            table = pa.ipc.open_file(file).read_all().combine_chunks()
+        return Segment(
+            row_ids=row_ids_of(table),
+            item_ids=pa.concat_arrays(table.column(ITEM_ID).chunks or [pa.array([], pa.string())]),
+            domains=pa.chunked_array(table.column(DOMAIN).chunks, pa.string())
+            .combine_chunks()
+            .dictionary_encode(),
+            blocks={name: self._block(name) for name in self.manifest.blocks},
+        )
+
+    def _block(self, name: str) -> SegmentBlock:
+        known = self.manifest.blocks[name]
+        index, vectors = None, open_vectors(self.folder, name, known.dim)
+        if known.recipe != EXACT:
+            recipe = recipe_named(known.recipe)
+            file = self.folder / index_file(name)
+            index = VectorIndex.read(file, recipe, vectors, known.effort)
+        rows = open_rows(self.folder, name)
+        return SegmentBlock(vectors, rows, index, known.masked, known.known_misses)
+
+
+class Releases:
+    """The releases of a space.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    """
+
+    def __init__(self, space: Path) -> None:
+        self._space = space
+        self._current = space / CURRENT  # to join them costs as much as to look
+        self._folder = space / FOLDER
+
+    def numbers(self) -> list[int]:
+        """Numbers of all releases, ascending."""
+        if not self._folder.exists():
+            return []
+        return sorted(int(p.name) for p in self._folder.iterdir() if p.name.isdigit())
+
+    def open(self, number: int) -> Release:
+        """Open a release, or raise `ReleaseNotFound`."""
+        if number not in self.numbers():
+            known = ", ".join(map(str, self.numbers())) or "none"
+            raise ReleaseNotFound(f"no release {number} in {self._space}; there are: {known}")
+        return Release(self._folder / _name(number))
+
+    def all(self) -> list[Release]:
+        """Open every release whose manifest can be read, ascending."""
+        found = []
+        for number in self.numbers():
+            try:
+                found.append(self.open(number))
+            except CorruptRelease:
+                continue
+        return found
+
+    def current_number(self) -> int | None:
+        """Give the number of the current release; None before the first."""
+        try:
+            return int((self._space / CURRENT).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise CorruptRelease(
+                f"{self._space / CURRENT} is damaged; choose one with: isthmus rollback N"
+            ) from error
+
+    def current(self) -> Release | None:
+        """Open the current release."""
+        number = self.current_number()
+        return None if number is None else self.open(number)
+
+    def current_stamp(self) -> tuple[int, int] | None:
+        """Give what changes whenever CURRENT is replaced (some 2 µs); None before the first."""
+        try:
+            stat = self._current.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
+
+    def make_current(self, number: int) -> None:
+        """Move CURRENT, at once and durably."""
+        write_atomically(self._space / CURRENT, f"{_name(number)}\n".encode())
+
+    def begin(self) -> tuple[int, Path]:
+        """Give the next number and a fresh folder to build it in; left-overs are removed."""
+        self._folder.mkdir(exist_ok=True)
+        for left_over in self._folder.glob(f"{BUILDING}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        number = max(self.numbers(), default=0) + 1
+        folder = self._folder / f"{BUILDING}{_name(number)}"
+        folder.mkdir()
+        return number, folder
+
+    def seal(self, folder: Path, manifest: Manifest) -> Release:
+        """Give a built folder its manifest and its final name."""
+        write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        final = self._folder / _name(manifest.number)
+        folder.rename(final)
+        sync_folder(self._folder)
+        return Release(final)
+
+    def previous(self) -> int:
+        """Give the newest accepted release before the current one, or raise."""
+        current = self.current_number() or 0
+        older = [r.number for r in self.all() if r.number < current and r.manifest.accepted]
+        if not older:
+            raise ReleaseNotFound(f"no accepted release before the current one in {self._space}")
+        return older[-1]
+
+    def prune(self, keep: int) -> None:
+        """Remove the oldest releases, keeping the current one and `keep` others."""
+        current = self.current_number()
+        others = [number for number in self.numbers() if number != current]
+        for number in others[: max(0, len(others) - keep)]:
+            shutil.rmtree(self._folder / _name(number), ignore_errors=True)
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}"

@@ -1,0 +1,98 @@
+"""A view as it would be under other fusion weights: made out of the ledgers, nothing encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.encoders.alignment import Alignment
+from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.fusion import BlockVectors, fuse
+from isthmus.encoders.stack import Block
+from isthmus.index.ann.segment import Segment
+from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.catalog.ingest import is_small, open_ledgers
+from isthmus.index.catalog.row_ids import RowIds
+from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.stored_vectors import stored_vectors
+from isthmus.index.lru_cache import Recent
+from isthmus.index.releases.view import View
+from isthmus.index.settings import SpaceSettings
+from isthmus.schema import CONTENT_HASH, Modality
+
+KEPT = 6  # segments, each under some weights
+ROWS_AT_ONCE = 8_192
+
+
+class Reweighting:
+    """Makes views under other fusion weights, and keeps the last few.
+
+    Only blocks in which several modalities meet differ, and of those only the items that have
+    several. Their vectors are fused anew out of the ledgers' and searched one by one, exactly:
+    the index of the release knows the space's own weights alone. The first query with some
+    weights therefore reads the ledgers, and each compares with every item.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    settings : SpaceSettings
+        Its settings.
+    alignment : Alignment or None
+        What makes the vectors of the aligned block.
+    """
+
+    def __init__(self, space: Path, settings: SpaceSettings, alignment: Alignment | None) -> None:
+        self._space, self._settings, self._alignment = space, settings, alignment
+        self._meeting = [block for block in settings.layout if len(block.modalities) > 1]
+        self._recent: Recent[Segment] = Recent(KEPT)
+
+    def view(self, view: View, weights: Mapping[Modality, float]) -> View:
+        """Give the view as the items would lie under some weights of modalities."""
+        if not self._meeting:
+            return view
+        key = tuple(sorted(weights.items()))
+
+        def segment(own: Segment) -> Segment:
+            return self._recent.get(
+                (own, key), lambda: self._reweighted(own, view.snapshot, weights)
+            )
+
+        return replace(view, segments=tuple(segment(own) for own in view.segments))
+
+    def _reweighted(
+        self, segment: Segment, snapshot: Snapshot, weights: Mapping[Modality, float]
+    ) -> Segment:
+        peek = is_small(len(segment), snapshot.rows)
+        ledgers = open_ledgers(self._space, self._settings, peek=peek)
+
+        def fused_anew(block: Block) -> SegmentBlock:
+            own = segment.blocks[block.name]
+            vectors, row_ids = np.array(own.vectors), segment.row_ids[own.rows]
+            for start in range(0, len(row_ids), ROWS_AT_ONCE):
+                part = slice(start, start + ROWS_AT_ONCE)
+                parts = _several(block, row_ids[part], snapshot, ledgers)
+                fused = fuse([block], weights, parts, self._alignment)[block.name]
+                vectors[part][fused.present] = fused.vectors[fused.present]
+            return SegmentBlock(vectors, own.rows)
+
+        again = {block.name: fused_anew(block) for block in self._meeting}
+        return replace(segment, blocks={**segment.blocks, **again})
+
+
+def _several(
+    block: Block, row_ids: RowIds, snapshot: Snapshot, ledgers: Mapping[Modality, Ledger]
+) -> dict[Modality, BlockVectors]:
+    """Give the vectors by modality of the rows that have several; the others count as absent."""
+    found = snapshot.fetch(row_ids, [CONTENT_HASH[modality] for modality in block.modalities])
+    hashes = [found.column(CONTENT_HASH[modality]).to_pylist() for modality in block.modalities]
+    several = np.sum([[h is not None for h in own] for own in hashes], axis=0) > 1
+    return {
+        modality: stored_vectors(
+            ledgers[modality], [h if s else None for h, s in zip(own, several, strict=True)]
+        )
+        for modality, own in zip(block.modalities, hashes, strict=True)
+    }

@@ -1,0 +1,258 @@
+"""Tuning: the least effort that reaches the recall, and what filtered searches cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.exact import Mask, exact_search
+from isthmus.index.ann.faiss_index import VectorIndex
+from isthmus.index.ann.filter_cost import MOST_EXACT, MaskedCosts, MaskedPoint
+from isthmus.index.ann.gpu import GpuIndex
+from isthmus.index.ann.recipe import EXACT, Effort
+from isthmus.index.ann.smallest_sufficient import least_reaching
+from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.releases.recall import RECALL_AT, SAME_SCORE, Trial
+from isthmus.index.releases.view import View
+
+FIRST_VISITS = {"ivf": 8, "hnsw": 16, "flat": 0}
+NO_GAIN = 5e-4
+MOST_OF_DEPTH = 8  # times the candidates of a depth are visited at most, where it limits the recall
+LEAST_SAVING = 1 / 16  # a greater depth has to save so many of the visits, or it ends the search
+TRIES = 3  # of a single query
+SHARES = (0.5, 0.2, 0.05, 0.01)
+MASKED_QUERIES = 200
+MOST_CANDIDATES = 4_096  # of an HNSW graph under a filter
+LEAST_GAIN = 2  # a filtered search that visits more than 1 in 2 survivors gains nothing
+
+
+def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) -> Effort | None:
+    """Find the fastest effort with which every unfiltered trial reaches the target.
+
+    Parameters
+    ----------
+    view : View
+        Whose first segment's index is tuned.
+    block : str
+        Of this block.
+    trials : sequence of Trial
+        What it is measured with.
+    target : float
+        Recall@10.
+
+    Returns
+    -------
+    Effort or None
+        None where no effort reaches it.
+    """
+    index = view.segments[0].blocks[block].index
+    if index is None or index.recipe.name == EXACT:
+        return Effort()
+    plain = [trial for trial in trials if trial.allowed is None]
+
+    def recall(effort: Effort) -> float:
+        tried = with_index(view, block, index.trying(effort))
+        return min((trial.recall(tried) for trial in plain), default=1.0)
+
+    found: list[Effort] = []
+    for depth in index.recipe.depths():
+        enough = found[-1].visits if found else None
+        visits = _least_visits(recall, index, depth, target, enough)
+        if visits is None:
+            continue
+        found.append(Effort(visits=visits, depth=depth))
+        if enough is not None and visits >= enough * (1 - LEAST_SAVING):
+            break
+    queries = np.concatenate([trial.kind.vectors for trial in plain or trials])
+    return min(found, key=lambda e: batch_seconds(index.trying(e), queries), default=None)
+
+
+def measure_masked(
+    block: SegmentBlock, queries: FloatArray, target: float, *, seed: int = 0
+) -> MaskedCosts | None:
+    """Measure filtered searches, where a share of the vectors survives.
+
+    At each share three kinds of filter are met: survivors at random; the vectors nearest to one
+    of them, asked by the queries that are nearest to it; and the same, asked by those that are
+    farthest, since filters may go with the query or against it. The recall has to reach the
+    target by one standard error, since so few queries stand for all. The best of eleven results
+    does not count, since queries are items, and each finds itself.
+
+    Parameters
+    ----------
+    block : SegmentBlock
+        With its index, tuned.
+    queries : numpy.ndarray
+        float32, shape (n, dim).
+    target : float
+        Recall@10 that they have to reach.
+    """
+    index = block.index
+    if index is None or len(block.rows) <= MOST_EXACT:
+        return None
+    rng = np.random.default_rng(seed)
+    pivot = block.vectors[int(rng.integers(len(block.rows)))]
+    chance, closeness = rng.random(len(block.rows)), block.vectors @ pivot
+    some = rng.permutation(queries)[:MASKED_QUERIES]
+    by_pivot = queries[np.argsort(-(queries @ pivot), kind="stable")]
+    near, far = by_pivot[:MASKED_QUERIES], by_pivot[-MASKED_QUERIES:]
+    points = []
+    for share in SHARES:
+        if share * len(block.rows) <= MOST_EXACT:
+            break
+        close = closeness >= np.quantile(closeness, 1 - share)
+        asked = [(chance < share, some), (close, near), (close, far)]
+        point = _dearest_point(index, block.vectors, asked, target)
+        if point is None:
+            break
+        points.append(point)
+    gather_us, scan_us = _exact_costs(block.vectors, some, chance < SHARES[1])
+    return MaskedCosts(points=points, gather_us=gather_us, scan_us=scan_us)
+
+
+def with_index(
+    view: View, block: str, index: VectorIndex | None, masked: MaskedCosts | None = None
+) -> View:
+    """Give the same view with another index for a block of its first segment."""
+    own = view.segments[0].blocks[block]
+    return with_block(view, block, replace(own, index=index, masked=masked))
+
+
+def with_block(view: View, block: str, own: SegmentBlock) -> View:
+    """Give the same view with another block in its first segment."""
+    first, *rest = view.segments
+    changed = replace(first, blocks={**first.blocks, block: own})
+    return replace(view, segments=(changed, *rest))
+
+
+def batch_seconds(index: VectorIndex, queries: FloatArray) -> float:
+    """Give the seconds that a batch of queries takes, the better of two tries; see `_seconds`."""
+    clock = _wall_seconds if isinstance(index, GpuIndex) else _seconds
+    return min(clock(lambda: index.search(queries, RECALL_AT)) for _ in range(2))
+
+
+def single_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
+    """Give the median and the 99th percentile of single queries, in milliseconds.
+
+    Of each query the best of a few tries counts, else the 99th percentile is that of whatever else
+    the machine does meanwhile, and on a busy one no recipe is quick enough.
+    """
+    times = [
+        min(_wall_seconds(partial(index.search, query[None], RECALL_AT)) for _ in range(TRIES))
+        for query in queries
+    ]
+    median, high = np.percentile(times, [50, 99]) * 1e3
+    return float(median), float(high)
+
+
+def _least_visits(
+    recall: Callable[[Effort], float],
+    index: VectorIndex,
+    depth: int,
+    target: float,
+    enough: int | None,
+) -> int | None:
+    """Give the fewest visits at a depth, where so many were `enough` at a lesser one."""
+    first, most = FIRST_VISITS[index.recipe.family], index.most_visits
+    if index.recipe.signs:
+        most = min(MOST_OF_DEPTH * RECALL_AT * depth, most)
+    if first == 0:
+        return 0 if recall(Effort(depth=depth)) >= target else None
+    return least_reaching(
+        lambda visits: recall(Effort(visits=visits, depth=depth)),
+        first if enough is None else max(enough // 2, 1),
+        most if enough is None else enough,
+        target,
+        least_gain=NO_GAIN if enough is None else None,
+    )
+
+
+def _dearest_point(
+    index: VectorIndex,
+    vectors: FloatArray,
+    asked: Sequence[tuple[Mask, FloatArray]],
+    target: float,
+) -> MaskedPoint | None:
+    """Measure filters of one share, and give the one that needs most; None if one is too much."""
+    points = []
+    for mask, queries in asked:
+        allowed = Allowed(mask)
+        best, _ = exact_search(queries, vectors, RECALL_AT + 1, allowed)
+        point = _masked_point(index, queries, allowed, best, target)
+        if point is None:
+            return None
+        points.append(point)
+    return max(points, key=lambda point: point.visits)
+
+
+def _masked_point(
+    index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
+) -> MaskedPoint | None:
+    def recall(visits: int) -> tuple[float, float]:
+        """Give the mean, and its standard error."""
+        scores, _ = index.search_allowed(queries, RECALL_AT + 1, allowed, visits)
+        found = (scores[:, 1:] >= best[:, -1:] - SAME_SCORE).mean(axis=1)
+        return float(found.mean()), float(found.std() / np.sqrt(len(found)))
+
+    first, most = _masked_visits(index, allowed)
+    visits = least_reaching(lambda visits: np.subtract(*recall(visits)), first, most, target)
+    if visits is None:
+        return None
+    took = min(
+        _seconds(partial(index.search_allowed, queries, RECALL_AT, allowed, visits))
+        for _ in range(2)
+    )
+    return MaskedPoint(
+        share=allowed.share,
+        visits=visits,
+        recall=round(recall(visits)[0], 4),
+        query_us=took / len(queries) * 1e6,
+    )
+
+
+def _masked_visits(index: VectorIndex, allowed: Allowed) -> tuple[int, int]:
+    """Give the fewest and most visits worth trying under a filter."""
+    if index.recipe.family == "ivf":
+        as_without = index.effort.visits * allowed.count // max(index.most_visits, 1)
+        return max(as_without, 10 * RECALL_AT), max(allowed.count // LEAST_GAIN, 1)
+    if index.recipe.family == "hnsw":
+        return index.effort.visits, MOST_CANDIDATES
+    return 0, 0
+
+
+def _exact_costs(vectors: FloatArray, queries: FloatArray, mask: Mask) -> tuple[float, float]:
+    """Give the microseconds to fetch a survivor, and to compare it with one query."""
+    survivors = int(mask.sum())
+    one = min(
+        _seconds(lambda: exact_search(queries[:1], vectors, RECALL_AT, Allowed(mask)))
+        for _ in range(2)
+    )
+    allowed = Allowed(mask)
+    many = _seconds(lambda: exact_search(queries, vectors, RECALL_AT, allowed))
+    scan = max(many - one, 0.0) / max(len(queries) - 1, 1) / survivors
+    return max(one / survivors - scan, 0.0) * 1e6, scan * 1e6
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Give the processor's seconds that work takes on each of the threads of FAISS.
+
+    On a machine of one's own that is the time it takes. Where others are busy, they would make
+    what is measured first look cheaper or dearer than what is measured next.
+    """
+    import faiss
+
+    start = time.process_time()
+    work()
+    return (time.process_time() - start) / int(faiss.omp_get_max_threads())
+
+
+def _wall_seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

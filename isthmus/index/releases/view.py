@@ -1,0 +1,261 @@
+"""The view: what can be searched at one moment, the release plus all that came after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.stack import Block
+from isthmus.errors import InvalidInput
+from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.exact import Mask, Positions, merge_best, nothing
+from isthmus.index.ann.segment import Names, Segment, names_at
+from isthmus.index.catalog.row_ids import RowIds
+from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.lru_cache import Recent
+from isthmus.index.releases.domain_means import DomainMeans
+from isthmus.index.releases.row_filter import RowFilter
+from isthmus.index.releases.selection import Selection
+
+if TYPE_CHECKING:
+    from isthmus.index.releases.release import Release
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """An immutable picture of a space.
+
+    Rows are numbered over all segments: first those of the release, then those of the deltas.
+
+    Attributes
+    ----------
+    snapshot : Snapshot
+        The catalog at the view's version.
+    blocks : tuple of Block
+        The blocks of the item vectors.
+    release : Release or None
+        The release that the first segment comes from.
+    segments : tuple of Segment
+        Release first, then deltas.
+    alive : tuple of Allowed
+        For each segment, the rows neither deleted nor changed since.
+    """
+
+    snapshot: Snapshot
+    blocks: tuple[Block, ...]
+    release: Release | None
+    segments: tuple[Segment, ...]
+    alive: tuple[Allowed, ...]
+    filtered: Recent[Selection] = field(init=False, default_factory=Recent, repr=False)
+
+    def __len__(self) -> int:
+        return self.living.count
+
+    @property
+    def release_rows(self) -> int:
+        """Number of rows of the release; those after them are of deltas, and may be renumbered."""
+        return 0 if self.release is None else len(self.segments[0])
+
+    @property
+    def delta(self) -> int:
+        """Number of searchable items that are newer than the release."""
+        start = 0 if self.release is None else 1
+        return sum(allowed.count for allowed in self.alive[start:])
+
+    @cached_property
+    def domains(self) -> dict[str, int]:
+        """Number of searchable items of each domain."""
+        counts: dict[str, int] = {}
+        for segment, alive in zip(self.segments, self.alive, strict=True):
+            codes = segment.domains.indices.to_numpy(zero_copy_only=False)[alive.mask]
+            for name, n in zip(
+                segment.domains.dictionary.to_pylist(),
+                np.bincount(codes, minlength=len(segment.domains.dictionary)).tolist(),
+                strict=True,
+            ):
+                counts[name] = counts.get(name, 0) + n
+        return {name: n for name, n in sorted(counts.items()) if n}
+
+    @cached_property
+    def living(self) -> Selection:
+        """The rows that are neither deleted nor replaced."""
+        return Selection(self.alive)
+
+    @cached_property
+    def _offsets(self) -> Positions:
+        return np.cumsum([0, *map(len, self.segments)])
+
+    def search(
+        self,
+        block: str,
+        queries: FloatArray,
+        k: int,
+        allowed: Selection | None = None,
+        effort: float = 1.0,
+    ) -> tuple[FloatArray, Positions]:
+        """Find the best living rows for each query by inner product in one block.
+
+        Parameters
+        ----------
+        block : str
+            Name of the block.
+        queries : numpy.ndarray
+            float32, shape (n_queries, dim of the block).
+        k : int
+            How many rows a query wants.
+        allowed : Selection, optional
+            Which rows, as `select` gives them; by default all that live.
+        effort : float
+            Share of the effort that the promised recall takes, up to 1: with less, what is found
+            are candidates.
+
+        Returns
+        -------
+        scores, rows : numpy.ndarray
+            float32 and int64, shape (n_queries, k); -inf and -1 where there are no more rows.
+        """
+        parts = []
+        masks = (self.living if allowed is None else allowed).masks
+        for offset, segment, mask in zip(self._offsets, self.segments, masks, strict=False):
+            own = segment.blocks[block]
+            if mask.count and len(own.rows):
+                scores, rows = own.search(queries, k, mask.at(block, own.rows), effort)
+                parts.append((scores, np.where(rows >= 0, rows + offset, -1) if offset else rows))
+        if len(parts) == 1:
+            return parts[0]
+        return merge_best(parts, k) if parts else nothing(len(queries), k)
+
+    def exact(
+        self, block: str, queries: FloatArray, k: int, allowed: Selection | None = None
+    ) -> tuple[FloatArray, Positions]:
+        """Search as `search` does, without any index: the yardstick of recall."""
+        plain = replace(self, segments=tuple(s.without_index() for s in self.segments))
+        return plain.search(block, queries, k, allowed)
+
+    def select(
+        self, domains: Sequence[str] | None = None, where: str | None = None
+    ) -> Selection | None:
+        """Give the living rows that a filter lets through; None where there is no filter.
+
+        What a predicate selects of a segment is kept with the segment, so repeating a filter
+        costs next to nothing, and after an upsert only what is new is looked at.
+
+        Raises
+        ------
+        InvalidInput
+            If a domain is unknown.
+        InvalidFilter
+            If the predicate is refused.
+        """
+        if domains is None and where is None:
+            return None
+        self._require_domains(domains or [])
+        wanted = RowFilter(None if domains is None else frozenset(domains), where)
+
+        def work_out() -> Selection:
+            segments = zip(self.segments, self.alive, strict=True)
+            return Selection(tuple(wanted.of_segment(s, a, self.snapshot) for s, a in segments))
+
+        return self.filtered.get(wanted, work_out) if wanted.lasts else work_out()
+
+    def only(self, rows: Mask) -> Selection:
+        """Give the living rows that a mask over all rows marks."""
+        parts = np.split(rows, self._offsets[1:-1]) if self.segments else []
+        return Selection(
+            tuple(Allowed(a.mask & part) for a, part in zip(self.alive, parts, strict=True))
+        )
+
+    def find(self, item_ids: Sequence[str]) -> Positions:
+        """Give the row of each item, or -1 where it has none, shape (len(item_ids),)."""
+        rows = np.full(len(item_ids), -1, np.int64)
+        for i, segment in enumerate(self.segments):
+            found = segment.find(item_ids)
+            there = found >= 0
+            there[there] = self.alive[i].mask[found[there]]
+            rows[there] = found[there] + self._offsets[i]
+        return rows
+
+    def vectors(self, block: str, rows: Positions) -> BlockVectors:
+        """Give the vectors of rows in a block, shape (len(rows), dim)."""
+        if len(self.segments) == 1:
+            return self.segments[0].vectors(block, rows)
+        dim = next(b.dim for b in self.blocks if b.name == block)
+        out, present = np.zeros((len(rows), dim), np.float32), np.zeros(len(rows), bool)
+        for i, local, where in self._by_segment(rows):
+            part = self.segments[i].vectors(block, local)
+            out[where], present[where] = part.vectors, part.present
+        return BlockVectors(out, present)
+
+    def item_ids(self, rows: Positions) -> Names:
+        """Give the item ids of rows, str objects of shape (len(rows),)."""
+        return self._gather(rows, lambda segment, local: names_at(segment.item_ids, local))
+
+    def item_domains(self, rows: Positions) -> Names:
+        """Give the domains of rows, str objects of shape (len(rows),)."""
+        return self._gather(rows, lambda segment, local: segment.domains_at(local))
+
+    def present(self, block: str, rows: Positions) -> Mask:
+        """Tell which rows have a vector in a block, shape (len(rows),)."""
+        present = np.zeros(len(rows), bool)
+        for i, local, where in self._by_segment(rows):
+            present[where] = np.isin(local, self.segments[i].blocks[block].rows)
+        return present
+
+    def holds(self, block: str, allowed: Selection | None = None) -> bool:
+        """Tell whether any of the allowed rows has a vector in a block."""
+        masks = (self.living if allowed is None else allowed).masks
+        return any(
+            bool(mask.mask[segment.blocks[block].rows].any())
+            for segment, mask in zip(self.segments, masks, strict=False)
+        )
+
+    def row_ids(self, rows: Positions) -> RowIds:
+        """Give the catalog's row ids of rows."""
+        out = np.zeros(len(rows), np.uint64)
+        for i, local, where in self._by_segment(rows):
+            out[where] = self.segments[i].row_ids[local]
+        return out
+
+    @cached_property
+    def domain_means(self) -> DomainMeans:
+        """The mean vectors of the domains."""
+        return DomainMeans(self.segments, self.blocks)
+
+    def domain_codes(self, rows: Positions) -> Positions:
+        """Give a number for the domain of each row, as `domain_means` counts them."""
+        out = np.zeros(len(rows), np.int64)
+        for i, local, where in self._by_segment(rows):
+            own = self.segments[i].domains.indices.take(pa.array(local))
+            codes = self.domain_means.segment_codes[i]
+            out[where] = codes[own.to_numpy(zero_copy_only=False)]
+        return out
+
+    def _require_domains(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self.domains:
+                known = ", ".join(self.domains) or "none yet"
+                raise InvalidInput(f"no domain {name!r} in this space; its domains are: {known}")
+
+    def _by_segment(self, rows: Positions) -> Iterator[tuple[int, Positions, Mask]]:
+        if len(self.segments) == 1:
+            yield 0, rows, np.ones(len(rows), bool)
+            return
+        owner = np.searchsorted(self._offsets, rows, side="right") - 1
+        for i in np.unique(owner).tolist():
+            where = owner == i
+            yield i, rows[where] - self._offsets[i], where
+
+    def _gather(self, rows: Positions, take: Callable[[Segment, Positions], Names]) -> Names:
+        if len(self.segments) == 1:
+            return take(self.segments[0], rows)
+        out = np.empty(len(rows), object)
+        for i, local, where in self._by_segment(rows):
+            out[where] = take(self.segments[i], local)
+        return out

@@ -1,0 +1,198 @@
+"""Sparse rows, one for each user, and their products with sparse matrices.
+
+A list is made for one user at a time, and SciPy's matrices cost more to set up there than to
+multiply; these are plain arrays.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.retrieval.candidates.training_data import Columns, Mask, distinct, largest, ragged
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+CROWDED = 1 / 16  # entries over columns from which a row is summed up densely
+
+ENTRIES_AT_ONCE = 100_000  # what is picked of a matrix should stay in the cache
+FEW_ROWS = 64  # of a matrix, which are picked by hand: SciPy takes longer to begin
+
+_of_thread = threading.local()
+
+
+class SparseRows(NamedTuple):
+    """Rows of numbers that are mostly zero.
+
+    Attributes
+    ----------
+    starts : numpy.ndarray
+        int64, shape (n_rows + 1,): the entries of row *i* are ``starts[i]`` to ``starts[i + 1]``.
+    columns : numpy.ndarray
+        int64, shape (n_entries,).
+    values : numpy.ndarray
+        float32, shape (n_entries,).
+    """
+
+    starts: Columns
+    columns: Columns
+    values: FloatArray
+
+    @property
+    def owners(self) -> Columns:
+        """The row of each entry, shape (n_entries,)."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+    def row(self, row: int) -> tuple[Columns, FloatArray]:
+        """Give columns and values of a row."""
+        start, end = int(self.starts[row]), int(self.starts[row + 1])
+        return self.columns[start:end], self.values[start:end]
+
+    def entries(self) -> Iterator[tuple[Columns, FloatArray]]:
+        """Give columns and values of each row."""
+        bounds = self.starts.tolist()
+        for start, end in pairwise(bounds):
+            yield self.columns[start:end], self.values[start:end]
+
+    def keeping(self, kept: Mask) -> SparseRows:
+        """Keep some entries, shape (n_entries,)."""
+        starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
+        return SparseRows(starts, self.columns[kept], self.values[kept])
+
+    def largest(self, n: int) -> SparseRows:
+        """Keep the n largest entries of each row, of equals the first."""
+        rows = []
+        for columns, values in self.entries():
+            top = np.sort(largest(values, n))
+            rows.append((columns[top], values[top]))
+        return sparse_rows(rows)
+
+    def beside(self, other: SparseRows) -> SparseRows:
+        """Add the entries of other rows; a column may then be there twice."""
+        pairs = zip(self.entries(), other.entries(), strict=True)
+        return sparse_rows(
+            [
+                (np.concatenate([own[0], more[0]]), np.concatenate([own[1], more[1]]))
+                for own, more in pairs
+            ]
+        )
+
+    def times(self, matrix: csr_array) -> SparseRows:
+        """Multiply with a matrix of float32: its rows, weighted and added up.
+
+        Returns
+        -------
+        SparseRows
+            Columns ascending in each row, none twice, no value zero.
+        """
+        lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
+        ends = np.concatenate([[0], np.cumsum(lengths)])[self.starts]
+        found: list[tuple[Columns, FloatArray]] = []
+        for first, last in _parts(ends):
+            own = slice(int(self.starts[first]), int(self.starts[last]))
+            columns, values = _picked(matrix, self.columns[own])
+            values *= np.repeat(self.values[own], lengths[own])
+            bounds = (ends[first : last + 1] - ends[first]).tolist()
+            found += [
+                _summed(columns[start:end], values[start:end], matrix.shape[1])
+                for start, end in pairwise(bounds)
+            ]
+        return sparse_rows(found)
+
+    def at(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
+        """Give entries, 0 where there is none, float32, shape (n_pairs,).
+
+        Parameters
+        ----------
+        rows : numpy.ndarray
+            int64, shape (n_pairs,), ascending.
+        columns : numpy.ndarray
+            int64, shape (n_pairs,).
+        width : int
+            Greater than every column.
+        """
+        out = np.zeros(len(rows), np.float32)
+        dense = _zeros(width, np.float32)
+        bounds = np.searchsorted(rows, np.arange(len(self.starts))).tolist()
+        for row, (own, values) in enumerate(self.entries()):
+            asked = slice(bounds[row], bounds[row + 1])
+            try:
+                dense[own] = values
+                out[asked] = dense[columns[asked]]
+            finally:
+                dense[own] = 0
+        return out
+
+
+def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
+    """Make rows of the columns and values of each."""
+    starts, columns = ragged([own for own, _ in rows])
+    values = np.concatenate([np.empty(0, np.float32), *(own for _, own in rows)])
+    return SparseRows(starts, columns, values.astype(np.float32, copy=False))
+
+
+def _parts(ends: Columns) -> Iterator[tuple[int, int]]:
+    """Part rows so that those of a part have few entries together, or are but one."""
+    first, rows = 0, len(ends) - 1
+    if ends[-1] <= ENTRIES_AT_ONCE:
+        yield first, rows
+        return
+    while first < rows:
+        last = int(np.searchsorted(ends, ends[first] + ENTRIES_AT_ONCE, side="right")) - 1
+        last = min(max(last, first + 1), rows)
+        yield first, last
+        first = last
+
+
+def _picked(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """Give columns and values of some rows of a matrix, one row after the other."""
+    if not len(rows) or len(rows) > FEW_ROWS:
+        found = matrix[rows]
+        return found.indices, found.data
+    starts, ends = matrix.indptr[rows].tolist(), matrix.indptr[rows + 1].tolist()
+    columns, values = matrix.indices, matrix.data
+    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
+    return (
+        np.concatenate([columns[part] for part in parts]),
+        np.concatenate([values[part] for part in parts]),
+    )
+
+
+def _summed(
+    columns: npt.NDArray[np.int32], values: FloatArray, width: int
+) -> tuple[Columns, FloatArray]:
+    """Add up the values of each column."""
+    if len(columns) >= CROWDED * width:
+        sums = np.bincount(columns, values, width)
+        there = np.flatnonzero(sums != 0)
+        return there, sums[there].astype(np.float32)
+    sums = _zeros(width, np.float64)
+    try:
+        np.add.at(sums, columns, values.astype(np.float64))
+        there = distinct(columns)
+        found = sums[there]
+    finally:
+        sums[columns] = 0
+    kept = found != 0
+    if not kept.all():
+        there, found = there[kept], found[kept]
+    return there.astype(np.int64, copy=False), found.astype(np.float32)
+
+
+def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
+    """Give a thread's own row of zeros, which whoever writes to it leaves as zeros.
+
+    Making one anew costs as much as what is done with it.
+    """
+    known: npt.NDArray[Any] | None = getattr(_of_thread, kind.__name__, None)
+    if known is None or len(known) < width:
+        known = np.zeros(width, kind)
+        setattr(_of_thread, kind.__name__, known)
+    return known[:width]

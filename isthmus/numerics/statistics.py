@@ -1,0 +1,251 @@
+"""How sure a figure is, and whether one system is better than another.
+
+Intervals are of the percentile bootstrap over users (Efron and Tibshirani, 1993). Systems are
+compared on the same users, so every resample takes the same users of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.errors import InvalidInput, MissingDependency
+from isthmus.numerics.metrics import PerUser
+
+Test = Literal["fisher", "student"]
+Correction = Literal["holm", "bonferroni"]
+Means = npt.NDArray[np.float64]
+TESTS: tuple[Test, ...] = get_args(Test)
+CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
+PERMUTATIONS = 10_000
+DRAWS_AT_ONCE = 1 << 22
+
+
+class Estimate(NamedTuple):
+    """A figure with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A system beside another, on the same users.
+
+    Attributes
+    ----------
+    difference : Estimate
+        Mean of the system minus mean of the reference.
+    ratio : Estimate or None
+        Mean of the system over mean of the reference; None where `ratio_estimate` gives none.
+    p_value, adjusted_p : float
+        Of the test that there is no difference; and corrected for the number of comparisons.
+    """
+
+    difference: Estimate
+    ratio: Estimate | None
+    p_value: float
+    adjusted_p: float
+
+
+def resampled_means(values: Means, resamples: int = 2_000, seed: int = 0) -> Means:
+    """Give the means of resamples of the users, with replacement.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Shape (n_users, m): m figures of each user.
+    resamples : int
+        How many; the same seed takes the same users.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (resamples, m).
+    """
+    n = len(values)
+    rng = np.random.default_rng(seed)
+    means = []
+    step = max(1, DRAWS_AT_ONCE // n)
+    for start in range(0, resamples, step):
+        drawn = rng.integers(0, n, (min(step, resamples - start), n))
+        times = np.stack([np.bincount(row, minlength=n) for row in drawn])
+        means.append(times @ values / n)
+    return np.concatenate(means)
+
+
+def interval(means: Means, level: float = 0.95) -> tuple[float, float]:
+    """Give the percentile interval of resampled figures, shape (resamples,)."""
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def estimate(values: PerUser, *, resamples: int = 2_000, seed: int = 0) -> Estimate:
+    """Give the mean of one figure a user, with its 95 % interval.
+
+    Examples
+    --------
+    >>> estimate(np.array([0.5, 0.5, 0.5]))
+    Estimate(value=0.5, low=0.5, high=0.5)
+    """
+    means = resampled_means(values[:, None], resamples, seed)[:, 0]
+    return Estimate(float(values.mean()), *interval(means))
+
+
+def ratio_estimate(
+    above: PerUser, below: PerUser, *, resamples: int = 2_000, seed: int = 0
+) -> Estimate | None:
+    """Give the ratio of two means over the same users, with its paired 95 % interval.
+
+    None if the mean below is 0, of the users or of a resample of them: a ratio to next to nothing
+    has no interval.
+
+    Examples
+    --------
+    >>> ratio_estimate(np.array([0.2, 0.4, 0.8]), np.array([0.1, 0.2, 0.4]))
+    Estimate(value=2.0, low=2.0, high=2.0)
+    """
+    means = resampled_means(np.stack([above, below], axis=1), resamples, seed)
+    return _ratio(float(above.mean()), float(below.mean()), means)
+
+
+def compare(
+    values: Mapping[str, PerUser],
+    reference: str,
+    *,
+    test: Test = "fisher",
+    correction: Correction = "holm",
+    resamples: int = 2_000,
+    seed: int = 0,
+) -> dict[str, Comparison]:
+    """Compare every system with one of them, on the same users.
+
+    Parameters
+    ----------
+    values : mapping of str to numpy.ndarray
+        One figure a user of each system, shape (n_users,).
+    reference : str
+        The system that the others are compared with.
+    test : str
+        ``"fisher"``: Fisher's paired randomization test (Smucker et al., CIKM 2007).
+        ``"student"``: the paired t-test of ranx.
+    correction : str
+        ``"holm"`` or ``"bonferroni"``, over the compared systems.
+    resamples, seed : int
+        Of the intervals; the seed is that of the randomization too.
+
+    Returns
+    -------
+    dict of str to Comparison
+        For each system but the reference.
+
+    Raises
+    ------
+    InvalidInput
+        If the reference, the test or the correction is unknown.
+    MissingDependency
+        If the test is ranx's and ranx is not installed.
+    """
+    if reference not in values or test not in TESTS or correction not in CORRECTIONS:
+        raise InvalidInput(
+            f"cannot compare with {reference!r} by {test!r} and {correction!r}; systems are "
+            f"{', '.join(values)}, tests {', '.join(TESTS)}, corrections {', '.join(CORRECTIONS)}"
+        )
+    others = [name for name in values if name != reference]
+    theirs = values[reference]
+    means = resampled_means(np.stack([theirs, *(values[n] for n in others)], 1), resamples, seed)
+    p_values = [p_value(theirs, values[name], test, seed=seed) for name in others]
+    adjusted = CORRECT[correction](p_values)
+    base = float(theirs.mean())
+    out = {}
+    for place, name in enumerate(others):
+        own, pair = float(values[name].mean()), means[:, [place + 1, 0]]
+        difference = Estimate(own - base, *interval(pair[:, 0] - pair[:, 1]))
+        out[name] = Comparison(
+            difference, _ratio(own, base, pair), p_values[place], adjusted[place]
+        )
+    return out
+
+
+def p_value(control: PerUser, treatment: PerUser, test: Test = "fisher", *, seed: int = 0) -> float:
+    """Give the two-sided p-value of the difference between two systems on the same users."""
+    if np.array_equal(control, treatment):
+        return 1.0
+    if test == "student":
+        return float(_ranx_tests().paired_student_t_test(control, treatment)[0])
+    return _fisher(control, treatment, seed)
+
+
+def _fisher(control: PerUser, treatment: PerUser, seed: int) -> float:
+    """Test by flipping the signs of the users' differences, all ways or 10,000 at random.
+
+    It is the test of ranx, whose seed does not reach the threads that permute, so that its p-values
+    vary from run to run; that of SciPy is reproducible, and never 0.
+    """
+    from scipy.stats import permutation_test
+
+    tested = permutation_test(
+        (treatment - control,),
+        lambda flipped, axis: flipped.mean(axis=axis),
+        permutation_type="samples",
+        n_resamples=PERMUTATIONS,
+        batch=max(1, DRAWS_AT_ONCE // len(control)),
+        random_state=np.random.default_rng(seed),
+    )
+    return float(tested.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values by Holm's step-down method (Scandinavian Journal of Statistics, 1979).
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    stepped = np.maximum.accumulate(np.array(p_values)[order] * factors)
+    out = np.empty(len(p_values))
+    out[order] = np.minimum(stepped, 1)
+    return [float(p) for p in out]
+
+
+def bonferroni(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values by the number of them.
+
+    Examples
+    --------
+    >>> bonferroni([0.01, 0.6])
+    [0.02, 1.0]
+    """
+    return [min(1.0, p * len(p_values)) for p in p_values]
+
+
+CORRECT = {"holm": holm, "bonferroni": bonferroni}
+
+
+def _ratio(above: float, below: float, means: Means) -> Estimate | None:
+    if below == 0:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = means[:, 0] / means[:, 1]
+    return Estimate(above / below, *interval(ratios)) if np.isfinite(ratios).all() else None
+
+
+def _ranx_tests() -> Any:
+    try:
+        from ranx import statistical_tests
+    except ImportError as error:
+        raise MissingDependency(
+            "ranx, whose t-test was asked for, is not installed; install it with: "
+            "pip install 'isthmus[evaluate]'"
+        ) from error
+    return statistical_tests

@@ -1,0 +1,76 @@
+"""What users with similar histories liked (Herlocker et al., SIGIR 1999)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.numerics.sparse_rows import SparseRows
+from isthmus.retrieval.candidates.generator import (
+    ByDomain,
+    CandidateSource,
+    State,
+    known_only,
+    sparse_of,
+    sparse_state,
+)
+from isthmus.retrieval.candidates.item_knn import unit_rows
+from isthmus.retrieval.candidates.scorer import SparseOpinion
+from isthmus.retrieval.candidates.training_data import Corpus, scaled
+from isthmus.retrieval.candidates.user_histories import Histories
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass
+class UserNeighbours(CandidateSource):
+    """Items liked by the users whose histories, in all domains, are nearest by cosine.
+
+    Rare items count more: an item liked by n of N users weighs ``log(1 + N / n)``.
+
+    Attributes
+    ----------
+    k : int
+        Neighbours of a user.
+    """
+
+    name: ClassVar[str] = "user neighbours"
+    k: int = 300
+
+    def fit(self, corpus: Corpus) -> Self:
+        """Keep what every user liked."""
+        return self._keep(corpus.liked)
+
+    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+        """Add up the likeness of the neighbours that liked an item."""
+        known = known_only(histories, len(self._rarity)).rows
+        rare = known._replace(values=known.values * self._rarity[known.columns])
+        nearest = _unit(rare).times(self._by_item).largest(self.k)
+        return SparseOpinion(nearest.times(self._liked.of(corpus, target)), len(corpus))
+
+    def state(self) -> State:
+        """Give what every user liked."""
+        return sparse_state("liked", self._liked.whole)
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take what every user liked."""
+        return self._keep(sparse_of("liked", state))
+
+    def _keep(self, liked: csr_array) -> Self:
+        self._liked = ByDomain(liked)
+        users = np.asarray(liked.sum(axis=0)).ravel()
+        self._rarity = np.log1p(liked.shape[0] / np.maximum(users, 1)).astype(np.float32)
+        self._by_item = unit_rows(scaled(liked, None, self._rarity)).T.tocsr()
+        return self
+
+
+def _unit(rows: SparseRows) -> SparseRows:
+    """Divide each row by its length."""
+    owners = rows.owners
+    norms = np.sqrt(np.bincount(owners, rows.values**2, len(rows.starts) - 1))
+    return rows._replace(values=(rows.values / np.maximum(norms, 1e-12)[owners]).astype(np.float32))

@@ -1,0 +1,253 @@
+"""The corpus of a space: its items as they are now, and the interactions that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from isthmus.data.interactions.matrix import InteractionMatrix
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.stack import Block
+from isthmus.index.catalog.item_text import written
+from isthmus.index.catalog.numeric_attributes import number_names, numbers
+from isthmus.index.releases.selection import Selection
+from isthmus.index.releases.view import View
+from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask
+from isthmus.retrieval.recommend.near_lists import Among, NearLists
+from isthmus.retrieval.search.item_vectors import item_vectors
+from isthmus.retrieval.search.query import Query, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROWS_AT_ONCE = 16_384
+SELECTIONS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ViewContents:
+    """The contents of items, out of a view: its blocks side by side.
+
+    Attributes
+    ----------
+    view : View
+        Where the vectors are.
+    rows : numpy.ndarray
+        int64, shape (n_items,): the row of each item; -1 for one that is gone.
+    weights : mapping of str to float
+        Weight of each block.
+    blocks : tuple of str
+        The blocks that are looked at.
+    """
+
+    view: View
+    rows: Columns
+    weights: Mapping[str, float]
+    blocks: tuple[str, ...]
+    _selections: dict[int, tuple[Mask, Selection]] = field(default_factory=dict, repr=False)
+    _near: NearLists = field(default_factory=NearLists, repr=False)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return sum(block.dim for block in self._chosen)
+
+    @cached_property
+    def _chosen(self) -> list[Block]:
+        return [block for block in self.view.blocks if block.name in self.blocks]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The item of each row, -1 where it is none, shape (n_rows,)."""
+        out = np.full(int(self.view.living.rows.shape[0]), -1, np.int64)
+        there = np.flatnonzero(self.rows >= 0)
+        out[self.rows[there]] = there
+        return out
+
+    def at(self, columns: Columns) -> FloatArray:
+        """Give the vectors of items, each block weighing by the root of its weight."""
+        if len(columns) <= ROWS_AT_ONCE:
+            return item_vectors(self.view, self.rows[columns], self.weights, self.blocks)
+        parts = range(0, len(columns), ROWS_AT_ONCE)
+        return np.concatenate([self.at(columns[at : at + ROWS_AT_ONCE]) for at in parts])
+
+    def texts(self, columns: Columns) -> list[str]:
+        """Read what is written of items in the catalog; nothing of one that is gone."""
+        rows = self.rows[columns]
+        out = [""] * len(columns)
+        there = np.flatnonzero(rows >= 0)
+        found = written(self.view.snapshot, self.view.row_ids(rows[there]))
+        for at, text in zip(there.tolist(), found, strict=True):
+            out[at] = text
+        return out
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The attributes that are numbers, moments or truth values."""
+        return number_names(self.view.snapshot)
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Read attributes in the catalog; not a number for an item that is gone."""
+        rows = self.rows[columns]
+        out = np.full((len(columns), len(names)), np.nan)
+        there = np.flatnonzero(rows >= 0)
+        out[there] = numbers(self.view.snapshot, self.view.row_ids(rows[there]), names)
+        return out
+
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Search the index of the space; see `Contents.nearest`."""
+        found = np.full((len(vectors), n), -1, np.int64)
+        scores = np.full((len(vectors), n), -1, np.float32)
+        queries = [Query(self._blocks_of(vector)) for vector in vectors]
+        asked = [at for at, query in enumerate(queries) if query.vectors]
+        selection = self._selection(allowed)
+        lists = answer(self.view, [queries[at] for at in asked], n, selection, self.weights, effort)
+        for at, (rows, own) in zip(asked, lists, strict=True):
+            columns = self.columns[rows]
+            if len(self.view.blocks) > 1:  # ranked by what is beyond chance, not by the cosine
+                own = self.at(columns) @ vectors[at]
+                order = np.argsort(-own, kind="stable")
+                columns, own = columns[order], own[order]
+            found[at, : len(rows)], scores[at, : len(rows)] = columns, own
+        return found, scores
+
+    def near_items(
+        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Search the index for what is near items, or remember it; see `Contents.near_items`."""
+        if allowed.flags.writeable:  # it may mean something else the next time
+            return self.nearest(self.at(columns), n, allowed, effort)
+
+        def search(some: Columns) -> tuple[Columns, FloatArray]:
+            return self.nearest(self.at(some), n, allowed, effort)
+
+        return self._near.get(columns, n, Among(allowed, effort), search)
+
+    def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
+        """Give the cosine of each of some items with one, in every block that both have."""
+        out: list[dict[str, float]] = [{} for _ in columns]
+        rows, row = self.rows[columns], self.rows[[item]]
+        there = np.flatnonzero(rows >= 0)
+        for block in self._chosen:
+            own, one = (
+                self.view.vectors(block.name, rows[there]),
+                self.view.vectors(block.name, row),
+            )
+            if not one.present[0]:
+                continue
+            cosines = own.vectors @ one.vectors[0]
+            for at, cosine in zip(there[own.present], cosines[own.present], strict=True):
+                out[at][block.name] = float(cosine)
+        return out
+
+    def part_of(self, name: str) -> slice:
+        """Tell where in a vector a block is."""
+        return self._parts[name]
+
+    @cached_property
+    def _parts(self) -> dict[str, slice]:
+        ends = np.cumsum([block.dim for block in self._chosen]).tolist()
+        return {b.name: slice(e - b.dim, e) for b, e in zip(self._chosen, ends, strict=True)}
+
+    def remember(self, allowed: Mask, selection: Selection) -> None:
+        """Know the selection of a mask over the items, so that it need not be made."""
+        if len(self._selections) >= SELECTIONS:
+            self._selections.clear()
+        self._selections[id(allowed)] = allowed, selection
+
+    def _selection(self, allowed: Mask) -> Selection:
+        known = self._selections.get(id(allowed))
+        if known is not None and known[0] is allowed:
+            return known[1]
+        rows = np.zeros(len(self.columns), bool)
+        chosen = self.rows[allowed]
+        rows[chosen[chosen >= 0]] = True
+        return self.view.only(rows)
+
+    def _blocks_of(self, vector: FloatArray) -> dict[str, FloatArray]:
+        """Take a vector apart into unit vectors of the blocks that it has."""
+        out = {}
+        for name, part in self._parts.items():
+            own = vector[part]
+            norm = float(np.linalg.norm(own))
+            if norm > 1e-6:
+                out[name] = np.asarray(own / norm, np.float32)
+        return out
+
+
+def space_corpus(
+    view: View,
+    weights: Mapping[str, float],
+    interactions: pa.Table,
+    *,
+    positive_from: float | None = None,
+) -> Corpus:
+    """Make the corpus of every living item of a view.
+
+    Parameters
+    ----------
+    view : View
+        The items.
+    weights : mapping of str to float
+        Weight of each block.
+    interactions : pyarrow.Table
+        user_id, item_id, value, weight and time.
+    positive_from : float, optional
+        Least value that is liked, see `InteractionMatrix`.
+    """
+    rows = np.flatnonzero(view.living.rows)
+    names = tuple(view.domains)
+    return Corpus(
+        item_ids=view.item_ids(rows),
+        domain_names=names,
+        domains=codes_of(view.item_domains(rows), names),
+        contents=ViewContents(view, rows, weights, blocks_in_use(view)),
+        matrix=space_matrix(view, interactions, positive_from=positive_from),
+    )
+
+
+def space_matrix(
+    view: View, interactions: pa.Table, *, positive_from: float | None = None
+) -> InteractionMatrix:
+    """Make the matrix of users and the living items of a view, as `space_corpus` counts them."""
+    living = view.living.rows
+    columns = np.append(np.where(living, np.cumsum(living) - 1, -1), -1)  # the last: not found
+
+    def find(item_ids: Sequence[str]) -> Columns:
+        return columns[view.find(item_ids)]
+
+    items = int(living.sum())
+    return InteractionMatrix.of(interactions, find, items, positive_from=positive_from)
+
+
+def blocks_in_use(view: View) -> tuple[str, ...]:
+    """Name the encoders' blocks in which some item has a vector; all where there is none.
+
+    What was learned from contents must outlive an alignment, which can be learned anew any day.
+    """
+    own = [block for block in view.blocks if not block.alignment]
+    used = tuple(
+        block.name
+        for block in own
+        if any(len(segment.blocks[block.name].rows) for segment in view.segments)
+    )
+    return used or tuple(block.name for block in own)
+
+
+def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:
+    """Give the code of each domain, -1 for one that is not named."""
+    found = pa.array(domains, pa.string()).dictionary_encode()
+    place = {name: code for code, name in enumerate(names)}
+    codes = np.array([place.get(name, -1) for name in found.dictionary.to_pylist()], np.int64)
+    return codes[found.indices.to_numpy(zero_copy_only=False)] if len(found) else codes

@@ -1,0 +1,233 @@
+"""Users: whatever is known of somebody, in any domains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from isthmus.errors import InvalidInput
+from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
+
+HALF_LIFE = 20.0
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """One thing a user did with an item.
+
+    Attributes
+    ----------
+    item_id : str
+        The item.
+    value : float
+        How strong it was (a rating, a weight); zero or less counts as seen and no more.
+    time : datetime or float or None
+        When; any scale, as long as it is the same for all of a user's interactions. A datetime
+        without a zone is taken as UTC.
+    """
+
+    item_id: str
+    value: float = 1.0
+    time: datetime | float | None = None
+
+
+class User:
+    """A user: an id, a history in any domains, clicks, ratings, a sentence of text, or nothing.
+
+    Parameters
+    ----------
+    history : iterable, optional
+        Oldest first: item ids, ``(item_id, value)``, ``(item_id, value, time)``, mappings with
+        these keys, or `Interaction`. Where every one has a time, they are sorted by it.
+    text : str, optional
+        What the user says or is said to like.
+    id : str, optional
+        Whose interactions the space holds; they come before the history given here.
+    clicks : iterable of str, optional
+        Items just looked at, oldest first; newer than everything else.
+    ratings : mapping or iterable of (str, float), optional
+        Items and what they were given, in no order. What got no more than half of the best
+        counts as seen and no more.
+
+    Raises
+    ------
+    InvalidInput
+        If an interaction cannot be understood, with its place, or something else is of a kind
+        that says nothing.
+
+    Examples
+    --------
+    >>> User(history=["film-1", ("book-7", 5.0)]).history[1]
+    Interaction(item_id='book-7', value=5.0, time=None)
+    >>> [entry.value for entry in User(ratings={"film-1": 5, "film-2": 1}).history]
+    [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        history: Iterable[Any] | None = (),
+        text: str | None = None,
+        *,
+        id: str | None = None,
+        clicks: Iterable[str] | None = (),
+        ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
+    ) -> None:
+        entries = _interactions("history", history)
+        if entries and all(entry.time is not None for entry in entries):
+            entries.sort(key=lambda entry: _seconds(entry.time))
+        strongest = max((entry.value for entry in entries), default=1.0)
+        latest = [replace(entry, value=strongest) for entry in _interactions("clicks", clicks)]
+        rated = _interactions("ratings", _pairs(ratings))
+        self.history: tuple[Interaction, ...] = (*_shares(rated, strongest), *entries, *latest)
+        self.text = (_text("text", text) or "").strip() or None
+        self.id = _text("id", id)
+        self.ratings: dict[str, float] = {entry.item_id: entry.value for entry in rated}
+        self._unordered = range(len(rated))
+
+    def after(self, stored: Sequence[Interaction], ordered: bool) -> User:
+        """Give the same user with an earlier history.
+
+        Parameters
+        ----------
+        stored : sequence of Interaction
+            What is known from before, oldest first where it is ordered.
+        ordered : bool
+            Whether the order says anything of when.
+        """
+        whole = User(text=self.text, id=self.id)
+        strongest = max((entry.value for entry in stored), default=0.0)
+        own = max((entry.value for entry in self.history), default=0.0)
+        scale = strongest / own if strongest > 0 and own > 0 else 1.0
+        latest = (replace(entry, value=entry.value * scale) for entry in self.history)
+        whole.history, whole.ratings = (*stored, *latest), self.ratings
+        first = len(stored) if ordered else 0
+        whole._unordered = range(first, len(stored) + len(self._unordered))
+        return whole
+
+    def __repr__(self) -> str:
+        return f"User({len(self.history)} interactions, text={self.text!r}, id={self.id!r})"
+
+    def importance(self) -> npt.NDArray[np.float64]:
+        """Weigh each interaction, shape (len(history),).
+
+        Strength (value over the strongest value, zero if not positive) times recency, which
+        halves every 20 interactions.
+        """
+        values = np.array([max(entry.value, 0.0) for entry in self.history])
+        strength = values / max(values.max(initial=0.0), 1e-12)
+        return np.asarray(strength * 0.5 ** (self.ages() / HALF_LIFE))
+
+    def ages(self) -> npt.NDArray[np.float64]:
+        """Give the place of each interaction counted from the newest, shape (len(history),).
+
+        What has no order, as ratings, all has the age of the last of it.
+        """
+        ages = np.arange(len(self.history), dtype=np.float64)[::-1].copy()
+        if self._unordered:
+            ages[self._unordered] = ages[self._unordered[-1]]
+        return ages
+
+
+def stored_histories(
+    interactions: pa.Table, positive_from: Mapping[str, float | None] | float | None
+) -> dict[str, tuple[list[Interaction], bool]]:
+    """Give the history of each user of a table, and whether its order is that of time.
+
+    Parameters
+    ----------
+    interactions : pyarrow.Table
+        user_id, item_id, value, weight and time, each user's oldest first. Several with one item
+        are one, as strong as the strongest and as new as the newest.
+    positive_from : float or mapping of str to float, optional
+        What has a smaller value counts as seen and no more; for all users, or each.
+    """
+    found: dict[str, dict[str, Interaction]] = {}
+    names = (USER_ID, ITEM_ID, VALUE, WEIGHT, TIME)
+    columns = (interactions.column(name).to_pylist() for name in names)
+    for user, item, value, weight, time in zip(*columns, strict=True):
+        own = found.setdefault(user, {})
+        before = own.pop(item, None)
+        told = positive_from.get(user) if isinstance(positive_from, Mapping) else positive_from
+        least = np.float32(told or 0.0)  # as values are stored
+        liked = value > 0 and value >= least
+        strength = value * weight if liked else 0.0
+        own[item] = Interaction(item, max(strength, before.value if before else 0.0), time)
+    return {
+        user: (list(own.values()), all(entry.time is not None for entry in own.values()))
+        for user, own in found.items()
+    }
+
+
+def _interactions(what: str, given: Iterable[Any] | None) -> list[Interaction]:
+    if isinstance(given, str | bytes | Mapping):
+        raise InvalidInput(f"{what} is {given!r}; give a list, such as ['film-1', 'book-7']")
+    entries = () if given is None else given
+    return [_interaction(f"{what} entry {at}", one) for at, one in enumerate(entries)]
+
+
+def _interaction(what: str, entry: Any) -> Interaction:
+    try:
+        made = _read(entry)
+    except TypeError as error:
+        raise InvalidInput(
+            f"{what} is {entry!r}; give an item id, (item_id, value), (item_id, value, time), or a "
+            "mapping with these keys"
+        ) from error
+    if not isinstance(made.item_id, str) or not _is_number(made.value):
+        raise InvalidInput(f"{what} is {entry!r}; its id or its value is no good")
+    if not (made.time is None or isinstance(made.time, datetime) or _is_number(made.time)):
+        raise InvalidInput(f"{what} is {entry!r}; a time is a datetime or a number")
+    return made
+
+
+def _read(entry: Any) -> Interaction:
+    if isinstance(entry, Interaction):
+        return entry
+    if isinstance(entry, str):
+        return Interaction(entry)
+    return Interaction(**entry) if isinstance(entry, Mapping) else Interaction(*entry)
+
+
+def _pairs(ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None) -> list[Any]:
+    given = ratings.items() if isinstance(ratings, Mapping) else ratings
+    pairs = [] if given is None else list(given)
+    for at, pair in enumerate(pairs):
+        if not _is_pair(pair):
+            raise InvalidInput(f"ratings entry {at} is {pair!r}; give (item_id, value)")
+    return pairs
+
+
+def _is_pair(entry: Any) -> bool:
+    if isinstance(entry, Mapping):
+        return entry.keys() == {ITEM_ID, VALUE}
+    return isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
+
+
+def _shares(rated: Sequence[Interaction], strongest: float) -> list[Interaction]:
+    """Give ratings as shares of the best; what got no more than half of it has none."""
+    best = max((entry.value for entry in rated), default=0.0)
+    good = [e.value / best if best > 0 and e.value > best / 2 else 0.0 for e in rated]
+    return [replace(e, value=share * strongest) for e, share in zip(rated, good, strict=True)]
+
+
+def _text(what: str, given: Any) -> str | None:
+    if given is None or isinstance(given, str):
+        return given
+    raise InvalidInput(f"{what} is {given!r}; give a text, such as {str(given)!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and bool(np.isfinite(float(value)))
+
+
+def _seconds(time: datetime | float | None) -> float:
+    if isinstance(time, datetime):
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return float(time or 0.0)

@@ -1,0 +1,98 @@
+"""Diversity: a list whose items are near the query, yet not near each other.
+
+Maximal marginal relevance of Carbonell and Goldstein, "The Use of MMR, Diversity-Based Reranking
+for Reordering Documents and Producing Summaries", SIGIR 1998.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.index.ann.exact import Positions
+from isthmus.index.releases.view import View
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """How alike items are to each other: the mean cosine over the blocks that both have.
+
+    Attributes
+    ----------
+    parts : tuple of BlockVectors
+        Vectors of the items in each block, shape (n, dim).
+    """
+
+    parts: tuple[BlockVectors, ...]
+
+    @classmethod
+    def among(cls, view: View, rows: Positions) -> Likeness:
+        """Compare the items of some rows of a view."""
+        return cls(tuple(view.vectors(block.name, rows) for block in view.blocks))
+
+    def __call__(self, at: int) -> FloatArray:
+        """Compare every item with one of them, shape (n,); 0 where they share no block."""
+        parts = [part for part in self.parts if part.present[at]]
+        shared = np.sum([part.present for part in parts], axis=0)
+        cosines = np.sum([part.vectors @ part.vectors[at] for part in parts], axis=0)
+        return np.asarray(cosines / np.maximum(shared, 1), np.float32)
+
+
+def choose_diverse(
+    relevance: FloatArray,
+    likeness: Callable[[int], FloatArray],
+    k: int,
+    diversity: float,
+    parties: Positions | None = None,
+    places: Positions | None = None,
+) -> Positions:
+    """Choose k items one by one, each the best that is not like those before it.
+
+    The next item is ``argmax (1 - diversity) * relevance - diversity * m``, where ``m`` is the
+    item's greatest likeness to an item that was chosen already (0 for the first choice). The
+    first of equals is taken.
+
+    Parameters
+    ----------
+    relevance : numpy.ndarray
+        float32, shape (n,), on the scale of the likeness.
+    likeness : callable
+        Gives the likeness of every item to one of them, shape (n,).
+    k : int
+        How many to choose; fewer only where there are fewer.
+    diversity : float
+        From 0, relevance alone, to 1, unlikeness alone.
+    parties, places : numpy.ndarray, optional
+        int64, shape (n,) and (n_parties,): the party of each item, and how many of each party
+        may be chosen.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64: positions in the order they were chosen.
+
+    Examples
+    --------
+    >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    >>> relevance = np.array([0.9, 0.8, 0.5], np.float32)
+    >>> choose_diverse(relevance, lambda at: vectors @ vectors[at], 2, 0.5).tolist()
+    [0, 2]
+    """
+    parties = np.zeros(len(relevance), np.int64) if parties is None else parties
+    places = np.array([k]) if places is None else places.copy()
+    taken = np.zeros(len(relevance), bool)
+    nearest = np.zeros(len(relevance), np.float32)
+    chosen: list[int] = []
+    while len(chosen) < k and (free := ~taken & (places[parties] > 0)).any():
+        gain = (1 - diversity) * relevance - diversity * nearest
+        best = int(np.argmax(np.where(free, gain, -np.inf)))
+        alike = likeness(best)
+        nearest = np.maximum(nearest, alike) if chosen else alike
+        chosen.append(best)
+        taken[best] = True
+        places[parties[best]] -= 1
+    return np.array(chosen, np.int64)

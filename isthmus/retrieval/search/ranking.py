@@ -1,0 +1,298 @@
+"""Ranking: from a query to the list that is shown, with all that a caller may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.errors import InvalidInput
+from isthmus.index.ann.exact import Positions
+from isthmus.index.releases.selection import Selection
+from isthmus.index.releases.view import View
+from isthmus.retrieval.search.diversity import Likeness, choose_diverse
+from isthmus.retrieval.search.hubness import best_of, range_of
+from isthmus.retrieval.search.query import Query, Ranked
+from isthmus.retrieval.search.quotas import Quotas, allot, fill, places_within
+from isthmus.retrieval.search.score_normalisation import Chance, measure_chance
+from isthmus.retrieval.search.score_range import at_least
+
+CANDIDATES_A_PLACE = 5
+FEWEST_CANDIDATES = 100
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What a caller asks of a list.
+
+    Attributes
+    ----------
+    k : int or None
+        How many items; None for all that score `min_score`.
+    min_score : float, optional
+        Least score of an item.
+    diversity : float
+        From 0, relevance alone, to 1, unlikeness alone.
+    candidates : int, optional
+        How many of the most relevant items a diverse list is chosen from.
+    quotas : mapping of str to int or float
+        Places, or share of the places, of each domain.
+    calibrate : bool
+        Whether scores are made comparable across domains.
+    hubness : float
+        How much of the hubness correction is applied, from 0 to 1.
+    center : bool
+        Whether what the query scores on average in an item's domain is taken off its score.
+
+    Raises
+    ------
+    InvalidInput
+        If one of them is no good, or two do not go together.
+    """
+
+    k: int | None = 10
+    min_score: float | None = None
+    diversity: float = 0.0
+    candidates: int | None = None
+    quotas: Quotas = field(default_factory=dict)
+    calibrate: bool = False
+    hubness: float = 0.0
+    center: bool = False
+
+    def __post_init__(self) -> None:
+        if self.k is not None and self.k < 1:
+            raise InvalidInput(f"k is {self.k}; ask for at least one item")
+        if not 0 <= self.diversity <= 1:
+            raise InvalidInput(
+                f"diversity is {self.diversity}; give a number from 0 (relevance alone) to 1"
+            )
+        if not 0 <= self.hubness <= 1:
+            raise InvalidInput(f"hubness is {self.hubness}; give a number from 0 (off) to 1 (CSLS)")
+        if self.hubness and self.calibrate:
+            raise InvalidInput("hubness and calibrate both shift the scores; give one of them")
+        if self.center and (self.hubness or self.calibrate):
+            raise InvalidInput(
+                "center, hubness and calibrate all shift the scores; give one of them"
+            )
+        if self.min_score is not None and not np.isfinite(self.min_score):
+            raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
+        if self.k is None:
+            self._check_unlimited()
+        elif self.candidates is not None and self.candidates < self.k:
+            raise InvalidInput(
+                f"candidates is {self.candidates}, but k is {self.k}; a diverse list is chosen "
+                "from at least as many as it holds"
+            )
+        _ = self.places
+
+    def _check_unlimited(self) -> None:
+        if self.min_score is None:
+            raise InvalidInput("k is None; give a k, or a min_score to find all that reach it")
+        if self.diversity or self.quotas:
+            raise InvalidInput("diversity and quotas are ways to fill k places; give a k")
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is asked for but the best k."""
+        shifted = self.by_domain or self.hubness
+        return not (self.min_score is not None or self.diversity or self.quotas or shifted)
+
+    @property
+    def by_domain(self) -> bool:
+        """Whether scores are made relative to what the query scores in each domain."""
+        return self.calibrate or self.center
+
+    @property
+    def depth(self) -> int | None:
+        """How many candidates each party needs; None for all."""
+        if self.k is None or not self.diversity:
+            return self.k
+        return self.candidates or max(CANDIDATES_A_PLACE * self.k, FEWEST_CANDIDATES)
+
+    @cached_property
+    def places(self) -> list[int]:
+        """Places of each domain of the quotas, and last those for the other domains."""
+        return [] if self.k is None else allot(self.quotas, self.k)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Domains that are searched together.
+
+    Attributes
+    ----------
+    domains : list of str
+        Which.
+    allowed : Selection or None
+        The rows of the domains that the filter lets through.
+    party : int
+        Whose places in the list their items take, as `Ranking.places` counts them.
+    """
+
+    domains: list[str]
+    allowed: Selection | None
+    party: int = 0
+
+
+def group_domains(
+    view: View, ranking: Ranking, domains: list[str] | None, where: str | None
+) -> list[Group]:
+    """Part the domains into groups that need a search of their own.
+
+    With quotas, each domain they name is one and the others together are one; with calibration or
+    centring every domain is one; else all of them are one.
+
+    Raises
+    ------
+    InvalidInput
+        If a domain is unknown, or a quota is for a domain that the filter leaves out.
+    InvalidFilter
+        If `where` is refused.
+    """
+    searched = list(dict.fromkeys(domains or view.domains))
+    whole = Group(searched, view.select(domains, where))
+    if not ranking.quotas and not ranking.by_domain:
+        return [whole]
+    named = list(ranking.quotas)
+    _require_searched(view, named, searched)
+    others = [domain for domain in searched if domain not in named]
+    together = [[domain] for domain in others] if ranking.by_domain else [others] if others else []
+    parted = [*([name] for name in named), *together]
+    return [
+        Group(part, view.select(part, where), min(i, len(named))) for i, part in enumerate(parted)
+    ]
+
+
+def _require_searched(view: View, named: list[str], searched: list[str]) -> None:
+    if named:
+        view.select(named)
+    for name in named:
+        if name not in searched:
+            raise InvalidInput(f"there is a quota for domain {name!r}, which the filter leaves out")
+
+
+def rank(
+    view: View,
+    query: Query,
+    ranking: Ranking,
+    groups: Sequence[Group],
+    weights: Mapping[str, float],
+    penalty: FloatArray | None = None,
+) -> Ranked:
+    """Rank items for a query.
+
+    Parameters
+    ----------
+    view : View
+        What is searched.
+    query : Query
+        What is looked for.
+    ranking : Ranking
+        What is asked of the list.
+    groups : sequence of Group
+        As `group_domains` gives them.
+    weights : mapping of str to float
+        Weight of each block.
+    penalty : numpy.ndarray, optional
+        float32, shape (n_rows,): what is taken off the score of each row, see
+        `isthmus.retrieval.search.hubness`.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n,), n at most k. The scores are those of
+        `search.query.answer`, less the penalty, calibrated or centred; with diversity
+        they need not fall.
+    """
+    chances: dict[str, Chance] = {}
+    if ranking.by_domain:
+        names = [name for group in groups for name in group.domains]
+        chances = measure_chance(view, query, names, weights)
+    if ranking.center:
+        chances = {name: replace(chance, std=1.0) for name, chance in chances.items()}
+    lists = [_find(view, query, ranking, group, chances, weights, penalty) for group in groups]
+    return compose(view, lists, ranking, groups, relative=ranking.calibrate)
+
+
+def compose(
+    view: View,
+    lists: Sequence[Ranked],
+    ranking: Ranking,
+    groups: Sequence[Group],
+    *,
+    relative: bool,
+) -> Ranked:
+    """Make one list of the lists of groups, as it was asked for.
+
+    Parameters
+    ----------
+    view : View
+        What is searched.
+    lists : sequence of (rows, scores)
+        For each group, best first; its scores compare with those of the others.
+    ranking : Ranking
+        What is asked of the list.
+    groups : sequence of Group
+        As `group_domains` gives them.
+    relative : bool
+        Whether the scores are no similarities of at most 1. Diversity then weighs them against
+        likeness as shares of the best.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n,), n at most k.
+    """
+    if ranking.plain:
+        return lists[0]
+    rows, scores, parties = _joined(lists, groups)
+    if ranking.k is None:
+        return rows, scores
+    near = places_within(parties) < (ranking.depth or ranking.k)
+    rows, scores, parties = rows[near], scores[near], parties[near]
+    places = fill(ranking.places, parties, ranking.k)
+    if not ranking.diversity:
+        kept = places_within(parties) < places[parties]
+        return rows[kept], scores[kept]
+    best = float(np.abs(scores).max(initial=0)) if relative else 1.0
+    relevance, likeness = scores / max(best, 1e-6), Likeness.among(view, rows)
+    chosen = choose_diverse(relevance, likeness, ranking.k, ranking.diversity, parties, places)
+    return rows[chosen], scores[chosen]
+
+
+def _joined(
+    lists: Sequence[Ranked], groups: Sequence[Group]
+) -> tuple[Positions, FloatArray, Positions]:
+    """Join the lists of groups, best first: rows, scores and parties."""
+    none = np.empty(0, np.int64)
+    rows = np.concatenate([none, *(rows for rows, _ in lists)])
+    scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
+    parties = [np.full(len(r), g.party) for (r, _), g in zip(lists, groups, strict=True)]
+    order = np.argsort(-scores, kind="stable")
+    return rows[order], scores[order], np.concatenate([none, *parties])[order]
+
+
+def _find(
+    view: View,
+    query: Query,
+    ranking: Ranking,
+    group: Group,
+    chances: Mapping[str, Chance],
+    weights: Mapping[str, float],
+    penalty: FloatArray | None,
+) -> Ranked:
+    """Find the candidates of a group, with the scores that are shown."""
+    least, allowed = ranking.min_score, group.allowed
+    chance = chances[group.domains[0]] if chances else None
+    if ranking.depth is not None:
+        rows, scores = best_of(view, query, ranking.depth, allowed, weights, penalty)
+    elif least is not None:
+        # Rounding must not cut what calibrates to just the least score.
+        raw = least if chance is None else chance.raw(least) - 1e-5
+        rows, scores = range_of(view, query, raw, allowed, weights, penalty)
+    if chance is not None:
+        scores = chance.calibrate(scores)
+    return (rows, scores) if least is None else at_least((rows, scores), least)

@@ -1,0 +1,135 @@
+"""A map of a space: each content of its items as a point, near what it is like."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.stack import Block
+from isthmus.errors import InvalidInput
+from isthmus.index.ann.exact import Positions
+from isthmus.index.releases.content_vectors import ContentVectors
+from isthmus.index.releases.selection import Selection
+from isthmus.index.releases.view import View
+from isthmus.retrieval.search.map_drawing import draw_map
+from isthmus.retrieval.search.map_layout import lay_out
+from isthmus.schema import DOMAIN, ITEM_ID
+
+MODALITY = "modality"
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceMap:
+    """A map: points on a plane, and what each is.
+
+    Attributes
+    ----------
+    block : str
+        The block whose vectors were laid out.
+    item_ids, domains, modalities : tuple of str
+        What each point is: an item's text, picture or audio.
+    points : numpy.ndarray
+        float32, shape (n_points, 2).
+    """
+
+    block: str
+    item_ids: tuple[str, ...]
+    domains: tuple[str, ...]
+    modalities: tuple[str, ...]
+    points: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def table(self) -> pa.Table:
+        """Give the points with columns item_id, domain, modality, x and y."""
+        return pa.table(
+            {
+                ITEM_ID: pa.array(self.item_ids, pa.string()),
+                DOMAIN: pa.array(self.domains, pa.string()),
+                MODALITY: pa.array(self.modalities, pa.string()),
+                "x": pa.array(self.points[:, 0], pa.float32()),
+                "y": pa.array(self.points[:, 1], pa.float32()),
+            }
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Draw the map into a file: a colour for each domain, a shape for each modality.
+
+        Raises
+        ------
+        InvalidInput
+            If the file is to be neither PNG nor SVG nor PDF.
+        MissingDependency
+            If matplotlib is not installed.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in SUFFIXES:
+            raise InvalidInput(f"cannot draw into {path}; give a name in {', '.join(SUFFIXES)}")
+        path.write_bytes(self._drawn(path.suffix.lower()[1:]))
+
+    def _repr_png_(self) -> bytes:
+        return self._drawn("png")
+
+    def _drawn(self, kind: str) -> bytes:
+        out = io.BytesIO()
+        title = f"{len(set(self.item_ids)):,} items, block {self.block}"
+        draw_map(self.points, self.domains, self.modalities, title, out, kind)
+        return out.getvalue()
+
+
+def map_space(
+    view: View,
+    contents: ContentVectors,
+    allowed: Selection | None,
+    block: str | None,
+    limit: int,
+    seed: int,
+) -> SpaceMap:
+    """Lay out the contents of items; see `isthmus.Space.map`."""
+    if limit < 1:
+        raise InvalidInput(f"limit is {limit}; give one item or more")
+    chosen = _choose_block(view.blocks, block)
+    rows = np.flatnonzero((allowed or view.living).rows)
+    if len(rows) > limit:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+    points, vectors, modalities = _contents(view, contents, chosen, rows)
+    if not len(points):
+        raise InvalidInput(f"no item to draw has a vector in the block {chosen.name}")
+    return SpaceMap(
+        block=chosen.name,
+        item_ids=tuple(map(str, view.item_ids(points))),
+        domains=tuple(map(str, view.item_domains(points))),
+        modalities=modalities,
+        points=lay_out(vectors, modalities, seed),
+    )
+
+
+def _choose_block(blocks: Sequence[Block], name: str | None) -> Block:
+    """Give the block that is named, or the one in which most modalities meet."""
+    if name is None:
+        return max(blocks, key=lambda block: len(block.modalities))
+    found = [block for block in blocks if block.name == name]
+    if not found:
+        known = ", ".join(block.name for block in blocks)
+        raise InvalidInput(f"no block {name!r} in this space; give one of: {known}")
+    return found[0]
+
+
+def _contents(
+    view: View, contents: ContentVectors, block: Block, rows: Positions
+) -> tuple[Positions, FloatArray, tuple[str, ...]]:
+    """Give row, vector and modality of each content that has a vector."""
+    found = [(m, contents.of(view, block, m, rows)) for m in block.modalities]
+    return (
+        np.concatenate([rows[part.present] for _, part in found]),
+        np.concatenate([part.vectors[part.present] for _, part in found]),
+        tuple(name for name, part in found for _ in range(int(part.present.sum()))),
+    )

@@ -1,0 +1,136 @@
+"""The queries of a space, many at once: vectors from memory, contents from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from isthmus.encoders.encoder import FloatArray
+from isthmus.encoders.fusion import Weights
+from isthmus.errors import InvalidInput
+from isthmus.index.releases.selection import Selection
+from isthmus.index.releases.view import View
+from isthmus.retrieval.search.comparable import blocks_held, incomparable
+from isthmus.retrieval.search.fusion.gates import Fusion
+from isthmus.retrieval.search.query import Query, answer
+from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
+from isthmus.retrieval.search.query_file import QueryFileReport, search_file
+from isthmus.retrieval.search.query_vectors import BlockQuery, given_vectors, kind_of
+from isthmus.retrieval.search.results import Found, make_found, make_lists
+from isthmus.schema import QUERY_ID
+from isthmus.verbs.open_space import Domains, OpenSpace, domain_names
+
+
+class SpaceManyQueries(OpenSpace):
+    """The part of `isthmus.Space` that answers many queries at once."""
+
+    def search_batch(
+        self,
+        vectors: FloatArray,
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        domains: Domains = None,
+        where: str | None = None,
+        fingerprint: str | None = None,
+        weights: Weights | None = None,
+    ) -> Found:
+        """Find the items nearest to each of many vectors, with the least work around the search.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray
+            float32, shape (n, dim) for the dim of one block; brought to unit norm.
+        k, domain, domains, where, fingerprint, weights
+            As in `search`.
+
+        Returns
+        -------
+        Found
+            Item ids and scores, each of shape (n, k).
+
+        Raises
+        ------
+        InvalidInput
+            If k, a domain or a vector is no good; the message names the vector.
+        InvalidFilter
+            If `where` is refused.
+        FingerprintMismatch
+            If the vectors' fingerprint is not this space's.
+        """
+        view = self._weighed(self._live.now(), weights).view
+        allowed = _allowed(view, k, domain_names(domain, domains), where)
+        self._require_fingerprint(fingerprint)
+        block, queries = given_vectors(self._blocks, vectors)
+        scores, rows = view.search(block, queries, k, allowed)
+        return make_found(view, rows, scores)
+
+    def search_file(
+        self,
+        queries: Any,
+        out: str | Path,
+        *,
+        k: int = 10,
+        domain: Domains = None,
+        domains: Domains = None,
+        where: str | None = None,
+        weights: Weights | None = None,
+        fusion: Fusion | None = None,
+        progress: bool = False,
+    ) -> QueryFileReport:
+        """Answer a file of queries into a Parquet file, all from one view of the space.
+
+        Parameters
+        ----------
+        queries : path, glob, table, frame, or list of dicts
+            As `upsert` takes items, with columns query_id and text, image, audio (path, bytes or
+            data URI) or vector (list of numbers). A row has one or several of text, image and
+            audio, or a vector. Paths are relative to the file.
+        out : str or Path
+            Parquet to write: query_id, item_id, rank and score. It appears whole or not at all.
+        k, domain, domains, where, weights, fusion
+            As in `search`.
+        progress : bool, default False
+            Whether to show a bar.
+
+        Returns
+        -------
+        QueryFileReport
+            What was read, answered and written. A query that cannot be answered (no such file,
+            NaN in a vector, nothing in the row, a text where there are only pictures and no
+            alignment) stands in its problems with the reason.
+
+        Raises
+        ------
+        InvalidInput
+            If k or a domain is no good, the input cannot be read, a query_id is missing or
+            stands there twice (the message names the row), or `out` cannot be written.
+        InvalidFilter
+            If `where` is refused.
+        """
+        view, settings, block_weights = self._weighed(self._live.now(), weights)
+        allowed = _allowed(view, k, domain_names(domain, domains), where)
+        encoder = QueryEncoder(settings, self._encoder_of, self.media, self._alignment)
+        held = blocks_held(view, [allowed])
+
+        def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
+            asked = [
+                self._gates.apply(view, Query(one.vectors), kind_of(one.contents), fusion, allowed)
+                for one in listed
+            ]
+            lists = answer(view, asked, k, allowed, block_weights)
+            return make_lists(view, ids, lists, QUERY_ID)
+
+        def refuse(vectors: BlockQuery) -> str:
+            return incomparable(vectors, held, self.path)
+
+        return search_file(queries, Path(out), encoder, refuse, answer_all, show=progress)
+
+
+def _allowed(view: View, k: int, domains: list[str] | None, where: str | None) -> Selection | None:
+    if k < 1:
+        raise InvalidInput(f"k is {k}; ask for at least one item")
+    return view.select(domains, where)
