@@ -29,11 +29,12 @@ from common.tables import print_table
 
 from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
+from isthmus.numerics.arrays import Columns
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.candidates.generators import Sources
 from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.scorer import largest
-from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.example_batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, ExampleSettings, make_examples

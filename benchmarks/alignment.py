@@ -29,13 +29,13 @@ import numpy as np
 from common.picture_pairs import SETS, read_pairs
 from common.tables import print_heading, print_table, write_json
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.projection_head import unit_rows
 from isthmus.encoders.training.alignment.closed_form import Correlations
 from isthmus.encoders.training.alignment.cross_modal_recall import Crossing, measure_crossing
 from isthmus.encoders.training.alignment.fit import closed_form, crossings, learn_from, learn_sets
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.hubness import ASKED, mean_of_nearest
 
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)

@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from isthmus import Space
 from isthmus.digests import digest
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 PIECE = 50_000

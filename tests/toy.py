@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from isthmus.encoders.audio import Waveform
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 from tests.encoders.sounds import file_of, sine
 

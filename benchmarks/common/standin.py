@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 Integers = npt.NDArray[np.int64]

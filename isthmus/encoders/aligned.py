@@ -8,9 +8,10 @@ from typing import Any
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.alignment_choice import PACKAGED
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
 from isthmus.errors import CorruptAlignment, UnknownEncoder
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 LOCAL = "local"

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from isthmus.digests import digest
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.projection_head import Head
 from isthmus.errors import CorruptAlignment, FingerprintMismatch
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 HEADS = "heads.safetensors"

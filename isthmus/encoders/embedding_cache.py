@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from isthmus.data.lance_tables import among_digests, open_or_make, tidy
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import FloatArray
 
 CONTENT = "content_hash"
 VECTOR = "vector"

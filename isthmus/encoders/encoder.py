@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from isthmus.errors import UnsupportedModality
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
-
-FloatArray = npt.NDArray[np.float32]
 
 
 def digest_components(components: Mapping[str, str]) -> str:

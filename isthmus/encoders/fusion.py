@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 Weights = Mapping[str, float]

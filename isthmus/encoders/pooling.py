@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     import torch

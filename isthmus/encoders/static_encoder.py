@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from isthmus.encoders.backends.runtime import Runtime, choose_runtime
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained
 from isthmus.encoders.spec import local_path
 from isthmus.encoders.static_words import Bags, Ids, Words
 from isthmus.encoders.weights import hash_settings, hash_weights, read_weights
 from isthmus.errors import UnknownEncoder
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.evaluation.lists import Counts
 from isthmus.evaluation.task import Task
+from isthmus.numerics.arrays import Counts
 from isthmus.numerics.statistics import Estimate, estimate, ratio_estimate
 
 EVIDENCE = (0, 1, 3, 5, 10)

@@ -13,9 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from isthmus.digests import digest
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.task import Task
+from isthmus.numerics.arrays import FloatArray
 
 CleanLists = Sequence[Sequence[str]]
 

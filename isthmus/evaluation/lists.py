@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.task import Task, TestUser
+from isthmus.numerics.arrays import Counts, Hits
 
-Hits = npt.NDArray[np.bool_]
-Counts = npt.NDArray[np.int64]
 ItemLists = Sequence[Sequence[str] | npt.NDArray[Any]]
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.lists import Counts, Hits
+from isthmus.numerics.arrays import Counts, Hits
 
 PerUser = npt.NDArray[np.float64]
 

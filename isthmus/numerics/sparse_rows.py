@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.training_data import Columns, Mask, distinct, largest, ragged
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import distinct, ragged
+from isthmus.numerics.top_k import largest
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import Weights
 from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.comparable import blocks_held, incomparable
 from isthmus.retrieval.search.fusion.gates import Fusion
 from isthmus.retrieval.search.query import Query, answer

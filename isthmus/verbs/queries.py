@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import Weights
 from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.comparable import require_comparable
 from isthmus.retrieval.search.examples import Items, example_rows, item_ids_in, query_with_examples
 from isthmus.retrieval.search.fusion.gates import Fusion

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from isthmus.data.interactions.ratings import of_events, values_of
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.ratings.ratings import History
 from isthmus.retrieval.recommend.serving import Serving
 from isthmus.retrieval.recommend.users import User

@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import Weights
 from isthmus.errors import InvalidInput, ReleaseRejected
 from isthmus.index.catalog.lock import writing
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.retrieval.search.fusion.gate import Gate

@@ -10,9 +10,10 @@ import numpy as np
 from isthmus.encoders.backends.prefetch import one_ahead
 from isthmus.encoders.backends.runtime import Runtime
 from isthmus.encoders.backends.tower import Forward, Rows, TextTower, Tower
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.pooling import mean_of_pieces
 from isthmus.encoders.weights import hash_weights
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:

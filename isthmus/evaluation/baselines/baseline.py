@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.digests import digest, keys_of
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.task import Task, TestUser
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import ITEM_ID, USER_ID
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.baselines.baseline import Baseline, Places
 from isthmus.evaluation.task import TestUser
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.evaluation.baselines.baseline import Baseline, Places
 from isthmus.evaluation.baselines.neighbours import (
     Similarity,
@@ -16,6 +15,7 @@ from isthmus.evaluation.baselines.neighbours import (
     similarities,
 )
 from isthmus.evaluation.task import TestUser
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

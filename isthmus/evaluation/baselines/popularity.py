@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.evaluation.baselines.baseline import Baseline, Places
 from isthmus.evaluation.task import TestUser
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

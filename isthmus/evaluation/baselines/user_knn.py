@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.evaluation.baselines.baseline import Baseline, Places, places_of
 from isthmus.evaluation.baselines.neighbours import (
     Similarity,
@@ -18,6 +17,7 @@ from isthmus.evaluation.baselines.neighbours import (
     similarities,
 )
 from isthmus.evaluation.task import TestUser
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

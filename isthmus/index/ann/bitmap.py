@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Mask, Positions
+from isthmus.numerics.arrays import FloatArray
 
 KEPT_BYTES = 16 * 2**20
 Counts = npt.NDArray[np.int64]

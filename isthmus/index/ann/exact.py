@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from isthmus.index.ann.bitmap import Allowed

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import CorruptRelease, first_line
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Positions, exact_search, rescore
@@ -18,6 +17,7 @@ from isthmus.index.ann.fill import fill, train
 from isthmus.index.ann.random_access import scattered
 from isthmus.index.ann.recipe import EXACT, GRAPH, Effort, Recipe
 from isthmus.index.ann.shared import Shared
+from isthmus.numerics.arrays import FloatArray
 
 SPARE = 2  # candidates for each result that are scored again under a filter, at least
 QUERY_BY_QUERY = 10  # FAISS's number of the way

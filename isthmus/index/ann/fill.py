@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.recipe import GRAPH, Recipe
 from isthmus.index.ann.shared import Shared
+from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
 
 TRAINING_ROWS_A_CELL = 64

@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Positions, exact_search, knn_of, rescore
 from isthmus.index.ann.faiss_index import FEWEST_WANTED, VectorIndex
 from isthmus.index.ann.recipe import EXACT, Effort, recipe_named
 from isthmus.index.ann.segment import Segment
+from isthmus.numerics.arrays import FloatArray
 
 Layout = Literal["replicate", "shard"]
 Devices = tuple[int, ...]

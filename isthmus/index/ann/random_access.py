@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import FloatArray
 
 FITS = 0.5  # of the memory; the rest is for the index and everything else
 CGROUPS = Path("/sys/fs/cgroup")

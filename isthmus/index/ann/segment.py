@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
 from isthmus.index.ann.bitmap import Allowed
@@ -20,6 +19,7 @@ from isthmus.index.ann.exact import Mask, Positions
 from isthmus.index.ann.vector_index import SegmentBlock
 from isthmus.index.catalog.row_ids import RowIds, row_ids_of
 from isthmus.index.lru_cache import Recent
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import DOMAIN, ITEM_ID
 
 SUMMED_ROWS = 50_000

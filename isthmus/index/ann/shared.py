@@ -10,8 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.recipe import LINKS, Family
+from isthmus.numerics.arrays import FloatArray
 
 
 class Shared:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Positions, drop, exact_search
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.filter_cost import MaskedCosts
+from isthmus.numerics.arrays import FloatArray
 
 NEARLY_ALL = 0.9
 

@@ -13,8 +13,9 @@ from isthmus.data.media import MediaStore
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.embedding_cache import Ledger
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.errors import InvalidMedia
+from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import Advance
 from isthmus.schema import Modality
 

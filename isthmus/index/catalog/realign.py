@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from isthmus.digests import DigestIndex, digest, keys_of
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import Block
 from isthmus.index.catalog.alignments import store_alignment
@@ -21,6 +20,7 @@ from isthmus.index.catalog.ingest import open_ledger
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.stored_vectors import as_column, stored_vectors
 from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
 from isthmus.schema import CONTENT_HASH, ITEM_ID
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import Ledger
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
 from isthmus.index.ann.exact import Positions
@@ -17,6 +16,7 @@ from isthmus.index.catalog.ingest import open_ledger
 from isthmus.index.catalog.stored_vectors import stored_vectors
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import CONTENT_HASH, Modality
 
 

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
 from isthmus.index.ann.exact import Positions
 from isthmus.index.ann.segment import Segment
+from isthmus.numerics.arrays import FloatArray
 
 Sums = npt.NDArray[np.float64]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.sampling import draw
 
 RECALL_AT = 10

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
+from isthmus.numerics.arrays import FloatArray
 
 ROWS = "rows.arrow"
 

@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Mask, exact_search
 from isthmus.index.ann.faiss_index import VectorIndex
@@ -20,6 +19,7 @@ from isthmus.index.ann.smallest_sufficient import least_reaching
 from isthmus.index.ann.vector_index import SegmentBlock
 from isthmus.index.releases.recall import RECALL_AT, SAME_SCORE, Trial
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 
 FIRST_VISITS = {"ivf": 8, "hnsw": 16, "flat": 0}
 NO_GAIN = 5e-4

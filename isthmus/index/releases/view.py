@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput
@@ -23,6 +22,7 @@ from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.domain_means import DomainMeans
 from isthmus.index.releases.row_filter import RowFilter
 from isthmus.index.releases.selection import Selection
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from isthmus.index.releases.release import Release

@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import among, distinct
 from isthmus.numerics.sparse_rows import sparse_rows
+from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates.generator import CandidateSource, State
 from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
-from isthmus.retrieval.candidates.training_data import (
-    Columns,
-    Corpus,
-    Mask,
-    among,
-    distinct,
-    largest,
-)
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.search.interests import choose_interests
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.training_data import Columns, Contents, Mask
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.retrieval.candidates.training_data import Contents
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

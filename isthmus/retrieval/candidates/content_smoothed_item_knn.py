@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.numerics.sparse import sparse
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import ByDomain, CandidateSource, State
 from isthmus.retrieval.candidates.item_knn import ItemNeighbours
 from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus, sparse
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import exact_search
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask, largest
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.top_k import largest
+from isthmus.retrieval.candidates.training_data import Corpus
 
 HALVES_FROM = 5_000  # vectors; fewer are multiplied as they are
 MANY_USERS = 32  # from which on multiplying with all vectors is quicker than scanning them

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.numerics.sparse import narrow
 from isthmus.retrieval.candidates.scorer import Opinion
-from isthmus.retrieval.candidates.training_data import Corpus, narrow
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.training_data import Columns, Contents, Corpus
+from isthmus.retrieval.candidates.training_data import Contents, Corpus
 
 SAMPLE = 20_000
 Normalisation = Literal["none", "centre", "whiten"]

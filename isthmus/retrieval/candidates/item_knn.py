@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray
+from isthmus.numerics.sparse import scaled, sparse
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import (
     ByDomain,
@@ -24,7 +25,7 @@ from isthmus.retrieval.candidates.generator import (
     sparse_state,
 )
 from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, scaled, sparse
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import distinct
 from isthmus.retrieval.candidates.scorer import Best, Opinion
-from isthmus.retrieval.candidates.training_data import Columns, Mask, distinct
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

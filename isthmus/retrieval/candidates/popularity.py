@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.retrieval.candidates.generator import CandidateSource, State, lengthened
 from isthmus.retrieval.candidates.scorer import SharedOpinion
-from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 

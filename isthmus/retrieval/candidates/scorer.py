@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import among, ragged
 from isthmus.numerics.sparse_rows import SparseRows, sparse_rows
+from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates.dot_product_index import Shelf
-from isthmus.retrieval.candidates.training_data import Columns, Mask, among, largest, ragged
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

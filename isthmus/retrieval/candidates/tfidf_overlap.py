@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import sparse
 from isthmus.numerics.sparse_rows import sparse_rows
+from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates.generator import (
     ByDomain,
     CandidateSource,
@@ -20,14 +22,7 @@ from isthmus.retrieval.candidates.generator import (
 )
 from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
 from isthmus.retrieval.candidates.tfidf import Vocabulary
-from isthmus.retrieval.candidates.training_data import (
-    Columns,
-    Contents,
-    Corpus,
-    Mask,
-    largest,
-    sparse,
-)
+from isthmus.retrieval.candidates.training_data import Contents, Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 if TYPE_CHECKING:

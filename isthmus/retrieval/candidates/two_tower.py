@@ -10,12 +10,12 @@ from weakref import ref
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.retrieval.candidates.dot_product_index import Shelves
 from isthmus.retrieval.candidates.generator import CandidateSource, State, part_of
 from isthmus.retrieval.candidates.item_features import ContentSpace, Normalisation
 from isthmus.retrieval.candidates.scorer import ProductOpinion
-from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 if TYPE_CHECKING:

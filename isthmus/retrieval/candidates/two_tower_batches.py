@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, places_of_rows
+from isthmus.numerics.arrays import Columns
+from isthmus.numerics.sparse import places_of_rows
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 LARGEST_HISTORY = 100

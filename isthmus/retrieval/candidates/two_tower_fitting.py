@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.sampled_softmax import sampled_softmax
 from isthmus.retrieval.candidates.domain_adaptation import (
     coral_loss,
@@ -23,7 +23,7 @@ from isthmus.retrieval.candidates.domain_adaptation import (
 from isthmus.retrieval.candidates.dot_product_index import Shelf
 from isthmus.retrieval.candidates.item_features import ContentSpace
 from isthmus.retrieval.candidates.scorer import ProductOpinion
-from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.two_tower_batches import Draw, Lesson, lessons
 from isthmus.retrieval.candidates.two_tower_model import ItemSide, TowerShape, TwoTowers
 from isthmus.retrieval.candidates.user_histories import Histories

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import ragged, ranges, row_maxima
 from isthmus.numerics.sparse_rows import SparseRows
-from isthmus.retrieval.candidates.training_data import Columns, Mask, ragged, ranges, row_maxima
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.numerics.sparse import scaled
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import (
     ByDomain,
@@ -20,7 +21,7 @@ from isthmus.retrieval.candidates.generator import (
 )
 from isthmus.retrieval.candidates.item_knn import unit_rows
 from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus, scaled
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 if TYPE_CHECKING:

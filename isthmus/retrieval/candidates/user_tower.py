@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.training_data import Columns, Mask, row_maxima, row_sums
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import row_maxima, row_sums
 from isthmus.retrieval.candidates.two_tower_model import TwoTowers
 from isthmus.retrieval.candidates.user_histories import Histories
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.numerics.arrays import Columns, FloatArray
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.network import Batch

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask, places_of_rows
+from isthmus.numerics.arrays import Columns, Mask
+from isthmus.numerics.sparse import places_of_rows
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 SHOTS = (0, 1, 3, 5)

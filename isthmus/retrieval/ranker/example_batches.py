@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, largest, ranges
+from isthmus.numerics.sparse import ranges
+from isthmus.numerics.top_k import largest
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.batches import Known, known_of, make_batch
 from isthmus.retrieval.ranker.examples import Examples

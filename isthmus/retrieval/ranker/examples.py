@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateSource
 from isthmus.retrieval.candidates.generators import Sources
 from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.cold_start_episodes import Case, choose_tested, make_cases, make_folds
 from isthmus.retrieval.ranker.features import make_features

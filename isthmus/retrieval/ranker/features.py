@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import row_maxima
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask, row_maxima
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.item_statistics import FACTS, ItemFacts
 from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.training_data import Columns
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.retrieval.ranker.batches import Known
 from isthmus.retrieval.ranker.network import (
     ATTENDED,

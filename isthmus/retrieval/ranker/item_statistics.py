@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.retrieval.candidates.generator import State, part_of
 from isthmus.retrieval.candidates.item_features import ContentSpace, Normalisation
-from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.ranker.numeric_features import ItemNumbers
 
 if TYPE_CHECKING:

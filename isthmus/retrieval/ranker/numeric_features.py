@@ -10,10 +10,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.generator import State
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Columns, Contents, Corpus, Mask
+from isthmus.retrieval.candidates.training_data import Contents, Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 
 NEARNESS = ("nearest", "mean", "alike")

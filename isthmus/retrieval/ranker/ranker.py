@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.candidates.generator import State
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.candidates.training_data import Corpus

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.numerics.arrays import Columns
 from isthmus.progress import progress_bar
-from isthmus.retrieval.candidates.training_data import Columns
 from isthmus.retrieval.ranker.example_batches import ExampleBatches, Labelled, in_parts
 from isthmus.retrieval.ranker.losses import loss_of
 from isthmus.retrieval.ranker.network import HeadNetwork

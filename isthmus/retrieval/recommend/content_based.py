@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.diversity import choose_diverse
 from isthmus.retrieval.search.interests import Interest, find_interests

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import estimate
-from isthmus.retrieval.candidates.training_data import Columns
 from isthmus.retrieval.ranker.example_batches import ExampleBatches, Labelled
 from isthmus.retrieval.ranker.losses import loss_of
 from isthmus.retrieval.ranker.network import HeadNetwork

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.recommend.lists import within
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of

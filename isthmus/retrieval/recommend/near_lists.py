@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
-from isthmus.retrieval.candidates.training_data import Columns, Mask
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
 
 KEPT_ENTRIES = 4_000_000  # of eight bytes, over all lists
 KEPT_KINDS = 32

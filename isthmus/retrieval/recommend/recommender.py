@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates.generators import Sources
 from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask, largest
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ratings.model import RatingModel

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import sparse, widened
 from isthmus.retrieval.candidates.content_graph import nearest_by_content
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask, sparse, widened
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel

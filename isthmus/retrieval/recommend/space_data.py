@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
 from isthmus.index.catalog.item_text import written
 from isthmus.index.catalog.numeric_attributes import number_names, numbers
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
-from isthmus.retrieval.candidates.training_data import Columns, Corpus, Mask
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.recommend.near_lists import Among, NearLists
 from isthmus.retrieval.search.item_vectors import item_vectors
 from isthmus.retrieval.search.query import Query, answer

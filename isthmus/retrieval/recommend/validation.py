@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.training_data import Columns, Mask
 from isthmus.retrieval.ranker.example_batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.features import OF_SOURCE

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import UnsupportedModality
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 
 
 def blocks_held(view: View, selections: Sequence[Selection | None]) -> set[str]:

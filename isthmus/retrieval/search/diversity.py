@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

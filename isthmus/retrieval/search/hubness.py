@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions, exact_search
 from isthmus.index.ann.segment import Segment
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.recall import KindOfQuery, QueriesOf
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.sampling import draw
 from isthmus.retrieval.search.query import Query, Ranked, answer
 from isthmus.retrieval.search.score_range import answer_range

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.catalog import Catalog
@@ -21,6 +20,7 @@ from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.text_index import WORD_SCORE
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query import Query, Ranked, adjusted_similarity, answer
 from isthmus.retrieval.search.ranking import Ranking
 from isthmus.schema import ITEM_ID

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.item_vectors import item_vectors
 
 MOST_RECENT = 200

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 
 
 def item_vectors(

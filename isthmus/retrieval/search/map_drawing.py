@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import MissingDependency
 from isthmus.evaluation.figures import COLOURS
+from isthmus.numerics.arrays import FloatArray
 
 SHAPES = {"text": "o", "image": "^", "audio": "s"}
 INCHES = 7.0

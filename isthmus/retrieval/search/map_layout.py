@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import MissingDependency
 from isthmus.index.ann.exact import Positions, exact_search
+from isthmus.numerics.arrays import FloatArray
 
 NEIGHBOURS = 15
 LEAST_DISTANCE = 0.1

@@ -15,12 +15,13 @@ import numpy as np
 from isthmus.data.media import DATA_URI, STORED, MediaStore, from_data_uri
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.decoding import decode
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
 from isthmus.index.catalog.contents import DECODERS, FILES_A_BATCH, batched
 from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query_vectors import BlockQuery, given_vector
 from isthmus.schema import MEDIA, TEXT, VECTOR, Modality
 

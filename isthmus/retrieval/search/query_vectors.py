@@ -11,11 +11,12 @@ import numpy as np
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.decoding import check_decoded, decode
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MEDIA, Modality
 
 BlockQuery = dict[str, FloatArray]

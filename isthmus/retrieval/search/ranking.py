@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.diversity import Likeness, choose_diverse
 from isthmus.retrieval.search.hubness import best_of, range_of
 from isthmus.retrieval.search.query import Query, Ranked

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.explanation import Explanation
 from isthmus.schema import DOMAIN, ITEM_ID, RANK, SCORE, USER_ID
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query import Query, adjusted_similarity
 
 SAMPLE = 2_000

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.stack import Block
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.content_vectors import ContentVectors
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.map_drawing import draw_map
 from isthmus.retrieval.search.map_layout import lay_out
 from isthmus.schema import DOMAIN, ITEM_ID

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.numerics.arrays import Columns
 from isthmus.retrieval.candidates.als import Factors
 from isthmus.retrieval.candidates.generators import Sources
 from isthmus.retrieval.candidates.item_knn import ItemNeighbours
 from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import Columns, Corpus
+from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.cold_start_episodes import Case
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.candidates.training_data import Corpus
 
 SAMPLE = 1_000

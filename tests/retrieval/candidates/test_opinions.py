@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates import scorer as module
 from isthmus.retrieval.candidates.content import InterestOpinion
 from isthmus.retrieval.candidates.dot_product_index import Shelf
@@ -16,7 +17,7 @@ from isthmus.retrieval.candidates.scorer import (
     SharedOpinion,
     SparseOpinion,
 )
-from isthmus.retrieval.candidates.training_data import HeldContents, largest
+from isthmus.retrieval.candidates.training_data import HeldContents
 from tests.retrieval.candidates.corpora import make_corpus
 from tests.retrieval.candidates.sparse import rows_of
 

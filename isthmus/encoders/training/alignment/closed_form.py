@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.projection_head import Head
+from isthmus.numerics.arrays import FloatArray
 
 Matrix = npt.NDArray[np.float64]
 Heads = tuple[Head, Head]

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.training.alignment.pairs import Groups
+from isthmus.numerics.arrays import FloatArray
 
 QUERIES_AT_ONCE = 1_024
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.projection_head import Head
 from isthmus.encoders.training.alignment.closed_form import Heads
 from isthmus.encoders.training.alignment.pairs import Groups, Pairs
+from isthmus.numerics.arrays import FloatArray
 
 DECAY = 1e-3
 STEPS = 60

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.training.alignment.pairs import Pairs
+from isthmus.numerics.arrays import FloatArray
 
 ROWS_AT_ONCE = 1_024
 NEIGHBOURS = 8

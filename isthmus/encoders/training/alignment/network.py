@@ -11,7 +11,7 @@ from torch.nn.functional import dropout, normalize
 from isthmus.encoders.projection_head import Head
 
 if TYPE_CHECKING:
-    from isthmus.encoders.encoder import FloatArray
+    from isthmus.numerics.arrays import FloatArray
 
 
 class HeadNetwork(nn.Module):

@@ -13,7 +13,7 @@ import numpy as np
 
 from isthmus.digests import digest
 from isthmus.encoders.backends.runtime import choose_runtime
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
 from isthmus.encoders.training.distillation.inputs import Contents, Rows, gather_contents
 from isthmus.encoders.training.distillation.quality import TIMED, items_a_second, measure_quality
@@ -31,6 +31,7 @@ from isthmus.encoders.training.distillation.training import train_student
 from isthmus.encoders.training.resumable import Watch
 from isthmus.encoders.training.work_folder import WORK, open_work_folder
 from isthmus.errors import UnsupportedModality
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:

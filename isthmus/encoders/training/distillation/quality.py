@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 K: Final = 10

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.data.sources import open_sources
-from isthmus.encoders.encoder import FloatArray
 from isthmus.errors import InvalidInput, InvalidMapping
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import ITEM_ID, USER_ID
 
 K: Final = 10

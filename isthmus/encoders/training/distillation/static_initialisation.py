@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.static_words import Bags
+from isthmus.numerics.arrays import FloatArray
 
 SMOOTHING: Final = 1e-3
 RIDGE: Final = 0.01

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.static_words import Bags, Ids
 from isthmus.encoders.training.distillation.student import Student
 from isthmus.errors import MissingDependency
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     import torch

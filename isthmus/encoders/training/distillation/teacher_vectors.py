@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.encoders.embedding_cache import Ledger
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
+from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
 from isthmus.schema import Modality
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.training.distillation.inputs import Rows
 from isthmus.encoders.training.distillation.losses import cosine_loss, similarity_loss
 from isthmus.encoders.training.distillation.settings import DistillSettings
 from isthmus.encoders.training.distillation.student import Student
 from isthmus.encoders.training.resumable import ResumableTraining, Watch
+from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from isthmus.digests import digest
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
 from isthmus.encoders.training.distillation.teacher_vectors import teacher_vectors
 from isthmus.encoders.training.finetuning.forgetting import (
@@ -38,6 +38,7 @@ from isthmus.encoders.training.finetuning.validation import Exam
 from isthmus.encoders.training.saving import require_trainable, save_encoder
 from isthmus.encoders.training.work_folder import WORK, open_work_folder
 from isthmus.errors import InvalidInput
+from isthmus.numerics.arrays import FloatArray
 
 if TYPE_CHECKING:
     from isthmus.encoders.backends.torch_encoder import TorchEncoder

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from isthmus.encoders.backends.tower import TextTower, batches_by_length
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.training.finetuning.frozen_layers import (
     MOST_BYTES,
     FrozenLayers,
@@ -18,6 +17,7 @@ from isthmus.encoders.training.finetuning.frozen_layers import (
 from isthmus.encoders.training.finetuning.layers import linear_maps, stacks_of, trained_parameters
 from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 from isthmus.errors import InvalidInput, MissingDependency
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:

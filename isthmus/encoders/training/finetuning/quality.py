@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.training.finetuning.splits import Pairs, Rows
+from isthmus.numerics.arrays import FloatArray
 
 K: Final = 10
 AT_ONCE: Final = 512

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.encoders.training.alignment.loss import symmetric_contrastive
 from isthmus.encoders.training.distillation.losses import cosine_loss, similarity_loss
 from isthmus.encoders.training.finetuning.batches import Lessons
 from isthmus.encoders.training.finetuning.network import Changes, TunedNetwork
 from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 from isthmus.encoders.training.resumable import ResumableTraining, Watch
+from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint
 
 if TYPE_CHECKING:

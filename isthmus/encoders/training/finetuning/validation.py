@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isthmus.encoders.encoder import Encoder, FloatArray
+from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.training.distillation.teacher_vectors import teacher_vectors
 from isthmus.encoders.training.finetuning.forgetting import DividedDomain
 from isthmus.encoders.training.finetuning.pairs import ContentPairs
@@ -20,6 +20,7 @@ from isthmus.encoders.training.finetuning.quality import (
     similarity_kept,
 )
 from isthmus.encoders.training.finetuning.splits import Rows, pairs_within
+from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MODALITIES
 
 Measure = Literal["pairs", "labels", "neighbours"]

@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Positions
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query import Query, Ranked, search_blocks
 
 NUMBERS: Final = ("standing", "support")

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.encoder import FloatArray
+from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.fusion.evidence import Evidence
 
 Doubles = npt.NDArray[np.float64]

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus.encoders.encoder import FloatArray
 from isthmus.index.ann.exact import Mask
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
 from isthmus.retrieval.search.fusion.evidence import Evidence, Samples, evidence_of, stack
 from isthmus.retrieval.search.fusion.gate import FURTHEST, MOST, Doubles, Gate, spread

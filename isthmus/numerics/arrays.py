@@ -1,0 +1,12 @@
+"""Array types that the whole package shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+Columns = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Hits = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]

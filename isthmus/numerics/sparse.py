@@ -1,0 +1,134 @@
+"""Sparse matrices and ragged arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array, csr_matrix
+
+
+def binary(matrix: csr_array | csr_matrix) -> csr_array:
+    """Give a sparse matrix with 1 in the place of every entry, float32."""
+    from scipy.sparse import csr_array
+
+    ones = np.ones(len(matrix.indices), np.float32)
+    return csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def sparse(matrix: Any) -> csr_array:
+    """Give a sparse matrix by rows, its columns ascending."""
+    from scipy.sparse import csr_array
+
+    out = csr_array(matrix)
+    out.sort_indices()
+    return csr_array(narrow(out.data, out.indices, out.indptr), shape=out.shape)
+
+
+def narrow(
+    data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Give the parts of a sparse matrix with numbers of 32 bits, which halves what is read."""
+    if len(data) > np.iinfo(np.int32).max:
+        return data, columns, starts
+    return data, columns.astype(np.int32, copy=False), starts.astype(np.int32, copy=False)
+
+
+def scaled(
+    matrix: csr_array, rows: npt.ArrayLike | None = None, columns: npt.ArrayLike | None = None
+) -> csr_array:
+    """Multiply the rows and the columns of a sparse matrix by factors, float32."""
+    from scipy.sparse import csr_array
+
+    data = matrix.data.astype(np.float32, copy=True)
+    if rows is not None:
+        data *= np.repeat(np.asarray(rows, np.float32), np.diff(matrix.indptr))
+    if columns is not None:
+        data *= np.asarray(columns, np.float32)[matrix.indices]
+    return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def widened(matrix: csr_array, columns: int) -> csr_array:
+    """Give a sparse matrix more columns, empty ones."""
+    from scipy.sparse import csr_array
+
+    return csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], columns))
+
+
+def row_maxima(values: FloatArray, starts: Columns) -> FloatArray:
+    """Give the largest value of each row, 0 where it has none, shape (n_rows, ...)."""
+    out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
+    there = np.diff(starts) > 0
+    if there.any():
+        out[there] = np.maximum.reduceat(values, starts[:-1][there])
+    return out
+
+
+def row_sums(values: FloatArray, starts: Columns) -> FloatArray:
+    """Give the sum of each row, 0 where it has nothing, shape (n_rows, ...)."""
+    out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
+    there = np.diff(starts) > 0
+    if there.any():
+        out[there] = np.add.reduceat(values, starts[:-1][there])
+    return out
+
+
+def places_of_rows(rows: Columns, first: Mask, keys: npt.NDArray[np.float64]) -> Columns:
+    """Give each entry its place in its row, by key, some before all others; rows are ascending."""
+    order = np.lexsort((keys, ~first, rows))
+    places = np.empty(len(rows), np.int64)
+    places[order] = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return places
+
+
+def ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:
+    """Give where each of some arrays begins in their concatenation, and the concatenation."""
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    return starts, np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def ranges(starts: Columns, lengths: Columns) -> Columns:
+    """Give the numbers of several ranges, one range after the other.
+
+    Examples
+    --------
+    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
+
+
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Give each value once, ascending; several times faster than NumPy's, which also hashes.
+
+    Examples
+    --------
+    >>> distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
+def among(values: Columns, ascending: Columns) -> Mask:
+    """Tell which values are among some, which are ascending; for few, quicker than NumPy's.
+
+    Examples
+    --------
+    >>> among(np.array([3, 1, 2]), np.array([2, 3])).tolist()
+    [True, False, True]
+    """
+    if not len(ascending):
+        return np.zeros(len(values), bool)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.asarray(ascending[at] == values)
