@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.data.lance_tables import among_digests, open_or_make, tidy
+from isthmus.data.lance_tables import compact_if_fragmented, digest_predicates_in, open_or_create
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
 from isthmus.numerics.arrays import FloatArray
 
@@ -55,7 +55,7 @@ class Ledger:
             [(CONTENT, pa.binary(DIGEST_BYTES)), (VECTOR, pa.list_(pa.float32(), dim))]
         )
         self.dim = dim
-        self._dataset = open_or_make(self._path, self._schema)
+        self._dataset = open_or_create(self._path, self._schema)
         self._peek = peek
         self._index = DigestIndex(np.empty(0, np.uint64) if peek else self._stored_keys())
         self._indexing = threading.Lock()
@@ -122,7 +122,7 @@ class Ledger:
     def close(self) -> None:
         """Flush, merge small fragments where there are many, and keep look-ups quick."""
         self.flush()
-        tidy(self._dataset, CONTENT)
+        compact_if_fragmented(self._dataset, CONTENT)
 
     def _stored_keys(self) -> npt.NDArray[np.uint64]:
         batches = self._dataset.scanner(columns=[CONTENT], scan_in_order=True).to_batches()
@@ -133,7 +133,7 @@ class Ledger:
         """Bring vectors that are on disk, and not yet known here, into memory."""
         unknown = self._index.find(keys_of(hashes)) < 0
         wanted = [h for h, absent in zip(hashes, unknown.tolist(), strict=True) if absent]
-        for predicate in among_digests(CONTENT, wanted):
+        for predicate in digest_predicates_in(CONTENT, wanted):
             found = self._dataset.scanner(filter=predicate).to_table()
             if len(found):
                 flat = found.column(VECTOR).combine_chunks().flatten().to_numpy()

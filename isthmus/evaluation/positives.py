@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.interactions.positives import default_positive_from
+from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.errors import InvalidInput
 from isthmus.schema import VALUE
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isthmus.data.media import MediaStore
-from isthmus.data.pairs import Pair, put_in_reach
+from isthmus.data.pairs import Pair
 from isthmus.digests import digest
 from isthmus.encoders.embedding_cache import Ledger
 from isthmus.encoders.training.alignment.pairs import Pairs, ids_of
 from isthmus.errors import InvalidMedia
-from isthmus.index.catalog.contents import ContentEncoder
+from isthmus.index.catalog.content_encoding import ContentEncoder
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.progress import progress_bar
 from isthmus.schema import CONTENT_HASH, DOMAIN, Modality
@@ -122,7 +122,7 @@ class _Read:
             self.problems.append(f"{pair.label}: there is no picture")
         else:
             try:
-                reference = put_in_reach(pair.image, media)
+                reference = media.put_inline(pair.image)
                 image = self._digest(reference, media)
             except InvalidMedia as error:
                 self.problems.append(f"{pair.label}: {error}")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.data.parquet_file import writing_parquet
-from isthmus.data.sources import open_sources
+from isthmus.data.files import writing_parquet
+from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.quotas import Quotas
@@ -90,7 +90,7 @@ def read_users(path: Path) -> Iterator[tuple[str, User]]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for source in open_sources(path, verbatim=(USER_ID, TEXT)):
+    for source in open_sources(path, text_columns=(USER_ID, TEXT)):
         names = source.schema.names
         if USER_ID not in names:
             listed = ", ".join(names)

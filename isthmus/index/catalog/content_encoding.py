@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from isthmus.data.media import MediaStore
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.embedding_cache import Ledger
 from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidMedia
+from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import Advance
-from isthmus.schema import Modality
+from isthmus.schema import (
+    Modality,
+)
 
 TEXTS_A_BATCH = 1_024
 FILES_A_BATCH: dict[Modality, int] = {"image": 64, "audio": 8}  # one clip has many windows
@@ -140,3 +147,41 @@ def _map_ahead(
         done = waiting.pop(0).result()
         waiting += [pool.submit(work, value) for value in islice(rest, 1)]
         yield done
+
+
+def stored_vectors(ledger: Ledger, hashes: Sequence[bytes | None]) -> BlockVectors:
+    """Look the vectors of contents up; absent where there is no content, or it was not encoded."""
+    present = np.array([h is not None for h in hashes], bool)
+    wanted = [h for h in hashes if h is not None]
+    known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
+    present[present] = known
+    vectors = np.zeros((len(hashes), ledger.dim), np.float32)
+    found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
+    if found:
+        vectors[present] = ledger.vectors(found)
+    return BlockVectors(vectors, present)
+
+
+def as_column(part: BlockVectors) -> pa.ListArray:
+    """Write vectors as a column of lists, null where absent."""
+    dim = part.vectors.shape[1]
+    ends = np.cumsum(part.present) * dim
+    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
+    flat = pa.array(part.vectors[part.present].ravel())
+    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~part.present))
+
+
+def open_ledgers(
+    space: Path, settings: SpaceSettings, *, peek: bool = False
+) -> dict[Modality, Ledger]:
+    """Open the ledger of each modality of a space."""
+    return {m: open_ledger(space, settings, m, peek=peek) for m in settings.encoders}
+
+
+def open_ledger(
+    space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
+) -> Ledger:
+    """Open the ledger of one modality of a space; see `Ledger` for `peek`."""
+    dim = block_of(settings.layout, modality).dim
+    fingerprint = settings.encoder_fingerprint(modality)
+    return Ledger(space / "ledger", modality, fingerprint, dim, peek=peek)
