@@ -1,4 +1,4 @@
-"""Contents to vectors: whatever a ledger lacks goes through a model, once."""
+"""Contents to vectors: whatever a cache lacks goes through a model, once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from isthmus.data.media import MediaStore
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import block_of
@@ -34,12 +34,12 @@ T = TypeVar("T")
 
 
 class ContentEncoder:
-    """Encodes contents into ledgers.
+    """Encodes contents into caches.
 
     Parameters
     ----------
-    ledgers : mapping of str to Ledger
-        A ledger for each modality.
+    caches : mapping of str to EmbeddingCache
+        A cache for each modality.
     media : MediaStore
         Reads files.
     encoder_of : callable
@@ -53,19 +53,19 @@ class ContentEncoder:
 
     def __init__(
         self,
-        ledgers: Mapping[Modality, Ledger],
+        caches: Mapping[Modality, EmbeddingCache],
         media: MediaStore,
         encoder_of: Callable[[Modality], Encoder],
     ) -> None:
-        self._ledgers, self._media, self._encoder_of = ledgers, media, encoder_of
-        self.encoded: dict[str, int] = {str(modality): 0 for modality in ledgers}
+        self._caches, self._media, self._encoder_of = caches, media, encoder_of
+        self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
 
     def unknown(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
-        """Give the contents that the ledger lacks."""
+        """Give the contents that the cache lacks."""
         wanted = list(hashes)
         if not wanted:
             return []
-        known = self._ledgers[modality].knows(wanted)
+        known = self._caches[modality].contains(wanted)
         return [h for h, there in zip(wanted, known.tolist(), strict=True) if not there]
 
     def prepare_texts(self, texts: Mapping[bytes, str]) -> dict[bytes, Any]:
@@ -78,10 +78,10 @@ class ContentEncoder:
     def encode_texts(
         self, hashes: Sequence[bytes], prepared: Mapping[bytes, Any], advance: Advance
     ) -> None:
-        """Encode texts, in pieces that reach the ledger one by one."""
+        """Encode texts, in pieces that reach the cache one by one."""
         for piece in batched(hashes, TEXTS_A_BATCH):
             vectors = self._encoder_of("text").embed([prepared[h] for h in piece], "text")
-            self._ledgers["text"].record(piece, vectors)
+            self._caches["text"].add(piece, vectors)
             self.encoded["text"] += len(piece)
             advance(len(piece))
 
@@ -124,7 +124,7 @@ class ContentEncoder:
         """Remember vectors; give the contents whose vectors are no numbers."""
         finite = np.asarray(np.isfinite(vectors).all(axis=1), bool).tolist()
         kept = [h for h, fit in zip(hashes, finite, strict=True) if fit]
-        self._ledgers[modality].record(kept, vectors[finite])
+        self._caches[modality].add(kept, vectors[finite])
         self.encoded[modality] += len(kept)
         failed = InvalidMedia("the encoder gives a vector that holds NaN or infinity")
         return {h: failed for h, fit in zip(hashes, finite, strict=True) if not fit}
@@ -149,16 +149,16 @@ def _map_ahead(
         yield done
 
 
-def stored_vectors(ledger: Ledger, hashes: Sequence[bytes | None]) -> BlockVectors:
+def stored_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> BlockVectors:
     """Look the vectors of contents up; absent where there is no content, or it was not encoded."""
     present = np.array([h is not None for h in hashes], bool)
     wanted = [h for h in hashes if h is not None]
-    known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
+    known = cache.contains(wanted) if wanted else np.zeros(0, bool)
     present[present] = known
-    vectors = np.zeros((len(hashes), ledger.dim), np.float32)
+    vectors = np.zeros((len(hashes), cache.dim), np.float32)
     found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
     if found:
-        vectors[present] = ledger.vectors(found)
+        vectors[present] = cache.vectors(found)
     return BlockVectors(vectors, present)
 
 
@@ -171,17 +171,17 @@ def as_column(part: BlockVectors) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~part.present))
 
 
-def open_ledgers(
+def open_embedding_caches(
     space: Path, settings: SpaceSettings, *, peek: bool = False
-) -> dict[Modality, Ledger]:
-    """Open the ledger of each modality of a space."""
-    return {m: open_ledger(space, settings, m, peek=peek) for m in settings.encoders}
+) -> dict[Modality, EmbeddingCache]:
+    """Open the cache of each modality of a space."""
+    return {m: open_embedding_cache(space, settings, m, peek=peek) for m in settings.encoders}
 
 
-def open_ledger(
+def open_embedding_cache(
     space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
-) -> Ledger:
-    """Open the ledger of one modality of a space; see `Ledger` for `peek`."""
+) -> EmbeddingCache:
+    """Open the cache of one modality of a space; see `EmbeddingCache` for `peek`."""
     dim = block_of(settings.layout, modality).dim
     fingerprint = settings.encoder_fingerprint(modality)
-    return Ledger(space / "ledger", modality, fingerprint, dim, peek=peek)
+    return EmbeddingCache(space / "ledger", modality, fingerprint, dim, peek=peek)

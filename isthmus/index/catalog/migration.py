@@ -8,12 +8,12 @@ from typing import Final
 
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.errors import InvalidMedia, IsthmusError
 from isthmus.index.catalog.alignments import keep_only, store_alignment
 from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.content_encoding import ContentEncoder, open_ledger, open_ledgers
+from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_cache, open_embedding_caches
 from isthmus.index.catalog.ingest import Ingest
 from isthmus.index.catalog.quarantine import Quarantine
 from isthmus.index.catalog.snapshot import Snapshot
@@ -68,7 +68,7 @@ class Move:
             for modality in wanted.encoders
             if wanted.encoder_fingerprint(modality) != present.encoder_fingerprint(modality)
         ]
-        self._filling = LedgerFilling(space, wanted, self._changed, media, encoder_of)
+        self._filling = EmbeddingCacheFilling(space, wanted, self._changed, media, encoder_of)
         self.taken_up = 0
 
     @property
@@ -163,15 +163,15 @@ def settle(
     wrong = wrongly_masked(space, catalog.snapshot(), settings)
     if not wrong:
         return 0
-    ledgers = open_ledgers(space, settings)
-    ingest = Ingest(catalog, quarantine, media, ledgers, settings, encoder_of, alignment)
+    caches = open_embedding_caches(space, settings)
+    ingest = Ingest(catalog, quarantine, media, caches, settings, encoder_of, alignment)
     return ingest.again(wrong).quarantined
 
 
-class LedgerFilling:
-    """Brings the contents of a catalog into the ledgers of other encoders.
+class EmbeddingCacheFilling:
+    """Brings the contents of a catalog into the caches of other encoders.
 
-    What is in a ledger is on disk within seconds and is not encoded again: a job that is killed
+    What is in a cache is on disk within seconds and is not encoded again: a job that is killed
     goes on where it was.
 
     Parameters
@@ -203,10 +203,10 @@ class LedgerFilling:
         media: MediaStore,
         encoder_of: Callable[[Modality], Encoder],
     ) -> None:
-        self._ledgers: dict[Modality, Ledger] = {
-            modality: open_ledger(space, settings, modality) for modality in modalities
+        self._caches: dict[Modality, EmbeddingCache] = {
+            modality: open_embedding_cache(space, settings, modality) for modality in modalities
         }
-        self._contents = ContentEncoder(self._ledgers, media, encoder_of)
+        self._contents = ContentEncoder(self._caches, media, encoder_of)
         self.failed: dict[bytes, str] = {}
 
     @property
@@ -215,9 +215,9 @@ class LedgerFilling:
         return self._contents.encoded
 
     def missing(self, snapshot: Snapshot) -> dict[Modality, int]:
-        """Count the contents that the ledgers lack, but for those that failed."""
-        counts = dict.fromkeys(self._ledgers, 0)
-        for modality in self._ledgers:
+        """Count the contents that the caches lack, but for those that failed."""
+        counts = dict.fromkeys(self._caches, 0)
+        for modality in self._caches:
             seen: set[bytes] = set()
             for wanted in self._wanted(snapshot, modality):
                 seen |= wanted.keys()
@@ -225,7 +225,7 @@ class LedgerFilling:
         return counts
 
     def fill(self, snapshot: Snapshot, *, progress: bool = False) -> None:
-        """Encode what the ledgers lack; what cannot be decoded is remembered and stops nothing.
+        """Encode what the caches lack; what cannot be decoded is remembered and stops nothing.
 
         Parameters
         ----------
@@ -242,11 +242,11 @@ class LedgerFilling:
                         for wanted in self._wanted(snapshot, modality):
                             self._encode(modality, wanted, advance)
         finally:
-            for ledger in self._ledgers.values():
-                ledger.close()
+            for cache in self._caches.values():
+                cache.close()
 
     def _wanted(self, snapshot: Snapshot, modality: Modality) -> Iterator[dict[bytes, str]]:
-        """Give the contents that the ledger lacks, batch by batch, by their digests."""
+        """Give the contents that the cache lacks, batch by batch, by their digests."""
         for batch in snapshot.batches([modality, CONTENT_HASH[modality]]):
             rows = zip(batch.column(1).to_pylist(), batch.column(0).to_pylist(), strict=True)
             own = {h: value for h, value in rows if h is not None and h not in self.failed}
