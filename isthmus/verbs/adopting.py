@@ -18,7 +18,7 @@ from isthmus.index.catalog.migration import Move
 from isthmus.index.catalog.realign import realign, relay
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.attachment import trained_folder
+from isthmus.retrieval.recommend.store import trained_folder
 from isthmus.schema import Modality
 from isthmus.verbs.open_space import OpenSpace
 

@@ -15,7 +15,7 @@ from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
-from isthmus.retrieval.recommend.attachment import RecommenderAttachment
+from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
 from isthmus.retrieval.search.recall_queries import GateQueries
 from isthmus.verbs.adopting import SpaceAdopting

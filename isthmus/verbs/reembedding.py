@@ -24,7 +24,7 @@ from isthmus.index.catalog.realign import drop_unnamed
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.attachment import has_recommender, trained_folder
+from isthmus.retrieval.recommend.store import has_recommender, trained_folder
 from isthmus.schema import MODALITIES, Modality
 from isthmus.verbs.publishing import SpacePublishing
 
