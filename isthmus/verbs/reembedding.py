@@ -91,7 +91,7 @@ class SpaceReembedding(SpacePublishing):
     ) -> ReembedReport:
         """Move the space to other encoders.
 
-        Every content is encoded into a ledger of its own while the space goes on as it is: it
+        Every content is encoded into an cache of its own while the space goes on as it is: it
         answers, takes new items and deletes. An interrupt, or a kill, loses seconds of that; run
         the same again. Then a release is built of the new vectors and measured, and only if it is
         accepted the space switches: settings, vectors and release at once. Whoever has the space

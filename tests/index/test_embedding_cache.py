@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.digests import DigestIndex, digest, keys_of
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 
 
 def some(names):
@@ -14,40 +14,42 @@ def some(names):
 
 
 def test_what_was_recorded_is_known_before_and_after_a_flush(tmp_path):
-    ledger = Ledger(tmp_path, "text", "f0", 2)
+    cache = EmbeddingCache(tmp_path, "text", "f0", 2)
     hashes, vectors = some(["a", "bb", "ccc"])
-    ledger.record(hashes[:2], vectors[:2])
-    assert ledger.knows(hashes).tolist() == [True, True, False]
-    ledger.flush()
-    ledger.record(hashes[2:], vectors[2:])
-    np.testing.assert_array_equal(ledger.vectors(hashes[::-1]), vectors[::-1])
-    ledger.close()
-    np.testing.assert_array_equal(Ledger(tmp_path, "text", "f0", 2).vectors(hashes), vectors)
+    cache.add(hashes[:2], vectors[:2])
+    assert cache.contains(hashes).tolist() == [True, True, False]
+    cache.flush()
+    cache.add(hashes[2:], vectors[2:])
+    np.testing.assert_array_equal(cache.vectors(hashes[::-1]), vectors[::-1])
+    cache.close()
+    np.testing.assert_array_equal(
+        EmbeddingCache(tmp_path, "text", "f0", 2).vectors(hashes), vectors
+    )
 
 
 def test_another_fingerprint_or_modality_knows_nothing(tmp_path):
     hashes, vectors = some(["a"])
-    ledger = Ledger(tmp_path, "text", "f0", 2)
-    ledger.record(hashes, vectors)
-    ledger.close()
-    assert not Ledger(tmp_path, "text", "f1", 2).knows(hashes).any()
-    assert not Ledger(tmp_path, "image", "f0", 2).knows(hashes).any()
+    cache = EmbeddingCache(tmp_path, "text", "f0", 2)
+    cache.add(hashes, vectors)
+    cache.close()
+    assert not EmbeddingCache(tmp_path, "text", "f1", 2).contains(hashes).any()
+    assert not EmbeddingCache(tmp_path, "image", "f0", 2).contains(hashes).any()
 
 
 def test_an_unknown_content_has_no_vector(tmp_path):
-    with pytest.raises(KeyError, match="1 contents are not in the ledger"):
-        Ledger(tmp_path, "text", "f0", 2).vectors([digest("x")])
+    with pytest.raises(KeyError, match="1 contents are not in the embedding cache"):
+        EmbeddingCache(tmp_path, "text", "f0", 2).vectors([digest("x")])
 
 
 def test_many_small_commits_are_merged(tmp_path):
     for n in range(40):
-        ledger = Ledger(tmp_path, "text", "f0", 2)
-        ledger.record(*some([f"{n} words"]))
-        ledger.close()
+        cache = EmbeddingCache(tmp_path, "text", "f0", 2)
+        cache.add(*some([f"{n} words"]))
+        cache.close()
     hashes, vectors = some([f"{n} words" for n in range(40)])
-    ledger = Ledger(tmp_path, "text", "f0", 2)
-    np.testing.assert_array_equal(ledger.vectors(hashes), vectors)
-    assert len(ledger) == 40
+    cache = EmbeddingCache(tmp_path, "text", "f0", 2)
+    np.testing.assert_array_equal(cache.vectors(hashes), vectors)
+    assert len(cache) == 40
 
 
 @settings(max_examples=50, deadline=None)
