@@ -112,8 +112,8 @@ class SpaceQueries(OpenSpace):
             list is that of a space with these weights, and nothing is encoded. An item that lacks
             a modality does not depend on its weight. Where several modalities meet in one block
             the items are compared one by one, exactly, and the first query with some weights
-            reads the ledgers. Without, blocks weigh as `learn_fusion` learned for this kind of
-            query, if anything; see docs/fusion.md.
+            reads the embedding caches. Without, blocks weigh as `learn_fusion` learned for this
+            kind of query, if anything; see docs/fusion.md.
         center : bool, default False
             Whether what the query scores on average in the item's domain is taken off, so that
             no domain wins by its style; `calibrate` takes account of the spread, too.
