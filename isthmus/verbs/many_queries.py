@@ -13,11 +13,15 @@ from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.comparable import blocks_held, incomparable
-from isthmus.retrieval.search.query import Query, Ranked, answer
-from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
+from isthmus.retrieval.search.query import Query, Ranked, answer, blocks_held, incomparable
+from isthmus.retrieval.search.query_encoding import (
+    BlockQuery,
+    ListedQuery,
+    QueryEncoder,
+    given_vectors,
+    kind_of,
+)
 from isthmus.retrieval.search.query_file import QueryFileReport, search_file
-from isthmus.retrieval.search.query_vectors import BlockQuery, given_vectors, kind_of
 from isthmus.retrieval.search.results import Found, make_found, make_lists
 from isthmus.schema import QUERY_ID
 from isthmus.verbs.open_space import Domains, OpenSpace, domain_names

@@ -27,7 +27,7 @@ from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.search.fusion_weights import FusionWeights
 from isthmus.retrieval.search.hubness import Hubs
-from isthmus.retrieval.search.query_vectors import BlockQuery, encode_query
+from isthmus.retrieval.search.query_encoding import BlockQuery, encode_query
 from isthmus.retrieval.search.recall_queries import GateQueries
 from isthmus.schema import MODALITY_MASK, Modality, modalities_in
 from isthmus.verbs.stats import count_interactions, describe

@@ -11,7 +11,6 @@ from isthmus.encoders.fusion import Weights
 from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.comparable import require_comparable
 from isthmus.retrieval.search.examples import Items, example_rows, item_ids_in, query_with_examples
 from isthmus.retrieval.search.hybrid import (
     answer_hybrid,
@@ -19,10 +18,9 @@ from isthmus.retrieval.search.hybrid import (
     require_hybrid,
     require_plain,
 )
-from isthmus.retrieval.search.query import Query, Ranked
-from isthmus.retrieval.search.query_vectors import BlockQuery, contents_of, given_vector, kind_of
-from isthmus.retrieval.search.quotas import Quotas
-from isthmus.retrieval.search.ranking import Group, Ranking, group_domains, rank
+from isthmus.retrieval.search.query import Query, Ranked, require_comparable
+from isthmus.retrieval.search.query_encoding import BlockQuery, contents_of, given_vector, kind_of
+from isthmus.retrieval.search.ranking import Group, Quotas, Ranking, group_domains, rank
 from isthmus.retrieval.search.results import Hit, make_hits
 from isthmus.verbs.open_space import Domains, OpenSpace, Weighed, domain_names
 

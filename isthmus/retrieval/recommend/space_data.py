@@ -19,7 +19,7 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.search.item_vectors import item_vectors
+from isthmus.retrieval.search.examples import item_vectors
 from isthmus.retrieval.search.query import Query, answer
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from isthmus.evaluation.buckets import (
     TRUTH_MODALITIES,
     TRUTH_POPULARITY,
 )
-from isthmus.evaluation.figures import (
+from isthmus.evaluation.plots import (
     draw_buckets,
     draw_coverage,
     draw_losses,
@@ -23,7 +23,7 @@ from isthmus.evaluation.figures import (
     draw_summary,
 )
 from isthmus.evaluation.report import ComparisonResult, Evaluation, TaskResult
-from isthmus.evaluation.show import SIGNIFICANT, describe_figure, describe_ratio
+from isthmus.evaluation.terminal import SIGNIFICANT, describe_figure, describe_ratio
 
 STYLE = """
 :root { color-scheme: light; }

@@ -1,7 +1,6 @@
 """Plots of an evaluation as SVG, to stand in an HTML page.
 
-Colours are those of Okabe and Ito (2008), which people with any colour vision can tell apart, and
-every series has a marker or a hatching of its own besides.
+Besides its colour, every series has a marker or a hatching of its own.
 """
 
 from __future__ import annotations
@@ -14,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus.digests import digest
-from isthmus.errors import MissingDependency
 from isthmus.evaluation.report import BucketResult, Figure, SystemResult, TaskResult
+from isthmus.plotting import PALETTE, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5B5B5B", "#8C6D00")
 MARKERS = "osD^vPX*"
 HATCHES = ("", "///", "...")
 FATES = (
-    ("found", "found", COLOURS[2]),
-    ("ranked_below", "candidate, ranked below", COLOURS[4]),
-    ("never_candidate", "never a candidate", COLOURS[6]),
+    ("found", "found", PALETTE[2]),
+    ("ranked_below", "candidate, ranked below", PALETTE[4]),
+    ("never_candidate", "never a candidate", PALETTE[6]),
 )
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -53,7 +51,7 @@ def draw_summary(task: TaskResult, metric: str) -> str:
 
     def draw(axes: Axes) -> None:
         for place, (system, figure) in enumerate(shown):
-            colour = COLOURS[1] if system.name == task.best_baseline else COLOURS[0]
+            colour = PALETTE[1] if system.name == task.best_baseline else PALETTE[0]
             _error_bar(axes, figure, place, colour, horizontal=True)
         axes.set_yticks(range(len(shown)), [system.name for system, _ in shown])
         axes.set_ylim(-0.6, len(shown) - 0.4)
@@ -73,7 +71,7 @@ def draw_buckets(task: TaskResult, by: str, metric: str) -> str:
             shift = 0.6 * ((number + 0.5) / len(shown) - 0.5)
             for at, bucket in enumerate(b for b in _of(system, by, metric) if b.figure):
                 label = system.name if at == 0 else None
-                marker, colour = MARKERS[number % len(MARKERS)], COLOURS[number % len(COLOURS)]
+                marker, colour = MARKERS[number % len(MARKERS)], PALETTE[number % len(PALETTE)]
                 at_x = places[bucket.name] + shift
                 if bucket.figure is not None:
                     _error_bar(axes, bucket.figure, at_x, colour, marker=marker, label=label)
@@ -98,10 +96,10 @@ def draw_coverage(system: SystemResult) -> str:
 
     def draw(axes: Axes) -> None:
         bars = [source.recall for source in sources]
-        axes.barh(names, bars, color=COLOURS[5], label="this source")
+        axes.barh(names, bars, color=PALETTE[5], label="this source")
         alone = [source.alone for source in sources]
-        axes.barh(names, alone, color=COLOURS[0], hatch="///", label="this source alone")
-        axes.axvline(coverage.union, color=COLOURS[1], linestyle="--", label="all together")
+        axes.barh(names, alone, color=PALETTE[0], hatch="///", label="this source alone")
+        axes.axvline(coverage.union, color=PALETTE[1], linestyle="--", label="all together")
         axes.set_xlabel(f"recall@{coverage.k}")
         axes.grid(axis="y", visible=False)
         _legend(axes)
@@ -141,7 +139,7 @@ def draw_scatter(task: TaskResult, metric: str, beside: str, logarithmic: bool =
                 [np.nan if (value := system.lists.get(beside)) is None else value],
                 [system.metrics[metric].value],
                 marker=MARKERS[number % len(MARKERS)],
-                color=COLOURS[number % len(COLOURS)],
+                color=PALETTE[number % len(PALETTE)],
                 markersize=9,
                 linestyle="",
                 label=system.name,
@@ -220,15 +218,10 @@ def _legend(axes: Axes) -> None:
 
 def _svg(draw: Callable[[Axes], None], height: float) -> str:
     """Draw on a canvas 8.6 inches wide, and give the SVG element without its metadata."""
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure as Drawing
-    except ImportError as error:
-        raise MissingDependency(
-            "matplotlib, which draws the report's plots, is not installed; install it with: "
-            "pip install 'isthmus[evaluate]'"
-        ) from error
+    matplotlib = require_matplotlib("the report's plots", "evaluate")
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Drawing
+
     out = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": draw.__qualname__}):
         drawing: Canvas = Drawing(figsize=(WIDTH, height), layout="constrained")
