@@ -20,7 +20,7 @@ from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
-from isthmus.index.catalog.content_encoding import open_ledgers
+from isthmus.index.catalog.content_encoding import open_embedding_caches
 from isthmus.index.catalog.ingest import AddReport, Ingest, is_small
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
@@ -312,12 +312,12 @@ class Space(
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
             peek = is_small(rows, self._catalog.snapshot().rows)
-            ledgers = open_ledgers(self.path, self.settings, peek=peek)
+            caches = open_embedding_caches(self.path, self.settings, peek=peek)
             yield Ingest(
                 self._catalog,
                 self._quarantine,
                 media,
-                ledgers,
+                caches,
                 self.settings,
                 self._encoder_of,
                 self._alignment,

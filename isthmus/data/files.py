@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from isthmus.data.sources import BATCH_ROWS, Batches, Row, Source, rows_source
@@ -68,6 +67,8 @@ def _open_parquet(path: Path, text_columns: Sequence[str]) -> Source:
 
 
 def _open_arrow(path: Path, text_columns: Sequence[str]) -> Source:
+    import pyarrow.dataset as pads  # takes most of a second, and only these files need it
+
     del text_columns
     return _dataset_source(path, pads.dataset(path, format="ipc"))
 

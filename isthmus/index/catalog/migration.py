@@ -13,7 +13,11 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.errors import InvalidMedia, IsthmusError
 from isthmus.index.catalog.alignments import keep_only, store_alignment
 from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_cache, open_embedding_caches
+from isthmus.index.catalog.content_encoding import (
+    ContentEncoder,
+    open_embedding_cache,
+    open_embedding_caches,
+)
 from isthmus.index.catalog.ingest import Ingest
 from isthmus.index.catalog.quarantine import Quarantine
 from isthmus.index.catalog.snapshot import Snapshot

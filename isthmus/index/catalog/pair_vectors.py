@@ -41,7 +41,9 @@ class GatheredPairs:
     encoded: dict[str, int] = field(default_factory=dict)
 
 
-def pairs_of_catalog(snapshot: Snapshot, caches: Mapping[Modality, EmbeddingCache]) -> GatheredPairs:
+def pairs_of_catalog(
+    snapshot: Snapshot, caches: Mapping[Modality, EmbeddingCache]
+) -> GatheredPairs:
     """Give the items that have both a text and a picture; each domain is a set."""
     table = snapshot.with_contents([TEXT, PICTURE])
     texts = table.column(CONTENT_HASH[TEXT]).to_pylist()

@@ -5,7 +5,7 @@ In spaces of many dimensions a few items, the hubs, are among the nearest of a g
 The correction is that of CSLS (Conneau et al., "Word Translation Without Parallel Data", ICLR
 2018): from the score of an item half of ``r`` is taken, its mean cosine with its ten nearest of
 some queries of the same kind. Those queries are contents of the space itself, drawn from the
-release and the same until the next; their vectors come from the ledgers.
+release and the same until the next; their vectors come from the embedding caches.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.sampling import draw
-from isthmus.retrieval.search.query import Query, Ranked, answer
-from isthmus.retrieval.search.score_range import answer_range
+from isthmus.retrieval.search.query import Query, Ranked, answer, answer_range
 
 ASKED = 2_000
 NEAREST = 10

@@ -16,8 +16,7 @@ from isthmus.data.sources import Source
 from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, first_line
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
-from isthmus.retrieval.search.query_vectors import BlockQuery
+from isthmus.retrieval.search.query_encoding import BlockQuery, ListedQuery, QueryEncoder
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import MEDIA, QUERY_ID, TEXT, VECTOR
 
