@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from isthmus.data.interactions.ratings import default_positive_from
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
@@ -69,7 +69,7 @@ class OpenSpace:
         self._device = device
         self._open(SpaceSettings.read(self.path))
         self._quarantine = Quarantine(self.path)
-        self._interactions = Interactions(self.path)
+        self._interactions = InteractionStore(self.path)
         model_device = "cuda" if device == "all" else device
         given = None if encoder is None else choose_encoders(encoder, device=model_device)
         self._encoder_of = RecordedEncoders(
