@@ -28,7 +28,7 @@ def choose_encoders(
     encoder : str, Encoder or mapping
         One for all its modalities, or one for each; passed over where the others are given.
     text_encoder, image_encoder, audio_encoder : str or Encoder, optional
-        One for each modality; those of one spec are one encoder, and share a block.
+        One for each modality; those of one spec are one encoder, and share a named vector.
     device : str
         Where encoders run that are loaded here.
     precision : str

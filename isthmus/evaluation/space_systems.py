@@ -40,7 +40,7 @@ def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
     view : View
         The space at one moment.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -88,7 +88,7 @@ class LearnedSystem:
     serving : Serving
         What answers.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
 
     serving: Serving
@@ -169,7 +169,7 @@ class OwnRecommender:
     view : View
         What is searched.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
 
     view: View

@@ -13,11 +13,11 @@ from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.query import Query, Ranked, answer, blocks_held, incomparable
+from isthmus.retrieval.search.query import Query, Ranked, answer, incomparable, vectors_held
 from isthmus.retrieval.search.query_encoding import (
-    BlockQuery,
     ListedQuery,
     QueryEncoder,
+    VectorQuery,
     given_vectors,
     kind_of,
 )
@@ -46,7 +46,7 @@ class SpaceManyQueries(OpenSpace):
         Parameters
         ----------
         vectors : numpy.ndarray
-            float32, shape (n, dim) for the dim of one block; brought to unit norm.
+            float32, shape (n, dim) for the dim of one named vector; brought to unit norm.
         k, domain, domains, where, fingerprint, weights
             As in `search`.
 
@@ -67,8 +67,8 @@ class SpaceManyQueries(OpenSpace):
         view = self._weighed(self._live.now(), weights).view
         allowed = _allowed(view, k, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
-        block, queries = given_vectors(self._blocks, vectors)
-        scores, rows = view.search(block, queries, k, allowed)
+        vector_name, queries = given_vectors(self._named_vectors, vectors)
+        scores, rows = view.search(vector_name, queries, k, allowed)
         return make_found(view, rows, scores)
 
     def search_file(
@@ -116,19 +116,21 @@ class SpaceManyQueries(OpenSpace):
         view, settings, _ = self._weighed(self._live.now(), weights)
         allowed = _allowed(view, k, domain_names(domain, domains), where)
         encoder = QueryEncoder(settings, self._encoder_of, self.media, self._alignment)
-        held = blocks_held(view, [allowed])
+        held = vectors_held(view, [allowed])
 
         def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
             kinds = [kind_of(query.contents) for query in listed]
             lists: dict[int, Ranked] = {}
-            for kind in dict.fromkeys(kinds):  # queries of a kind share the weights of blocks
+            for kind in dict.fromkeys(
+                kinds
+            ):  # queries of a kind share the weights of named vectors
                 places = [at for at, other in enumerate(kinds) if other == kind]
                 queries = [Query(listed[at].vectors) for at in places]
-                block_weights = self._block_weights(settings, weights, kind)
-                lists |= zip(places, answer(view, queries, k, allowed, block_weights), strict=True)
+                vector_weights = self._vector_weights(settings, weights, kind)
+                lists |= zip(places, answer(view, queries, k, allowed, vector_weights), strict=True)
             return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 
-        def refuse(vectors: BlockQuery) -> str:
+        def refuse(vectors: VectorQuery) -> str:
             return incomparable(vectors, held, self.path)
 
         return search_file(queries, Path(out), encoder, refuse, answer_all, show=progress)

@@ -20,7 +20,7 @@ from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, stored_histories
 from isthmus.retrieval.search.query import Ranked
-from isthmus.retrieval.search.query_encoding import BlockQuery
+from isthmus.retrieval.search.query_encoding import VectorQuery
 from isthmus.retrieval.search.ranking import Group, Quotas, Ranking, compose, group_domains
 from isthmus.retrieval.search.results import Hit, make_hits, make_lists
 from isthmus.verbs.open_space import Domains, OpenSpace, domain_names
@@ -28,7 +28,7 @@ from isthmus.verbs.open_space import Domains, OpenSpace, domain_names
 USERS_A_BATCH = 128
 
 Named = Sequence[tuple[str, User]]
-Asked = tuple[list[User], list[BlockQuery | None]]
+Asked = tuple[list[User], list[VectorQuery | None]]
 
 
 class SpaceRecommendations(OpenSpace):
@@ -165,7 +165,7 @@ class SpaceRecommendations(OpenSpace):
         self,
         view: View,
         users: Sequence[User],
-        texts: Sequence[BlockQuery | None],
+        texts: Sequence[VectorQuery | None],
         ranking: Ranking,
         groups: Sequence[Group],
     ) -> list[Ranked]:
@@ -211,7 +211,7 @@ class SpaceRecommendations(OpenSpace):
             histories = stored_histories(stored, serving.recommender.positive_from)
         return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
 
-    def _user_text(self, user: User) -> BlockQuery | None:
+    def _user_text(self, user: User) -> VectorQuery | None:
         return self._encode({"text": user.text}) if user.text else None
 
 

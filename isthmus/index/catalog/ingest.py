@@ -98,12 +98,12 @@ class Ingest:
     caches : dict of str to EmbeddingCache
         A cache for each modality of the space.
     settings : SpaceSettings
-        The blocks and the fusion weights of the space.
+        The named vectors and the fusion weights of the space.
     encoder_of : callable
         Gives the encoder of a modality; called only if something must be encoded, since loading
         one takes seconds.
     alignment : Alignment, optional
-        What the settings' aligned block is made by.
+        What the settings' aligned named vector is made by.
     """
 
     def __init__(
@@ -232,9 +232,11 @@ class Ingest:
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
         fused = fuse(settings.layout, settings.fusion, parts, self._alignment)
-        for block in settings.layout:
-            if block.name in fused:
-                items = items.append_column(block.column, as_column(fused[block.name]))
+        for named_vector in settings.layout:
+            if named_vector.name in fused:
+                items = items.append_column(
+                    named_vector.column, as_column(fused[named_vector.name])
+                )
         return items
 
 

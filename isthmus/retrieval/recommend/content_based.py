@@ -42,13 +42,13 @@ def recommend(
     users : sequence of User
         Whom to recommend to.
     text_vectors : sequence of mapping or None
-        The vectors of each user's text by block, shape (dim,).
+        The vectors of each user's text by named vector, shape (dim,).
     k : int
         Items a user.
     allowed : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -109,8 +109,8 @@ def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> 
     mask[seen[seen >= 0]] = False
     rows = np.flatnonzero(mask)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:SAMPLE])
-    block = max(view.blocks, key=lambda b: int(view.present(b.name, rows).sum()))
-    part = view.vectors(block.name, rows)
+    named_vector = max(view.named_vectors, key=lambda b: int(view.present(b.name, rows).sum()))
+    part = view.vectors(named_vector.name, rows)
     rows, vectors = rows[part.present], part.vectors[part.present]
     central = vectors @ vectors.mean(axis=0) if len(vectors) else np.empty(0, np.float32)
     chosen = choose_diverse(central, lambda at: vectors @ vectors[at], k, TYPICAL_DIVERSITY)

@@ -108,7 +108,7 @@ def answer_hybrid(
     allowed : Selection, optional
         The rows of the view; holds for both rankings.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     lexical_weight : float
         Weight of the ranking by words; that of the ranking by vectors is 1.
 
@@ -120,7 +120,7 @@ def answer_hybrid(
         float32, same shape: the fused scores.
     similarities : list of float or None
         The score that a search by vectors alone gives; None where an item has no vector in the
-        query's blocks.
+        query's named vectors.
     """
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES)
     by_vector = answer(view, [query], depth, allowed, weights)[0][0]

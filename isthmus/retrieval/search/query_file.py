@@ -16,14 +16,14 @@ from isthmus.data.sources import Source
 from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, first_line
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query_encoding import BlockQuery, ListedQuery, QueryEncoder
+from isthmus.retrieval.search.query_encoding import ListedQuery, QueryEncoder, VectorQuery
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import MEDIA, QUERY_ID, TEXT, VECTOR
 
 QUERIES_A_BATCH = 1_024
 
 Answer = Callable[[Sequence[str], Sequence[ListedQuery]], pa.Table]
-Refuse = Callable[[BlockQuery], str]
+Refuse = Callable[[VectorQuery], str]
 
 
 @dataclass(frozen=True)

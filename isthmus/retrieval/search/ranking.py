@@ -196,7 +196,7 @@ def rank(
     groups : sequence of Group
         As `group_domains` gives them.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     penalty : numpy.ndarray, optional
         float32, shape (n_rows,): what is taken off the score of each row, see
         `isthmus.retrieval.search.hubness`.
