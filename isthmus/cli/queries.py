@@ -224,7 +224,7 @@ def duplicates(
 ) -> None:
     """Find groups of items that are nearly the same, within and across domains."""
     from isthmus.cli.show import show_duplicates
-    from isthmus.data.parquet_file import write_parquet
+    from isthmus.data.files import write_parquet
 
     table = open_space(space).duplicates(
         threshold, domain=domain, where=where, block=block, progress=True

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.interactions.positives import default_positive_from
+from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.task import INTERACTION_COLUMNS

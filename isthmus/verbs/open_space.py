@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from isthmus.data.interactions.positives import default_positive_from
+from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.data.interactions.store import Interactions
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment

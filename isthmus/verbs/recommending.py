@@ -7,7 +7,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from isthmus.data.interactions.positives import positive_from_of_users
+from isthmus.data.interactions.ratings import positive_from_of_users
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.releases.view import View

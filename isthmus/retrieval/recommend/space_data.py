@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.stack import Block
-from isthmus.index.catalog.item_text import written
-from isthmus.index.catalog.numeric_attributes import number_names, numbers
+from isthmus.index.catalog.item_attributes import number_names, numbers, written
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask

@@ -19,7 +19,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import Block, block_of
 from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
-from isthmus.index.catalog.contents import DECODERS, FILES_A_BATCH, batched
+from isthmus.index.catalog.content_encoding import DECODERS, FILES_A_BATCH, batched
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MEDIA, TEXT, VECTOR, Modality

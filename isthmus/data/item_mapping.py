@@ -1,4 +1,4 @@
-"""The field mapping: which columns of an input are an item's id, domain, text and files."""
+"""The field mapping: which columns of an input are an item's id, domain, text and media."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.column_types import as_text
+from isthmus.data.columns import as_text
 from isthmus.data.template import TextTemplate
 from isthmus.errors import InvalidMapping
 from isthmus.schema import (
@@ -28,24 +28,24 @@ DEFAULT_TEXT_COLUMNS = ("title", "name", "attributes", "genres", "category", "de
 
 @dataclass(frozen=True)
 class FieldMapping:
-    """Which columns are what; every other column is kept as a typed attribute.
+    """The roles of columns; every other column becomes a typed attribute.
 
     Parameters
     ----------
     id : str, default "item_id"
         Column of the item id, or a template such as ``"film-{movie_id}"``.
     domain : str, optional
-        One domain for the whole input. Takes the place of `domain_column`.
+        One domain for the whole input, instead of `domain_column`.
     domain_column : str, optional
         Column of the domain; default ``domain``.
     text : str, optional
         Template or column of the text. Default: the column ``text`` if there is one, else the
-        columns title, name, attributes, genres, category and description, as present.
+        columns title, name, attributes, genres, category and description, those that exist.
     image : str, optional
         Column of the image: a path (relative to the file that names it), bytes, a data URI or,
-        where switched on, an http(s) address. Default: the column ``image`` if there is one.
+        where allowed, an http(s) address. Default: the column ``image`` if there is one.
     audio : str, optional
-        Column of the audio, likewise; in a space that encodes audio.
+        Column of the audio, likewise; only in a space that encodes audio.
     """
 
     id: str = ITEM_ID
@@ -55,16 +55,31 @@ class FieldMapping:
     image: str | None = None
     audio: str | None = None
 
+    def text_columns(self, modalities: Collection[str]) -> list[str]:
+        """Return the columns that are text in a CSV, so that ``007`` stays ``007``."""
+        named = {"image": self.image, "audio": self.audio}
+        media = [named[modality] or modality for modality in media_columns(modalities)]
+        return [self.id, self.domain_column or DOMAIN, *media]
+
     def resolve(
         self, names: Sequence[str], source: str, modalities: Collection[str]
     ) -> ResolvedMapping:
-        """Check the mapping against an input's columns and fill in the defaults.
+        """Return the mapping for an input with these columns, with the defaults filled in.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The columns of the input.
+        source : str
+            Name of the input, for error messages.
+        modalities : collection of str
+            Modalities that the space encodes.
 
         Raises
         ------
         InvalidMapping
-            If a named column is absent, or a name is reserved; the message lists the columns. Or if
-            audio is named and is none of the modalities.
+            If a named column is absent, if the name of an attribute is reserved, or if audio is
+            named and is none of the modalities. The message lists the columns.
         """
         columns = media_columns(modalities)
         resolved = ResolvedMapping(
@@ -74,18 +89,17 @@ class FieldMapping:
             text=self._text(names),
             media=self._media(names, columns),
         )
-        listed = ", ".join(names)
-        for column in resolved.reads:
+        for column in resolved.columns_read:
             if column not in names:
                 hint = "; give --domain NAME or --domain-column" if column == DOMAIN else ""
                 raise InvalidMapping(
-                    f"{source} has no column {column!r}{hint}; its columns are: {listed}"
+                    f"{source} has no column {column!r}{hint}; its columns are: {', '.join(names)}"
                 )
         for column in resolved.attributes(names):
             if column in {*RESERVED, *columns} or column.startswith(INTERNAL_PREFIX):
-                raise _unfit(source, column, "which Isthmus uses itself")
+                raise _bad_attribute(source, column, "which Isthmus uses itself")
             if "." in column or not column:
-                raise _unfit(source, column, "since a dot means a field of a struct")
+                raise _bad_attribute(source, column, "since a dot means a field of a struct")
         return resolved
 
     def _media(self, names: Sequence[str], columns: Sequence[Modality]) -> dict[Modality, str]:
@@ -94,9 +108,9 @@ class FieldMapping:
                 f"this space has no encoder of audio for the column {self.audio!r}; choose one "
                 "when the space is created, such as --encoder clap/NAME"
             )
-        given: dict[Modality, str | None] = {"image": self.image, "audio": self.audio}
-        found = {m: given[m] or (m if m in names else None) for m in columns}
-        return {m: column for m, column in found.items() if column}
+        named: dict[Modality, str | None] = {"image": self.image, "audio": self.audio}
+        by_modality = {m: named[m] or (m if m in names else None) for m in columns}
+        return {m: column for m, column in by_modality.items() if column}
 
     def _text(self, names: Sequence[str]) -> TextTemplate | None:
         if self.text:
@@ -107,7 +121,7 @@ class FieldMapping:
         return TextTemplate(". ".join(f"{{{name}}}" for name in present)) if present else None
 
 
-def _unfit(source: str, column: str, why: str) -> InvalidMapping:
+def _bad_attribute(source: str, column: str, why: str) -> InvalidMapping:
     return InvalidMapping(
         f"{source}: an attribute cannot be called {column!r}, {why}; rename the column"
     )
@@ -115,7 +129,7 @@ def _unfit(source: str, column: str, why: str) -> InvalidMapping:
 
 @dataclass(frozen=True)
 class ResolvedMapping:
-    """A mapping that fits one input."""
+    """A mapping with the defaults filled in for one input."""
 
     id: TextTemplate
     domain: str | None
@@ -124,27 +138,25 @@ class ResolvedMapping:
     media: Mapping[Modality, str]
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def columns_read(self) -> tuple[str, ...]:
         """Columns that the mapping reads."""
         named = [*self.id.fields, self.domain_column, *self.media.values()]
         return tuple(
             dict.fromkeys([n for n in named if n] + list(self.text.fields if self.text else ()))
         )
 
-    @property
-    def verbatim(self) -> tuple[str, ...]:
-        """Columns whose spelling matters, so that a CSV's ``007`` stays ``007``."""
-        named = (*self.id.fields, self.domain_column, *self.media.values())
-        return tuple(name for name in named if name)
-
     def domains(self, table: pa.Table) -> Any:
-        """Give the domain of each row of a table."""
+        """Return the domain of each row of a table."""
         if self.domain_column is None:
             return pa.array([self.domain] * len(table), pa.string())
         return pc.utf8_trim_whitespace(as_text(table.column(self.domain_column)))
 
     def attributes(self, names: Sequence[str]) -> list[str]:
-        """Columns kept as attributes: all but the id, domain and files, and a plain text column."""
+        """Return the columns that become attributes: all without a role.
+
+        Columns that a template reads stay attributes; a column that is the id or ``text`` as it
+        stands does not.
+        """
         taken = {*self.media.values(), self.domain_column}
         if self.id.template in names:
             taken.add(self.id.template)

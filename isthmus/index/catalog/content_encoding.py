@@ -1,23 +1,30 @@
-"""Contents to vectors: whatever an embedding cache lacks goes through a model, once."""
+"""Contents to vectors: whatever a cache lacks goes through a model, once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from isthmus.data.media import MediaStore
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidMedia
+from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import Advance
-from isthmus.schema import Modality
+from isthmus.schema import (
+    Modality,
+)
 
 TEXTS_A_BATCH = 1_024
 FILES_A_BATCH: dict[Modality, int] = {"image": 64, "audio": 8}  # one clip has many windows
@@ -27,12 +34,12 @@ T = TypeVar("T")
 
 
 class ContentEncoder:
-    """Encodes contents into embedding caches.
+    """Encodes contents into caches.
 
     Parameters
     ----------
     caches : mapping of str to EmbeddingCache
-        An embedding cache for each modality.
+        A cache for each modality.
     media : MediaStore
         Reads files.
     encoder_of : callable
@@ -54,7 +61,7 @@ class ContentEncoder:
         self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
 
     def unknown(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
-        """Give the contents that the embedding cache lacks."""
+        """Give the contents that the cache lacks."""
         wanted = list(hashes)
         if not wanted:
             return []
@@ -71,7 +78,7 @@ class ContentEncoder:
     def encode_texts(
         self, hashes: Sequence[bytes], prepared: Mapping[bytes, Any], advance: Advance
     ) -> None:
-        """Encode texts, in pieces that reach the embedding cache one by one."""
+        """Encode texts, in pieces that reach the cache one by one."""
         for piece in batched(hashes, TEXTS_A_BATCH):
             vectors = self._encoder_of("text").embed([prepared[h] for h in piece], "text")
             self._caches["text"].add(piece, vectors)
@@ -140,3 +147,41 @@ def _map_ahead(
         done = waiting.pop(0).result()
         waiting += [pool.submit(work, value) for value in islice(rest, 1)]
         yield done
+
+
+def stored_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> BlockVectors:
+    """Look the vectors of contents up; absent where there is no content, or it was not encoded."""
+    present = np.array([h is not None for h in hashes], bool)
+    wanted = [h for h in hashes if h is not None]
+    known = cache.contains(wanted) if wanted else np.zeros(0, bool)
+    present[present] = known
+    vectors = np.zeros((len(hashes), cache.dim), np.float32)
+    found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
+    if found:
+        vectors[present] = cache.vectors(found)
+    return BlockVectors(vectors, present)
+
+
+def as_column(part: BlockVectors) -> pa.ListArray:
+    """Write vectors as a column of lists, null where absent."""
+    dim = part.vectors.shape[1]
+    ends = np.cumsum(part.present) * dim
+    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
+    flat = pa.array(part.vectors[part.present].ravel())
+    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~part.present))
+
+
+def open_embedding_caches(
+    space: Path, settings: SpaceSettings, *, peek: bool = False
+) -> dict[Modality, EmbeddingCache]:
+    """Open the cache of each modality of a space."""
+    return {m: open_embedding_cache(space, settings, m, peek=peek) for m in settings.encoders}
+
+
+def open_embedding_cache(
+    space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
+) -> EmbeddingCache:
+    """Open the cache of one modality of a space; see `EmbeddingCache` for `peek`."""
+    dim = block_of(settings.layout, modality).dim
+    fingerprint = settings.encoder_fingerprint(modality)
+    return EmbeddingCache(space / "ledger", modality, fingerprint, dim, peek=peek)

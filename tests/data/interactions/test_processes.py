@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from isthmus import Space
-from tests.interactions.writer import ROWS_A_COMMIT, rows
+from tests.data.interactions.writer import ROWS_A_COMMIT, rows
 from tests.toy import two_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +17,7 @@ KILLED_AT = (0, 20, 200, 500)  # rows stored
 
 
 def start(space, first, count=ROWS):
-    command = [sys.executable, "-m", "tests.interactions.writer"]
+    command = [sys.executable, "-m", "tests.data.interactions.writer"]
     command += [str(space.path), str(first), str(count)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 

@@ -15,8 +15,7 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus.data.interactions.mapping import InteractionMapping
-from isthmus.data.interactions.reader import InteractionReader
+from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
 from isthmus.errors import InvalidInput, InvalidInteractions, InvalidMapping
 from isthmus.schema import INTERACTIONS
 
@@ -67,7 +66,7 @@ FRAMES = {
 def read(source, rows=1000, **mapping):
     reader = InteractionReader(source, InteractionMapping(**mapping))
     reader.check()
-    reader.refuse()
+    reader.raise_if_invalid()
     tables = list(reader.batches(rows))
     assert all(table.schema == INTERACTIONS for table in tables)
     return [row for table in tables for row in table.to_pylist()]

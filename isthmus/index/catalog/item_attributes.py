@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pat
 
-from isthmus.index.catalog.row_ids import RowIds
-from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.snapshot import RowIds, Snapshot
+from isthmus.schema import TEXT
 
 Numbers = npt.NDArray[np.float64]
 
@@ -64,3 +64,21 @@ def _plain(column: pa.ChunkedArray) -> Numbers:
         column = column.cast(pa.int8())
     own = column.cast(pa.float64(), safe=False).combine_chunks()
     return np.asarray(own.to_numpy(zero_copy_only=False), np.float64)
+
+
+def written(snapshot: Snapshot, row_ids: RowIds) -> list[str]:
+    """Give all that is written of rows, shape (n_rows,); nothing of a row that is gone."""
+    told = [TEXT, *(field.name for field in snapshot.attributes if _is_text(field.type))]
+    columns = (column.to_pylist() for column in snapshot.fetch(row_ids, told).columns)
+    return [" ".join(map(_joined, filter(None, row))) for row in zip(*columns, strict=True)]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Tell whether a type is text, or a list of texts."""
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    own = kind.value_type if listed else kind
+    return bool(pa.types.is_string(own) or pa.types.is_large_string(own))
+
+
+def _joined(value: str | list[str | None]) -> str:
+    return value if isinstance(value, str) else " ".join(filter(None, value))

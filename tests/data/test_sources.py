@@ -14,8 +14,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
+from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
-from isthmus.data.mapping import FieldMapping
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
 
 ROWS = [
@@ -51,7 +51,7 @@ FRAMES = {
 def read(items, **mapping):
     reader = ItemReader(items, FieldMapping(**mapping))
     rows = reader.check()
-    reader.refuse()
+    reader.raise_if_invalid()
     table = pa.concat_tables(reader.batches(1000, reader.attributes))
     assert len(table) == rows
     return table.to_pylist()
