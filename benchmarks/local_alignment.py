@@ -17,8 +17,7 @@ from typing import Any
 from common.picture_pairs import SETS, read_pairs
 
 from isthmus.encoders import load_encoders
-from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.alignment_choice import PACKAGED
+from isthmus.encoders.alignment import PACKAGED, Alignment
 from isthmus.encoders.projection_head import Head
 from isthmus.encoders.training.alignment.cross_modal_recall import Crossing
 from isthmus.encoders.training.alignment.fit import crossings, fit_alignment

@@ -11,10 +11,10 @@ from typing import Any
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.mapping import FieldMapping
 from isthmus.data.media import MediaLimits, MediaStore
-from isthmus.encoders.alignment_choice import AlignmentChoice, choose_alignment
-from isthmus.encoders.choice import EncoderChoice, choose_encoders
+from isthmus.encoders.alignment import AlignmentChoice, choose_alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import Weights, checked_weights
+from isthmus.encoders.registry import EncoderChoice, choose_encoders
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog.alignments import store_alignment

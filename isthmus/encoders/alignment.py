@@ -15,9 +15,13 @@ import numpy as np
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.projection_head import Head
+from isthmus.encoders.registry import LOCAL_PAIR
 from isthmus.errors import CorruptAlignment, FingerprintMismatch
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
+
+AUTO = "auto"
+PACKAGED = Path(__file__).parent.parent / "local_alignment"
 
 HEADS = "heads.safetensors"
 DESCRIPTION = "alignment.json"
@@ -164,3 +168,30 @@ def _lasting(components: Mapping[str, str]) -> dict[str, str]:
 def _weights(components: Mapping[str, str]) -> str:
     named = [f"{n} {components[n]}" for n in ("model", "weights") if n in components]
     return ", ".join(named) or "none" if components else "none"
+
+
+AlignmentChoice = Alignment | str | Path | None
+
+
+def choose_alignment(
+    alignment: AlignmentChoice, encoders: Mapping[Modality, Encoder]
+) -> Alignment | None:
+    """Give the alignment of some encoders.
+
+    Parameters
+    ----------
+    alignment : Alignment, path, ``"auto"`` or None
+        The alignment or its folder; ``auto`` is the one in the package, where it fits.
+    encoders : mapping of str to Encoder
+        The encoder of each modality.
+    """
+    if alignment is None or isinstance(alignment, Alignment):
+        return alignment
+    if alignment != AUTO:
+        return Alignment.load(Path(alignment))
+    named = {modality: encoder.spec.partition("?")[0] for modality, encoder in encoders.items()}
+    if named != LOCAL_PAIR:
+        return None
+    packaged = Alignment.load(PACKAGED)
+    fits = all(packaged.fits(m, encoders[m].components) for m in packaged.modalities)
+    return packaged if fits else None

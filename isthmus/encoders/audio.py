@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,8 +11,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.containers import is_damaged, lacks_bytes
-from isthmus.errors import InvalidAudio, MissingDependency
+from isthmus.errors import InvalidAudio, InvalidInput, MissingDependency
+
+_UNSTATED_32: Final = (0, 2**32 - 1)  # the size in a file that was written into a pipe
+_UNSTATED_64: Final = (0, 2**63 - 1, 2**64 - 1)
+_MOST_CHUNKS: Final = 1_000
+_OGG, _OGG_HEADER, _OGG_CHECKSUM = b"OggS", 27, slice(22, 26)
+_LAST_PAGE: Final = 4
+_BITS_TURNED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 Samples = npt.NDArray[np.float32]
 
@@ -188,3 +195,155 @@ def _plain(error: BaseException) -> str:
     """Give an error's message without the address of the buffer it was read from."""
     message = str(error) or type(error).__name__
     return message.rpartition(">: ")[2].removeprefix("Error : ").rstrip(".")
+
+
+def lacks_bytes(data: bytes) -> bool:
+    """Tell whether a file is shorter than its container says.
+
+    Parameters
+    ----------
+    data : bytes
+        WAV, RF64, AIFF, AU, CAF, W64 or Ogg; of other formats nothing is known.
+
+    Examples
+    --------
+    >>> lacks_bytes(b"RIFF" + (40).to_bytes(4, "little") + bytes(20))
+    True
+    """
+    if data.startswith(_OGG):
+        return any(not whole for whole, _ in _ogg_pages(data))
+    stated = _stated_length(data)
+    return stated is not None and len(data) + 1 < stated  # the last byte may be one of padding
+
+
+def is_damaged(data: bytes) -> bool:
+    """Tell whether a page of an Ogg file does not have its checksum; decoders leave it out."""
+    return data.startswith(_OGG) and not all(sound for _, sound in _ogg_pages(data))
+
+
+def _stated_length(data: bytes) -> int | None:
+    """Give the bytes that the header speaks of, or None where it leaves that open."""
+    head = data[:4]
+    if head == b"RIFF":
+        return _more(8, _number(data, 4, 4, "little"), _UNSTATED_32)
+    if head == b"FORM":
+        return _more(8, _number(data, 4, 4, "big"), _UNSTATED_32)
+    if head == b"RF64":
+        return _more(8, _number(data, 20, 8, "little"), _UNSTATED_64)
+    if head == b"riff":
+        return _more(0, _number(data, 16, 8, "little"), _UNSTATED_64)
+    if head == b".snd":
+        return _more(_number(data, 4, 4, "big"), _number(data, 8, 4, "big"), _UNSTATED_32)
+    return _length_of_chunks(data) if head == b"caff" else None
+
+
+def _more(before: int, stated: int, unstated: tuple[int, ...]) -> int | None:
+    return None if stated in unstated else before + stated
+
+
+def _length_of_chunks(data: bytes) -> int | None:
+    """Give where the samples of a CAF file end, which stand in one of its chunks."""
+    at = 8
+    for _ in range(_MOST_CHUNKS):
+        size = _number(data, at + 4, 8, "big")
+        if data[at : at + 4] == b"data":
+            return _more(at + 12, size, _UNSTATED_64)
+        at += 12 + size
+    return None
+
+
+def _number(data: bytes, at: int, size: int, order: str) -> int:
+    return int.from_bytes(data[at : at + size], "little" if order == "little" else "big")
+
+
+def _ogg_pages(data: bytes) -> Iterator[tuple[bool, bool]]:
+    """Tell of each page whether all of it is there, and whether it is as it was written.
+
+    Xiph.Org, "The Ogg encapsulation format version 0" (RFC 3533).
+    """
+    at, ended = 0, False
+    while at < len(data) and not ended:
+        segments = data[at + 26 : at + _OGG_HEADER]
+        body = at + _OGG_HEADER + (segments[0] if segments else 0)
+        end = body + sum(data[at + _OGG_HEADER : body])
+        page = data[at:end]
+        if not page.startswith(_OGG[: len(page)]):
+            yield True, False
+            return
+        whole = bool(segments) and end <= len(data)
+        yield whole, whole and _ogg_checksum(page) == _number(page, 22, 4, "little")
+        at, ended = end, bool(page[5:6]) and bool(page[5] & _LAST_PAGE)
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """Give the CRC of a page: zlib's polynomial, bits in the other order, begun with 0."""
+    blank = page[: _OGG_CHECKSUM.start] + bytes(4) + page[_OGG_CHECKSUM.stop :]
+    turned = zlib.crc32(blank.translate(_BITS_TURNED), 2**32 - 1) ^ (2**32 - 1)
+    return int(f"{turned:032b}"[::-1], 2)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a clip is cut.
+
+    A clip that is no longer than a window is left whole. A longer one is cut every `hop` samples,
+    and the last window ends where the clip does, so that none is shorter than the others.
+
+    Attributes
+    ----------
+    length, hop : int
+        Samples of a window, and from the start of one to that of the next.
+    """
+
+    length: int
+    hop: int
+
+    def __str__(self) -> str:
+        return f"{self.length} samples every {self.hop}, the last at the end; mean at unit norm"
+
+    def cut(self, samples: Samples) -> list[Samples]:
+        """Cut a clip.
+
+        Examples
+        --------
+        >>> [w.tolist() for w in Windows(4, 3).cut(np.arange(9, dtype=np.float32))]
+        [[0.0, 1.0, 2.0, 3.0], [3.0, 4.0, 5.0, 6.0], [5.0, 6.0, 7.0, 8.0]]
+        """
+        last = max(0, len(samples) - self.length)
+        starts = [*range(0, last, self.hop), last]
+        return [samples[start : start + self.length] for start in starts]
+
+
+def choose_windows(asked: str | None, most: int | None, usual_s: float, rate: int) -> Windows:
+    """Choose windows that overlap by a quarter.
+
+    Parameters
+    ----------
+    asked : str, optional
+        Length in seconds that a user wants.
+    most : int, optional
+        Longest window that the model takes, in samples; the default.
+    usual_s : float
+        The default, in seconds, for a model that takes any length.
+    rate : int
+        Samples a second.
+
+    Raises
+    ------
+    InvalidInput
+        If what is asked for is no length that the model takes.
+    """
+    length = most or round(usual_s * rate)
+    if asked is not None:
+        length = _samples(asked, rate)
+        if not 0 < length <= (most or length):
+            limit = f", up to {most / rate:g}" if most else ""
+            raise InvalidInput(f"window={asked} cannot be used; give a number of seconds{limit}")
+    return Windows(length, max(1, length - length // 4))
+
+
+def _samples(seconds: str, rate: int) -> int:
+    try:
+        return int(np.clip(round(float(seconds) * rate), 0, 2**31))
+    except (ValueError, OverflowError):
+        return 0

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isthmus.encoders.spec import local_path
 from isthmus.errors import IsthmusError, MissingDependency, UnknownEncoder
+
+if TYPE_CHECKING:
+    import torch
+
+
+_LIKE_A_PATH = re.compile(r"[/.~\\]|[A-Za-z]:\\")
 
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
@@ -72,3 +81,85 @@ def explained(spec: str) -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a name is a path: something is there, or nothing else is written so.
+
+    Examples
+    --------
+    >>> is_path("/models/clip"), is_path("~/clip"), is_path("laion2b_s34b_b79k")
+    (True, True, False)
+    """
+    return bool(name) and (bool(_LIKE_A_PATH.match(name)) or Path(name).exists())
+
+
+def local_path(name: str, spec: str) -> Path | None:
+    """Give the folder or file that a name means, or None if it is a name on a hub.
+
+    Raises
+    ------
+    UnknownEncoder
+        If the name can only be a path and nothing is there.
+    """
+    if not is_path(name):
+        return None
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UnknownEncoder(f"cannot load {spec!r}: nothing is at {path}")
+    return path
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a checkpoint: safetensors, or a pickle that may hold nothing but tensors."""
+    import torch
+    from safetensors.torch import load_file
+
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def hash_weights(state: Mapping[str, torch.Tensor]) -> str:
+    """Digest names, types, shapes and bytes of tensors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> hash_weights({"a": torch.zeros(2)}) == hash_weights({"a": torch.zeros(1, 2)})
+    False
+    """
+    names = sorted(state)
+    with ThreadPoolExecutor() as threads:  # hashing leaves the interpreter lock
+        digests = threads.map(_hash_tensor, [state[name] for name in names])
+        whole = hashlib.blake2b(digest_size=16)
+        for name, digest in zip(names, digests, strict=True):
+            whole.update(name.encode() + b"\0" + digest)
+    return whole.hexdigest()
+
+
+def hash_text(text: str) -> str:
+    """Digest a text: a vocabulary, a configuration."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def hash_settings(settings: Any) -> str:
+    """Digest nested settings, whatever the order of their names.
+
+    Examples
+    --------
+    >>> hash_settings({"a": 1, "b": 2}) == hash_settings({"b": 2, "a": 1})
+    True
+    """
+    return hash_text(json.dumps(settings, sort_keys=True, default=str))
+
+
+def _hash_tensor(tensor: torch.Tensor) -> bytes:
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    header = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
+    digest = hashlib.blake2b(header, digest_size=16)
+    digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.digest()

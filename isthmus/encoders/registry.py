@@ -5,14 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained
-from isthmus.encoders.local import LOCAL_PAIR
-from isthmus.encoders.spec import anchored, parse_spec
 from isthmus.errors import InvalidInput, UnknownEncoder
 from isthmus.schema import MODALITIES, Modality
+
+if TYPE_CHECKING:
+    pass
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from isthmus.encoders.hub import is_path
+
+EncoderChoice = str | Encoder | Mapping[Modality, Encoder]
+
+# Kinds whose name may be a folder, and those that may have a checkpoint behind a colon.
+_OF_FOLDERS = frozenset(
+    {"transformers", "sentence-transformers", "clap", "static", "aligned", "open_clip"}
+)
+_OF_CHECKPOINTS = frozenset({"timm", "open_clip"})
+_OPTIONS = re.compile(r"\?(?=\w+=)")
+
+LOCAL_PAIR: Final[Mapping[Modality, str]] = {"text": "local/text", "image": "local/image"}
 
 ENTRY_POINTS: Final = "isthmus.encoders"
 
@@ -171,3 +188,122 @@ def _call(builder: Builder, spec: str, rest: str, options: dict[str, Any]) -> En
     except TypeError as error:
         raise InvalidInput(f"the encoder {spec!r} does not take these options: {error}") from error
     return builder(rest, **options)
+
+
+class Spec(NamedTuple):
+    """A spec, divided.
+
+    Attributes
+    ----------
+    kind : str
+        What stands before the first slash.
+    rest : str
+        What stands behind it.
+    options : dict of str to str
+        What follows the question mark.
+    """
+
+    kind: str
+    rest: str
+    options: dict[str, str]
+
+
+def parse_spec(spec: str) -> Spec:
+    """Divide a spec.
+
+    Examples
+    --------
+    >>> parse_spec("transformers/some/folder?pooling=cls&max_length=64")
+    Spec(kind='transformers', rest='some/folder', options={'pooling': 'cls', 'max_length': '64'})
+    """
+    name, *query = _OPTIONS.split(spec, maxsplit=1)
+    kind, _, rest = name.partition("/")
+    return Spec(kind, rest, dict(parse_qsl(query[0], keep_blank_values=True)) if query else {})
+
+
+def anchored(spec: str) -> str:
+    """Give a spec that means the same in every working folder: its path is absolute.
+
+    Specs of other kinds, of names on a hub and of ``aligned/local`` are what they were.
+
+    Examples
+    --------
+    >>> anchored("timm/vit_small_patch14_dinov2.lvd142m"), anchored("aligned/local")
+    ('timm/vit_small_patch14_dinov2.lvd142m', 'aligned/local')
+    >>> anchored("static/~/small") == f"static/{Path.home() / 'small'}"
+    True
+    """
+    name, *query = _OPTIONS.split(spec, maxsplit=1)
+    path = _path_in(name)
+    if path:
+        name = f"{name.removesuffix(path)}{Path(path).expanduser().absolute()}"
+    return "?".join([name, *query])
+
+
+def path_of(spec: str) -> Path | None:
+    """Give the folder or file that a spec names, or None if it names none.
+
+    Examples
+    --------
+    >>> path_of("timm/test_vit:/models/vit.safetensors"), path_of("local/text")
+    (PosixPath('/models/vit.safetensors'), None)
+    """
+    path = _path_in(_OPTIONS.split(spec, maxsplit=1)[0])
+    return Path(path).expanduser() if path else None
+
+
+def _path_in(name: str) -> str:
+    """Give the path at the end of a spec without options; empty where there is none."""
+    kind, _, rest = name.partition("/")
+    checkpoint = rest.partition(":")[2]
+    if kind in _OF_FOLDERS and is_path(rest) and name != "aligned/local":
+        return rest
+    return checkpoint if kind in _OF_CHECKPOINTS and is_path(checkpoint) else ""
+
+
+def choose_encoders(
+    encoder: EncoderChoice,
+    text_encoder: str | Encoder | None = None,
+    image_encoder: str | Encoder | None = None,
+    audio_encoder: str | Encoder | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+) -> dict[Modality, Encoder]:
+    """Give an encoder for each modality.
+
+    Parameters
+    ----------
+    encoder : str, Encoder or mapping
+        One for all its modalities, or one for each; passed over where the others are given.
+    text_encoder, image_encoder, audio_encoder : str or Encoder, optional
+        One for each modality; those of one spec are one encoder, and share a block.
+    device : str
+        Where encoders run that are loaded here.
+    precision : str
+        What those compute in, see `load_encoder`.
+    """
+    own: dict[Modality, str | Encoder | None] = {
+        "text": text_encoder,
+        "image": image_encoder,
+        "audio": audio_encoder,
+    }
+    if any(own.values()):
+        given = {
+            modality: anchored(one) if isinstance(one, str) else one
+            for modality, one in own.items()
+            if one is not None
+        }
+        loaded = {one: _load(one, device, precision) for one in dict.fromkeys(given.values())}
+        return {modality: loaded[one] for modality, one in given.items()}
+    if isinstance(encoder, str):
+        return dict(load_encoders(encoder, device=device, precision=precision))
+    if isinstance(encoder, Encoder):
+        return {m: encoder for m in MODALITIES if m in encoder.modalities}
+    return dict(encoder)
+
+
+def _load(encoder: str | Encoder, device: str, precision: str) -> Encoder:
+    if isinstance(encoder, str):
+        return load_encoder(encoder, device=device, precision=precision)
+    return encoder

@@ -9,7 +9,7 @@ from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import Weights
-from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.stack import RecordedEncoders
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.alignments import keep_only, published_alignment
 from isthmus.index.catalog.former_settings import former_settings

@@ -12,10 +12,9 @@ from isthmus.data.interactions.positives import default_positive_from
 from isthmus.data.interactions.store import Interactions
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.fusion import Weights
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import block_of
+from isthmus.encoders.registry import EncoderChoice, choose_encoders
+from isthmus.encoders.stack import RecordedEncoders, block_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.catalog import Catalog

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from isthmus.data.media import MediaLimits, MediaStore
-from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.alignment_choice import AUTO, AlignmentChoice, choose_alignment
-from isthmus.encoders.choice import choose_encoders
+from isthmus.encoders.alignment import AUTO, Alignment, AlignmentChoice, choose_alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import EncoderStack
+from isthmus.encoders.registry import choose_encoders
+from isthmus.encoders.stack import EncoderStack, RecordedEncoders
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
 from isthmus.index.catalog.alignments import keep_only
 from isthmus.index.catalog.lock import writing

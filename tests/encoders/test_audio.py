@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from isthmus.encoders import load_encoder
-from isthmus.encoders.audio import Waveform, open_audio, resample
+from isthmus.encoders.audio import Waveform, Windows, open_audio, resample
 from isthmus.encoders.decoding import check_decoded
-from isthmus.encoders.windows import Windows
 from isthmus.errors import InvalidAudio, InvalidInput, MissingDependency, UnknownEncoder
 from tests.encoders import models
 from tests.encoders.sounds import file_of, noise, sine, written

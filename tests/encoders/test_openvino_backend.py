@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus import Space, load_encoder
-from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.stack import RecordedEncoders
 from isthmus.errors import FingerprintMismatch, InvalidInput, MissingDependency
 from tests.encoders import models
 from tests.encoders.contract import TEXTS, pictures

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import EncoderStack
+from isthmus.encoders.stack import EncoderStack, RecordedEncoders
 from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
 from tests.toy import ToyEncoder, joint_encoder, two_encoders
 
@@ -25,7 +24,7 @@ def loads(monkeypatch):
         asked.append(spec)
         return made[spec]()
 
-    monkeypatch.setattr("isthmus.encoders.recorded.load_encoder", load)
+    monkeypatch.setattr("isthmus.encoders.stack.load_encoder", load)
     return asked
 
 
@@ -66,7 +65,7 @@ def test_the_recorded_precision_is_used(monkeypatch):
         asked.append(precision)
         return ToyEncoder("text")
 
-    monkeypatch.setattr("isthmus.encoders.recorded.load_encoder", load)
+    monkeypatch.setattr("isthmus.encoders.stack.load_encoder", load)
     encoder_of = RecordedEncoders({"text": "x"}, {"text.precision": "fp32"})
     with pytest.raises(FingerprintMismatch, match=r"text\.precision was 'fp32' and is None"):
         encoder_of("text")

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from isthmus import load_encoder
-from isthmus.encoders import static_words
-from isthmus.encoders.static_words import Words
+from isthmus.encoders.models import static as static_words
+from isthmus.encoders.models.static import Words
 from isthmus.errors import UnknownEncoder
 
 VOCABULARY = ["[PAD]", "[UNK]", "red", "shoe", "##s", "hat", ",", "!"]

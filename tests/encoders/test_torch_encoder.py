@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.encoders.backends.cpu_workers import cpu_workers
-from isthmus.encoders.backends.prefetch import one_ahead
-from isthmus.encoders.backends.runtime import Runtime, choose_runtime
+from isthmus.encoders.backends.runtime import Runtime, choose_runtime, cpu_workers, one_ahead
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import TextTower, batches_by_length
-from isthmus.encoders.weights import hash_weights, read_weights
+from isthmus.encoders.backends.towers import TextTower, batches_by_length
+from isthmus.encoders.hub import hash_weights, read_weights
 from isthmus.errors import InvalidInput
 
 CPU = choose_runtime("cpu")

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
-from isthmus.encoders.backends.cpu_workers import cpu_workers
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
     import torch
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -158,3 +161,52 @@ def _choose_precision(name: str, device: torch.device) -> Precision:
         f"precision {name!r} cannot be used on {device.type}; "
         f"use 'auto' or {'one of fp32, bf16, fp16' if on_gpu else 'fp32'}"
     )
+
+
+@cache
+def cpu_workers() -> ThreadPoolExecutor:
+    """Give the process's pool: as many threads as PyTorch uses, each of which uses itself only."""
+    import torch
+
+    count = torch.get_num_threads()
+    started = threading.Barrier(count)
+
+    def compute_alone() -> None:
+        torch.get_num_threads()  # a thread takes over the process's number at its first call
+        torch.set_num_threads(1)
+
+    workers = ThreadPoolExecutor(count, "isthmus-encode", initializer=compute_alone)
+    list(workers.map(lambda _: started.wait(), range(count)))
+    torch.set_num_threads(count)  # for threads that start later: setting is for those as well
+    return workers
+
+
+os.register_at_fork(after_in_child=cpu_workers.cache_clear)
+
+
+def ahead(values: Iterator[A]) -> Iterator[A]:
+    """Give the values of an iterator, the next one already under way in a thread.
+
+    Examples
+    --------
+    >>> list(ahead(iter("abc")))
+    ['a', 'b', 'c']
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[Any] = thread.submit(next, values, end)
+        while (value := waiting.result()) is not end:
+            waiting = thread.submit(next, values, end)
+            yield value
+
+
+def one_ahead(function: Callable[[A], B], pieces: Sequence[A]) -> Iterator[B]:
+    """Apply a function to each piece, one piece ahead of the reader, in order.
+
+    Examples
+    --------
+    >>> list(one_ahead(len, ["a", "bb", "ccc"]))
+    [1, 2, 3]
+    """
+    done = map(function, pieces)
+    return done if len(pieces) <= 1 else ahead(done)  # a single query waits for no thread

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.encoders.hub import find_source
-from isthmus.encoders.local import LOCAL_PAIR, text_package
-from isthmus.encoders.spec import parse_spec
-from isthmus.encoders.transformers_source import quiet
+from isthmus.encoders.models.local import text_package
+from isthmus.encoders.models.transformers_parts import quiet
+from isthmus.encoders.registry import LOCAL_PAIR, parse_spec
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:

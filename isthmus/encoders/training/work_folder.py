@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from isthmus.encoders.spec import path_of
+from isthmus.encoders.registry import path_of
 from isthmus.errors import InvalidInput
 
 WORK: Final = "work"

@@ -15,7 +15,7 @@ import pyarrow as pa
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.backends.prefetch import ahead
+from isthmus.encoders.backends.runtime import ahead
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse

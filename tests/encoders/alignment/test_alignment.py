@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.encoders.alignment import HEADS, Alignment
-from isthmus.encoders.alignment_choice import PACKAGED, choose_alignment
+from isthmus.encoders.alignment import HEADS, PACKAGED, Alignment, choose_alignment
 from isthmus.encoders.projection_head import Head
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import CorruptAlignment, FingerprintMismatch

@@ -206,8 +206,7 @@ def _make_static(
     folder: Path,
     progress: bool,
 ) -> Student:
-    from isthmus.encoders.static_encoder import nothing_of
-    from isthmus.encoders.static_words import Bags, Words
+    from isthmus.encoders.models.static import Bags, Words, nothing_of
     from isthmus.encoders.training.distillation.static_initialisation import starting_vectors
     from isthmus.encoders.training.distillation.static_student import StaticStudent
     from isthmus.encoders.training.distillation.vocabulary import student_tokenizer, tokens_of

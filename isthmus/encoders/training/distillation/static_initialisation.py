@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from isthmus.encoders.static_words import Bags
+from isthmus.encoders.models.static import Bags
 from isthmus.numerics.arrays import FloatArray
 
 SMOOTHING: Final = 1e-3

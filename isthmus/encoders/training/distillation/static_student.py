@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.encoders.static_words import Bags, Ids
+from isthmus.encoders.models.static import Bags, Ids
 from isthmus.encoders.training.distillation.student import Student
 from isthmus.errors import MissingDependency
 from isthmus.numerics.arrays import FloatArray

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import TextTower
+from isthmus.encoders.backends.towers import TextTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hf_tokenizer import hash_tokenizer
-from isthmus.encoders.hub import Source, explained, find_source
-from isthmus.encoders.transformers_source import quiet
-from isthmus.encoders.weights import hash_settings
+from isthmus.encoders.hub import Source, explained, find_source, hash_settings
+from isthmus.encoders.models.transformers_parts import hash_tokenizer, quiet
 from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import Any
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import ImageTower
+from isthmus.encoders.backends.towers import ImageTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explained, find_checkpoint
-from isthmus.encoders.pixels import torchvision_pixels
+from isthmus.encoders.image import torchvision_pixels
 
 
 def load_timm(

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.audio import Samples, Waveform, require_sound, resample
+from isthmus.encoders.audio import Samples, Waveform, Windows, require_sound, resample
 from isthmus.encoders.backends.runtime import Limits
 from isthmus.encoders.image import to_rgb
-from isthmus.encoders.windows import Windows
 
 if TYPE_CHECKING:
     import torch

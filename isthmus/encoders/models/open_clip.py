@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import ImageTower, TextTower, Tower
+from isthmus.encoders.backends.towers import ImageTower, TextTower, Tower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hf_tokenizer import hash_tokenizer
-from isthmus.encoders.hub import explained, find_checkpoint, find_source
-from isthmus.encoders.pixels import torchvision_pixels
-from isthmus.encoders.spec import is_path
-from isthmus.encoders.weights import hash_settings
+from isthmus.encoders.hub import explained, find_checkpoint, find_source, hash_settings, is_path
+from isthmus.encoders.image import torchvision_pixels
+from isthmus.encoders.models.transformers_parts import hash_tokenizer
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
