@@ -14,7 +14,7 @@ import numpy as np
 
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.registry import LOCAL_PAIR
 from isthmus.errors import CorruptAlignment, FingerprintMismatch
 from isthmus.numerics.arrays import FloatArray
@@ -27,7 +27,11 @@ HEADS = "heads.safetensors"
 DESCRIPTION = "alignment.json"
 FILES = (HEADS, DESCRIPTION)
 FORMAT = 1
-HOW = ("precision", "text.backend", "image.backend")  # computed so, a vector is nearly the same
+RUNTIME_COMPONENTS = (
+    "precision",
+    "text.backend",
+    "image.backend",
+)  # computed so, a vector is nearly the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Alignment:
         What it was learned from, how, and what it is worth.
     """
 
-    heads: Mapping[Modality, Head]
+    heads: Mapping[Modality, ProjectionHead]
     specs: Mapping[Modality, str]
     components: Mapping[Modality, Mapping[str, str]]
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -149,7 +153,7 @@ class Alignment:
 
         tensors = load(data)
         heads = {
-            modality: Head.of(
+            modality: ProjectionHead.of(
                 {
                     name.removeprefix(f"{modality}."): array
                     for name, array in tensors.items()
@@ -162,7 +166,7 @@ class Alignment:
 
 
 def _lasting(components: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in components.items() if name not in HOW}
+    return {name: value for name, value in components.items() if name not in RUNTIME_COMPONENTS}
 
 
 def _weights(components: Mapping[str, str]) -> str:
@@ -170,11 +174,11 @@ def _weights(components: Mapping[str, str]) -> str:
     return ", ".join(named) or "none" if components else "none"
 
 
-AlignmentChoice = Alignment | str | Path | None
+AlignmentLike = Alignment | str | Path | None
 
 
-def choose_alignment(
-    alignment: AlignmentChoice, encoders: Mapping[Modality, Encoder]
+def resolve_alignment(
+    alignment: AlignmentLike, encoders: Mapping[Modality, Encoder]
 ) -> Alignment | None:
     """Give the alignment of some encoders.
 

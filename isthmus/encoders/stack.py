@@ -143,7 +143,7 @@ def _blocks(encoders: Mapping[Modality, Encoder]) -> tuple[Block, ...]:
     )
 
 
-class RecordedEncoders:
+class LazyEncoders:
     """The encoders of a space; calling it with a modality gives that modality's encoder.
 
     Loading takes seconds, so an encoder is loaded when it is first asked for, and modalities of

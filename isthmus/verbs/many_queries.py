@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import FusionWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
@@ -36,7 +36,7 @@ class SpaceManyQueries(OpenSpace):
         domains: Domains = None,
         where: str | None = None,
         fingerprint: str | None = None,
-        weights: Weights | None = None,
+        weights: FusionWeights | None = None,
     ) -> Found:
         """Find the items nearest to each of many vectors, with the least work around the search.
 
@@ -77,7 +77,7 @@ class SpaceManyQueries(OpenSpace):
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
-        weights: Weights | None = None,
+        weights: FusionWeights | None = None,
         fusion: Fusion | None = None,
         progress: bool = False,
     ) -> QueryFileReport:

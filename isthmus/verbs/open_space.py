@@ -12,9 +12,9 @@ from isthmus.data.interactions.positives import default_positive_from
 from isthmus.data.interactions.store import Interactions
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.fusion import Weights
-from isthmus.encoders.registry import EncoderChoice, choose_encoders
-from isthmus.encoders.stack import RecordedEncoders, block_of
+from isthmus.encoders.fusion import FusionWeights
+from isthmus.encoders.registry import EncoderLike, resolve_encoders
+from isthmus.encoders.stack import LazyEncoders, block_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.catalog import Catalog
@@ -59,7 +59,7 @@ class OpenSpace:
         self,
         path: str | Path,
         *,
-        encoder: EncoderChoice | None = None,
+        encoder: EncoderLike | None = None,
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
@@ -70,8 +70,8 @@ class OpenSpace:
         self._quarantine = Quarantine(self.path)
         self._interactions = Interactions(self.path)
         model_device = "cuda" if device == "all" else device
-        given = None if encoder is None else choose_encoders(encoder, device=model_device)
-        self._encoder_of = RecordedEncoders(
+        given = None if encoder is None else resolve_encoders(encoder, device=model_device)
+        self._encoder_of = LazyEncoders(
             self.settings.encoders, self.settings.components, given, device=model_device
         )
 
@@ -152,7 +152,7 @@ class OpenSpace:
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
 
-    def _weighed(self, view: View, weights: Weights | None) -> Weighed:
+    def _weighed(self, view: View, weights: FusionWeights | None) -> Weighed:
         """Give a view, and all that depends on the weights of modalities, under some weights."""
         if weights is None:
             return Weighed(view, self.settings, self._weights)

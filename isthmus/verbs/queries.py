@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import FusionWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.settings import SpaceSettings
@@ -55,7 +55,7 @@ class SpaceQueries(OpenSpace):
         fingerprint: str | None = None,
         hybrid: bool = False,
         lexical_weight: float = 1.0,
-        weights: Weights | None = None,
+        weights: FusionWeights | None = None,
         fusion: Fusion | None = None,
         center: bool = False,
     ) -> list[Hit]:
@@ -194,7 +194,7 @@ class SpaceQueries(OpenSpace):
         calibrate: bool = False,
         hubness: float = 0.0,
         attributes: bool = False,
-        weights: Weights | None = None,
+        weights: FusionWeights | None = None,
         fusion: Fusion | None = None,
         center: bool = False,
     ) -> list[Hit]:

@@ -30,7 +30,7 @@ from isthmus.schema import IMAGE, Modality
 if TYPE_CHECKING:
     import torch
 
-    from isthmus.encoders.backends.towers import Forward, Tensors, Tower
+    from isthmus.encoders.backends.towers import Forward, ModalityTower, Tensors
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -155,7 +155,9 @@ def _share(agreement: str | None) -> float:
     return least
 
 
-def _compile(model: Any, tower: Tower, sample: Sequence[Any], backend: str) -> tuple[str, Forward]:
+def _compile(
+    model: Any, tower: ModalityTower, sample: Sequence[Any], backend: str
+) -> tuple[str, Forward]:
     """Give OpenVINO's version and how it rounds, and a function in place of the model's."""
     import torch
 

@@ -25,7 +25,7 @@ B = TypeVar("B")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
-class Limits(NamedTuple):
+class BatchLimits(NamedTuple):
     """How large a batch may be.
 
     Attributes
@@ -45,8 +45,8 @@ class Limits(NamedTuple):
 
 
 # Measured: on a CPU a batch is fastest while what it computes stays in the core's cache.
-CPU_LIMITS = Limits(tokens=1_024, texts=64, images=4, windows=2)
-GPU_LIMITS = Limits(tokens=16_384, texts=512, images=64, windows=32)
+CPU_LIMITS = BatchLimits(tokens=1_024, texts=64, images=4, windows=2)
+GPU_LIMITS = BatchLimits(tokens=16_384, texts=512, images=64, windows=32)
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ class Runtime:
             yield
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BatchLimits:
         """How large a batch may be on this device."""
         return CPU_LIMITS if self.device.type == "cpu" else GPU_LIMITS
 
     def spread(self, function: Callable[[A], B], batches: Sequence[A]) -> Iterator[B]:
         """Apply a function to batches, in order: on a CPU several of them at once."""
         if self.device.type == "cpu" and len(batches) > 1 and not self.compile:
-            return cpu_workers().map(function, batches)
+            return cpu_thread_pool().map(function, batches)
         return map(function, batches)
 
     def finish(self, function: Any) -> Any:
@@ -164,7 +164,7 @@ def _choose_precision(name: str, device: torch.device) -> Precision:
 
 
 @cache
-def cpu_workers() -> ThreadPoolExecutor:
+def cpu_thread_pool() -> ThreadPoolExecutor:
     """Give the process's pool: as many threads as PyTorch uses, each of which uses itself only."""
     import torch
 
@@ -181,15 +181,15 @@ def cpu_workers() -> ThreadPoolExecutor:
     return workers
 
 
-os.register_at_fork(after_in_child=cpu_workers.cache_clear)
+os.register_at_fork(after_in_child=cpu_thread_pool.cache_clear)
 
 
-def ahead(values: Iterator[A]) -> Iterator[A]:
+def prefetch(values: Iterator[A]) -> Iterator[A]:
     """Give the values of an iterator, the next one already under way in a thread.
 
     Examples
     --------
-    >>> list(ahead(iter("abc")))
+    >>> list(prefetch(iter("abc")))
     ['a', 'b', 'c']
     """
     end = object()
@@ -200,13 +200,13 @@ def ahead(values: Iterator[A]) -> Iterator[A]:
             yield value
 
 
-def one_ahead(function: Callable[[A], B], pieces: Sequence[A]) -> Iterator[B]:
+def prefetch_map(function: Callable[[A], B], pieces: Sequence[A]) -> Iterator[B]:
     """Apply a function to each piece, one piece ahead of the reader, in order.
 
     Examples
     --------
-    >>> list(one_ahead(len, ["a", "bb", "ccc"]))
+    >>> list(prefetch_map(len, ["a", "bb", "ccc"]))
     [1, 2, 3]
     """
     done = map(function, pieces)
-    return done if len(pieces) <= 1 else ahead(done)  # a single query waits for no thread
+    return done if len(pieces) <= 1 else prefetch(done)  # a single query waits for no thread

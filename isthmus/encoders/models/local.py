@@ -18,7 +18,7 @@ from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.backends.towers import ImageTower, TextTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import hash_text, read_weights
-from isthmus.encoders.image import Pixels, ResizeAndCrop
+from isthmus.encoders.image import PixelTransform, ResizeAndCrop
 from isthmus.encoders.models.transformers_parts import pool
 from isthmus.encoders.registry import LOCAL_PAIR
 from isthmus.errors import MissingDependency, UnknownEncoder
@@ -103,8 +103,8 @@ def _load_image(**runtime: Any) -> Encoder:
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     model.reset_classifier(0)
     _fold_batch_norms(model.eval())
-    pixels = Pixels(ResizeAndCrop(shorter=256, crop=224), mean=HALF, std=HALF)
-    tower = ImageTower(pixels, pixels.feed(model), pixels.components)
+    pixels = PixelTransform(ResizeAndCrop(shorter=256, crop=224), mean=HALF, std=HALF)
+    tower = ImageTower(pixels, pixels.normalize_before(model), pixels.components)
     identity = {"kind": "local", "model": "image", "network": "EfficientNet-Lite0"}
     return TorchEncoder(
         model, {"image": tower}, model.num_features, identity, choose_runtime(**runtime), weights

@@ -11,7 +11,13 @@ import numpy as np
 
 from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hub import explained, hash_settings, hash_weights, local_path, read_weights
+from isthmus.encoders.hub import (
+    explain_load_errors,
+    hash_settings,
+    hash_weights,
+    local_path,
+    read_weights,
+)
 from isthmus.errors import UnknownEncoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
@@ -28,7 +34,7 @@ MOST_WORDS: Final = 500_000
 
 WEIGHTS: Final = "model.safetensors"
 TOKENIZER: Final = "tokenizer.json"
-NOTHING: Final = ("[PAD]", "<pad>")
+PADDING_TOKENS: Final = ("[PAD]", "<pad>")
 CHUNK: Final = 8_192
 
 
@@ -75,11 +81,11 @@ class StaticEncoder(Encoder):
         self.modalities = frozenset({"text"})
         vectors = table.vectors()
         self.dim = int(vectors.shape[1])
-        nothing = nothing_of(tokenizer)
+        nothing = padding_id_of(tokenizer)
         if not vectors[nothing].any():
             vectors[nothing] = vectors.mean(0)
         self._vectors = vectors.to(runtime.device, runtime.dtype)
-        self._words = Words(tokenizer, nothing)
+        self._words = WordTokenizer(tokenizer, nothing)
         self.bytes = sum(t.nbytes for t in table if t is not None)
         self._components = {
             "kind": "static",
@@ -108,7 +114,7 @@ class StaticEncoder(Encoder):
             float32, shape (len(prepared), dim), rows of unit norm.
         """
         self.require(modality)
-        return self._sum(Bags.join(prepared))
+        return self._sum(TokenBags.join(prepared))
 
     def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
         """Turn texts into vectors, without a list of ids for each."""
@@ -119,7 +125,7 @@ class StaticEncoder(Encoder):
             out[start : start + CHUNK] = self._sum(self._words(part))
         return out
 
-    def _sum(self, bags: Bags) -> FloatArray:
+    def _sum(self, bags: TokenBags) -> FloatArray:
         import torch
         from torch.nn.functional import embedding_bag, normalize
 
@@ -157,7 +163,7 @@ def load_static(
             f"cannot load {spec!r}: nothing is at {name}; give the folder that "
             "isthmus distill made, or that of a model of model2vec"
         )
-    with explained(spec):
+    with explain_load_errors(spec):
         table = read_table(folder)
         return StaticEncoder(table, Tokenizer.from_file(str(folder / TOKENIZER)), runtime)
 
@@ -168,9 +174,9 @@ def read_table(folder: Path) -> Table:
     return Table(state["embeddings"], state.get("weights"), state.get("mapping"))
 
 
-def nothing_of(tokenizer: Any) -> int:
+def padding_id_of(tokenizer: Any) -> int:
     """Give the id of the token that stands for nothing: padding."""
-    for token in NOTHING:
+    for token in PADDING_TOKENS:
         found: int | None = tokenizer.token_to_id(token)
         if found is not None:
             return found
@@ -181,7 +187,7 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
     return {**json.loads(tokenizer.to_str()), "truncation": None, "padding": None}
 
 
-class Bags(NamedTuple):
+class TokenBags(NamedTuple):
     """Token ids of many texts, one after another.
 
     Attributes
@@ -196,16 +202,16 @@ class Bags(NamedTuple):
     starts: Ids
 
     @classmethod
-    def join(cls, rows: Sequence[Ids]) -> Bags:
+    def join(cls, rows: Sequence[Ids]) -> TokenBags:
         """Put the ids of texts one after another.
 
         Examples
         --------
-        >>> Bags.join([np.array([5, 6]), np.array([7])]).starts.tolist()
+        >>> TokenBags.join([np.array([5, 6]), np.array([7])]).starts.tolist()
         [0, 2]
         """
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        return cls(np.concatenate([np.empty(0, np.int64), *rows]), starts_of(lengths))
+        return cls(np.concatenate([np.empty(0, np.int64), *rows]), segment_starts(lengths))
 
     def divide(self) -> list[Ids]:
         """Give the ids of each text."""
@@ -213,7 +219,7 @@ class Bags(NamedTuple):
         return [self.ids[a:b] for a, b in zip(self.starts.tolist(), ends, strict=True)]
 
 
-class Words:
+class WordTokenizer:
     """The token ids of words, remembered; safe to use from several threads.
 
     A text is divided at white space. Its ids are those of its words, without those of words that
@@ -236,7 +242,7 @@ class Words:
         self._known = _Known()
         self._learning = threading.Lock()
 
-    def __call__(self, texts: Sequence[str]) -> Bags:
+    def __call__(self, texts: Sequence[str]) -> TokenBags:
         """Give the ids of texts."""
         divided = [text.split() for text in texts]
         words = list(itertools.chain.from_iterable(divided))
@@ -244,7 +250,7 @@ class Words:
         numbers = np.fromiter(map(known.numbers.__getitem__, words), np.int64, len(words))
         starts, lengths, ids = known.arrays
         counts = np.fromiter(map(len, divided), np.int64, len(divided))
-        tokens = sums_of(lengths[numbers], counts)
+        tokens = segment_sums(lengths[numbers], counts)
         return self._fill(_gather(ids, starts[numbers], lengths[numbers]), tokens)
 
     def _knowing(self, words: Sequence[str]) -> _Known:
@@ -265,14 +271,14 @@ class Words:
             for word, one in zip(words, found, strict=True)
         }
 
-    def _fill(self, ids: Ids, lengths: Ids) -> Bags:
+    def _fill(self, ids: Ids, lengths: Ids) -> TokenBags:
         """Give texts without tokens the id that stands for nothing."""
-        starts = starts_of(lengths)
+        starts = segment_starts(lengths)
         empty = np.flatnonzero(lengths == 0)
         if len(empty):
             ids = np.insert(ids, starts[empty], self._nothing)
-            starts = starts_of(np.maximum(lengths, 1))
-        return Bags(ids, starts)
+            starts = segment_starts(np.maximum(lengths, 1))
+        return TokenBags(ids, starts)
 
 
 class _Known:
@@ -291,7 +297,7 @@ class _Known:
         new = np.fromiter(map(len, words.values()), np.int64, len(words))
         more = np.fromiter(itertools.chain.from_iterable(words.values()), np.int64, new.sum())
         self.arrays = (
-            np.concatenate([starts, starts_of(new) + len(ids)]),
+            np.concatenate([starts, segment_starts(new) + len(ids)]),
             np.concatenate([lengths, new]),
             np.concatenate([ids, more]),
         )
@@ -299,23 +305,23 @@ class _Known:
         self.numbers.update({word: first + n for n, word in enumerate(words)})
 
 
-def starts_of(lengths: Ids) -> Ids:
+def segment_starts(lengths: Ids) -> Ids:
     """Give where parts begin that stand one after another.
 
     Examples
     --------
-    >>> starts_of(np.array([2, 0, 3])).tolist()
+    >>> segment_starts(np.array([2, 0, 3])).tolist()
     [0, 2, 2]
     """
     return np.cumsum(lengths) - lengths
 
 
-def sums_of(values: Ids, counts: Ids) -> Ids:
+def segment_sums(values: Ids, counts: Ids) -> Ids:
     """Add up the first counts[0] values, then the next counts[1], and so on.
 
     Examples
     --------
-    >>> sums_of(np.array([1, 2, 3]), np.array([2, 0, 1])).tolist()
+    >>> segment_sums(np.array([1, 2, 3]), np.array([2, 0, 1])).tolist()
     [3, 0, 3]
     """
     total = np.concatenate([[0], np.cumsum(values)])
@@ -325,5 +331,5 @@ def sums_of(values: Ids, counts: Ids) -> Ids:
 
 def _gather(ids: Ids, starts: Ids, lengths: Ids) -> Ids:
     """Put ids[start : start + length] of all parts one after another."""
-    inside = np.arange(int(lengths.sum())) - np.repeat(starts_of(lengths), lengths)
+    inside = np.arange(int(lengths.sum())) - np.repeat(segment_starts(lengths), lengths)
     return np.asarray(ids[np.repeat(starts, lengths) + inside], np.int64)

@@ -8,7 +8,7 @@ from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.backends.towers import TextTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hub import Source, explained, find_source
+from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
 from isthmus.encoders.models.transformers_audio import build_audio_encoder
 from isthmus.encoders.models.transformers_joint import (
     CLAP,
@@ -17,14 +17,14 @@ from isthmus.encoders.models.transformers_joint import (
     build_joint_encoder,
 )
 from isthmus.encoders.models.transformers_parts import (
-    as_pooling,
-    choose_max_length,
     describe_config,
     hash_tokenizer,
     load_config,
     load_model,
     pool,
+    resolve_max_length,
     tokenize_with,
+    validated_pooling,
 )
 from isthmus.errors import InvalidInput, UnknownEncoder
 
@@ -85,7 +85,7 @@ def load_transformers(
     spec = f"transformers/{name}"
     source = find_source(name, spec)
     runtime = choose_runtime(device, precision, compile)
-    with explained(spec):
+    with explain_load_errors(spec):
         config = load_config(source)
         kind = _kind(config, spec)
         _refuse_options(kind, pooling, max_length, window)
@@ -136,7 +136,7 @@ def _kind(config: Any, spec: str) -> str:
 
 
 def build_text_encoder(
-    source: Source,
+    source: ModelSource,
     config: Any,
     runtime: Runtime,
     pooling: str | None,
@@ -145,9 +145,9 @@ def build_text_encoder(
     """Build an encoder of text; of a model with a decoder, the encoder is used."""
     from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
 
-    chosen = as_pooling(pooling or "mean")
+    chosen = validated_pooling(pooling or "mean")
     tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
-    length = choose_max_length(max_length, tokenizer, _positions(config))
+    length = resolve_max_length(max_length, tokenizer, _positions(config))
     of_encoder = config.is_encoder_decoder or config.model_type == "t5"
     model, weights = load_model(source, AutoModelForTextEncoding if of_encoder else AutoModel)
 
@@ -178,7 +178,7 @@ def _positions(config: Any) -> int | None:
 
 
 def build_image_encoder(
-    source: Source,
+    source: ModelSource,
     config: Any,
     runtime: Runtime,
     pooling: str | None,
@@ -193,7 +193,7 @@ def build_image_encoder(
     transform = transform_with(processor)
     model, weights = load_model(source, AutoModel)
     special, dim = _probe_image(model.eval(), transform)
-    chosen = as_pooling(pooling or ("cls" if special else "mean"), ("cls", "mean"))
+    chosen = validated_pooling(pooling or ("cls" if special else "mean"), ("cls", "mean"))
     if chosen == "cls" and not special:
         raise InvalidInput(
             f"a model of type {config.model_type} has no cls token; use pooling=mean"

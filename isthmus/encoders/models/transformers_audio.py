@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.encoders.backends.runtime import Runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.hub import Source
+from isthmus.encoders.hub import ModelSource
 from isthmus.encoders.models.transformers_parts import (
     Pooling,
-    as_pooling,
     describe_config,
     load_model,
     pool,
+    validated_pooling,
 )
 from isthmus.errors import InvalidInput, UnknownEncoder
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 import numpy as np
 
-from isthmus.encoders.audio import RESAMPLING, Samples, choose_windows, require_soundfile
+from isthmus.encoders.audio import RESAMPLING, Samples, import_soundfile, resolve_windows
 from isthmus.encoders.backends.towers import Arrays, AudioTower, Forward
 from isthmus.encoders.models.transformers_parts import describe_processor
 
@@ -33,7 +33,7 @@ _SPECIAL: Final = {"audio-spectrogram-transformer": 2}
 
 
 def build_audio_encoder(
-    source: Source,
+    source: ModelSource,
     config: Any,
     runtime: Runtime,
     pooling: str | None,
@@ -48,7 +48,7 @@ def build_audio_encoder(
         model = model.get_encoder()
         weights = model.state_dict()
     special = _SPECIAL.get(config.model_type, 0)
-    chosen = as_pooling(pooling or ("cls" if special else "mean"), ("cls", "mean"))
+    chosen = validated_pooling(pooling or ("cls" if special else "mean"), ("cls", "mean"))
     if chosen == "cls" and not special:
         raise InvalidInput(
             f"a model of type {config.model_type} has no cls token; use pooling=mean"
@@ -98,11 +98,11 @@ def _probe(model: Any, extract: Any, rate: int, model_type: str) -> int:
     return int(hidden.shape[-1])
 
 
-def load_feature_extractor(source: Source) -> Any:
+def load_feature_extractor(source: ModelSource) -> Any:
     """Load the feature extractor of a model; audio cannot be decoded without soundfile."""
     from transformers import AutoFeatureExtractor
 
-    require_soundfile()
+    import_soundfile()
     loader: Any = AutoFeatureExtractor
     return loader.from_pretrained(source.name, local_files_only=source.local)
 
@@ -124,7 +124,7 @@ def audio_tower(
         What of `forward` changes a vector.
     """
     rate = int(extractor.sampling_rate)
-    windows = choose_windows(window, _longest(extractor), USUAL_WINDOW_S, rate)
+    windows = resolve_windows(window, _longest(extractor), USUAL_WINDOW_S, rate)
     return AudioTower(
         extract=_Extract(extractor),
         rate=rate,

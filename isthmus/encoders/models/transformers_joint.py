@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from isthmus.encoders.backends.runtime import Runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.backends.towers import ImageTower, TextTower
-from isthmus.encoders.hub import Source
+from isthmus.encoders.hub import ModelSource
 from isthmus.encoders.models.transformers_parts import (
-    choose_max_length,
     describe_config,
     describe_processor,
     hash_tokenizer,
     load_image_processor,
     load_model,
+    resolve_max_length,
     tokenize_with,
     transform_with,
 )
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 from typing import TYPE_CHECKING
 
 from isthmus.encoders.backends.runtime import choose_runtime
-from isthmus.encoders.backends.towers import Tower
+from isthmus.encoders.backends.towers import ModalityTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hub import explained, find_source
+from isthmus.encoders.hub import explain_load_errors, find_source
 from isthmus.encoders.models.transformers_audio import audio_tower, load_feature_extractor
 from isthmus.encoders.models.transformers_parts import load_config
 from isthmus.errors import UnknownEncoder
@@ -45,7 +45,7 @@ PADDED: Final = frozenset({"siglip", "siglip2"})
 
 
 def build_joint_encoder(
-    source: Source,
+    source: ModelSource,
     config: Any,
     runtime: Runtime,
     pooling: str | None,
@@ -66,13 +66,13 @@ def build_joint_encoder(
 
 
 def text_tower(
-    source: Source, model: Any, max_length: str | None, positions: int, *, padded: bool
+    source: ModelSource, model: Any, max_length: str | None, positions: int, *, padded: bool
 ) -> TextTower:
     """Make the tower of a joint model's texts.
 
     Parameters
     ----------
-    source : Source
+    source : ModelSource
         Where its tokenizer is.
     model : transformers.PreTrainedModel
         The joint model.
@@ -86,7 +86,7 @@ def text_tower(
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
-    length = choose_max_length(max_length or str(positions), tokenizer, positions)
+    length = resolve_max_length(max_length or str(positions), tokenizer, positions)
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         seen = {} if padded else {"attention_mask": attention_mask}
@@ -106,7 +106,7 @@ def text_tower(
     )
 
 
-def _image_tower(source: Source, model: Any) -> ImageTower:
+def _image_tower(source: ModelSource, model: Any) -> ImageTower:
     processor = load_image_processor(source)
 
     def forward(**batch: torch.Tensor) -> torch.Tensor:
@@ -159,7 +159,7 @@ def load_clap(
     spec = f"clap/{name}"
     source = find_source(name, spec)
     runtime = choose_runtime(device, precision, compile)
-    with explained(spec):
+    with explain_load_errors(spec):
         config = load_config(source)
         if config.model_type != CLAP:
             raise UnknownEncoder(
@@ -170,7 +170,7 @@ def load_clap(
 
 
 def build_clap_encoder(
-    source: Source, config: Any, runtime: Runtime, max_length: str | None, window: str | None
+    source: ModelSource, config: Any, runtime: Runtime, max_length: str | None, window: str | None
 ) -> TorchEncoder:
     """Build an encoder of text and audio."""
     from transformers import AutoModel
@@ -183,7 +183,7 @@ def build_clap_encoder(
 
     # Positions are counted from behind the padding token's.
     positions = config.text_config.max_position_embeddings - config.text_config.pad_token_id - 1
-    towers: dict[Modality, Tower] = {
+    towers: dict[Modality, ModalityTower] = {
         "text": text_tower(source, model, max_length, positions, padded=False),
         "audio": audio_tower(extractor, forward, window, {}),
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from isthmus.encoders.hub import Source, hash_settings
+from isthmus.encoders.hub import ModelSource, hash_settings
 from isthmus.errors import UnknownEncoder
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _INCIDENTAL = frozenset(
 )
 
 
-def load_config(source: Source) -> Any:
+def load_config(source: ModelSource) -> Any:
     """Load the configuration of a model."""
     from transformers import AutoConfig
 
@@ -65,7 +65,7 @@ class LoadedModel(NamedTuple):
     weights: dict[str, torch.Tensor]
 
 
-def load_model(source: Source, model_class: Any) -> LoadedModel:
+def load_model(source: ModelSource, model_class: Any) -> LoadedModel:
     """Load a model.
 
     Raises
@@ -75,7 +75,7 @@ def load_model(source: Source, model_class: Any) -> LoadedModel:
     """
     import torch
 
-    with quiet():
+    with quiet_transformers():
         model, info = model_class.from_pretrained(
             source.name,
             local_files_only=source.local,
@@ -94,7 +94,7 @@ def load_model(source: Source, model_class: Any) -> LoadedModel:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep Transformers from printing while it loads; what matters is raised instead."""
     from transformers.utils import logging as transformers_logging
 
@@ -162,7 +162,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
     return total / lengths[:, None].to(hidden.dtype)
 
 
-def as_pooling(name: str, allowed: tuple[Pooling, ...] = get_args(Pooling)) -> Pooling:
+def validated_pooling(name: str, allowed: tuple[Pooling, ...] = get_args(Pooling)) -> Pooling:
     """Check the name of a pooling that a user gave.
 
     Raises
@@ -208,7 +208,7 @@ def hash_tokenizer(tokenizer: Any) -> str:
     return hash_settings({**settings, "truncation": None, "padding": None})
 
 
-def choose_max_length(asked: str | None, tokenizer: Any, positions: int | None) -> int:
+def resolve_max_length(asked: str | None, tokenizer: Any, positions: int | None) -> int:
     """Give the most tokens of a text: what is asked for, or what the model takes.
 
     Raises
@@ -225,7 +225,7 @@ def choose_max_length(asked: str | None, tokenizer: Any, positions: int | None) 
     return int(asked)
 
 
-def load_image_processor(source: Source) -> Any:
+def load_image_processor(source: ModelSource) -> Any:
     """Load the image processor of a model."""
     from transformers import AutoImageProcessor
 
