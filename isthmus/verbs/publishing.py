@@ -9,13 +9,13 @@ from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
-from isthmus.index.catalog.former_settings import made_by_others
 from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.migration import made_by_others
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
-from isthmus.retrieval.recommend.attachment import RecommenderAttachment
+from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
 from isthmus.retrieval.search.recall_queries import GateQueries
 from isthmus.verbs.adopting import SpaceAdopting
