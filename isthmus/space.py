@@ -13,7 +13,7 @@ from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.encoders.alignment import AlignmentLike, resolve_alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import FusionWeights, validated_weights
+from isthmus.encoders.fusion import ModalityWeights, validated_weights
 from isthmus.encoders.registry import EncoderLike, resolve_encoders
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, SpaceExists
@@ -72,7 +72,7 @@ class Space(
         image_encoder: str | Encoder | None = None,
         audio_encoder: str | Encoder | None = None,
         alignment: AlignmentLike = "auto",
-        weights: FusionWeights | None = None,
+        weights: ModalityWeights | None = None,
         recall: float = 0.95,
         device: str = "auto",
         precision: str = "auto",

@@ -14,7 +14,7 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
-FusionWeights = Mapping[str, float]
+ModalityWeights = Mapping[str, float]
 MIN_WEIGHT = 1e-6
 
 
@@ -35,7 +35,7 @@ class BlockVectors:
 
 
 def validated_weights(
-    weights: FusionWeights, modalities: Iterable[Modality]
+    weights: ModalityWeights, modalities: Iterable[Modality]
 ) -> dict[Modality, float]:
     """Check the fusion weights that somebody gives for some of the modalities of a space.
 

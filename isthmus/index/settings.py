@@ -11,7 +11,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
-from isthmus.encoders.fusion import FusionWeights, validated_weights
+from isthmus.encoders.fusion import ModalityWeights, validated_weights
 from isthmus.encoders.stack import ALIGNMENT, Block, EncoderStack, aligned_block
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 from isthmus.schema import Modality
@@ -172,12 +172,12 @@ class SpaceSettings(BaseModel):
         changed = {"blocks": blocks, "components": components, "format": number}
         return self.model_copy(update=changed)
 
-    def weighing(self, weights: FusionWeights) -> SpaceSettings:
+    def weighing(self, weights: ModalityWeights) -> SpaceSettings:
         """Give the same settings with other fusion weights, as `validated_weights` takes them."""
         fusion = {**self.fusion, **validated_weights(weights, self.encoders)}
         return self.model_copy(update={"fusion": fusion})
 
-    def reweighed(self, weights: FusionWeights) -> SpaceSettings:
+    def reweighed(self, weights: ModalityWeights) -> SpaceSettings:
         """Give the settings of the same encoders and alignment with other fusion weights.
 
         Where modalities meet in a block, its vectors are others then, in a column of their own.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import FusionWeights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.alignments import keep_only, published_alignment
@@ -34,7 +34,7 @@ class SpaceAdopting(OpenSpace):
             )
         keep_only(self.path, self.settings.alignment)
 
-    def _reweigh(self, weights: FusionWeights, *, progress: bool = False) -> None:
+    def _reweigh(self, weights: ModalityWeights, *, progress: bool = False) -> None:
         """Give the space other fusion weights; the caller holds the lock of the releases."""
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()

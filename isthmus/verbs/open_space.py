@@ -12,7 +12,7 @@ from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.data.interactions.store import Interactions
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.fusion import FusionWeights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike, resolve_encoders
 from isthmus.encoders.stack import LazyEncoders, block_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
@@ -153,7 +153,7 @@ class OpenSpace:
             )
 
     def _weighed(
-        self, view: View, weights: FusionWeights | None, kind: str | None = None
+        self, view: View, weights: ModalityWeights | None, kind: str | None = None
     ) -> Weighed:
         """Return a view, and all that depends on the weights of modalities, under some weights.
 
@@ -169,7 +169,7 @@ class OpenSpace:
         return Weighed(view, settings, _block_weights(settings))
 
     def _block_weights(
-        self, settings: SpaceSettings, weights: FusionWeights | None, kind: str | None
+        self, settings: SpaceSettings, weights: ModalityWeights | None, kind: str | None
     ) -> dict[str, float]:
         """Return the weight of each block, learned for the kind of query if none are given."""
         if weights is not None or kind is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.fusion import FusionWeights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -51,7 +51,7 @@ class SpaceQueries(OpenSpace):
         fingerprint: str | None = None,
         hybrid: bool = False,
         lexical_weight: float = 1.0,
-        weights: FusionWeights | None = None,
+        weights: ModalityWeights | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
@@ -185,7 +185,7 @@ class SpaceQueries(OpenSpace):
         calibrate: bool = False,
         hubness: float = 0.0,
         attributes: bool = False,
-        weights: FusionWeights | None = None,
+        weights: ModalityWeights | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.
