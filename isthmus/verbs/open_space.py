@@ -25,9 +25,9 @@ from isthmus.index.releases.reweighted import Reweighting
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.search.fusion_weights import FusionWeights
-from isthmus.retrieval.search.hubness import Hubs
-from isthmus.retrieval.search.query_encoding import BlockQuery, encode_query
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.hubness import HubnessCorrection
+from isthmus.retrieval.search.query_encoding import QueryVectors, encode_query
+from isthmus.retrieval.search.recall_queries import RecallQueries
 from isthmus.schema import MODALITY_MASK, Modality, modalities_in
 from isthmus.verbs.stats import count_interactions, describe
 
@@ -84,7 +84,7 @@ class OpenSpace:
         self._live = LiveView(self.path, self._catalog, settings, self._device)
         self._loaded_alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
-        self._hubs = Hubs(GateQueries(self.path, settings))
+        self._hubs = HubnessCorrection(RecallQueries(self.path, settings))
         self._fusion_weights = FusionWeights(self.path, settings.fingerprint)
 
     @property
@@ -128,7 +128,7 @@ class OpenSpace:
     def stats(self) -> dict[str, Any]:
         """Describe the space: items, interactions, release, delta, quarantine, encoders."""
         view = self._live.now()
-        return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
+        return describe(view, self.settings, RecallQueries(self.path, self.settings)) | {
             "path": str(self.path),
             "fingerprint": self.fingerprint,
             "quarantined": len(self._quarantine),
@@ -190,7 +190,7 @@ class OpenSpace:
 
     def _encode(
         self, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
-    ) -> BlockQuery:
+    ) -> QueryVectors:
         for modality in contents:
             block_of(self._blocks, modality)
         return encode_query(settings or self.settings, self._encoder_of, contents, self._alignment)

@@ -17,7 +17,7 @@ from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.recall_queries import RecallQueries
 from isthmus.verbs.adopting import SpaceAdopting
 
 
@@ -184,7 +184,7 @@ class SpacePublishing(SpaceAdopting):
         settings: SpaceSettings | None = None,
     ) -> Publisher:
         settings = settings or self.settings
-        queries = GateQueries(self.path, settings)
+        queries = RecallQueries(self.path, settings)
         devices = choose_devices(self._device)
         parts: list[Attachment] = [AlignmentAttachment(self.path, settings)]
         if attachment is not None:

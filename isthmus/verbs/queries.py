@@ -11,16 +11,32 @@ from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.examples import Items, example_rows, item_ids_in, query_with_examples
+from isthmus.retrieval.search.examples import (
+    Items,
+    example_rows,
+    query_with_examples,
+    unique_item_ids,
+)
 from isthmus.retrieval.search.hybrid import (
-    answer_hybrid,
     index_text_if_free,
     require_hybrid,
     require_plain,
+    search_hybrid,
 )
-from isthmus.retrieval.search.query import Query, Ranked, require_comparable
-from isthmus.retrieval.search.query_encoding import BlockQuery, contents_of, given_vector, kind_of
-from isthmus.retrieval.search.ranking import Group, Quotas, Ranking, group_domains, rank
+from isthmus.retrieval.search.query import Query, ScoredRows, require_comparable
+from isthmus.retrieval.search.query_encoding import (
+    QueryVectors,
+    query_contents,
+    query_kind,
+    vector_query,
+)
+from isthmus.retrieval.search.ranking import (
+    DomainGroup,
+    Quotas,
+    RankingOptions,
+    group_domains,
+    rank,
+)
 from isthmus.retrieval.search.results import Hit, make_hits
 from isthmus.verbs.open_space import Domains, OpenSpace, Weighed, domain_names
 
@@ -141,10 +157,10 @@ class SpaceQueries(OpenSpace):
         words = require_hybrid(text, lexical_weight) if hybrid else None
         if words is not None and not self._live.now().snapshot.has_text_index:
             index_text_if_free(self.path, self._catalog)
-        kind = kind_of({"text": text, "image": image, "audio": audio})
+        kind = query_kind({"text": text, "image": image, "audio": audio})
         weighed = self._weighed(self._live.now(), weights, kind)
         view = weighed.view
-        ranking = Ranking(
+        ranking = RankingOptions(
             k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
         )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
@@ -160,7 +176,7 @@ class SpaceQueries(OpenSpace):
         if words is None:
             rows, scores = self._rank(weighed, query, kind, ranking, groups)
         else:
-            rows, scores, similar = answer_hybrid(
+            rows, scores, similar = search_hybrid(
                 view, query, words, k or 0, groups[0].allowed, weighed.blocks, lexical_weight
             )
         if not len(rows):
@@ -201,30 +217,35 @@ class SpaceQueries(OpenSpace):
         InvalidInput
             If the examples cancel out, or an option is no good.
         """
-        kind = kind_of({})
+        kind = query_kind({})
         weighed = self._weighed(self._live.now(), weights, kind)
         view = weighed.view
-        ranking = Ranking(
+        ranking = RankingOptions(
             k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
         )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
-        examples = example_rows(view, [item_id, *item_ids_in(like)], unlike)
+        examples = example_rows(view, [item_id, *unique_item_ids(like)], unlike)
         query = query_with_examples(view, {}, *examples)
         rows, scores = self._rank(weighed, query, kind, ranking, groups)
         return make_hits(view, rows, scores, attributes=attributes)
 
     def _query(
         self, settings: SpaceSettings, text: str | None, image: Any, audio: Any, vector: Any
-    ) -> BlockQuery:
+    ) -> QueryVectors:
         if vector is None:
-            return self._encode(contents_of(text, image, audio), settings)
+            return self._encode(query_contents(text, image, audio), settings)
         if not (text is None and image is None and audio is None):
             raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-        return given_vector(self._blocks, vector)
+        return vector_query(self._blocks, vector)
 
     def _rank(
-        self, weighed: Weighed, query: Query, kind: str, ranking: Ranking, groups: Sequence[Group]
-    ) -> Ranked:
+        self,
+        weighed: Weighed,
+        query: Query,
+        kind: str,
+        ranking: RankingOptions,
+        groups: Sequence[DomainGroup],
+    ) -> ScoredRows:
         """Rank items as a caller asked, less what each loses for being near to all queries."""
         view, penalty = weighed.view, None
         if ranking.hubness:

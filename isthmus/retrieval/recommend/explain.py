@@ -15,7 +15,7 @@ from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of
 from isthmus.retrieval.recommend.serving import Serving, within
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.ranking import Group
+from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.retrieval.search.results import (
     ContentReason,
     Explanation,
@@ -33,7 +33,7 @@ def explain_hits(
     text: Mapping[str, FloatArray] | None,
     rows: Positions,
     hits: Sequence[Hit],
-    groups: Sequence[Group],
+    groups: Sequence[DomainGroup],
     n: int,
 ) -> list[Hit]:
     """Give hits with their explanations; those of domains without a head have none.

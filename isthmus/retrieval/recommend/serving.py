@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 from isthmus.index.ann.exact import Positions
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import depth_of
-from isthmus.retrieval.search.query import Ranked
-from isthmus.retrieval.search.ranking import Group
+from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.ranking import DomainGroup
 
 PRIOR = 5.0
 Texts = Sequence[Mapping[str, FloatArray] | None]
@@ -256,9 +256,9 @@ def recommend_learned(
     users: Sequence[User],
     texts: Texts,
     n: int,
-    group: Group,
+    group: DomainGroup,
     weights: Mapping[str, float],
-) -> list[Ranked]:
+) -> list[ScoredRows]:
     """Rank the items of a group of domains for users.
 
     An item's score is the share of the user's next choices that it is expected to have: the
@@ -288,7 +288,7 @@ def recommend_learned(
     others = [domain for domain in group.domains if domain not in serving.recommender.heads]
     domains = learned + others
     shares = domain_shares(serving, histories, domains)
-    lists: list[list[Ranked]] = []
+    lists: list[list[ScoredRows]] = []
     for domain in learned:
         allowed = serving.allowed(domain, within(serving, group, [domain]))
         answer = serving.answer(histories, domain, allowed, depth=depth_of(n))
@@ -327,7 +327,7 @@ def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
-def within(serving: Serving, group: Group, domains: list[str]) -> Selection | None:
+def within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selection | None:
     """Give the rows that a group lets through of some of its domains."""
     if group.allowed is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
@@ -342,14 +342,14 @@ def _shared(
     items: Positions,
     scores: FloatArray,
     among: FloatArray,
-) -> Ranked:
+) -> ScoredRows:
     """Turn items and scores into rows and their shares among all candidates."""
     top = float(among.max(initial=-np.inf))
     total = float(np.exp(among - top).sum()) if len(among) else 1.0
     return serving.contents.rows[items], np.exp(scores - top) / np.float32(total)
 
 
-def _merge(lists: Sequence[Ranked], weights: FloatArray, n: int) -> Ranked:
+def _merge(lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:
     rows = np.concatenate([rows for rows, _ in lists])
     scores = np.concatenate([own * w for (_, own), w in zip(lists, weights, strict=True)])
     order = np.argsort(-scores, kind="stable")[:n]

@@ -19,7 +19,7 @@ from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.search.examples import item_vectors
-from isthmus.retrieval.search.query import Query, answer
+from isthmus.retrieval.search.query import Query, search_top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +189,9 @@ class ViewContents:
         queries = [Query(self._blocks_of(vector)) for vector in vectors]
         asked = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
-        lists = answer(self.view, [queries[at] for at in asked], n, selection, self.weights, effort)
+        lists = search_top_k(
+            self.view, [queries[at] for at in asked], n, selection, self.weights, effort
+        )
         for at, (rows, own) in zip(asked, lists, strict=True):
             columns = self.columns[rows]
             if len(self.view.blocks) > 1:  # ranked by what is beyond chance, not by the cosine

@@ -28,7 +28,7 @@ LEAST_NORM = 1e-5
 Items = str | Sequence[str]
 
 
-def item_ids_in(given: Items) -> list[str]:
+def unique_item_ids(given: Items) -> list[str]:
     """Take item ids however they are given, each once."""
     return list(dict.fromkeys([given] if isinstance(given, str) else given))
 
@@ -43,7 +43,7 @@ def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Pos
     ItemNotFound
         If there is no such item, or it has no vector.
     """
-    liked, unliked = item_ids_in(like), item_ids_in(unlike)
+    liked, unliked = unique_item_ids(like), unique_item_ids(unlike)
     if not liked and not unliked:  # finding nothing would still look through all ids
         return np.empty(0, np.int64), np.empty(0, np.int64)
     if both := set(liked) & set(unliked):
@@ -222,10 +222,10 @@ def _groups(vectors: FloatArray) -> npt.NDArray[np.int32]:
 
     if len(vectors) == 1:
         return np.zeros(1, np.int32)
-    return cut(linkage(vectors.astype(np.float64), method="ward"), CUT_DISTANCE)
+    return cut_dendrogram(linkage(vectors.astype(np.float64), method="ward"), CUT_DISTANCE)
 
 
-def cut(tree: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.int32]:
+def cut_dendrogram(tree: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.int32]:
     """Give the group of each leaf of a tree that SciPy made, from 0.
 
     They are the groups of SciPy's `fcluster`, which takes longer to check a tree than to cut it, in

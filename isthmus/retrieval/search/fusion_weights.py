@@ -24,7 +24,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query import answer, search_blocks, similarities
+from isthmus.retrieval.search.query import search_blocks, search_top_k, similarities
 from isthmus.retrieval.search.relevance import JudgedQuery
 
 if TYPE_CHECKING:
@@ -214,8 +214,10 @@ def _learn_kind(
     show: bool,
 ) -> None:
     order = np.random.default_rng(0).permutation(len(queries))
-    cut = round(len(queries) * (1 - HELD_OUT))
-    train, held_out = ([queries[at] for at in part] for part in (order[:cut], order[cut:]))
+    cut_dendrogram = round(len(queries) * (1 - HELD_OUT))
+    train, held_out = (
+        [queries[at] for at in part] for part in (order[:cut_dendrogram], order[cut_dendrogram:])
+    )
     factors = fit_factors(view, train, weights, show=show)
     learned_weights = {name: weight * factors[name] for name, weight in weights.items()}
     fixed = _ndcg(view, held_out, weights)
@@ -231,7 +233,7 @@ def _learn_kind(
 
 def _ndcg(view: View, queries: Sequence[JudgedQuery], weights: Mapping[str, float]) -> PerUser:
     """Return NDCG@10 of each query, shape (n_queries,)."""
-    lists = answer(view, [judged.query for judged in queries], K, None, weights)
+    lists = search_top_k(view, [judged.query for judged in queries], K, None, weights)
     hits = np.zeros((len(queries), K), bool)
     for row, judged, (rows, _) in zip(hits, queries, lists, strict=True):
         row[: len(rows)] = np.isin(rows, judged.relevant)

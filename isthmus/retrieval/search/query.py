@@ -17,7 +17,7 @@ from isthmus.numerics.arrays import FloatArray
 FIRST_DEPTH = 256
 WIDENING = 4
 
-Ranked = tuple[Positions, FloatArray]
+ScoredRows = tuple[Positions, FloatArray]
 CANDIDATES_A_RESULT = 4
 FEWEST_CANDIDATES = 100
 ROWS_AT_ONCE = 65_536
@@ -43,14 +43,14 @@ class Query:
         return {name: weights[name] for name in self.vectors}
 
 
-def answer(
+def search_top_k(
     view: View,
     queries: Sequence[Query],
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
     effort: float = 1.0,
-) -> list[Ranked]:
+) -> list[ScoredRows]:
     """Rank items for each query.
 
     In one block the score is the cosine similarity. Over several it is the weighted mean of the
@@ -95,7 +95,7 @@ def search_blocks(
     depth: int,
     allowed: Selection | None,
     effort: float = 1.0,
-) -> list[list[Ranked]]:
+) -> list[list[ScoredRows]]:
     """Search each block once for all the queries that have it.
 
     Returns
@@ -104,7 +104,7 @@ def search_blocks(
         For each query, for each block it has, in the order of the view: shape (depth,), -1 and
         -inf where there are no more rows; excluded rows are still among them.
     """
-    found: list[list[Ranked]] = [[] for _ in queries]
+    found: list[list[ScoredRows]] = [[] for _ in queries]
     for block in view.blocks:
         asking = [i for i, query in enumerate(queries) if block.name in query.vectors]
         if asking:
@@ -117,8 +117,8 @@ def search_blocks(
 
 
 def merge_blocks(
-    view: View, query: Query, parts: list[Ranked], k: int, weights: Mapping[str, float]
-) -> Ranked:
+    view: View, query: Query, parts: list[ScoredRows], k: int, weights: Mapping[str, float]
+) -> ScoredRows:
     """Score what the blocks found for a query, and give the best k that are not excluded."""
     if not parts:
         return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -127,7 +127,7 @@ def merge_blocks(
     else:
         rows = np.unique(np.concatenate([part[0] for part in parts]))
         rows = rows[rows >= 0]
-        scores = adjusted_similarity(view, query, rows, weights)
+        scores = chance_corrected_similarity(view, query, rows, weights)
         order = np.argsort(-scores, kind="stable")
         rows, scores = rows[order], scores[order]
     keep = rows >= 0
@@ -136,16 +136,16 @@ def merge_blocks(
     return rows[keep][:k], scores[keep][:k]
 
 
-def adjusted_similarity(
+def chance_corrected_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
     """Give the chance-corrected similarity of rows to a query, shape (len(rows),)."""
     pieces = [rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE)]
-    scores = [_adjusted_similarity(view, query, piece, weights) for piece in pieces]
+    scores = [_chance_corrected_similarity(view, query, piece, weights) for piece in pieces]
     return np.concatenate([np.empty(0, np.float32), *scores])
 
 
-def _adjusted_similarity(
+def _chance_corrected_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
     own = query.block_weights(weights)
@@ -167,20 +167,20 @@ def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatAr
     return found
 
 
-def at_least(found: Ranked, min_score: float) -> Ranked:
+def filter_min_score(found: ScoredRows, min_score: float) -> ScoredRows:
     """Keep what scores at least so much."""
     rows, scores = found
     keep = scores.astype(np.float64) >= min_score
     return rows[keep], scores[keep]
 
 
-def answer_range(
+def search_range(
     view: View,
     query: Query,
     min_score: float,
     allowed: Selection | None,
     weights: Mapping[str, float],
-) -> Ranked:
+) -> ScoredRows:
     """Find all items that score at least `min_score`, best first.
 
     The search is widened fourfold until nothing that was not seen can score so much. It is
@@ -194,7 +194,7 @@ def answer_range(
     query : Query
         What is looked for.
     min_score : float
-        Least score, of the kind that `isthmus.retrieval.search.query.answer` gives.
+        Least score, of the kind that `isthmus.retrieval.search.query.search_top_k` gives.
     allowed : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
@@ -211,13 +211,13 @@ def answer_range(
         parts = search_blocks(view, [query], depth, allowed)[0]
         if depth == reachable or _best_unseen(view, query, parts, weights) < min_score:
             found = merge_blocks(view, query, parts, reachable, weights)
-            return at_least(found, min_score)
+            return filter_min_score(found, min_score)
         depth = min(depth * WIDENING, reachable)
     return np.empty(0, np.int64), np.empty(0, np.float32)
 
 
 def _best_unseen(
-    view: View, query: Query, parts: list[Ranked], weights: Mapping[str, float]
+    view: View, query: Query, parts: list[ScoredRows], weights: Mapping[str, float]
 ) -> float:
     """Give the most that an item in none of the lists can score.
 
@@ -236,7 +236,7 @@ def _best_unseen(
     return total / sum(own.values())
 
 
-def blocks_held(view: View, selections: Sequence[Selection | None]) -> set[str]:
+def blocks_with_vectors(view: View, selections: Sequence[Selection | None]) -> set[str]:
     """Name the blocks in which some of the allowed items has a vector."""
     return {
         block.name
@@ -245,7 +245,7 @@ def blocks_held(view: View, selections: Sequence[Selection | None]) -> set[str]:
     }
 
 
-def incomparable(vectors: Mapping[str, FloatArray], held: set[str], space: Path) -> str:
+def why_incomparable(vectors: Mapping[str, FloatArray], held: set[str], space: Path) -> str:
     """Say why a query cannot find items that have vectors in some blocks; empty if it can.
 
     Parameters
@@ -253,7 +253,7 @@ def incomparable(vectors: Mapping[str, FloatArray], held: set[str], space: Path)
     vectors : mapping of str to numpy.ndarray
         What is looked for, by block.
     held : set of str
-        The blocks of the items, see `blocks_held`.
+        The blocks of the items, see `blocks_with_vectors`.
     space : Path
         Folder of the space, for the advice.
     """
@@ -285,6 +285,6 @@ def require_comparable(
     UnsupportedModality
         If that is so.
     """
-    reason = incomparable(vectors, blocks_held(view, selections), space)
+    reason = why_incomparable(vectors, blocks_with_vectors(view, selections), space)
     if reason:
         raise UnsupportedModality(reason)

@@ -24,10 +24,10 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MEDIA, TEXT, VECTOR, Modality
 
-BlockQuery = dict[str, FloatArray]
+QueryVectors = dict[str, FloatArray]
 
 
-def contents_of(text: str | None, image: Any, audio: Any = None) -> dict[Modality, Any]:
+def query_contents(text: str | None, image: Any, audio: Any = None) -> dict[Modality, Any]:
     """Check what is looked for, and decode its files.
 
     Raises
@@ -50,7 +50,7 @@ def contents_of(text: str | None, image: Any, audio: Any = None) -> dict[Modalit
     return contents
 
 
-def kind_of(contents: Mapping[str, Any]) -> str:
+def query_kind(contents: Mapping[str, Any]) -> str:
     """Name the kind of a query that holds some contents, or items alone.
 
     Examples
@@ -67,7 +67,7 @@ def encode_query(
     encoder_of: Callable[[Modality], Encoder],
     contents: Mapping[Modality, Any],
     alignment: Alignment | None = None,
-) -> BlockQuery:
+) -> QueryVectors:
     """Encode contents into a unit vector for each block they speak to, shape (dim,)."""
     one = np.ones(1, bool)
     parts = {
@@ -78,7 +78,7 @@ def encode_query(
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 
-def given_vector(blocks: tuple[Block, ...], vector: Any) -> BlockQuery:
+def vector_query(blocks: tuple[Block, ...], vector: Any) -> QueryVectors:
     """Take a vector as it is given, at unit norm, for the block whose length it has.
 
     Raises
@@ -97,7 +97,7 @@ def given_vector(blocks: tuple[Block, ...], vector: Any) -> BlockQuery:
     return {fitting[0].name: values / np.float32(norm)}
 
 
-def given_vectors(blocks: tuple[Block, ...], vectors: Any) -> tuple[str, FloatArray]:
+def batch_queries(blocks: tuple[Block, ...], vectors: Any) -> tuple[str, FloatArray]:
     """Take vectors of shape (n, dim) as given, at unit norm, and name the block they fit.
 
     Raises
@@ -129,11 +129,11 @@ def _open(modality: Modality, given: Any) -> Any:
     return check_decoded(modality, given)
 
 
-Encoded = tuple[list["ListedQuery"], FloatArray]
+Encoded = tuple[list["FileQuery"], FloatArray]
 
 
 @dataclass(eq=False)
-class ListedQuery:
+class FileQuery:
     """One query of many: what it holds, then its vectors, or what is wrong with it.
 
     Attributes
@@ -150,7 +150,7 @@ class ListedQuery:
 
     contents: dict[str, Any]
     folder: Path | None = None
-    vectors: BlockQuery = field(default_factory=dict)
+    vectors: QueryVectors = field(default_factory=dict)
     reason: str = ""
 
 
@@ -182,7 +182,7 @@ class QueryEncoder:
         self._encoder_of = encoder_of
         self._media = media
 
-    def encode(self, queries: Sequence[ListedQuery]) -> None:
+    def encode(self, queries: Sequence[FileQuery]) -> None:
         """Give each query its vectors, or the reason why it has none."""
         for query in queries:
             try:
@@ -199,23 +199,23 @@ class QueryEncoder:
                 if there and not query.reason:
                     query.vectors[name] = vector
 
-    def _check(self, query: ListedQuery) -> None:
+    def _check(self, query: FileQuery) -> None:
         held = query.contents
         if not held:
             raise InvalidInput("nothing to search for; give a text, an image, audio or a vector")
         if VECTOR in held:
             if len(held) > 1:
                 raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-            query.vectors = given_vector(self._blocks, _numbers(held[VECTOR]))
+            query.vectors = vector_query(self._blocks, _numbers(held[VECTOR]))
         for modality in held.keys() - {VECTOR}:
             block_of(self._blocks, modality)
 
-    def _texts(self, queries: list[ListedQuery]) -> Iterator[Encoded]:
+    def _texts(self, queries: list[FileQuery]) -> Iterator[Encoded]:
         if queries:
             texts = [query.contents[TEXT] for query in queries]
             yield queries, self._encoder_of("text").encode(texts, "text")
 
-    def _files(self, modality: Modality, queries: list[ListedQuery]) -> Iterator[Encoded]:
+    def _files(self, modality: Modality, queries: list[FileQuery]) -> Iterator[Encoded]:
         """Decode and encode files, few at a time: a decoded one takes megabytes."""
         with ThreadPoolExecutor(DECODERS) as decoders:
             for part in batched(queries, FILES_A_BATCH[modality]):
@@ -225,7 +225,7 @@ class QueryEncoder:
                     decoded = [content for content in opened if content is not None]
                     yield good, self._encoder_of(modality).encode(decoded, modality)
 
-    def _open(self, modality: Modality, query: ListedQuery) -> Any:
+    def _open(self, modality: Modality, query: FileQuery) -> Any:
         """Decode a file of a query; None, and the reason noted, if that cannot be done."""
         try:
             return decode(modality, self._read(query.contents[modality], query.folder))
@@ -243,7 +243,7 @@ class QueryEncoder:
         return self._media.read(str((folder or Path()) / given.removeprefix("file://")))
 
     def _look_up(
-        self, queries: Sequence[ListedQuery], modality: Modality, encoded: Iterator[Encoded]
+        self, queries: Sequence[FileQuery], modality: Modality, encoded: Iterator[Encoded]
     ) -> dict[Modality, BlockVectors]:
         """Put the vectors of one modality in the places of their queries."""
         place = {id(query): i for i, query in enumerate(queries)}
@@ -257,7 +257,7 @@ class QueryEncoder:
         return {modality: out}
 
 
-def _holding(queries: Sequence[ListedQuery], content: str) -> list[ListedQuery]:
+def _holding(queries: Sequence[FileQuery], content: str) -> list[FileQuery]:
     return [query for query in queries if not query.reason and content in query.contents]
 
 

@@ -59,7 +59,7 @@ class Hit:
         }
 
 
-class Found(NamedTuple):
+class BatchResults(NamedTuple):
     """What many queries found, best first.
 
     Attributes
@@ -105,12 +105,12 @@ def _with_attributes(view: View, rows: Positions, hits: Sequence[Hit]) -> list[H
     ]
 
 
-def make_found(view: View, rows: Positions, scores: FloatArray) -> Found:
+def make_batch_results(view: View, rows: Positions, scores: FloatArray) -> BatchResults:
     """Turn rows and scores, each of shape (n, k), into item ids; -1 becomes None."""
     ids = np.full(rows.shape, None, object)
     there = rows >= 0
     ids[there] = view.item_ids(rows[there])
-    return Found(ids, scores)
+    return BatchResults(ids, scores)
 
 
 def list_schema(id_column: str = USER_ID) -> pa.Schema:
