@@ -14,8 +14,8 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
-Weights = Mapping[str, float]
-LEAST_WEIGHT = 1e-6
+ModalityWeights = Mapping[str, float]
+MIN_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,9 @@ class MaskedVectors:
     present: npt.NDArray[np.bool_]
 
 
-def checked_weights(weights: Weights, modalities: Iterable[Modality]) -> dict[Modality, float]:
+def validated_weights(
+    weights: ModalityWeights, modalities: Iterable[Modality]
+) -> dict[Modality, float]:
     """Check the fusion weights that somebody gives for some of the modalities of a space.
 
     A weight of zero stands for a very small one: that modality counts only for items that have
@@ -47,7 +49,7 @@ def checked_weights(weights: Weights, modalities: Iterable[Modality]) -> dict[Mo
 
     Examples
     --------
-    >>> checked_weights({"image": 2}, ["text", "image"])
+    >>> validated_weights({"image": 2}, ["text", "image"])
     {'image': 2.0}
     """
     known = {str(modality): modality for modality in modalities}
@@ -62,7 +64,7 @@ def checked_weights(weights: Weights, modalities: Iterable[Modality]) -> dict[Mo
             isinstance(weight, (int, float, np.number)) and np.isfinite(weight) and weight >= 0
         ):
             raise InvalidInput(f"the weight of {name} is {weight!r}; give a number from 0")
-        checked[known[name]] = max(float(weight), LEAST_WEIGHT)
+        checked[known[name]] = max(float(weight), MIN_WEIGHT)
     return checked
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
-from isthmus.encoders.fusion import Weights, checked_weights
+from isthmus.encoders.fusion import ModalityWeights, validated_weights
 from isthmus.encoders.stack import ALIGNMENT, EncoderStack, NamedVector, aligned_vector
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 from isthmus.schema import Modality
@@ -173,12 +173,12 @@ class SpaceSettings(BaseModel):
         changed = {"named_vectors": named_vectors, "components": components, "format": number}
         return self.model_copy(update=changed)
 
-    def weighing(self, weights: Weights) -> SpaceSettings:
-        """Give the same settings with other fusion weights, as `checked_weights` takes them."""
-        fusion = {**self.fusion, **checked_weights(weights, self.encoders)}
+    def weighing(self, weights: ModalityWeights) -> SpaceSettings:
+        """Give the same settings with other fusion weights, as `validated_weights` takes them."""
+        fusion = {**self.fusion, **validated_weights(weights, self.encoders)}
         return self.model_copy(update={"fusion": fusion})
 
-    def reweighed(self, weights: Weights) -> SpaceSettings:
+    def reweighed(self, weights: ModalityWeights) -> SpaceSettings:
         """Give the settings of the same encoders and alignment with other fusion weights.
 
         Where modalities meet in a named vector, its vectors are others then, in a column of their

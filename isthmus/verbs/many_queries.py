@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
@@ -45,7 +45,7 @@ class SpaceManyQueries(OpenSpace):
         domains: Domains = None,
         where: str | None = None,
         fingerprint: str | None = None,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
     ) -> BatchResults:
         """Find the items nearest to each of many vectors, with the least work around the search.
 
@@ -86,7 +86,7 @@ class SpaceManyQueries(OpenSpace):
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.

@@ -12,10 +12,9 @@ from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.data.interactions.store import Interactions
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.choice import EncoderChoice, choose_encoders
-from isthmus.encoders.fusion import Weights
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import named_vector_of
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.registry import EncoderLike, resolve_encoders
+from isthmus.encoders.stack import LazyEncoders, named_vector_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.catalog import Catalog
@@ -60,7 +59,7 @@ class OpenSpace:
         self,
         path: str | Path,
         *,
-        encoder: EncoderChoice | None = None,
+        encoder: EncoderLike | None = None,
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
@@ -71,8 +70,8 @@ class OpenSpace:
         self._quarantine = Quarantine(self.path)
         self._interactions = Interactions(self.path)
         model_device = "cuda" if device == "all" else device
-        given = None if encoder is None else choose_encoders(encoder, device=model_device)
-        self._encoder_of = RecordedEncoders(
+        given = None if encoder is None else resolve_encoders(encoder, device=model_device)
+        self._encoder_of = LazyEncoders(
             self.settings.encoders, self.settings.components, given, device=model_device
         )
 
@@ -153,7 +152,9 @@ class OpenSpace:
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
 
-    def _weighed(self, view: View, weights: Weights | None, kind: str | None = None) -> Weighed:
+    def _weighed(
+        self, view: View, weights: ModalityWeights | None, kind: str | None = None
+    ) -> Weighed:
         """Return a view, and all that depends on the weights of modalities, under some weights.
 
         Without weights, named vectors weigh as was learned for the kind of query.
@@ -168,7 +169,7 @@ class OpenSpace:
         return Weighed(view, settings, _vector_weights(settings))
 
     def _vector_weights(
-        self, settings: SpaceSettings, weights: Weights | None, kind: str | None
+        self, settings: SpaceSettings, weights: ModalityWeights | None, kind: str | None
     ) -> dict[str, float]:
         """Return the weight of each named vector, learned for the query kind if none are given."""
         if weights is not None or kind is None:

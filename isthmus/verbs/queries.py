@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -67,7 +67,7 @@ class SpaceQueries(OpenSpace):
         fingerprint: str | None = None,
         hybrid: bool = False,
         lexical_weight: float = 1.0,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
@@ -207,7 +207,7 @@ class SpaceQueries(OpenSpace):
         calibrate: bool = False,
         hubness: float = 0.0,
         attributes: bool = False,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.

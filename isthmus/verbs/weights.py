@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput, ReleaseRejected
 from isthmus.index.catalog.lock import writing
 from isthmus.index.releases.release import Releases
@@ -55,7 +55,7 @@ class SpaceWeighing(SpacePublishing):
         """Fusion weight of each modality."""
         return {m: float(self.settings.fusion.get(m, 1.0)) for m in self.settings.encoders}
 
-    def set_weights(self, weights: Weights, *, progress: bool = False) -> WeightsReport:
+    def set_weights(self, weights: ModalityWeights, *, progress: bool = False) -> WeightsReport:
         """Give the space other fusion weights; nothing is encoded.
 
         Where several modalities meet in one named vector, its vectors are fused anew out of the

@@ -240,7 +240,7 @@ def test_killed_it_loses_seconds_and_the_space_is_as_it_was(shop):
 @pytest.fixture
 def loadable(monkeypatch):
     """Let toy encoders be loaded by their specs, as those that are installed are."""
-    from isthmus.encoders import recorded
+    from isthmus.encoders import stack as recorded
 
     known = {"toy/words": text_encoder, "toy/other": other}
     monkeypatch.setattr(recorded, "load_encoder", lambda spec, **_: known[spec]())

@@ -14,7 +14,7 @@ import pyarrow as pa
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.backends.prefetch import ahead
+from isthmus.encoders.backends.runtime import prefetch
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse
@@ -172,7 +172,7 @@ class Ingest:
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
         try:
-            for changes, texts in ahead(self._plan(batch, finder) for batch in batches):
+            for changes, texts in prefetch(self._plan(batch, finder) for batch in batches):
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
         finally:
