@@ -22,9 +22,9 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
     Returns
     -------
     dict
-        ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
-        than the release; ``index`` has for each block what `index.releases.growth.Health` says;
-        ``aligned`` tells whether all modalities meet in some block, and ``alignment`` is the
+        ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer than
+        the release; ``index`` has for each named vector what `index.releases.growth.Health` says;
+        ``aligned`` tells whether all modalities meet in some named vector, and ``alignment`` is the
         fingerprint of what was learned for it, if anything was.
     """
     everything = set(settings.encoders)
@@ -41,8 +41,12 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         "index": {n: asdict(h) for n, h in assess(view, settings.index, queries_of).items()},
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
-        "blocks": {b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.blocks},
-        "aligned": any(everything <= {*block.modalities} for block in view.blocks),
+        "named_vectors": {
+            b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.named_vectors
+        },
+        "aligned": any(
+            everything <= {*named_vector.modalities} for named_vector in view.named_vectors
+        ),
         "alignment": settings.alignment or None,
     }
 

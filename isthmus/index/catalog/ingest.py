@@ -14,7 +14,7 @@ import pyarrow as pa
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.backends.prefetch import ahead
+from isthmus.encoders.backends.runtime import prefetch
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse
@@ -98,12 +98,12 @@ class Ingest:
     caches : dict of str to EmbeddingCache
         A cache for each modality of the space.
     settings : SpaceSettings
-        The blocks and the fusion weights of the space.
+        The named vectors and the fusion weights of the space.
     encoder_of : callable
         Gives the encoder of a modality; called only if something must be encoded, since loading
         one takes seconds.
     alignment : Alignment, optional
-        What the settings' aligned block is made by.
+        What the settings' aligned named vector is made by.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Ingest:
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
         try:
-            for changes, texts in ahead(self._plan(batch, finder) for batch in batches):
+            for changes, texts in prefetch(self._plan(batch, finder) for batch in batches):
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
         finally:
@@ -232,9 +232,11 @@ class Ingest:
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
         fused = fuse(settings.layout, settings.fusion, parts, self._alignment)
-        for block in settings.layout:
-            if block.name in fused:
-                items = items.append_column(block.column, as_column(fused[block.name]))
+        for named_vector in settings.layout:
+            if named_vector.name in fused:
+                items = items.append_column(
+                    named_vector.column, as_column(fused[named_vector.name])
+                )
         return items
 
 

@@ -131,7 +131,7 @@ def train_recommender(
         positive_from,
         {target: report.ignored for target, report in reports.items()},
         None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        corpus.contents.blocks,
+        corpus.contents.vector_names,
         None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
