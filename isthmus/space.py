@@ -25,7 +25,7 @@ from isthmus.index.catalog.ingest import AddReport, Ingest, is_small
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.retrieval.search.hybrid import index_text
-from isthmus.schema import ITEM_ID
+from isthmus.schema import ITEM_ID, MEDIA_FOLDER
 from isthmus.verbs.alignment import SpaceAligning
 from isthmus.verbs.duplicates import SpaceDuplicates
 from isthmus.verbs.evaluation import SpaceEvaluation
@@ -130,8 +130,8 @@ class Space(
         )
         chosen = validated_weights(weights or {}, encoders)
         stack = EncoderStack(encoders, chosen, resolve_alignment(alignment, encoders))
-        settings = SpaceSettings.of_stack(
-            stack, IndexSettings().aiming(Targets().given(recall=recall))
+        settings = SpaceSettings.from_stack(
+            stack, IndexSettings().with_targets(Targets().replace(recall=recall))
         )
         building = path.with_name(f".{path.name}.creating")
         shutil.rmtree(building, ignore_errors=True)
@@ -308,7 +308,7 @@ class Space(
     @contextmanager
     def _ingesting(self, rows: int | None, *, http: bool) -> Iterator[Ingest]:
         """Hold the catalog's lock for one batch job."""
-        media = MediaStore(self.path / "media", MediaLimits(http=http))
+        media = MediaStore(self.path / MEDIA_FOLDER, MediaLimits(http=http))
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
             peek = is_small(rows, self._catalog.snapshot().rows)

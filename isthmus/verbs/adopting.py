@@ -18,7 +18,7 @@ from isthmus.index.catalog.vector_columns import realign, relay
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import trained_folder
-from isthmus.schema import Modality
+from isthmus.schema import MEDIA_FOLDER, Modality
 from isthmus.verbs.open_space import OpenSpace
 
 
@@ -38,7 +38,7 @@ class SpaceAdopting(OpenSpace):
         """Give the space other fusion weights; the caller holds the lock of the releases."""
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
-            changed = self.settings.reweighed(weights)
+            changed = self.settings.with_weights(weights)
             self._open(
                 relay(
                     self.path,
@@ -59,9 +59,9 @@ class SpaceAdopting(OpenSpace):
         chosen.verify()
         alignment = published_alignment(chosen.folder)
         for base in (self.settings, *former_settings(self.path)):
-            for fusion in (base.fusion, *reversed(base.former_fusion)):
+            for fusion in (base.weights, *reversed(base.former_weights)):
                 weights = {str(modality): weight for modality, weight in fusion.items()}
-                wanted = base.reweighed(weights).aligned(alignment)
+                wanted = base.with_weights(weights).with_alignment(alignment)
                 if wanted.fingerprint != chosen.manifest.fingerprint:
                     continue
                 if base is self.settings:
@@ -81,7 +81,7 @@ class SpaceAdopting(OpenSpace):
 
         What these encoded is in their caches; only what was added since goes through a model.
         """
-        wanted = wanted.in_place_of(self.settings)
+        wanted = wanted.with_columns_beside(self.settings)
         move = self._moving(wanted, alignment, self._recorded(wanted))
         move.fill()
         with writing(self.path, "catalog", self._wait_s):
@@ -101,7 +101,7 @@ class SpaceAdopting(OpenSpace):
         http: bool = False,
     ) -> Move:
         """Give the way of the space to other encoders."""
-        media = MediaStore(self.path / "media", MediaLimits(http=http))
+        media = MediaStore(self.path / MEDIA_FOLDER, MediaLimits(http=http))
         return Move(self.path, self._catalog, self.settings, wanted, alignment, encoder_of, media)
 
     def _take_over(self, wanted: SpaceSettings, encoder_of: LazyEncoders | None = None) -> None:

@@ -15,7 +15,7 @@ from isthmus.index.catalog.content_encoding import ContentEncoder, open_embeddin
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_of_catalog, pairs_of_rows
 from isthmus.index.releases.release import Releases
-from isthmus.schema import Modality
+from isthmus.schema import MEDIA_FOLDER, Modality
 from isthmus.verbs.publishing import SpacePublishing
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class SpaceAligning(SpacePublishing):
             if pairs is None:
                 return pairs_of_catalog(self._catalog.snapshot(), caches)
             reader = PairReader(pairs, text, image)
-            media = MediaStore(self.path / "media", MediaLimits(http=http))
+            media = MediaStore(self.path / MEDIA_FOLDER, MediaLimits(http=http))
             encoder = ContentEncoder(caches, media, self._encoder_of)
             return pairs_of_rows(
                 reader, caches, media, encoder, count=reader.rows, progress=progress

@@ -28,7 +28,7 @@ from isthmus.retrieval.search.fusion_weights import FusionWeights
 from isthmus.retrieval.search.hubness import HubnessCorrection
 from isthmus.retrieval.search.query_encoding import QueryVectors, encode_query
 from isthmus.retrieval.search.recall_queries import RecallQueries
-from isthmus.schema import MODALITY_MASK, Modality, modalities_in
+from isthmus.schema import MEDIA_FOLDER, MODALITY_MASK, Modality, modalities_in
 from isthmus.verbs.stats import count_interactions, describe
 
 Domains = str | Sequence[str] | None
@@ -143,7 +143,7 @@ class OpenSpace:
     @property
     def media(self) -> MediaStore:
         """Reads the files that items refer to."""
-        return MediaStore(self.path / "media")
+        return MediaStore(self.path / MEDIA_FOLDER)
 
     def _require_fingerprint(self, given: str | None) -> None:
         if given is not None and given != self.fingerprint:
@@ -161,11 +161,11 @@ class OpenSpace:
         """
         if weights is None:
             return Weighed(view, self.settings, self._vector_weights(self.settings, None, kind))
-        settings = self.settings.weighing(weights)
-        if settings.fusion != self.settings.fusion:
+        settings = self.settings.with_query_weights(weights)
+        if settings.weights != self.settings.weights:
             if self._reweighting is None:
                 self._reweighting = Reweighting(self.path, self.settings, self._alignment)
-            view = self._reweighting.view(view, settings.fusion)
+            view = self._reweighting.view(view, settings.weights)
         return Weighed(view, settings, _vector_weights(settings))
 
     def _vector_weights(
@@ -200,7 +200,7 @@ def _vector_weights(settings: SpaceSettings) -> dict[str, float]:
     # The aligned named vector counts once: were it to weigh as its modalities do, the weight of
     # pictures would move items that have none.
     return {
-        b.name: 1.0 if b.alignment else sum(settings.fusion.get(m, 1.0) for m in b.modalities)
+        b.name: 1.0 if b.alignment else sum(settings.weights.get(m, 1.0) for m in b.modalities)
         for b in settings.layout
     }
 

@@ -168,8 +168,8 @@ class SpacePublishing(SpaceAdopting):
         self, recall: float | None, latency_ms: float | None, memory: int | str | None
     ) -> IndexSettings:
         index = self.settings.index
-        return index.aiming(
-            index.targets.given(recall=recall, latency_ms=latency_ms, memory=memory)
+        return index.with_targets(
+            index.targets.replace(recall=recall, latency_ms=latency_ms, memory=memory)
         )
 
     def _refresh_text_index(self) -> None:

@@ -23,7 +23,7 @@ from isthmus.index.catalog.vector_columns import drop_unnamed
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import has_recommender, trained_folder
-from isthmus.schema import MODALITIES, Modality
+from isthmus.schema import MEDIA_FOLDER, MODALITIES, Modality
 from isthmus.verbs.publishing import SpacePublishing
 
 LOCK = "reembedding"
@@ -145,11 +145,11 @@ class SpaceReembedding(SpacePublishing):
                 precision,
             )
             chosen = self._alignment_for(encoders, alignment)
-            stack = EncoderStack(encoders, self.settings.fusion, chosen)
-            wanted = SpaceSettings.of_stack(stack).model_copy(
-                update={"former_fusion": self.settings.former_fusion}
+            stack = EncoderStack(encoders, self.settings.weights, chosen)
+            wanted = SpaceSettings.from_stack(stack).model_copy(
+                update={"former_weights": self.settings.former_weights}
             )
-            wanted = wanted.in_place_of(self.settings)
+            wanted = wanted.with_columns_beside(self.settings)
             given = self._recorded(wanted, encoders)
             if wanted.fingerprint == former:
                 return self._make_whole(started, wanted.encoders, given)
@@ -287,7 +287,7 @@ class SpaceReembedding(SpacePublishing):
                 self.settings,
                 self._alignment,
                 self._encoder_of,
-                MediaStore(self.path / "media", MediaLimits()),
+                MediaStore(self.path / MEDIA_FOLDER, MediaLimits()),
                 self._quarantine,
             )
         return ReembedReport(

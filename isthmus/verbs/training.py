@@ -22,12 +22,12 @@ from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.store import (
-    TRAINING,
     Description,
     heads_of,
     save_recommender,
     trained_folder,
 )
+from isthmus.schema import TRAINING_FOLDER
 from isthmus.verbs.open_space import OpenSpace
 
 
@@ -135,8 +135,8 @@ class SpaceTraining(OpenSpace):
     def _work_folder(self, *asked: object) -> Path:
         """Give the folder of a training's checkpoints, and remove those of other trainings."""
         state = (self._catalog.snapshot().version, self._interactions.version, asked)
-        work = self.path / TRAINING / digest(repr(state)).hex()
-        for other in (self.path / TRAINING).glob("*"):
+        work = self.path / TRAINING_FOLDER / digest(repr(state)).hex()
+        for other in (self.path / TRAINING_FOLDER).glob("*"):
             if other not in (work, trained_folder(self.path)):
                 shutil.rmtree(other, ignore_errors=True)
         shutil.rmtree(work / "made", ignore_errors=True)

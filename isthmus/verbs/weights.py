@@ -53,7 +53,7 @@ class SpaceWeighing(SpacePublishing):
     @property
     def weights(self) -> dict[str, float]:
         """Fusion weight of each modality."""
-        return {m: float(self.settings.fusion.get(m, 1.0)) for m in self.settings.encoders}
+        return {m: float(self.settings.weights.get(m, 1.0)) for m in self.settings.encoders}
 
     def set_weights(self, weights: ModalityWeights, *, progress: bool = False) -> WeightsReport:
         """Give the space other fusion weights; nothing is encoded.

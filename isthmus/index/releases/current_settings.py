@@ -6,7 +6,8 @@ from pathlib import Path
 
 from isthmus.encoders.stack import describe_difference
 from isthmus.errors import FingerprintMismatch
-from isthmus.index.settings import FILE, SpaceSettings
+from isthmus.index.settings import SpaceSettings
+from isthmus.schema import SPACE_FILE
 
 
 class CurrentSettings:
@@ -22,7 +23,7 @@ class CurrentSettings:
 
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._space, self._settings = space, settings
-        self._file = space / FILE  # to join them costs as much as to look
+        self._file = space / SPACE_FILE  # to join them costs as much as to look
         self._stamp: tuple[int, int] | None = None
 
     def require(self) -> None:
