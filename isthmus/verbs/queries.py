@@ -177,10 +177,10 @@ class SpaceQueries(OpenSpace):
             rows, scores = self._rank(weighed, query, kind, ranking, groups)
         else:
             rows, scores, similar = search_hybrid(
-                view, query, words, k or 0, groups[0].allowed, weighed.blocks, lexical_weight
+                view, query, words, k or 0, groups[0].selection, weighed.blocks, lexical_weight
             )
         if not len(rows):
-            allowed = [group.allowed for group in groups]
+            allowed = [group.selection for group in groups]
             require_comparable(view, query.vectors, allowed, self.path)
         return make_hits(view, rows, scores, similar, attributes=attributes)
 
@@ -248,8 +248,8 @@ class SpaceQueries(OpenSpace):
     ) -> ScoredRows:
         """Rank items as a caller asked, less what each loses for being near to all queries."""
         view, penalty = weighed.view, None
-        if ranking.hubness:
+        if ranking.hubness_correction:
             block_weights = query.block_weights(weighed.blocks)
             hubs = self._hubs.penalty(view, list(query.vectors), kind, block_weights)
-            penalty = np.asarray(ranking.hubness * hubs, np.float32)
+            penalty = np.asarray(ranking.hubness_correction * hubs, np.float32)
         return rank(view, query, ranking, groups, weighed.blocks, penalty)

@@ -40,7 +40,7 @@ def test_a_score_that_was_shown_is_reached(compass):
 def _narrow():
     """Widen in small steps, so that the crowd is seen in many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isthmus.retrieval.search.query.FIRST_DEPTH", 2)
+        patch.setattr("isthmus.retrieval.search.query.RANGE_DEPTH", 2)
         patch.setattr("isthmus.retrieval.search.query.WIDENING", 2)
         yield
 

@@ -13,9 +13,9 @@ from isthmus.index.settings import SpaceSettings
 
 
 class RecallQueries:
-    """Gives items as queries; in a block of several modalities, also each modality alone.
+    """Items as queries; in a block of several modalities, also each modality alone.
 
-    Nothing is encoded: the vectors of single modalities come from the embedding caches.
+    Nothing is encoded: the vectors of single modalities come from the embedding cache.
 
     Parameters
     ----------
@@ -29,19 +29,19 @@ class RecallQueries:
         self._contents = ContentVectors(space, settings)
 
     def __call__(self, view: View, block: str, rows: Positions) -> Iterator[KindOfQuery]:
-        """Give kinds of query and their vectors, shape (n_queries, dim).
+        """Yield kinds of query with their vectors, shape (n_queries, dim).
 
         Where a block has one modality, its items are at once queries in that modality, and stand
         for new ones; each kind gets a half of the rows.
         """
-        own = next(b for b in view.blocks if b.name == block)
-        if len(own.modalities) == 1:
-            items, contents = rows[::2], rows[1::2]
-            yield KindOfQuery("item to item", view.vectors(block, items).vectors)
-            kind = f"{own.modalities[0]} to item"
-            yield KindOfQuery(kind, view.vectors(block, contents).vectors, new=True)
+        layout = next(b for b in view.blocks if b.name == block)
+        if len(layout.modalities) == 1:
+            item_rows, content_rows = rows[::2], rows[1::2]
+            yield KindOfQuery("item to item", view.vectors(block, item_rows).vectors)
+            kind = f"{layout.modalities[0]} to item"
+            yield KindOfQuery(kind, view.vectors(block, content_rows).vectors, new=True)
             return
         yield KindOfQuery("item to item", view.vectors(block, rows).vectors)
-        for modality in own.modalities:
-            found = self._contents.of(view, own, modality, rows)
-            yield KindOfQuery(f"{modality} to item", found.vectors[found.present], own=False)
+        for modality in layout.modalities:
+            contents = self._contents.of(view, layout, modality, rows)
+            yield KindOfQuery(f"{modality} to item", contents.vectors[contents.present], own=False)
