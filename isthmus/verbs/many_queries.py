@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query import (
     Query,
