@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.ingest import InteractionReport, add_interactions
-from isthmus.data.interactions.mapping import InteractionMapping
-from isthmus.data.interactions.reader import InteractionReader
+from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
 from isthmus.index.catalog.lock import writing
 from isthmus.schema import ITEM_ID, USER_ID
 from isthmus.verbs.open_space import OpenSpace
@@ -50,7 +49,7 @@ class SpaceInteractions(OpenSpace):
         user, item, value, time, weight, event, event_column : str, optional
             Which columns are what, see `InteractionMapping`; `event` names one kind of event for
             all. Times may be timestamps, dates, ISO 8601 texts, or seconds or milliseconds since
-            1970, told apart by size (see `isthmus.data.interactions.times`).
+            1970, told apart by size (see `isthmus.data.columns`).
         skip_invalid : bool, default False
             Leave invalid rows out (they are listed in the report) rather than refuse them all.
         progress : bool, default False
@@ -103,7 +102,7 @@ class SpaceInteractions(OpenSpace):
         if user_id is None:
             table = self._interactions.table()
         else:
-            table = self._interactions.of([user_id] if isinstance(user_id, str) else user_id)
+            table = self._interactions.of_users([user_id] if isinstance(user_id, str) else user_id)
         if waiting:
             return table
         items = table.column(ITEM_ID).combine_chunks().dictionary_encode()
@@ -127,4 +126,4 @@ class SpaceInteractions(OpenSpace):
             If another process is writing interactions.
         """
         with writing(self.path, "interactions", self._wait_s):
-            return self._interactions.forget(user_id)
+            return self._interactions.delete_user(user_id)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.encoders.hub import find_source
-from isthmus.encoders.local import LOCAL_PAIR, text_package
-from isthmus.encoders.spec import parse_spec
-from isthmus.encoders.transformers_source import quiet
+from isthmus.encoders.models.local import text_package
+from isthmus.encoders.models.transformers_parts import quiet_transformers
+from isthmus.encoders.registry import LOCAL_PAIR, parse_spec
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
     from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.spec import path_of
+from isthmus.encoders.registry import spec_path
 
 WORK: Final = "work"
 
@@ -31,7 +31,7 @@ def require_trainable(encoder: Encoder, spec: str, remedy: str = "") -> TorchEnc
     """Give an encoder as one whose weights can be trained and saved, or raise `InvalidInput`."""
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
 
-    known = parse_spec(spec).kind in SAVED_KINDS or spec == LOCAL_PAIR["text"]
+    known = parse_spec(spec).family in SAVED_KINDS or spec == LOCAL_PAIR["text"]
     if not known or not isinstance(encoder, TorchEncoder):
         raise InvalidInput(
             f"{spec!r} cannot be trained further; give {remedy}a spec that begins with "
@@ -58,7 +58,7 @@ def save_encoder(encoder: TorchEncoder, spec: str, folder: Path) -> str:
         Spec of what was written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with quiet():
+    with quiet_transformers():
         return _save(encoder, spec, folder)
 
 
@@ -158,5 +158,5 @@ def open_work_folder(folder: Path, made: str, report: str, *sources: str) -> Pat
 
 
 def _lies_in(folder: Path, spec: str) -> bool:
-    path = path_of(spec)
+    path = spec_path(spec)
     return path is not None and path.resolve().is_relative_to(folder.resolve())

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout, normalize
 
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.closed_form import Heads
 from isthmus.encoders.training.alignment.pairs import Pairs
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
@@ -35,7 +35,7 @@ class TrainedHeads:
 
     Attributes
     ----------
-    heads : tuple of Head
+    heads : tuple of ProjectionHead
         Of text and image, at their best epoch.
     recall : float
         Validation score of the heads.
@@ -63,7 +63,7 @@ def train_heads(
 
     Parameters
     ----------
-    start : tuple of Head
+    start : tuple of ProjectionHead
         The initial heads of text and image.
     pairs : Pairs
         The training pairs.
@@ -96,7 +96,7 @@ class TrainableHead(nn.Module):
 
     Parameters
     ----------
-    start : Head
+    start : ProjectionHead
         The initial linear head. A hidden part, if any, is initialised to contribute nothing.
     hidden : int
         Units of the nonlinear part; 0 for a linear head.
@@ -106,7 +106,7 @@ class TrainableHead(nn.Module):
         float32, shape (n, n_in): sample of the inputs, whose norm scales the hidden weights.
     """
 
-    def __init__(self, start: Head, hidden: int, drop: float, inputs: FloatArray) -> None:
+    def __init__(self, start: ProjectionHead, hidden: int, drop: float, inputs: FloatArray) -> None:
         super().__init__()
         self.mean = torch.from_numpy(start.mean)
         self.linear = nn.Parameter(torch.from_numpy(start.linear.copy()))
@@ -149,12 +149,12 @@ class TrainableHead(nn.Module):
         """Return the squared distance of the linear part from its start, relative to its norm."""
         return (self.linear - self.start).pow(2).sum() / self.start.pow(2).sum()
 
-    def head(self) -> Head:
+    def head(self) -> ProjectionHead:
         """Return the head with the current parameters."""
         parts = [self.mean, self.linear, self.bias]
         if self._hidden:
             parts += [self.inner, self.offset, self.outer]
-        return Head(*(part.detach().cpu().numpy().copy() for part in parts))
+        return ProjectionHead(*(part.detach().cpu().numpy().copy() for part in parts))
 
 
 class _AlignmentModel(nn.Module):

@@ -92,7 +92,7 @@ def recall_by_set(
 
     Parameters
     ----------
-    heads : tuple of Head
+    heads : tuple of ProjectionHead
         Of text and image.
     pairs : Pairs
         Pairs that were not trained on.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.closed_form import Correlations, Heads
 from isthmus.encoders.training.alignment.cross_modal_recall import (
     mean_recall,
@@ -38,7 +38,7 @@ class FittedAlignment:
 
     Attributes
     ----------
-    heads : tuple of Head
+    heads : tuple of ProjectionHead
         Of text and image.
     report : dict of str to Any
         Settings, pairs, and for each set and method recall@10 both ways on the held-out pairs.
@@ -134,7 +134,7 @@ def train_sets(
 
     Parameters
     ----------
-    closed : tuple of Head
+    closed : tuple of ProjectionHead
         The closed form over all sets.
     training, validation : Pairs
         Pairs to train on, and to stop by.
@@ -145,7 +145,7 @@ def train_sets(
 
     Returns
     -------
-    heads : tuple of Head
+    heads : tuple of ProjectionHead
         Of text and image.
     details : dict of str to Any
         Best epoch, temperature, and the weight of the common heads if there are experts.
@@ -205,9 +205,9 @@ def combine_experts(
 
     Parameters
     ----------
-    common : tuple of Head
+    common : tuple of ProjectionHead
         Linear heads trained on all sets.
-    experts : sequence of tuple of Head
+    experts : sequence of tuple of ProjectionHead
         Linear heads trained on each set, in the order of `pairs.names`.
     pairs : Pairs
         Training data of the gate.
@@ -226,8 +226,8 @@ def combine_experts(
 
 
 def _concatenate(
-    heads: Sequence[Head], common_weight: float, gate: tuple[FloatArray, FloatArray]
-) -> Head:
+    heads: Sequence[ProjectionHead], common_weight: float, gate: tuple[FloatArray, FloatArray]
+) -> ProjectionHead:
     first = heads[0]
     columns = np.cumsum([0, *(head.dim for head in heads)])
     share = np.zeros((len(heads), columns[-1]), np.float32)  # (n_experts + 1, dim)
@@ -235,7 +235,7 @@ def _concatenate(
     for expert, (start, end) in enumerate(itertools.pairwise(columns[1:])):
         share[expert, start:end] = np.sqrt(1 - common_weight)
     biases = [head.bias + (first.mean - head.mean) @ head.linear for head in heads]
-    return Head(
+    return ProjectionHead(
         first.mean,
         np.concatenate([head.linear for head in heads], axis=1),
         np.concatenate(biases).astype(np.float32),

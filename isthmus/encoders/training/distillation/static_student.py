@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.encoders.static_words import Bags, Ids
+from isthmus.encoders.models.static import Ids, TokenBags
 from isthmus.encoders.training.distillation.students import Student
 from isthmus.errors import MissingDependency
 from isthmus.numerics.arrays import FloatArray
@@ -75,7 +75,7 @@ class StaticStudent(Student):
         import torch
         from torch.nn.functional import embedding_bag, normalize
 
-        bags = Bags.join([self._texts[row] for row in rows])
+        bags = TokenBags.join([self._texts[row] for row in rows])
         ids, starts = (torch.from_numpy(values) for values in bags)
         vectors = normalize(
             embedding_bag(ids, self._table, starts, mode="sum", sparse=True), dim=-1
@@ -132,14 +132,14 @@ def _stored(vectors: FloatArray, storage: str) -> tuple[np.ndarray, FloatArray |
     return rows, np.asarray(peaks / 127, np.float32)
 
 
-def starting_vectors(tokens: FloatArray, bags: Bags, targets: FloatArray) -> FloatArray:
+def starting_vectors(tokens: FloatArray, bags: TokenBags, targets: FloatArray) -> FloatArray:
     """Give the vectors of tokens that a student starts from.
 
     Parameters
     ----------
     tokens : numpy.ndarray
         float32, shape (n_tokens, dim): the teacher's vector of each token as a text.
-    bags : Bags
+    bags : TokenBags
         The tokens of each text.
     targets : numpy.ndarray
         float32, shape (n_texts, dim): the teacher's vector of each text.
@@ -174,7 +174,7 @@ def inverse_frequency(ids: np.ndarray, size: int) -> FloatArray:
     return np.asarray(SMOOTHING / (SMOOTHING + counts / counts.sum()), np.float32)
 
 
-def _counts(bags: Bags, size: int) -> sp.csr_array:
+def _counts(bags: TokenBags, size: int) -> sp.csr_array:
     ends = np.append(bags.starts, len(bags.ids))
     ones = np.ones(len(bags.ids), np.float32)
     return sp.csr_array((ones, bags.ids, ends), shape=(len(bags.starts), size))
