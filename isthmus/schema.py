@@ -45,6 +45,7 @@ INTERNAL_PREFIX: Final = "_"
 ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)  # of every catalog; see `media_columns`
 RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})
 
+INTERACTIONS_TABLE: Final = "interactions.lance"
 INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
 INTERACTIONS: Final = pa.schema(
     [

@@ -252,7 +252,7 @@ def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
         table = table.set_column(at, name, table.column(name).cast(pa.string()))
     at = table.column_names.index(VALUE)
     table = table.set_column(at, VALUE, table.column(VALUE).cast(pa.float32()))
-    return InteractionMatrix.of(
+    return InteractionMatrix.from_table(
         table, lambda ids: np.array([places[item] for item in ids], np.int64), len(places)
     )
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from isthmus.data.interactions.ratings import default_positive_from
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.fusion import ModalityWeights
@@ -68,7 +68,7 @@ class OpenSpace:
         self._device = device
         self._open(SpaceSettings.read(self.path))
         self._quarantine = Quarantine(self.path)
-        self._interactions = Interactions(self.path)
+        self._interactions = InteractionStore(self.path)
         model_device = "cuda" if device == "all" else device
         given = None if encoder is None else resolve_encoders(encoder, device=model_device)
         self._encoder_of = LazyEncoders(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.releases.growth import assess
 from isthmus.index.releases.recall import QuerySampler
@@ -51,7 +51,7 @@ def describe(view: View, settings: SpaceSettings, sample_queries: QuerySampler) 
     }
 
 
-def count_interactions(store: Interactions, catalog: Snapshot) -> dict[str, int]:
+def count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
     """Count interactions, and those that wait for an item that the catalog does not hold.
 
     Returns

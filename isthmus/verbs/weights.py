@@ -155,7 +155,7 @@ class SpaceWeighing(SpacePublishing):
             return from_pairs(view, pairs, self._encode_texts)
         interactions, least = self._learnable(None)
         living = len(view.living.rows)
-        matrix = InteractionMatrix.of(interactions, view.find, living, positive_from=least)
+        matrix = InteractionMatrix.from_table(interactions, view.find, living, positive_from=least)
         return from_interactions(view, matrix)
 
     def _encode_texts(self, texts: Sequence[str]) -> list[Mapping[str, FloatArray]]:

@@ -43,7 +43,7 @@ from isthmus.schema import (
 
 SMALL = 20  # times as much is stored as comes
 MOST_PEEKED = 50_000
-ROWS_A_COMMIT = 4_096
+COMMIT_ROWS = 4_096
 READERS = 8
 
 
@@ -147,7 +147,7 @@ class Ingest:
         attributes = self._catalog.add_attributes(reader.attributes)
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(known, self._media, list(self._caches), readers)
-            batches = reader.batches(ROWS_A_COMMIT, attributes)
+            batches = reader.batches(COMMIT_ROWS, attributes)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
         return self.report
@@ -156,7 +156,7 @@ class Ingest:
         """Take items of the catalog through the job again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
         columns = [*snapshot.item_columns, *snapshot.attributes.names]
-        items = (snapshot.find(part, columns) for part in batched(item_ids, ROWS_A_COMMIT))
+        items = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(None, self._media, list(self._caches), readers)
             with progress_bar("retrying", len(item_ids), show=False) as advance:

@@ -25,7 +25,7 @@ from isthmus.index.catalog.content_encoding import (
     open_embedding_caches,
     stored_vectors,
 )
-from isthmus.index.catalog.ingest import ROWS_A_COMMIT
+from isthmus.index.catalog.ingest import COMMIT_ROWS
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -226,7 +226,7 @@ def catch_up(
         return
     caches = open_embedding_caches(space, settings)
     snapshot = catalog.snapshot()
-    for part in batched(item_ids, ROWS_A_COMMIT):
+    for part in batched(item_ids, COMMIT_ROWS):
         items = snapshot.find(part, snapshot.columns)
         parts: dict[Modality, MaskedVectors] = {
             modality: stored_vectors(cache, items.column(CONTENT_HASH[modality]).to_pylist())

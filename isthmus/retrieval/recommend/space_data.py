@@ -312,7 +312,7 @@ def space_matrix(
         return columns[view.find(item_ids)]
 
     items = int(living.sum())
-    return InteractionMatrix.of(interactions, find, items, positive_from=positive_from)
+    return InteractionMatrix.from_table(interactions, find, items, positive_from=positive_from)
 
 
 def vectors_in_use(view: View) -> tuple[str, ...]:
