@@ -30,7 +30,7 @@ class Contents(Protocol):
         ...
 
     @property
-    def blocks(self) -> tuple[str, ...]:
+    def vector_names(self) -> tuple[str, ...]:
         """The names of the parts that a vector consists of."""
         ...
 
@@ -56,7 +56,7 @@ class Contents(Protocol):
         ...
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Give the allowed items whose contents are nearest to vectors, nearest first.
 
@@ -68,7 +68,7 @@ class Contents(Protocol):
             Items a vector.
         allowed : numpy.ndarray
             bool, shape (n_items,).
-        effort : float
+        search_scale : float
             Less than 1 where candidates will do, which an index finds sooner.
 
         Returns
@@ -79,7 +79,7 @@ class Contents(Protocol):
         ...
 
     def near_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Give the allowed items nearest to some of the items, each itself among them.
 
@@ -96,7 +96,7 @@ class HeldContents:
     ----------
     vectors : numpy.ndarray
         float32, shape (n_items, dim), unit length or zero.
-    blocks : tuple of str
+    vector_names : tuple of str
         The names of the parts that a vector consists of.
     written : sequence of str
         What is written of each item; nothing by default.
@@ -105,7 +105,7 @@ class HeldContents:
     """
 
     vectors: FloatArray
-    blocks: tuple[str, ...] = ()
+    vector_names: tuple[str, ...] = ()
     written: Sequence[str] = ()
     counted: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
@@ -137,12 +137,12 @@ class HeldContents:
         return np.stack(own, axis=1) if own else np.empty((len(columns), 0))
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Compare with every allowed item (FAISS, exact)."""
         import faiss
 
-        del effort
+        del search_scale
 
         columns = np.flatnonzero(allowed)
         cosines = np.full((len(vectors), n), -1, np.float32)
@@ -156,10 +156,10 @@ class HeldContents:
         return found, cosines
 
     def near_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Compare some items with every allowed one."""
-        return self.nearest(self.at(columns), n, allowed, effort)
+        return self.nearest(self.at(columns), n, allowed, search_scale)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput, ItemNotFound
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import Query
 from isthmus.schema import ITEM_ID
 
@@ -62,18 +61,18 @@ def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Pos
 def query_with_examples(
     view: View, contents: Mapping[str, FloatArray], like: Positions, unlike: Positions
 ) -> Query:
-    """Combine contents with examples, block by block.
+    """Combine contents with examples, named vector by named vector.
 
-    A block takes part where something positive has it: the contents, or an item to be like. In
-    the others the items to be unlike are ignored. Where nothing is positive anywhere, the query is
-    the opposite of the items to be unlike, so that the least similar items come first.
+    A named vector takes part where something positive has it: the contents, or an item to be like.
+    In the others the items to be unlike are ignored. Where nothing is positive anywhere, the query
+    is the opposite of the items to be unlike, so that the least similar items come first.
 
     Parameters
     ----------
     view : View
         Contains the examples.
     contents : mapping of str to numpy.ndarray
-        Unit vector, shape (dim,), of the text, image or vector in each block.
+        Unit vector, shape (dim,), of the text, image or vector in each named vector.
     like, unlike : numpy.ndarray
         int64: rows of the examples.
 
@@ -91,11 +90,11 @@ def query_with_examples(
         return Query(contents)
     only_unlike = not contents and len(like) == 0
     vectors = {}
-    for block in view.blocks:
-        positive = _vectors(view, block.name, like, contents.get(block.name))
-        negative = _vectors(view, block.name, unlike)
+    for named_vector in view.named_vectors:
+        positive = _vectors(view, named_vector.name, like, contents.get(named_vector.name))
+        negative = _vectors(view, named_vector.name, unlike)
         if len(positive) or (only_unlike and len(negative)):
-            vectors[block.name] = _combined(positive, negative, block.name)
+            vectors[named_vector.name] = _combined(positive, negative, named_vector.name)
     return Query(vectors, np.concatenate([like, unlike]))
 
 
@@ -129,20 +128,21 @@ def combine(positive: FloatArray, negative: FloatArray) -> FloatArray:
     return np.asarray(total / norm if norm > MIN_NORM else 0 * total, np.float32)
 
 
-def _combined(positive: FloatArray, negative: FloatArray, block: str) -> FloatArray:
+def _combined(positive: FloatArray, negative: FloatArray, vector_name: str) -> FloatArray:
     vector = combine(positive, negative)
     if not vector.any():
         raise InvalidInput(
-            f"the examples cancel out in block {block}, which leaves nothing to search for; "
+            f"the examples cancel out in named vector {vector_name}, which leaves "
+            "nothing to search for; "
             "give more or other examples"
         )
     return vector
 
 
 def _vectors(
-    view: View, block: str, rows: Positions, content: FloatArray | None = None
+    view: View, vector_name: str, rows: Positions, content: FloatArray | None = None
 ) -> FloatArray:
-    part = view.vectors(block, rows)
+    part = view.vectors(vector_name, rows)
     vectors = part.vectors[part.present]
     return vectors if content is None else np.concatenate([content[None], vectors])
 
@@ -154,7 +154,7 @@ class Interest:
     Attributes
     ----------
     vectors : dict of str to numpy.ndarray
-        The medoid's unit vector in each block it has, shape (dim,).
+        The medoid's unit vector in each named vector it has, shape (dim,).
     weight : float
         Summed importance of the interactions in the group.
     """
@@ -257,7 +257,10 @@ def _medoid(
 
 
 def _interest(view: View, medoid: Positions, weight: float) -> Interest:
-    parts = {block.name: view.vectors(block.name, medoid) for block in view.blocks}
+    parts = {
+        named_vector.name: view.vectors(named_vector.name, medoid)
+        for named_vector in view.named_vectors
+    }
     vectors = {name: part.vectors[0] for name, part in parts.items() if part.present[0]}
     return Interest(vectors, float(weight))
 
@@ -266,9 +269,9 @@ def item_vectors(
     view: View,
     rows: Positions,
     weights: Mapping[str, float] | None = None,
-    blocks: Sequence[str] | None = None,
+    named_vectors: Sequence[str] | None = None,
 ) -> FloatArray:
-    """Return the blocks of items side by side, at unit norm.
+    """Return the named vectors of items side by side, at unit norm.
 
     Parameters
     ----------
@@ -277,27 +280,31 @@ def item_vectors(
     rows : numpy.ndarray
         int64, shape (n,): rows of the items; -1 gives zeros.
     weights : mapping of str to float, optional
-        Weight of each block, 1 where not given: before they are brought to unit norm, the inner
-        product of two items is the weighted sum of their cosines in the blocks.
-    blocks : sequence of str, optional
-        Which blocks; all by default.
+        Weight of each named vector, 1 where not given: before they are brought to unit norm, the
+        inner product of two items is the weighted sum of their cosines in the named vectors.
+    named_vectors : sequence of str, optional
+        Which named vectors; all by default.
 
     Returns
     -------
     numpy.ndarray
-        float32, shape (n, sum of the blocks' dims).
+        float32, shape (n, sum of the named vectors' dims).
     """
     present = np.flatnonzero(rows >= 0)
-    chosen = [block for block in view.blocks if blocks is None or block.name in blocks]
+    chosen = [
+        named_vector
+        for named_vector in view.named_vectors
+        if named_vectors is None or named_vector.name in named_vectors
+    ]
     if len(chosen) == 1 and (weights or {}).get(chosen[0].name, 1.0) > 0:
         return view.vectors(chosen[0].name, rows).vectors
-    vectors = np.zeros((len(rows), sum(block.dim for block in chosen)), np.float32)
+    vectors = np.zeros((len(rows), sum(named_vector.dim for named_vector in chosen)), np.float32)
     start = 0
-    for block in chosen:
-        weight = (weights or {}).get(block.name, 1.0)
-        part = view.vectors(block.name, rows[present]).vectors
-        vectors[present, start : start + block.dim] = np.sqrt(weight) * part
-        start += block.dim
+    for named_vector in chosen:
+        weight = (weights or {}).get(named_vector.name, 1.0)
+        part = view.vectors(named_vector.name, rows[present]).vectors
+        vectors[present, start : start + named_vector.dim] = np.sqrt(weight) * part
+        start += named_vector.dim
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors /= np.where(norms > 0, norms, 1)
     return vectors

@@ -15,13 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions, exact_search
+from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.segment import Segment
 from isthmus.index.lru_cache import Recent
-from isthmus.index.releases.recall import KindOfQuery, QueriesOf
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.recall import QuerySampler, RecallQueries
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.numerics.sampling import draw
 from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
 
@@ -38,17 +37,17 @@ class HubnessCorrection:
 
     Parameters
     ----------
-    queries_of : callable
+    sample_queries : callable
         Kinds of query, see `isthmus.index.releases.recall.make_trials`.
     """
 
-    def __init__(self, queries_of: QueriesOf) -> None:
-        self._queries_of = queries_of
+    def __init__(self, sample_queries: QuerySampler) -> None:
+        self._sample_queries = sample_queries
         self._queries: Recent[dict[str, FloatArray]] = Recent(CACHE_SIZE)
         self._similarities: Recent[FloatArray] = Recent(CACHE_SIZE)
 
     def penalty(
-        self, view: View, blocks: Sequence[str], kind: str, weights: Mapping[str, float]
+        self, view: View, vector_names: Sequence[str], kind: str, weights: Mapping[str, float]
     ) -> FloatArray:
         """Return what is subtracted from the score of each row, shape (n_rows,).
 
@@ -58,47 +57,51 @@ class HubnessCorrection:
         ----------
         view : View
             What is searched.
-        blocks : sequence of str
-            The blocks of the query; an item that lacks a block has no penalty there.
+        vector_names : sequence of str
+            The named vectors of the query; an item that lacks a named vector has no penalty there.
         kind : str
-            Such as ``text to item``; in blocks without such queries items stand for them.
+            Such as ``text to item``; in named vectors without such queries items stand for them.
         weights : mapping of str to float
-            Weight of each block.
+            Weight of each named vector.
         """
         total = np.zeros(sum(map(len, view.segments)), np.float32)
-        for block in blocks:
-            r = self._mean_similarities(view, block, kind)
+        for vector_name in vector_names:
+            r = self._mean_similarities(view, vector_name, kind)
             if np.isfinite(r).any():
-                total += np.float32(weights[block]) * np.nan_to_num(r - np.nanmean(r))
-        return total / np.float32(2 * sum(weights[block] for block in blocks))
+                total += np.float32(weights[vector_name]) * np.nan_to_num(r - np.nanmean(r))
+        return total / np.float32(2 * sum(weights[name] for name in vector_names))
 
-    def _mean_similarities(self, view: View, block: str, kind: str) -> FloatArray:
+    def _mean_similarities(self, view: View, vector_name: str, kind: str) -> FloatArray:
         """Return ``r`` of each row; NaN where it has no vector."""
         release = None if view.release is None else view.release.number
-        by_kind = self._queries.get((release, block), lambda: self._sample_queries(view, block))
+        by_kind = self._queries.get(
+            (release, vector_name), lambda: self._draw_queries(view, vector_name)
+        )
         queries = by_kind.get(kind, next(iter(by_kind.values()), None))
 
         def of_segment(segment: Segment) -> FloatArray:
-            key = (segment, block, kind, release)
+            key = (segment, vector_name, kind, release)
             return self._similarities.get(
-                key, lambda: _segment_similarities(segment, block, queries)
+                key, lambda: _segment_similarities(segment, vector_name, queries)
             )
 
         return np.concatenate([np.empty(0, np.float32), *map(of_segment, view.segments)])
 
-    def _sample_queries(self, view: View, block: str) -> dict[str, FloatArray]:
+    def _draw_queries(self, view: View, vector_name: str) -> dict[str, FloatArray]:
         rows = np.flatnonzero(view.living.rows)
         if view.release is not None:
             rows = np.arange(view.release_rows)
-        rows = rows[view.present(block, rows)]
-        # Where a block has one modality, each kind of query gets a half of the rows.
+        rows = rows[view.present(vector_name, rows)]
+        # Where a named vector has one modality, each kind of query gets a half of the rows.
         sample = draw(np.random.default_rng(0), rows, 2 * MAX_QUERIES)
-        kinds: list[KindOfQuery] = list(self._queries_of(view, block, sample))
+        kinds: list[RecallQueries] = list(self._sample_queries(view, vector_name, sample))
         return {kind.name: kind.vectors[:MAX_QUERIES] for kind in kinds if len(kind.vectors)}
 
 
-def _segment_similarities(segment: Segment, block: str, queries: FloatArray | None) -> FloatArray:
-    vectors = segment.blocks[block]
+def _segment_similarities(
+    segment: Segment, vector_name: str, queries: FloatArray | None
+) -> FloatArray:
+    vectors = segment.named_vectors[vector_name]
     r = np.full(len(segment), np.nan, np.float32)
     if len(vectors.rows) and queries is not None:
         r[vectors.rows] = mean_similarity_to_nearest(np.asarray(vectors.vectors), queries)

@@ -15,13 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.text_index import WORD_SCORE
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,
@@ -114,7 +112,7 @@ def search_hybrid(
     selection : Selection, optional
         The rows that may be returned by both rankings.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     lexical_weight : float
         Weight of the ranking by words; that of the ranking by vectors is 1.
 
@@ -126,7 +124,7 @@ def search_hybrid(
         float32, same shape: the fused scores.
     similarities : list of float or None
         The score of a search by vectors alone; None where an item has no vector in the query's
-        blocks.
+        named vectors.
     """
     depth = max(OVERSAMPLING * k, MIN_CANDIDATES)
     by_vector = search_top_k(view, [query], depth, selection, weights)[0][0]

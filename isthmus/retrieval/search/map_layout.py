@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import MissingDependency
-from isthmus.index.ann.exact import Positions, exact_search
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.ann.exact import exact_search
+from isthmus.numerics.arrays import FloatArray, Positions
 
 NEIGHBOURS: Final = 15
 MIN_DISTANCE: Final = 0.1

@@ -16,10 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Mask, Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import DOMAIN, ITEM_ID, SCORE
 
@@ -44,9 +42,14 @@ ROUNDING: Final = 1e-6  # identical items may have a cosine of 0.9999999
 
 
 def find_duplicates(
-    view: View, threshold: float, selection: Selection | None, block: str | None, *, show: bool
+    view: View,
+    threshold: float,
+    selection: Selection | None,
+    vector_name: str | None,
+    *,
+    show: bool,
 ) -> pa.Table:
-    """Group the items whose vectors in a block are similar.
+    """Group the items whose vectors in a named vector are similar.
 
     Parameters
     ----------
@@ -56,8 +59,8 @@ def find_duplicates(
         Cosine similarity from which two items are duplicates, in (0, 1].
     selection : Selection, optional
         The items to compare.
-    block : str, optional
-        Block to compare in; by default the one that most of the items have.
+    vector_name : str, optional
+        NamedVector to compare in; by default the one that most of the items have.
     show : bool
         Whether to show a bar.
 
@@ -69,12 +72,12 @@ def find_duplicates(
     Raises
     ------
     InvalidInput
-        If the threshold is out of range, or there is no such block.
+        If the threshold is out of range, or there is no such named vector.
     """
     if not 0 < threshold <= 1:
         raise InvalidInput(f"threshold is {threshold}; give a cosine similarity in (0, 1]")
     mask = (selection or view.living).rows
-    name, rows = _rows_of_block(view, mask, block)
+    name, rows = _rows_of_vector(view, mask, vector_name)
     finder = _Finder(view, name, rows, mask, threshold - ROUNDING)
     with progress_bar("comparing", len(rows), show=show) as advance:
         finder.search_all(advance)
@@ -89,10 +92,10 @@ class _Finder:
     """
 
     def __init__(
-        self, view: View, block: str, rows: Positions, mask: Mask, threshold: float
+        self, view: View, vector_name: str, rows: Positions, mask: Mask, threshold: float
     ) -> None:
         self._view = view
-        self._block = block
+        self._vector_name = vector_name
         self._rows = rows
         self._mask = mask
         self._selection = view.only(mask)
@@ -148,8 +151,8 @@ class _Finder:
 
     def _compare(self, items: Positions, width: int, selection: Selection) -> Mask:
         """Search the neighbours of items; return the items of which all are duplicates."""
-        vectors = self._view.vectors(self._block, self._rows[items]).vectors
-        scores, rows = self._view.search(self._block, vectors, width, selection)
+        vectors = self._view.vectors(self._vector_name, self._rows[items]).vectors
+        scores, rows = self._view.search(self._vector_name, vectors, width, selection)
         found = rows >= 0  # (n_items, width)
         positions = np.where(found, self._position[np.maximum(rows, 0)], -1)
         is_other = found & (positions != items[:, None])
@@ -162,14 +165,17 @@ class _Finder:
         return np.asarray(similar.all(axis=1))
 
 
-def _rows_of_block(view: View, mask: Mask, block: str | None) -> tuple[str, Positions]:
-    names = [b.name for b in view.blocks]
-    if block is not None and block not in names:
-        raise InvalidInput(f"no block {block!r} in this space; its blocks are: {', '.join(names)}")
+def _rows_of_vector(view: View, mask: Mask, vector_name: str | None) -> tuple[str, Positions]:
+    names = [b.name for b in view.named_vectors]
+    if vector_name is not None and vector_name not in names:
+        raise InvalidInput(
+            f"no named vector {vector_name!r} in this space; its named vectors "
+            f"are: {', '.join(names)}"
+        )
     rows = np.flatnonzero(mask)
-    by_block = {n: rows[view.present(n, rows)] for n in ([block] if block else names)}
-    name = max(by_block, key=lambda n: len(by_block[n]))
-    return name, by_block[name]
+    by_vector = {n: rows[view.present(n, rows)] for n in ([vector_name] if vector_name else names)}
+    name = max(by_vector, key=lambda n: len(by_vector[n]))
+    return name, by_vector[name]
 
 
 def _batches(items: Positions) -> Iterator[Positions]:
@@ -179,7 +185,7 @@ def _batches(items: Positions) -> Iterator[Positions]:
 
 def _table(
     view: View,
-    block: str,
+    vector_name: str,
     rows: Positions,
     groups: npt.NDArray[np.int32],
     closest: FloatArray,
@@ -189,7 +195,9 @@ def _table(
     ids = np.array(view.item_ids(rows[shared]), object)
     listed = []
     for members in _split(groups[shared]):
-        order, scores = _arrange(view.vectors(block, rows[shared[members]]).vectors, ids[members])
+        order, scores = _arrange(
+            view.vectors(vector_name, rows[shared[members]]).vectors, ids[members]
+        )
         listed.append((members[order], scores[order]))
     listed.sort(key=lambda group: (-len(group[0]), ids[group[0][0]]))
     sizes = [len(members) for members, _ in listed]

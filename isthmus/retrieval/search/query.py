@@ -1,10 +1,10 @@
-"""Queries: vectors in some blocks (named vectors) of the items, searched for the top k or a range.
+"""Queries: unit vectors in some named vectors of the items, searched for the top k or a range.
 
-In one block the score is the cosine similarity. Over several it is the weighted mean of the
-chance-corrected similarities ``(cos - c) / (1 - c)`` in the query's blocks, where ``c`` is the
-query's mean cosine with the item's domain in that block: 0 is as similar as chance, 1 is identical.
-An item that lacks a block counts there as an average item of its domain. It is neither punished
-with a zero cosine nor favoured by being judged on its other blocks alone.
+In one named vector the score is the cosine similarity. Over several it is the weighted mean of the
+chance-corrected similarities ``(cos - c) / (1 - c)`` in the query's named vectors, where ``c`` is
+the query's mean cosine with the item's domain in that named vector: 0 is as similar as chance, 1 is
+identical. An item that lacks a named vector counts there as an average item of its domain. It is
+neither punished with a zero cosine nor favoured by being judged on its other named vectors alone.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Final
 import numpy as np
 
 from isthmus.errors import UnsupportedModality
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 
-OVERSAMPLING: Final = 4  # candidates of each block a result, where a query has several blocks
+OVERSAMPLING: Final = (
+    4  # candidates of each named vector a result, where a query has several named vectors
+)
 MIN_CANDIDATES: Final = 100
 RANGE_DEPTH: Final = 256  # candidates that a range search begins with
 WIDENING: Final = 4
@@ -40,7 +40,7 @@ class Query:
     Attributes
     ----------
     vectors : mapping of str to numpy.ndarray
-        Unit vector, shape (dim,), for each block that takes part.
+        Unit vector, shape (dim,), for each named vector that takes part.
     exclude : numpy.ndarray
         int64: rows that are not returned.
     """
@@ -48,8 +48,8 @@ class Query:
     vectors: Mapping[str, FloatArray]
     exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def block_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return the weights of the query's blocks."""
+    def vector_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Return the weights of the query's named vectors."""
         return {name: weights[name] for name in self.vectors}
 
 
@@ -59,11 +59,11 @@ def search_top_k(
     k: int,
     selection: Selection | None,
     weights: Mapping[str, float],
-    effort: float = 1.0,
+    search_scale: float = 1.0,
 ) -> list[ScoredRows]:
     """Rank items for each query.
 
-    Over several blocks, the candidates are the nearest items of each block.
+    Over several named vectors, the candidates are the nearest items of each named vector.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def search_top_k(
     selection : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
-        Weight of each block.
-    effort : float
+        Weight of each named vector.
+    search_scale : float
         See `View.search`.
 
     Returns
@@ -86,11 +86,11 @@ def search_top_k(
         For each query, best first, at most k.
     """
     n_excluded = max((len(query.exclude) for query in queries), default=0)
-    several_blocks = any(len(query.vectors) > 1 for query in queries)
-    depth = max(OVERSAMPLING * k, MIN_CANDIDATES) if several_blocks else k
-    lists = search_blocks(view, queries, depth + n_excluded, selection, effort)
+    several_vectors = any(len(query.vectors) > 1 for query in queries)
+    depth = max(OVERSAMPLING * k, MIN_CANDIDATES) if several_vectors else k
+    lists = search_vectors(view, queries, depth + n_excluded, selection, search_scale)
     return [
-        merge_blocks(view, query, parts, k, weights)
+        merge_vectors(view, query, parts, k, weights)
         for query, parts in zip(queries, lists, strict=True)
     ]
 
@@ -106,8 +106,8 @@ def search_range(
 
     The search is widened fourfold until no unseen item can score so much, as in the threshold
     algorithm of Fagin, Lotem and Naor, "Optimal Aggregation Algorithms for Middleware", PODS 2001.
-    It is complete where the search of a block is exact; an approximate index misses as much of
-    the range as its recall says.
+    It is complete where the search of a named vector is exact; an approximate index misses as much
+    of the range as its recall says.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def search_range(
     selection : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -130,9 +130,9 @@ def search_range(
     n_reachable = len(view) if selection is None else selection.count
     depth = min(RANGE_DEPTH, n_reachable)
     while depth:
-        parts = search_blocks(view, [query], depth, selection)[0]
+        parts = search_vectors(view, [query], depth, selection)[0]
         if depth == n_reachable or _best_unseen(view, query, parts, weights) < min_score:
-            merged = merge_blocks(view, query, parts, n_reachable, weights)
+            merged = merge_vectors(view, query, parts, n_reachable, weights)
             return filter_min_score(merged, min_score)
         depth = min(depth * WIDENING, n_reachable)
     return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -145,37 +145,37 @@ def filter_min_score(scored: ScoredRows, min_score: float) -> ScoredRows:
     return rows[keep], scores[keep]
 
 
-def search_blocks(
+def search_vectors(
     view: View,
     queries: Sequence[Query],
     depth: int,
     selection: Selection | None,
-    effort: float = 1.0,
+    search_scale: float = 1.0,
 ) -> list[list[ScoredRows]]:
-    """Search each block once for all the queries that have it.
+    """Search each named vector once for all the queries that have it.
 
     Returns
     -------
     list of list of (rows, scores)
-        For each query, for each of its blocks, in the order of the view: shape (depth,), -1 and
-        -inf where there are no more rows; excluded rows are still among them.
+        For each query, for each of its named vectors, in the order of the view: shape (depth,), -1
+        and -inf where there are no more rows; excluded rows are still among them.
     """
     lists: list[list[ScoredRows]] = [[] for _ in queries]
-    for block in view.blocks:
-        places = [at for at, query in enumerate(queries) if block.name in query.vectors]
+    for named_vector in view.named_vectors:
+        places = [at for at, query in enumerate(queries) if named_vector.name in query.vectors]
         if places:
-            vectors = np.stack([queries[at].vectors[block.name] for at in places])
+            vectors = np.stack([queries[at].vectors[named_vector.name] for at in places])
             k = min(depth, max(len(view), 1))
-            scores, rows = view.search(block.name, vectors, k, selection, effort)
+            scores, rows = view.search(named_vector.name, vectors, k, selection, search_scale)
             for row, at in enumerate(places):
                 lists[at].append((rows[row], scores[row]))
     return lists
 
 
-def merge_blocks(
+def merge_vectors(
     view: View, query: Query, parts: list[ScoredRows], k: int, weights: Mapping[str, float]
 ) -> ScoredRows:
-    """Score the candidates of all blocks, and return the best k that are not excluded."""
+    """Score the candidates of all named vectors, and return the best k that are not excluded."""
     if not parts:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     if len(query.vectors) == 1:
@@ -195,30 +195,30 @@ def merge_blocks(
 def chance_corrected_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
-    """Return the weighted mean of `similarities` over the blocks, shape (len(rows),)."""
-    block_weights = query.block_weights(weights)
-    total_weight = sum(block_weights.values())
+    """Return the weighted mean of `similarities` over the named vectors, shape (len(rows),)."""
+    vector_weights = query.vector_weights(weights)
+    total_weight = sum(vector_weights.values())
     scores = [np.empty(0, np.float32)]
     for start in range(0, len(rows), ROWS_AT_ONCE):
         parts = similarities(view, query, rows[start : start + ROWS_AT_ONCE])
         weighted = sum(
-            block_weights[name] * part.astype(np.float64) for name, part in parts.items()
+            vector_weights[name] * part.astype(np.float64) for name, part in parts.items()
         )
         scores.append(np.asarray(weighted / total_weight, np.float32))
     return np.concatenate(scores)
 
 
 def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatArray]:
-    """Return the chance-corrected similarity of rows in each block of a query, 0 where absent."""
+    """Return the chance-corrected similarity in each named vector of a query, 0 where absent."""
     means, domains = view.domain_means, view.domain_codes(rows)
-    by_block = {}
+    by_vector = {}
     for name, vector in query.vectors.items():
         part = view.vectors(name, rows)
         # An item alone in its domain is the mean of it, and would always score 0.
         chance = (means.vectors[name] @ vector * means.others[name])[domains]
         similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, MIN_SPREAD)
-        by_block[name] = np.where(part.present, similarity, 0.0)
-    return by_block
+        by_vector[name] = np.where(part.present, similarity, 0.0)
+    return by_vector
 
 
 def _best_unseen(
@@ -226,49 +226,55 @@ def _best_unseen(
 ) -> float:
     """Return an upper bound of the score of an item that is in none of the lists.
 
-    In a block whose last cosine is ``f``, such an item has at most ``f``: with several blocks
-    ``(f - c) / (1 - c)`` for the smallest mean cosine ``c`` of a domain (the expression falls as
-    ``c`` grows), or 0 if it lacks the block.
+    In a named vector whose last cosine is ``f``, such an item has at most ``f``: with several named
+    vectors ``(f - c) / (1 - c)`` for the smallest mean cosine ``c`` of a domain (the expression
+    falls as ``c`` grows), or 0 if it lacks the named vector.
     """
-    names = [block.name for block in view.blocks if block.name in query.vectors]
+    names = [
+        named_vector.name
+        for named_vector in view.named_vectors
+        if named_vector.name in query.vectors
+    ]
     last_cosines = [float(scores[-1]) for _, scores in parts]
     if len(names) == 1 or not np.isfinite(last_cosines).any():
         return max(last_cosines)
-    block_weights, total = query.block_weights(weights), 0.0
+    vector_weights, total = query.vector_weights(weights), 0.0
     for name, cosine in zip(names, last_cosines, strict=True):
         chance = float((view.domain_means.vectors[name] @ query.vectors[name]).min())
         bound = (cosine - chance) / max(1.0 - chance, MIN_SPREAD)
-        total += block_weights[name] * max(0.0, bound)
-    return total / sum(block_weights.values())
+        total += vector_weights[name] * max(0.0, bound)
+    return total / sum(vector_weights.values())
 
 
-def blocks_with_vectors(view: View, selections: Sequence[Selection | None]) -> set[str]:
-    """Return the blocks in which one of the selected items has a vector."""
+def vectors_of_items(view: View, selections: Sequence[Selection | None]) -> set[str]:
+    """Return the named vectors in which one of the selected items has a vector."""
     return {
-        block.name
-        for block in view.blocks
-        if any(view.holds(block.name, selection) for selection in selections)
+        named_vector.name
+        for named_vector in view.named_vectors
+        if any(view.holds(named_vector.name, selection) for selection in selections)
     }
 
 
-def why_incomparable(vectors: Mapping[str, FloatArray], item_blocks: set[str], space: Path) -> str:
-    """Return why a query cannot find items that have vectors in some blocks; empty if it can.
+def why_incomparable(
+    vectors: Mapping[str, FloatArray], item_vector_names: set[str], space: Path
+) -> str:
+    """Return why a query cannot find items with some named vectors; empty if it can.
 
     Parameters
     ----------
     vectors : mapping of str to numpy.ndarray
-        Vectors of the query, by block.
-    item_blocks : set of str
-        The blocks of the items, see `blocks_with_vectors`.
+        Vectors of the query, by named vector.
+    item_vector_names : set of str
+        The named vectors of the items, see `vectors_of_items`.
     space : Path
         Folder of the space, for the advice.
     """
-    if not vectors or not item_blocks or item_blocks & vectors.keys():
+    if not vectors or not item_vector_names or item_vector_names & vectors.keys():
         return ""
-    alignable = "audio" not in {*vectors, *item_blocks}
+    alignable = "audio" not in {*vectors, *item_vector_names}
     return (
         f"{' and '.join(sorted(vectors))} cannot find these items, which have only "
-        f"{' and '.join(sorted(item_blocks))}: the vectors of encoders that were not aligned "
+        f"{' and '.join(sorted(item_vector_names))}: the vectors of encoders that were not aligned "
         "say nothing of each other. "
         + (
             f"Align them with: isthmus align --pairs FILES --space {space}"
@@ -284,13 +290,13 @@ def require_comparable(
     selections: Sequence[Selection | None],
     space: Path,
 ) -> None:
-    """Refuse a query without results that has no block in common with any item.
+    """Refuse a query without results that has no named vector in common with any item.
 
     Raises
     ------
     UnsupportedModality
         If that is so.
     """
-    reason = why_incomparable(vectors, blocks_with_vectors(view, selections), space)
+    reason = why_incomparable(vectors, vectors_of_items(view, selections), space)
     if reason:
         raise UnsupportedModality(reason)

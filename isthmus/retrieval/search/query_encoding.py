@@ -1,4 +1,4 @@
-"""Query encoding: contents (text, image, audio) or a vector, into unit vectors of blocks.
+"""Query encoding: contents (text, image, audio) or a vector, into unit vectors of named vectors.
 
 A single query raises an error where it cannot be encoded; of many queries, each bad one is noted
 with its reason and stops no other.
@@ -20,8 +20,8 @@ from isthmus.data.media import DATA_URI, STORED, MediaStore, from_data_uri
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.decoding import check_decoded, decode
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.stack import Block, block_of
+from isthmus.encoders.fusion import MaskedVectors, fuse
+from isthmus.encoders.stack import NamedVector, named_vector_of
 from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
 from isthmus.index.catalog.content_encoding import DECODERS, FILES_A_BATCH, batched
 from isthmus.index.settings import SpaceSettings
@@ -29,7 +29,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MEDIA, TEXT, VECTOR, Modality
 
 QueryVectors = dict[str, FloatArray]
-"""Unit vector, shape (dim,), of each block that a query has."""
+"""Unit vector, shape (dim,), of each named vector that a query has."""
 
 
 def query_contents(text: str | None, image: Any, audio: Any = None) -> dict[Modality, Any]:
@@ -73,47 +73,53 @@ def encode_query(
     contents: Mapping[Modality, Any],
     alignment: Alignment | None = None,
 ) -> QueryVectors:
-    """Encode contents into a unit vector for each block that has their modalities."""
+    """Encode contents into a unit vector for each named vector that has their modalities."""
     one = np.ones(1, bool)
     parts = {
-        modality: BlockVectors(encoder_of(modality).encode([content], modality), one)
+        modality: MaskedVectors(encoder_of(modality).encode([content], modality), one)
         for modality, content in contents.items()
     }
     fused = fuse(settings.layout, settings.fusion, parts, alignment)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 
-def vector_query(blocks: tuple[Block, ...], vector: Any) -> QueryVectors:
-    """Return a vector at unit norm, by the block whose dimension it has.
+def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVectors:
+    """Return a vector at unit norm, by the named vector whose dimension it has.
 
     Raises
     ------
     InvalidInput
-        If it fits no block, or is not finite, or zero.
+        If it fits no named vector, or is not finite, or zero.
     """
     values = np.asarray(vector, np.float32)
-    fitting = [block for block in blocks if values.shape == (block.dim,)]
+    fitting = [
+        named_vector for named_vector in named_vectors if values.shape == (named_vector.dim,)
+    ]
     norm = float(np.linalg.norm(values))
     if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
-        shapes = " or ".join(f"({b.dim},) for {b.name}" for b in blocks)
+        shapes = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
         raise InvalidInput(
             f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {shapes}"
         )
     return {fitting[0].name: values / np.float32(norm)}
 
 
-def batch_queries(blocks: tuple[Block, ...], vectors: Any) -> tuple[str, FloatArray]:
-    """Return the name of the block that vectors of shape (n, dim) fit, and them at unit norm.
+def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple[str, FloatArray]:
+    """Return the named vector that vectors of shape (n, dim) fit, and them at unit norm.
 
     Raises
     ------
     InvalidInput
-        If they fit no block, or one of them is not finite, or zero; the message names it.
+        If they fit no named vector, or one of them is not finite, or zero; the message names it.
     """
     values = np.asarray(vectors, np.float32)
-    fitting = [block for block in blocks if values.ndim == 2 and values.shape[1] == block.dim]
+    fitting = [
+        named_vector
+        for named_vector in named_vectors
+        if values.ndim == 2 and values.shape[1] == named_vector.dim
+    ]
     if len(fitting) != 1:
-        shapes = " or ".join(f"(n, {b.dim}) for {b.name}" for b in blocks)
+        shapes = " or ".join(f"(n, {b.dim}) for {b.name}" for b in named_vectors)
         raise InvalidInput(f"vectors of shape {values.shape}; give {shapes}")
     norms = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
     bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
@@ -145,7 +151,7 @@ class FileQuery:
     folder : Path or None
         What paths are relative to; None stands for the working folder.
     vectors : dict of str to numpy.ndarray
-        Unit vector, shape (dim,), of each block that it has.
+        Unit vector, shape (dim,), of each named vector that it has.
     reason : str
         Why it cannot be answered; empty if it can.
     """
@@ -165,13 +171,13 @@ class QueryEncoder:
     Parameters
     ----------
     settings : SpaceSettings
-        The blocks and the fusion weights of the space.
+        The named vectors and the fusion weights of the space.
     encoder_of : callable
         Returns the encoder of a modality; called only for modalities that occur.
     media : MediaStore
         Reads files.
     alignment : Alignment, optional
-        Makes the vectors of the settings' aligned block.
+        Makes the vectors of the settings' aligned named vector.
     """
 
     def __init__(
@@ -182,7 +188,7 @@ class QueryEncoder:
         alignment: Alignment | None = None,
     ) -> None:
         self._alignment = alignment
-        self._blocks = settings.layout
+        self._named_vectors = settings.layout
         self._weights = settings.fusion
         self._encoder_of = encoder_of
         self._media = media
@@ -198,7 +204,7 @@ class QueryEncoder:
         for modality in MEDIA:
             encoded = self._encode_files(modality, _having(queries, modality))
             parts |= self._collect(queries, modality, encoded)
-        fused = fuse(self._blocks, self._weights, parts, self._alignment)
+        fused = fuse(self._named_vectors, self._weights, parts, self._alignment)
         for name, part in fused.items():
             for query, vector, present in zip(queries, part.vectors, part.present, strict=True):
                 if present and not query.reason:
@@ -211,9 +217,9 @@ class QueryEncoder:
         if VECTOR in contents:
             if len(contents) > 1:
                 raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-            query.vectors = vector_query(self._blocks, _parse_vector(contents[VECTOR]))
+            query.vectors = vector_query(self._named_vectors, _parse_vector(contents[VECTOR]))
         for modality in contents.keys() - {VECTOR}:
-            block_of(self._blocks, modality)
+            named_vector_of(self._named_vectors, modality)
 
     def _encode_texts(self, queries: list[FileQuery]) -> Iterator[_EncodedBatch]:
         if queries:
@@ -251,14 +257,14 @@ class QueryEncoder:
 
     def _collect(
         self, queries: Sequence[FileQuery], modality: Modality, encoded: Iterator[_EncodedBatch]
-    ) -> dict[Modality, BlockVectors]:
+    ) -> dict[Modality, MaskedVectors]:
         """Put the vectors of one modality at its queries, shape (n_queries, dim)."""
         place = {id(query): at for at, query in enumerate(queries)}
         batches = [([place[id(query)] for query in batch], vectors) for batch, vectors in encoded]
         if not batches:
             return {}
-        dim = block_of(self._blocks, modality).dim
-        out = BlockVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
+        dim = named_vector_of(self._named_vectors, modality).dim
+        out = MaskedVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
         for places, vectors in batches:
             out.vectors[places], out.present[places] = vectors, True
         return {modality: out}

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.content_vectors import ContentVectors
-from isthmus.index.releases.recall import KindOfQuery
+from isthmus.index.releases.recall import RecallQueries
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import Positions
 
 
-class RecallQueries:
-    """Items as queries; in a block of several modalities, also each modality alone.
+class RecallQuerySampler:
+    """Items as queries; in a named vector of several modalities, also each modality alone.
 
     Nothing is encoded: the vectors of single modalities come from the embedding cache.
 
@@ -28,20 +28,22 @@ class RecallQueries:
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._contents = ContentVectors(space, settings)
 
-    def __call__(self, view: View, block: str, rows: Positions) -> Iterator[KindOfQuery]:
+    def __call__(self, view: View, vector_name: str, rows: Positions) -> Iterator[RecallQueries]:
         """Yield kinds of query with their vectors, shape (n_queries, dim).
 
-        Where a block has one modality, its items are at once queries in that modality, and stand
-        for new ones; each kind gets a half of the rows.
+        Where a named vector has one modality, its items are at once queries in that modality, and
+        stand for new ones; each kind gets a half of the rows.
         """
-        layout = next(b for b in view.blocks if b.name == block)
+        layout = next(b for b in view.named_vectors if b.name == vector_name)
         if len(layout.modalities) == 1:
             item_rows, content_rows = rows[::2], rows[1::2]
-            yield KindOfQuery("item to item", view.vectors(block, item_rows).vectors)
+            yield RecallQueries("item to item", view.vectors(vector_name, item_rows).vectors)
             kind = f"{layout.modalities[0]} to item"
-            yield KindOfQuery(kind, view.vectors(block, content_rows).vectors, new=True)
+            yield RecallQueries(kind, view.vectors(vector_name, content_rows).vectors, new=True)
             return
-        yield KindOfQuery("item to item", view.vectors(block, rows).vectors)
+        yield RecallQueries("item to item", view.vectors(vector_name, rows).vectors)
         for modality in layout.modalities:
             contents = self._contents.of(view, layout, modality, rows)
-            yield KindOfQuery(f"{modality} to item", contents.vectors[contents.present], own=False)
+            yield RecallQueries(
+                f"{modality} to item", contents.vectors[contents.present], own=False
+            )

@@ -1,12 +1,12 @@
 """Score normalisation: scores that mean the same in every domain.
 
 Cosines of one query lie higher, or spread wider, in one domain than in another, for reasons of
-style, length or language and not of relevance: its best items crowd out those of the others.
-The standard score ``z = (s - mean_d) / std_d`` says how far an item stands out from what the
-query scores in the item's own domain (zero mean, unit variance: Montague and Aslam, "Relevance
-Score Normalization for Metasearch", CIKM 2001). The chance-corrected similarity
-``(s - c) / (1 - c)``, which makes blocks comparable within one query, corrects the mean alone,
-and a domain that spreads wider would still win.
+style, length or language and not of relevance: its best items crowd out those of the others. The
+standard score ``z = (s - mean_d) / std_d`` says how far an item stands out from what the query
+scores in the item's own domain (zero mean, unit variance: Montague and Aslam, "Relevance Score
+Normalization for Metasearch", CIKM 2001). The chance-corrected similarity ``(s - c) / (1 - c)``,
+which makes named vectors comparable within one query, corrects the mean alone, and a domain that
+spreads wider would still win.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import Final
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import Query, chance_corrected_similarity
 
 SAMPLE_SIZE: Final = 2_000
@@ -61,7 +60,7 @@ def score_distributions(
     domains : sequence of str
         Which domains.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
