@@ -31,11 +31,11 @@ from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.scorer import largest
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.example_batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, ExampleSettings, make_examples
 from isthmus.retrieval.ranker.features import OF_SOURCE, Features, make_features
@@ -121,8 +121,8 @@ class Ranked:
         Items that each of them went on to like.
     """
 
-    histories: Histories
-    pool: Pool
+    histories: UserHistories
+    pool: CandidatePool
     features: Features
     truth: list[Columns]
 
@@ -177,13 +177,13 @@ class Bench:
         """Find the candidates of the validation users of every protocol."""
 
         def make() -> dict[str, list[Ranked]]:
-            sources = Sources(learning.make_sources()).fit(self.corpus, show=True)
+            sources = CandidateGenerators(learning.make_sources()).fit(self.corpus, show=True)
             facts = learning.make_facts().fit(self.corpus)
             return {task.name: self._pools(task, sources, facts) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
-    def _pools(self, task: Task, sources: Sources, facts: ItemFacts) -> list[Ranked]:
+    def _pools(self, task: Task, sources: CandidateGenerators, facts: ItemFacts) -> list[Ranked]:
         target, corpus = self.corpus.code_of(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
         allowed[self._columns(task.candidates)] = True
@@ -192,9 +192,9 @@ class Bench:
             users = task.users[start : start + USERS_AT_ONCE]
             known = [self._columns(user.history) for user in users]
             ages = [np.arange(len(own))[::-1].astype(np.float32) for own in known]
-            histories = Histories.of(known, ages=ages if self.timed else None)
+            histories = UserHistories.of(known, ages=ages if self.timed else None)
             opinions = sources.opinions(corpus, histories, target)
-            pool = make_pool(opinions, DEPTH, allowed, histories.seen(len(corpus)))
+            pool = candidate_pool(opinions, DEPTH, allowed, histories.seen(len(corpus)))
             features = make_features(corpus, histories, pool, facts, target)
             truth = [self._columns(user.truth) for user in users]
             out.append(Ranked(histories, pool, features, truth))
@@ -303,7 +303,7 @@ def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], li
 
 
 def _found(
-    head: RankingHead, corpus: Corpus, facts: ItemFacts, part: Ranked
+    head: RankingHead, corpus: TrainingData, facts: ItemFacts, part: Ranked
 ) -> tuple[np.ndarray, np.ndarray]:
     target = corpus.code_of(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     scores = head.score_features(part.features, corpus, part.histories, part.pool, facts, target)

@@ -14,10 +14,10 @@ from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import among, distinct
 from isthmus.numerics.sparse_rows import sparse_rows
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.generator import CandidateSource, State
+from isthmus.retrieval.candidates.generator import CandidateGenerator, State
 from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.search.interests import choose_interests
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EFFORT = 0.2  # of what the index takes to find nearly all: an interest may miss
 
 
 @dataclass
-class Content(CandidateSource):
+class Content(CandidateGenerator):
     """Items near an interest of the user; the score is the cosine with the nearest interest.
 
     Interests stay apart: each is stood for by one item of the history, see
@@ -37,12 +37,14 @@ class Content(CandidateSource):
 
     name: ClassVar[str] = "content"
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn nothing."""
         del corpus
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> InterestOpinion:
+    def opinion(
+        self, corpus: TrainingData, histories: UserHistories, target: int
+    ) -> InterestScorer:
         """Score items by the nearest interest."""
         del target
         interests = []
@@ -54,7 +56,7 @@ class Content(CandidateSource):
             told = told[np.argsort(weights[told], kind="stable")]  # the last are looked at
             chosen, _ = choose_interests(vectors[told], weights[told].astype(np.float64))
             interests.append(columns[told[chosen]])
-        return InterestOpinion(corpus, interests)
+        return InterestScorer(corpus, interests)
 
     def state(self) -> State:
         """Give nothing."""
@@ -67,7 +69,7 @@ class Content(CandidateSource):
 
 
 @dataclass(frozen=True, eq=False)
-class InterestOpinion:
+class InterestScorer:
     """The cosine with the nearest of a user's interests.
 
     Attributes
@@ -78,11 +80,11 @@ class InterestOpinion:
         int64, shape (n_interests,), of each user: the items that stand for them.
     """
 
-    corpus: Corpus
+    corpus: TrainingData
     interests: list[Columns]
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`.
+        """Give the best items, see `Scorer.best`.
 
         Each interest is asked for a whole list, and for so many more as the user has seen.
         """

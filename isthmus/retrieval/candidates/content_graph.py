@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.training_data import Contents
+from isthmus.retrieval.candidates.item_features import ItemFeatures
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -17,7 +17,7 @@ ITEMS_AT_ONCE = 4_096
 SHARPNESS = 10.0
 
 
-def nearest_by_content(contents: Contents, domains: Columns, new: Mask | None = None) -> csr_array:
+def content_graph(contents: ItemFeatures, domains: Columns, new: Mask | None = None) -> csr_array:
     """Find for each item the 20 others of its domain that are nearest by content.
 
     The weights of a row add up to one; they fall as ``exp(10 cosine)``. Items without content
@@ -54,7 +54,7 @@ def nearest_by_content(contents: Contents, domains: Columns, new: Mask | None = 
 
 
 def _neighbours(
-    contents: Contents, own: Columns, allowed: Mask
+    contents: ItemFeatures, own: Columns, allowed: Mask
 ) -> tuple[Columns, Columns, FloatArray]:
     """Give pairs of an item and a neighbour, and the neighbour's weight."""
     found, cosines = contents.nearest(contents.at(own), ALIKE + 1, allowed)

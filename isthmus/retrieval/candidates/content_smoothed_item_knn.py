@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from isthmus.numerics.sparse import sparse
 from isthmus.numerics.sparse_rows import SparseRows
-from isthmus.retrieval.candidates.generator import ByDomain, CandidateSource, State
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import ByDomain, CandidateGenerator, State
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -24,7 +24,7 @@ LENDERS = 1_000  # items whose scores are passed on to those like them
 
 
 @dataclass
-class Bridged(CandidateSource):
+class ContentSmoothedItemKNN(CandidateGenerator):
     """Item neighbours, carried to items without users by the items nearest in content.
 
     A history's item lends part of its weight to those like it, and a proposed item has the mean
@@ -36,7 +36,7 @@ class Bridged(CandidateSource):
     lent : float
         Weight that a history's item lends; one that the neighbours do not know lends all.
     own, other, shrink : float
-        As for `ItemNeighbours`.
+        As for `ItemKNN`.
     """
 
     name: ClassVar[str] = "bridged neighbours"
@@ -46,19 +46,19 @@ class Bridged(CandidateSource):
     shrink: float = 5.0
     _turned: tuple[csr_array, ByDomain] | None = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Find neighbours by users; those by content are the corpus's own."""
-        self._neighbours = ItemNeighbours(own=self.own, other=self.other, shrink=self.shrink)
+        self._neighbours = ItemKNN(own=self.own, other=self.other, shrink=self.shrink)
         self._neighbours.fit(corpus)
         self._used, self._turned = corpus.popularity > 0, None
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Score items of the domain by those like them."""
         graph = corpus.alike
         scores = self._neighbours.scores(corpus, self._lend(corpus, histories, graph), target)
         passed_on = scores.largest(LENDERS).times(self._lending_to(corpus, graph, target))
-        return SparseOpinion(passed_on, len(corpus))
+        return SparseScorer(passed_on, len(corpus))
 
     def state(self) -> State:
         """Give the neighbours by users."""
@@ -66,17 +66,17 @@ class Bridged(CandidateSource):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the neighbours by users."""
-        self._neighbours = ItemNeighbours().restore(state)
+        self._neighbours = ItemKNN().restore(state)
         self._used = state["used"]
         return self
 
-    def _lending_to(self, corpus: Corpus, graph: csr_array, target: int) -> csr_array:
+    def _lending_to(self, corpus: TrainingData, graph: csr_array, target: int) -> csr_array:
         """Give the graph the other way round, to the items of a domain."""
         if self._turned is None or self._turned[0] is not graph:
             self._turned = graph, ByDomain(sparse(graph.T))
         return self._turned[1].of(corpus, target)
 
-    def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> SparseRows:
+    def _lend(self, corpus: TrainingData, histories: UserHistories, graph: csr_array) -> SparseRows:
         """Spread histories over the items like theirs that have users."""
         used = np.zeros(len(corpus), bool)
         used[: len(self._used)] = self._used

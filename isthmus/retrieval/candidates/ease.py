@@ -12,19 +12,19 @@ import numpy.typing as npt
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.candidates.generator import (
     ByDomain,
-    CandidateSource,
+    CandidateGenerator,
     State,
     known_only,
     sparse_of,
     sparse_state,
 )
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 
 @dataclass
-class ItemRegression(CandidateSource):
+class EASE(CandidateGenerator):
     """Items that the history predicts, each item's part corrected for that of the others.
 
     The regression is over the most popular items of all domains together, and keeps the largest
@@ -45,7 +45,7 @@ class ItemRegression(CandidateSource):
     items: int = 5_000
     k: int = 400
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Solve the regression."""
         order = np.argsort(-corpus.popularity, kind="stable")[: self.items]
         chosen = np.sort(order[corpus.popularity[order] > 1])
@@ -58,10 +58,10 @@ class ItemRegression(CandidateSource):
         self._weights = ByDomain(self._sparse(weights, chosen, len(corpus)))
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up the weights of the history's items."""
         known = known_only(histories, self._weights.whole.shape[0]).rows
-        return SparseOpinion(known.times(self._weights.of(corpus, target)), len(corpus))
+        return SparseScorer(known.times(self._weights.of(corpus, target)), len(corpus))
 
     def state(self) -> State:
         """Give the weights."""

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.sparse import narrow
-from isthmus.retrieval.candidates.scorer import Opinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.scorer import Scorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -22,7 +22,7 @@ State = dict[str, npt.NDArray[Any]]
 
 
 @dataclass
-class CandidateSource(ABC):
+class CandidateGenerator(ABC):
     """Something that proposes items to users by what it learned, and says how good they are.
 
     A source is a dataclass of settings. It learns with `fit` from a corpus, and keeps what it
@@ -39,11 +39,11 @@ class CandidateSource(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn from a corpus."""
 
     @abstractmethod
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> Opinion:
+    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> Scorer:
         """Say what is thought of a domain's items for users.
 
         Parameters
@@ -116,7 +116,7 @@ class ByDomain:
         self.whole = matrix
         self._known: dict[int, csr_array] = {}
 
-    def of(self, corpus: Corpus, target: int) -> csr_array:
+    def of(self, corpus: TrainingData, target: int) -> csr_array:
         """Give the matrix with the columns of a domain alone, the others empty."""
         from scipy.sparse import csr_array
 
@@ -129,7 +129,7 @@ class ByDomain:
         return self._known[target]
 
 
-def known_only(histories: Histories, items: int) -> Histories:
+def known_only(histories: UserHistories, items: int) -> UserHistories:
     """Drop the items of histories that are newer than what was learned."""
     if not len(histories.columns) or int(histories.columns.max()) < items:
         return histories

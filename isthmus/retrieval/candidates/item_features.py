@@ -1,104 +1,156 @@
-"""Contents made comparable across domains, and short: centred per domain, then projected.
-
-Centring takes away what all items of a domain share, which is most of the distance between two
-domains; the projection is a principal component analysis, partly whitened.
-"""
+"""Item features."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.training_data import Contents, Corpus
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
 
-SAMPLE = 20_000
-Normalisation = Literal["none", "centre", "whiten"]
-NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+if TYPE_CHECKING:
+    pass
 
 
-@dataclass
-class ContentSpace:
-    """A linear map of content vectors, learned from the contents alone.
+class ItemFeatures(Protocol):
+    """The content vectors of items, fetched by their columns: unit length, zero where none."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The names of the parts that a vector consists of."""
+        ...
+
+    def __len__(self) -> int:
+        """Count the items."""
+        ...
+
+    def at(self, columns: Columns) -> FloatArray:
+        """Give the vectors of items, float32, shape (len(columns), dim)."""
+        ...
+
+    def texts(self, columns: Columns) -> list[str]:
+        """Give all that is written of items: their texts, and what is text of their attributes."""
+        ...
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The attributes that are numbers, moments or truth values."""
+        ...
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Give attributes as numbers, shape (len(columns), n_names); not a number where none."""
+        ...
+
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Give the allowed items whose contents are nearest to vectors, nearest first.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray
+            float32, shape (n_vectors, dim), unit length.
+        n : int
+            Items a vector.
+        allowed : numpy.ndarray
+            bool, shape (n_items,).
+        effort : float
+            Less than 1 where candidates will do, which an index finds sooner.
+
+        Returns
+        -------
+        columns, cosines : numpy.ndarray
+            int64 and float32, shape (n_vectors, n); -1 where there are no more.
+        """
+        ...
+
+    def near_items(
+        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Give the allowed items nearest to some of the items, each itself among them.
+
+        As `nearest` for their vectors; who is asked for the same again and again may remember.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemoryItemFeatures:
+    """Contents that are all in memory.
 
     Attributes
     ----------
-    dim : int
-        Length of what comes out, at most.
-    normalisation : str
-        ``"none"``; ``"centre"``: the mean of its domain is taken from each vector; ``"whiten"``:
-        the same, and the components are divided by the square root of their deviation.
-    seed : int
-        Of the sample that is looked at.
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim), unit length or zero.
+    blocks : tuple of str
+        The names of the parts that a vector consists of.
+    written : sequence of str
+        What is written of each item; nothing by default.
+    counted : mapping of str to numpy.ndarray
+        Attributes that are numbers, float64, shape (n_items,); none by default.
     """
 
-    dim: int = 64
-    normalisation: Normalisation = "whiten"
-    seed: int = 0
-
-    def fit(self, corpus: Corpus) -> Self:
-        """Learn means and directions."""
-        rng = np.random.default_rng(self.seed)
-        sample = np.sort(rng.permutation(len(corpus))[:SAMPLE])
-        vectors = corpus.contents.at(sample)
-        told = vectors.any(axis=1)
-        vectors, domains = vectors[told], corpus.domains[sample][told]
-        self._means = np.zeros((len(corpus.domain_names), corpus.contents.dim), np.float32)
-        if self.normalisation != "none":
-            for code in np.unique(domains):
-                self._means[code] = vectors[domains == code].mean(axis=0)
-        self._directions = self._principal(vectors - self._means[domains])
-        return self
-
-    def of(self, contents: Contents, domains: Columns, columns: Columns) -> FloatArray:
-        """Map the contents of items, float32, shape (len(columns), dim), unit length or zero."""
-        vectors = contents.at(columns)
-        told = vectors.any(axis=1, keepdims=True)
-        mapped = (vectors - self._means[domains[columns]]) @ self._directions
-        mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-6)
-        return np.where(told, mapped, 0).astype(np.float32)
-
-    def without(self, part: slice) -> ContentSpace:
-        """Give the map that does not see some components of content vectors."""
-        blind = copy(self)
-        blind._directions = self._directions.copy()
-        blind._directions[part] = 0
-        return blind
-
-    def begins(self, other: ContentSpace) -> bool:
-        """Tell whether this gives the first components that another gives, at unit length."""
-        directions = other._directions[:, : self.width]
-        return np.array_equal(self._means, other._means) and np.array_equal(
-            self._directions, directions
-        )
+    vectors: FloatArray
+    blocks: tuple[str, ...] = ()
+    written: Sequence[str] = ()
+    counted: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
-    def width(self) -> int:
-        """Length of what comes out."""
-        return int(self._directions.shape[1])
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.vectors.shape[1])
 
-    def state(self) -> State:
-        """Give means and directions."""
-        return {"means": self._means, "directions": self._directions}
+    def __len__(self) -> int:
+        return len(self.vectors)
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take means and directions."""
-        self._means, self._directions = state["means"], state["directions"]
-        return self
+    def at(self, columns: Columns) -> FloatArray:
+        """Give the vectors of items."""
+        return self.vectors[columns]
 
-    def _principal(self, vectors: FloatArray) -> FloatArray:
-        dim = min(self.dim, vectors.shape[1])
-        if not len(vectors):
-            return np.zeros((vectors.shape[1], dim), np.float32)
-        covariance = vectors.astype(np.float64).T @ vectors / len(vectors)
-        values, directions = np.linalg.eigh(covariance)
-        values, directions = values[::-1][:dim], directions[:, ::-1][:, :dim]
-        if self.normalisation == "whiten":
-            directions = directions / np.maximum(values, values[0] * 1e-3 + 1e-12) ** 0.25
-        return directions.astype(np.float32)
+    def texts(self, columns: Columns) -> list[str]:
+        """Give what is written of items."""
+        return [self.written[column] if self.written else "" for column in columns.tolist()]
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The attributes that are numbers."""
+        return tuple(self.counted)
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Give attributes of items."""
+        none = np.full(len(self), np.nan)
+        own = [np.asarray(self.counted.get(name, none))[columns] for name in names]
+        return np.stack(own, axis=1) if own else np.empty((len(columns), 0))
+
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Compare with every allowed item (FAISS, exact)."""
+        import faiss
+
+        del effort
+
+        columns = np.flatnonzero(allowed)
+        cosines = np.full((len(vectors), n), -1, np.float32)
+        found = np.full((len(vectors), n), -1, np.int64)
+        most = min(n, len(columns))
+        if most and len(vectors):
+            own = self.vectors if len(columns) == len(self.vectors) else self.vectors[columns]
+            inner = faiss.METRIC_INNER_PRODUCT
+            cosines[:, :most], places = faiss.knn(vectors, own, most, metric=inner)
+            found[:, :most] = columns[places]
+        return found, cosines
+
+    def near_items(
+        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Compare some items with every allowed one."""
+        return self.nearest(self.at(columns), n, allowed, effort)

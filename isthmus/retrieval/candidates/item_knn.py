@@ -18,15 +18,15 @@ from isthmus.numerics.sparse import scaled, sparse
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import (
     ByDomain,
-    CandidateSource,
+    CandidateGenerator,
     State,
     known_only,
     sparse_of,
     sparse_state,
 )
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,7 +36,7 @@ MOST_ITEMS_OF_A_USER = 1_000
 
 
 @dataclass
-class ItemNeighbours(CandidateSource):
+class ItemKNN(CandidateGenerator):
     """Items that users of the history's items liked too.
 
     Two items that c users liked, of n and m users, are ``c / (n^own m^other + shrink)`` alike.
@@ -66,7 +66,7 @@ class ItemNeighbours(CandidateSource):
     within: bool = False
     _alike: Any = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Find the neighbours of every item."""
         liked = _not_too_many(corpus.liked)
         users = np.asarray(liked.sum(axis=0)).ravel()
@@ -80,14 +80,14 @@ class ItemNeighbours(CandidateSource):
         self._alike = ByDomain(nearest_items(liked, corpus.domains, self.k, alike))
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up how alike items are to those of the history."""
         if self.within:
             histories = histories.keeping(corpus.domains[histories.columns] == target)
         known = known_only(histories, self._alike.whole.shape[0]).rows
-        return SparseOpinion(self.scores(corpus, known, target), len(corpus))
+        return SparseScorer(self.scores(corpus, known, target), len(corpus))
 
-    def scores(self, corpus: Corpus, known: SparseRows, target: int) -> SparseRows:
+    def scores(self, corpus: TrainingData, known: SparseRows, target: int) -> SparseRows:
         """Give the summed likeness of a domain's items to what is known of users."""
         return known.times(self._alike.of(corpus, target))
 

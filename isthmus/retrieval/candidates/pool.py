@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import distinct
-from isthmus.retrieval.candidates.scorer import Best, Opinion
+from isthmus.retrieval.candidates.scorer import Best, Scorer
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class CandidatePool:
     """Candidates of many users.
 
     Attributes
@@ -52,15 +52,17 @@ class Pool:
         """The user of each candidate, shape (n_candidates,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
-    def keeping(self, kept: Mask) -> Pool:
+    def keeping(self, kept: Mask) -> CandidatePool:
         """Keep some candidates, shape (n_candidates,)."""
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
-        return Pool(
+        return CandidatePool(
             self.sources, starts, self.items[kept], self.scores[:, kept], self.ranks[:, kept]
         )
 
 
-def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_array) -> Pool:
+def candidate_pool(
+    opinions: Mapping[str, Scorer], n: int, allowed: Mask, seen: csr_array
+) -> CandidatePool:
     """Ask every source for its best, and every source of all that were found.
 
     Parameters
@@ -87,7 +89,7 @@ def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_
     for source, opinion in enumerate(opinions.values()):
         scores[source] = opinion.at(owners, items)
     starts = np.searchsorted(owners, np.arange(users + 1))
-    return Pool(tuple(opinions), starts, items, scores, ranks)
+    return CandidatePool(tuple(opinions), starts, items, scores, ranks)
 
 
 def _places(found: Best) -> Columns:

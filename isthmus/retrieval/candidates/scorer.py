@@ -12,7 +12,7 @@ from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import among, ragged
 from isthmus.numerics.sparse_rows import SparseRows, sparse_rows
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.dot_product_index import Shelf
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -38,7 +38,7 @@ class Best(NamedTuple):
     scores: FloatArray
 
 
-class Opinion(Protocol):
+class Scorer(Protocol):
     """What a source thinks of items for a batch of users. A pair without an opinion scores 0."""
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
@@ -61,7 +61,7 @@ class Opinion(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class SparseOpinion:
+class SparseScorer:
     """Scores of the pairs that there is anything to say of.
 
     Attributes
@@ -76,7 +76,7 @@ class SparseOpinion:
     items: int
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`."""
+        """Give the best items, see `Scorer.best`."""
         found = []
         for user, (columns, values) in enumerate(self.scores.entries()):
             known = seen_by(seen, user)
@@ -94,7 +94,7 @@ class SparseOpinion:
 
 
 @dataclass(frozen=True, eq=False)
-class SharedOpinion:
+class PopularityScorer:
     """One score for each item, the same for every user.
 
     Attributes
@@ -112,7 +112,7 @@ class SharedOpinion:
     users: int
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`."""
+        """Give the best items, see `Scorer.best`."""
         most = n + int(np.diff(seen.indptr).max(initial=0))
         top = self._first(most, allowed)
         items = []
@@ -139,7 +139,7 @@ class SharedOpinion:
 
 
 @dataclass(frozen=True, eq=False)
-class ProductOpinion:
+class DotProductScorer:
     """Scores that are products of a user's and an item's vector.
 
     Attributes
@@ -154,10 +154,10 @@ class ProductOpinion:
 
     users: FloatArray
     items: FloatArray
-    shelf: Shelf
+    shelf: DotProductIndex
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`."""
+        """Give the best items, see `Scorer.best`."""
         told = np.asarray(self.users.any(axis=1))
         step = max(1, CELLS_AT_ONCE // max(1, len(self.shelf.columns)))
         found = []

@@ -24,7 +24,7 @@ RARE = 2  # items that a word must be in, to bring two together
 
 
 @dataclass(frozen=True, eq=False)
-class Vocabulary:
+class TfidfVocabulary:
     """The words that tell items apart, and what each of them weighs.
 
     A word is known by the CRC-32 of its case-folded letters and weighs the logarithm of how many

@@ -15,15 +15,16 @@ from isthmus.numerics.sparse_rows import sparse_rows
 from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates.generator import (
     ByDomain,
-    CandidateSource,
+    CandidateGenerator,
     State,
     sparse_of,
     sparse_state,
 )
+from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
-from isthmus.retrieval.candidates.tfidf import Vocabulary
-from isthmus.retrieval.candidates.training_data import Contents, Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,30 +37,30 @@ WORDS = "items"
 
 
 @dataclass
-class SharedWords(CandidateSource):
+class TfidfOverlap(CandidateGenerator):
     """Items whose texts and attributes have rare words in common with those of the history.
 
     A score is ``log(mean(exp(5 cosine))) / 5`` over what was liked, each weighing as it does in
-    the history, of the cosines of words (see `Vocabulary`). Names, brands and categories, which
+    the history, of the cosines of words (see `TfidfVocabulary`). Names, brands and categories, which
     vectors blur, bring items together here, new ones too. It learns nothing from interactions.
     """
 
     name: ClassVar[str] = "shared words"
-    _joined: tuple[Contents, csr_array, ByDomain] | None = field(
+    _joined: tuple[ItemFeatures, csr_array, ByDomain] | None = field(
         default=None, init=False, repr=False
     )
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn the words of all items."""
         self._vocabulary, self._items = corpus.words
         self._joined = None
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> WordsOpinion:
+    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> TfidfScorer:
         """Score items of the domain by the words that they share."""
         items, by_domain = self._joined_with(corpus)
         liked = histories.liked.strongest(LONGEST)
-        return WordsOpinion(items, by_domain.of(corpus, target), liked, corpus.in_domain(target))
+        return TfidfScorer(items, by_domain.of(corpus, target), liked, corpus.in_domain(target))
 
     def state(self) -> State:
         """Give the words of items."""
@@ -67,11 +68,11 @@ class SharedWords(CandidateSource):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the words of items."""
-        self._vocabulary = Vocabulary.restored(state)
+        self._vocabulary = TfidfVocabulary.restored(state)
         self._items, self._joined = sparse_of(WORDS, state), None
         return self
 
-    def _joined_with(self, corpus: Corpus) -> tuple[csr_array, ByDomain]:
+    def _joined_with(self, corpus: TrainingData) -> tuple[csr_array, ByDomain]:
         """Give the words of all items, new ones too, and the items of each word."""
         from scipy.sparse import vstack
 
@@ -86,7 +87,7 @@ class SharedWords(CandidateSource):
 
 
 @dataclass(frozen=True, eq=False)
-class WordsOpinion:
+class TfidfScorer:
     """How alike in words items are to what users liked.
 
     Attributes
@@ -103,11 +104,11 @@ class WordsOpinion:
 
     items: csr_array
     turned: csr_array
-    liked: Histories
+    liked: UserHistories
     inside: Mask
 
     def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`.
+        """Give the best items, see `Scorer.best`.
 
         Where the words of a history are in very many items, what shares the rarest of them is
         found first, and scored by all of them.

@@ -10,8 +10,8 @@ import torch
 
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.sparse import places_of_rows
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 LARGEST_HISTORY = 100
 MOST_LABELS = 20
@@ -33,13 +33,13 @@ class Lesson:
     """
 
     target: int
-    histories: Histories
+    histories: UserHistories
     labels: Columns
     owners: Columns
 
 
 def lessons(
-    corpus: Corpus, histories: Histories, size: int, rng: np.random.Generator
+    corpus: TrainingData, histories: UserHistories, size: int, rng: np.random.Generator
 ) -> Iterator[Lesson]:
     """Hide a domain of every user, all of it or all but a few items, and give it in batches.
 
@@ -89,7 +89,7 @@ class Draw:
         Items a draw; a domain with no more is taken whole.
     """
 
-    def __init__(self, corpus: Corpus, most: int) -> None:
+    def __init__(self, corpus: TrainingData, most: int) -> None:
         self._most = most
         self._columns = [
             np.flatnonzero(corpus.in_domain(code)) for code in range(len(corpus.domain_names))

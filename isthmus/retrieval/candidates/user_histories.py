@@ -20,7 +20,7 @@ HALF_LIFE = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class Histories:
+class UserHistories:
     """The items of many users, each user's in the order of its columns.
 
     Attributes
@@ -55,7 +55,7 @@ class Histories:
         strengths: Sequence[FloatArray] | None = None,
         ages: Sequence[FloatArray] | None = None,
         assumed: Sequence[Mask] | None = None,
-    ) -> Histories:
+    ) -> UserHistories:
         """Make histories of lists.
 
         Parameters
@@ -85,7 +85,7 @@ class Histories:
         )
 
     @classmethod
-    def of_matrix(cls, matrix: InteractionMatrix) -> Histories:
+    def of_matrix(cls, matrix: InteractionMatrix) -> UserHistories:
         """Take every user of a matrix, with their liked entries weighing, the others not.
 
         Strength is the value over the user's largest value; recency follows the order of times
@@ -113,7 +113,7 @@ class Histories:
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
     @property
-    def liked(self) -> Histories:
+    def liked(self) -> UserHistories:
         """The same without what was seen and not liked."""
         return self if self.weights.all() else self.keeping(self.weights > 0)
 
@@ -131,7 +131,7 @@ class Histories:
         ones = np.ones(len(seen.columns), np.float32)
         return csr_array((ones, seen.columns, seen.starts), shape=(len(self), items))
 
-    def strongest(self, n: int) -> Histories:
+    def strongest(self, n: int) -> UserHistories:
         """Keep the n entries of each user that weigh most, of equals the first."""
         owners = self.owners
         order = np.lexsort((-self.weights, owners))
@@ -139,7 +139,7 @@ class Histories:
         places[order] = np.arange(len(order)) - self.starts[owners]
         return self.keeping(places < n)
 
-    def keeping(self, kept: Mask) -> Histories:
+    def keeping(self, kept: Mask) -> UserHistories:
         """Keep some entries, shape (n_entries,); users keep their places."""
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
         return replace(
@@ -151,16 +151,16 @@ class Histories:
             assumed=self.assumed[kept],
         )
 
-    def outside(self, items: Mask) -> Histories:
+    def outside(self, items: Mask) -> UserHistories:
         """Drop the entries of some items, shape (n_items,); users keep their places."""
         return self.keeping(~items[self.columns])
 
-    def of_users(self, users: Columns) -> Histories:
+    def of_users(self, users: Columns) -> UserHistories:
         """Take some users, in the order given."""
         lengths = self.starts[users + 1] - self.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         entries = ranges(self.starts[users], lengths)
-        return Histories(
+        return UserHistories(
             starts,
             self.columns[entries],
             self.weights[entries],

@@ -13,23 +13,23 @@ from isthmus.numerics.sparse import scaled
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import (
     ByDomain,
-    CandidateSource,
+    CandidateGenerator,
     State,
     known_only,
     sparse_of,
     sparse_state,
 )
 from isthmus.retrieval.candidates.item_knn import unit_rows
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
 @dataclass
-class UserNeighbours(CandidateSource):
+class UserKNN(CandidateGenerator):
     """Items liked by the users whose histories, in all domains, are nearest by cosine.
 
     Rare items count more: an item liked by n of N users weighs ``log(1 + N / n)``.
@@ -43,16 +43,16 @@ class UserNeighbours(CandidateSource):
     name: ClassVar[str] = "user neighbours"
     k: int = 300
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Keep what every user liked."""
         return self._keep(corpus.liked)
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up the likeness of the neighbours that liked an item."""
         known = known_only(histories, len(self._rarity)).rows
         rare = known._replace(values=known.values * self._rarity[known.columns])
         nearest = _unit(rare).times(self._by_item).largest(self.k)
-        return SparseOpinion(nearest.times(self._liked.of(corpus, target)), len(corpus))
+        return SparseScorer(nearest.times(self._liked.of(corpus, target)), len(corpus))
 
     def state(self) -> State:
         """Give what every user liked."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.network import Batch
 
@@ -72,7 +72,9 @@ def make_batch(
     )
 
 
-def known_of(corpus: Corpus, histories: Histories, facts: ItemFacts, target: int) -> Known:
+def known_of(
+    corpus: TrainingData, histories: UserHistories, facts: ItemFacts, target: int
+) -> Known:
     """Give contents and traits of the strongest 50 entries of each history."""
     kept = histories.liked.strongest(LONGEST)
     traits = np.stack(

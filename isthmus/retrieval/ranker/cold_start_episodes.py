@@ -10,8 +10,8 @@ import numpy as np
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, Mask
 from isthmus.numerics.sparse import places_of_rows
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 SHOTS = (0, 1, 3, 5)
 COLD_ITEMS = 0.1
@@ -59,14 +59,14 @@ class Case:
 
     name: str
     users: Columns
-    histories: Histories
+    histories: UserHistories
     labels: Columns
     owners: Columns
     allowed: Mask
 
 
 def make_folds(
-    corpus: Corpus, target: int, folds: int, seed: int, most_users: int | None = None
+    corpus: TrainingData, target: int, folds: int, seed: int, most_users: int | None = None
 ) -> Iterator[Fold]:
     """Part the users of a domain into folds.
 
@@ -99,7 +99,7 @@ def make_folds(
 
 
 def choose_tested(
-    corpus: Corpus, folds: Sequence[Fold], target: int, share: float, seed: int
+    corpus: TrainingData, folds: Sequence[Fold], target: int, share: float, seed: int
 ) -> Mask:
     """Choose the users that are not learned from, the same in every fold and case.
 
@@ -134,7 +134,7 @@ def choose_tested(
 
 
 def make_cases(
-    corpus: Corpus, fold: Fold, target: int, seed: int, ignored: Mask | None = None
+    corpus: TrainingData, fold: Fold, target: int, seed: int, ignored: Mask | None = None
 ) -> Iterator[Case]:
     """Show the users of a fold as they will be met.
 
@@ -202,7 +202,7 @@ def _case(
     """Weigh what is shown by itself, so that nothing of what is hidden is in the weights."""
     place = np.zeros(len(matrix.users), np.int64)
     place[users] = np.arange(len(users))
-    histories = Histories.of_matrix(matrix.without(~shown)).of_users(users).liked
+    histories = UserHistories.of_matrix(matrix.without(~shown)).of_users(users).liked
     return Case(
         name, users, histories, matrix.columns[hidden], place[matrix.owners[hidden]], allowed
     )

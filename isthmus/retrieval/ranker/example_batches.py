@@ -14,8 +14,8 @@ from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.sparse import ranges
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import Known, known_of, make_batch
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
@@ -56,10 +56,10 @@ class ExampleBatches:
 
     examples: Examples
     contents: FloatArray
-    known: Callable[[Histories], Known]
+    known: Callable[[UserHistories], Known]
 
     @classmethod
-    def of(cls, examples: Examples, corpus: Corpus, facts: ItemFacts) -> ExampleBatches:
+    def of(cls, examples: Examples, corpus: TrainingData, facts: ItemFacts) -> ExampleBatches:
         """Take contents and domains from a corpus."""
         return cls(
             examples,

@@ -9,11 +9,11 @@ import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.progress import progress_bar
-from isthmus.retrieval.candidates.generator import CandidateSource
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import Case, choose_tested, make_cases, make_folds
 from isthmus.retrieval.ranker.features import make_features
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
@@ -95,7 +95,7 @@ class Examples:
     evidence: FloatArray
     wanted: Columns
     tested: Mask
-    histories: Histories
+    histories: UserHistories
     target: int
 
     def __len__(self) -> int:
@@ -103,8 +103,8 @@ class Examples:
 
 
 def make_examples(
-    corpus: Corpus,
-    make_sources: Callable[[], Sequence[CandidateSource]],
+    corpus: TrainingData,
+    make_sources: Callable[[], Sequence[CandidateGenerator]],
     facts_of: Callable[[], ItemFacts],
     target: int,
     settings: ExampleSettings,
@@ -137,7 +137,7 @@ def make_examples(
     tested = choose_tested(corpus, folds, target, settings.tested, settings.seed)
     for number, fold in enumerate(folds):
         visible = corpus.hiding(fold.hidden)
-        sources = Sources(make_sources()).fit(visible, show=show)
+        sources = CandidateGenerators(make_sources()).fit(visible, show=show)
         facts = facts_of().fit(visible)
         cases = make_cases(corpus, fold, target, settings.seed + number, ignored)
         parts += _of_fold(visible, cases, tested, sources, facts, target, settings, show=show)
@@ -145,10 +145,10 @@ def make_examples(
 
 
 def _of_fold(
-    corpus: Corpus,
+    corpus: TrainingData,
     cases: Iterator[Case],
     tested: Mask,
-    sources: Sources,
+    sources: CandidateGenerators,
     facts: ItemFacts,
     target: int,
     settings: ExampleSettings,
@@ -180,10 +180,10 @@ def _part(case: Case, users: Columns) -> Case:
 
 
 def _of_case(
-    corpus: Corpus,
+    corpus: TrainingData,
     case: Case,
     tested: Mask,
-    sources: Sources,
+    sources: CandidateGenerators,
     facts: ItemFacts,
     target: int,
     settings: ExampleSettings,
@@ -191,7 +191,7 @@ def _of_case(
 ) -> Examples:
     opinions = sources.opinions(corpus, case.histories, target)
     seen = case.histories.seen(len(corpus))
-    pool = make_pool(opinions, settings.depth, case.allowed, seen)
+    pool = candidate_pool(opinions, settings.depth, case.allowed, seen)
     features = make_features(corpus, case.histories, pool, facts, target)
     keys = pool.owners * len(corpus) + pool.items
     labels = np.isin(keys, case.owners * len(corpus) + case.labels)
@@ -214,7 +214,11 @@ def _of_case(
 
 
 def _sample(
-    pool: Pool, labels: Mask, tested: Mask, settings: ExampleSettings, rng: np.random.Generator
+    pool: CandidatePool,
+    labels: Mask,
+    tested: Mask,
+    settings: ExampleSettings,
+    rng: np.random.Generator,
 ) -> tuple[Mask, FloatArray]:
     """Keep positives, hard candidates, and some of the others."""
     best = np.where(pool.ranks > 0, pool.ranks, np.iinfo(np.int32).max).min(axis=0)
@@ -244,7 +248,7 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
         evidence=np.concatenate([part.evidence for part in parts]),
         wanted=np.concatenate([part.wanted for part in parts]),
         tested=np.concatenate([part.tested for part in parts]),
-        histories=Histories(
+        histories=UserHistories(
             np.concatenate(
                 [[0], *(h.starts[1:] + e for h, e in zip(history, entries, strict=False))]
             ),

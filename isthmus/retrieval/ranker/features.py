@@ -13,9 +13,9 @@ import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import row_maxima
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import FACTS, ItemFacts
 from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS
 
@@ -61,7 +61,11 @@ def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def make_features(
-    corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+    corpus: TrainingData,
+    histories: UserHistories,
+    pool: CandidatePool,
+    facts: ItemFacts,
+    target: int,
 ) -> Features:
     """Look at every candidate of a pool.
 
@@ -83,7 +87,7 @@ def make_features(
     return Features(values.astype(np.float32), evidence)
 
 
-def _of_sources(pool: Pool, owners: Columns) -> FloatArray:
+def _of_sources(pool: CandidatePool, owners: Columns) -> FloatArray:
     """Give share, place and level of every source, shape (n_candidates, 3 * n_sources)."""
     scores, ranks = pool.scores.T, pool.ranks.T
     positive = np.maximum(scores, 0)
@@ -96,7 +100,7 @@ def _of_sources(pool: Pool, owners: Columns) -> FloatArray:
 
 
 def _of_users(
-    corpus: Corpus, histories: Histories, facts: ItemFacts, target: int
+    corpus: TrainingData, histories: UserHistories, facts: ItemFacts, target: int
 ) -> tuple[FloatArray, FloatArray]:
     owners, n = histories.owners, len(histories)
     liked = histories.weights > 0
@@ -111,7 +115,11 @@ def _of_users(
 
 
 def _of_content(
-    corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+    corpus: TrainingData,
+    histories: UserHistories,
+    pool: CandidatePool,
+    facts: ItemFacts,
+    target: int,
 ) -> FloatArray:
     """Compare contents, and coarse contents, with what was liked: all, and in the domain."""
     histories = histories.liked.strongest(LONGEST)
@@ -131,7 +139,7 @@ def _of_content(
 
 
 def _fetch(
-    get: Callable[[Corpus, Columns], FloatArray], corpus: Corpus, items: Columns
+    get: Callable[[TrainingData, Columns], FloatArray], corpus: TrainingData, items: Columns
 ) -> Callable[[slice], FloatArray]:
     """Tell how to get contents of some of the items: those of all at once if they are not held."""
     if corpus.mapped is not None:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Contents, Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.item_features import ItemFeatures
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 NEARNESS = ("nearest", "mean", "alike")
 OF_NUMBERS = (
@@ -49,9 +50,9 @@ class ItemNumbers:
     _knots: npt.NDArray[np.float64] = field(default_factory=_nothing, init=False, repr=False)
     _ranks: FloatArray = field(default_factory=_nothing, init=False, repr=False)
     _told: FloatArray = field(default_factory=_nothing, init=False, repr=False)
-    _joined: tuple[Contents, FloatArray] | None = field(default=None, init=False, repr=False)
+    _joined: tuple[ItemFeatures, FloatArray] | None = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn ranks, and what they tell; numbers that tell nothing anywhere are not kept."""
         self._joined = None
         everything = np.arange(len(corpus))
@@ -75,7 +76,9 @@ class ItemNumbers:
         """Whether any number tells anything in any domain."""
         return bool(self.names)
 
-    def nearness(self, corpus: Corpus, histories: Histories, pool: Pool, target: int) -> FloatArray:
+    def nearness(
+        self, corpus: TrainingData, histories: UserHistories, pool: CandidatePool, target: int
+    ) -> FloatArray:
         """Compare candidates with what users liked, in the numbers that tell something.
 
         Nearness is 1 less the difference of ranks. Of all that was liked, and of what is in the
@@ -122,7 +125,7 @@ class ItemNumbers:
         self._joined = None
         return self
 
-    def _of(self, corpus: Corpus) -> FloatArray:
+    def _of(self, corpus: TrainingData) -> FloatArray:
         """Give the ranks of all items, new ones too, float32, shape (n_items, n_names)."""
         learned = len(self._ranks)
         if len(corpus) <= learned:
@@ -142,7 +145,7 @@ def _side_by_side(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.stack(columns, axis=-1) if columns else _nothing()
 
 
-def _knots(values: Values, corpus: Corpus) -> Values:
+def _knots(values: Values, corpus: TrainingData) -> Values:
     """Give known values of each domain, ascending, evenly spread, then not numbers."""
     out = np.full((len(corpus.domain_names), KNOTS), np.nan)
     for code in range(len(out)):
@@ -170,7 +173,7 @@ def _rank(values: Values, ascending: Values) -> FloatArray:
     return ((below + up_to) / (2 * len(ascending))).astype(np.float32)
 
 
-def _shuffled_by_owner(corpus: Corpus) -> tuple[Columns, Columns]:
+def _shuffled_by_owner(corpus: TrainingData) -> tuple[Columns, Columns]:
     """Give columns and owners of what was liked, those of a user together, in chance's order."""
     order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.matrix.likes))
     owners = corpus.matrix.owners[order]
@@ -178,7 +181,7 @@ def _shuffled_by_owner(corpus: Corpus) -> tuple[Columns, Columns]:
     return corpus.matrix.columns[order[by_owner]], owners[by_owner]
 
 
-def _told(ranks: FloatArray, corpus: Corpus, liked: Columns, owners: Columns) -> FloatArray:
+def _told(ranks: FloatArray, corpus: TrainingData, liked: Columns, owners: Columns) -> FloatArray:
     """Give what a number tells in each domain, float32, shape (n_domains,)."""
     domains = np.where(np.isnan(ranks), -1, corpus.domains)[liked]
     own = [np.flatnonzero(domains == code) for code in range(len(corpus.domain_names))]

@@ -13,9 +13,9 @@ from torch import nn
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import known_of
 from isthmus.retrieval.ranker.features import Features, feature_names, make_features
 from isthmus.retrieval.ranker.fused_network import FusedNetwork
@@ -83,7 +83,12 @@ class RankingHead:
         return cls(HeadNetwork(shape, dropout), tuple(sources))
 
     def score(
-        self, corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+        self,
+        corpus: TrainingData,
+        histories: UserHistories,
+        pool: CandidatePool,
+        facts: ItemFacts,
+        target: int,
     ) -> FloatArray:
         """Score every candidate of a pool, float32, shape (n_candidates,).
 
@@ -103,9 +108,9 @@ class RankingHead:
     def score_features(
         self,
         features: Features,
-        corpus: Corpus,
-        histories: Histories,
-        pool: Pool,
+        corpus: TrainingData,
+        histories: UserHistories,
+        pool: CandidatePool,
         facts: ItemFacts,
         target: int,
     ) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.selection import Selection
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import depth_of
 from isthmus.retrieval.recommend.serving import Serving
@@ -79,7 +79,7 @@ def recommend_learned(
     return [_merge([found[user] for found in lists], weight[user], n) for user in range(len(users))]
 
 
-def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]) -> FloatArray:
+def domain_shares(serving: Serving, histories: UserHistories, domains: Sequence[str]) -> FloatArray:
     """Give the share of each domain in a user's choices, shape (n_users, n_domains).
 
     The history's own domains, shrunk to the domains' shares of all interactions with a weight of

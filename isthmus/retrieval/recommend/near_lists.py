@@ -24,7 +24,7 @@ class Among(NamedTuple):
     allowed : numpy.ndarray
         bool, shape (n_items,): what may be in it; not written to.
     effort : float
-        See `Contents.nearest`.
+        See `ItemFeatures.nearest`.
     """
 
     allowed: Mask

@@ -15,9 +15,9 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import sparse, widened
-from isthmus.retrieval.candidates.content_graph import nearest_by_content
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender
@@ -47,7 +47,7 @@ class Serving:
     """
 
     recommender: Recommender
-    corpus: Corpus
+    corpus: TrainingData
     contents: ViewContents
     _allowed: Recent[Mask] = field(init=False, default_factory=lambda: Recent(MASKS), repr=False)
 
@@ -83,7 +83,7 @@ class Serving:
         contents = ViewContents(view, rows, weights, recommender.blocks)
         domains = np.concatenate([recommender.domains, codes])
         mapped = _mapped(recommender, contents, domains, before)
-        corpus = Corpus(
+        corpus = TrainingData(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
@@ -117,7 +117,7 @@ class Serving:
 
     def histories(
         self, users: Sequence[User], texts: Sequence[Mapping[str, FloatArray] | None]
-    ) -> Histories:
+    ) -> UserHistories:
         """Find the histories of users; what a user says stands for the items nearest to it."""
         columns = self.columns_of([entry.item_id for user in users for entry in user.history])
         ends = np.cumsum([len(user.history) for user in users])[:-1]
@@ -127,10 +127,10 @@ class Serving:
             for user, own, said in zip(users, np.split(columns, ends), told, strict=True)
         ]
         found, strengths, ages, assumed = zip(*parts, strict=True)
-        return Histories.of(found, strengths, ages, assumed)
+        return UserHistories.of(found, strengths, ages, assumed)
 
     def answer(
-        self, histories: Histories, domain: str, allowed: Mask, *, depth: int = DEPTH
+        self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH
     ) -> Answer:
         """Find and rank candidates, see `Recommender.answer`."""
         return self.recommender.answer(self.corpus, histories, domain, allowed, depth=depth)
@@ -225,7 +225,7 @@ def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns)
     new = np.zeros(width, bool)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
-    found = nearest_by_content(contents, domains, new)
+    found = content_graph(contents, domains, new)
     return sparse(vstack([widened(learned, width), found[known:]], format="csr"))
 
 

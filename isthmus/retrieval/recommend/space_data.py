@@ -18,7 +18,7 @@ from isthmus.index.catalog.numeric_attributes import number_names, numbers
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.recommend.near_lists import Among, NearLists
 from isthmus.retrieval.search.item_vectors import item_vectors
 from isthmus.retrieval.search.query import Query, answer
@@ -106,7 +106,7 @@ class ViewContents:
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Search the index of the space; see `Contents.nearest`."""
+        """Search the index of the space; see `ItemFeatures.nearest`."""
         found = np.full((len(vectors), n), -1, np.int64)
         scores = np.full((len(vectors), n), -1, np.float32)
         queries = [Query(self._blocks_of(vector)) for vector in vectors]
@@ -125,7 +125,7 @@ class ViewContents:
     def near_items(
         self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Search the index for what is near items, or remember it; see `Contents.near_items`."""
+        """Search the index for what is near items, or remember it; see `ItemFeatures.near_items`."""
         if allowed.flags.writeable:  # it may mean something else the next time
             return self.nearest(self.at(columns), n, allowed, effort)
 
@@ -192,7 +192,7 @@ def space_corpus(
     interactions: pa.Table,
     *,
     positive_from: float | None = None,
-) -> Corpus:
+) -> TrainingData:
     """Make the corpus of every living item of a view.
 
     Parameters
@@ -208,7 +208,7 @@ def space_corpus(
     """
     rows = np.flatnonzero(view.living.rows)
     names = tuple(view.domains)
-    return Corpus(
+    return TrainingData(
         item_ids=view.item_ids(rows),
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),

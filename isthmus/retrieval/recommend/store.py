@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from isthmus.errors import CorruptRelease, IsthmusError
 from isthmus.index.files import write_atomically
 from isthmus.retrieval.candidates.generator import State, sparse_of, sparse_state
-from isthmus.retrieval.candidates.generators import Sources
+from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.ranker.examples import ExampleSettings
 from isthmus.retrieval.ranker.settings import TrainingSettings
 from isthmus.retrieval.ratings.store import ABOUT, TENSORS
@@ -186,7 +186,7 @@ def load_recommender(folder: Path) -> Recommender:
         with pa.memory_map(str(folder / ITEMS)) as file:
             table = pa.ipc.open_file(file).read_all()
         domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
-        sources = Sources.from_description(description.sources)
+        sources = CandidateGenerators.from_description(description.sources)
         sources.restore(_read(folder / LEARNED))
         told = _read(folder / FACTS)
         facts, alike = settings.make_facts().restore(told), sparse_of(ALIKE, told)

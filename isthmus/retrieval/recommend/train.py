@@ -13,8 +13,8 @@ import numpy as np
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import Rated
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.example_batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import make_examples
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
@@ -53,7 +53,7 @@ class Trained:
 
 
 def train_recommender(
-    corpus: Corpus,
+    corpus: TrainingData,
     settings: RecommenderSettings,
     targets: Sequence[str] | None = None,
     *,
@@ -113,7 +113,7 @@ def train_recommender(
         if others is None:
             others = _others(corpus, target) if settings.pretrain else []
         heads[target], reports[target] = training.train(target, others)
-    sources = Sources(settings.make_sources()).fit(corpus, show=show)
+    sources = CandidateGenerators(settings.make_sources()).fit(corpus, show=show)
     recommender = Recommender(
         corpus.item_ids,
         corpus.domain_names,
@@ -131,12 +131,12 @@ def train_recommender(
     return Trained(recommender, reports, time.perf_counter() - start)
 
 
-def users_of(corpus: Corpus, domain: str) -> int:
+def users_of(corpus: TrainingData, domain: str) -> int:
     """Count the users who liked something of a domain."""
     return int(corpus.likers(corpus.code_of(domain)).sum())
 
 
-def rating_model(corpus: Corpus, given: InteractionMatrix, seed: int) -> RatingModel | None:
+def rating_model(corpus: TrainingData, given: InteractionMatrix, seed: int) -> RatingModel | None:
     """Learn to predict what users gave items; None where all of it is equal."""
     strengths = given.strengths
     if not len(strengths) or strengths.min() == strengths.max():
@@ -161,7 +161,7 @@ def _require_tunable(
         )
 
 
-def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
+def _targets(corpus: TrainingData, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
         _require_users(corpus, name)
     found = targets or _others(corpus, None)
@@ -173,7 +173,7 @@ def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
     return list(found)
 
 
-def _require_users(corpus: Corpus, domain: str) -> None:
+def _require_users(corpus: TrainingData, domain: str) -> None:
     if domain not in corpus.domain_names:
         raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
     if users_of(corpus, domain) < FEWEST_USERS:
@@ -183,14 +183,14 @@ def _require_users(corpus: Corpus, domain: str) -> None:
         )
 
 
-def _others(corpus: Corpus, target: str | None) -> list[str]:
+def _others(corpus: TrainingData, target: str | None) -> list[str]:
     names = (name for name in corpus.domain_names if name != target)
     return [name for name in names if users_of(corpus, name) >= FEWEST_USERS]
 
 
 @dataclass(frozen=True, eq=False)
 class _HeadTraining:
-    corpus: Corpus
+    corpus: TrainingData
     facts: ItemFacts
     settings: RecommenderSettings
     pretrained: Mapping[str, RankingHead] | None

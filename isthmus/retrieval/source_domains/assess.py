@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.source_domains.lift import measure_lifts
 from isthmus.retrieval.source_domains.quality import quality_of
 from isthmus.retrieval.source_domains.relatedness import relatedness_of
@@ -13,7 +13,7 @@ from isthmus.retrieval.source_domains.report import SourceDomain, SourceReport
 
 
 def assess_sources(
-    corpus: Corpus, target: str, *, measure: bool = True, seed: int = 0
+    corpus: TrainingData, target: str, *, measure: bool = True, seed: int = 0
 ) -> SourceReport:
     """Rank the other domains as sources for a target.
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.cold_start_episodes import Case, make_cases, make_folds
 from isthmus.retrieval.source_domains.quick_ranker import Figures, QuickRanker
 
@@ -83,7 +83,7 @@ class _Pair(NamedTuple):
     hidden: Figures
 
 
-def measure_lifts(corpus: Corpus, target: int, *, seed: int = 0) -> dict[str, Lift]:
+def measure_lifts(corpus: TrainingData, target: int, *, seed: int = 0) -> dict[str, Lift]:
     """Measure what every other domain's history is worth to cold users of a domain.
 
     Users of the target are simulated as strangers (see `make_folds`): what they did there is
@@ -132,11 +132,11 @@ def harmful(lifts: Mapping[str, Lift]) -> list[str]:
     return [name for name, lift in lifts.items() if lift.verdict == "hurts"]
 
 
-def _shared(corpus: Corpus, source: int, target: int) -> int:
+def _shared(corpus: TrainingData, source: int, target: int) -> int:
     return int((corpus.likers(source) & corpus.likers(target)).sum())
 
 
-def _cold_users(corpus: Corpus, target: int, seed: int) -> Iterator[_Trial]:
+def _cold_users(corpus: TrainingData, target: int, seed: int) -> Iterator[_Trial]:
     """Simulate the cold users of a domain."""
     many = int(corpus.likers(target).sum()) >= FIFTHS * ENOUGH_USERS
     folds = make_folds(corpus, target, 1 if many else FIFTHS, seed, MOST_USERS)

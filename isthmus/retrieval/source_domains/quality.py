@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 
 LAST_PART = 0.2
 
@@ -36,7 +36,7 @@ class Quality(BaseModel):
     recent: float | None
 
 
-def quality_of(corpus: Corpus, code: int) -> Quality:
+def quality_of(corpus: TrainingData, code: int) -> Quality:
     """Count what there is in a domain."""
     inside = corpus.in_domain(code)
     liked = inside[corpus.matrix.columns] & corpus.matrix.likes

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns
-from isthmus.retrieval.candidates.als import Factors
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
-from isthmus.retrieval.candidates.pool import Pool, make_pool
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import Case
 
 DEPTH = 200
@@ -42,17 +42,17 @@ class QuickRanker:
         The three.
     """
 
-    corpus: Corpus
-    sources: Sources
+    corpus: TrainingData
+    sources: CandidateGenerators
 
     @classmethod
-    def of(cls, corpus: Corpus, seed: int) -> QuickRanker:
+    def of(cls, corpus: TrainingData, seed: int) -> QuickRanker:
         """Learn from a corpus."""
-        neighbours = ItemNeighbours("neighbours", own=1.0, other=0.0, shrink=100.0)
-        factors = Factors(factors=32, iterations=6, seed=seed)
-        return cls(corpus, Sources([Popularity(), neighbours, factors]).fit(corpus))
+        neighbours = ItemKNN("neighbours", own=1.0, other=0.0, shrink=100.0)
+        factors = ALS(factors=32, iterations=6, seed=seed)
+        return cls(corpus, CandidateGenerators([Popularity(), neighbours, factors]).fit(corpus))
 
-    def figures(self, case: Case, users: Columns, histories: Histories, target: int) -> Figures:
+    def figures(self, case: Case, users: Columns, histories: UserHistories, target: int) -> Figures:
         """Measure the lists of some users of a case.
 
         Parameters
@@ -85,13 +85,13 @@ class QuickRanker:
         self,
         case: Case,
         users: Columns,
-        histories: Histories,
+        histories: UserHistories,
         wanted: Columns,
         keys: Columns,
         target: int,
     ) -> Figures:
         opinions = self.sources.opinions(self.corpus, histories, target)
-        pool = make_pool(opinions, DEPTH, case.allowed, histories.seen(len(self.corpus)))
+        pool = candidate_pool(opinions, DEPTH, case.allowed, histories.seen(len(self.corpus)))
         liked = np.isin(users[pool.owners] * len(self.corpus) + pool.items, keys)
         fused = np.where(pool.ranks > 0, 1 / (SMOOTHING + pool.ranks), 0)
         personal = fused[1:].mean(axis=0)
@@ -99,7 +99,9 @@ class QuickRanker:
         return np.stack(measured, axis=-1)
 
 
-def _measure(pool: Pool, scores: Figures, liked: npt.NDArray[np.bool_], wanted: Columns) -> Figures:
+def _measure(
+    pool: CandidatePool, scores: Figures, liked: npt.NDArray[np.bool_], wanted: Columns
+) -> Figures:
     """Give NDCG@10 and recall@200 of the candidates ranked by scores, shape (2, n_users)."""
     owners = pool.owners
     order = np.lexsort((-scores, owners))

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 
 SAMPLE = 1_000
 
@@ -34,7 +34,7 @@ class Relatedness(BaseModel):
     content_distance: float | None
 
 
-def relatedness_of(corpus: Corpus, source: int, target: int, *, seed: int = 0) -> Relatedness:
+def relatedness_of(corpus: TrainingData, source: int, target: int, *, seed: int = 0) -> Relatedness:
     """Compare two domains, given by their codes."""
     theirs, own = corpus.likers(source), corpus.likers(target)
     shared = int((theirs & own).sum())
@@ -87,7 +87,7 @@ def _distances(one: FloatArray, other: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
-def _sample(corpus: Corpus, code: int, seed: int) -> FloatArray:
+def _sample(corpus: TrainingData, code: int, seed: int) -> FloatArray:
     """Give the contents of some items of a domain, of those that have any."""
     own = np.random.default_rng(seed).permutation(np.flatnonzero(corpus.in_domain(code)))
     vectors = corpus.contents.at(np.sort(own[:SAMPLE]))

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.content import Content
-from isthmus.retrieval.candidates.generators import Sources, without
+from isthmus.retrieval.candidates.generators import CandidateGenerators, without
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import Corpus, HeldContents
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from tests.retrieval.candidates.corpora import (
     BOOKS,
     FILMS,
@@ -152,7 +153,7 @@ def test_other_new_items_have_other_answers(source, grown):
     vectors[LEARNED:] = make_contents(200)[200 - NEW :]
     domains = grown.domains.copy()
     domains[LEARNED:] = 1 - domains[LEARNED:]
-    other = replace(grown, domains=domains, contents=HeldContents(vectors), _alike=[])
+    other = replace(grown, domains=domains, contents=InMemoryItemFeatures(vectors), _alike=[])
     (fresh,) = (own for own in quick_sources() if own.name == source.name)
     fresh.restore(source.state())
     for target in (BOOKS, FILMS):
@@ -168,8 +169,8 @@ def test_other_new_items_have_other_answers(source, grown):
 
 
 def test_the_order_of_a_history_does_not_matter(source, grown):
-    one = Histories.of([np.array([3, 27, 40])], [np.array([1.0, 0.5, 0.2], np.float32)])
-    other = Histories.of([np.array([40, 3, 27])], [np.array([0.2, 1.0, 0.5], np.float32)])
+    one = UserHistories.of([np.array([3, 27, 40])], [np.array([1.0, 0.5, 0.2], np.float32)])
+    other = UserHistories.of([np.array([40, 3, 27])], [np.array([0.2, 1.0, 0.5], np.float32)])
     for target in (BOOKS, FILMS):
         first, second = (pairs(source, grown, own, target) for own in (one, other))
         assert first.tolist() == second.tolist()
@@ -177,7 +178,7 @@ def test_the_order_of_a_history_does_not_matter(source, grown):
 
 def test_what_was_seen_and_not_liked_only_stays_out_of_the_list(source, grown):
     strengths = np.array([1.0, 0.0, 1.0, 0.0], np.float32)
-    seen = Histories.of([np.array([0, 4, 29, 33])], [strengths])
+    seen = UserHistories.of([np.array([0, 4, 29, 33])], [strengths])
     liked = histories_of([0, 29])
     for target in (BOOKS, FILMS):
         np.testing.assert_allclose(
@@ -187,7 +188,7 @@ def test_what_was_seen_and_not_liked_only_stays_out_of_the_list(source, grown):
 
 
 def test_whoever_liked_nothing_is_like_one_without_a_history(source, grown):
-    disliking = Histories.of([np.array([0, 29])], [np.zeros(2, np.float32)])
+    disliking = UserHistories.of([np.array([0, 29])], [np.zeros(2, np.float32)])
     np.testing.assert_allclose(
         pairs(source, grown, disliking, FILMS), pairs(source, grown, histories_of([]), FILMS),
         atol=1e-6,
@@ -242,7 +243,7 @@ def test_it_learns_without_times_and_without_contents(name):
     bare = replace(
         corpus,
         matrix=matrix,
-        contents=HeldContents(np.zeros_like(corpus.contents.vectors)),
+        contents=InMemoryItemFeatures(np.zeros_like(corpus.contents.vectors)),
         _alike=[],
     )
     fresh.fit(bare)
@@ -277,8 +278,8 @@ def test_any_histories_are_answered_within_the_rules(learned, grown, lists, n):
 
 def test_sources_are_kept_and_restored_together(learned, grown):
     corpus, _ = learned
-    taught = Sources(quick_sources()[:6]).fit(corpus)
-    restored = Sources(quick_sources()[:6]).restore(taught.state())
+    taught = CandidateGenerators(quick_sources()[:6]).fit(corpus)
+    restored = CandidateGenerators(quick_sources()[:6]).restore(taught.state())
     assert restored.names == taught.names
     for name in taught.names:
         one = best(taught[name], grown, USERS, FILMS)
@@ -289,7 +290,7 @@ def test_sources_are_kept_and_restored_together(learned, grown):
 def test_names_must_be_names_of_one_source_each():
     for wrong in ([], [Popularity(), Popularity()]):
         with pytest.raises(InvalidInput, match="one source or more, each with a name of its own"):
-            Sources(wrong)
+            CandidateGenerators(wrong)
 
 
 def test_sources_can_be_left_out():
@@ -298,7 +299,7 @@ def test_sources_can_be_left_out():
 
 
 def test_popularity_counts_users_who_liked(learned):
-    corpus: Corpus = learned[0]
+    corpus: TrainingData = learned[0]
     matrix = corpus.matrix
     counts = np.bincount(matrix.columns[matrix.likes], minlength=len(corpus))
     table = pairs(learned[1]["popularity"], corpus, histories_of([]), BOOKS)
@@ -306,7 +307,7 @@ def test_popularity_counts_users_who_liked(learned):
 
 
 def test_trend_forgets_the_old_and_says_nothing_without_times(learned):
-    corpus: Corpus = learned[0]
+    corpus: TrainingData = learned[0]
     matrix = corpus.matrix
     last = matrix.columns[matrix.likes][np.argmax(matrix.moments[matrix.likes])]
     trend, popularity = (learned[1][name] for name in ("trend", "popularity"))
@@ -327,9 +328,11 @@ def test_content_looks_at_the_strongest_of_a_long_history():
     vectors = np.zeros((250, 2), np.float32)
     vectors[:240, 1], vectors[0], vectors[240:] = 1, [1, 0], [1, 0]
     corpus = make_corpus(users=0, items=125)
-    corpus = replace(corpus, contents=HeldContents(vectors), domains=np.zeros(250, np.int64))
+    corpus = replace(
+        corpus, contents=InMemoryItemFeatures(vectors), domains=np.zeros(250, np.int64)
+    )
     strengths = np.full(240, 1e-4, np.float32)
     strengths[0] = 1
-    long = Histories.of([np.arange(240)], [strengths])
+    long = UserHistories.of([np.arange(240)], [strengths])
     ((items, _),) = best(Content().fit(corpus), corpus, long, BOOKS)
     assert sorted(items.tolist()) == list(range(240, 250))

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import make_pool
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import candidate_pool
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import known_of, make_batch, padded
 from isthmus.retrieval.ranker.features import make_features
 from isthmus.retrieval.ranker.item_statistics import ItemFacts, coarse
@@ -37,7 +37,7 @@ def facts(corpus):
 @pytest.fixture(scope="module")
 def sources(corpus):
     quick = [source for source in quick_sources() if source.name != "trend"]
-    return Sources(quick).fit(corpus)
+    return CandidateGenerators(quick).fit(corpus)
 
 
 @pytest.fixture(scope="module", params=[0, 1])
@@ -56,7 +56,7 @@ def head(request, sources, facts):
 
 def pool_of(corpus, sources, histories, n=10):
     opinions = sources.opinions(corpus, histories, FILMS)
-    return make_pool(opinions, n, corpus.in_domain(FILMS), histories.seen(len(corpus)))
+    return candidate_pool(opinions, n, corpus.in_domain(FILMS), histories.seen(len(corpus)))
 
 
 def lists(pool, scores):
@@ -64,7 +64,7 @@ def lists(pool, scores):
 
 
 def test_nothing_known_is_the_order_of_popularity(head, corpus, facts, sources):
-    disliking = Histories.of([np.array([25, 26])], [np.zeros(2, np.float32)])
+    disliking = UserHistories.of([np.array([25, 26])], [np.zeros(2, np.float32)])
     for histories in (histories_of([]), disliking):
         pool = pool_of(corpus, sources, histories)
         scores = head.score(corpus, histories, pool, facts, FILMS)
@@ -193,7 +193,7 @@ def test_what_was_kept_scores_alike(head, corpus, facts, sources):
 
 
 def test_a_pool_of_other_sources_is_refused(head, corpus, facts):
-    others = Sources(quick_sources()[:2]).fit(corpus)
+    others = CandidateGenerators(quick_sources()[:2]).fit(corpus)
     pool = pool_of(corpus, others, USERS)
     with pytest.raises(InvalidInput) as refused:
         head.score(corpus, USERS, pool, facts, FILMS)
@@ -206,7 +206,7 @@ def test_nothing_to_rank_is_no_score(head, corpus, facts, sources):
     histories = histories_of([0], [])
     opinions = sources.opinions(corpus, histories, FILMS)
     none = np.zeros(len(corpus), bool)
-    pool = make_pool(opinions, 5, none, histories.seen(len(corpus)))
+    pool = candidate_pool(opinions, 5, none, histories.seen(len(corpus)))
     assert head.score(corpus, histories, pool, facts, FILMS).tolist() == []
 
 

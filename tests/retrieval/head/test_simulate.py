@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
+from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.ranker.cold_start_episodes import (
     SHOTS,
@@ -181,7 +181,7 @@ def test_which_items_are_hidden_is_in_no_history(corpus, folds):
 
 
 def sources():
-    return [Popularity(), Trend(), ItemNeighbours(shrink=1.0)]
+    return [Popularity(), Trend(), ItemKNN(shrink=1.0)]
 
 
 def examples(corpus, **settings):
