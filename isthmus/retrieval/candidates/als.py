@@ -10,13 +10,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import ArrayState, FloatArray
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
-from isthmus.retrieval.candidates.generator import (
-    CandidateGenerator,
-    State,
-    known_only,
-)
+from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -40,7 +36,7 @@ class ALS(CandidateGenerator):
         Of the first factors.
     """
 
-    name: ClassVar[str] = "factors"
+    name: ClassVar[str] = "ALS"
     factors: int = 128
     regularization: float = 150.0
     alpha: float = 20.0
@@ -65,14 +61,14 @@ class ALS(CandidateGenerator):
         items[corpus.popularity == 0] = 0
         return self._keep(items)
 
-    def opinion(
+    def scorer(
         self, corpus: TrainingData, histories: UserHistories, target: int
     ) -> DotProductScorer:
         """Score by the product of a user's and an item's factors."""
-        users = self._solve(known_only(histories, len(self._items)))
-        return DotProductScorer(users, self._items, self._shelves.of(corpus, self._items, target))
+        users = self._solve(histories.first_items(len(self._items)))
+        return DotProductScorer(users, self._items, self._indexes.of(corpus, self._items, target))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the items' factors."""
         return {"items": self._items}
 
@@ -82,7 +78,7 @@ class ALS(CandidateGenerator):
 
     def _keep(self, items: FloatArray) -> Self:
         self._items = items
-        self._shelves = DotProductIndexes(np.asarray(items.any(axis=1)))
+        self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
         gram = items.astype(np.float64).T @ items
         gram[np.diag_indices_from(gram)] += self.regularization
         self._inverse = np.linalg.inv(gram)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
 from isthmus.numerics.sparse import among, distinct
 from isthmus.numerics.sparse_rows import sparse_rows
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.generator import CandidateGenerator, State
-from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.scorer import TopK, runs, seen_by
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.search.interests import choose_interests
@@ -42,23 +42,21 @@ class Content(CandidateGenerator):
         del corpus
         return self
 
-    def opinion(
-        self, corpus: TrainingData, histories: UserHistories, target: int
-    ) -> InterestScorer:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> InterestScorer:
         """Score items by the nearest interest."""
         del target
         interests = []
         for user in range(len(histories)):
             start, end = histories.starts[user], histories.starts[user + 1]
             columns, weights = histories.columns[start:end], histories.weights[start:end]
-            vectors = corpus.contents.at(columns)
+            vectors = corpus.features.take(columns)
             told = np.flatnonzero(vectors.any(axis=1) & (weights > 0))
             told = told[np.argsort(weights[told], kind="stable")]  # the last are looked at
             chosen, _ = choose_interests(vectors[told], weights[told].astype(np.float64))
             interests.append(columns[told[chosen]])
         return InterestScorer(corpus, interests)
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give nothing."""
         return {}
 
@@ -83,7 +81,7 @@ class InterestScorer:
     corpus: TrainingData
     interests: list[Columns]
 
-    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
+    def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
         """Give the best items, see `Scorer.best`.
 
         Each interest is asked for a whole list, and for so many more as the user has seen.
@@ -95,7 +93,7 @@ class InterestScorer:
         cosines = np.full(found.shape, -1, np.float32)
         for length in distinct(reach).tolist():
             some = reach == length
-            near = self.corpus.contents.near_items(asked[some], length, allowed, EFFORT)
+            near = self.corpus.features.nearest_to_items(asked[some], length, allowed, EFFORT)
             found[some, :length], cosines[some, :length] = near
         ends = np.cumsum([0, *counts]).tolist()
         lists = []
@@ -104,15 +102,15 @@ class InterestScorer:
             kept = ~among(columns, seen_by(seen, user))
             top = largest(scores[kept], n)
             lists.append((columns[kept][top], scores[kept][top]))
-        return Best(*sparse_rows(lists))
+        return TopK(*sparse_rows(lists))
 
-    def at(self, users: Columns, items: Columns) -> FloatArray:
+    def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
-        out, contents = np.zeros(len(users), np.float32), self.corpus.contents
+        out, contents = np.zeros(len(users), np.float32), self.corpus.features
         for user, asked in runs(users, len(self.interests)):
             interests = self.interests[user]
             if len(interests):
-                products = contents.at(interests) @ contents.at(items[asked]).T
+                products = contents.take(interests) @ contents.take(items[asked]).T
                 out[asked] = products.max(axis=0)
         return np.maximum(out, 0)
 

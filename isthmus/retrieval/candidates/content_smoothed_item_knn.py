@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse
 from isthmus.numerics.sparse_rows import SparseRows
-from isthmus.retrieval.candidates.generator import ByDomain, CandidateGenerator, State
+from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.scorer import SparseScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -39,12 +40,12 @@ class ContentSmoothedItemKNN(CandidateGenerator):
         As for `ItemKNN`.
     """
 
-    name: ClassVar[str] = "bridged neighbours"
+    name: ClassVar[str] = "content-smoothed item-KNN"
     lent: float = 0.3
     own: float = 0.5
     other: float = 0.1
     shrink: float = 5.0
-    _turned: tuple[csr_array, ByDomain] | None = field(default=None, init=False, repr=False)
+    _turned: tuple[csr_array, ColumnsByDomain] | None = field(default=None, init=False, repr=False)
 
     def fit(self, corpus: TrainingData) -> Self:
         """Find neighbours by users; those by content are the corpus's own."""
@@ -53,14 +54,14 @@ class ContentSmoothedItemKNN(CandidateGenerator):
         self._used, self._turned = corpus.popularity > 0, None
         return self
 
-    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Score items of the domain by those like them."""
-        graph = corpus.alike
+        graph = corpus.content_graph
         scores = self._neighbours.scores(corpus, self._lend(corpus, histories, graph), target)
         passed_on = scores.largest(LENDERS).times(self._lending_to(corpus, graph, target))
         return SparseScorer(passed_on, len(corpus))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the neighbours by users."""
         return {**self._neighbours.state(), "used": self._used}
 
@@ -73,7 +74,7 @@ class ContentSmoothedItemKNN(CandidateGenerator):
     def _lending_to(self, corpus: TrainingData, graph: csr_array, target: int) -> csr_array:
         """Give the graph the other way round, to the items of a domain."""
         if self._turned is None or self._turned[0] is not graph:
-            self._turned = graph, ByDomain(sparse(graph.T))
+            self._turned = graph, ColumnsByDomain(sparse(graph.T))
         return self._turned[1].of(corpus, target)
 
     def _lend(self, corpus: TrainingData, histories: UserHistories, graph: csr_array) -> SparseRows:
@@ -83,4 +84,4 @@ class ContentSmoothedItemKNN(CandidateGenerator):
         own = histories.rows
         lent = np.where(used[own.columns], np.float32(self.lent), np.float32(1))
         spread = own.beside(own._replace(values=own.values * lent).times(graph))
-        return spread.keeping(used[spread.columns])
+        return spread.filter(used[spread.columns])

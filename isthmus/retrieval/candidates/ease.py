@@ -9,15 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.generator import (
-    ByDomain,
-    CandidateGenerator,
-    State,
-    known_only,
-    sparse_of,
-    sparse_state,
-)
+from isthmus.numerics.arrays import ArrayState, FloatArray
+from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.scorer import SparseScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -40,7 +34,7 @@ class EASE(CandidateGenerator):
         Weights kept of each item.
     """
 
-    name: ClassVar[str] = "item regression"
+    name: ClassVar[str] = "EASE"
     ridge: float = 500.0
     items: int = 5_000
     k: int = 400
@@ -55,21 +49,21 @@ class EASE(CandidateGenerator):
         inverse = _inverse(gram)
         weights = -inverse / np.maximum(np.diag(inverse), 1e-12)
         np.fill_diagonal(weights, 0)
-        self._weights = ByDomain(self._sparse(weights, chosen, len(corpus)))
+        self._weights = ColumnsByDomain(self._sparse(weights, chosen, len(corpus)))
         return self
 
-    def opinion(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up the weights of the history's items."""
-        known = known_only(histories, self._weights.whole.shape[0]).rows
+        known = histories.first_items(self._weights.matrix.shape[0]).rows
         return SparseScorer(known.times(self._weights.of(corpus, target)), len(corpus))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the weights."""
-        return sparse_state("weights", self._weights.whole)
+        return sparse_to_arrays("weights", self._weights.matrix)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the weights."""
-        self._weights = ByDomain(sparse_of("weights", state))
+        self._weights = ColumnsByDomain(sparse_from_arrays("weights", state))
         return self
 
     def _sparse(self, weights: npt.NDArray[Any], chosen: npt.NDArray[np.int64], items: int) -> Any:

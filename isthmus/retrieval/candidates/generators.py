@@ -8,12 +8,13 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
+from isthmus.numerics.arrays import ArrayState, with_prefix
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.als import ALS
 from isthmus.retrieval.candidates.content import Content
 from isthmus.retrieval.candidates.content_smoothed_item_knn import ContentSmoothedItemKNN
 from isthmus.retrieval.candidates.ease import EASE
-from isthmus.retrieval.candidates.generator import CandidateGenerator, State, part_of
+from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.candidates.scorer import Scorer
@@ -29,10 +30,10 @@ def default_generators(seed: int = 0) -> list[CandidateGenerator]:
     return [
         Popularity(),
         Trend(),
-        ItemKNN("item neighbours, even", own=0.5, other=0.5, shrink=10.0),
-        ItemKNN("item neighbours, popular", own=0.5, other=0.1, shrink=5.0),
-        ItemKNN("item neighbours, conditional", own=1.0, other=0.0, shrink=100.0),
-        ItemKNN("item neighbours, within the domain", within=True),
+        ItemKNN("item-KNN (cosine)", own=0.5, other=0.5, shrink=10.0),
+        ItemKNN("item-KNN (popular)", own=0.5, other=0.1, shrink=5.0),
+        ItemKNN("item-KNN (conditional)", own=1.0, other=0.0, shrink=100.0),
+        ItemKNN("item-KNN (in-domain)", within=True),
         EASE(),
         UserKNN(),
         ALS(seed=seed),
@@ -95,11 +96,11 @@ class CandidateGenerators:
                 advance(1)
         return self
 
-    def opinions(
+    def scorers(
         self, corpus: TrainingData, histories: UserHistories, target: int
     ) -> dict[str, Scorer]:
         """Ask every source about a domain's items for users."""
-        return {source.name: source.opinion(corpus, histories, target) for source in self}
+        return {source.name: source.scorer(corpus, histories, target) for source in self}
 
     def description(self) -> list[dict[str, Any]]:
         """Return the name, the class and the hyperparameters of every source, JSON-serialisable."""
@@ -120,7 +121,7 @@ class CandidateGenerators:
         """
         return cls([KINDS[own["kind"]](**own["settings"]) for own in description])
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Return what all of them learned, keyed by the name of the source."""
         return {
             f"{source.name}/{key}": value
@@ -131,7 +132,7 @@ class CandidateGenerators:
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
         for source in self:
-            source.restore(part_of(state, f"{source.name}/"))
+            source.restore(with_prefix(state, f"{source.name}/"))
         return self
 
 

@@ -1,22 +1,19 @@
-"""Item features."""
+"""The content features of items: embedding vectors, texts and numeric attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 
-if TYPE_CHECKING:
-    pass
-
 
 class ItemFeatures(Protocol):
-    """The content vectors of items, fetched by their columns: unit length, zero where none."""
+    """Content of items, fetched by their columns. Vectors have unit length, or are zero."""
 
     @property
     def dim(self) -> int:
@@ -29,62 +26,62 @@ class ItemFeatures(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Count the items."""
+        """Return the number of items."""
         ...
 
-    def at(self, columns: Columns) -> FloatArray:
-        """Give the vectors of items, float32, shape (len(columns), dim)."""
+    def take(self, columns: Columns) -> FloatArray:
+        """Return the vectors of items, float32, shape (len(columns), dim)."""
         ...
 
     def texts(self, columns: Columns) -> list[str]:
-        """Give all that is written of items: their texts, and what is text of their attributes."""
+        """Return the text of each item: its text fields and its textual attributes, joined."""
         ...
 
     @property
     def number_names(self) -> tuple[str, ...]:
-        """The attributes that are numbers, moments or truth values."""
+        """The attributes that are numbers, timestamps or booleans."""
         ...
 
     def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Give attributes as numbers, shape (len(columns), n_names); not a number where none."""
+        """Return attributes as numbers, shape (len(columns), n_names), NaN where missing."""
         ...
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Give the allowed items whose contents are nearest to vectors, nearest first.
+        """Return the allowed items whose vectors are nearest to query vectors, nearest first.
 
         Parameters
         ----------
         vectors : numpy.ndarray
-            float32, shape (n_vectors, dim), unit length.
+            float32, shape (n_queries, dim), unit length.
         n : int
-            Items a vector.
+            Items a query.
         allowed : numpy.ndarray
             bool, shape (n_items,).
         effort : float
-            Less than 1 where candidates will do, which an index finds sooner.
+            Below 1 an approximate index may trade recall for speed.
 
         Returns
         -------
         columns, cosines : numpy.ndarray
-            int64 and float32, shape (n_vectors, n); -1 where there are no more.
+            int64 and float32, shape (n_queries, n), padded with -1.
         """
         ...
 
-    def near_items(
+    def nearest_to_items(
         self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Give the allowed items nearest to some of the items, each itself among them.
+        """Return the allowed items nearest to given items, which are among their own neighbours.
 
-        As `nearest` for their vectors; who is asked for the same again and again may remember.
+        As `nearest` for their vectors; an implementation may cache the neighbours.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class InMemoryItemFeatures:
-    """Contents that are all in memory.
+    """Item features that are held in memory.
 
     Attributes
     ----------
@@ -92,16 +89,16 @@ class InMemoryItemFeatures:
         float32, shape (n_items, dim), unit length or zero.
     blocks : tuple of str
         The names of the parts that a vector consists of.
-    written : sequence of str
-        What is written of each item; nothing by default.
-    counted : mapping of str to numpy.ndarray
-        Attributes that are numbers, float64, shape (n_items,); none by default.
+    item_texts : sequence of str
+        The text of each item; by default all are empty.
+    attributes : mapping of str to numpy.ndarray
+        Numeric attributes, float64, shape (n_items,); none by default.
     """
 
     vectors: FloatArray
     blocks: tuple[str, ...] = ()
-    written: Sequence[str] = ()
-    counted: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    item_texts: Sequence[str] = ()
+    attributes: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def dim(self) -> int:
@@ -111,46 +108,47 @@ class InMemoryItemFeatures:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def at(self, columns: Columns) -> FloatArray:
-        """Give the vectors of items."""
+    def take(self, columns: Columns) -> FloatArray:
+        """Return the vectors of items."""
         return self.vectors[columns]
 
     def texts(self, columns: Columns) -> list[str]:
-        """Give what is written of items."""
-        return [self.written[column] if self.written else "" for column in columns.tolist()]
+        """Return the texts of items."""
+        return [self.item_texts[column] if self.item_texts else "" for column in columns.tolist()]
 
     @property
     def number_names(self) -> tuple[str, ...]:
-        """The attributes that are numbers."""
-        return tuple(self.counted)
+        """The numeric attributes."""
+        return tuple(self.attributes)
 
     def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Give attributes of items."""
-        none = np.full(len(self), np.nan)
-        own = [np.asarray(self.counted.get(name, none))[columns] for name in names]
-        return np.stack(own, axis=1) if own else np.empty((len(columns), 0))
+        """Return attributes of items."""
+        missing = np.full(len(self), np.nan)
+        values = [np.asarray(self.attributes.get(name, missing))[columns] for name in names]
+        return np.stack(values, axis=1) if values else np.empty((len(columns), 0))
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Compare with every allowed item (FAISS, exact)."""
+        """Compare queries with every allowed item (exact search by FAISS)."""
         import faiss
 
         del effort
-
         columns = np.flatnonzero(allowed)
         cosines = np.full((len(vectors), n), -1, np.float32)
-        found = np.full((len(vectors), n), -1, np.int64)
-        most = min(n, len(columns))
-        if most and len(vectors):
-            own = self.vectors if len(columns) == len(self.vectors) else self.vectors[columns]
+        neighbours = np.full((len(vectors), n), -1, np.int64)
+        k = min(n, len(columns))
+        if k and len(vectors):
+            database = self.vectors
+            if len(columns) < len(database):
+                database = database[columns]
             inner = faiss.METRIC_INNER_PRODUCT
-            cosines[:, :most], places = faiss.knn(vectors, own, most, metric=inner)
-            found[:, :most] = columns[places]
-        return found, cosines
+            cosines[:, :k], places = faiss.knn(vectors, database, k, metric=inner)
+            neighbours[:, :k] = columns[places]
+        return neighbours, cosines
 
-    def near_items(
+    def nearest_to_items(
         self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Compare some items with every allowed one."""
-        return self.nearest(self.at(columns), n, allowed, effort)
+        """Compare given items with every allowed item."""
+        return self.nearest(self.take(columns), n, allowed, effort)

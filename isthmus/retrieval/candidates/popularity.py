@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import CandidateGenerator, State, lengthened
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
+from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import PopularityScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -26,19 +26,19 @@ class Popularity(CandidateGenerator):
         """Count the users of each item."""
         return self._keep(self._count(corpus))
 
-    def opinion(
+    def scorer(
         self, corpus: TrainingData, histories: UserHistories, target: int
     ) -> PopularityScorer:
         """Score items of the domain alike for everybody."""
         scores = self._by_length.get(len(corpus))
         if scores is None:
             self._by_length.clear()
-            scores = self._by_length[len(corpus)] = lengthened(self._scores, len(corpus))
+            scores = self._by_length[len(corpus)] = _padded(self._scores, len(corpus))
         if target not in self._orders:
             self._orders[target] = self._order[corpus.domains[self._order] == target]
         return PopularityScorer(scores, self._orders[target], len(histories))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the scores."""
         return {"scores": self._scores}
 
@@ -58,6 +58,11 @@ class Popularity(CandidateGenerator):
         return self
 
 
+def _padded(scores: FloatArray, n_items: int) -> FloatArray:
+    """Return scores with zeros appended for items that are newer than the fit."""
+    return np.pad(scores, (0, n_items - len(scores)))
+
+
 @dataclass
 class Trend(Popularity):
     """The same, where an interaction counts the less the older it is.
@@ -75,7 +80,7 @@ class Trend(Popularity):
     half_life: float = 0.1
 
     def _count(self, corpus: TrainingData) -> FloatArray:
-        matrix = corpus.matrix
+        matrix = corpus.interactions
         counted = matrix.likes & ~np.isnan(matrix.moments)
         moments = matrix.moments[counted]
         if not len(moments) or moments.min() == moments.max():

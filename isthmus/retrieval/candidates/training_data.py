@@ -1,4 +1,4 @@
-"""A corpus: the items, their contents and domains, and what users did with them."""
+"""The training data of candidate generators: items, their features and domains, interactions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ import numpy.typing as npt
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import binary
+from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection
 from isthmus.retrieval.candidates.item_features import ItemFeatures
+from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from isthmus.retrieval.candidates.feature_projection import FeatureProjection
-    from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What candidates are learned from. An item is known by its column, a domain by its code.
+    """Items with their features, and what users did with them.
+
+    An item is identified by its column in the interaction matrix, a domain by its code.
 
     Attributes
     ----------
@@ -32,86 +34,83 @@ class TrainingData:
     domain_names : tuple of str
         The domains, by code.
     domains : numpy.ndarray
-        int64, shape (n_items,): the code of each item's domain.
-    contents : Contents
-        The content vectors of the items.
-    matrix : InteractionMatrix
-        Who did what with which item.
-    mapped : numpy.ndarray, optional
-        float32, shape (n_items, width): the contents as a recommender maps them (see
-        `FeatureProjection`), where they are held ready.
-    coarse : numpy.ndarray, optional
-        float32, shape (n_items, coarse width): their largest components, where they are held ready.
-    mapped_by : ContentSpace, optional
-        What mapped them.
+        int64, shape (n_items,): the domain code of each item.
+    features : ItemFeatures
+        Content vectors, texts and attributes of the items.
+    interactions : InteractionMatrix
+        Shape (n_users, n_items).
+    projected_features : numpy.ndarray, optional
+        float32, shape (n_items, width): the vectors as a recommender projects them, where they
+        are cached.
+    coarse_features : numpy.ndarray, optional
+        float32, shape (n_items, coarse width): their largest components, where they are cached.
+    projection : FeatureProjection, optional
+        The projection that computed both.
     """
 
     item_ids: npt.NDArray[np.object_]
     domain_names: tuple[str, ...]
     domains: Columns
-    contents: ItemFeatures
-    matrix: InteractionMatrix
-    mapped: FloatArray | None = None
-    coarse: FloatArray | None = None
-    mapped_by: FeatureProjection | None = None
-    _alike: list[csr_array] = field(default_factory=list, repr=False)
-    _words: list[tuple[TfidfVocabulary, csr_array]] = field(default_factory=list, repr=False)
+    features: ItemFeatures
+    interactions: InteractionMatrix
+    projected_features: FloatArray | None = None
+    coarse_features: FloatArray | None = None
+    projection: FeatureProjection | None = None
+    # Lists of one element at most: `replace` shares them between this and `without_entries`.
+    _content_graph: list[csr_array] = field(default_factory=list, repr=False)
+    _tfidf: list[tuple[TfidfVocabulary, csr_array]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
+        """Return the number of items."""
         return len(self.item_ids)
 
     @cached_property
     def liked(self) -> csr_array:
         """1 where a user liked an item, float32, shape (n_users, n_items)."""
-        return binary(self.matrix.liked)
+        return binary(self.interactions.liked)
 
     @cached_property
     def popularity(self) -> npt.NDArray[np.float64]:
-        """How many users liked each item, shape (n_items,)."""
-        return np.bincount(self.matrix.columns[self.matrix.likes], minlength=len(self)).astype(
-            np.float64
-        )
+        """The number of users that liked each item, shape (n_items,)."""
+        liked = self.interactions.columns[self.interactions.likes]
+        return np.bincount(liked, minlength=len(self)).astype(np.float64)
 
     def in_domain(self, code: int) -> Mask:
-        """Tell which items belong to a domain, shape (n_items,)."""
+        """Return which items belong to a domain, shape (n_items,)."""
         return np.asarray(self.domains == code)
 
-    def likers(self, code: int) -> Mask:
-        """Tell who liked something of a domain, shape (n_users,)."""
-        matrix = self.matrix
+    def domain_users(self, code: int) -> Mask:
+        """Return which users liked an item of a domain, shape (n_users,)."""
+        matrix = self.interactions
         counted = self.in_domain(code)[matrix.columns] & matrix.likes
         return np.bincount(matrix.owners, counted, len(matrix.users)) > 0
 
-    def code_of(self, domain: str) -> int:
-        """Give the code of a domain."""
+    def domain_code(self, domain: str) -> int:
+        """Return the code of a domain."""
         return self.domain_names.index(domain)
 
     @property
-    def alike(self) -> csr_array:
-        """The items of the same domain that are nearest by content, see `content_graph`.
+    def content_graph(self) -> csr_array:
+        """The k-NN graph of items by content, see `isthmus.retrieval.candidates.content_graph`.
 
-        They are found once for a corpus and all that are made of it by hiding interactions.
+        Computed when first used. Data made by `without_entries` shares it.
         """
-        from isthmus.retrieval.candidates.content_graph import content_graph
-
-        if not self._alike:
-            self._alike.append(content_graph(self.contents, self.domains))
-        return self._alike[0]
+        if not self._content_graph:
+            self._content_graph.append(content_graph(self.features, self.domains))
+        return self._content_graph[0]
 
     @property
-    def words(self) -> tuple[TfidfVocabulary, csr_array]:
-        """The words that tell the items apart, and those of each item, see `TfidfVocabulary`.
+    def tfidf(self) -> tuple[TfidfVocabulary, csr_array]:
+        """The vocabulary of all items, and the TF-IDF vector of each, shape (n_items, n_words).
 
-        They are found once for a corpus and all that are made of it by hiding interactions.
+        Computed when first used. Data made by `without_entries` shares it.
         """
-        from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
+        if not self._tfidf:
+            texts = self.features.texts(np.arange(len(self)))
+            vocabulary = TfidfVocabulary.fit(texts)
+            self._tfidf.append((vocabulary, vocabulary.transform(texts)))
+        return self._tfidf[0]
 
-        if not self._words:
-            texts = self.contents.texts(np.arange(len(self)))
-            vocabulary = TfidfVocabulary.of(texts)
-            self._words.append((vocabulary, vocabulary.rows(texts)))
-        return self._words[0]
-
-    def hiding(self, hidden: Mask) -> TrainingData:
-        """Give the corpus without some entries of its matrix, shape (n_entries,)."""
-        return replace(self, matrix=self.matrix.without(hidden))
+    def without_entries(self, hidden: Mask) -> TrainingData:
+        """Return the data without some entries of the interaction matrix, shape (n_entries,)."""
+        return replace(self, interactions=self.interactions.without(hidden))

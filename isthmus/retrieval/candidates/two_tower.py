@@ -10,10 +10,10 @@ from weakref import ref
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
 from isthmus.retrieval.candidates.feature_projection import FeatureProjection, Normalisation
-from isthmus.retrieval.candidates.generator import CandidateGenerator, State, part_of
+from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -65,7 +65,7 @@ class TwoTower(CandidateGenerator):
         Of all that is left to chance.
     """
 
-    name: ClassVar[str] = "two towers"
+    name: ClassVar[str] = "two-tower"
     dim: int = 64
     epochs: int = 30
     patience: int = 2
@@ -85,9 +85,8 @@ class TwoTower(CandidateGenerator):
         """Learn both towers."""
         from isthmus.retrieval.candidates.two_tower_fitting import fit_towers
 
-        self._space = FeatureProjection(normalisation=self.normalisation, seed=self.seed).fit(
-            corpus
-        )
+        self._space = FeatureProjection(normalisation=self.normalisation, seed=self.seed)
+        self._space.fit(corpus.features, corpus.domains, len(corpus.domain_names))
         return self._keep(*fit_towers(self, corpus, self._space))
 
     def _keep(self, model: TwoTowerNetwork, items: FloatArray) -> Self:
@@ -96,15 +95,15 @@ class TwoTower(CandidateGenerator):
         self._model, self._items, self._users = model, items, UserTower(model)
         self._grown: tuple[ref[TrainingData], FloatArray] | None = None
         self._compared: tuple[FeatureProjection, bool] | None = None
-        self._shelves = DotProductIndexes()
+        self._indexes = DotProductIndexes()
         return self
 
-    def opinion(
+    def scorer(
         self, corpus: TrainingData, histories: UserHistories, target: int
     ) -> DotProductScorer:
         """Score items by the product of vectors."""
         users, items = self.user_vectors(corpus, histories, target), self.item_vectors(corpus)
-        return DotProductScorer(users, items, self._shelves.of(corpus, items, target))
+        return DotProductScorer(users, items, self._indexes.of(corpus, items, target))
 
     def user_vectors(
         self, corpus: TrainingData, histories: UserHistories, target: int
@@ -118,13 +117,13 @@ class TwoTower(CandidateGenerator):
 
     def _contents(self, corpus: TrainingData, columns: Columns) -> FloatArray:
         """Map the contents of items, unless the corpus holds them as they are mapped here."""
-        held, by = corpus.coarse, corpus.mapped_by
+        held, by = corpus.coarse_features, corpus.projection
         if held is not None and by is not None and held.shape[1] == self._space.width:
             if self._compared is None or self._compared[0] is not by:
-                self._compared = by, self._space.begins(by)
+                self._compared = by, self._space.is_prefix_of(by)
             if self._compared[1]:
                 return held[columns]
-        return self._space.of(corpus.contents, corpus.domains, columns)
+        return self._space.transform(corpus.features, corpus.domains, columns)
 
     def item_vectors(self, corpus: TrainingData) -> FloatArray:
         """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""
@@ -139,7 +138,7 @@ class TwoTower(CandidateGenerator):
             known = self._grown = ref(corpus), np.concatenate([self._items, added])
         return known[1]
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the weights of both towers, the map of contents, and the items' vectors."""
         weights = {WEIGHTS + k: v.cpu().numpy() for k, v in self._model.state_dict().items()}
         space = {SPACE + key: value for key, value in self._space.state().items()}
@@ -149,7 +148,7 @@ class TwoTower(CandidateGenerator):
         """Take weights, map and vectors."""
         from isthmus.retrieval.candidates.two_tower_fitting import model_of
 
-        own = part_of(state, SPACE)
+        own = with_prefix(state, SPACE)
         self._space = FeatureProjection(normalisation=self.normalisation).restore(own)
-        weights = part_of(state, WEIGHTS)
+        weights = with_prefix(state, WEIGHTS)
         return self._keep(model_of(self, weights), state["items"])

@@ -71,11 +71,11 @@ def lessons(
     for code in range(len(corpus.domain_names)):
         users = rng.permutation(np.flatnonzero(targets == code))
         batches += [(code, users[i : i + size]) for i in range(0, len(users), size)]
-    context, answers = histories.keeping(visible), histories.keeping(hidden)
+    context, answers = histories.filter(visible), histories.filter(hidden)
     for at in rng.permutation(len(batches)):
         code, users = batches[at]
-        own = answers.of_users(users)
-        yield Lesson(code, context.of_users(users), own.columns, own.owners)
+        own = answers.take_users(users)
+        yield Lesson(code, context.take_users(users), own.columns, own.owners)
 
 
 class Draw:

@@ -79,7 +79,7 @@ def embed_users(
 ) -> FloatArray:
     """Give the vectors of users who ask for a domain, shape (n_users, dim)."""
     columns = histories.columns
-    contents = space.of(corpus.contents, corpus.domains, columns)
+    contents = space.transform(corpus.features, corpus.domains, columns)
     return UserTower(model).vectors(contents, corpus.domains[columns], histories, target)
 
 
@@ -123,7 +123,7 @@ class _Fitting:
         self.model.bias.weight.data[:] = (popular - popular.mean())[:, None]
         self.model.used[:] = torch.from_numpy(corpus.popularity > 0)
         self.contents = torch.from_numpy(
-            space.of(corpus.contents, corpus.domains, np.arange(len(corpus)))
+            space.transform(corpus.features, corpus.domains, np.arange(len(corpus)))
         )
         self.domains = torch.tensor(corpus.domains)
         self.critic = make_critic(settings.dim, len(corpus.domain_names))
@@ -135,14 +135,14 @@ class _Fitting:
         self._split()
 
     def _split(self) -> None:
-        everybody = UserHistories.of_matrix(self.corpus.matrix)
-        everybody = everybody.keeping(everybody.weights > 0)
+        everybody = UserHistories.from_interactions(self.corpus.interactions)
+        everybody = everybody.filter(everybody.weights > 0)
         order = self.rng.permutation(len(everybody))
         held = min(HELD_OUT, len(order) // 10)
-        self.learned = everybody.of_users(np.sort(order[held:]))
+        self.learned = everybody.take_users(np.sort(order[held:]))
         rng = np.random.default_rng(self.settings.seed + 1)
         self.exam = list(
-            lessons(self.corpus, everybody.of_users(np.sort(order[:held])), HELD_OUT, rng)
+            lessons(self.corpus, everybody.take_users(np.sort(order[:held])), HELD_OUT, rng)
         )
 
     def pass_over_users(self) -> None:
@@ -206,9 +206,9 @@ class _Fitting:
             )
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
             allowed = self.corpus.in_domain(lesson.target)
-            shelf = DotProductIndex(np.flatnonzero(allowed), items)
+            index = DotProductIndex(np.flatnonzero(allowed), items)
             seen = lesson.histories.seen(len(self.corpus))
-            best = DotProductScorer(users, items, shelf).best(DEPTH, allowed, seen)
+            best = DotProductScorer(users, items, index).top_k(DEPTH, allowed, seen)
             pairs = np.repeat(np.arange(len(users)), np.diff(best.starts)) * len(items)
             found += int(
                 np.isin(lesson.owners * len(items) + lesson.labels, pairs + best.items).sum()
@@ -230,7 +230,7 @@ def _offered(
     model: TwoTowerNetwork, space: FeatureProjection, corpus: TrainingData, columns: Columns
 ) -> tuple[Tensor, Tensor]:
     items, kept = _residuals(model, columns)
-    contents = torch.from_numpy(space.of(corpus.contents, corpus.domains, columns))
+    contents = torch.from_numpy(space.transform(corpus.features, corpus.domains, columns))
     vectors = model.offered(items, contents, torch.from_numpy(corpus.domains[columns]), kept)
     bias = model.bias.weight[:, 0]
     return vectors, torch.where(items >= 0, bias[items.clamp(min=0)], bias.min())

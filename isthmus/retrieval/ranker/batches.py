@@ -76,7 +76,7 @@ def known_of(
     corpus: TrainingData, histories: UserHistories, facts: ItemFacts, target: int
 ) -> Known:
     """Give contents and traits of the strongest 50 entries of each history."""
-    kept = histories.liked.strongest(LONGEST)
+    kept = histories.liked.top_weighted(LONGEST)
     traits = np.stack(
         [
             np.log(np.maximum(kept.weights / np.maximum(kept.recency, LEAST), LEAST)),

@@ -84,10 +84,10 @@ def make_folds(
         Users a fold, at most.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.matrix
+    matrix = corpus.interactions
     owners = matrix.owners
     inside = corpus.domains[matrix.columns] == target
-    users = rng.permutation(np.flatnonzero(corpus.likers(target)))
+    users = rng.permutation(np.flatnonzero(corpus.domain_users(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(corpus.in_domain(target) & (corpus.popularity > 0)))
     for part in parts:
@@ -121,7 +121,7 @@ def choose_tested(
     numpy.ndarray
         bool, shape (n_users,).
     """
-    matrix = corpus.matrix
+    matrix = corpus.interactions
     chances = np.random.default_rng(seed).random(len(matrix.users))
     wanted = _liked(matrix) & (corpus.domains[matrix.columns] == target)
     met = np.zeros(len(matrix.users), bool)
@@ -154,7 +154,7 @@ def make_cases(
         bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.matrix if ignored is None else corpus.matrix.restricted_to(~ignored)
+    matrix = corpus.interactions if ignored is None else corpus.interactions.restricted_to(~ignored)
     yield from _cold_users(matrix, fold, corpus.in_domain(target), rng)
     yield from _cold_items(matrix, fold, rng)
 
@@ -202,7 +202,7 @@ def _case(
     """Weigh what is shown by itself, so that nothing of what is hidden is in the weights."""
     place = np.zeros(len(matrix.users), np.int64)
     place[users] = np.arange(len(users))
-    histories = UserHistories.of_matrix(matrix.without(~shown)).of_users(users).liked
+    histories = UserHistories.from_interactions(matrix.without(~shown)).take_users(users).liked
     return Case(
         name, users, histories, matrix.columns[hidden], place[matrix.owners[hidden]], allowed
     )

@@ -78,7 +78,7 @@ class ExampleBatches:
             starts,
             whole.evidence[users],
             self.contents[whole.items[at]],
-            self.known(whole.histories.of_users(users)),
+            self.known(whole.histories.take_users(users)),
         )
         labels = torch.zeros(batch.mask.shape, dtype=torch.bool)
         labels[batch.mask] = torch.from_numpy(whole.labels[at])

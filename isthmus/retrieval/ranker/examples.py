@@ -136,7 +136,7 @@ def make_examples(
     folds = list(make_folds(corpus, target, settings.folds, settings.seed, settings.most_users))
     tested = choose_tested(corpus, folds, target, settings.tested, settings.seed)
     for number, fold in enumerate(folds):
-        visible = corpus.hiding(fold.hidden)
+        visible = corpus.without_entries(fold.hidden)
         sources = CandidateGenerators(make_sources()).fit(visible, show=show)
         facts = facts_of().fit(visible)
         cases = make_cases(corpus, fold, target, settings.seed + number, ignored)
@@ -172,7 +172,7 @@ def _part(case: Case, users: Columns) -> Case:
     return Case(
         case.name,
         case.users[users],
-        case.histories.of_users(users),
+        case.histories.take_users(users),
         case.labels[kept],
         case.owners[kept] - users[0],
         case.allowed,
@@ -189,14 +189,14 @@ def _of_case(
     settings: ExampleSettings,
     rng: np.random.Generator,
 ) -> Examples:
-    opinions = sources.opinions(corpus, case.histories, target)
+    scorers = sources.scorers(corpus, case.histories, target)
     seen = case.histories.seen(len(corpus))
-    pool = candidate_pool(opinions, settings.depth, case.allowed, seen)
+    pool = candidate_pool(scorers, settings.depth, case.allowed, seen)
     features = make_features(corpus, case.histories, pool, facts, target)
     keys = pool.owners * len(corpus) + pool.items
     labels = np.isin(keys, case.owners * len(corpus) + case.labels)
     kept, corrections = _sample(pool, labels, tested, settings, rng)
-    thin = pool.keeping(kept)
+    thin = pool.filter(kept)
     return Examples(
         case=np.full(len(pool), case.name, object),
         group=case.users,

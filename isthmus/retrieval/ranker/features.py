@@ -73,12 +73,12 @@ def make_features(
     in its list, and the logarithm of the score itself.
     """
     owners = pool.owners
-    of_users, evidence = _of_users(corpus, histories, facts, target)
+    take_users, evidence = _of_users(corpus, histories, facts, target)
     values = np.concatenate(
         [
             _of_sources(pool, owners),
             facts.of(corpus, pool.items),
-            of_users[owners],
+            take_users[owners],
             _of_content(corpus, histories, pool, facts, target),
             facts.numbers.nearness(corpus, histories, pool, target),
         ],
@@ -122,7 +122,7 @@ def _of_content(
     target: int,
 ) -> FloatArray:
     """Compare contents, and coarse contents, with what was liked: all, and in the domain."""
-    histories = histories.liked.strongest(LONGEST)
+    histories = histories.liked.top_weighted(LONGEST)
     out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
     inside = corpus.domains[histories.columns] == target
     kinds = [(_fetch(get, corpus, pool.items), get(corpus, histories.columns))
@@ -142,7 +142,7 @@ def _fetch(
     get: Callable[[TrainingData, Columns], FloatArray], corpus: TrainingData, items: Columns
 ) -> Callable[[slice], FloatArray]:
     """Tell how to get contents of some of the items: those of all at once if they are not held."""
-    if corpus.mapped is not None:
+    if corpus.projected_features is not None:
         return lambda part: get(corpus, items[part])
     whole = get(corpus, items)
     return lambda part: whole[part]

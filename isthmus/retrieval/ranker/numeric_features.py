@@ -10,8 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.generator import State
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -58,8 +57,8 @@ class ItemNumbers:
         everything = np.arange(len(corpus))
         entries = _shuffled_by_owner(corpus)
         found = []
-        for name in corpus.contents.number_names:  # one by one: there may be very many
-            values = corpus.contents.numbers(everything, (name,))[:, 0]
+        for name in corpus.features.number_names:  # one by one: there may be very many
+            values = corpus.features.numbers(everything, (name,))[:, 0]
             knots = _knots(values, corpus)
             ranks = _ranked(values, corpus.domains, knots)
             told = _told(ranks, corpus, *entries)
@@ -96,7 +95,7 @@ class ItemNumbers:
         if not len(telling):
             return out
         ranks, told = self._of(corpus), self._told[target, telling]
-        histories = histories.liked.strongest(LONGEST)
+        histories = histories.liked.top_weighted(LONGEST)
         inside = corpus.domains[histories.columns] == target
         for user in range(len(pool)):
             entries = slice(histories.starts[user], histories.starts[user + 1])
@@ -108,7 +107,7 @@ class ItemNumbers:
             out[own] = _compared(known, offered, told, histories.weights[entries], inside[entries])
         return out
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give what was learned as arrays."""
         names = json.dumps(self.names).encode()
         return {
@@ -130,14 +129,14 @@ class ItemNumbers:
         learned = len(self._ranks)
         if len(corpus) <= learned:
             return self._ranks
-        if self._joined is None or self._joined[0] is not corpus.contents:
+        if self._joined is None or self._joined[0] is not corpus.features:
             new = np.arange(learned, len(corpus))
-            values, domains = corpus.contents.numbers(new, self.names), corpus.domains[new]
+            values, domains = corpus.features.numbers(new, self.names), corpus.domains[new]
             ranks = [
                 _ranked(values[:, at], domains, self._knots[:, :, at])
                 for at in range(len(self.names))
             ]
-            self._joined = corpus.contents, np.concatenate([self._ranks, _side_by_side(ranks)])
+            self._joined = corpus.features, np.concatenate([self._ranks, _side_by_side(ranks)])
         return self._joined[1]
 
 
@@ -175,10 +174,10 @@ def _rank(values: Values, ascending: Values) -> FloatArray:
 
 def _shuffled_by_owner(corpus: TrainingData) -> tuple[Columns, Columns]:
     """Give columns and owners of what was liked, those of a user together, in chance's order."""
-    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.matrix.likes))
-    owners = corpus.matrix.owners[order]
+    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.interactions.likes))
+    owners = corpus.interactions.owners[order]
     by_owner = np.argsort(owners, kind="stable")
-    return corpus.matrix.columns[order[by_owner]], owners[by_owner]
+    return corpus.interactions.columns[order[by_owner]], owners[by_owner]
 
 
 def _told(ranks: FloatArray, corpus: TrainingData, liked: Columns, owners: Columns) -> FloatArray:

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from isthmus.errors import InvalidInput
-from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.generator import State
+from isthmus.numerics.arrays import ArrayState, FloatArray
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -129,7 +128,7 @@ class RankingHead:
             weight = float(nn.functional.softplus(self.network.popular).mean())
         return np.asarray(weight * POPULARITY_SCALE * popularity, np.float32)
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the weights as arrays."""
         return {key: value.numpy() for key, value in self.network.state_dict().items()}
 
@@ -162,7 +161,7 @@ class RankingHead:
         return "; ".join(parts) or "its sources stand in another order"
 
     @classmethod
-    def restored(cls, description: dict[str, Any], state: State) -> RankingHead:
+    def restored(cls, description: dict[str, Any], state: ArrayState) -> RankingHead:
         """Make the head of what `description` and `state` gave."""
         network = HeadNetwork(HeadShape(**description["shape"]))
         network.load_state_dict({key: torch.from_numpy(np.array(v)) for key, v in state.items()})

@@ -133,10 +133,10 @@ def _strongest(history: UserHistories) -> Columns:
 def _without_each(history: UserHistories, entries: Columns) -> UserHistories:
     """Give the history whole, and without each of some entries."""
     n = len(history.columns)
-    copies = history.of_users(np.zeros(len(entries) + 1, np.int64))
+    copies = history.take_users(np.zeros(len(entries) + 1, np.int64))
     kept = np.ones(len(copies.columns), bool)
     kept[(np.arange(len(entries)) + 1) * n + entries] = False
-    return copies.keeping(kept)
+    return copies.filter(kept)
 
 
 def _scores(answer: Answer, user: int, items: Columns) -> FloatArray:
@@ -176,7 +176,9 @@ def _without_each_block(
 ) -> FloatArray:
     """Score items with each block of contents unseen in turn, shape (n_blocks, n_items)."""
     blocks = serving.contents.blocks
-    corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped otherwise
+    corpus = replace(
+        serving.corpus, projected_features=None, coarse_features=None
+    )  # to be mapped otherwise
     out = np.zeros((len(blocks), len(items)), np.float32)
     for at, block in enumerate(blocks):
         blind = serving.recommender.facts.without(serving.contents.part_of(block))

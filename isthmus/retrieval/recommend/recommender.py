@@ -80,7 +80,7 @@ class Recommender:
     heads : mapping of str to RankingHead
         The head of each target domain.
     alike : scipy.sparse.csr_array
-        The items nearest in content, see `TrainingData.alike`.
+        The items nearest in content, see `TrainingData.content_graph`.
     positive_from : float or None
         Least value of an interaction that counts as liked; None where all above zero do.
     ignored : mapping of str to sequence of str
@@ -132,8 +132,8 @@ class Recommender:
         """
         target = self.domain_names.index(domain)
         histories = self.shown(corpus, histories, domain)
-        opinions = self.sources.opinions(corpus, histories, target)
-        pool = candidate_pool(opinions, depth, allowed, histories.seen(len(corpus)))
+        scorers = self.sources.scorers(corpus, histories, target)
+        pool = candidate_pool(scorers, depth, allowed, histories.seen(len(corpus)))
         head = self.heads[domain]
         return Answer(pool, head.score(corpus, histories, pool, self.facts, target))
 
@@ -142,7 +142,7 @@ class Recommender:
         ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
         if not ignored:
             return histories
-        return histories.keeping(~np.isin(corpus.domains[histories.columns], ignored))
+        return histories.filter(~np.isin(corpus.domains[histories.columns], ignored))
 
 
 def depth_of(n: int) -> int:

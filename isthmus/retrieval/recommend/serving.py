@@ -87,12 +87,12 @@ class Serving:
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
-            contents=contents,
-            matrix=_nobody(len(domains)),
-            mapped=mapped,
-            coarse=coarse(mapped),
-            mapped_by=recommender.facts.space,
-            _alike=[_alike(recommender, contents, codes)],
+            features=contents,
+            interactions=_nobody(len(domains)),
+            projected_features=mapped,
+            coarse_features=coarse(mapped),
+            projection=recommender.facts.space,
+            _content_graph=[_alike(recommender, contents, codes)],
         )
         return cls(recommender, corpus, contents)
 
@@ -107,7 +107,7 @@ class Serving:
 
     def _allow(self, domain: str, selection: Selection | None) -> Mask:
         rows = self.contents.rows
-        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.code_of(domain))
+        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.domain_code(domain))
         if selection is not None:
             mask &= selection.rows[np.maximum(rows, 0)]
         if selection is not None and selection.count == int(mask.sum()):
@@ -127,7 +127,7 @@ class Serving:
             for user, own, said in zip(users, np.split(columns, ends), told, strict=True)
         ]
         found, strengths, ages, assumed = zip(*parts, strict=True)
-        return UserHistories.of(found, strengths, ages, assumed)
+        return UserHistories.from_lists(found, strengths, ages, assumed)
 
     def answer(
         self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH
@@ -142,7 +142,7 @@ class Serving:
         new = np.arange(len(self.recommender.item_ids), len(self.corpus))
         if model is None or not len(new):
             return model
-        return model.extended(self.contents.at(new), self.corpus.domains[new])
+        return model.extended(self.contents.take(new), self.corpus.domains[new])
 
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
         """Give the column of each item, -1 for one that is not there."""
@@ -204,13 +204,13 @@ def _mapped(
     space, learned = recommender.facts.space, len(recommender.item_ids)
     out = np.zeros((len(domains), space.width), np.float32)
     changed = np.ones(len(domains), bool)
-    if before is not None and before.corpus.mapped is not None:
+    if before is not None and before.corpus.projected_features is not None:
         first = before.contents.view.release_rows
         rows = contents.rows[:learned]
         changed[:learned] = (rows != before.contents.rows[:learned]) | (rows >= first)
-        out[:learned] = before.corpus.mapped[:learned]
+        out[:learned] = before.corpus.projected_features[:learned]
     asked = np.flatnonzero(changed)
-    out[asked] = space.of(contents, domains, asked)
+    out[asked] = space.transform(contents, domains, asked)
     return out
 
 

@@ -73,12 +73,12 @@ class ViewContents:
         out[self.rows[there]] = there
         return out
 
-    def at(self, columns: Columns) -> FloatArray:
+    def take(self, columns: Columns) -> FloatArray:
         """Give the vectors of items, each block weighing by the root of its weight."""
         if len(columns) <= ROWS_AT_ONCE:
             return item_vectors(self.view, self.rows[columns], self.weights, self.blocks)
         parts = range(0, len(columns), ROWS_AT_ONCE)
-        return np.concatenate([self.at(columns[at : at + ROWS_AT_ONCE]) for at in parts])
+        return np.concatenate([self.take(columns[at : at + ROWS_AT_ONCE]) for at in parts])
 
     def texts(self, columns: Columns) -> list[str]:
         """Read what is written of items in the catalog; nothing of one that is gone."""
@@ -116,21 +116,21 @@ class ViewContents:
         for at, (rows, own) in zip(asked, lists, strict=True):
             columns = self.columns[rows]
             if len(self.view.blocks) > 1:  # ranked by what is beyond chance, not by the cosine
-                own = self.at(columns) @ vectors[at]
+                own = self.take(columns) @ vectors[at]
                 order = np.argsort(-own, kind="stable")
                 columns, own = columns[order], own[order]
             found[at, : len(rows)], scores[at, : len(rows)] = columns, own
         return found, scores
 
-    def near_items(
+    def nearest_to_items(
         self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Search the index for what is near items, or remember it; see `ItemFeatures.near_items`."""
+        """Search the index for neighbours of items, cached; see `ItemFeatures`."""
         if allowed.flags.writeable:  # it may mean something else the next time
-            return self.nearest(self.at(columns), n, allowed, effort)
+            return self.nearest(self.take(columns), n, allowed, effort)
 
         def search(some: Columns) -> tuple[Columns, FloatArray]:
-            return self.nearest(self.at(some), n, allowed, effort)
+            return self.nearest(self.take(some), n, allowed, effort)
 
         return self._near.get(columns, n, Among(allowed, effort), search)
 
@@ -212,8 +212,8 @@ def space_corpus(
         item_ids=view.item_ids(rows),
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),
-        contents=ViewContents(view, rows, weights, blocks_in_use(view)),
-        matrix=space_matrix(view, interactions, positive_from=positive_from),
+        features=ViewContents(view, rows, weights, blocks_in_use(view)),
+        interactions=space_matrix(view, interactions, positive_from=positive_from),
     )
 
 

@@ -121,11 +121,11 @@ def train_recommender(
         sources,
         facts,
         heads,
-        corpus.alike,
+        corpus.content_graph,
         positive_from,
         {target: report.ignored for target, report in reports.items()},
         None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        corpus.contents.blocks,
+        corpus.features.blocks,
         None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
@@ -133,7 +133,7 @@ def train_recommender(
 
 def users_of(corpus: TrainingData, domain: str) -> int:
     """Count the users who liked something of a domain."""
-    return int(corpus.likers(corpus.code_of(domain)).sum())
+    return int(corpus.domain_users(corpus.domain_code(domain)).sum())
 
 
 def rating_model(corpus: TrainingData, given: InteractionMatrix, seed: int) -> RatingModel | None:
@@ -141,7 +141,7 @@ def rating_model(corpus: TrainingData, given: InteractionMatrix, seed: int) -> R
     strengths = given.strengths
     if not len(strengths) or strengths.min() == strengths.max():
         return None
-    contents = corpus.contents.at(np.arange(len(corpus)))
+    contents = corpus.features.take(np.arange(len(corpus)))
     return RatingModel.fit(given, contents, corpus.domains, seed=seed)
 
 
@@ -216,7 +216,7 @@ class _HeadTraining:
             own = (
                 None
                 if self.folder is None
-                else self.folder / f"{self.corpus.code_of(target)}-small"
+                else self.folder / f"{self.corpus.domain_code(target)}-small"
             )
             head, distillation = distil_head(head, batches, how, folder=own, show=self.show)
         report = HeadReport(
@@ -237,7 +237,7 @@ class _HeadTraining:
         if not self.settings.guard:
             return {}
         seed = self.settings.examples.seed
-        return measure_lifts(self.corpus, self.corpus.code_of(target), seed=seed)
+        return measure_lifts(self.corpus, self.corpus.domain_code(target), seed=seed)
 
     def _tuned(
         self, target: str, batches: ExampleBatches
@@ -247,7 +247,9 @@ class _HeadTraining:
         if not trials:
             return how, None
         folder = (
-            None if self.folder is None else self.folder / f"{self.corpus.code_of(target)}-tuning"
+            None
+            if self.folder is None
+            else self.folder / f"{self.corpus.domain_code(target)}-tuning"
         )
         return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
 
@@ -283,12 +285,12 @@ class _HeadTraining:
         )
 
     def _batches(self, target: str, ignored: Sequence[str], folds: int) -> ExampleBatches:
-        codes = [self.corpus.code_of(name) for name in ignored if name != target]
+        codes = [self.corpus.domain_code(name) for name in ignored if name != target]
         examples = make_examples(
             self.corpus,
             self.settings.make_sources,
             self.settings.make_facts,
-            self.corpus.code_of(target),
+            self.corpus.domain_code(target),
             replace(self.settings.examples, folds=folds),
             ignored=np.isin(self.corpus.domains, codes),
             show=self.show,
@@ -303,7 +305,7 @@ class _HeadTraining:
         *domains: str,
         fresh: bool,
     ) -> list[Pass]:
-        name = "-".join(str(self.corpus.code_of(domain)) for domain in domains)
+        name = "-".join(str(self.corpus.domain_code(domain)) for domain in domains)
         folder = None if self.folder is None else self.folder / name
         return train_head(
             head.network,

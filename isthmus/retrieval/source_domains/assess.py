@@ -37,7 +37,7 @@ def assess_sources(
     if target not in corpus.domain_names:
         raise InvalidInput(f"no domain {target!r}; there are {', '.join(corpus.domain_names)}")
     start = time.perf_counter()
-    code = corpus.code_of(target)
+    code = corpus.domain_code(target)
     lifts = measure_lifts(corpus, code, seed=seed) if measure else {}
     sources = [
         SourceDomain(

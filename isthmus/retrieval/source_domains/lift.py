@@ -133,17 +133,17 @@ def harmful(lifts: Mapping[str, Lift]) -> list[str]:
 
 
 def _shared(corpus: TrainingData, source: int, target: int) -> int:
-    return int((corpus.likers(source) & corpus.likers(target)).sum())
+    return int((corpus.domain_users(source) & corpus.domain_users(target)).sum())
 
 
 def _cold_users(corpus: TrainingData, target: int, seed: int) -> Iterator[_Trial]:
     """Simulate the cold users of a domain."""
-    many = int(corpus.likers(target).sum()) >= FIFTHS * ENOUGH_USERS
+    many = int(corpus.domain_users(target).sum()) >= FIFTHS * ENOUGH_USERS
     folds = make_folds(corpus, target, 1 if many else FIFTHS, seed, MOST_USERS)
     for number, fold in enumerate(folds):
         case = next(make_cases(corpus, fold, target, seed + number), None)
         if case is not None and case.name == COLD:
-            yield _Trial(QuickRanker.of(corpus.hiding(fold.hidden), seed), case)
+            yield _Trial(QuickRanker.of(corpus.without_entries(fold.hidden), seed), case)
 
 
 def _measure(
@@ -171,13 +171,13 @@ def _compare(
     ranker: QuickRanker, case: Case, codes: Sequence[int], off: Sequence[int], target: int
 ) -> Iterator[tuple[int, _Pair]]:
     """Measure users with all that is left in, and those that it concerns without each domain."""
-    whole = case.histories.outside(np.isin(ranker.corpus.domains, off))
+    whole = case.histories.without_items(np.isin(ranker.corpus.domains, off))
     shown = ranker.figures(case, np.arange(len(whole)), whole, target)
     for code in codes:
         inside = ranker.corpus.in_domain(code)
         users = np.flatnonzero(whole.counts(inside) > 0)
         if len(users):
-            rest = whole.outside(inside).of_users(users)
+            rest = whole.without_items(inside).take_users(users)
             yield code, _Pair(shown[:, users], ranker.figures(case, users, rest, target))
 
 

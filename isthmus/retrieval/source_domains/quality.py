@@ -39,15 +39,15 @@ class Quality(BaseModel):
 def quality_of(corpus: TrainingData, code: int) -> Quality:
     """Count what there is in a domain."""
     inside = corpus.in_domain(code)
-    liked = inside[corpus.matrix.columns] & corpus.matrix.likes
-    items, users = int(inside.sum()), int(corpus.likers(code).sum())
+    liked = inside[corpus.interactions.columns] & corpus.interactions.likes
+    items, users = int(inside.sum()), int(corpus.domain_users(code).sum())
     interactions = int(liked.sum())
     return Quality(
         items=items,
         users=users,
         interactions=interactions,
         density=interactions / max(items * users, 1),
-        recent=_recent(corpus.matrix.moments, liked),
+        recent=_recent(corpus.interactions.moments, liked),
     )
 
 

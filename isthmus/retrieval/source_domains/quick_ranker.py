@@ -74,7 +74,7 @@ class QuickRanker:
         wanted = np.bincount(case.owners, minlength=len(case.users))[users]
         keys = case.owners * len(self.corpus) + case.labels
         parts = [
-            self._some(case, users[at], histories.of_users(at), wanted[at], keys, target)
+            self._some(case, users[at], histories.take_users(at), wanted[at], keys, target)
             for at in np.split(
                 np.arange(len(users)), range(USERS_AT_ONCE, len(users), USERS_AT_ONCE)
             )
@@ -90,8 +90,8 @@ class QuickRanker:
         keys: Columns,
         target: int,
     ) -> Figures:
-        opinions = self.sources.opinions(self.corpus, histories, target)
-        pool = candidate_pool(opinions, DEPTH, case.allowed, histories.seen(len(self.corpus)))
+        scorers = self.sources.scorers(self.corpus, histories, target)
+        pool = candidate_pool(scorers, DEPTH, case.allowed, histories.seen(len(self.corpus)))
         liked = np.isin(users[pool.owners] * len(self.corpus) + pool.items, keys)
         fused = np.where(pool.ranks > 0, 1 / (SMOOTHING + pool.ranks), 0)
         personal = fused[1:].mean(axis=0)

@@ -36,7 +36,7 @@ class Relatedness(BaseModel):
 
 def relatedness_of(corpus: TrainingData, source: int, target: int, *, seed: int = 0) -> Relatedness:
     """Compare two domains, given by their codes."""
-    theirs, own = corpus.likers(source), corpus.likers(target)
+    theirs, own = corpus.domain_users(source), corpus.domain_users(target)
     shared = int((theirs & own).sum())
     sampled = [_sample(corpus, code, seed) for code in (source, target)]
     return Relatedness(
@@ -90,5 +90,5 @@ def _distances(one: FloatArray, other: FloatArray) -> FloatArray:
 def _sample(corpus: TrainingData, code: int, seed: int) -> FloatArray:
     """Give the contents of some items of a domain, of those that have any."""
     own = np.random.default_rng(seed).permutation(np.flatnonzero(corpus.in_domain(code)))
-    vectors = corpus.contents.at(np.sort(own[:SAMPLE]))
+    vectors = corpus.features.take(np.sort(own[:SAMPLE]))
     return vectors[vectors.any(axis=1)]

@@ -45,10 +45,10 @@ def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0
         item_ids=np.array([f"i{n}" for n in range(len(domains))], object),
         domain_names=DOMAINS,
         domains=domains,
-        contents=InMemoryItemFeatures(
-            make_contents(len(domains)), written=make_texts(len(domains))
+        features=InMemoryItemFeatures(
+            make_contents(len(domains)), item_texts=make_texts(len(domains))
         ),
-        matrix=InteractionMatrix(
+        interactions=InteractionMatrix(
             users=np.array([f"u{n:04}" for n in range(users)], object),
             items=len(domains),
             starts=np.concatenate([[0], np.cumsum([len(own) for own in entries])]).astype(np.int64),
@@ -81,7 +81,7 @@ def _liked(rng: np.random.Generator, taste: int, items: int) -> np.ndarray:
 
 def histories_of(*lists: Sequence[int]) -> UserHistories:
     """Give histories of users who liked these items, all of them as much."""
-    return UserHistories.of([np.array(own, np.int64) for own in lists])
+    return UserHistories.from_lists([np.array(own, np.int64) for own in lists])
 
 
 def quick_sources(seed: int = 0) -> list[CandidateGenerator]:

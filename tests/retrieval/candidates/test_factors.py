@@ -16,8 +16,8 @@ def test_users_solve_the_equations_of_implicit_feedback():
     source = ALS(alpha=3.0, regularization=0.7).restore({"items": items})
     columns = [np.array([1, 4, 7]), np.empty(0, np.int64), np.arange(9)]
     weights = [np.array([1.0, 0.0, 0.5], np.float32), np.empty(0, np.float32), np.ones(9)]
-    histories = UserHistories.of(columns, weights)
-    found = source.opinion(make_corpus(users=0, items=12), histories, 0).users
+    histories = UserHistories.from_lists(columns, weights)
+    found = source.scorer(make_corpus(users=0, items=12), histories, 0).users
     for user, (own, weight) in enumerate(zip(columns, weights, strict=True)):
         extra = np.zeros(12)
         extra[own] = 3.0 * weight

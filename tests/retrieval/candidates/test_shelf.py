@@ -38,7 +38,7 @@ def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypa
 
 def test_a_mask_that_may_change_is_looked_at_each_time(vectors, monkeypatch):
     monkeypatch.setattr(module, "HALVES_FROM", 1)
-    shelf, mask = DotProductIndex(np.arange(ITEMS), vectors), np.ones(ITEMS, bool)
-    first = int(shelf.largest(vectors[:1], 1, mask)[0][0, 0])
+    index, mask = DotProductIndex(np.arange(ITEMS), vectors), np.ones(ITEMS, bool)
+    first = int(index.largest(vectors[:1], 1, mask)[0][0, 0])
     mask[first] = False
-    assert first not in shelf.largest(vectors[:1], 5, mask)[0]
+    assert first not in index.largest(vectors[:1], 5, mask)[0]

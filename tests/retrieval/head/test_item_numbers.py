@@ -28,8 +28,8 @@ TASTE = (np.arange(2 * ITEMS) % 4).astype(float)
 
 def counted(corpus, **numbers):
     """Give a corpus whose items have these numbers."""
-    vectors = corpus.contents.at(np.arange(len(corpus)))
-    return replace(corpus, contents=InMemoryItemFeatures(vectors, counted=numbers))
+    vectors = corpus.features.take(np.arange(len(corpus)))
+    return replace(corpus, features=InMemoryItemFeatures(vectors, attributes=numbers))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,9 @@ def test_nearness_is_one_less_the_difference_of_ranks(corpus):
 def test_what_weighs_more_counts_more_and_dislikes_do_not(corpus):
     world = counted(corpus, taste=TASTE)
     weights = [np.array([1, 0.5, 0], np.float32)]
-    history = UserHistories.of([np.array([0, 2, 3])], weights)  # tastes 0, 2 and one disliked
+    history = UserHistories.from_lists(
+        [np.array([0, 2, 3])], weights
+    )  # tastes 0, 2 and one disliked
     found = nearness(ItemNumbers().fit(world), world, history, [4])
     assert found["nearest"] == [1]
     np.testing.assert_allclose(found["mean"], 1 - 0.5 * (0.5 / 1.5), rtol=1e-6)
@@ -171,7 +173,7 @@ def test_what_is_a_number_is_read_out_of_the_catalog(tmp_path):
             item("b", "x", price=None, size=None, sold=False, day=None, at=None, brand="n"),
         ]
     )
-    contents = space_corpus(space._live.now(), {}, space.interactions()).contents
+    contents = space_corpus(space._live.now(), {}, space.interactions()).features
     names = contents.number_names
     assert set(names) == {"price", "size", "sold", "day", "at"}
     found = contents.numbers(np.arange(2), ("price", "size", "sold", "day", "at", "brand", "no"))

@@ -215,7 +215,7 @@ def test_another_space_goes_on_from_these_heads(board, tmp_path):
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
-    less = replace(QUICK, leave_out=("factors",), examples=None)  # refused before there are any
+    less = replace(QUICK, leave_out=("ALS",), examples=None)  # refused before there are any
     with pytest.raises(InvalidInput, match="does not fit: it looks at 'factors' too; train with"):
         other.train("books", start_from=board.path, settings=less)
     small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)
@@ -234,7 +234,7 @@ def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
     def defaults(seed=0):
         return [
             ItemKNN("inserted at the front", own=1.0, k=1),
-            *(source for source in default_generators(seed) if source.name not in ("factors",)),
+            *(source for source in default_generators(seed) if source.name not in ("ALS",)),
             ALS(regularization=1.0, alpha=1.0, seed=seed),
         ]
 
@@ -249,4 +249,4 @@ def test_hyperparameters_come_back_with_what_was_learned(fit_with):
     trained = CandidateGenerators([UserKNN(**fit_with), Popularity()])
     restored = CandidateGenerators.from_description(json.loads(json.dumps(trained.description())))
     assert restored.description() == trained.description()
-    assert restored["user neighbours"] == UserKNN(**fit_with)
+    assert restored["user-KNN"] == UserKNN(**fit_with)

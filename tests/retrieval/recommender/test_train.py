@@ -18,7 +18,7 @@ from tests.retrieval.recommender.worlds import QUICK, checkerboard, name
 from tests.retrieval.recommender.worlds import board as deeds
 from tests.toy import item, text_encoder
 
-FEW = ("popularity", "item neighbours, even", "content")
+FEW = ("popularity", "item-KNN (cosine)", "content")
 LEFT_OUT = tuple(source.name for source in default_generators() if source.name not in FEW)
 BRIEF = replace(
     QUICK,
