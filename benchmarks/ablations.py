@@ -36,11 +36,12 @@ from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.scorer import largest
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.example_batches import ExampleBatches
-from isthmus.retrieval.ranker.examples import Examples, ExampleSettings, make_examples
+from isthmus.retrieval.ranker.batches import ExampleBatches
+from isthmus.retrieval.ranker.examples import Examples, make_examples
 from isthmus.retrieval.ranker.features import OF_SOURCE, Features, make_features
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.settings import ExampleSettings
 from isthmus.retrieval.ranker.training import TrainingSettings, train_head
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_corpus
@@ -50,7 +51,9 @@ USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
-ITEM_KNN = tuple(f"item-KNN ({kind})" for kind in ("cosine", "popular", "conditional", "in-domain"))
+ITEM_NEIGHBOURS = tuple(
+    f"item neighbours, {kind}" for kind in ("even", "popular", "conditional", "within the domain")
+)
 
 
 @dataclass(frozen=True)
@@ -82,17 +85,15 @@ QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
-    "without item-KNN (four)": Variant(without=ITEM_KNN),
-    "without EASE": Variant(without=("EASE",)),
-    "without user-KNN": Variant(without=("user-KNN",)),
-    "without ALS": Variant(without=("ALS",)),
+    "without item neighbours (four)": Variant(without=ITEM_NEIGHBOURS),
+    "without item regression": Variant(without=("item regression",)),
+    "without user neighbours": Variant(without=("user neighbours",)),
+    "without factors": Variant(without=("factors",)),
     "without content": Variant(without=("content",)),
-    "without TF-IDF overlap": Variant(without=("TF-IDF overlap",)),
-    "without content-smoothed item-KNN": Variant(without=("content-smoothed item-KNN",)),
-    "without content and content-smoothed item-KNN": Variant(
-        without=("content", "content-smoothed item-KNN")
-    ),
-    "without two-tower": Variant(without=("two-tower",)),
+    "without shared words": Variant(without=("shared words",)),
+    "without bridged neighbours": Variant(without=("bridged neighbours",)),
+    "without content and bridged": Variant(without=("content", "bridged neighbours")),
+    "without two towers": Variant(without=("two towers",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
 SLOW: dict[str, Variant] = {
@@ -106,7 +107,7 @@ SLOW: dict[str, Variant] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class ScoredRows:
     """Candidates of some validation users.
 
     Attributes
@@ -173,17 +174,19 @@ class Bench:
         examples = self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
         return of_cases(examples, self.cases) if self.cases else examples
 
-    def ranked(self, learning: RecommenderSettings) -> dict[str, list[Ranked]]:
+    def ranked(self, learning: RecommenderSettings) -> dict[str, list[ScoredRows]]:
         """Find the candidates of the validation users of every protocol."""
 
-        def make() -> dict[str, list[Ranked]]:
+        def make() -> dict[str, list[ScoredRows]]:
             sources = CandidateGenerators(learning.make_sources()).fit(self.corpus, show=True)
             facts = learning.make_facts().fit(self.corpus)
             return {task.name: self._pools(task, sources, facts) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
-    def _pools(self, task: Task, sources: CandidateGenerators, facts: ItemFacts) -> list[Ranked]:
+    def _pools(
+        self, task: Task, sources: CandidateGenerators, facts: ItemFacts
+    ) -> list[ScoredRows]:
         target, corpus = self.corpus.domain_code(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
         allowed[self._columns(task.candidates)] = True
@@ -197,7 +200,7 @@ class Bench:
             pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
             features = make_features(corpus, histories, pool, facts, target)
             truth = [self._columns(user.truth) for user in users]
-            out.append(Ranked(histories, pool, features, truth))
+            out.append(ScoredRows(histories, pool, features, truth))
         return out
 
     def _columns(self, items: Sequence[str]) -> Columns:
@@ -282,7 +285,7 @@ def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -
     )
 
 
-def offered(part: Ranked, variant: Variant) -> Ranked:
+def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     """Take from the candidates of users what a variant does without."""
     gone, kept = _columns_of(variant, part.pool.sources)
     if not gone:
@@ -303,7 +306,7 @@ def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], li
 
 
 def _found(
-    head: RankingHead, corpus: TrainingData, facts: ItemFacts, part: Ranked
+    head: RankingHead, corpus: TrainingData, facts: ItemFacts, part: ScoredRows
 ) -> tuple[np.ndarray, np.ndarray]:
     target = corpus.domain_code(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     scores = head.score_features(part.features, corpus, part.histories, part.pool, facts, target)

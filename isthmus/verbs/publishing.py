@@ -9,15 +9,15 @@ from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
-from isthmus.index.catalog.former_settings import made_by_others
 from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.migration import made_by_others
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
-from isthmus.retrieval.recommend.attachment import RecommenderAttachment
+from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.recall_queries import RecallQueries
 from isthmus.verbs.adopting import SpaceAdopting
 
 
@@ -134,7 +134,7 @@ class SpacePublishing(SpaceAdopting):
         """Make an earlier release current; items stay as they are in the catalog.
 
         If it was made with other encoders, another alignment or other fusion weights, the space
-        has these again, and the vectors of its items are made anew out of the ledgers: what was
+        has these again, and the vectors of its items are made anew out of the caches: what was
         added since other encoders took over goes through a model, and nothing else. These vectors
         are newer than the release, so they are compared one by one, exactly, until `publish`.
 
@@ -184,7 +184,7 @@ class SpacePublishing(SpaceAdopting):
         settings: SpaceSettings | None = None,
     ) -> Publisher:
         settings = settings or self.settings
-        queries = GateQueries(self.path, settings)
+        queries = RecallQueries(self.path, settings)
         devices = choose_devices(self._device)
         parts: list[Attachment] = [AlignmentAttachment(self.path, settings)]
         if attachment is not None:

@@ -12,18 +12,17 @@ from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.recommend.lists import within
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of
-from isthmus.retrieval.recommend.serving import Serving
+from isthmus.retrieval.recommend.serving import Serving, within
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.explanation import (
+from isthmus.retrieval.search.ranking import DomainGroup
+from isthmus.retrieval.search.results import (
     ContentReason,
     Explanation,
     HistoryReason,
+    Hit,
     SourceReason,
 )
-from isthmus.retrieval.search.ranking import Group
-from isthmus.retrieval.search.results import Hit
 
 MOST_REMOVED = 30
 
@@ -34,7 +33,7 @@ def explain_hits(
     text: Mapping[str, FloatArray] | None,
     rows: Positions,
     hits: Sequence[Hit],
-    groups: Sequence[Group],
+    groups: Sequence[DomainGroup],
     n: int,
 ) -> list[Hit]:
     """Give hits with their explanations; those of domains without a head have none.

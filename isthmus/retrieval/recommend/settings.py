@@ -11,9 +11,8 @@ from isthmus.retrieval.candidates.feature_projection import NORMALISATIONS, Norm
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.two_tower import TwoTower
-from isthmus.retrieval.ranker.examples import ExampleSettings
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.settings import LOSSES, PRECISIONS, TrainingSettings
+from isthmus.retrieval.ranker.settings import LOSSES, PRECISIONS, ExampleSettings, TrainingSettings
 
 Choice = TypeVar("Choice", bound=str)
 

@@ -18,7 +18,7 @@ from isthmus.numerics.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
+class PairwiseSimilarity:
     """How alike items are to each other: the mean cosine over the blocks that both have.
 
     Attributes
@@ -30,7 +30,7 @@ class Likeness:
     parts: tuple[BlockVectors, ...]
 
     @classmethod
-    def among(cls, view: View, rows: Positions) -> Likeness:
+    def among(cls, view: View, rows: Positions) -> PairwiseSimilarity:
         """Compare the items of some rows of a view."""
         return cls(tuple(view.vectors(block.name, rows) for block in view.blocks))
 
@@ -42,12 +42,12 @@ class Likeness:
         return np.asarray(cosines / np.maximum(shared, 1), np.float32)
 
 
-def choose_diverse(
+def maximal_marginal_relevance(
     relevance: FloatArray,
     likeness: Callable[[int], FloatArray],
     k: int,
     diversity: float,
-    parties: Positions | None = None,
+    quota_ids: Positions | None = None,
     places: Positions | None = None,
 ) -> Positions:
     """Choose k items one by one, each the best that is not like those before it.
@@ -82,17 +82,17 @@ def choose_diverse(
     >>> choose_diverse(relevance, lambda at: vectors @ vectors[at], 2, 0.5).tolist()
     [0, 2]
     """
-    parties = np.zeros(len(relevance), np.int64) if parties is None else parties
+    quota_ids = np.zeros(len(relevance), np.int64) if quota_ids is None else quota_ids
     places = np.array([k]) if places is None else places.copy()
     taken = np.zeros(len(relevance), bool)
     nearest = np.zeros(len(relevance), np.float32)
     chosen: list[int] = []
-    while len(chosen) < k and (free := ~taken & (places[parties] > 0)).any():
+    while len(chosen) < k and (free := ~taken & (places[quota_ids] > 0)).any():
         gain = (1 - diversity) * relevance - diversity * nearest
         best = int(np.argmax(np.where(free, gain, -np.inf)))
         alike = likeness(best)
         nearest = np.maximum(nearest, alike) if chosen else alike
         chosen.append(best)
         taken[best] = True
-        places[parties[best]] -= 1
+        places[quota_ids[best]] -= 1
     return np.array(chosen, np.int64)

@@ -5,7 +5,7 @@ In spaces of many dimensions a few items, the hubs, are among the nearest of a g
 The correction is that of CSLS (Conneau et al., "Word Translation Without Parallel Data", ICLR
 2018): from the score of an item half of ``r`` is taken, its mean cosine with its ten nearest of
 some queries of the same kind. Those queries are contents of the space itself, drawn from the
-release and the same until the next; their vectors come from the ledgers.
+release and the same until the next; their vectors come from the embedding caches.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.sampling import draw
-from isthmus.retrieval.search.query import Query, Ranked, answer
-from isthmus.retrieval.search.score_range import answer_range
+from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
 
 ASKED = 2_000
 NEAREST = 10
@@ -33,7 +32,7 @@ CANDIDATES_A_RESULT = 4
 FEWEST_CANDIDATES = 100
 
 
-class Hubs:
+class HubnessCorrection:
     """Knows how near each item is to queries in general.
 
     Parameters
@@ -96,11 +95,11 @@ def _near_of(segment: Segment, block: str, asked: FloatArray | None) -> FloatArr
     own = segment.blocks[block]
     near = np.full(len(segment), np.nan, np.float32)
     if len(own.rows) and asked is not None:
-        near[own.rows] = mean_of_nearest(np.asarray(own.vectors), asked)
+        near[own.rows] = mean_similarity_to_nearest(np.asarray(own.vectors), asked)
     return near
 
 
-def mean_of_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
+def mean_similarity_to_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
     """Give the mean cosine of items with their ten nearest queries, each item itself left out.
 
     Parameters
@@ -122,14 +121,14 @@ def mean_of_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
     return np.asarray(total / np.maximum(finite.sum(axis=1), 1), np.float32)
 
 
-def best_of(
+def corrected_top_k(
     view: View,
     query: Query,
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
-) -> Ranked:
+) -> ScoredRows:
     """Rank items by their score less their penalty.
 
     With a penalty, the search is widened until nothing unseen can be among the best k.
@@ -137,7 +136,7 @@ def best_of(
     Parameters
     ----------
     view, query, k, allowed, weights
-        As for `isthmus.retrieval.search.query.answer`.
+        As for `isthmus.retrieval.search.query.search_top_k`.
     penalty : numpy.ndarray, optional
         float32, shape (n_rows,).
 
@@ -147,11 +146,11 @@ def best_of(
         int64 and float32, shape (n,), n at most k; best first.
     """
     if penalty is None:
-        return answer(view, [query], k, allowed, weights)[0]
+        return search_top_k(view, [query], k, allowed, weights)[0]
     least, reachable = float(penalty.min(initial=0)), max(len(view), 1)
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES)
     while True:
-        rows, scores = answer(view, [query], min(depth, reachable), allowed, weights)[0]
+        rows, scores = search_top_k(view, [query], min(depth, reachable), allowed, weights)[0]
         corrected = _less(rows, scores, penalty)
         unseen = scores[-1] - least if len(scores) else -np.inf
         done = depth >= reachable or len(rows) < depth
@@ -160,22 +159,22 @@ def best_of(
         depth *= CANDIDATES_A_RESULT
 
 
-def range_of(
+def corrected_range(
     view: View,
     query: Query,
     min_score: float,
     allowed: Selection | None,
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
-) -> Ranked:
+) -> ScoredRows:
     """Find all items whose score less their penalty is at least `min_score`, best first."""
     if penalty is None:
-        return answer_range(view, query, min_score, allowed, weights)
+        return search_range(view, query, min_score, allowed, weights)
     reach = min_score + float(penalty.min(initial=0)) - 1e-5
-    return _less(*answer_range(view, query, reach, allowed, weights), penalty)
+    return _less(*search_range(view, query, reach, allowed, weights), penalty)
 
 
-def _less(rows: Positions, scores: FloatArray, penalty: FloatArray) -> Ranked:
+def _less(rows: Positions, scores: FloatArray, penalty: FloatArray) -> ScoredRows:
     corrected = scores - penalty[rows]
     order = np.argsort(-corrected, kind="stable")
     return rows[order], corrected[order]

@@ -12,10 +12,10 @@ from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 
 
-class GateQueries:
+class RecallQueries:
     """Gives items as queries; in a block of several modalities, also each modality alone.
 
-    Nothing is encoded: the vectors of single modalities come from the ledgers.
+    Nothing is encoded: the vectors of single modalities come from the embedding caches.
 
     Parameters
     ----------
