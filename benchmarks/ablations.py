@@ -51,9 +51,7 @@ USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
-ITEM_NEIGHBOURS = tuple(
-    f"item neighbours, {kind}" for kind in ("even", "popular", "conditional", "within the domain")
-)
+ITEM_KNN = tuple(f"item-KNN ({kind})" for kind in ("cosine", "popular", "conditional", "in-domain"))
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,15 @@ QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
-    "without item neighbours (four)": Variant(without=ITEM_NEIGHBOURS),
-    "without item regression": Variant(without=("item regression",)),
-    "without user neighbours": Variant(without=("user neighbours",)),
-    "without factors": Variant(without=("factors",)),
+    "without item-KNN (four)": Variant(without=ITEM_KNN),
+    "without EASE": Variant(without=("EASE",)),
+    "without user-KNN": Variant(without=("user-KNN",)),
+    "without ALS": Variant(without=("ALS",)),
     "without content": Variant(without=("content",)),
-    "without shared words": Variant(without=("shared words",)),
-    "without bridged neighbours": Variant(without=("bridged neighbours",)),
-    "without content and bridged": Variant(without=("content", "bridged neighbours")),
-    "without two towers": Variant(without=("two towers",)),
+    "without TF-IDF overlap": Variant(without=("TF-IDF overlap",)),
+    "without content-smoothed item-KNN": Variant(without=("content-smoothed item-KNN",)),
+    "without content, smoothed or not": Variant(without=("content", "content-smoothed item-KNN")),
+    "without two-tower": Variant(without=("two-tower",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
 SLOW: dict[str, Variant] = {

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+
+Positions = npt.NDArray[np.int64]
+
 FloatArray = npt.NDArray[np.float32]
 Columns = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

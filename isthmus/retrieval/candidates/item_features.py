@@ -21,7 +21,7 @@ class ItemFeatures(Protocol):
         ...
 
     @property
-    def blocks(self) -> tuple[str, ...]:
+    def vector_names(self) -> tuple[str, ...]:
         """The names of the parts that a vector consists of."""
         ...
 
@@ -47,7 +47,7 @@ class ItemFeatures(Protocol):
         ...
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Return the allowed items whose vectors are nearest to query vectors, nearest first.
 
@@ -59,8 +59,8 @@ class ItemFeatures(Protocol):
             Items a query.
         allowed : numpy.ndarray
             bool, shape (n_items,).
-        effort : float
-            Below 1 an approximate index may trade recall for speed.
+        search_scale : float
+            Below 1 an approximate index searches less, and may miss neighbours.
 
         Returns
         -------
@@ -70,7 +70,7 @@ class ItemFeatures(Protocol):
         ...
 
     def nearest_to_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Return the allowed items nearest to given items, which are among their own neighbours.
 
@@ -87,7 +87,7 @@ class InMemoryItemFeatures:
     ----------
     vectors : numpy.ndarray
         float32, shape (n_items, dim), unit length or zero.
-    blocks : tuple of str
+    vector_names : tuple of str
         The names of the parts that a vector consists of.
     item_texts : sequence of str
         The text of each item; by default all are empty.
@@ -96,7 +96,7 @@ class InMemoryItemFeatures:
     """
 
     vectors: FloatArray
-    blocks: tuple[str, ...] = ()
+    vector_names: tuple[str, ...] = ()
     item_texts: Sequence[str] = ()
     attributes: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
@@ -128,12 +128,12 @@ class InMemoryItemFeatures:
         return np.stack(values, axis=1) if values else np.empty((len(columns), 0))
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Compare queries with every allowed item (exact search by FAISS)."""
         import faiss
 
-        del effort
+        del search_scale
         columns = np.flatnonzero(allowed)
         cosines = np.full((len(vectors), n), -1, np.float32)
         neighbours = np.full((len(vectors), n), -1, np.int64)
@@ -148,7 +148,7 @@ class InMemoryItemFeatures:
         return neighbours, cosines
 
     def nearest_to_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Compare given items with every allowed item."""
-        return self.nearest(self.take(columns), n, allowed, effort)
+        return self.nearest(self.take(columns), n, allowed, search_scale)

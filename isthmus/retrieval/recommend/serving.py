@@ -11,8 +11,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.index.lru_cache import Recent
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import sparse, widened
 from isthmus.retrieval.candidates.content_graph import content_graph
@@ -26,7 +25,7 @@ from isthmus.retrieval.recommend.users import User
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-from isthmus.index.ann.exact import Positions
+from isthmus.numerics.arrays import Positions
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import depth_of
 from isthmus.retrieval.search.query import ScoredRows
@@ -76,7 +75,7 @@ class Serving:
         view : View
             The items of this moment.
         weights : mapping of str to float
-            Weight of each block.
+            Weight of each named vector.
         before : Serving, optional
             The same recommender with an earlier view of the same release: what did not change
             is taken from it.
@@ -88,7 +87,7 @@ class Serving:
         codes = codes_of(view.item_domains(new), recommender.domain_names)
         new, codes = new[codes >= 0], codes[codes >= 0]
         rows = np.concatenate([known, new])
-        contents = ViewContents(view, rows, weights, recommender.blocks)
+        contents = ViewContents(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
         mapped = _mapped(recommender, contents, domains, before)
         corpus = TrainingData(
@@ -163,9 +162,9 @@ class Serving:
         if not text:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         parts = [
-            text.get(block.name, np.zeros(block.dim, np.float32))
-            for block in self.view.blocks
-            if block.name in self.recommender.blocks
+            text.get(named_vector.name, np.zeros(named_vector.dim, np.float32))
+            for named_vector in self.view.named_vectors
+            if named_vector.name in self.recommender.vector_names
         ]
         there = self.contents.rows >= 0
         found, cosines = self.contents.nearest(np.concatenate(parts)[None], TOLD_BY_TEXT, there)
@@ -279,7 +278,7 @@ def recommend_learned(
     group : Group
         The domains, and the rows that may be recommended.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
     if not group.domains:  # of a space that was emptied
         return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in users]

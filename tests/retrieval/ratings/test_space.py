@@ -14,7 +14,7 @@ from tests.retrieval.recommend.worlds import QUICK
 from tests.toy import item, text_encoder
 
 FILMS, USERS, GOOD = 24, 60, 12
-FEW = ("popularity", "item neighbours, even")
+FEW = ("popularity", "item-KNN (cosine)")
 BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),
