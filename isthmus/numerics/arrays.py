@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-
 Positions = npt.NDArray[np.int64]
 
 FloatArray = npt.NDArray[np.float32]
