@@ -85,10 +85,10 @@ class Space(
             A folder that does not exist yet, or is empty.
         encoder : str, Encoder or mapping, default "local"
             What encodes every modality: a spec for `load_encoder`, an encoder, or one for each
-            modality. An encoder of text and image puts both into one block; different encoders,
-            such as those of ``local`` (MiniLM and EfficientNet-Lite0), have a block each, so that
-            text finds items by their text and an image by their image. CLAP (``clap/NAME``) takes
-            text and audio.
+            modality. An encoder of text and image puts both into one named vector; different
+            encoders, such as those of ``local`` (MiniLM and EfficientNet-Lite0), have a named
+            vector each, so that text finds items by their text and an image by their image. CLAP
+            (``clap/NAME``) takes text and audio.
         text_encoder, image_encoder, audio_encoder : str or Encoder, optional
             In the place of `encoder`, one for each modality; those of one spec are one encoder.
         alignment : Alignment, path, ``"auto"`` or None, default "auto"
@@ -136,7 +136,7 @@ class Space(
         building = path.with_name(f".{path.name}.creating")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
-        Catalog.create(building, stack.blocks)
+        Catalog.create(building, stack.named_vectors)
         settings.write(building)
         if stack.alignment is not None:
             store_alignment(building, stack.alignment)
@@ -224,7 +224,7 @@ class Space(
             If another process is writing.
         """
         mapping = FieldMapping(id, domain, domain_column, text, image, audio)
-        modalities = frozenset(m for b in self._blocks for m in b.modalities)
+        modalities = frozenset(m for b in self._named_vectors for m in b.modalities)
         reader = ItemReader(items, mapping, modalities)
         with self._ingesting(reader.rows, http=http) as ingest:
             return ingest.add(reader, skip_invalid=skip_invalid, progress=progress)

@@ -1,9 +1,9 @@
-"""The encoder stack: the encoders of a space and the blocks their vectors form.
+"""The encoder stack: the encoders of a space and the named vectors their vectors form.
 
-One encoder for several modalities gives one block, in which they meet. Different encoders give
-a block each: the item vector is the blocks side by side with a mask, and a query is answered
-from the blocks it has. Text and image of different encoders are compared only in the block of an
-alignment, which stands beside theirs.
+One encoder for several modalities gives one named vector, in which they meet. Different encoders
+give a named vector each: the item vector is the named vectors side by side with a mask, and a query
+is answered from the named vectors it has. Text and image of different encoders are compared only in
+the named vector of an alignment, which stands beside theirs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALIGNMENT: Final = "alignment"
 
 
 @dataclass(frozen=True)
-class Block:
+class NamedVector:
     """A part of the item vector with a space of its own.
 
     Attributes
@@ -41,8 +41,8 @@ class Block:
     modalities : tuple of str
         Modalities that meet in it.
     alignment : str
-        Fingerprint of the alignment that makes its vectors out of those of other blocks; empty
-        where an encoder makes them.
+        Fingerprint of the alignment that makes its vectors out of those of other named vectors;
+        empty where an encoder makes them.
     fused : str
         Digest of the fusion weights of its modalities, or of its encoders too, where these were
         changed since the space was made; empty before.
@@ -68,9 +68,9 @@ class EncoderStack:
     encoders : mapping of str to Encoder
         An encoder for each modality; the same object for modalities that share a space.
     weights : mapping of str to float, optional
-        Fusion weight of each modality within a block, default 1.
+        Fusion weight of each modality within a named vector, default 1.
     alignment : Alignment, optional
-        What brings the vectors of different encoders together, in a block of its own.
+        What brings the vectors of different encoders together, in a named vector of its own.
 
     Raises
     ------
@@ -86,11 +86,11 @@ class EncoderStack:
     ) -> None:
         self.encoders = dict(encoders)
         self.weights = {m: float((weights or {}).get(m, 1.0)) for m in self.encoders}
-        self.blocks = _blocks(self.encoders)
+        self.named_vectors = _named_vectors(self.encoders)
         self.alignment = alignment
         if alignment is not None:
             alignment.require(self.encoders)
-            self.blocks += (aligned_block(alignment),)
+            self.named_vectors += (aligned_vector(alignment),)
 
     @property
     def components(self) -> dict[str, str]:
@@ -100,9 +100,9 @@ class EncoderStack:
             for modality, encoder in self.encoders.items()
             for name, value in encoder.components.items()
         }
-        for block in self.blocks:
-            if len(block.modalities) > 1:
-                named |= {f"fusion.{m}": str(self.weights[m]) for m in block.modalities}
+        for named_vector in self.named_vectors:
+            if len(named_vector.modalities) > 1:
+                named |= {f"fusion.{m}": str(self.weights[m]) for m in named_vector.modalities}
         if self.alignment is not None:
             named[ALIGNMENT] = self.alignment.fingerprint
         return named
@@ -113,28 +113,28 @@ class EncoderStack:
         return digest_components(self.components)
 
 
-def aligned_block(alignment: Alignment) -> Block:
-    """Give the block of an alignment."""
-    return Block(ALIGNED, alignment.dim, alignment.modalities, alignment.fingerprint)
+def aligned_vector(alignment: Alignment) -> NamedVector:
+    """Give the named vector of an alignment."""
+    return NamedVector(ALIGNED, alignment.dim, alignment.modalities, alignment.fingerprint)
 
 
-def block_of(blocks: tuple[Block, ...], modality: str) -> Block:
-    """Give the block of a modality's encoder, or raise `UnsupportedModality`."""
-    for block in blocks:
-        if modality in block.modalities:
-            return block
-    known = ", ".join(m for block in blocks for m in block.modalities)
+def named_vector_of(named_vectors: tuple[NamedVector, ...], modality: str) -> NamedVector:
+    """Give the named vector of a modality's encoder, or raise `UnsupportedModality`."""
+    for named_vector in named_vectors:
+        if modality in named_vector.modalities:
+            return named_vector
+    known = ", ".join(m for named_vector in named_vectors for m in named_vector.modalities)
     raise UnsupportedModality(f"this space has no {modality} encoder, only {known}")
 
 
-def _blocks(encoders: Mapping[Modality, Encoder]) -> tuple[Block, ...]:
+def _named_vectors(encoders: Mapping[Modality, Encoder]) -> tuple[NamedVector, ...]:
     sharing: dict[int, list[Modality]] = {}
     for modality in MODALITIES:
         if modality in encoders:
             encoders[modality].require(modality)
             sharing.setdefault(id(encoders[modality]), []).append(modality)
     return tuple(
-        Block(
+        NamedVector(
             name=modalities[0] if len(modalities) == 1 else "joint",
             dim=encoders[modalities[0]].dim,
             modalities=tuple(modalities),

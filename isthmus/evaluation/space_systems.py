@@ -40,7 +40,7 @@ def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
     view : View
         The space at one moment.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -88,7 +88,7 @@ class LearnedSystem:
     serving : Serving
         What answers.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
 
     serving: Serving
@@ -169,7 +169,7 @@ class OwnRecommender:
     view : View
         What is searched.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
 
     view: View
@@ -252,7 +252,7 @@ def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
         table = table.set_column(at, name, table.column(name).cast(pa.string()))
     at = table.column_names.index(VALUE)
     table = table.set_column(at, VALUE, table.column(VALUE).cast(pa.float32()))
-    return InteractionMatrix.of(
+    return InteractionMatrix.from_table(
         table, lambda ids: np.array([places[item] for item in ids], np.int64), len(places)
     )
 

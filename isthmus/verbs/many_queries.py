@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query import (
     Query,
@@ -52,7 +51,7 @@ class SpaceManyQueries(OpenSpace):
         Parameters
         ----------
         vectors : numpy.ndarray
-            float32, shape (n, dim) for the dim of one block; brought to unit norm.
+            float32, shape (n, dim) for the dim of one named vector; brought to unit norm.
         k, domain, domains, where, fingerprint, weights
             As in `search`.
 
@@ -73,8 +72,8 @@ class SpaceManyQueries(OpenSpace):
         view = self._weighed(self._live.now(), weights).view
         allowed = _allowed(view, k, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
-        block, queries = batch_queries(self._blocks, vectors)
-        scores, rows = view.search(block, queries, k, allowed)
+        vector_name, queries = batch_queries(self._named_vectors, vectors)
+        scores, rows = view.search(vector_name, queries, k, allowed)
         return make_batch_results(view, rows, scores)
 
     def search_file(
@@ -127,12 +126,14 @@ class SpaceManyQueries(OpenSpace):
         def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
             kinds = [query_kind(query.contents) for query in listed]
             lists: dict[int, ScoredRows] = {}
-            for kind in dict.fromkeys(kinds):  # queries of a kind share the weights of blocks
+            for kind in dict.fromkeys(
+                kinds
+            ):  # queries of a kind share the weights of named vectors
                 places = [at for at, other in enumerate(kinds) if other == kind]
                 queries = [Query(listed[at].vectors) for at in places]
-                block_weights = self._block_weights(settings, weights, kind)
+                vector_weights = self._vector_weights(settings, weights, kind)
                 lists |= zip(
-                    places, search_top_k(view, queries, k, allowed, block_weights), strict=True
+                    places, search_top_k(view, queries, k, allowed, vector_weights), strict=True
                 )
             return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 

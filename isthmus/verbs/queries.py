@@ -81,10 +81,10 @@ class SpaceQueries(OpenSpace):
         audio : path, bytes or Waveform, optional
             What to look for, as audio (see docs/audio.md).
         vector : array of float, optional
-            What to look for, as a vector of one block, shape (dim,).
+            What to look for, as a vector of one named vector, shape (dim,).
         like, unlike : str or list of str, optional
             Ids of items to be like and to be unlike, alone or beside the others; they are left
-            out of the result. In each block the query is ``p + (p - n)`` at unit norm, where
+            out of the result. In each named vector the query is ``p + (p - n)`` at unit norm, where
             ``p`` is the mean of everything looked for and ``n`` that of the items to be unlike
             (see `retrieval.search.examples`). With `unlike` alone the least similar come first.
         k : int or None, default 10
@@ -123,11 +123,11 @@ class SpaceQueries(OpenSpace):
             Weight of that ranking in hybrid search; the ranking by vectors has 1.
         weights : mapping of str to float, optional
             Weights of modalities, such as ``{"image": 2}``, in place of those of the space: the
-            list is that of a space with these weights, and nothing is encoded. An item that lacks
-            a modality does not depend on its weight. Where several modalities meet in one block
-            the items are compared one by one, exactly, and the first query with some weights
-            reads the embedding caches. Without, blocks weigh as `learn_fusion` learned for this
-            kind of query, if anything; see docs/fusion.md.
+            list is that of a space with these weights, and nothing is encoded. An item that lacks a
+            modality does not depend on its weight. Where several modalities meet in one named
+            vector the items are compared one by one, exactly, and the first query with some weights
+            reads the embedding caches. Without, named vectors weigh as `learn_fusion` learned for
+            this kind of query, if anything; see docs/fusion.md.
         center : bool, default False
             Whether what the query scores on average in the item's domain is taken off, so that
             no domain wins by its style; `calibrate` takes account of the spread, too.
@@ -135,8 +135,8 @@ class SpaceQueries(OpenSpace):
         Returns
         -------
         list of Hit
-            Best first. The score is the cosine similarity; for a query in several blocks (text
-            and image, or examples, of separate encoders), the mean of its chance-corrected
+            Best first. The score is the cosine similarity; for a query in several named vectors
+            (text and image, or examples, of separate encoders), the mean of its chance-corrected
             similarities. In hybrid search it is the sum of weight / (60 + rank) over the two
             rankings (reciprocal rank fusion), and `Hit.similarity` has the score by vectors.
 
@@ -177,7 +177,13 @@ class SpaceQueries(OpenSpace):
             rows, scores = self._rank(weighed, query, kind, ranking, groups)
         else:
             rows, scores, similar = search_hybrid(
-                view, query, words, k or 0, groups[0].allowed, weighed.blocks, lexical_weight
+                view,
+                query,
+                words,
+                k or 0,
+                groups[0].allowed,
+                weighed.vector_weights,
+                lexical_weight,
             )
         if not len(rows):
             allowed = [group.allowed for group in groups]
@@ -207,7 +213,7 @@ class SpaceQueries(OpenSpace):
         """Find the items most like an item, in its own or in other domains.
 
         Parameters are those of `search`; the item is the first of those to be like. The score is
-        the cosine where the item has one block, else the mean of its chance-corrected
+        the cosine where the item has one named vector, else the mean of its chance-corrected
         similarities (see `retrieval.search.query.answer`).
 
         Raises
@@ -236,7 +242,7 @@ class SpaceQueries(OpenSpace):
             return self._encode(query_contents(text, image, audio), settings)
         if not (text is None and image is None and audio is None):
             raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-        return vector_query(self._blocks, vector)
+        return vector_query(self._named_vectors, vector)
 
     def _rank(
         self,
@@ -249,7 +255,7 @@ class SpaceQueries(OpenSpace):
         """Rank items as a caller asked, less what each loses for being near to all queries."""
         view, penalty = weighed.view, None
         if ranking.hubness:
-            block_weights = query.block_weights(weighed.blocks)
-            hubs = self._hubs.penalty(view, list(query.vectors), kind, block_weights)
+            vector_weights = query.vector_weights(weighed.vector_weights)
+            hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
             penalty = np.asarray(ranking.hubness * hubs, np.float32)
-        return rank(view, query, ranking, groups, weighed.blocks, penalty)
+        return rank(view, query, ranking, groups, weighed.vector_weights, penalty)

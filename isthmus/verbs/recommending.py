@@ -7,7 +7,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from isthmus.data.interactions.ratings import positive_from_of_users
+from isthmus.data.interactions.ratings import positive_from_by_user
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.releases.view import View
@@ -209,10 +209,10 @@ class SpaceRecommendations(OpenSpace):
         ids = [user.id for user in users if user.id is not None]
         if not ids:
             return list(users)
-        stored = self._interactions.of(list(dict.fromkeys(ids)))
+        stored = self._interactions.of_users(list(dict.fromkeys(ids)))
         serving = self._serving(view)
         if serving is None:  # each by himself, whoever else is asked for
-            histories = stored_histories(stored, positive_from_of_users(stored))
+            histories = stored_histories(stored, positive_from_by_user(stored))
         else:
             histories = stored_histories(stored, serving.recommender.positive_from)
         return [user.after(*histories[user.id]) if user.id in histories else user for user in users]

@@ -66,7 +66,7 @@ def test_channels_are_brought_to_their_mean():
     np.testing.assert_allclose(opened.samples, (left + right) / 2, atol=1e-7)
 
 
-def test_a_file_is_read_in_blocks(monkeypatch):
+def test_a_file_is_read_in_named_vectors(monkeypatch):
     monkeypatch.setattr("isthmus.encoders.audio._BLOCK_VALUES", 1_000)
     opened = open_audio(file_of(SOUND, channels=3))
     np.testing.assert_allclose(opened.samples, SOUND.samples, atol=1e-7)

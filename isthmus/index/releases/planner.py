@@ -9,13 +9,20 @@ import numpy as np
 
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import Devices, placing
-from isthmus.index.ann.plan import FullSize, Measured, Plan, PlanRow, judge
-from isthmus.index.ann.recipe import Effort, Family, Recipe, suitable
-from isthmus.index.ann.vector_index import SegmentBlock
-from isthmus.index.releases.held_out import Sample, known_misses, make_sample
-from isthmus.index.releases.recall import QueriesOf, RecallRow, measure_recall
-from isthmus.index.releases.sample import sampled_view
-from isthmus.index.releases.tune import batch_seconds, single_ms, tune_effort, with_index
+from isthmus.index.ann.recipes import Family, Recipe, suitable
+from isthmus.index.ann.search_parameters import SearchParameters
+from isthmus.index.ann.segment import SegmentVectors
+from isthmus.index.releases.manifest import RecallRow
+from isthmus.index.releases.plan import FullSize, Measured, Plan, PlanRow, judge
+from isthmus.index.releases.recall import (
+    QuerySampler,
+    Sample,
+    known_misses,
+    make_sample,
+    measure_recall,
+    sampled_view,
+)
+from isthmus.index.releases.tuning import batch_seconds, single_ms, tune_effort, with_index
 from isthmus.index.releases.view import View
 from isthmus.index.settings import Targets
 from isthmus.progress import progress_bar
@@ -28,8 +35,8 @@ STEEPEST = 1.3
 
 def make_plan(
     view: View,
-    block: str,
-    queries_of: QueriesOf,
+    vector_name: str,
+    sample_queries: QuerySampler,
     targets: Targets,
     rows: int,
     *,
@@ -42,8 +49,8 @@ def make_plan(
     ----------
     view : View
         One segment: the sample.
-    block : str
-        The block to plan.
+    vector_name : str
+        The named vector to plan.
     queries_of : callable
         Kinds of query, see `make_trials`.
     targets : Targets
@@ -57,23 +64,23 @@ def make_plan(
     """
     import faiss
 
-    samples = [make_sample(view, block, queries_of, PLANNED_QUERIES)]
-    own = view.segments[0].blocks[block]
+    samples = [make_sample(view, vector_name, sample_queries, PLANNED_QUERIES)]
+    own = view.segments[0].named_vectors[vector_name]
     if rows > len(own.rows):
-        samples.insert(0, make_sample(_smaller(view), block, queries_of, PLANNED_QUERIES))
+        samples.insert(0, make_sample(_smaller(view), vector_name, sample_queries, PLANNED_QUERIES))
     recipes = list(suitable(own.vectors.shape[1], on_gpu=bool(devices)))
     table = []
-    with progress_bar(f"planning {block}", len(recipes), show=progress) as advance:
+    with progress_bar(f"planning {vector_name}", len(recipes), show=progress) as advance:
         for recipe in recipes:
             curve = [
-                _measure(sample, block, recipe, targets.recall, placing(devices))
+                _measure(sample, vector_name, recipe, targets.recall, placing(devices))
                 for sample in samples
             ]
             expected = _expected(recipe, curve, rows)
             table.append(PlanRow(recipe=recipe.name, sample=curve[-1], expected=expected))
             advance(1)
     return Plan(
-        block=block,
+        vector_name=vector_name,
         rows=rows,
         sampled=len(own.rows),
         extrapolated=rows > len(own.rows),
@@ -90,28 +97,28 @@ def _smaller(view: View) -> View:
 
 def _measure(
     sample: Sample,
-    block: str,
+    vector_name: str,
     recipe: Recipe,
     target: float,
     place: Callable[[VectorIndex], VectorIndex],
 ) -> Measured:
-    own: SegmentBlock = sample.view.segments[0].blocks[block]
+    own: SegmentVectors = sample.view.segments[0].named_vectors[vector_name]
     start = time.perf_counter() - sample.shared.seconds(recipe.family)
     index = place(VectorIndex.build(recipe, own.vectors, shared=sample.shared))
     build_s = time.perf_counter() - start
-    view = with_index(sample.view, block, index)
-    effort = tune_effort(view, block, sample.trials, target)
-    greatest = Effort(visits=index.most_visits, depth=recipe.depths()[-1])
+    view = with_index(sample.view, vector_name, index)
+    effort = tune_effort(view, vector_name, sample.trials, target)
+    greatest = SearchParameters(visits=index.most_visits, depth=recipe.depths()[-1])
     index = index.trying(effort or greatest)
     plain = [trial for trial in sample.trials if trial.allowed is None]
     queries = np.concatenate([trial.kind.vectors for trial in plain or sample.trials])
     single = np.random.default_rng(2).permutation(queries)[:LATENCY_QUERIES]
     median, high = single_ms(index, single)
-    view = with_index(view, block, index)
+    view = with_index(view, vector_name, index)
     return Measured(
         rows=len(own.rows),
         reached=effort is not None,
-        effort=index.effort,
+        parameters=index.parameters,
         recall=_by_kind(measure_recall(view, plain)),
         known_misses=round(known_misses(sample, view), 4),
         p50_ms=round(median, 4),

@@ -1,18 +1,23 @@
-"""Recall, measured against exact search for every block, kind of query and domain."""
+"""Recall, measured against exact search for every named vector, kind of query and domain."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.ann.segment import join_segments
+from isthmus.index.ann.shared import Shared
+from isthmus.index.releases.manifest import RecallRow
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.numerics.sampling import draw
+
+SEED = 5
+MOST_OF_A_DOMAIN = 1 / 20
+MOST = 480  # of a domain; half of them become queries
+LEAST_RATIO = 0.25  # less cannot be told from some hundred queries
 
 RECALL_AT = 10
 QUERIES = 4_800  # of all trials together, about
@@ -24,19 +29,8 @@ USER_WITHIN = "user to item, filtered to the domain"
 ALL = "all"
 
 
-class RecallRow(BaseModel):
-    """Measured recall@10 of one block, kind of query and domain."""
-
-    model_config = ConfigDict(extra="forbid")
-    block: str
-    kind: str
-    domain: str
-    queries: int
-    recall: float
-
-
 @dataclass(frozen=True, eq=False)
-class KindOfQuery:
+class RecallQueries:
     """Queries of a kind.
 
     Attributes
@@ -50,7 +44,7 @@ class KindOfQuery:
     new : bool
         Whether they stand for contents that no index holds, such as what people will write. An
         index that holds a vector finds its neighbours more easily, above all a graph, so their
-        recall is worked out from `SegmentBlock.known_misses`.
+        recall is worked out from `SegmentVectors.known_misses`.
     """
 
     name: str
@@ -59,7 +53,7 @@ class KindOfQuery:
     new: bool = False
 
 
-QueriesOf = Callable[[View, str, Positions], Iterator[KindOfQuery]]
+QuerySampler = Callable[[View, str, Positions], Iterator[RecallQueries]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +62,7 @@ class Trial:
 
     Attributes
     ----------
-    block, domain : str
+    vector_name, domain : str
         What is searched, and what for.
     kind : KindOfQuery
         The queries.
@@ -78,9 +72,9 @@ class Trial:
         float32, shape (n, 10), descending; -inf where there are no more.
     """
 
-    block: str
+    vector_name: str
     domain: str
-    kind: KindOfQuery
+    kind: RecallQueries
     allowed: Selection | None
     best: FloatArray
 
@@ -90,25 +84,30 @@ class Trial:
         An item that ties with the tenth best counts as found, since either answer is right.
         """
         skip = int(self.kind.own)
-        scores, _ = view.search(self.block, self.kind.vectors, RECALL_AT + skip, self.allowed)
+        scores, _ = view.search(self.vector_name, self.kind.vectors, RECALL_AT + skip, self.allowed)
         wanted = np.isfinite(self.best)
         worst = np.where(wanted, self.best, np.inf).min(axis=1, keepdims=True)
         hits = np.isfinite(scores[:, skip:]) & (scores[:, skip:] >= worst - SAME_SCORE)
         missed = 1 - float(hits.sum() / wanted.sum()) if wanted.any() else 0.0
         if self.kind.new and view.segments:
-            missed /= view.segments[0].blocks[self.block].known_misses
+            missed /= view.segments[0].named_vectors[self.vector_name].known_misses
         return max(1 - missed, 0.0)
 
 
 def make_trials(
-    view: View, block: str, queries_of: QueriesOf, *, seed: int = 0, queries: int = QUERIES
+    view: View,
+    vector_name: str,
+    sample_queries: QuerySampler,
+    *,
+    seed: int = 0,
+    queries: int = QUERIES,
 ) -> list[Trial]:
     """Draw items as queries, and search their true best ten, for each kind and domain.
 
     Some `queries` are shared out evenly, within limits; the more, the less chance decides, which
     counts where the worst of many trials has to reach a target.
 
-    Beside the kinds that `queries_of` gives, a user's interest is an item of another domain (of
+    Beside the kinds that `sample_queries` gives, a user's interest is an item of another domain (of
     the same where there is but one), asked among everything and, where there are several domains,
     within this one.
     """
@@ -116,36 +115,36 @@ def make_trials(
     share = queries // max(1, KINDS_A_DOMAIN * len(view.domains))
     most = min(max(share, FEWEST_A_TRIAL), MOST_A_TRIAL)
     living = np.flatnonzero(view.living.rows)
-    living = living[view.present(block, living)]
-    drawn: list[tuple[str, KindOfQuery, Selection | None]] = []
+    living = living[view.present(vector_name, living)]
+    drawn: list[tuple[str, RecallQueries, Selection | None]] = []
     for domain in view.domains:
         allowed = view.select([domain])
         inside = np.zeros(len(living), bool) if allowed is None else allowed.rows[living]
         rows = draw(rng, living[inside], most)
-        drawn += [(domain, kind, None) for kind in queries_of(view, block, rows)]
+        drawn += [(domain, kind, None) for kind in sample_queries(view, vector_name, rows)]
         several = not inside.all()
         others = draw(rng, living[~inside] if several else living, most)
-        interests = view.vectors(block, others).vectors
-        drawn.append((domain, KindOfQuery(USER, interests), None))
+        interests = view.vectors(vector_name, others).vectors
+        drawn.append((domain, RecallQueries(USER, interests), None))
         if several:
-            drawn.append((domain, KindOfQuery(USER_WITHIN, interests, own=False), allowed))
-    return [make_trial(view, block, *one) for one in drawn if len(one[1].vectors)]
+            drawn.append((domain, RecallQueries(USER_WITHIN, interests, own=False), allowed))
+    return [make_trial(view, vector_name, *one) for one in drawn if len(one[1].vectors)]
 
 
 def make_trial(
-    view: View, block: str, domain: str, kind: KindOfQuery, allowed: Selection | None
+    view: View, vector_name: str, domain: str, kind: RecallQueries, allowed: Selection | None
 ) -> Trial:
     """Search the true best ten of some queries."""
     skip = int(kind.own)
-    best, _ = view.exact(block, kind.vectors, RECALL_AT + skip, allowed)
-    return Trial(block, domain, kind, allowed, best[:, skip:])
+    best, _ = view.exact(vector_name, kind.vectors, RECALL_AT + skip, allowed)
+    return Trial(vector_name, domain, kind, allowed, best[:, skip:])
 
 
 def measure_recall(view: View, trials: Sequence[Trial]) -> list[RecallRow]:
-    """Measure recall@10 of a view's indexes, each trial by itself and each block in total."""
+    """Measure recall@10 of a view's indexes, by trial and in total by named vector."""
     rows = [
         RecallRow(
-            block=trial.block,
+            vector_name=trial.vector_name,
             kind=trial.kind.name,
             domain=trial.domain,
             queries=len(trial.kind.vectors),
@@ -153,11 +152,93 @@ def measure_recall(view: View, trials: Sequence[Trial]) -> list[RecallRow]:
         )
         for trial in trials
     ]
-    return [*rows, *(_total(block, rows) for block in sorted({row.block for row in rows}))]
+    return [
+        *rows,
+        *(_total(vector_name, rows) for vector_name in sorted({row.vector_name for row in rows})),
+    ]
 
 
-def _total(block: str, rows: Sequence[RecallRow]) -> RecallRow:
-    own = [row for row in rows if row.block == block]
+def _total(vector_name: str, rows: Sequence[RecallRow]) -> RecallRow:
+    own = [row for row in rows if row.vector_name == vector_name]
     queries = sum(row.queries for row in own)
     recall = sum(row.recall * row.queries for row in own) / max(queries, 1)
-    return RecallRow(block=block, kind=ALL, domain=ALL, queries=queries, recall=round(recall, 4))
+    return RecallRow(
+        vector_name=vector_name, kind=ALL, domain=ALL, queries=queries, recall=round(recall, 4)
+    )
+
+
+def sampled_view(view: View, kept: Mask) -> View:
+    """Give a view of some rows of the first segment alone."""
+    sampled = join_segments([view.segments[0]], [kept])
+    return replace(view, segments=(sampled,), alive=(sampled.all_rows(),))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A view to measure on, queries, and what recipes share over its vectors.
+
+    Attributes
+    ----------
+    view : View
+        One segment, without what is held out.
+    trials : sequence of Trial
+        What is to reach the recall; contents that are new were held out.
+    held, known : sequence of Trial
+        Those, and the same kinds of query with items that stayed; empty where no kind is new.
+    shared : Shared
+        What indexes over the view's vectors take over from each other.
+    """
+
+    view: View
+    trials: Sequence[Trial]
+    held: Sequence[Trial] = ()
+    known: Sequence[Trial] = ()
+    shared: Shared = field(default_factory=Shared)
+
+
+def make_sample(view: View, vector_name: str, sample_queries: QuerySampler, queries: int) -> Sample:
+    """Hold items out of a view of one segment that lives as a whole, and draw queries."""
+    segment = view.segments[0]
+    kept, rows = np.ones(len(segment), bool), segment.named_vectors[vector_name].rows
+    rng = np.random.default_rng(SEED)
+    asked = []
+    for domain in view.domains:
+        own = rows[segment.mask_of_domains({domain})[rows]]
+        drawn = draw(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
+        new = [
+            kind
+            for kind in sample_queries(view, vector_name, drawn)
+            if kind.new and len(kind.vectors)
+        ]
+        if new:
+            kept[drawn] = False
+            asked += [(domain, replace(kind, own=False, new=False)) for kind in new]
+    if not asked:
+        return Sample(view, make_trials(view, vector_name, sample_queries, queries=queries))
+    view = sampled_view(view, kept)
+    trials = make_trials(view, vector_name, sample_queries, queries=queries)
+    held = [make_trial(view, vector_name, domain, kind, None) for domain, kind in asked]
+    known = [trial for trial in trials if trial.kind.new]
+    old = [trial for trial in trials if not trial.kind.new]
+    return Sample(view, [*old, *held], held, known)
+
+
+def known_misses(sample: Sample, view: View) -> float:
+    """Give what is missed for items that stayed, over what is missed for those held out.
+
+    Parameters
+    ----------
+    sample : Sample
+        The queries.
+    view : View
+        Its view, with an index.
+    """
+    held, known = _missed(sample.held, view), _missed(sample.known, view)
+    return 1.0 if known >= held else max(known / held, LEAST_RATIO)
+
+
+def _missed(trials: Sequence[Trial], view: View) -> float:
+    """Give the share of the true best ten that is missed over all trials."""
+    counts = [len(trial.kind.vectors) for trial in trials]
+    missed = [1 - trial.recall(view) for trial in trials]
+    return float(np.average(missed, weights=counts)) if trials else 0.0

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.diversity import maximal_marginal_relevance
 from isthmus.retrieval.search.examples import Interest, find_interests
@@ -42,13 +40,13 @@ def recommend(
     users : sequence of User
         Whom to recommend to.
     text_vectors : sequence of mapping or None
-        The vectors of each user's text by block, shape (dim,).
+        The vectors of each user's text by named vector, shape (dim,).
     k : int
         Items a user.
     allowed : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -109,8 +107,8 @@ def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> 
     mask[seen[seen >= 0]] = False
     rows = np.flatnonzero(mask)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:SAMPLE])
-    block = max(view.blocks, key=lambda b: int(view.present(b.name, rows).sum()))
-    part = view.vectors(block.name, rows)
+    named_vector = max(view.named_vectors, key=lambda b: int(view.present(b.name, rows).sum()))
+    part = view.vectors(named_vector.name, rows)
     rows, vectors = rows[part.present], part.vectors[part.present]
     central = vectors @ vectors.mean(axis=0) if len(vectors) else np.empty(0, np.float32)
     chosen = maximal_marginal_relevance(

@@ -11,31 +11,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.encoders.fusion import BlockVectors
-from isthmus.index.ann.exact import Positions
+from isthmus.encoders.fusion import MaskedVectors
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 
 
 @dataclass(frozen=True, eq=False)
 class PairwiseSimilarity:
-    """How alike items are to each other: the mean cosine over the blocks that both have.
+    """How alike items are to each other: the mean cosine over the named vectors that both have.
 
     Attributes
     ----------
-    parts : tuple of BlockVectors
-        Vectors of the items in each block, shape (n, dim).
+    parts : tuple of MaskedVectors
+        Vectors of the items in each named vector, shape (n, dim).
     """
 
-    parts: tuple[BlockVectors, ...]
+    parts: tuple[MaskedVectors, ...]
 
     @classmethod
     def among(cls, view: View, rows: Positions) -> PairwiseSimilarity:
         """Compare the items of some rows of a view."""
-        return cls(tuple(view.vectors(block.name, rows) for block in view.blocks))
+        return cls(
+            tuple(view.vectors(named_vector.name, rows) for named_vector in view.named_vectors)
+        )
 
     def __call__(self, at: int) -> FloatArray:
-        """Compare every item with one of them, shape (n,); 0 where they share no block."""
+        """Compare every item with one of them, shape (n,); 0 where they share no named vector."""
         parts = [part for part in self.parts if part.present[at]]
         shared = np.sum([part.present for part in parts], axis=0)
         cosines = np.sum([part.vectors @ part.vectors[at] for part in parts], axis=0)

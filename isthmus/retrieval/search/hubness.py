@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions, exact_search
+from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.segment import Segment
 from isthmus.index.lru_cache import Recent
-from isthmus.index.releases.recall import KindOfQuery, QueriesOf
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.recall import QuerySampler, RecallQueries
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.numerics.sampling import draw
 from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
 
@@ -41,13 +40,13 @@ class HubnessCorrection:
         Kinds of query, see `isthmus.index.releases.recall.make_trials`.
     """
 
-    def __init__(self, queries_of: QueriesOf) -> None:
-        self._queries_of = queries_of
+    def __init__(self, sample_queries: QuerySampler) -> None:
+        self._sample_queries = sample_queries
         self._asked: Recent[dict[str, FloatArray]] = Recent(KEPT)
         self._nearness: Recent[FloatArray] = Recent(KEPT)
 
     def penalty(
-        self, view: View, blocks: Sequence[str], kind: str, weights: Mapping[str, float]
+        self, view: View, vector_names: Sequence[str], kind: str, weights: Mapping[str, float]
     ) -> FloatArray:
         """Give what a hub loses, shape (n_rows,): half of how much nearer it is than most.
 
@@ -55,44 +54,44 @@ class HubnessCorrection:
         ----------
         view : View
             What is searched.
-        blocks : sequence of str
-            The blocks of the query; in a block that an item lacks it loses nothing.
+        vector_names : sequence of str
+            The named vectors of the query; in a named vector that an item lacks it loses nothing.
         kind : str
-            Such as ``text to item``; in blocks that know no such query items stand for it.
+            Such as ``text to item``; in named vectors that know no such query items stand for it.
         weights : mapping of str to float
-            Weight of each block.
+            Weight of each named vector.
         """
         total = np.zeros(sum(map(len, view.segments)), np.float32)
-        for block in blocks:
-            near = self._near(view, block, kind)
+        for vector_name in vector_names:
+            near = self._near(view, vector_name, kind)
             if np.isfinite(near).any():
-                total += np.float32(weights[block]) * np.nan_to_num(near - np.nanmean(near))
-        return total / np.float32(2 * sum(weights[block] for block in blocks))
+                total += np.float32(weights[vector_name]) * np.nan_to_num(near - np.nanmean(near))
+        return total / np.float32(2 * sum(weights[vector_name] for vector_name in vector_names))
 
-    def _near(self, view: View, block: str, kind: str) -> FloatArray:
+    def _near(self, view: View, vector_name: str, kind: str) -> FloatArray:
         """Give the mean cosine of each row with its nearest queries; NaN where it has no vector."""
         release = None if view.release is None else view.release.number
-        kinds = self._asked.get((release, block), lambda: self._draw(view, block))
+        kinds = self._asked.get((release, vector_name), lambda: self._draw(view, vector_name))
         asked = kinds.get(kind, next(iter(kinds.values()), None))
 
         def near(segment: Segment) -> FloatArray:
-            key = (segment, block, kind, release)
-            return self._nearness.get(key, lambda: _near_of(segment, block, asked))
+            key = (segment, vector_name, kind, release)
+            return self._nearness.get(key, lambda: _near_of(segment, vector_name, asked))
 
         return np.concatenate([np.empty(0, np.float32), *map(near, view.segments)])
 
-    def _draw(self, view: View, block: str) -> dict[str, FloatArray]:
+    def _draw(self, view: View, vector_name: str) -> dict[str, FloatArray]:
         rows = np.flatnonzero(view.living.rows)
         if view.release is not None:
             rows = np.arange(view.release_rows)
-        rows = rows[view.present(block, rows)]
+        rows = rows[view.present(vector_name, rows)]
         drawn = draw(np.random.default_rng(0), rows, 2 * ASKED)
-        kinds: list[KindOfQuery] = list(self._queries_of(view, block, drawn))
+        kinds: list[RecallQueries] = list(self._sample_queries(view, vector_name, drawn))
         return {kind.name: kind.vectors[:ASKED] for kind in kinds if len(kind.vectors)}
 
 
-def _near_of(segment: Segment, block: str, asked: FloatArray | None) -> FloatArray:
-    own = segment.blocks[block]
+def _near_of(segment: Segment, vector_name: str, asked: FloatArray | None) -> FloatArray:
+    own = segment.named_vectors[vector_name]
     near = np.full(len(segment), np.nan, np.float32)
     if len(own.rows) and asked is not None:
         near[own.rows] = mean_similarity_to_nearest(np.asarray(own.vectors), asked)

@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.text_index import WORD_SCORE
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,
@@ -113,7 +111,7 @@ def search_hybrid(
     allowed : Selection, optional
         The rows of the view; holds for both rankings.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     lexical_weight : float
         Weight of the ranking by words; that of the ranking by vectors is 1.
 
@@ -125,7 +123,7 @@ def search_hybrid(
         float32, same shape: the fused scores.
     similarities : list of float or None
         The score that a search by vectors alone gives; None where an item has no vector in the
-        query's blocks.
+        query's named vectors.
     """
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES)
     by_vector = search_top_k(view, [query], depth, allowed, weights)[0][0]

@@ -1,4 +1,4 @@
-"""Query vectors: what a user looks for, in the blocks of a space."""
+"""Query vectors: what a user looks for, in the named vectors of a space."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from isthmus.data.media import DATA_URI, STORED, MediaStore, from_data_uri
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.decoding import check_decoded, decode
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.stack import Block, block_of
+from isthmus.encoders.fusion import MaskedVectors, fuse
+from isthmus.encoders.stack import NamedVector, named_vector_of
 from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
 from isthmus.index.catalog.content_encoding import DECODERS, FILES_A_BATCH, batched
 from isthmus.index.settings import SpaceSettings
@@ -68,47 +68,53 @@ def encode_query(
     contents: Mapping[Modality, Any],
     alignment: Alignment | None = None,
 ) -> QueryVectors:
-    """Encode contents into a unit vector for each block they speak to, shape (dim,)."""
+    """Encode contents into a unit vector for each named vector they speak to, shape (dim,)."""
     one = np.ones(1, bool)
     parts = {
-        modality: BlockVectors(encoder_of(modality).encode([content], modality), one)
+        modality: MaskedVectors(encoder_of(modality).encode([content], modality), one)
         for modality, content in contents.items()
     }
     fused = fuse(settings.layout, settings.fusion, parts, alignment)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 
-def vector_query(blocks: tuple[Block, ...], vector: Any) -> QueryVectors:
-    """Take a vector as it is given, at unit norm, for the block whose length it has.
+def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVectors:
+    """Take a vector as it is given, at unit norm, for the named vector whose length it has.
 
     Raises
     ------
     InvalidInput
-        If it fits no block, or is not finite, or zero.
+        If it fits no named vector, or is not finite, or zero.
     """
     values = np.asarray(vector, np.float32)
-    fitting = [block for block in blocks if values.shape == (block.dim,)]
+    fitting = [
+        named_vector for named_vector in named_vectors if values.shape == (named_vector.dim,)
+    ]
     norm = float(np.linalg.norm(values))
     if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
-        wanted = " or ".join(f"({b.dim},) for {b.name}" for b in blocks)
+        wanted = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
         raise InvalidInput(
             f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {wanted}"
         )
     return {fitting[0].name: values / np.float32(norm)}
 
 
-def batch_queries(blocks: tuple[Block, ...], vectors: Any) -> tuple[str, FloatArray]:
-    """Take vectors of shape (n, dim) as given, at unit norm, and name the block they fit.
+def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple[str, FloatArray]:
+    """Take vectors of shape (n, dim) as given, at unit norm, and name the named vector they fit.
 
     Raises
     ------
     InvalidInput
-        If they fit no block, or one of them is not finite, or zero; the message names it.
+        If they fit no named vector, or one of them is not finite, or zero; the message names it.
     """
     values = np.asarray(vectors, np.float32)
-    fitting = [block for block in blocks if values.ndim == 2 and values.shape[1] == block.dim]
+    fitting = [
+        named_vector
+        for named_vector in named_vectors
+        if values.ndim == 2 and values.shape[1] == named_vector.dim
+    ]
     if len(fitting) != 1:
-        wanted = " or ".join(f"(n, {b.dim}) for {b.name}" for b in blocks)
+        wanted = " or ".join(f"(n, {b.dim}) for {b.name}" for b in named_vectors)
         raise InvalidInput(f"vectors of shape {values.shape}; give {wanted}")
     norms = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
     bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
@@ -143,7 +149,7 @@ class FileQuery:
     folder : Path or None
         What paths are relative to; None stands for the working folder.
     vectors : dict of str to numpy.ndarray
-        Unit vector, shape (dim,), for each block it speaks to.
+        Unit vector, shape (dim,), for each named vector it speaks to.
     reason : str
         Why it cannot be answered; empty if it can.
     """
@@ -160,13 +166,13 @@ class QueryEncoder:
     Parameters
     ----------
     settings : SpaceSettings
-        The blocks and the fusion weights of the space.
+        The named vectors and the fusion weights of the space.
     encoder_of : callable
         Gives the encoder of a modality; called only for modalities that are asked for.
     media : MediaStore
         Reads files.
     alignment : Alignment, optional
-        What the settings' aligned block is made by.
+        What the settings' aligned named vector is made by.
     """
 
     def __init__(
@@ -177,7 +183,7 @@ class QueryEncoder:
         alignment: Alignment | None = None,
     ) -> None:
         self._alignment = alignment
-        self._blocks = settings.layout
+        self._named_vectors = settings.layout
         self._weights = settings.fusion
         self._encoder_of = encoder_of
         self._media = media
@@ -193,7 +199,7 @@ class QueryEncoder:
         for modality in MEDIA:
             files = self._files(modality, _holding(queries, modality))
             parts |= self._look_up(queries, modality, files)
-        fused = fuse(self._blocks, self._weights, parts, self._alignment)
+        fused = fuse(self._named_vectors, self._weights, parts, self._alignment)
         for name, part in fused.items():
             for query, vector, there in zip(queries, part.vectors, part.present, strict=True):
                 if there and not query.reason:
@@ -206,9 +212,9 @@ class QueryEncoder:
         if VECTOR in held:
             if len(held) > 1:
                 raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-            query.vectors = vector_query(self._blocks, _numbers(held[VECTOR]))
+            query.vectors = vector_query(self._named_vectors, _numbers(held[VECTOR]))
         for modality in held.keys() - {VECTOR}:
-            block_of(self._blocks, modality)
+            named_vector_of(self._named_vectors, modality)
 
     def _texts(self, queries: list[FileQuery]) -> Iterator[Encoded]:
         if queries:
@@ -244,14 +250,14 @@ class QueryEncoder:
 
     def _look_up(
         self, queries: Sequence[FileQuery], modality: Modality, encoded: Iterator[Encoded]
-    ) -> dict[Modality, BlockVectors]:
+    ) -> dict[Modality, MaskedVectors]:
         """Put the vectors of one modality in the places of their queries."""
         place = {id(query): i for i, query in enumerate(queries)}
         parts = [([place[id(query)] for query in some], vectors) for some, vectors in encoded]
         if not parts:
             return {}
-        dim = block_of(self._blocks, modality).dim
-        out = BlockVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
+        dim = named_vector_of(self._named_vectors, modality).dim
+        out = MaskedVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
         for places, vectors in parts:
             out.vectors[places], out.present[places] = vectors, True
         return {modality: out}

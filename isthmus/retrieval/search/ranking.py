@@ -9,10 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.diversity import PairwiseSimilarity, maximal_marginal_relevance
 from isthmus.retrieval.search.hubness import corrected_range, corrected_top_k
 from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score
@@ -197,7 +195,7 @@ def rank(
     groups : sequence of Group
         As `group_domains` gives them.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     penalty : numpy.ndarray, optional
         float32, shape (n_rows,): what is taken off the score of each row, see
         `isthmus.retrieval.search.hubness`.

@@ -14,9 +14,8 @@ import numpy as np
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, InvalidMapping
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.examples import query_with_examples
 from isthmus.retrieval.search.query import Query
 from isthmus.schema import ITEM_ID, TEXT
@@ -96,7 +95,7 @@ def from_pairs(view: View, pairs: Any, encode: EncodeTexts) -> Relevance:
         Anything `isthmus.data.table_reader.open_sources` takes, with a column item_id and one of
         ``like`` (an item) and ``text``, or both.
     encode : callable
-        Encodes texts into a unit vector for each block that a text has.
+        Encodes texts into a unit vector for each named vector that a text has.
 
     Raises
     ------

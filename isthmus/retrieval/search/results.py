@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.schema import DOMAIN, ITEM_ID, RANK, SCORE, USER_ID
 
 
@@ -155,7 +154,7 @@ class HistoryReason:
     gain : float
         How much the head's score falls when the item is taken out of the history.
     similarity : dict of str to float
-        Cosine of the two items in each block of content that both have.
+        Cosine of the two items in each named vector of content that both have.
     """
 
     item_id: str
@@ -184,14 +183,14 @@ class SourceReason:
 
 @dataclass(frozen=True)
 class ContentReason:
-    """What the contents of a block (text, image) did for a recommended item.
+    """What the contents of a named vector (text, image) did for a recommended item.
 
     Attributes
     ----------
     name : str
-        The block.
+        The named vector.
     gain : float
-        How much the head's score falls when the head does not see the block's vectors, of the
+        How much the head's score falls when the head does not see that named vector, of the
         history and of the candidates. What sources found by them is told by the sources.
     """
 

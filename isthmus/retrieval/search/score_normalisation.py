@@ -5,7 +5,7 @@ style, length or language and not of relevance: its best items crowd out those o
 The standard score ``z = (s - mean_d) / std_d`` says how far an item stands out from what the
 query scores in the item's own domain (zero mean, unit variance: Montague and Aslam, "Relevance
 Score Normalization for Metasearch", CIKM 2001). The adjusted similarity ``(s - c) / (1 - c)``,
-which makes blocks comparable within one query, corrects the mean alone, and a domain that
+which makes named vectors comparable within one query, corrects the mean alone, and a domain that
 spreads wider would still win.
 """
 
@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import Query, chance_corrected_similarity
 
 SAMPLE = 2_000
@@ -66,7 +65,7 @@ def score_distributions(
     domains : sequence of str
         Which domains.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------

@@ -70,7 +70,11 @@ def test_other_heads_have_another_fingerprint():
     assert some_alignment(0).fingerprint != some_alignment(1).fingerprint
     stacks = [EncoderStack(two_encoders(), alignment=a) for a in (None, some_alignment())]
     assert stacks[0].fingerprint != stacks[1].fingerprint
-    assert [block.name for block in stacks[1].blocks] == ["text", "image", "aligned"]
+    assert [named_vector.name for named_vector in stacks[1].named_vectors] == [
+        "text",
+        "image",
+        "aligned",
+    ]
 
 
 def test_a_damaged_file_is_refused(tmp_path):

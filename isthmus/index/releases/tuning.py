@@ -9,17 +9,17 @@ from functools import partial
 
 import numpy as np
 
-from isthmus.index.ann.bitmap import Allowed
-from isthmus.index.ann.exact import Mask, exact_search
+from isthmus.index.ann.bitmap import Bitmap
+from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.faiss_index import VectorIndex
-from isthmus.index.ann.filter_cost import MOST_EXACT, MaskedCosts, MaskedPoint
+from isthmus.index.ann.filter_costs import MOST_EXACT, FilterCostPoint, FilterCosts
 from isthmus.index.ann.gpu import GpuIndex
-from isthmus.index.ann.recipe import EXACT, Effort
-from isthmus.index.ann.smallest_sufficient import least_reaching
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.recipes import EXACT
+from isthmus.index.ann.search_parameters import SearchParameters, smallest_sufficient
+from isthmus.index.ann.segment import SegmentVectors
 from isthmus.index.releases.recall import RECALL_AT, SAME_SCORE, Trial
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Mask
 
 FIRST_VISITS = {"ivf": 8, "hnsw": 16, "flat": 0}
 NO_GAIN = 5e-4
@@ -32,15 +32,17 @@ MOST_CANDIDATES = 4_096  # of an HNSW graph under a filter
 LEAST_GAIN = 2  # a filtered search that visits more than 1 in 2 survivors gains nothing
 
 
-def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) -> Effort | None:
+def tune_effort(
+    view: View, vector_name: str, trials: Sequence[Trial], target: float
+) -> SearchParameters | None:
     """Find the fastest effort with which every unfiltered trial reaches the target.
 
     Parameters
     ----------
     view : View
         Whose first segment's index is tuned.
-    block : str
-        Of this block.
+    vector_name : str
+        Of this named vector.
     trials : sequence of Trial
         What it is measured with.
     target : float
@@ -51,22 +53,22 @@ def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) 
     Effort or None
         None where no effort reaches it.
     """
-    index = view.segments[0].blocks[block].index
+    index = view.segments[0].named_vectors[vector_name].index
     if index is None or index.recipe.name == EXACT:
-        return Effort()
+        return SearchParameters()
     plain = [trial for trial in trials if trial.allowed is None]
 
-    def recall(effort: Effort) -> float:
-        tried = with_index(view, block, index.trying(effort))
+    def recall(effort: SearchParameters) -> float:
+        tried = with_index(view, vector_name, index.trying(effort))
         return min((trial.recall(tried) for trial in plain), default=1.0)
 
-    found: list[Effort] = []
+    found: list[SearchParameters] = []
     for depth in index.recipe.depths():
         enough = found[-1].visits if found else None
         visits = _least_visits(recall, index, depth, target, enough)
         if visits is None:
             continue
-        found.append(Effort(visits=visits, depth=depth))
+        found.append(SearchParameters(visits=visits, depth=depth))
         if enough is not None and visits >= enough * (1 - LEAST_SAVING):
             break
     queries = np.concatenate([trial.kind.vectors for trial in plain or trials])
@@ -74,8 +76,8 @@ def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) 
 
 
 def measure_masked(
-    block: SegmentBlock, queries: FloatArray, target: float, *, seed: int = 0
-) -> MaskedCosts | None:
+    segment_vectors: SegmentVectors, queries: FloatArray, target: float, *, seed: int = 0
+) -> FilterCosts | None:
     """Measure filtered searches, where a share of the vectors survives.
 
     At each share three kinds of filter are met: survivors at random; the vectors nearest to one
@@ -86,48 +88,48 @@ def measure_masked(
 
     Parameters
     ----------
-    block : SegmentBlock
+    named_vector : SegmentVectors
         With its index, tuned.
     queries : numpy.ndarray
         float32, shape (n, dim).
     target : float
         Recall@10 that they have to reach.
     """
-    index = block.index
-    if index is None or len(block.rows) <= MOST_EXACT:
+    index = segment_vectors.index
+    if index is None or len(segment_vectors.rows) <= MOST_EXACT:
         return None
     rng = np.random.default_rng(seed)
-    pivot = block.vectors[int(rng.integers(len(block.rows)))]
-    chance, closeness = rng.random(len(block.rows)), block.vectors @ pivot
+    pivot = segment_vectors.vectors[int(rng.integers(len(segment_vectors.rows)))]
+    chance, closeness = rng.random(len(segment_vectors.rows)), segment_vectors.vectors @ pivot
     some = rng.permutation(queries)[:MASKED_QUERIES]
     by_pivot = queries[np.argsort(-(queries @ pivot), kind="stable")]
     near, far = by_pivot[:MASKED_QUERIES], by_pivot[-MASKED_QUERIES:]
     points = []
     for share in SHARES:
-        if share * len(block.rows) <= MOST_EXACT:
+        if share * len(segment_vectors.rows) <= MOST_EXACT:
             break
         close = closeness >= np.quantile(closeness, 1 - share)
         asked = [(chance < share, some), (close, near), (close, far)]
-        point = _dearest_point(index, block.vectors, asked, target)
+        point = _dearest_point(index, segment_vectors.vectors, asked, target)
         if point is None:
             break
         points.append(point)
-    gather_us, scan_us = _exact_costs(block.vectors, some, chance < SHARES[1])
-    return MaskedCosts(points=points, gather_us=gather_us, scan_us=scan_us)
+    gather_us, scan_us = _exact_costs(segment_vectors.vectors, some, chance < SHARES[1])
+    return FilterCosts(points=points, gather_us=gather_us, scan_us=scan_us)
 
 
 def with_index(
-    view: View, block: str, index: VectorIndex | None, masked: MaskedCosts | None = None
+    view: View, vector_name: str, index: VectorIndex | None, masked: FilterCosts | None = None
 ) -> View:
-    """Give the same view with another index for a block of its first segment."""
-    own = view.segments[0].blocks[block]
-    return with_block(view, block, replace(own, index=index, masked=masked))
+    """Give the same view with another index for a named vector of its first segment."""
+    own = view.segments[0].named_vectors[vector_name]
+    return with_vectors(view, vector_name, replace(own, index=index, masked=masked))
 
 
-def with_block(view: View, block: str, own: SegmentBlock) -> View:
-    """Give the same view with another block in its first segment."""
+def with_vectors(view: View, vector_name: str, own: SegmentVectors) -> View:
+    """Give the same view with another named vector in its first segment."""
     first, *rest = view.segments
-    changed = replace(first, blocks={**first.blocks, block: own})
+    changed = replace(first, named_vectors={**first.named_vectors, vector_name: own})
     return replace(view, segments=(changed, *rest))
 
 
@@ -152,7 +154,7 @@ def single_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
 
 
 def _least_visits(
-    recall: Callable[[Effort], float],
+    recall: Callable[[SearchParameters], float],
     index: VectorIndex,
     depth: int,
     target: float,
@@ -163,9 +165,9 @@ def _least_visits(
     if index.recipe.signs:
         most = min(MOST_OF_DEPTH * RECALL_AT * depth, most)
     if first == 0:
-        return 0 if recall(Effort(depth=depth)) >= target else None
-    return least_reaching(
-        lambda visits: recall(Effort(visits=visits, depth=depth)),
+        return 0 if recall(SearchParameters(depth=depth)) >= target else None
+    return smallest_sufficient(
+        lambda visits: recall(SearchParameters(visits=visits, depth=depth)),
         first if enough is None else max(enough // 2, 1),
         most if enough is None else enough,
         target,
@@ -178,11 +180,11 @@ def _dearest_point(
     vectors: FloatArray,
     asked: Sequence[tuple[Mask, FloatArray]],
     target: float,
-) -> MaskedPoint | None:
+) -> FilterCostPoint | None:
     """Measure filters of one share, and give the one that needs most; None if one is too much."""
     points = []
     for mask, queries in asked:
-        allowed = Allowed(mask)
+        allowed = Bitmap(mask)
         best, _ = exact_search(queries, vectors, RECALL_AT + 1, allowed)
         point = _masked_point(index, queries, allowed, best, target)
         if point is None:
@@ -192,8 +194,8 @@ def _dearest_point(
 
 
 def _masked_point(
-    index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
-) -> MaskedPoint | None:
+    index: VectorIndex, queries: FloatArray, allowed: Bitmap, best: FloatArray, target: float
+) -> FilterCostPoint | None:
     def recall(visits: int) -> tuple[float, float]:
         """Give the mean, and its standard error."""
         scores, _ = index.search_allowed(queries, RECALL_AT + 1, allowed, visits)
@@ -201,14 +203,14 @@ def _masked_point(
         return float(found.mean()), float(found.std() / np.sqrt(len(found)))
 
     first, most = _masked_visits(index, allowed)
-    visits = least_reaching(lambda visits: np.subtract(*recall(visits)), first, most, target)
+    visits = smallest_sufficient(lambda visits: np.subtract(*recall(visits)), first, most, target)
     if visits is None:
         return None
     took = min(
         _seconds(partial(index.search_allowed, queries, RECALL_AT, allowed, visits))
         for _ in range(2)
     )
-    return MaskedPoint(
+    return FilterCostPoint(
         share=allowed.share,
         visits=visits,
         recall=round(recall(visits)[0], 4),
@@ -216,13 +218,13 @@ def _masked_point(
     )
 
 
-def _masked_visits(index: VectorIndex, allowed: Allowed) -> tuple[int, int]:
+def _masked_visits(index: VectorIndex, allowed: Bitmap) -> tuple[int, int]:
     """Give the fewest and most visits worth trying under a filter."""
     if index.recipe.family == "ivf":
-        as_without = index.effort.visits * allowed.count // max(index.most_visits, 1)
+        as_without = index.parameters.visits * allowed.count // max(index.most_visits, 1)
         return max(as_without, 10 * RECALL_AT), max(allowed.count // LEAST_GAIN, 1)
     if index.recipe.family == "hnsw":
-        return index.effort.visits, MOST_CANDIDATES
+        return index.parameters.visits, MOST_CANDIDATES
     return 0, 0
 
 
@@ -230,10 +232,10 @@ def _exact_costs(vectors: FloatArray, queries: FloatArray, mask: Mask) -> tuple[
     """Give the microseconds to fetch a survivor, and to compare it with one query."""
     survivors = int(mask.sum())
     one = min(
-        _seconds(lambda: exact_search(queries[:1], vectors, RECALL_AT, Allowed(mask)))
+        _seconds(lambda: exact_search(queries[:1], vectors, RECALL_AT, Bitmap(mask)))
         for _ in range(2)
     )
-    allowed = Allowed(mask)
+    allowed = Bitmap(mask)
     many = _seconds(lambda: exact_search(queries, vectors, RECALL_AT, allowed))
     scan = max(many - one, 0.0) / max(len(queries) - 1, 1) / survivors
     return max(one / survivors - scan, 0.0) * 1e6, scan * 1e6
