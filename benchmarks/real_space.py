@@ -99,8 +99,8 @@ def build(space: Path, files: dict[str, tuple[Path, list[str]]], kill_after: flo
     columns = (pq.read_table(first)[name].to_pylist() for name in ("title", "attributes"))
     distinct = len(set(zip(*columns, strict=True)))
     print(
-        f"| (killed with {there['items']:,} items and {there['embedding_cache']:,} text vectors stored; of "
-        f"{distinct:,} distinct texts {distinct - resumed['encoded']['text']:,} were not encoded "
+        f"| (killed with {there['items']:,} items and {there['embedding_cache']:,} text vectors "
+        f"stored; of {distinct:,} distinct texts {distinct - resumed['encoded']['text']:,} were not encoded "
         "again) |" + " |" * 9
     )
     for name in ("films", "fashion"):

@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from isthmus import Space, User
-from isthmus.index.ann.recipe import recipe_named
+from isthmus.index.ann.recipes import recipe_named
 from isthmus.schema import EMBEDDING_CACHE_FOLDER, MEDIA_FOLDER, TRAINING_FOLDER
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.retrieval.recommend.worlds import ITEMS_A_TASTE, QUICK, TASTES, board, name
