@@ -22,7 +22,7 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query import Query, Ranked, adjusted_similarity, answer
-from isthmus.retrieval.search.ranking import Ranking
+from isthmus.retrieval.search.request import RankingOptions
 from isthmus.schema import ITEM_ID
 
 RRF_CONSTANT = 60
@@ -54,7 +54,7 @@ def index_text_if_free(space: Path, catalog: Catalog) -> None:
         return
 
 
-def require_hybrid(text: str | None, lexical_weight: float) -> str:
+def require_hybrid(text: str | None, bm25_weight: float) -> str:
     """Check the arguments of a hybrid search, and give its text.
 
     Raises
@@ -64,12 +64,12 @@ def require_hybrid(text: str | None, lexical_weight: float) -> str:
     """
     if text is None or not text.strip():
         raise InvalidInput("hybrid search compares words; give a text")
-    if not (np.isfinite(lexical_weight) and lexical_weight >= 0):
-        raise InvalidInput(f"lexical_weight is {lexical_weight}; give a number of zero or more")
+    if not (np.isfinite(bm25_weight) and bm25_weight >= 0):
+        raise InvalidInput(f"bm25_weight is {bm25_weight}; give a number of zero or more")
     return text
 
 
-def require_plain(ranking: Ranking, examples: bool) -> None:
+def require_plain(options: RankingOptions, examples: bool) -> None:
     """Refuse what fused ranks cannot be combined with.
 
     Raises
@@ -77,7 +77,7 @@ def require_plain(ranking: Ranking, examples: bool) -> None:
     InvalidInput
         If anything but the best k is asked for.
     """
-    if examples or not ranking.plain:
+    if examples or not options.plain:
         raise InvalidInput(
             "hybrid search gives the best k by fused ranks; it goes without like, unlike, "
             "min_score, diversity, quotas, calibrate, center and hubness"
@@ -91,7 +91,7 @@ def answer_hybrid(
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
-    lexical_weight: float,
+    bm25_weight: float,
 ) -> tuple[Positions, FloatArray, list[float | None]]:
     """Rank items by vectors and by words, and fuse the two rankings.
 
@@ -109,7 +109,7 @@ def answer_hybrid(
         The rows of the view; holds for both rankings.
     weights : mapping of str to float
         Weight of each block.
-    lexical_weight : float
+    bm25_weight : float
         Weight of the ranking by words; that of the ranking by vectors is 1.
 
     Returns
@@ -124,8 +124,8 @@ def answer_hybrid(
     """
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES)
     by_vector = answer(view, [query], depth, allowed, weights)[0][0]
-    by_words = rank_by_words(view, text, depth, allowed)[0] if lexical_weight else by_vector[:0]
-    rows, scores = fuse_rankings([(1.0, by_vector), (lexical_weight, by_words)], k)
+    by_words = rank_by_words(view, text, depth, allowed)[0] if bm25_weight else by_vector[:0]
+    rows, scores = fuse_rankings([(1.0, by_vector), (bm25_weight, by_words)], k)
     return rows, scores, _similarities(view, query, rows, weights)
 
 

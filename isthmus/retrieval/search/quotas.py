@@ -1,61 +1,10 @@
-"""Quotas: how many places of a list each domain gets.
-
-Shares become places by the method of the largest remainder (Hamilton's, Hare quota).
-"""
+"""Quotas: how the places of a list are filled when a domain has too few items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import Positions
-
-Quotas = Mapping[str, int | float]
-TINY = 1e-9
-
-
-def allot(quotas: Quotas, k: int) -> list[int]:
-    """Give the places of each domain, and last those that are left for all the others.
-
-    A whole number is a number of places, a fraction a share of k. Every share, and what is left
-    for the others, gets its whole part; the places that remain go to the largest remainders, of
-    equals to the one named first.
-
-    Parameters
-    ----------
-    quotas : mapping of str to int or float
-        Quota of each domain.
-    k : int
-        Places there are.
-
-    Returns
-    -------
-    list of int
-        Length len(quotas) + 1; they sum to k.
-
-    Raises
-    ------
-    InvalidInput
-        If a quota is no good, or they ask for more places than there are.
-
-    Examples
-    --------
-    >>> allot({"films": 3, "books": 0.25, "songs": 0.25}, 10)
-    [3, 3, 2, 2]
-    """
-    if not quotas:
-        return [k]
-    wanted = [_places(domain, quota, k) for domain, quota in quotas.items()]
-    left = k - sum(wanted)
-    if left < -TINY:
-        raise InvalidInput(f"the quotas ask for {sum(wanted):g} places, but k is {k}")
-    exact = np.array([*wanted, max(left, 0.0)])
-    places = np.floor(exact + TINY)
-    largest = np.argsort(-(exact - places).round(9), kind="stable")
-    places[largest[: k - int(places.sum())]] += 1
-    return [int(n) for n in places]
 
 
 def fill(places: list[int], parties: Positions, k: int) -> Positions:
@@ -105,14 +54,3 @@ def places_within(parties: Positions) -> Positions:
         own = parties == party
         out[own] = np.arange(own.sum())
     return out
-
-
-def _places(domain: str, quota: int | float, k: int) -> float:
-    if isinstance(quota, (int, np.integer)) and not isinstance(quota, bool) and quota >= 1:
-        return float(quota)
-    if isinstance(quota, (float, np.floating)) and 0 < quota <= 1:
-        return float(quota) * k
-    raise InvalidInput(
-        f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "
-        "a share of k over 0.0 and up to 1.0"
-    )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,107 +15,10 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.diversity import Likeness, choose_diverse
 from isthmus.retrieval.search.hubness import best_of, range_of
 from isthmus.retrieval.search.query import Query, Ranked
-from isthmus.retrieval.search.quotas import Quotas, allot, fill, places_within
+from isthmus.retrieval.search.quotas import fill, places_within
+from isthmus.retrieval.search.request import ListOptions, RankingOptions
 from isthmus.retrieval.search.score_normalisation import Chance, measure_chance
 from isthmus.retrieval.search.score_range import at_least
-
-CANDIDATES_A_PLACE = 5
-FEWEST_CANDIDATES = 100
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What a caller asks of a list.
-
-    Attributes
-    ----------
-    k : int or None
-        How many items; None for all that score `min_score`.
-    min_score : float, optional
-        Least score of an item.
-    diversity : float
-        From 0, relevance alone, to 1, unlikeness alone.
-    candidates : int, optional
-        How many of the most relevant items a diverse list is chosen from.
-    quotas : mapping of str to int or float
-        Places, or share of the places, of each domain.
-    calibrate : bool
-        Whether scores are made comparable across domains.
-    hubness : float
-        How much of the hubness correction is applied, from 0 to 1.
-    center : bool
-        Whether what the query scores on average in an item's domain is taken off its score.
-
-    Raises
-    ------
-    InvalidInput
-        If one of them is no good, or two do not go together.
-    """
-
-    k: int | None = 10
-    min_score: float | None = None
-    diversity: float = 0.0
-    candidates: int | None = None
-    quotas: Quotas = field(default_factory=dict)
-    calibrate: bool = False
-    hubness: float = 0.0
-    center: bool = False
-
-    def __post_init__(self) -> None:
-        if self.k is not None and self.k < 1:
-            raise InvalidInput(f"k is {self.k}; ask for at least one item")
-        if not 0 <= self.diversity <= 1:
-            raise InvalidInput(
-                f"diversity is {self.diversity}; give a number from 0 (relevance alone) to 1"
-            )
-        if not 0 <= self.hubness <= 1:
-            raise InvalidInput(f"hubness is {self.hubness}; give a number from 0 (off) to 1 (CSLS)")
-        if self.hubness and self.calibrate:
-            raise InvalidInput("hubness and calibrate both shift the scores; give one of them")
-        if self.center and (self.hubness or self.calibrate):
-            raise InvalidInput(
-                "center, hubness and calibrate all shift the scores; give one of them"
-            )
-        if self.min_score is not None and not np.isfinite(self.min_score):
-            raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
-        if self.k is None:
-            self._check_unlimited()
-        elif self.candidates is not None and self.candidates < self.k:
-            raise InvalidInput(
-                f"candidates is {self.candidates}, but k is {self.k}; a diverse list is chosen "
-                "from at least as many as it holds"
-            )
-        _ = self.places
-
-    def _check_unlimited(self) -> None:
-        if self.min_score is None:
-            raise InvalidInput("k is None; give a k, or a min_score to find all that reach it")
-        if self.diversity or self.quotas:
-            raise InvalidInput("diversity and quotas are ways to fill k places; give a k")
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is asked for but the best k."""
-        shifted = self.by_domain or self.hubness
-        return not (self.min_score is not None or self.diversity or self.quotas or shifted)
-
-    @property
-    def by_domain(self) -> bool:
-        """Whether scores are made relative to what the query scores in each domain."""
-        return self.calibrate or self.center
-
-    @property
-    def depth(self) -> int | None:
-        """How many candidates each party needs; None for all."""
-        if self.k is None or not self.diversity:
-            return self.k
-        return self.candidates or max(CANDIDATES_A_PLACE * self.k, FEWEST_CANDIDATES)
-
-    @cached_property
-    def places(self) -> list[int]:
-        """Places of each domain of the quotas, and last those for the other domains."""
-        return [] if self.k is None else allot(self.quotas, self.k)
-
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -129,7 +31,7 @@ class Group:
     allowed : Selection or None
         The rows of the domains that the filter lets through.
     party : int
-        Whose places in the list their items take, as `Ranking.places` counts them.
+        Whose places in the list their items take, as `ListOptions.places` counts them.
     """
 
     domains: list[str]
@@ -137,9 +39,7 @@ class Group:
     party: int = 0
 
 
-def group_domains(
-    view: View, ranking: Ranking, domains: list[str] | None, where: str | None
-) -> list[Group]:
+def group_domains(view: View, options: ListOptions) -> list[Group]:
     """Part the domains into groups that need a search of their own.
 
     With quotas, each domain they name is one and the others together are one; with calibration or
@@ -150,16 +50,17 @@ def group_domains(
     InvalidInput
         If a domain is unknown, or a quota is for a domain that the filter leaves out.
     InvalidFilter
-        If `where` is refused.
+        If the filter is refused.
     """
+    domains, where = options.domains, options.where
     searched = list(dict.fromkeys(domains or view.domains))
     whole = Group(searched, view.select(domains, where))
-    if not ranking.quotas and not ranking.by_domain:
+    if not options.quotas and not options.by_domain:
         return [whole]
-    named = list(ranking.quotas)
+    named = list(options.quotas or {})
     _require_searched(view, named, searched)
     others = [domain for domain in searched if domain not in named]
-    together = [[domain] for domain in others] if ranking.by_domain else [others] if others else []
+    together = [[domain] for domain in others] if options.by_domain else [others] if others else []
     parted = [*([name] for name in named), *together]
     return [
         Group(part, view.select(part, where), min(i, len(named))) for i, part in enumerate(parted)
@@ -177,7 +78,7 @@ def _require_searched(view: View, named: list[str], searched: list[str]) -> None
 def rank(
     view: View,
     query: Query,
-    ranking: Ranking,
+    options: RankingOptions,
     groups: Sequence[Group],
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
@@ -190,7 +91,7 @@ def rank(
         What is searched.
     query : Query
         What is looked for.
-    ranking : Ranking
+    options : RankingOptions
         What is asked of the list.
     groups : sequence of Group
         As `group_domains` gives them.
@@ -208,19 +109,19 @@ def rank(
         they need not fall.
     """
     chances: dict[str, Chance] = {}
-    if ranking.by_domain:
+    if options.by_domain:
         names = [name for group in groups for name in group.domains]
         chances = measure_chance(view, query, names, weights)
-    if ranking.center:
+    if options.center_scores:
         chances = {name: replace(chance, std=1.0) for name, chance in chances.items()}
-    lists = [_find(view, query, ranking, group, chances, weights, penalty) for group in groups]
-    return compose(view, lists, ranking, groups, relative=ranking.calibrate)
+    lists = [_find(view, query, options, group, chances, weights, penalty) for group in groups]
+    return compose(view, lists, options, groups, relative=options.normalize_scores)
 
 
 def compose(
     view: View,
     lists: Sequence[Ranked],
-    ranking: Ranking,
+    options: ListOptions,
     groups: Sequence[Group],
     *,
     relative: bool,
@@ -233,7 +134,7 @@ def compose(
         What is searched.
     lists : sequence of (rows, scores)
         For each group, best first; its scores compare with those of the others.
-    ranking : Ranking
+    options : ListOptions
         What is asked of the list.
     groups : sequence of Group
         As `group_domains` gives them.
@@ -246,20 +147,20 @@ def compose(
     rows, scores : numpy.ndarray
         int64 and float32, shape (n,), n at most k.
     """
-    if ranking.plain:
+    if options.plain:
         return lists[0]
     rows, scores, parties = _joined(lists, groups)
-    if ranking.k is None:
+    if options.k is None:
         return rows, scores
-    near = places_within(parties) < (ranking.depth or ranking.k)
+    near = places_within(parties) < (options.depth or options.k)
     rows, scores, parties = rows[near], scores[near], parties[near]
-    places = fill(ranking.places, parties, ranking.k)
-    if not ranking.diversity:
+    places = fill(options.places, parties, options.k)
+    if not options.diversity:
         kept = places_within(parties) < places[parties]
         return rows[kept], scores[kept]
     best = float(np.abs(scores).max(initial=0)) if relative else 1.0
     relevance, likeness = scores / max(best, 1e-6), Likeness.among(view, rows)
-    chosen = choose_diverse(relevance, likeness, ranking.k, ranking.diversity, parties, places)
+    chosen = choose_diverse(relevance, likeness, options.k, options.diversity, parties, places)
     return rows[chosen], scores[chosen]
 
 
@@ -278,17 +179,17 @@ def _joined(
 def _find(
     view: View,
     query: Query,
-    ranking: Ranking,
+    options: RankingOptions,
     group: Group,
     chances: Mapping[str, Chance],
     weights: Mapping[str, float],
     penalty: FloatArray | None,
 ) -> Ranked:
     """Find the candidates of a group, with the scores that are shown."""
-    least, allowed = ranking.min_score, group.allowed
+    least, allowed = options.min_score, group.allowed
     chance = chances[group.domains[0]] if chances else None
-    if ranking.depth is not None:
-        rows, scores = best_of(view, query, ranking.depth, allowed, weights, penalty)
+    if options.depth is not None:
+        rows, scores = best_of(view, query, options.depth, allowed, weights, penalty)
     elif least is not None:
         # Rounding must not cut what calibrates to just the least score.
         raw = least if chance is None else chance.raw(least) - 1e-5

@@ -1,0 +1,205 @@
+"""Searching a space: by contents, vectors and examples, one query or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.encoders.stack import block_of
+from isthmus.errors import InvalidInput
+from isthmus.index.open_space import OpenSpace, WeightedView
+from isthmus.index.releases.selection import Selection
+from isthmus.index.settings import SpaceSettings
+from isthmus.retrieval.search.comparable import blocks_held, incomparable, require_comparable
+from isthmus.retrieval.search.examples import example_rows, query_with_examples
+from isthmus.retrieval.search.fusion.gates import Gates
+from isthmus.retrieval.search.hubness import Hubs
+from isthmus.retrieval.search.hybrid import (
+    answer_hybrid,
+    index_text_if_free,
+    require_hybrid,
+    require_plain,
+)
+from isthmus.retrieval.search.query import Query, Ranked, answer
+from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
+from isthmus.retrieval.search.query_file import QueryFileReport, search_file
+from isthmus.retrieval.search.query_vectors import (
+    BlockQuery,
+    contents_of,
+    encode_query,
+    given_vector,
+    given_vectors,
+    kind_of,
+)
+from isthmus.retrieval.search.ranking import Group, group_domains, rank
+from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.request import (
+    RankingOptions,
+    SearchBatchRequest,
+    SearchFileRequest,
+    SearchRequest,
+    SimilarRequest,
+)
+from isthmus.retrieval.search.results import Found, Hit, make_found, make_hits, make_lists
+from isthmus.schema import QUERY_ID, Modality
+
+
+class Searcher:
+    """Answers search requests on an open space, and keeps what queries share.
+
+    Parameters
+    ----------
+    space : OpenSpace
+        The space to search.
+    """
+
+    def __init__(self, space: OpenSpace) -> None:
+        self._space = space
+        self._of: SpaceSettings | None = None
+
+    @property
+    def gates(self) -> Gates:
+        """The learned fusion weights."""
+        self._refresh()
+        return self._gates
+
+    def _refresh(self) -> None:
+        """Drop what was kept of other settings: another encoder, alignment or fusion."""
+        space = self._space
+        if self._of is not space.settings:
+            self._hubs = Hubs(GateQueries(space.path, space.settings))
+            self._gates = Gates(space.path, space.fingerprint)
+            self._of = space.settings
+
+    def search(self, request: SearchRequest) -> list[Hit]:
+        """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
+        space = self._space
+        words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
+        if words is not None and not space.view().snapshot.has_text_index:
+            index_text_if_free(space.path, space.catalog)
+        weighted = space.weighted_view(request.weights)
+        view = weighted.view
+        groups = group_domains(view, request)
+        space.require_fingerprint(request.fingerprint)
+        given = {"text": request.text, "image": request.image, "audio": request.audio}
+        kind = kind_of(given)
+        examples = example_rows(view, request.like, request.unlike)
+        has_examples = any(map(len, examples))
+        if words is not None:
+            require_plain(request, has_examples)
+        nothing_else = request.vector is None and all(one is None for one in given.values())
+        encoded = (
+            {} if has_examples and nothing_else else self._query(weighted.settings, request)
+        )
+        query = query_with_examples(view, encoded, *examples)
+        query = self.gates.apply(view, query, kind, request.fusion, _allowed_of(groups))
+        similar: list[float | None] | None = None
+        if words is None:
+            rows, scores = self._rank(weighted, query, kind, request, groups)
+        else:
+            rows, scores, similar = answer_hybrid(
+                view,
+                query,
+                words,
+                request.k or 0,
+                groups[0].allowed,
+                weighted.block_weights,
+                request.bm25_weight,
+            )
+        if not len(rows):
+            allowed = [group.allowed for group in groups]
+            require_comparable(view, query.vectors, allowed, space.path)
+        return make_hits(view, rows, scores, similar, attributes=request.attributes)
+
+    def similar(self, request: SimilarRequest) -> list[Hit]:
+        """Find the items most like an item, see `Space.similar`."""
+        weighted = self._space.weighted_view(request.weights)
+        view, kind = weighted.view, kind_of({})
+        groups = group_domains(view, request)
+        examples = example_rows(view, [request.item_id, *request.like], request.unlike)
+        query = query_with_examples(view, {}, *examples)
+        query = self.gates.apply(view, query, kind, request.fusion, _allowed_of(groups))
+        rows, scores = self._rank(weighted, query, kind, request, groups)
+        return make_hits(view, rows, scores, attributes=request.attributes)
+
+    def search_batch(self, request: SearchBatchRequest) -> Found:
+        """Find the items nearest to each of many vectors, see `Space.search_batch`."""
+        space = self._space
+        view = space.weighted_view(request.weights).view
+        allowed = view.select(request.domains, request.where)
+        space.require_fingerprint(request.fingerprint)
+        block, queries = given_vectors(space.blocks, request.vectors)
+        scores, rows = view.search(block, queries, request.k, allowed)
+        return make_found(view, rows, scores)
+
+    def search_file(
+        self, request: SearchFileRequest, *, progress: bool = False
+    ) -> QueryFileReport:
+        """Answer a file of queries into a Parquet file, see `Space.search_file`."""
+        space, gates = self._space, self.gates
+        view, settings, block_weights = space.weighted_view(request.weights)
+        allowed = view.select(request.domains, request.where)
+        encoder = QueryEncoder(settings, space.encoder_of, space.media(), space.alignment)
+        held = blocks_held(view, [allowed])
+
+        def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
+            queries = [
+                gates.apply(
+                    view, Query(one.vectors), kind_of(one.contents), request.fusion, allowed
+                )
+                for one in listed
+            ]
+            lists = answer(view, queries, request.k, allowed, block_weights)
+            return make_lists(view, ids, lists, QUERY_ID)
+
+        def refuse(vectors: BlockQuery) -> str:
+            return incomparable(vectors, held, space.path)
+
+        return search_file(request.queries, request.out, encoder, refuse, answer_all, show=progress)
+
+    def _query(self, settings: SpaceSettings, request: SearchRequest) -> BlockQuery:
+        if request.vector is None:
+            contents = contents_of(request.text, request.image, request.audio)
+            return encode_contents(self._space, contents, settings)
+        if not (request.text is None and request.image is None and request.audio is None):
+            raise InvalidInput("search by a vector, or by text, image and audio, not by all")
+        return given_vector(self._space.blocks, request.vector)
+
+    def _rank(
+        self,
+        weighted: WeightedView,
+        query: Query,
+        kind: str,
+        options: RankingOptions,
+        groups: Sequence[Group],
+    ) -> Ranked:
+        """Rank items, less what each loses to the hubness correction."""
+        view, penalty = weighted.view, None
+        if options.hubness_correction:
+            shares = query.weighing(weighted.block_weights)
+            hubs = self._hubs.penalty(view, list(query.vectors), kind, shares)
+            penalty = np.asarray(options.hubness_correction * hubs, np.float32)
+        return rank(view, query, options, groups, weighted.block_weights, penalty)
+
+
+def encode_contents(
+    space: OpenSpace, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
+) -> BlockQuery:
+    """Encode contents into query vectors of the blocks of a space.
+
+    Raises
+    ------
+    UnsupportedModality
+        If the space has no encoder for a modality.
+    """
+    for modality in contents:
+        block_of(space.blocks, modality)
+    return encode_query(settings or space.settings, space.encoder_of, contents, space.alignment)
+
+
+def _allowed_of(groups: Sequence[Group]) -> Selection | None:
+    """Return the rows of a single group; None, for all rows, where there are several."""
+    return groups[0].allowed if len(groups) == 1 else None
