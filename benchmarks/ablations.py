@@ -36,11 +36,12 @@ from isthmus.retrieval.candidates.pool import Pool, make_pool
 from isthmus.retrieval.candidates.scorer import largest
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
-from isthmus.retrieval.ranker.example_batches import ExampleBatches
-from isthmus.retrieval.ranker.examples import Examples, ExampleSettings, make_examples
+from isthmus.retrieval.ranker.batches import ExampleBatches
+from isthmus.retrieval.ranker.examples import Examples, make_examples
 from isthmus.retrieval.ranker.features import OF_SOURCE, Features, make_features
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.settings import ExampleSettings
 from isthmus.retrieval.ranker.training import TrainingSettings, train_head
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_corpus

@@ -210,7 +210,7 @@ def _space(
     text: str | None = "{title}",
     known: Path | None = None,
 ) -> Space:
-    """Open or make a space; what another has encoded is taken out of its ledger."""
+    """Open or make a space; what another has encoded is taken out of its embedding cache."""
     if path.exists():
         return Space.open(path)
     space = Space.create(path)

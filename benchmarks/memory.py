@@ -4,7 +4,7 @@
 
 The encoder is a stand-in (a random unit vector seeded by the text's digest, as long as MiniLM's)
 beside an image block as wide as EfficientNet's, so that what is measured is everything but a
-model: reading, checking, comparing, the ledger and the catalog.
+model: reading, checking, comparing, the embedding cache and the catalog.
 """
 
 from __future__ import annotations

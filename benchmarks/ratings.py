@@ -37,7 +37,7 @@ from common.tables import print_heading, print_table, write_json
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.ratings.neighbours import NeighbourSettings
-from isthmus.retrieval.ratings.rating_head import Head
+from isthmus.retrieval.ratings.weights import Head
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data")) / "movielens_posters"
 KNOWN = (20, 50, 100, 300)

@@ -59,8 +59,8 @@ def kill_on_the_way(space: Path, file: Path, options: list[str], after: float) -
     time.sleep(after)
     job.send_signal(signal.SIGKILL)
     job.wait()
-    (ledger,) = (space / "ledger").glob("text-*.lance")
-    stored = lance.dataset(str(ledger)).count_rows()
+    (cache,) = (space / "ledger").glob("text-*.lance")
+    stored = lance.dataset(str(cache)).count_rows()
     return {"items": isthmus("status", "--space", space)["items"], "ledger": stored}
 
 

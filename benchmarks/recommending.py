@@ -25,8 +25,7 @@ from common.standin import looked_up
 from real_vectors import real_vectors, texts
 
 from isthmus import Space, User
-from isthmus.retrieval.ranker.examples import ExampleSettings
-from isthmus.retrieval.ranker.settings import TrainingSettings
+from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 
 DOMAINS = ("left", "right")

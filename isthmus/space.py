@@ -20,7 +20,7 @@ from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
-from isthmus.index.catalog.ingest import AddReport, Ingest, is_small, open_ledgers
+from isthmus.index.catalog.ingest import AddReport, Ingest, is_small, open_embedding_caches
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.retrieval.search.hybrid import index_text
@@ -311,12 +311,12 @@ class Space(
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
             peek = is_small(rows, self._catalog.snapshot().rows)
-            ledgers = open_ledgers(self.path, self.settings, peek=peek)
+            caches = open_embedding_caches(self.path, self.settings, peek=peek)
             yield Ingest(
                 self._catalog,
                 self._quarantine,
                 media,
-                ledgers,
+                caches,
                 self.settings,
                 self._encoder_of,
                 self._alignment,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isthmus import Space
-from tests.retrieval.recommender.worlds import QUICK, checkerboard
+from tests.retrieval.recommend.worlds import QUICK, checkerboard
 from tests.toy import two_encoders
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,7 @@ from isthmus.data.media import MediaStore
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
 from isthmus.index.catalog.contents import ContentEncoder
-from isthmus.index.catalog.ingest import open_ledgers
+from isthmus.index.catalog.ingest import open_embedding_caches
 from isthmus.index.catalog.pair_vectors import pairs_of_rows
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
@@ -51,11 +51,11 @@ def _read(work: Path, name: str) -> Pairs:
 def _encode(work: Path, table: pa.Table) -> Pairs:
     path = work / "pairs.space"
     space = Space.open(path) if path.exists() else Space.create(path, "local", alignment=None)
-    ledgers = open_ledgers(path, space.settings)
+    caches = open_embedding_caches(path, space.settings)
     media = MediaStore(path / "media")
-    encoder = ContentEncoder(ledgers, media, space._encoder_of)
+    encoder = ContentEncoder(caches, media, space._encoder_of)
     reader = PairReader(table)
-    gathered = pairs_of_rows(reader, ledgers, media, encoder, count=len(table), progress=True)
+    gathered = pairs_of_rows(reader, caches, media, encoder, count=len(table), progress=True)
     for problem in gathered.problems:
         print(f"left out {problem}")
     return gathered.pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,10 +85,12 @@ def recommend(
     }
     if users is not None and out is not None:
         from isthmus.numerics.processes import cores
-        from isthmus.retrieval.recommend.user_file import recommend_file
+        from isthmus.retrieval.recommend.users import recommend_file
 
-        options["processes"] = processes or cores()
-        counts = recommend_file(opened, users, out, **options)
+        recommend_batch = partial(
+            opened.recommend_batch, **options, processes=processes or cores(), progress=True
+        )
+        counts = recommend_file(recommend_batch, users, out)
         show_line({**counts, "out": str(out)}, as_json=as_json)
         return
     known = [item_id for item_id in history or [] if opened.get(item_id)]

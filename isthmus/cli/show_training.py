@@ -23,7 +23,7 @@ def show_training(made: Description, *, as_json: bool) -> None:
     if as_json:
         show_json(made.model_dump())
         return
-    from isthmus.retrieval.source_domains.report import describe_lift
+    from isthmus.retrieval.source_domains.assessment import describe_lift
 
     for domain, report in made.reports.items():
         typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")

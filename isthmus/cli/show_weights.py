@@ -25,7 +25,7 @@ def show_weights(
         before = "" if report is None else f" (was {report.former[modality]:g})"
         typer.echo(f"{modality} {weight:g}{before}")
     if report is not None and report.blocks:
-        typer.echo(f"made anew out of the ledgers: block {', '.join(report.blocks)}")
+        typer.echo(f"made anew out of the embedding caches: block {', '.join(report.blocks)}")
     if report is not None and report.release is not None:
         typer.echo(f"release {report.release} is current")
 

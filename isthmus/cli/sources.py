@@ -10,8 +10,8 @@ from isthmus.cli.opening import open_space
 from isthmus.cli.options import JsonOption, PositiveFromOption, SpaceOption
 
 if TYPE_CHECKING:
+    from isthmus.retrieval.source_domains.assessment import SourceDomain, SourceReport
     from isthmus.retrieval.source_domains.lift import Gain
-    from isthmus.retrieval.source_domains.report import SourceDomain, SourceReport
 
 
 def sources(
@@ -39,7 +39,7 @@ def sources(
 def _show(report: SourceReport) -> None:
     """Print what was measured of each source, in a table and in words, and what was counted."""
     from isthmus.cli.show import print_table, table_of
-    from isthmus.retrieval.source_domains.report import describe_lift
+    from isthmus.retrieval.source_domains.assessment import describe_lift
 
     own = report.quality
     typer.echo(

@@ -1,4 +1,4 @@
-"""The ledger: what was encoded once and is never encoded again."""
+"""The embedding cache: vectors by content hash, so that no content is encoded twice."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ FLUSH_SECONDS = 5.0
 FLUSH_ROWS = 4_096
 
 
-class Ledger:
+class EmbeddingCache:
     """Vectors of one modality under one encoder fingerprint, by content hash.
 
-    Vectors wait in memory for a few seconds and are then appended in one commit, so a job that
-    is killed loses at most the last seconds of encoding.
+    New vectors stay in memory for a few seconds and are then appended to the table in one commit:
+    a job that is killed loses at most the last seconds of encoding.
 
     Parameters
     ----------
     folder : Path
-        Folder of all ledgers of a space.
+        Folder of all embedding caches of a space.
     modality : str
         Modality of the content.
     fingerprint : str
@@ -38,8 +38,8 @@ class Ledger:
     dim : int
         Length of a vector.
     peek : bool, default False
-        Look contents up on disk as they are asked for, rather than load all keys at once: for
-        jobs that are small beside the ledger.
+        Look content hashes up on disk per query instead of loading all keys at once. For jobs
+        that read a small part of the cache.
 
     Attributes
     ----------
@@ -57,70 +57,79 @@ class Ledger:
         self.dim = dim
         self._dataset = open_or_make(self._path, self._schema)
         self._peek = peek
+        # A key's position in the index: rows of the table first, then rows in memory.
         self._index = DigestIndex(np.empty(0, np.uint64) if peek else self._stored_keys())
-        self._indexing = threading.Lock()
-        self._on_disk = len(self._index)  # so many positions are rows of the table
-        self._in_memory: list[FloatArray] = []  # the positions after those
-        self._unwritten: list[bytes] = []  # the last positions
+        self._lock = threading.Lock()
+        self._n_on_disk = len(self._index)
+        self._in_memory: list[FloatArray] = []
+        self._unwritten: list[bytes] = []  # hashes of the last positions
         self._last_flush = time.monotonic()
 
     def __len__(self) -> int:
         return int(self._dataset.count_rows()) + len(self._unwritten)
 
-    def knows(self, hashes: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        """Tell which contents have a vector, shape (len(hashes),); safe beside `record`."""
-        with self._indexing:
+    def contains(self, hashes: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Return which contents have a vector, shape (len(hashes),); thread-safe beside `add`."""
+        with self._lock:
             if self._peek:
                 self._fetch(hashes)
             return self._index.find(keys_of(hashes)) >= 0
 
     def vectors(self, hashes: Sequence[bytes]) -> FloatArray:
-        """Give the vectors of known contents, shape (len(hashes), dim).
+        """Return the vectors of cached contents, float32, shape (len(hashes), dim).
 
         Raises
         ------
         KeyError
-            If a content is not known.
+            If a content is not in the cache.
         """
-        known = self.knows(hashes)
-        if not known.all():
-            raise KeyError(f"{int((~known).sum())} contents are not in the ledger")
-        with self._indexing:
+        cached = self.contains(hashes)
+        if not cached.all():
+            raise KeyError(f"{int((~cached).sum())} contents are not in the embedding cache")
+        with self._lock:
             positions = self._index.find(keys_of(hashes))
             out = np.empty((len(hashes), self.dim), np.float32)
-            stored = positions < self._on_disk
-            if stored.any():
-                out[stored] = self._take(positions[stored])
-            if not stored.all():
-                held = np.concatenate(self._in_memory)
-                out[~stored] = held[positions[~stored] - self._on_disk]
+            on_disk = positions < self._n_on_disk
+            if on_disk.any():
+                out[on_disk] = self._take(positions[on_disk])
+            if not on_disk.all():
+                in_memory = np.concatenate(self._in_memory)
+                out[~on_disk] = in_memory[positions[~on_disk] - self._n_on_disk]
         return out
 
-    def record(self, hashes: Sequence[bytes], vectors: FloatArray) -> None:
-        """Remember the vectors of contents; they reach the disk within seconds."""
+    def add(self, hashes: Sequence[bytes], vectors: FloatArray) -> None:
+        """Add the vectors of new contents; they reach the disk within `FLUSH_SECONDS`.
+
+        Parameters
+        ----------
+        hashes : sequence of bytes
+            Content hashes, none of them in the cache.
+        vectors : numpy.ndarray
+            float32, shape (len(hashes), dim).
+        """
         if not len(hashes):
             return
-        with self._indexing:
-            self._remember(hashes, np.ascontiguousarray(vectors, np.float32))
+        with self._lock:
+            self._keep_in_memory(hashes, np.ascontiguousarray(vectors, np.float32))
             self._unwritten += hashes
-        late = time.monotonic() - self._last_flush > FLUSH_SECONDS
-        if late or len(self._unwritten) >= FLUSH_ROWS:
+        overdue = time.monotonic() - self._last_flush > FLUSH_SECONDS
+        if overdue or len(self._unwritten) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits to the disk, in one commit."""
+        """Write the vectors in memory to the disk, in one commit."""
         if self._unwritten:
             vectors = self.vectors(self._unwritten)
             self._dataset.insert(self._table(self._unwritten, vectors), mode="append")
-            with self._indexing:
+            with self._lock:
                 if not self._peek:
-                    self._on_disk += len(self._unwritten)
+                    self._n_on_disk += len(self._unwritten)
                     self._in_memory = []
                 self._unwritten = []
         self._last_flush = time.monotonic()
 
     def close(self) -> None:
-        """Flush, merge small fragments where there are many, and keep look-ups quick."""
+        """Flush, merge small fragments where there are many, and keep the look-up index current."""
         self.flush()
         tidy(self._dataset, CONTENT)
 
@@ -130,24 +139,26 @@ class Ledger:
         return np.concatenate([*parts, np.empty(0, np.uint64)])
 
     def _fetch(self, hashes: Sequence[bytes]) -> None:
-        """Bring vectors that are on disk, and not yet known here, into memory."""
-        unknown = self._index.find(keys_of(hashes)) < 0
-        wanted = [h for h, absent in zip(hashes, unknown.tolist(), strict=True) if absent]
-        for predicate in among_digests(CONTENT, wanted):
-            found = self._dataset.scanner(filter=predicate).to_table()
-            if len(found):
-                flat = found.column(VECTOR).combine_chunks().flatten().to_numpy()
-                self._remember(found.column(CONTENT).to_pylist(), flat.reshape(-1, self.dim))
+        """Read vectors that are on disk and not in memory yet (`peek` only)."""
+        absent = self._index.find(keys_of(hashes)) < 0
+        missing = [h for h, is_absent in zip(hashes, absent.tolist(), strict=True) if is_absent]
+        for predicate in among_digests(CONTENT, missing):
+            rows = self._dataset.scanner(filter=predicate).to_table()
+            if len(rows):
+                flat = rows.column(VECTOR).combine_chunks().flatten().to_numpy()
+                vectors = flat.reshape(-1, self.dim)
+                self._keep_in_memory(rows.column(CONTENT).to_pylist(), vectors)
 
-    def _remember(self, hashes: Sequence[bytes], vectors: FloatArray) -> None:
+    def _keep_in_memory(self, hashes: Sequence[bytes], vectors: FloatArray) -> None:
         self._index.add(keys_of(hashes))
         self._in_memory.append(vectors)
 
     def _take(self, positions: npt.NDArray[np.int64]) -> FloatArray:
-        distinct, back = np.unique(positions, return_inverse=True)
-        taken = self._dataset.take(distinct.tolist(), columns=[VECTOR]).column(VECTOR)
-        flat = taken.combine_chunks().flatten().to_numpy()
-        return np.asarray(flat.reshape(-1, self.dim)[back], np.float32)
+        """Return rows of the table, repeated positions included; shape (len(positions), dim)."""
+        distinct, inverse = np.unique(positions, return_inverse=True)
+        column = self._dataset.take(distinct.tolist(), columns=[VECTOR]).column(VECTOR)
+        flat = column.combine_chunks().flatten().to_numpy()
+        return np.asarray(flat.reshape(-1, self.dim)[inverse], np.float32)
 
     def _table(self, hashes: Sequence[bytes], vectors: FloatArray) -> pa.Table:
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self.dim)

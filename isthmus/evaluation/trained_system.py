@@ -11,8 +11,7 @@ import pyarrow as pa
 from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.task import Task, TestUser
 from isthmus.index.releases.view import View
-from isthmus.retrieval.recommend.lists import recommend_learned
-from isthmus.retrieval.recommend.serving import Serving
+from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_corpus
 from isthmus.retrieval.recommend.users import User

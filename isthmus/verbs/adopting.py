@@ -18,7 +18,7 @@ from isthmus.index.catalog.migration import Move
 from isthmus.index.catalog.realign import realign, relay
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.attachment import trained_folder
+from isthmus.retrieval.recommend.store import trained_folder
 from isthmus.schema import Modality
 from isthmus.verbs.open_space import OpenSpace
 
@@ -80,7 +80,7 @@ class SpaceAdopting(OpenSpace):
     def _go_back(self, wanted: SpaceSettings, alignment: Alignment | None) -> None:
         """Give the space former encoders again; the caller holds the lock of the releases.
 
-        What these encoded is in their ledgers; only what was added since goes through a model.
+        What these encoded is in their caches; only what was added since goes through a model.
         """
         wanted = wanted.in_place_of(self.settings)
         move = self._moving(wanted, alignment, self._recorded(wanted))

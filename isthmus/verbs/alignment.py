@@ -12,7 +12,7 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.errors import InvalidInput, ReleaseRejected, UnsupportedOperation
 from isthmus.index.catalog.contents import ContentEncoder
-from isthmus.index.catalog.ingest import open_ledgers
+from isthmus.index.catalog.ingest import open_embedding_caches
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_of_catalog, pairs_of_rows
 from isthmus.index.releases.release import Releases
@@ -20,7 +20,7 @@ from isthmus.schema import Modality
 from isthmus.verbs.publishing import SpacePublishing
 
 if TYPE_CHECKING:
-    from isthmus.encoders.embedding_cache import Ledger
+    from isthmus.encoders.embedding_cache import EmbeddingCache
 
 MODALITIES: tuple[Modality, Modality] = ("text", "image")
 
@@ -75,7 +75,7 @@ class SpaceAligning(SpacePublishing):
     ) -> AlignReport:
         """Learn heads that let text and pictures of different encoders find each other.
 
-        Vectors come from the ledgers, so nothing is encoded that was before. The space has one
+        Vectors come from the caches, so nothing is encoded that was before. The space has one
         block more then, ``aligned``; those of the encoders stay as they are. Where a release is
         current, one with the alignment is published in its place, and `rollback` brings back both.
 
@@ -144,14 +144,16 @@ class SpaceAligning(SpacePublishing):
     ) -> GatheredPairs:
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
-            ledgers: Mapping[Modality, Ledger] = open_ledgers(self.path, self.settings)
+            caches: Mapping[Modality, EmbeddingCache] = open_embedding_caches(
+                self.path, self.settings
+            )
             if pairs is None:
-                return pairs_of_catalog(self._catalog.snapshot(), ledgers)
+                return pairs_of_catalog(self._catalog.snapshot(), caches)
             reader = PairReader(pairs, text, image)
             media = MediaStore(self.path / "media", MediaLimits(http=http))
-            encoder = ContentEncoder(ledgers, media, self._encoder_of)
+            encoder = ContentEncoder(caches, media, self._encoder_of)
             return pairs_of_rows(
-                reader, ledgers, media, encoder, count=reader.rows, progress=progress
+                reader, caches, media, encoder, count=reader.rows, progress=progress
             )
 
     def _own_length(self, settings: AlignmentSettings | None) -> AlignmentSettings:

@@ -15,7 +15,7 @@ from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
-from isthmus.retrieval.recommend.attachment import RecommenderAttachment
+from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
 from isthmus.retrieval.search.recall_queries import GateQueries
 from isthmus.verbs.adopting import SpaceAdopting
@@ -134,7 +134,7 @@ class SpacePublishing(SpaceAdopting):
         """Make an earlier release current; items stay as they are in the catalog.
 
         If it was made with other encoders, another alignment or other fusion weights, the space
-        has these again, and the vectors of its items are made anew out of the ledgers: what was
+        has these again, and the vectors of its items are made anew out of the caches: what was
         added since other encoders took over goes through a model, and nothing else. These vectors
         are newer than the release, so they are compared one by one, exactly, until `publish`.
 

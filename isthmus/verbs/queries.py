@@ -115,7 +115,7 @@ class SpaceQueries(OpenSpace):
             list is that of a space with these weights, and nothing is encoded. An item that lacks
             a modality does not depend on its weight. Where several modalities meet in one block
             the items are compared one by one, exactly, and the first query with some weights
-            reads the ledgers; see docs/fusion.md.
+            reads the embedding caches; see docs/fusion.md.
         fusion : {"fixed", "gated", "learned"}, optional
             How the blocks of a query weigh against each other: as the weights say; the more, the
             more its best items stand out in a block; or as `learn_fusion` learned it, which is

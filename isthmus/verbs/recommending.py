@@ -13,12 +13,11 @@ from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.releases.view import View
 from isthmus.numerics.processes import forked
 from isthmus.progress import progress_bar
-from isthmus.retrieval.recommend.attachment import published_recommender
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.explain import explain_hits
-from isthmus.retrieval.recommend.lists import recommend_learned
 from isthmus.retrieval.recommend.recommender import Recommender
-from isthmus.retrieval.recommend.serving import Serving
+from isthmus.retrieval.recommend.serving import Serving, recommend_learned
+from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, stored_histories
 from isthmus.retrieval.search.query import Ranked
 from isthmus.retrieval.search.query_vectors import BlockQuery

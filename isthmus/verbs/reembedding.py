@@ -24,7 +24,7 @@ from isthmus.index.catalog.realign import drop_unnamed
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.attachment import has_recommender, trained_folder
+from isthmus.retrieval.recommend.store import has_recommender, trained_folder
 from isthmus.schema import MODALITIES, Modality
 from isthmus.verbs.publishing import SpacePublishing
 
@@ -91,7 +91,7 @@ class SpaceReembedding(SpacePublishing):
     ) -> ReembedReport:
         """Move the space to other encoders.
 
-        Every content is encoded into a ledger of its own while the space goes on as it is: it
+        Every content is encoded into an cache of its own while the space goes on as it is: it
         answers, takes new items and deletes. An interrupt, or a kill, loses seconds of that; run
         the same again. Then a release is built of the new vectors and measured, and only if it is
         accepted the space switches: settings, vectors and release at once. Whoever has the space

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from isthmus.verbs.open_space import OpenSpace
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.source_domains.report import SourceReport
+    from isthmus.retrieval.source_domains.assessment import SourceReport
 
 
 class SpaceSources(OpenSpace):
@@ -55,7 +55,7 @@ class SpaceSources(OpenSpace):
         Measured, best first: ``[s.domain for s in space.sources("books").sources]``.
         """
         from isthmus.retrieval.recommend.space_data import space_corpus
-        from isthmus.retrieval.source_domains.assess import assess_sources
+        from isthmus.retrieval.source_domains.assessment import assess_sources
 
         interactions, least = self._learnable(positive_from)
         corpus = space_corpus(self._live.now(), self._weights, interactions, positive_from=least)

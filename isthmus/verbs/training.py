@@ -15,9 +15,14 @@ from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.lock import writing
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.attachment import TRAINING, heads_of, trained_folder
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.retrieval.recommend.store import Description, save_recommender
+from isthmus.retrieval.recommend.store import (
+    TRAINING,
+    Description,
+    heads_of,
+    save_recommender,
+    trained_folder,
+)
 from isthmus.verbs.open_space import OpenSpace
 
 

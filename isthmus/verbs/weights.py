@@ -43,7 +43,7 @@ class WeightsReport:
     weights, former : dict of str to float
         Weight of each modality, now and before.
     blocks : list of str
-        Blocks whose vectors were made anew out of the ledgers.
+        Blocks whose vectors were made anew out of the embedding caches.
     release : int or None
         The release that was published with them; None where none was needed.
     """
@@ -100,7 +100,7 @@ class SpaceWeighing(SpacePublishing):
     def set_weights(self, weights: Weights, *, progress: bool = False) -> WeightsReport:
         """Give the space other fusion weights; nothing is encoded.
 
-        Where several modalities meet in one block, its vectors are fused anew out of the ledgers,
+        Where several modalities meet in one block, its vectors are fused anew out of the caches,
         and where a release is current, one with them is published in its place; `rollback`
         brings back both. Where none meet, the weights count from now on. A process that has the
         space open must open it again.

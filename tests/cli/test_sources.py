@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.retrieval.recommender.noisy_world import catalogue, noisy_board, posts
+from tests.retrieval.recommend.noisy_world import catalogue, noisy_board, posts
 
 
 @pytest.fixture

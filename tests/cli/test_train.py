@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.retrieval.recommender.worlds import name, taste_of
+from tests.retrieval.recommend.worlds import name, taste_of
 
 QUICK = ("--folds", 1, "--epochs", 2, "--no-guard", "--leave-out", "two towers",
          "--leave-out", "factors")  # fmt: skip

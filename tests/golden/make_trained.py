@@ -16,7 +16,7 @@ from typing import Any
 
 from isthmus import Space, User
 from tests.encoders.alignment.test_alignment import some_alignment
-from tests.retrieval.recommender.worlds import ITEMS_A_TASTE, QUICK, TASTES, board, name
+from tests.retrieval.recommend.worlds import ITEMS_A_TASTE, QUICK, TASTES, board, name
 from tests.toy import COLOURS, item, picture, two_encoders
 
 WEIGHTS = {"text": 1.0, "image": 2.0}

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus import Interaction, Space, User
+from isthmus import Interaction, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.recommend.user_file import recommend_file
+from isthmus.retrieval.recommend.users import recommend_file
 from tests.toy import item
 
 THEMES = ["sea ship", "snow hill", "jazz club", "robot mind"]
@@ -122,7 +123,9 @@ def test_a_file_of_users(themed, tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "users.parquet")
-    counts = recommend_file(themed, tmp_path / "users.parquet", tmp_path / "out.parquet", k=3)
+    counts = recommend_file(
+        partial(themed.recommend_batch, k=3), tmp_path / "users.parquet", tmp_path / "out.parquet"
+    )
     out = pq.read_table(tmp_path / "out.parquet")
     assert counts == {"users": 3, "rows": 9}
     assert out.column_names == ["user_id", "item_id", "rank", "score"]
@@ -143,7 +146,11 @@ def test_a_file_of_users(themed, tmp_path):
 def test_a_bad_file_of_users_is_refused(themed, tmp_path, table, message):
     pq.write_table(pa.table(table), tmp_path / "users.parquet")
     with pytest.raises(InvalidInput, match=message):
-        recommend_file(themed, tmp_path / "users.parquet", tmp_path / "out.parquet", k=3)
+        recommend_file(
+            partial(themed.recommend_batch, k=3),
+            tmp_path / "users.parquet",
+            tmp_path / "out.parquet",
+        )
 
 
 TOLD = {
@@ -169,16 +176,20 @@ def test_all_that_is_known_of_users_may_stand_in_a_file(themed, tmp_path):
         "parquet": [whole],
         "csv": [text],
     }.items():
-        recommend_file(themed, tmp_path / f"users.{name}", tmp_path / "out.parquet", k=5)
+        recommend_file(
+            partial(themed.recommend_batch, k=5),
+            tmp_path / f"users.{name}",
+            tmp_path / "out.parquet",
+        )
         found = pq.read_table(tmp_path / "out.parquet")["item_id"].to_pylist()
         assert found == [hit.item_id for user in users for hit in themed.recommend(user, k=5)]
 
 
-def test_where_lists_cannot_be_written_nobody_is_answered(themed, tmp_path, monkeypatch):
+def test_where_lists_cannot_be_written_nobody_is_answered(tmp_path):
     pq.write_table(pa.table({"user_id": ["a"]}), tmp_path / "users.parquet")
-    monkeypatch.setattr(Space, "recommend_batch", None)
+    out = tmp_path / "no" / "out.parquet"
     with pytest.raises(InvalidInput, match="cannot write "):
-        recommend_file(themed, tmp_path / "users.parquet", tmp_path / "no" / "out.parquet", k=3)
+        recommend_file(lambda users: pytest.fail("answered"), tmp_path / "users.parquet", out)
 
 
 @pytest.mark.parametrize("entry", [5, ("a", 1, 2, 3), ("a", float("nan")), (7, 1.0)])

@@ -699,10 +699,10 @@ def test_compacting_keeps_every_item_and_drops_old_versions(space):
     space.upsert([item("f4", "changed", price=100.0)])
     reader = Space.open(space.path, encoder=two_encoders())
     before = reader.search("word7", k=50)
-    catalog, *ledgers = [r for r in space.compact(keep_days=0) if "quarantine" not in r.table]
+    catalog, *caches = [r for r in space.compact(keep_days=0) if "quarantine" not in r.table]
     assert catalog.table == "catalog.lance"
     assert catalog.fragments <= 2 < catalog.fragments_before  # what is indexed, and what is not
-    assert all(ledger.fragments <= 1 for ledger in ledgers)
+    assert all(cache.fragments <= 1 for cache in caches)
     assert catalog.versions_removed > 30
     assert catalog.bytes_freed > 0
     assert reader.search("word7", k=50) == before

@@ -1,4 +1,4 @@
-"""Contents to vectors: whatever a ledger lacks goes through a model, once."""
+"""Contents to vectors: whatever an embedding cache lacks goes through a model, once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from isthmus.data.media import MediaStore
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.errors import InvalidMedia
 from isthmus.numerics.arrays import FloatArray
@@ -27,12 +27,12 @@ T = TypeVar("T")
 
 
 class ContentEncoder:
-    """Encodes contents into ledgers.
+    """Encodes contents into embedding caches.
 
     Parameters
     ----------
-    ledgers : mapping of str to Ledger
-        A ledger for each modality.
+    caches : mapping of str to EmbeddingCache
+        An embedding cache for each modality.
     media : MediaStore
         Reads files.
     encoder_of : callable
@@ -46,19 +46,19 @@ class ContentEncoder:
 
     def __init__(
         self,
-        ledgers: Mapping[Modality, Ledger],
+        caches: Mapping[Modality, EmbeddingCache],
         media: MediaStore,
         encoder_of: Callable[[Modality], Encoder],
     ) -> None:
-        self._ledgers, self._media, self._encoder_of = ledgers, media, encoder_of
-        self.encoded: dict[str, int] = {str(modality): 0 for modality in ledgers}
+        self._caches, self._media, self._encoder_of = caches, media, encoder_of
+        self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
 
     def unknown(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
-        """Give the contents that the ledger lacks."""
+        """Give the contents that the embedding cache lacks."""
         wanted = list(hashes)
         if not wanted:
             return []
-        known = self._ledgers[modality].knows(wanted)
+        known = self._caches[modality].contains(wanted)
         return [h for h, there in zip(wanted, known.tolist(), strict=True) if not there]
 
     def prepare_texts(self, texts: Mapping[bytes, str]) -> dict[bytes, Any]:
@@ -71,10 +71,10 @@ class ContentEncoder:
     def encode_texts(
         self, hashes: Sequence[bytes], prepared: Mapping[bytes, Any], advance: Advance
     ) -> None:
-        """Encode texts, in pieces that reach the ledger one by one."""
+        """Encode texts, in pieces that reach the embedding cache one by one."""
         for piece in batched(hashes, TEXTS_A_BATCH):
             vectors = self._encoder_of("text").embed([prepared[h] for h in piece], "text")
-            self._ledgers["text"].record(piece, vectors)
+            self._caches["text"].add(piece, vectors)
             self.encoded["text"] += len(piece)
             advance(len(piece))
 
@@ -117,7 +117,7 @@ class ContentEncoder:
         """Remember vectors; give the contents whose vectors are no numbers."""
         finite = np.asarray(np.isfinite(vectors).all(axis=1), bool).tolist()
         kept = [h for h, fit in zip(hashes, finite, strict=True) if fit]
-        self._ledgers[modality].record(kept, vectors[finite])
+        self._caches[modality].add(kept, vectors[finite])
         self.encoded[modality] += len(kept)
         failed = InvalidMedia("the encoder gives a vector that holds NaN or infinity")
         return {h: failed for h, fit in zip(hashes, finite, strict=True) if not fit}

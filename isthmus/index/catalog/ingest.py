@@ -16,7 +16,7 @@ from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.backends.prefetch import ahead
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse
 from isthmus.encoders.stack import block_of
@@ -94,8 +94,8 @@ class Ingest:
         Where failures go.
     media : MediaStore
         Reads files.
-    ledgers : dict of str to Ledger
-        A ledger for each modality of the space.
+    caches : dict of str to EmbeddingCache
+        An embedding cache for each modality of the space.
     settings : SpaceSettings
         The blocks and the fusion weights of the space.
     encoder_of : callable
@@ -110,7 +110,7 @@ class Ingest:
         catalog: Catalog,
         quarantine: Quarantine,
         media: MediaStore,
-        ledgers: dict[Modality, Ledger],
+        caches: dict[Modality, EmbeddingCache],
         settings: SpaceSettings,
         encoder_of: Callable[[Modality], Encoder],
         alignment: Alignment | None = None,
@@ -119,9 +119,9 @@ class Ingest:
         self._catalog = catalog
         self._quarantine = quarantine
         self._media = media
-        self._ledgers = ledgers
+        self._caches = caches
         self._settings = settings
-        self._contents = ContentEncoder(ledgers, media, encoder_of)
+        self._contents = ContentEncoder(caches, media, encoder_of)
         self.report = AddReport(encoded=self._contents.encoded)
 
     def add(
@@ -145,7 +145,7 @@ class Ingest:
         self.report.rows_read = self.report.invalid
         attributes = self._catalog.add_attributes(reader.attributes)
         with ThreadPoolExecutor(READERS) as readers:
-            finder = ChangeFinder(known, self._media, list(self._ledgers), readers)
+            finder = ChangeFinder(known, self._media, list(self._caches), readers)
             batches = reader.batches(ROWS_A_COMMIT, attributes)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
@@ -157,13 +157,13 @@ class Ingest:
         columns = [*snapshot.item_columns, *snapshot.attributes.names]
         items = (snapshot.find(part, columns) for part in batched(item_ids, ROWS_A_COMMIT))
         with ThreadPoolExecutor(READERS) as readers:
-            finder = ChangeFinder(None, self._media, list(self._ledgers), readers)
+            finder = ChangeFinder(None, self._media, list(self._caches), readers)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
                 self._run((self._without_inline(table) for table in items), finder, advance)
         return self.report
 
     def _without_inline(self, items: pa.Table) -> pa.Table:
-        for modality in media_columns(self._ledgers):
+        for modality in media_columns(self._caches):
             nothing = pa.nulls(len(items), pa.binary())
             items = items.append_column(inline_column(modality), nothing)
         return items
@@ -175,8 +175,8 @@ class Ingest:
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
         finally:
-            for ledger in self._ledgers.values():
-                ledger.close()
+            for cache in self._caches.values():
+                cache.close()
             self._catalog.tidy()
             self.report.seconds = round(time.perf_counter() - start, 3)
 
@@ -188,8 +188,8 @@ class Ingest:
         return changes, self._contents.prepare_texts(texts)
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
-        """Encode what the ledgers lack; give what could not be decoded."""
-        unknown = {modality: self._unknown(modality, changes) for modality in self._ledgers}
+        """Encode what the embedding caches lack; give what could not be decoded."""
+        unknown = {modality: self._unknown(modality, changes) for modality in self._caches}
         count = sum(map(len, unknown.values()))
         advance_a_content = _share(changes.read, count, advance)
         self._contents.encode_texts(unknown.get("text", []), texts, advance_a_content)
@@ -209,8 +209,8 @@ class Ingest:
         items = changes.items
         if len(items):
             items = self._with_vectors(items, changes.hashes)
-            for ledger in self._ledgers.values():
-                ledger.flush()  # what the catalog holds, the ledger knows, even after a kill
+            for cache in self._caches.values():
+                cache.flush()  # what the catalog holds, the cache knows, even after a kill
             new = pa.array(changes.new)
             self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
             self._quarantine.settle(items.column(ITEM_ID).to_pylist(), failures)
@@ -224,7 +224,7 @@ class Ingest:
     def _with_vectors(
         self, items: pa.Table, hashes: dict[Modality, list[bytes | None]]
     ) -> pa.Table:
-        parts = {m: stored_vectors(self._ledgers[m], h) for m, h in hashes.items()}
+        parts = {m: stored_vectors(self._caches[m], h) for m, h in hashes.items()}
         mask = np.zeros(len(items), np.uint8)
         for modality, part in parts.items():
             mask |= part.present.astype(np.uint8) * np.uint8(modality_bit(modality))
@@ -242,20 +242,20 @@ def is_small(rows: int | None, stored: int) -> bool:
     return rows is not None and rows <= MOST_PEEKED and rows * SMALL <= stored
 
 
-def open_ledgers(
+def open_embedding_caches(
     space: Path, settings: SpaceSettings, *, peek: bool = False
-) -> dict[Modality, Ledger]:
-    """Open the ledger of each modality of a space."""
-    return {m: open_ledger(space, settings, m, peek=peek) for m in settings.encoders}
+) -> dict[Modality, EmbeddingCache]:
+    """Open the embedding cache of each modality of a space."""
+    return {m: open_embedding_cache(space, settings, m, peek=peek) for m in settings.encoders}
 
 
-def open_ledger(
+def open_embedding_cache(
     space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
-) -> Ledger:
-    """Open the ledger of one modality of a space; see `Ledger` for `peek`."""
+) -> EmbeddingCache:
+    """Open the embedding cache of one modality of a space; see `EmbeddingCache` for `peek`."""
     dim = block_of(settings.layout, modality).dim
     fingerprint = settings.encoder_fingerprint(modality)
-    return Ledger(space / "ledger", modality, fingerprint, dim, peek=peek)
+    return EmbeddingCache(space / "ledger", modality, fingerprint, dim, peek=peek)
 
 
 class _OneDomainAnItem:

@@ -12,10 +12,10 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.index.catalog.alignments import keep_only, store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.former_settings import keep_settings
-from isthmus.index.catalog.ingest import Ingest, open_ledgers
+from isthmus.index.catalog.ingest import Ingest, open_embedding_caches
 from isthmus.index.catalog.quarantine import Quarantine
 from isthmus.index.catalog.realign import drop_unnamed, make_blocks
-from isthmus.index.catalog.reencode import LedgerFilling
+from isthmus.index.catalog.reencode import EmbeddingCacheFilling
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.synchronise import catch_up, wrongly_masked
 from isthmus.index.settings import SpaceSettings
@@ -65,7 +65,7 @@ class Move:
             for modality in wanted.encoders
             if wanted.encoder_fingerprint(modality) != present.encoder_fingerprint(modality)
         ]
-        self._filling = LedgerFilling(space, wanted, self._changed, media, encoder_of)
+        self._filling = EmbeddingCacheFilling(space, wanted, self._changed, media, encoder_of)
         self.taken_up = 0
 
     @property
@@ -160,6 +160,6 @@ def settle(
     wrong = wrongly_masked(space, catalog.snapshot(), settings)
     if not wrong:
         return 0
-    ledgers = open_ledgers(space, settings)
-    ingest = Ingest(catalog, quarantine, media, ledgers, settings, encoder_of, alignment)
+    caches = open_embedding_caches(space, settings)
+    ingest = Ingest(catalog, quarantine, media, caches, settings, encoder_of, alignment)
     return ingest.again(wrong).quarantined

@@ -1,4 +1,4 @@
-"""Pairs to align by, as vectors: out of the ledgers, or encoded into them once."""
+"""Pairs to align by, as vectors: out of the embedding caches, or encoded into them once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from isthmus.data.media import MediaStore
 from isthmus.data.pairs import Pair, put_in_reach
 from isthmus.digests import digest
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.training.alignment.pairs import Pairs, ids_of
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.contents import ContentEncoder
@@ -41,17 +41,19 @@ class GatheredPairs:
     encoded: dict[str, int] = field(default_factory=dict)
 
 
-def pairs_of_catalog(snapshot: Snapshot, ledgers: Mapping[Modality, Ledger]) -> GatheredPairs:
+def pairs_of_catalog(
+    snapshot: Snapshot, caches: Mapping[Modality, EmbeddingCache]
+) -> GatheredPairs:
     """Give the items that have both a text and a picture; each domain is a set."""
     table = snapshot.with_contents([TEXT, PICTURE])
     texts = table.column(CONTENT_HASH[TEXT]).to_pylist()
     images = table.column(CONTENT_HASH[PICTURE]).to_pylist()
-    return _gather(texts, images, table.column(DOMAIN).to_pylist(), ledgers)
+    return _gather(texts, images, table.column(DOMAIN).to_pylist(), caches)
 
 
 def pairs_of_rows(
     rows: Iterable[Pair],
-    ledgers: Mapping[Modality, Ledger],
+    caches: Mapping[Modality, EmbeddingCache],
     media: MediaStore,
     encoder: ContentEncoder,
     *,
@@ -66,12 +68,12 @@ def pairs_of_rows(
     ----------
     rows : iterable of Pair
         The pairs.
-    ledgers : mapping of str to Ledger
+    caches : mapping of str to EmbeddingCache
         Where vectors are kept.
     media : MediaStore
         Reads pictures.
     encoder : ContentEncoder
-        Encodes what the ledgers lack.
+        Encodes what the embedding caches lack.
     count : int, optional
         How many pairs there are, if that is known.
     progress : bool, default False
@@ -83,8 +85,8 @@ def pairs_of_rows(
             read.take(pair, media)
             advance(1)
     bad = _encode(read, encoder, show=progress)
-    for ledger in ledgers.values():
-        ledger.flush()
+    for cache in caches.values():
+        cache.flush()
     good = [at for at, image in enumerate(read.images) if image not in bad]
     read.problems += [
         f"{label}: {bad[image]}"
@@ -95,7 +97,7 @@ def pairs_of_rows(
         [read.texts[at] for at in good],
         [read.images[at] for at in good],
         [read.groups[at] for at in good],
-        ledgers,
+        caches,
     )
     gathered.problems, gathered.encoded = read.problems, encoder.encoded
     return gathered
@@ -154,23 +156,23 @@ def _gather(
     texts: Sequence[bytes],
     images: Sequence[bytes],
     groups: Sequence[str],
-    ledgers: Mapping[Modality, Ledger],
+    caches: Mapping[Modality, EmbeddingCache],
 ) -> GatheredPairs:
-    """Look the vectors of pairs up; pairs of which a ledger lacks one are passed over."""
+    """Look the vectors of pairs up; pairs of which an embedding cache lacks one are passed over."""
     there = np.ones(len(texts), bool)
     for hashes, modality in ((texts, TEXT), (images, PICTURE)):
         if len(hashes):
-            there &= ledgers[modality].knows(hashes)
+            there &= caches[modality].contains(hashes)
     kept = np.flatnonzero(there).tolist()
     names = tuple(dict.fromkeys(groups[at] for at in kept))
     place = {name: number for number, name in enumerate(names)}
     own_texts, own_images = [texts[at] for at in kept], [images[at] for at in kept]
     return GatheredPairs(
         Pairs(
-            ledgers[TEXT].vectors(own_texts) if kept else np.empty((0, ledgers[TEXT].dim), "f4"),
-            ledgers[PICTURE].vectors(own_images)
+            caches[TEXT].vectors(own_texts) if kept else np.empty((0, caches[TEXT].dim), "f4"),
+            caches[PICTURE].vectors(own_images)
             if kept
-            else np.empty((0, ledgers[PICTURE].dim), "f4"),
+            else np.empty((0, caches[PICTURE].dim), "f4"),
             ids_of(own_texts),
             ids_of(own_images),
             np.array([place[groups[at]] for at in kept], np.int64),

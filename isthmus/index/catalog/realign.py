@@ -1,4 +1,4 @@
-"""Other blocks for a space: vectors made anew out of the ledgers, and nothing encoded."""
+"""Other blocks for a space: vectors made anew out of the embedding caches, and nothing encoded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import Block
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.ingest import open_ledger
+from isthmus.index.catalog.ingest import open_embedding_cache
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.stored_vectors import as_column, stored_vectors
 from isthmus.index.settings import SpaceSettings
@@ -163,8 +163,8 @@ def _write(
     *,
     show: bool,
 ) -> _Made:
-    """Fuse the vectors that the ledgers hold for every item, into a raw file of float32."""
-    ledgers = {m: open_ledger(space, settings, m) for m in block.modalities}
+    """Fuse the vectors that the caches hold for every item, into a raw file of float32."""
+    caches = {m: open_embedding_cache(space, settings, m) for m in block.modalities}
     hashes = [CONTENT_HASH[modality] for modality in block.modalities]
     keys, present = [], []
     with (
@@ -173,8 +173,8 @@ def _write(
     ):
         for batch in snapshot.batches([ITEM_ID, *hashes]):
             parts = {
-                modality: stored_vectors(ledger, batch.column(CONTENT_HASH[modality]).to_pylist())
-                for modality, ledger in ledgers.items()
+                modality: stored_vectors(cache, batch.column(CONTENT_HASH[modality]).to_pylist())
+                for modality, cache in caches.items()
             }
             fused = fuse([block], settings.fusion, parts, alignment)[block.name]
             np.where(fused.present[:, None], fused.vectors, 0).astype("<f4").tofile(out)

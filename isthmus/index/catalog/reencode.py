@@ -1,4 +1,4 @@
-"""Ledgers of other encoders, filled from the catalog while everything else goes on."""
+"""Embedding caches of other encoders, filled from the catalog while everything else goes on."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from isthmus.data.media import MediaStore
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.contents import ContentEncoder
-from isthmus.index.catalog.ingest import open_ledger
+from isthmus.index.catalog.ingest import open_embedding_cache
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import CONTENT_HASH, MEDIA, Modality
 
 
-class LedgerFilling:
-    """Brings the contents of a catalog into the ledgers of other encoders.
+class EmbeddingCacheFilling:
+    """Brings the contents of a catalog into the embedding caches of other encoders.
 
-    What is in a ledger is on disk within seconds and is not encoded again: a job that is killed
+    What is in an cache is on disk within seconds and is not encoded again: a job that is killed
     goes on where it was.
 
     Parameters
@@ -52,10 +52,10 @@ class LedgerFilling:
         media: MediaStore,
         encoder_of: Callable[[Modality], Encoder],
     ) -> None:
-        self._ledgers: dict[Modality, Ledger] = {
-            modality: open_ledger(space, settings, modality) for modality in modalities
+        self._caches: dict[Modality, EmbeddingCache] = {
+            modality: open_embedding_cache(space, settings, modality) for modality in modalities
         }
-        self._contents = ContentEncoder(self._ledgers, media, encoder_of)
+        self._contents = ContentEncoder(self._caches, media, encoder_of)
         self.failed: dict[bytes, str] = {}
 
     @property
@@ -64,9 +64,9 @@ class LedgerFilling:
         return self._contents.encoded
 
     def missing(self, snapshot: Snapshot) -> dict[Modality, int]:
-        """Count the contents that the ledgers lack, but for those that failed."""
-        counts = dict.fromkeys(self._ledgers, 0)
-        for modality in self._ledgers:
+        """Count the contents that the embedding caches lack, but for those that failed."""
+        counts = dict.fromkeys(self._caches, 0)
+        for modality in self._caches:
             seen: set[bytes] = set()
             for wanted in self._wanted(snapshot, modality):
                 seen |= wanted.keys()
@@ -74,7 +74,7 @@ class LedgerFilling:
         return counts
 
     def fill(self, snapshot: Snapshot, *, progress: bool = False) -> None:
-        """Encode what the ledgers lack; what cannot be decoded is remembered and stops nothing.
+        """Encode what the caches lack; what cannot be decoded is remembered and stops nothing.
 
         Parameters
         ----------
@@ -91,11 +91,11 @@ class LedgerFilling:
                         for wanted in self._wanted(snapshot, modality):
                             self._encode(modality, wanted, advance)
         finally:
-            for ledger in self._ledgers.values():
-                ledger.close()
+            for cache in self._caches.values():
+                cache.close()
 
     def _wanted(self, snapshot: Snapshot, modality: Modality) -> Iterator[dict[bytes, str]]:
-        """Give the contents that the ledger lacks, batch by batch, by their digests."""
+        """Give the contents that the embedding cache lacks, batch by batch, by their digests."""
         for batch in snapshot.batches([modality, CONTENT_HASH[modality]]):
             rows = zip(batch.column(1).to_pylist(), batch.column(0).to_pylist(), strict=True)
             own = {h: value for h, value in rows if h is not None and h not in self.failed}

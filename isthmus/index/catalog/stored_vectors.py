@@ -1,4 +1,4 @@
-"""Vectors of contents as they are kept: looked up in a ledger, written as a column."""
+"""Vectors of contents as they are kept: looked up in an embedding cache, written as a column."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import BlockVectors
 
 
-def stored_vectors(ledger: Ledger, hashes: Sequence[bytes | None]) -> BlockVectors:
+def stored_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> BlockVectors:
     """Look the vectors of contents up; absent where there is no content, or it was not encoded."""
     present = np.array([h is not None for h in hashes], bool)
     wanted = [h for h in hashes if h is not None]
-    known = ledger.knows(wanted) if wanted else np.zeros(0, bool)
+    known = cache.contains(wanted) if wanted else np.zeros(0, bool)
     present[present] = known
-    vectors = np.zeros((len(hashes), ledger.dim), np.float32)
+    vectors = np.zeros((len(hashes), cache.dim), np.float32)
     found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
     if found:
-        vectors[present] = ledger.vectors(found)
+        vectors[present] = cache.vectors(found)
     return BlockVectors(vectors, present)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.contents import batched
-from isthmus.index.catalog.ingest import ROWS_A_COMMIT, open_ledgers
+from isthmus.index.catalog.ingest import ROWS_A_COMMIT, open_embedding_caches
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.stored_vectors import as_column, stored_vectors
 from isthmus.index.settings import SpaceSettings
@@ -29,7 +29,7 @@ def catch_up(
 ) -> None:
     """Give items their vectors in the blocks of other settings, beside those that they have.
 
-    What is in no ledger is absent. The caller holds the catalog's lock.
+    What is in no embedding cache is absent. The caller holds the catalog's lock.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ def catch_up(
     """
     if not item_ids:
         return
-    ledgers = open_ledgers(space, settings)
+    caches = open_embedding_caches(space, settings)
     snapshot = catalog.snapshot()
     for part in batched(item_ids, ROWS_A_COMMIT):
         items = snapshot.find(part, snapshot.columns)
         parts: dict[Modality, BlockVectors] = {
-            modality: stored_vectors(ledger, items.column(CONTENT_HASH[modality]).to_pylist())
-            for modality, ledger in ledgers.items()
+            modality: stored_vectors(cache, items.column(CONTENT_HASH[modality]).to_pylist())
+            for modality, cache in caches.items()
         }
         fused = fuse(settings.layout, settings.fusion, parts, alignment)
         for block in settings.layout:
@@ -63,23 +63,23 @@ def catch_up(
 
 def wrongly_masked(space: Path, snapshot: Snapshot, settings: SpaceSettings) -> list[str]:
     """Give the items whose mask names other modalities than those that have a vector now."""
-    ledgers = open_ledgers(space, settings)
-    columns = [CONTENT_HASH[modality] for modality in ledgers]
+    caches = open_embedding_caches(space, settings)
+    columns = [CONTENT_HASH[modality] for modality in caches]
     found: list[str] = []
     for batch in snapshot.batches([ITEM_ID, MODALITY_MASK, *columns]):
-        hashes = {m: batch.column(CONTENT_HASH[m]).to_pylist() for m in ledgers}
-        masks = _masks({m: _known(ledgers[m], own) for m, own in hashes.items()})
+        hashes = {m: batch.column(CONTENT_HASH[m]).to_pylist() for m in caches}
+        masks = _masks({m: _known(caches[m], own) for m, own in hashes.items()})
         differs = masks != batch.column(MODALITY_MASK).to_numpy(zero_copy_only=False)
         ids = batch.column(ITEM_ID).to_pylist()
         found += [ids[row] for row in np.flatnonzero(differs)]
     return found
 
 
-def _known(ledger: Ledger, hashes: Sequence[bytes | None]) -> npt.NDArray[np.bool_]:
-    """Tell which contents are there and in the ledger."""
+def _known(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> npt.NDArray[np.bool_]:
+    """Tell which contents are there and in the embedding cache."""
     there = np.array([h is not None for h in hashes], bool)
     if there.any():
-        there[there] = ledger.knows([h for h in hashes if h is not None])
+        there[there] = cache.contains([h for h in hashes if h is not None])
     return there
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
 from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.alignments import load_alignment
-from isthmus.index.catalog.ingest import open_ledger
+from isthmus.index.catalog.ingest import open_embedding_cache
 from isthmus.index.catalog.stored_vectors import stored_vectors
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
@@ -21,7 +21,7 @@ from isthmus.schema import CONTENT_HASH, Modality
 
 
 class ContentVectors:
-    """Gives the vector that each modality of an item has by itself, out of the ledgers.
+    """Gives the vector that each modality of an item has by itself, out of the embedding caches.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class ContentVectors:
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._space = space
         self._settings = settings
-        self._ledgers: dict[str, Ledger] = {}
+        self._caches: dict[str, EmbeddingCache] = {}
         self._alignment: Alignment | None = None
 
     def of(self, view: View, block: Block, modality: Modality, rows: Positions) -> BlockVectors:
@@ -47,7 +47,7 @@ class ContentVectors:
         """
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
-        found = stored_vectors(self._ledger(modality), hashes)
+        found = stored_vectors(self._cache(modality), hashes)
         if not block.alignment:
             return found
         vectors = np.zeros((len(rows), block.dim), np.float32)
@@ -60,7 +60,9 @@ class ContentVectors:
             self._alignment = load_alignment(self._space, self._settings)
         return vectors if self._alignment is None else self._alignment.align(modality, vectors)
 
-    def _ledger(self, modality: Modality) -> Ledger:
-        if modality not in self._ledgers:
-            self._ledgers[modality] = open_ledger(self._space, self._settings, modality, peek=True)
-        return self._ledgers[modality]
+    def _cache(self, modality: Modality) -> EmbeddingCache:
+        if modality not in self._caches:
+            self._caches[modality] = open_embedding_cache(
+                self._space, self._settings, modality, peek=True
+            )
+        return self._caches[modality]

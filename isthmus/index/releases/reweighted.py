@@ -1,4 +1,4 @@
-"""A view as it would be under other fusion weights: made out of the ledgers, nothing encoded."""
+"""A view as it would be under other fusion weights: made out of the caches, nothing encoded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import Block
 from isthmus.index.ann.segment import Segment
 from isthmus.index.ann.vector_index import SegmentBlock
-from isthmus.index.catalog.ingest import is_small, open_ledgers
+from isthmus.index.catalog.ingest import is_small, open_embedding_caches
 from isthmus.index.catalog.row_ids import RowIds
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.stored_vectors import stored_vectors
@@ -31,9 +31,9 @@ class Reweighting:
     """Makes views under other fusion weights, and keeps the last few.
 
     Only blocks in which several modalities meet differ, and of those only the items that have
-    several. Their vectors are fused anew out of the ledgers' and searched one by one, exactly:
+    several. Their vectors are fused anew out of the caches' and searched one by one, exactly:
     the index of the release knows the space's own weights alone. The first query with some
-    weights therefore reads the ledgers, and each compares with every item.
+    weights therefore reads the embedding caches, and each compares with every item.
 
     Parameters
     ----------
@@ -67,14 +67,14 @@ class Reweighting:
         self, segment: Segment, snapshot: Snapshot, weights: Mapping[Modality, float]
     ) -> Segment:
         peek = is_small(len(segment), snapshot.rows)
-        ledgers = open_ledgers(self._space, self._settings, peek=peek)
+        caches = open_embedding_caches(self._space, self._settings, peek=peek)
 
         def fused_anew(block: Block) -> SegmentBlock:
             own = segment.blocks[block.name]
             vectors, row_ids = np.array(own.vectors), segment.row_ids[own.rows]
             for start in range(0, len(row_ids), ROWS_AT_ONCE):
                 part = slice(start, start + ROWS_AT_ONCE)
-                parts = _several(block, row_ids[part], snapshot, ledgers)
+                parts = _several(block, row_ids[part], snapshot, caches)
                 fused = fuse([block], weights, parts, self._alignment)[block.name]
                 vectors[part][fused.present] = fused.vectors[fused.present]
             return SegmentBlock(vectors, own.rows)
@@ -84,7 +84,7 @@ class Reweighting:
 
 
 def _several(
-    block: Block, row_ids: RowIds, snapshot: Snapshot, ledgers: Mapping[Modality, Ledger]
+    block: Block, row_ids: RowIds, snapshot: Snapshot, caches: Mapping[Modality, EmbeddingCache]
 ) -> dict[Modality, BlockVectors]:
     """Give the vectors by modality of the rows that have several; the others count as absent."""
     found = snapshot.fetch(row_ids, [CONTENT_HASH[modality] for modality in block.modalities])
@@ -92,7 +92,7 @@ def _several(
     several = np.sum([[h is not None for h in own] for own in hashes], axis=0) > 1
     return {
         modality: stored_vectors(
-            ledgers[modality], [h if s else None for h, s in zip(own, several, strict=True)]
+            caches[modality], [h if s else None for h, s in zip(own, several, strict=True)]
         )
         for modality, own in zip(block.modalities, hashes, strict=True)
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +12,14 @@ import torch
 from torch import Tensor
 
 from isthmus.numerics.arrays import Columns, FloatArray
+from isthmus.numerics.metrics import PerUser, ranking_metrics
+from isthmus.numerics.sparse import ranges
+from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.network import Batch
+from isthmus.retrieval.ranker.network import Batch, HeadNetwork
 
 LONGEST = 50
 LEAST = 1e-3
@@ -93,3 +99,96 @@ def padded(values: npt.NDArray[Any], starts: Columns) -> Tensor:
     rows = np.repeat(np.arange(len(lengths)), lengths)
     out[rows, np.arange(len(rows)) - (starts - starts[0])[rows]] = values
     return torch.from_numpy(out)
+
+
+class Labelled(NamedTuple):
+    """A batch, and which of its candidates were liked.
+
+    Attributes
+    ----------
+    batch : Batch
+        Candidates and histories.
+    labels : Tensor
+        bool, shape (n_users, n_candidates).
+    corrections : Tensor
+        float32, the same shape: log-probability that a candidate was kept.
+    """
+
+    batch: Batch
+    labels: Tensor
+    corrections: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleBatches:
+    """Makes batches of examples.
+
+    Attributes
+    ----------
+    examples : Examples
+        What from.
+    contents : numpy.ndarray
+        float32, shape (n_items, content): coarse contents of all items.
+    known : callable
+        Gives contents and traits of histories.
+    """
+
+    examples: Examples
+    contents: FloatArray
+    known: Callable[[Histories], Known]
+
+    @classmethod
+    def of(cls, examples: Examples, corpus: Corpus, facts: ItemFacts) -> ExampleBatches:
+        """Take contents and domains from a corpus."""
+        return cls(
+            examples,
+            facts.coarse(corpus, np.arange(len(corpus))),
+            lambda histories: known_of(corpus, histories, facts, examples.target),
+        )
+
+    def make(self, users: Columns) -> Labelled:
+        """Make a batch of some examples."""
+        whole = self.examples
+        lengths = whole.starts[users + 1] - whole.starts[users]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        at = ranges(whole.starts[users], lengths)
+        batch = make_batch(
+            whole.features[at],
+            starts,
+            whole.evidence[users],
+            self.contents[whole.items[at]],
+            self.known(whole.histories.of_users(users)),
+        )
+        labels = torch.zeros(batch.mask.shape, dtype=torch.bool)
+        labels[batch.mask] = torch.from_numpy(whole.labels[at])
+        corrections = torch.zeros(batch.mask.shape)
+        corrections[batch.mask] = torch.from_numpy(whole.corrections[at])
+        return Labelled(batch, labels, corrections)
+
+    def scores(
+        self, network: HeadNetwork, users: Columns, size: int, device: str = "cpu"
+    ) -> Iterator[FloatArray]:
+        """Score the candidates of each example, shape (n_candidates of it,)."""
+        network.eval()
+        with torch.inference_mode():
+            for some in in_parts(users, size):
+                batch = self.make(some).batch
+                scores = network.score(batch.to(device)).cpu().numpy()
+                mask = batch.mask.numpy()
+                yield from (row[own] for row, own in zip(scores, mask, strict=True))
+
+    def ndcg(self, users: Columns, scores: Iterator[FloatArray]) -> PerUser:
+        """Give NDCG@10 of examples by scores; what has -inf is not in the list."""
+        hits = np.zeros((len(users), 10), bool)
+        for row, user, own in zip(hits, users, scores, strict=True):
+            labels = self.examples.labels[self.examples.starts[user] :]
+            top = largest(own, 10)
+            top = top[np.isfinite(own[top])]
+            row[: len(top)] = labels[top]
+        return ranking_metrics(hits, self.examples.wanted[users], [10])["ndcg@10"]
+
+
+def in_parts(users: Columns, size: int) -> Iterator[Columns]:
+    """Give users in parts."""
+    for start in range(0, len(users), size):
+        yield users[start : start + size]

@@ -17,39 +17,9 @@ from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.ranker.cold_start_episodes import Case, choose_tested, make_cases, make_folds
 from isthmus.retrieval.ranker.features import make_features
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.settings import ExampleSettings
 
 USERS_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class ExampleSettings:
-    """How examples are made.
-
-    Attributes
-    ----------
-    folds : int
-        Parts of the users, each met by sources that did not see it.
-    tested : float
-        Share of the users that early stopping looks at, see `choose_tested`.
-    depth : int
-        Candidates of each source.
-    sure : int
-        Candidates up to this rank in any source are kept.
-    others : int
-        Of the further ones so many are kept by chance, in the mean.
-    most_users : int or None
-        Users a fold.
-    seed : int
-        Of all that is left to chance.
-    """
-
-    folds: int = 3
-    tested: float = 0.06
-    depth: int = 200
-    sure: int = 10
-    others: int = 100
-    most_users: int | None = 10_000
-    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ class TrainingSettings:
     Attributes
     ----------
     loss : str
-        ``"listwise"`` or ``"pairwise"``, see `isthmus.retrieval.ranker.losses`.
+        ``"listwise"`` or ``"pairwise"``, see `isthmus.retrieval.ranker.training`.
     epochs : int
         Passes over the examples, at most.
     patience : int
@@ -63,4 +63,35 @@ class TrainingSettings:
     precision: str = "fp32"
     device: str = "cpu"
     distributed: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ExampleSettings:
+    """How examples are made.
+
+    Attributes
+    ----------
+    folds : int
+        Parts of the users, each met by sources that did not see it.
+    tested : float
+        Share of the users that early stopping looks at, see `choose_tested`.
+    depth : int
+        Candidates of each source.
+    sure : int
+        Candidates up to this rank in any source are kept.
+    others : int
+        Of the further ones so many are kept by chance, in the mean.
+    most_users : int or None
+        Users a fold.
+    seed : int
+        Of all that is left to chance.
+    """
+
+    folds: int = 3
+    tested: float = 0.06
+    depth: int = 200
+    sure: int = 10
+    others: int = 100
+    most_users: int | None = 10_000
     seed: int = 0

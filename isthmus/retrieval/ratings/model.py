@@ -12,11 +12,10 @@ import numpy.typing as npt
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.ratings.components import PARTS, Items, PartModel, Parts, Settings
 from isthmus.retrieval.ratings.content import ContentBasis, Features
-from isthmus.retrieval.ratings.cross_fitting import cross_fitted, folds, joined
-from isthmus.retrieval.ratings.hyperparameters import choose
+from isthmus.retrieval.ratings.cross_fitting import choose, cross_fitted, folds, joined
 from isthmus.retrieval.ratings.neighbours import Asked
-from isthmus.retrieval.ratings.rating_head import Head
 from isthmus.retrieval.ratings.ratings import Codes, Floats, History, Ratings, checked_columns
+from isthmus.retrieval.ratings.weights import Head
 
 if TYPE_CHECKING:
     from isthmus.data.interactions.matrix import InteractionMatrix

@@ -12,14 +12,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.errors import CorruptRelease, UnsupportedFormat
 from isthmus.index.files import checksum, write_atomically
-from isthmus.retrieval.ratings.biases import Levels
-from isthmus.retrieval.ratings.components import EVIDENCE, PARTS, Items, PartModel, Settings
+from isthmus.retrieval.ratings.components import EVIDENCE, PARTS, Items, Levels, PartModel, Settings
 from isthmus.retrieval.ratings.content import ContentBasis
-from isthmus.retrieval.ratings.factors import Factors
+from isthmus.retrieval.ratings.factors import Factors, Noise
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.ratings.neighbours import Neighbours, NeighbourSettings
-from isthmus.retrieval.ratings.rating_head import Head
-from isthmus.retrieval.ratings.users import Noise
+from isthmus.retrieval.ratings.weights import Head
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -21,12 +21,11 @@ from torch import Tensor
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import estimate
-from isthmus.retrieval.ranker.example_batches import ExampleBatches, Labelled
-from isthmus.retrieval.ranker.losses import loss_of
+from isthmus.retrieval.ranker.batches import ExampleBatches, Labelled
 from isthmus.retrieval.ranker.network import HeadNetwork
 from isthmus.retrieval.ranker.ranker import RankingHead
 from isthmus.retrieval.ranker.settings import Loss, TrainingSettings
-from isthmus.retrieval.ranker.training import Lesson, Watch, train_head
+from isthmus.retrieval.ranker.training import Lesson, Watch, loss_of, train_head
 from isthmus.retrieval.recommend.report import HeadDistillation, HeadFigures
 
 TEMPERATURE: Final = 2.0

@@ -12,9 +12,8 @@ from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
-from isthmus.retrieval.recommend.lists import within
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of
-from isthmus.retrieval.recommend.serving import Serving
+from isthmus.retrieval.recommend.serving import Serving, within
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.explanation import (
     ContentReason,

@@ -11,9 +11,8 @@ from isthmus.retrieval.candidates.generator import CandidateSource
 from isthmus.retrieval.candidates.generators import default_sources
 from isthmus.retrieval.candidates.item_features import NORMALISATIONS, Normalisation
 from isthmus.retrieval.candidates.two_tower import Towers
-from isthmus.retrieval.ranker.examples import ExampleSettings
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.settings import LOSSES, PRECISIONS, TrainingSettings
+from isthmus.retrieval.ranker.settings import LOSSES, PRECISIONS, ExampleSettings, TrainingSettings
 
 Choice = TypeVar("Choice", bound=str)
 

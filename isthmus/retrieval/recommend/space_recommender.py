@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from isthmus.data.interactions.positives import positive_from_of_users
 from isthmus.data.interactions.ratings import of_events, values_of
-from isthmus.data.parquet_file import writing_parquet
 from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
@@ -19,10 +18,8 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.processes import forked
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ratings.ratings import History
-from isthmus.retrieval.recommend.attachment import published_recommender
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.explain import explain_hits
-from isthmus.retrieval.recommend.lists import recommend_learned
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
@@ -30,14 +27,14 @@ from isthmus.retrieval.recommend.request import (
     RecommendFileRequest,
     RecommendRequest,
 )
-from isthmus.retrieval.recommend.serving import Serving
-from isthmus.retrieval.recommend.user_file import read_users
-from isthmus.retrieval.recommend.users import User, stored_histories
+from isthmus.retrieval.recommend.serving import Serving, recommend_learned
+from isthmus.retrieval.recommend.store import published_recommender
+from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
 from isthmus.retrieval.search.query import Ranked
 from isthmus.retrieval.search.query_vectors import BlockQuery
 from isthmus.retrieval.search.ranking import Group, compose, group_domains
 from isthmus.retrieval.search.request import ListOptions
-from isthmus.retrieval.search.results import Hit, list_schema, make_hits, make_lists
+from isthmus.retrieval.search.results import Hit, make_hits, make_lists
 from isthmus.retrieval.search.searcher import encode_contents
 
 USERS_A_BATCH = 128
@@ -109,13 +106,13 @@ class SpaceRecommender:
         self, request: RecommendFileRequest, *, progress: bool = False
     ) -> dict[str, int]:
         """Recommend items to every user of a file, see `Space.recommend_file`."""
-        users = list(read_users(request.users))
         options = request.model_dump(exclude={"users", "out"})
-        batch = RecommendBatchRequest(users=users, **options)
-        with writing_parquet(request.out, list_schema()) as writer:
-            table = self.recommend_batch(batch, progress=progress)
-            writer.write_table(table)
-        return {"users": len(users), "rows": len(table)}
+
+        def answer(users: NamedUsers) -> pa.Table:
+            batch = RecommendBatchRequest(users=users, **options)
+            return self.recommend_batch(batch, progress=progress)
+
+        return recommend_file(answer, request.users, request.out)
 
     def predict_ratings(self, request: PredictRatingsRequest) -> FloatArray:
         """Predict the ratings that a user would give items, see `Space.predict_ratings`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import MissingDependency
 from isthmus.progress import progress_bar
-from isthmus.retrieval.ranker.example_batches import ExampleBatches
+from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.ranker import RankingHead
 from isthmus.retrieval.ranker.settings import LOSSES, TrainingSettings
 from isthmus.retrieval.ranker.training import Pass, train_head

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from isthmus.data.parquet_file import writing_parquet
+from isthmus.data.sources import open_sources
 from isthmus.errors import InvalidInput
-from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
+from isthmus.retrieval.search.results import list_schema
+from isthmus.schema import CLICKS, HISTORY, ITEM_ID, RATINGS, TEXT, TIME, USER_ID, VALUE, WEIGHT
 
 HALF_LIFE = 20.0
 
@@ -231,3 +235,73 @@ def _seconds(time: datetime | float | None) -> float:
     if isinstance(time, datetime):
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     return float(time or 0.0)
+
+
+def recommend_file(
+    recommend: Callable[[Sequence[tuple[str, User]]], pa.Table], users: Path, out: Path
+) -> dict[str, int]:
+    """Recommend to every user of a file.
+
+    Parameters
+    ----------
+    recommend : callable
+        Returns the lists of named users as a table, as `Space.recommend_batch` does.
+    users : Path
+        Parquet, JSON lines or CSV with user_id and, optionally, history and clicks (lists of item
+        ids), ratings (lists of item_id and value) and text, see `User`. The stored interactions
+        of a user precede these.
+    out : Path
+        Parquet to write: user_id, item_id, rank, score.
+
+    Returns
+    -------
+    dict of str to int
+        Number of users read, and number of rows written.
+
+    Raises
+    ------
+    InvalidInput
+        If the file cannot be read, lacks user_id, has a missing or repeated user id or a value
+        that cannot be parsed, or `out` cannot be written. No user is answered in this case.
+    """
+    named_users = list(read_users(users))
+    with writing_parquet(out, list_schema()) as writer:
+        table = recommend(named_users)
+        writer.write_table(table)
+    return {"users": len(named_users), "rows": len(table)}
+
+
+def read_users(path: Path) -> Iterator[tuple[str, User]]:
+    """Give the users of a file, with their ids as text."""
+    known: set[str] = set()
+    for place, row in enumerate(_rows(path)):
+        user_id = "" if row[USER_ID] is None else str(row[USER_ID])
+        if not user_id or user_id in known:
+            raise InvalidInput(f"{path} row {place}: user id {row[USER_ID]!r} is missing or double")
+        known.add(user_id)
+        try:
+            yield user_id, _user(user_id, row)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path} row {place}: {error}") from error
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    for source in open_sources(path, verbatim=(USER_ID, TEXT)):
+        names = source.schema.names
+        if USER_ID not in names:
+            listed = ", ".join(names)
+            raise InvalidInput(
+                f"{source.name} has no column {USER_ID!r}; its columns are: {listed}"
+            )
+        columns = [name for name in (USER_ID, HISTORY, CLICKS, RATINGS, TEXT) if name in names]
+        for batch in source.batches():
+            yield from batch.select(columns).to_pylist()
+
+
+def _user(user_id: str, row: Mapping[str, Any]) -> User:
+    ratings = row.get(RATINGS)
+    if isinstance(ratings, Mapping):  # as JSON has them; what others rated is empty
+        ratings = {item_id: value for item_id, value in ratings.items() if value is not None}
+    return User(
+        row.get(HISTORY), row.get(TEXT), id=user_id, clicks=row.get(CLICKS), ratings=ratings
+    )

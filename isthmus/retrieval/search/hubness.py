@@ -5,7 +5,7 @@ In spaces of many dimensions a few items, the hubs, are among the nearest of a g
 The correction is that of CSLS (Conneau et al., "Word Translation Without Parallel Data", ICLR
 2018): from the score of an item half of ``r`` is taken, its mean cosine with its ten nearest of
 some queries of the same kind. Those queries are contents of the space itself, drawn from the
-release and the same until the next; their vectors come from the ledgers.
+release and the same until the next; their vectors come from the embedding caches.
 """
 
 from __future__ import annotations

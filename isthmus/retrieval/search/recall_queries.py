@@ -15,7 +15,7 @@ from isthmus.index.settings import SpaceSettings
 class GateQueries:
     """Gives items as queries; in a block of several modalities, also each modality alone.
 
-    Nothing is encoded: the vectors of single modalities come from the ledgers.
+    Nothing is encoded: the vectors of single modalities come from the embedding caches.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from isthmus.encoders.embedding_cache import Ledger
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
@@ -25,12 +25,12 @@ def teacher_vectors(
     label: str = "the teacher's vectors",
     show: bool = False,
 ) -> FloatArray:
-    """Give the teacher's vectors of contents, from the ledger where they are there.
+    """Give the teacher's vectors of contents, from the embedding cache where they are there.
 
     Parameters
     ----------
     teacher : Encoder
-        Is asked for what the ledger lacks; an interrupt loses a few seconds of that.
+        Is asked for what the embedding cache lacks; an interrupt loses a few seconds of that.
     modality : {"text", "image"}
         What the contents are.
     digests : sequence of bytes
@@ -38,7 +38,7 @@ def teacher_vectors(
     load : callable
         Row numbers to contents.
     folder : Path
-        Where the ledger is.
+        Where the embedding cache is.
     label : str
         What the bar is called.
     show : bool
@@ -49,16 +49,16 @@ def teacher_vectors(
     numpy.ndarray
         float32, shape (len(digests), teacher.dim).
     """
-    ledger = Ledger(folder, modality, teacher.fingerprint, teacher.dim)
-    missing = [row for row, known in enumerate(ledger.knows(digests).tolist()) if not known]
+    cache = EmbeddingCache(folder, modality, teacher.fingerprint, teacher.dim)
+    missing = [row for row, known in enumerate(cache.contains(digests).tolist()) if not known]
     try:
         with progress_bar(label, len(digests), show=show) as advance:
             advance(len(digests) - len(missing))
             for start in range(0, len(missing), AT_ONCE[modality]):
                 rows = missing[start : start + AT_ONCE[modality]]
                 vectors = teacher.encode(load(rows), modality)
-                ledger.record([digests[row] for row in rows], vectors)
+                cache.add([digests[row] for row in rows], vectors)
                 advance(len(rows))
     finally:
-        ledger.close()
-    return ledger.vectors(digests)
+        cache.close()
+    return cache.vectors(digests)

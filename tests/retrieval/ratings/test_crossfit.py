@@ -1,0 +1,65 @@
+"""What the head learns from has not been seen by what predicted it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from isthmus.retrieval.ratings.components import Items, Settings
+from isthmus.retrieval.ratings.cross_fitting import FOLDS, cross_fitted, folds
+from isthmus.retrieval.ratings.ratings import Ratings
+from tests.retrieval.ratings.worlds import one_domain, ratings_of, tastes
+
+
+@pytest.fixture(scope="module")
+def world():
+    table, vectors, _ = tastes(users=60, items=40)
+    return ratings_of(table), Items(vectors, one_domain(40))
+
+
+def keys(ratings):
+    return set(zip(ratings.rows.tolist(), ratings.columns.tolist(), strict=True))
+
+
+def test_nothing_asked_is_visible_and_every_rating_is_asked(world):
+    ratings, _ = world
+    asked = set()
+    for fold in folds(ratings, seed=0):
+        for question in fold.questions:
+            own = set(zip(*map(np.ndarray.tolist, question.asked), strict=True))
+            assert not own & keys(fold.visible)
+            assert not own & keys(question.histories)
+        assert keys(fold.hidden.histories) <= keys(fold.visible)
+        assert keys(fold.thin.histories) <= keys(fold.visible)
+        assert not set(fold.new.asked.rows.tolist()) & set(fold.visible.rows.tolist())
+        asked |= set(zip(*map(np.ndarray.tolist, fold.hidden.asked), strict=True))
+        asked |= set(zip(*map(np.ndarray.tolist, fold.new.asked), strict=True))
+    assert len(asked) > 0.95 * len(ratings)
+
+
+def test_a_rating_does_not_change_the_parts_of_its_own_fold(world):
+    ratings, items = world
+    settings = Settings(2, 8)
+    before = list(cross_fitted(ratings, items, settings, 0))
+    changed = ratings.values.copy()
+    entry = 17
+    changed[entry] += 10
+    after = list(cross_fitted(replace(ratings, values=changed), items, settings, 0))
+    assert len(before) == FOLDS
+    same = 0
+    for (fold, old), (_, new) in zip(before, after, strict=True):
+        pair = (ratings.rows[entry], ratings.columns[entry])
+        if pair in set(zip(*map(np.ndarray.tolist, fold.hidden.asked), strict=True)):
+            same += 1
+            np.testing.assert_array_equal(old[0].parts.values, new[0].parts.values)
+            np.testing.assert_array_equal(old[0].parts.evidence, new[0].parts.evidence)
+            np.testing.assert_array_equal(old[0].parts.level, new[0].parts.level)
+    assert same == 1
+
+
+def test_folds_of_a_few_ratings_may_be_empty_but_do_not_fail():
+    ratings = Ratings(np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1), (1, 1))
+    for fold in folds(ratings, seed=0):
+        assert len(fold.visible) == 1

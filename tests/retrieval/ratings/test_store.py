@@ -1,0 +1,91 @@
+"""Rating models on disk: what is read predicts the same, what is damaged is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from isthmus.errors import CorruptRelease, UnsupportedFormat
+from isthmus.retrieval.ratings.components import Settings
+from isthmus.retrieval.ratings.model import RatingModel
+from isthmus.retrieval.ratings.ratings import History
+from isthmus.retrieval.ratings.store import ABOUT, TENSORS, load, save
+from tests.retrieval.ratings.worlds import history, one_domain, ratings_of, tastes
+
+
+@pytest.fixture(scope="module")
+def trained():
+    table, vectors, _ = tastes()
+    domains = np.arange(60) % 3
+    return RatingModel.fit(ratings_of(table), vectors, domains, settings=Settings(2, 8)), table
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    save(trained[0], tmp_path / "rating")
+    return tmp_path / "rating"
+
+
+def test_what_is_read_predicts_exactly_the_same(trained, folder):
+    model, table = trained
+    histories = [*(history(table, u) for u in range(10)), History((), ())]
+    read = load(folder)
+    assert read.settings == model.settings
+    assert read.head.tensors.keys() == model.head.tensors.keys()
+    for own, again in zip(
+        model.explain(histories, [np.arange(60)] * 11),
+        read.explain(histories, [np.arange(60)] * 11),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(own.predicted, again.predicted)
+        for name, addend in own.addends.items():
+            np.testing.assert_array_equal(addend, again.addends[name])
+
+
+def test_what_is_read_can_be_extended(trained, folder):
+    vectors = np.ones((2, 8), np.float32)
+    new = np.array([0, 5])
+    both = [m.extended(vectors, new) for m in (trained[0], load(folder))]
+    own = history(trained[1], 0)
+    first, second = (m.predict([own], [[60, 61]])[0] for m in both)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_model_replaces_another(trained, folder):
+    table, vectors, _ = tastes(users=30, items=20, seed=5)
+    other = RatingModel.fit(
+        ratings_of(table), vectors, one_domain(20), settings=Settings(factors=0)
+    )
+    save(other, folder)
+    assert load(folder).items == 20
+
+
+@pytest.mark.parametrize("name", [ABOUT, TENSORS])
+@pytest.mark.parametrize("harm", ["missing", "cut off", "changed"])
+def test_damaged_files_are_refused_by_name(folder, name, harm):
+    path = folder / name
+    data = path.read_bytes()
+    if harm == "missing":
+        path.unlink()
+    elif harm == "cut off":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        path.write_bytes(data.replace(b'"mean"', b'"men"') if name == ABOUT else data[:-1] + b"?")
+    with pytest.raises(CorruptRelease, match=name):
+        load(folder)
+
+
+def test_another_version_is_refused(folder):
+    about = json.loads((folder / ABOUT).read_text())
+    (folder / ABOUT).write_text(json.dumps(about | {"version": 99}))
+    with pytest.raises(UnsupportedFormat, match="version 99; this version of Isthmus reads"):
+        load(folder)
+
+
+def test_other_parts_are_refused(folder):
+    about = json.loads((folder / ABOUT).read_text())
+    (folder / ABOUT).write_text(json.dumps(about | {"parts": ["magic"]}))
+    with pytest.raises(UnsupportedFormat, match="weighs magic"):
+        load(folder)

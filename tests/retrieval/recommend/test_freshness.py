@@ -1,0 +1,185 @@
+"""Items and interactions of a moment ago count at once, and nothing that must not appears."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from isthmus import Space, User
+from tests.retrieval.recommend.worlds import ITEMS_A_TASTE, TASTES, name, taste_of
+from tests.toy import item
+
+EVERY = TASTES * ITEMS_A_TASTE
+USERS = [
+    User(),
+    User(id="u3"),
+    User(history=[name("films", 1, 0), name("films", 1, 1)]),
+    User(history=[name("films", 1, 0), name("books", 6, 1)], text="booksword2"),
+]
+
+
+def ids(hits):
+    return [hit.item_id for hit in hits]
+
+
+def copy_of(liked, item_id):
+    """Give an item whose content is that of another one of the checkerboard, but for a word."""
+    domain, taste, n = liked.split("-")
+    return item(item_id, f"{domain}word{taste} {domain}{taste}x{n}", domain)
+
+
+def test_a_new_item_is_reached_at_once(copied):
+    space = copied()
+    liked = name("films", 4, 2)
+    user = User(history=[name("books", 4, 1), name("books", 4, 2), liked])
+    assert "new" not in ids(space.recommend(user, domain="films", k=EVERY))
+    space.upsert([copy_of(liked, "new")])
+    hits = ids(space.recommend(user, domain="films", k=EVERY))
+    assert "new" in hits[:ITEMS_A_TASTE]
+    other = User(history=[name("books", 1, 1), name("films", 1, 0)])
+    assert hits.index("new") < ids(space.recommend(other, domain="films", k=EVERY)).index("new")
+    space.delete("new")
+    assert "new" not in ids(space.recommend(user, domain="films", k=EVERY))
+
+
+def test_a_new_item_in_the_place_of_another_is_known_for_what_it_is(copied):
+    """One new item goes and another comes: as many items, but not the same."""
+    space = copied()
+    space.upsert([copy_of(name("films", 4, 2), "new4")])
+    for user in USERS:
+        space.recommend(user, k=EVERY)
+    space.delete("new4")
+    space.upsert([copy_of(name("books", 1, 2), "new1")])
+    fresh = copied()
+    for user in USERS:
+        for domain in ("films", "books", None):
+            told, anew = (s.recommend(user, domain=domain, k=2 * EVERY) for s in (space, fresh))
+            assert ids(told) == ids(anew)
+            np.testing.assert_allclose(
+                [hit.score for hit in told], [hit.score for hit in anew], rtol=1e-4
+            )
+
+
+def test_an_item_that_moved_is_recommended_where_it_is_now(copied):
+    space = copied()
+    moved = name("films", 2, 0)
+    space.delete(moved)
+    space.upsert([item(moved, "booksword2 booksmoved", "books")])
+    assert moved not in ids(space.recommend(User(), domain="films", k=EVERY))
+    hits = ids(space.recommend(User(history=[name("books", 2, 1)]), domain="books", k=EVERY + 1))
+    assert moved in hits
+    assert len(hits) == EVERY  # all but the one of the history
+
+
+def test_a_new_interaction_moves_the_very_next_list(copied):
+    space = copied()
+    user = User(id="somebody")
+    nothing = space.recommend(User(), domain="books", k=EVERY)
+    before = space.recommend(user, domain="books", k=EVERY)
+    assert [(h.item_id, h.score) for h in before] == [(h.item_id, h.score) for h in nothing]
+    for taste in (2, 5):
+        space.add_interactions(
+            [{"user_id": "somebody", "item_id": name("films", taste, n)} for n in range(4)]
+        )
+        found = ids(space.recommend(user, domain="books", k=ITEMS_A_TASTE))
+        assert taste in [taste_of(hit) for hit in found]
+        space.forget_user("somebody")
+    after = space.recommend(user, domain="books", k=EVERY)
+    assert [(h.item_id, h.score) for h in after] == [(h.item_id, h.score) for h in nothing]
+
+
+def test_deleted_items_never_appear(copied):
+    space = copied()
+    gone = [name(domain, taste, 0) for domain in ("films", "books") for taste in range(TASTES)]
+    space.delete(gone)
+    for user in USERS:
+        found = ids(space.recommend(user, k=2 * EVERY))
+        assert not set(found) & set(gone)
+    whole = ids(space.recommend(User(), k=2 * EVERY))
+    assert len(whole) == 2 * EVERY - len(gone)
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_an_emptied_space_recommends_nothing(copied, published):
+    space = copied()
+    for domain in ("films", "books"):
+        space.delete([name(domain, t, n) for t in range(TASTES) for n in range(ITEMS_A_TASTE)])
+    if published:
+        space.publish()
+    for user in (User(history=[name("films", 3, 1)]), User(id="u3"), User()):
+        assert list(space.recommend(user, k=3)) == []
+        assert list(space.recommend(user, k=3, explain=True)) == []
+    assert space.recommend_batch([User(id="u3")], k=3).num_rows == 0
+    space.upsert([item("films-again", "filmsword3", "films")])
+    assert [hit.item_id for hit in space.recommend(User(id="u3"), k=3)] == ["films-again"]
+
+
+def test_a_domain_that_is_gone_does_no_harm(copied):
+    space = copied()
+    space.delete([name("films", taste, n) for taste in range(TASTES) for n in range(ITEMS_A_TASTE)])
+    for user in USERS:
+        assert all(hit.domain == "books" for hit in space.recommend(user, k=5))
+
+
+def test_a_domain_without_a_head_is_answered_too(copied):
+    space = copied()
+    space.upsert([item(f"song{n}", f"filmsword3 song{n}", "songs") for n in range(4)])
+    user = User(history=[name("films", 3, 0)])
+    assert len(space.recommend(user, domain="songs", k=4)) == 4
+    hits = space.recommend(user, k=2 * EVERY + 4)
+    assert len(hits) == 2 * EVERY + 3
+    assert {hit.domain for hit in hits} == {"films", "books", "songs"}
+    explained = space.recommend(user, k=2 * EVERY + 4, explain=True)
+    assert ids(explained) == ids(hits)
+    assert all((hit.explanation is None) == (hit.domain == "songs") for hit in explained)
+
+
+@pytest.mark.parametrize("domain", ["films", "books", None])
+@pytest.mark.parametrize("user", USERS)
+def test_k_items_are_found_where_k_exist(board, user, domain):
+    whole = ids(board.recommend(user, domain=domain, k=2 * EVERY))
+    history = seen(board, user)
+    exist = [
+        i for i in everything() if (domain is None or i.startswith(domain)) and i not in history
+    ]
+    assert sorted(whole) == sorted(exist)
+    assert len(set(whole)) == len(whole)
+    for k in (1, 7, len(exist)):
+        assert len(board.recommend(user, domain=domain, k=k)) == k
+
+
+def everything():
+    return [
+        name(domain, taste, n)
+        for domain in ("films", "books")
+        for taste in range(TASTES)
+        for n in range(ITEMS_A_TASTE)
+    ]
+
+
+def seen(space: Space, user: User) -> set[str]:
+    table = space.interactions().to_pylist() if user.id else []
+    stored = {row["item_id"] for row in table if row["user_id"] == user.id}
+    return stored | {entry.item_id for entry in user.history}
+
+
+def test_filters_hold(board):
+    where = "item_id like '%-0'"
+    for user in USERS:
+        for domain in ("films", None):
+            found = ids(board.recommend(user, domain=domain, where=where, k=EVERY))
+            exist = [
+                i for i in everything()
+                if i.endswith("-0") and i not in seen(board, user)
+                and (domain is None or i.startswith(domain))
+            ]  # fmt: skip
+            assert sorted(found) == sorted(exist)
+    assert board.recommend(User(), where="item_id = 'nothing'") == []
+
+
+def test_quotas_and_diversity_hold(board):
+    hits = board.recommend(USERS[2], k=6, quotas={"films": 2, "books": 4})
+    assert sorted(hit.domain for hit in hits) == ["books"] * 4 + ["films"] * 2
+    plain = ids(board.recommend(USERS[2], domain="books", k=6))
+    diverse = ids(board.recommend(USERS[2], domain="books", k=6, diversity=0.9))
+    assert len({taste_of(i) for i in diverse}) > len({taste_of(i) for i in plain})

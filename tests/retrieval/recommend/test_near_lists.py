@@ -1,0 +1,49 @@
+"""Lists of near items are remembered, and only where they are the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.retrieval.recommend import space_data as module
+from isthmus.retrieval.recommend.space_data import Among, NearLists
+
+
+class Search:
+    """Gives each item the numbers from it on, and counts what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, columns, n):
+        self.asked += columns.tolist()
+        items = columns[:, None] + np.arange(n)
+        return items, items.astype(np.float32) / 10
+
+
+def get(lists, search, columns, n, among):
+    columns = np.array(columns, np.int64)
+    found = lists.get(columns, n, among, lambda some: search(some, n))
+    expected = columns[:, None] + np.arange(n)
+    assert found[0].tolist() == expected.tolist()
+    np.testing.assert_allclose(found[1], expected / 10, rtol=1e-6)
+
+
+def test_each_item_is_searched_for_once_a_kind(monkeypatch):
+    lists, search, one = NearLists(), Search(), Among(np.ones(9, bool), 0.2)
+    get(lists, search, [4, 7, 4], 3, one)
+    get(lists, search, [7, 1], 3, one)
+    get(lists, search, [], 3, one)
+    assert search.asked == [4, 7, 1]
+    get(lists, search, [7], 5, one)
+    get(lists, search, [7], 3, Among(np.ones(9, bool), 0.2))
+    get(lists, search, [7], 3, Among(one.allowed, 1.0))
+    assert search.asked == [4, 7, 1, 7, 7, 7]
+    monkeypatch.setattr(module, "KEPT_ENTRIES", 1)
+    get(lists, search, [7], 3, one)
+    assert search.asked[6:] == [7]
+    monkeypatch.setattr(module, "KEPT_ENTRIES", 100)
+    monkeypatch.setattr(module, "KEPT_KINDS", 1)
+    for _ in range(2):
+        for n in (2, 3, 4):
+            get(lists, search, [7], n, one)
+    assert len(lists._kept) <= 2

@@ -1,0 +1,252 @@
+"""What was trained is published, kept, rolled back and refused with the release."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partialmethod
+
+import numpy as np
+import pytest
+
+from isthmus import Space, User
+from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected, SpaceNotFound
+from isthmus.retrieval.candidates.als import Factors
+from isthmus.retrieval.candidates.generators import Sources, default_sources
+from isthmus.retrieval.candidates.item_knn import ItemNeighbours
+from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.candidates.user_knn import UserNeighbours
+from isthmus.retrieval.recommend.store import load_recommender
+from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
+from tests.toy import item, text_encoder
+
+USERS = [
+    User(),
+    User(id="u3"),
+    User(history=[name("films", 1, 0), name("books", 2, 1)]),
+    User(text="filmsword5"),
+]
+
+
+def lists(space, users=USERS):
+    return [
+        [(hit.item_id, hit.score) for hit in space.recommend(user, domain=domain, k=12)]
+        for user in users
+        for domain in ("films", "books", None)
+    ]
+
+
+def description(space):
+    return space.path / "training" / "recommender" / "recommender.json"
+
+
+def tamper(space, **changes):
+    """Write another description of what was trained last."""
+    told = json.loads(description(space).read_text())
+    description(space).write_text(json.dumps({**told, **changes}))
+
+
+def losing(space):
+    """Make the report of what was trained last say that the head of books loses."""
+    reports = json.loads(description(space).read_text())["reports"]
+    own = reports["books"]["cases"]["all"]
+    own |= {"low": -0.3, "high": -0.1, "head": 0.2, "best": "popularity"}
+    own["sources"]["popularity"] = 0.4
+    tamper(space, reports=reports, created="later")
+
+
+def heads(space):
+    """Turn the heads of what was trained last, so that it answers otherwise."""
+    from safetensors.numpy import load_file, save_file
+
+    folder = description(space).parent
+    for path in folder.glob("head-*.safetensors"):
+        state = load_file(path)
+        state["popular"] = np.full_like(state["popular"], -9)
+        for key in state:
+            if "crossed.weight" in key or "linear.weight" in key:
+                state[key] = -state[key]
+        save_file(state, path)
+
+
+def test_a_space_opened_anew_answers_exactly_alike(board, copied):
+    assert lists(copied()) == lists(board)
+
+
+def test_it_is_kept_over_releases_without_a_training(board, copied):
+    space = copied()
+    before = lists(space)
+    shutil.rmtree(space.path / "training")
+    space.upsert([item("new", "filmsword0 brandnew", "films")])
+    space.delete("new")
+    assert space.publish().attached == board.releases()[0].attached
+    assert space.current_release == 2
+    assert lists(space) == before
+    assert lists(copied()) == before
+
+
+def test_heads_are_rolled_back_with_the_release(copied):
+    space = copied()
+    first = lists(space)
+    heads(space)
+    tamper(space, created="later")
+    space.publish()
+    second = lists(space)
+    assert second != first
+    assert lists(copied()) == second
+    assert space.rollback() == 1
+    assert lists(space) == first
+    space.upsert([item("new", "somethingelse", "films")])
+    space.delete("new")
+    space.publish()
+    assert lists(space) == first  # what was rolled back from does not come back by itself
+    assert space.rollback(2) == 2
+    assert lists(space) == second
+    space.publish()
+    assert lists(space) == second
+
+
+def test_what_was_trained_since_can_be_passed_over(copied):
+    space = copied()
+    first = lists(space)
+    heads(space)
+    tamper(space, created="later")
+    space.publish(keep_recommender=True)
+    assert lists(space) == first
+    space.publish()
+    assert lists(space) != first
+
+
+def test_a_release_made_anew_has_what_was_trained_last(copied):
+    space = copied()
+    first = lists(space)
+    space.publish(rebuild=True)
+    assert lists(space) == first
+
+
+def test_a_head_that_loses_is_refused(copied):
+    space = copied()
+    before = lists(space)
+    losing(space)
+    with pytest.raises(ReleaseRejected) as refused:
+        space.publish()
+    assert str(refused.value) == (
+        "release 2 is kept but not current: the head of books loses to popularity alone "
+        f"(NDCG@10 0.2000 against 0.4000, {users_of(space)} simulated users). "
+        "Train anew with: isthmus train, or keep what was published with: isthmus publish "
+        "--keep-recommender"
+    )
+    assert space.current_release == 1
+    assert lists(space) == before
+    with pytest.raises(ReleaseRejected, match="the head of books loses to popularity alone"):
+        space.rollback(2)
+    with pytest.raises(ReleaseRejected):
+        space.publish()
+    assert space.publish(keep_recommender=True).accepted
+    assert lists(space) == before
+
+
+def users_of(space):
+    return json.loads(description(space).read_text())["reports"]["books"]["cases"]["all"]["users"]
+
+
+FILES = ["recommender.json", "items.arrow", "sources.safetensors", "facts.safetensors",
+         "head-0.safetensors"]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["absent", "empty", "half"])
+@pytest.mark.parametrize("file", FILES)
+def test_damaged_files_are_refused_with_the_remedy(board, tmp_path, file, how):
+    folder = tmp_path / "recommender"
+    shutil.copytree(board.path / "training" / "recommender", folder)
+    damage(folder / file, how)
+    with pytest.raises(CorruptRelease, match="train anew with: isthmus train"):
+        load_recommender(folder)
+
+
+def damage(path, how):
+    whole = path.read_bytes()
+    path.unlink()
+    if how != "absent":
+        path.write_bytes(b"" if how == "empty" else whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("change", [
+    {"format": 99},
+    {"settings": {}},
+    {"sources": "none"},
+    {"domains": ["films"]},
+    {"heads": {"books": {"sources": []}}},
+    {"unknown": 1},
+])  # fmt: skip
+def test_descriptions_that_do_not_fit_are_refused(copied, change):
+    space = copied()
+    tamper(space, **change)
+    with pytest.raises(CorruptRelease, match="train anew with: isthmus train"):
+        load_recommender(description(space).parent)
+
+
+@pytest.mark.parametrize("file", FILES[1:])
+def test_what_was_trained_and_damaged_is_not_published(copied, file):
+    space = copied()
+    before = lists(space)
+    tamper(space, created="later")
+    damage(description(space).parent / file, "half")
+    with pytest.raises(CorruptRelease, match="train anew with: isthmus train"):
+        space.publish()
+    assert space.current_release == 1
+    assert lists(space) == before
+
+
+def test_a_release_whose_recommender_is_damaged_says_so(copied):
+    space = copied()
+    damage(space.path / "releases" / "000001" / "recommender" / "sources.safetensors", "half")
+    with pytest.raises(CorruptRelease, match="rebuild it from the catalog with: isthmus publish"):
+        copied().recommend(User())
+    space.upsert([item("another", "word", "films")])
+    space.publish(rebuild=True)
+    assert space.recommend(User(id="u3"), domain="books", k=1)
+
+
+def test_another_space_goes_on_from_these_heads(board, tmp_path):
+    other = checkerboard(tmp_path / "other.space", users=40)
+    other.train("books", start_from=board.path, settings=QUICK)
+    other.publish()
+    hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
+    assert len(hits) == 3
+    less = replace(QUICK, leave_out=("factors",), examples=None)  # refused before there are any
+    with pytest.raises(InvalidInput, match="does not fit: it looks at 'factors' too; train with"):
+        other.train("books", start_from=board.path, settings=less)
+    small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)
+    with pytest.raises(InvalidInput, match="does not fit: its hidden is 16, not 8; train without"):
+        other.train("books", start_from=board.path, settings=small)
+    bare = Space.create(tmp_path / "bare.space", {"text": text_encoder()})
+    with pytest.raises(InvalidInput, match="has published no head; train one there with"):
+        other.train("books", start_from=bare.path, settings=QUICK)
+    with pytest.raises(SpaceNotFound, match="nowhere is no space"):
+        other.train("books", start_from=tmp_path / "nowhere", settings=QUICK)
+
+
+def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
+    board, copied, monkeypatch
+):
+    def defaults(seed=0):
+        return [
+            ItemNeighbours("inserted at the front", own=1.0, k=1),
+            *(source for source in default_sources(seed) if source.name not in ("factors",)),
+            Factors(regularization=1.0, alpha=1.0, seed=seed),
+        ]
+
+    before = lists(board)
+    monkeypatch.setattr("isthmus.retrieval.recommend.settings.default_sources", defaults)
+    monkeypatch.setattr(UserNeighbours, "__init__", partialmethod(UserNeighbours.__init__, k=1))
+    assert lists(copied()) == before
+
+
+@pytest.mark.parametrize("fit_with", [{"k": 3}, {"k": 300}])
+def test_hyperparameters_come_back_with_what_was_learned(fit_with):
+    trained = Sources([UserNeighbours(**fit_with), Popularity()])
+    restored = Sources.from_description(json.loads(json.dumps(trained.description())))
+    assert restored.description() == trained.description()
+    assert restored["user neighbours"] == UserNeighbours(**fit_with)

@@ -1,0 +1,225 @@
+"""Training a space: what is refused, what a report says, and going on after a break."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from isthmus import Space, User
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.candidates.generators import default_sources
+from isthmus.retrieval.ranker import training
+from isthmus.retrieval.recommend.settings import settings_from
+from isthmus.retrieval.recommend.store import load_recommender
+from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
+from tests.retrieval.recommend.worlds import board as deeds
+from tests.toy import item, text_encoder
+
+FEW = ("popularity", "item neighbours, even", "content")
+LEFT_OUT = tuple(source.name for source in default_sources() if source.name not in FEW)
+BRIEF = replace(
+    QUICK,
+    examples=replace(QUICK.examples, folds=1),
+    training=replace(QUICK.training, epochs=3, patience=3),
+    leave_out=LEFT_OUT,
+    guard=False,
+)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return checkerboard(tmp_path / "shop.space", users=64)
+
+
+def test_it_says_what_was_trained(shop):
+    made = shop.train("books", settings=BRIEF)
+    assert list(made.reports) == ["books"]
+    report = made.reports["books"]
+    assert report.domain == "books"
+    assert len(report.curve) == len(report.loss) + 1 == 4
+    assert {"0", "all"} <= set(report.cases) <= {"0", "1", "3", "5", "most", "new", "all"}
+    cases = [own for key, own in report.cases.items() if key != "all"]
+    whole = report.cases["all"]
+    assert whole.users == sum(own.users for own in cases)
+    assert whole.head == pytest.approx(
+        np.average([c.head for c in cases], weights=[c.users for c in cases])
+    )
+    assert whole.low <= whole.head - whole.sources[whole.best] <= whole.high
+    for own in report.cases.values():
+        assert own.sources[own.best] == max(own.sources.values())
+        assert own.coverage["union"] >= max(own.coverage[source] for source in own.sources)
+        assert set(own.sources) == set(FEW)
+    assert made.interactions == 64 * 8
+    assert made.positive_from is None
+    assert shop.current_release is None
+
+
+def test_both_domains_are_targets_where_nothing_is_said(board):
+    heads = load_recommender(board.path / "training" / "recommender").heads
+    assert set(heads) == {"films", "books"}
+
+
+def test_heads_are_pretrained_on_other_domains(shop):
+    made = shop.train("books", pretrain=["films", "books"], settings=BRIEF)
+    assert made.reports["books"].pretrained_on == ["films"]
+
+
+def test_contents_are_centred_unless_it_is_switched_off(shop):
+    for how, centred in (("whiten", True), ("centre", True), ("none", False)):
+        shop.train("books", settings=replace(BRIEF, normalisation=how))
+        made = load_recommender(shop.path / "training" / "recommender")
+        assert made.facts.space.state()["means"].any() == centred
+    shop.publish()
+    assert len(shop.recommend(User(id="u3"), domain="books", k=5)) == 5
+
+
+def test_without_interactions_it_says_what_to_do(tmp_path):
+    space = Space.create(tmp_path / "bare", {"text": text_encoder()})
+    space.upsert([item("a", "b")])
+    with pytest.raises(InvalidInput, match="no interactions to learn from; add some with: isthmus"):
+        space.train()
+
+
+def test_interactions_that_wait_for_their_items_teach_nothing(tmp_path):
+    space = Space.create(tmp_path / "empty.space", {"text": text_encoder()})
+    space.add_interactions(deeds(4))
+    with pytest.raises(InvalidInput, match="no domain has 20 users"):
+        space.train()
+
+
+def test_unknown_domains_are_refused(shop):
+    with pytest.raises(InvalidInput, match="no domain 'songs'; there are books, films"):
+        shop.train("songs", settings=BRIEF)
+    with pytest.raises(InvalidInput, match="no domain 'songs'; there are books, films"):
+        shop.train("books", pretrain=["songs"], settings=BRIEF)
+
+
+def test_too_few_users_are_refused(tmp_path):
+    few = checkerboard(tmp_path / "few.space", users=19)
+    with pytest.raises(InvalidInput, match="only 19 users liked something of 'books', and a head "):
+        few.train("books", settings=BRIEF)
+    with pytest.raises(InvalidInput, match="no domain has 20 users who liked something of it"):
+        few.train(settings=BRIEF)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_twenty_users_are_enough(tmp_path, seed):
+    few = checkerboard(tmp_path / "few.space", users=20)
+    made = few.train(
+        "books",
+        settings=replace(BRIEF, seed=seed, examples=replace(BRIEF.examples, folds=1, seed=seed)),
+    )
+    whole = made.reports["books"].cases["all"]
+    assert whole.users >= 1
+    assert np.isfinite([whole.head, whole.low, whole.high]).all()
+
+
+def test_dislikes_are_no_users(tmp_path):
+    few = checkerboard(tmp_path / "few.space", users=19)
+    few.add_interactions(
+        [{"user_id": f"v{n}", "item_id": name("books", 0, 0), "value": 0.0} for n in range(9)]
+    )
+    with pytest.raises(InvalidInput, match="only 19 users liked something of 'books'"):
+        few.train("books", settings=BRIEF)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"loss": "hinge"}, "no loss 'hinge'; there are listwise, pairwise"),
+        ({"precision": "fp8"}, "no precision 'fp8'; there are fp32, bf16"),
+        ({"folds": 0}, "folds is 0; give 1 or more"),
+        ({"epochs": 0}, "epochs is 0; give 1 or more"),
+        ({"coral": -1.0}, "the weight coral is -1.0; give zero or more"),
+        ({"mmd": -0.5}, "the weight mmd is -0.5; give zero or more"),
+        ({"adversarial": float("nan")}, "the weight adversarial is nan; give zero or more"),
+        ({"leave_out": ["luck"]}, "no source 'luck' to leave out; there are 'popularity', "),
+        ({"normalisation": "bleach"}, "no normalisation 'bleach'; there are none, centre, whiten"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong, said):
+    plain = {"loss": "listwise", "folds": 2, "epochs": 3, "leave_out": (), "adversarial": 0.0,
+             "coral": 0.0, "precision": "fp32", "distributed": False, "guard": True,
+             "trials": 0, "seed": 0}  # fmt: skip
+    with pytest.raises(InvalidInput) as refused:
+        settings_from(**{**plain, **wrong})
+    assert said in str(refused.value)
+
+
+def breaking(after):
+    """Give a progress bar that raises after some steps of all bars together."""
+    steps = []
+
+    @contextmanager
+    def bar(label, total, *, show):
+        def advance(step):
+            steps.append(step)
+            if len(steps) > after:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    return bar
+
+
+def kept(space):
+    """Give all that was trained last as arrays."""
+    made = load_recommender(space.path / "training" / "recommender")
+    heads = [{f"{d}.{key}": v for key, v in head.state().items()} for d, head in made.heads.items()]
+    return {**made.sources.state(), **made.facts.state(), **heads[0], **heads[1]}
+
+
+def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
+    whole, expected = shop.train(settings=BRIEF), kept(shop)
+    for after in (2, 3):  # in the first head, and then in the second
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "progress_bar", breaking(after))
+            with pytest.raises(KeyboardInterrupt):
+                shop.train(settings=BRIEF)
+        assert kept(shop).keys() == expected.keys()  # what was trained before is still there
+    passes = []
+    plain = training._Trainer.pass_over
+
+    def counting(self, number):
+        passes.append(number)
+        return plain(self, number)
+
+    monkeypatch.setattr(training._Trainer, "pass_over", counting)
+    again = shop.train(settings=BRIEF)
+    assert 0 < len(passes) < 6
+    found = kept(shop)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(value, found[key], err_msg=key)
+    for domain, report in whole.reports.items():
+        told = again.reports[domain].model_dump(exclude={"seconds"})
+        assert told == report.model_dump(exclude={"seconds"})
+    assert [path.name for path in (shop.path / "training").iterdir()] == ["recommender"]
+
+
+@pytest.mark.parametrize("change", ["positive_from", "interactions", "settings"])
+def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "progress_bar", breaking(2))
+        with pytest.raises(KeyboardInterrupt):
+            shop.train("books", settings=BRIEF)
+    options = {"settings": BRIEF}
+    if change == "interactions":
+        shop.add_interactions(deeds(65)[-8:])
+    elif change == "settings":
+        options["settings"] = replace(BRIEF, seed=1)
+    else:
+        options["positive_from"] = 0.5
+    resumed = []
+    plain = training._Trainer.resume
+
+    def watching(self, folder):
+        curve, waited = plain(self, folder)
+        resumed.append((len(curve), waited))
+        return curve, waited
+
+    monkeypatch.setattr(training._Trainer, "resume", watching)
+    shop.train("books", **options)
+    assert resumed == [(0, 0)]

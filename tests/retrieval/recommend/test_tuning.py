@@ -1,0 +1,68 @@
+"""Settings of a head that are searched for: kept, resumed, and used."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from isthmus import Space
+from isthmus.errors import InvalidInput, MissingDependency
+from isthmus.retrieval.recommend import tuning
+from tests.retrieval.recommend.worlds import QUICK, checkerboard
+
+THREE = replace(
+    QUICK, trials=3, guard=False, tower_epochs=1, training=replace(QUICK.training, epochs=3)
+)
+
+
+@pytest.fixture
+def board(tmp_path) -> Space:
+    return checkerboard(tmp_path / "shop.space", users=80)
+
+
+def test_the_best_of_three_trials_is_trained(board):
+    made = board.train("books", settings=THREE)
+    report = made.reports["books"]
+    assert len(report.tuning.trials) == 3
+    first, best = report.tuning.trials[0].settings, report.tuning.best
+    assert first == {name: getattr(QUICK.training, name) for name in first}
+    finished = [trial for trial in report.tuning.trials if not trial.pruned]
+    winner = max(finished, key=lambda trial: trial.score)
+    assert winner.settings == best
+    shape = made.heads["books"]["shape"]
+    assert (shape["hidden"], shape["members"]) == (best["hidden"], best["members"])
+    assert max(report.curve) == pytest.approx(winner.score, abs=1e-6)
+
+
+def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(board, tmp_path, monkeypatch):
+    whole = board.train("books", settings=THREE).reports["books"].tuning
+    trained = []
+
+    def interrupted(*arguments, **options):
+        trained.append(1)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return train_head(*arguments, **options)
+
+    train_head = tuning.train_head
+    monkeypatch.setattr(tuning, "train_head", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        board.train("books", settings=THREE)
+    again = board.train("books", settings=THREE).reports["books"].tuning
+    assert len(trained) == 4  # one finished, one cut off, two after it
+    assert again == whole
+
+
+def test_without_optuna_the_extra_is_named_before_anything_is_learned(board, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[tune\]'"):
+        board.train("books", settings=THREE)
+
+
+def test_a_head_that_goes_on_from_another_is_not_tuned(board):
+    board.train("books", settings=replace(THREE, trials=0))
+    board.publish()
+    with pytest.raises(InvalidInput, match=r"keeps its sizes.*--finetune.*--tune"):
+        board.train("books", settings=THREE, start_from=board.path)
