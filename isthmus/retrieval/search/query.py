@@ -28,18 +28,14 @@ class Query:
         Unit vector, shape (dim,), for each block that the query has something to say in.
     exclude : numpy.ndarray
         int64: rows that must not be returned.
-    gate : mapping of str to float
-        What the weight of a block is multiplied by for this query, 1 where not given (see
-        `isthmus.retrieval.search.fusion`).
     """
 
     vectors: Mapping[str, FloatArray]
     exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
-    gate: Mapping[str, float] = field(default_factory=dict)
 
-    def weighing(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Give the weights of its blocks, its own gate applied."""
-        return {name: weights[name] * self.gate.get(name, 1.0) for name in self.vectors}
+    def block_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Return the weights of the blocks that the query has."""
+        return {name: weights[name] for name in self.vectors}
 
 
 def answer(
@@ -147,7 +143,7 @@ def adjusted_similarity(
 def _adjusted_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
-    own = query.weighing(weights)
+    own = query.block_weights(weights)
     parts = similarities(view, query, rows)
     total = sum(own[name] * part.astype(np.float64) for name, part in parts.items())
     return np.asarray(total / sum(own.values()), np.float32)

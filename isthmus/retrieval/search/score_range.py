@@ -81,7 +81,7 @@ def _best_unseen(
     last = [float(scores[-1]) for _, scores in parts]
     if len(names) == 1 or not np.isfinite(last).any():
         return max(last)
-    own, total = query.weighing(weights), 0.0
+    own, total = query.block_weights(weights), 0.0
     for name, cosine in zip(names, last, strict=True):
         chance = float((view.domain_means.vectors[name] @ query.vectors[name]).min())
         total += own[name] * max(0.0, (cosine - chance) / max(1.0 - chance, 1e-6))
