@@ -11,8 +11,8 @@ from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.task import Task
 from isthmus.index.releases.view import View
 from isthmus.retrieval.recommend.content_based import recommend
+from isthmus.retrieval.recommend.space_recommender import USERS_A_BATCH
 from isthmus.retrieval.recommend.users import User
-from isthmus.verbs.recommending import USERS_A_BATCH
 
 
 @dataclass(frozen=True, eq=False)

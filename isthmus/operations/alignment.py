@@ -1,4 +1,4 @@
-"""The alignment verb of a space."""
+"""Learn an alignment of the text and image encoders of a space."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
@@ -15,9 +14,12 @@ from isthmus.index.catalog.contents import ContentEncoder
 from isthmus.index.catalog.ingest import open_embedding_caches
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_of_catalog, pairs_of_rows
+from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
+from isthmus.operations.publishing import publish
+from isthmus.operations.request import AlignRequest, PublishRequest
+from isthmus.operations.switching import switch_alignment
 from isthmus.schema import Modality
-from isthmus.verbs.publishing import SpacePublishing
 
 if TYPE_CHECKING:
     from isthmus.encoders.embedding_cache import EmbeddingCache
@@ -60,141 +62,97 @@ class AlignReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class SpaceAligning(SpacePublishing):
-    """The part of `isthmus.Space` that brings different encoders together."""
+def align(
+    space: OpenSpace,
+    request: AlignRequest,
+    settings: AlignmentSettings | None = None,
+    *,
+    progress: bool = False,
+) -> AlignReport:
+    """Learn an alignment, switch to it, and publish a release with it where one is current."""
+    from isthmus.encoders.training.alignment.fit import fit_alignment
 
-    def align(
-        self,
-        pairs: Any = None,
-        *,
-        text: str | None = None,
-        image: str | None = None,
-        settings: AlignmentSettings | None = None,
-        http: bool = False,
-        progress: bool = False,
-    ) -> AlignReport:
-        """Learn heads that let text and pictures of different encoders find each other.
+    _require_two_encoders(space)
+    if request.pairs is None and (request.text or request.image):
+        raise InvalidInput("text and image name columns of pairs; give pairs too")
+    gathered = _gather(space, request, progress=progress)
+    if not len(gathered.pairs):
+        raise InvalidInput(_no_pairs(request.pairs is None, gathered.problems))
+    fitted = fit_alignment(gathered.pairs, _with_unique_dim(space, settings), progress=progress)
+    learned = Alignment(
+        dict(zip(MODALITIES, fitted.heads, strict=True)),
+        {m: space.settings.encoders[m] for m in MODALITIES},
+        {m: space.settings.encoder_components(m) for m in MODALITIES},
+        fitted.report,
+    )
+    release = _switch_and_publish(space, learned, progress=progress)
+    return AlignReport(
+        fingerprint=learned.fingerprint,
+        pairs=fitted.report["pairs"],
+        held_out=fitted.report["held_out"],
+        crossing=fitted.report["recall@10"],
+        encoded=gathered.encoded or dict.fromkeys(MODALITIES, 0),
+        problems=gathered.problems,
+        release=release,
+        seconds=fitted.report["seconds"],
+    )
 
-        Vectors come from the caches, so nothing is encoded that was before. The space has one
-        block more then, ``aligned``; those of the encoders stay as they are. Where a release is
-        current, one with the alignment is published in its place, and `rollback` brings back both.
 
-        Parameters
-        ----------
-        pairs : path, glob, list of those, table, frame, or list of dicts, optional
-            Texts and pictures that belong together. Each file is a set of its own, or each domain
-            where there is such a column. By default the items of the space that have both.
-        text : str, optional
-            Column or template of the text, ``text`` by default.
-        image : str, optional
-            Column of the picture, ``image`` by default.
-        settings : AlignmentSettings, optional
-            How to learn; the defaults are meant for any data.
-        http : bool, default False
-            Whether picture addresses may be fetched.
-        progress : bool, default False
-            Whether to show bars.
-
-        Returns
-        -------
-        AlignReport
-            What it was learned from and is worth; pairs that could not be used stand in its
-            problems, and stop no other.
-
-        Raises
-        ------
-        InvalidInput
-            If there are too few pairs, or columns are named and no pairs given.
-        UnsupportedOperation
-            If the space has no encoder of text and picture, or one for both.
-        ReleaseRejected
-            If the release misses its targets; the space has its former alignment again.
-        SpaceLocked
-            If another process is writing.
-        """
-        from isthmus.encoders.training.alignment.fit import fit_alignment
-
-        self._require_two_encoders()
-        if pairs is None and (text or image):
-            raise InvalidInput("text and image name columns of pairs; give pairs too")
-        gathered = self._gather(pairs, text, image, http=http, progress=progress)
-        if not len(gathered.pairs):
-            raise InvalidInput(_no_pairs(pairs is None, gathered.problems))
-        fitted = fit_alignment(gathered.pairs, self._own_length(settings), progress=progress)
-        learned = Alignment(
-            dict(zip(MODALITIES, fitted.heads, strict=True)),
-            {m: self.settings.encoders[m] for m in MODALITIES},
-            {m: self.settings.encoder_components(m) for m in MODALITIES},
-            fitted.report,
+def _gather(space: OpenSpace, request: AlignRequest, *, progress: bool) -> GatheredPairs:
+    with writing(space.path, "catalog", space.wait_s):
+        space.live.require_settings()
+        caches: Mapping[Modality, EmbeddingCache] = open_embedding_caches(
+            space.path, space.settings
         )
-        release = self._adopt_and_publish(learned, progress=progress)
-        return AlignReport(
-            fingerprint=learned.fingerprint,
-            pairs=fitted.report["pairs"],
-            held_out=fitted.report["held_out"],
-            crossing=fitted.report["recall@10"],
-            encoded=gathered.encoded or dict.fromkeys(MODALITIES, 0),
-            problems=gathered.problems,
-            release=release,
-            seconds=fitted.report["seconds"],
+        if request.pairs is None:
+            return pairs_of_catalog(space.catalog.snapshot(), caches)
+        reader = PairReader(request.pairs, request.text, request.image)
+        media = space.media(http=request.http)
+        encoder = ContentEncoder(caches, media, space.encoder_of)
+        return pairs_of_rows(reader, caches, media, encoder, count=reader.rows, progress=progress)
+
+
+def _with_unique_dim(space: OpenSpace, settings: AlignmentSettings | None) -> AlignmentSettings:
+    """Return the settings with a dim that no other block has.
+
+    A vector that is given as a query belongs to the block of its dim.
+    """
+    settings = settings or AlignmentSettings()
+    taken = {block.dim for block in space.blocks if not block.alignment}
+    dim = min(settings.dim, *taken)
+    while dim in taken and dim > 1:
+        dim -= 1
+    return replace(settings, dim=dim)
+
+
+def _switch_and_publish(space: OpenSpace, learned: Alignment, *, progress: bool) -> int | None:
+    """Switch to an alignment; if its release is rejected, switch back."""
+    former = space.alignment
+    with writing(space.path, "releases", space.wait_s):
+        switch_alignment(space, learned, progress=progress)
+    if Releases(space.path).current_number() is None:
+        return None
+    try:
+        return publish(space, PublishRequest(), progress=progress).number
+    except ReleaseRejected:
+        with writing(space.path, "releases", space.wait_s):
+            switch_alignment(space, former)
+        raise
+
+
+def _require_two_encoders(space: OpenSpace) -> None:
+    blocks = [block for block in space.blocks if not block.alignment]
+    encoded = {modality for block in blocks for modality in block.modalities}
+    if not set(MODALITIES) <= encoded:
+        raise UnsupportedOperation(
+            f"this space has encoders of {', '.join(sorted(encoded))} alone; an alignment needs "
+            "one of text and one of image"
         )
-
-    def _gather(
-        self, pairs: Any, text: str | None, image: str | None, *, http: bool, progress: bool
-    ) -> GatheredPairs:
-        with writing(self.path, "catalog", self._wait_s):
-            self._live.require_settings()
-            caches: Mapping[Modality, EmbeddingCache] = open_embedding_caches(
-                self.path, self.settings
-            )
-            if pairs is None:
-                return pairs_of_catalog(self._catalog.snapshot(), caches)
-            reader = PairReader(pairs, text, image)
-            media = MediaStore(self.path / "media", MediaLimits(http=http))
-            encoder = ContentEncoder(caches, media, self._encoder_of)
-            return pairs_of_rows(
-                reader, caches, media, encoder, count=reader.rows, progress=progress
-            )
-
-    def _own_length(self, settings: AlignmentSettings | None) -> AlignmentSettings:
-        """Give the settings with a length that no other block has.
-
-        A vector that is given as a query is taken for the block of its length.
-        """
-        settings = settings or AlignmentSettings()
-        taken = {block.dim for block in self._blocks if not block.alignment}
-        dim = min(settings.dim, *taken)
-        while dim in taken and dim > 1:
-            dim -= 1
-        return replace(settings, dim=dim)
-
-    def _adopt_and_publish(self, learned: Alignment, *, progress: bool) -> int | None:
-        """Take an alignment over; if its release is refused, go back to what was."""
-        former = self._alignment
-        with writing(self.path, "releases", self._wait_s):
-            self._adopt(learned, progress=progress)
-        if Releases(self.path).current_number() is None:
-            return None
-        try:
-            return self.publish(progress=progress).number
-        except ReleaseRejected:
-            with writing(self.path, "releases", self._wait_s):
-                self._adopt(former)
-            raise
-
-    def _require_two_encoders(self) -> None:
-        own = [block for block in self._blocks if not block.alignment]
-        found = {modality for block in own for modality in block.modalities}
-        if not set(MODALITIES) <= found:
-            raise UnsupportedOperation(
-                f"this space has encoders of {', '.join(sorted(found))} alone; an alignment needs "
-                "one of text and one of image"
-            )
-        if any(set(MODALITIES) <= set(block.modalities) for block in own):
-            raise UnsupportedOperation(
-                f"text and image meet already: {self.settings.encoders['text']!r} makes both; "
-                "there is nothing to align"
-            )
+    if any(set(MODALITIES) <= set(block.modalities) for block in blocks):
+        raise UnsupportedOperation(
+            f"text and image meet already: {space.settings.encoders['text']!r} makes both; "
+            "there is nothing to align"
+        )
 
 
 def _no_pairs(of_catalog: bool, problems: list[str]) -> str:

@@ -1,21 +1,25 @@
-"""The verbs of a space about fusion: its weights, and what they are learned from."""
+"""Set the fusion weights of a space, or learn the weights of its blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.fusion import Weights
 from isthmus.errors import InvalidInput, ReleaseRejected
 from isthmus.index.catalog.lock import writing
+from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
+from isthmus.operations.publishing import publish
+from isthmus.operations.request import LearnFusionRequest, PublishRequest
+from isthmus.operations.switching import switch_weights
 from isthmus.retrieval.search.fusion_weights import (
     MIN_QUERIES,
     FusionReport,
+    FusionWeights,
     learn_fusion_weights,
 )
 from isthmus.retrieval.search.relevance import (
@@ -24,19 +28,19 @@ from isthmus.retrieval.search.relevance import (
     from_label,
     from_pairs,
 )
-from isthmus.verbs.publishing import SpacePublishing
+from isthmus.retrieval.search.searcher import encode_contents
 
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What a change of fusion weights came to.
+    """What a change of fusion weights did.
 
     Attributes
     ----------
     weights, former : dict of str to float
         Weight of each modality, now and before.
     blocks : list of str
-        Blocks whose vectors were made anew out of the embedding caches.
+        Blocks whose vectors were fused anew out of the embedding caches.
     release : int or None
         The release that was published with them; None where none was needed.
     """
@@ -47,107 +51,79 @@ class WeightsReport:
     release: int | None = None
 
 
-class SpaceWeighing(SpacePublishing):
-    """The part of `isthmus.Space` that weighs modalities and blocks."""
+def modality_weights(space: OpenSpace) -> dict[str, float]:
+    """Return the fusion weight of each modality."""
+    return {m: float(space.settings.fusion.get(m, 1.0)) for m in space.settings.encoders}
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Fusion weight of each modality."""
-        return {m: float(self.settings.fusion.get(m, 1.0)) for m in self.settings.encoders}
 
-    def set_weights(self, weights: Weights, *, progress: bool = False) -> WeightsReport:
-        """Give the space other fusion weights; nothing is encoded.
+def set_weights(space: OpenSpace, weights: Weights, *, progress: bool = False) -> WeightsReport:
+    """Switch to other fusion weights, and publish a release with them where one is current."""
+    former, columns = modality_weights(space), {block.column for block in space.blocks}
+    with writing(space.path, "releases", space.wait_s):
+        switch_weights(space, weights, progress=progress)
+    fused_anew = [block.name for block in space.blocks if block.column not in columns]
+    release = None
+    if fused_anew and Releases(space.path).current_number() is not None:
+        try:
+            release = publish(space, PublishRequest(), progress=progress).number
+        except ReleaseRejected:
+            with writing(space.path, "releases", space.wait_s):
+                switch_weights(space, former)
+            raise
+    return WeightsReport(modality_weights(space), former, fused_anew, release)
 
-        Where several modalities meet in one block, its vectors are fused anew out of the caches,
-        and where a release is current, one with them is published in its place; `rollback`
-        brings back both. Where none meet, the weights count from now on. A process that has the
-        space open must open it again.
 
-        Parameters
-        ----------
-        weights : mapping of str to float
-            Weight of some modalities; the others keep theirs.
-        progress : bool, default False
-            Whether to show bars.
+def learn_fusion(
+    space: OpenSpace,
+    request: LearnFusionRequest,
+    fusion_weights: FusionWeights,
+    *,
+    progress: bool = False,
+) -> FusionReport:
+    """Learn the weights of the blocks for each kind of query, and store those that are better.
 
-        Raises
-        ------
-        InvalidInput
-            If a modality has no encoder, or a weight is no good.
-        ReleaseRejected
-            If the release misses its targets; the space has its former weights again.
-        SpaceLocked
-            If another process is writing.
-        """
-        former, columns = self.weights, {block.column for block in self._blocks}
-        with writing(self.path, "releases", self._wait_s):
-            self._reweigh(weights, progress=progress)
-        made = [block.name for block in self._blocks if block.column not in columns]
-        release = None
-        if made and Releases(self.path).current_number() is not None:
-            try:
-                release = self.publish(progress=progress).number
-            except ReleaseRejected:
-                with writing(self.path, "releases", self._wait_s):
-                    self._reweigh(former)
-                raise
-        return WeightsReport(self.weights, former, made, release)
+    Parameters
+    ----------
+    space : OpenSpace
+        The space.
+    request : LearnFusionRequest
+        What is relevant to what.
+    fusion_weights : FusionWeights
+        The stored weights, which are updated.
+    progress : bool, default False
+        Whether to show bars.
+    """
+    if request.pairs is not None and request.label is not None:
+        raise InvalidInput("give pairs or a label to learn from, not both")
+    if len(space.blocks) < 2:
+        raise InvalidInput(
+            "the items of this space have one block, so there is nothing to weigh; weights of "
+            "the modalities that meet in it are set with: isthmus weights image=2"
+        )
+    view = space.view()
+    relevance = _relevance(space, view, request)
+    report = learn_fusion_weights(view, relevance.queries, space.block_weights, show=progress)
+    if not report.queries:
+        raise InvalidInput(
+            f"only {len(relevance.queries)} queries can be learned from, and {MIN_QUERIES} are "
+            f"needed; {'; '.join(relevance.problems[:3]) or 'give more to learn from'}"
+        )
+    with writing(space.path, "catalog", space.wait_s):
+        space.live.require_settings()
+        fusion_weights.update(report)
+    return replace(report, problems=relevance.problems)
 
-    def learn_fusion(
-        self, pairs: Any = None, *, label: str | None = None, progress: bool = False
-    ) -> FusionReport:
-        """Learn how much each block counts, for each kind of query.
 
-        From then on `search` and `similar` weigh the blocks of a query as was learned for queries
-        of its kind, unless a query brings `weights`. Learned weights that are no better than
-        those of the space on held-out queries are not stored. No vector changes.
+def _relevance(space: OpenSpace, view: View, request: LearnFusionRequest) -> Relevance:
+    if request.label is not None:
+        return from_label(view, request.label)
+    if request.pairs is not None:
 
-        Parameters
-        ----------
-        pairs : path, glob, list of those, table, frame, or list of dicts, optional
-            Column ``item_id``, an item that belongs to a query, beside ``like``, an item, or
-            ``text``. By default items that the same users liked belong together.
-        label : str, optional
-            In the place of pairs, an attribute: items of one value belong together.
-        progress : bool, default False
-            Whether to show bars.
+        def encode(texts: Sequence[str]) -> list[Mapping[str, FloatArray]]:
+            return [encode_contents(space, {"text": text}) for text in texts]
 
-        Raises
-        ------
-        InvalidInput
-            If there are too few queries, no such attribute, or the items have one block alone.
-        InvalidMapping
-            If a column is absent.
-        """
-        if pairs is not None and label is not None:
-            raise InvalidInput("give pairs or a label to learn from, not both")
-        if len(self._blocks) < 2:
-            raise InvalidInput(
-                "the items of this space have one block, so there is nothing to weigh; weights of "
-                "the modalities that meet in it are set with: isthmus weights image=2"
-            )
-        view = self._live.now()
-        relevance = self._relevance(view, pairs, label)
-        report = learn_fusion_weights(view, relevance.queries, self._weights, show=progress)
-        if not report.queries:
-            raise InvalidInput(
-                f"only {len(relevance.queries)} queries can be learned from, and {MIN_QUERIES} are "
-                f"needed; {'; '.join(relevance.problems[:3]) or 'give more to learn from'}"
-            )
-        with writing(self.path, "catalog", self._wait_s):
-            self._live.require_settings()
-            self._fusion_weights.update(report)
-        return replace(report, problems=relevance.problems)
-
-    def _relevance(self, view: View, pairs: Any, label: str | None) -> Relevance:
-        if label is not None:
-            return from_label(view, label)
-        if pairs is not None:
-            return from_pairs(view, pairs, self._encode_texts)
-        interactions, least = self._learnable(None)
-        living = len(view.living.rows)
-        matrix = InteractionMatrix.of(interactions, view.find, living, positive_from=least)
-        return from_interactions(view, matrix)
-
-    def _encode_texts(self, texts: Sequence[str]) -> list[Mapping[str, FloatArray]]:
-        return [self._encode({"text": text}) for text in texts]
+        return from_pairs(view, request.pairs, encode)
+    interactions, positive_from = space.training_interactions(None)
+    n_items = len(view.living.rows)
+    matrix = InteractionMatrix.of(interactions, view.find, n_items, positive_from=positive_from)
+    return from_interactions(view, matrix)

@@ -61,9 +61,7 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     return stack.encoders
 
 
-def upsert_items(
-    space: OpenSpace, request: UpsertRequest, *, progress: bool = False
-) -> AddReport:
+def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = False) -> AddReport:
     """Add new items and replace changed ones."""
     mapping = FieldMapping(
         request.id,

@@ -1,4 +1,4 @@
-"""The verb of a space that moves it to other encoders while it goes on serving."""
+"""Move a space to other encoders while it goes on serving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.alignment_choice import AUTO, AlignmentChoice, choose_alignment
 from isthmus.encoders.choice import choose_encoders
@@ -22,11 +21,14 @@ from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.migration import Move, settle
 from isthmus.index.catalog.realign import drop_unnamed
 from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
+from isthmus.operations.publishing import make_publisher, publish
+from isthmus.operations.request import PublishRequest, ReembedRequest
+from isthmus.operations.switching import migration, switch_encoder_specs
 from isthmus.retrieval.recommend.store import has_recommender, trained_folder
 from isthmus.schema import MODALITIES, Modality
-from isthmus.verbs.publishing import SpacePublishing
 
 LOCK = "reembedding"
 
@@ -73,235 +75,175 @@ class ReembedReport:
     seconds: float = 0.0
 
 
-class SpaceReembedding(SpacePublishing):
-    """The part of `isthmus.Space` that moves it to other encoders."""
-
-    def reembed(
-        self,
-        encoder: str | Encoder | None = None,
-        *,
-        text_encoder: str | Encoder | None = None,
-        image_encoder: str | Encoder | None = None,
-        audio_encoder: str | Encoder | None = None,
-        alignment: AlignmentChoice = AUTO,
-        drop_recommender: bool = False,
-        precision: str = "auto",
-        http: bool = False,
-        progress: bool = False,
-    ) -> ReembedReport:
-        """Move the space to other encoders.
-
-        Every content is encoded into an cache of its own while the space goes on as it is: it
-        answers, takes new items and deletes. An interrupt, or a kill, loses seconds of that; run
-        the same again. Then a release is built of the new vectors and measured, and only if it is
-        accepted the space switches: settings, vectors and release at once. Whoever has the space
-        open is told to open it again. `rollback` goes back to the former encoders.
-
-        Where the encoders are those of the space, at another place perhaps, nothing is encoded,
-        and the space loads them from there.
-
-        Parameters
-        ----------
-        encoder : str or Encoder, optional
-            In the place of the encoder of each modality of the space that it takes.
-        text_encoder, image_encoder, audio_encoder : str or Encoder, optional
-            In the place of the encoder of one modality; the others stay.
-        alignment : Alignment, path, ``"auto"`` or None, default "auto"
-            As for `create`; by default the present one stays if it was learned for these
-            encoders.
-        drop_recommender : bool, default False
-            Go on although a recommender was trained on the former vectors, and leave it behind;
-            train a new one afterwards.
-        precision : str, default "auto"
-            What the new encoders compute in, see `create`.
-        http : bool, default False
-            Whether addresses of pictures and audio may be fetched.
-        progress : bool, default False
-            Whether to show bars.
-
-        Returns
-        -------
-        ReembedReport
-            What was encoded, and what became of alignment and recommender.
-
-        Raises
-        ------
-        InvalidInput
-            If no encoder is given.
-        UnsupportedModality
-            If the space has nothing that the encoder could take.
-        UnsupportedOperation
-            If there is a trained recommender, and it is not to be dropped.
-        ReleaseRejected
-            If the release misses its targets; the space stays as it was.
-        SpaceLocked
-            If another process moves the space, or is writing for long.
-        """
-        started = time.monotonic()
-        with writing(self.path, LOCK, self._wait_s):
-            self._live.require_settings()
-            former = self.fingerprint
-            encoders = self._with_others(
-                encoder,
-                {"text": text_encoder, "image": image_encoder, "audio": audio_encoder},
-                precision,
-            )
-            chosen = self._alignment_for(encoders, alignment)
-            stack = EncoderStack(encoders, self.settings.fusion, chosen)
-            wanted = SpaceSettings.of_stack(stack).model_copy(
-                update={"former_fusion": self.settings.former_fusion}
-            )
-            wanted = wanted.in_place_of(self.settings)
-            given = self._recorded(wanted, encoders)
-            if wanted.fingerprint == former:
-                return self._make_whole(started, wanted.encoders, given)
-            fate = _fate(self.settings, wanted)
-            dropped = self._leave_recommender(drop_recommender)
-            move = self._moving(wanted, chosen, given, http=http)
-            move.fill(progress=progress)
-            release = self._switch(move, wanted, progress=progress)
-            self._take_over(wanted, given)
-            with writing(self.path, "catalog", self._wait_s):
-                quarantined = move.finish(self._quarantine)
-            keep_only(self.path, wanted.alignment)
-            return ReembedReport(
-                former=former,
-                fingerprint=wanted.fingerprint,
-                encoders={str(m): spec for m, spec in wanted.encoders.items()},
-                encoded=move.encoded,
-                taken_up=move.taken_up,
-                quarantined=quarantined,
-                alignment=fate,
-                recommender_dropped=dropped,
-                release=release,
-                seconds=time.monotonic() - started,
-            )
-
-    def _switch(self, move: Move, wanted: SpaceSettings, *, progress: bool) -> int | None:
-        """Build a release of the new vectors beside the old, and let both take over at once."""
-        with writing(self.path, "catalog", self._wait_s):
-            self._live.require_settings()
-            with _given_up(move):
-                both = move.prepare(progress=progress)
-        switched = False
-
-        def switch() -> None:
-            nonlocal switched
-            with writing(self.path, "catalog", self._wait_s):
-                self._live.require_settings()
-                move.switch(both.version)
-                switched = True
-                shutil.rmtree(trained_folder(self.path), ignore_errors=True)
-
-        try:
-            with writing(self.path, "releases", self._wait_s):
-                self._live.require_settings()
-                return self._publish_moved(both, wanted, switch, progress=progress)
-        finally:
-            if not switched:
-                with writing(self.path, "catalog", self._wait_s):
-                    move.give_up()
-
-    def _publish_moved(
-        self, both: Snapshot, wanted: SpaceSettings, switch: Switch, *, progress: bool
-    ) -> int | None:
-        if Releases(self.path).current_number() is None:
-            switch()
-            return None
-        publisher = self._publisher(self.settings.index, settings=wanted)
-        return publisher.publish(both, switch=switch, progress=progress).number
-
-    def _with_others(
-        self,
-        encoder: str | Encoder | None,
-        own: Mapping[Modality, str | Encoder | None],
-        precision: str,
-    ) -> dict[Modality, Encoder]:
-        """Give the encoder of each modality of the space, others where they are given."""
-        for modality, one in own.items():
-            if one is not None and modality not in self.settings.encoders:
-                raise UnsupportedModality(
-                    f"this space has no {modality} encoder that could be replaced; make a space "
-                    f"with one"
-                )
-        if encoder is None and not any(own.values()):
-            raise InvalidInput(
-                "give the encoder to move to: encoder (--encoder), or one of a modality, such as "
-                "text_encoder (--text-encoder)"
-            )
-        device = "cuda" if self._device == "all" else self._device
-        found: dict[Modality, Encoder] = {}
-        if encoder is not None:
-            found |= choose_encoders(encoder, device=device, precision=precision)
-        if any(own.values()):
-            found |= choose_encoders(
-                "", own["text"], own["image"], own["audio"], device=device, precision=precision
-            )
-        taken = {m: one for m, one in found.items() if m in self.settings.encoders}
-        if not taken:
-            raise UnsupportedModality(
-                f"the encoder takes {', '.join(found)}, and this space has "
-                f"{', '.join(self.settings.encoders)} alone"
-            )
-        return {
-            m: taken[m] if m in taken else self._encoder_of(m)
-            for m in MODALITIES
-            if m in self.settings.encoders
-        }
-
-    def _alignment_for(
-        self, encoders: Mapping[Modality, Encoder], alignment: AlignmentChoice
-    ) -> Alignment | None:
-        present = self._alignment
-        if alignment == AUTO and present is not None:
-            fits = all(present.fits(m, encoders[m].components) for m in present.modalities)
-            if fits:
-                return present
-        return choose_alignment(alignment, encoders)
-
-    def _leave_recommender(self, drop: bool) -> bool:
-        """Tell whether there is a recommender; refuse to lose one that is not to be dropped."""
-        there = has_recommender(self.path)
-        if there and not drop:
-            raise UnsupportedOperation(
-                f"{self.path} has a recommender that was trained on the vectors of its present "
-                "encoders, and cannot use those of others; leave it behind with "
-                "drop_recommender=True (--drop-recommender), and train anew afterwards with: "
-                "isthmus train, isthmus publish"
-            )
-        return there
-
-    def _make_whole(
-        self, started: float, specs: Mapping[Modality, str], encoder_of: RecordedEncoders
-    ) -> ReembedReport:
-        """Finish what a kill may have left undone after the switch, and note where encoders lie."""
-        release = None
-        current = Releases(self.path).current()
-        if current is not None and current.manifest.fingerprint != self.fingerprint:
-            release = self.publish(rebuild=True, keep_recommender=True).number
-        with writing(self.path, "catalog", self._wait_s):
-            self._live.require_settings()
-            self._load_from(specs, encoder_of)
-            drop_unnamed(self._catalog, self.settings)
-            quarantined = settle(
-                self.path,
-                self._catalog,
-                self.settings,
-                self._alignment,
-                self._encoder_of,
-                MediaStore(self.path / "media", MediaLimits()),
-                self._quarantine,
-            )
+def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False) -> ReembedReport:
+    """Move a space to other encoders: re-encode, build a release, then switch at once."""
+    started = time.monotonic()
+    with writing(space.path, LOCK, space.wait_s):
+        space.live.require_settings()
+        former = space.fingerprint
+        encoders = _encoders_with(space, request)
+        chosen = _alignment_for(space, encoders, request.alignment)
+        stack = EncoderStack(encoders, space.settings.fusion, chosen)
+        settings = SpaceSettings.of_stack(stack).model_copy(
+            update={"former_fusion": space.settings.former_fusion}
+        )
+        settings = settings.in_place_of(space.settings)
+        given = space.recorded_encoders(settings, encoders)
+        if settings.fingerprint == former:
+            return _complete_switch(space, started, settings.encoders, given)
+        fate = _alignment_fate(space.settings, settings)
+        dropped = _leaves_recommender(space, drop=request.drop_recommender)
+        move = migration(space, settings, chosen, given, http=request.http)
+        move.fill(progress=progress)
+        release = _switch(space, move, settings, progress=progress)
+        space.switch(settings, given)
+        with writing(space.path, "catalog", space.wait_s):
+            quarantined = move.finish(space.quarantine)
+        keep_only(space.path, settings.alignment)
         return ReembedReport(
-            former=self.fingerprint,
-            fingerprint=self.fingerprint,
-            encoders={str(m): spec for m, spec in self.settings.encoders.items()},
-            encoded={str(modality): 0 for modality in self.settings.encoders},
+            former=former,
+            fingerprint=settings.fingerprint,
+            encoders={str(m): spec for m, spec in settings.encoders.items()},
+            encoded=move.encoded,
+            taken_up=move.taken_up,
             quarantined=quarantined,
-            alignment="kept" if self.settings.alignment else "none",
+            alignment=fate,
+            recommender_dropped=dropped,
             release=release,
             seconds=time.monotonic() - started,
         )
+
+
+def _switch(space: OpenSpace, move: Move, settings: SpaceSettings, *, progress: bool) -> int | None:
+    """Build a release of the new vectors beside the old, and let both take over at once."""
+    with writing(space.path, "catalog", space.wait_s):
+        space.live.require_settings()
+        with _given_up(move):
+            both = move.prepare(progress=progress)
+    switched = False
+
+    def switch() -> None:
+        nonlocal switched
+        with writing(space.path, "catalog", space.wait_s):
+            space.live.require_settings()
+            move.switch(both.version)
+            switched = True
+            shutil.rmtree(trained_folder(space.path), ignore_errors=True)
+
+    try:
+        with writing(space.path, "releases", space.wait_s):
+            space.live.require_settings()
+            return _publish_migrated(space, both, settings, switch, progress=progress)
+    finally:
+        if not switched:
+            with writing(space.path, "catalog", space.wait_s):
+                move.give_up()
+
+
+def _publish_migrated(
+    space: OpenSpace, both: Snapshot, settings: SpaceSettings, switch: Switch, *, progress: bool
+) -> int | None:
+    if Releases(space.path).current_number() is None:
+        switch()
+        return None
+    publisher = make_publisher(space, space.settings.index, settings=settings)
+    return publisher.publish(both, switch=switch, progress=progress).number
+
+
+def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, Encoder]:
+    """Return the encoder of each modality of the space, with those of the request."""
+    by_modality: dict[Modality, str | Encoder | None] = {
+        "text": request.text_encoder,
+        "image": request.image_encoder,
+        "audio": request.audio_encoder,
+    }
+    for modality, one in by_modality.items():
+        if one is not None and modality not in space.settings.encoders:
+            raise UnsupportedModality(
+                f"this space has no {modality} encoder that could be replaced; make a space "
+                f"with one"
+            )
+    if request.encoder is None and not any(by_modality.values()):
+        raise InvalidInput(
+            "give the encoder to move to: encoder (--encoder), or one of a modality, such as "
+            "text_encoder (--text-encoder)"
+        )
+    options = {"device": space.model_device, "precision": request.precision}
+    chosen: dict[Modality, Encoder] = {}
+    if request.encoder is not None:
+        chosen |= choose_encoders(request.encoder, **options)
+    if any(by_modality.values()):
+        chosen |= choose_encoders(
+            "", by_modality["text"], by_modality["image"], by_modality["audio"], **options
+        )
+    replaced = {m: one for m, one in chosen.items() if m in space.settings.encoders}
+    if not replaced:
+        raise UnsupportedModality(
+            f"the encoder takes {', '.join(chosen)}, and this space has "
+            f"{', '.join(space.settings.encoders)} alone"
+        )
+    return {
+        m: replaced[m] if m in replaced else space.encoder_of(m)
+        for m in MODALITIES
+        if m in space.settings.encoders
+    }
+
+
+def _alignment_for(
+    space: OpenSpace, encoders: Mapping[Modality, Encoder], alignment: AlignmentChoice
+) -> Alignment | None:
+    present = space.alignment
+    if alignment == AUTO and present is not None:
+        fits = all(present.fits(m, encoders[m].components) for m in present.modalities)
+        if fits:
+            return present
+    return choose_alignment(alignment, encoders)
+
+
+def _leaves_recommender(space: OpenSpace, *, drop: bool) -> bool:
+    """Return whether there is a recommender; refuse to lose one that is not to be dropped."""
+    exists = has_recommender(space.path)
+    if exists and not drop:
+        raise UnsupportedOperation(
+            f"{space.path} has a recommender that was trained on the vectors of its present "
+            "encoders, and cannot use those of others; leave it behind with "
+            "drop_recommender=True (--drop-recommender), and train anew afterwards with: "
+            "isthmus train, isthmus publish"
+        )
+    return exists
+
+
+def _complete_switch(
+    space: OpenSpace, started: float, specs: Mapping[Modality, str], encoder_of: RecordedEncoders
+) -> ReembedReport:
+    """Finish what a kill may have left undone after the switch, and note where encoders lie."""
+    release = None
+    current = Releases(space.path).current()
+    if current is not None and current.manifest.fingerprint != space.fingerprint:
+        release = publish(space, PublishRequest(rebuild=True, keep_recommender=True)).number
+    with writing(space.path, "catalog", space.wait_s):
+        space.live.require_settings()
+        switch_encoder_specs(space, specs, encoder_of)
+        drop_unnamed(space.catalog, space.settings)
+        quarantined = settle(
+            space.path,
+            space.catalog,
+            space.settings,
+            space.alignment,
+            space.encoder_of,
+            space.media(),
+            space.quarantine,
+        )
+    return ReembedReport(
+        former=space.fingerprint,
+        fingerprint=space.fingerprint,
+        encoders={str(m): spec for m, spec in space.settings.encoders.items()},
+        encoded={str(modality): 0 for modality in space.settings.encoders},
+        quarantined=quarantined,
+        alignment="kept" if space.settings.alignment else "none",
+        release=release,
+        seconds=time.monotonic() - started,
+    )
 
 
 @contextmanager
@@ -314,7 +256,7 @@ def _given_up(move: Move) -> Iterator[None]:
         raise
 
 
-def _fate(present: SpaceSettings, wanted: SpaceSettings) -> AlignmentFate:
-    if present.alignment == wanted.alignment:
+def _alignment_fate(present: SpaceSettings, settings: SpaceSettings) -> AlignmentFate:
+    if present.alignment == settings.alignment:
         return "kept" if present.alignment else "none"
-    return "changed" if wanted.alignment else "lost"
+    return "changed" if settings.alignment else "lost"

@@ -34,9 +34,7 @@ class CreateRequest(EncoderOptions):
     """A new, empty space."""
 
     path: Path = Field(description="Folder to create.")
-    encoder: SkipValidation[Any] = Field(
-        default="local", description="Encoder of every modality."
-    )
+    encoder: SkipValidation[Any] = Field(default="local", description="Encoder of every modality.")
     weights: SkipValidation[Any] = Field(
         default=None, description="Weight of each modality (image=2); 1 where not given."
     )

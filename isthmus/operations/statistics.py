@@ -1,4 +1,4 @@
-"""What a space holds, in numbers."""
+"""The statistics of a space: items, interactions, release, index, encoders."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.store import Interactions
 from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
-from isthmus.index.releases.recall import QueriesOf
-from isthmus.index.releases.view import View
-from isthmus.index.settings import SpaceSettings
+from isthmus.retrieval.search.recall_queries import GateQueries
 from isthmus.schema import EVENT, ITEM_ID, USER_ID
 
 
-def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict[str, Any]:
+def describe_space(space: OpenSpace) -> dict[str, Any]:
     """Describe a space: items, domains, attributes, release, delta and encoders.
 
     Returns
     -------
     dict
         ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
-        than the release; ``index`` has for each block what `index.releases.growth.Health` says;
-        ``aligned`` tells whether all modalities meet in some block, and ``alignment`` is the
-        fingerprint of what was learned for it, if anything was.
+        than the release; ``index`` has for each block an `index.releases.growth.Health`;
+        ``aligned`` says whether all modalities meet in some block, and ``alignment`` is the
+        fingerprint of the learned alignment, if there is one.
     """
+    view, settings = space.view(), space.settings
+    queries = GateQueries(space.path, settings)
     everything = set(settings.encoders)
     release = view.release.manifest if view.release else None
     return {
@@ -38,16 +39,20 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         "release_items": release.rows if release else 0,
         "release_recall": release.worst_recall if release else None,
         "delta": view.delta,
-        "index": {n: asdict(h) for n, h in assess(view, settings.index, queries_of).items()},
+        "index": {n: asdict(h) for n, h in assess(view, settings.index, queries).items()},
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
         "blocks": {b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.blocks},
         "aligned": any(everything <= {*block.modalities} for block in view.blocks),
         "alignment": settings.alignment or None,
+        "path": str(space.path),
+        "fingerprint": space.fingerprint,
+        "quarantined": len(space.quarantine),
+        "interactions": _count_interactions(space.interactions, view.snapshot),
     }
 
 
-def count_interactions(store: Interactions, catalog: Snapshot) -> dict[str, int]:
+def _count_interactions(store: Interactions, catalog: Snapshot) -> dict[str, int]:
     """Count interactions, and those that wait for an item that the catalog does not hold.
 
     Returns

@@ -1,10 +1,9 @@
-"""The training verb of a space."""
+"""Train the recommender of a space."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,8 +12,10 @@ from isthmus.data.interactions.ratings import Rated, of_events, rated_events, un
 from isthmus.digests import digest
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.lock import writing
+from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
+from isthmus.retrieval.recommend.request import TrainRequest
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.store import (
     TRAINING,
@@ -23,118 +24,73 @@ from isthmus.retrieval.recommend.store import (
     save_recommender,
     trained_folder,
 )
-from isthmus.verbs.open_space import OpenSpace
 
 
-class SpaceTraining(OpenSpace):
-    """The part of `isthmus.Space` that trains a recommender."""
+def train(
+    space: OpenSpace,
+    request: TrainRequest,
+    settings: RecommenderSettings | None = None,
+    *,
+    progress: bool = False,
+) -> Description:
+    """Train candidate generators and rankers on the stored interactions."""
+    from isthmus.retrieval.recommend.space_data import space_corpus
+    from isthmus.retrieval.recommend.train import train_recommender
 
-    def train(
-        self,
-        targets: Sequence[str] | str | None = None,
-        *,
-        pretrain: Sequence[str] | None = None,
-        start_from: str | Path | None = None,
-        settings: RecommenderSettings | None = None,
-        guard: bool | None = None,
-        positive_from: float | None = None,
-        progress: bool = False,
-    ) -> Description:
-        """Train candidates and ranking heads on the stored interactions.
+    settings = settings or RecommenderSettings()
+    interactions, positive_from = space.training_interactions(request.positive_from)
+    view = space.view()
+    with writing(space.path, "training", space.wait_s):
+        work = _work_folder(space, settings, request, positive_from)
+        data = space_corpus(view, space.block_weights, interactions, positive_from=positive_from)
+        start_from = request.start_from
+        trained = train_recommender(
+            data,
+            settings,
+            request.targets,
+            positive_from=positive_from,
+            rated=_ratings(view, interactions),
+            pretrained=None if start_from is None else heads_of(start_from),
+            sources_of=_pretraining(request.targets or view.domains, request.pretrain),
+            folder=work,
+            show=progress,
+        )
+        _require_same_encoders(space)
+        description = save_recommender(work / "made", trained, settings, len(data.matrix))
+        shutil.rmtree(trained_folder(space.path), ignore_errors=True)
+        (work / "made").rename(trained_folder(space.path))
+        shutil.rmtree(work)
+    return description
 
-        What was trained becomes part of the next release: run `publish` after it. A training
-        that was interrupted goes on with its last complete pass when it is started again on the
-        same items and interactions with the same settings.
 
-        Parameters
-        ----------
-        targets : str or sequence of str, optional
-            Domains to recommend in; by default every one with 20 users or more.
-        pretrain : sequence of str, optional
-            Domains that heads learn on before they are fine-tuned on their target.
-        start_from : str or Path, optional
-            Another space, whose published heads are fine-tuned.
-        settings : RecommenderSettings, optional
-            How to train; the defaults are meant for any data.
-        guard : bool, optional
-            In the place of the settings' guard, which is on by default: whether to measure, for
-            each target, what the histories of the other domains are worth (see `sources`), and to
-            ignore there those that hurt, in training and in use.
-        positive_from : float, optional
-            Least value that counts as liked; by default four fifths of the largest value, or
-            whatever is above zero where all values are equal.
-        progress : bool, default False
-            Whether to show bars.
+def _ratings(view: View, interactions: pa.Table) -> Rated:
+    from isthmus.retrieval.recommend.space_data import space_matrix
 
-        Returns
-        -------
-        Description
-            What was trained, and the report of each head.
+    events = rated_events(interactions)
+    return Rated(events, space_matrix(view, unweighted(of_events(interactions, events))))
 
-        Raises
-        ------
-        InvalidInput
-            If there are too few interactions, or a domain is unknown.
-        SpaceLocked
-            If another process is training.
-        """
-        from isthmus.retrieval.recommend.space_data import space_corpus
-        from isthmus.retrieval.recommend.train import train_recommender
 
-        settings = settings or RecommenderSettings()
-        if guard is not None:
-            settings = replace(settings, guard=guard)
-        names = [targets] if isinstance(targets, str) else targets
-        interactions, least = self._learnable(positive_from)
-        view = self._live.now()
-        with writing(self.path, "training", self._wait_s):
-            work = self._work_folder(settings, names, pretrain, start_from, least)
-            corpus = space_corpus(view, self._weights, interactions, positive_from=least)
-            trained = train_recommender(
-                corpus,
-                settings,
-                names,
-                positive_from=least,
-                rated=self._rated(view, interactions),
-                pretrained=None if start_from is None else heads_of(Path(start_from)),
-                sources_of=_pretraining(names or view.domains, pretrain),
-                folder=work,
-                show=progress,
+def _require_same_encoders(space: OpenSpace) -> None:
+    """Refuse to store what was trained on vectors that the space does not have any more."""
+    stored = SpaceSettings.read(space.path)
+    for modality in space.settings.encoders:
+        if stored.encoder_fingerprint(modality) != space.settings.encoder_fingerprint(modality):
+            raise FingerprintMismatch(
+                f"{space.path} got another {modality} encoder while it was trained on the "
+                "vectors of the former; train anew with: isthmus train"
             )
-            self._require_same_encoders()
-            made = save_recommender(work / "made", trained, settings, len(corpus.matrix))
-            shutil.rmtree(trained_folder(self.path), ignore_errors=True)
-            (work / "made").rename(trained_folder(self.path))
-            shutil.rmtree(work)
-        return made
 
-    @staticmethod
-    def _rated(view: View, interactions: pa.Table) -> Rated:
-        from isthmus.retrieval.recommend.space_data import space_matrix
 
-        events = rated_events(interactions)
-        return Rated(events, space_matrix(view, unweighted(of_events(interactions, events))))
-
-    def _require_same_encoders(self) -> None:
-        """Refuse to store what was learned from vectors that the space does not have any more."""
-        found = SpaceSettings.read(self.path)
-        for modality in self.settings.encoders:
-            if found.encoder_fingerprint(modality) != self.settings.encoder_fingerprint(modality):
-                raise FingerprintMismatch(
-                    f"{self.path} got another {modality} encoder while it was trained on the "
-                    "vectors of the former; train anew with: isthmus train"
-                )
-
-    def _work_folder(self, *asked: object) -> Path:
-        """Give the folder of a training's checkpoints, and remove those of other trainings."""
-        state = (self._catalog.snapshot().version, self._interactions.version, asked)
-        work = self.path / TRAINING / digest(repr(state)).hex()
-        for other in (self.path / TRAINING).glob("*"):
-            if other not in (work, trained_folder(self.path)):
-                shutil.rmtree(other, ignore_errors=True)
-        shutil.rmtree(work / "made", ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
-        return work
+def _work_folder(space: OpenSpace, *arguments: object) -> Path:
+    """Return the folder of a training's checkpoints, and remove those of other trainings."""
+    state = (space.catalog.snapshot().version, space.interactions.version, arguments)
+    work = space.path / TRAINING / digest(repr(state)).hex()
+    for other in (space.path / TRAINING).glob("*"):
+        if other not in (work, trained_folder(space.path)):
+            shutil.rmtree(other, ignore_errors=True)
+    shutil.rmtree(work / "made", ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
 
 
 def _pretraining(

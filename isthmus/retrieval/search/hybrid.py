@@ -80,7 +80,7 @@ def require_plain(options: RankingOptions, examples: bool) -> None:
     if examples or not options.plain:
         raise InvalidInput(
             "hybrid search gives the best k by fused ranks; it goes without like, unlike, "
-            "min_score, diversity, quotas, calibrate, center and hubness"
+            "min_score, diversity, quotas, normalize_scores, center_scores and hubness_correction"
         )
 
 

@@ -20,6 +20,7 @@ from isthmus.retrieval.search.request import ListOptions, RankingOptions
 from isthmus.retrieval.search.score_normalisation import Chance, measure_chance
 from isthmus.retrieval.search.score_range import at_least
 
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Domains that are searched together.

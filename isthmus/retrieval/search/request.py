@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SkipValidation, model_validator
 
@@ -18,7 +18,6 @@ CANDIDATES_PER_PLACE = 5
 MIN_CANDIDATES = 100
 ROUNDING = 1e-9
 
-Fusion = Literal["fixed", "gated", "learned"]
 Quotas = Mapping[str, int | float]
 ItemIds = Annotated[tuple[str, ...], BeforeValidator(lambda ids: as_tuple(ids) or ())]
 
@@ -41,9 +40,14 @@ class FilterOptions(Request):
 class ListOptions(FilterOptions):
     """How long and how diverse a ranked list is."""
 
-    k: int | None = Field(default=10, ge=1, description="How many items; None for all that reach min_score.")
+    k: int | None = Field(
+        default=10, ge=1, description="How many items; None for all that reach min_score."
+    )
     diversity: float = Field(
-        default=0.0, ge=0, le=1, description="From 0, relevance alone, to 1, items unlike each other."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="From 0, relevance alone, to 1, items unlike each other.",
     )
     num_candidates: int | None = Field(
         default=None,
@@ -147,17 +151,12 @@ class RankingOptions(ListOptions):
 
 
 class FusionOptions(Request):
-    """How the named vectors of a query are weighed."""
+    """How the modalities, and so the blocks, of a query are weighed."""
 
     weights: SkipValidation[Mapping[str, float] | None] = Field(
         default=None,
         description="Weight of modalities (image=2), in place of those of the space; nothing is "
         "encoded.",
-    )
-    fusion: Fusion | None = Field(
-        default=None,
-        description="How blocks weigh: fixed (by the weights) or learned (see learn_fusion); by "
-        "default learned where something was learned.",
     )
 
 
@@ -293,13 +292,14 @@ def allot(quotas: Quotas, k: int) -> list[int]:
     return places
 
 
-def _places(domain: str, quota: int | float, k: int) -> float:
+def _places(domain: str, quota: object, k: int) -> float:
     # NumPy's numbers are registered with these classes, too; a bool is an Integral.
-    if isinstance(quota, Integral):
-        if quota >= 1 and not isinstance(quota, bool):
-            return float(quota)
-    elif isinstance(quota, Real) and 0 < quota <= 1:
-        return float(quota) * k
+    whole = isinstance(quota, Integral) and not isinstance(quota, bool)
+    number = float(quota) if isinstance(quota, Real) else 0.0
+    if whole and number >= 1:
+        return number
+    if not isinstance(quota, Integral) and 0 < number <= 1:
+        return number * k
     raise InvalidInput(
         f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "
         "a share of k over 0.0 and up to 1.0"

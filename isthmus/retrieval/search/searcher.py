@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from isthmus.encoders.fusion import Weights
 from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidInput
 from isthmus.index.open_space import OpenSpace, WeightedView
-from isthmus.index.releases.selection import Selection
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.search.comparable import blocks_held, incomparable, require_comparable
 from isthmus.retrieval.search.examples import example_rows, query_with_examples
-from isthmus.retrieval.search.fusion.gates import Gates
+from isthmus.retrieval.search.fusion_weights import FusionWeights
 from isthmus.retrieval.search.hubness import Hubs
 from isthmus.retrieval.search.hybrid import (
     answer_hybrid,
@@ -61,18 +61,30 @@ class Searcher:
         self._of: SpaceSettings | None = None
 
     @property
-    def gates(self) -> Gates:
-        """The learned fusion weights."""
+    def fusion_weights(self) -> FusionWeights:
+        """The learned weights of the blocks, as they are stored."""
         self._refresh()
-        return self._gates
+        return self._fusion_weights
 
     def _refresh(self) -> None:
         """Drop what was kept of other settings: another encoder, alignment or fusion."""
         space = self._space
         if self._of is not space.settings:
             self._hubs = Hubs(GateQueries(space.path, space.settings))
-            self._gates = Gates(space.path, space.fingerprint)
+            self._fusion_weights = FusionWeights(space.path, space.fingerprint)
             self._of = space.settings
+
+    def _weighted_view(self, weights: Weights | None, kind: str) -> WeightedView:
+        """Return the view under some weights; without any, as was learned for this kind."""
+        weighted = self._space.weighted_view(weights)
+        return weighted._replace(block_weights=self._block_weights(weighted, weights, kind))
+
+    def _block_weights(
+        self, weighted: WeightedView, weights: Weights | None, kind: str
+    ) -> dict[str, float]:
+        if weights is not None:
+            return weighted.block_weights
+        return self.fusion_weights.of(kind, weighted.block_weights)
 
     def search(self, request: SearchRequest) -> list[Hit]:
         """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
@@ -80,22 +92,19 @@ class Searcher:
         words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
         if words is not None and not space.view().snapshot.has_text_index:
             index_text_if_free(space.path, space.catalog)
-        weighted = space.weighted_view(request.weights)
+        given = {"text": request.text, "image": request.image, "audio": request.audio}
+        kind = kind_of(given)
+        weighted = self._weighted_view(request.weights, kind)
         view = weighted.view
         groups = group_domains(view, request)
         space.require_fingerprint(request.fingerprint)
-        given = {"text": request.text, "image": request.image, "audio": request.audio}
-        kind = kind_of(given)
         examples = example_rows(view, request.like, request.unlike)
         has_examples = any(map(len, examples))
         if words is not None:
             require_plain(request, has_examples)
         nothing_else = request.vector is None and all(one is None for one in given.values())
-        encoded = (
-            {} if has_examples and nothing_else else self._query(weighted.settings, request)
-        )
+        encoded = {} if has_examples and nothing_else else self._query(weighted.settings, request)
         query = query_with_examples(view, encoded, *examples)
-        query = self.gates.apply(view, query, kind, request.fusion, _allowed_of(groups))
         similar: list[float | None] | None = None
         if words is None:
             rows, scores = self._rank(weighted, query, kind, request, groups)
@@ -116,12 +125,12 @@ class Searcher:
 
     def similar(self, request: SimilarRequest) -> list[Hit]:
         """Find the items most like an item, see `Space.similar`."""
-        weighted = self._space.weighted_view(request.weights)
-        view, kind = weighted.view, kind_of({})
+        kind = kind_of({})
+        weighted = self._weighted_view(request.weights, kind)
+        view = weighted.view
         groups = group_domains(view, request)
         examples = example_rows(view, [request.item_id, *request.like], request.unlike)
         query = query_with_examples(view, {}, *examples)
-        query = self.gates.apply(view, query, kind, request.fusion, _allowed_of(groups))
         rows, scores = self._rank(weighted, query, kind, request, groups)
         return make_hits(view, rows, scores, attributes=request.attributes)
 
@@ -135,25 +144,25 @@ class Searcher:
         scores, rows = view.search(block, queries, request.k, allowed)
         return make_found(view, rows, scores)
 
-    def search_file(
-        self, request: SearchFileRequest, *, progress: bool = False
-    ) -> QueryFileReport:
+    def search_file(self, request: SearchFileRequest, *, progress: bool = False) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, see `Space.search_file`."""
-        space, gates = self._space, self.gates
-        view, settings, block_weights = space.weighted_view(request.weights)
+        space = self._space
+        weighted = space.weighted_view(request.weights)
+        view = weighted.view
         allowed = view.select(request.domains, request.where)
-        encoder = QueryEncoder(settings, space.encoder_of, space.media(), space.alignment)
+        encoder = QueryEncoder(weighted.settings, space.encoder_of, space.media(), space.alignment)
         held = blocks_held(view, [allowed])
 
         def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
-            queries = [
-                gates.apply(
-                    view, Query(one.vectors), kind_of(one.contents), request.fusion, allowed
-                )
-                for one in listed
-            ]
-            lists = answer(view, queries, request.k, allowed, block_weights)
-            return make_lists(view, ids, lists, QUERY_ID)
+            kinds = [kind_of(query.contents) for query in listed]
+            lists: dict[int, Ranked] = {}
+            for kind in dict.fromkeys(kinds):  # queries of a kind share the weights of blocks
+                places = [at for at, other in enumerate(kinds) if other == kind]
+                queries = [Query(listed[at].vectors) for at in places]
+                block_weights = self._block_weights(weighted, request.weights, kind)
+                answers = answer(view, queries, request.k, allowed, block_weights)
+                lists |= zip(places, answers, strict=True)
+            return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 
         def refuse(vectors: BlockQuery) -> str:
             return incomparable(vectors, held, space.path)
@@ -179,8 +188,8 @@ class Searcher:
         """Rank items, less what each loses to the hubness correction."""
         view, penalty = weighted.view, None
         if options.hubness_correction:
-            shares = query.weighing(weighted.block_weights)
-            hubs = self._hubs.penalty(view, list(query.vectors), kind, shares)
+            block_weights = query.block_weights(weighted.block_weights)
+            hubs = self._hubs.penalty(view, list(query.vectors), kind, block_weights)
             penalty = np.asarray(options.hubness_correction * hubs, np.float32)
         return rank(view, query, options, groups, weighted.block_weights, penalty)
 
@@ -198,8 +207,3 @@ def encode_contents(
     for modality in contents:
         block_of(space.blocks, modality)
     return encode_query(settings or space.settings, space.encoder_of, contents, space.alignment)
-
-
-def _allowed_of(groups: Sequence[Group]) -> Selection | None:
-    """Return the rows of a single group; None, for all rows, where there are several."""
-    return groups[0].allowed if len(groups) == 1 else None
