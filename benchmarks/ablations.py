@@ -107,7 +107,7 @@ SLOW: dict[str, Variant] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class ScoredRows:
     """Candidates of some validation users.
 
     Attributes
@@ -174,17 +174,17 @@ class Bench:
         examples = self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
         return of_cases(examples, self.cases) if self.cases else examples
 
-    def ranked(self, learning: RecommenderSettings) -> dict[str, list[Ranked]]:
+    def ranked(self, learning: RecommenderSettings) -> dict[str, list[ScoredRows]]:
         """Find the candidates of the validation users of every protocol."""
 
-        def make() -> dict[str, list[Ranked]]:
+        def make() -> dict[str, list[ScoredRows]]:
             sources = Sources(learning.make_sources()).fit(self.corpus, show=True)
             facts = learning.make_facts().fit(self.corpus)
             return {task.name: self._pools(task, sources, facts) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
-    def _pools(self, task: Task, sources: Sources, facts: ItemFacts) -> list[Ranked]:
+    def _pools(self, task: Task, sources: Sources, facts: ItemFacts) -> list[ScoredRows]:
         target, corpus = self.corpus.code_of(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
         allowed[self._columns(task.candidates)] = True
@@ -198,7 +198,7 @@ class Bench:
             pool = make_pool(opinions, DEPTH, allowed, histories.seen(len(corpus)))
             features = make_features(corpus, histories, pool, facts, target)
             truth = [self._columns(user.truth) for user in users]
-            out.append(Ranked(histories, pool, features, truth))
+            out.append(ScoredRows(histories, pool, features, truth))
         return out
 
     def _columns(self, items: Sequence[str]) -> Columns:
@@ -283,7 +283,7 @@ def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -
     )
 
 
-def offered(part: Ranked, variant: Variant) -> Ranked:
+def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     """Take from the candidates of users what a variant does without."""
     gone, kept = _columns_of(variant, part.pool.sources)
     if not gone:
@@ -304,7 +304,7 @@ def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], li
 
 
 def _found(
-    head: RankingHead, corpus: Corpus, facts: ItemFacts, part: Ranked
+    head: RankingHead, corpus: Corpus, facts: ItemFacts, part: ScoredRows
 ) -> tuple[np.ndarray, np.ndarray]:
     target = corpus.code_of(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     scores = head.score_features(part.features, corpus, part.histories, part.pool, facts, target)

@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
     from isthmus.encoders.training.distillation.settings import DistillSettings
     from isthmus.encoders.training.finetuning.finetune import finetune
-    from isthmus.encoders.training.finetuning.forgetting import OtherDomain
+    from isthmus.encoders.training.finetuning.quality import OtherDomain
     from isthmus.encoders.training.finetuning.report import FinetuneReport
     from isthmus.encoders.training.finetuning.settings import FinetuneSettings
     from isthmus.errors import IsthmusError
     from isthmus.evaluation.plan import EvaluationPlan
     from isthmus.retrieval.recommend.users import Interaction, User
-    from isthmus.retrieval.search.results import Found, Hit
+    from isthmus.retrieval.search.results import BatchResults, Hit
     from isthmus.space import Space
 
 __version__ = "0.1.0"
 __all__ = [
     "AlignmentSettings",
+    "BatchResults",
     "DistillReport",
     "DistillSettings",
     "Encoder",
     "EvaluationPlan",
     "FinetuneReport",
     "FinetuneSettings",
-    "Found",
     "Hit",
     "Interaction",
     "IsthmusError",
@@ -52,11 +52,11 @@ _HOMES = {
     "EvaluationPlan": "isthmus.evaluation.plan",
     "FinetuneReport": "isthmus.encoders.training.finetuning.report",
     "FinetuneSettings": "isthmus.encoders.training.finetuning.settings",
-    "Found": "isthmus.retrieval.search.results",
+    "BatchResults": "isthmus.retrieval.search.results",
     "Hit": "isthmus.retrieval.search.results",
     "Interaction": "isthmus.retrieval.recommend.users",
     "IsthmusError": "isthmus.errors",
-    "OtherDomain": "isthmus.encoders.training.finetuning.forgetting",
+    "OtherDomain": "isthmus.encoders.training.finetuning.quality",
     "Space": "isthmus.space",
     "User": "isthmus.retrieval.recommend.users",
     "distill": "isthmus.encoders.training.distillation.distill",

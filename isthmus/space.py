@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.data.media import MediaStore
-from isthmus.encoders.alignment_choice import AlignmentChoice
-from isthmus.encoders.choice import EncoderChoice
+from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.registry import EncoderLike
 from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.compact import CompactReport
 from isthmus.index.catalog.ingest import AddReport
@@ -76,7 +76,7 @@ from isthmus.retrieval.search.request import (
     SearchRequest,
     SimilarRequest,
 )
-from isthmus.retrieval.search.results import Found, Hit
+from isthmus.retrieval.search.results import BatchResults, Hit
 from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
 
@@ -111,7 +111,7 @@ class Space:
         self,
         path: str | Path,
         *,
-        encoder: EncoderChoice | None = None,
+        encoder: EncoderLike | None = None,
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
@@ -127,21 +127,22 @@ class Space:
     def create(
         cls,
         path: str | Path,
-        encoder: EncoderChoice = "local",
+        encoder: EncoderLike = "local",
         *,
         text_encoder: str | Encoder | None = None,
         image_encoder: str | Encoder | None = None,
         audio_encoder: str | Encoder | None = None,
-        alignment: AlignmentChoice = "auto",
-        weights: Weights | None = None,
+        alignment: AlignmentLike = "auto",
+        weights: ModalityWeights | None = None,
         recall: float = 0.95,
         device: str = "auto",
         precision: str = "auto",
     ) -> Space:
         """Create an empty space in a folder that does not exist yet, or is empty.
 
-        An encoder of text and image puts both into one block; different encoders, such as those
-        of ``local`` (MiniLM and EfficientNet-Lite0), have a block each. See `CreateRequest`.
+        An encoder of text and image puts both into one named vector; different encoders, such as
+        those of ``local`` (MiniLM and EfficientNet-Lite0), have a named vector each. See
+        `CreateRequest`.
 
         Raises
         ------
@@ -167,7 +168,7 @@ class Space:
         cls,
         path: str | Path,
         *,
-        encoder: EncoderChoice | None = None,
+        encoder: EncoderLike | None = None,
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> Space:
@@ -204,7 +205,7 @@ class Space:
 
     @property
     def settings(self) -> SpaceSettings:
-        """What ``space.toml`` says: encoders, blocks, fusion weights, targets of the index."""
+        """What ``space.toml`` says: encoders, named vectors, fusion weights, index targets."""
         return self.opened.settings
 
     @property
@@ -384,19 +385,19 @@ class Space:
         fingerprint: str | None = None,
         hybrid: bool = False,
         bm25_weight: float = 1.0,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
     ) -> list[Hit]:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
 
-        With examples the query of each block is ``p + (p - n)`` at unit norm, where ``p`` is the
-        mean of all that is looked for and of the items to be like, and ``n`` that of the items to
-        be unlike; the examples are left out of the result. See `SearchRequest`.
+        With examples the query of each named vector is ``p + (p - n)`` at unit norm, where ``p`` is
+        the mean of all that is looked for and of the items to be like, and ``n`` that of the items
+        to be unlike; the examples are left out of the result. See `SearchRequest`.
 
         Returns
         -------
         list of Hit
-            Best first. The score is the cosine similarity; for a query in several blocks, the
-            mean of its chance-corrected similarities. In hybrid search it is the sum of
+            Best first. The score is the cosine similarity; for a query in several named vectors,
+            the mean of its chance-corrected similarities. In hybrid search it is the sum of
             weight / (60 + rank) over the two rankings (reciprocal rank fusion), and
             `Hit.similarity` has the score by vectors.
 
@@ -437,11 +438,11 @@ class Space:
         hubness_correction: float = 0.0,
         center_scores: bool = False,
         attributes: bool = False,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
     ) -> list[Hit]:
         """Find the items most similar to an item, in its own or in other domains.
 
-        The score is the cosine similarity where the item has one block, else the mean of its
+        The score is the cosine similarity where the item has one named vector, else the mean of its
         chance-corrected similarities. See `SimilarRequest`.
 
         Raises
@@ -465,20 +466,20 @@ class Space:
         domain: Names | None = None,
         where: str | None = None,
         fingerprint: str | None = None,
-        weights: Weights | None = None,
-    ) -> Found:
+        weights: ModalityWeights | None = None,
+    ) -> BatchResults:
         """Find the items nearest to each of many vectors, with the least work per query.
 
         Parameters
         ----------
         vectors : numpy.ndarray
-            float32, shape (n, dim) for the dim of one block; brought to unit norm.
+            float32, shape (n, dim) for the dim of one named vector; brought to unit norm.
         k, domain, where, fingerprint, weights
             As in `search`.
 
         Returns
         -------
-        Found
+        BatchResults
             Item ids and scores, each of shape (n, k).
 
         Raises
@@ -504,7 +505,7 @@ class Space:
         k: int = 10,
         domain: Names | None = None,
         where: str | None = None,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.
@@ -538,7 +539,7 @@ class Space:
         *,
         domain: Names | None = None,
         where: str | None = None,
-        block: str | None = None,
+        vector_name: str | None = None,
         progress: bool = False,
     ) -> pa.Table:
         """Find the groups of near-duplicate items, within and across domains.
@@ -556,24 +557,26 @@ class Space:
         Raises
         ------
         InvalidInput
-            If the threshold, a domain or the block is not valid.
+            If the threshold, a domain or the named vector is not valid.
         InvalidFilter
             If `where` is refused.
 
         Examples
         --------
-        ``space.duplicates(0.98, domain="products", block="image")``
+        ``space.duplicates(0.98, domain="products", vector_name="image")``
         """
         request, view = DuplicatesRequest.of(locals()), self.opened.view()
         selected = view.select(request.domains, request.where)
-        return find_duplicates(view, request.threshold, selected, request.block, show=progress)
+        return find_duplicates(
+            view, request.threshold, selected, request.vector_name, show=progress
+        )
 
     def map(
         self,
         *,
         domain: Names | None = None,
         where: str | None = None,
-        block: str | None = None,
+        vector_name: str | None = None,
         limit: int = 5_000,
         seed: int = 0,
     ) -> SpaceMap:
@@ -585,7 +588,7 @@ class Space:
         Raises
         ------
         InvalidInput
-            If a domain, the block or the limit is not valid, or there is nothing to draw.
+            If a domain, the named vector or the limit is not valid, or there is nothing to draw.
         InvalidFilter
             If `where` is refused.
         MissingDependency
@@ -598,7 +601,7 @@ class Space:
         request, view = MapRequest.of(locals()), self.opened.view()
         selected = view.select(request.domains, request.where)
         contents = ContentVectors(self.path, self.settings)
-        return map_space(view, contents, selected, request.block, request.limit, request.seed)
+        return map_space(view, contents, selected, request.vector_name, request.limit, request.seed)
 
     # ---- Interactions
 
@@ -848,7 +851,7 @@ class Space:
 
         request = SourceDomainsRequest.of(locals())
         interactions, least = self.opened.training_interactions(request.positive_from)
-        view, weights = self.opened.view(), self.opened.block_weights
+        view, weights = self.opened.view(), self.opened.vector_weights
         data = space_corpus(view, weights, interactions, positive_from=least)
         return assess_sources(data, request.target, measure=request.measure, seed=request.seed)
 
@@ -997,7 +1000,7 @@ class Space:
         Returns
         -------
         list of Plan
-            One for each block that holds vectors.
+            One for each named vector that holds vectors.
 
         Examples
         --------
@@ -1058,7 +1061,7 @@ class Space:
         text_encoder: str | Encoder | None = None,
         image_encoder: str | Encoder | None = None,
         audio_encoder: str | Encoder | None = None,
-        alignment: AlignmentChoice = "auto",
+        alignment: AlignmentLike = "auto",
         drop_recommender: bool = False,
         precision: str = "auto",
         http: bool = False,
@@ -1104,8 +1107,8 @@ class Space:
         """Learn projection heads that let text and images of different encoders find each other.
 
         Vectors come from the embedding caches, so nothing is encoded again. The space has one
-        more block then, ``aligned``; those of the encoders stay. Where a release is current, one
-        with the alignment is published in its place, and `rollback` undoes both. See
+        more named vector then, ``aligned``; those of the encoders stay. Where a release is
+        current, one with the alignment is published in its place, and `rollback` undoes both. See
         `AlignRequest` and `AlignmentSettings`.
 
         Returns
@@ -1135,11 +1138,11 @@ class Space:
         """Fusion weight of each modality."""
         return modality_weights(self.opened)
 
-    def set_weights(self, weights: Weights, *, progress: bool = False) -> WeightsReport:
+    def set_weights(self, weights: ModalityWeights, *, progress: bool = False) -> WeightsReport:
         """Switch to other fusion weights; modalities that are not named keep theirs.
 
-        Nothing is encoded. Where several modalities meet in one block, its vectors are fused anew
-        out of the embedding caches, and where a release is current, one with them is published
+        Nothing is encoded. Where several modalities meet in one named vector, its vectors are fused
+        anew out of the embedding caches, and where a release is current, one with them is published
         in its place; `rollback` undoes both. A process that has the space open must reopen it.
 
         Raises
@@ -1160,7 +1163,7 @@ class Space:
     def learn_fusion(
         self, pairs: Any = None, *, label: str | None = None, progress: bool = False
     ) -> FusionReport:
-        """Learn the weight of each block, for each kind of query.
+        """Learn the weight of each named vector, for each kind of query.
 
         From then on `search` and `similar` use what was learned for queries of their kind, unless
         they are given `weights`. Learned weights that are no better than those of the space on
@@ -1169,7 +1172,7 @@ class Space:
         Raises
         ------
         InvalidInput
-            If there are too few queries, no such attribute, or the items have one block alone.
+            If there are too few queries, no such attribute, or the items have one named vector.
         InvalidMapping
             If a column is absent.
 

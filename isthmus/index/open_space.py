@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from isthmus.data.interactions.positives import default_positive_from
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.ratings import default_positive_from
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.choice import EncoderChoice, choose_encoders
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import Weights
-from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.registry import EncoderLike, resolve_encoders
+from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch, InvalidInput
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.catalog import Catalog
@@ -37,13 +37,13 @@ class WeightedView(NamedTuple):
         The items, with their vectors fused under these weights.
     settings : SpaceSettings
         The settings, with these weights.
-    block_weights : dict of str to float
-        Weight of each block.
+    vector_weights : dict of str to float
+        Weight of each named_vector.
     """
 
     view: View
     settings: SpaceSettings
-    block_weights: dict[str, float]
+    vector_weights: dict[str, float]
 
 
 class OpenSpace:
@@ -68,7 +68,7 @@ class OpenSpace:
         The tables of the space.
     live : LiveView
         The searchable items, as they are on disk now.
-    encoder_of : RecordedEncoders
+    encoder_of : LazyEncoders
         The encoder of each modality.
     """
 
@@ -76,7 +76,7 @@ class OpenSpace:
         self,
         path: str | Path,
         *,
-        encoder: EncoderChoice | None = None,
+        encoder: EncoderLike | None = None,
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
@@ -85,21 +85,21 @@ class OpenSpace:
         self.device = device
         self._load(SpaceSettings.read(self.path))
         self.quarantine = Quarantine(self.path)
-        self.interactions = Interactions(self.path)
-        given = None if encoder is None else choose_encoders(encoder, device=self.model_device)
+        self.interactions = InteractionStore(self.path)
+        given = None if encoder is None else resolve_encoders(encoder, device=self.model_device)
         self.encoder_of = self.recorded_encoders(self.settings, given)
 
     def _load(self, settings: SpaceSettings) -> None:
         """Take the settings, and open what depends on them."""
         self.settings = settings
-        self.blocks = settings.layout
-        self.block_weights = block_weights(settings)
+        self.named_vectors = settings.layout
+        self.vector_weights = vector_weights(settings)
         self.catalog = Catalog(self.path)
         self.live = LiveView(self.path, self.catalog, settings, self.device)
         self._alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
 
-    def switch(self, settings: SpaceSettings, encoder_of: RecordedEncoders | None = None) -> None:
+    def switch(self, settings: SpaceSettings, encoder_of: LazyEncoders | None = None) -> None:
         """Open what the settings, written to disk before, name; keep the encoders if none given."""
         self._load(settings)
         if encoder_of is not None:
@@ -107,11 +107,9 @@ class OpenSpace:
 
     def recorded_encoders(
         self, settings: SpaceSettings, given: Mapping[Modality, Encoder] | None = None
-    ) -> RecordedEncoders:
+    ) -> LazyEncoders:
         """Return the encoders that settings record, those given in the place of loaded ones."""
-        return RecordedEncoders(
-            settings.encoders, settings.components, given, device=self.model_device
-        )
+        return LazyEncoders(settings.encoders, settings.components, given, device=self.model_device)
 
     @property
     def model_device(self) -> str:
@@ -125,7 +123,7 @@ class OpenSpace:
 
     @property
     def alignment(self) -> Alignment | None:
-        """The alignment that makes the vectors of the aligned block, read when first needed."""
+        """The alignment of the space, read when first needed."""
         if self._alignment is None:
             self._alignment = load_alignment(self.path, self.settings)
         return self._alignment
@@ -138,17 +136,17 @@ class OpenSpace:
         """Return the searchable items of this moment."""
         return self.live.now()
 
-    def weighted_view(self, weights: Weights | None) -> WeightedView:
+    def weighted_view(self, weights: ModalityWeights | None) -> WeightedView:
         """Return the view of this moment under some fusion weights, by default the space's."""
         view = self.live.now()
         if weights is None:
-            return WeightedView(view, self.settings, self.block_weights)
+            return WeightedView(view, self.settings, self.vector_weights)
         settings = self.settings.weighing(weights)
         if settings.fusion != self.settings.fusion:
             if self._reweighting is None:
                 self._reweighting = Reweighting(self.path, self.settings, self.alignment)
             view = self._reweighting.view(view, settings.fusion)
-        return WeightedView(view, settings, block_weights(settings))
+        return WeightedView(view, settings, vector_weights(settings))
 
     def require_fingerprint(self, fingerprint: str | None) -> None:
         """Refuse vectors of another encoder stack.
@@ -183,9 +181,9 @@ class OpenSpace:
         return interactions, positive_from
 
 
-def block_weights(settings: SpaceSettings) -> dict[str, float]:
-    """Return the weight of each block: the sum of the fusion weights of its modalities."""
-    # The aligned block counts once: were it to weigh as its modalities do, the weight of
+def vector_weights(settings: SpaceSettings) -> dict[str, float]:
+    """Return the weight of each named vector: the sum of the fusion weights of its modalities."""
+    # The aligned named vector counts once: were it to weigh as its modalities do, the weight of
     # pictures would move items that have none.
     return {
         b.name: 1.0 if b.alignment else sum(settings.fusion.get(m, 1.0) for m in b.modalities)

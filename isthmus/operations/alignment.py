@@ -10,8 +10,7 @@ from isthmus.data.pairs import PairReader
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.errors import InvalidInput, ReleaseRejected, UnsupportedOperation
-from isthmus.index.catalog.contents import ContentEncoder
-from isthmus.index.catalog.ingest import open_embedding_caches
+from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_of_catalog, pairs_of_rows
 from isthmus.index.open_space import OpenSpace
@@ -39,7 +38,7 @@ class AlignReport:
         Pairs of each set.
     held_out : int
         Pairs that were held out.
-    crossing : dict
+    recall : dict
         For ``aligned`` and ``cca``, the closed form it starts from: for each set recall@10 from
         text to picture and back on the pairs held out, and what a random order has.
     encoded : dict of str to int
@@ -55,7 +54,7 @@ class AlignReport:
     fingerprint: str
     pairs: dict[str, int]
     held_out: int
-    crossing: dict[str, Any]
+    recall: dict[str, Any]
     encoded: dict[str, int]
     problems: list[str] = field(default_factory=list)
     release: int | None = None
@@ -90,7 +89,7 @@ def align(
         fingerprint=learned.fingerprint,
         pairs=fitted.report["pairs"],
         held_out=fitted.report["held_out"],
-        crossing=fitted.report["recall@10"],
+        recall=fitted.report["recall@10"],
         encoded=gathered.encoded or dict.fromkeys(MODALITIES, 0),
         problems=gathered.problems,
         release=release,
@@ -113,12 +112,12 @@ def _gather(space: OpenSpace, request: AlignRequest, *, progress: bool) -> Gathe
 
 
 def _with_unique_dim(space: OpenSpace, settings: AlignmentSettings | None) -> AlignmentSettings:
-    """Return the settings with a dim that no other block has.
+    """Return the settings with a dim that no other named vector has.
 
-    A vector that is given as a query belongs to the block of its dim.
+    A vector that is given as a query belongs to the named vector of its dim.
     """
     settings = settings or AlignmentSettings()
-    taken = {block.dim for block in space.blocks if not block.alignment}
+    taken = {named_vector.dim for named_vector in space.named_vectors if not named_vector.alignment}
     dim = min(settings.dim, *taken)
     while dim in taken and dim > 1:
         dim -= 1
@@ -141,14 +140,14 @@ def _switch_and_publish(space: OpenSpace, learned: Alignment, *, progress: bool)
 
 
 def _require_two_encoders(space: OpenSpace) -> None:
-    blocks = [block for block in space.blocks if not block.alignment]
-    encoded = {modality for block in blocks for modality in block.modalities}
+    encoded_vectors = [v for v in space.named_vectors if not v.alignment]
+    encoded = {modality for v in encoded_vectors for modality in v.modalities}
     if not set(MODALITIES) <= encoded:
         raise UnsupportedOperation(
             f"this space has encoders of {', '.join(sorted(encoded))} alone; an alignment needs "
             "one of text and one of image"
         )
-    if any(set(MODALITIES) <= set(block.modalities) for block in blocks):
+    if any(set(MODALITIES) <= set(v.modalities) for v in encoded_vectors):
         raise UnsupportedOperation(
             f"text and image meet already: {space.settings.encoders['text']!r} makes both; "
             "there is nothing to align"

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from isthmus.errors import InvalidInput
 from isthmus.index.open_space import OpenSpace
-from isthmus.retrieval.search.item_vectors import item_vectors
+from isthmus.retrieval.search.examples import item_vectors
 from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, modalities_in
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def evaluation_material(
     InvalidInput
         If the space has no such system.
     """
-    from isthmus.evaluation.list_metrics import ItemVectors
+    from isthmus.evaluation.lists import ItemVectors
     from isthmus.evaluation.run import Material
     from isthmus.evaluation.space_systems import systems_of
 
@@ -50,10 +50,10 @@ def evaluation_material(
     masks = view.snapshot.column(MODALITY_MASK).to_pylist()
     contents = ItemVectors(
         item_ids,
-        item_vectors(view, view.find(item_ids), space.block_weights),
+        item_vectors(view, view.find(item_ids), space.vector_weights),
         [" and ".join(modalities_in(mask)) or "none" for mask in masks],
     )
-    available = systems_of(view, space.block_weights)
+    available = systems_of(view, space.vector_weights)
     for name in names or ():
         if name not in available:
             raise InvalidInput(f"the space has no system {name!r}; it has {', '.join(available)}")

@@ -10,8 +10,8 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.digests import digest
-from isthmus.encoders.training.finetuning.forgetting import OtherDomain
 from isthmus.encoders.training.finetuning.pairs import LEAST, ContentPairs
+from isthmus.encoders.training.finetuning.quality import OtherDomain
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.index.open_space import OpenSpace
 from isthmus.operations.request import FinetuneRequest
@@ -161,7 +161,7 @@ def pairs_of_texts(texts: Sequence[str], pairs: Rows) -> ContentPairs:
 
 def _positives(item_ids: Sequence[str], interactions: pa.Table, least: float | None) -> csr_matrix:
     columns = {item: number for number, item in enumerate(item_ids)}
-    matrix = InteractionMatrix.of(
+    matrix = InteractionMatrix.from_table(
         interactions,
         lambda wanted: np.array([columns.get(item, -1) for item in wanted], np.int64),
         len(item_ids),

@@ -1,4 +1,4 @@
-"""Set the fusion weights of a space, or learn the weights of its blocks."""
+"""Set the fusion weights of a space, or learn the weights of its named vectors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput, ReleaseRejected
 from isthmus.index.catalog.lock import writing
 from isthmus.index.open_space import OpenSpace
@@ -39,15 +39,15 @@ class WeightsReport:
     ----------
     weights, former : dict of str to float
         Weight of each modality, now and before.
-    blocks : list of str
-        Blocks whose vectors were fused anew out of the embedding caches.
+    vector_names : list of str
+        Named vectors that were fused anew out of the embedding caches.
     release : int or None
         The release that was published with them; None where none was needed.
     """
 
     weights: dict[str, float]
     former: dict[str, float]
-    blocks: list[str] = field(default_factory=list)
+    vector_names: list[str] = field(default_factory=list)
     release: int | None = None
 
 
@@ -56,12 +56,14 @@ def modality_weights(space: OpenSpace) -> dict[str, float]:
     return {m: float(space.settings.fusion.get(m, 1.0)) for m in space.settings.encoders}
 
 
-def set_weights(space: OpenSpace, weights: Weights, *, progress: bool = False) -> WeightsReport:
+def set_weights(
+    space: OpenSpace, weights: ModalityWeights, *, progress: bool = False
+) -> WeightsReport:
     """Switch to other fusion weights, and publish a release with them where one is current."""
-    former, columns = modality_weights(space), {block.column for block in space.blocks}
+    former, columns = modality_weights(space), {v.column for v in space.named_vectors}
     with writing(space.path, "releases", space.wait_s):
         switch_weights(space, weights, progress=progress)
-    fused_anew = [block.name for block in space.blocks if block.column not in columns]
+    fused_anew = [v.name for v in space.named_vectors if v.column not in columns]
     release = None
     if fused_anew and Releases(space.path).current_number() is not None:
         try:
@@ -80,7 +82,7 @@ def learn_fusion(
     *,
     progress: bool = False,
 ) -> FusionReport:
-    """Learn the weights of the blocks for each kind of query, and store those that are better.
+    """Learn the weights of the named vectors for each kind of query, and store better ones.
 
     Parameters
     ----------
@@ -95,14 +97,14 @@ def learn_fusion(
     """
     if request.pairs is not None and request.label is not None:
         raise InvalidInput("give pairs or a label to learn from, not both")
-    if len(space.blocks) < 2:
+    if len(space.named_vectors) < 2:
         raise InvalidInput(
-            "the items of this space have one block, so there is nothing to weigh; weights of "
-            "the modalities that meet in it are set with: isthmus weights image=2"
+            "the items of this space have one named vector, so there is nothing to weigh; weights "
+            "of the modalities that meet in it are set with: isthmus weights image=2"
         )
     view = space.view()
     relevance = _relevance(space, view, request)
-    report = learn_fusion_weights(view, relevance.queries, space.block_weights, show=progress)
+    report = learn_fusion_weights(view, relevance.queries, space.vector_weights, show=progress)
     if not report.queries:
         raise InvalidInput(
             f"only {len(relevance.queries)} queries can be learned from, and {MIN_QUERIES} are "
@@ -125,5 +127,7 @@ def _relevance(space: OpenSpace, view: View, request: LearnFusionRequest) -> Rel
         return from_pairs(view, request.pairs, encode)
     interactions, positive_from = space.training_interactions(None)
     n_items = len(view.living.rows)
-    matrix = InteractionMatrix.of(interactions, view.find, n_items, positive_from=positive_from)
+    matrix = InteractionMatrix.from_table(
+        interactions, view.find, n_items, positive_from=positive_from
+    )
     return from_interactions(view, matrix)

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.ingest import InteractionReport, add_interactions
-from isthmus.data.interactions.mapping import InteractionMapping
-from isthmus.data.interactions.reader import InteractionReader
+from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
 from isthmus.index.catalog.lock import writing
 from isthmus.index.open_space import OpenSpace
 from isthmus.operations.request import InteractionsRequest
@@ -36,7 +35,9 @@ def read_interactions(
     space: OpenSpace, user_ids: Sequence[str] | None, *, waiting: bool = False
 ) -> pa.Table:
     """Return the interactions of some users or of all, those that wait for their item if asked."""
-    table = space.interactions.table() if user_ids is None else space.interactions.of(user_ids)
+    table = (
+        space.interactions.table() if user_ids is None else space.interactions.of_users(user_ids)
+    )
     if waiting:
         return table
     items = table.column(ITEM_ID).combine_chunks().dictionary_encode()
@@ -47,4 +48,4 @@ def read_interactions(
 def forget_user(space: OpenSpace, user_id: str) -> int:
     """Delete every interaction of a user, and return how many there were."""
     with writing(space.path, "interactions", space.wait_s):
-        return space.interactions.forget(user_id)
+        return space.interactions.delete_user(user_id)

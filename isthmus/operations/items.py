@@ -7,18 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
-from isthmus.data.mapping import FieldMapping
-from isthmus.encoders.alignment_choice import choose_alignment
-from isthmus.encoders.choice import choose_encoders
+from isthmus.encoders.alignment import resolve_alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import checked_weights
+from isthmus.encoders.fusion import validated_weights
+from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, ItemNotFound, SpaceExists
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
-from isthmus.index.catalog.ingest import AddReport, Ingest, is_small, open_embedding_caches
+from isthmus.index.catalog.content_encoding import open_embedding_caches
+from isthmus.index.catalog.ingest import AddReport, Ingest, is_small
 from isthmus.index.catalog.lock import writing
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
@@ -37,7 +38,7 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     path = request.path
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SpaceExists(f"{path} exists already; open it, or choose another folder")
-    encoders = choose_encoders(
+    encoders = resolve_encoders(
         request.encoder,
         request.text_encoder,
         request.image_encoder,
@@ -45,15 +46,15 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
         device=request.device,
         precision=request.precision,
     )
-    weights = checked_weights(request.weights or {}, encoders)
-    stack = EncoderStack(encoders, weights, choose_alignment(request.alignment, encoders))
+    weights = validated_weights(request.weights or {}, encoders)
+    stack = EncoderStack(encoders, weights, resolve_alignment(request.alignment, encoders))
     settings = SpaceSettings.of_stack(
         stack, IndexSettings().aiming(Targets().given(recall=request.recall))
     )
     building = path.with_name(f".{path.name}.creating")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    Catalog.create(building, stack.blocks)
+    Catalog.create(building, stack.named_vectors)
     settings.write(building)
     if stack.alignment is not None:
         store_alignment(building, stack.alignment)
@@ -71,7 +72,7 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         request.image,
         request.audio,
     )
-    modalities = frozenset(m for block in space.blocks for m in block.modalities)
+    modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
     reader = ItemReader(request.items, mapping, modalities)
     with _ingesting(space, reader.rows, http=request.http) as ingest:
         return ingest.add(reader, skip_invalid=request.skip_invalid, progress=progress)

@@ -9,8 +9,8 @@ from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
-from isthmus.index.catalog.former_settings import made_by_others
 from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.migration import made_by_others
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
@@ -20,13 +20,13 @@ from isthmus.operations.request import PlanRequest, PublishRequest, TargetOption
 from isthmus.operations.switching import switch_to_release
 from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.recall_queries import RecallQueries
 
 
 def publish(space: OpenSpace, request: PublishRequest, *, progress: bool = False) -> Manifest:
     """Build a release of the catalog, measure it, and make it current."""
     index = _index_settings(space, request)
-    if any("text" in block.modalities for block in space.blocks):
+    if any("text" in named_vector.modalities for named_vector in space.named_vectors):
         index_text_if_free(space.path, space.catalog)
     with writing(space.path, "releases", space.wait_s):
         space.live.require_settings()
@@ -76,7 +76,7 @@ def make_publisher(
         settings.layout,
         settings.fingerprint,
         index,
-        GateQueries(space.path, settings),
+        RecallQueries(space.path, settings),
         choose_devices(space.device),
         Attachments(parts),
     )

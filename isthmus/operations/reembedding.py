@@ -9,18 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.alignment_choice import AUTO, AlignmentChoice, choose_alignment
-from isthmus.encoders.choice import choose_encoders
+from isthmus.encoders.alignment import AUTO, Alignment, AlignmentLike, resolve_alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import EncoderStack
+from isthmus.encoders.registry import resolve_encoders
+from isthmus.encoders.stack import EncoderStack, LazyEncoders
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
 from isthmus.index.catalog.alignments import keep_only
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.migration import Move, settle
-from isthmus.index.catalog.realign import drop_unnamed
 from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.vector_columns import drop_unnamed
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
@@ -171,9 +169,9 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
     options = {"device": space.model_device, "precision": request.precision}
     chosen: dict[Modality, Encoder] = {}
     if request.encoder is not None:
-        chosen |= choose_encoders(request.encoder, **options)
+        chosen |= resolve_encoders(request.encoder, **options)
     if any(by_modality.values()):
-        chosen |= choose_encoders(
+        chosen |= resolve_encoders(
             "", by_modality["text"], by_modality["image"], by_modality["audio"], **options
         )
     replaced = {m: one for m, one in chosen.items() if m in space.settings.encoders}
@@ -190,14 +188,14 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
 
 
 def _alignment_for(
-    space: OpenSpace, encoders: Mapping[Modality, Encoder], alignment: AlignmentChoice
+    space: OpenSpace, encoders: Mapping[Modality, Encoder], alignment: AlignmentLike
 ) -> Alignment | None:
     present = space.alignment
     if alignment == AUTO and present is not None:
         fits = all(present.fits(m, encoders[m].components) for m in present.modalities)
         if fits:
             return present
-    return choose_alignment(alignment, encoders)
+    return resolve_alignment(alignment, encoders)
 
 
 def _leaves_recommender(space: OpenSpace, *, drop: bool) -> bool:
@@ -214,7 +212,7 @@ def _leaves_recommender(space: OpenSpace, *, drop: bool) -> bool:
 
 
 def _complete_switch(
-    space: OpenSpace, started: float, specs: Mapping[Modality, str], encoder_of: RecordedEncoders
+    space: OpenSpace, started: float, specs: Mapping[Modality, str], encoder_of: LazyEncoders
 ) -> ReembedReport:
     """Finish what a kill may have left undone after the switch, and note where encoders lie."""
     release = None

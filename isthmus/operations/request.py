@@ -109,7 +109,8 @@ class TargetOptions(Request):
         default=None, description="Largest 99th percentile of a single query, in milliseconds."
     )
     memory: int | str | None = Field(
-        default=None, description="Largest size of a block's index, in bytes or such as 4GiB."
+        default=None,
+        description="Largest size of a named vector's index, in bytes or such as 4GiB.",
     )
 
 
@@ -130,7 +131,8 @@ class PlanRequest(TargetOptions):
     """Index recipes, measured on a sample."""
 
     rows: int | None = Field(
-        default=None, description="Plan for this many vectors a block; by default those there are."
+        default=None,
+        description="Plan for this many vectors per named vector; by default those there are.",
     )
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.recall_queries import RecallQueries
 from isthmus.schema import EVENT, ITEM_ID, USER_ID
 
 
@@ -22,12 +22,12 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
     -------
     dict
         ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
-        than the release; ``index`` has for each block an `index.releases.growth.Health`;
-        ``aligned`` says whether all modalities meet in some block, and ``alignment`` is the
+        than the release; ``index`` has for each named vector an `index.releases.growth.Health`;
+        ``aligned`` says whether all modalities meet in some named vector, and ``alignment`` is the
         fingerprint of the learned alignment, if there is one.
     """
     view, settings = space.view(), space.settings
-    queries = GateQueries(space.path, settings)
+    queries = RecallQueries(space.path, settings)
     everything = set(settings.encoders)
     release = view.release.manifest if view.release else None
     return {
@@ -42,8 +42,10 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "index": {n: asdict(h) for n, h in assess(view, settings.index, queries).items()},
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
-        "blocks": {b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.blocks},
-        "aligned": any(everything <= {*block.modalities} for block in view.blocks),
+        "named_vectors": {
+            v.name: {"dim": v.dim, "modalities": v.modalities} for v in view.named_vectors
+        },
+        "aligned": any(everything <= {*v.modalities} for v in view.named_vectors),
         "alignment": settings.alignment or None,
         "path": str(space.path),
         "fingerprint": space.fingerprint,
@@ -52,7 +54,7 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
     }
 
 
-def _count_interactions(store: Interactions, catalog: Snapshot) -> dict[str, int]:
+def _count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
     """Count interactions, and those that wait for an item that the catalog does not hold.
 
     Returns

@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Mapping
 
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.fusion import Weights
-from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.alignments import keep_only, published_alignment
-from isthmus.index.catalog.former_settings import former_settings
 from isthmus.index.catalog.lock import writing
-from isthmus.index.catalog.migration import Move
-from isthmus.index.catalog.realign import realign, relay
+from isthmus.index.catalog.migration import Move, former_settings
+from isthmus.index.catalog.vector_columns import realign, relay
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
@@ -33,7 +32,7 @@ def switch_alignment(
     keep_only(space.path, space.settings.alignment)
 
 
-def switch_weights(space: OpenSpace, weights: Weights, *, progress: bool = False) -> None:
+def switch_weights(space: OpenSpace, weights: ModalityWeights, *, progress: bool = False) -> None:
     """Switch to other fusion weights; the caller holds the lock of the releases."""
     with writing(space.path, "catalog", space.wait_s):
         space.live.require_settings()
@@ -111,7 +110,7 @@ def migration(
     space: OpenSpace,
     settings: SpaceSettings,
     alignment: Alignment | None,
-    encoder_of: RecordedEncoders,
+    encoder_of: LazyEncoders,
     *,
     http: bool = False,
 ) -> Move:
@@ -128,7 +127,7 @@ def migration(
 
 
 def switch_encoder_specs(
-    space: OpenSpace, specs: Mapping[Modality, str], encoder_of: RecordedEncoders
+    space: OpenSpace, specs: Mapping[Modality, str], encoder_of: LazyEncoders
 ) -> None:
     """Load the same encoders from another place; the caller holds the lock of the catalog."""
     present = SpaceSettings.read(space.path)

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.data.interactions.ratings import Rated, of_events, rated_events, unweighted
+from isthmus.data.interactions.ratings import (
+    RatingData,
+    rated_events,
+    select_events,
+    with_unit_weights,
+)
 from isthmus.digests import digest
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.lock import writing
@@ -42,7 +47,7 @@ def train(
     view = space.view()
     with writing(space.path, "training", space.wait_s):
         work = _work_folder(space, settings, request, positive_from)
-        data = space_corpus(view, space.block_weights, interactions, positive_from=positive_from)
+        data = space_corpus(view, space.vector_weights, interactions, positive_from=positive_from)
         start_from = request.start_from
         trained = train_recommender(
             data,
@@ -63,11 +68,13 @@ def train(
     return description
 
 
-def _ratings(view: View, interactions: pa.Table) -> Rated:
+def _ratings(view: View, interactions: pa.Table) -> RatingData:
     from isthmus.retrieval.recommend.space_data import space_matrix
 
     events = rated_events(interactions)
-    return Rated(events, space_matrix(view, unweighted(of_events(interactions, events))))
+    return RatingData(
+        events, space_matrix(view, with_unit_weights(select_events(interactions, events)))
+    )
 
 
 def _require_same_encoders(space: OpenSpace) -> None:

@@ -47,13 +47,13 @@ def test_several_files_are_several_sets_and_settings_are_told(run_json, run, tmp
     pairs = write_pairs(tmp_path)
     (tmp_path / "more.parquet").write_bytes((tmp_path / pairs).read_bytes())
     run_json("create", "shop", *TOYS)
-    told = ("--epochs", 1, "--members", 2, "--modality-dropout", 0.5, "--no-experts")
+    told = ("--epochs", 1, "--batch", 512, "--modality-dropout", 0.5, "--no-experts")
     ask = ("align", "-s", "shop", "--pairs", pairs, "more.parquet", "--text", "title", *told)
     report = run_json(*ask)
     assert report["pairs"] == {"pairs": 48, "more": 48}
     (made,) = (tmp_path / "shop" / "alignments").iterdir()
     settings = json.loads((made / "alignment.json").read_text())["report"]["settings"]
-    assert (settings["members"], settings["modality_dropout"]) == (2, 0.5)
+    assert (settings["batch"], settings["modality_dropout"]) == (512, 0.5)
     assert not settings["experts"]
     (tmp_path / "a").mkdir()
     (tmp_path / "more.parquet").rename(tmp_path / "a" / pairs)
@@ -72,11 +72,11 @@ def test_an_alignment_is_given_to_a_space_or_left_out(run_json, run, tmp_path):
     learn = ("align", "-s", "shop", "--pairs", write_pairs(tmp_path), "--text", "title")
     run_json(*learn, "--epochs", 1)
     (made,) = (tmp_path / "shop" / "alignments").iterdir()
-    blocks = run_json("create", "other", *TOYS, "--alignment", made)["blocks"]
-    assert list(blocks) == ["text", "image", "aligned"]
+    named_vectors = run_json("create", "other", *TOYS, "--alignment", made)["named_vectors"]
+    assert list(named_vectors) == ["text", "image", "aligned"]
     left = run_json("reembed", "-s", "other", "--text-encoder", "toy/words", "--alignment", "none")
     assert left["alignment"] == "lost"
-    assert list(run_json("status", "-s", "other")["blocks"]) == ["text", "image"]
+    assert list(run_json("status", "-s", "other")["named_vectors"]) == ["text", "image"]
     refused = run("create", "third", *TOYS, "--alignment", "nowhere")
     assert (refused.returncode, "no alignment can be read from nowhere" in refused.stderr) == (
         1,

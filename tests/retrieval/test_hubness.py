@@ -105,7 +105,10 @@ def test_similar_items_are_corrected_by_items(cloud):
         ({"hubness_correction": 1.5}, "hubness_correction is 1.5; give a number from 0"),
         ({"hubness_correction": -0.1}, "hubness_correction is -0.1; give a number from 0"),
         ({"hubness_correction": 0.5, "normalize_scores": True}, "both shift the scores"),
-        ({"hubness_correction": 0.5, "hybrid": True}, "goes without .* hubness_correction"),
+        (
+            {"hubness_correction": 0.5, "hybrid": True},
+            "goes without .* hubness_correction_correction",
+        ),
     ],
 )
 def test_bad_options_are_refused(cloud, options, message):

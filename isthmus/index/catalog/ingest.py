@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,20 @@ import pyarrow as pa
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.backends.prefetch import ahead
+from isthmus.encoders.backends.runtime import prefetch
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse
-from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.changes import ChangeFinder, Changes
-from isthmus.index.catalog.contents import ContentEncoder, batched
-from isthmus.index.catalog.item_digests import ItemDigests
+from isthmus.index.catalog.content_encoding import (
+    ContentEncoder,
+    as_column,
+    batched,
+    stored_vectors,
+)
+from isthmus.index.catalog.item_changes import ChangeFinder, Changes, ItemDigests
 from isthmus.index.catalog.quarantine import Failure, Quarantine
-from isthmus.index.catalog.stored_vectors import as_column, stored_vectors
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import (
@@ -42,7 +43,7 @@ from isthmus.schema import (
 
 SMALL = 20  # times as much is stored as comes
 MOST_PEEKED = 50_000
-ROWS_A_COMMIT = 4_096
+COMMIT_ROWS = 4_096
 READERS = 8
 
 
@@ -95,14 +96,14 @@ class Ingest:
     media : MediaStore
         Reads files.
     caches : dict of str to EmbeddingCache
-        An embedding cache for each modality of the space.
+        A cache for each modality of the space.
     settings : SpaceSettings
-        The blocks and the fusion weights of the space.
+        The named vectors and the fusion weights of the space.
     encoder_of : callable
         Gives the encoder of a modality; called only if something must be encoded, since loading
         one takes seconds.
     alignment : Alignment, optional
-        What the settings' aligned block is made by.
+        What the settings' aligned named vector is made by.
     """
 
     def __init__(
@@ -139,14 +140,14 @@ class Ingest:
         with progress_bar("checking", reader.rows, show=progress) as advance:
             rows = reader.check(snapshot.attributes, _OneDomainAnItem(known), advance)
         if not skip_invalid:
-            reader.refuse()
+            reader.raise_if_invalid()
         self.report.invalid = len(reader.problems)
         self.report.problems = [f"row {n}: {p}" for n, p in sorted(reader.problems.items())]
         self.report.rows_read = self.report.invalid
         attributes = self._catalog.add_attributes(reader.attributes)
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(known, self._media, list(self._caches), readers)
-            batches = reader.batches(ROWS_A_COMMIT, attributes)
+            batches = reader.batches(COMMIT_ROWS, attributes)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
         return self.report
@@ -155,7 +156,7 @@ class Ingest:
         """Take items of the catalog through the job again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
         columns = [*snapshot.item_columns, *snapshot.attributes.names]
-        items = (snapshot.find(part, columns) for part in batched(item_ids, ROWS_A_COMMIT))
+        items = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(None, self._media, list(self._caches), readers)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
@@ -171,13 +172,13 @@ class Ingest:
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
         try:
-            for changes, texts in ahead(self._plan(batch, finder) for batch in batches):
+            for changes, texts in prefetch(self._plan(batch, finder) for batch in batches):
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
         finally:
             for cache in self._caches.values():
                 cache.close()
-            self._catalog.tidy()
+            self._catalog.compact_if_fragmented()
             self.report.seconds = round(time.perf_counter() - start, 3)
 
     def _plan(self, batch: pa.Table, finder: ChangeFinder) -> tuple[Changes, dict[bytes, Any]]:
@@ -188,7 +189,7 @@ class Ingest:
         return changes, self._contents.prepare_texts(texts)
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
-        """Encode what the embedding caches lack; give what could not be decoded."""
+        """Encode what the caches lack; give what could not be decoded."""
         unknown = {modality: self._unknown(modality, changes) for modality in self._caches}
         count = sum(map(len, unknown.values()))
         advance_a_content = _share(changes.read, count, advance)
@@ -231,31 +232,17 @@ class Ingest:
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
         fused = fuse(settings.layout, settings.fusion, parts, self._alignment)
-        for block in settings.layout:
-            if block.name in fused:
-                items = items.append_column(block.column, as_column(fused[block.name]))
+        for named_vector in settings.layout:
+            if named_vector.name in fused:
+                items = items.append_column(
+                    named_vector.column, as_column(fused[named_vector.name])
+                )
         return items
 
 
 def is_small(rows: int | None, stored: int) -> bool:
     """Tell whether a job is so small that it looks things up rather than loads all it may need."""
     return rows is not None and rows <= MOST_PEEKED and rows * SMALL <= stored
-
-
-def open_embedding_caches(
-    space: Path, settings: SpaceSettings, *, peek: bool = False
-) -> dict[Modality, EmbeddingCache]:
-    """Open the embedding cache of each modality of a space."""
-    return {m: open_embedding_cache(space, settings, m, peek=peek) for m in settings.encoders}
-
-
-def open_embedding_cache(
-    space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
-) -> EmbeddingCache:
-    """Open the embedding cache of one modality of a space; see `EmbeddingCache` for `peek`."""
-    dim = block_of(settings.layout, modality).dim
-    fingerprint = settings.encoder_fingerprint(modality)
-    return EmbeddingCache(space / "ledger", modality, fingerprint, dim, peek=peek)
 
 
 class _OneDomainAnItem:

@@ -15,14 +15,14 @@ from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of
 from isthmus.retrieval.recommend.serving import Serving, within
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.explanation import (
+from isthmus.retrieval.search.ranking import DomainGroup
+from isthmus.retrieval.search.results import (
     ContentReason,
     Explanation,
     HistoryReason,
+    Hit,
     SourceReason,
 )
-from isthmus.retrieval.search.ranking import Group
-from isthmus.retrieval.search.results import Hit
 
 MOST_REMOVED = 30
 
@@ -33,7 +33,7 @@ def explain_hits(
     text: Mapping[str, FloatArray] | None,
     rows: Positions,
     hits: Sequence[Hit],
-    groups: Sequence[Group],
+    groups: Sequence[DomainGroup],
     n: int,
 ) -> list[Hit]:
     """Give hits with their explanations; those of domains without a head have none.
@@ -82,8 +82,8 @@ def explain(
     """Explain the scores of items for one user.
 
     Each piece of evidence is taken away and the whole is ranked again: an item of the history
-    before candidates are looked for, a source or a block of contents after that. The fall of the
-    score is the gain.
+    before candidates are looked for, a source or a named vector of contents after that. The fall of
+    the score is the gain.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def explain(
     scores = np.stack([_scores(answer, user, items) for user in range(len(variants))])
     own = _pool_of(answer.pool, 0)
     silent = _without_each_source(serving, history, domain, own, items)
-    blind = _without_each_block(serving, history, domain, own, items)
+    blind = _without_each_vector(serving, history, domain, own, items)
     head = serving.recommender.heads[domain]
     popular = head.popularity_part(serving.recommender.facts.popularity(items))
     return [
@@ -117,7 +117,7 @@ def explain(
             personal=float(scores[0, at] - popular[at]),
             history=_history(serving, history, entries, scores[0, at] - scores[1:, at], item),
             sources=_sources(own, item, scores[0, at] - silent[:, at]),
-            contents=_contents(serving.contents.blocks, scores[0, at] - blind[:, at]),
+            contents=_contents(serving.contents.vector_names, scores[0, at] - blind[:, at]),
         )
         for at, item in enumerate(items.tolist())
     ]
@@ -168,15 +168,15 @@ def _without_each_source(
     return out
 
 
-def _without_each_block(
+def _without_each_vector(
     serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
 ) -> FloatArray:
-    """Score items with each block of contents unseen in turn, shape (n_blocks, n_items)."""
-    blocks = serving.contents.blocks
+    """Score items with each named vector of contents unseen in turn, shape (n_vectors, n_items)."""
+    vector_names = serving.contents.vector_names
     corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped otherwise
-    out = np.zeros((len(blocks), len(items)), np.float32)
-    for at, block in enumerate(blocks):
-        blind = serving.recommender.facts.without(serving.contents.part_of(block))
+    out = np.zeros((len(vector_names), len(items)), np.float32)
+    for at, vector_name in enumerate(vector_names):
+        blind = serving.recommender.facts.without(serving.contents.part_of(vector_name))
         recommender = replace(serving.recommender, facts=blind)
         out[at] = _rescored(recommender, corpus, history, domain, pool, items)
     return out
@@ -213,6 +213,6 @@ def _sources(pool: Pool, item: int, gains: FloatArray) -> tuple[SourceReason, ..
     )
 
 
-def _contents(blocks: Sequence[str], gains: FloatArray) -> tuple[ContentReason, ...]:
+def _contents(vector_names: Sequence[str], gains: FloatArray) -> tuple[ContentReason, ...]:
     order = np.argsort(-gains, kind="stable")
-    return tuple(ContentReason(blocks[at], float(gains[at])) for at in order)
+    return tuple(ContentReason(vector_names[at], float(gains[at])) for at in order)

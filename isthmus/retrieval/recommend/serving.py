@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 from isthmus.index.ann.exact import Positions
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import depth_of
-from isthmus.retrieval.search.query import Ranked
-from isthmus.retrieval.search.ranking import Group
+from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.ranking import DomainGroup
 
 PRIOR = 5.0
 Texts = Sequence[Mapping[str, FloatArray] | None]
@@ -76,7 +76,7 @@ class Serving:
         view : View
             The items of this moment.
         weights : mapping of str to float
-            Weight of each block.
+            Weight of each named vector.
         before : Serving, optional
             The same recommender with an earlier view of the same release: what did not change
             is taken from it.
@@ -88,7 +88,7 @@ class Serving:
         codes = codes_of(view.item_domains(new), recommender.domain_names)
         new, codes = new[codes >= 0], codes[codes >= 0]
         rows = np.concatenate([known, new])
-        contents = ViewContents(view, rows, weights, recommender.blocks)
+        contents = ViewContents(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
         mapped = _mapped(recommender, contents, domains, before)
         corpus = Corpus(
@@ -163,9 +163,9 @@ class Serving:
         if not text:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         parts = [
-            text.get(block.name, np.zeros(block.dim, np.float32))
-            for block in self.view.blocks
-            if block.name in self.recommender.blocks
+            text.get(named_vector.name, np.zeros(named_vector.dim, np.float32))
+            for named_vector in self.view.named_vectors
+            if named_vector.name in self.recommender.vector_names
         ]
         there = self.contents.rows >= 0
         found, cosines = self.contents.nearest(np.concatenate(parts)[None], TOLD_BY_TEXT, there)
@@ -256,9 +256,9 @@ def recommend_learned(
     users: Sequence[User],
     texts: Texts,
     n: int,
-    group: Group,
+    group: DomainGroup,
     weights: Mapping[str, float],
-) -> list[Ranked]:
+) -> list[ScoredRows]:
     """Rank the items of a group of domains for users.
 
     An item's score is the share of the user's next choices that it is expected to have: the
@@ -279,7 +279,7 @@ def recommend_learned(
     group : Group
         The domains, and the rows that may be recommended.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
     if not group.domains:  # of a space that was emptied
         return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in users]
@@ -288,7 +288,7 @@ def recommend_learned(
     others = [domain for domain in group.domains if domain not in serving.recommender.heads]
     domains = learned + others
     shares = domain_shares(serving, histories, domains)
-    lists: list[list[Ranked]] = []
+    lists: list[list[ScoredRows]] = []
     for domain in learned:
         allowed = serving.allowed(domain, within(serving, group, [domain]))
         answer = serving.answer(histories, domain, allowed, depth=depth_of(n))
@@ -327,7 +327,7 @@ def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
-def within(serving: Serving, group: Group, domains: list[str]) -> Selection | None:
+def within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selection | None:
     """Give the rows that a group lets through of some of its domains."""
     if group.allowed is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
@@ -342,14 +342,14 @@ def _shared(
     items: Positions,
     scores: FloatArray,
     among: FloatArray,
-) -> Ranked:
+) -> ScoredRows:
     """Turn items and scores into rows and their shares among all candidates."""
     top = float(among.max(initial=-np.inf))
     total = float(np.exp(among - top).sum()) if len(among) else 1.0
     return serving.contents.rows[items], np.exp(scores - top) / np.float32(total)
 
 
-def _merge(lists: Sequence[Ranked], weights: FloatArray, n: int) -> Ranked:
+def _merge(lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:
     rows = np.concatenate([rows for rows, _ in lists])
     scores = np.concatenate([own * w for (_, own), w in zip(lists, weights, strict=True)])
     order = np.argsort(-scores, kind="stable")[:n]

@@ -8,8 +8,7 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from isthmus.data.interactions.positives import positive_from_of_users
-from isthmus.data.interactions.ratings import of_events, values_of
+from isthmus.data.interactions.ratings import positive_from_by_user, select_events, value_by_item
 from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
@@ -30,9 +29,9 @@ from isthmus.retrieval.recommend.request import (
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
-from isthmus.retrieval.search.query import Ranked
-from isthmus.retrieval.search.query_vectors import BlockQuery
-from isthmus.retrieval.search.ranking import Group, compose, group_domains
+from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.query_encoding import QueryVectors
+from isthmus.retrieval.search.ranking import DomainGroup, compose, group_domains
 from isthmus.retrieval.search.request import ListOptions
 from isthmus.retrieval.search.results import Hit, make_hits, make_lists
 from isthmus.retrieval.search.searcher import encode_contents
@@ -40,7 +39,7 @@ from isthmus.retrieval.search.searcher import encode_contents
 USERS_A_BATCH = 128
 
 NamedUsers = Sequence[tuple[str, User]]
-UsersWithText = tuple[list[User], list[BlockQuery | None]]
+UsersWithText = tuple[list[User], list[QueryVectors | None]]
 
 
 class SpaceRecommender:
@@ -89,7 +88,7 @@ class SpaceRecommender:
             known = self._with_stored(view, [user for _, user in batch])
             return known, [self._encode_text(user) for user in known]
 
-        def answer(prepared: UsersWithText) -> list[Ranked]:
+        def answer(prepared: UsersWithText) -> list[ScoredRows]:
             return self._recommend(view, *prepared, request, groups)
 
         with progress_bar("recommending", len(users), show=progress) as advance:
@@ -143,7 +142,7 @@ class SpaceRecommender:
             joined = None
             if recommender is not None:
                 before = known[2] if known is not None and known[1] == number else None
-                joined = Serving.of(recommender, view, self._space.block_weights, before)
+                joined = Serving.of(recommender, view, self._space.vector_weights, before)
             known = self._served = view, number, joined
         return known[2]
 
@@ -151,13 +150,13 @@ class SpaceRecommender:
         self,
         view: View,
         users: Sequence[User],
-        texts: Sequence[BlockQuery | None],
+        texts: Sequence[QueryVectors | None],
         options: ListOptions,
-        groups: Sequence[Group],
-    ) -> list[Ranked]:
+        groups: Sequence[DomainGroup],
+    ) -> list[ScoredRows]:
         """Recommend to users from each group of domains, and compose a list for each user."""
         serving, depth = self.serving(view), options.depth or 1
-        weights = self._space.block_weights
+        weights = self._space.vector_weights
         by_group = [
             recommend(view, users, texts, depth, group.allowed, weights)
             if serving is None
@@ -174,23 +173,26 @@ class SpaceRecommender:
         ids = [user.id for user in users if user.id is not None]
         if not ids:
             return list(users)
-        stored = self._space.interactions.of(list(dict.fromkeys(ids)))
+        stored = self._space.interactions.of_users(list(dict.fromkeys(ids)))
         serving = self.serving(view)
         if serving is None:  # the threshold of each user, whoever else is in the batch
-            histories = stored_histories(stored, positive_from_of_users(stored))
+            histories = stored_histories(stored, positive_from_by_user(stored))
         else:
             histories = stored_histories(stored, serving.recommender.positive_from)
         return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
 
-    def _encode_text(self, user: User) -> BlockQuery | None:
+    def _encode_text(self, user: User) -> QueryVectors | None:
         return encode_contents(self._space, {"text": user.text}) if user.text else None
 
     def _ratings_of(self, user: User, serving: Serving) -> History:
         """Return the ratings of a user: the stored ones, and the given ones before them."""
         stored: dict[str, float] = {}
         if user.id is not None:
-            table, events = self._space.interactions.of([user.id]), serving.recommender.rated_events
-            stored = values_of(table if events is None else of_events(table, events))
+            table, events = (
+                self._space.interactions.of_users([user.id]),
+                serving.recommender.rated_events,
+            )
+            stored = value_by_item(table if events is None else select_events(table, events))
         ratings = stored | user.ratings
         columns = serving.columns_of(list(ratings))
         in_training = columns >= 0

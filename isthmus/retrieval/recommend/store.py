@@ -75,8 +75,8 @@ class Description(BaseModel):
         Least value that counted as liked.
     rates : bool
         Whether it predicts values.
-    blocks : list of str
-        The blocks of the item vectors that it learned from.
+    vector_names : list of str
+        The named vectors of the item vectors that it learned from.
     rated_events : list of str or None
         The kinds of event whose values are ratings; None, as it was before, where all are.
     seconds : float
@@ -94,7 +94,7 @@ class Description(BaseModel):
     interactions: int
     positive_from: float | None
     rates: bool
-    blocks: list[str]
+    vector_names: list[str]
     rated_events: list[str] | None = None
     seconds: float
 
@@ -146,7 +146,7 @@ def save_recommender(
         interactions=interactions,
         positive_from=recommender.positive_from,
         rates=recommender.rating is not None,
-        blocks=list(recommender.blocks),
+        vector_names=list(recommender.vector_names),
         rated_events=None if (kinds := recommender.rated_events) is None else list(kinds),
         seconds=trained.seconds,
     )
@@ -222,7 +222,7 @@ def load_recommender(folder: Path) -> Recommender:
         alike=alike,
         positive_from=description.positive_from,
         rating=load_rating(folder) if description.rates else None,
-        blocks=tuple(description.blocks),
+        vector_names=tuple(description.vector_names),
         rated_events=None if description.rated_events is None else tuple(description.rated_events),
         ignored={domain: own.get(IGNORED, ()) for domain, own in description.heads.items()},
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.data.interactions.ratings import Rated
+from isthmus.data.interactions.ratings import RatingData
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
@@ -64,7 +64,7 @@ def train_recommender(
     targets: Sequence[str] | None = None,
     *,
     positive_from: float | None = None,
-    rated: Rated | None = None,
+    rated: RatingData | None = None,
     pretrained: Mapping[str, RankingHead] | None = None,
     sources_of: dict[str, Sequence[str]] | None = None,
     folder: Path | None = None,
@@ -82,7 +82,7 @@ def train_recommender(
         Domains to recommend in; by default all with 20 users or more.
     positive_from : float, optional
         The least value that the corpus counts as liked, to be remembered.
-    rated : Rated, optional
+    rated : RatingData, optional
         What users gave items of the corpus, to learn to predict it too, where it differs.
     pretrained : mapping of str to RankingHead, optional
         Heads to go on from, such as those of another space: that of the target's name, or else
@@ -131,7 +131,7 @@ def train_recommender(
         positive_from,
         {target: report.ignored for target, report in reports.items()},
         None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        corpus.contents.blocks,
+        corpus.contents.vector_names,
         None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)

@@ -10,21 +10,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from isthmus.data.column_types import plain_type
-from isthmus.data.parquet_file import writing_parquet
-from isthmus.data.source import Source
-from isthmus.data.sources import open_sources
+from isthmus.data.columns import plain_type
+from isthmus.data.files import writing_parquet
+from isthmus.data.sources import Source
+from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, first_line
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
-from isthmus.retrieval.search.query_vectors import BlockQuery
+from isthmus.retrieval.search.query_encoding import FileQuery, QueryEncoder, QueryVectors
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import MEDIA, QUERY_ID, TEXT, VECTOR
 
 QUERIES_A_BATCH = 1_024
 
-Answer = Callable[[Sequence[str], Sequence[ListedQuery]], pa.Table]
-Refuse = Callable[[BlockQuery], str]
+Answer = Callable[[Sequence[str], Sequence[FileQuery]], pa.Table]
+Refuse = Callable[[QueryVectors], str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def search_file(
     out: Path,
     encoder: QueryEncoder,
     refuse: Refuse,
-    answer: Answer,
+    search_top_k: Answer,
     *,
     show: bool,
 ) -> QueryFileReport:
@@ -89,7 +88,7 @@ def search_file(
     Parameters
     ----------
     queries : object
-        Anything `isthmus.data.sources.open_sources` takes.
+        Anything `isthmus.data.table_reader.open_sources` takes.
     out : Path
         Parquet to write.
     encoder : QueryEncoder
@@ -116,7 +115,9 @@ def search_file(
             named = list(zip(ids, batch, strict=True))
             good = [(query_id, query) for query_id, query in named if not query.reason]
             if good:
-                table = answer([query_id for query_id, _ in good], [asked for _, asked in good])
+                table = search_top_k(
+                    [query_id for query_id, _ in good], [asked for _, asked in good]
+                )
                 writer.write_table(table)
                 report.rows += len(table)
             report.problems += [
@@ -133,7 +134,7 @@ def search_file(
 def _open(queries: Any) -> list[Source]:
     """Open the queries, and refuse columns that cannot be what they are called."""
     try:
-        sources = open_sources(queries, verbatim=(QUERY_ID, *_FITS))
+        sources = open_sources(queries, text_columns=(QUERY_ID, *_FITS))
     except pa.ArrowException as error:
         raise InvalidInput(f"cannot read the queries: {first_line(error)}") from error
     for source in sources:
@@ -171,7 +172,7 @@ def _check_ids(sources: Iterable[Source]) -> int:
     return len(first)
 
 
-def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[ListedQuery]]]:
+def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[FileQuery]]]:
     """Read the queries, with their ids beside them, in batches of one source."""
     for source in sources:
         for whole in _read(source):
@@ -180,7 +181,7 @@ def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[Listed
                 rows = whole.select(columns).slice(start, QUERIES_A_BATCH).to_pylist()
                 yield (
                     [str(row[QUERY_ID]) for row in rows],
-                    [ListedQuery(_contents(row), source.folder) for row in rows],
+                    [FileQuery(_contents(row), source.folder) for row in rows],
                 )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.data.sources import open_sources
+from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, InvalidMapping
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
@@ -93,10 +93,10 @@ def from_pairs(view: View, pairs: Any, encode: EncodeTexts) -> Relevance:
     view : View
         The searchable items.
     pairs : object
-        Anything `isthmus.data.sources.open_sources` takes, with a column item_id and one of
+        Anything `isthmus.data.table_reader.open_sources` takes, with a column item_id and one of
         ``like`` (an item) and ``text``, or both.
     encode : callable
-        Encodes texts into a unit vector for each block that a text has.
+        Encodes texts into a unit vector for each named vector that a text has.
 
     Raises
     ------

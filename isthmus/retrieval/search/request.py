@@ -95,7 +95,7 @@ class ListOptions(FilterOptions):
     @cached_property
     def places(self) -> list[int]:
         """Places of each domain of the quotas, and last those for the other domains."""
-        return [] if self.k is None else allot(self.quotas or {}, self.k)
+        return [] if self.k is None else allocate_slots(self.quotas or {}, self.k)
 
 
 class RankingOptions(ListOptions):
@@ -151,7 +151,7 @@ class RankingOptions(ListOptions):
 
 
 class FusionOptions(Request):
-    """How the modalities, and so the blocks, of a query are weighed."""
+    """How the modalities, and so the named vectors, of a query are weighed."""
 
     weights: SkipValidation[Mapping[str, float] | None] = Field(
         default=None,
@@ -182,7 +182,7 @@ class SearchRequest(RankingOptions, FusionOptions):
         default=None, description="Audio to look for: path, bytes or waveform."
     )
     vector: SkipValidation[Any] = Field(
-        default=None, description="Vector to look for, of the length of one block."
+        default=None, description="Vector to look for, of the length of one named vector."
     )
     like: ItemIds = Field(default=(), description="Items to be like.")
     unlike: ItemIds = Field(default=(), description="Items to be unlike.")
@@ -205,7 +205,7 @@ class SearchRequest(RankingOptions, FusionOptions):
 class SearchBatchRequest(FilterOptions):
     """Items nearest to each of many vectors."""
 
-    vectors: SkipValidation[Any] = Field(description="float32, shape (n, dim) of one block.")
+    vectors: SkipValidation[Any] = Field(description="float32, shape (n, dim) of one named vector.")
     k: int = Field(default=10, ge=1, description="How many items.")
     fingerprint: str | None = Field(
         default=None, description="Fingerprint of the encoder stack that made the vectors."
@@ -231,24 +231,25 @@ class DuplicatesRequest(FilterOptions):
     threshold: float = Field(
         default=0.95, description="Cosine similarity from which items are duplicates."
     )
-    block: str | None = Field(
+    vector_name: str | None = Field(
         default=None,
-        description="Block to compare in, such as image; by default the one that most items have.",
+        description="Named vector to compare in, such as image; by default the one that most "
+        "items have.",
     )
 
 
 class MapRequest(FilterOptions):
     """A two-dimensional map of the contents of items."""
 
-    block: str | None = Field(
+    vector_name: str | None = Field(
         default=None,
-        description="Block to draw, such as text; by default the one with most modalities.",
+        description="Named vector to draw, such as text; by default the one with most modalities.",
     )
     limit: int = Field(default=5_000, description="Most items to draw; more are sampled.")
     seed: int = Field(default=0, description="Seed of the random numbers.")
 
 
-def allot(quotas: Quotas, k: int) -> list[int]:
+def allocate_slots(quotas: Quotas, k: int) -> list[int]:
     """Return the places of each domain, and last those that are left for all the others.
 
     A whole number is a number of places, a fraction a share of k. Shares become places by the
@@ -274,7 +275,7 @@ def allot(quotas: Quotas, k: int) -> list[int]:
 
     Examples
     --------
-    >>> allot({"films": 3, "books": 0.25, "songs": 0.25}, 10)
+    >>> allocate_slots({"films": 3, "books": 0.25, "songs": 0.25}, 10)
     [3, 3, 2, 2]
     """
     if not quotas:

@@ -8,34 +8,41 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.fusion import Weights
-from isthmus.encoders.stack import block_of
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.stack import named_vector_of
 from isthmus.errors import InvalidInput
 from isthmus.index.open_space import OpenSpace, WeightedView
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.search.comparable import blocks_held, incomparable, require_comparable
 from isthmus.retrieval.search.examples import example_rows, query_with_examples
 from isthmus.retrieval.search.fusion_weights import FusionWeights
-from isthmus.retrieval.search.hubness import Hubs
+from isthmus.retrieval.search.hubness import HubnessCorrection
 from isthmus.retrieval.search.hybrid import (
-    answer_hybrid,
     index_text_if_free,
     require_hybrid,
     require_plain,
+    search_hybrid,
 )
-from isthmus.retrieval.search.query import Query, Ranked, answer
-from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
-from isthmus.retrieval.search.query_file import QueryFileReport, search_file
-from isthmus.retrieval.search.query_vectors import (
-    BlockQuery,
-    contents_of,
+from isthmus.retrieval.search.query import (
+    Query,
+    ScoredRows,
+    blocks_with_vectors,
+    require_comparable,
+    search_top_k,
+    why_incomparable,
+)
+from isthmus.retrieval.search.query_encoding import (
+    FileQuery,
+    QueryEncoder,
+    QueryVectors,
+    batch_queries,
     encode_query,
-    given_vector,
-    given_vectors,
-    kind_of,
+    query_contents,
+    query_kind,
+    vector_query,
 )
-from isthmus.retrieval.search.ranking import Group, group_domains, rank
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.query_file import QueryFileReport, search_file
+from isthmus.retrieval.search.ranking import DomainGroup, group_domains, rank
+from isthmus.retrieval.search.recall_queries import RecallQueries
 from isthmus.retrieval.search.request import (
     RankingOptions,
     SearchBatchRequest,
@@ -43,7 +50,13 @@ from isthmus.retrieval.search.request import (
     SearchRequest,
     SimilarRequest,
 )
-from isthmus.retrieval.search.results import Found, Hit, make_found, make_hits, make_lists
+from isthmus.retrieval.search.results import (
+    BatchResults,
+    Hit,
+    make_batch_results,
+    make_hits,
+    make_lists,
+)
 from isthmus.schema import QUERY_ID, Modality
 
 
@@ -62,7 +75,7 @@ class Searcher:
 
     @property
     def fusion_weights(self) -> FusionWeights:
-        """The learned weights of the blocks, as they are stored."""
+        """The learned weights of the named vectors, as they are stored."""
         self._refresh()
         return self._fusion_weights
 
@@ -70,21 +83,21 @@ class Searcher:
         """Drop what was kept of other settings: another encoder, alignment or fusion."""
         space = self._space
         if self._of is not space.settings:
-            self._hubs = Hubs(GateQueries(space.path, space.settings))
+            self._hubs = HubnessCorrection(RecallQueries(space.path, space.settings))
             self._fusion_weights = FusionWeights(space.path, space.fingerprint)
             self._of = space.settings
 
-    def _weighted_view(self, weights: Weights | None, kind: str) -> WeightedView:
+    def _weighted_view(self, weights: ModalityWeights | None, kind: str) -> WeightedView:
         """Return the view under some weights; without any, as was learned for this kind."""
         weighted = self._space.weighted_view(weights)
-        return weighted._replace(block_weights=self._block_weights(weighted, weights, kind))
+        return weighted._replace(vector_weights=self._vector_weights(weighted, weights, kind))
 
-    def _block_weights(
-        self, weighted: WeightedView, weights: Weights | None, kind: str
+    def _vector_weights(
+        self, weighted: WeightedView, weights: ModalityWeights | None, kind: str
     ) -> dict[str, float]:
         if weights is not None:
-            return weighted.block_weights
-        return self.fusion_weights.of(kind, weighted.block_weights)
+            return weighted.vector_weights
+        return self.fusion_weights.of(kind, weighted.vector_weights)
 
     def search(self, request: SearchRequest) -> list[Hit]:
         """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
@@ -93,7 +106,7 @@ class Searcher:
         if words is not None and not space.view().snapshot.has_text_index:
             index_text_if_free(space.path, space.catalog)
         given = {"text": request.text, "image": request.image, "audio": request.audio}
-        kind = kind_of(given)
+        kind = query_kind(given)
         weighted = self._weighted_view(request.weights, kind)
         view = weighted.view
         groups = group_domains(view, request)
@@ -109,13 +122,13 @@ class Searcher:
         if words is None:
             rows, scores = self._rank(weighted, query, kind, request, groups)
         else:
-            rows, scores, similar = answer_hybrid(
+            rows, scores, similar = search_hybrid(
                 view,
                 query,
                 words,
                 request.k or 0,
                 groups[0].allowed,
-                weighted.block_weights,
+                weighted.vector_weights,
                 request.bm25_weight,
             )
         if not len(rows):
@@ -125,7 +138,7 @@ class Searcher:
 
     def similar(self, request: SimilarRequest) -> list[Hit]:
         """Find the items most like an item, see `Space.similar`."""
-        kind = kind_of({})
+        kind = query_kind({})
         weighted = self._weighted_view(request.weights, kind)
         view = weighted.view
         groups = group_domains(view, request)
@@ -134,15 +147,15 @@ class Searcher:
         rows, scores = self._rank(weighted, query, kind, request, groups)
         return make_hits(view, rows, scores, attributes=request.attributes)
 
-    def search_batch(self, request: SearchBatchRequest) -> Found:
+    def search_batch(self, request: SearchBatchRequest) -> BatchResults:
         """Find the items nearest to each of many vectors, see `Space.search_batch`."""
         space = self._space
         view = space.weighted_view(request.weights).view
         allowed = view.select(request.domains, request.where)
         space.require_fingerprint(request.fingerprint)
-        block, queries = given_vectors(space.blocks, request.vectors)
-        scores, rows = view.search(block, queries, request.k, allowed)
-        return make_found(view, rows, scores)
+        vector_name, queries = batch_queries(space.named_vectors, request.vectors)
+        scores, rows = view.search(vector_name, queries, request.k, allowed)
+        return make_batch_results(view, rows, scores)
 
     def search_file(self, request: SearchFileRequest, *, progress: bool = False) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, see `Space.search_file`."""
@@ -151,31 +164,33 @@ class Searcher:
         view = weighted.view
         allowed = view.select(request.domains, request.where)
         encoder = QueryEncoder(weighted.settings, space.encoder_of, space.media(), space.alignment)
-        held = blocks_held(view, [allowed])
+        held = blocks_with_vectors(view, [allowed])
 
-        def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
-            kinds = [kind_of(query.contents) for query in listed]
-            lists: dict[int, Ranked] = {}
-            for kind in dict.fromkeys(kinds):  # queries of a kind share the weights of blocks
+        def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
+            kinds = [query_kind(query.contents) for query in listed]
+            lists: dict[int, ScoredRows] = {}
+            for kind in dict.fromkeys(
+                kinds
+            ):  # queries of a kind share the weights of named vectors
                 places = [at for at, other in enumerate(kinds) if other == kind]
                 queries = [Query(listed[at].vectors) for at in places]
-                block_weights = self._block_weights(weighted, request.weights, kind)
-                answers = answer(view, queries, request.k, allowed, block_weights)
+                vector_weights = self._vector_weights(weighted, request.weights, kind)
+                answers = search_top_k(view, queries, request.k, allowed, vector_weights)
                 lists |= zip(places, answers, strict=True)
             return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 
-        def refuse(vectors: BlockQuery) -> str:
-            return incomparable(vectors, held, space.path)
+        def refuse(vectors: QueryVectors) -> str:
+            return why_incomparable(vectors, held, space.path)
 
         return search_file(request.queries, request.out, encoder, refuse, answer_all, show=progress)
 
-    def _query(self, settings: SpaceSettings, request: SearchRequest) -> BlockQuery:
+    def _query(self, settings: SpaceSettings, request: SearchRequest) -> QueryVectors:
         if request.vector is None:
-            contents = contents_of(request.text, request.image, request.audio)
+            contents = query_contents(request.text, request.image, request.audio)
             return encode_contents(self._space, contents, settings)
         if not (request.text is None and request.image is None and request.audio is None):
             raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-        return given_vector(self._space.blocks, request.vector)
+        return vector_query(self._space.named_vectors, request.vector)
 
     def _rank(
         self,
@@ -183,21 +198,21 @@ class Searcher:
         query: Query,
         kind: str,
         options: RankingOptions,
-        groups: Sequence[Group],
-    ) -> Ranked:
+        groups: Sequence[DomainGroup],
+    ) -> ScoredRows:
         """Rank items, less what each loses to the hubness correction."""
         view, penalty = weighted.view, None
         if options.hubness_correction:
-            block_weights = query.block_weights(weighted.block_weights)
-            hubs = self._hubs.penalty(view, list(query.vectors), kind, block_weights)
+            vector_weights = query.vector_weights(weighted.vector_weights)
+            hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
             penalty = np.asarray(options.hubness_correction * hubs, np.float32)
-        return rank(view, query, options, groups, weighted.block_weights, penalty)
+        return rank(view, query, options, groups, weighted.vector_weights, penalty)
 
 
 def encode_contents(
     space: OpenSpace, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
-) -> BlockQuery:
-    """Encode contents into query vectors of the blocks of a space.
+) -> QueryVectors:
+    """Encode contents into query vectors of a space, by name.
 
     Raises
     ------
@@ -205,5 +220,5 @@ def encode_contents(
         If the space has no encoder for a modality.
     """
     for modality in contents:
-        block_of(space.blocks, modality)
+        named_vector_of(space.named_vectors, modality)
     return encode_query(settings or space.settings, space.encoder_of, contents, space.alignment)

@@ -6,20 +6,33 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.content_vectors import ContentVectors
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.map_drawing import draw_map
+from isthmus.plotting import PALETTE, require_matplotlib
 from isthmus.retrieval.search.map_layout import lay_out
 from isthmus.schema import DOMAIN, ITEM_ID
+
+SHAPES = {"text": "o", "image": "^", "audio": "s"}
+INCHES = 7.0
+DOTS_AN_INCH = 110
+LARGEST, SMALLEST = 30.0, 3.0  # areas of a point, in square points
+INK = 8_000.0  # area of all points together, about
+# Nothing of when it was drawn: the same map is the same file.
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
 
 MODALITY = "modality"
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -31,15 +44,15 @@ class SpaceMap:
 
     Attributes
     ----------
-    block : str
-        The block whose vectors were laid out.
+    vector_name : str
+        The named vector whose vectors were laid out.
     item_ids, domains, modalities : tuple of str
         What each point is: an item's text, picture or audio.
     points : numpy.ndarray
         float32, shape (n_points, 2).
     """
 
-    block: str
+    vector_name: str
     item_ids: tuple[str, ...]
     domains: tuple[str, ...]
     modalities: tuple[str, ...]
@@ -80,7 +93,7 @@ class SpaceMap:
 
     def _drawn(self, kind: str) -> bytes:
         out = io.BytesIO()
-        title = f"{len(set(self.item_ids)):,} items, block {self.block}"
+        title = f"{len(set(self.item_ids)):,} items, named vector {self.vector_name}"
         draw_map(self.points, self.domains, self.modalities, title, out, kind)
         return out.getvalue()
 
@@ -89,22 +102,22 @@ def map_space(
     view: View,
     contents: ContentVectors,
     allowed: Selection | None,
-    block: str | None,
+    vector_name: str | None,
     limit: int,
     seed: int,
 ) -> SpaceMap:
     """Lay out the contents of items; see `isthmus.Space.map`."""
     if limit < 1:
         raise InvalidInput(f"limit is {limit}; give one item or more")
-    chosen = _choose_block(view.blocks, block)
+    chosen = _choose_vector(view.named_vectors, vector_name)
     rows = np.flatnonzero((allowed or view.living).rows)
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
     points, vectors, modalities = _contents(view, contents, chosen, rows)
     if not len(points):
-        raise InvalidInput(f"no item to draw has a vector in the block {chosen.name}")
+        raise InvalidInput(f"no item to draw has a vector in the named vector {chosen.name}")
     return SpaceMap(
-        block=chosen.name,
+        vector_name=chosen.name,
         item_ids=tuple(map(str, view.item_ids(points))),
         domains=tuple(map(str, view.item_domains(points))),
         modalities=modalities,
@@ -112,24 +125,82 @@ def map_space(
     )
 
 
-def _choose_block(blocks: Sequence[Block], name: str | None) -> Block:
-    """Give the block that is named, or the one in which most modalities meet."""
+def _choose_vector(named_vectors: Sequence[NamedVector], name: str | None) -> NamedVector:
+    """Give the named vector that is named, or the one in which most modalities meet."""
     if name is None:
-        return max(blocks, key=lambda block: len(block.modalities))
-    found = [block for block in blocks if block.name == name]
+        return max(named_vectors, key=lambda named_vector: len(named_vector.modalities))
+    found = [named_vector for named_vector in named_vectors if named_vector.name == name]
     if not found:
-        known = ", ".join(block.name for block in blocks)
-        raise InvalidInput(f"no block {name!r} in this space; give one of: {known}")
+        known = ", ".join(named_vector.name for named_vector in named_vectors)
+        raise InvalidInput(f"no named vector {name!r} in this space; give one of: {known}")
     return found[0]
 
 
 def _contents(
-    view: View, contents: ContentVectors, block: Block, rows: Positions
+    view: View, contents: ContentVectors, named_vector: NamedVector, rows: Positions
 ) -> tuple[Positions, FloatArray, tuple[str, ...]]:
     """Give row, vector and modality of each content that has a vector."""
-    found = [(m, contents.of(view, block, m, rows)) for m in block.modalities]
+    found = [(m, contents.of(view, named_vector, m, rows)) for m in named_vector.modalities]
     return (
         np.concatenate([rows[part.present] for _, part in found]),
         np.concatenate([part.vectors[part.present] for _, part in found]),
         tuple(name for name, part in found for _ in range(int(part.present.sum()))),
     )
+
+
+def draw_map(
+    points: FloatArray,
+    domains: Sequence[str],
+    modalities: Sequence[str],
+    title: str,
+    out: BinaryIO,
+    kind: str,
+) -> None:
+    """Draw a map.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        float32, shape (n, 2).
+    domains, modalities : sequence of str
+        Of each point; beyond eight domains, colours are used again.
+    title : str
+        What stands above.
+    out : file
+        Where to write.
+    kind : {"png", "svg", "pdf"}
+        What to write.
+
+    Raises
+    ------
+    MissingDependency
+        If matplotlib is not installed.
+    """
+    matplotlib = require_matplotlib("maps", "map")
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "isthmus", "text.parse_math": False}):
+        drawing = Figure(figsize=(INCHES, INCHES), layout="constrained")
+        axes = drawing.add_subplot()
+        area = float(np.clip(INK / max(len(points), 1), SMALLEST, LARGEST))
+        of_domain, of_modality = np.array(domains), np.array(modalities)
+        shown = list(dict.fromkeys(modalities))
+        for place, domain in enumerate(sorted(set(domains))):
+            colour = PALETTE[place % len(PALETTE)]
+            for modality in shown:
+                those = points[(of_domain == domain) & (of_modality == modality)]
+                if len(those):
+                    axes.scatter(
+                        those[:, 0],
+                        those[:, 1],
+                        s=area,
+                        c=colour,
+                        marker=SHAPES[modality],
+                        linewidths=0,
+                        alpha=0.75,
+                        label=f"{domain}, {modality}" if len(shown) > 1 else domain,
+                    )
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.set_aspect("equal", adjustable="datalim")
+        drawing.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+        drawing.savefig(out, format=kind, dpi=DOTS_AN_INCH, metadata=_METADATA[kind])

@@ -1,0 +1,251 @@
+"""A tower: the half of a model that takes one modality."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.audio import Samples, Waveform, Windows, resample, validated_waveform
+from isthmus.encoders.backends.runtime import BatchLimits
+from isthmus.encoders.image import to_rgb
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+Rows = npt.NDArray[np.int64]
+Tensors = dict[str, "torch.Tensor"]
+Forward = Callable[..., "torch.Tensor"]
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+MIN_SECONDS = 0.1  # convolutions over time need some samples; a shorter clip is padded
+
+
+class ModalityTower(ABC):
+    """Prepares content of one modality, batches it, and runs it through a model.
+
+    Attributes
+    ----------
+    forward : callable
+        The model: named tensors of a batch in, vectors of shape (n, dim) out.
+    components : mapping of str to str
+        What changes a vector, besides the weights.
+    chunk : int
+        How much content is prepared at once, ahead of the model.
+    """
+
+    forward: Forward
+    components: Mapping[str, str]
+    chunk: int
+
+    @abstractmethod
+    def prepare(self, content: Sequence[Any]) -> list[Any]:
+        """Do the work that needs no model; called from several threads at once."""
+
+    def pieces(self, prepared: Any) -> Sequence[Any]:
+        """Give the pieces of a prepared value that go through the model; their mean counts."""
+        return (prepared,)
+
+    @abstractmethod
+    def batches(self, prepared: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
+        """Divide pieces into batches: positions, each of them once."""
+
+    @abstractmethod
+    def collate(self, batch: Sequence[Any]) -> Tensors:
+        """Make one set of tensors of a batch."""
+
+
+@dataclass
+class TextTower(ModalityTower):
+    """Texts, batched by length: a batch is as wide as its longest text and no wider.
+
+    Attributes
+    ----------
+    tokenize : callable
+        Texts to token ids, truncated but not padded; safe to call from several threads.
+    forward : callable
+        ``forward(input_ids, attention_mask)``, both of shape (n, length).
+    components : mapping of str to str
+        Tokenizer, maximal length, pooling.
+    pad_id : int
+        Token that fills a row.
+    width : int, optional
+        Length every row is padded to, for models that were trained so.
+    pad_left : bool
+        Whether padding stands in front.
+    chunk : int
+        How many texts are tokenised at once.
+    tokenizer : tokenizers.Tokenizer, optional
+        What is behind `tokenize`, where it is one of that library.
+    """
+
+    tokenize: Callable[[Sequence[str]], list[list[int]]]
+    forward: Forward
+    components: Mapping[str, str]
+    pad_id: int = 0
+    width: int | None = None
+    pad_left: bool = False
+    chunk: int = 2_048
+    tokenizer: Any = None
+
+    def prepare(self, content: Sequence[str]) -> list[list[int]]:
+        """Tokenise texts; one without tokens becomes padding, since a model reads something."""
+        return [ids or [self.pad_id] for ids in self.tokenize(list(content))]
+
+    def batches(self, prepared: Sequence[list[int]], limits: BatchLimits) -> Iterator[Rows]:
+        """Divide texts by length, the longest first."""
+        lengths = np.array([self.width or len(ids) for ids in prepared], np.int64)
+        return batches_by_length(lengths, limits.tokens, limits.texts)
+
+    def collate(self, batch: Sequence[list[int]]) -> Tensors:
+        """Pad the rows of a batch to one length."""
+        import torch
+
+        lengths = np.array([len(ids) for ids in batch])
+        width = self.width or max(1, int(lengths.max()))
+        mask = np.arange(width) < lengths[:, None]
+        mask = mask[:, ::-1] if self.pad_left else mask
+        ids = np.full(mask.shape, self.pad_id, np.int64)
+        ids[mask] = np.concatenate([np.asarray(row, np.int64) for row in batch])
+        return {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+        }
+
+
+@dataclass
+class ImageTower(ModalityTower):
+    """Images, in batches of one size.
+
+    Attributes
+    ----------
+    transform : callable
+        An RGB image to named arrays of the model's input shape.
+    forward : callable
+        Called with the arrays' names.
+    components : mapping of str to str
+        Size, crop, interpolation, normalisation.
+    chunk : int
+        How many images are resized at once.
+    """
+
+    transform: Callable[[Image.Image], Arrays]
+    forward: Forward
+    components: Mapping[str, str]
+    chunk: int = 64
+
+    def prepare(self, content: Sequence[Image.Image]) -> list[Arrays]:
+        """Bring images of any mode to the model's input shape."""
+        return [self.transform(to_rgb(image)) for image in content]
+
+    def batches(self, prepared: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
+        """Divide images in order."""
+        for start in range(0, len(prepared), limits.images):
+            yield np.arange(start, min(start + limits.images, len(prepared)))
+
+    def collate(self, batch: Sequence[Arrays]) -> Tensors:
+        """Stack the arrays of a batch."""
+        return stack_arrays(batch)
+
+
+@dataclass
+class AudioTower(ModalityTower):
+    """Audio: resampled, cut into windows, and batched with windows of the same shape.
+
+    A batch is never padded, since some models (those with a norm over time) hear the padding.
+
+    Attributes
+    ----------
+    extract : callable
+        Samples of one window to named arrays; safe to call from several threads.
+    rate : int
+        Samples a second that the model was trained with.
+    windows : Windows
+        How a clip is cut.
+    forward : callable
+        Called with the arrays' names.
+    components : mapping of str to str
+        Feature extraction, windows, resampling, pooling.
+    chunk : int
+        How many clips are prepared at once.
+    """
+
+    extract: Callable[[Samples], Arrays]
+    rate: int
+    windows: Windows
+    forward: Forward
+    components: Mapping[str, str]
+    chunk: int = 8
+
+    def prepare(self, content: Sequence[Waveform]) -> list[list[Arrays]]:
+        """Give the arrays of each window of each clip."""
+        return [self._prepare(validated_waveform(waveform)) for waveform in content]
+
+    def pieces(self, prepared: list[Arrays]) -> Sequence[Arrays]:
+        """Give the windows of a clip."""
+        return prepared
+
+    def batches(self, prepared: Sequence[Arrays], limits: BatchLimits) -> Iterator[Rows]:
+        """Divide windows by shape."""
+        alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for at, arrays in enumerate(prepared):
+            alike.setdefault(tuple(array.shape for array in arrays.values()), []).append(at)
+        for rows in alike.values():
+            for start in range(0, len(rows), limits.windows):
+                yield np.array(rows[start : start + limits.windows], np.int64)
+
+    def collate(self, batch: Sequence[Arrays]) -> Tensors:
+        """Stack the arrays of a batch."""
+        return stack_arrays(batch)
+
+    def _prepare(self, waveform: Waveform) -> list[Arrays]:
+        samples = resample(waveform, self.rate)
+        short = round(MIN_SECONDS * self.rate) - len(samples)
+        if short > 0:
+            samples = np.pad(samples, (0, short))
+        return [self.extract(window) for window in self.windows.cut(samples)]
+
+
+def stack_arrays(batch: Sequence[Arrays]) -> Tensors:
+    """Stack the arrays of a batch under their names."""
+    import torch
+
+    return {name: torch.from_numpy(np.stack([one[name] for one in batch])) for name in batch[0]}
+
+
+def batches_by_length(
+    lengths: npt.NDArray[np.int64], max_tokens: int, max_rows: int
+) -> Iterator[Rows]:
+    """Divide rows by length so that batches hold few tokens of padding.
+
+    Parameters
+    ----------
+    lengths : numpy.ndarray
+        int64, shape (n,): tokens of each row.
+    max_tokens : int
+        Most tokens in a batch, padding included; a longer row makes a batch of its own.
+    max_rows : int
+        Most rows in a batch.
+
+    Yields
+    ------
+    numpy.ndarray
+        Positions of a batch's rows, the longest first.
+
+    Examples
+    --------
+    >>> [rows.tolist() for rows in batches_by_length(np.array([2, 9, 2, 3]), 6, 8)]
+    [[1], [3, 0], [2]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        size = max(1, min(max_rows, max_tokens // longest))
+        yield order[start : start + size]
+        start += size

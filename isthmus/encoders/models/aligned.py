@@ -1,0 +1,102 @@
+"""Aligned encoders: several, each behind its head, as one encoder of one space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from isthmus.encoders.alignment import PACKAGED, Alignment
+from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.registry import load_encoder
+from isthmus.errors import CorruptAlignment, UnknownEncoder
+from isthmus.numerics.arrays import FloatArray
+from isthmus.schema import Modality
+
+LOCAL = "local"
+
+
+class AlignedEncoder(Encoder):
+    """Encoders whose vectors an alignment brings into one space.
+
+    Parameters
+    ----------
+    encoders : mapping of str to Encoder
+        The encoder of each modality.
+    alignment : Alignment
+        Their heads.
+    spec : str
+        What loads it again.
+
+    Raises
+    ------
+    FingerprintMismatch
+        If the alignment was learned for other encoders.
+    """
+
+    def __init__(
+        self, encoders: Mapping[Modality, Encoder], alignment: Alignment, spec: str
+    ) -> None:
+        alignment.require(encoders)
+        self.spec = spec
+        self.modalities = frozenset(alignment.modalities)
+        self.dim = alignment.dim
+        self._encoders, self._alignment = dict(encoders), alignment
+
+    @property
+    def components(self) -> Mapping[str, str]:
+        """Everything that changes a vector, by name."""
+        parts = {"kind": "aligned", "weights": self._alignment.fingerprint, "dim": str(self.dim)}
+        for modality in self._alignment.modalities:
+            own = self._encoders[modality].components
+            parts |= {f"{modality}.{name}": value for name, value in own.items()}
+            if "precision" in own:
+                parts["precision"] = own["precision"]
+        return parts
+
+    def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
+        """Tokenise texts, or resize images; safe to call from several threads at once."""
+        self.require(modality)
+        return self._encoders[modality].prepare(batch, modality)
+
+    def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
+        """Run the modality's encoder and its head over prepared values."""
+        self.require(modality)
+        own = self._encoders[modality].embed(prepared, modality)
+        return self._alignment.align(modality, own)
+
+    def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
+        """Turn content into vectors, as the modality's encoder does, and align them."""
+        self.require(modality)
+        return self._alignment.align(modality, self._encoders[modality].encode(batch, modality))
+
+
+def load_aligned(
+    name: str, *, device: str = "auto", precision: str = "auto", compile: bool = False
+) -> Encoder:
+    """Load the encoders that an alignment names, behind its heads.
+
+    Parameters
+    ----------
+    name : str
+        ``local`` for the alignment that comes with Isthmus, or the folder of another.
+    device, precision, compile
+        As for `isthmus.encoders.load_encoder`.
+
+    Raises
+    ------
+    UnknownEncoder
+        If the folder holds no alignment.
+    FingerprintMismatch
+        If its encoders are not those any more that it was learned for.
+    """
+    folder = PACKAGED if name == LOCAL else Path(name).expanduser()
+    try:
+        alignment = Alignment.load(folder)
+    except CorruptAlignment as error:
+        raise UnknownEncoder(f"cannot load 'aligned/{name}': {error}") from error
+    encoders = {
+        modality: load_encoder(spec, device=device, precision=precision, compile=compile)
+        for modality, spec in alignment.specs.items()
+    }
+    return AlignedEncoder(encoders, alignment, f"aligned/{name}")
