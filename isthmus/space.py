@@ -14,13 +14,13 @@ from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike
-from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.compact import CompactReport
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.content_vectors import ContentVectors
 from isthmus.index.releases.manifest import Manifest
+from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray

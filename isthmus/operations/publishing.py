@@ -6,13 +6,13 @@ from pathlib import Path
 
 from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.ann.gpu import choose_devices
-from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.migration import made_by_others
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.manifest import Manifest
+from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
@@ -20,7 +20,7 @@ from isthmus.operations.request import PlanRequest, PublishRequest, TargetOption
 from isthmus.operations.switching import switch_to_release
 from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
-from isthmus.retrieval.search.recall_queries import RecallQueries
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 
 
 def publish(space: OpenSpace, request: PublishRequest, *, progress: bool = False) -> Manifest:
@@ -76,7 +76,7 @@ def make_publisher(
         settings.layout,
         settings.fingerprint,
         index,
-        RecallQueries(space.path, settings),
+        RecallQuerySampler(space.path, settings),
         choose_devices(space.device),
         Attachments(parts),
     )

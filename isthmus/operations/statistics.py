@@ -11,7 +11,7 @@ from isthmus.data.interactions.store import InteractionStore
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
-from isthmus.retrieval.search.recall_queries import RecallQueries
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 from isthmus.schema import EVENT, ITEM_ID, USER_ID
 
 
@@ -27,7 +27,7 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         fingerprint of the learned alignment, if there is one.
     """
     view, settings = space.view(), space.settings
-    queries = RecallQueries(space.path, settings)
+    queries = RecallQuerySampler(space.path, settings)
     everything = set(settings.encoders)
     release = view.release.manifest if view.release else None
     return {

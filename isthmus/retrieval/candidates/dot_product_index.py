@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import exact_search
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.top_k import largest
@@ -37,7 +37,7 @@ class Shelf:
     def __init__(self, columns: Columns, items: FloatArray) -> None:
         self.columns = columns
         self._items = items
-        self._last: tuple[Mask, Allowed] | None = None
+        self._last: tuple[Mask, Bitmap] | None = None
         large = len(columns) >= HALVES_FROM
         self._halves: Any = _in_halves(items[columns]) if large else None
         self._vectors = np.ascontiguousarray(items[columns[:0] if large else columns], np.float32)
@@ -72,17 +72,17 @@ class Shelf:
             items[:, :most] = self.columns[places]
         return items, products
 
-    def _inside_of(self, allowed: Mask) -> Allowed:
+    def _inside_of(self, allowed: Mask) -> Bitmap:
         """Give the part of a mask that is of this shelf; that of one that stays is remembered."""
         known = self._last
         if known is not None and known[0] is allowed:
             return known[1]
-        inside = Allowed(allowed[self.columns])
+        inside = Bitmap(allowed[self.columns])
         if not allowed.flags.writeable:
             self._last = allowed, inside
         return inside
 
-    def _multiply(self, users: FloatArray, n: int, inside: Allowed) -> tuple[Columns, FloatArray]:
+    def _multiply(self, users: FloatArray, n: int, inside: Bitmap) -> tuple[Columns, FloatArray]:
         places = np.empty((len(users), n), np.int64)
         products = np.empty((len(users), n), np.float32)
         own = inside.positions
@@ -93,13 +93,13 @@ class Shelf:
         return places, products
 
     def _multiply_many(
-        self, users: FloatArray, n: int, inside: Allowed
+        self, users: FloatArray, n: int, inside: Bitmap
     ) -> tuple[Columns, FloatArray]:
         own = inside.positions
         products, places = exact_search(users, self._items[self.columns[own]], n)
         return own[places], products
 
-    def _scan(self, users: FloatArray, n: int, inside: Allowed) -> tuple[Columns, FloatArray]:
+    def _scan(self, users: FloatArray, n: int, inside: Bitmap) -> tuple[Columns, FloatArray]:
         faiss: Any = import_module("faiss")
         parameters = None
         if not inside.everything:

@@ -56,7 +56,7 @@ class Contents(Protocol):
         ...
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Give the allowed items whose contents are nearest to vectors, nearest first.
 
@@ -68,7 +68,7 @@ class Contents(Protocol):
             Items a vector.
         allowed : numpy.ndarray
             bool, shape (n_items,).
-        effort : float
+        search_scale : float
             Less than 1 where candidates will do, which an index finds sooner.
 
         Returns
@@ -79,7 +79,7 @@ class Contents(Protocol):
         ...
 
     def near_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Give the allowed items nearest to some of the items, each itself among them.
 
@@ -137,12 +137,12 @@ class HeldContents:
         return np.stack(own, axis=1) if own else np.empty((len(columns), 0))
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Compare with every allowed item (FAISS, exact)."""
         import faiss
 
-        del effort
+        del search_scale
 
         columns = np.flatnonzero(allowed)
         cosines = np.full((len(vectors), n), -1, np.float32)
@@ -156,10 +156,10 @@ class HeldContents:
         return found, cosines
 
     def near_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Compare some items with every allowed one."""
-        return self.nearest(self.at(columns), n, allowed, effort)
+        return self.nearest(self.at(columns), n, allowed, search_scale)
 
 
 @dataclass(frozen=True, eq=False)

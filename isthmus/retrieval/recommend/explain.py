@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.arrays import Columns, FloatArray, Mask, Positions
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories

@@ -11,8 +11,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.index.lru_cache import Recent
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import sparse, widened
 from isthmus.retrieval.candidates.content_graph import nearest_by_content
@@ -26,7 +25,7 @@ from isthmus.retrieval.recommend.users import User
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-from isthmus.index.ann.exact import Positions
+from isthmus.numerics.arrays import Positions
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import depth_of
 from isthmus.retrieval.search.query import ScoredRows

@@ -14,8 +14,7 @@ import pyarrow as pa
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.item_attributes import number_names, numbers, written
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.search.examples import item_vectors
@@ -41,12 +40,12 @@ class Among(NamedTuple):
     ----------
     allowed : numpy.ndarray
         bool, shape (n_items,): what may be in it; not written to.
-    effort : float
+    search_scale : float
         See `Contents.nearest`.
     """
 
     allowed: Mask
-    effort: float
+    search_scale: float
 
 
 class _Kept(NamedTuple):
@@ -100,7 +99,7 @@ class NearLists:
         entries = sum(own.length * len(own.lists) for own in self._kept.values())
         if entries > KEPT_ENTRIES or len(self._kept) > KEPT_KINDS:
             self._kept = {}
-        key = id(among.allowed), among.effort, n
+        key = id(among.allowed), among.search_scale, n
         kept = self._kept.get(key)
         if kept is None or kept.among.allowed is not among.allowed:
             kept = self._kept[key] = _Kept(among, n, {})
@@ -185,7 +184,7 @@ class ViewContents:
         return out
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Search the index of the space; see `Contents.nearest`."""
         found = np.full((len(vectors), n), -1, np.int64)
@@ -194,7 +193,7 @@ class ViewContents:
         asked = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
         lists = search_top_k(
-            self.view, [queries[at] for at in asked], n, selection, self.weights, effort
+            self.view, [queries[at] for at in asked], n, selection, self.weights, search_scale
         )
         for at, (rows, own) in zip(asked, lists, strict=True):
             columns = self.columns[rows]
@@ -208,16 +207,16 @@ class ViewContents:
         return found, scores
 
     def near_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Search the index for what is near items, or remember it; see `Contents.near_items`."""
         if allowed.flags.writeable:  # it may mean something else the next time
-            return self.nearest(self.at(columns), n, allowed, effort)
+            return self.nearest(self.at(columns), n, allowed, search_scale)
 
         def search(some: Columns) -> tuple[Columns, FloatArray]:
-            return self.nearest(self.at(some), n, allowed, effort)
+            return self.nearest(self.at(some), n, allowed, search_scale)
 
-        return self._near.get(columns, n, Among(allowed, effort), search)
+        return self._near.get(columns, n, Among(allowed, search_scale), search)
 
     def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
         """Give the cosine of each of some items with one, in every named vector that both have."""

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.encoders.fusion import MaskedVectors
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput, ItemNotFound
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import Query
 from isthmus.schema import ITEM_ID
 

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Mask
 from isthmus.index.files import write_atomically
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Mask
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.progress import progress_bar

@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions, exact_search
+from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.segment import Segment
 from isthmus.index.lru_cache import Recent
-from isthmus.index.releases.recall import KindOfQuery, QueriesOf
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.recall import QuerySampler, RecallQueries
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.numerics.sampling import draw
 from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
 
@@ -41,8 +40,8 @@ class HubnessCorrection:
         Kinds of query, see `isthmus.index.releases.recall.make_trials`.
     """
 
-    def __init__(self, queries_of: QueriesOf) -> None:
-        self._queries_of = queries_of
+    def __init__(self, sample_queries: QuerySampler) -> None:
+        self._sample_queries = sample_queries
         self._asked: Recent[dict[str, FloatArray]] = Recent(KEPT)
         self._nearness: Recent[FloatArray] = Recent(KEPT)
 
@@ -87,7 +86,7 @@ class HubnessCorrection:
             rows = np.arange(view.release_rows)
         rows = rows[view.present(vector_name, rows)]
         drawn = draw(np.random.default_rng(0), rows, 2 * ASKED)
-        kinds: list[KindOfQuery] = list(self._queries_of(view, vector_name, drawn))
+        kinds: list[RecallQueries] = list(self._sample_queries(view, vector_name, drawn))
         return {kind.name: kind.vectors[:ASKED] for kind in kinds if len(kind.vectors)}
 
 

@@ -14,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.text_index import WORD_SCORE
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import MissingDependency
-from isthmus.index.ann.exact import Positions, exact_search
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.ann.exact import exact_search
+from isthmus.numerics.arrays import FloatArray, Positions
 
 NEIGHBOURS = 15
 LEAST_DISTANCE = 0.1

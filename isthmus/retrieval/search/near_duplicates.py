@@ -15,10 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Mask, Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import DOMAIN, ITEM_ID, SCORE
 

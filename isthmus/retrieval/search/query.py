@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.errors import UnsupportedModality
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 
 FIRST_DEPTH = 256
 WIDENING = 4
@@ -49,7 +47,7 @@ def search_top_k(
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
-    effort: float = 1.0,
+    search_scale: float = 1.0,
 ) -> list[ScoredRows]:
     """Rank items for each query.
 
@@ -71,7 +69,7 @@ def search_top_k(
         The rows that may be returned.
     weights : mapping of str to float
         Weight of each named vector.
-    effort : float
+    search_scale : float
         See `View.search`.
 
     Returns
@@ -82,7 +80,7 @@ def search_top_k(
     most_excluded = max((len(query.exclude) for query in queries), default=0)
     several = any(len(query.vectors) > 1 for query in queries)
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES) if several else k
-    found = search_vectors(view, queries, depth + most_excluded, allowed, effort)
+    found = search_vectors(view, queries, depth + most_excluded, allowed, search_scale)
     return [
         merge_vectors(view, query, parts, k, weights)
         for query, parts in zip(queries, found, strict=True)
@@ -94,7 +92,7 @@ def search_vectors(
     queries: Sequence[Query],
     depth: int,
     allowed: Selection | None,
-    effort: float = 1.0,
+    search_scale: float = 1.0,
 ) -> list[list[ScoredRows]]:
     """Search each named vector once for all the queries that have it.
 
@@ -110,7 +108,7 @@ def search_vectors(
         if asking:
             vectors = np.stack([queries[i].vectors[named_vector.name] for i in asking])
             reach = min(depth, max(len(view), 1))
-            scores, rows = view.search(named_vector.name, vectors, reach, allowed, effort)
+            scores, rows = view.search(named_vector.name, vectors, reach, allowed, search_scale)
             for at, i in enumerate(asking):
                 found[i].append((rows[at], scores[at]))
     return found

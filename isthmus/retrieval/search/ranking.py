@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.diversity import PairwiseSimilarity, maximal_marginal_relevance
 from isthmus.retrieval.search.hubness import corrected_range, corrected_top_k
 from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score

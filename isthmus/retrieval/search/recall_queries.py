@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.content_vectors import ContentVectors
-from isthmus.index.releases.recall import KindOfQuery
+from isthmus.index.releases.recall import RecallQueries
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import Positions
 
 
-class RecallQueries:
+class RecallQuerySampler:
     """Gives items as queries; in a named vector of several modalities, also each modality alone.
 
     Nothing is encoded: the vectors of single modalities come from the embedding caches.
@@ -28,7 +28,7 @@ class RecallQueries:
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._contents = ContentVectors(space, settings)
 
-    def __call__(self, view: View, vector_name: str, rows: Positions) -> Iterator[KindOfQuery]:
+    def __call__(self, view: View, vector_name: str, rows: Positions) -> Iterator[RecallQueries]:
         """Give kinds of query and their vectors, shape (n_queries, dim).
 
         Where a named vector has one modality, its items are at once queries in that modality, and
@@ -37,11 +37,11 @@ class RecallQueries:
         own = next(b for b in view.named_vectors if b.name == vector_name)
         if len(own.modalities) == 1:
             items, contents = rows[::2], rows[1::2]
-            yield KindOfQuery("item to item", view.vectors(vector_name, items).vectors)
+            yield RecallQueries("item to item", view.vectors(vector_name, items).vectors)
             kind = f"{own.modalities[0]} to item"
-            yield KindOfQuery(kind, view.vectors(vector_name, contents).vectors, new=True)
+            yield RecallQueries(kind, view.vectors(vector_name, contents).vectors, new=True)
             return
-        yield KindOfQuery("item to item", view.vectors(vector_name, rows).vectors)
+        yield RecallQueries("item to item", view.vectors(vector_name, rows).vectors)
         for modality in own.modalities:
             found = self._contents.of(view, own, modality, rows)
-            yield KindOfQuery(f"{modality} to item", found.vectors[found.present], own=False)
+            yield RecallQueries(f"{modality} to item", found.vectors[found.present], own=False)

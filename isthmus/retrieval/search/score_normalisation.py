@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import Query, chance_corrected_similarity
 
 SAMPLE = 2_000

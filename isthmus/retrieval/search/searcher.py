@@ -42,7 +42,7 @@ from isthmus.retrieval.search.query_encoding import (
 )
 from isthmus.retrieval.search.query_file import QueryFileReport, search_file
 from isthmus.retrieval.search.ranking import DomainGroup, group_domains, rank
-from isthmus.retrieval.search.recall_queries import RecallQueries
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 from isthmus.retrieval.search.request import (
     RankingOptions,
     SearchBatchRequest,
@@ -83,7 +83,7 @@ class Searcher:
         """Drop what was kept of other settings: another encoder, alignment or fusion."""
         space = self._space
         if self._of is not space.settings:
-            self._hubs = HubnessCorrection(RecallQueries(space.path, space.settings))
+            self._hubs = HubnessCorrection(RecallQuerySampler(space.path, space.settings))
             self._fusion_weights = FusionWeights(space.path, space.fingerprint)
             self._of = space.settings
 

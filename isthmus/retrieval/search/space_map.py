@@ -13,11 +13,9 @@ import pyarrow as pa
 
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.content_vectors import ContentVectors
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.plotting import PALETTE, require_matplotlib
 from isthmus.retrieval.search.map_layout import lay_out
 from isthmus.schema import DOMAIN, ITEM_ID
