@@ -61,7 +61,7 @@ def train(
             show=progress,
         )
         _require_same_encoders(space)
-        description = save_recommender(work / "made", trained, settings, len(data.matrix))
+        description = save_recommender(work / "made", trained, settings, len(data.interactions))
         shutil.rmtree(trained_folder(space.path), ignore_errors=True)
         (work / "made").rename(trained_folder(space.path))
         shutil.rmtree(work)

@@ -240,7 +240,7 @@ def test_a_failure_leaves_the_old_results(shop, tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isthmus.retrieval.search.searcher.answer", fail)
+    monkeypatch.setattr("isthmus.retrieval.search.searcher.search_top_k", fail)
     with pytest.raises(KeyboardInterrupt):
         shop.search_file([{"query_id": "b", "text": "snow"}], out, k=1)
     assert out.read_bytes() == before

@@ -158,7 +158,7 @@ class SpaceRecommender:
         serving, depth = self.serving(view), options.depth or 1
         weights = self._space.vector_weights
         by_group = [
-            recommend(view, users, texts, depth, group.allowed, weights)
+            recommend(view, users, texts, depth, group.selection, weights)
             if serving is None
             else recommend_learned(serving, users, texts, depth, group, weights)
             for group in groups

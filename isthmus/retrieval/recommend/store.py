@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.errors import CorruptRelease, IsthmusError
 from isthmus.index.files import write_atomically
-from isthmus.retrieval.candidates.generator import State, sparse_of, sparse_state
-from isthmus.retrieval.candidates.generators import Sources
+from isthmus.numerics.arrays import ArrayState
+from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.ratings.store import ABOUT, TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
@@ -126,7 +127,7 @@ def save_recommender(
     with pa.ipc.new_file(str(folder / ITEMS), table.schema) as file:
         file.write_table(table)
     _write(folder / LEARNED, recommender.sources.state())
-    alike = sparse_state(ALIKE, recommender.alike)
+    alike = sparse_to_arrays(ALIKE, recommender.alike)
     _write(folder / FACTS, {**recommender.facts.state(), **alike})
     for domain, head in recommender.heads.items():
         _write(folder / head_file(recommender.domain_names.index(domain)), head.state())
@@ -198,10 +199,10 @@ def load_recommender(folder: Path) -> Recommender:
         with pa.memory_map(str(folder / ITEMS)) as file:
             table = pa.ipc.open_file(file).read_all()
         domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
-        sources = Sources.from_description(description.sources)
+        sources = CandidateGenerators.from_description(description.sources)
         sources.restore(_read(folder / LEARNED))
         told = _read(folder / FACTS)
-        facts, alike = settings.make_facts().restore(told), sparse_of(ALIKE, told)
+        facts, alike = settings.make_facts().restore(told), sparse_from_arrays(ALIKE, told)
         heads = {
             domain: RankingHead.restored(
                 own, _read(folder / head_file(description.domains.index(domain)))
@@ -252,13 +253,13 @@ def head_file(code: int) -> str:
     return f"head-{code}.safetensors"
 
 
-def _write(path: Path, state: State) -> None:
+def _write(path: Path, state: ArrayState) -> None:
     from safetensors.numpy import save_file
 
     save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, path)
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> ArrayState:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -1,9 +1,14 @@
-"""Ranking: from a query to the list that is shown, with all that a caller may ask of it."""
+"""Ranking: from a query to a list, with quotas, diversity, score corrections and a minimum score.
+
+Quotas divide the k slots of a list among domains. Shares become slots by the method of the largest
+remainder (Hamilton's, Hare quota).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +21,8 @@ from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score
 from isthmus.retrieval.search.request import ListOptions, RankingOptions
 from isthmus.retrieval.search.score_normalisation import ScoreDistribution, score_distributions
 
+RANGE_MARGIN: Final = 1e-5  # rounding must not cut what standardizes to just the minimum score
+
 
 @dataclass(frozen=True, eq=False)
 class DomainGroup:
@@ -25,22 +32,22 @@ class DomainGroup:
     ----------
     domains : list of str
         Which.
-    allowed : Selection or None
+    selection : Selection or None
         The rows of the domains that the filter lets through.
     quota : int
-        Whose places in the list their items take, as `ListOptions.places` counts them.
+        The index, in `ListOptions.slots`, of the slots that their items take.
     """
 
     domains: list[str]
-    allowed: Selection | None
+    selection: Selection | None
     quota: int = 0
 
 
 def group_domains(view: View, options: ListOptions) -> list[DomainGroup]:
-    """Part the domains into groups that need a search of their own.
+    """Divide the domains into groups that need a search of their own.
 
-    With quotas, each domain they name is one and the others together are one; with calibration or
-    centring every domain is one; else all of them are one.
+    With quotas, each domain they name is a group and the others together are one; with scores
+    relative to the domain every domain is one; else all of them are one.
 
     Raises
     ------
@@ -57,17 +64,19 @@ def group_domains(view: View, options: ListOptions) -> list[DomainGroup]:
     named = list(options.quotas or {})
     _require_searched(view, named, searched)
     others = [domain for domain in searched if domain not in named]
-    together = [[domain] for domain in others] if options.by_domain else [others] if others else []
-    parted = [*([name] for name in named), *together]
+    if options.by_domain:
+        groups = [[domain] for domain in [*named, *others]]
+    else:
+        groups = [*([domain] for domain in named), *([others] if others else [])]
     return [
-        DomainGroup(part, view.select(part, where), min(i, len(named)))
-        for i, part in enumerate(parted)
+        DomainGroup(group, view.select(group, where), min(at, len(named)))
+        for at, group in enumerate(groups)
     ]
 
 
 def _require_searched(view: View, named: list[str], searched: list[str]) -> None:
     if named:
-        view.select(named)
+        view.select(named)  # refuses unknown domains
     for name in named:
         if name not in searched:
             raise InvalidInput(f"there is a quota for domain {name!r}, which the filter leaves out")
@@ -88,31 +97,34 @@ def rank(
     view : View
         What is searched.
     query : Query
-        What is looked for.
+        The query.
     options : RankingOptions
-        What is asked of the list.
+        What the list is to be like.
     groups : sequence of DomainGroup
-        As `group_domains` gives them.
+        As `group_domains` returns them.
     weights : mapping of str to float
         Weight of each named vector.
     penalty : numpy.ndarray, optional
-        float32, shape (n_rows,): what is taken off the score of each row, see
+        float32, shape (n_rows,): what is subtracted from the score of each row, see
         `isthmus.retrieval.search.hubness`.
 
     Returns
     -------
     rows, scores : numpy.ndarray
         int64 and float32, shape (n,), n at most k. The scores are those of
-        `search.query.search_top_k`, less the penalty, calibrated or centred; with diversity
-        they need not fall.
+        `isthmus.retrieval.search.query.search_top_k`, less the penalty, standardized or centered;
+        with diversity they need not fall.
     """
-    chances: dict[str, ScoreDistribution] = {}
+    distributions: dict[str, ScoreDistribution] = {}
     if options.by_domain:
         names = [name for group in groups for name in group.domains]
-        chances = score_distributions(view, query, names, weights)
+        distributions = score_distributions(view, query, names, weights)
     if options.center_scores:
-        chances = {name: replace(chance, std=1.0) for name, chance in chances.items()}
-    lists = [_find(view, query, options, group, chances, weights, penalty) for group in groups]
+        distributions = {name: replace(d, std=1.0) for name, d in distributions.items()}
+    lists = [
+        _search_group(view, query, options, group, distributions, weights, penalty)
+        for group in groups
+    ]
     return compose(view, lists, options, groups, relative=options.normalize_scores)
 
 
@@ -124,7 +136,7 @@ def compose(
     *,
     relative: bool,
 ) -> ScoredRows:
-    """Make one list of the lists of groups, as it was asked for.
+    """Compose one list from the lists of groups.
 
     Parameters
     ----------
@@ -133,12 +145,12 @@ def compose(
     lists : sequence of (rows, scores)
         For each group, best first; its scores compare with those of the others.
     options : ListOptions
-        What is asked of the list.
+        What the list is to be like.
     groups : sequence of DomainGroup
-        As `group_domains` gives them.
+        As `group_domains` returns them.
     relative : bool
         Whether the scores are no similarities of at most 1. Diversity then weighs them against
-        likeness as shares of the best.
+        similarities as shares of the best.
 
     Returns
     -------
@@ -147,27 +159,31 @@ def compose(
     """
     if options.plain:
         return lists[0]
-    rows, scores, quota_ids = _joined(lists, groups)
+    rows, scores, quota_ids = _concatenate(lists, groups)
     if options.k is None:
         return rows, scores
-    near = rank_within_group(quota_ids) < (options.depth or options.k)
-    rows, scores, quota_ids = rows[near], scores[near], quota_ids[near]
-    places = fill_slots(options.places, quota_ids, options.k)
+    candidates = rank_within_quota(quota_ids) < (options.depth or options.k)
+    rows, scores, quota_ids = rows[candidates], scores[candidates], quota_ids[candidates]
+    slots = fill_slots(options.slots, quota_ids, options.k)
     if not options.diversity:
-        kept = rank_within_group(quota_ids) < places[quota_ids]
-        return rows[kept], scores[kept]
-    best = float(np.abs(scores).max(initial=0)) if relative else 1.0
-    relevance, likeness = scores / max(best, 1e-6), PairwiseSimilarity.among(view, rows)
-    chosen = maximal_marginal_relevance(
-        relevance, likeness, options.k, options.diversity, quota_ids, places
+        chosen = rank_within_quota(quota_ids) < slots[quota_ids]
+        return rows[chosen], scores[chosen]
+    scale = float(np.abs(scores).max(initial=0)) if relative else 1.0
+    places = maximal_marginal_relevance(
+        scores / max(scale, 1e-6),
+        PairwiseSimilarity.among(view, rows),
+        options.k,
+        options.diversity,
+        quota_ids,
+        slots,
     )
-    return rows[chosen], scores[chosen]
+    return rows[places], scores[places]
 
 
-def _joined(
+def _concatenate(
     lists: Sequence[ScoredRows], groups: Sequence[DomainGroup]
 ) -> tuple[Positions, FloatArray, Positions]:
-    """Join the lists of groups, best first: rows, scores and parties."""
+    """Return rows, scores and quota ids of all lists, best first."""
     none = np.empty(0, np.int64)
     rows = np.concatenate([none, *(rows for rows, _ in lists)])
     scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
@@ -176,73 +192,74 @@ def _joined(
     return rows[order], scores[order], np.concatenate([none, *quota_ids])[order]
 
 
-def _find(
+def _search_group(
     view: View,
     query: Query,
     options: RankingOptions,
     group: DomainGroup,
-    chances: Mapping[str, ScoreDistribution],
+    distributions: Mapping[str, ScoreDistribution],
     weights: Mapping[str, float],
     penalty: FloatArray | None,
 ) -> ScoredRows:
-    """Find the candidates of a group, with the scores that are shown."""
-    least, allowed = options.min_score, group.allowed
-    chance = chances[group.domains[0]] if chances else None
+    """Return the candidates of a group with their corrected scores."""
+    min_score, selection = options.min_score, group.selection
+    distribution = distributions[group.domains[0]] if distributions else None
     if options.depth is not None:
-        rows, scores = corrected_top_k(view, query, options.depth, allowed, weights, penalty)
-    elif least is not None:
-        # Rounding must not cut what calibrates to just the least score.
-        raw = least if chance is None else chance.raw(least) - 1e-5
-        rows, scores = corrected_range(view, query, raw, allowed, weights, penalty)
-    if chance is not None:
-        scores = chance.calibrate(scores)
-    return (rows, scores) if least is None else filter_min_score((rows, scores), least)
+        rows, scores = corrected_top_k(view, query, options.depth, selection, weights, penalty)
+    elif min_score is not None:
+        raw = min_score
+        if distribution is not None:
+            raw = distribution.unstandardize(min_score) - RANGE_MARGIN
+        rows, scores = corrected_range(view, query, raw, selection, weights, penalty)
+    if distribution is not None:
+        scores = distribution.standardize(scores)
+    return (rows, scores) if min_score is None else filter_min_score((rows, scores), min_score)
 
 
-def fill_slots(places: list[int], quota_ids: Positions, k: int) -> Positions:
-    """Say how many items each party gets, given the candidates there are.
+def fill_slots(slots: list[int], quota_ids: Positions, k: int) -> Positions:
+    """Return how many items each quota gets, given the candidates.
 
-    Places that a party cannot fill go to the best candidates of the other parties that have
-    places, and only when those have no more, to the best of the rest.
+    Slots that a quota cannot fill go to the best candidates of the other quotas with slots, and
+    only when those have no more, to the best of the rest.
 
     Parameters
     ----------
-    places : list of int
-        Places of each party; they sum to k.
+    slots : list of int
+        Slots of each quota; they sum to k.
     quota_ids : numpy.ndarray
-        int64, shape (n,): quota of each candidate, best first.
+        int64, shape (n_candidates,): quota of each candidate, best first.
     k : int
-        Places in all.
+        Slots in all.
 
     Returns
     -------
     numpy.ndarray
-        int64, shape (n_parties,); they sum to k where there are k candidates.
+        int64, shape (n_quotas,); they sum to k where there are k candidates.
 
     Examples
     --------
     >>> fill_slots([2, 2, 0], np.array([0, 2, 0, 0, 1]), 4).tolist()
     [3, 1, 0]
     """
-    own = np.array(places)
-    got = np.minimum(own, np.bincount(quota_ids, minlength=len(own)))
-    order = rank_within_group(quota_ids)
-    for may_have_more in (own > 0, own == 0):
-        waiting = quota_ids[(order >= got[quota_ids]) & may_have_more[quota_ids]]
-        got = got + np.bincount(waiting[: k - got.sum()], minlength=len(own))
-    return np.asarray(got, np.int64)
+    capacity = np.array(slots)
+    filled = np.minimum(capacity, np.bincount(quota_ids, minlength=len(capacity)))
+    ranks = rank_within_quota(quota_ids)
+    for may_have_more in (capacity > 0, capacity == 0):
+        waiting = quota_ids[(ranks >= filled[quota_ids]) & may_have_more[quota_ids]]
+        filled = filled + np.bincount(waiting[: k - filled.sum()], minlength=len(capacity))
+    return np.asarray(filled, np.int64)
 
 
-def rank_within_group(quota_ids: Positions) -> Positions:
-    """Give the place of each candidate among those of its party, from 0, shape (n,).
+def rank_within_quota(quota_ids: Positions) -> Positions:
+    """Return the rank of each candidate among those of its quota, from 0, shape (n,).
 
     Examples
     --------
-    >>> rank_within_group(np.array([1, 0, 1, 1, 0])).tolist()
+    >>> rank_within_quota(np.array([1, 0, 1, 1, 0])).tolist()
     [0, 0, 1, 2, 1]
     """
-    out = np.zeros(len(quota_ids), np.int64)
+    ranks = np.zeros(len(quota_ids), np.int64)
     for quota in np.unique(quota_ids).tolist():
-        own = quota_ids == quota
-        out[own] = np.arange(own.sum())
-    return out
+        in_quota = quota_ids == quota
+        ranks[in_quota] = np.arange(in_quota.sum())
+    return ranks

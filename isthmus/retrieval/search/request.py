@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, SkipValidation, model_validator
 from isthmus.errors import InvalidInput
 from isthmus.requests import Names, Request, as_tuple
 
-CANDIDATES_PER_PLACE = 5
+OVERSAMPLING = 5
 MIN_CANDIDATES = 100
 ROUNDING = 1e-9
 
@@ -69,7 +69,7 @@ class ListOptions(FilterOptions):
                 f"num_candidates is {self.num_candidates}, but k is {self.k}; a diverse list is "
                 "chosen from at least as many as it holds"
             )
-        _ = self.places
+        _ = self.slots
         return self
 
     def _check_unlimited(self) -> None:
@@ -90,11 +90,11 @@ class ListOptions(FilterOptions):
         """How many candidates each group of domains contributes; None for all."""
         if self.k is None or not self.diversity:
             return self.k
-        return self.num_candidates or max(CANDIDATES_PER_PLACE * self.k, MIN_CANDIDATES)
+        return self.num_candidates or max(OVERSAMPLING * self.k, MIN_CANDIDATES)
 
     @cached_property
-    def places(self) -> list[int]:
-        """Places of each domain of the quotas, and last those for the other domains."""
+    def slots(self) -> list[int]:
+        """Slots of each domain of the quotas, and last those for the other domains."""
         return [] if self.k is None else allocate_slots(self.quotas or {}, self.k)
 
 
@@ -127,7 +127,7 @@ class RankingOptions(ListOptions):
         }
         given = [name for name, value in shifts.items() if value]
         if len(given) > 1:
-            raise InvalidInput(f"{' and '.join(given)} both shift the scores; give one of them")
+            raise InvalidInput(f"{' and '.join(given)} shift the scores; give one of them")
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
         return self
@@ -280,7 +280,7 @@ def allocate_slots(quotas: Quotas, k: int) -> list[int]:
     """
     if not quotas:
         return [k]
-    exact = [_places(domain, quota, k) for domain, quota in quotas.items()]
+    exact = [_slots(domain, quota, k) for domain, quota in quotas.items()]
     left = k - sum(exact)
     if left < -ROUNDING:
         raise InvalidInput(f"the quotas ask for {sum(exact):g} places, but k is {k}")
@@ -293,7 +293,7 @@ def allocate_slots(quotas: Quotas, k: int) -> list[int]:
     return places
 
 
-def _places(domain: str, quota: object, k: int) -> float:
+def _slots(domain: str, quota: object, k: int) -> float:
     # NumPy's numbers are registered with these classes, too; a bool is an Integral.
     whole = isinstance(quota, Integral) and not isinstance(quota, bool)
     number = float(quota) if isinstance(quota, Real) else 0.0

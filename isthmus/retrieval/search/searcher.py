@@ -25,9 +25,9 @@ from isthmus.retrieval.search.hybrid import (
 from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,
-    blocks_with_vectors,
     require_comparable,
     search_top_k,
+    vectors_of_items,
     why_incomparable,
 )
 from isthmus.retrieval.search.query_encoding import (
@@ -127,12 +127,12 @@ class Searcher:
                 query,
                 words,
                 request.k or 0,
-                groups[0].allowed,
+                groups[0].selection,
                 weighted.vector_weights,
                 request.bm25_weight,
             )
         if not len(rows):
-            allowed = [group.allowed for group in groups]
+            allowed = [group.selection for group in groups]
             require_comparable(view, query.vectors, allowed, space.path)
         return make_hits(view, rows, scores, similar, attributes=request.attributes)
 
@@ -164,7 +164,7 @@ class Searcher:
         view = weighted.view
         allowed = view.select(request.domains, request.where)
         encoder = QueryEncoder(weighted.settings, space.encoder_of, space.media(), space.alignment)
-        held = blocks_with_vectors(view, [allowed])
+        held = vectors_of_items(view, [allowed])
 
         def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
             kinds = [query_kind(query.contents) for query in listed]
