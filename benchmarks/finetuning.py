@@ -38,8 +38,8 @@ from isthmus.encoders.training.finetuning.network import TunedNetwork
 from isthmus.encoders.training.finetuning.pairs import ContentPairs, Examples
 from isthmus.encoders.training.finetuning.training import PairBatches
 from isthmus.encoders.training.saving import require_trainable
+from isthmus.operations.finetuning import pairs_of_texts
 from isthmus.retrieval.candidates.co_occurrence_pairs import co_consumed
-from isthmus.verbs.finetuning import pairs_of_texts
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 
