@@ -14,11 +14,11 @@ from isthmus.digests import digest
 from isthmus.encoders.training.finetuning.pairs import LEAST, ContentPairs
 from isthmus.encoders.training.finetuning.quality import OtherDomain
 from isthmus.errors import InvalidInput, UnsupportedOperation
-from isthmus.retrieval.candidates.co_occurrence_pairs import (
-    LEAST_COMMON,
-    MOST_EACH,
+from isthmus.numerics.co_occurrence import (
+    MAX_PARTNERS,
+    MIN_COMMON_USERS,
     Rows,
-    co_consumed,
+    co_occurring_pairs,
 )
 from isthmus.schema import DOMAIN, ITEM_ID, TEXT
 from isthmus.verbs.open_space import OpenSpace
@@ -43,8 +43,8 @@ class SpaceFinetuning(OpenSpace):
         *,
         encoder: str | None = None,
         label: str | None = None,
-        least_common: int = LEAST_COMMON,
-        most_each: int = MOST_EACH,
+        least_common: int = MIN_COMMON_USERS,
+        most_each: int = MAX_PARTNERS,
         positive_from: float | None = None,
         settings: FinetuneSettings | None = None,
         device: str = "auto",
@@ -137,7 +137,7 @@ class SpaceFinetuning(OpenSpace):
             at = [number for number, row in enumerate(rows) if row[DOMAIN] == name]
             texts = [(rows[number][TEXT] or "").strip() for number in at]
             if any(texts):
-                pairs = co_consumed(
+                pairs = co_occurring_pairs(
                     likes[:, at].tocsr(), least_common=least_common, most_each=most_each
                 )
                 labels = [str(rows[n][label] or "") for n in at] if label else None

@@ -19,8 +19,7 @@ from isthmus.index.ann.segment import Segment
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.recall import QuerySampler, RecallQueries
 from isthmus.index.releases.view import Selection, View
-from isthmus.numerics.arrays import FloatArray, Positions
-from isthmus.numerics.sampling import draw
+from isthmus.numerics.arrays import FloatArray, Positions, sample
 from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
 
 ASKED = 2_000
@@ -85,7 +84,7 @@ class HubnessCorrection:
         if view.release is not None:
             rows = np.arange(view.release_rows)
         rows = rows[view.present(vector_name, rows)]
-        drawn = draw(np.random.default_rng(0), rows, 2 * ASKED)
+        drawn = sample(np.random.default_rng(0), rows, 2 * ASKED)
         kinds: list[RecallQueries] = list(self._sample_queries(view, vector_name, drawn))
         return {kind.name: kind.vectors[:ASKED] for kind in kinds if len(kind.vectors)}
 
