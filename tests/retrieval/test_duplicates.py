@@ -195,7 +195,7 @@ def test_groups_are_those_of_brute_force(
     space.upsert(rows[half:])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("isthmus.retrieval.search.near_duplicates.WIDTHS", widths)
-        patch.setattr("isthmus.retrieval.search.near_duplicates.ITEMS_A_BATCH", batch)
+        patch.setattr("isthmus.retrieval.search.near_duplicates.BATCH_SIZE", batch)
         table = space.duplicates(threshold)
     found = {frozenset(map(int, group)) for group in groups_of(table).values()}
     assert found == {g for g in brute_force(vectors, threshold) if len(g) > 1}

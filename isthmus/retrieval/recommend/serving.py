@@ -328,12 +328,12 @@ def domain_shares(serving: Serving, histories: UserHistories, domains: Sequence[
 
 def within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selection | None:
     """Give the rows that a group lets through of some of its domains."""
-    if group.allowed is None or set(group.domains) != set(domains):
+    if group.selection is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
-        if group.allowed is None or whole is None:
+        if group.selection is None or whole is None:
             return whole
-        return serving.view.only(whole.rows & group.allowed.rows)
-    return group.allowed
+        return serving.view.only(whole.rows & group.selection.rows)
+    return group.selection
 
 
 def _shared(
