@@ -11,7 +11,7 @@ from isthmus.index.ann.segment import join_segments
 from isthmus.index.ann.shared import Shared
 from isthmus.index.releases.manifest import RecallRow
 from isthmus.index.releases.view import Selection, View
-from isthmus.numerics.arrays import FloatArray, Mask, Positions, sample
+from isthmus.numerics.arrays import FloatArray, Mask, Positions, sample_rows
 
 SEED = 5
 MOST_OF_A_DOMAIN = 1 / 20
@@ -119,10 +119,10 @@ def make_trials(
     for domain in view.domains:
         allowed = view.select([domain])
         inside = np.zeros(len(living), bool) if allowed is None else allowed.rows[living]
-        rows = sample(rng, living[inside], most)
+        rows = sample_rows(rng, living[inside], most)
         drawn += [(domain, kind, None) for kind in sample_queries(view, vector_name, rows)]
         several = not inside.all()
-        others = sample(rng, living[~inside] if several else living, most)
+        others = sample_rows(rng, living[~inside] if several else living, most)
         interests = view.vectors(vector_name, others).vectors
         drawn.append((domain, RecallQueries(USER, interests), None))
         if several:
@@ -203,7 +203,7 @@ def make_sample(view: View, vector_name: str, sample_queries: QuerySampler, quer
     asked = []
     for domain in view.domains:
         own = rows[segment.mask_of_domains({domain})[rows]]
-        drawn = sample(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
+        drawn = sample_rows(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
         new = [
             kind
             for kind in sample_queries(view, vector_name, drawn)
@@ -222,7 +222,7 @@ def make_sample(view: View, vector_name: str, sample_queries: QuerySampler, quer
     return Sample(view, [*old, *held], held, known)
 
 
-def known_misses(sample: Sample, view: View) -> float:
+def known_misses(sample_rows: Sample, view: View) -> float:
     """Give what is missed for items that stayed, over what is missed for those held out.
 
     Parameters
@@ -232,7 +232,7 @@ def known_misses(sample: Sample, view: View) -> float:
     view : View
         Its view, with an index.
     """
-    held, known = _missed(sample.held, view), _missed(sample.known, view)
+    held, known = _missed(sample_rows.held, view), _missed(sample_rows.known, view)
     return 1.0 if known >= held else max(known / held, LEAST_RATIO)
 
 
