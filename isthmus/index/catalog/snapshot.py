@@ -106,7 +106,7 @@ class Snapshot:
         """Give all items that have a vector, with vectors and row ids, batch by batch."""
         yield from self._scan(named_vectors, f"{MODALITY_MASK} > 0").to_batches()
 
-    def sample_rows(self, named_vectors: Sequence[NamedVector], most: int) -> pa.Table:
+    def sample(self, named_vectors: Sequence[NamedVector], most: int) -> pa.Table:
         """Give items drawn at random, as `searchable` gives them."""
         there = self.row_ids()
         drawn = sample_rows(np.random.default_rng(0), there, most)

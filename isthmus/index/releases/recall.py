@@ -222,7 +222,7 @@ def make_sample(view: View, vector_name: str, sample_queries: QuerySampler, quer
     return Sample(view, [*old, *held], held, known)
 
 
-def known_misses(sample_rows: Sample, view: View) -> float:
+def known_misses(sample: Sample, view: View) -> float:
     """Give what is missed for items that stayed, over what is missed for those held out.
 
     Parameters
@@ -232,7 +232,7 @@ def known_misses(sample_rows: Sample, view: View) -> float:
     view : View
         Its view, with an index.
     """
-    held, known = _missed(sample_rows.held, view), _missed(sample_rows.known, view)
+    held, known = _missed(sample.held, view), _missed(sample.known, view)
     return 1.0 if known >= held else max(known / held, LEAST_RATIO)
 
 
