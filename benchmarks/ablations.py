@@ -148,9 +148,9 @@ class Bench:
         if any(not task.train.equals(self.tasks[0].train) for task in self.tasks):
             raise SystemExit("the protocols have different train tables")
         self.out, self.cases = out, tuple(cases)
-        view = space._live.now()
+        view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_corpus(view, space._weights, train)
+        self.corpus = space_corpus(view, space.opened.block_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}

@@ -39,7 +39,7 @@ from isthmus.encoders.training.finetuning.pairs import ContentPairs, Examples
 from isthmus.encoders.training.finetuning.training import PairBatches
 from isthmus.encoders.training.saving import require_trainable
 from isthmus.numerics.co_occurrence import co_occurring_pairs
-from isthmus.verbs.finetuning import pairs_of_texts
+from isthmus.operations.finetuning import pairs_of_texts
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 

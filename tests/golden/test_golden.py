@@ -51,8 +51,8 @@ def test_a_golden_index_answers_as_exact_search_does(tmp_path):
     space = Space.open(tmp_path / "s", encoder={"text": text_encoder(dim=16)})
     (segment_vectors,) = space.releases()[0].named_vectors.values()
     assert (segment_vectors.recipe, segment_vectors.vectors) == (RECIPE, ITEMS)
-    assert space.stats()["index"]["text"]["recipe"].startswith(RECIPE)
-    view = space._live.now()
+    assert space.status()["index"]["text"]["recipe"].startswith(RECIPE)
+    view = space.opened.view()
     queries = view.vectors("text", np.arange(0, ITEMS, 11)).vectors
     best, _ = view.exact("text", queries, 10)
     found, _ = view.search("text", queries, 10)

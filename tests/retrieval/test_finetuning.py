@@ -83,7 +83,7 @@ def test_users_tell_what_belongs_together(shop, tmp_path):
     assert report.contents == 60
     assert {name: one.measure for name, one in report.elsewhere.items()} == {"zorb": "pairs"}
     start = replace(QUICK, epochs=0)
-    few = shop.finetune("wug", tmp_path / "few", settings=start, device="cpu", most_each=5)
+    few = shop.finetune("wug", tmp_path / "few", settings=start, device="cpu", max_pairs_per_item=5)
     assert few.pairs < report.pairs
 
 
@@ -100,8 +100,8 @@ def test_a_space_is_moved_to_what_it_taught(shop, tmp_path):
 def test_what_users_cannot_teach_is_refused(shop, tmp_path):
     with pytest.raises(InvalidInput, match=r"no domain 'films' with texts.*wug, zorb"):
         shop.finetune("films", tmp_path / "out", settings=QUICK)
-    with pytest.raises(InvalidInput, match="--least-common"):
-        shop.finetune("wug", tmp_path / "out", settings=QUICK, least_common=50)
+    with pytest.raises(InvalidInput, match="--min-common-users"):
+        shop.finetune("wug", tmp_path / "out", settings=QUICK, min_common_users=50)
     with pytest.raises(InvalidInput, match="no attribute 'smell'"):
         shop.finetune("wug", tmp_path / "out", settings=QUICK, label="smell")
     pictures = Space.create(tmp_path / "p", ToyEncoder("image", dim=8))

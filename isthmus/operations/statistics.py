@@ -1,4 +1,4 @@
-"""What a space holds, in numbers."""
+"""The statistics of a space: items, interactions, release, index, encoders."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
-from isthmus.index.releases.recall import QuerySampler
-from isthmus.index.releases.view import View
-from isthmus.index.settings import SpaceSettings
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 from isthmus.schema import EVENT, ITEM_ID, USER_ID
 
 
-def describe(view: View, settings: SpaceSettings, sample_queries: QuerySampler) -> dict[str, Any]:
+def describe_space(space: OpenSpace) -> dict[str, Any]:
     """Describe a space: items, domains, attributes, release, delta and encoders.
 
     Returns
     -------
     dict
-        ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer than
-        the release; ``index`` has for each named vector what `index.releases.growth.Health` says;
-        ``aligned`` tells whether all modalities meet in some named vector, and ``alignment`` is the
-        fingerprint of what was learned for it, if anything was.
+        ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
+        than the release; ``index`` has for each named vector an `index.releases.growth.Health`;
+        ``aligned`` says whether all modalities meet in some named vector, and ``alignment`` is the
+        fingerprint of the learned alignment, if there is one.
     """
+    view, settings = space.view(), space.settings
+    queries = RecallQuerySampler(space.path, settings)
     everything = set(settings.encoders)
     release = view.release.manifest if view.release else None
     return {
@@ -38,20 +39,22 @@ def describe(view: View, settings: SpaceSettings, sample_queries: QuerySampler) 
         "release_items": release.rows if release else 0,
         "release_recall": release.worst_recall if release else None,
         "delta": view.delta,
-        "index": {n: asdict(h) for n, h in assess(view, settings.index, sample_queries).items()},
+        "index": {n: asdict(h) for n, h in assess(view, settings.index, queries).items()},
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
         "named_vectors": {
-            b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.named_vectors
+            v.name: {"dim": v.dim, "modalities": v.modalities} for v in view.named_vectors
         },
-        "aligned": any(
-            everything <= {*named_vector.modalities} for named_vector in view.named_vectors
-        ),
+        "aligned": any(everything <= {*v.modalities} for v in view.named_vectors),
         "alignment": settings.alignment or None,
+        "path": str(space.path),
+        "fingerprint": space.fingerprint,
+        "quarantined": len(space.quarantine),
+        "interactions": _count_interactions(space.interactions, view.snapshot),
     }
 
 
-def count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
+def _count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
     """Count interactions, and those that wait for an item that the catalog does not hold.
 
     Returns
