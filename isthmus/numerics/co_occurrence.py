@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 
 ITEMS_AT_ONCE: Final = 2_048
-LEAST_COMMON: Final = 2
-MOST_EACH: Final = 10
+MIN_COMMON_USERS: Final = 2
+MAX_PARTNERS: Final = 10
 
 
-def co_consumed(
-    likes: csr_matrix, *, least_common: int = LEAST_COMMON, most_each: int = MOST_EACH
+def co_occurring_pairs(
+    likes: csr_matrix, *, least_common: int = MIN_COMMON_USERS, most_each: int = MAX_PARTNERS
 ) -> Rows:
     """Give the pairs of items that belong together by their users.
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import row_max, row_sum
+from isthmus.retrieval.candidates.user_histories import UserHistories
+
+FEW = 1e-6
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class TwoTowerShape:
     dim: int
 
 
-class ItemSide(nn.Module):
+class ItemTower(nn.Module):
     """An item: a content adapter plus a residual of its own, dropped in training at times.
 
     So an item that nobody ever used still has a place, by its content (DropoutNet, Volkovs et
@@ -75,8 +82,8 @@ class TwoTowerNetwork(nn.Module):
 
     def __init__(self, shape: TwoTowerShape, dropout: float) -> None:
         super().__init__()
-        self.known = ItemSide(shape)
-        self.offered = ItemSide(shape)
+        self.known = ItemTower(shape)
+        self.offered = ItemTower(shape)
         self.bias = nn.Embedding(shape.items, 1)
         self.asked = nn.Embedding(shape.domains, shape.dim)
         self.used: Tensor
@@ -123,3 +130,83 @@ class TwoTowerNetwork(nn.Module):
         counts = logits.new_zeros(users).index_add(0, owners, torch.ones_like(weights))
         pooled = pooled * (torch.log1p(counts) / total.clamp(min=1e-9))[:, None]
         return torch.as_tensor(wish + pooled + self.mix(pooled) * (counts > 0)[:, None])
+
+
+class UserTower:
+    """Gives users the vectors that two towers have for them.
+
+    Parameters
+    ----------
+    model : TwoTowers
+        What was learned; later changes of its weights are seen or not.
+    """
+
+    def __init__(self, model: TwoTowerNetwork) -> None:
+        state = {name: own.detach().cpu().numpy() for name, own in model.state_dict().items()}
+        self._adapter = _Perceptron(model.known.adapter)
+        self._mix = _Perceptron(model.mix)
+        self._residual: FloatArray = state["known.residual.weight"]
+        self._used: Mask = state["used"]
+        self._domain: FloatArray = state["known.domain.weight"]
+        self._asked: FloatArray = state["asked.weight"]
+        self._strength, self._same = state["strength"][0], state["same"][0]
+
+    def vectors(
+        self, contents: FloatArray, domains: Columns, histories: UserHistories, target: int
+    ) -> FloatArray:
+        """Give the vectors of users who ask for a domain, float32, shape (n_users, dim).
+
+        Parameters
+        ----------
+        contents : numpy.ndarray
+            float32, shape (n_entries, content): mapped contents of the histories' items.
+        domains : numpy.ndarray
+            int64, shape (n_entries,): their domains.
+        histories : Histories
+            The users.
+        target : int
+            Code of the domain.
+        """
+        wish, starts, owners = self._asked[target], histories.starts, histories.owners
+        if not len(owners):
+            return np.tile(wish, (len(histories), 1))
+        known = self._known(contents, domains, histories.columns)
+        logits = known @ wish + self._strength * np.log(np.maximum(histories.weights, FEW))
+        logits += self._same * (domains == target)
+        weights = np.exp(logits - row_max(logits, starts)[owners])
+        counts = np.diff(starts)
+        share = np.log1p(counts) / np.maximum(row_sum(weights, starts), 1e-9)
+        known *= weights[:, None]
+        pooled = row_sum(known, starts) * share[:, None].astype(np.float32)
+        out = wish + pooled
+        out[counts > 0] += self._mix(pooled[counts > 0])
+        return np.asarray(out, np.float32)
+
+    def _known(self, contents: FloatArray, domains: Columns, columns: Columns) -> FloatArray:
+        """Give the vectors of a history's items, see `ItemSide`."""
+        out = self._adapter(contents)
+        out += self._domain[domains]
+        learned = np.flatnonzero(columns < len(self._used))
+        learned = learned[self._used[columns[learned]]]
+        out[learned] += self._residual[columns[learned]]
+        return out
+
+
+class _Perceptron:
+    """Two linear layers with a GELU between them."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        first, last = (layer for layer in layers if isinstance(layer, nn.Linear))
+        self._first, self._first_bias = _weights(first)
+        self._last, self._last_bias = _weights(last)
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        inner = torch.from_numpy(values @ self._first + self._first_bias)
+        with torch.inference_mode():
+            out = nn.functional.gelu(inner).numpy() @ self._last
+        out += self._last_bias
+        return np.asarray(out, np.float32)
+
+
+def _weights(layer: nn.Linear) -> tuple[FloatArray, FloatArray]:
+    return layer.weight.detach().cpu().numpy().T, layer.bias.detach().cpu().numpy()
