@@ -100,8 +100,8 @@ def build(space: Path, files: dict[str, tuple[Path, list[str]]], kill_after: flo
     distinct = len(set(zip(*columns, strict=True)))
     print(
         f"| (killed with {there['items']:,} items and {there['embedding_cache']:,} text vectors "
-        f"stored; of {distinct:,} distinct texts {distinct - resumed['encoded']['text']:,} were not encoded "
-        "again) |" + " |" * 9
+        f"stored; of {distinct:,} distinct texts {distinct - resumed['encoded']['text']:,} "
+        "were not encoded again) |" + " |" * 9
     )
     for name in ("films", "fashion"):
         report(name, add(space, *files[name]))
