@@ -19,7 +19,7 @@ from isthmus.index.ann.exact import drop, exact_search
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.filter_costs import FilterCosts
 from isthmus.index.catalog.snapshot import RowIds, row_ids_of
-from isthmus.index.lru_cache import Recent
+from isthmus.index.lru_cache import LRUCache
 from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.schema import DOMAIN, ITEM_ID
 
@@ -53,7 +53,7 @@ class Segment:
     item_ids: pa.StringArray
     domains: pa.DictionaryArray
     named_vectors: Mapping[str, SegmentVectors] = field(default_factory=dict)
-    filtered: Recent[Bitmap] = field(init=False, default_factory=Recent, repr=False)
+    filtered: LRUCache[Bitmap] = field(init=False, default_factory=LRUCache, repr=False)
     _known: dict[str, int] = field(init=False, default_factory=dict, repr=False)
 
     def __len__(self) -> int:

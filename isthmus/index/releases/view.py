@@ -17,7 +17,7 @@ from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import merge_best, nothing
 from isthmus.index.ann.segment import Names, Segment, names_at
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
-from isthmus.index.lru_cache import Recent
+from isthmus.index.lru_cache import LRUCache
 from isthmus.numerics.arrays import FloatArray, Mask, Positions
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class View:
     release: Release | None
     segments: tuple[Segment, ...]
     alive: tuple[Bitmap, ...]
-    filtered: Recent[Selection] = field(init=False, default_factory=Recent, repr=False)
+    filtered: LRUCache[Selection] = field(init=False, default_factory=LRUCache, repr=False)
 
     def __len__(self) -> int:
         return self.living.count
@@ -406,4 +406,4 @@ def _matching(segment: Segment, where: str, snapshot: Snapshot) -> Bitmap:
     """
     if len(segment) > FEW_ROWS:
         return Bitmap(segment.mask_of(snapshot.select(where)))
-    return Bitmap(segment.mask_of(snapshot.select_among(where, segment.row_ids)))
+    return Bitmap(segment.mask_of(snapshot.select_from(where, segment.row_ids)))
