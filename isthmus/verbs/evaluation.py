@@ -17,7 +17,7 @@ from isthmus.verbs.open_space import OpenSpace
 if TYPE_CHECKING:
     from isthmus.evaluation.plan import EvaluationPlan
     from isthmus.evaluation.report import Evaluation
-    from isthmus.evaluation.run import Material
+    from isthmus.evaluation.run import EvaluationData
     from isthmus.evaluation.systems import System
 
 
@@ -50,12 +50,12 @@ class SpaceEvaluation(OpenSpace):
         ----------
         plan : EvaluationPlan, optional
             What is asked for; by default every protocol in every domain that has interactions.
-        systems : mapping of str to Recommender, Rater, Learner or callable, optional
+        systems : mapping of str to Recommender, Rater, SystemFactory or callable, optional
             Further systems by name. A function is called for each protocol with the task of the
-            split ``"val"``, and gives the system; `Learner` says in addition what it can do and
-            which settings its answers depend on.
+            split ``"val"``, and returns the system; a `SystemFactory` says in addition what it can
+            do and which settings its answers depend on.
         out : path, optional
-            A folder for ``evaluation.json`` and ``evaluation.html``. It keeps every answer too:
+            A folder for ``evaluation.json`` and ``evaluation.html``. It caches every answer too:
             an evaluation that was interrupted goes on where it stopped.
         progress : bool, default False
             Whether to show bars.
@@ -73,20 +73,20 @@ class SpaceEvaluation(OpenSpace):
             interactions, or every protocol is skipped.
         """
         from isthmus.evaluation.plan import EvaluationPlan
-        from isthmus.evaluation.run import carry_out
+        from isthmus.evaluation.run import run_evaluation
 
         folder = None if out is None else Path(out)
         plan = plan or EvaluationPlan()
         material = self._material(systems or {}, plan.systems)
-        return carry_out(plan, material, out=folder, show=progress)
+        return run_evaluation(plan, material, out=folder, show=progress)
 
     def _material(
         self, systems: Mapping[str, System], asked: Sequence[str] | None = None
-    ) -> Material:
+    ) -> EvaluationData:
         """Bring together what is needed of one moment of the space."""
         from isthmus.evaluation.lists import ItemVectors
-        from isthmus.evaluation.run import Material
-        from isthmus.evaluation.space_systems import systems_of
+        from isthmus.evaluation.run import EvaluationData
+        from isthmus.evaluation.space_systems import space_systems_of
 
         view = self._live.now()
         names = view.snapshot.column(ITEM_ID).combine_chunks()
@@ -100,9 +100,9 @@ class SpaceEvaluation(OpenSpace):
             item_vectors(view, view.find(item_ids), self._weights),
             [" and ".join(modalities_in(mask)) or "none" for mask in masks],
         )
-        own = systems_of(view, self._weights)
+        own = space_systems_of(view, self._weights)
         for name in asked or ():
             if name not in own:
                 raise InvalidInput(f"the space has no system {name!r}; it has {', '.join(own)}")
         own = {name: s for name, s in own.items() if asked is None or name in asked}
-        return Material(table.filter(held), domains, contents, {**own, **systems})
+        return EvaluationData(table.filter(held), domains, contents, {**own, **systems})
