@@ -21,7 +21,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 AUTO = "auto"
-PACKAGED = Path(__file__).parent.parent / "local_alignment"
+PACKAGED = Path(__file__).parent / "local_alignment"
 
 HEADS = "heads.safetensors"
 DESCRIPTION = "alignment.json"
