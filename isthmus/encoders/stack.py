@@ -39,8 +39,8 @@ class NamedVector:
     alignment : str
         Fingerprint of the alignment that projects other named vectors into this one; empty if an
         encoder makes the vectors.
-    fused : str
-        Digest of the fusion weights of its modalities, and of its encoders, if they have changed
+    variant : str
+        Digest of the fusion weights of its modalities, and of its encoders, if these changed
         since the space was created; empty otherwise.
     """
 
@@ -48,12 +48,12 @@ class NamedVector:
     dim: int
     modalities: tuple[Modality, ...]
     alignment: str = ""
-    fused: str = ""
+    variant: str = ""
 
     @property
     def column(self) -> str:
         """The catalog column of its vectors; it differs per alignment and fusion."""
-        return vector_column("_".join(filter(None, (self.name, self.alignment, self.fused))))
+        return vector_column("_".join(filter(None, (self.name, self.alignment, self.variant))))
 
 
 class EncoderStack:
