@@ -86,7 +86,7 @@ class Shelf:
         places = np.empty((len(users), n), np.int64)
         products = np.empty((len(users), n), np.float32)
         own = inside.positions
-        vectors = self._vectors if inside.everything else self._vectors[own]
+        vectors = self._vectors if inside.is_full else self._vectors[own]
         for user, row in enumerate(users @ vectors.T):
             top = largest(row, n)
             places[user], products[user] = own[top], row[top]
@@ -102,7 +102,7 @@ class Shelf:
     def _scan(self, users: FloatArray, n: int, inside: Bitmap) -> tuple[Columns, FloatArray]:
         faiss: Any = import_module("faiss")
         parameters = None
-        if not inside.everything:
+        if not inside.is_full:
             parameters = faiss.SearchParameters(sel=inside.selector)
         reach = min(n + SPARE, inside.count)
         _, places = self._halves.search(_wide(users), reach, params=parameters)
@@ -118,7 +118,7 @@ class Shelves:
     Parameters
     ----------
     usable : numpy.ndarray, optional
-        bool, shape (n_vectors,): what may be on a shelf; everything by default.
+        bool, shape (n_vectors,): what may be on a shelf; is_full by default.
     """
 
     def __init__(self, usable: Mask | None = None) -> None:

@@ -332,7 +332,7 @@ def within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selectio
         whole = serving.view.select(domains)
         if group.allowed is None or whole is None:
             return whole
-        return serving.view.only(whole.rows & group.allowed.rows)
+        return serving.view.select_mask(whole.rows & group.allowed.rows)
     return group.allowed
 
 

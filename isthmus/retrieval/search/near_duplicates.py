@@ -92,7 +92,7 @@ class _Finder:
         self._block = vector_name
         self._rows = rows
         self._mask = mask
-        self._whole = view.only(mask)
+        self._whole = view.select_mask(mask)
         self._threshold = threshold
         self._place = np.full(len(mask), -1, np.int64)
         self._place[rows] = np.arange(len(rows))
@@ -138,7 +138,7 @@ class _Finder:
                 outside[self._rows[groups == group]] = False
                 for items in _batches(open_items[groups[open_items] == group]):
                     known = len(self._pairs)
-                    self._compare(items, WIDTHS[0], self._view.only(outside))
+                    self._compare(items, WIDTHS[0], self._view.select_mask(outside))
                     reaching = np.concatenate([a for a, _ in self._pairs[known:]])
                     found.append(np.intersect1d(items, reaching))
             open_items = np.concatenate(found)

@@ -243,7 +243,7 @@ def blocks_with_vectors(view: View, selections: Sequence[Selection | None]) -> s
     return {
         named_vector.name
         for named_vector in view.named_vectors
-        if any(view.holds(named_vector.name, allowed) for allowed in selections)
+        if any(view.has_vectors(named_vector.name, allowed) for allowed in selections)
     }
 
 

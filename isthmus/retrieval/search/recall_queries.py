@@ -39,9 +39,11 @@ class RecallQuerySampler:
             items, contents = rows[::2], rows[1::2]
             yield RecallQueries("item to item", view.vectors(vector_name, items).vectors)
             kind = f"{own.modalities[0]} to item"
-            yield RecallQueries(kind, view.vectors(vector_name, contents).vectors, new=True)
+            yield RecallQueries(kind, view.vectors(vector_name, contents).vectors, unseen=True)
             return
         yield RecallQueries("item to item", view.vectors(vector_name, rows).vectors)
         for modality in own.modalities:
             found = self._contents.of(view, own, modality, rows)
-            yield RecallQueries(f"{modality} to item", found.vectors[found.present], own=False)
+            yield RecallQueries(
+                f"{modality} to item", found.vectors[found.present], includes_self=False
+            )
