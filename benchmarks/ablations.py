@@ -31,11 +31,11 @@ from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.scorer import largest
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.top_k import top_k
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, make_examples
 from isthmus.retrieval.ranker.features import OF_SOURCE, Features, make_features
@@ -51,9 +51,7 @@ USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
-ITEM_NEIGHBOURS = tuple(
-    f"item neighbours, {kind}" for kind in ("even", "popular", "conditional", "within the domain")
-)
+ITEM_KNN = tuple(f"item-KNN ({kind})" for kind in ("cosine", "popular", "conditional", "in-domain"))
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,15 @@ QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
-    "without item neighbours (four)": Variant(without=ITEM_NEIGHBOURS),
-    "without item regression": Variant(without=("item regression",)),
-    "without user neighbours": Variant(without=("user neighbours",)),
-    "without factors": Variant(without=("factors",)),
+    "without item-KNN (four)": Variant(without=ITEM_KNN),
+    "without EASE": Variant(without=("EASE",)),
+    "without user-KNN": Variant(without=("user-KNN",)),
+    "without ALS": Variant(without=("ALS",)),
     "without content": Variant(without=("content",)),
-    "without shared words": Variant(without=("shared words",)),
-    "without bridged neighbours": Variant(without=("bridged neighbours",)),
-    "without content and bridged": Variant(without=("content", "bridged neighbours")),
-    "without two towers": Variant(without=("two towers",)),
+    "without TF-IDF overlap": Variant(without=("TF-IDF overlap",)),
+    "without content-smoothed item-KNN": Variant(without=("content-smoothed item-KNN",)),
+    "without content, smoothed or not": Variant(without=("content", "content-smoothed item-KNN")),
+    "without two-tower": Variant(without=("two-tower",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
 SLOW: dict[str, Variant] = {
@@ -122,8 +120,8 @@ class ScoredRows:
         Items that each of them went on to like.
     """
 
-    histories: Histories
-    pool: Pool
+    histories: UserHistories
+    pool: CandidatePool
     features: Features
     truth: list[Columns]
 
@@ -150,9 +148,9 @@ class Bench:
         if any(not task.train.equals(self.tasks[0].train) for task in self.tasks):
             raise SystemExit("the protocols have different train tables")
         self.out, self.cases = out, tuple(cases)
-        view = space._live.now()
+        view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_corpus(view, space._weights, train)
+        self.corpus = space_corpus(view, space.opened.block_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}
@@ -166,7 +164,7 @@ class Bench:
                 self.corpus,
                 learning.make_sources,
                 learning.make_facts,
-                self.corpus.code_of(domain),
+                self.corpus.domain_code(domain),
                 replace(learning.examples, folds=folds),
                 show=True,
             )
@@ -178,14 +176,16 @@ class Bench:
         """Find the candidates of the validation users of every protocol."""
 
         def make() -> dict[str, list[ScoredRows]]:
-            sources = Sources(learning.make_sources()).fit(self.corpus, show=True)
+            sources = CandidateGenerators(learning.make_sources()).fit(self.corpus, show=True)
             facts = learning.make_facts().fit(self.corpus)
             return {task.name: self._pools(task, sources, facts) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
-    def _pools(self, task: Task, sources: Sources, facts: ItemFacts) -> list[ScoredRows]:
-        target, corpus = self.corpus.code_of(self.target), self.corpus
+    def _pools(
+        self, task: Task, sources: CandidateGenerators, facts: ItemFacts
+    ) -> list[ScoredRows]:
+        target, corpus = self.corpus.domain_code(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
         allowed[self._columns(task.candidates)] = True
         out = []
@@ -193,9 +193,9 @@ class Bench:
             users = task.users[start : start + USERS_AT_ONCE]
             known = [self._columns(user.history) for user in users]
             ages = [np.arange(len(own))[::-1].astype(np.float32) for own in known]
-            histories = Histories.of(known, ages=ages if self.timed else None)
-            opinions = sources.opinions(corpus, histories, target)
-            pool = make_pool(opinions, DEPTH, allowed, histories.seen(len(corpus)))
+            histories = UserHistories.from_lists(known, ages=ages if self.timed else None)
+            scorers = sources.scorers(corpus, histories, target)
+            pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
             features = make_features(corpus, histories, pool, facts, target)
             truth = [self._columns(user.truth) for user in users]
             out.append(ScoredRows(histories, pool, features, truth))
@@ -252,15 +252,15 @@ def of_cases(examples: Examples, cases: Sequence[str]) -> Examples:
     lengths = examples.starts[users + 1] - examples.starts[users]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     at = np.arange(starts[-1]) + np.repeat(examples.starts[users] - starts[:-1], lengths)
-    of_users = {
+    take_users = {
         name: getattr(examples, name)[users]
         for name in ("case", "group", "evidence", "wanted", "tested")
     }
     of_candidates = {
         name: getattr(examples, name)[at] for name in ("items", "features", "labels", "corrections")
     }
-    histories = examples.histories.of_users(users)
-    return replace(examples, starts=starts, histories=histories, **of_users, **of_candidates)
+    histories = examples.histories.take_users(users)
+    return replace(examples, starts=starts, histories=histories, **take_users, **of_candidates)
 
 
 def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -> Examples:
@@ -292,7 +292,7 @@ def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     values = part.features.values[there]
     values[:, gone] = 0
     features = replace(part.features, values=values)
-    return replace(part, pool=part.pool.keeping(there), features=features)
+    return replace(part, pool=part.pool.filter(there), features=features)
 
 
 def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -304,15 +304,15 @@ def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], li
 
 
 def _found(
-    head: RankingHead, corpus: Corpus, facts: ItemFacts, part: ScoredRows
+    head: RankingHead, corpus: TrainingData, facts: ItemFacts, part: ScoredRows
 ) -> tuple[np.ndarray, np.ndarray]:
-    target = corpus.code_of(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
+    target = corpus.domain_code(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     scores = head.score_features(part.features, corpus, part.histories, part.pool, facts, target)
     discounts = 1 / np.log2(np.arange(2, FOUND + 2))
     ndcg, recall = np.zeros(len(part.pool)), np.zeros(len(part.pool))
     for user, truth in enumerate(part.truth):
         own = slice(part.pool.starts[user], part.pool.starts[user + 1])
-        hits = np.isin(part.pool.items[own][largest(scores[own], DEPTH)], truth)
+        hits = np.isin(part.pool.items[own][top_k(scores[own], DEPTH)], truth)
         first = hits[:FOUND]
         best = discounts[: min(FOUND, len(truth))].sum()
         ndcg[user] = (first * discounts[: len(first)]).sum() / best

@@ -12,8 +12,8 @@ regularised CCA over ridges, lengths and the power of its correlations, orthogon
 lengths, ASIF-style relative representations (Norelli et al., "ASIF: coupled data turns unimodal
 models to multimodal without training", NeurIPS 2023) over anchors kept and exponents.
 
-CCA and the heads are measured once more as ``search(..., hubness=1)`` ranks them: what is near to
-every query gives way, by contents that were learned from, never by those that are held out.
+CCA and the heads are measured once more as ``search(..., hubness_correction=1)`` ranks them: what
+is near to every query gives way, by contents that were learned from, never by those held out.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from isthmus.encoders.training.alignment.fit import closed_form, train_from, tra
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.hubness import ASKED, mean_similarity_to_nearest
+from isthmus.retrieval.search.hubness import MAX_QUERIES, mean_similarity_to_nearest
 
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LENGTHS = (64, 128, 256, 384)
@@ -134,7 +134,9 @@ def _corrected(method: Method, known: Pairs) -> Method:
     """
     text, image = method(known)
     texts, images = (
-        np.random.default_rng(0).permutation(side[np.unique(ids, return_index=True)[1]])[:ASKED]
+        np.random.default_rng(0).permutation(side[np.unique(ids, return_index=True)[1]])[
+            :MAX_QUERIES
+        ]
         for side, ids in ((text, known.text_ids), (image, known.image_ids))
     )
 

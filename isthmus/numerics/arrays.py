@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    pass
 
 Positions = npt.NDArray[np.int64]
 
@@ -17,3 +15,21 @@ Columns = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Hits = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
+
+ArrayState = dict[str, npt.NDArray[Any]]  # what a fitted model stores, by name
+
+
+def with_prefix(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> ArrayState:
+    """Return the arrays whose names start with a prefix, named without it.
+
+    Examples
+    --------
+    >>> with_prefix({"a/x": np.zeros(1), "b/x": np.ones(1)}, "a/")
+    {'x': array([0.])}
+    """
+    return {key[len(prefix) :]: own for key, own in state.items() if key.startswith(prefix)}
+
+
+def sample_rows(rng: np.random.Generator, rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+    """Draw some of the rows, each once, and give them ascending."""
+    return np.sort(rng.permutation(rows)[:most])

@@ -56,7 +56,7 @@ def test_the_same_text_in_two_domains_is_a_group(space):
         for name, domain in [("b1", "books"), ("f1", "films")]
     ]
     assert len(space.duplicates(domain="films")) == 0
-    assert space.duplicates(domains=["films", "books"]) == table
+    assert space.duplicates(domain=["films", "books"]) == table
     assert space.duplicates(1.0) == table
 
 
@@ -195,7 +195,7 @@ def test_groups_are_those_of_brute_force(
     space.upsert(rows[half:])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("isthmus.retrieval.search.near_duplicates.WIDTHS", widths)
-        patch.setattr("isthmus.retrieval.search.near_duplicates.ITEMS_A_BATCH", batch)
+        patch.setattr("isthmus.retrieval.search.near_duplicates.BATCH_SIZE", batch)
         table = space.duplicates(threshold)
     found = {frozenset(map(int, group)) for group in groups_of(table).values()}
     assert found == {g for g in brute_force(vectors, threshold) if len(g) > 1}

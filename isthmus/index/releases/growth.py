@@ -12,7 +12,7 @@ from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.recall import QuerySampler, make_recall_tests, measure_recall
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings
-from isthmus.numerics.sampling import draw
+from isthmus.numerics.arrays import sample_rows
 
 FIT_SAMPLE = 2_000
 MIN_RELATIVE_FIT = 0.9  # the training fit may fall to this part of what it was
@@ -76,7 +76,7 @@ def _assess(
     index = view.segments[0].named_vectors[vector_name].index
     current_fit = None
     if index is not None:
-        sample = draw(np.random.default_rng(STATUS_SEED), rows, FIT_SAMPLE)
+        sample = sample_rows(np.random.default_rng(STATUS_SEED), rows, FIT_SAMPLE)
         current_fit = index.training_fit(view.vectors(vector_name, sample).vectors)
     reason = _retrain_reason(manifest, len(rows), current_fit, settings)
     recall = None

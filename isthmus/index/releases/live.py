@@ -18,8 +18,9 @@ from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.snapshot import RowIds, Snapshot, row_ids_of
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.view import View
-from isthmus.index.settings import FILE, SpaceSettings
+from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import Mask
+from isthmus.schema import SPACE_FILE
 
 MAX_DELTAS = 4  # segments; each costs every query a search of its own
 SETTLED_NS = 1_000_000_000  # longer than the resolution of the clock of any file system
@@ -38,7 +39,7 @@ class CurrentSettings:
 
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._space, self._settings = space, settings
-        self._file = space / FILE  # to join the path costs as much as a stat
+        self._file = space / SPACE_FILE  # to join the path costs as much as a stat
         self._stamp: tuple[int, int] | None = None
 
     def require(self) -> None:

@@ -16,8 +16,7 @@ from isthmus.index.ann.contract import SharedTraining
 from isthmus.index.ann.segment import join_segments
 from isthmus.index.releases.manifest import RecallRow
 from isthmus.index.releases.view import Selection, View
-from isthmus.numerics.arrays import FloatArray, Mask, Positions
-from isthmus.numerics.sampling import draw
+from isthmus.numerics.arrays import FloatArray, Mask, Positions, sample_rows
 
 RECALL_AT = 10
 QUERIES = 4_800  # of all tests together, about
@@ -159,10 +158,10 @@ def make_recall_tests(
     for domain in view.domains:
         selection = view.select([domain])
         inside = np.zeros(len(rows), bool) if selection is None else selection.rows[rows]
-        sample = draw(rng, rows[inside], n_queries)
+        sample = sample_rows(rng, rows[inside], n_queries)
         parts += [(domain, kind, None) for kind in sample_queries(view, vector_name, sample)]
         several = not inside.all()
-        others = draw(rng, rows[~inside] if several else rows, n_queries)
+        others = sample_rows(rng, rows[~inside] if several else rows, n_queries)
         interests = view.vectors(vector_name, others).vectors
         parts.append((domain, RecallQueries(USER, interests), None))
         if several:
@@ -196,7 +195,9 @@ def make_planning_sample(
     unseen = []
     for domain in view.domains:
         of_domain = rows[segment.mask_of_domains({domain})[rows]]
-        sample = draw(rng, of_domain, min(MAX_HELD_OUT, int(HELD_OUT_SHARE * len(of_domain))))
+        sample = sample_rows(
+            rng, of_domain, min(MAX_HELD_OUT, int(HELD_OUT_SHARE * len(of_domain)))
+        )
         kinds = [
             kind
             for kind in sample_queries(view, vector_name, sample)
@@ -210,10 +211,10 @@ def make_planning_sample(
         return PlanningSample(view, tests)
     view = sample_view(view, kept)
     tests = make_recall_tests(view, vector_name, sample_queries, queries=queries)
-    held_out = [_make_test(view, vector_name, domain, kind, None) for domain, kind in unseen]
+    held_out_tests = [_make_test(view, vector_name, domain, kind, None) for domain, kind in unseen]
     indexed = [test for test in tests if test.queries.unseen]
     others = [test for test in tests if not test.queries.unseen]
-    return PlanningSample(view, [*others, *held_out], held_out, indexed)
+    return PlanningSample(view, [*others, *held_out_tests], held_out_tests, indexed)
 
 
 def measure_miss_ratio(sample: PlanningSample, view: View) -> float:

@@ -15,11 +15,8 @@ from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.files import checksum, sync_folder, write_atomically
 from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
-from isthmus.schema import DOMAIN, ITEM_ID
+from isthmus.schema import CURRENT_FILE, DOMAIN, ITEM_ID, MANIFEST_FILE, RELEASES_FOLDER
 
-FOLDER = "releases"
-CURRENT = "CURRENT"
-MANIFEST = "manifest.json"
 BUILDING = ".building-"
 
 
@@ -40,10 +37,10 @@ class Release:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+            self.manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
         except (OSError, ValidationError) as error:
             raise CorruptRelease(
-                f"release {folder.name}: {MANIFEST} cannot be read; rebuild it with: "
+                f"release {folder.name}: {MANIFEST_FILE} cannot be read; rebuild it with: "
                 "isthmus publish --rebuild, or go back with: isthmus rollback"
             ) from error
 
@@ -127,8 +124,8 @@ class Releases:
 
     def __init__(self, space: Path) -> None:
         self._space = space
-        self._current = space / CURRENT  # to join the path costs as much as a stat
-        self._folder = space / FOLDER
+        self._current = space / CURRENT_FILE  # to join the path costs as much as a stat
+        self._folder = space / RELEASES_FOLDER
 
     def numbers(self) -> list[int]:
         """Numbers of all releases, ascending."""
@@ -156,12 +153,12 @@ class Releases:
     def current_number(self) -> int | None:
         """Return the number of the current release; None before the first."""
         try:
-            return int((self._space / CURRENT).read_text())
+            return int((self._space / CURRENT_FILE).read_text())
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise CorruptRelease(
-                f"{self._space / CURRENT} is damaged; choose one with: isthmus rollback N"
+                f"{self._space / CURRENT_FILE} is damaged; choose one with: isthmus rollback N"
             ) from error
 
     def current(self) -> Release | None:
@@ -179,7 +176,7 @@ class Releases:
 
     def make_current(self, number: int) -> None:
         """Make a release current, atomically and durably."""
-        write_atomically(self._space / CURRENT, f"{_name(number)}\n".encode())
+        write_atomically(self._space / CURRENT_FILE, f"{_name(number)}\n".encode())
 
     def begin(self) -> tuple[int, Path]:
         """Return the next number and an empty folder to build in; left-overs are removed."""
@@ -193,7 +190,7 @@ class Releases:
 
     def seal(self, folder: Path, manifest: Manifest) -> Release:
         """Write the manifest of a built folder, and give the folder its final name."""
-        write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
         final = self._folder / _name(manifest.number)
         folder.rename(final)
         sync_folder(self._folder)

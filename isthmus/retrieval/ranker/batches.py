@@ -13,10 +13,10 @@ from torch import Tensor
 
 from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
-from isthmus.numerics.sparse import ranges
-from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.sparse import concatenate_ranges
+from isthmus.numerics.top_k import top_k
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.network import Batch, HeadNetwork
@@ -78,9 +78,11 @@ def make_batch(
     )
 
 
-def known_of(corpus: Corpus, histories: Histories, facts: ItemFacts, target: int) -> Known:
+def known_of(
+    corpus: TrainingData, histories: UserHistories, facts: ItemFacts, target: int
+) -> Known:
     """Give contents and traits of the strongest 50 entries of each history."""
-    kept = histories.liked.strongest(LONGEST)
+    kept = histories.liked.top_weighted(LONGEST)
     traits = np.stack(
         [
             np.log(np.maximum(kept.weights / np.maximum(kept.recency, LEAST), LEAST)),
@@ -135,10 +137,10 @@ class ExampleBatches:
 
     examples: Examples
     contents: FloatArray
-    known: Callable[[Histories], Known]
+    known: Callable[[UserHistories], Known]
 
     @classmethod
-    def of(cls, examples: Examples, corpus: Corpus, facts: ItemFacts) -> ExampleBatches:
+    def of(cls, examples: Examples, corpus: TrainingData, facts: ItemFacts) -> ExampleBatches:
         """Take contents and domains from a corpus."""
         return cls(
             examples,
@@ -151,13 +153,13 @@ class ExampleBatches:
         whole = self.examples
         lengths = whole.starts[users + 1] - whole.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        at = ranges(whole.starts[users], lengths)
+        at = concatenate_ranges(whole.starts[users], lengths)
         batch = make_batch(
             whole.features[at],
             starts,
             whole.evidence[users],
             self.contents[whole.items[at]],
-            self.known(whole.histories.of_users(users)),
+            self.known(whole.histories.take_users(users)),
         )
         labels = torch.zeros(batch.mask.shape, dtype=torch.bool)
         labels[batch.mask] = torch.from_numpy(whole.labels[at])
@@ -182,7 +184,7 @@ class ExampleBatches:
         hits = np.zeros((len(users), 10), bool)
         for row, user, own in zip(hits, users, scores, strict=True):
             labels = self.examples.labels[self.examples.starts[user] :]
-            top = largest(own, 10)
+            top = top_k(own, 10)
             top = top[np.isfinite(own[top])]
             row[: len(top)] = labels[top]
         return ranking_metrics(hits, self.examples.wanted[users], [10])["ndcg@10"]

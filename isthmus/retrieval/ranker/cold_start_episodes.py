@@ -9,9 +9,9 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, Mask
-from isthmus.numerics.sparse import places_of_rows
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.sparse import rank_in_rows
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 SHOTS = (0, 1, 3, 5)
 COLD_ITEMS = 0.1
@@ -59,14 +59,14 @@ class Case:
 
     name: str
     users: Columns
-    histories: Histories
+    histories: UserHistories
     labels: Columns
     owners: Columns
     allowed: Mask
 
 
 def make_folds(
-    corpus: Corpus, target: int, folds: int, seed: int, most_users: int | None = None
+    corpus: TrainingData, target: int, folds: int, seed: int, most_users: int | None = None
 ) -> Iterator[Fold]:
     """Part the users of a domain into folds.
 
@@ -84,10 +84,10 @@ def make_folds(
         Users a fold, at most.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.matrix
+    matrix = corpus.interactions
     owners = matrix.owners
     inside = corpus.domains[matrix.columns] == target
-    users = rng.permutation(np.flatnonzero(corpus.likers(target)))
+    users = rng.permutation(np.flatnonzero(corpus.domain_users(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(corpus.in_domain(target) & (corpus.popularity > 0)))
     for part in parts:
@@ -99,7 +99,7 @@ def make_folds(
 
 
 def choose_tested(
-    corpus: Corpus, folds: Sequence[Fold], target: int, share: float, seed: int
+    corpus: TrainingData, folds: Sequence[Fold], target: int, share: float, seed: int
 ) -> Mask:
     """Choose the users that are not learned from, the same in every fold and case.
 
@@ -121,7 +121,7 @@ def choose_tested(
     numpy.ndarray
         bool, shape (n_users,).
     """
-    matrix = corpus.matrix
+    matrix = corpus.interactions
     chances = np.random.default_rng(seed).random(len(matrix.users))
     wanted = _liked(matrix) & (corpus.domains[matrix.columns] == target)
     met = np.zeros(len(matrix.users), bool)
@@ -134,7 +134,7 @@ def choose_tested(
 
 
 def make_cases(
-    corpus: Corpus, fold: Fold, target: int, seed: int, ignored: Mask | None = None
+    corpus: TrainingData, fold: Fold, target: int, seed: int, ignored: Mask | None = None
 ) -> Iterator[Case]:
     """Show the users of a fold as they will be met.
 
@@ -154,7 +154,7 @@ def make_cases(
         bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.matrix if ignored is None else corpus.matrix.restricted_to(~ignored)
+    matrix = corpus.interactions if ignored is None else corpus.interactions.restricted_to(~ignored)
     yield from _cold_users(matrix, fold, corpus.in_domain(target), rng)
     yield from _cold_items(matrix, fold, rng)
 
@@ -167,7 +167,7 @@ def _cold_users(
     owners, inside = matrix.owners, in_target[matrix.columns]
     liked = inside & _liked(matrix)
     counts = np.bincount(owners, liked, len(member)).astype(np.int64)
-    places = places_of_rows(owners, liked, rng.random(len(owners)))
+    places = rank_in_rows(owners, liked, rng.random(len(owners)))
     draw = rng.permuted(np.tile(np.arange(1, len(SHOTS) + 1), (len(member), 1)), axis=1)[:, :2]
     allowed = in_target & ~fold.new
     for number in range(len(SHOTS) + 1):
@@ -202,7 +202,7 @@ def _case(
     """Weigh what is shown by itself, so that nothing of what is hidden is in the weights."""
     place = np.zeros(len(matrix.users), np.int64)
     place[users] = np.arange(len(users))
-    histories = Histories.of_matrix(matrix.without(~shown)).of_users(users).liked
+    histories = UserHistories.from_interactions(matrix.without(~shown)).take_users(users).liked
     return Case(
         name, users, histories, matrix.columns[hidden], place[matrix.owners[hidden]], allowed
     )

@@ -9,11 +9,11 @@ import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.progress import progress_bar
-from isthmus.retrieval.candidates.generator import CandidateSource
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import Case, choose_tested, make_cases, make_folds
 from isthmus.retrieval.ranker.features import make_features
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
@@ -65,7 +65,7 @@ class Examples:
     evidence: FloatArray
     wanted: Columns
     tested: Mask
-    histories: Histories
+    histories: UserHistories
     target: int
 
     def __len__(self) -> int:
@@ -73,8 +73,8 @@ class Examples:
 
 
 def make_examples(
-    corpus: Corpus,
-    make_sources: Callable[[], Sequence[CandidateSource]],
+    corpus: TrainingData,
+    make_sources: Callable[[], Sequence[CandidateGenerator]],
     facts_of: Callable[[], ItemFacts],
     target: int,
     settings: ExampleSettings,
@@ -106,8 +106,8 @@ def make_examples(
     folds = list(make_folds(corpus, target, settings.folds, settings.seed, settings.most_users))
     tested = choose_tested(corpus, folds, target, settings.tested, settings.seed)
     for number, fold in enumerate(folds):
-        visible = corpus.hiding(fold.hidden)
-        sources = Sources(make_sources()).fit(visible, show=show)
+        visible = corpus.without_entries(fold.hidden)
+        sources = CandidateGenerators(make_sources()).fit(visible, show=show)
         facts = facts_of().fit(visible)
         cases = make_cases(corpus, fold, target, settings.seed + number, ignored)
         parts += _of_fold(visible, cases, tested, sources, facts, target, settings, show=show)
@@ -115,10 +115,10 @@ def make_examples(
 
 
 def _of_fold(
-    corpus: Corpus,
+    corpus: TrainingData,
     cases: Iterator[Case],
     tested: Mask,
-    sources: Sources,
+    sources: CandidateGenerators,
     facts: ItemFacts,
     target: int,
     settings: ExampleSettings,
@@ -142,7 +142,7 @@ def _part(case: Case, users: Columns) -> Case:
     return Case(
         case.name,
         case.users[users],
-        case.histories.of_users(users),
+        case.histories.take_users(users),
         case.labels[kept],
         case.owners[kept] - users[0],
         case.allowed,
@@ -150,23 +150,23 @@ def _part(case: Case, users: Columns) -> Case:
 
 
 def _of_case(
-    corpus: Corpus,
+    corpus: TrainingData,
     case: Case,
     tested: Mask,
-    sources: Sources,
+    sources: CandidateGenerators,
     facts: ItemFacts,
     target: int,
     settings: ExampleSettings,
     rng: np.random.Generator,
 ) -> Examples:
-    opinions = sources.opinions(corpus, case.histories, target)
+    scorers = sources.scorers(corpus, case.histories, target)
     seen = case.histories.seen(len(corpus))
-    pool = make_pool(opinions, settings.depth, case.allowed, seen)
+    pool = candidate_pool(scorers, settings.depth, case.allowed, seen)
     features = make_features(corpus, case.histories, pool, facts, target)
     keys = pool.owners * len(corpus) + pool.items
     labels = np.isin(keys, case.owners * len(corpus) + case.labels)
     kept, corrections = _sample(pool, labels, tested, settings, rng)
-    thin = pool.keeping(kept)
+    thin = pool.filter(kept)
     return Examples(
         case=np.full(len(pool), case.name, object),
         group=case.users,
@@ -184,7 +184,11 @@ def _of_case(
 
 
 def _sample(
-    pool: Pool, labels: Mask, tested: Mask, settings: ExampleSettings, rng: np.random.Generator
+    pool: CandidatePool,
+    labels: Mask,
+    tested: Mask,
+    settings: ExampleSettings,
+    rng: np.random.Generator,
 ) -> tuple[Mask, FloatArray]:
     """Keep positives, hard candidates, and some of the others."""
     best = np.where(pool.ranks > 0, pool.ranks, np.iinfo(np.int32).max).min(axis=0)
@@ -214,7 +218,7 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
         evidence=np.concatenate([part.evidence for part in parts]),
         wanted=np.concatenate([part.wanted for part in parts]),
         tested=np.concatenate([part.tested for part in parts]),
-        histories=Histories(
+        histories=UserHistories(
             np.concatenate(
                 [[0], *(h.starts[1:] + e for h, e in zip(history, entries, strict=False))]
             ),

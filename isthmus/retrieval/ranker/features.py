@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import row_maxima
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.sparse import row_max
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import FACTS, ItemFacts
 from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS
 
@@ -61,7 +61,11 @@ def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def make_features(
-    corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+    corpus: TrainingData,
+    histories: UserHistories,
+    pool: CandidatePool,
+    facts: ItemFacts,
+    target: int,
 ) -> Features:
     """Look at every candidate of a pool.
 
@@ -69,12 +73,12 @@ def make_features(
     in its list, and the logarithm of the score itself.
     """
     owners = pool.owners
-    of_users, evidence = _of_users(corpus, histories, facts, target)
+    take_users, evidence = _of_users(corpus, histories, facts, target)
     values = np.concatenate(
         [
             _of_sources(pool, owners),
             facts.of(corpus, pool.items),
-            of_users[owners],
+            take_users[owners],
             _of_content(corpus, histories, pool, facts, target),
             facts.numbers.nearness(corpus, histories, pool, target),
         ],
@@ -83,11 +87,11 @@ def make_features(
     return Features(values.astype(np.float32), evidence)
 
 
-def _of_sources(pool: Pool, owners: Columns) -> FloatArray:
+def _of_sources(pool: CandidatePool, owners: Columns) -> FloatArray:
     """Give share, place and level of every source, shape (n_candidates, 3 * n_sources)."""
     scores, ranks = pool.scores.T, pool.ranks.T
     positive = np.maximum(scores, 0)
-    most = row_maxima(positive, pool.starts)[owners]
+    most = row_max(positive, pool.starts)[owners]
     share = positive / np.maximum(most, 1e-12)
     place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
     level = np.sign(scores) * np.log1p(10 * np.abs(scores))
@@ -96,7 +100,7 @@ def _of_sources(pool: Pool, owners: Columns) -> FloatArray:
 
 
 def _of_users(
-    corpus: Corpus, histories: Histories, facts: ItemFacts, target: int
+    corpus: TrainingData, histories: UserHistories, facts: ItemFacts, target: int
 ) -> tuple[FloatArray, FloatArray]:
     owners, n = histories.owners, len(histories)
     liked = histories.weights > 0
@@ -111,10 +115,14 @@ def _of_users(
 
 
 def _of_content(
-    corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+    corpus: TrainingData,
+    histories: UserHistories,
+    pool: CandidatePool,
+    facts: ItemFacts,
+    target: int,
 ) -> FloatArray:
     """Compare contents, and coarse contents, with what was liked: all, and in the domain."""
-    histories = histories.liked.strongest(LONGEST)
+    histories = histories.liked.top_weighted(LONGEST)
     out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
     inside = corpus.domains[histories.columns] == target
     kinds = [(_fetch(get, corpus, pool.items), get(corpus, histories.columns))
@@ -131,10 +139,10 @@ def _of_content(
 
 
 def _fetch(
-    get: Callable[[Corpus, Columns], FloatArray], corpus: Corpus, items: Columns
+    get: Callable[[TrainingData, Columns], FloatArray], corpus: TrainingData, items: Columns
 ) -> Callable[[slice], FloatArray]:
     """Tell how to get contents of some of the items: those of all at once if they are not held."""
-    if corpus.mapped is not None:
+    if corpus.projected_features is not None:
         return lambda part: get(corpus, items[part])
     whole = get(corpus, items)
     return lambda part: whole[part]

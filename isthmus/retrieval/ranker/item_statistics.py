@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import State, part_of
-from isthmus.retrieval.candidates.item_features import ContentSpace, Normalisation
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection, Normalisation
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.numeric_features import ItemNumbers
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class ItemFacts:
     Attributes
     ----------
     normalisation : str
-        Of contents, see `ContentSpace`.
+        Of contents, see `FeatureProjection`.
     seed : int
         Of the sample from which contents are mapped.
     dim : int
@@ -48,10 +47,11 @@ class ItemFacts:
     dim: int = 256
     _of_graph: tuple[csr_array, FloatArray] | None = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn the facts."""
         self._of_graph = None
-        self.space = ContentSpace(self.dim, self.normalisation, self.seed).fit(corpus)
+        self.space = FeatureProjection(self.dim, self.normalisation, self.seed)
+        self.space.fit(corpus.features, corpus.domains, len(corpus.domain_names))
         self._popularity = _popularity(corpus)
         self._place = _places(corpus)
         self._freshness = _freshness(corpus)
@@ -61,7 +61,7 @@ class ItemFacts:
         )
         return self
 
-    def of(self, corpus: Corpus, items: Columns) -> FloatArray:
+    def of(self, corpus: TrainingData, items: Columns) -> FloatArray:
         """Give the facts of items, float32, shape (len(items), n_facts).
 
         Items that are newer than the facts are like old ones that nobody used.
@@ -90,26 +90,26 @@ class ItemFacts:
         """Length of coarse contents, which attention looks at."""
         return min(COARSE, self.space.width)
 
-    def contents(self, corpus: Corpus, items: Columns) -> FloatArray:
+    def contents(self, corpus: TrainingData, items: Columns) -> FloatArray:
         """Give the mapped contents of items, float32, shape (len(items), dim)."""
-        if corpus.mapped is not None:
-            return corpus.mapped[items]
+        if corpus.projected_features is not None:
+            return corpus.projected_features[items]
         distinct, at = np.unique(items, return_inverse=True)
-        return self.space.of(corpus.contents, corpus.domains, distinct)[at]
+        return self.space.transform(corpus.features, corpus.domains, distinct)[at]
 
-    def coarse(self, corpus: Corpus, items: Columns) -> FloatArray:
+    def coarse(self, corpus: TrainingData, items: Columns) -> FloatArray:
         """Give the coarse contents of items, see `coarse`, shape (len(items), width)."""
-        if corpus.coarse is not None:
-            return corpus.coarse[items]
+        if corpus.coarse_features is not None:
+            return corpus.coarse_features[items]
         return coarse(self.contents(corpus, items))
 
     def without(self, part: slice) -> ItemFacts:
         """Give the facts to somebody who does not see some components of content vectors."""
         blind = copy(self)
-        blind.space = self.space.without(part)
+        blind.space = self.space.without_components(part)
         return blind
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the facts as arrays."""
         own = {SPACE + key: value for key, value in self.space.state().items()}
         if self.numbers.tell:
@@ -123,18 +123,18 @@ class ItemFacts:
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` gave."""
-        own = part_of(state, SPACE)
-        self.space = ContentSpace(self.dim, self.normalisation).restore(own)
+        own = with_prefix(state, SPACE)
+        self.space = FeatureProjection(self.dim, self.normalisation).restore(own)
         self._of_graph = None
         self._popularity, self._place = state["popularity"], state["place"]
         self._freshness, self.uses = state["freshness"], state["uses"]
-        counted = part_of(state, NUMBERS)
+        counted = with_prefix(state, NUMBERS)
         self.numbers = ItemNumbers().restore(counted) if counted else ItemNumbers()
         return self
 
-    def _alike(self, corpus: Corpus) -> FloatArray:
+    def _alike(self, corpus: TrainingData) -> FloatArray:
         """Give the mean popularity of the items nearest in content, for every item."""
-        graph, known = corpus.alike, self._of_graph
+        graph, known = corpus.content_graph, self._of_graph
         if known is None or known[0] is not graph:
             popularity = self.popularity(np.arange(len(corpus)))
             known = self._of_graph = graph, np.asarray(graph @ popularity, np.float32)
@@ -151,7 +151,7 @@ def coarse(contents: FloatArray) -> FloatArray:
     return np.asarray(kept / np.maximum(norms, 1e-6), np.float32)
 
 
-def _popularity(corpus: Corpus) -> FloatArray:
+def _popularity(corpus: TrainingData) -> FloatArray:
     logs = np.log1p(corpus.popularity)
     most = np.array(
         [logs[corpus.in_domain(code)].max(initial=0) for code in range(len(corpus.domain_names))]
@@ -159,7 +159,7 @@ def _popularity(corpus: Corpus) -> FloatArray:
     return np.asarray(logs / np.maximum(most, 1e-9)[corpus.domains], np.float32)
 
 
-def _places(corpus: Corpus) -> FloatArray:
+def _places(corpus: TrainingData) -> FloatArray:
     """Give 1 / log2(1 + place) of each used item among its domain's by popularity, else 0."""
     out = np.zeros(len(corpus), np.float32)
     for code in range(len(corpus.domain_names)):
@@ -169,9 +169,9 @@ def _places(corpus: Corpus) -> FloatArray:
     return out
 
 
-def _freshness(corpus: Corpus) -> FloatArray:
+def _freshness(corpus: TrainingData) -> FloatArray:
     """Give 1 for an item first used just now, falling to 0 for the oldest; 0 without times."""
-    moments, columns = corpus.matrix.moments, corpus.matrix.columns
+    moments, columns = corpus.interactions.moments, corpus.interactions.columns
     told = ~np.isnan(moments)
     if not told.any():
         return np.zeros(len(corpus), np.float32)

@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Contents, Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
+from isthmus.retrieval.candidates.item_features import ItemFeatures
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 NEARNESS = ("nearest", "mean", "alike")
 OF_NUMBERS = (
@@ -49,16 +49,16 @@ class ItemNumbers:
     _knots: npt.NDArray[np.float64] = field(default_factory=_nothing, init=False, repr=False)
     _ranks: FloatArray = field(default_factory=_nothing, init=False, repr=False)
     _told: FloatArray = field(default_factory=_nothing, init=False, repr=False)
-    _joined: tuple[Contents, FloatArray] | None = field(default=None, init=False, repr=False)
+    _joined: tuple[ItemFeatures, FloatArray] | None = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn ranks, and what they tell; numbers that tell nothing anywhere are not kept."""
         self._joined = None
         everything = np.arange(len(corpus))
         entries = _shuffled_by_owner(corpus)
         found = []
-        for name in corpus.contents.number_names:  # one by one: there may be very many
-            values = corpus.contents.numbers(everything, (name,))[:, 0]
+        for name in corpus.features.number_names:  # one by one: there may be very many
+            values = corpus.features.numbers(everything, (name,))[:, 0]
             knots = _knots(values, corpus)
             ranks = _ranked(values, corpus.domains, knots)
             told = _told(ranks, corpus, *entries)
@@ -75,7 +75,9 @@ class ItemNumbers:
         """Whether any number tells anything in any domain."""
         return bool(self.names)
 
-    def nearness(self, corpus: Corpus, histories: Histories, pool: Pool, target: int) -> FloatArray:
+    def nearness(
+        self, corpus: TrainingData, histories: UserHistories, pool: CandidatePool, target: int
+    ) -> FloatArray:
         """Compare candidates with what users liked, in the numbers that tell something.
 
         Nearness is 1 less the difference of ranks. Of all that was liked, and of what is in the
@@ -93,7 +95,7 @@ class ItemNumbers:
         if not len(telling):
             return out
         ranks, told = self._of(corpus), self._told[target, telling]
-        histories = histories.liked.strongest(LONGEST)
+        histories = histories.liked.top_weighted(LONGEST)
         inside = corpus.domains[histories.columns] == target
         for user in range(len(pool)):
             entries = slice(histories.starts[user], histories.starts[user + 1])
@@ -105,7 +107,7 @@ class ItemNumbers:
             out[own] = _compared(known, offered, told, histories.weights[entries], inside[entries])
         return out
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give what was learned as arrays."""
         names = json.dumps(self.names).encode()
         return {
@@ -122,19 +124,19 @@ class ItemNumbers:
         self._joined = None
         return self
 
-    def _of(self, corpus: Corpus) -> FloatArray:
+    def _of(self, corpus: TrainingData) -> FloatArray:
         """Give the ranks of all items, new ones too, float32, shape (n_items, n_names)."""
         learned = len(self._ranks)
         if len(corpus) <= learned:
             return self._ranks
-        if self._joined is None or self._joined[0] is not corpus.contents:
+        if self._joined is None or self._joined[0] is not corpus.features:
             new = np.arange(learned, len(corpus))
-            values, domains = corpus.contents.numbers(new, self.names), corpus.domains[new]
+            values, domains = corpus.features.numbers(new, self.names), corpus.domains[new]
             ranks = [
                 _ranked(values[:, at], domains, self._knots[:, :, at])
                 for at in range(len(self.names))
             ]
-            self._joined = corpus.contents, np.concatenate([self._ranks, _side_by_side(ranks)])
+            self._joined = corpus.features, np.concatenate([self._ranks, _side_by_side(ranks)])
         return self._joined[1]
 
 
@@ -142,7 +144,7 @@ def _side_by_side(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.stack(columns, axis=-1) if columns else _nothing()
 
 
-def _knots(values: Values, corpus: Corpus) -> Values:
+def _knots(values: Values, corpus: TrainingData) -> Values:
     """Give known values of each domain, ascending, evenly spread, then not numbers."""
     out = np.full((len(corpus.domain_names), KNOTS), np.nan)
     for code in range(len(out)):
@@ -170,15 +172,15 @@ def _rank(values: Values, ascending: Values) -> FloatArray:
     return ((below + up_to) / (2 * len(ascending))).astype(np.float32)
 
 
-def _shuffled_by_owner(corpus: Corpus) -> tuple[Columns, Columns]:
+def _shuffled_by_owner(corpus: TrainingData) -> tuple[Columns, Columns]:
     """Give columns and owners of what was liked, those of a user together, in chance's order."""
-    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.matrix.likes))
-    owners = corpus.matrix.owners[order]
+    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.interactions.likes))
+    owners = corpus.interactions.owners[order]
     by_owner = np.argsort(owners, kind="stable")
-    return corpus.matrix.columns[order[by_owner]], owners[by_owner]
+    return corpus.interactions.columns[order[by_owner]], owners[by_owner]
 
 
-def _told(ranks: FloatArray, corpus: Corpus, liked: Columns, owners: Columns) -> FloatArray:
+def _told(ranks: FloatArray, corpus: TrainingData, liked: Columns, owners: Columns) -> FloatArray:
     """Give what a number tells in each domain, float32, shape (n_domains,)."""
     domains = np.where(np.isnan(ranks), -1, corpus.domains)[liked]
     own = [np.flatnonzero(domains == code) for code in range(len(corpus.domain_names))]

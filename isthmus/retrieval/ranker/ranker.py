@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InvalidInput
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import Known, known_of
 from isthmus.retrieval.ranker.features import Features, feature_names, make_features
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
@@ -91,7 +90,12 @@ class RankingHead:
         return cls(HeadNetwork(shape, dropout), tuple(sources))
 
     def score(
-        self, corpus: Corpus, histories: Histories, pool: Pool, facts: ItemFacts, target: int
+        self,
+        corpus: TrainingData,
+        histories: UserHistories,
+        pool: CandidatePool,
+        facts: ItemFacts,
+        target: int,
     ) -> FloatArray:
         """Score every candidate of a pool, float32, shape (n_candidates,).
 
@@ -111,9 +115,9 @@ class RankingHead:
     def score_features(
         self,
         features: Features,
-        corpus: Corpus,
-        histories: Histories,
-        pool: Pool,
+        corpus: TrainingData,
+        histories: UserHistories,
+        pool: CandidatePool,
         facts: ItemFacts,
         target: int,
     ) -> FloatArray:
@@ -132,7 +136,7 @@ class RankingHead:
             weight = float(nn.functional.softplus(self.network.popular).mean())
         return np.asarray(weight * POPULARITY_SCALE * popularity, np.float32)
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the weights as arrays."""
         return {key: value.numpy() for key, value in self.network.state_dict().items()}
 
@@ -165,7 +169,7 @@ class RankingHead:
         return "; ".join(parts) or "its sources stand in another order"
 
     @classmethod
-    def restored(cls, description: dict[str, Any], state: State) -> RankingHead:
+    def restored(cls, description: dict[str, Any], state: ArrayState) -> RankingHead:
         """Make the head of what `description` and `state` gave."""
         network = HeadNetwork(HeadShape(**description["shape"]))
         network.load_state_dict({key: torch.from_numpy(np.array(v)) for key, v in state.items()})

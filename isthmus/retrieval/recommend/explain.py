@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask, Positions
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of
 from isthmus.retrieval.recommend.serving import Serving, within
 from isthmus.retrieval.recommend.users import User
@@ -71,7 +71,7 @@ def explain_hits(
 
 def explain(
     serving: Serving,
-    history: Histories,
+    history: UserHistories,
     domain: str,
     items: Columns,
     allowed: Mask,
@@ -122,19 +122,19 @@ def explain(
     ]
 
 
-def _strongest(history: Histories) -> Columns:
+def _strongest(history: UserHistories) -> Columns:
     """Give the places of the entries that weigh most, thirty at most."""
     order = np.argsort(-history.weights, kind="stable")[:MOST_REMOVED]
     return np.sort(order[history.weights[order] > 0])
 
 
-def _without_each(history: Histories, entries: Columns) -> Histories:
+def _without_each(history: UserHistories, entries: Columns) -> UserHistories:
     """Give the history whole, and without each of some entries."""
     n = len(history.columns)
-    copies = history.of_users(np.zeros(len(entries) + 1, np.int64))
+    copies = history.take_users(np.zeros(len(entries) + 1, np.int64))
     kept = np.ones(len(copies.columns), bool)
     kept[(np.arange(len(entries)) + 1) * n + entries] = False
-    return copies.keeping(kept)
+    return copies.filter(kept)
 
 
 def _scores(answer: Answer, user: int, items: Columns) -> FloatArray:
@@ -148,14 +148,16 @@ def _scores(answer: Answer, user: int, items: Columns) -> FloatArray:
     return np.where(found[at] == items, scores[at], scores.min())
 
 
-def _pool_of(pool: Pool, user: int) -> Pool:
+def _pool_of(pool: CandidatePool, user: int) -> CandidatePool:
     own = slice(pool.starts[user], pool.starts[user + 1])
     starts = np.array([0, own.stop - own.start])
-    return Pool(pool.sources, starts, pool.items[own], pool.scores[:, own], pool.ranks[:, own])
+    return CandidatePool(
+        pool.sources, starts, pool.items[own], pool.scores[:, own], pool.ranks[:, own]
+    )
 
 
 def _without_each_source(
-    serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
+    serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
     """Score items with each source silent in turn, shape (n_sources, n_items)."""
     out = np.zeros((len(pool.sources), len(items)), np.float32)
@@ -168,11 +170,13 @@ def _without_each_source(
 
 
 def _without_each_vector(
-    serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
+    serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
     """Score items with each named vector of contents unseen in turn, shape (n_vectors, n_items)."""
     vector_names = serving.contents.vector_names
-    corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped otherwise
+    corpus = replace(
+        serving.corpus, projected_features=None, coarse_features=None
+    )  # to be mapped otherwise
     out = np.zeros((len(vector_names), len(items)), np.float32)
     for at, vector_name in enumerate(vector_names):
         blind = serving.recommender.facts.without(serving.contents.part_of(vector_name))
@@ -183,10 +187,10 @@ def _without_each_vector(
 
 def _rescored(
     recommender: Recommender,
-    corpus: Corpus,
-    history: Histories,
+    corpus: TrainingData,
+    history: UserHistories,
     domain: str,
-    pool: Pool,
+    pool: CandidatePool,
     items: Columns,
 ) -> FloatArray:
     head, target = recommender.heads[domain], recommender.domain_names.index(domain)
@@ -195,7 +199,7 @@ def _rescored(
 
 
 def _history(
-    serving: Serving, history: Histories, entries: Columns, gains: FloatArray, item: int
+    serving: Serving, history: UserHistories, entries: Columns, gains: FloatArray, item: int
 ) -> tuple[HistoryReason, ...]:
     names = serving.corpus.item_ids[history.columns[entries]]
     likeness = serving.contents.similarities(history.columns[entries], item)
@@ -203,7 +207,7 @@ def _history(
     return tuple(HistoryReason(str(names[at]), float(gains[at]), likeness[at]) for at in order)
 
 
-def _sources(pool: Pool, item: int, gains: FloatArray) -> tuple[SourceReason, ...]:
+def _sources(pool: CandidatePool, item: int, gains: FloatArray) -> tuple[SourceReason, ...]:
     at = int(np.searchsorted(pool.items, item))
     order = np.argsort(-gains, kind="stable")
     return tuple(

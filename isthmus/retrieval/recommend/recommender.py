@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.top_k import top_k
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ratings.model import RatingModel
 
@@ -40,13 +40,13 @@ class Answer:
         float32, shape (n_candidates,): the head's.
     """
 
-    pool: Pool
+    pool: CandidatePool
     scores: FloatArray
 
     def best(self, user: int, n: int) -> tuple[Columns, FloatArray]:
         """Give a user's n best items and their scores."""
         own = slice(self.pool.starts[user], self.pool.starts[user + 1])
-        top = largest(self.scores[own], n)
+        top = top_k(self.scores[own], n)
         return self.pool.items[own][top], self.scores[own][top]
 
     def scores_of(self, user: int) -> FloatArray:
@@ -80,7 +80,7 @@ class Recommender:
     heads : mapping of str to RankingHead
         The head of each target domain.
     alike : scipy.sparse.csr_array
-        The items nearest in content, see `Corpus.alike`.
+        The items nearest in content, see `TrainingData.content_graph`.
     positive_from : float or None
         Least value of an interaction that counts as liked; None where all above zero do.
     ignored : mapping of str to sequence of str
@@ -96,7 +96,7 @@ class Recommender:
     item_ids: npt.NDArray[np.object_]
     domain_names: tuple[str, ...]
     domains: Columns
-    sources: Sources
+    sources: CandidateGenerators
     facts: ItemFacts
     heads: Mapping[str, RankingHead]
     alike: csr_array
@@ -108,8 +108,8 @@ class Recommender:
 
     def answer(
         self,
-        corpus: Corpus,
-        histories: Histories,
+        corpus: TrainingData,
+        histories: UserHistories,
         domain: str,
         allowed: Mask,
         *,
@@ -132,17 +132,17 @@ class Recommender:
         """
         target = self.domain_names.index(domain)
         histories = self.shown(corpus, histories, domain)
-        opinions = self.sources.opinions(corpus, histories, target)
-        pool = make_pool(opinions, depth, allowed, histories.seen(len(corpus)))
+        scorers = self.sources.scorers(corpus, histories, target)
+        pool = candidate_pool(scorers, depth, allowed, histories.seen(len(corpus)))
         head = self.heads[domain]
         return Answer(pool, head.score(corpus, histories, pool, self.facts, target))
 
-    def shown(self, corpus: Corpus, histories: Histories, domain: str) -> Histories:
+    def shown(self, corpus: TrainingData, histories: UserHistories, domain: str) -> UserHistories:
         """Give histories without the domains that are ignored for a target."""
         ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
         if not ignored:
             return histories
-        return histories.keeping(~np.isin(corpus.domains[histories.columns], ignored))
+        return histories.filter(~np.isin(corpus.domains[histories.columns], ignored))
 
 
 def depth_of(n: int) -> int:

@@ -13,10 +13,10 @@ from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import sparse, widened
-from isthmus.retrieval.candidates.content_graph import nearest_by_content
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.sparse import pad_columns, to_csr
+from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender
@@ -54,7 +54,7 @@ class Serving:
     """
 
     recommender: Recommender
-    corpus: Corpus
+    corpus: TrainingData
     contents: ViewContents
     _allowed: Recent[Mask] = field(init=False, default_factory=lambda: Recent(MASKS), repr=False)
 
@@ -90,16 +90,16 @@ class Serving:
         contents = ViewContents(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
         mapped = _mapped(recommender, contents, domains, before)
-        corpus = Corpus(
+        corpus = TrainingData(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
-            contents=contents,
-            matrix=_nobody(len(domains)),
-            mapped=mapped,
-            coarse=coarse(mapped),
-            mapped_by=recommender.facts.space,
-            _alike=[_alike(recommender, contents, codes)],
+            features=contents,
+            interactions=_nobody(len(domains)),
+            projected_features=mapped,
+            coarse_features=coarse(mapped),
+            projection=recommender.facts.space,
+            _content_graph=[_alike(recommender, contents, codes)],
         )
         return cls(recommender, corpus, contents)
 
@@ -114,7 +114,7 @@ class Serving:
 
     def _allow(self, domain: str, selection: Selection | None) -> Mask:
         rows = self.contents.rows
-        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.code_of(domain))
+        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.domain_code(domain))
         if selection is not None:
             mask &= selection.rows[np.maximum(rows, 0)]
         if selection is not None and selection.count == int(mask.sum()):
@@ -124,7 +124,7 @@ class Serving:
 
     def histories(
         self, users: Sequence[User], texts: Sequence[Mapping[str, FloatArray] | None]
-    ) -> Histories:
+    ) -> UserHistories:
         """Find the histories of users; what a user says stands for the items nearest to it."""
         columns = self.columns_of([entry.item_id for user in users for entry in user.history])
         ends = np.cumsum([len(user.history) for user in users])[:-1]
@@ -134,10 +134,10 @@ class Serving:
             for user, own, said in zip(users, np.split(columns, ends), told, strict=True)
         ]
         found, strengths, ages, assumed = zip(*parts, strict=True)
-        return Histories.of(found, strengths, ages, assumed)
+        return UserHistories.from_lists(found, strengths, ages, assumed)
 
     def answer(
-        self, histories: Histories, domain: str, allowed: Mask, *, depth: int = DEPTH
+        self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH
     ) -> Answer:
         """Find and rank candidates, see `Recommender.answer`."""
         return self.recommender.answer(self.corpus, histories, domain, allowed, depth=depth)
@@ -149,7 +149,7 @@ class Serving:
         new = np.arange(len(self.recommender.item_ids), len(self.corpus))
         if model is None or not len(new):
             return model
-        return model.extended(self.contents.at(new), self.corpus.domains[new])
+        return model.extended(self.contents.take(new), self.corpus.domains[new])
 
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
         """Give the column of each item, -1 for one that is not there."""
@@ -211,13 +211,13 @@ def _mapped(
     space, learned = recommender.facts.space, len(recommender.item_ids)
     out = np.zeros((len(domains), space.width), np.float32)
     changed = np.ones(len(domains), bool)
-    if before is not None and before.corpus.mapped is not None:
+    if before is not None and before.corpus.projected_features is not None:
         first = before.contents.view.release_rows
         rows = contents.rows[:learned]
         changed[:learned] = (rows != before.contents.rows[:learned]) | (rows >= first)
-        out[:learned] = before.corpus.mapped[:learned]
+        out[:learned] = before.corpus.projected_features[:learned]
     asked = np.flatnonzero(changed)
-    out[asked] = space.of(contents, domains, asked)
+    out[asked] = space.transform(contents, domains, asked)
     return out
 
 
@@ -232,8 +232,8 @@ def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns)
     new = np.zeros(width, bool)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
-    found = nearest_by_content(contents, domains, new)
-    return sparse(vstack([widened(learned, width), found[known:]], format="csr"))
+    found = content_graph(contents, domains, new)
+    return to_csr(vstack([pad_columns(learned, width), found[known:]], format="csr"))
 
 
 def _nobody(items: int) -> InteractionMatrix:
@@ -307,7 +307,7 @@ def recommend_learned(
     return [_merge([found[user] for found in lists], weight[user], n) for user in range(len(users))]
 
 
-def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]) -> FloatArray:
+def domain_shares(serving: Serving, histories: UserHistories, domains: Sequence[str]) -> FloatArray:
     """Give the share of each domain in a user's choices, shape (n_users, n_domains).
 
     The history's own domains, shrunk to the domains' shares of all interactions with a weight of
@@ -328,12 +328,12 @@ def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]
 
 def within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selection | None:
     """Give the rows that a group lets through of some of its domains."""
-    if group.allowed is None or set(group.domains) != set(domains):
+    if group.selection is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
-        if group.allowed is None or whole is None:
+        if group.selection is None or whole is None:
             return whole
-        return serving.view.select_mask(whole.rows & group.allowed.rows)
-    return group.allowed
+        return serving.view.select_mask(whole.rows & group.selection.rows)
+    return group.selection
 
 
 def _shared(

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.generator import CandidateSource
-from isthmus.retrieval.candidates.generators import default_sources
-from isthmus.retrieval.candidates.item_features import NORMALISATIONS, Normalisation
-from isthmus.retrieval.candidates.two_tower import Towers
+from isthmus.retrieval.candidates.feature_projection import NORMALISATIONS, Normalisation
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.generators import default_generators
+from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.settings import LOSSES, PRECISIONS, ExampleSettings, TrainingSettings
 
@@ -30,9 +30,9 @@ class RecommenderSettings:
     leave_out : tuple of str
         Sources to do without.
     normalisation : str
-        Of contents: ``"none"``, ``"centre"`` or ``"whiten"``, see `ContentSpace`.
+        Of contents: ``"none"``, ``"centre"`` or ``"whiten"``, see `FeatureProjection`.
     adversarial, coral, mmd : float
-        Weights of the terms that make domains alike, see `Towers`; 0 switches one off.
+        Weights of the terms that make domains alike, see `TwoTower`; 0 switches one off.
     pretrain : bool
         Whether a target's head first learns on the other domains as targets.
     guard : bool
@@ -65,17 +65,17 @@ class RecommenderSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        names = [source.name for source in default_sources()]
+        names = [source.name for source in default_generators()]
         for name in self.leave_out:
             if name not in names:
                 there = ", ".join(map(repr, names))  # some have commas
                 raise InvalidInput(f"no source {name!r} to leave out; there are {there}")
 
-    def make_sources(self) -> list[CandidateSource]:
+    def make_sources(self) -> list[CandidateGenerator]:
         """Give the sources, untaught."""
-        sources = default_sources(self.seed)
+        sources = default_generators(self.seed)
         for source in sources:
-            if isinstance(source, Towers):
+            if isinstance(source, TwoTower):
                 source.normalisation = self.normalisation
                 source.adversarial, source.coral = self.adversarial, self.coral
                 source.mmd = self.mmd

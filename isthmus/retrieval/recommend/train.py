@@ -16,15 +16,16 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.numerics.training import EpochResult
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, make_examples
 from isthmus.retrieval.ranker.features import OF_SOURCE
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.ranker import RankingHead
 from isthmus.retrieval.ranker.settings import TrainingSettings
-from isthmus.retrieval.ranker.training import Pass, train_head
+from isthmus.retrieval.ranker.training import train_head
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.distillation import distil_head
 from isthmus.retrieval.recommend.recommender import Recommender
@@ -59,7 +60,7 @@ class Trained:
 
 
 def train_recommender(
-    corpus: Corpus,
+    corpus: TrainingData,
     settings: RecommenderSettings,
     targets: Sequence[str] | None = None,
     *,
@@ -119,7 +120,7 @@ def train_recommender(
         if others is None:
             others = _others(corpus, target) if settings.pretrain else []
         heads[target], reports[target] = training.train(target, others)
-    sources = Sources(settings.make_sources()).fit(corpus, show=show)
+    sources = CandidateGenerators(settings.make_sources()).fit(corpus, show=show)
     recommender = Recommender(
         corpus.item_ids,
         corpus.domain_names,
@@ -127,27 +128,27 @@ def train_recommender(
         sources,
         facts,
         heads,
-        corpus.alike,
+        corpus.content_graph,
         positive_from,
         {target: report.ignored for target, report in reports.items()},
         None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        corpus.contents.vector_names,
+        corpus.features.vector_names,
         None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
 
-def users_of(corpus: Corpus, domain: str) -> int:
+def users_of(corpus: TrainingData, domain: str) -> int:
     """Count the users who liked something of a domain."""
-    return int(corpus.likers(corpus.code_of(domain)).sum())
+    return int(corpus.domain_users(corpus.domain_code(domain)).sum())
 
 
-def rating_model(corpus: Corpus, given: InteractionMatrix, seed: int) -> RatingModel | None:
+def rating_model(corpus: TrainingData, given: InteractionMatrix, seed: int) -> RatingModel | None:
     """Learn to predict what users gave items; None where all of it is equal."""
     strengths = given.strengths
     if not len(strengths) or strengths.min() == strengths.max():
         return None
-    contents = corpus.contents.at(np.arange(len(corpus)))
+    contents = corpus.features.take(np.arange(len(corpus)))
     return RatingModel.fit(given, contents, corpus.domains, seed=seed)
 
 
@@ -167,7 +168,7 @@ def _require_tunable(
         )
 
 
-def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
+def _targets(corpus: TrainingData, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
         _require_users(corpus, name)
     found = targets or _others(corpus, None)
@@ -179,7 +180,7 @@ def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
     return list(found)
 
 
-def _require_users(corpus: Corpus, domain: str) -> None:
+def _require_users(corpus: TrainingData, domain: str) -> None:
     if domain not in corpus.domain_names:
         raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
     if users_of(corpus, domain) < FEWEST_USERS:
@@ -189,14 +190,14 @@ def _require_users(corpus: Corpus, domain: str) -> None:
         )
 
 
-def _others(corpus: Corpus, target: str | None) -> list[str]:
+def _others(corpus: TrainingData, target: str | None) -> list[str]:
     names = (name for name in corpus.domain_names if name != target)
     return [name for name in names if users_of(corpus, name) >= FEWEST_USERS]
 
 
 @dataclass(frozen=True, eq=False)
 class _HeadTraining:
-    corpus: Corpus
+    corpus: TrainingData
     facts: ItemFacts
     settings: RecommenderSettings
     pretrained: Mapping[str, RankingHead] | None
@@ -222,7 +223,7 @@ class _HeadTraining:
             own = (
                 None
                 if self.folder is None
-                else self.folder / f"{self.corpus.code_of(target)}-small"
+                else self.folder / f"{self.corpus.domain_code(target)}-small"
             )
             head, distillation = distil_head(head, batches, how, folder=own, show=self.show)
         report = HeadReport(
@@ -243,7 +244,7 @@ class _HeadTraining:
         if not self.settings.guard:
             return {}
         seed = self.settings.examples.seed
-        return measure_lifts(self.corpus, self.corpus.code_of(target), seed=seed)
+        return measure_lifts(self.corpus, self.corpus.domain_code(target), seed=seed)
 
     def _tuned(
         self, target: str, batches: ExampleBatches
@@ -253,7 +254,9 @@ class _HeadTraining:
         if not trials:
             return how, None
         folder = (
-            None if self.folder is None else self.folder / f"{self.corpus.code_of(target)}-tuning"
+            None
+            if self.folder is None
+            else self.folder / f"{self.corpus.domain_code(target)}-tuning"
         )
         return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
 
@@ -289,12 +292,12 @@ class _HeadTraining:
         )
 
     def _batches(self, target: str, ignored: Sequence[str], folds: int) -> ExampleBatches:
-        codes = [self.corpus.code_of(name) for name in ignored if name != target]
+        codes = [self.corpus.domain_code(name) for name in ignored if name != target]
         examples = make_examples(
             self.corpus,
             self.settings.make_sources,
             self.settings.make_facts,
-            self.corpus.code_of(target),
+            self.corpus.domain_code(target),
             replace(self.settings.examples, folds=folds),
             ignored=np.isin(self.corpus.domains, codes),
             show=self.show,
@@ -308,8 +311,8 @@ class _HeadTraining:
         how: TrainingSettings,
         *domains: str,
         fresh: bool,
-    ) -> list[Pass]:
-        name = "-".join(str(self.corpus.code_of(domain)) for domain in domains)
+    ) -> list[EpochResult]:
+        name = "-".join(str(self.corpus.domain_code(domain)) for domain in domains)
         folder = None if self.folder is None else self.folder / name
         return train_head(
             head.network,

@@ -13,9 +13,9 @@ from isthmus.numerics.arrays import Positions
 
 
 class RecallQuerySampler:
-    """Gives items as queries; in a named vector of several modalities, also each modality alone.
+    """Items as queries; in a named vector of several modalities, also each modality alone.
 
-    Nothing is encoded: the vectors of single modalities come from the embedding caches.
+    Nothing is encoded: the vectors of single modalities come from the embedding cache.
 
     Parameters
     ----------
@@ -29,21 +29,21 @@ class RecallQuerySampler:
         self._contents = ContentVectors(space, settings)
 
     def __call__(self, view: View, vector_name: str, rows: Positions) -> Iterator[RecallQueries]:
-        """Give kinds of query and their vectors, shape (n_queries, dim).
+        """Yield kinds of query with their vectors, shape (n_queries, dim).
 
         Where a named vector has one modality, its items are at once queries in that modality, and
         stand for new ones; each kind gets a half of the rows.
         """
-        own = next(b for b in view.named_vectors if b.name == vector_name)
-        if len(own.modalities) == 1:
-            items, contents = rows[::2], rows[1::2]
-            yield RecallQueries("item to item", view.vectors(vector_name, items).vectors)
-            kind = f"{own.modalities[0]} to item"
-            yield RecallQueries(kind, view.vectors(vector_name, contents).vectors, unseen=True)
+        layout = next(b for b in view.named_vectors if b.name == vector_name)
+        if len(layout.modalities) == 1:
+            item_rows, content_rows = rows[::2], rows[1::2]
+            yield RecallQueries("item to item", view.vectors(vector_name, item_rows).vectors)
+            kind = f"{layout.modalities[0]} to item"
+            yield RecallQueries(kind, view.vectors(vector_name, content_rows).vectors, unseen=True)
             return
         yield RecallQueries("item to item", view.vectors(vector_name, rows).vectors)
-        for modality in own.modalities:
-            found = self._contents.of(view, own, modality, rows)
+        for modality in layout.modalities:
+            contents = self._contents.of(view, layout, modality, rows)
             yield RecallQueries(
-                f"{modality} to item", found.vectors[found.present], includes_self=False
+                f"{modality} to item", contents.vectors[contents.present], includes_self=False
             )

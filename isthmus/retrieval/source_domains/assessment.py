@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.source_domains.lift import Lift, measure_lifts
 
 ORDER = ("helps", "undecided", "unmeasured", "hurts")
@@ -42,9 +42,9 @@ class Relatedness(BaseModel):
     content_distance: float | None
 
 
-def relatedness_of(corpus: Corpus, source: int, target: int, *, seed: int = 0) -> Relatedness:
+def relatedness_of(corpus: TrainingData, source: int, target: int, *, seed: int = 0) -> Relatedness:
     """Compare two domains, given by their codes."""
-    theirs, own = corpus.likers(source), corpus.likers(target)
+    theirs, own = corpus.domain_users(source), corpus.domain_users(target)
     shared = int((theirs & own).sum())
     sampled = [_sample(corpus, code, seed) for code in (source, target)]
     return Relatedness(
@@ -95,10 +95,10 @@ def _distances(one: FloatArray, other: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
-def _sample(corpus: Corpus, code: int, seed: int) -> FloatArray:
+def _sample(corpus: TrainingData, code: int, seed: int) -> FloatArray:
     """Give the contents of some items of a domain, of those that have any."""
     own = np.random.default_rng(seed).permutation(np.flatnonzero(corpus.in_domain(code)))
-    vectors = corpus.contents.at(np.sort(own[:SAMPLE]))
+    vectors = corpus.features.take(np.sort(own[:SAMPLE]))
     return vectors[vectors.any(axis=1)]
 
 
@@ -128,18 +128,18 @@ class Quality(BaseModel):
     recent: float | None
 
 
-def quality_of(corpus: Corpus, code: int) -> Quality:
+def quality_of(corpus: TrainingData, code: int) -> Quality:
     """Count what there is in a domain."""
     inside = corpus.in_domain(code)
-    liked = inside[corpus.matrix.columns] & corpus.matrix.likes
-    items, users = int(inside.sum()), int(corpus.likers(code).sum())
+    liked = inside[corpus.interactions.columns] & corpus.interactions.likes
+    items, users = int(inside.sum()), int(corpus.domain_users(code).sum())
     interactions = int(liked.sum())
     return Quality(
         items=items,
         users=users,
         interactions=interactions,
         density=interactions / max(items * users, 1),
-        recent=_recent(corpus.matrix.moments, liked),
+        recent=_recent(corpus.interactions.moments, liked),
     )
 
 
@@ -231,7 +231,7 @@ def describe_lift(domain: str, lift: Lift) -> str:
 
 
 def assess_sources(
-    corpus: Corpus, target: str, *, measure: bool = True, seed: int = 0
+    corpus: TrainingData, target: str, *, measure: bool = True, seed: int = 0
 ) -> SourceReport:
     """Rank the other domains as sources for a target.
 
@@ -255,7 +255,7 @@ def assess_sources(
     if target not in corpus.domain_names:
         raise InvalidInput(f"no domain {target!r}; there are {', '.join(corpus.domain_names)}")
     start = time.perf_counter()
-    code = corpus.code_of(target)
+    code = corpus.domain_code(target)
     lifts = measure_lifts(corpus, code, seed=seed) if measure else {}
     sources = [
         SourceDomain(

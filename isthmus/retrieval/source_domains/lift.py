@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.als import Factors
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
-from isthmus.retrieval.candidates.pool import Pool, make_pool
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import Case, make_cases, make_folds
 
 DEPTH = 200
@@ -98,7 +98,7 @@ class _Pair(NamedTuple):
     hidden: Figures
 
 
-def measure_lifts(corpus: Corpus, target: int, *, seed: int = 0) -> dict[str, Lift]:
+def measure_lifts(corpus: TrainingData, target: int, *, seed: int = 0) -> dict[str, Lift]:
     """Measure what every other domain's history is worth to cold users of a domain.
 
     Users of the target are simulated as strangers (see `make_folds`): what they did there is
@@ -147,18 +147,18 @@ def harmful(lifts: Mapping[str, Lift]) -> list[str]:
     return [name for name, lift in lifts.items() if lift.verdict == "hurts"]
 
 
-def _shared(corpus: Corpus, source: int, target: int) -> int:
-    return int((corpus.likers(source) & corpus.likers(target)).sum())
+def _shared(corpus: TrainingData, source: int, target: int) -> int:
+    return int((corpus.domain_users(source) & corpus.domain_users(target)).sum())
 
 
-def _cold_users(corpus: Corpus, target: int, seed: int) -> Iterator[_Trial]:
+def _cold_users(corpus: TrainingData, target: int, seed: int) -> Iterator[_Trial]:
     """Simulate the cold users of a domain."""
-    many = int(corpus.likers(target).sum()) >= FIFTHS * ENOUGH_USERS
+    many = int(corpus.domain_users(target).sum()) >= FIFTHS * ENOUGH_USERS
     folds = make_folds(corpus, target, 1 if many else FIFTHS, seed, MOST_USERS)
     for number, fold in enumerate(folds):
         case = next(make_cases(corpus, fold, target, seed + number), None)
         if case is not None and case.name == COLD:
-            yield _Trial(QuickRanker.of(corpus.hiding(fold.hidden), seed), case)
+            yield _Trial(QuickRanker.of(corpus.without_entries(fold.hidden), seed), case)
 
 
 def _measure(
@@ -186,13 +186,13 @@ def _compare(
     ranker: QuickRanker, case: Case, codes: Sequence[int], off: Sequence[int], target: int
 ) -> Iterator[tuple[int, _Pair]]:
     """Measure users with all that is left in, and those that it concerns without each domain."""
-    whole = case.histories.outside(np.isin(ranker.corpus.domains, off))
+    whole = case.histories.without_items(np.isin(ranker.corpus.domains, off))
     shown = ranker.figures(case, np.arange(len(whole)), whole, target)
     for code in codes:
         inside = ranker.corpus.in_domain(code)
         users = np.flatnonzero(whole.counts(inside) > 0)
         if len(users):
-            rest = whole.outside(inside).of_users(users)
+            rest = whole.without_items(inside).take_users(users)
             yield code, _Pair(shown[:, users], ranker.figures(case, users, rest, target))
 
 
@@ -243,17 +243,17 @@ class QuickRanker:
         The three.
     """
 
-    corpus: Corpus
-    sources: Sources
+    corpus: TrainingData
+    sources: CandidateGenerators
 
     @classmethod
-    def of(cls, corpus: Corpus, seed: int) -> QuickRanker:
+    def of(cls, corpus: TrainingData, seed: int) -> QuickRanker:
         """Learn from a corpus."""
-        neighbours = ItemNeighbours("neighbours", own=1.0, other=0.0, shrink=100.0)
-        factors = Factors(factors=32, iterations=6, seed=seed)
-        return cls(corpus, Sources([Popularity(), neighbours, factors]).fit(corpus))
+        neighbours = ItemKNN("neighbours", own=1.0, other=0.0, shrink=100.0)
+        factors = ALS(factors=32, iterations=6, seed=seed)
+        return cls(corpus, CandidateGenerators([Popularity(), neighbours, factors]).fit(corpus))
 
-    def figures(self, case: Case, users: Columns, histories: Histories, target: int) -> Figures:
+    def figures(self, case: Case, users: Columns, histories: UserHistories, target: int) -> Figures:
         """Measure the lists of some users of a case.
 
         Parameters
@@ -275,7 +275,7 @@ class QuickRanker:
         wanted = np.bincount(case.owners, minlength=len(case.users))[users]
         keys = case.owners * len(self.corpus) + case.labels
         parts = [
-            self._some(case, users[at], histories.of_users(at), wanted[at], keys, target)
+            self._some(case, users[at], histories.take_users(at), wanted[at], keys, target)
             for at in np.split(
                 np.arange(len(users)), range(USERS_AT_ONCE, len(users), USERS_AT_ONCE)
             )
@@ -286,13 +286,13 @@ class QuickRanker:
         self,
         case: Case,
         users: Columns,
-        histories: Histories,
+        histories: UserHistories,
         wanted: Columns,
         keys: Columns,
         target: int,
     ) -> Figures:
-        opinions = self.sources.opinions(self.corpus, histories, target)
-        pool = make_pool(opinions, DEPTH, case.allowed, histories.seen(len(self.corpus)))
+        scorers = self.sources.scorers(self.corpus, histories, target)
+        pool = candidate_pool(scorers, DEPTH, case.allowed, histories.seen(len(self.corpus)))
         liked = np.isin(users[pool.owners] * len(self.corpus) + pool.items, keys)
         fused = np.where(pool.ranks > 0, 1 / (SMOOTHING + pool.ranks), 0)
         personal = fused[1:].mean(axis=0)
@@ -301,7 +301,7 @@ class QuickRanker:
 
 
 def _measure_pool(
-    pool: Pool, scores: Figures, liked: npt.NDArray[np.bool_], wanted: Columns
+    pool: CandidatePool, scores: Figures, liked: npt.NDArray[np.bool_], wanted: Columns
 ) -> Figures:
     """Give NDCG@10 and recall@200 of the candidates ranked by scores, shape (2, n_users)."""
     owners = pool.owners

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import make_pool
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.pool import candidate_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import HeldContents
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.features import LONGEST, feature_names, make_features
 from isthmus.retrieval.ranker.item_statistics import FACTS, ItemFacts, coarse
 from tests.retrieval.candidates.corpora import (
@@ -58,7 +58,7 @@ def test_places_are_those_by_popularity_in_the_domain(corpus, facts):
 
 
 def test_freshness_falls_with_the_time_of_the_first_use(corpus, facts):
-    matrix, found = corpus.matrix, column(facts, corpus, "freshness")
+    matrix, found = corpus.interactions, column(facts, corpus, "freshness")
     for item in range(len(corpus)):
         moments = matrix.moments[matrix.columns == item]
         start, end = matrix.moments.min(), matrix.moments.max()
@@ -67,7 +67,7 @@ def test_freshness_falls_with_the_time_of_the_first_use(corpus, facts):
 
 
 def test_uses_are_counted_by_domain(corpus, facts):
-    liked = corpus.matrix.columns[corpus.matrix.likes]
+    liked = corpus.interactions.columns[corpus.interactions.likes]
     assert facts.uses.tolist() == [np.sum(corpus.domains[liked] == code) for code in range(3)]
 
 
@@ -75,20 +75,22 @@ def test_uses_are_counted_by_domain(corpus, facts):
 def test_a_newer_item_is_like_an_old_one_that_nobody_used(timed):
     corpus = make_corpus(users=30, items=16, new=2)
     if not timed:
-        moments = np.full(len(corpus.matrix), np.nan)
-        corpus = replace(corpus, matrix=replace(corpus.matrix, moments=moments))
+        moments = np.full(len(corpus.interactions), np.nan)
+        corpus = replace(corpus, interactions=replace(corpus.interactions, moments=moments))
     vectors = make_contents(len(corpus))
     vectors[33] = vectors[32] = make_contents(40)[36]  # of taste 0, and the same
     domains = corpus.domains.copy()
     domains[32:34] = BOOKS
-    whole = replace(corpus, contents=HeldContents(vectors), domains=domains, _alike=[])
+    whole = replace(
+        corpus, features=InMemoryItemFeatures(vectors), domains=domains, _content_graph=[]
+    )
     short = replace(
         whole,
         item_ids=whole.item_ids[:33],
         domains=domains[:33],
-        contents=HeldContents(vectors[:33]),
-        matrix=replace(whole.matrix, items=33),
-        _alike=[],
+        features=InMemoryItemFeatures(vectors[:33]),
+        interactions=replace(whole.interactions, items=33),
+        _content_graph=[],
     )
     facts = ItemFacts().fit(short)
     old, new = facts.of(whole, np.array([32, 33]))
@@ -97,11 +99,11 @@ def test_a_newer_item_is_like_an_old_one_that_nobody_used(timed):
 
 
 def test_the_popularity_of_what_is_alike_follows_the_graph(corpus, facts):
-    expected = corpus.alike @ facts.popularity(np.arange(len(corpus)))
+    expected = corpus.content_graph @ facts.popularity(np.arange(len(corpus)))
     np.testing.assert_allclose(column(facts, corpus, "popularity of alike"), expected, rtol=1e-6)
-    turned = HeldContents(corpus.contents.vectors[::-1].copy())
-    other = replace(corpus, contents=turned, _alike=[])
-    expected = other.alike @ facts.popularity(np.arange(len(corpus)))
+    turned = InMemoryItemFeatures(corpus.features.vectors[::-1].copy())
+    other = replace(corpus, features=turned, _content_graph=[])
+    expected = other.content_graph @ facts.popularity(np.arange(len(corpus)))
     np.testing.assert_allclose(column(facts, other, "popularity of alike"), expected, rtol=1e-6)
 
 
@@ -111,17 +113,17 @@ def test_facts_are_kept_and_learned_anew(corpus, facts):
     restored = ItemFacts().restore(kept)
     assert restored.of(corpus, items).tolist() == facts.of(corpus, items).tolist()
     assert restored.contents(corpus, items).tolist() == facts.contents(corpus, items).tolist()
-    other = corpus.hiding(corpus.matrix.columns % 3 == 0)
+    other = corpus.without_entries(corpus.interactions.columns % 3 == 0)
     again, fresh = ItemFacts().fit(corpus), ItemFacts().fit(other)
     again.of(corpus, items)
     assert again.fit(other).of(other, items).tolist() == fresh.of(other, items).tolist()
 
 
 def features(corpus, facts, histories, target=FILMS, n=6):
-    taught = Sources(quick_sources()[:4]).fit(corpus)
-    opinions = taught.opinions(corpus, histories, target)
+    taught = CandidateGenerators(quick_sources()[:4]).fit(corpus)
+    scorers = taught.scorers(corpus, histories, target)
     allowed = corpus.in_domain(target)
-    pool = make_pool(opinions, n, allowed, histories.seen(len(corpus)))
+    pool = candidate_pool(scorers, n, allowed, histories.seen(len(corpus)))
     found = make_features(corpus, histories, pool, facts, target)
     names = feature_names(taught.names)
     return pool, found, {name: found.values[:, at] for at, name in enumerate(names)}
@@ -144,7 +146,7 @@ def test_features_of_sources_are_shares_places_and_levels(corpus, facts):
 
 def test_features_of_users_and_contents_count_what_was_liked(corpus, facts):
     strengths = [np.array([1, 0, 1, 1], np.float32)]
-    mixed = Histories.of([np.array([0, 4, 17, 21])], strengths)
+    mixed = UserHistories.from_lists([np.array([0, 4, 17, 21])], strengths)
     pool, found, by_name = features(corpus, facts, mixed)
     liked = np.array([0, 17, 21])
     assert found.evidence.tolist() == [pytest.approx(np.log1p(3))]
@@ -172,7 +174,7 @@ def test_features_of_users_and_contents_count_what_was_liked(corpus, facts):
 
 
 def test_histories_outside_the_domain_are_alike_nowhere_in_it(corpus, facts):
-    _, _, by_name = features(corpus, facts, Histories.of([np.array([0, 1])]))
+    _, _, by_name = features(corpus, facts, UserHistories.from_lists([np.array([0, 1])]))
     for name, values in by_name.items():
         if name.startswith("content:"):
             assert values.any() == ("in domain" not in name), name
@@ -182,8 +184,10 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(600, 300)).astype(np.float32)
     vectors[3] = 0
-    contents = HeldContents(vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1)[:, None])
-    corpus = replace(make_corpus(users=20, items=300), contents=contents, _alike=[])
+    contents = InMemoryItemFeatures(
+        vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1)[:, None]
+    )
+    corpus = replace(make_corpus(users=20, items=300), features=contents, _content_graph=[])
     facts = ItemFacts().fit(corpus)
     found = facts.contents(corpus, np.arange(600))
     assert found.shape == (600, 256)
@@ -198,7 +202,7 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
 
 
 def test_features_of_users_of_whom_nothing_is_known(corpus, facts):
-    disliked = Histories.of([np.array([0, 17])], [np.zeros(2, np.float32)])
+    disliked = UserHistories.from_lists([np.array([0, 17])], [np.zeros(2, np.float32)])
     for histories in (histories_of([]), disliked):
         _, found, by_name = features(corpus, facts, histories)
         assert found.evidence.tolist() == [0]
@@ -212,7 +216,7 @@ def test_contents_are_compared_with_the_strongest_of_a_long_history():
     facts = ItemFacts().fit(corpus)
     long = np.arange(LONGEST + 10)
     strengths = np.where(long < LONGEST, 1, 0.01).astype(np.float32)
-    pool, _, by_name = features(corpus, facts, Histories.of([long], [strengths]))
+    pool, _, by_name = features(corpus, facts, UserHistories.from_lists([long], [strengths]))
     own = facts.contents(corpus, long[:LONGEST])
     nearest = (facts.contents(corpus, pool.items) @ own.T).max(axis=1)
     np.testing.assert_allclose(by_name["content: nearest"], nearest, rtol=1e-4)
@@ -221,8 +225,8 @@ def test_contents_are_compared_with_the_strongest_of_a_long_history():
 def test_an_empty_pool_has_no_features(corpus, facts):
     none = np.zeros(len(corpus), bool)
     histories = histories_of([0], [])
-    opinions = Sources([Popularity()]).fit(corpus).opinions(corpus, histories, FILMS)
-    pool = make_pool(opinions, 5, none, histories.seen(len(corpus)))
+    scorers = CandidateGenerators([Popularity()]).fit(corpus).scorers(corpus, histories, FILMS)
+    pool = candidate_pool(scorers, 5, none, histories.seen(len(corpus)))
     found = make_features(corpus, histories, pool, facts, FILMS)
     assert found.values.shape == (0, len(feature_names(pool.sources)))
     assert found.evidence.tolist() == [pytest.approx(np.log(2)), 0]

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import Space, User
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import HeldContents
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS, ItemNumbers
 from isthmus.retrieval.recommend.space_data import space_corpus
 from isthmus.retrieval.recommend.store import load_recommender, read_description
+from isthmus.schema import FORMAT
 from tests.retrieval.candidates.corpora import BOOKS, SONGS, histories_of, make_corpus
 from tests.retrieval.recommend.worlds import QUICK
 from tests.toy import item, text_encoder
@@ -28,8 +29,8 @@ TASTE = (np.arange(2 * ITEMS) % 4).astype(float)
 
 def counted(corpus, **numbers):
     """Give a corpus whose items have these numbers."""
-    vectors = corpus.contents.at(np.arange(len(corpus)))
-    return replace(corpus, contents=HeldContents(vectors, counted=numbers))
+    vectors = corpus.features.take(np.arange(len(corpus)))
+    return replace(corpus, features=InMemoryItemFeatures(vectors, attributes=numbers))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def pool_of(*items):
     """Give a pool of one user."""
     nothing = np.zeros((1, len(items)))
     starts = np.array([0, len(items)])
-    return Pool(("one",), starts, np.array(items), nothing, nothing.astype(np.int64))
+    return CandidatePool(("one",), starts, np.array(items), nothing, nothing.astype(np.int64))
 
 
 def nearness(numbers, corpus, history, items, target=BOOKS):
@@ -80,7 +81,9 @@ def test_nearness_is_one_less_the_difference_of_ranks(corpus):
 def test_what_weighs_more_counts_more_and_dislikes_do_not(corpus):
     world = counted(corpus, taste=TASTE)
     weights = [np.array([1, 0.5, 0], np.float32)]
-    history = Histories.of([np.array([0, 2, 3])], weights)  # tastes 0, 2 and one disliked
+    history = UserHistories.from_lists(
+        [np.array([0, 2, 3])], weights
+    )  # tastes 0, 2 and one disliked
     found = nearness(ItemNumbers().fit(world), world, history, [4])
     assert found["nearest"] == [1]
     np.testing.assert_allclose(found["mean"], 1 - 0.5 * (0.5 / 1.5), rtol=1e-6)
@@ -171,7 +174,7 @@ def test_what_is_a_number_is_read_out_of_the_catalog(tmp_path):
             item("b", "x", price=None, size=None, sold=False, day=None, at=None, brand="n"),
         ]
     )
-    contents = space_corpus(space._live.now(), {}, space.interactions()).contents
+    contents = space_corpus(space.opened.view(), {}, space.interactions()).features
     names = contents.number_names
     assert set(names) == {"price", "size", "sold", "day", "at"}
     found = contents.numbers(np.arange(2), ("price", "size", "sold", "day", "at", "brand", "no"))
@@ -240,9 +243,9 @@ def test_new_items_are_ordered_by_the_price_that_a_user_pays(priced):
         assert set(found[len(first) :]) <= last
 
 
-def test_a_recommender_that_looks_at_numbers_has_a_format_of_its_own(priced):
+def test_a_recommender_that_reads_numeric_attributes_is_stored_with_their_names(priced):
     folder = priced.path / "training" / "recommender"
-    assert read_description(folder).format == 4
+    assert read_description(folder).format == FORMAT
     assert load_recommender(folder).facts.numbers.names == ("price",)
 
 
@@ -250,12 +253,10 @@ def test_heads_go_on_where_there_are_numbers_and_where_there_are_none(priced, tm
     plain = price_world(tmp_path / "plain.space", priced=False)
     plain.train("books", start_from=priced.path, settings=BRIEF)
     plain.publish()
-    assert read_description(plain.path / "training" / "recommender").format == 4
     other = price_world(tmp_path / "other.space")
     bare = price_world(tmp_path / "bare.space", priced=False)
     bare.train("books", settings=BRIEF)
     bare.publish()
-    assert read_description(bare.path / "training" / "recommender").format == 3
     other.train("books", start_from=bare.path, settings=BRIEF)
     other.publish()
     for space in (plain, other):

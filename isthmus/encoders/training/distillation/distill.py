@@ -236,7 +236,7 @@ def _make_static(
         label="the teacher's tokens",
         show=progress,
     )
-    bags = WordTokenizer(tokenizer, padding_id_of(tokenizer))(contents.values).divide()
+    bags = WordTokenizer(tokenizer, padding_id_of(tokenizer))(contents.values).split()
     start = starting_vectors(vectors, TokenBags.join([bags[row] for row in rows]), targets[rows])
     return StaticStudent(tokenizer, start, bags, settings.storage)
 
