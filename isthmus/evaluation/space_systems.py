@@ -122,7 +122,7 @@ class TrainedSystem:
         rows = view.find(task.candidates)
         mask = np.zeros(len(view.living.rows), bool)
         mask[rows[rows >= 0]] = True
-        group = DomainGroup(list(view.domains), view.only(mask))
+        group = DomainGroup(list(view.domains), view.select_mask(mask))
         timed = task.train.column(TIME).null_count == 0
         heads = self.serving.recommender.heads
         items: list[list[str]] = []
@@ -183,7 +183,7 @@ class ContentBasedSystem:
         rows = self.view.find(task.candidates)
         mask = np.zeros(len(self.view.living.rows), bool)
         mask[rows[rows >= 0]] = True
-        allowed = self.view.only(mask)
+        allowed = self.view.select_mask(mask)
         items = []
         for start in range(0, len(task.users), USER_BATCH_SIZE):
             users = [User(user.history) for user in task.users[start : start + USER_BATCH_SIZE]]

@@ -21,6 +21,7 @@ from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.plan import BASELINES, PROTOCOLS, planned_splits
 from isthmus.evaluation.report import Evaluation
 from isthmus.evaluation.systems import SystemFactory
+from isthmus.operations.evaluation import evaluation_data
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
@@ -140,9 +141,9 @@ def test_a_factory_is_handed_the_val_task_alone(shop):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
-    material = shop._material({})
+    data = evaluation_data(shop.opened, {})
     plan = plan_of(protocol, targets=())
-    for proposal in planned_splits(plan, material.interactions, material.domains):
+    for split in planned_splits(plan, data.interactions, data.domains):
         made = split.make()
         for task in made:
             assert not hidden(task) & pairs(task.train)
@@ -159,7 +160,7 @@ def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
 def test_hidden_pairs_are_nowhere_in_random_worlds(seed, protocol):
     table, domains = two_shops(seed=seed)
     given_plan = EvaluationPlan(systems=["interests"], protocols=[protocol], seed=seed, min_users=1)
-    for proposal in planned_splits(given_plan, table, domains):
+    for split in planned_splits(given_plan, table, domains):
         try:
             made = split.make()
         except InvalidInput:
@@ -256,12 +257,12 @@ def test_interactions_with_unknown_items_do_not_count(tmp_path):
 def test_items_without_vectors_are_candidates_of_zeros(tmp_path):
     space = make_shop(tmp_path, users=60)
     space.upsert([{"item_id": "bare", "domain": "books", "image": "absent.png", "text": "x"}])
-    material = space._material({})
-    assert set(material.contents.item_ids) == set(material.domains)
-    norms = np.linalg.norm(material.contents.vectors, axis=1)
+    data = evaluation_data(space.opened, {})
+    assert set(data.contents.item_ids) == set(data.domains)
+    norms = np.linalg.norm(data.contents.vectors, axis=1)
     assert norms == pytest.approx(np.ones(len(norms)), abs=1e-5)
     space.delete(["bare"])
-    assert "bare" not in space._material({}).domains
+    assert "bare" not in evaluation_data(space.opened, {}).domains
 
 
 def test_ready_protocols_need_no_interactions(shop, tmp_path):
@@ -291,8 +292,8 @@ def test_ready_protocols_need_no_interactions(shop, tmp_path):
 
 
 def parts(space):
-    material = space._material({})
-    return material.interactions, material.domains
+    data = evaluation_data(space.opened, {})
+    return data.interactions, data.domains
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=20))
