@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 
-.PHONY: demo test check format clean
+# One thread a test process: two processes with two threads each would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: demo test test-all check docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,19 +20,27 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
+# All that a developer runs before a commit, a sample of each heavy suite included.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not heavy"
 
-check: $(STAMP)
+# The heavy suites, on top of `make test`.
+test-all: $(STAMP)
+	$(PYTEST) -m heavy
+
+check: $(STAMP) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tests/wheel_contents.py
 
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict --quiet
+
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site demo-output .mypy_cache .ruff_cache

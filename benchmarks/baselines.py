@@ -14,10 +14,10 @@ from pathlib import Path
 
 from isthmus.evaluation.baselines.tuning import default_grids, tuned
 from isthmus.evaluation.evaluate import evaluate
-from isthmus.evaluation.html import write_html
+from isthmus.evaluation.html_report import write_html
 from isthmus.evaluation.report import Evaluation
-from isthmus.evaluation.show import show_evaluation
 from isthmus.evaluation.task import read_protocol
+from isthmus.evaluation.terminal import show_evaluation
 from isthmus.progress import progress_bar
 
 

@@ -8,11 +8,11 @@ brings; fashion products by their titles and pictures, judged by the attributes 
 (parts of ``attributes``, of five), films with a poster by title and poster, judged by their genres
 (Jaccard). Both stand in no text that is encoded. NDCG@10 with these degrees as gains, ideal lists
 over the whole catalogue, each query's own item left out. The tuned weight is the best for half of
-the queries, and learned fusion learns from pairs of these queries with items most like them; all
-figures are of the other half, with intervals over queries. *Gated* needs no learning.
+the queries, and fusion weights are learned from pairs of these queries with items most like them;
+all figures are of the other half, with intervals over queries.
 
 *Search by words*: the attributes of a product as a text find its items, in the blocks of text and
-of the alignment; fixed, gated and learned fusion, the last from half of the attributes.
+of the alignment; equal weights, and weights learned from half of the attributes.
 
 *New films*: nearest neighbours by content, and Isthmus trained, on the protocol of hidden films
 (a third of the films have a poster), for spaces of text alone, pictures alone, and both.
@@ -73,25 +73,24 @@ def _search(catalogue: Catalogue, asked: argparse.Namespace) -> dict[str, Any]:
     tune, test = slice(0, len(queries) // 2), slice(len(queries) // 2, None)
     place = {row["item_id"]: n for n, row in enumerate(catalogue.rows)}
 
-    def scores(fusion: str = "fixed", **weights: float) -> np.ndarray:
-        return np.array([_of(int(query), fusion, weights or None) for query in queries])
+    def scores(**weights: float) -> np.ndarray:
+        return np.array([_of(int(query), weights or None) for query in queries])
 
-    def _of(query: int, fusion: str, weights: dict[str, float] | None) -> float:
+    def _of(query: int, weights: dict[str, float] | None) -> float:
         degrees = catalogue.degrees(query)
         degrees[query] = 0
         item_id = catalogue.rows[query]["item_id"]
-        hits = space.similar(item_id, k=K, weights=weights, fusion=fusion)
+        hits = space.similar(item_id, k=K, weights=weights)
         return _ndcg(hits, degrees, place)
 
     values = {"text": scores(image=0.0), "image": scores(text=0.0)}
     values |= {f"both, image {w:g}": scores(image=w) for w in IMAGE_WEIGHTS}
     best = max(list(values)[2:], key=lambda name: values[name][tune].mean())
     values[f"both, tuned ({best.removeprefix('both, ')})"] = values[best]
-    values["both, gated"] = scores("gated")
     report = space.learn_fusion(_pairs(catalogue, queries[tune]), progress=True)
-    print(f"learned: kept {report.kept}, {report.factors}, {report.ndcg}")
-    if "learned" in report.kept.values() or "weights" in report.kept.values():
-        values["both, learned"] = scores("learned")
+    print(f"learned: chosen {report.chosen}, {report.factors}, {report.ndcg}")
+    if "learned" in report.chosen.values():
+        values["both, learned"] = scores()
     fixed = "both, image 1"
     alone = max(("text", "image"), key=lambda name: values[name][test].mean())
     print(f"\n{catalogue.name}: {len(queries) - len(queries) // 2} queries, {len(place):,} items")
@@ -147,19 +146,19 @@ def _by_words(catalogue: Catalogue, asked: argparse.Namespace) -> dict[str, Any]
         for n in np.flatnonzero(said == text).tolist()
     ]
 
-    def scores(fusion: str) -> np.ndarray:
+    def scores(weights: dict[str, float] | None) -> np.ndarray:
         return np.array(
             [
-                _ndcg(space.search(text, k=K, fusion=fusion), (said == text).astype(float), place)
+                _ndcg(space.search(text, k=K, weights=weights), (said == text).astype(float), place)
                 for text in texts
             ]
         )
 
-    values = {"fixed": scores("fixed"), "gated": scores("gated")}
+    values = {"fixed": scores(space.weights)}
     report = space.learn_fusion(pairs, progress=True)
-    print(f"learned: kept {report.kept}, {report.factors}, {report.ndcg}")
-    if report.kept != {"text to item": "fixed"}:
-        values["learned"] = scores("learned")
+    print(f"learned: chosen {report.chosen}, {report.factors}, {report.ndcg}")
+    if report.chosen != {"text to item": "fixed"}:
+        values["learned"] = scores(None)
     print(f"\nfashion by words: {len(texts) - half} texts")
     return _table(values, slice(half, None), "fixed", "fixed")
 

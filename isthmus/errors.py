@@ -23,10 +23,12 @@ class InvalidRows(IsthmusError, ValueError):
     ----------
     problems : tuple of (int, str)
         Row number (from 0, over the whole input) and what is wrong with it.
+    source : str
+        Name of the input.
     """
 
     def __init__(self, problems: Sequence[tuple[int, str]], source: str = "input") -> None:
-        self.problems = tuple(problems)
+        self.problems, self.source = tuple(problems), source
         shown = "; ".join(f"row {row}: {what}" for row, what in self.problems[:10])
         more = f"; and {len(self.problems) - 10} more" if len(self.problems) > 10 else ""
         super().__init__(

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
-from isthmus.data.mapping import FieldMapping
 from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.encoders.alignment_choice import AlignmentChoice, choose_alignment
 from isthmus.encoders.choice import EncoderChoice, choose_encoders
@@ -20,7 +20,8 @@ from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
-from isthmus.index.catalog.ingest import AddReport, Ingest, is_small, open_embedding_caches
+from isthmus.index.catalog.content_encoding import open_embedding_caches
+from isthmus.index.catalog.ingest import AddReport, Ingest, is_small
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S, writing
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.retrieval.search.hybrid import index_text

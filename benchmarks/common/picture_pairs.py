@@ -17,8 +17,7 @@ from isthmus import Space
 from isthmus.data.media import MediaStore
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
-from isthmus.index.catalog.contents import ContentEncoder
-from isthmus.index.catalog.ingest import open_embedding_caches
+from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
 from isthmus.index.catalog.pair_vectors import pairs_of_rows
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))

@@ -58,7 +58,7 @@ def evaluate(
     """
     from isthmus.cli.show import show_json
     from isthmus.evaluation.plan import EvaluationPlan
-    from isthmus.evaluation.show import show_evaluation
+    from isthmus.evaluation.terminal import show_evaluation
 
     plan = EvaluationPlan(
         targets=target or (),

@@ -24,7 +24,7 @@ def map_space(
 ) -> None:
     """Draw the items by domain and modality, near what they are like (UMAP)."""
     from isthmus.cli.show import show_line
-    from isthmus.data.parquet_file import write_parquet
+    from isthmus.data.files import write_parquet
 
     drawn = open_space(space).map(domain=domain, where=where, block=block, limit=limit, seed=seed)
     drawn.save(out)

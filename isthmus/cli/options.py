@@ -58,10 +58,6 @@ CenterOption = Annotated[
     bool,
     typer.Option("--center", help="Take off what the query scores on average in each domain."),
 ]
-FusionOption = Annotated[
-    str | None,
-    typer.Option(help="fixed, gated or learned: how blocks weigh; default: learned, if anything."),
-]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
 PositiveFromOption = Annotated[
     float | None,

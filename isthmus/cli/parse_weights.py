@@ -3,28 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from isthmus.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from isthmus.retrieval.search.fusion.gates import Fusion
-
-
-def parse_fusion(given: str | None) -> Fusion | None:
-    """Read how blocks weigh against each other.
-
-    Raises
-    ------
-    InvalidInput
-        If there is no such fusion.
-    """
-    from isthmus.retrieval.search.fusion.gates import FUSIONS
-
-    found = {str(name): name for name in FUSIONS}
-    if given is not None and given not in found:
-        raise InvalidInput(f"--fusion {given}: give one of {', '.join(FUSIONS)}")
-    return None if given is None else found[given]
 
 
 def parse_weights(

@@ -16,7 +16,6 @@ from isthmus.cli.options import (
     DeviceOption,
     DiversityOption,
     DomainsOption,
-    FusionOption,
     HubnessOption,
     JsonOption,
     KOption,
@@ -96,7 +95,6 @@ def search(
     hubness: HubnessOption = 0.0,
     center: CenterOption = False,
     weight: WeightOption = None,
-    fusion: FusionOption = None,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Compare words too (BM25).")] = False,
     lexical_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the words, with --hybrid.")
@@ -122,7 +120,7 @@ def search(
         raise typer.BadParameter(
             "give a TEXT, an --image, --audio, items to be --like, or several of them; or --queries"
         )
-    from isthmus.cli.parse_weights import parse_fusion, parse_weights
+    from isthmus.cli.parse_weights import parse_weights
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits, show_query_report
 
@@ -135,7 +133,6 @@ def search(
             domain=domain,
             where=where,
             weights=parse_weights(weight),
-            fusion=parse_fusion(fusion),
             progress=True,
         )
         show_query_report(report, out, as_json=as_json)
@@ -157,7 +154,6 @@ def search(
         hubness=hubness,
         center=center,
         weights=parse_weights(weight),
-        fusion=parse_fusion(fusion),
         attributes=True,
         hybrid=hybrid,
         lexical_weight=lexical_weight,
@@ -184,13 +180,12 @@ def similar(
     hubness: HubnessOption = 0.0,
     center: CenterOption = False,
     weight: WeightOption = None,
-    fusion: FusionOption = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Find the items most like an item, across domains."""
-    from isthmus.cli.parse_weights import parse_fusion, parse_weights
+    from isthmus.cli.parse_weights import parse_weights
     from isthmus.cli.quotas import parse_quotas
     from isthmus.cli.show import show_hits
 
@@ -210,7 +205,6 @@ def similar(
         hubness=hubness,
         center=center,
         weights=parse_weights(weight),
-        fusion=parse_fusion(fusion),
         attributes=True,
     )
     item = opened.get(item_id)
@@ -230,7 +224,7 @@ def duplicates(
 ) -> None:
     """Find groups of items that are nearly the same, within and across domains."""
     from isthmus.cli.show import show_duplicates
-    from isthmus.data.parquet_file import write_parquet
+    from isthmus.data.files import write_parquet
 
     table = open_space(space).duplicates(
         threshold, domain=domain, where=where, block=block, progress=True

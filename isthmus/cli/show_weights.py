@@ -11,7 +11,8 @@ import typer
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
-    from isthmus.verbs.weights import FusionReport, WeightsReport
+    from isthmus.retrieval.search.fusion_weights import FusionReport
+    from isthmus.verbs.weights import WeightsReport
 
 
 def show_weights(
@@ -38,15 +39,15 @@ def show_fusion(report: FusionReport, *, as_json: bool) -> None:
     show_left_out([f"left out: {problem}" for problem in report.problems])
     for kind, found in report.ndcg.items():
         table = table_of(kind, "NDCG@10", "over fixed [95 %]")
+        gain = report.gain[kind]
+        shown = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
         for name, value in found.items():
-            gain = report.gain[kind].get(name)
-            shown = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]" if gain else ""
-            table.add_row(name, f"{value:.4f}", shown)
+            table.add_row(name, f"{value:.4f}", shown if name == "learned" else "")
         print_table(table)
         typer.echo(
             f"{report.queries[kind]:,} queries learned from, {report.held_out[kind]:,} held out; "
-            f"from now on: {report.kept[kind]}"
+            f"from now on: {report.chosen[kind]}"
         )
         if kind in report.factors:
             shown = ", ".join(f"{n} x {value:.2f}" for n, value in report.factors[kind].items())
-            typer.echo(f"on average: {shown}")
+            typer.echo(f"weights of the space, {shown}")

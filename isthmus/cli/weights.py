@@ -18,7 +18,7 @@ def weights(
         typer.Argument(metavar="[MODALITY=N]...", help="New weights, as image=2."),
     ] = None,
     learn: Annotated[
-        bool, typer.Option("--learn", help="Learn how blocks weigh, query by query.")
+        bool, typer.Option("--learn", help="Learn how blocks weigh, for each kind of query.")
     ] = False,
     pairs: Annotated[
         list[Path] | None,

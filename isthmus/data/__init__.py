@@ -1,1 +1,1 @@
-"""What comes in: files, frames and rows become checked item tables."""
+"""Data in: tables of items, interactions and pairs from files, frames or rows, and their media."""

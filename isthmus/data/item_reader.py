@@ -1,79 +1,76 @@
-"""The item reader: any input, checked first, then given as plain item tables."""
+"""The item reader: any input, validated, as plain item tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from isthmus.data.column_types import cast, is_untyped, plain_type
-from isthmus.data.mapping import FieldMapping, ResolvedMapping
-from isthmus.data.media import DATA_URI, STORED
-from isthmus.data.source import Source, count_together, name_together
-from isthmus.data.sources import open_sources
-from isthmus.data.validation import (
-    find_duplicates,
-    find_problems,
-    misfits,
-    refuse_wrong_types,
+from isthmus.data.columns import (
+    Problems,
+    as_text,
+    can_cast,
+    cast,
+    is_blank,
+    is_bytes,
+    is_file_struct,
+    is_storable,
+    is_text,
+    is_untyped,
+    plain_type,
 )
-from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping, first_line
+from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
+from isthmus.data.media import is_reference
+from isthmus.data.sources import Source
+from isthmus.data.table_reader import TableReader
+from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
 
-Inspect = Callable[[pa.Array, Any], list[tuple[int, str]]]
+# Given item ids and domains (Arrow arrays), returns further problems by row.
+CheckIds = Callable[[pa.Array, Any], Problems]
+
+_MEDIA_KINDS = {"image": "an image", "audio": "audio"}
 
 
-@dataclass
-class ItemReader:
+class ItemReader(TableReader[ResolvedMapping]):
     """Items of one input: files, frames or rows under one mapping.
 
     Parameters
     ----------
     items : object
-        Anything `isthmus.data.sources.open_sources` takes.
-    mapping : FieldMapping
+        Anything that `isthmus.data.table_reader.open_sources` takes.
+    mapping : FieldMapping, optional
         Which columns are what.
-    modalities : frozenset of str
-        What can be encoded; an item needs one of them.
+    modalities : frozenset of str, default {"text", "image"}
+        Modalities that can be encoded; an item needs one of them.
 
     Attributes
     ----------
     problems : dict of int to str
-        Invalid rows, by row number over the whole input, found by `check`.
+        Invalid rows found by `check`, by row number over the whole input.
     """
 
-    items: Any
-    mapping: FieldMapping = field(default_factory=FieldMapping)
-    modalities: frozenset[str] = frozenset({"text", "image"})
-    problems: dict[int, str] = field(default_factory=dict, init=False)
+    error: ClassVar[type[InvalidRows]] = InvalidItems
 
-    def __post_init__(self) -> None:
-        verbatim = [self.mapping.id, self.mapping.domain_column or DOMAIN]
-        columns = {"image": self.mapping.image, "audio": self.mapping.audio}
-        verbatim += [columns[m] or m for m in media_columns(self.modalities)]
-        try:
-            self._sources = [
-                (source, self.mapping.resolve(source.schema.names, source.name, self.modalities))
-                for source in open_sources(self.items, verbatim)
-            ]
-            for source, mapping in self._sources:
-                refuse_wrong_types(source, mapping)
-        except pa.ArrowException as error:
-            raise InvalidInput(f"cannot read the input: {first_line(error)}") from error
+    def __init__(
+        self,
+        items: Any,
+        mapping: FieldMapping | None = None,
+        modalities: frozenset[str] = frozenset({"text", "image"}),
+    ) -> None:
+        mapping = mapping or FieldMapping()
+        self.modalities = modalities
 
-    @property
-    def name(self) -> str:
-        """What messages call the input."""
-        return name_together([source for source, _ in self._sources])
+        def resolve(source: Source) -> ResolvedMapping:
+            resolved = mapping.resolve(source.schema.names, source.name, modalities)
+            check_column_types(source, resolved)
+            return resolved
 
-    @property
-    def rows(self) -> int | None:
-        """Number of rows, where it is known without reading."""
-        return count_together([source for source, _ in self._sources])
+        super().__init__(items, mapping.text_columns(modalities), resolve)
 
     @property
     def attributes(self) -> pa.Schema:
@@ -82,7 +79,7 @@ class ItemReader:
         Raises
         ------
         InvalidMapping
-            If two files give one attribute different types.
+            If two files give one attribute types that cannot be unified.
         """
         schema = pa.schema([])
         for source, mapping in self._sources:
@@ -99,55 +96,47 @@ class ItemReader:
     def check(
         self,
         types: pa.Schema | None = None,
-        inspect: Inspect | None = None,
+        check_ids: CheckIds | None = None,
         advance: Advance = ignore_progress,
     ) -> int:
-        """Read the whole input once and find every invalid row.
+        """Read the whole input once and note every invalid row in `problems`.
 
         Parameters
         ----------
         types : pyarrow.Schema, optional
-            Types that some attributes must be cast to.
-        inspect : callable, optional
-            Given item ids and domains (Arrow arrays), gives further problems by row.
+            Types that some attributes must be cast to: those they have in the space.
+        check_ids : callable, optional
+            Given item ids and domains (Arrow arrays), returns further problems by row.
         advance : callable, optional
-            Told how many rows were checked since it was last called.
+            Called with the number of rows checked since its last call.
 
         Returns
         -------
         int
             Number of rows.
         """
-        start, ids = 0, []
-        for source, mapping in self._sources:
-            for batch in source.batches():
-                table = pa.Table.from_batches([batch])
-                names = mapping.id.render_table(table)
-                ids.append(names)
-                found = list(find_problems(table, names, mapping, self.modalities))
-                found += misfits(table, mapping, types or pa.schema([]))
-                if inspect:
-                    found += inspect(names, mapping.domains(table))
-                for row, what in found:
-                    self.problems.setdefault(start + row, what)
-                start += len(table)
-                advance(len(table))
-        for row, what in find_duplicates(pa.chunked_array(ids, pa.string())):
-            self.problems.setdefault(row, what)
-        return start
+        stored_types = types or pa.schema([])
+        ids: list[pa.Array] = []
 
-    def refuse(self) -> None:
-        """Raise `InvalidItems` if `check` found any invalid row."""
-        if self.problems:
-            raise InvalidItems(sorted(self.problems.items()), self.name)
+        def problems_of(batch: pa.RecordBatch, mapping: ResolvedMapping) -> Problems:
+            table = pa.Table.from_batches([batch])
+            ids.append(mapping.id.render_table(table))
+            problems = list(_find_problems(table, ids[-1], mapping, self.modalities))
+            problems += _find_misfits(table, mapping, stored_types)
+            return problems + (check_ids(ids[-1], mapping.domains(table)) if check_ids else [])
+
+        rows = self._scan(problems_of, advance)
+        for row, problem in _find_duplicates(pa.chunked_array(ids, pa.string())):
+            self.problems.setdefault(row, problem)
+        return rows
 
     def batches(self, rows: int, types: pa.Schema) -> Iterator[pa.Table]:
-        """Give valid items as tables of about `rows` rows.
+        """Yield the valid items as tables of `rows` rows.
 
         Parameters
         ----------
         rows : int
-            Rows a table.
+            Rows per table.
         types : pyarrow.Schema
             The attributes, with the types to cast them to.
 
@@ -157,22 +146,114 @@ class ItemReader:
             Columns item_id, domain, text and the attributes; and image and ``_image_bytes``, and
             the same of audio where that is encoded.
         """
-        start, waiting, held = 0, [], 0
-        for source, mapping in self._sources:
-            for batch in source.batches():
-                table = pa.Table.from_batches([batch])
-                keep = [i for i in range(len(table)) if start + i not in self.problems]
-                start += len(table)
-                if len(keep) < len(table):
-                    table = table.take(pa.array(keep, pa.int64()))
-                waiting.append(_to_items(table, mapping, types, source, self.modalities))
-                held += len(waiting[-1])
-                while held >= rows:
-                    whole = pa.concat_tables(waiting)
-                    yield whole.slice(0, rows)
-                    waiting, held = [whole.slice(rows)], held - rows
-        if held:
-            yield pa.concat_tables(waiting)
+
+        def convert(batch: pa.RecordBatch, mapping: ResolvedMapping, source: Source) -> pa.Table:
+            table = pa.Table.from_batches([batch])
+            return _to_items(table, mapping, types, source, self.modalities)
+
+        return self._convert(convert, rows)
+
+
+def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
+    """Raise if a column has a type that its role does not allow.
+
+    Raises
+    ------
+    InvalidMapping
+        The message names the column.
+    """
+    for name in mapping.id.fields:
+        type_ = source.schema.field(name).type
+        if not (is_text(type_) or pa.types.is_integer(type_)):
+            raise InvalidMapping(
+                f"{source.name}: column {name!r} is {type_}; an item id is text or an integer"
+            )
+    for name in mapping.attributes(source.schema.names):
+        type_ = source.schema.field(name).type
+        if not is_storable(type_):
+            raise InvalidMapping(
+                f"{source.name}: column {name!r} is {type_}, which no attribute can be; leave it "
+                "out, or make it text or a struct"
+            )
+    for modality, name in mapping.media.items():
+        type_ = source.schema.field(name).type
+        if not (is_text(type_) or is_bytes(type_) or is_file_struct(type_)):
+            raise InvalidMapping(
+                f"{source.name}: column {name!r} is {type_}; {_MEDIA_KINDS[modality]} is a path, "
+                "bytes or a data URI"
+            )
+
+
+def _find_problems(
+    table: pa.Table, ids: pa.Array, mapping: ResolvedMapping, modalities: frozenset[str]
+) -> Iterator[tuple[int, str]]:
+    """Yield rows without an id, a domain or content, and numbers that are not finite."""
+    yield from _flag(pc.is_null(ids), f"no item id in {mapping.id.template!r}")
+    if mapping.domain_column:
+        domains = as_text(table.column(mapping.domain_column))
+        yield from _flag(is_blank(domains), f"no domain in {mapping.domain_column!r}")
+    for name in table.schema.names:
+        column = table.column(name)
+        if pa.types.is_floating(column.type):
+            finite = pc.fill_null(pc.is_finite(column.cast(pa.float64())), True)
+            yield from _flag(pc.invert(finite), f"column {name!r} is NaN or infinite")
+    problem = f"has no {' and no '.join(sorted(modalities, reverse=True))}"
+    yield from _flag(_lacks_content(table, mapping, modalities), problem)
+
+
+def _flag(mask: Any, problem: str) -> Iterator[tuple[int, str]]:
+    for row in pc.indices_nonzero(mask).to_pylist():
+        yield row, problem
+
+
+def _lacks_content(table: pa.Table, mapping: ResolvedMapping, modalities: frozenset[str]) -> Any:
+    empty = pa.array([True] * len(table), pa.bool_())
+    if mapping.text and "text" in modalities:
+        empty = pc.is_null(mapping.text.render_table(table))
+    for modality, name in mapping.media.items():
+        if modality in modalities:
+            empty = pc.and_(empty, _lacks_file(table.column(name)))
+    return empty
+
+
+def _lacks_file(column: pa.ChunkedArray) -> Any:
+    if is_text(column.type):
+        return is_blank(as_text(column))
+    if is_file_struct(column.type):
+        no_bytes = pc.is_null(pc.struct_field(column, "bytes"))
+        if column.type.get_field_index("path") < 0:
+            return no_bytes
+        return pc.and_(no_bytes, pc.is_null(pc.struct_field(column, "path")))
+    return pc.fill_null(pc.equal(pc.binary_length(column), 0), True)
+
+
+def _find_misfits(table: pa.Table, mapping: ResolvedMapping, types: pa.Schema) -> Problems:
+    """Return values that cannot be cast to the type that their attribute has in the space."""
+    problems = []
+    for name in mapping.attributes(table.schema.names):
+        if name in types.names and not can_cast(table.column(name), types.field(name).type):
+            type_ = types.field(name).type
+            problems += [
+                (row, f"column {name!r} holds {value!r}, which is no {type_} as in the space")
+                for row, value in enumerate(table.column(name).to_pylist())
+                if not can_cast(pa.array([value], table.column(name).type), type_)
+            ]
+    return problems
+
+
+def _find_duplicates(ids: pa.ChunkedArray) -> Iterator[tuple[int, str]]:
+    """Yield rows whose item id an earlier row has."""
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1)).field("values")
+    repeated = repeated.drop_null()
+    if len(repeated) == 0:
+        return
+    first_row: dict[str, int] = {}
+    for row in pc.indices_nonzero(pc.is_in(ids, repeated)).to_pylist():
+        item_id = ids[row].as_py()
+        if item_id in first_row:
+            yield row, f"item id {item_id!r} stands in row {first_row[item_id]} already"
+        first_row.setdefault(item_id, row)
 
 
 def _to_items(
@@ -190,11 +271,11 @@ def _to_items(
     }
     for modality in media_columns(modalities):
         columns |= _file_columns(table, modality, mapping.media.get(modality), source.folder)
-    own = mapping.attributes(table.schema.names)
+    present = mapping.attributes(table.schema.names)
     for name in attributes.names:
         type_ = attributes.field(name).type
         columns[name] = (
-            cast(table.column(name), type_) if name in own else pa.nulls(len(table), type_)
+            cast(table.column(name), type_) if name in present else pa.nulls(len(table), type_)
         )
     return pa.table(columns)
 
@@ -202,6 +283,7 @@ def _to_items(
 def _file_columns(
     table: pa.Table, modality: str, name: str | None, folder: Path | None
 ) -> dict[str, Any]:
+    """Return a column of references and one of bytes, each null where the other has the file."""
     paths: list[str | None] = [None] * len(table)
     inline: list[bytes | None] = [None] * len(table)
     values = table.column(name).to_pylist() if name else []
@@ -211,12 +293,12 @@ def _file_columns(
         if isinstance(value, bytes):
             inline[i] = value or None
         elif value and value.strip():
-            paths[i] = _reference(value.strip(), folder)
+            paths[i] = _resolve_path(value.strip(), folder)
     references, contents = pa.array(paths, pa.string()), pa.array(inline, pa.binary())
     return {modality: references, inline_column(modality): contents}
 
 
-def _reference(value: str, folder: Path | None) -> str:
-    if value.startswith((DATA_URI, STORED, "http://", "https://")):
+def _resolve_path(value: str, folder: Path | None) -> str:
+    if is_reference(value):
         return value
     return str((folder or Path()).absolute() / value.removeprefix("file://"))

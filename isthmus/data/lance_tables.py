@@ -1,4 +1,4 @@
-"""Lance tables: what every table of a space needs."""
+"""Lance tables: open, compact, index the key, and select rows by key."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MANY_FRAGMENTS = 32
-INDEXED_ROWS = 50_000
-VALUES_A_LIST = 5_000
-MUCH_DELETED = 0.1
+MAX_FRAGMENTS = 32
+MIN_INDEXED_ROWS = 50_000  # a scan of fewer rows is as fast as an index
+VALUES_PER_PREDICATE = 5_000
+DELETED_SHARE = 0.1  # of a fragment's rows, above which compaction rewrites it
 
 
 def open_table(path: Path) -> Any:
-    """Open a table; None where there is none.
+    """Return a table; None where there is none.
 
-    A writer that was killed as it made the table leaves a folder without a version, which counts
-    as none: `open_or_make` makes it anew.
+    A writer that was killed while it created the table leaves a folder without a version. This
+    counts as none: `open_or_create` creates the table again.
     """
     import lance
 
@@ -29,39 +29,39 @@ def open_table(path: Path) -> Any:
     return lance.dataset(str(path))
 
 
-def open_or_make(path: Path, schema: pa.Schema) -> Any:
-    """Open a table, or make an empty one."""
+def open_or_create(path: Path, schema: pa.Schema) -> Any:
+    """Return a table, created empty where there is none."""
     import lance
 
-    found = open_table(path)
-    if found is not None:
-        return found
+    table = open_table(path)
+    if table is not None:
+        return table
     path.parent.mkdir(parents=True, exist_ok=True)
     return lance.write_dataset(schema.empty_table(), str(path))
 
 
-def tidy(dataset: Any, key: str) -> None:
-    """Merge small fragments where there are many, and keep the index of the key up to date.
+def compact_if_fragmented(dataset: Any, key: str) -> None:
+    """Merge small fragments if there are many, and keep the index of the key up to date.
 
     Parameters
     ----------
     dataset : lance.LanceDataset
         The table.
     key : str
-        The column that rows are looked up by; large tables get an index of it, so that a look-up
-        does not cost more as they grow.
+        The column that rows are looked up by. Large tables get an index of it, so that the cost
+        of a look-up does not grow with the table.
     """
     dataset.checkout_latest()
-    many = len(dataset.get_fragments()) > MANY_FRAGMENTS
-    if many:
+    fragmented = len(dataset.get_fragments()) > MAX_FRAGMENTS
+    if fragmented:
         dataset.optimize.compact_files()
-    _index_key(dataset, key, renew=many)
+    _index_key(dataset, key, update=fragmented)
 
 
 def compact_table(
-    path: Path, key: str, keep: timedelta, *, deleted: float = MUCH_DELETED
+    path: Path, key: str, keep: timedelta, *, deleted_share: float = DELETED_SHARE
 ) -> tuple[int, int, int, int]:
-    """Merge all small fragments, renew the key's index, and drop versions older than `keep`.
+    """Merge all small fragments, update the key's index, and drop versions older than `keep`.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def compact_table(
         The column that rows are looked up by.
     keep : timedelta
         Versions younger than this stay.
-    deleted : float, default 0.1
-        Share of deleted rows above which a fragment is written anew, without them.
+    deleted_share : float, default 0.1
+        Share of deleted rows above which a fragment is rewritten without them.
 
     Returns
     -------
@@ -83,8 +83,8 @@ def compact_table(
 
     dataset = lance.dataset(str(path))
     before = len(dataset.get_fragments())
-    dataset.optimize.compact_files(materialize_deletions_threshold=deleted)
-    _index_key(dataset, key, renew=True)
+    dataset.optimize.compact_files(materialize_deletions_threshold=deleted_share)
+    _index_key(dataset, key, update=True)
     removed = dataset.cleanup_old_versions(older_than=keep)
     dataset.checkout_latest()
     after = len(dataset.get_fragments())
@@ -92,45 +92,47 @@ def compact_table(
 
 
 def has_versions_older(path: Path, keep: timedelta) -> bool:
-    """Tell whether a table holds versions, beside the latest, that are older than `keep`."""
+    """Return whether a table has versions, besides the latest, that are older than `keep`."""
     table = open_table(path)
-    former = [] if table is None else table.versions()[:-1]
-    before = datetime.now() - keep
-    return any(version["timestamp"] < before for version in former)
+    versions = [] if table is None else table.versions()[:-1]
+    oldest_kept = datetime.now() - keep
+    return any(version["timestamp"] < oldest_kept for version in versions)
 
 
-def _index_key(dataset: Any, key: str, *, renew: bool) -> None:
-    if dataset.count_rows() < INDEXED_ROWS:
+def _index_key(dataset: Any, key: str, *, update: bool) -> None:
+    if dataset.count_rows() < MIN_INDEXED_ROWS:
         return
     name = f"{key}_idx"
     if not any(index["name"] == name for index in dataset.list_indices()):
         dataset.create_scalar_index(key, "BTREE", name=name)
-    elif renew:
+    elif update:
         dataset.optimize.optimize_indices(index_names=[name])
 
 
-def among(column: str, values: Sequence[str]) -> Iterator[str]:
-    """Give predicates that together select the rows whose column holds one of the values.
+def predicates_in(column: str, values: Sequence[str]) -> Iterator[str]:
+    """Yield predicates that together select the rows whose column has one of the values.
 
     Examples
     --------
-    >>> list(among("item_id", ["a", "it's"]))
+    >>> list(predicates_in("item_id", ["a", "it's"]))
     ["item_id IN ('a', 'it''s')"]
     """
-    for start in range(0, len(values), VALUES_A_LIST):
-        part = values[start : start + VALUES_A_LIST]
+    for start in range(0, len(values), VALUES_PER_PREDICATE):
+        part = values[start : start + VALUES_PER_PREDICATE]
         quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in part)
         yield f"{column} IN ({quoted})"
 
 
-def among_digests(column: str, digests: Sequence[bytes]) -> Iterator[str]:
-    """Give predicates that together select the rows whose column holds one of the digests.
+def digest_predicates_in(column: str, digests: Sequence[bytes]) -> Iterator[str]:
+    """Yield predicates that together select the rows whose column has one of the digests.
 
     Examples
     --------
-    >>> list(among_digests("content_hash", [b"ab"]))
+    >>> list(digest_predicates_in("content_hash", [b"ab"]))
     ["content_hash IN (X'6162')"]
     """
-    for start in range(0, len(digests), VALUES_A_LIST):
-        quoted = ", ".join(f"X'{value.hex()}'" for value in digests[start : start + VALUES_A_LIST])
+    for start in range(0, len(digests), VALUES_PER_PREDICATE):
+        quoted = ", ".join(
+            f"X'{value.hex()}'" for value in digests[start : start + VALUES_PER_PREDICATE]
+        )
         yield f"{column} IN ({quoted})"

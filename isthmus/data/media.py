@@ -1,4 +1,4 @@
-"""Media: the bytes behind a reference to a picture or to audio, wherever they lie."""
+"""Media: the bytes of an image or of audio, in a file, inline, in the space or at an address."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import binascii
 import ipaddress
 import os
 import socket
+import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from isthmus.digests import digest, digest_file
 from isthmus.errors import InvalidMedia
 
-STORED = "media:"
+STORED = "media:"  # prefix of a reference to bytes in the space's media folder
 DATA_URI = "data:"
+ADDRESS = ("http://", "https://")
+MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class MediaLimits:
     timeout_s : float
         Longest fetch, in seconds.
     private_addresses : bool
-        Whether hosts on private, loopback and link-local addresses may be asked.
+        Whether hosts on private, loopback and link-local addresses may be contacted.
     """
 
     max_bytes: int = 256 * 2**20
@@ -43,7 +48,7 @@ class MediaLimits:
 
 
 def to_data_uri(data: bytes) -> str:
-    """Write bytes as a data URI.
+    """Return bytes as a data URI.
 
     Examples
     --------
@@ -54,7 +59,7 @@ def to_data_uri(data: bytes) -> str:
 
 
 def from_data_uri(uri: str) -> bytes:
-    """Read the bytes of a data URI (RFC 2397).
+    """Return the bytes of a data URI (RFC 2397).
 
     Raises
     ------
@@ -72,13 +77,18 @@ def from_data_uri(uri: str) -> bytes:
         raise InvalidMedia(f"data URI with broken base64: {error}") from error
 
 
+def is_reference(value: str) -> bool:
+    """Return whether a text is a data URI, stored media or an address, and not a path."""
+    return value.startswith((DATA_URI, STORED, *ADDRESS))
+
+
 class MediaStore:
-    """Reads references, and keeps bytes that came without a file.
+    """Reads media by reference, and stores media that came as bytes.
 
     Parameters
     ----------
     folder : Path
-        Where inline bytes are kept, by content: ``ab/abcdef…``.
+        Folder for inline bytes, named by their digest: ``ab/abcdef…``.
     limits : MediaLimits
         What may be read.
     """
@@ -88,7 +98,7 @@ class MediaStore:
         self.limits = limits or MediaLimits()
 
     def put(self, data: bytes) -> str:
-        """Keep bytes and give their reference; the same bytes are kept once."""
+        """Store bytes and return their reference; equal bytes are stored once."""
         name = digest(data).hex()
         target = self.folder / name[:2] / name
         if not target.exists():
@@ -99,28 +109,40 @@ class MediaStore:
         return STORED + name
 
     def read(self, reference: str) -> bytes:
-        """Read the bytes behind a reference: a path, a kept one, or an http(s) address.
+        """Return the bytes of a reference: a path, stored media, or an http(s) address.
 
         Raises
         ------
         InvalidMedia
-            If they cannot be had; the message says why.
+            If they cannot be read; the message names the cause.
         """
         if _is_address(reference):
             return _fetch(reference, self.limits)
         return self._from_file(self._path(reference), Path.read_bytes)
 
     def digest(self, reference: str) -> bytes:
-        """Digest the bytes behind a reference, without holding a whole file in memory.
+        """Return the digest of a reference's bytes; a file is digested in blocks.
 
         Raises
         ------
         InvalidMedia
-            If they cannot be had; the message says why.
+            If they cannot be read; the message names the cause.
         """
         if _is_address(reference):
             return digest(_fetch(reference, self.limits))
         return self._from_file(self._path(reference), digest_file)
+
+    def put_inline(self, content: str | bytes) -> str:
+        """Return a reference to a file; bytes and data URIs are stored first.
+
+        Raises
+        ------
+        InvalidMedia
+            If a data URI is malformed.
+        """
+        if isinstance(content, bytes):
+            return self.put(content)
+        return self.put(from_data_uri(content)) if content.startswith(DATA_URI) else content
 
     def _path(self, reference: str) -> Path:
         if reference.startswith(STORED):
@@ -128,14 +150,14 @@ class MediaStore:
             return self.folder / name[:2] / name
         return Path(reference)
 
-    def _from_file(self, path: Path, take: Callable[[Path], bytes]) -> bytes:
+    def _from_file(self, path: Path, read: Callable[[Path], bytes]) -> bytes:
         try:
             size = path.stat().st_size
             if not path.is_file():
                 raise InvalidMedia(f"{path} is no file")
             if size > self.limits.max_bytes:
                 raise InvalidMedia(f"{path} has {size} bytes, over {self.limits.max_bytes}")
-            return take(path)
+            return read(path)
         except FileNotFoundError as error:
             raise InvalidMedia(f"no file {path}") from error
         except (OSError, ValueError) as error:
@@ -143,20 +165,16 @@ class MediaStore:
 
 
 def _is_address(reference: str) -> bool:
-    return reference.startswith(("http://", "https://"))
+    return reference.startswith(ADDRESS)
 
 
 def _fetch(url: str, limits: MediaLimits) -> bytes:
     if not limits.http:
         raise InvalidMedia("http(s) addresses are switched off; allow them with http=True (--http)")
-    import time
-
-    import httpx
-
     deadline = time.monotonic() + limits.timeout_s
     data = bytearray()
     try:
-        for _ in range(5):
+        for _ in range(MAX_REDIRECTS):
             _refuse_private_host(url, limits)
             # Proxies from the environment would hide which address answers.
             with httpx.stream("GET", url, timeout=limits.timeout_s, trust_env=False) as response:
@@ -165,8 +183,8 @@ def _fetch(url: str, limits: MediaLimits) -> bytes:
                     url = urllib.parse.urljoin(url, response.headers["location"])
                     continue
                 response.raise_for_status()
-                for piece in response.iter_bytes():
-                    data += piece
+                for chunk in response.iter_bytes():
+                    data += chunk
                     if len(data) > limits.max_bytes:
                         raise InvalidMedia(f"{url} sent more than {limits.max_bytes} bytes")
                     if time.monotonic() > deadline:
@@ -178,7 +196,7 @@ def _fetch(url: str, limits: MediaLimits) -> bytes:
 
 
 def _refuse_private_host(url: str, limits: MediaLimits) -> None:
-    """Keep a catalogue from making this machine ask its own network (SSRF)."""
+    """Refuse hosts on private networks, so that a catalogue cannot reach them (SSRF)."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidMedia(f"{url} is no http(s) address")
@@ -189,7 +207,7 @@ def _refuse_private_host(url: str, limits: MediaLimits) -> None:
 
 
 def _refuse_private_peer(url: str, extensions: Mapping[str, Any], limits: MediaLimits) -> None:
-    """Look at the address that answered: a name may lead elsewhere when asked again."""
+    """Check the address that answered: a name may resolve differently the second time."""
     if not limits.private_addresses:
         _refuse_private(url, str(extensions["network_stream"].get_extra_info("server_addr")[0]))
 

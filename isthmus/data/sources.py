@@ -1,107 +1,158 @@
-"""Sources of items: files, globs, tables, frames and rows, all read as Arrow batches, twice.
+"""A source: a table that can be read several times, as Arrow batches.
 
-An input is read once to be checked and once to be added, so a source can always be read again.
+An input is read once to validate it and once to store it, so each source can be read again.
 """
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from isthmus.data.dict_rows import rows_source
-from isthmus.data.files import READERS, open_file
-from isthmus.data.source import READ_ROWS, Source
-from isthmus.errors import InvalidInput, InvalidItems
+from isthmus.data.media import to_data_uri
+from isthmus.errors import InvalidInput, InvalidRows, first_line
+
+BATCH_ROWS = 16_384
+Batches = Iterator[pa.RecordBatch]
+Row = Mapping[str, Any]
+
+_CONVERSION_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
 
 
-def open_sources(items: Any, verbatim: Sequence[str] = ()) -> list[Source]:
-    """Open whatever holds items.
+@dataclass(frozen=True)
+class Source:
+    """A table that can be read several times.
+
+    Attributes
+    ----------
+    name : str
+        Its name in error messages.
+    schema : pyarrow.Schema
+        Its columns.
+    read : callable
+        Returns a new iterator over record batches.
+    folder : Path or None
+        Folder that paths of images and audio are relative to; None means the working folder.
+    rows : int or None
+        Number of rows, where it is known without reading.
+    """
+
+    name: str
+    schema: pa.Schema
+    read: Callable[[], Batches]
+    folder: Path | None = None
+    rows: int | None = None
+
+    def batches(self) -> Batches:
+        """Iterate over the rows.
+
+        Raises
+        ------
+        InvalidInput
+            If the source cannot be read to its end.
+        """
+        try:
+            yield from self.read()
+        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"cannot read {self.name}: {first_line(error)}") from error
+
+
+def joint_name(sources: Sequence[Source]) -> str:
+    """Return the name of one or more sources in error messages."""
+    return sources[0].name if len(sources) == 1 else f"{len(sources)} files"
+
+
+def total_rows(sources: Sequence[Source]) -> int | None:
+    """Return the number of rows of all sources; None where one must be read to know it."""
+    counts = [source.rows for source in sources]
+    return sum(c for c in counts if c is not None) if None not in counts else None
+
+
+def rows_source(name: str, rows: Callable[[], Iterator[Row]], folder: Path | None) -> Source:
+    """Return a source of dicts; a first pass infers the columns and their types.
 
     Parameters
     ----------
-    items : path, glob, list of those, pyarrow table, reader or batch, pandas or polars frame,
-            Lance dataset, mapping, or iterable of mappings
-        Files may be Parquet, CSV, TSV, JSON lines, JSON, Arrow/Feather, or a Lance folder.
-    verbatim : sequence of str
-        Columns that a CSV must keep as text.
-
-    Returns
-    -------
-    list of Source
-        One a file, or one for all else.
+    name : str
+        Its name in error messages.
+    rows : callable
+        Returns a new iterator over the rows.
+    folder : Path or None
+        Folder that paths of images and audio are relative to.
 
     Raises
     ------
+    InvalidRows
+        If a row cannot be converted to the type of the rows before it.
     InvalidInput
-        If a file is absent, unreadable or of an unknown kind.
+        If two parts of the input give one column types that cannot be unified.
     """
-    if isinstance(items, (str, Path)):
-        return [open_file(path, verbatim) for path in _expand(items)]
-    if (
-        isinstance(items, (list, tuple))
-        and items
-        and all(isinstance(i, (str, Path)) for i in items)
-    ):
-        return [source for item in items for source in open_sources(item, verbatim)]
-    if isinstance(items, (list, tuple)) and not items:
-        return []
-    return [_open_in_memory(items)]
+    schema, n_rows = pa.schema([]), 0
+    for chunk in _chunks(rows()):
+        schema = _unify(name, schema, _to_table(name, n_rows, chunk, None).schema)
+        n_rows += len(chunk)
+
+    def read() -> Batches:
+        start = 0
+        for chunk in _chunks(rows()):
+            yield from _to_table(name, start, chunk, schema).to_batches()
+            start += len(chunk)
+
+    return Source(name, schema, read, folder, n_rows)
 
 
-def _expand(pattern: str | Path) -> list[Path]:
-    path = Path(pattern)
-    if path.exists():
-        if path.is_dir() and path.suffix != ".lance":
-            return _files_of(path)
-        return [path]
-    found = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
-    if not found:
-        raise InvalidInput(f"no file matches {str(pattern)!r}; check the path")
-    return [Path(name) for name in found]
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, BATCH_ROWS)):
+        yield chunk
 
 
-def _files_of(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in READERS)
-    if not found:
-        raise InvalidInput(f"folder {folder} holds no {', '.join(sorted(READERS))} file")
-    return found
+def _unify(name: str, schema: pa.Schema, other: pa.Schema) -> pa.Schema:
+    try:
+        return pa.unify_schemas([schema, other], promote_options="permissive")
+    except pa.ArrowTypeError as error:
+        raise InvalidInput(f"{name} mixes types in one column: {first_line(error)}") from error
 
 
-def _open_in_memory(items: Any) -> Source:
-    table = _as_table(items)
-    if table is not None:
-        return Source(
-            "input", table.schema, lambda: iter(table.to_batches(READ_ROWS)), None, len(table)
-        )
-    if isinstance(items, Mapping):
-        items = [items]
-    if not isinstance(items, Iterable):
-        raise InvalidInput(
-            f"cannot take items from a {type(items).__name__}; give files, an Arrow table, a "
-            "pandas or polars frame, or a list of dicts"
-        )
-    rows = list(items)
-    for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise InvalidItems([(number, f"is a {type(row).__name__}, not a dict")])
-    return rows_source("input", lambda: iter(rows), None)
+def _to_table(name: str, start: int, rows: Sequence[Row], schema: pa.Schema | None) -> pa.Table:
+    columns = schema.names if schema else list(dict.fromkeys(key for row in rows for key in row))
+    types = [schema.field(column).type if schema else None for column in columns]
+    return pa.table(
+        {
+            column: _to_array(name, start, column, rows, type_)
+            for column, type_ in zip(columns, types, strict=True)
+        }
+    )
 
 
-def _as_table(items: Any) -> pa.Table | None:
-    if isinstance(items, pa.Table):
-        return items
-    if isinstance(items, pa.RecordBatch):
-        return pa.Table.from_batches([items])
-    if isinstance(items, pa.RecordBatchReader):
-        return items.read_all()
-    if hasattr(items, "to_table"):  # a Lance or pyarrow dataset
-        return items.to_table()
-    if type(items).__module__.split(".")[0] == "pandas":
-        return pa.Table.from_pandas(items, preserve_index=False)
-    if hasattr(items, "__arrow_c_stream__"):
-        return pa.table(items)
-    return None
+def _to_array(
+    name: str, start: int, column: str, rows: Sequence[Row], type_: pa.DataType | None
+) -> pa.Array:
+    values = [row.get(column) for row in rows]
+    if {bytes, str} <= set(map(type, values)):  # media: paths in some rows, bytes in others
+        values = [to_data_uri(value) if isinstance(value, bytes) else value for value in values]
+    try:
+        return pa.array(values, type_)
+    except _CONVERSION_ERRORS as error:
+        row, value = _first_misfit(values, type_)
+        kind = type(value).__name__
+        problem = f"column {column!r} holds {value!r} ({kind}), not the type of the rows before it"
+        if isinstance(error, UnicodeEncodeError):
+            problem = f"column {column!r} holds {value!r}, which is no valid Unicode"
+        raise InvalidRows([(start + row, problem)], name) from error
+
+
+def _first_misfit(values: Sequence[Any], type_: pa.DataType | None) -> tuple[int, Any]:
+    """Return the first value that does not convert together with those before it (bisection)."""
+    low, high = 0, len(values)
+    while low + 1 < high:
+        middle = (low + high) // 2
+        try:
+            pa.array(values[:middle], type_)
+            low = middle
+        except _CONVERSION_ERRORS:
+            high = middle
+    return low, values[low]

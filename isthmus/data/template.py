@@ -1,4 +1,4 @@
-"""Text templates: ``"{title}. {genres}"`` and a row become the item's text."""
+"""Text templates: ``"{title}. {genres}"`` and the columns of a row give the item's text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from isthmus.errors import InvalidMapping
 
 
 class TextTemplate:
-    """Renders columns of a row into one text; an empty field takes its separator with it.
+    """Renders columns of a row as one text; an empty field is dropped with its separator.
 
     Parameters
     ----------
     template : str
-        Literal text with ``{column}`` fields; ``{{`` and ``}}`` are literal braces. A plain
-        column name (no braces) means that column alone.
+        Literal text with ``{column}`` fields; ``{{`` and ``}}`` are literal braces. A name without
+        braces means that column alone.
 
     Raises
     ------
@@ -38,7 +38,7 @@ class TextTemplate:
         self.template = template
         braces = "{" in template or "}" in template
         parts: list[tuple[str, str | None]] = _parse(template) if braces else [("", template)]
-        self._parts, self._tail = _gather(parts)
+        self._parts, self._tail = _pair_literals(parts)
         if not self._parts:
             raise InvalidMapping(f"template {template!r} has no {{column}} in it")
 
@@ -48,25 +48,25 @@ class TextTemplate:
         return tuple(dict.fromkeys(field for _, field in self._parts))
 
     def render(self, row: Mapping[str, Any]) -> str | None:
-        """Render a row; None where every field is empty."""
+        """Return the text of a row; None where every field is empty."""
         return self._join([row[field] for _, field in self._parts])
 
     def render_columns(self, columns: Mapping[str, Sequence[Any]]) -> list[str | None]:
-        """Render many rows at once, given column by column."""
+        """Return the texts of many rows, given column by column."""
         values = zip(*(columns[field] for _, field in self._parts), strict=True)
         return [self._join(row) for row in values]
 
     def render_table(self, table: pa.Table) -> pa.StringArray:
-        """Render the rows of a table."""
+        """Return the texts of the rows of a table, shape (n_rows,)."""
         columns = {name: table.column(name).to_pylist() for name in self.fields}
         return pa.array(self.render_columns(columns), pa.string())
 
     def _join(self, values: Sequence[Any]) -> str | None:
         text = ""
         for (literal, _), value in zip(self._parts, values, strict=True):
-            shown = _show(value)
-            if shown:
-                text += (literal if text else literal.lstrip(" .,;:-|/")) + shown
+            spelled = _spell(value)
+            if spelled:
+                text += (literal if text else literal.lstrip(" .,;:-|/")) + spelled
         return text + self._tail.rstrip() if text else None
 
 
@@ -81,20 +81,20 @@ def _parse(template: str) -> list[tuple[str, str | None]]:
     return [(literal, field) for literal, field, _, _ in parsed]
 
 
-def _gather(parts: list[tuple[str, str | None]]) -> tuple[list[tuple[str, str]], str]:
-    """Give each field with all the literal text before it, and the text after the last."""
-    gathered, literal = [], ""
+def _pair_literals(parts: list[tuple[str, str | None]]) -> tuple[list[tuple[str, str]], str]:
+    """Return each field with the literal text before it, and the text after the last field."""
+    pairs, literal = [], ""
     for text, field in parts:
         literal += text
         if field is not None:
-            gathered.append((literal, field))
+            pairs.append((literal, field))
             literal = ""
-    return gathered, literal
+    return pairs, literal
 
 
-def _show(value: Any) -> str:
+def _spell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, (list, tuple)):
-        return ", ".join(shown for shown in map(_show, value) if shown)
+        return ", ".join(spelled for spelled in map(_spell, value) if spelled)
     return str(value).strip()

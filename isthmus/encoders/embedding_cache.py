@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.data.lance_tables import among_digests, open_or_make, tidy
+from isthmus.data.lance_tables import compact_if_fragmented, digest_predicates_in, open_or_create
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
 from isthmus.numerics.arrays import FloatArray
 
@@ -55,7 +55,7 @@ class EmbeddingCache:
             [(CONTENT, pa.binary(DIGEST_BYTES)), (VECTOR, pa.list_(pa.float32(), dim))]
         )
         self.dim = dim
-        self._dataset = open_or_make(self._path, self._schema)
+        self._dataset = open_or_create(self._path, self._schema)
         self._peek = peek
         # A key's position in the index: rows of the table first, then rows in memory.
         self._index = DigestIndex(np.empty(0, np.uint64) if peek else self._stored_keys())
@@ -131,7 +131,7 @@ class EmbeddingCache:
     def close(self) -> None:
         """Flush, merge small fragments where there are many, and keep the look-up index current."""
         self.flush()
-        tidy(self._dataset, CONTENT)
+        compact_if_fragmented(self._dataset, CONTENT)
 
     def _stored_keys(self) -> npt.NDArray[np.uint64]:
         batches = self._dataset.scanner(columns=[CONTENT], scan_in_order=True).to_batches()
@@ -142,7 +142,7 @@ class EmbeddingCache:
         """Read vectors that are on disk and not in memory yet (`peek` only)."""
         absent = self._index.find(keys_of(hashes)) < 0
         missing = [h for h, is_absent in zip(hashes, absent.tolist(), strict=True) if is_absent]
-        for predicate in among_digests(CONTENT, missing):
+        for predicate in digest_predicates_in(CONTENT, missing):
             rows = self._dataset.scanner(filter=predicate).to_table()
             if len(rows):
                 flat = rows.column(VECTOR).combine_chunks().flatten().to_numpy()

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from isthmus.digests import digest
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.attribution import attribute, cover
 from isthmus.evaluation.buckets import Bucket, by_evidence, by_truth
-from isthmus.evaluation.cache import KeptResults
-from isthmus.evaluation.list_metrics import ItemVectors, list_metrics
-from isthmus.evaluation.lists import Lists, clean_lists, hit_matrix, truth_ranks
+from isthmus.evaluation.lists import (
+    ItemVectors,
+    Lists,
+    clean_lists,
+    hit_matrix,
+    list_metrics,
+    truth_ranks,
+)
 from isthmus.evaluation.report import (
     BucketResult,
     CoverageResult,
@@ -24,6 +33,7 @@ from isthmus.evaluation.report import (
     LossResult,
     SourceResult,
     SystemResult,
+    library_versions,
 )
 from isthmus.evaluation.systems import Later, Ready
 from isthmus.evaluation.task import Task
@@ -231,3 +241,47 @@ def figure_of(estimate: Estimate) -> Figure:
 
 def _since(start: float) -> float:
     return time.perf_counter() - start
+
+
+class KeptResults:
+    """Small texts, each under the digest of all that it follows from.
+
+    The versions of the libraries are among what a result follows from: after an update everything
+    is computed again. A text is there whole or not at all, whenever the process is killed.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are; made where it is absent.
+
+    Raises
+    ------
+    InvalidInput
+        If the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"cannot keep results in {folder}: {error}") from error
+        self._folder = folder
+        self._versions = library_versions()
+
+    def get(self, what: Mapping[str, Any]) -> str | None:
+        """Give the text that was kept of something; None where there is none."""
+        try:
+            return self._file(what).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def put(self, what: Mapping[str, Any], text: str) -> None:
+        """Keep a text."""
+        file = self._file(what)
+        partial = file.with_suffix(f".{os.getpid()}.part")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+
+    def _file(self, what: Mapping[str, Any]) -> Path:
+        whole = json.dumps({**what, "versions": self._versions}, sort_keys=True, default=str)
+        return self._folder / f"{digest(whole).hex()}.json"

@@ -10,8 +10,7 @@ import numpy as np
 
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.answers import Answer, Asking, figure_of
-from isthmus.evaluation.list_metrics import ItemVectors
-from isthmus.evaluation.lists import Rater, Recommender
+from isthmus.evaluation.lists import ItemVectors, Rater, Recommender
 from isthmus.evaluation.report import (
     ComparisonResult,
     Evaluation,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.digests import digest
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.task import Task, TestUser
-from isthmus.numerics.arrays import Counts, Hits
+from isthmus.numerics.arrays import Counts, FloatArray, Hits
+
+CleanLists = Sequence[Sequence[str]]
 
 ItemLists = Sequence[Sequence[str] | npt.NDArray[Any]]
 
@@ -107,4 +112,143 @@ def truth_ranks(items: ItemLists, truths: Sequence[Sequence[str]]) -> list[Count
     for found, truth in zip(items, truths, strict=True):
         places = {item: rank for rank, item in enumerate(found, 1)}
         out.append(np.array([places.get(item, 0) for item in truth], np.int64))
+    return out
+
+
+@dataclass(frozen=True)
+class ItemVectors:
+    """Vectors of items.
+
+    Attributes
+    ----------
+    item_ids : sequence of str
+        The items.
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim); a row of zeros where an item has none.
+    modalities : sequence of str, optional
+        For each item the modalities that it is known by, such as ``text`` or ``text and image``.
+    """
+
+    item_ids: Sequence[str]
+    vectors: FloatArray
+    modalities: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.item_ids) != len(self.vectors):
+            raise InvalidInput(f"{len(self.item_ids)} items have {len(self.vectors)} vectors")
+
+    @property
+    def parts(self) -> tuple[Sequence[str], FloatArray]:
+        """The items, and their vectors."""
+        return self.item_ids, self.vectors
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of ids, vectors and modalities: equal for equal ones, in hexadecimal."""
+        vectors = np.ascontiguousarray(self.vectors, np.float32)
+        named = repr((list(self.item_ids), list(self.modalities)))
+        return digest(digest(vectors.data) + digest(named)).hex()
+
+    @cached_property
+    def modalities_of(self) -> dict[str, str]:
+        """The modalities of each item, where they are known."""
+        return dict(zip(self.item_ids, self.modalities, strict=False))
+
+
+def coverage(lists: CleanLists, candidates: int, k: int) -> float:
+    """Give the share of the candidates that anybody is shown.
+
+    Examples
+    --------
+    >>> coverage([["a", "b"], ["b", "c"]], 4, 2)
+    0.75
+    """
+    return len({item for found in lists for item in found[:k]}) / candidates
+
+
+def gini(lists: CleanLists, candidates: int, k: int) -> float:
+    """Give the Gini coefficient of how often each candidate is shown: 0 equal, towards 1 unequal.
+
+    ``sum_i (2 i - n - 1) x_i / (n sum x)`` over the counts x in ascending order.
+
+    Examples
+    --------
+    >>> gini([["a"], ["b"]], 2, 1), gini([["a"], ["a"]], 4, 1)
+    (0.0, 0.75)
+    """
+    shown = Counter(item for found in lists for item in found[:k])
+    if not shown:
+        return 0.0
+    counts = np.zeros(candidates)
+    counts[candidates - len(shown) :] = sorted(shown.values())
+    weights = 2 * np.arange(1, candidates + 1) - candidates - 1
+    return float(weights @ counts / (candidates * counts.sum()))
+
+
+def novelty(lists: CleanLists, popularity: Mapping[str, int], users: int, k: int) -> float | None:
+    """Give the mean self-information of what is shown, in bits.
+
+    ``-log2((u_i + 1) / (U + 1))`` of an item known to u_i of U users (Zhou et al., PNAS 2010; one
+    is added so that items which nobody knows have a finite value). None if nothing is shown.
+
+    Examples
+    --------
+    >>> novelty([["hit"], ["rare"]], {"hit": 7}, 7, 1)
+    1.5
+    """
+    known = [popularity.get(item, 0) for found in lists for item in found[:k]]
+    return float(-np.log2((np.array(known) + 1) / (users + 1)).mean()) if known else None
+
+
+def shown_popularity(lists: CleanLists, popularity: Mapping[str, int], k: int) -> float | None:
+    """Give the mean number of users that know what is shown; None if nothing is.
+
+    Abdollahpouri et al., "The Unfairness of Popularity Bias in Recommendation", 2019.
+
+    Examples
+    --------
+    >>> shown_popularity([["hit"], ["rare"]], {"hit": 7}, 1)
+    3.5
+    """
+    known = [popularity.get(item, 0) for found in lists for item in found[:k]]
+    return float(np.mean(known)) if known else None
+
+
+def diversity(lists: CleanLists, items: ItemVectors, k: int) -> float | None:
+    """Give the mean over users of 1 minus the mean cosine of the pairs of a list.
+
+    Items without a vector are passed over, and lists with fewer than two others (Ziegler et al.,
+    WWW 2005). With m unit vectors, the pairs' cosines sum to ``(|sum v|^2 - m) / 2``.
+
+    Examples
+    --------
+    >>> found = ItemVectors(["a", "b", "c"], np.array([[2, 0], [0, 3], [1, 0]], np.float32))
+    >>> diversity([["a", "b"], ["a", "c"]], found, 2)
+    0.5
+    """
+    place = {item: row for row, item in enumerate(items.item_ids)}
+    norms = np.linalg.norm(items.vectors, axis=1)
+    values = []
+    for found in lists:
+        rows = [place[item] for item in found[:k] if item in place and norms[place[item]] > 0]
+        m = len(rows)
+        if m > 1:
+            total = (items.vectors[rows] / norms[rows, None]).sum(axis=0, dtype=np.float64)
+            values.append(1 - (total @ total - m) / (m * (m - 1)))
+    return float(np.mean(values)) if values else None
+
+
+def list_metrics(
+    task: Task, lists: CleanLists, k: int, items: ItemVectors | None
+) -> dict[str, float | None]:
+    """Give all of them at k, named like ``coverage@10``; diversity where there are vectors."""
+    n = len(task.candidates)
+    out: dict[str, float | None] = {
+        f"coverage@{k}": coverage(lists, n, k),
+        f"gini@{k}": gini(lists, n, k),
+        f"novelty@{k}": novelty(lists, task.popularity, task.train_users, k),
+        f"popularity@{k}": shown_popularity(lists, task.popularity, k),
+    }
+    if items is not None:
+        out[f"diversity@{k}"] = diversity(lists, items, k)
     return out

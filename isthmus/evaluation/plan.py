@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.data.interactions.ratings import of_events, rated_events
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
+from isthmus.evaluation.interaction_log import Positives, positives_of
+from isthmus.evaluation.protocols import (
+    Protocol,
+    cold_item,
+    cold_user,
+    few_shot,
+    rating,
+    temporal,
+    warm,
+)
+from isthmus.evaluation.task import read_protocol
+from isthmus.schema import EVENT, ITEM_ID, VALUE
+
+Facts = Mapping[str, Any]
 
 PROTOCOLS = ("cold", "few1", "few3", "few5", "warm", "cold_item", "rating", "temporal")
 FEW = re.compile(r"few([1-9]\d*)")
@@ -108,3 +128,113 @@ class EvaluationPlan:
 
 
 BASELINES = (*default_grids(content=True), *rating_grids())
+
+
+class Proposal(NamedTuple):
+    """A protocol that can be made.
+
+    Attributes
+    ----------
+    name : str
+        What it is called before there are tasks.
+    make : callable
+        Makes the tasks; raises `InvalidInput` with the reason where that is impossible.
+    """
+
+    name: str
+    make: Callable[[], Protocol]
+
+
+def proposals(
+    plan: EvaluationPlan, interactions: pa.Table, domains: Mapping[str, str]
+) -> Iterator[Proposal]:
+    """Propose every protocol of a plan, folders first, then target by target.
+
+    Parameters
+    ----------
+    plan : EvaluationPlan
+        What is asked for.
+    interactions : pyarrow.Table
+        user_id, item_id, value, time; looked at only where the plan names protocols.
+    domains : mapping of str to str
+        The domain of every item, used or not.
+
+    Raises
+    ------
+    InvalidInput
+        If a target is unknown, there are no interactions, or none is positive.
+    """
+    for folder in plan.folders:
+        yield Proposal(str(folder), partial(_enough, partial(_read, Path(folder)), 1))
+    if not plan.asked_protocols:
+        return
+    targets = _targets(plan, interactions, domains)
+    positives = positives_of(interactions, plan.positive_from)
+    for target in targets:
+        for name in plan.asked_protocols:
+            if name == "rating":
+                make = partial(_rating, interactions, domains, target, plan.seed)
+            else:
+                make = partial(_ranking, name, positives, domains, target, plan.seed)
+            yield Proposal(f"{name} {target}", partial(_enough, make, plan.least_users))
+
+
+def _targets(
+    plan: EvaluationPlan, interactions: pa.Table, domains: Mapping[str, str]
+) -> tuple[str, ...]:
+    known = sorted(set(domains.values()))
+    for target in plan.targets:
+        if target not in known:
+            raise InvalidInput(
+                f"no domain {target!r} in this space; its domains are: "
+                f"{', '.join(known) or 'none yet'}"
+            )
+    if not len(interactions):
+        raise InvalidInput(
+            "the space has no interactions with its items, so there is nothing to evaluate on; "
+            "add some: isthmus interactions add FILES --space SPACE"
+        )
+    used = {domains[item] for item in pc.unique(interactions.column(ITEM_ID)).to_pylist()}
+    return tuple(plan.targets) or tuple(domain for domain in known if domain in used)
+
+
+def _read(folder: Path) -> Protocol:
+    return Protocol(read_protocol(folder, "val"), read_protocol(folder, "test"))
+
+
+def _rating(table: pa.Table, domains: Mapping[str, str], target: str, seed: int) -> Protocol:
+    values = table.column(VALUE)
+    if pc.count_distinct(values).as_py() < 2:
+        raise InvalidInput(f"every value is {values[0].as_py():g}, so there is nothing to predict")
+    if EVENT in table.column_names:
+        table = of_events(table, rated_events(table))
+    if not len(table):
+        raise InvalidInput("values differ by the kind of event alone; there is nothing to predict")
+    return rating(table, domains, target, seed=seed)
+
+
+def _ranking(
+    name: str, positives: Positives, domains: Mapping[str, str], target: str, seed: int
+) -> Protocol:
+    given = (positives.table, domains, target)
+    few = FEW.fullmatch(name)
+    if few:
+        found = few_shot(*given, int(few.group(1)), seed=seed)
+    elif name == "temporal":
+        found = temporal(*given)
+    else:
+        make = {"cold": cold_user, "warm": warm, "cold_item": cold_item}[name]
+        found = make(*given, seed=seed)
+    return Protocol(*(replace(task, facts={**task.facts, **positives.facts}) for task in found))
+
+
+def _enough(make: Callable[[], Protocol], least_users: int) -> Protocol:
+    """Make a protocol, and refuse it where it is of too few users to say anything."""
+    found = make()
+    for task in found:
+        if len(task.users) < least_users:
+            raise InvalidInput(
+                f"there are {len(task.users)} users to recommend to in {task.split}, fewer than "
+                f"the least of {least_users}"
+            )
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.answers import Asking
+from isthmus.evaluation.answers import Asking, KeptResults
 from isthmus.evaluation.baselines.baseline import BaselineSystem
 from isthmus.evaluation.baselines.chance import Chance
 from isthmus.evaluation.baselines.content import Content
@@ -23,10 +23,9 @@ from isthmus.evaluation.baselines.tuning import (
     tuned,
     tuned_rater,
 )
-from isthmus.evaluation.cache import KeptResults
 from isthmus.evaluation.evaluate import evaluate_task, how_to_measure, report_of
-from isthmus.evaluation.list_metrics import ItemVectors
-from isthmus.evaluation.plan import EvaluationPlan
+from isthmus.evaluation.lists import ItemVectors
+from isthmus.evaluation.plan import EvaluationPlan, proposals
 from isthmus.evaluation.protocols import Protocol
 from isthmus.evaluation.report import (
     Evaluation,
@@ -34,7 +33,6 @@ from isthmus.evaluation.report import (
     SkippedTask,
     TaskResult,
 )
-from isthmus.evaluation.splits import proposals
 from isthmus.evaluation.systems import (
     Later,
     Ready,
@@ -229,7 +227,7 @@ def _fail(error: Exception) -> Ready:
 
 
 def _write(evaluation: Evaluation, out: Path) -> None:
-    from isthmus.evaluation.html import write_html
+    from isthmus.evaluation.html_report import write_html
 
     evaluation.write(out / "evaluation.json")
     write_html(evaluation, out / "evaluation.html")

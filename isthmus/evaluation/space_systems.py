@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.digests import digest
-from isthmus.evaluation.content_based_system import OwnRecommender
-from isthmus.evaluation.rating_system import RatingSystem
+from isthmus.errors import InvalidInput
+from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.systems import Learner
-from isthmus.evaluation.task import Task
-from isthmus.evaluation.trained_system import LearnedSystem
+from isthmus.evaluation.task import Task, TestUser
 from isthmus.index.releases.view import View
+from isthmus.retrieval.ratings.components import Settings
+from isthmus.retrieval.ratings.content import Features
+from isthmus.retrieval.ratings.model import RatingModel
+from isthmus.retrieval.ratings.ratings import Codes, History
+from isthmus.retrieval.recommend.content_based import recommend
+from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.retrieval.search.item_vectors import item_vectors
+from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.retrieval.recommend.users import User
+from isthmus.retrieval.search.examples import item_vectors
+from isthmus.retrieval.search.ranking import Group
+from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
+
+USERS_A_BATCH = 256
 
 
 def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
@@ -61,3 +77,194 @@ def rating_system(task: Task, view: View, weights: Mapping[str, float]) -> Ratin
     """Make a system that predicts values, with the contents of a task's items."""
     rows = view.find(task.candidates)
     return RatingSystem(list(task.candidates), item_vectors(view, rows, weights))
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedSystem:
+    """A recommender that was trained on a task's train table, and serves as a space does.
+
+    Attributes
+    ----------
+    serving : Serving
+        What answers.
+    weights : mapping of str to float
+        Weight of each block.
+    """
+
+    serving: Serving
+    weights: Mapping[str, float]
+
+    @classmethod
+    def learn(
+        cls,
+        task: Task,
+        view: View,
+        weights: Mapping[str, float],
+        settings: RecommenderSettings,
+        *,
+        show: bool = False,
+    ) -> LearnedSystem:
+        """Train on what a task may be learned from."""
+        from isthmus.retrieval.recommend.train import train_recommender
+
+        train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
+        corpus = space_corpus(view, weights, train)
+        targets = None if task.target_domain is None else [task.target_domain]
+        trained = train_recommender(corpus, settings, targets, show=show)
+        return cls(Serving.of(trained.recommender, view, weights), weights)
+
+    def recommend(self, task: Task, n: int) -> Lists:
+        """Rank the candidates that the space holds, with what every source proposed."""
+        view = self.serving.view
+        rows = view.find(task.candidates)
+        mask = np.zeros(len(view.living.rows), bool)
+        mask[rows[rows >= 0]] = True
+        group = Group(list(view.domains), view.only(mask))
+        timed = task.train.column(TIME).null_count == 0
+        heads = self.serving.recommender.heads
+        items: list[list[str]] = []
+        sources: dict[str, list[list[str]]] = {}
+        for start in range(0, len(task.users), USERS_A_BATCH):
+            users = [_user(user, timed) for user in task.users[start : start + USERS_A_BATCH]]
+            if task.target_domain is not None and task.target_domain in heads:
+                self._answer(users, task.target_domain, group, n, items, sources)
+            else:
+                texts = [None] * len(users)
+                found = recommend_learned(self.serving, users, texts, n, group, self.weights)
+                items += [view.item_ids(own).tolist() for own, _ in found]
+        return Lists(items, sources=sources)
+
+    def _answer(
+        self,
+        users: list[User],
+        domain: str,
+        group: Group,
+        n: int,
+        items: list[list[str]],
+        sources: dict[str, list[list[str]]],
+    ) -> None:
+        serving = self.serving
+        histories = serving.histories(users, [None] * len(users))
+        allowed = serving.allowed(domain, group.allowed)
+        answer = serving.answer(histories, domain, allowed)
+        ids = serving.corpus.item_ids
+        for user in range(len(users)):
+            items.append(ids[answer.best(user, n)[0]].tolist())
+            for name in answer.pool.sources:
+                found = ids[answer.found_by(user, name, n)].tolist()
+                sources.setdefault(name, []).append(found)
+
+
+def _user(user: TestUser, ordered: bool) -> User:
+    known = User(user.history).history
+    return User().after(known, ordered)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnRecommender:
+    """What `Space.recommend` gives to users of whom the history is known, and nothing else.
+
+    Attributes
+    ----------
+    view : View
+        What is searched.
+    weights : mapping of str to float
+        Weight of each block.
+    """
+
+    view: View
+    weights: Mapping[str, float]
+
+    def recommend(self, task: Task, n: int) -> Lists:
+        """Rank the candidates that have a vector; it learns nothing of the train table."""
+        rows = self.view.find(task.candidates)
+        mask = np.zeros(len(self.view.living.rows), bool)
+        mask[rows[rows >= 0]] = True
+        allowed = self.view.only(mask)
+        items = []
+        for start in range(0, len(task.users), USERS_A_BATCH):
+            users = [User(user.history) for user in task.users[start : start + USERS_A_BATCH]]
+            texts = [None] * len(users)
+            found = recommend(self.view, users, texts, n, allowed, self.weights)
+            items += [self.view.item_ids(own) for own, _ in found]
+        return Lists(items)
+
+
+class RatingSystem:
+    """Learns a task's train table, and predicts the hidden values of its users.
+
+    A user's history is what the train table has of them; the user ids themselves tell nothing.
+
+    Parameters
+    ----------
+    item_ids : sequence of str
+        Items with content, beside those of the task.
+    vectors : numpy.ndarray, optional
+        float32, shape (len(item_ids), dim): their content.
+    settings : Settings, optional
+        By default chosen by cross-validation within the train table.
+    seed : int
+        Of all that is left to chance.
+    """
+
+    def __init__(
+        self,
+        item_ids: Sequence[str] = (),
+        vectors: Features | None = None,
+        *,
+        settings: Settings | None = None,
+        seed: int = 0,
+    ) -> None:
+        if vectors is not None and len(vectors) != len(item_ids):
+            raise InvalidInput(
+                f"{len(vectors)} vectors for {len(item_ids)} items; give one an item"
+            )
+        self._item_ids = list(item_ids)
+        self._vectors = np.zeros((len(item_ids), 0), np.float32) if vectors is None else vectors
+        self._settings, self._seed = settings, seed
+        self.model: RatingModel | None = None
+
+    def rate(self, task: Task) -> list[Features]:
+        """Learn, and predict the value of each item of each user's truth, in its order."""
+        trained = pc.unique(task.train.column(ITEM_ID)).to_pylist()
+        items = list(dict.fromkeys([*self._item_ids, *trained, *task.candidates]))
+        places = {item: place for place, item in enumerate(items)}
+        more = np.zeros((len(items) - len(self._item_ids), self._vectors.shape[1]), np.float32)
+        matrix = _matrix(task.train, places)
+        self.model = RatingModel.fit(
+            matrix,
+            np.concatenate([self._vectors, more]),
+            _domain_codes(items, task.domains),
+            settings=self._settings,
+            seed=self._seed,
+        )
+        rows = matrix.rows_of([user.user_id for user in task.users])
+        asked = [np.array([places[item] for item in user.truth], np.int64) for user in task.users]
+        return self.model.predict([_history(matrix, row) for row in rows.tolist()], asked)
+
+
+def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
+    table = train
+    if WEIGHT not in table.column_names:
+        table = table.append_column(WEIGHT, pa.repeat(1.0, len(table)))
+    for name in (USER_ID, ITEM_ID):
+        at = table.column_names.index(name)
+        table = table.set_column(at, name, table.column(name).cast(pa.string()))
+    at = table.column_names.index(VALUE)
+    table = table.set_column(at, VALUE, table.column(VALUE).cast(pa.float32()))
+    return InteractionMatrix.of(
+        table, lambda ids: np.array([places[item] for item in ids], np.int64), len(places)
+    )
+
+
+def _domain_codes(items: Sequence[str], domains: Mapping[str, str]) -> Codes:
+    """Give codes by the sorted names of domains; items without one share a domain."""
+    names = [domains.get(item, "") for item in items]
+    return np.unique(np.array(names, np.str_), return_inverse=True)[1].astype(np.int64)
+
+
+def _history(matrix: InteractionMatrix, row: int) -> History:
+    if row < 0:
+        return History((), ())
+    own = slice(matrix.starts[row], matrix.starts[row + 1])
+    return History(matrix.columns[own], matrix.strengths[own])

@@ -12,10 +12,9 @@ from isthmus.encoders.fusion import Weights
 from isthmus.encoders.recorded import RecordedEncoders
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.alignments import keep_only, published_alignment
-from isthmus.index.catalog.former_settings import former_settings
 from isthmus.index.catalog.lock import writing
-from isthmus.index.catalog.migration import Move
-from isthmus.index.catalog.realign import realign, relay
+from isthmus.index.catalog.migration import Move, former_settings
+from isthmus.index.catalog.vector_columns import realign, relay
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import trained_folder

@@ -11,8 +11,7 @@ from isthmus.data.pairs import PairReader
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.errors import InvalidInput, ReleaseRejected, UnsupportedOperation
-from isthmus.index.catalog.contents import ContentEncoder
-from isthmus.index.catalog.ingest import open_embedding_caches
+from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_of_catalog, pairs_of_rows
 from isthmus.index.releases.release import Releases

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.search.item_vectors import item_vectors
+from isthmus.retrieval.search.examples import item_vectors
 from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, modalities_in
 from isthmus.verbs.open_space import OpenSpace
 
@@ -84,7 +84,7 @@ class SpaceEvaluation(OpenSpace):
         self, systems: Mapping[str, System], asked: Sequence[str] | None = None
     ) -> Material:
         """Bring together what is needed of one moment of the space."""
-        from isthmus.evaluation.list_metrics import ItemVectors
+        from isthmus.evaluation.lists import ItemVectors
         from isthmus.evaluation.run import Material
         from isthmus.evaluation.space_systems import systems_of
 

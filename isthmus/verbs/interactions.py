@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.ingest import InteractionReport, add_interactions
-from isthmus.data.interactions.mapping import InteractionMapping
-from isthmus.data.interactions.reader import InteractionReader
+from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
 from isthmus.index.catalog.lock import writing
 from isthmus.schema import ITEM_ID, USER_ID
 from isthmus.verbs.open_space import OpenSpace
@@ -50,7 +49,7 @@ class SpaceInteractions(OpenSpace):
         user, item, value, time, weight, event, event_column : str, optional
             Which columns are what, see `InteractionMapping`; `event` names one kind of event for
             all. Times may be timestamps, dates, ISO 8601 texts, or seconds or milliseconds since
-            1970, told apart by size (see `isthmus.data.interactions.times`).
+            1970, told apart by size (see `isthmus.data.columns`).
         skip_invalid : bool, default False
             Leave invalid rows out (they are listed in the report) rather than refuse them all.
         progress : bool, default False

@@ -13,12 +13,15 @@ from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.comparable import blocks_held, incomparable
-from isthmus.retrieval.search.fusion.gates import Fusion
-from isthmus.retrieval.search.query import Query, answer
-from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
+from isthmus.retrieval.search.query import Query, Ranked, answer, blocks_held, incomparable
+from isthmus.retrieval.search.query_encoding import (
+    BlockQuery,
+    ListedQuery,
+    QueryEncoder,
+    given_vectors,
+    kind_of,
+)
 from isthmus.retrieval.search.query_file import QueryFileReport, search_file
-from isthmus.retrieval.search.query_vectors import BlockQuery, given_vectors, kind_of
 from isthmus.retrieval.search.results import Found, make_found, make_lists
 from isthmus.schema import QUERY_ID
 from isthmus.verbs.open_space import Domains, OpenSpace, domain_names
@@ -78,7 +81,6 @@ class SpaceManyQueries(OpenSpace):
         domains: Domains = None,
         where: str | None = None,
         weights: Weights | None = None,
-        fusion: Fusion | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.
@@ -91,7 +93,7 @@ class SpaceManyQueries(OpenSpace):
             audio, or a vector. Paths are relative to the file.
         out : str or Path
             Parquet to write: query_id, item_id, rank and score. It appears whole or not at all.
-        k, domain, domains, where, weights, fusion
+        k, domain, domains, where, weights
             As in `search`.
         progress : bool, default False
             Whether to show a bar.
@@ -111,18 +113,20 @@ class SpaceManyQueries(OpenSpace):
         InvalidFilter
             If `where` is refused.
         """
-        view, settings, block_weights = self._weighed(self._live.now(), weights)
+        view, settings, _ = self._weighed(self._live.now(), weights)
         allowed = _allowed(view, k, domain_names(domain, domains), where)
         encoder = QueryEncoder(settings, self._encoder_of, self.media, self._alignment)
         held = blocks_held(view, [allowed])
 
         def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
-            asked = [
-                self._gates.apply(view, Query(one.vectors), kind_of(one.contents), fusion, allowed)
-                for one in listed
-            ]
-            lists = answer(view, asked, k, allowed, block_weights)
-            return make_lists(view, ids, lists, QUERY_ID)
+            kinds = [kind_of(query.contents) for query in listed]
+            lists: dict[int, Ranked] = {}
+            for kind in dict.fromkeys(kinds):  # queries of a kind share the weights of blocks
+                places = [at for at, other in enumerate(kinds) if other == kind]
+                queries = [Query(listed[at].vectors) for at in places]
+                block_weights = self._block_weights(settings, weights, kind)
+                lists |= zip(places, answer(view, queries, k, allowed, block_weights), strict=True)
+            return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 
         def refuse(vectors: BlockQuery) -> str:
             return incomparable(vectors, held, self.path)

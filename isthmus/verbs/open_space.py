@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from isthmus.data.interactions.positives import default_positive_from
+from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.data.interactions.store import Interactions
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
@@ -25,9 +25,9 @@ from isthmus.index.releases.live import LiveView
 from isthmus.index.releases.reweighted import Reweighting
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.search.fusion.gates import Gates
+from isthmus.retrieval.search.fusion_weights import FusionWeights
 from isthmus.retrieval.search.hubness import Hubs
-from isthmus.retrieval.search.query_vectors import BlockQuery, encode_query
+from isthmus.retrieval.search.query_encoding import BlockQuery, encode_query
 from isthmus.retrieval.search.recall_queries import GateQueries
 from isthmus.schema import MODALITY_MASK, Modality, modalities_in
 from isthmus.verbs.stats import count_interactions, describe
@@ -86,7 +86,7 @@ class OpenSpace:
         self._loaded_alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
         self._hubs = Hubs(GateQueries(self.path, settings))
-        self._gates = Gates(self.path, settings.fingerprint)
+        self._fusion_weights = FusionWeights(self.path, settings.fingerprint)
 
     @property
     def _alignment(self) -> Alignment | None:
@@ -153,16 +153,27 @@ class OpenSpace:
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
 
-    def _weighed(self, view: View, weights: Weights | None) -> Weighed:
-        """Give a view, and all that depends on the weights of modalities, under some weights."""
+    def _weighed(self, view: View, weights: Weights | None, kind: str | None = None) -> Weighed:
+        """Return a view, and all that depends on the weights of modalities, under some weights.
+
+        Without weights, blocks weigh as was learned for the kind of query.
+        """
         if weights is None:
-            return Weighed(view, self.settings, self._weights)
+            return Weighed(view, self.settings, self._block_weights(self.settings, None, kind))
         settings = self.settings.weighing(weights)
         if settings.fusion != self.settings.fusion:
             if self._reweighting is None:
                 self._reweighting = Reweighting(self.path, self.settings, self._alignment)
             view = self._reweighting.view(view, settings.fusion)
         return Weighed(view, settings, _block_weights(settings))
+
+    def _block_weights(
+        self, settings: SpaceSettings, weights: Weights | None, kind: str | None
+    ) -> dict[str, float]:
+        """Return the weight of each block, learned for the kind of query if none are given."""
+        if weights is not None or kind is None:
+            return _block_weights(settings)
+        return self._fusion_weights.of(kind, self._weights)
 
     def _learnable(self, positive_from: float | None) -> tuple[pa.Table, float | None]:
         """Give the stored interactions, and the least value that counts as liked."""

@@ -9,8 +9,8 @@ from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
-from isthmus.index.catalog.former_settings import made_by_others
 from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.migration import made_by_others
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
 from isthmus.index.releases.release import Release, Releases

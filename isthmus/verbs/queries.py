@@ -9,22 +9,18 @@ import numpy as np
 
 from isthmus.encoders.fusion import Weights
 from isthmus.errors import InvalidInput
-from isthmus.index.releases.selection import Selection
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.comparable import require_comparable
 from isthmus.retrieval.search.examples import Items, example_rows, item_ids_in, query_with_examples
-from isthmus.retrieval.search.fusion.gates import Fusion
 from isthmus.retrieval.search.hybrid import (
     answer_hybrid,
     index_text_if_free,
     require_hybrid,
     require_plain,
 )
-from isthmus.retrieval.search.query import Query, Ranked
-from isthmus.retrieval.search.query_vectors import BlockQuery, contents_of, given_vector, kind_of
-from isthmus.retrieval.search.quotas import Quotas
-from isthmus.retrieval.search.ranking import Group, Ranking, group_domains, rank
+from isthmus.retrieval.search.query import Query, Ranked, require_comparable
+from isthmus.retrieval.search.query_encoding import BlockQuery, contents_of, given_vector, kind_of
+from isthmus.retrieval.search.ranking import Group, Quotas, Ranking, group_domains, rank
 from isthmus.retrieval.search.results import Hit, make_hits
 from isthmus.verbs.open_space import Domains, OpenSpace, Weighed, domain_names
 
@@ -56,7 +52,6 @@ class SpaceQueries(OpenSpace):
         hybrid: bool = False,
         lexical_weight: float = 1.0,
         weights: Weights | None = None,
-        fusion: Fusion | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
@@ -115,11 +110,8 @@ class SpaceQueries(OpenSpace):
             list is that of a space with these weights, and nothing is encoded. An item that lacks
             a modality does not depend on its weight. Where several modalities meet in one block
             the items are compared one by one, exactly, and the first query with some weights
-            reads the embedding caches; see docs/fusion.md.
-        fusion : {"fixed", "gated", "learned"}, optional
-            How the blocks of a query weigh against each other: as the weights say; the more, the
-            more its best items stand out in a block; or as `learn_fusion` learned it, which is
-            the default where something was learned.
+            reads the embedding caches. Without, blocks weigh as `learn_fusion` learned for this
+            kind of query, if anything; see docs/fusion.md.
         center : bool, default False
             Whether what the query scores on average in the item's domain is taken off, so that
             no domain wins by its style; `calibrate` takes account of the spread, too.
@@ -149,14 +141,14 @@ class SpaceQueries(OpenSpace):
         words = require_hybrid(text, lexical_weight) if hybrid else None
         if words is not None and not self._live.now().snapshot.has_text_index:
             index_text_if_free(self.path, self._catalog)
-        weighed = self._weighed(self._live.now(), weights)
+        kind = kind_of({"text": text, "image": image, "audio": audio})
+        weighed = self._weighed(self._live.now(), weights, kind)
         view = weighed.view
         ranking = Ranking(
             k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
         )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
-        kind = kind_of({"text": text, "image": image, "audio": audio})
         examples = example_rows(view, like, unlike)
         if words is not None:
             require_plain(ranking, any(map(len, examples)))
@@ -164,7 +156,6 @@ class SpaceQueries(OpenSpace):
         only_examples = any(map(len, examples)) and nothing_else
         asked = {} if only_examples else self._query(weighed.settings, text, image, audio, vector)
         query = query_with_examples(view, asked, *examples)
-        query = self._gates.apply(view, query, kind, fusion, _allowed_of(groups))
         similar: list[float | None] | None = None
         if words is None:
             rows, scores = self._rank(weighed, query, kind, ranking, groups)
@@ -195,7 +186,6 @@ class SpaceQueries(OpenSpace):
         hubness: float = 0.0,
         attributes: bool = False,
         weights: Weights | None = None,
-        fusion: Fusion | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.
@@ -211,15 +201,15 @@ class SpaceQueries(OpenSpace):
         InvalidInput
             If the examples cancel out, or an option is no good.
         """
-        weighed = self._weighed(self._live.now(), weights)
-        view, kind = weighed.view, kind_of({})
+        kind = kind_of({})
+        weighed = self._weighed(self._live.now(), weights, kind)
+        view = weighed.view
         ranking = Ranking(
             k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
         )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         examples = example_rows(view, [item_id, *item_ids_in(like)], unlike)
         query = query_with_examples(view, {}, *examples)
-        query = self._gates.apply(view, query, kind, fusion, _allowed_of(groups))
         rows, scores = self._rank(weighed, query, kind, ranking, groups)
         return make_hits(view, rows, scores, attributes=attributes)
 
@@ -238,12 +228,7 @@ class SpaceQueries(OpenSpace):
         """Rank items as a caller asked, less what each loses for being near to all queries."""
         view, penalty = weighed.view, None
         if ranking.hubness:
-            own = query.weighing(weighed.blocks)
-            hubs = self._hubs.penalty(view, list(query.vectors), kind, own)
+            block_weights = query.block_weights(weighed.blocks)
+            hubs = self._hubs.penalty(view, list(query.vectors), kind, block_weights)
             penalty = np.asarray(ranking.hubness * hubs, np.float32)
         return rank(view, query, ranking, groups, weighed.blocks, penalty)
-
-
-def _allowed_of(groups: Sequence[Group]) -> Selection | None:
-    """Give the rows of a single group; None, all that live, where there are several."""
-    return groups[0].allowed if len(groups) == 1 else None

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from isthmus.data.interactions.positives import positive_from_of_users
+from isthmus.data.interactions.ratings import positive_from_of_users
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.releases.view import View
@@ -20,9 +20,8 @@ from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, stored_histories
 from isthmus.retrieval.search.query import Ranked
-from isthmus.retrieval.search.query_vectors import BlockQuery
-from isthmus.retrieval.search.quotas import Quotas
-from isthmus.retrieval.search.ranking import Group, Ranking, compose, group_domains
+from isthmus.retrieval.search.query_encoding import BlockQuery
+from isthmus.retrieval.search.ranking import Group, Quotas, Ranking, compose, group_domains
 from isthmus.retrieval.search.results import Hit, make_hits, make_lists
 from isthmus.verbs.open_space import Domains, OpenSpace, domain_names
 

@@ -20,8 +20,8 @@ from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperati
 from isthmus.index.catalog.alignments import keep_only
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.migration import Move, settle
-from isthmus.index.catalog.realign import drop_unnamed
 from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.vector_columns import drop_unnamed
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import has_recommender, trained_folder

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.fusion import Weights
@@ -15,23 +13,18 @@ from isthmus.index.catalog.lock import writing
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.numerics.metrics import PerUser, ranking_metrics
-from isthmus.numerics.statistics import Estimate, estimate
-from isthmus.retrieval.search.fusion.gate import Gate
-from isthmus.retrieval.search.fusion.gates import LearnedFusion
-from isthmus.retrieval.search.fusion.relevance import (
-    Asked,
+from isthmus.retrieval.search.fusion_weights import (
+    MIN_QUERIES,
+    FusionReport,
+    learn_fusion_weights,
+)
+from isthmus.retrieval.search.relevance import (
     Relevance,
     from_interactions,
     from_label,
     from_pairs,
 )
-from isthmus.retrieval.search.query import answer
 from isthmus.verbs.publishing import SpacePublishing
-
-FEWEST: Final = 50
-HELD_OUT: Final = 0.3
-K: Final = 10
 
 
 @dataclass(frozen=True)
@@ -52,41 +45,6 @@ class WeightsReport:
     former: dict[str, float]
     blocks: list[str] = field(default_factory=list)
     release: int | None = None
-
-
-@dataclass(frozen=True)
-class FusionReport:
-    """What learned fusion is worth, on queries that were not learned from.
-
-    Attributes
-    ----------
-    queries : dict of str to int
-        Queries of each kind that were learned from.
-    held_out : dict of str to int
-        Queries of each kind that were measured on.
-    ndcg : dict
-        NDCG@10 on these for each kind: of ``fixed``, the space's weights; ``gated``, which needs
-        no learning; ``weights``, learned but the same for all queries; ``learned``, by the
-        evidence of each query.
-    gain : dict
-        For each kind and each of the last three, its NDCG@10 less that of ``fixed``, with the
-        95 % interval.
-    kept : dict of str to str
-        For each kind what the space has from now on: ``learned``, ``weights``, or ``fixed`` where
-        neither is better.
-    factors : dict
-        For each kind that is kept, what the weight of each block is multiplied by on average.
-    problems : list of str
-        What could not be used, and why.
-    """
-
-    queries: dict[str, int]
-    held_out: dict[str, int]
-    ndcg: dict[str, dict[str, float]]
-    gain: dict[str, dict[str, Estimate]]
-    kept: dict[str, str]
-    factors: dict[str, dict[str, float]]
-    problems: list[str] = field(default_factory=list)
 
 
 class SpaceWeighing(SpacePublishing):
@@ -138,11 +96,11 @@ class SpaceWeighing(SpacePublishing):
     def learn_fusion(
         self, pairs: Any = None, *, label: str | None = None, progress: bool = False
     ) -> FusionReport:
-        """Learn how much each block counts, query by query.
+        """Learn how much each block counts, for each kind of query.
 
-        From then on `search` and `similar` weigh the blocks of a query by what was learned for
-        queries of its kind; ``fusion="fixed"`` asks for the weights of the space alone. What is
-        no better than these on queries held out is not kept. No vector changes.
+        From then on `search` and `similar` weigh the blocks of a query as was learned for queries
+        of its kind, unless a query brings `weights`. Learned weights that are no better than
+        those of the space on held-out queries are not stored. No vector changes.
 
         Parameters
         ----------
@@ -170,25 +128,16 @@ class SpaceWeighing(SpacePublishing):
             )
         view = self._live.now()
         relevance = self._relevance(view, pairs, label)
-        kinds = {one.kind: 0 for one in relevance.asked}
-        report = FusionReport({}, {}, {}, {}, {}, {}, relevance.problems)
-        kept: dict[str, Gate] = {}
-        for kind in kinds:
-            asked = [one for one in relevance.asked if one.kind == kind]
-            if len(asked) >= FEWEST:
-                kept |= self._learn(view, kind, asked, report, show=progress)
+        report = learn_fusion_weights(view, relevance.queries, self._weights, show=progress)
         if not report.queries:
             raise InvalidInput(
-                f"only {len(relevance.asked)} queries can be learned from, and {FEWEST} are "
+                f"only {len(relevance.queries)} queries can be learned from, and {MIN_QUERIES} are "
                 f"needed; {'; '.join(relevance.problems[:3]) or 'give more to learn from'}"
             )
-        known = self._gates.learned()
-        gates = {**({} if known is None else known.gates), **kept}
-        gates = {kind: gate for kind, gate in gates.items() if report.kept.get(kind) != "fixed"}
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
-            LearnedFusion(self.fingerprint, gates).save(self.path)
-        return report
+            self._fusion_weights.update(report)
+        return replace(report, problems=relevance.problems)
 
     def _relevance(self, view: View, pairs: Any, label: str | None) -> Relevance:
         if label is not None:
@@ -202,57 +151,3 @@ class SpaceWeighing(SpacePublishing):
 
     def _encode_texts(self, texts: Sequence[str]) -> list[Mapping[str, FloatArray]]:
         return [self._encode({"text": text}) for text in texts]
-
-    def _learn(
-        self, view: View, kind: str, asked: list[Asked], report: FusionReport, *, show: bool
-    ) -> dict[str, Gate]:
-        """Learn the gate of a kind of query, and report what it is worth."""
-        from isthmus.retrieval.search.fusion.learn import learn_gate, make_examples
-
-        order = np.random.default_rng(0).permutation(len(asked))
-        cut = round(len(asked) * (1 - HELD_OUT))
-        learned, held_out = ([asked[at] for at in part] for part in (order[:cut], order[cut:]))
-        names = [block.name for block in view.blocks]
-        samples = self._gates.samples
-        examples = make_examples(view, learned, samples, show=show)
-        exam = make_examples(view, held_out, samples, show=show)
-        gates = {
-            "fixed": None,
-            "gated": self._gates.unlearned(view),
-            "weights": learn_gate(names, examples, self._weights, gated=False),
-            "learned": learn_gate(names, examples, self._weights),
-        }
-        found = {}
-        for name, gate in gates.items():
-            factors = [{} if gate is None else gate.factors(one.evidence) for one in exam]
-            found[name] = self._ndcg(view, held_out, factors)
-        means = {name: float(values.mean()) for name, values in found.items()}
-        best = max(("fixed", "weights", "learned"), key=lambda name: means[name])
-        report.queries[kind], report.held_out[kind] = len(learned), len(held_out)
-        report.ndcg[kind] = means
-        report.gain[kind] = {
-            name: estimate(values - found["fixed"])
-            for name, values in found.items()
-            if name != "fixed"
-        }
-        report.kept[kind] = best
-        gate = gates[best]
-        if gate is None:
-            return {}
-        some = [gate.factors(one.evidence) for one in exam]
-        report.factors[kind] = {
-            name: float(np.mean([own[name] for own in some if name in own] or [1.0]))
-            for name in names
-        }
-        return {kind: gate}
-
-    def _ndcg(
-        self, view: View, asked: Sequence[Asked], factors: Sequence[Mapping[str, float]]
-    ) -> PerUser:
-        queries = [replace(one.query, gate=own) for one, own in zip(asked, factors, strict=True)]
-        lists = answer(view, queries, K, None, self._weights)
-        hits = np.zeros((len(asked), K), bool)
-        for row, one, (rows, _) in zip(hits, asked, lists, strict=True):
-            row[: len(rows)] = np.isin(rows, one.wanted)
-        wanted = np.array([one.count for one in asked])
-        return ranking_metrics(hits, wanted, [K])[f"ndcg@{K}"]

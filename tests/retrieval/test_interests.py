@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from isthmus.retrieval.search.interests import cut
+from isthmus.retrieval.search.examples import cut
 
 
 @settings(deadline=None)

@@ -11,7 +11,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput
-from isthmus.index.catalog.contents import FILES_A_BATCH
+from isthmus.index.catalog.content_encoding import FILES_A_BATCH
 from tests.toy import item, picture, text_encoder
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.search.quotas import allot
+from isthmus.retrieval.search.ranking import allot
 from tests.retrieval.crowd import DOMAIN, IDS, MATRIX, SIZES, counts, ids, unit
 from tests.toy import PointEncoder, item
 

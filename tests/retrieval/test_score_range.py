@@ -40,8 +40,8 @@ def test_a_score_that_was_shown_is_reached(compass):
 def _narrow():
     """Widen in small steps, so that the crowd is seen in many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isthmus.retrieval.search.score_range.FIRST_DEPTH", 2)
-        patch.setattr("isthmus.retrieval.search.score_range.WIDENING", 2)
+        patch.setattr("isthmus.retrieval.search.query.FIRST_DEPTH", 2)
+        patch.setattr("isthmus.retrieval.search.query.WIDENING", 2)
         yield
 
 
@@ -81,7 +81,7 @@ def test_over_several_blocks_nothing_is_missed(crowd, name, least, calibrate):
 
 def test_the_search_is_widened_no_further_than_it_must(crowd, monkeypatch):
     depths = []
-    from isthmus.retrieval.search import score_range
+    from isthmus.retrieval.search import query as score_range
 
     plain = score_range.search_blocks
 

@@ -758,8 +758,8 @@ def _versions(space):
 
 
 def test_small_jobs_look_up_what_large_ones_load(space, monkeypatch):
-    monkeypatch.setattr("isthmus.data.lance_tables.INDEXED_ROWS", 100)
-    monkeypatch.setattr("isthmus.data.lance_tables.MANY_FRAGMENTS", 3)
+    monkeypatch.setattr("isthmus.data.lance_tables.MIN_INDEXED_ROWS", 100)
+    monkeypatch.setattr("isthmus.data.lance_tables.MAX_FRAGMENTS", 3)
     space.upsert([item(f"f{n}", f"word{n}") for n in range(300)])
     encoder = two_encoders()
     space = Space.open(space.path, encoder=encoder)

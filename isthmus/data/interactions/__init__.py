@@ -1,1 +1,1 @@
-"""What users did with items: files, frames and rows become one checked, deduplicated table."""
+"""Interactions of users with items: read from any input, deduplicated, stored, as matrices."""

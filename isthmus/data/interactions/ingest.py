@@ -116,7 +116,7 @@ def add_interactions(
     with progress_bar("checking", reader.rows, show=progress) as advance:
         rows = reader.check(advance)
     if not skip_invalid:
-        reader.refuse()
+        reader.raise_if_invalid()
     report = InteractionReport(
         rows_read=rows,
         repeated=len(reader.repeated),
@@ -136,7 +136,7 @@ def add_interactions(
                 items[pair["values"]] += pair["counts"]
             advance(len(batch))
     if report.added or report.changed:
-        store.tidy()
+        store.compact_if_fragmented()
     report.users = len(np.unique(np.concatenate(users))) if users else 0
     report.unknown_items = _unknown(items, holds)
     report.seconds = round(time.perf_counter() - start, 3)

@@ -1,136 +1,298 @@
-"""The interaction reader: any input, checked first, then given as tables of one schema."""
+"""The interaction reader: any input, validated and deduplicated, as tables of one schema.
+
+One row is kept for each user, item and event: the one with the latest time and, among equal times
+or without times, the last. A row without a time is older than any row with one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.column_types import plain_type
-from isthmus.data.interactions.deduplication import Repeats, RowNumbers
-from isthmus.data.interactions.mapping import InteractionMapping, ResolvedInteractions
-from isthmus.data.interactions.times import TIMES, read_times
-from isthmus.data.interactions.values import Problems, read_numbers
-from isthmus.data.source import count_together, name_together
-from isthmus.data.sources import open_sources
+from isthmus.data.columns import (
+    NO_TIME,
+    TIME_TYPE,
+    Problems,
+    parse_numbers,
+    parse_times,
+    plain_type,
+)
+from isthmus.data.sources import Source
+from isthmus.data.table_reader import RowNumbers, TableReader
 from isthmus.data.template import TextTemplate
-from isthmus.errors import InvalidInput, InvalidInteractions, InvalidItems, first_line
+from isthmus.digests import digest, keys_of
+from isthmus.errors import InvalidInteractions, InvalidMapping, InvalidRows
 from isthmus.progress import Advance, ignore_progress
-from isthmus.schema import EVENT, INTERACTIONS, ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
+from isthmus.schema import (
+    EVENT,
+    INTERACTION_KEY,
+    INTERACTIONS,
+    ITEM_ID,
+    TIME,
+    USER_ID,
+    VALUE,
+    WEIGHT,
+)
+
+DEFAULT_EVENT = "interaction"
+VALUE_COLUMNS = (VALUE, "rating")
+TIME_COLUMNS = (TIME, "timestamp")
+
+# One odd factor per key column: multiplication by an odd number is a bijection modulo 2**64, and
+# with different factors the user "a" of item "b" differs from the user "b" of item "a".
+_KEY_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+
+_ALLOWED_TYPES = {
+    "id": "an id of a user or an item is text or an integer",
+    "event": "a kind of event is text or an integer",
+    "number": "a value or a weight is a number",
+    "time": "a time is a timestamp, a date, ISO 8601 text, or seconds or milliseconds since 1970",
+}
 
 
-@dataclass
-class InteractionReader:
+@dataclass(frozen=True)
+class InteractionMapping:
+    """The roles of columns; every other column is ignored.
+
+    Parameters
+    ----------
+    user : str, default "user_id"
+        Column of the user id, or a template such as ``"shop-{customer}"``.
+    item : str, default "item_id"
+        Column of the item id, or a template such as ``"film-{movie_id}"``.
+    value : str, optional
+        Column of the strength of an interaction, such as a rating. Default: the column value or
+        rating if there is one, else every interaction has the value 1.
+    time : str, optional
+        Column of the time. Default: the column time or timestamp if there is one.
+    weight : str, optional
+        Column of the weight that multiplies the value. Default: the column weight if there is
+        one, else every interaction has the weight 1.
+    event : str, optional
+        One kind of event (``view``, ``purchase``) for the whole input, instead of `event_column`.
+    event_column : str, optional
+        Column of the kind of event. Default: the column event if there is one, else every
+        interaction is an ``interaction``.
+    """
+
+    user: str = USER_ID
+    item: str = ITEM_ID
+    value: str | None = None
+    time: str | None = None
+    weight: str | None = None
+    event: str | None = None
+    event_column: str | None = None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that are text in a CSV, so that ``007`` stays ``007``."""
+        ids = (*TextTemplate(self.user).fields, *TextTemplate(self.item).fields)
+        return (*ids, self.event_column or EVENT)
+
+    def resolve(self, schema: pa.Schema, source: str) -> ResolvedInteractionMapping:
+        """Return the mapping for an input with these columns, with the defaults filled in.
+
+        Raises
+        ------
+        InvalidMapping
+            If a named column is absent, or its type does not fit its role; the message lists the
+            columns.
+        """
+        if self.event is not None and not self.event.strip():
+            raise InvalidMapping("the kind of event is empty; give a name such as view")
+        names = schema.names
+        resolved = ResolvedInteractionMapping(
+            user=TextTemplate(self.user),
+            item=TextTemplate(self.item),
+            value=self.value or _first(VALUE_COLUMNS, names),
+            time=self.time or _first(TIME_COLUMNS, names),
+            weight=self.weight or _first([WEIGHT], names),
+            event=(self.event or DEFAULT_EVENT).strip(),
+            event_column=None if self.event else self.event_column or _first([EVENT], names),
+        )
+        for column, role in resolved.columns_read():
+            if column not in names:
+                raise InvalidMapping(
+                    f"{source} has no column {column!r}; its columns are: {', '.join(names)}"
+                )
+            if not _fits_role(role, plain_type(schema.field(column).type)):
+                raise InvalidMapping(
+                    f"{source}: column {column!r} is {schema.field(column).type}; "
+                    f"{_ALLOWED_TYPES[role]}"
+                )
+        return resolved
+
+
+@dataclass(frozen=True)
+class ResolvedInteractionMapping:
+    """A mapping with the defaults filled in for one input."""
+
+    user: TextTemplate
+    item: TextTemplate
+    value: str | None
+    time: str | None
+    weight: str | None
+    event: str
+    event_column: str | None
+
+    def columns_read(self) -> Iterator[tuple[str, str]]:
+        """Yield each column that the mapping reads, and its role: id, event, number or time."""
+        for name in (*self.user.fields, *self.item.fields):
+            yield name, "id"
+        optional = (
+            (self.event_column, "event"),
+            (self.value, "number"),
+            (self.time, "time"),
+            (self.weight, "number"),
+        )
+        for column, role in optional:
+            if column is not None:
+                yield column, role
+
+
+def _first(candidates: Sequence[str], names: Sequence[str]) -> str | None:
+    return next((name for name in candidates if name in names), None)
+
+
+def _fits_role(role: str, type_: pa.DataType) -> bool:
+    if type_ == pa.string() or pa.types.is_null(type_) or pa.types.is_integer(type_):
+        return True
+    is_number = pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+    if role == "number":
+        return bool(is_number or pa.types.is_boolean(type_))
+    if role == "time":
+        return bool(is_number or pa.types.is_timestamp(type_) or pa.types.is_date(type_))
+    return False
+
+
+class InteractionReader(TableReader[ResolvedInteractionMapping]):
     """Interactions of one input: files, frames or rows under one mapping.
 
     Parameters
     ----------
     interactions : object
-        Anything `isthmus.data.sources.open_sources` takes.
-    mapping : InteractionMapping
+        Anything that `isthmus.data.table_reader.open_sources` takes.
+    mapping : InteractionMapping, optional
         Which columns are what.
 
     Attributes
     ----------
     problems : dict of int to str
-        Invalid rows, by row number over the whole input, found by `check`.
+        Invalid rows found by `check`, by row number over the whole input.
     repeated : numpy.ndarray
-        Numbers of the rows that another row takes the place of, found by `check`; see
-        `isthmus.data.interactions.deduplication` for the rule.
+        int64: numbers of the rows that `check` found superseded by another row of the input; see
+        the module for the rule.
     """
 
-    interactions: Any
-    mapping: InteractionMapping = field(default_factory=InteractionMapping)
-    problems: dict[int, str] = field(default_factory=dict, init=False)
-    repeated: RowNumbers = field(default_factory=lambda: np.zeros(0, np.int64), init=False)
+    error: ClassVar[type[InvalidRows]] = InvalidInteractions
 
-    def __post_init__(self) -> None:
-        try:
-            self._sources = [
-                (source, self.mapping.resolve(source.schema, source.name))
-                for source in open_sources(self.interactions, self.mapping.verbatim)
-            ]
-        except InvalidItems as error:  # rows that do not even make a table
-            raise InvalidInteractions(error.problems) from error
-        except pa.ArrowException as error:
-            raise InvalidInput(f"cannot read the input: {first_line(error)}") from error
-
-    @property
-    def name(self) -> str:
-        """What messages call the input."""
-        return name_together([source for source, _ in self._sources])
-
-    @property
-    def rows(self) -> int | None:
-        """Number of rows, where it is known without reading."""
-        return count_together([source for source, _ in self._sources])
+    def __init__(self, interactions: Any, mapping: InteractionMapping | None = None) -> None:
+        mapping = mapping or InteractionMapping()
+        self.repeated: RowNumbers = np.zeros(0, np.int64)
+        super().__init__(
+            interactions,
+            mapping.text_columns,
+            lambda source: mapping.resolve(source.schema, source.name),
+        )
 
     def check(self, advance: Advance = ignore_progress) -> int:
-        """Read the whole input once and find every invalid row, and every repeated one.
+        """Read the whole input once; note every invalid row and every repeated one.
 
         Parameters
         ----------
         advance : callable, optional
-            Told how many rows were checked since it was last called.
+            Called with the number of rows checked since its last call.
 
         Returns
         -------
         int
             Number of rows.
         """
-        start, repeats = 0, Repeats()
-        for rows, problems in self._read():
-            for row, what in problems:
-                self.problems.setdefault(start + row, what)
-            repeats.see(rows)
-            start += len(rows)
-            advance(len(rows))
-        self.repeated = repeats.superseded(np.array(sorted(self.problems), np.int64))
-        return start
+        deduplicator = Deduplicator()
 
-    def refuse(self) -> None:
-        """Raise `InvalidInteractions` if `check` found any invalid row."""
-        if self.problems:
-            raise InvalidInteractions(sorted(self.problems.items()), self.name)
+        def problems_of(batch: pa.RecordBatch, mapping: ResolvedInteractionMapping) -> Problems:
+            rows, problems = _to_interactions(batch, mapping)
+            deduplicator.add(rows)
+            return problems
+
+        n_rows = self._scan(problems_of, advance)
+        self.repeated = deduplicator.superseded(np.array(sorted(self.problems), np.int64))
+        return n_rows
 
     def batches(self, rows: int) -> Iterator[pa.Table]:
-        """Give the interactions that `check` left, as tables of at most `rows` rows.
+        """Yield the rows that are neither invalid nor repeated, in tables of `rows` rows.
 
         Yields
         ------
         pyarrow.Table
-            Of the schema `isthmus.schema.INTERACTIONS`, no user, item and event twice.
+            With the schema `isthmus.schema.INTERACTIONS`; each user, item and event occurs once.
         """
-        left_out = np.sort(np.append(self.repeated, np.array(list(self.problems), np.int64)))
-        start, waiting, held = 0, [], 0
-        for table, _ in self._read():
-            first, end = np.searchsorted(left_out, [start, start + len(table)])
-            keep = np.delete(np.arange(len(table)), left_out[first:end] - start)
-            start += len(table)
-            waiting.append(table.take(pa.array(keep)))
-            held += len(keep)
-            while held >= rows:
-                whole = pa.concat_tables(waiting)
-                yield whole.slice(0, rows)
-                waiting, held = [whole.slice(rows)], held - rows
-        if held:
-            yield pa.concat_tables(waiting)
 
-    def _read(self) -> Iterator[tuple[pa.Table, Problems]]:
-        for source, mapping in self._sources:
-            for batch in source.batches():
-                yield _to_interactions(batch, mapping)
+        def convert(
+            batch: pa.RecordBatch, mapping: ResolvedInteractionMapping, source: Source
+        ) -> pa.Table:
+            del source
+            return _to_interactions(batch, mapping)[0]
+
+        return self._convert(convert, rows, self.repeated)
+
+
+class Deduplicator:
+    """Finds rows that another row of the same input supersedes.
+
+    Rows are compared by 64-bit digests of user, item and event. The memory is 16 bytes per row,
+    and 40 bytes during `superseded`.
+    """
+
+    def __init__(self) -> None:
+        self._keys: list[npt.NDArray[np.uint64]] = []
+        self._times: list[npt.NDArray[np.int64]] = []
+
+    def add(self, rows: pa.Table) -> None:
+        """Add the next rows of the input."""
+        self._keys.append(_row_keys(rows))
+        times = rows.column(TIME).cast(pa.int64()).fill_null(NO_TIME)
+        self._times.append(np.asarray(times.to_numpy(), np.int64))
+
+    def superseded(self, ignored: RowNumbers) -> RowNumbers:
+        """Return the numbers of the superseded rows, ascending.
+
+        Parameters
+        ----------
+        ignored : numpy.ndarray
+            int64: numbers of rows that are left out, neither superseding nor superseded.
+        """
+        if not self._keys:
+            return np.zeros(0, np.int64)
+        keys, times = np.concatenate(self._keys), np.concatenate(self._times)
+        rows = np.delete(np.arange(len(keys)), ignored)
+        # By key, then time; lexsort is stable, so rows of one time stay in input order.
+        order = rows[np.lexsort((times[rows], keys[rows]))]
+        has_successor = keys[order][:-1] == keys[order][1:]
+        return np.sort(order[:-1][has_successor])
+
+
+def _row_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit key of each row's user, item and event, shape (len(rows),)."""
+    keys = np.zeros(len(rows), np.uint64)
+    for name, factor in zip(INTERACTION_KEY, _KEY_FACTORS, strict=True):
+        coded = rows.column(name).combine_chunks().dictionary_encode()
+        distinct = keys_of(map(digest, coded.dictionary.to_pylist()))
+        keys += distinct[coded.indices.to_numpy()] * np.uint64(factor)
+    return keys
 
 
 def _to_interactions(
-    batch: pa.RecordBatch, mapping: ResolvedInteractions
+    batch: pa.RecordBatch, mapping: ResolvedInteractionMapping
 ) -> tuple[pa.Table, Problems]:
-    """Bring a batch to the schema; where something is missing or wrong, the row is a problem."""
-    columns = {
+    """Return a batch in the schema of interactions, and the rows where a value is bad."""
+    parsed = {
         USER_ID: _texts(batch, mapping.user, "user id"),
         ITEM_ID: _texts(batch, mapping.item, "item id"),
         EVENT: _events(batch, mapping),
@@ -138,17 +300,19 @@ def _to_interactions(
         WEIGHT: _weights(batch, mapping.weight),
         TIME: _times(batch, mapping.time),
     }
-    table = pa.table({name: read for name, (read, _) in columns.items()}, schema=INTERACTIONS)
-    return table, [problem for _, problems in columns.values() for problem in problems]
+    table = pa.table({name: column for name, (column, _) in parsed.items()}, schema=INTERACTIONS)
+    return table, [problem for _, problems in parsed.values() for problem in problems]
 
 
-def _texts(batch: pa.RecordBatch, template: TextTemplate, what: str) -> tuple[pa.Array, Problems]:
+def _texts(batch: pa.RecordBatch, template: TextTemplate, role: str) -> tuple[pa.Array, Problems]:
     texts = _render(batch, template)
     missing = pc.indices_nonzero(pc.is_null(texts)).to_pylist()
-    return texts.fill_null(""), [(row, f"no {what} in {template.template!r}") for row in missing]
+    return texts.fill_null(""), [(row, f"no {role} in {template.template!r}") for row in missing]
 
 
-def _events(batch: pa.RecordBatch, mapping: ResolvedInteractions) -> tuple[pa.Array, Problems]:
+def _events(
+    batch: pa.RecordBatch, mapping: ResolvedInteractionMapping
+) -> tuple[pa.Array, Problems]:
     if mapping.event_column is None:
         return pa.repeat(pa.scalar(mapping.event, pa.string()), len(batch)), []
     return _texts(batch, TextTemplate(mapping.event_column), "kind of event")
@@ -157,20 +321,20 @@ def _events(batch: pa.RecordBatch, mapping: ResolvedInteractions) -> tuple[pa.Ar
 def _numbers(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
     if name is None:
         return pa.repeat(pa.scalar(1.0, pa.float32()), len(batch)), []
-    return read_numbers(_plain(batch, name), name)
+    return parse_numbers(_plain(batch, name), name)
 
 
 def _weights(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
     weights, problems = _numbers(batch, name)
     negative = pc.indices_nonzero(pc.less(weights, 0)).to_pylist()
-    what = f"column {name!r} is {{}}; no weight is negative"
-    return weights, problems + [(row, what.format(weights[row])) for row in negative]
+    problem = f"column {name!r} is {{}}; no weight is negative"
+    return weights, problems + [(row, problem.format(weights[row])) for row in negative]
 
 
 def _times(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
-    return (
-        (pa.nulls(len(batch), TIMES), []) if name is None else read_times(_plain(batch, name), name)
-    )
+    if name is None:
+        return pa.nulls(len(batch), TIME_TYPE), []
+    return parse_times(_plain(batch, name), name)
 
 
 def _plain(batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -179,12 +343,12 @@ def _plain(batch: pa.RecordBatch, name: str) -> pa.Array:
         return column.cast(pa.string())
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    # Times are left as they are, since what is below the microsecond may be cut off.
+    # Times keep their unit: a cast to microseconds may fail, and `parse_times` truncates.
     return column if pa.types.is_temporal(column.type) else column.cast(plain_type(column.type))
 
 
 def _render(batch: pa.RecordBatch, template: TextTemplate) -> pa.Array:
-    """Render ids as items have theirs; a column alone, as nearly all are, without a loop."""
+    """Return the ids of a batch; a plain column, the usual case, is rendered by Arrow."""
     columns = {name: _plain(batch, name) for name in template.fields}
     if template.template in columns:
         trimmed = pc.utf8_trim_whitespace(columns[template.template].cast(pa.string()))

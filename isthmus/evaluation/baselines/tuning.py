@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from isthmus.errors import InvalidInput
+from isthmus.evaluation.answers import KeptResults
 from isthmus.evaluation.baselines.als import ALS
 from isthmus.evaluation.baselines.baseline import Baseline, BaselineSystem
 from isthmus.evaluation.baselines.chance import Chance
@@ -22,9 +23,7 @@ from isthmus.evaluation.baselines.means import GlobalMean, Offsets, RatingBaseli
 from isthmus.evaluation.baselines.neighbours import SIMILARITIES
 from isthmus.evaluation.baselines.popularity import Popularity
 from isthmus.evaluation.baselines.user_knn import UserKNN
-from isthmus.evaluation.cache import KeptResults
-from isthmus.evaluation.list_metrics import ItemVectors
-from isthmus.evaluation.lists import clean_lists, hit_matrix
+from isthmus.evaluation.lists import ItemVectors, clean_lists, hit_matrix
 from isthmus.evaluation.task import Task
 from isthmus.numerics.metrics import ranking_metrics, rating_errors
 from isthmus.progress import Advance, ignore_progress

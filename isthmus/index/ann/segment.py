@@ -17,7 +17,7 @@ from isthmus.encoders.stack import Block
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Mask, Positions
 from isthmus.index.ann.vector_index import SegmentBlock
-from isthmus.index.catalog.row_ids import RowIds, row_ids_of
+from isthmus.index.catalog.snapshot import RowIds, row_ids_of
 from isthmus.index.lru_cache import Recent
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import DOMAIN, ITEM_ID

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.data.lance_tables import among, tidy
+from isthmus.data.lance_tables import compact_if_fragmented, predicates_in
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import Block
 from isthmus.index.catalog.snapshot import SCAN_ROWS, Snapshot
@@ -84,7 +84,7 @@ class Catalog:
         """Delete items and give how many there were."""
         self._dataset.checkout_latest()
         before = self._dataset.count_rows()
-        for predicate in among(ITEM_ID, item_ids):
+        for predicate in predicates_in(ITEM_ID, item_ids):
             self._dataset.delete(predicate)
         return int(before - self._dataset.count_rows())
 
@@ -135,9 +135,9 @@ class Catalog:
         self._dataset.checkout_latest()
         return [n for n in self._dataset.schema.names if n.startswith(vector_column(""))]
 
-    def tidy(self) -> None:
+    def compact_if_fragmented(self) -> None:
         """Merge small fragments where there are many."""
-        tidy(self._dataset, ITEM_ID)
+        compact_if_fragmented(self._dataset, ITEM_ID)
 
     def _complete(self, table: pa.Table) -> pa.Table:
         """Put the columns in the catalog's order and types; absent ones become null."""

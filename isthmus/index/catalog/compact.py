@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from isthmus.data.interactions import store
-from isthmus.data.lance_tables import MUCH_DELETED, compact_table, has_versions_older, open_table
+from isthmus.data.lance_tables import DELETED_SHARE, compact_table, has_versions_older, open_table
 from isthmus.encoders.embedding_cache import CONTENT
 from isthmus.index.catalog import catalog, quarantine
 from isthmus.index.catalog.lock import writing
@@ -57,7 +57,7 @@ def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[Co
     reports = []
     with progress_bar("compacting", len(tables), show=progress) as advance:
         for path, key, deleted in tables:
-            done = compact_table(path, key, timedelta(days=keep_days), deleted=deleted)
+            done = compact_table(path, key, timedelta(days=keep_days), deleted_share=deleted)
             reports.append(CompactReport(str(path.relative_to(space)), *done))
             advance(1)
     return reports
@@ -83,9 +83,9 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
 def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     """Give each table, the column it is looked up by, and the share of deleted rows it may keep."""
     kept = [
-        (space / catalog.FOLDER, ITEM_ID, MUCH_DELETED),
-        (space / quarantine.FOLDER, ITEM_ID, MUCH_DELETED),
+        (space / catalog.FOLDER, ITEM_ID, DELETED_SHARE),
+        (space / quarantine.FOLDER, ITEM_ID, DELETED_SHARE),
         (space / store.FOLDER, USER_ID, 0.0),
-        *((path, CONTENT, MUCH_DELETED) for path in sorted((space / "ledger").glob("*.lance"))),
+        *((path, CONTENT, DELETED_SHARE) for path in sorted((space / "ledger").glob("*.lance"))),
     ]
     yield from (table for table in kept if open_table(table[0]) is not None)

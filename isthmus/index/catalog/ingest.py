@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,16 @@ from isthmus.encoders.backends.prefetch import ahead
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse
-from isthmus.encoders.stack import block_of
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.changes import ChangeFinder, Changes
-from isthmus.index.catalog.contents import ContentEncoder, batched
-from isthmus.index.catalog.item_digests import ItemDigests
+from isthmus.index.catalog.content_encoding import (
+    ContentEncoder,
+    as_column,
+    batched,
+    stored_vectors,
+)
+from isthmus.index.catalog.item_changes import ChangeFinder, Changes, ItemDigests
 from isthmus.index.catalog.quarantine import Failure, Quarantine
-from isthmus.index.catalog.stored_vectors import as_column, stored_vectors
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import (
@@ -95,7 +96,7 @@ class Ingest:
     media : MediaStore
         Reads files.
     caches : dict of str to EmbeddingCache
-        An embedding cache for each modality of the space.
+        A cache for each modality of the space.
     settings : SpaceSettings
         The blocks and the fusion weights of the space.
     encoder_of : callable
@@ -139,7 +140,7 @@ class Ingest:
         with progress_bar("checking", reader.rows, show=progress) as advance:
             rows = reader.check(snapshot.attributes, _OneDomainAnItem(known), advance)
         if not skip_invalid:
-            reader.refuse()
+            reader.raise_if_invalid()
         self.report.invalid = len(reader.problems)
         self.report.problems = [f"row {n}: {p}" for n, p in sorted(reader.problems.items())]
         self.report.rows_read = self.report.invalid
@@ -177,7 +178,7 @@ class Ingest:
         finally:
             for cache in self._caches.values():
                 cache.close()
-            self._catalog.tidy()
+            self._catalog.compact_if_fragmented()
             self.report.seconds = round(time.perf_counter() - start, 3)
 
     def _plan(self, batch: pa.Table, finder: ChangeFinder) -> tuple[Changes, dict[bytes, Any]]:
@@ -188,7 +189,7 @@ class Ingest:
         return changes, self._contents.prepare_texts(texts)
 
     def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
-        """Encode what the embedding caches lack; give what could not be decoded."""
+        """Encode what the caches lack; give what could not be decoded."""
         unknown = {modality: self._unknown(modality, changes) for modality in self._caches}
         count = sum(map(len, unknown.values()))
         advance_a_content = _share(changes.read, count, advance)
@@ -240,22 +241,6 @@ class Ingest:
 def is_small(rows: int | None, stored: int) -> bool:
     """Tell whether a job is so small that it looks things up rather than loads all it may need."""
     return rows is not None and rows <= MOST_PEEKED and rows * SMALL <= stored
-
-
-def open_embedding_caches(
-    space: Path, settings: SpaceSettings, *, peek: bool = False
-) -> dict[Modality, EmbeddingCache]:
-    """Open the embedding cache of each modality of a space."""
-    return {m: open_embedding_cache(space, settings, m, peek=peek) for m in settings.encoders}
-
-
-def open_embedding_cache(
-    space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
-) -> EmbeddingCache:
-    """Open the embedding cache of one modality of a space; see `EmbeddingCache` for `peek`."""
-    dim = block_of(settings.layout, modality).dim
-    fingerprint = settings.encoder_fingerprint(modality)
-    return EmbeddingCache(space / "ledger", modality, fingerprint, dim, peek=peek)
 
 
 class _OneDomainAnItem:

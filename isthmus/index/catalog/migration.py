@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
+from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
+from isthmus.errors import InvalidMedia, IsthmusError
 from isthmus.index.catalog.alignments import keep_only, store_alignment
 from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.former_settings import keep_settings
-from isthmus.index.catalog.ingest import Ingest, open_embedding_caches
+from isthmus.index.catalog.content_encoding import (
+    ContentEncoder,
+    open_embedding_cache,
+    open_embedding_caches,
+)
+from isthmus.index.catalog.ingest import Ingest
 from isthmus.index.catalog.quarantine import Quarantine
-from isthmus.index.catalog.realign import drop_unnamed, make_blocks
-from isthmus.index.catalog.reencode import EmbeddingCacheFilling
 from isthmus.index.catalog.snapshot import Snapshot
-from isthmus.index.catalog.synchronise import catch_up, wrongly_masked
+from isthmus.index.catalog.vector_columns import catch_up, drop_unnamed, make_blocks, wrongly_masked
 from isthmus.index.settings import SpaceSettings
-from isthmus.schema import Modality
+from isthmus.progress import Advance, progress_bar
+from isthmus.schema import CONTENT_HASH, MEDIA, Modality
+
+FOLDER = "encoders"
 
 ROUNDS: Final = 10  # over what was added while the round before was encoded
 
@@ -163,3 +170,136 @@ def settle(
     caches = open_embedding_caches(space, settings)
     ingest = Ingest(catalog, quarantine, media, caches, settings, encoder_of, alignment)
     return ingest.again(wrong).quarantined
+
+
+class EmbeddingCacheFilling:
+    """Brings the contents of a catalog into the caches of other encoders.
+
+    What is in a cache is on disk within seconds and is not encoded again: a job that is killed
+    goes on where it was.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    settings : SpaceSettings
+        Those that the space is to have.
+    modalities : sequence of str
+        Modalities whose encoders are others.
+    media : MediaStore
+        Reads files.
+    encoder_of : callable
+        Gives the encoder of a modality; called only if something must be encoded.
+
+    Attributes
+    ----------
+    encoded : dict of str to int
+        Contents that went through a model, by modality.
+    failed : dict of bytes to str
+        Contents that cannot be had or decoded, by digest, and why.
+    """
+
+    def __init__(
+        self,
+        space: Path,
+        settings: SpaceSettings,
+        modalities: Sequence[Modality],
+        media: MediaStore,
+        encoder_of: Callable[[Modality], Encoder],
+    ) -> None:
+        self._caches: dict[Modality, EmbeddingCache] = {
+            modality: open_embedding_cache(space, settings, modality) for modality in modalities
+        }
+        self._contents = ContentEncoder(self._caches, media, encoder_of)
+        self.failed: dict[bytes, str] = {}
+
+    @property
+    def encoded(self) -> dict[str, int]:
+        """Contents that went through a model, by modality."""
+        return self._contents.encoded
+
+    def missing(self, snapshot: Snapshot) -> dict[Modality, int]:
+        """Count the contents that the caches lack, but for those that failed."""
+        counts = dict.fromkeys(self._caches, 0)
+        for modality in self._caches:
+            seen: set[bytes] = set()
+            for wanted in self._wanted(snapshot, modality):
+                seen |= wanted.keys()
+            counts[modality] = len(seen)
+        return counts
+
+    def fill(self, snapshot: Snapshot, *, progress: bool = False) -> None:
+        """Encode what the caches lack; what cannot be decoded is remembered and stops nothing.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            The catalog.
+        progress : bool, default False
+            Whether to show a bar.
+        """
+        counts = self.missing(snapshot)
+        try:
+            for modality, count in counts.items():
+                if count:
+                    with progress_bar(f"encoding {modality}", count, show=progress) as advance:
+                        for wanted in self._wanted(snapshot, modality):
+                            self._encode(modality, wanted, advance)
+        finally:
+            for cache in self._caches.values():
+                cache.close()
+
+    def _wanted(self, snapshot: Snapshot, modality: Modality) -> Iterator[dict[bytes, str]]:
+        """Give the contents that the cache lacks, batch by batch, by their digests."""
+        for batch in snapshot.batches([modality, CONTENT_HASH[modality]]):
+            rows = zip(batch.column(1).to_pylist(), batch.column(0).to_pylist(), strict=True)
+            own = {h: value for h, value in rows if h is not None and h not in self.failed}
+            wanted = self._contents.unknown(modality, own)
+            if wanted:
+                yield {h: own[h] for h in wanted}
+
+    def _encode(self, modality: Modality, wanted: Mapping[bytes, str], advance: Advance) -> None:
+        hashes = self._contents.unknown(modality, wanted)  # less what an earlier batch brought
+        if modality in MEDIA:
+            bad: dict[bytes, InvalidMedia]
+            bad = self._contents.encode_files(modality, hashes, wanted, advance)
+            self.failed |= {h: str(error) for h, error in bad.items()}
+        else:
+            prepared = self._contents.prepare_texts({h: wanted[h] for h in hashes})
+            self._contents.encode_texts(hashes, prepared, advance)
+
+
+def keep_settings(space: Path, settings: SpaceSettings) -> None:
+    """Keep the settings of a space, by the fingerprint of its encoder stack."""
+    folder = space / FOLDER / settings.fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.write(folder)
+
+
+def former_settings(space: Path) -> Iterator[SpaceSettings]:
+    """Give the settings that were kept and can be read."""
+    for folder in sorted((space / FOLDER).glob("*")):
+        try:
+            yield SpaceSettings.read(folder)
+        except IsthmusError:
+            continue
+
+
+def made_by_others(space: Path, present: SpaceSettings, fingerprint: str) -> bool:
+    """Tell whether a fingerprint stands for other encoders than the present ones.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    present : SpaceSettings
+        Its settings.
+    fingerprint : str
+        Of an encoder stack that the space had, when its encoders were changed.
+    """
+    return any(
+        former.encoder_fingerprint(modality) != present.encoder_fingerprint(modality)
+        for former in former_settings(space)
+        if former.fingerprint == fingerprint
+        for modality in present.encoders
+    )

@@ -1,4 +1,4 @@
-"""Pairs to align by, as vectors: out of the embedding caches, or encoded into them once."""
+"""Pairs to align by, as vectors: out of the caches, or encoded into them once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from isthmus.data.media import MediaStore
-from isthmus.data.pairs import Pair, put_in_reach
+from isthmus.data.pairs import Pair
 from isthmus.digests import digest
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.training.alignment.pairs import Pairs, ids_of
 from isthmus.errors import InvalidMedia
-from isthmus.index.catalog.contents import ContentEncoder
+from isthmus.index.catalog.content_encoding import ContentEncoder
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.progress import progress_bar
 from isthmus.schema import CONTENT_HASH, DOMAIN, Modality
@@ -73,7 +73,7 @@ def pairs_of_rows(
     media : MediaStore
         Reads pictures.
     encoder : ContentEncoder
-        Encodes what the embedding caches lack.
+        Encodes what the caches lack.
     count : int, optional
         How many pairs there are, if that is known.
     progress : bool, default False
@@ -124,7 +124,7 @@ class _Read:
             self.problems.append(f"{pair.label}: there is no picture")
         else:
             try:
-                reference = put_in_reach(pair.image, media)
+                reference = media.put_inline(pair.image)
                 image = self._digest(reference, media)
             except InvalidMedia as error:
                 self.problems.append(f"{pair.label}: {error}")
@@ -158,7 +158,7 @@ def _gather(
     groups: Sequence[str],
     caches: Mapping[Modality, EmbeddingCache],
 ) -> GatheredPairs:
-    """Look the vectors of pairs up; pairs of which an embedding cache lacks one are passed over."""
+    """Look the vectors of pairs up; pairs of which a cache lacks one are passed over."""
     there = np.ones(len(texts), bool)
     for hashes, modality in ((texts, TEXT), (images, PICTURE)):
         if len(hashes):

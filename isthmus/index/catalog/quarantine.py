@@ -10,7 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.data.lance_tables import among, open_or_make, open_table, tidy
+from isthmus.data.lance_tables import (
+    compact_if_fragmented,
+    open_or_create,
+    open_table,
+    predicates_in,
+)
 from isthmus.schema import ITEM_ID
 
 FOLDER = "quarantine.lance"
@@ -66,16 +71,16 @@ class Quarantine:
         """Record how items fared: failures are kept, other entries of these items removed."""
         if not failures and len(self) == 0:
             return
-        dataset = open_or_make(self._path, SCHEMA)
+        dataset = open_or_create(self._path, SCHEMA)
         tried: dict[tuple[str, str], int] = {}
-        for predicate in among("item_id", item_ids):
+        for predicate in predicates_in("item_id", item_ids):
             for row in dataset.to_table(filter=predicate).to_pylist():
                 tried[row["item_id"], row["modality"]] = row["attempts"]
-        for predicate in among("item_id", sorted({item_id for item_id, _ in tried})):
+        for predicate in predicates_in("item_id", sorted({item_id for item_id, _ in tried})):
             dataset.delete(predicate)
         if failures:
             dataset.insert(_table(failures, tried), mode="append")
-        tidy(dataset, ITEM_ID)
+        compact_if_fragmented(dataset, ITEM_ID)
 
 
 def _table(failures: Sequence[Failure], tried: dict[tuple[str, str], int]) -> pa.Table:

@@ -7,20 +7,21 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.lance_tables import VALUES_A_LIST, among
+from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
 from isthmus.encoders.stack import Block
-from isthmus.index.catalog.filtered_rows import is_internal, select_rows, select_rows_among
-from isthmus.index.catalog.item_digests import ItemDigests, PeekedDigests
-from isthmus.index.catalog.row_ids import RowIds, having_row_ids, row_ids_of
+from isthmus.index.catalog.filters import check, columns_named, refusing
+from isthmus.index.catalog.item_changes import ItemDigests, PeekedDigests
 from isthmus.index.catalog.text_index import has_word_index, match_words
 from isthmus.numerics.sampling import draw
 from isthmus.schema import (
     AUDIO,
     CONTENT_HASH,
     DOMAIN,
+    INTERNAL_PREFIX,
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
@@ -29,6 +30,11 @@ from isthmus.schema import (
     UPDATED_AT,
     Modality,
 )
+
+TAKEN_ID = "_taken_id"
+TAKEN_ROWS = 5_000
+
+RowIds = npt.NDArray[np.uint64]
 
 CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
@@ -127,7 +133,7 @@ class Snapshot:
         """Give those of some row ids that `select` would give, in their order.
 
         The cost grows with their number and not with the catalog (see
-        `isthmus.index.catalog.filtered_rows`). Ids that are not there are not selected.
+        `isthmus.index.catalog.snapshot`). Ids that are not there are not selected.
 
         Raises
         ------
@@ -155,13 +161,13 @@ class Snapshot:
         """Give columns of the items with these ids; ids that are not there are left out."""
         tables = [
             self._dataset.scanner(columns=list(columns), filter=predicate).to_table()
-            for predicate in among(ITEM_ID, item_ids)
+            for predicate in predicates_in(ITEM_ID, item_ids)
         ]
         return pa.concat_tables(tables or [self._dataset.schema.empty_table().select(columns)])
 
     def holds(self, item_ids: pa.Array) -> pa.BooleanArray:
         """Tell for each item id whether there is such an item, searchable or not."""
-        if len(item_ids) <= VALUES_A_LIST:
+        if len(item_ids) <= VALUES_PER_PREDICATE:
             there = self.find(item_ids.to_pylist(), [ITEM_ID]).column(ITEM_ID)
         else:
             there = self.column(ITEM_ID)
@@ -216,3 +222,92 @@ class Snapshot:
             with_row_id=True,
             batch_size=SCAN_ROWS,
         )
+
+
+def row_ids_of(rows: pa.Table | pa.RecordBatch) -> RowIds:
+    """Give the row ids of rows that were read with theirs, shape (n_rows,)."""
+    return np.asarray(rows.column(ROW_ID).to_numpy(), np.uint64)
+
+
+def having_row_ids(row_ids: RowIds) -> str:
+    """Give the predicate that selects the rows with some row ids.
+
+    Examples
+    --------
+    >>> having_row_ids(np.array([3, 5], np.uint64))
+    '_rowid IN (3, 5)'
+    """
+    return f"{ROW_ID} IN ({', '.join(map(str, row_ids.tolist()))})"
+
+
+def is_internal(column: str) -> bool:
+    """Tell whether a column is none that a filter may name."""
+    return column.startswith(INTERNAL_PREFIX)
+
+
+def select_rows(dataset: Any, where: str) -> RowIds:
+    """Give the row ids of searchable items that a predicate selects, by reading the table.
+
+    Raises
+    ------
+    InvalidFilter
+        If the table engine refuses the predicate; the message lists the columns.
+    """
+    columns = _visible(dataset)
+    with refusing(where, columns):
+        check(dataset, where, columns)
+        table = dataset.scanner(columns=[MODALITY_MASK], filter=where, with_row_id=True).to_table()
+    selected: RowIds = row_ids_of(table)[_is_searchable(table)]
+    return selected
+
+
+def select_rows_among(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
+    """Give those of some row ids that `select_rows` would give, in their order.
+
+    The rows are taken by id and filtered in memory, so the cost grows with their number and
+    not with the table. A value that the predicate cannot be computed for (a text that is cast to
+    a number and is none) is met only if it is in one of these rows.
+
+    Raises
+    ------
+    InvalidFilter
+        As by `select_rows`.
+    """
+    columns = _visible(dataset)
+    found = [row_ids[:0]]
+    with refusing(where, columns):
+        check(dataset, where, columns)
+        read = columns_named(where, columns)
+        parts = np.split(row_ids, range(TAKEN_ROWS, len(row_ids), TAKEN_ROWS))
+        found += [_select_in_memory(_take(dataset, part, read), where) for part in parts]
+    selected: RowIds = row_ids[np.isin(row_ids, np.concatenate(found))]
+    return selected
+
+
+def _select_in_memory(rows: pa.Table, where: str) -> RowIds:
+    import lance
+
+    if not len(rows):
+        return np.empty(0, np.uint64)
+    scanner = lance.write_dataset(rows, "memory://").scanner(columns=[TAKEN_ID], filter=where)
+    return np.asarray(scanner.to_table().column(TAKEN_ID).to_numpy(), np.uint64)
+
+
+def _take(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
+    """Give columns of those of the rows that are searchable, with their ids, in any order."""
+    if not len(row_ids):
+        return pa.table({TAKEN_ID: pa.array([], pa.uint64())})
+    table = dataset.scanner(
+        columns=[*columns, MODALITY_MASK], filter=having_row_ids(row_ids), with_row_id=True
+    ).to_table()
+    table = table.filter(pa.array(_is_searchable(table))).drop_columns([MODALITY_MASK])
+    return table.rename_columns([*columns, TAKEN_ID])
+
+
+def _visible(dataset: Any) -> pa.Schema:
+    """Give the columns that a filter may name."""
+    return pa.schema([f for f in dataset.schema if not is_internal(f.name)])
+
+
+def _is_searchable(table: pa.Table) -> npt.NDArray[np.bool_]:
+    return np.asarray(table.column(MODALITY_MASK).to_numpy() > 0, bool)

@@ -11,8 +11,7 @@ from isthmus.encoders.stack import Block
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Mask
 from isthmus.index.ann.segment import Segment, has_vector, join_segments, segment_of
-from isthmus.index.catalog.row_ids import RowIds, row_ids_of
-from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.snapshot import RowIds, Snapshot, row_ids_of
 from isthmus.index.releases.view import View
 
 if TYPE_CHECKING:

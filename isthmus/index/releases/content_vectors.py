@@ -12,8 +12,7 @@ from isthmus.encoders.fusion import BlockVectors
 from isthmus.encoders.stack import Block
 from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.alignments import load_alignment
-from isthmus.index.catalog.ingest import open_embedding_cache
-from isthmus.index.catalog.stored_vectors import stored_vectors
+from isthmus.index.catalog.content_encoding import open_embedding_cache, stored_vectors
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray

@@ -17,8 +17,7 @@ from isthmus.index.ann.gpu import Devices, exact_on
 from isthmus.index.ann.plan import Plan
 from isthmus.index.ann.segment import Segment, dense, has_vector, segment_of
 from isthmus.index.ann.vector_index import SegmentBlock
-from isthmus.index.catalog.row_ids import row_ids_of
-from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.snapshot import Snapshot, row_ids_of
 from isthmus.index.releases.build import BlockBuilder, plan_block
 from isthmus.index.releases.manifest import BlockManifest, Manifest, file_manifests
 from isthmus.index.releases.recall import QueriesOf, make_trials

@@ -14,7 +14,7 @@ from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.recipe import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment
 from isthmus.index.ann.vector_index import SegmentBlock
-from isthmus.index.catalog.row_ids import row_ids_of
+from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.files import checksum, sync_folder, write_atomically
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.release_files import ROWS, index_file, open_rows, open_vectors

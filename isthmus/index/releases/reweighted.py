@@ -14,10 +14,9 @@ from isthmus.encoders.fusion import BlockVectors, fuse
 from isthmus.encoders.stack import Block
 from isthmus.index.ann.segment import Segment
 from isthmus.index.ann.vector_index import SegmentBlock
-from isthmus.index.catalog.ingest import is_small, open_embedding_caches
-from isthmus.index.catalog.row_ids import RowIds
-from isthmus.index.catalog.snapshot import Snapshot
-from isthmus.index.catalog.stored_vectors import stored_vectors
+from isthmus.index.catalog.content_encoding import open_embedding_caches, stored_vectors
+from isthmus.index.catalog.ingest import is_small
+from isthmus.index.catalog.snapshot import RowIds, Snapshot
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings

@@ -16,8 +16,7 @@ from isthmus.errors import InvalidInput
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Mask, Positions, merge_best, nothing
 from isthmus.index.ann.segment import Names, Segment, names_at
-from isthmus.index.catalog.row_ids import RowIds
-from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.catalog.snapshot import RowIds, Snapshot
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.domain_means import DomainMeans
 from isthmus.index.releases.row_filter import RowFilter

@@ -18,7 +18,7 @@ from isthmus.retrieval.candidates.generator import CandidateSource, State
 from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.candidates.user_histories import Histories
-from isthmus.retrieval.search.interests import choose_interests
+from isthmus.retrieval.search.examples import choose_interests
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -32,7 +32,7 @@ class Content(CandidateSource):
     """Items near an interest of the user; the score is the cosine with the nearest interest.
 
     Interests stay apart: each is stood for by one item of the history, see
-    `isthmus.retrieval.search.interests`. It learns nothing from interactions.
+    `isthmus.retrieval.search.examples`. It learns nothing from interactions.
     """
 
     name: ClassVar[str] = "content"

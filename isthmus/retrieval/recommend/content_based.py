@@ -12,7 +12,7 @@ from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.diversity import choose_diverse
-from isthmus.retrieval.search.interests import Interest, find_interests
+from isthmus.retrieval.search.examples import Interest, find_interests
 from isthmus.retrieval.search.query import Query, Ranked, answer
 
 SAMPLE = 4_000

@@ -15,14 +15,14 @@ from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of
 from isthmus.retrieval.recommend.serving import Serving, within
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.explanation import (
+from isthmus.retrieval.search.ranking import Group
+from isthmus.retrieval.search.results import (
     ContentReason,
     Explanation,
     HistoryReason,
+    Hit,
     SourceReason,
 )
-from isthmus.retrieval.search.ranking import Group
-from isthmus.retrieval.search.results import Hit
 
 MOST_REMOVED = 30
 

@@ -13,13 +13,12 @@ import pyarrow as pa
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.stack import Block
-from isthmus.index.catalog.item_text import written
-from isthmus.index.catalog.numeric_attributes import number_names, numbers
+from isthmus.index.catalog.item_attributes import number_names, numbers, written
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.search.item_vectors import item_vectors
+from isthmus.retrieval.search.examples import item_vectors
 from isthmus.retrieval.search.query import Query, answer
 
 if TYPE_CHECKING:

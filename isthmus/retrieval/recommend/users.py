@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.data.parquet_file import writing_parquet
-from isthmus.data.sources import open_sources
+from isthmus.data.files import writing_parquet
+from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import CLICKS, HISTORY, ITEM_ID, RATINGS, TEXT, TIME, USER_ID, VALUE, WEIGHT
@@ -286,7 +286,7 @@ def read_users(path: Path) -> Iterator[tuple[str, User]]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for source in open_sources(path, verbatim=(USER_ID, TEXT)):
+    for source in open_sources(path, text_columns=(USER_ID, TEXT)):
         names = source.schema.names
         if USER_ID not in names:
             listed = ", ".join(names)

@@ -22,8 +22,7 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.sampling import draw
-from isthmus.retrieval.search.query import Query, Ranked, answer
-from isthmus.retrieval.search.score_range import answer_range
+from isthmus.retrieval.search.query import Query, Ranked, answer, answer_range
 
 ASKED = 2_000
 NEAREST = 10

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from isthmus.errors import UnsupportedModality
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
+
+FIRST_DEPTH = 256
+WIDENING = 4
 
 Ranked = tuple[Positions, FloatArray]
 CANDIDATES_A_RESULT = 4
@@ -28,18 +33,14 @@ class Query:
         Unit vector, shape (dim,), for each block that the query has something to say in.
     exclude : numpy.ndarray
         int64: rows that must not be returned.
-    gate : mapping of str to float
-        What the weight of a block is multiplied by for this query, 1 where not given (see
-        `isthmus.retrieval.search.fusion`).
     """
 
     vectors: Mapping[str, FloatArray]
     exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
-    gate: Mapping[str, float] = field(default_factory=dict)
 
-    def weighing(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Give the weights of its blocks, its own gate applied."""
-        return {name: weights[name] * self.gate.get(name, 1.0) for name in self.vectors}
+    def block_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Return the weights of the blocks that the query has."""
+        return {name: weights[name] for name in self.vectors}
 
 
 def answer(
@@ -147,7 +148,7 @@ def adjusted_similarity(
 def _adjusted_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
-    own = query.weighing(weights)
+    own = query.block_weights(weights)
     parts = similarities(view, query, rows)
     total = sum(own[name] * part.astype(np.float64) for name, part in parts.items())
     return np.asarray(total / sum(own.values()), np.float32)
@@ -164,3 +165,126 @@ def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatAr
         similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, 1e-6)
         found[name] = np.where(part.present, similarity, 0.0)
     return found
+
+
+def at_least(found: Ranked, min_score: float) -> Ranked:
+    """Keep what scores at least so much."""
+    rows, scores = found
+    keep = scores.astype(np.float64) >= min_score
+    return rows[keep], scores[keep]
+
+
+def answer_range(
+    view: View,
+    query: Query,
+    min_score: float,
+    allowed: Selection | None,
+    weights: Mapping[str, float],
+) -> Ranked:
+    """Find all items that score at least `min_score`, best first.
+
+    The search is widened fourfold until nothing that was not seen can score so much. It is
+    complete where the search of a block is exact; an approximate index misses as much of the
+    range as its recall says.
+
+    Parameters
+    ----------
+    view : View
+        What is searched.
+    query : Query
+        What is looked for.
+    min_score : float
+        Least score, of the kind that `isthmus.retrieval.search.query.answer` gives.
+    allowed : Selection, optional
+        The rows that may be returned.
+    weights : mapping of str to float
+        Weight of each block.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n,).
+    """
+    reachable = len(view) if allowed is None else allowed.count
+    depth = min(FIRST_DEPTH, reachable)
+    while depth:
+        parts = search_blocks(view, [query], depth, allowed)[0]
+        if depth == reachable or _best_unseen(view, query, parts, weights) < min_score:
+            found = merge_blocks(view, query, parts, reachable, weights)
+            return at_least(found, min_score)
+        depth = min(depth * WIDENING, reachable)
+    return np.empty(0, np.int64), np.empty(0, np.float32)
+
+
+def _best_unseen(
+    view: View, query: Query, parts: list[Ranked], weights: Mapping[str, float]
+) -> float:
+    """Give the most that an item in none of the lists can score.
+
+    In a block of which the last cosine found is ``f``, it has at most ``f``: with several
+    blocks ``(f - c) / (1 - c)`` for the least mean cosine ``c`` of a domain (the expression
+    falls as ``c`` grows), or 0 if it lacks the block.
+    """
+    names = [block.name for block in view.blocks if block.name in query.vectors]
+    last = [float(scores[-1]) for _, scores in parts]
+    if len(names) == 1 or not np.isfinite(last).any():
+        return max(last)
+    own, total = query.block_weights(weights), 0.0
+    for name, cosine in zip(names, last, strict=True):
+        chance = float((view.domain_means.vectors[name] @ query.vectors[name]).min())
+        total += own[name] * max(0.0, (cosine - chance) / max(1.0 - chance, 1e-6))
+    return total / sum(own.values())
+
+
+def blocks_held(view: View, selections: Sequence[Selection | None]) -> set[str]:
+    """Name the blocks in which some of the allowed items has a vector."""
+    return {
+        block.name
+        for block in view.blocks
+        if any(view.holds(block.name, allowed) for allowed in selections)
+    }
+
+
+def incomparable(vectors: Mapping[str, FloatArray], held: set[str], space: Path) -> str:
+    """Say why a query cannot find items that have vectors in some blocks; empty if it can.
+
+    Parameters
+    ----------
+    vectors : mapping of str to numpy.ndarray
+        What is looked for, by block.
+    held : set of str
+        The blocks of the items, see `blocks_held`.
+    space : Path
+        Folder of the space, for the advice.
+    """
+    if not vectors or not held or held & vectors.keys():
+        return ""
+    alignable = "audio" not in {*vectors, *held}
+    return (
+        f"{' and '.join(sorted(vectors))} cannot find these items, which have only "
+        f"{' and '.join(sorted(held))}: the vectors of encoders that were not aligned "
+        "say nothing of each other. "
+        + (
+            f"Align them with: isthmus align --pairs FILES --space {space}"
+            if alignable
+            else "Text finds audio in a space whose encoder takes both, such as clap/NAME"
+        )
+    )
+
+
+def require_comparable(
+    view: View,
+    vectors: Mapping[str, FloatArray],
+    selections: Sequence[Selection | None],
+    space: Path,
+) -> None:
+    """Refuse a query that found nothing since it has no block in common with any item.
+
+    Raises
+    ------
+    UnsupportedModality
+        If that is so.
+    """
+    reason = incomparable(vectors, blocks_held(view, selections), space)
+    if reason:
+        raise UnsupportedModality(reason)

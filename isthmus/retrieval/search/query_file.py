@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from isthmus.data.column_types import plain_type
-from isthmus.data.parquet_file import writing_parquet
-from isthmus.data.source import Source
-from isthmus.data.sources import open_sources
+from isthmus.data.columns import plain_type
+from isthmus.data.files import writing_parquet
+from isthmus.data.sources import Source
+from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, first_line
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query_encoder import ListedQuery, QueryEncoder
-from isthmus.retrieval.search.query_vectors import BlockQuery
+from isthmus.retrieval.search.query_encoding import BlockQuery, ListedQuery, QueryEncoder
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import MEDIA, QUERY_ID, TEXT, VECTOR
 
@@ -89,7 +88,7 @@ def search_file(
     Parameters
     ----------
     queries : object
-        Anything `isthmus.data.sources.open_sources` takes.
+        Anything `isthmus.data.table_reader.open_sources` takes.
     out : Path
         Parquet to write.
     encoder : QueryEncoder
@@ -133,7 +132,7 @@ def search_file(
 def _open(queries: Any) -> list[Source]:
     """Open the queries, and refuse columns that cannot be what they are called."""
     try:
-        sources = open_sources(queries, verbatim=(QUERY_ID, *_FITS))
+        sources = open_sources(queries, text_columns=(QUERY_ID, *_FITS))
     except pa.ArrowException as error:
         raise InvalidInput(f"cannot read the queries: {first_line(error)}") from error
     for source in sources:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,21 @@ from isthmus.index.releases.content_vectors import ContentVectors
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.map_drawing import draw_map
+from isthmus.plotting import PALETTE, require_matplotlib
 from isthmus.retrieval.search.map_layout import lay_out
 from isthmus.schema import DOMAIN, ITEM_ID
+
+SHAPES = {"text": "o", "image": "^", "audio": "s"}
+INCHES = 7.0
+DOTS_AN_INCH = 110
+LARGEST, SMALLEST = 30.0, 3.0  # areas of a point, in square points
+INK = 8_000.0  # area of all points together, about
+# Nothing of when it was drawn: the same map is the same file.
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
 
 MODALITY = "modality"
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -133,3 +146,61 @@ def _contents(
         np.concatenate([part.vectors[part.present] for _, part in found]),
         tuple(name for name, part in found for _ in range(int(part.present.sum()))),
     )
+
+
+def draw_map(
+    points: FloatArray,
+    domains: Sequence[str],
+    modalities: Sequence[str],
+    title: str,
+    out: BinaryIO,
+    kind: str,
+) -> None:
+    """Draw a map.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        float32, shape (n, 2).
+    domains, modalities : sequence of str
+        Of each point; beyond eight domains, colours are used again.
+    title : str
+        What stands above.
+    out : file
+        Where to write.
+    kind : {"png", "svg", "pdf"}
+        What to write.
+
+    Raises
+    ------
+    MissingDependency
+        If matplotlib is not installed.
+    """
+    matplotlib = require_matplotlib("maps", "map")
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "isthmus", "text.parse_math": False}):
+        drawing = Figure(figsize=(INCHES, INCHES), layout="constrained")
+        axes = drawing.add_subplot()
+        area = float(np.clip(INK / max(len(points), 1), SMALLEST, LARGEST))
+        of_domain, of_modality = np.array(domains), np.array(modalities)
+        shown = list(dict.fromkeys(modalities))
+        for place, domain in enumerate(sorted(set(domains))):
+            colour = PALETTE[place % len(PALETTE)]
+            for modality in shown:
+                those = points[(of_domain == domain) & (of_modality == modality)]
+                if len(those):
+                    axes.scatter(
+                        those[:, 0],
+                        those[:, 1],
+                        s=area,
+                        c=colour,
+                        marker=SHAPES[modality],
+                        linewidths=0,
+                        alpha=0.75,
+                        label=f"{domain}, {modality}" if len(shown) > 1 else domain,
+                    )
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.set_aspect("equal", adjustable="datalim")
+        drawing.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+        drawing.savefig(out, format=kind, dpi=DOTS_AN_INCH, metadata=_METADATA[kind])

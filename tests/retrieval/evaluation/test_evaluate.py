@@ -17,12 +17,11 @@ from isthmus.evaluation.baselines.chance import Chance
 from isthmus.evaluation.baselines.item_knn import ItemKNN
 from isthmus.evaluation.baselines.popularity import Popularity
 from isthmus.evaluation.evaluate import evaluate
-from isthmus.evaluation.html import render_html, write_html
-from isthmus.evaluation.list_metrics import ItemVectors
-from isthmus.evaluation.lists import Lists
+from isthmus.evaluation.html_report import render_html, write_html
+from isthmus.evaluation.lists import ItemVectors, Lists
 from isthmus.evaluation.protocols import few_shot, rating, temporal
 from isthmus.evaluation.report import Evaluation
-from isthmus.evaluation.show import show_evaluation
+from isthmus.evaluation.terminal import show_evaluation
 from tests.retrieval.evaluation.worlds import Fixed, small_task, two_shops
 
 GOOD = [["b0", "b5"], ["b1", "b2"]]

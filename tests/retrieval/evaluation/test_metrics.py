@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.list_metrics import (
+from isthmus.evaluation.lists import (
     ItemVectors,
+    clean_lists,
     coverage,
     diversity,
     gini,
+    hit_matrix,
     list_metrics,
     novelty,
     shown_popularity,
+    truth_ranks,
 )
-from isthmus.evaluation.lists import clean_lists, hit_matrix, truth_ranks
 from isthmus.numerics.metrics import ranking_metrics, rating_errors
 from tests.retrieval.evaluation.by_ranx import ranx_says
 from tests.retrieval.evaluation.worlds import small_task

@@ -16,11 +16,10 @@ from isthmus import EvaluationPlan, Space
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.baselines.baseline import BaselineSystem
 from isthmus.evaluation.baselines.popularity import Popularity
+from isthmus.evaluation.interaction_log import positives_of
 from isthmus.evaluation.lists import Lists
-from isthmus.evaluation.plan import BASELINES, PROTOCOLS
-from isthmus.evaluation.positives import positives_of
+from isthmus.evaluation.plan import BASELINES, PROTOCOLS, proposals
 from isthmus.evaluation.report import Evaluation
-from isthmus.evaluation.splits import proposals
 from isthmus.evaluation.systems import Learner
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops

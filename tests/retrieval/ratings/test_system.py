@@ -10,7 +10,7 @@ from isthmus.errors import InvalidInput
 from isthmus.evaluation.baselines.means import GlobalMean, Offsets
 from isthmus.evaluation.evaluate import evaluate
 from isthmus.evaluation.protocols import rating
-from isthmus.evaluation.rating_system import RatingSystem
+from isthmus.evaluation.space_systems import RatingSystem
 from isthmus.evaluation.task import Task, TestUser
 from isthmus.retrieval.ratings.components import Settings
 from tests.retrieval.ratings.worlds import tastes

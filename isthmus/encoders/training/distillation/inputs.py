@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.data.source import Source
-from isthmus.data.sources import open_sources
+from isthmus.data.sources import Source
+from isthmus.data.table_reader import open_sources
 from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
 from isthmus.encoders.image import open_image

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.data.sources import open_sources
+from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, InvalidMapping
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import ITEM_ID, USER_ID

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.data.media import MediaStore
-from isthmus.data.pairs import PairReader, put_in_reach
-from isthmus.data.source import Source
-from isthmus.data.sources import open_sources
+from isthmus.data.pairs import PairReader
+from isthmus.data.sources import Source
+from isthmus.data.table_reader import open_sources
 from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
@@ -169,7 +169,7 @@ class _Found:
             return (modality, *check_text(content))
         if not content:
             raise InvalidInput("there is no picture")
-        reference = put_in_reach(content, self._media)
+        reference = self._media.put_inline(content)
         data = self._media.read(reference)
         decode(modality, data)
         return modality, reference, digest(data)

@@ -1,0 +1,168 @@
+"""The field mapping: which columns of an input are an item's id, domain, text and media."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.data.columns import as_text
+from isthmus.data.template import TextTemplate
+from isthmus.errors import InvalidMapping
+from isthmus.schema import (
+    AUDIO,
+    DOMAIN,
+    INTERNAL_PREFIX,
+    ITEM_ID,
+    RESERVED,
+    TEXT,
+    Modality,
+    media_columns,
+)
+
+DEFAULT_TEXT_COLUMNS = ("title", "name", "attributes", "genres", "category", "description")
+
+
+@dataclass(frozen=True)
+class FieldMapping:
+    """The roles of columns; every other column becomes a typed attribute.
+
+    Parameters
+    ----------
+    id : str, default "item_id"
+        Column of the item id, or a template such as ``"film-{movie_id}"``.
+    domain : str, optional
+        One domain for the whole input, instead of `domain_column`.
+    domain_column : str, optional
+        Column of the domain; default ``domain``.
+    text : str, optional
+        Template or column of the text. Default: the column ``text`` if there is one, else the
+        columns title, name, attributes, genres, category and description, those that exist.
+    image : str, optional
+        Column of the image: a path (relative to the file that names it), bytes, a data URI or,
+        where allowed, an http(s) address. Default: the column ``image`` if there is one.
+    audio : str, optional
+        Column of the audio, likewise; only in a space that encodes audio.
+    """
+
+    id: str = ITEM_ID
+    domain: str | None = None
+    domain_column: str | None = None
+    text: str | None = None
+    image: str | None = None
+    audio: str | None = None
+
+    def text_columns(self, modalities: Collection[str]) -> list[str]:
+        """Return the columns that are text in a CSV, so that ``007`` stays ``007``."""
+        named = {"image": self.image, "audio": self.audio}
+        media = [named[modality] or modality for modality in media_columns(modalities)]
+        return [self.id, self.domain_column or DOMAIN, *media]
+
+    def resolve(
+        self, names: Sequence[str], source: str, modalities: Collection[str]
+    ) -> ResolvedMapping:
+        """Return the mapping for an input with these columns, with the defaults filled in.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The columns of the input.
+        source : str
+            Name of the input, for error messages.
+        modalities : collection of str
+            Modalities that the space encodes.
+
+        Raises
+        ------
+        InvalidMapping
+            If a named column is absent, if the name of an attribute is reserved, or if audio is
+            named and is none of the modalities. The message lists the columns.
+        """
+        columns = media_columns(modalities)
+        resolved = ResolvedMapping(
+            id=TextTemplate(self.id),
+            domain=self.domain,
+            domain_column=None if self.domain else self.domain_column or DOMAIN,
+            text=self._text(names),
+            media=self._media(names, columns),
+        )
+        for column in resolved.columns_read:
+            if column not in names:
+                hint = "; give --domain NAME or --domain-column" if column == DOMAIN else ""
+                raise InvalidMapping(
+                    f"{source} has no column {column!r}{hint}; its columns are: {', '.join(names)}"
+                )
+        for column in resolved.attributes(names):
+            if column in {*RESERVED, *columns} or column.startswith(INTERNAL_PREFIX):
+                raise _bad_attribute(source, column, "which Isthmus uses itself")
+            if "." in column or not column:
+                raise _bad_attribute(source, column, "since a dot means a field of a struct")
+        return resolved
+
+    def _media(self, names: Sequence[str], columns: Sequence[Modality]) -> dict[Modality, str]:
+        if self.audio and AUDIO not in columns:
+            raise InvalidMapping(
+                f"this space has no encoder of audio for the column {self.audio!r}; choose one "
+                "when the space is created, such as --encoder clap/NAME"
+            )
+        named: dict[Modality, str | None] = {"image": self.image, "audio": self.audio}
+        by_modality = {m: named[m] or (m if m in names else None) for m in columns}
+        return {m: column for m, column in by_modality.items() if column}
+
+    def _text(self, names: Sequence[str]) -> TextTemplate | None:
+        if self.text:
+            return TextTemplate(self.text)
+        if TEXT in names:
+            return TextTemplate(TEXT)
+        present = [name for name in DEFAULT_TEXT_COLUMNS if name in names]
+        return TextTemplate(". ".join(f"{{{name}}}" for name in present)) if present else None
+
+
+def _bad_attribute(source: str, column: str, why: str) -> InvalidMapping:
+    return InvalidMapping(
+        f"{source}: an attribute cannot be called {column!r}, {why}; rename the column"
+    )
+
+
+@dataclass(frozen=True)
+class ResolvedMapping:
+    """A mapping with the defaults filled in for one input."""
+
+    id: TextTemplate
+    domain: str | None
+    domain_column: str | None
+    text: TextTemplate | None
+    media: Mapping[Modality, str]
+
+    @property
+    def columns_read(self) -> tuple[str, ...]:
+        """Columns that the mapping reads."""
+        named = [*self.id.fields, self.domain_column, *self.media.values()]
+        return tuple(
+            dict.fromkeys([n for n in named if n] + list(self.text.fields if self.text else ()))
+        )
+
+    def domains(self, table: pa.Table) -> Any:
+        """Return the domain of each row of a table."""
+        if self.domain_column is None:
+            return pa.array([self.domain] * len(table), pa.string())
+        return pc.utf8_trim_whitespace(as_text(table.column(self.domain_column)))
+
+    def attributes(self, names: Sequence[str]) -> list[str]:
+        """Return the columns that become attributes: all without a role.
+
+        Columns that a template reads stay attributes; a column that is the id or ``text`` as it
+        stands does not.
+        """
+        taken = {*self.media.values(), self.domain_column}
+        if self.id.template in names:
+            taken.add(self.id.template)
+        if self.text and self.text.template == TEXT:
+            taken.add(TEXT)
+        # A constant domain replaces a column of that name.
+        if self.domain:
+            taken.add(DOMAIN)
+        return [name for name in names if name not in taken]

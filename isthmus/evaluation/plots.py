@@ -1,0 +1,240 @@
+"""Plots of an evaluation as SVG, to stand in an HTML page.
+
+Besides its colour, every series has a marker or a hatching of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus.digests import digest
+from isthmus.evaluation.report import BucketResult, Figure, SystemResult, TaskResult
+from isthmus.plotting import PALETTE, require_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+MARKERS = "osD^vPX*"
+HATCHES = ("", "///", "...")
+FATES = (
+    ("found", "found", PALETTE[2]),
+    ("ranked_below", "candidate, ranked below", PALETTE[4]),
+    ("never_candidate", "never a candidate", PALETTE[6]),
+)
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E6EA",
+    "hatch.linewidth": 0.6,
+}
+ERRORS = ("rmse", "mae")
+WIDTH = 8.6
+CHARACTERS = 90
+
+
+def draw_summary(task: TaskResult, metric: str) -> str:
+    """Draw the metric of every system, with its interval, the best on top."""
+    shown = [(s, s.metrics[metric]) for s in task.systems if metric in s.metrics]
+    shown.sort(key=lambda pair: pair[1].value, reverse=metric in ERRORS)
+
+    def draw(axes: Axes) -> None:
+        for place, (system, figure) in enumerate(shown):
+            colour = PALETTE[1] if system.name == task.best_baseline else PALETTE[0]
+            _error_bar(axes, figure, place, colour, horizontal=True)
+        axes.set_yticks(range(len(shown)), [system.name for system, _ in shown])
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        axes.set_xlabel(f"{metric}, 95 % interval")
+
+    return _svg(draw, 0.9 + 0.36 * len(shown))
+
+
+def draw_buckets(task: TaskResult, by: str, metric: str) -> str:
+    """Draw a metric of every system over the parts of a task."""
+    names = _parts(task, by, metric)
+    places = {name: place for place, name in enumerate(names)}
+
+    def draw(axes: Axes) -> None:
+        shown = [s for s in task.systems if _of(s, by, metric)]
+        for number, system in enumerate(shown):
+            shift = 0.6 * ((number + 0.5) / len(shown) - 0.5)
+            for at, bucket in enumerate(b for b in _of(system, by, metric) if b.figure):
+                label = system.name if at == 0 else None
+                marker, colour = MARKERS[number % len(MARKERS)], PALETTE[number % len(PALETTE)]
+                at_x = places[bucket.name] + shift
+                if bucket.figure is not None:
+                    _error_bar(axes, bucket.figure, at_x, colour, marker=marker, label=label)
+        axes.set_xticks(range(len(names)), [_label(task, by, metric, name) for name in names])
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        axes.set_xlabel(by)
+        axes.set_ylabel(metric)
+        axes.grid(axis="x", visible=False)
+        _from_zero(axes)
+        _legend(axes)
+
+    return _svg(draw, 4.0)
+
+
+def draw_coverage(system: SystemResult) -> str:
+    """Draw what each source of candidates reaches, and all of them together."""
+    coverage = system.coverage
+    if coverage is None:
+        return ""
+    sources = sorted(coverage.sources, key=lambda source: source.recall)
+    names = [source.source for source in sources]
+
+    def draw(axes: Axes) -> None:
+        bars = [source.recall for source in sources]
+        axes.barh(names, bars, color=PALETTE[5], label="this source")
+        alone = [source.alone for source in sources]
+        axes.barh(names, alone, color=PALETTE[0], hatch="///", label="this source alone")
+        axes.axvline(coverage.union, color=PALETTE[1], linestyle="--", label="all together")
+        axes.set_xlabel(f"recall@{coverage.k}")
+        axes.grid(axis="y", visible=False)
+        _legend(axes)
+
+    return _svg(draw, 1.5 + 0.36 * len(names))
+
+
+def draw_losses(systems: Sequence[SystemResult]) -> str:
+    """Draw the fate of the hidden items, as shares, for each system."""
+    shown = [(s.name, s.loss) for s in reversed(systems) if s.loss is not None]
+
+    def draw(axes: Axes) -> None:
+        left = [0.0] * len(shown)
+        for (field, label, colour), hatch in zip(FATES, HATCHES, strict=True):
+            shares = [
+                getattr(loss, field) / (loss.found + loss.ranked_below + loss.never_candidate)
+                for _, loss in shown
+            ]
+            names = [name for name, _ in shown]
+            axes.barh(names, shares, left=left, color=colour, label=label, hatch=hatch)
+            left = [start + share for start, share in zip(left, shares, strict=True)]
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("share of the hidden items")
+        axes.grid(axis="y", visible=False)
+        _legend(axes)
+
+    return _svg(draw, 1.5 + 0.36 * len(shown))
+
+
+def draw_scatter(task: TaskResult, metric: str, beside: str, logarithmic: bool = False) -> str:
+    """Draw the metric of every system against what its lists are like."""
+    shown = [s for s in task.systems if metric in s.metrics]
+
+    def draw(axes: Axes) -> None:
+        for number, system in enumerate(shown):
+            axes.plot(
+                [np.nan if (value := system.lists.get(beside)) is None else value],
+                [system.metrics[metric].value],
+                marker=MARKERS[number % len(MARKERS)],
+                color=PALETTE[number % len(PALETTE)],
+                markersize=9,
+                linestyle="",
+                label=system.name,
+            )
+        if logarithmic:
+            _logarithmic(axes)
+        axes.set_xlabel(beside)
+        axes.set_ylabel(metric)
+        _from_zero(axes)
+        _legend(axes)
+
+    return _svg(draw, 4.0)
+
+
+def _parts(task: TaskResult, by: str, metric: str) -> list[str]:
+    return list(dict.fromkeys(b.name for s in task.systems for b in _of(s, by, metric)))
+
+
+def _of(system: SystemResult, by: str, metric: str) -> list[BucketResult]:
+    return [b for b in system.buckets if b.by == by and b.metric == metric]
+
+
+def _label(task: TaskResult, by: str, metric: str, name: str) -> str:
+    """Name a part with how many users it holds, or items of the truth."""
+    found = next(b for s in task.systems for b in _of(s, by, metric) if b.name == name)
+    if metric.startswith("found@"):
+        return f"{name}\n{found.truth:,} items"
+    return f"{name}\n{found.users:,} users"
+
+
+def _error_bar(
+    axes: Axes,
+    figure: Figure,
+    place: float,
+    colour: str,
+    *,
+    horizontal: bool = False,
+    marker: str = "o",
+    label: str | None = None,
+) -> None:
+    # An interval of the bootstrap need not hold the figure itself, to the last digit.
+    ends = [[max(figure.value - figure.low, 0)], [max(figure.high - figure.value, 0)]]
+    style: dict[str, Any] = {"fmt": marker, "color": colour, "capsize": 3, "label": label}
+    if horizontal:
+        axes.errorbar([figure.value], [place], xerr=ends, **style)
+    else:
+        axes.errorbar([place], [figure.value], yerr=ends, **style)
+
+
+def _from_zero(axes: Axes) -> None:
+    """Let the values begin at 0, with room for markers at both ends."""
+    _, top = axes.get_ylim()
+    axes.set_ylim(-0.03 * top, 1.05 * top)
+
+
+def _logarithmic(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Axes) -> None:
+    _, labels = axes.get_legend_handles_labels()
+    if labels:
+        columns = max(1, CHARACTERS // (max(map(len, labels)) + 6))
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1.0),
+            ncols=min(columns, len(labels)),
+            frameon=False,
+        )
+
+
+def _svg(draw: Callable[[Axes], None], height: float) -> str:
+    """Draw on a canvas 8.6 inches wide, and give the SVG element without its metadata."""
+    matplotlib = require_matplotlib("the report's plots", "evaluate")
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Drawing
+
+    out = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": draw.__qualname__}):
+        drawing: Canvas = Drawing(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasSVG(drawing)
+        draw(drawing.add_subplot())
+        drawing.savefig(out, format="svg", metadata={"Date": None})
+    whole = out.getvalue()
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", whole[whole.index("<svg") :], flags=re.DOTALL)
+    return _own_names(drawn)
+
+
+def _own_names(svg: str) -> str:
+    """Make the names within an SVG its own, so that many can stand in one page."""
+    mark = "f" + digest(svg).hex()[:8]
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', svg)
+    return re.sub(r'(href="#|url\(#)([^")]+)', rf"\1{mark}-\2", svg)

@@ -1,1 +1,0 @@
-"""Gated and learned fusion: how much each block counts, query by query."""

@@ -1,0 +1,66 @@
+"""What is held in memory is what is on disk, whoever wrote it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import isthmus.data.interactions.store as module
+from isthmus.data.interactions.store import Interactions
+from tests.data.interactions.test_rule import ROW, add, row
+
+USERS = ["b", "nobody", "a"]
+JOBS = st.one_of(
+    st.lists(ROW, max_size=8), st.sampled_from(["forget a", "forget b", "compact", "undo"])
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def held_at_once():
+    usual = module.READ_S_A_ROW
+    module.READ_S_A_ROW = 0.0
+    yield
+    module.READ_S_A_ROW = usual
+
+
+def do(store, job):
+    """Add rows, or change the table otherwise, by a store of its own."""
+    if isinstance(job, list):
+        add(store, job)
+    elif job.startswith("forget"):
+        store.forget(job.split()[1])
+    elif job == "undo" and store.version > 1:
+        table = store._writable()
+        table.checkout_version(table.version - 1).restore()
+    elif job == "compact" and store.version:
+        store._writable().optimize.compact_files(materialize_deletions_threshold=0.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(jobs=st.lists(JOBS, min_size=1, max_size=6))
+def test_what_is_held_follows_the_table(tmp_path_factory, jobs):
+    folder = tmp_path_factory.mktemp("s")
+    holding = Interactions(folder)
+    add(holding, [row(1.0, user_id="a")])
+    holding.of(["a"])
+    for job in jobs:
+        do(Interactions(folder), job)
+        for users in (USERS, ["a"], ["a", "a"], []):
+            expected = Interactions(folder).of(users)  # its first look is at the disk
+            assert holding.of(users).to_pylist() == expected.to_pylist()
+            assert holding.of(users).schema == expected.schema
+    assert holding._held is not None
+
+
+def test_a_table_that_is_too_large_is_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "HELD_ROWS", 2)
+    store = Interactions(tmp_path)
+    add(store, [row(1.0), row(2.0, item_id="j")])
+    for held in (False, True, True):
+        assert len(store.of(["u"])) == 2
+        assert (store._held is not None) == held
+    add(store, [row(3.0, item_id="k")])
+    for _ in range(2):
+        assert len(store.of(["u"])) == 3
+        assert store._held is None

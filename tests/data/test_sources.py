@@ -1,0 +1,279 @@
+"""Every kind of input gives the same items."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import lance
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+
+from isthmus.data.item_mapping import FieldMapping
+from isthmus.data.item_reader import ItemReader
+from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
+
+ROWS = [
+    {"item_id": "007", "domain": "films", "title": "Gold", "price": 1.5, "year": 1964},
+    {"item_id": "x", "domain": "books", "title": "Sea, wide", "price": None, "year": 1999},
+]
+TABLE = pa.Table.from_pylist(ROWS)
+
+
+def write_json_lines(path):
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+
+
+WRITERS = {
+    "items.parquet": lambda path: pq.write_table(TABLE, path),
+    "items.csv": lambda path: pacsv.write_csv(TABLE, path),
+    "items.tsv": lambda path: pacsv.write_csv(TABLE, path, pacsv.WriteOptions(delimiter="\t")),
+    "items.jsonl": write_json_lines,
+    "items.json": lambda path: path.write_text(json.dumps(ROWS)),
+    "items.arrow": lambda path: feather.write_feather(TABLE, path, compression="uncompressed"),
+    "items.lance": lambda path: lance.write_dataset(TABLE, str(path)),
+}
+FRAMES = {
+    "table": TABLE,
+    "reader": pa.RecordBatchReader.from_batches(TABLE.schema, TABLE.to_batches()),
+    "pandas": pd.DataFrame(ROWS),
+    "polars": pl.DataFrame(ROWS),
+    "dicts": ROWS,
+    "generator": (row for row in ROWS),
+}
+
+
+def read(items, **mapping):
+    reader = ItemReader(items, FieldMapping(**mapping))
+    rows = reader.check()
+    reader.raise_if_invalid()
+    table = pa.concat_tables(reader.batches(1000, reader.attributes))
+    assert len(table) == rows
+    return table.to_pylist()
+
+
+def plain(rows):
+    return [
+        {k: v for k, v in row.items() if not k.startswith("_") and k != "image"} for row in rows
+    ]
+
+
+EXPECTED = [
+    {
+        "item_id": "007",
+        "domain": "films",
+        "text": "Gold",
+        "title": "Gold",
+        "price": 1.5,
+        "year": 1964,
+    },
+    {
+        "item_id": "x",
+        "domain": "books",
+        "text": "Sea, wide",
+        "title": "Sea, wide",
+        "price": None,
+        "year": 1999,
+    },
+]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_of_every_kind_give_the_same_items(name, tmp_path):
+    WRITERS[name](tmp_path / name)
+    assert plain(read(str(tmp_path / name))) == EXPECTED
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_of_every_kind_give_the_same_items(name):
+    assert plain(read(FRAMES[name])) == EXPECTED
+
+
+def test_a_glob_a_folder_and_a_list_join_files(tmp_path):
+    for name, row in zip(("a.parquet", "b.parquet"), ROWS, strict=True):
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / name)
+    for items in (
+        str(tmp_path / "*.parquet"),
+        tmp_path,
+        [tmp_path / "a.parquet", tmp_path / "b.parquet"],
+    ):
+        assert [row["item_id"] for row in read(items)] == ["007", "x"]
+
+
+def test_files_with_other_columns_fill_up_with_nulls(tmp_path):
+    pq.write_table(
+        pa.table({"item_id": ["a"], "domain": ["d"], "text": ["t"], "year": [1]}),
+        tmp_path / "a.parquet",
+    )
+    pq.write_table(
+        pa.table({"item_id": ["b"], "domain": ["d"], "text": ["t"], "price": [2.0]}),
+        tmp_path / "b.parquet",
+    )
+    rows = read(tmp_path)
+    assert [(row["year"], row["price"]) for row in rows] == [(1, None), (None, 2.0)]
+
+
+def test_a_csv_keeps_ids_as_text_and_finds_types(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text(
+        "item_id,domain,title,zip,made,ok\n01,d,5,01234,2026-01-02,true\n2,d,x,5,2026-03-04,false\n"
+    )
+    rows = read(path)
+    assert [row["item_id"] for row in rows] == ["01", "2"]
+    assert rows[0]["zip"] == "01234"
+    assert rows[0]["made"] == date(2026, 1, 2)
+    assert rows[1]["ok"] is False
+
+
+def test_a_csv_column_that_turns_to_text_late_is_text(tmp_path):
+    path = tmp_path / "items.csv"
+    lines = [f"i{n},d,title {n},{n if n < 150_000 else 'soon'}" for n in range(150_001)]
+    path.write_text("item_id,domain,title,stock\n" + "\n".join(lines))
+    assert ItemReader(path).attributes.field("stock").type == pa.string()
+
+
+def test_json_lines_may_leave_fields_out_and_widen_numbers(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text(
+        '{"item_id": "a", "domain": "d", "title": "t", "price": 1}\n\n'
+        '{"item_id": "b", "domain": "d", "title": "t", "price": 1.5, "tags": ["x"]}\n'
+    )
+    assert [(row["price"], row["tags"]) for row in read(path)] == [(1.0, None), (1.5, ["x"])]
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
+    pq.write_table(
+        pa.table({"item_id": ["a"], "domain": ["d"], "image": ["pictures/a.png"]}),
+        tmp_path / "i.parquet",
+    )
+    assert read(tmp_path / "i.parquet")[0]["image"] == str(tmp_path / "pictures/a.png")
+
+
+def test_ids_may_be_numbers_or_templates():
+    rows = [{"movie": 7, "domain": "d", "title": "t"}]
+    assert read(rows, id="movie")[0]["item_id"] == "7"
+    assert read(rows, id="film-{movie}")[0]["item_id"] == "film-7"
+
+
+def test_one_domain_may_be_given_for_all():
+    assert (
+        read([{"item_id": "a", "domain": "x", "text": "t"}], domain="films")[0]["domain"] == "films"
+    )
+
+
+BAD = {
+    "missing id": (
+        [{"item_id": "a", "text": "t"}, {"item_id": None, "text": "t"}],
+        "row 1: no item id",
+    ),
+    "double id": (
+        [{"item_id": "a", "text": "t"}, {"item_id": "a", "text": "u"}],
+        "row 1: item id 'a' stands in row 0",
+    ),
+    "nan": (
+        [{"item_id": "a", "text": "t", "p": float("nan")}],
+        "row 0: column 'p' is NaN or infinite",
+    ),
+    "infinite": (
+        [{"item_id": "a", "text": "t", "p": float("inf")}],
+        "row 0: column 'p' is NaN or infinite",
+    ),
+    "no content": (
+        [{"item_id": "a", "text": " ", "image": None}],
+        "row 0: has no text and no image",
+    ),
+    "wrong type": (
+        [{"item_id": "a", "text": "t", "p": 1}, {"item_id": "b", "text": "t", "p": "x"}],
+        "row 1: column 'p'",
+    ),
+    "no unicode": (
+        [{"item_id": "a", "text": "t"}, {"item_id": "b", "text": "\ud800"}],
+        "row 1: column 'text' holds .* no valid Unicode",
+    ),
+    "no dict": ([{"item_id": "a", "text": "t"}, "b"], "row 1: is a str"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_refused_by_number(name):
+    rows, message = BAD[name]
+    with pytest.raises(InvalidItems, match=message):
+        read(rows, domain="d")
+
+
+def test_a_missing_domain_is_refused_by_number():
+    with pytest.raises(InvalidItems, match="row 0: no domain"):
+        read([{"item_id": "a", "text": "t", "domain": ""}])
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"text": "{titel}"}, "has no column 'titel'; its columns are: item_id, domain, title"),
+        ({"image": "photo"}, "has no column 'photo'"),
+        ({"domain_column": "shop"}, "has no column 'shop'"),
+        ({"id": "sku"}, "has no column 'sku'"),
+        ({"id": "year"}, "an attribute cannot be called 'item_id'"),
+        ({"image": "year"}, "an image is a path, bytes or a data URI"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_refused(mapping, message):
+    with pytest.raises(InvalidMapping, match=message):
+        read(ROWS, **mapping)
+
+
+def test_an_attribute_with_a_dot_is_refused():
+    with pytest.raises(InvalidMapping, match=r"cannot be called 'a\.b', since a dot"):
+        read([{"item_id": "a", "domain": "d", "text": "t", "a.b": 1}])
+
+
+def test_an_id_is_text_or_a_whole_number():
+    with pytest.raises(InvalidMapping, match="an item id is text or an integer"):
+        read([{"price": 1.5, "domain": "d", "text": "t"}], id="price")
+
+
+def test_a_reserved_attribute_name_is_refused():
+    with pytest.raises(InvalidMapping, match="cannot be called 'score'"):
+        read([{"item_id": "a", "domain": "d", "text": "t", "score": 1}])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.parquet", b"nonsense", "cannot read"),
+        ("x.jsonl", b'{"item_id": "a"}\n{oops\n', "line 2 is not JSON"),
+        ("x.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("x.json", b"{", "is not JSON"),
+        ("x.json", b"5", "must hold a list of objects"),
+        ("x.docx", b"", "cannot tell what"),
+        ("x.csv", b"", "cannot read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInput, match=message):
+        read(tmp_path / name)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(InvalidInput, match=r"no file matches 'nowhere\.parquet'"):
+        read("nowhere.parquet")
+
+
+def test_batches_have_the_size_asked_for():
+    reader = ItemReader([{"item_id": str(n), "domain": "d", "text": "t"} for n in range(25)])
+    sizes = [len(table) for table in reader.batches(10, reader.attributes)]
+    assert sizes == [10, 10, 5]
+
+
+def test_invalid_rows_are_left_out_of_batches():
+    reader = ItemReader([{"item_id": n, "domain": "d", "text": "t"} for n in ("a", None, "c")])
+    assert reader.check() == 3
+    assert reader.problems == {1: "no item id in 'item_id'"}
+    (table,) = reader.batches(10, reader.attributes)
+    assert table.column("item_id").to_pylist() == ["a", "c"]
