@@ -121,12 +121,12 @@ class LearnedSystem:
         mask[rows[rows >= 0]] = True
         group = Group(list(view.domains), view.only(mask))
         timed = task.train.column(TIME).null_count == 0
-        heads = self.serving.recommender.heads
+        rankers = self.serving.recommender.rankers
         items: list[list[str]] = []
         sources: dict[str, list[list[str]]] = {}
         for start in range(0, len(task.users), USERS_A_BATCH):
             users = [_user(user, timed) for user in task.users[start : start + USERS_A_BATCH]]
-            if task.target_domain is not None and task.target_domain in heads:
+            if task.target_domain is not None and task.target_domain in rankers:
                 self._answer(users, task.target_domain, group, n, items, sources)
             else:
                 texts = [None] * len(users)
@@ -146,12 +146,12 @@ class LearnedSystem:
         serving = self.serving
         histories = serving.histories(users, [None] * len(users))
         allowed = serving.allowed(domain, group.allowed)
-        answer = serving.answer(histories, domain, allowed)
+        ranked = serving.rank(histories, domain, allowed)
         ids = serving.corpus.item_ids
         for user in range(len(users)):
-            items.append(ids[answer.best(user, n)[0]].tolist())
-            for name in answer.pool.sources:
-                found = ids[answer.found_by(user, name, n)].tolist()
+            items.append(ids[ranked.best(user, n)[0]].tolist())
+            for name in ranked.pool.sources:
+                found = ids[ranked.proposed_by(name, user, n)].tolist()
                 sources.setdefault(name, []).append(found)
 
 

@@ -70,7 +70,7 @@ class SpacePublishing(SpaceAdopting):
         ImpossibleTargets
             If no recipe meets the targets; the message names the nearest that can be had.
         ReleaseRejected
-            If the release misses a target, or a head that was trained loses to one of its own
+            If the release misses a target, or a trained ranker loses to one of its
             sources; it is kept, and the current one stays.
         SpaceLocked
             If another process is publishing.

@@ -53,9 +53,9 @@ class SpaceRecommendations(OpenSpace):
         """Recommend items of a domain to a user known in any domain.
 
         With a trained recommender in the release (see `train`) candidates come from many sources
-        and the domain's ranking head orders them; the score is the share of the user's next
+        and the ranker of the domain orders them; the score is the share of the user's next
         choices that the item is expected to have. The less is known of a user, the nearer the
-        list is to what is popular. Without one, or for a domain that has no head, items are
+        list is to what is popular. Without one, or for a domain that has no ranker, items are
         found by content: the score is the share of the user's attention that an interest has
         over the item's rank in it.
 
@@ -76,7 +76,7 @@ class SpaceRecommendations(OpenSpace):
         Raises
         ------
         InvalidInput
-            If an option makes no sense, or explanations are asked for without a trained head.
+            If an option makes no sense, or explanations are asked for without a trained ranker.
         """
         view = self._live.now()
         ranking = Ranking(k, None, diversity, candidates, quotas or {})
@@ -89,7 +89,7 @@ class SpaceRecommendations(OpenSpace):
             serving = self._serving(view)
             if serving is None:
                 raise InvalidInput(
-                    "explanations need a trained head: isthmus train, then isthmus publish"
+                    "explanations need a trained ranker: isthmus train, then isthmus publish"
                 )
             depth = ranking.depth or 1
             hits = explain_hits(serving, known, texts[0], rows, hits, groups, depth)

@@ -19,7 +19,7 @@ from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.store import (
     TRAINING,
     Description,
-    heads_of,
+    published_rankers,
     save_recommender,
     trained_folder,
 )
@@ -40,7 +40,7 @@ class SpaceTraining(OpenSpace):
         positive_from: float | None = None,
         progress: bool = False,
     ) -> Description:
-        """Train candidates and ranking heads on the stored interactions.
+        """Train candidate generators and rankers on the stored interactions.
 
         What was trained becomes part of the next release: run `publish` after it. A training
         that was interrupted goes on with its last complete pass when it is started again on the
@@ -51,9 +51,9 @@ class SpaceTraining(OpenSpace):
         targets : str or sequence of str, optional
             Domains to recommend in; by default every one with 20 users or more.
         pretrain : sequence of str, optional
-            Domains that heads learn on before they are fine-tuned on their target.
+            Domains that rankers are trained on before they are fine-tuned on their target.
         start_from : str or Path, optional
-            Another space, whose published heads are fine-tuned.
+            Another space, whose published rankers are fine-tuned.
         settings : RecommenderSettings, optional
             How to train; the defaults are meant for any data.
         guard : bool, optional
@@ -69,7 +69,7 @@ class SpaceTraining(OpenSpace):
         Returns
         -------
         Description
-            What was trained, and the report of each head.
+            What was trained, and the report of each ranker.
 
         Raises
         ------
@@ -96,8 +96,8 @@ class SpaceTraining(OpenSpace):
                 names,
                 positive_from=least,
                 rated=self._rated(view, interactions),
-                pretrained=None if start_from is None else heads_of(Path(start_from)),
-                sources_of=_pretraining(names or view.domains, pretrain),
+                pretrained=None if start_from is None else published_rankers(Path(start_from)),
+                pretrain_on=_pretraining(names or view.domains, pretrain),
                 folder=work,
                 show=progress,
             )

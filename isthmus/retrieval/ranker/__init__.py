@@ -1,1 +1,1 @@
-"""The ranker: it orders the candidates of a user, from features and an attention over the history."""
+"""The ranker: it orders the candidates of a user by features and attention over the history."""

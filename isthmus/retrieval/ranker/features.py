@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
@@ -187,7 +188,7 @@ def _generator_features(inputs: FeatureInputs) -> FloatArray:
     relative = positive / np.maximum(best, 1e-12)
     discounted = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
     logarithm = np.sign(scores) * np.log1p(10 * np.abs(scores))
-    # (n_candidates, n_generators, 3)
+    # of shape (n_candidates, n_generators, 3)
     features = np.stack([relative, discounted, logarithm], axis=2).astype(np.float32)
     return features.reshape(len(owners), -1)
 
@@ -196,8 +197,10 @@ def _item_features(inputs: FeatureInputs) -> FloatArray:
     return inputs.statistics.of(inputs.corpus, inputs.pool.items)
 
 
-def _liked_counts(histories: Histories) -> FloatArray:
-    return np.bincount(histories.owners, histories.weights > 0, len(histories))
+def _liked_counts(histories: Histories) -> npt.NDArray[np.float64]:
+    return np.asarray(
+        np.bincount(histories.owners, histories.weights > 0, len(histories)), np.float64
+    )
 
 
 def _user_features(inputs: FeatureInputs) -> FloatArray:

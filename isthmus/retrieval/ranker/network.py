@@ -167,9 +167,7 @@ class RankerNetwork(nn.Module):
         Dropout probability while training.
     """
 
-    def __init__(
-        self, features: Sequence[str], shape: NetworkShape, dropout: float = 0.2
-    ) -> None:
+    def __init__(self, features: Sequence[str], shape: NetworkShape, dropout: float = 0.2) -> None:
         super().__init__()
         self.features, self.shape = tuple(features), shape
         self.popularity_column = self.features.index(POPULARITY)
@@ -194,7 +192,7 @@ class RankerNetwork(nn.Module):
         """Return the score by each member, shape (members, n_users, n_candidates)."""
         standardised = (batch.features - self.mean) / self.deviation
         standardised = standardised.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
-        # (n_users, n_candidates, n_features + 4)
+        # of shape (n_users, n_candidates, n_features + 4)
         inputs = torch.cat([standardised, self.attention(batch)], dim=2)
         popularity = batch.features[:, :, self.popularity_column] * POPULARITY_SCALE
         scores = []

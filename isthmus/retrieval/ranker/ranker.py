@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InvalidInput
-from isthmus.numerics.arrays import FloatArray
-from isthmus.numerics.arrays import Columns
+from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.retrieval.candidates.generator import State
 from isthmus.retrieval.candidates.pool import Pool
 from isthmus.retrieval.candidates.training_data import Corpus
@@ -177,8 +176,14 @@ class Ranker:
         more = [repr(name) for name in self.generators if name not in other.generators]
         less = [repr(name) for name in other.generators if name not in self.generators]
         parts = [f"it needs the candidate generators {', '.join(more)}"] if more else []
-        parts += [f"it was trained without the candidate generators {', '.join(less)}"] if less else []
-        parts += [f"its {name} is {mine[name]}, not {theirs[name]}" for name in mine if mine[name] != theirs[name]]
+        parts += (
+            [f"it was trained without the candidate generators {', '.join(less)}"] if less else []
+        )
+        parts += [
+            f"its {name} is {mine[name]}, not {theirs[name]}"
+            for name in mine
+            if mine[name] != theirs[name]
+        ]
         return parts
 
     def _fused_network(self) -> FusedNetwork:
@@ -286,9 +291,7 @@ class _FusedMembers:
     def __init__(self, network: RankerNetwork) -> None:
         shape = network.shape
         members = [
-            _FusedMember(member)
-            for member in network.members
-            if isinstance(member, EnsembleMember)
+            _FusedMember(member) for member in network.members if isinstance(member, EnsembleMember)
         ]
         self._count, self._hidden, self._rank = len(members), shape.hidden, shape.rank
         parts = zip(*(member.first for member in members), strict=True)
