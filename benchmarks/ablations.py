@@ -4,11 +4,11 @@
 
 The protocols (see `read_protocol`) share a train table. Their validation users are ranked, the test
 split is never read. Examples, pools and every figure are kept in the folder ``--out``; the same
-command goes on where it was stopped. ``--seeds`` trains every ranker so many times, and the mean over
-them is compared, user by user, with that of the whole.
+command goes on where it was stopped. ``--seeds`` trains every ranker so many times, and the mean
+over them is compared, user by user, with that of the whole.
 
-``--slow`` adds what needs sources or examples of its own, some 15 minutes of one core each: a ranker
-that was first trained on the other domains, and towers that make domains alike.
+``--slow`` adds what needs sources or examples of its own, some 15 minutes of one core each: a
+ranker that was first trained on the other domains, and towers that make domains alike.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ SLOW: dict[str, Variant] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class ScoredRows:
     """Candidates of some validation users.
 
     Attributes
@@ -182,17 +182,17 @@ class Bench:
         examples = self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
         return of_scenarios(examples, self.scenarios) if self.scenarios else examples
 
-    def ranked(self, learning: RecommenderSettings) -> dict[str, list[Ranked]]:
+    def ranked(self, learning: RecommenderSettings) -> dict[str, list[ScoredRows]]:
         """Find the candidates of the validation users of every protocol."""
 
-        def make() -> dict[str, list[Ranked]]:
+        def make() -> dict[str, list[ScoredRows]]:
             sources = Sources(learning.make_generators()).fit(self.corpus, show=True)
             statistics = learning.make_statistics().fit(self.corpus)
             return {task.name: self._pools(task, sources, statistics) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
-    def _pools(self, task: Task, sources: Sources, statistics: ItemStatistics) -> list[Ranked]:
+    def _pools(self, task: Task, sources: Sources, statistics: ItemStatistics) -> list[ScoredRows]:
         target, corpus = self.corpus.code_of(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
         allowed[self._columns(task.candidates)] = True
@@ -207,7 +207,7 @@ class Bench:
             inputs = FeatureInputs(corpus, histories, pool, statistics, target)
             features = compute_features(inputs, feature_columns(pool.sources))
             truth = [self._columns(user.truth) for user in users]
-            out.append(Ranked(histories, pool, features, truth))
+            out.append(ScoredRows(histories, pool, features, truth))
         return out
 
     def _columns(self, items: Sequence[str]) -> Columns:
@@ -295,7 +295,7 @@ def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -
     )
 
 
-def offered(part: Ranked, variant: Variant) -> Ranked:
+def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     """Take from the candidates of users what a variant does without."""
     gone, kept = _columns_of(variant, part.pool.sources, part.features.columns)
     if not gone:
@@ -317,7 +317,7 @@ def _columns_of(
 
 
 def _found(
-    ranker: Ranker, corpus: Corpus, statistics: ItemStatistics, part: Ranked
+    ranker: Ranker, corpus: Corpus, statistics: ItemStatistics, part: ScoredRows
 ) -> tuple[np.ndarray, np.ndarray]:
     target = corpus.code_of(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     inputs = FeatureInputs(corpus, part.histories, part.pool, statistics, target)

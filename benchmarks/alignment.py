@@ -36,7 +36,7 @@ from isthmus.encoders.training.alignment.fit import closed_form, crossings, lear
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.hubness import ASKED, mean_of_nearest
+from isthmus.retrieval.search.hubness import ASKED, mean_similarity_to_nearest
 
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LENGTHS = (64, 128, 256, 384)
@@ -138,8 +138,8 @@ def _corrected(method: Method, known: Pairs) -> Method:
         text, image = method(pairs)
         one = np.ones((len(pairs), 1), np.float32)
         lost = (
-            mean_of_nearest(text, images)[:, None] / 2,
-            mean_of_nearest(image, texts)[:, None] / 2,
+            mean_similarity_to_nearest(text, images)[:, None] / 2,
+            mean_similarity_to_nearest(image, texts)[:, None] / 2,
         )
         return np.hstack([text, one, -lost[0]]), np.hstack([image, -lost[1], one])
 

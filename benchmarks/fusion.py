@@ -11,8 +11,8 @@ over the whole catalogue, each query's own item left out. The tuned weight is th
 the queries, and fusion weights are learned from pairs of these queries with items most like them;
 all figures are of the other half, with intervals over queries.
 
-*Search by words*: the attributes of a product as a text find its items, in the blocks of text and
-of the alignment; equal weights, and weights learned from half of the attributes.
+*Search by words*: the attributes of a product as a text find its items, in the named vectors of
+text and of the alignment; equal weights, and weights learned from half of the attributes.
 
 *New films*: nearest neighbours by content, and Isthmus trained, on the protocol of hidden films
 (a third of the films have a poster), for spaces of text alone, pictures alone, and both.

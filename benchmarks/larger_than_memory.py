@@ -148,7 +148,7 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     recall = found_recall(make, found.item_ids, queries, worst)
     disk = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     return {
-        "recipe": manifest.blocks["text"].recipe,
+        "recipe": manifest.named_vectors["text"].recipe,
         "promised": manifest.worst_recall,
         "recall": recall,
         **times,

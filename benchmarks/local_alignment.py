@@ -17,9 +17,8 @@ from typing import Any
 from common.picture_pairs import SETS, read_pairs
 
 from isthmus.encoders import load_encoders
-from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.alignment_choice import PACKAGED
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.alignment import PACKAGED, Alignment
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.cross_modal_recall import Crossing
 from isthmus.encoders.training.alignment.fit import crossings, fit_alignment
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
@@ -87,7 +86,7 @@ def main() -> None:
     print((asked.out / "MODEL_CARD.md").read_text("utf-8"))
 
 
-def _half(head: Head) -> Head:
+def _half(head: ProjectionHead) -> ProjectionHead:
     """Round to float16, which costs nothing that can be measured."""
     return replace(
         head, **{name: a.astype("f2").astype("f4") for name, a in head.tensors().items()}

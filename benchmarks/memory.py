@@ -3,7 +3,7 @@
 ``python benchmarks/memory.py --rows 1000000``
 
 The encoder is a stand-in (a random unit vector seeded by the text's digest, as long as MiniLM's)
-beside an image block as wide as EfficientNet's, so that what is measured is everything but a
+beside an image named vector as wide as EfficientNet's, so that what is measured is everything but a
 model: reading, checking, comparing, the embedding cache and the catalog.
 """
 
@@ -100,7 +100,7 @@ def main() -> None:
     options = {"domain": "products", "text": "title"}
     timed("add", lambda: space.upsert(file, **options).as_dict())
     timed("add again", lambda: space.upsert(file, **options).as_dict())
-    timed("publish", lambda: space.publish().blocks["text"])
+    timed("publish", lambda: space.publish().named_vectors["text"])
     vector = encoders["text"].encode(["x"], "text")[0]
     timed("first search", lambda: len(space.search(vector=vector)))
     timed("1,000 searches", lambda: sum(len(space.search(vector=vector)) for _ in range(1000)))

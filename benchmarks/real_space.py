@@ -135,7 +135,10 @@ def main() -> None:
         f"peak {published['peak_mib']:,.0f} MiB"
     )
     for row in published["recall"]:
-        print(f"  {row['block']:6} {row['kind']:15} {row['domain']:12} recall@10 {row['recall']}")
+        print(
+            f"  {row['vector_name']:6} {row['kind']:15} {row['domain']:12} "
+            f"recall@10 {row['recall']}"
+        )
     print(json.dumps(isthmus("status", "--space", space)["domains"]))
 
 

@@ -19,8 +19,7 @@ import torch
 from encode import mixed_texts
 
 from isthmus.encoders import load_encoder
-from isthmus.encoders.backends.mixed_precision import layers_for_int8, round_weight, rounded
-from isthmus.encoders.backends.openvino import GROUP, SAMPLE
+from isthmus.encoders.backends.openvino import GROUP, SAMPLE, layers_for_int8, round_weight, rounded
 from isthmus.encoders.training.distillation.quality import nearest, recall
 
 

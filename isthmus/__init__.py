@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from isthmus.errors import IsthmusError
     from isthmus.evaluation.plan import EvaluationPlan
     from isthmus.retrieval.recommend.users import Interaction, User
-    from isthmus.retrieval.search.results import Found, Hit
+    from isthmus.retrieval.search.results import BatchResults, Hit
     from isthmus.space import Space
 
 __version__ = "0.1.0"
 __all__ = [
     "AlignmentSettings",
+    "BatchResults",
     "DistillReport",
     "DistillSettings",
     "Encoder",
     "EvaluationPlan",
     "FinetuneReport",
     "FinetuneSettings",
-    "Found",
     "Hit",
     "Interaction",
     "IsthmusError",
@@ -52,7 +52,7 @@ _HOMES = {
     "EvaluationPlan": "isthmus.evaluation.plan",
     "FinetuneReport": "isthmus.encoders.training.finetuning.report",
     "FinetuneSettings": "isthmus.encoders.training.finetuning.settings",
-    "Found": "isthmus.retrieval.search.results",
+    "BatchResults": "isthmus.retrieval.search.results",
     "Hit": "isthmus.retrieval.search.results",
     "Interaction": "isthmus.retrieval.recommend.users",
     "IsthmusError": "isthmus.errors",

@@ -45,6 +45,7 @@ INTERNAL_PREFIX: Final = "_"
 ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)  # of every catalog; see `media_columns`
 RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})
 
+INTERACTIONS_TABLE: Final = "interactions.lance"
 INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
 INTERACTIONS: Final = pa.schema(
     [
@@ -81,15 +82,15 @@ def inline_column(modality: str) -> str:
     return f"_{modality}_bytes"
 
 
-def vector_column(block: str) -> str:
-    """Name the catalog column that holds the vectors of a block.
+def vector_column(vector_name: str) -> str:
+    """Name the catalog column that holds the vectors of a named vector.
 
     Examples
     --------
     >>> vector_column("text")
     '_vector_text'
     """
-    return f"_vector_{block}"
+    return f"_vector_{vector_name}"
 
 
 def modality_bit(modality: str) -> int:

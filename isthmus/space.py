@@ -11,10 +11,10 @@ from typing import Any
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaLimits, MediaStore
-from isthmus.encoders.alignment_choice import AlignmentChoice, choose_alignment
-from isthmus.encoders.choice import EncoderChoice, choose_encoders
+from isthmus.encoders.alignment import AlignmentLike, resolve_alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import Weights, checked_weights
+from isthmus.encoders.fusion import ModalityWeights, validated_weights
+from isthmus.encoders.registry import EncoderLike, resolve_encoders
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, SpaceExists
 from isthmus.index.catalog.alignments import store_alignment
@@ -66,13 +66,13 @@ class Space(
     def create(
         cls,
         path: str | Path,
-        encoder: EncoderChoice = "local",
+        encoder: EncoderLike = "local",
         *,
         text_encoder: str | Encoder | None = None,
         image_encoder: str | Encoder | None = None,
         audio_encoder: str | Encoder | None = None,
-        alignment: AlignmentChoice = "auto",
-        weights: Weights | None = None,
+        alignment: AlignmentLike = "auto",
+        weights: ModalityWeights | None = None,
         recall: float = 0.95,
         device: str = "auto",
         precision: str = "auto",
@@ -85,10 +85,10 @@ class Space(
             A folder that does not exist yet, or is empty.
         encoder : str, Encoder or mapping, default "local"
             What encodes every modality: a spec for `load_encoder`, an encoder, or one for each
-            modality. An encoder of text and image puts both into one block; different encoders,
-            such as those of ``local`` (MiniLM and EfficientNet-Lite0), have a block each, so that
-            text finds items by their text and an image by their image. CLAP (``clap/NAME``) takes
-            text and audio.
+            modality. An encoder of text and image puts both into one named vector; different
+            encoders, such as those of ``local`` (MiniLM and EfficientNet-Lite0), have a named
+            vector each, so that text finds items by their text and an image by their image. CLAP
+            (``clap/NAME``) takes text and audio.
         text_encoder, image_encoder, audio_encoder : str or Encoder, optional
             In the place of `encoder`, one for each modality; those of one spec are one encoder.
         alignment : Alignment, path, ``"auto"`` or None, default "auto"
@@ -120,7 +120,7 @@ class Space(
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise SpaceExists(f"{path} exists already; open it, or choose another folder")
-        encoders = choose_encoders(
+        encoders = resolve_encoders(
             encoder,
             text_encoder,
             image_encoder,
@@ -128,15 +128,15 @@ class Space(
             device=device,
             precision=precision,
         )
-        chosen = checked_weights(weights or {}, encoders)
-        stack = EncoderStack(encoders, chosen, choose_alignment(alignment, encoders))
+        chosen = validated_weights(weights or {}, encoders)
+        stack = EncoderStack(encoders, chosen, resolve_alignment(alignment, encoders))
         settings = SpaceSettings.of_stack(
             stack, IndexSettings().aiming(Targets().given(recall=recall))
         )
         building = path.with_name(f".{path.name}.creating")
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
-        Catalog.create(building, stack.blocks)
+        Catalog.create(building, stack.named_vectors)
         settings.write(building)
         if stack.alignment is not None:
             store_alignment(building, stack.alignment)
@@ -148,7 +148,7 @@ class Space(
         cls,
         path: str | Path,
         *,
-        encoder: EncoderChoice | None = None,
+        encoder: EncoderLike | None = None,
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> Space:
@@ -224,7 +224,7 @@ class Space(
             If another process is writing.
         """
         mapping = FieldMapping(id, domain, domain_column, text, image, audio)
-        modalities = frozenset(m for b in self._blocks for m in b.modalities)
+        modalities = frozenset(m for b in self._named_vectors for m in b.modalities)
         reader = ItemReader(items, mapping, modalities)
         with self._ingesting(reader.rows, http=http) as ingest:
             return ingest.add(reader, skip_invalid=skip_invalid, progress=progress)

@@ -104,7 +104,7 @@ def text_encoder(**options: Any) -> ToyEncoder:
 
 
 def two_encoders() -> dict[Modality, Encoder]:
-    """Separate encoders of text and image: two blocks."""
+    """Separate encoders of text and image: two named vectors."""
     return {"text": text_encoder(), "image": ToyEncoder("image", dim=8, salt="image")}
 
 

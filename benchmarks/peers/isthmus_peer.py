@@ -90,8 +90,8 @@ class IsthmusPeer(Peer):
 
     def recipe(self) -> str:
         """Name the index that was published."""
-        block = self.manifest.blocks[BLOCK]
-        return f"{block.recipe} {block.effort}"
+        vector = self.manifest.named_vectors[BLOCK]
+        return f"{vector.recipe} {vector.effort}"
 
     def upsert_seconds(self, count: int) -> float:
         """Give the seconds of an upsert of new items and of the next search."""
@@ -146,7 +146,7 @@ def index_path(space: Path) -> Path | None:
 def raw_index(space: Path, k: int) -> tuple[Any, int, Any] | None:
     """Open the current release's FAISS index, with the number and parameters Isthmus asks with."""
     release = Releases(space).current()
-    index = release.segment.blocks[BLOCK].index if release else None
+    index = release.segment.named_vectors[BLOCK].index if release else None
     if index is None:
         return None
     return index.faiss_index, index.reach(k), index.search_parameters(k)

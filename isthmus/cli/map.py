@@ -17,7 +17,7 @@ def map_space(
     table: Annotated[Path | None, typer.Option(help="Parquet to write the points into.")] = None,
     domain: DomainsOption = None,
     where: WhereOption = None,
-    block: Annotated[str | None, typer.Option(help="Block to draw, such as text.")] = None,
+    vector_name: Annotated[str | None, typer.Option(help="Block to draw, such as text.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most items to draw.")] = 5_000,
     seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
     as_json: JsonOption = False,
@@ -26,9 +26,15 @@ def map_space(
     from isthmus.cli.show import show_line
     from isthmus.data.files import write_parquet
 
-    drawn = open_space(space).map(domain=domain, where=where, block=block, limit=limit, seed=seed)
+    drawn = open_space(space).map(
+        domain=domain, where=where, vector_name=vector_name, limit=limit, seed=seed
+    )
     drawn.save(out)
     if table is not None:
         write_parquet(drawn.table(), table)
-    counts = {"block": drawn.block, "items": len(set(drawn.item_ids)), "points": len(drawn)}
+    counts = {
+        "vector_name": drawn.vector_name,
+        "items": len(set(drawn.item_ids)),
+        "points": len(drawn),
+    }
     show_line({**counts, "out": str(out)}, as_json=as_json)

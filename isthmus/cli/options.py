@@ -86,5 +86,5 @@ LatencyOption = Annotated[
     float | None, typer.Option("--latency-ms", help="Largest p99 of a single query, in ms.")
 ]
 MemoryOption = Annotated[
-    str | None, typer.Option("--memory", help="Largest size of a block's index, such as 4GiB.")
+    str | None, typer.Option("--memory", help="Largest size of a vector index, such as 4GiB.")
 ]

@@ -218,7 +218,9 @@ def duplicates(
     ] = 0.95,
     domain: DomainsOption = None,
     where: WhereOption = None,
-    block: Annotated[str | None, typer.Option(help="Block to compare in, such as image.")] = None,
+    vector_name: Annotated[
+        str | None, typer.Option(help="Block to compare in, such as image.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -227,7 +229,7 @@ def duplicates(
     from isthmus.data.files import write_parquet
 
     table = open_space(space).duplicates(
-        threshold, domain=domain, where=where, block=block, progress=True
+        threshold, domain=domain, where=where, vector_name=vector_name, progress=True
     )
     if out is not None:
         write_parquet(table, out)

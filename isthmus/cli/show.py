@@ -62,14 +62,18 @@ def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
         show_json({key: value for key, value in manifest.items() if key != "files"})
         return
     show_plans(list(manifest["plans"].values()), as_json=False)
-    table = table_of("block", "query", "domain", "queries", "recall@10")
+    table = table_of("vector_name", "query", "domain", "queries", "recall@10")
     for row in manifest["recall"]:
         table.add_row(
-            row["block"], row["kind"], row["domain"], str(row["queries"]), f"{row['recall']:.4f}"
+            row["vector_name"],
+            row["kind"],
+            row["domain"],
+            str(row["queries"]),
+            f"{row['recall']:.4f}",
         )
     print_table(table)
-    for name, block in manifest["blocks"].items():
-        typer.echo(f"{name}: {_describe_block(block)}")
+    for name, vector_name in manifest["named_vectors"].items():
+        typer.echo(f"{name}: {_describe_vector(vector_name)}")
     typer.echo(f"release {manifest['number']} is current: {manifest['rows']:,} items")
 
 
@@ -80,7 +84,7 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         return
     for plan in plans:
         typer.echo(
-            f"{plan['block']}: {plan['rows']:,} vectors, measured on {plan['sampled']:,}, "
+            f"{plan['vector_name']}: {plan['rows']:,} vectors, measured on {plan['sampled']:,}, "
             f"{plan['threads']} threads in batches"
             + (f"; figures for {plan['rows']:,} are extrapolated" if plan["extrapolated"] else "")
         )
@@ -101,15 +105,15 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         print_table(table)
 
 
-def _describe_block(block: Mapping[str, Any]) -> str:
-    said = f"{block['vectors']:,} vectors of {block['dim']}, {block['recipe']}"
-    if block["p50_ms"] is None:
+def _describe_vector(vector: Mapping[str, Any]) -> str:
+    said = f"{vector['vectors']:,} vectors of {vector['dim']}, {vector['recipe']}"
+    if vector["p50_ms"] is None:
         return said
-    effort = " ".join(f"{name} {value}" for name, value in block["effort"].items() if value)
+    effort = " ".join(f"{name} {value}" for name, value in vector["effort"].items() if value)
     return (
-        f"{said} ({effort}), {block['bytes_a_vector']:,.0f} bytes a vector, "
-        f"p50 {block['p50_ms']:.2f} ms, p99 {block['p99_ms']:.2f} ms, built in "
-        f"{block['build_s']:,.1f} s"
+        f"{said} ({effort}), {vector['bytes_a_vector']:,.0f} bytes a vector, "
+        f"p50 {vector['p50_ms']:.2f} ms, p99 {vector['p99_ms']:.2f} ms, built in "
+        f"{vector['build_s']:,.1f} s"
     )
 
 
@@ -137,13 +141,14 @@ def show_left_out(problems: Sequence[str]) -> None:
         typer.echo(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
 
 
-def _show_separate(blocks: Mapping[str, Any]) -> None:
+def _show_separate(named_vectors: Mapping[str, Any]) -> None:
     """Say that modalities do not meet, and what would bring them together."""
-    meeting = [{"text", "image"} & {*block["modalities"]} for block in blocks.values()]
+    meeting = [{"text", "image"} & {*vector["modalities"]} for vector in named_vectors.values()]
     apart = sum(map(bool, meeting)) == 2
     remedy = "; bring text and pictures together with: isthmus align" if apart else ""
     typer.echo(
-        f"{' and '.join(blocks)} are separate blocks: each finds items by what they have of its "
+        f"{' and '.join(named_vectors)} are separate named vectors: each "
+        "finds items by what they have of its "
         f"own kind{remedy}"
     )
 
@@ -163,7 +168,7 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         table.add_row(name, "-" if shown is None else str(shown))
     print_table(table)
     if not stats["aligned"]:
-        _show_separate(stats["blocks"])
+        _show_separate(stats["named_vectors"])
     for name, health in stats["index"].items():
         if health["retrain"]:
             typer.echo(

@@ -25,8 +25,10 @@ def show_weights(
     for modality, weight in weights.items():
         before = "" if report is None else f" (was {report.former[modality]:g})"
         typer.echo(f"{modality} {weight:g}{before}")
-    if report is not None and report.blocks:
-        typer.echo(f"made anew out of the embedding caches: block {', '.join(report.blocks)}")
+    if report is not None and report.vector_names:
+        typer.echo(
+            f"made anew out of the embedding caches: named vector {', '.join(report.vector_names)}"
+        )
     if report is not None and report.release is not None:
         typer.echo(f"release {report.release} is current")
 

@@ -1,4 +1,4 @@
-"""Weigh the modalities of a space, or learn how its blocks weigh."""
+"""Weigh the modalities of a space, or learn how its named vectors weigh."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def weights(
         typer.Argument(metavar="[MODALITY=N]...", help="New weights, as image=2."),
     ] = None,
     learn: Annotated[
-        bool, typer.Option("--learn", help="Learn how blocks weigh, for each kind of query.")
+        bool, typer.Option("--learn", help="Learn how named vectors weigh, for each kind of query.")
     ] = False,
     pairs: Annotated[
         list[Path] | None,
@@ -34,10 +34,10 @@ def weights(
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show or change the fusion weights of a space, or learn how its blocks weigh.
+    """Show or change the fusion weights of a space, or learn how its named vectors weigh.
 
-    Nothing is encoded. Where modalities meet in one block and a release is current, one with the
-    new weights is published in its place.
+    Nothing is encoded. Where modalities meet in one named vector and a release is current, one with
+    the new weights is published in its place.
     """
     from isthmus.cli.parse_weights import parse_weights
     from isthmus.cli.show_weights import show_fusion, show_weights

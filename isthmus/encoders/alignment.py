@@ -14,16 +14,24 @@ import numpy as np
 
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
+from isthmus.encoders.registry import LOCAL_PAIR
 from isthmus.errors import CorruptAlignment, FingerprintMismatch
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
+
+AUTO = "auto"
+PACKAGED = Path(__file__).parent.parent / "local_alignment"
 
 HEADS = "heads.safetensors"
 DESCRIPTION = "alignment.json"
 FILES = (HEADS, DESCRIPTION)
 FORMAT = 1
-HOW = ("precision", "text.backend", "image.backend")  # computed so, a vector is nearly the same
+RUNTIME_COMPONENTS = (
+    "precision",
+    "text.backend",
+    "image.backend",
+)  # computed so, a vector is nearly the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +50,7 @@ class Alignment:
         What it was learned from, how, and what it is worth.
     """
 
-    heads: Mapping[Modality, Head]
+    heads: Mapping[Modality, ProjectionHead]
     specs: Mapping[Modality, str]
     components: Mapping[Modality, Mapping[str, str]]
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -145,7 +153,7 @@ class Alignment:
 
         tensors = load(data)
         heads = {
-            modality: Head.of(
+            modality: ProjectionHead.of(
                 {
                     name.removeprefix(f"{modality}."): array
                     for name, array in tensors.items()
@@ -158,9 +166,36 @@ class Alignment:
 
 
 def _lasting(components: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in components.items() if name not in HOW}
+    return {name: value for name, value in components.items() if name not in RUNTIME_COMPONENTS}
 
 
 def _weights(components: Mapping[str, str]) -> str:
     named = [f"{n} {components[n]}" for n in ("model", "weights") if n in components]
     return ", ".join(named) or "none" if components else "none"
+
+
+AlignmentLike = Alignment | str | Path | None
+
+
+def resolve_alignment(
+    alignment: AlignmentLike, encoders: Mapping[Modality, Encoder]
+) -> Alignment | None:
+    """Give the alignment of some encoders.
+
+    Parameters
+    ----------
+    alignment : Alignment, path, ``"auto"`` or None
+        The alignment or its folder; ``auto`` is the one in the package, where it fits.
+    encoders : mapping of str to Encoder
+        The encoder of each modality.
+    """
+    if alignment is None or isinstance(alignment, Alignment):
+        return alignment
+    if alignment != AUTO:
+        return Alignment.load(Path(alignment))
+    named = {modality: encoder.spec.partition("?")[0] for modality, encoder in encoders.items()}
+    if named != LOCAL_PAIR:
+        return None
+    packaged = Alignment.load(PACKAGED)
+    fits = all(packaged.fits(m, encoders[m].components) for m in packaged.modalities)
+    return packaged if fits else None

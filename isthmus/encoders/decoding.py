@@ -1,10 +1,10 @@
-"""Decoding: files of every modality that comes in files, to what its encoders take."""
+"""Decoding: image and audio files to what encoders take."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from isthmus.encoders.audio import Waveform, open_audio, require_sound
+from isthmus.encoders.audio import Waveform, open_audio, validated_waveform
 from isthmus.encoders.image import open_image, to_rgb
 from isthmus.schema import Modality
 
@@ -15,7 +15,7 @@ def decode(modality: Modality, data: bytes) -> Any:
     Parameters
     ----------
     modality : {"image", "audio"}
-        What it holds.
+        Modality of the file.
     data : bytes
         The file.
 
@@ -27,28 +27,26 @@ def decode(modality: Modality, data: bytes) -> Any:
     Raises
     ------
     InvalidMedia
-        If it cannot be decoded safely.
+        If the file cannot be decoded safely.
     """
     return open_audio(data) if modality == "audio" else open_image(data)
 
 
 def check_decoded(modality: Modality, content: Any) -> Any:
-    """Check what was decoded by others: a picture of any mode, or a `Waveform`.
+    """Return decoded content that the caller provides, checked: any image, or a `Waveform`.
 
     Raises
     ------
     InvalidMedia
-        If it cannot be used.
+        If it cannot be encoded.
+    TypeError
+        If audio is not a `Waveform`.
     """
-    if modality == "audio":
-        return require_sound(_as_waveform(content))
-    return to_rgb(content)
-
-
-def _as_waveform(content: Any) -> Waveform:
+    if modality != "audio":
+        return to_rgb(content)
     if not isinstance(content, Waveform):
         raise TypeError(
             f"audio is a path, bytes or a Waveform, not a {type(content).__name__}; "
             "make one with isthmus.encoders.Waveform(samples, rate)"
         )
-    return content
+    return validated_waveform(content)

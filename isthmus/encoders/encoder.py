@@ -30,16 +30,16 @@ def digest_components(components: Mapping[str, str]) -> str:
 class Encoder(ABC):
     """Turns text, images or audio into L2-normalised float32 vectors.
 
-    A subclass gives `spec`, `modalities`, `dim`, `components` and `embed`; `prepare` is
-    overridden where content needs work that can run beside the model (tokenising, resizing,
-    resampling).
+    A subclass defines `spec`, `modalities`, `dim`, `components` and `embed`. It overrides
+    `prepare` where content needs work that can run beside the model: tokenising, resizing,
+    resampling.
 
     Attributes
     ----------
     spec : str
-        What `load_encoder` was called with, paths absolute; enough to load the encoder again.
+        The argument of `load_encoder` that loads the encoder again; its paths are absolute.
     modalities : frozenset of str
-        Modalities the encoder takes. Where there are several, their vectors share one space.
+        Modalities that the encoder takes. The vectors of all of them share one space.
     dim : int
         Length of a vector.
     """
@@ -55,7 +55,7 @@ class Encoder(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of `components`: two encoders with one fingerprint give the same vectors."""
+        """Digest of `components`: encoders with the same fingerprint return the same vectors."""
         return digest_components(self.components)
 
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
@@ -66,24 +66,24 @@ class Encoder(ABC):
         batch : sequence of str, of PIL.Image.Image, or of Waveform
             Texts, decoded RGB images, or decoded audio.
         modality : {"text", "image", "audio"}
-            What the batch holds.
+            Modality of the batch.
 
         Returns
         -------
         list
-            One prepared value an element, in order, for `embed`.
+            One prepared value per element, in order, for `embed`.
         """
         del modality
         return list(batch)
 
     @abstractmethod
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Run the model over prepared values, batched as suits it.
+        """Run the model over prepared values, in batches of a size that suits it.
 
         Returns
         -------
         numpy.ndarray
-            float32, shape (len(prepared), dim), rows of unit norm, in the order given.
+            float32, shape (len(prepared), dim), rows of unit norm, in the order of `prepared`.
         """
 
     def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
@@ -94,7 +94,7 @@ class Encoder(ABC):
         batch : sequence of str, of PIL.Image.Image, or of Waveform
             Texts, images in any mode, or audio at any sampling rate.
         modality : {"text", "image", "audio"}, default "text"
-            What the batch holds.
+            Modality of the batch.
 
         Returns
         -------

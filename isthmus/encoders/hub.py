@@ -1,41 +1,76 @@
-"""Loading from a model hub or a local folder, with errors that say what to do."""
+"""Model files: found on a hub or in a local folder, read safely, and hashed by their content."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isthmus.encoders.spec import local_path
 from isthmus.errors import IsthmusError, MissingDependency, UnknownEncoder
+
+if TYPE_CHECKING:
+    import torch
 
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
+_PATH_PREFIX = re.compile(r"[/.~\\]|[A-Za-z]:\\")
 
-class Source(NamedTuple):
-    """Where a model comes from.
+
+class ModelSource(NamedTuple):
+    """Where a model is loaded from.
 
     Attributes
     ----------
     name : str
         A name on the hub, or a path.
     local : bool
-        Whether it is a path; the network is then left alone.
+        Whether `name` is a path; the network is not used then.
     """
 
     name: str
     local: bool
 
 
-def find_source(name: str, spec: str) -> Source:
-    """Tell a local folder from a name on the hub."""
+def is_path(name: str) -> bool:
+    """Return whether a name is a path: it is written like one, or exists in the file system.
+
+    Examples
+    --------
+    >>> is_path("/models/clip"), is_path("~/clip"), is_path("laion2b_s34b_b79k")
+    (True, True, False)
+    """
+    return bool(name) and (bool(_PATH_PREFIX.match(name)) or Path(name).exists())
+
+
+def local_path(name: str, spec: str) -> Path | None:
+    """Return the folder or file of a name, or None for a name on a hub.
+
+    Raises
+    ------
+    UnknownEncoder
+        If the name is a path that does not exist; the message quotes `spec`.
+    """
+    if not is_path(name):
+        return None
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UnknownEncoder(f"cannot load {spec!r}: nothing is at {path}")
+    return path
+
+
+def find_source(name: str, spec: str) -> ModelSource:
+    """Return where the model of a name is: a local folder or the hub."""
     path = local_path(name, spec)
-    return Source(name, False) if path is None else Source(str(path), True)
+    return ModelSource(name, False) if path is None else ModelSource(str(path), True)
 
 
 def find_checkpoint(name: str, spec: str) -> Path:
-    """Give the checkpoint that a path means: the file, or the one in the folder.
+    """Return the checkpoint at a path: the file itself, or the one in the folder.
 
     Raises
     ------
@@ -54,8 +89,16 @@ def find_checkpoint(name: str, spec: str) -> Path:
 
 
 @contextmanager
-def explained(spec: str) -> Iterator[None]:
-    """Turn whatever a library raises while it loads into an error that says what to do."""
+def explain_load_errors(spec: str) -> Iterator[None]:
+    """Turn any error of a library while it loads a model into one that names the remedy.
+
+    Raises
+    ------
+    MissingDependency
+        If a package cannot be imported.
+    UnknownEncoder
+        If anything else fails. Errors of Isthmus pass unchanged.
+    """
     try:
         yield
     except IsthmusError:
@@ -72,3 +115,59 @@ def explained(spec: str) -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".")
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a checkpoint: safetensors, or a pickle that holds nothing but tensors."""
+    import torch
+    from safetensors.torch import load_file
+
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    # A pickle can run code when it is read; `weights_only` refuses everything but tensors.
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def hash_weights(state: Mapping[str, torch.Tensor]) -> str:
+    """Digest names, types, shapes and bytes of tensors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> hash_weights({"a": torch.zeros(2)}) == hash_weights({"a": torch.zeros(1, 2)})
+    False
+    """
+    names = sorted(state)
+    with ThreadPoolExecutor() as threads:  # hashlib releases the interpreter lock
+        digests = threads.map(_hash_tensor, [state[name] for name in names])
+        total = hashlib.blake2b(digest_size=16)
+        for name, digest in zip(names, digests, strict=True):
+            total.update(name.encode() + b"\0" + digest)
+    return total.hexdigest()
+
+
+def hash_text(text: str) -> str:
+    """Digest a text: a vocabulary, a configuration."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def hash_settings(settings: Any) -> str:
+    """Digest nested settings, independent of the order of their names.
+
+    Examples
+    --------
+    >>> hash_settings({"a": 1, "b": 2}) == hash_settings({"b": 2, "a": 1})
+    True
+    """
+    return hash_text(json.dumps(settings, sort_keys=True, default=str))
+
+
+def _hash_tensor(tensor: torch.Tensor) -> bytes:
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    header = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
+    digest = hashlib.blake2b(header, digest_size=16)
+    digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.digest()

@@ -14,7 +14,7 @@ ROWS_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class ProjectionHead:
     """A linear map after centring, with a nonlinear part beside it where one was learned.
 
     ``z = (x - mean) W + bias + relu((x - mean) V + c) U``, at unit norm. Where several experts
@@ -80,7 +80,7 @@ class Head:
         return {name: np.ascontiguousarray(a) for name, a in named.items() if a is not None}
 
     @classmethod
-    def of(cls, tensors: Mapping[str, npt.NDArray[np.floating]]) -> Head:
+    def of(cls, tensors: Mapping[str, npt.NDArray[np.floating]]) -> ProjectionHead:
         """Make a head of its arrays."""
         return cls(**{name: np.asarray(a, np.float32) for name, a in tensors.items()})
 

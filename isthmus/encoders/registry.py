@@ -1,48 +1,166 @@
-"""The registry: from a spec, such as ``open_clip/ViT-B-32:laion2b_s34b_b79k``, to an encoder."""
+"""The registry: from a spec, such as ``open_clip/ViT-B-32:laion2b_s34b_b79k``, to an encoder.
+
+A spec is ``family/name`` with options behind a question mark: ``timm/vit_tiny``,
+``transformers/some/folder?pooling=cls&max_length=64``. The module of a family is imported when
+the first encoder of the family is loaded.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
+from isthmus.encoders.backends.openvino import run_on_openvino
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hub import explained
-from isthmus.encoders.local import LOCAL_PAIR
-from isthmus.encoders.spec import anchored, parse_spec
+from isthmus.encoders.hub import explain_load_errors, is_path
 from isthmus.errors import InvalidInput, UnknownEncoder
 from isthmus.schema import MODALITIES, Modality
 
 ENTRY_POINTS: Final = "isthmus.encoders"
+LOCAL_PAIR: Final[Mapping[Modality, str]] = {"text": "local/text", "image": "local/image"}
 
-Builder = Callable[..., Encoder]
+EncoderLike = str | Encoder | Mapping[Modality, Encoder]
+Loader = Callable[..., Encoder]
+
+_OPTIONS = re.compile(r"\?(?=\w+=)")
 
 
-class Kind(NamedTuple):
-    """A kind of encoder that Isthmus brings: where its builder is, and a spec for example."""
+class EncoderFamily(NamedTuple):
+    """A family of encoders that comes with Isthmus.
+
+    Attributes
+    ----------
+    module : str
+        The module in `isthmus.encoders.models`.
+    loader : str
+        The function in the module that loads an encoder.
+    example : str
+        An example spec, for error messages.
+    takes_folder : bool
+        Whether the name may be a local folder.
+    takes_checkpoint : bool
+        Whether a checkpoint's path may follow the name and a colon.
+    """
 
     module: str
-    builder: str
+    loader: str
     example: str
+    takes_folder: bool = False
+    takes_checkpoint: bool = False
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "local": Kind("local", "load_local", "local/text"),
-    "open_clip": Kind(
-        "open_clip_encoder", "load_open_clip", "open_clip/ViT-B-32:laion2b_s34b_b79k"
+FAMILIES: Final[Mapping[str, EncoderFamily]] = {
+    "local": EncoderFamily("local", "load_local", "local/text"),
+    "open_clip": EncoderFamily(
+        "open_clip",
+        "load_open_clip",
+        "open_clip/ViT-B-32:laion2b_s34b_b79k",
+        takes_folder=True,
+        takes_checkpoint=True,
     ),
-    "sentence-transformers": Kind(
-        "sentence_encoder", "load_sentence_encoder", "sentence-transformers/all-MiniLM-L6-v2"
+    "sentence-transformers": EncoderFamily(
+        "sentence_transformers",
+        "load_sentence_transformer",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        takes_folder=True,
     ),
-    "transformers": Kind(
-        "transformers_encoder", "load_transformers", "transformers/google/siglip2-base-patch16-224"
+    "transformers": EncoderFamily(
+        "transformers",
+        "load_transformers",
+        "transformers/google/siglip2-base-patch16-224",
+        takes_folder=True,
     ),
-    "clap": Kind("transformers_clap", "load_clap", "clap/laion/clap-htsat-unfused"),
-    "aligned": Kind("aligned", "load_aligned", "aligned/local"),
-    "timm": Kind("timm_encoder", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m"),
-    "static": Kind("static_encoder", "load_static", "static/folder"),
+    "clap": EncoderFamily(
+        "transformers_joint", "load_clap", "clap/laion/clap-htsat-unfused", takes_folder=True
+    ),
+    "aligned": EncoderFamily("aligned", "load_aligned", "aligned/local", takes_folder=True),
+    "timm": EncoderFamily(
+        "timm", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m", takes_checkpoint=True
+    ),
+    "static": EncoderFamily("static", "load_static", "static/folder", takes_folder=True),
 }
+
+
+class Spec(NamedTuple):
+    """The parts of a spec.
+
+    Attributes
+    ----------
+    family : str
+        The part before the first slash.
+    name : str
+        The part behind it, without options.
+    options : dict of str to str
+        The part behind the question mark.
+    """
+
+    family: str
+    name: str
+    options: dict[str, str]
+
+
+def parse_spec(spec: str) -> Spec:
+    """Split a spec into family, name and options.
+
+    Examples
+    --------
+    >>> parse_spec("transformers/some/folder?pooling=cls&max_length=64")
+    Spec(family='transformers', name='some/folder', options={'pooling': 'cls', 'max_length': '64'})
+    """
+    path, *query = _OPTIONS.split(spec, maxsplit=1)
+    family, _, name = path.partition("/")
+    options = dict(parse_qsl(query[0], keep_blank_values=True)) if query else {}
+    return Spec(family, name, options)
+
+
+def absolute_spec(spec: str) -> str:
+    """Return the spec with its path made absolute, so that it holds in every working folder.
+
+    Specs without a path (names on a hub, ``aligned/local``, other families) stay unchanged.
+
+    Examples
+    --------
+    >>> absolute_spec("timm/vit_small_patch14_dinov2.lvd142m"), absolute_spec("aligned/local")
+    ('timm/vit_small_patch14_dinov2.lvd142m', 'aligned/local')
+    >>> absolute_spec("static/~/small") == f"static/{Path.home() / 'small'}"
+    True
+    """
+    without_options, *query = _OPTIONS.split(spec, maxsplit=1)
+    path = _path_in(without_options)
+    if path:
+        prefix = without_options.removesuffix(path)
+        without_options = f"{prefix}{Path(path).expanduser().absolute()}"
+    return "?".join([without_options, *query])
+
+
+def spec_path(spec: str) -> Path | None:
+    """Return the folder or file that a spec names, or None if it names none.
+
+    Examples
+    --------
+    >>> spec_path("timm/test_vit:/models/vit.safetensors"), spec_path("local/text")
+    (PosixPath('/models/vit.safetensors'), None)
+    """
+    path = _path_in(_OPTIONS.split(spec, maxsplit=1)[0])
+    return Path(path).expanduser() if path else None
+
+
+def _path_in(spec: str) -> str:
+    """Return the path at the end of a spec without options; empty if there is none."""
+    kind, _, name = spec.partition("/")
+    family = FAMILIES.get(kind)
+    if family is None or spec == "aligned/local":
+        return ""
+    if family.takes_folder and is_path(name):
+        return name
+    checkpoint = name.partition(":")[2]
+    return checkpoint if family.takes_checkpoint and is_path(checkpoint) else ""
 
 
 def load_encoder(
@@ -53,12 +171,15 @@ def load_encoder(
     Parameters
     ----------
     spec : str
-        A kind, a slash, and what that kind takes: a name on a model hub or a local folder;
-        options follow a question mark, as in ``transformers/folder?pooling=cls``. Encoders of text
-        alone or images alone take ``backend=openvino-fp32`` or ``-bf16``, those of text ``-int8``
-        and ``-mixed`` too, and ``agreement``, the least cosine with the vectors of the model as it
-        is (0.99); see docs/openvino.md. Audio encoders take
-        ``window``, in seconds; see docs/audio.md.
+        A family, a slash, and a name on a model hub or a local folder. Options follow a question
+        mark, as in ``transformers/folder?pooling=cls``:
+
+        - ``pooling``, ``max_length`` (tokens), ``window`` (seconds of audio; docs/audio.md):
+          where the family takes them;
+        - ``backend``: ``openvino-fp32`` or ``openvino-bf16`` for encoders of text alone or of
+          images alone, also ``openvino-int8`` or ``openvino-mixed`` for text (docs/openvino.md);
+        - ``agreement`` (with ``backend``): the smallest accepted cosine with the vectors of the
+          unconverted model, default 0.99.
     device : str, default "auto"
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto``.
     precision : str, default "auto"
@@ -69,8 +190,8 @@ def load_encoder(
     Returns
     -------
     Encoder
-        Its `spec` has an absolute path where a local folder or file was named, so that it can be
-        loaded again from anywhere; the path is no part of its fingerprint.
+        The path in its `spec` is absolute, so that the encoder can be loaded again from any
+        working folder. The path is not part of the fingerprint.
 
     Raises
     ------
@@ -81,7 +202,7 @@ def load_encoder(
     InvalidInput
         If the device is absent, or an option is unknown.
     """
-    kind, rest, options = parse_spec(spec)
+    family, name, options = parse_spec(spec)
     if spec == "local":
         raise UnknownEncoder(
             "'local' is a pair of encoders, 'local/text' and 'local/image': load one of the two, "
@@ -89,19 +210,16 @@ def load_encoder(
         )
     backend = options.pop("backend", None)
     agreement = options.pop("agreement", None) if backend else None
-    device = device if backend is None else _on_cpu(device)
-    encoder = _call(
-        _builder(kind, spec),
-        spec,
-        rest,
-        {**options, "device": device, "precision": precision, "compile": compile},
-    )
-    encoder.spec = anchored(spec)
+    if backend is not None:
+        device = _cpu_for_backend(device)
+    loader = _loader(family, spec)
+    keywords = {**options, "device": device, "precision": precision, "compile": compile}
+    _check_options(loader, spec, name, keywords)
+    encoder = loader(name, **keywords)
+    encoder.spec = absolute_spec(spec)
     if backend is None:
         return encoder
-    from isthmus.encoders.backends.openvino import run_on_openvino
-
-    with explained(spec):
+    with explain_load_errors(spec):
         return run_on_openvino(encoder, backend, agreement)
 
 
@@ -127,47 +245,95 @@ def load_encoders(
         return load_encoder(spec, device=device, precision=precision, compile=compile)
 
     if spec == "local":
-        return {modality: load(one) for modality, one in LOCAL_PAIR.items()}
-    encoder = load(spec)
+        return {modality: load(spec) for modality, spec in LOCAL_PAIR.items()}
+    return _by_modality(load(spec))
+
+
+def resolve_encoders(
+    encoder: EncoderLike,
+    text_encoder: str | Encoder | None = None,
+    image_encoder: str | Encoder | None = None,
+    audio_encoder: str | Encoder | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+) -> dict[Modality, Encoder]:
+    """Return an encoder for each modality.
+
+    Parameters
+    ----------
+    encoder : str, Encoder or mapping
+        One encoder for all its modalities, or one per modality. Ignored if any of the others is
+        given.
+    text_encoder, image_encoder, audio_encoder : str or Encoder, optional
+        One encoder per modality. Modalities with the same spec share one encoder, and so a space.
+    device : str
+        Device of the encoders that are loaded here.
+    precision : str
+        Precision of the encoders that are loaded here; see `load_encoder`.
+    """
+
+    def load(source: str | Encoder) -> Encoder:
+        if isinstance(source, Encoder):
+            return source
+        return load_encoder(source, device=device, precision=precision)
+
+    candidates: dict[Modality, str | Encoder | None] = {
+        "text": text_encoder,
+        "image": image_encoder,
+        "audio": audio_encoder,
+    }
+    if any(candidates.values()):
+        sources = {
+            modality: absolute_spec(source) if isinstance(source, str) else source
+            for modality, source in candidates.items()
+            if source is not None
+        }
+        loaded = {source: load(source) for source in dict.fromkeys(sources.values())}
+        return {modality: loaded[source] for modality, source in sources.items()}
+    if isinstance(encoder, str):
+        return load_encoders(encoder, device=device, precision=precision)
+    return _by_modality(encoder) if isinstance(encoder, Encoder) else dict(encoder)
+
+
+def _by_modality(encoder: Encoder) -> dict[Modality, Encoder]:
     return {modality: encoder for modality in MODALITIES if modality in encoder.modalities}
 
 
-def _on_cpu(device: str) -> str:
+def _cpu_for_backend(device: str) -> str:
     if device not in ("auto", "cpu"):
         raise InvalidInput(f"a backend runs on the CPU, not on {device!r}; leave one of them out")
     return "cpu"
 
 
-def _builder(kind: str, spec: str) -> Builder:
-    if kind in KINDS:
-        known = KINDS[kind]
-        builder: Builder = getattr(import_module(f"{__package__}.{known.module}"), known.builder)
-        return builder
-    registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if kind in registered:
-        return _load_point(registered[kind])
-    examples = "; ".join([*(k.example for k in KINDS.values()), *(f"{n}/…" for n in registered)])
+def _loader(family: str, spec: str) -> Loader:
+    if family in FAMILIES:
+        module = import_module(f"{__package__}.models.{FAMILIES[family].module}")
+        loader: Loader = getattr(module, FAMILIES[family].loader)
+        return loader
+    plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if family in plugins:
+        return _load_plugin(plugins[family])
+    examples = [*(f.example for f in FAMILIES.values()), *(f"{name}/…" for name in plugins)]
     raise UnknownEncoder(
-        f"no encoder of kind {kind!r} is known (spec {spec!r}); specs look like: {examples}"
+        f"no encoder of kind {family!r} is known (spec {spec!r}); "
+        f"specs look like: {'; '.join(examples)}"
     )
 
 
-def _load_point(point: EntryPoint) -> Builder:
+def _load_plugin(point: EntryPoint) -> Loader:
     try:
-        builder: Builder = point.load()
+        loader: Loader = point.load()
     except Exception as error:
         raise UnknownEncoder(
             f"the encoder {point.name!r}, registered as {point.value!r}, cannot be imported: "
             f"{error}; reinstall the package that brings it"
         ) from error
-    return builder
+    return loader
 
 
-def _call(builder: Builder, spec: str, rest: str, options: dict[str, Any]) -> Encoder:
-    import inspect
-
+def _check_options(loader: Loader, spec: str, name: str, keywords: Mapping[str, Any]) -> None:
     try:
-        inspect.signature(builder).bind(rest, **options)
+        inspect.signature(loader).bind(name, **keywords)
     except TypeError as error:
         raise InvalidInput(f"the encoder {spec!r} does not take these options: {error}") from error
-    return builder(rest, **options)

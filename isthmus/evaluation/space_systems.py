@@ -26,7 +26,7 @@ from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_corpus
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.examples import item_vectors
-from isthmus.retrieval.search.ranking import Group
+from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 
 USERS_A_BATCH = 256
@@ -40,7 +40,7 @@ def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
     view : View
         The space at one moment.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -88,7 +88,7 @@ class LearnedSystem:
     serving : Serving
         What answers.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
 
     serving: Serving
@@ -119,7 +119,7 @@ class LearnedSystem:
         rows = view.find(task.candidates)
         mask = np.zeros(len(view.living.rows), bool)
         mask[rows[rows >= 0]] = True
-        group = Group(list(view.domains), view.only(mask))
+        group = DomainGroup(list(view.domains), view.only(mask))
         timed = task.train.column(TIME).null_count == 0
         rankers = self.serving.recommender.rankers
         items: list[list[str]] = []
@@ -138,7 +138,7 @@ class LearnedSystem:
         self,
         users: list[User],
         domain: str,
-        group: Group,
+        group: DomainGroup,
         n: int,
         items: list[list[str]],
         sources: dict[str, list[list[str]]],
@@ -169,7 +169,7 @@ class OwnRecommender:
     view : View
         What is searched.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
 
     view: View
@@ -252,7 +252,7 @@ def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
         table = table.set_column(at, name, table.column(name).cast(pa.string()))
     at = table.column_names.index(VALUE)
     table = table.set_column(at, VALUE, table.column(VALUE).cast(pa.float32()))
-    return InteractionMatrix.of(
+    return InteractionMatrix.from_table(
         table, lambda ids: np.array([places[item] for item in ids], np.int64), len(places)
     )
 

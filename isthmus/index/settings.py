@@ -11,8 +11,8 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
-from isthmus.encoders.fusion import Weights, checked_weights
-from isthmus.encoders.stack import ALIGNMENT, Block, EncoderStack, aligned_block
+from isthmus.encoders.fusion import ModalityWeights, validated_weights
+from isthmus.encoders.stack import ALIGNMENT, EncoderStack, NamedVector, aligned_vector
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
 from isthmus.schema import Modality
 
@@ -23,8 +23,8 @@ AUDIO_FORMAT = 3  # has audio: columns of the catalog that earlier versions woul
 FORMAT = 4  # its weights or encoders were changed: its vectors stand in other columns
 
 
-class BlockSettings(BaseModel):
-    """A block as written down: enough to search without loading an encoder."""
+class NamedVectorSettings(BaseModel):
+    """A named vector as written down: enough to search without loading an encoder."""
 
     model_config = ConfigDict(extra="forbid")
     name: str
@@ -40,11 +40,11 @@ class Targets(BaseModel):
     Attributes
     ----------
     recall : float
-        Smallest recall@10 against exact search, for every block, kind of query and domain.
+        Smallest recall@10 against exact search, for every named vector, kind of query and domain.
     latency_ms : float or None
         Largest 99th percentile of a single query to the index, in milliseconds.
     memory : int or None
-        Largest size of a block's index, in bytes.
+        Largest size of the index of one named vector, in bytes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,7 +78,7 @@ class IndexSettings(Targets):
     Attributes
     ----------
     exact_rows : int
-        Up to this many vectors a block is searched exactly, and nothing is planned.
+        Up to this many vectors a named vector is searched exactly, and nothing is planned.
     sample_rows : int
         Recipes are measured on so many vectors.
     retrain_growth : float
@@ -111,7 +111,7 @@ class SpaceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format: int
     encoders: dict[Modality, str]
-    blocks: list[BlockSettings]
+    named_vectors: list[NamedVectorSettings]
     components: dict[str, str]
     fusion: dict[Modality, float] = Field(default_factory=dict)
     former_fusion: list[dict[Modality, float]] = Field(default_factory=list)
@@ -123,11 +123,11 @@ class SpaceSettings(BaseModel):
         return cls(
             format=_format(stack.encoders, stack.alignment),
             encoders={m: encoder.spec for m, encoder in stack.encoders.items()},
-            blocks=[
-                BlockSettings(
+            named_vectors=[
+                NamedVectorSettings(
                     name=b.name, dim=b.dim, modalities=list(b.modalities), alignment=b.alignment
                 )
-                for b in stack.blocks
+                for b in stack.named_vectors
             ],
             components=stack.components,
             fusion={m: stack.weights[m] for m in stack.encoders},
@@ -135,10 +135,11 @@ class SpaceSettings(BaseModel):
         )
 
     @property
-    def layout(self) -> tuple[Block, ...]:
-        """The blocks of an item vector."""
+    def layout(self) -> tuple[NamedVector, ...]:
+        """The named vectors of an item vector."""
         return tuple(
-            Block(b.name, b.dim, tuple(b.modalities), b.alignment, b.fused) for b in self.blocks
+            NamedVector(b.name, b.dim, tuple(b.modalities), b.alignment, b.fused)
+            for b in self.named_vectors
         )
 
     @property
@@ -148,15 +149,15 @@ class SpaceSettings(BaseModel):
 
     def aligned(self, alignment: Alignment | None) -> SpaceSettings:
         """Give the settings of the same encoders with another alignment, or none."""
-        blocks = [b for b in self.blocks if not b.alignment]
+        named_vectors = [b for b in self.named_vectors if not b.alignment]
         encoders = tuple(f"{modality}." for modality in self.encoders)
         components = {n: v for n, v in self.components.items() if n.startswith(encoders)}
-        meeting = {m for b in blocks if len(b.modalities) > 1 for m in b.modalities}
+        meeting = {m for b in named_vectors if len(b.modalities) > 1 for m in b.modalities}
         components |= {f"fusion.{m}": str(float(self.fusion.get(m, 1.0))) for m in meeting}
         if alignment is not None:
-            own = aligned_block(alignment)
-            blocks.append(
-                BlockSettings(
+            own = aligned_vector(alignment)
+            named_vectors.append(
+                NamedVectorSettings(
                     name=own.name,
                     dim=own.dim,
                     modalities=list(own.modalities),
@@ -167,36 +168,39 @@ class SpaceSettings(BaseModel):
             weights = {m: self.fusion.get(m, 1.0) for m in own.modalities}
             components |= {f"fusion.{m}": str(float(w)) for m, w in weights.items()}
             components[ALIGNMENT] = alignment.fingerprint
-        changed_before = self.former_fusion or any(b.fused for b in blocks)
+        changed_before = self.former_fusion or any(b.fused for b in named_vectors)
         number = FORMAT if changed_before else _format(self.encoders, alignment)
-        changed = {"blocks": blocks, "components": components, "format": number}
+        changed = {"named_vectors": named_vectors, "components": components, "format": number}
         return self.model_copy(update=changed)
 
-    def weighing(self, weights: Weights) -> SpaceSettings:
-        """Give the same settings with other fusion weights, as `checked_weights` takes them."""
-        fusion = {**self.fusion, **checked_weights(weights, self.encoders)}
+    def weighing(self, weights: ModalityWeights) -> SpaceSettings:
+        """Give the same settings with other fusion weights, as `validated_weights` takes them."""
+        fusion = {**self.fusion, **validated_weights(weights, self.encoders)}
         return self.model_copy(update={"fusion": fusion})
 
-    def reweighed(self, weights: Weights) -> SpaceSettings:
+    def reweighed(self, weights: ModalityWeights) -> SpaceSettings:
         """Give the settings of the same encoders and alignment with other fusion weights.
 
-        Where modalities meet in a block, its vectors are others then, in a column of their own.
+        Where modalities meet in a named vector, its vectors are others then, in a column of their
+        own.
         """
         changed = self.weighing(weights)
-        if changed.fusion == self.fusion or not any(len(b.modalities) > 1 for b in self.blocks):
+        if changed.fusion == self.fusion or not any(
+            len(b.modalities) > 1 for b in self.named_vectors
+        ):
             return changed
-        blocks = [
+        named_vectors = [
             b.model_copy(update={"fused": changed._fused(b.modalities)})
             if len(b.modalities) > 1
             else b
-            for b in self.blocks
+            for b in self.named_vectors
         ]
-        meeting = {m for b in blocks if b.fused for m in b.modalities}
+        meeting = {m for b in named_vectors if b.fused for m in b.modalities}
         weighed = {f"fusion.{m}": str(changed.fusion.get(m, 1.0)) for m in sorted(meeting)}
         former = [own for own in self.former_fusion if own not in (self.fusion, changed.fusion)]
         return changed.model_copy(
             update={
-                "blocks": blocks,
+                "named_vectors": named_vectors,
                 "components": {**self.components, **weighed},
                 "former_fusion": [*former, self.fusion],
                 "format": FORMAT,
@@ -206,30 +210,32 @@ class SpaceSettings(BaseModel):
     def in_place_of(self, present: SpaceSettings) -> SpaceSettings:
         """Give these settings with columns that can stand beside those of the present ones.
 
-        A block whose vectors are the same has its column; any other has one of its own.
+        A named vector whose vectors are the same has its column; any other has one of its own.
         """
-        there = {b.name: b for b in present.blocks}
-        blocks = [
+        there = {b.name: b for b in present.named_vectors}
+        named_vectors = [
             b.model_copy(update={"fused": there[b.name].fused})
             if b.name in there and self._makers(b) == present._makers(there[b.name])
             else b.model_copy(update={"fused": digest_components(self._makers(b))})
-            for b in self.blocks
+            for b in self.named_vectors
         ]
-        changed = self.former_fusion or any(b.fused for b in blocks)
+        changed = self.former_fusion or any(b.fused for b in named_vectors)
         number = FORMAT if changed else self.format
-        return self.model_copy(update={"blocks": blocks, "format": number, "index": present.index})
+        return self.model_copy(
+            update={"named_vectors": named_vectors, "format": number, "index": present.index}
+        )
 
-    def _makers(self, block: BlockSettings) -> dict[str, str]:
-        """Name everything that decides what the vectors of a block are."""
-        weights = block.modalities if len(block.modalities) > 1 else ()
+    def _makers(self, named_vector: NamedVectorSettings) -> dict[str, str]:
+        """Name everything that decides what the vectors of a named vector are."""
+        weights = named_vector.modalities if len(named_vector.modalities) > 1 else ()
         return {
-            ALIGNMENT: block.alignment,
-            **{m: self.encoder_fingerprint(m) for m in block.modalities},
+            ALIGNMENT: named_vector.alignment,
+            **{m: self.encoder_fingerprint(m) for m in named_vector.modalities},
             **{f"fusion.{m}": str(float(self.fusion.get(m, 1.0))) for m in weights},
         }
 
     def _fused(self, modalities: Collection[Modality]) -> str:
-        """Digest the weights of modalities that meet in a block."""
+        """Digest the weights of modalities that meet in a named vector."""
         return digest_components({m: str(float(self.fusion.get(m, 1.0))) for m in modalities})
 
     @property
@@ -257,10 +263,10 @@ class SpaceSettings(BaseModel):
         values = self.model_dump(exclude_none=True)
         if not self.former_fusion:
             del values["former_fusion"]
-        for block in values["blocks"]:
+        for vector_name in values["named_vectors"]:
             for name in ("alignment", "fused"):
-                if not block[name]:
-                    del block[name]
+                if not vector_name[name]:
+                    del vector_name[name]
         write_atomically(folder / FILE, tomli_w.dumps(values).encode())
 
     @classmethod

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from isthmus.data.media import MediaLimits, MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import Weights
-from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.alignments import keep_only, published_alignment
 from isthmus.index.catalog.lock import writing
@@ -34,7 +34,7 @@ class SpaceAdopting(OpenSpace):
             )
         keep_only(self.path, self.settings.alignment)
 
-    def _reweigh(self, weights: Weights, *, progress: bool = False) -> None:
+    def _reweigh(self, weights: ModalityWeights, *, progress: bool = False) -> None:
         """Give the space other fusion weights; the caller holds the lock of the releases."""
         with writing(self.path, "catalog", self._wait_s):
             self._live.require_settings()
@@ -96,7 +96,7 @@ class SpaceAdopting(OpenSpace):
         self,
         wanted: SpaceSettings,
         alignment: Alignment | None,
-        encoder_of: RecordedEncoders,
+        encoder_of: LazyEncoders,
         *,
         http: bool = False,
     ) -> Move:
@@ -104,12 +104,12 @@ class SpaceAdopting(OpenSpace):
         media = MediaStore(self.path / "media", MediaLimits(http=http))
         return Move(self.path, self._catalog, self.settings, wanted, alignment, encoder_of, media)
 
-    def _take_over(self, wanted: SpaceSettings, encoder_of: RecordedEncoders | None = None) -> None:
+    def _take_over(self, wanted: SpaceSettings, encoder_of: LazyEncoders | None = None) -> None:
         """Open what the settings on disk name now."""
         self._open(wanted)
         self._encoder_of = encoder_of or self._recorded(wanted)
 
-    def _load_from(self, specs: Mapping[Modality, str], encoder_of: RecordedEncoders) -> None:
+    def _load_from(self, specs: Mapping[Modality, str], encoder_of: LazyEncoders) -> None:
         """Take the same encoders from elsewhere; the caller holds the lock of the catalog."""
         present = SpaceSettings.read(self.path)
         if specs != present.encoders:
@@ -119,6 +119,6 @@ class SpaceAdopting(OpenSpace):
 
     def _recorded(
         self, settings: SpaceSettings, given: Mapping[Modality, Encoder] | None = None
-    ) -> RecordedEncoders:
+    ) -> LazyEncoders:
         device = "cuda" if self._device == "all" else self._device
-        return RecordedEncoders(settings.encoders, settings.components, given, device=device)
+        return LazyEncoders(settings.encoders, settings.components, given, device=device)

@@ -74,8 +74,8 @@ class SpaceAligning(SpacePublishing):
     ) -> AlignReport:
         """Learn heads that let text and pictures of different encoders find each other.
 
-        Vectors come from the caches, so nothing is encoded that was before. The space has one
-        block more then, ``aligned``; those of the encoders stay as they are. Where a release is
+        Vectors come from the caches, so nothing is encoded that was before. The space has one named
+        vector more then, ``aligned``; those of the encoders stay as they are. Where a release is
         current, one with the alignment is published in its place, and `rollback` brings back both.
 
         Parameters
@@ -156,12 +156,14 @@ class SpaceAligning(SpacePublishing):
             )
 
     def _own_length(self, settings: AlignmentSettings | None) -> AlignmentSettings:
-        """Give the settings with a length that no other block has.
+        """Give the settings with a length that no other named vector has.
 
-        A vector that is given as a query is taken for the block of its length.
+        A vector that is given as a query is taken for the named vector of its length.
         """
         settings = settings or AlignmentSettings()
-        taken = {block.dim for block in self._blocks if not block.alignment}
+        taken = {
+            named_vector.dim for named_vector in self._named_vectors if not named_vector.alignment
+        }
         dim = min(settings.dim, *taken)
         while dim in taken and dim > 1:
             dim -= 1
@@ -182,14 +184,14 @@ class SpaceAligning(SpacePublishing):
             raise
 
     def _require_two_encoders(self) -> None:
-        own = [block for block in self._blocks if not block.alignment]
-        found = {modality for block in own for modality in block.modalities}
+        own = [named_vector for named_vector in self._named_vectors if not named_vector.alignment]
+        found = {modality for named_vector in own for modality in named_vector.modalities}
         if not set(MODALITIES) <= found:
             raise UnsupportedOperation(
                 f"this space has encoders of {', '.join(sorted(found))} alone; an alignment needs "
                 "one of text and one of image"
             )
-        if any(set(MODALITIES) <= set(block.modalities) for block in own):
+        if any(set(MODALITIES) <= set(named_vector.modalities) for named_vector in own):
             raise UnsupportedOperation(
                 f"text and image meet already: {self.settings.encoders['text']!r} makes both; "
                 "there is nothing to align"

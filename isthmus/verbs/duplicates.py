@@ -18,7 +18,7 @@ class SpaceDuplicates(OpenSpace):
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
-        block: str | None = None,
+        vector_name: str | None = None,
         progress: bool = False,
     ) -> pa.Table:
         """Find the groups of items that are nearly the same, within and across domains.
@@ -33,7 +33,7 @@ class SpaceDuplicates(OpenSpace):
             Cosine similarity, to within 1e-6, from which two items are duplicates; in (0, 1].
         domain, domains, where
             Which items to compare with each other, as in `search`.
-        block : str, optional
+        vector_name : str, optional
             Block to compare in, such as ``image``; by default the one that most of these items
             have. Items without a vector in it are left out.
         progress : bool, default False
@@ -49,10 +49,10 @@ class SpaceDuplicates(OpenSpace):
         Raises
         ------
         InvalidInput
-            If the threshold, a domain or the block is no good.
+            If the threshold, a domain or the named vector is no good.
         InvalidFilter
             If `where` is refused.
         """
         view = self._live.now()
         allowed = view.select(domain_names(domain, domains), where)
-        return find_duplicates(view, threshold, allowed, block, show=progress)
+        return find_duplicates(view, threshold, allowed, vector_name, show=progress)

@@ -213,7 +213,7 @@ def pairs_of_texts(texts: Sequence[str], pairs: Rows) -> ContentPairs:
 
 def _likes(item_ids: Sequence[str], interactions: pa.Table, least: float | None) -> csr_matrix:
     columns = {item: number for number, item in enumerate(item_ids)}
-    matrix = InteractionMatrix.of(
+    matrix = InteractionMatrix.from_table(
         interactions,
         lambda wanted: np.array([columns.get(item, -1) for item in wanted], np.int64),
         len(item_ids),

@@ -102,7 +102,7 @@ class SpaceInteractions(OpenSpace):
         if user_id is None:
             table = self._interactions.table()
         else:
-            table = self._interactions.of([user_id] if isinstance(user_id, str) else user_id)
+            table = self._interactions.of_users([user_id] if isinstance(user_id, str) else user_id)
         if waiting:
             return table
         items = table.column(ITEM_ID).combine_chunks().dictionary_encode()
@@ -126,4 +126,4 @@ class SpaceInteractions(OpenSpace):
             If another process is writing interactions.
         """
         with writing(self.path, "interactions", self._wait_s):
-            return self._interactions.forget(user_id)
+            return self._interactions.delete_user(user_id)

@@ -8,21 +8,27 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.query import Query, Ranked, answer, blocks_held, incomparable
+from isthmus.retrieval.search.query import (
+    Query,
+    ScoredRows,
+    blocks_with_vectors,
+    search_top_k,
+    why_incomparable,
+)
 from isthmus.retrieval.search.query_encoding import (
-    BlockQuery,
-    ListedQuery,
+    FileQuery,
     QueryEncoder,
-    given_vectors,
-    kind_of,
+    QueryVectors,
+    batch_queries,
+    query_kind,
 )
 from isthmus.retrieval.search.query_file import QueryFileReport, search_file
-from isthmus.retrieval.search.results import Found, make_found, make_lists
+from isthmus.retrieval.search.results import BatchResults, make_batch_results, make_lists
 from isthmus.schema import QUERY_ID
 from isthmus.verbs.open_space import Domains, OpenSpace, domain_names
 
@@ -39,20 +45,20 @@ class SpaceManyQueries(OpenSpace):
         domains: Domains = None,
         where: str | None = None,
         fingerprint: str | None = None,
-        weights: Weights | None = None,
-    ) -> Found:
+        weights: ModalityWeights | None = None,
+    ) -> BatchResults:
         """Find the items nearest to each of many vectors, with the least work around the search.
 
         Parameters
         ----------
         vectors : numpy.ndarray
-            float32, shape (n, dim) for the dim of one block; brought to unit norm.
+            float32, shape (n, dim) for the dim of one named vector; brought to unit norm.
         k, domain, domains, where, fingerprint, weights
             As in `search`.
 
         Returns
         -------
-        Found
+        BatchResults
             Item ids and scores, each of shape (n, k).
 
         Raises
@@ -67,9 +73,9 @@ class SpaceManyQueries(OpenSpace):
         view = self._weighed(self._live.now(), weights).view
         allowed = _allowed(view, k, domain_names(domain, domains), where)
         self._require_fingerprint(fingerprint)
-        block, queries = given_vectors(self._blocks, vectors)
-        scores, rows = view.search(block, queries, k, allowed)
-        return make_found(view, rows, scores)
+        vector_name, queries = batch_queries(self._named_vectors, vectors)
+        scores, rows = view.search(vector_name, queries, k, allowed)
+        return make_batch_results(view, rows, scores)
 
     def search_file(
         self,
@@ -80,7 +86,7 @@ class SpaceManyQueries(OpenSpace):
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.
@@ -116,20 +122,24 @@ class SpaceManyQueries(OpenSpace):
         view, settings, _ = self._weighed(self._live.now(), weights)
         allowed = _allowed(view, k, domain_names(domain, domains), where)
         encoder = QueryEncoder(settings, self._encoder_of, self.media, self._alignment)
-        held = blocks_held(view, [allowed])
+        held = blocks_with_vectors(view, [allowed])
 
-        def answer_all(ids: Sequence[str], listed: Sequence[ListedQuery]) -> pa.Table:
-            kinds = [kind_of(query.contents) for query in listed]
-            lists: dict[int, Ranked] = {}
-            for kind in dict.fromkeys(kinds):  # queries of a kind share the weights of blocks
+        def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
+            kinds = [query_kind(query.contents) for query in listed]
+            lists: dict[int, ScoredRows] = {}
+            for kind in dict.fromkeys(
+                kinds
+            ):  # queries of a kind share the weights of named vectors
                 places = [at for at, other in enumerate(kinds) if other == kind]
                 queries = [Query(listed[at].vectors) for at in places]
-                block_weights = self._block_weights(settings, weights, kind)
-                lists |= zip(places, answer(view, queries, k, allowed, block_weights), strict=True)
+                vector_weights = self._vector_weights(settings, weights, kind)
+                lists |= zip(
+                    places, search_top_k(view, queries, k, allowed, vector_weights), strict=True
+                )
             return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 
-        def refuse(vectors: BlockQuery) -> str:
-            return incomparable(vectors, held, self.path)
+        def refuse(vectors: QueryVectors) -> str:
+            return why_incomparable(vectors, held, self.path)
 
         return search_file(queries, Path(out), encoder, refuse, answer_all, show=progress)
 

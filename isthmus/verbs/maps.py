@@ -16,20 +16,20 @@ class SpaceMaps(OpenSpace):
         domain: Domains = None,
         domains: Domains = None,
         where: str | None = None,
-        block: str | None = None,
+        vector_name: str | None = None,
         limit: int = 5_000,
         seed: int = 0,
     ) -> SpaceMap:
         """Lay the contents of items out on a plane, near what they are like.
 
         Each text, picture and audio of an item is a point of its own; nothing is encoded. In a
-        block in which modalities meet, texts and pictures of one thing should lie together.
+        named vector in which modalities meet, texts and pictures of one thing should lie together.
 
         Parameters
         ----------
         domain, domains, where
             Which items to draw, as in `search`.
-        block : str, optional
+        vector_name : str, optional
             Block whose vectors to lay out, such as ``text``; by default the one in which most
             modalities meet.
         limit : int, default 5_000
@@ -45,7 +45,7 @@ class SpaceMaps(OpenSpace):
         Raises
         ------
         InvalidInput
-            If a domain, the block or the limit is no good, or there is nothing to draw.
+            If a domain, the named vector or the limit is no good, or there is nothing to draw.
         InvalidFilter
             If `where` is refused.
         MissingDependency
@@ -54,4 +54,4 @@ class SpaceMaps(OpenSpace):
         view = self._live.now()
         allowed = view.select(domain_names(domain, domains), where)
         contents = ContentVectors(self.path, self.settings)
-        return map_space(view, contents, allowed, block, limit, seed)
+        return map_space(view, contents, allowed, vector_name, limit, seed)

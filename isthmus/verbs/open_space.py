@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from isthmus.data.interactions.ratings import default_positive_from
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.choice import EncoderChoice, choose_encoders
-from isthmus.encoders.fusion import Weights
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import block_of
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.registry import EncoderLike, resolve_encoders
+from isthmus.encoders.stack import LazyEncoders, named_vector_of
 from isthmus.errors import FingerprintMismatch, InvalidInput, ItemNotFound
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.catalog import Catalog
@@ -26,9 +25,9 @@ from isthmus.index.releases.reweighted import Reweighting
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.search.fusion_weights import FusionWeights
-from isthmus.retrieval.search.hubness import Hubs
-from isthmus.retrieval.search.query_encoding import BlockQuery, encode_query
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.hubness import HubnessCorrection
+from isthmus.retrieval.search.query_encoding import QueryVectors, encode_query
+from isthmus.retrieval.search.recall_queries import RecallQueries
 from isthmus.schema import MODALITY_MASK, Modality, modalities_in
 from isthmus.verbs.stats import count_interactions, describe
 
@@ -44,13 +43,13 @@ class Weighed(NamedTuple):
         The items as they lie under these weights.
     settings : SpaceSettings
         The settings, with these weights.
-    blocks : dict of str to float
-        Weight of each block.
+    vector_weights : dict of str to float
+        Weight of each named vector.
     """
 
     view: View
     settings: SpaceSettings
-    blocks: dict[str, float]
+    vector_weights: dict[str, float]
 
 
 class OpenSpace:
@@ -60,7 +59,7 @@ class OpenSpace:
         self,
         path: str | Path,
         *,
-        encoder: EncoderChoice | None = None,
+        encoder: EncoderLike | None = None,
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
@@ -69,28 +68,28 @@ class OpenSpace:
         self._device = device
         self._open(SpaceSettings.read(self.path))
         self._quarantine = Quarantine(self.path)
-        self._interactions = Interactions(self.path)
+        self._interactions = InteractionStore(self.path)
         model_device = "cuda" if device == "all" else device
-        given = None if encoder is None else choose_encoders(encoder, device=model_device)
-        self._encoder_of = RecordedEncoders(
+        given = None if encoder is None else resolve_encoders(encoder, device=model_device)
+        self._encoder_of = LazyEncoders(
             self.settings.encoders, self.settings.components, given, device=model_device
         )
 
     def _open(self, settings: SpaceSettings) -> None:
         """Take the settings, and open what depends on them."""
         self.settings = settings
-        self._blocks = settings.layout
-        self._weights = _block_weights(settings)
+        self._named_vectors = settings.layout
+        self._weights = _vector_weights(settings)
         self._catalog = Catalog(self.path)
         self._live = LiveView(self.path, self._catalog, settings, self._device)
         self._loaded_alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
-        self._hubs = Hubs(GateQueries(self.path, settings))
+        self._hubs = HubnessCorrection(RecallQueries(self.path, settings))
         self._fusion_weights = FusionWeights(self.path, settings.fingerprint)
 
     @property
     def _alignment(self) -> Alignment | None:
-        """What makes the vectors of the aligned block, read when it is first needed."""
+        """What makes the vectors of the aligned named vector, read when it is first needed."""
         if self._loaded_alignment is None:
             self._loaded_alignment = load_alignment(self.path, self.settings)
         return self._loaded_alignment
@@ -129,7 +128,7 @@ class OpenSpace:
     def stats(self) -> dict[str, Any]:
         """Describe the space: items, interactions, release, delta, quarantine, encoders."""
         view = self._live.now()
-        return describe(view, self.settings, GateQueries(self.path, self.settings)) | {
+        return describe(view, self.settings, RecallQueries(self.path, self.settings)) | {
             "path": str(self.path),
             "fingerprint": self.fingerprint,
             "quarantined": len(self._quarantine),
@@ -153,26 +152,28 @@ class OpenSpace:
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
 
-    def _weighed(self, view: View, weights: Weights | None, kind: str | None = None) -> Weighed:
+    def _weighed(
+        self, view: View, weights: ModalityWeights | None, kind: str | None = None
+    ) -> Weighed:
         """Return a view, and all that depends on the weights of modalities, under some weights.
 
-        Without weights, blocks weigh as was learned for the kind of query.
+        Without weights, named vectors weigh as was learned for the kind of query.
         """
         if weights is None:
-            return Weighed(view, self.settings, self._block_weights(self.settings, None, kind))
+            return Weighed(view, self.settings, self._vector_weights(self.settings, None, kind))
         settings = self.settings.weighing(weights)
         if settings.fusion != self.settings.fusion:
             if self._reweighting is None:
                 self._reweighting = Reweighting(self.path, self.settings, self._alignment)
             view = self._reweighting.view(view, settings.fusion)
-        return Weighed(view, settings, _block_weights(settings))
+        return Weighed(view, settings, _vector_weights(settings))
 
-    def _block_weights(
-        self, settings: SpaceSettings, weights: Weights | None, kind: str | None
+    def _vector_weights(
+        self, settings: SpaceSettings, weights: ModalityWeights | None, kind: str | None
     ) -> dict[str, float]:
-        """Return the weight of each block, learned for the kind of query if none are given."""
+        """Return the weight of each named vector, learned for the query kind if none are given."""
         if weights is not None or kind is None:
-            return _block_weights(settings)
+            return _vector_weights(settings)
         return self._fusion_weights.of(kind, self._weights)
 
     def _learnable(self, positive_from: float | None) -> tuple[pa.Table, float | None]:
@@ -189,14 +190,14 @@ class OpenSpace:
 
     def _encode(
         self, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
-    ) -> BlockQuery:
+    ) -> QueryVectors:
         for modality in contents:
-            block_of(self._blocks, modality)
+            named_vector_of(self._named_vectors, modality)
         return encode_query(settings or self.settings, self._encoder_of, contents, self._alignment)
 
 
-def _block_weights(settings: SpaceSettings) -> dict[str, float]:
-    # The aligned block counts once: were it to weigh as its modalities do, the weight of
+def _vector_weights(settings: SpaceSettings) -> dict[str, float]:
+    # The aligned named vector counts once: were it to weigh as its modalities do, the weight of
     # pictures would move items that have none.
     return {
         b.name: 1.0 if b.alignment else sum(settings.fusion.get(m, 1.0) for m in b.modalities)

@@ -17,7 +17,7 @@ from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
-from isthmus.retrieval.search.recall_queries import GateQueries
+from isthmus.retrieval.search.recall_queries import RecallQueries
 from isthmus.verbs.adopting import SpaceAdopting
 
 
@@ -50,7 +50,7 @@ class SpacePublishing(SpaceAdopting):
         latency_ms : float, optional
             Largest 99th percentile of a single query to the index, in milliseconds.
         memory : int or str, optional
-            Largest size of a block's index, in bytes, or such as ``4GiB``.
+            Largest size of the index of one named vector, in bytes, or such as ``4GiB``.
         retrain : bool, default False
             Plan and train anew in any case.
         rebuild : bool, default False
@@ -105,8 +105,8 @@ class SpacePublishing(SpaceAdopting):
         Parameters
         ----------
         rows : int, optional
-            Plan for so many vectors a block; beyond the sample, figures are carried on along the
-            curve through two sample sizes, and `Plan.extrapolated` says so.
+            Plan for so many vectors a named vector; beyond the sample, figures are carried on along
+            the curve through two sample sizes, and `Plan.extrapolated` says so.
         recall, latency_ms, memory
             As in `publish`.
         progress : bool, default False
@@ -115,7 +115,7 @@ class SpacePublishing(SpaceAdopting):
         Returns
         -------
         list of Plan
-            One for each block that holds vectors.
+            One for each named vector that holds vectors.
         """
         index = self._aiming(recall, latency_ms, memory)
         snapshot = self._catalog.snapshot()
@@ -174,7 +174,7 @@ class SpacePublishing(SpaceAdopting):
 
     def _refresh_text_index(self) -> None:
         """Bring the index of words up to date where there can be words, and nobody writes."""
-        if any("text" in block.modalities for block in self._blocks):
+        if any("text" in named_vector.modalities for named_vector in self._named_vectors):
             index_text_if_free(self.path, self._catalog)
 
     def _publisher(
@@ -184,7 +184,7 @@ class SpacePublishing(SpaceAdopting):
         settings: SpaceSettings | None = None,
     ) -> Publisher:
         settings = settings or self.settings
-        queries = GateQueries(self.path, settings)
+        queries = RecallQueries(self.path, settings)
         devices = choose_devices(self._device)
         parts: list[Attachment] = [AlignmentAttachment(self.path, settings)]
         if attachment is not None:

@@ -7,20 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.examples import Items, example_rows, item_ids_in, query_with_examples
+from isthmus.retrieval.search.examples import (
+    Items,
+    example_rows,
+    query_with_examples,
+    unique_item_ids,
+)
 from isthmus.retrieval.search.hybrid import (
-    answer_hybrid,
     index_text_if_free,
     require_hybrid,
     require_plain,
+    search_hybrid,
 )
-from isthmus.retrieval.search.query import Query, Ranked, require_comparable
-from isthmus.retrieval.search.query_encoding import BlockQuery, contents_of, given_vector, kind_of
-from isthmus.retrieval.search.ranking import Group, Quotas, Ranking, group_domains, rank
+from isthmus.retrieval.search.query import Query, ScoredRows, require_comparable
+from isthmus.retrieval.search.query_encoding import (
+    QueryVectors,
+    query_contents,
+    query_kind,
+    vector_query,
+)
+from isthmus.retrieval.search.ranking import (
+    DomainGroup,
+    Quotas,
+    RankingOptions,
+    group_domains,
+    rank,
+)
 from isthmus.retrieval.search.results import Hit, make_hits
 from isthmus.verbs.open_space import Domains, OpenSpace, Weighed, domain_names
 
@@ -51,7 +67,7 @@ class SpaceQueries(OpenSpace):
         fingerprint: str | None = None,
         hybrid: bool = False,
         lexical_weight: float = 1.0,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
@@ -65,10 +81,10 @@ class SpaceQueries(OpenSpace):
         audio : path, bytes or Waveform, optional
             What to look for, as audio (see docs/audio.md).
         vector : array of float, optional
-            What to look for, as a vector of one block, shape (dim,).
+            What to look for, as a vector of one named vector, shape (dim,).
         like, unlike : str or list of str, optional
             Ids of items to be like and to be unlike, alone or beside the others; they are left
-            out of the result. In each block the query is ``p + (p - n)`` at unit norm, where
+            out of the result. In each named vector the query is ``p + (p - n)`` at unit norm, where
             ``p`` is the mean of everything looked for and ``n`` that of the items to be unlike
             (see `retrieval.search.examples`). With `unlike` alone the least similar come first.
         k : int or None, default 10
@@ -107,11 +123,11 @@ class SpaceQueries(OpenSpace):
             Weight of that ranking in hybrid search; the ranking by vectors has 1.
         weights : mapping of str to float, optional
             Weights of modalities, such as ``{"image": 2}``, in place of those of the space: the
-            list is that of a space with these weights, and nothing is encoded. An item that lacks
-            a modality does not depend on its weight. Where several modalities meet in one block
-            the items are compared one by one, exactly, and the first query with some weights
-            reads the embedding caches. Without, blocks weigh as `learn_fusion` learned for this
-            kind of query, if anything; see docs/fusion.md.
+            list is that of a space with these weights, and nothing is encoded. An item that lacks a
+            modality does not depend on its weight. Where several modalities meet in one named
+            vector the items are compared one by one, exactly, and the first query with some weights
+            reads the embedding caches. Without, named vectors weigh as `learn_fusion` learned for
+            this kind of query, if anything; see docs/fusion.md.
         center : bool, default False
             Whether what the query scores on average in the item's domain is taken off, so that
             no domain wins by its style; `calibrate` takes account of the spread, too.
@@ -119,8 +135,8 @@ class SpaceQueries(OpenSpace):
         Returns
         -------
         list of Hit
-            Best first. The score is the cosine similarity; for a query in several blocks (text
-            and image, or examples, of separate encoders), the mean of its chance-corrected
+            Best first. The score is the cosine similarity; for a query in several named vectors
+            (text and image, or examples, of separate encoders), the mean of its chance-corrected
             similarities. In hybrid search it is the sum of weight / (60 + rank) over the two
             rankings (reciprocal rank fusion), and `Hit.similarity` has the score by vectors.
 
@@ -141,10 +157,10 @@ class SpaceQueries(OpenSpace):
         words = require_hybrid(text, lexical_weight) if hybrid else None
         if words is not None and not self._live.now().snapshot.has_text_index:
             index_text_if_free(self.path, self._catalog)
-        kind = kind_of({"text": text, "image": image, "audio": audio})
+        kind = query_kind({"text": text, "image": image, "audio": audio})
         weighed = self._weighed(self._live.now(), weights, kind)
         view = weighed.view
-        ranking = Ranking(
+        ranking = RankingOptions(
             k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
         )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
@@ -160,8 +176,14 @@ class SpaceQueries(OpenSpace):
         if words is None:
             rows, scores = self._rank(weighed, query, kind, ranking, groups)
         else:
-            rows, scores, similar = answer_hybrid(
-                view, query, words, k or 0, groups[0].allowed, weighed.blocks, lexical_weight
+            rows, scores, similar = search_hybrid(
+                view,
+                query,
+                words,
+                k or 0,
+                groups[0].allowed,
+                weighed.vector_weights,
+                lexical_weight,
             )
         if not len(rows):
             allowed = [group.allowed for group in groups]
@@ -185,13 +207,13 @@ class SpaceQueries(OpenSpace):
         calibrate: bool = False,
         hubness: float = 0.0,
         attributes: bool = False,
-        weights: Weights | None = None,
+        weights: ModalityWeights | None = None,
         center: bool = False,
     ) -> list[Hit]:
         """Find the items most like an item, in its own or in other domains.
 
         Parameters are those of `search`; the item is the first of those to be like. The score is
-        the cosine where the item has one block, else the mean of its chance-corrected
+        the cosine where the item has one named vector, else the mean of its chance-corrected
         similarities (see `retrieval.search.query.answer`).
 
         Raises
@@ -201,34 +223,39 @@ class SpaceQueries(OpenSpace):
         InvalidInput
             If the examples cancel out, or an option is no good.
         """
-        kind = kind_of({})
+        kind = query_kind({})
         weighed = self._weighed(self._live.now(), weights, kind)
         view = weighed.view
-        ranking = Ranking(
+        ranking = RankingOptions(
             k, min_score, diversity, candidates, quotas or {}, calibrate, hubness, center
         )
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
-        examples = example_rows(view, [item_id, *item_ids_in(like)], unlike)
+        examples = example_rows(view, [item_id, *unique_item_ids(like)], unlike)
         query = query_with_examples(view, {}, *examples)
         rows, scores = self._rank(weighed, query, kind, ranking, groups)
         return make_hits(view, rows, scores, attributes=attributes)
 
     def _query(
         self, settings: SpaceSettings, text: str | None, image: Any, audio: Any, vector: Any
-    ) -> BlockQuery:
+    ) -> QueryVectors:
         if vector is None:
-            return self._encode(contents_of(text, image, audio), settings)
+            return self._encode(query_contents(text, image, audio), settings)
         if not (text is None and image is None and audio is None):
             raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-        return given_vector(self._blocks, vector)
+        return vector_query(self._named_vectors, vector)
 
     def _rank(
-        self, weighed: Weighed, query: Query, kind: str, ranking: Ranking, groups: Sequence[Group]
-    ) -> Ranked:
+        self,
+        weighed: Weighed,
+        query: Query,
+        kind: str,
+        ranking: RankingOptions,
+        groups: Sequence[DomainGroup],
+    ) -> ScoredRows:
         """Rank items as a caller asked, less what each loses for being near to all queries."""
         view, penalty = weighed.view, None
         if ranking.hubness:
-            block_weights = query.block_weights(weighed.blocks)
-            hubs = self._hubs.penalty(view, list(query.vectors), kind, block_weights)
+            vector_weights = query.vector_weights(weighed.vector_weights)
+            hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
             penalty = np.asarray(ranking.hubness * hubs, np.float32)
-        return rank(view, query, ranking, groups, weighed.blocks, penalty)
+        return rank(view, query, ranking, groups, weighed.vector_weights, penalty)

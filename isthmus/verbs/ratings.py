@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus.data.interactions.ratings import of_events, values_of
+from isthmus.data.interactions.ratings import select_events, value_by_item
 from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.ratings.ratings import History
@@ -64,8 +64,8 @@ class SpaceRatings(SpaceRecommendations):
         """Give what a user gave items, stored or told."""
         stored: dict[str, float] = {}
         if user.id is not None:
-            table, events = self._interactions.of([user.id]), serving.recommender.rated_events
-            stored = values_of(table if events is None else of_events(table, events))
+            table, events = self._interactions.of_users([user.id]), serving.recommender.rated_events
+            stored = value_by_item(table if events is None else select_events(table, events))
         known = stored | user.ratings
         columns_of = serving.columns_of(list(known))
         there = columns_of >= 0

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pyarrow as pa
 
-from isthmus.data.interactions.ratings import positive_from_of_users
+from isthmus.data.interactions.ratings import positive_from_by_user
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.releases.view import View
@@ -19,16 +19,22 @@ from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, stored_histories
-from isthmus.retrieval.search.query import Ranked
-from isthmus.retrieval.search.query_encoding import BlockQuery
-from isthmus.retrieval.search.ranking import Group, Quotas, Ranking, compose, group_domains
+from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.query_encoding import QueryVectors
+from isthmus.retrieval.search.ranking import (
+    DomainGroup,
+    Quotas,
+    RankingOptions,
+    compose,
+    group_domains,
+)
 from isthmus.retrieval.search.results import Hit, make_hits, make_lists
 from isthmus.verbs.open_space import Domains, OpenSpace, domain_names
 
 USERS_A_BATCH = 128
 
 Named = Sequence[tuple[str, User]]
-Asked = tuple[list[User], list[BlockQuery | None]]
+Asked = tuple[list[User], list[QueryVectors | None]]
 
 
 class SpaceRecommendations(OpenSpace):
@@ -79,7 +85,7 @@ class SpaceRecommendations(OpenSpace):
             If an option makes no sense, or explanations are asked for without a trained ranker.
         """
         view = self._live.now()
-        ranking = Ranking(k, None, diversity, candidates, quotas or {})
+        ranking = RankingOptions(k, None, diversity, candidates, quotas or {})
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         (known,) = self._with_stored(view, [user])
         texts = [self._user_text(known)]
@@ -139,7 +145,7 @@ class SpaceRecommendations(OpenSpace):
         if choose_devices(self._device):  # a card does not survive forking
             processes = 1
         view = self._live.now()
-        ranking = Ranking(k, None, diversity, candidates, quotas or {})
+        ranking = RankingOptions(k, None, diversity, candidates, quotas or {})
         groups = group_domains(view, ranking, domain_names(domain, domains), where)
         named = [_named(user, at) for at, user in enumerate(users)]
         parts = [named[at : at + USERS_A_BATCH] for at in range(0, len(named), USERS_A_BATCH)]
@@ -148,7 +154,7 @@ class SpaceRecommendations(OpenSpace):
             known = self._with_stored(view, [user for _, user in part])
             return known, [self._user_text(user) for user in known]
 
-        def answered(question: Asked) -> list[Ranked]:
+        def answered(question: Asked) -> list[ScoredRows]:
             return self._recommend(view, *question, ranking, groups)
 
         with progress_bar("recommending", len(named), show=progress) as advance:
@@ -165,10 +171,10 @@ class SpaceRecommendations(OpenSpace):
         self,
         view: View,
         users: Sequence[User],
-        texts: Sequence[BlockQuery | None],
-        ranking: Ranking,
-        groups: Sequence[Group],
-    ) -> list[Ranked]:
+        texts: Sequence[QueryVectors | None],
+        ranking: RankingOptions,
+        groups: Sequence[DomainGroup],
+    ) -> list[ScoredRows]:
         """Recommend to users from each group of domains, and make a list for each of them."""
         serving, depth = self._serving(view), ranking.depth or 1
         found = [
@@ -203,15 +209,15 @@ class SpaceRecommendations(OpenSpace):
         ids = [user.id for user in users if user.id is not None]
         if not ids:
             return list(users)
-        stored = self._interactions.of(list(dict.fromkeys(ids)))
+        stored = self._interactions.of_users(list(dict.fromkeys(ids)))
         serving = self._serving(view)
         if serving is None:  # each by himself, whoever else is asked for
-            histories = stored_histories(stored, positive_from_of_users(stored))
+            histories = stored_histories(stored, positive_from_by_user(stored))
         else:
             histories = stored_histories(stored, serving.recommender.positive_from)
         return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
 
-    def _user_text(self, user: User) -> BlockQuery | None:
+    def _user_text(self, user: User) -> QueryVectors | None:
         return self._encode({"text": user.text}) if user.text else None
 
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from isthmus.data.media import MediaLimits, MediaStore
-from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.alignment_choice import AUTO, AlignmentChoice, choose_alignment
-from isthmus.encoders.choice import choose_encoders
+from isthmus.encoders.alignment import AUTO, Alignment, AlignmentLike, resolve_alignment
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import EncoderStack
+from isthmus.encoders.registry import resolve_encoders
+from isthmus.encoders.stack import EncoderStack, LazyEncoders
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
 from isthmus.index.catalog.alignments import keep_only
 from isthmus.index.catalog.lock import writing
@@ -83,7 +81,7 @@ class SpaceReembedding(SpacePublishing):
         text_encoder: str | Encoder | None = None,
         image_encoder: str | Encoder | None = None,
         audio_encoder: str | Encoder | None = None,
-        alignment: AlignmentChoice = AUTO,
+        alignment: AlignmentLike = AUTO,
         drop_recommender: bool = False,
         precision: str = "auto",
         http: bool = False,
@@ -232,9 +230,9 @@ class SpaceReembedding(SpacePublishing):
         device = "cuda" if self._device == "all" else self._device
         found: dict[Modality, Encoder] = {}
         if encoder is not None:
-            found |= choose_encoders(encoder, device=device, precision=precision)
+            found |= resolve_encoders(encoder, device=device, precision=precision)
         if any(own.values()):
-            found |= choose_encoders(
+            found |= resolve_encoders(
                 "", own["text"], own["image"], own["audio"], device=device, precision=precision
             )
         taken = {m: one for m, one in found.items() if m in self.settings.encoders}
@@ -250,14 +248,14 @@ class SpaceReembedding(SpacePublishing):
         }
 
     def _alignment_for(
-        self, encoders: Mapping[Modality, Encoder], alignment: AlignmentChoice
+        self, encoders: Mapping[Modality, Encoder], alignment: AlignmentLike
     ) -> Alignment | None:
         present = self._alignment
         if alignment == AUTO and present is not None:
             fits = all(present.fits(m, encoders[m].components) for m in present.modalities)
             if fits:
                 return present
-        return choose_alignment(alignment, encoders)
+        return resolve_alignment(alignment, encoders)
 
     def _leave_recommender(self, drop: bool) -> bool:
         """Tell whether there is a recommender; refuse to lose one that is not to be dropped."""
@@ -272,7 +270,7 @@ class SpaceReembedding(SpacePublishing):
         return there
 
     def _make_whole(
-        self, started: float, specs: Mapping[Modality, str], encoder_of: RecordedEncoders
+        self, started: float, specs: Mapping[Modality, str], encoder_of: LazyEncoders
     ) -> ReembedReport:
         """Finish what a kill may have left undone after the switch, and note where encoders lie."""
         release = None

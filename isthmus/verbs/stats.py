@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.releases.growth import assess
 from isthmus.index.releases.recall import QueriesOf
@@ -22,9 +22,9 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
     Returns
     -------
     dict
-        ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
-        than the release; ``index`` has for each block what `index.releases.growth.Health` says;
-        ``aligned`` tells whether all modalities meet in some block, and ``alignment`` is the
+        ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer than
+        the release; ``index`` has for each named vector what `index.releases.growth.Health` says;
+        ``aligned`` tells whether all modalities meet in some named vector, and ``alignment`` is the
         fingerprint of what was learned for it, if anything was.
     """
     everything = set(settings.encoders)
@@ -41,13 +41,17 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         "index": {n: asdict(h) for n, h in assess(view, settings.index, queries_of).items()},
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
-        "blocks": {b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.blocks},
-        "aligned": any(everything <= {*block.modalities} for block in view.blocks),
+        "named_vectors": {
+            b.name: {"dim": b.dim, "modalities": b.modalities} for b in view.named_vectors
+        },
+        "aligned": any(
+            everything <= {*named_vector.modalities} for named_vector in view.named_vectors
+        ),
         "alignment": settings.alignment or None,
     }
 
 
-def count_interactions(store: Interactions, catalog: Snapshot) -> dict[str, int]:
+def count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
     """Count interactions, and those that wait for an item that the catalog does not hold.
 
     Returns

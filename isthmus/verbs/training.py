@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.data.interactions.ratings import Rated, of_events, rated_events, unweighted
+from isthmus.data.interactions.ratings import (
+    RatingData,
+    rated_events,
+    select_events,
+    with_unit_weights,
+)
 from isthmus.digests import digest
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.lock import writing
@@ -109,11 +114,13 @@ class SpaceTraining(OpenSpace):
         return made
 
     @staticmethod
-    def _rated(view: View, interactions: pa.Table) -> Rated:
+    def _rated(view: View, interactions: pa.Table) -> RatingData:
         from isthmus.retrieval.recommend.space_data import space_matrix
 
         events = rated_events(interactions)
-        return Rated(events, space_matrix(view, unweighted(of_events(interactions, events))))
+        return RatingData(
+            events, space_matrix(view, with_unit_weights(select_events(interactions, events)))
+        )
 
     def _require_same_encoders(self) -> None:
         """Refuse to store what was learned from vectors that the space does not have any more."""

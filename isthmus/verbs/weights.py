@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.fusion import Weights
+from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput, ReleaseRejected
 from isthmus.index.catalog.lock import writing
 from isthmus.index.releases.release import Releases
@@ -35,7 +35,7 @@ class WeightsReport:
     ----------
     weights, former : dict of str to float
         Weight of each modality, now and before.
-    blocks : list of str
+    vector_names : list of str
         Blocks whose vectors were made anew out of the embedding caches.
     release : int or None
         The release that was published with them; None where none was needed.
@@ -43,23 +43,23 @@ class WeightsReport:
 
     weights: dict[str, float]
     former: dict[str, float]
-    blocks: list[str] = field(default_factory=list)
+    vector_names: list[str] = field(default_factory=list)
     release: int | None = None
 
 
 class SpaceWeighing(SpacePublishing):
-    """The part of `isthmus.Space` that weighs modalities and blocks."""
+    """The part of `isthmus.Space` that weighs modalities and named vectors."""
 
     @property
     def weights(self) -> dict[str, float]:
         """Fusion weight of each modality."""
         return {m: float(self.settings.fusion.get(m, 1.0)) for m in self.settings.encoders}
 
-    def set_weights(self, weights: Weights, *, progress: bool = False) -> WeightsReport:
+    def set_weights(self, weights: ModalityWeights, *, progress: bool = False) -> WeightsReport:
         """Give the space other fusion weights; nothing is encoded.
 
-        Where several modalities meet in one block, its vectors are fused anew out of the caches,
-        and where a release is current, one with them is published in its place; `rollback`
+        Where several modalities meet in one named vector, its vectors are fused anew out of the
+        caches, and where a release is current, one with them is published in its place; `rollback`
         brings back both. Where none meet, the weights count from now on. A process that has the
         space open must open it again.
 
@@ -79,10 +79,17 @@ class SpaceWeighing(SpacePublishing):
         SpaceLocked
             If another process is writing.
         """
-        former, columns = self.weights, {block.column for block in self._blocks}
+        former, columns = (
+            self.weights,
+            {named_vector.column for named_vector in self._named_vectors},
+        )
         with writing(self.path, "releases", self._wait_s):
             self._reweigh(weights, progress=progress)
-        made = [block.name for block in self._blocks if block.column not in columns]
+        made = [
+            named_vector.name
+            for named_vector in self._named_vectors
+            if named_vector.column not in columns
+        ]
         release = None
         if made and Releases(self.path).current_number() is not None:
             try:
@@ -96,11 +103,11 @@ class SpaceWeighing(SpacePublishing):
     def learn_fusion(
         self, pairs: Any = None, *, label: str | None = None, progress: bool = False
     ) -> FusionReport:
-        """Learn how much each block counts, for each kind of query.
+        """Learn how much each named vector counts, for each kind of query.
 
-        From then on `search` and `similar` weigh the blocks of a query as was learned for queries
-        of its kind, unless a query brings `weights`. Learned weights that are no better than
-        those of the space on held-out queries are not stored. No vector changes.
+        From then on `search` and `similar` weigh the named vectors of a query as was learned for
+        queries of its kind, unless a query brings `weights`. Learned weights that are no better
+        than those of the space on held-out queries are not stored. No vector changes.
 
         Parameters
         ----------
@@ -115,15 +122,17 @@ class SpaceWeighing(SpacePublishing):
         Raises
         ------
         InvalidInput
-            If there are too few queries, no such attribute, or the items have one block alone.
+            If there are too few queries, no such attribute, or the items have one named vector
+            alone.
         InvalidMapping
             If a column is absent.
         """
         if pairs is not None and label is not None:
             raise InvalidInput("give pairs or a label to learn from, not both")
-        if len(self._blocks) < 2:
+        if len(self._named_vectors) < 2:
             raise InvalidInput(
-                "the items of this space have one block, so there is nothing to weigh; weights of "
+                "the items of this space have one named vector, so there is nothing to weigh; "
+                "weights of "
                 "the modalities that meet in it are set with: isthmus weights image=2"
             )
         view = self._live.now()
@@ -146,7 +155,7 @@ class SpaceWeighing(SpacePublishing):
             return from_pairs(view, pairs, self._encode_texts)
         interactions, least = self._learnable(None)
         living = len(view.living.rows)
-        matrix = InteractionMatrix.of(interactions, view.find, living, positive_from=least)
+        matrix = InteractionMatrix.from_table(interactions, view.find, living, positive_from=least)
         return from_interactions(view, matrix)
 
     def _encode_texts(self, texts: Sequence[str]) -> list[Mapping[str, FloatArray]]:

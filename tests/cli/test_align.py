@@ -72,11 +72,11 @@ def test_an_alignment_is_given_to_a_space_or_left_out(run_json, run, tmp_path):
     learn = ("align", "-s", "shop", "--pairs", write_pairs(tmp_path), "--text", "title")
     run_json(*learn, "--epochs", 1)
     (made,) = (tmp_path / "shop" / "alignments").iterdir()
-    blocks = run_json("create", "other", *TOYS, "--alignment", made)["blocks"]
-    assert list(blocks) == ["text", "image", "aligned"]
+    named_vectors = run_json("create", "other", *TOYS, "--alignment", made)["named_vectors"]
+    assert list(named_vectors) == ["text", "image", "aligned"]
     left = run_json("reembed", "-s", "other", "--text-encoder", "toy/words", "--alignment", "none")
     assert left["alignment"] == "lost"
-    assert list(run_json("status", "-s", "other")["blocks"]) == ["text", "image"]
+    assert list(run_json("status", "-s", "other")["named_vectors"]) == ["text", "image"]
     refused = run("create", "third", *TOYS, "--alignment", "nowhere")
     assert (refused.returncode, "no alignment can be read from nowhere" in refused.stderr) == (
         1,

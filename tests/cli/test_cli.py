@@ -205,7 +205,7 @@ def test_people_get_tables_and_pictures(shop, run, tmp_path):
     sheet = Image.open(tmp_path / "sheet.png")
     assert sheet.width == 6 * 168
     status = run("status", "--space", "shop")
-    assert "separate blocks" in status.stdout
+    assert "separate named vectors" in status.stdout
     assert "isthmus align" in " ".join(status.stdout.split())
     assert "newer than the index" in status.stdout
     report = run(
@@ -432,4 +432,4 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
         "isthmus: not audio in a known format",
     )
     run_json("create", "t", "--text-encoder", "toy/words", "--audio-encoder", "toy/sounds")
-    assert list(run_json("status", "--space", "t")["blocks"]) == ["text", "audio"]
+    assert list(run_json("status", "--space", "t")["named_vectors"]) == ["text", "audio"]

@@ -37,7 +37,7 @@ def test_hybrid_search(shop, run, run_json):
 
 def test_map(shop, run, run_json, tmp_path):
     counts = run_json("map", "--space", "shop", "--out", "m.svg", "--table", "points.parquet")
-    assert counts == {"block": "text", "items": 5, "points": 5, "out": "m.svg"}
+    assert counts == {"vector_name": "text", "items": 5, "points": 5, "out": "m.svg"}
     assert "books" in (tmp_path / "m.svg").read_text()
     points = pq.read_table(tmp_path / "points.parquet").to_pylist()
     assert [row["item_id"] for row in points] == ["f1", "f2", "f3", "b1", "b2"]

@@ -34,7 +34,7 @@ def test_weights_are_shown_and_changed(run, run_json, tmp_path):
     shown = run("weights", "image=3", "-s", "shop")
     assert shown.returncode == 0, shown.stderr
     assert "image 3 (was 1)" in shown.stdout
-    assert "block joint" in shown.stdout
+    assert "named vector joint" in shown.stdout
     assert "release 2 is current" in shown.stdout
     assert run_json("weights", "-s", "shop")["weights"] == {"text": 1.0, "image": 3.0}
     refused = run("weights", "smell=3", "-s", "shop")

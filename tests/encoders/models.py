@@ -257,7 +257,7 @@ def aligned_folder(folder: Path, seed: int = 0) -> Path:
 
     from isthmus.encoders import load_encoder
     from isthmus.encoders.alignment import Alignment
-    from isthmus.encoders.projection_head import Head
+    from isthmus.encoders.projection_head import ProjectionHead
 
     rng = np.random.default_rng(seed)
     specs = {
@@ -266,7 +266,7 @@ def aligned_folder(folder: Path, seed: int = 0) -> Path:
     }
     encoders = {modality: load_encoder(spec, device="cpu") for modality, spec in specs.items()}
     heads = {
-        modality: Head(
+        modality: ProjectionHead(
             np.zeros(encoder.dim, np.float32),
             rng.standard_normal((encoder.dim, 12)).astype(np.float32),
             np.zeros(12, np.float32),

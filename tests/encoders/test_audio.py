@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from isthmus.encoders import load_encoder
-from isthmus.encoders.audio import Waveform, open_audio, resample
+from isthmus.encoders.audio import Waveform, Windows, open_audio, resample
 from isthmus.encoders.decoding import check_decoded
-from isthmus.encoders.windows import Windows
 from isthmus.errors import InvalidAudio, InvalidInput, MissingDependency, UnknownEncoder
 from tests.encoders import models
 from tests.encoders.sounds import file_of, noise, sine, written
@@ -67,8 +66,8 @@ def test_channels_are_brought_to_their_mean():
     np.testing.assert_allclose(opened.samples, (left + right) / 2, atol=1e-7)
 
 
-def test_a_file_is_read_in_blocks(monkeypatch):
-    monkeypatch.setattr("isthmus.encoders.audio._VALUES_A_BLOCK", 1_000)
+def test_a_file_is_read_in_named_vectors(monkeypatch):
+    monkeypatch.setattr("isthmus.encoders.audio._BLOCK_VALUES", 1_000)
     opened = open_audio(file_of(SOUND, channels=3))
     np.testing.assert_allclose(opened.samples, SOUND.samples, atol=1e-7)
 

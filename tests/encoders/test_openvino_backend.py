@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isthmus import Space, load_encoder
-from isthmus.encoders.recorded import RecordedEncoders
+from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch, InvalidInput, MissingDependency
 from tests.encoders import models
 from tests.encoders.contract import TEXTS, pictures
@@ -44,7 +44,7 @@ def test_it_has_a_fingerprint_of_its_own_and_keeps_it(plain, quick):
     assert quick.fingerprint != plain.fingerprint
     recorded = {f"text.{name}": value for name, value in plain.components.items()}
     with pytest.raises(FingerprintMismatch, match=r"text\.text\.backend was None"):
-        RecordedEncoders({"text": INT8}, recorded)("text")
+        LazyEncoders({"text": INT8}, recorded)("text")
 
 
 def test_an_alignment_holds_whatever_runs_the_model(quick, tmp_path):

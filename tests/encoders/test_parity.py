@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from isthmus.encoders import load_encoder
-from isthmus.encoders.pixels import ResizeAndCrop
+from isthmus.encoders.image import ResizeAndCrop
 from tests.encoders import models
 from tests.encoders.contract import CONTENT, TEXTS
 

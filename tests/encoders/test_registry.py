@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from isthmus.encoders import Encoder, load_encoder, load_encoders, registry
-from isthmus.encoders.hub import explained
+from isthmus.encoders.hub import explain_load_errors
 from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
 from tests.encoders import models
 
@@ -119,7 +119,7 @@ def test_a_missing_package_names_the_command_that_installs_it(module, spec, comm
 def test_a_package_that_a_library_misses_is_a_missing_dependency():
     with (
         pytest.raises(MissingDependency, match="'x/y' needs a package that is absent: spam"),
-        explained("x/y"),
+        explain_load_errors("x/y"),
     ):
         raise ImportError("spam")
 

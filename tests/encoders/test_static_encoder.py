@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from isthmus import load_encoder
-from isthmus.encoders import static_words
-from isthmus.encoders.static_words import Words
+from isthmus.encoders.models import static as static_words
+from isthmus.encoders.models.static import WordTokenizer
 from isthmus.errors import UnknownEncoder
 
 VOCABULARY = ["[PAD]", "[UNK]", "red", "shoe", "##s", "hat", ",", "!"]
@@ -57,7 +57,7 @@ def test_weights_and_shared_rows(folder, tmp_path):
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text("redshoat ,!\t\n\u3000x", max_size=20), max_size=8))
 def test_ids_are_those_of_the_tokenizer(texts):
-    plain, words = make_tokenizer(), Words(make_tokenizer(), nothing=0)
+    plain, words = make_tokenizer(), WordTokenizer(make_tokenizer(), nothing=0)
     expected = [
         [n for n in found.ids if n != 1] or [0]
         for found in plain.encode_batch(texts, add_special_tokens=False)

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.encoders.backends.cpu_workers import cpu_workers
-from isthmus.encoders.backends.prefetch import one_ahead
-from isthmus.encoders.backends.runtime import Runtime, choose_runtime
+from isthmus.encoders.backends.runtime import Runtime, choose_runtime, cpu_thread_pool, prefetch_map
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import TextTower, batches_by_length
-from isthmus.encoders.weights import hash_weights, read_weights
+from isthmus.encoders.backends.towers import TextTower, batches_by_length
+from isthmus.encoders.hub import hash_weights, read_weights
 from isthmus.errors import InvalidInput
 
 CPU = choose_runtime("cpu")
@@ -98,7 +96,7 @@ def test_a_pickle_that_holds_code_is_refused(tmp_path):
 
 def test_workers_leave_the_threads_of_others_alone():
     before = torch.get_num_threads()
-    assert set(cpu_workers().map(lambda _: torch.get_num_threads(), range(8))) == {1}
+    assert set(cpu_thread_pool().map(lambda _: torch.get_num_threads(), range(8))) == {1}
     elsewhere: list[int] = []
     thread = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
     thread.start()
@@ -107,7 +105,7 @@ def test_workers_leave_the_threads_of_others_alone():
 
 
 def test_one_ahead_raises_where_the_piece_is_read():
-    read = one_ahead(lambda n: 1 // n, [1, 0, 1])
+    read = prefetch_map(lambda n: 1 // n, [1, 0, 1])
     assert next(read) == 1
     with pytest.raises(ZeroDivisionError, match="division"):
         next(read)

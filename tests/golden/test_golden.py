@@ -49,8 +49,8 @@ def test_a_golden_space_takes_new_items_and_encodes_nothing_it_knows(golden):
 def test_a_golden_index_answers_as_exact_search_does(tmp_path):
     shutil.copytree(HERE / "planned.space", tmp_path / "s")
     space = Space.open(tmp_path / "s", encoder={"text": text_encoder(dim=16)})
-    (block,) = space.releases()[0].blocks.values()
-    assert (block.recipe, block.vectors) == (RECIPE, ITEMS)
+    (segment_vectors,) = space.releases()[0].named_vectors.values()
+    assert (segment_vectors.recipe, segment_vectors.vectors) == (RECIPE, ITEMS)
     assert space.stats()["index"]["text"]["recipe"].startswith(RECIPE)
     view = space._live.now()
     queries = view.vectors("text", np.arange(0, ITEMS, 11)).vectors

@@ -63,7 +63,9 @@ def test_a_filter_far_from_the_queries_still_finds_their_nearest(index, vectors)
     queries, mask = vectors[np.argsort(-closeness)[:20]], closeness < np.quantile(closeness, 0.3)
     scores, found = index.search_allowed(queries, 10, Allowed(mask), visits=int(mask.sum()))
     assert mask[found[found >= 0]].all()
-    if index.recipe.family != "hnsw":  # a graph may get stuck; the block then searches exactly
+    if (
+        index.recipe.family != "hnsw"
+    ):  # a graph may get stuck; the named vector then searches exactly
         assert recall(scores, by_sorting(queries, vectors, 10, mask)) >= 0.9
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from isthmus.index.ann import segment as module
 from isthmus.index.ann.segment import Segment
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.vector_index import SegmentVectors
 
 ITEMS = 200
 
@@ -19,7 +19,7 @@ def make(rows):
         row_ids=np.arange(ITEMS, dtype=np.uint64),
         item_ids=pa.array([f"i{n}" for n in range(ITEMS)]),
         domains=pa.array(["d"] * ITEMS).dictionary_encode(),
-        blocks={"text": SegmentBlock(vectors, np.array(rows, np.int64))},
+        named_vectors={"text": SegmentVectors(vectors, np.array(rows, np.int64))},
     )
 
 

@@ -108,13 +108,13 @@ def test_a_file_of_queries_names_those_that_cannot_find_pictures(space, tmp_path
     assert (report.problems, report.answered) == ([], 1)
 
 
-def test_the_blocks_of_the_encoders_stay_as_they_were(aligned, tmp_path):
+def test_the_named_vectors_of_the_encoders_stay_as_they_were(aligned, tmp_path):
     plain = Space.create(tmp_path / "plain", two_encoders())
     plain.upsert(coloured() + pictures_alone())
-    for block in ("text", "image"):
+    for vector_name in ("text", "image"):
         views = [space._live.now() for space in (plain, aligned)]
         rows = [view.find(["red0", "blue3"]) for view in views]
-        vectors = [v.vectors(block, r).vectors for v, r in zip(views, rows, strict=True)]
+        vectors = [v.vectors(vector_name, r).vectors for v, r in zip(views, rows, strict=True)]
         np.testing.assert_array_equal(*vectors)
 
 

@@ -108,12 +108,12 @@ def test_a_space_without_audio_refuses_audio(space):
 
 def test_a_release_is_measured_with_audio_as_queries(filled):
     manifest = filled.publish()
-    measured = {(row.block, row.kind) for row in manifest.recall if row.domain == "songs"}
+    measured = {(row.vector_name, row.kind) for row in manifest.recall if row.domain == "songs"}
     assert {("joint", "audio to item"), ("joint", "text to item")} <= measured
     assert manifest.worst_recall == 1
     assert ids(filled.search(audio=tone("high"), k=1)) == ["high"]
     stats = filled.stats()
-    assert stats["blocks"] == {"joint": {"dim": 64, "modalities": ("text", "audio")}}
+    assert stats["named_vectors"] == {"joint": {"dim": 64, "modalities": ("text", "audio")}}
     assert stats["aligned"] is True
 
 
@@ -124,13 +124,13 @@ def test_recipes_are_planned_with_audio_as_queries(sounds):
     assert {"audio to item", "text to item"} <= plan.table[0].sample.recall.keys()
 
 
-def test_audio_alone_is_a_block(tmp_path):
+def test_audio_alone_is_a_named_vector(tmp_path):
     encoders = {**two_encoders(), "audio": ToyEncoder("audio", dim=16, salt="audio")}
     space = Space.create(tmp_path / "s", encoders)
     space.upsert([item("a", "sea", image=picture("red")), item("b", "", audio=tone("low"))])
     assert space.stats()["aligned"] is False
     assert ids(space.search(audio=tone("low"))) == ["b"]
-    kinds = {(row.block, row.kind) for row in space.publish().recall}
+    kinds = {(row.vector_name, row.kind) for row in space.publish().recall}
     assert ("audio", "item to item") in kinds
     with pytest.raises(UnsupportedModality, match=r"text cannot find .* only audio.*clap/NAME"):
         space.search("sea", where="audio IS NOT NULL")
@@ -289,7 +289,7 @@ def test_a_space_of_clap(clap, tmp_path):
     assert again.settings.components["audio.audio.windows"].startswith("16000 samples every 12000")
 
 
-def test_encoders_of_one_spec_share_a_block(clap, tmp_path):
+def test_encoders_of_one_spec_share_a_named_vector(clap, tmp_path):
     space = Space.create(
         tmp_path / "s",
         text_encoder=clap,

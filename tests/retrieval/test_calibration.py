@@ -77,7 +77,7 @@ def test_it_is_the_standard_score_in_the_domain(crowd, seed, k, start):
 @given(
     name=st.sampled_from(IDS), k=st.integers(1, 80), domains=st.sets(st.sampled_from(list(SIZES)))
 )
-def test_several_blocks_and_domains(crowd, name, k, domains):
+def test_several_named_vectors_and_domains(crowd, name, k, domains):
     asked = sorted(domains) or None
     hits = crowd.similar(name, k=k, domains=asked, calibrate=True)
     allowed = [i for i in IDS if (DOMAIN[i] in domains or not domains) and i != name]

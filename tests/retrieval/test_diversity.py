@@ -61,7 +61,7 @@ def test_similar_items_may_be_diverse_too(tmp_path):
     assert ids(space.similar("query", k=2, diversity=0.5)) == ["a", "b"]
 
 
-def test_items_are_alike_in_the_blocks_that_both_have(tmp_path):
+def test_items_are_alike_in_the_named_vectors_that_both_have(tmp_path):
     encoders = {"text": PointEncoder(2), "image": ToyEncoder("image", dim=8, salt="image")}
     space = Space.create(tmp_path / "s", encoders)
     space.upsert(
@@ -112,10 +112,10 @@ _KNOWN = {}
 
 
 def _likeness(space):
-    """Give the mean cosine over shared blocks of all pairs, shape (n, n)."""
+    """Give the mean cosine over shared named vectors of all pairs, shape (n, n)."""
     if not _KNOWN:
         view = space._live.now()
-        parts = [view.vectors(b.name, view.find(IDS)) for b in view.blocks]
+        parts = [view.vectors(b.name, view.find(IDS)) for b in view.named_vectors]
         both = sum(np.outer(p.present, p.present).astype(int) for p in parts)
         _KNOWN["alike"] = sum(p.vectors @ p.vectors.T for p in parts) / both
     return _KNOWN["alike"]
@@ -132,7 +132,7 @@ def test_without_diversity_it_is_the_plain_list(crowd, query, k, name):
 
 @settings(max_examples=30, deadline=None)
 @given(name=st.sampled_from(IDS), k=st.integers(1, 70), diversity=st.floats(0, 1))
-def test_queries_in_several_blocks_fill_their_list(crowd, name, k, diversity):
+def test_queries_in_several_named_vectors_fill_their_list(crowd, name, k, diversity):
     hits = crowd.similar(name, k=k, diversity=diversity, where="n < 50")
     assert len(hits) == min(k, 50 - (IDS.index(name) < 50))
     assert all(IDS.index(hit.item_id) < 50 for hit in hits)

@@ -90,7 +90,7 @@ def test_filters_choose_what_is_compared(circle):
     assert groups_of(circle.duplicates(threshold)) == {1: {"i10", "i20"}}
 
 
-def test_a_block_may_be_chosen(space):
+def test_a_named_vector_may_be_chosen(space):
     space.upsert(
         [
             item("a", "sea", image=picture("red")),
@@ -99,7 +99,7 @@ def test_a_block_may_be_chosen(space):
         ]
     )
     assert groups_of(space.duplicates()) == {1: {"a", "c"}}
-    assert groups_of(space.duplicates(block="image")) == {1: {"a", "b"}}
+    assert groups_of(space.duplicates(vector_name="image")) == {1: {"a", "b"}}
 
 
 def test_an_empty_space_has_no_duplicates(space):
@@ -120,8 +120,8 @@ def test_what_makes_no_sense_is_refused(space):
     for threshold in (0, -1, 1.1, float("nan")):
         with pytest.raises(InvalidInput, match="threshold is"):
             space.duplicates(threshold)
-    with pytest.raises(InvalidInput, match="its blocks are: text, image"):
-        space.duplicates(block="sound")
+    with pytest.raises(InvalidInput, match="its named vectors are: text, image"):
+        space.duplicates(vector_name="sound")
     with pytest.raises(InvalidInput, match="no domain"):
         space.duplicates(domain="books")
     with pytest.raises(InvalidFilter):
@@ -148,7 +148,7 @@ def test_the_index_finds_what_exact_search_finds(space, monkeypatch):
         settings_file.read_text().replace("exact_rows = 10000", "exact_rows = 1000")
     )
     indexed = Space.open(space.path)
-    assert indexed.publish(recall=0.9).blocks["text"].recipe != "exact fp32"
+    assert indexed.publish(recall=0.9).named_vectors["text"].recipe != "exact fp32"
     found = {frozenset(g) for g in groups_of(indexed.duplicates(0.99)).values()}
     wanted = {frozenset(g) for g in groups_of(exact).values()}
     assert len(wanted) >= 200

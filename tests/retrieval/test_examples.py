@@ -73,7 +73,7 @@ def test_filters_and_options_hold(compass):
 
 
 def test_examples_that_cancel_out_are_refused(compass):
-    with pytest.raises(InvalidInput, match="examples cancel out in block text"):
+    with pytest.raises(InvalidInput, match="examples cancel out in named vector text"):
         compass.search(like=["east", "west"])
     with pytest.raises(InvalidInput, match="cancel out"):
         compass.search("-1 0", like=["east"])
@@ -100,7 +100,7 @@ def test_an_example_without_vectors_is_named(space):
         space.search(like=["a", "b"])
 
 
-def test_examples_speak_in_the_blocks_they_have(space):
+def test_examples_speak_in_the_named_vectors_they_have(space):
     space.upsert(
         [
             item("sea", "sea"),
@@ -136,7 +136,7 @@ def test_with_a_vector_it_is_the_formula(crowd, examples, cut, seed):
     hits = crowd.search(vector=asked, like=like, unlike=unlike, k=100)
     assert not set(examples) & set(ids(hits))
     pictured = any(IDS.index(name) % 2 for name in like)
-    if pictured:  # then pictures speak too, and the score is that of several blocks
+    if pictured:  # then pictures speak too, and the score is that of several named vectors
         assert len(hits) == len(IDS) - len(examples)
     else:
         expected = {h.item_id: h.score for h in plain if h.item_id not in examples}

@@ -1,4 +1,4 @@
-"""Learned fusion weights: how much each block counts, for each kind of query."""
+"""Learned fusion weights: how much each named vector counts, for each kind of query."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_items_keep_their_order_whatever_the_weight_of_what_they_lack(
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_weights_change_no_score_where_a_query_has_one_block(space, report, weight, word):
+def test_weights_change_no_score_where_a_query_has_one_named_vector(space, report, weight, word):
     plain = scores(space.search(word, k=50))
     assert scores(space.search(word, k=50, weights={"image": weight})) == plain
 
@@ -112,7 +112,9 @@ def test_ranges_centring_and_hubness_hold_with_learned_weights(space, report):
 
 
 @pytest.mark.parametrize("weights", [None, {"image": 3.0}])
-def test_a_file_of_queries_weighs_blocks_as_single_queries_do(space, report, tmp_path, weights):
+def test_a_file_of_queries_weighs_named_vectors_as_single_queries_do(
+    space, report, tmp_path, weights
+):
     rows = [
         {"query_id": "both", "text": "kind1", "image": picture("red", 30)},
         {"query_id": "text", "text": "kind1", "image": None},
@@ -173,9 +175,9 @@ def test_what_cannot_be_learned_from_is_refused(space, options, error, message):
         space.learn_fusion(**options)
 
 
-def test_a_single_block_has_nothing_to_weigh(tmp_path):
+def test_a_single_named_vector_has_nothing_to_weigh(tmp_path):
     space = Space.create(tmp_path / "s", joint_encoder())
-    with pytest.raises(InvalidInput, match="one block, so there is nothing to weigh"):
+    with pytest.raises(InvalidInput, match="one named vector, so there is nothing to weigh"):
         space.learn_fusion(label="belongs")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput, UnsupportedModality
 from isthmus.index.catalog.lock import writing
-from isthmus.retrieval.search.hybrid import rank_by_words
+from isthmus.retrieval.search.hybrid import search_bm25
 from tests.toy import ToyEncoder, item, joint_encoder, picture, text_encoder, two_encoders
 
 
@@ -19,7 +19,7 @@ def ids(hits):
 
 def found_by(space, words):
     view = space._live.now()
-    return set(view.item_ids(rank_by_words(view, words, 1_000)[0]))
+    return set(view.item_ids(search_bm25(view, words, 1_000)[0]))
 
 
 SHOES = [

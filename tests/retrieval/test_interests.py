@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from isthmus.retrieval.search.examples import cut
+from isthmus.retrieval.search.examples import cut_dendrogram
 
 
 @settings(deadline=None)
@@ -16,4 +16,4 @@ def test_a_tree_is_cut_as_scipy_cuts_it(seed, leaves, copies, distance):
     vectors = np.random.default_rng(seed).standard_normal((leaves, 4))
     tree = linkage(np.repeat(vectors, copies, axis=0), method="ward")
     expected = fcluster(tree, distance, criterion="distance") - 1
-    assert cut(tree, distance).tolist() == expected.tolist()
+    assert cut_dendrogram(tree, distance).tolist() == expected.tolist()

@@ -31,7 +31,7 @@ def colours(tmp_path):
 
 def test_each_content_is_a_point_near_what_it_is_like(colours):
     drawn = colours.map()
-    assert (drawn.block, len(drawn)) == ("joint", 242)
+    assert (drawn.vector_name, len(drawn)) == ("joint", 242)
     rows = drawn.table().to_pylist()
     assert rows[0].keys() == {"item_id", "domain", "modality", "x", "y"}
     assert [r["modality"] for r in rows if r["item_id"] == "both"] == ["text", "image"]
@@ -57,7 +57,7 @@ def test_the_same_space_and_seed_give_the_same_map(colours, tmp_path):
         assert (tmp_path / name).read_bytes() == (tmp_path / f"again-{name}").read_bytes()
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "map.svg").read_text()
-    assert "241 items, block joint" in svg
+    assert "241 items, named vector joint" in svg
     assert "words, text" in svg
     assert first._repr_png_() == (tmp_path / "map.png").read_bytes()
 
@@ -71,19 +71,23 @@ def test_only_the_items_that_are_asked_for_are_drawn(colours):
         colours.map(domain="boats")
     with pytest.raises(InvalidFilter, match="price"):
         colours.map(where="price < 3")
-    with pytest.raises(InvalidInput, match="no item to draw has a vector in the block joint"):
+    with pytest.raises(
+        InvalidInput, match="no item to draw has a vector in the named vector joint"
+    ):
         colours.map(where="item_id = 'absent'")
     with pytest.raises(InvalidInput, match="limit is 0; give one item or more"):
         colours.map(limit=0)
 
 
-def test_a_block_of_one_modality_is_drawn_by_name(tmp_path):
+def test_a_named_vector_of_one_modality_is_drawn_by_name(tmp_path):
     space = Space.create(tmp_path / "s", two_encoders())
     space.upsert([item(f"{n}", f"w{n}", image=picture(COLOURS[n])) for n in range(6)])
-    assert space.map().block == "text"
-    assert set(space.map(block="image").modalities) == {"image"}
-    with pytest.raises(InvalidInput, match="no block 'sound' in this space; give one of: text, im"):
-        space.map(block="sound")
+    assert space.map().vector_name == "text"
+    assert set(space.map(vector_name="image").modalities) == {"image"}
+    with pytest.raises(
+        InvalidInput, match="no named vector 'sound' in this space; give one of: text, im"
+    ):
+        space.map(vector_name="sound")
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 6])

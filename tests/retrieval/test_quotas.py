@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.search.ranking import allot
+from isthmus.retrieval.search.ranking import allocate_slots
 from tests.retrieval.crowd import DOMAIN, IDS, MATRIX, SIZES, counts, ids, unit
 from tests.toy import PointEncoder, item
 
@@ -106,7 +106,7 @@ def test_quotas_are_kept_and_lists_are_full(crowd, asked, seed, start, calibrate
     assert len(set(ids(hits))) == len(hits)
     assert set(ids(hits)) <= set(IDS[start:])
     got = {d: counts(hits).get(d, 0) for d in SIZES}
-    places = dict(zip(quotas, allot(quotas, k), strict=False))
+    places = dict(zip(quotas, allocate_slots(quotas, k), strict=False))
     for domain, n in places.items():
         assert got[domain] >= min(n, there[domain])
         others = [d for d in SIZES if d not in places]

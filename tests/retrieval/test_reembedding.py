@@ -74,10 +74,10 @@ def found(space, text, k=3):
     return [hit.item_id for hit in space.search(text, k=k)]
 
 
-def same_vectors(one, two, block):
+def same_vectors(one, two, vector_name):
     views = [space._live.now() for space in (one, two)]
     ids = sorted(str(name) for name in views[0].item_ids(views[0].find(["t0", "t3", "t29"])))
-    vectors = [v.vectors(block, v.find(ids)).vectors for v in views]
+    vectors = [v.vectors(vector_name, v.find(ids)).vectors for v in views]
     np.testing.assert_allclose(*vectors, atol=1e-6)
 
 
@@ -89,8 +89,8 @@ def test_a_space_that_was_moved_is_one_made_with_these_encoders(shop, tmp_path):
     assert report.encoded == {"text": 30}
     assert (report.release, report.alignment, report.quarantined) == (2, "none", 0)
     assert shop.fingerprint == made.fingerprint == report.fingerprint != report.former
-    for block in ("text", "image"):
-        same_vectors(shop, made, block)
+    for vector_name in ("text", "image"):
+        same_vectors(shop, made, vector_name)
     encoders = {"text": other(), "image": two_encoders()["image"]}
     for space in (shop, Space.open(shop.path, encoder=encoders)):
         assert found(space, "thing7 of red", 1) == ["t7"]
@@ -101,14 +101,14 @@ def test_a_space_that_was_moved_is_one_made_with_these_encoders(shop, tmp_path):
     assert len(shop._catalog.vector_columns()) == 2
 
 
-def test_every_encoder_at_once_and_from_two_blocks_to_one(shop):
+def test_every_encoder_at_once_and_from_two_named_vectors_to_one(shop):
     joint = ToyEncoder("text", "image", salt="joint")
     report = shop.reembed(joint)
     assert report.encoded == {"text": 30, "image": 30}
-    assert [block.name for block in shop.settings.layout] == ["joint"]
+    assert [named_vector.name for named_vector in shop.settings.layout] == ["joint"]
     assert shop.search(image=picture("red", 99), k=1)[0].item_id.startswith("t")
     assert shop.rollback() == 1
-    assert [block.name for block in shop.settings.layout] == ["text", "image"]
+    assert [named_vector.name for named_vector in shop.settings.layout] == ["text", "image"]
 
 
 def test_whoever_has_the_space_open_is_served_until_the_switch_and_then_told(shop):
@@ -240,7 +240,7 @@ def test_killed_it_loses_seconds_and_the_space_is_as_it_was(shop):
 @pytest.fixture
 def loadable(monkeypatch):
     """Let toy encoders be loaded by their specs, as those that are installed are."""
-    from isthmus.encoders import recorded
+    from isthmus.encoders import stack as recorded
 
     known = {"toy/words": text_encoder, "toy/other": other}
     monkeypatch.setattr(recorded, "load_encoder", lambda spec, **_: known[spec]())

@@ -67,7 +67,7 @@ def test_it_is_what_brute_force_finds(crowd, seed, least, start, books):
 
 @settings(max_examples=60, deadline=None)
 @given(name=st.sampled_from(IDS), least=st.floats(-1, 1), calibrate=st.booleans())
-def test_over_several_blocks_nothing_is_missed(crowd, name, least, calibrate):
+def test_over_several_named_vectors_nothing_is_missed(crowd, name, least, calibrate):
     everything = crowd.similar(name, k=1_000, calibrate=calibrate)
     hits = crowd.similar(name, k=None, min_score=least, calibrate=calibrate)
     sure = {hit.item_id for hit in everything if hit.score >= least + 1e-5}
@@ -83,13 +83,13 @@ def test_the_search_is_widened_no_further_than_it_must(crowd, monkeypatch):
     depths = []
     from isthmus.retrieval.search import query as score_range
 
-    plain = score_range.search_blocks
+    plain = score_range.search_vectors
 
     def spy(view, queries, depth, allowed):
         depths.append(depth)
         return plain(view, queries, depth, allowed)
 
-    monkeypatch.setattr(score_range, "search_blocks", spy)
+    monkeypatch.setattr(score_range, "search_vectors", spy)
     ranked = crowd.search(vector=MATRIX[0], k=5)
     crowd.search(vector=MATRIX[0], k=None, min_score=ranked[4].score)
     assert depths == [2, 4, 8]

@@ -40,7 +40,7 @@ def test_a_space_with_changed_weights_is_one_made_with_them(tmp_path, layout, pu
     report = space.set_weights({"image": 3})
     meeting = {"joint": ["joint"], "apart": [], "aligned": ["aligned"]}[layout]
     assert (report.weights, report.former["image"]) == ({"text": 1.0, "image": 3.0}, 1.0)
-    assert report.blocks == meeting
+    assert report.vector_names == meeting
     assert report.release == (2 if published and meeting else None)
     assert space.fingerprint == made.fingerprint
     again = Space.open(space.path, encoder=LAYOUTS[layout][0]())
@@ -110,4 +110,4 @@ def test_the_same_weights_change_nothing(tmp_path):
     space.upsert(ITEMS)
     space.publish()
     report = space.set_weights({"image": 2.0})
-    assert (report.blocks, report.release, space.settings.format) == ([], None, 1)
+    assert (report.vector_names, report.release, space.settings.format) == ([], None, 1)

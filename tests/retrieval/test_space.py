@@ -213,7 +213,7 @@ def test_hits_carry_what_was_asked_for(filled):
     assert hit.attributes == {"year": 1990, "price": 9.5, "tags": ["a", "b"]}
 
 
-def test_a_vector_is_taken_for_the_block_it_fits(filled):
+def test_a_vector_is_taken_for_the_named_vector_it_fits(filled):
     vector = 3 * text_encoder().encode(["mountain snow"])[0]
     assert ids(filled.search(vector=vector, k=1)) == ["b2"]
     with pytest.raises(InvalidInput, match=r"shape \(5,\).*\(64,\) for text or \(8,\) for image"):
@@ -386,17 +386,19 @@ def with_exact_rows(space, rows):
     return Space.open(space.path, encoder=two_encoders())
 
 
-def test_a_large_block_gets_the_recipe_that_was_measured_to_be_the_cheapest(space, monkeypatch):
+def test_a_large_named_vector_gets_the_recipe_that_was_measured_to_be_the_cheapest(
+    space, monkeypatch
+):
     monkeypatch.setattr("isthmus.index.ann.filter_cost.MOST_EXACT", 100)
     large(space)
     space = with_exact_rows(space, 1_000)
     manifest = space.publish(recall=0.98)
     plan = manifest.plans["text"]
     assert [row.verdict for row in plan.table].count("chosen") == 1
-    assert plan.table[0].recipe == manifest.blocks["text"].recipe
+    assert plan.table[0].recipe == manifest.named_vectors["text"].recipe
     assert {row.recipe for row in plan.table} == {recipe.name for recipe in RECIPES}
     kinds = {"item to item", "text to item", USER, USER_WITHIN}
-    assert {(row.kind, row.domain) for row in manifest.recall if row.block == "text"} == {
+    assert {(row.kind, row.domain) for row in manifest.recall if row.vector_name == "text"} == {
         *((kind, domain) for kind in kinds for domain in "ab"),
         ("all", "all"),
     }
@@ -421,7 +423,7 @@ def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, re
     manifest = with_exact_rows(space, 1_000).publish(recall=0.95)
     planned = manifest.plans["text"].table[0].sample
     assert planned.recall["text to item"] >= 0.95
-    assert manifest.blocks["text"].known_misses == planned.known_misses
+    assert manifest.named_vectors["text"].known_misses == planned.known_misses
     rng = np.random.default_rng(1)
     texts = [" ".join(rng.choice([f"w{n}" for n in range(400)], 4)) for _ in range(500)]
     view, queries = space._live.now(), two_encoders()["text"].encode(texts, "text")
@@ -455,13 +457,13 @@ def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
     space.upsert([item("new", "w1 w2 w3")])
     second = space.publish()
     assert second.plans == first.plans
-    assert second.blocks["text"].trained_rows == 1_500
-    assert second.blocks["text"].vectors == 1_501
+    assert second.named_vectors["text"].trained_rows == 1_500
+    assert second.named_vectors["text"].vectors == 1_501
     retrained = space.publish(retrain=True)
-    assert retrained.blocks["text"].trained_rows == 1_501
+    assert retrained.named_vectors["text"].trained_rows == 1_501
     assert space.publish(recall=0.9).plans["text"].targets.recall == 0.9
     large(space, 3_200)
-    assert space.publish(recall=0.9).blocks["text"].trained_rows == 3_201
+    assert space.publish(recall=0.9).named_vectors["text"].trained_rows == 3_201
 
 
 def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
@@ -470,9 +472,9 @@ def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
     )
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
-    assert space.publish().blocks["text"].recipe == EXACT
+    assert space.publish().named_vectors["text"].recipe == EXACT
     space.upsert([item("new", "w1 w2 w3")])
-    again = space.publish().blocks["text"]
+    again = space.publish().named_vectors["text"]
     assert (again.trained_rows, again.vectors) == (1_500, 1_501)
 
 

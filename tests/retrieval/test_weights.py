@@ -124,7 +124,7 @@ def test_a_weight_of_zero_leaves_what_has_nothing_else(joint):
     assert found["blue-red"] == pytest.approx(found["only blue"], abs=1e-5)
 
 
-def test_weights_weigh_blocks_against_each_other(apart):
+def test_weights_weigh_named_vectors_against_each_other(apart):
     asked = {"text": "red", "image": picture("blue", 5)}
     found = scores(apart.search(**asked, k=50, weights={"image": 1e-6}))
     assert found["red-green"] == pytest.approx(found["red-blue"], abs=1e-4)

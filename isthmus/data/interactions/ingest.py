@@ -1,4 +1,4 @@
-"""Adding: a whole input is checked, brought to one row a user, item and event, and stored."""
+"""Ingest of interactions: validate the whole input, deduplicate it, store it in batches."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.reader import InteractionReader
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.digests import digest, keys_of
 from isthmus.progress import progress_bar
 from isthmus.schema import ITEM_ID, USER_ID
 
-ROWS_A_COMMIT = 1_000_000
-MOST_EXAMPLES = 5
+COMMIT_ROWS = 1_000_000
+MAX_EXAMPLES = 5
 
-Holds = Callable[[pa.Array], pa.BooleanArray]
+Contains = Callable[[pa.Array], pa.BooleanArray]
 
 
 @dataclass
 class UnknownItems:
-    """Items that the catalog does not hold; their interactions are stored and wait for them.
+    """Items that are not in the catalog yet; their interactions are stored all the same.
 
     Attributes
     ----------
     items, interactions : int
-        How many such items the input has, and how many interactions with them.
+        Number of such items in the input, and of interactions with them.
     examples : list of str
-        A few of their ids.
+        Some of their ids.
     """
 
     items: int = 0
@@ -44,26 +44,26 @@ class UnknownItems:
 
 @dataclass
 class InteractionReport:
-    """What adding interactions did.
+    """The result of adding interactions.
 
     Attributes
     ----------
     rows_read : int
         Rows of the input; the sum of the five counts below.
     added, changed, unchanged : int
-        Interactions that were new, took the place of another, or were there already (the same,
-        or later).
+        Interactions that were new, that replaced a stored one, or that the store had already (the
+        same, or a later one).
     repeated : int
-        Rows that another row of the input takes the place of: the same user, item and event,
-        later or further down.
+        Rows superseded by another row of the input: the same user, item and event with a later
+        time, or further down.
     invalid : int
-        Rows left out because they break the rules.
+        Rows left out because they are invalid.
     users : int
-        Users of the input.
+        Number of users in the input.
     unknown_items : UnknownItems
-        Items of the input that the catalog does not hold yet.
+        Items of the input that are not in the catalog yet.
     seconds : float
-        How long it took.
+        Duration.
     problems : list of str
         What is wrong with each invalid row.
     """
@@ -80,37 +80,39 @@ class InteractionReport:
     problems: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the report as plain values."""
+        """Return the report as plain values."""
         return asdict(self)
 
 
 def add_interactions(
-    store: Interactions,
+    store: InteractionStore,
     reader: InteractionReader,
-    holds: Holds,
+    in_catalog: Contains,
     *,
     skip_invalid: bool = False,
     progress: bool = False,
 ) -> InteractionReport:
-    """Add interactions; the caller holds the lock. Doing it again after a kill completes it.
+    """Add interactions; the caller holds the lock ``interactions``.
+
+    A run that was killed can be repeated: what it stored counts as unchanged.
 
     Parameters
     ----------
-    store : Interactions
-        Where they go.
+    store : InteractionStore
+        Where they are stored.
     reader : InteractionReader
-        Where they come from.
-    holds : callable
-        Tells which of some item ids (an Arrow array) the catalog holds.
+        The input.
+    in_catalog : callable
+        Returns for item ids (an Arrow array) whether the catalog has them.
     skip_invalid : bool, default False
-        Leave invalid rows out rather than refuse them all.
+        Leave invalid rows out instead of raising.
     progress : bool, default False
-        Whether to show bars.
+        Whether to show progress bars.
 
     Raises
     ------
     InvalidInteractions
-        If rows break the rules, unless they are to be skipped; nothing is stored then.
+        If rows are invalid and `skip_invalid` is false; nothing is stored then.
     """
     start = time.perf_counter()
     with progress_bar("checking", reader.rows, show=progress) as advance:
@@ -126,7 +128,7 @@ def add_interactions(
     users: list[npt.NDArray[np.uint64]] = []
     items: Counter[str] = Counter()
     with progress_bar("adding", rows - report.repeated - report.invalid, show=progress) as advance:
-        for batch in reader.batches(ROWS_A_COMMIT):
+        for batch in reader.batches(COMMIT_ROWS):
             added, changed = store.add(batch)
             report.added += added
             report.changed += changed
@@ -138,13 +140,13 @@ def add_interactions(
     if report.added or report.changed:
         store.compact_if_fragmented()
     report.users = len(np.unique(np.concatenate(users))) if users else 0
-    report.unknown_items = _unknown(items, holds)
+    report.unknown_items = _unknown_items(items, in_catalog)
     report.seconds = round(time.perf_counter() - start, 3)
     return report
 
 
-def _unknown(items: Counter[str], holds: Holds) -> UnknownItems:
-    names = pa.array(items, pa.string())
-    unknown = names.filter(pc.invert(holds(names))).to_pylist()
-    waiting = sum(items[name] for name in unknown)
-    return UnknownItems(len(unknown), waiting, sorted(unknown)[:MOST_EXAMPLES])
+def _unknown_items(items: Counter[str], in_catalog: Contains) -> UnknownItems:
+    ids = pa.array(items, pa.string())
+    unknown = ids.filter(pc.invert(in_catalog(ids))).to_pylist()
+    interactions = sum(items[item_id] for item_id in unknown)
+    return UnknownItems(len(unknown), interactions, sorted(unknown)[:MAX_EXAMPLES])

@@ -1,8 +1,13 @@
 """The store of interactions: one row for each user, item and kind of event.
 
-The rule: of two rows of the same user, item and event the one with the later time is kept and, at
-equal times or without times, the one added last. A row without a time is older than any that has
-one. Items need not be there: what a row counts for is found out when it is read.
+Of two rows of one user, item and event the store keeps the one with the later time and, at equal
+times or without times, the one added last. A row without a time is older than any row with one.
+Items need not be in the catalog: the store does not look them up.
+
+Lance takes some two milliseconds to look up the rows of one user. So a store that is read often
+keeps the whole table in memory. The files of a Lance table never change: new rows go to new
+fragments, and deletions are listed beside the old ones. So after a write only new fragments are
+read.
 """
 
 from __future__ import annotations
@@ -25,26 +30,35 @@ from isthmus.data.lance_tables import (
     open_table,
     predicates_in,
 )
-from isthmus.schema import EVENT, INTERACTION_KEY, INTERACTIONS, ITEM_ID, TIME, USER_ID
+from isthmus.schema import (
+    EVENT,
+    INTERACTION_KEY,
+    INTERACTIONS,
+    INTERACTIONS_TABLE,
+    ITEM_ID,
+    TIME,
+    USER_ID,
+)
 
-ADDRESS = "_rowaddr"
-OFFSET = np.uint64(0xFFFFFFFF)  # the part of an address that is the place in the fragment
-Integers = npt.NDArray[np.int64]
+MAX_CACHED_ROWS = 2_000_000  # some 100 bytes each
+READ_SECONDS_PER_ROW = 1e-6
+ROW_ADDRESS = "_rowaddr"
+OFFSET_BITS = np.uint64(0xFFFFFFFF)  # of a row address: the position in its fragment
 
-FOLDER = "interactions.lance"
-HELD_ROWS = 2_000_000  # some 100 bytes each
-READ_S_A_ROW = 1e-6
+# When a row being added ("source") replaces the stored row ("target") of the same key.
 REPLACES = (
     "source.time > target.time OR (source.time IS NOT NULL AND target.time IS NULL) OR "
     "((source.time = target.time OR (source.time IS NULL AND target.time IS NULL)) AND "
     "(source.value != target.value OR source.weight != target.weight))"
 )
 
+Integers = npt.NDArray[np.int64]
 
-class Interactions:
-    """The interactions of a space; whoever writes holds the lock ``interactions``.
 
-    Every read is of what is on disk at that moment, whichever process wrote it.
+class InteractionStore:
+    """The interactions of a space; a writer must hold the lock ``interactions``.
+
+    Every read returns what is on disk at that moment, whichever process wrote it.
 
     Parameters
     ----------
@@ -53,71 +67,70 @@ class Interactions:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FOLDER
-        self._opened: Any = None
-        self._held: tuple[Any, HeldInteractions] | None = None
-        self._spent_s = 0.0
+        self._path = folder / INTERACTIONS_TABLE
+        self._dataset: Any = None
+        self._cache: tuple[Any, CachedInteractions] | None = None
+        self._seconds_spent = 0.0  # on look-ups by Lance
 
     def __len__(self) -> int:
-        dataset = self._now()
+        dataset = self._latest()
         return 0 if dataset is None else int(dataset.count_rows())
 
     @property
     def version(self) -> int:
-        """Version of the table on disk now; 0 before the first interaction (some 20 µs)."""
-        dataset = self._now()
+        """Version of the table on disk; 0 before the first interaction (some 20 µs)."""
+        dataset = self._latest()
         return 0 if dataset is None else int(dataset.version)
 
-    def of(self, user_ids: Sequence[str]) -> pa.Table:
-        """Give the interactions of some users.
+    def of_users(self, user_ids: Sequence[str]) -> pa.Table:
+        """Return the interactions of some users.
 
-        Large tables have an index of users, so this costs about the same however many there are.
-        Once users were looked up for as long as it takes to read a table that fits into memory, it
-        is read, and kept up with what is written.
+        Large tables have an index of users, so the cost does not grow with the table. A table
+        that fits into memory is read into it as soon as look-ups have taken as long as that would.
 
         Returns
         -------
         pyarrow.Table
-            Of the schema `isthmus.schema.INTERACTIONS`, by user, each one's oldest first (those
+            With the schema `isthmus.schema.INTERACTIONS`, by user, each one's oldest first (rows
             without a time before all others).
         """
-        dataset = self._now()
+        dataset = self._latest()
         if dataset is None or not user_ids:
             return INTERACTIONS.empty_table()
-        if self._held is not None or self._worth_holding(dataset):
-            return self._hold(dataset).of(user_ids)
+        if self._cache is not None or self._is_worth_caching(dataset):
+            return self._cached(dataset).of_users(user_ids)
         start = time.perf_counter()
-        parts = [dataset.to_table(filter=where) for where in predicates_in(USER_ID, list(user_ids))]
-        found = in_order(pa.concat_tables(parts))
-        self._spent_s += time.perf_counter() - start
-        return found
+        parts = [dataset.to_table(filter=p) for p in predicates_in(USER_ID, list(user_ids))]
+        rows = sort_by_user_and_time(pa.concat_tables(parts))
+        self._seconds_spent += time.perf_counter() - start
+        return rows
 
     def table(self, *columns: str) -> pa.Table:
-        """Give every interaction, in no order.
+        """Return every interaction, in no order.
 
         Parameters
         ----------
         *columns : str
-            Columns to give; all where none is named.
+            Columns to return; all where none is named.
         """
         names = list(columns or INTERACTIONS.names)
-        dataset = self._now()
+        dataset = self._latest()
         if dataset is None:
             return INTERACTIONS.empty_table().select(names)
         return dataset.to_table(columns=names)
 
     def add(self, rows: pa.Table) -> tuple[int, int]:
-        """Store interactions by the rule above; all of them are there at once, or none.
+        """Store interactions by the rule of the module; all become visible at once, or none.
 
         Parameters
         ----------
         rows : pyarrow.Table
-            Of the schema `isthmus.schema.INTERACTIONS`, no user, item and event twice.
+            With the schema `isthmus.schema.INTERACTIONS`, no user, item and event twice.
 
         Returns
         -------
         tuple of int
-            How many were new, and how many took the place of another.
+            How many were new, and how many replaced a stored one.
         """
         import lance
 
@@ -125,47 +138,48 @@ class Interactions:
         merge = dataset.merge_insert(list(INTERACTION_KEY)).when_matched_update_all(REPLACES)
         transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(rows)
         added, changed = int(done["num_inserted_rows"]), int(done["num_updated_rows"])
-        if added or changed:  # or readers would see a new version of the same
+        if added or changed:  # an empty commit would only make readers reload
             lance.LanceDataset.commit(dataset, transaction)
         return added, changed
 
-    def forget(self, user_id: str) -> int:
-        """Delete the interactions of a user, and give how many there were."""
-        dataset = self._now()
+    def delete_user(self, user_id: str) -> int:
+        """Delete the interactions of a user, and return how many there were."""
+        dataset = self._latest()
         if dataset is None:
             return 0
-        (where,) = predicates_in(USER_ID, [user_id])
-        there = int(dataset.count_rows(where))
-        if there:
-            self._writable().delete(where)
-        return there
+        (predicate,) = predicates_in(USER_ID, [user_id])
+        n_rows = int(dataset.count_rows(predicate))
+        if n_rows:
+            self._writable().delete(predicate)
+        return n_rows
 
     def compact_if_fragmented(self) -> None:
-        """Merge small fragments where there are many, and index users once there are many."""
+        """Merge small fragments if there are many; index users in a large table."""
         compact_if_fragmented(self._writable(), USER_ID)
 
-    def _worth_holding(self, dataset: Any) -> bool:
+    def _is_worth_caching(self, dataset: Any) -> bool:
         rows = int(dataset.count_rows())
-        return rows <= HELD_ROWS and self._spent_s > rows * READ_S_A_ROW
+        return rows <= MAX_CACHED_ROWS and self._seconds_spent > rows * READ_SECONDS_PER_ROW
 
-    def _hold(self, dataset: Any) -> HeldInteractions:
-        """Give what is held, as it is now on disk; a table that became too large is let go."""
-        known = self._held
-        if known is not None and known[0] is dataset:
-            return known[1]
-        held = HeldInteractions.read(dataset, None if known is None else known[1])
-        self._held = (dataset, held) if dataset.count_rows() <= HELD_ROWS else None
-        return held
+    def _cached(self, dataset: Any) -> CachedInteractions:
+        """Return the table in memory, as it is on disk; a table that grew too large is dropped."""
+        cache = self._cache
+        if cache is not None and cache[0] is dataset:
+            return cache[1]
+        interactions = CachedInteractions.read(dataset, None if cache is None else cache[1])
+        fits = dataset.count_rows() <= MAX_CACHED_ROWS
+        self._cache = (dataset, interactions) if fits else None
+        return interactions
 
-    def _now(self) -> Any:
-        """Give the table as it is on disk; None before the first interaction."""
-        known = self._opened
-        if known is None:
-            known = open_table(self._path)
-        elif known.latest_version != known.version:
-            known = known.checkout_version(known.latest_version)
-        self._opened = known
-        return known
+    def _latest(self) -> Any:
+        """Return the table as it is on disk; None before the first interaction."""
+        dataset = self._dataset
+        if dataset is None:
+            dataset = open_table(self._path)
+        elif dataset.latest_version != dataset.version:
+            dataset = dataset.checkout_version(dataset.latest_version)
+        self._dataset = dataset
+        return dataset
 
     def _writable(self) -> Any:
         return open_or_create(self._path, INTERACTIONS)
@@ -177,83 +191,85 @@ class _Fragment(NamedTuple):
     Attributes
     ----------
     rows : pyarrow.Table
-        All that lived when it was read.
+        The rows that were not deleted when it was read.
     offsets : numpy.ndarray
-        int64, shape (n_rows,): the place of each in the fragment.
+        int64, shape (n_rows,): the position of each row in the fragment.
     users : pyarrow.StringArray
-        Ascending, none twice.
+        The distinct user ids, ascending, shape (n_users,).
     starts : numpy.ndarray
-        int64, shape (n_users + 1,): where each user's rows begin.
-    living : numpy.ndarray or None
-        bool, shape (n_rows,): which of them are not deleted; None where none is.
+        int64, shape (n_users + 1,): user *i* has the rows ``starts[i]`` to ``starts[i + 1]``.
+    alive : numpy.ndarray or None
+        bool, shape (n_rows,): rows that are not deleted; None where none is deleted.
     deleted : int
-        How many rows of the fragment were deleted by then.
+        How many rows of the fragment were deleted at that time.
     """
 
     rows: pa.Table
     offsets: Integers
     users: pa.StringArray
     starts: Integers
-    living: npt.NDArray[np.bool_] | None
+    alive: npt.NDArray[np.bool_] | None
     deleted: int
 
-    def of(self, user_id: str) -> Integers:
-        """Give the places of a user's living rows, in their order."""
+    def rows_of(self, user_id: str) -> Integers:
+        """Return the positions of a user's rows, in their order."""
         users = self.users
-        at = bisect_left(range(len(users)), user_id, key=lambda place: users[place].as_py())
+        at = bisect_left(range(len(users)), user_id, key=lambda i: users[i].as_py())
         if at == len(users) or users[at].as_py() != user_id:
             return np.empty(0, np.int64)
-        own = np.arange(self.starts[at], self.starts[at + 1])
-        return own if self.living is None else own[self.living[own]]
+        positions = np.arange(self.starts[at], self.starts[at + 1])
+        return positions if self.alive is None else positions[self.alive[positions]]
 
 
-class HeldInteractions:
-    """All interactions of one version of a table; immutable.
+class CachedInteractions:
+    """All interactions of one version of a table, in memory; immutable.
 
     Parameters
     ----------
     fragments : dict of int to _Fragment
-        By Lance's number.
+        By Lance's number of the fragment.
     """
 
     def __init__(self, fragments: dict[int, _Fragment]) -> None:
         self._fragments = fragments
 
     @classmethod
-    def read(cls, dataset: Any, before: HeldInteractions | None = None) -> HeldInteractions:
-        """Read a table; what an earlier version of it held already is not read again."""
-        known = {} if before is None else before._fragments
+    def read(cls, dataset: Any, previous: CachedInteractions | None = None) -> CachedInteractions:
+        """Return a table in memory; fragments that an earlier version held are not read again."""
+        cached = {} if previous is None else previous._fragments
         return cls(
             {
-                fragment.fragment_id: _kept_up(fragment, known.get(fragment.fragment_id))
+                fragment.fragment_id: _update(fragment, cached.get(fragment.fragment_id))
                 for fragment in dataset.get_fragments()
             }
         )
 
-    def of(self, user_ids: Sequence[str]) -> pa.Table:
-        """Give the interactions of some users, see `Interactions.of`."""
+    def of_users(self, user_ids: Sequence[str]) -> pa.Table:
+        """Return the interactions of some users, see `InteractionStore.of_users`."""
         parts = []
         for user_id in sorted(set(user_ids)):
-            found = [(own.rows, own.of(user_id)) for own in self._fragments.values()]
-            found = [(rows, places) for rows, places in found if len(places)]
-            own = [_taken(rows, places) for rows, places in found]
-            parts += own if len(own) < 2 else [in_order(pa.concat_tables(own))]
+            in_fragments = [(f.rows, f.rows_of(user_id)) for f in self._fragments.values()]
+            tables = [_take(rows, at) for rows, at in in_fragments if len(at)]
+            # The rows of one fragment are sorted already.
+            parts += (
+                tables if len(tables) < 2 else [sort_by_user_and_time(pa.concat_tables(tables))]
+            )
         return pa.concat_tables([INTERACTIONS.empty_table(), *parts])
 
 
-def in_order(table: pa.Table) -> pa.Table:
-    """Sort interactions by user, time (none before all others), item and event."""
+def sort_by_user_and_time(table: pa.Table) -> pa.Table:
+    """Return interactions by user, time (none before all others), item and event."""
     return table.take(pa.array(_order(table)))
 
 
 def _order(table: pa.Table) -> Integers:
-    keys = [_ranks(table.column(name)) for name in (EVENT, ITEM_ID, USER_ID)]
+    events, items, users = (_ranks(table.column(name)) for name in (EVENT, ITEM_ID, USER_ID))
     times = table.column(TIME).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
-    return np.asarray(np.lexsort((keys[0], keys[1], times, keys[2])), np.int64)
+    return np.asarray(np.lexsort((events, items, times, users)), np.int64)  # the last key is first
 
 
 def _ranks(names: pa.ChunkedArray) -> Integers:
-    """Give the place of each name among all distinct ones, ascending."""
+    """Return the rank of each name among the distinct names, ascending, shape (n_rows,)."""
     coded = pa.chunked_array([names]).combine_chunks().dictionary_encode()
     order = pc.sort_indices(coded.dictionary).to_numpy()
     ranks = np.empty(len(order), np.int64)
@@ -261,23 +277,23 @@ def _ranks(names: pa.ChunkedArray) -> Integers:
     return np.asarray(ranks[coded.indices.to_numpy()])
 
 
-def _taken(rows: pa.Table, places: Integers) -> pa.Table:
-    """Give some rows; a stretch of them is not copied."""
-    first, last = int(places[0]), int(places[-1])
-    if last - first == len(places) - 1:
-        return rows.slice(first, len(places))
-    return rows.take(pa.array(places))
+def _take(rows: pa.Table, positions: Integers) -> pa.Table:
+    """Return some rows, without a copy where they are contiguous."""
+    first, last = int(positions[0]), int(positions[-1])
+    if last - first == len(positions) - 1:
+        return rows.slice(first, len(positions))
+    return rows.take(pa.array(positions))
 
 
-def _kept_up(fragment: Any, known: _Fragment | None) -> _Fragment:
-    """Give a fragment as it is now: as it is known, but for what was deleted since."""
+def _update(fragment: Any, cached: _Fragment | None) -> _Fragment:
+    """Return a fragment as it is on disk: the cached one, less what was deleted since."""
     deleted = int(fragment.num_deletions)
-    if known is None or deleted < known.deleted:
+    if cached is None or deleted < cached.deleted:
         return _read(fragment, deleted)
-    if known.deleted == deleted:
-        return known
-    there = fragment.to_table(columns=[], with_row_address=True)
-    return known._replace(living=np.isin(known.offsets, _offsets(there)), deleted=deleted)
+    if cached.deleted == deleted:
+        return cached
+    remaining = fragment.to_table(columns=[], with_row_address=True)
+    return cached._replace(alive=np.isin(cached.offsets, _offsets(remaining)), deleted=deleted)
 
 
 def _read(fragment: Any, deleted: int) -> _Fragment:
@@ -285,17 +301,17 @@ def _read(fragment: Any, deleted: int) -> _Fragment:
     rows = table.select(INTERACTIONS.names).combine_chunks()
     order = _order(rows)
     rows = rows.take(pa.array(order)).combine_chunks()
-    coded = rows.column(USER_ID).combine_chunks().dictionary_encode()  # in order, as the rows are
+    coded = rows.column(USER_ID).combine_chunks().dictionary_encode()  # ascending, as the rows are
     lengths = np.bincount(coded.indices.to_numpy(), minlength=len(coded.dictionary))
     return _Fragment(
         rows=rows,
         offsets=_offsets(table)[order],
         users=coded.dictionary,
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        living=None,
+        alive=None,
         deleted=deleted,
     )
 
 
 def _offsets(table: pa.Table) -> Integers:
-    return np.asarray(table.column(ADDRESS).to_numpy() & OFFSET, np.int64)
+    return np.asarray(table.column(ROW_ADDRESS).to_numpy() & OFFSET_BITS, np.int64)

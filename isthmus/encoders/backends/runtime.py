@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
-from isthmus.encoders.backends.cpu_workers import cpu_workers
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
     import torch
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -22,7 +25,7 @@ B = TypeVar("B")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
-class Limits(NamedTuple):
+class BatchLimits(NamedTuple):
     """How large a batch may be.
 
     Attributes
@@ -42,8 +45,8 @@ class Limits(NamedTuple):
 
 
 # Measured: on a CPU a batch is fastest while what it computes stays in the core's cache.
-CPU_LIMITS = Limits(tokens=1_024, texts=64, images=4, windows=2)
-GPU_LIMITS = Limits(tokens=16_384, texts=512, images=64, windows=32)
+CPU_LIMITS = BatchLimits(tokens=1_024, texts=64, images=4, windows=2)
+GPU_LIMITS = BatchLimits(tokens=16_384, texts=512, images=64, windows=32)
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,14 @@ class Runtime:
             yield
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BatchLimits:
         """How large a batch may be on this device."""
         return CPU_LIMITS if self.device.type == "cpu" else GPU_LIMITS
 
     def spread(self, function: Callable[[A], B], batches: Sequence[A]) -> Iterator[B]:
         """Apply a function to batches, in order: on a CPU several of them at once."""
         if self.device.type == "cpu" and len(batches) > 1 and not self.compile:
-            return cpu_workers().map(function, batches)
+            return cpu_thread_pool().map(function, batches)
         return map(function, batches)
 
     def finish(self, function: Any) -> Any:
@@ -158,3 +161,52 @@ def _choose_precision(name: str, device: torch.device) -> Precision:
         f"precision {name!r} cannot be used on {device.type}; "
         f"use 'auto' or {'one of fp32, bf16, fp16' if on_gpu else 'fp32'}"
     )
+
+
+@cache
+def cpu_thread_pool() -> ThreadPoolExecutor:
+    """Give the process's pool: as many threads as PyTorch uses, each of which uses itself only."""
+    import torch
+
+    count = torch.get_num_threads()
+    started = threading.Barrier(count)
+
+    def compute_alone() -> None:
+        torch.get_num_threads()  # a thread takes over the process's number at its first call
+        torch.set_num_threads(1)
+
+    workers = ThreadPoolExecutor(count, "isthmus-encode", initializer=compute_alone)
+    list(workers.map(lambda _: started.wait(), range(count)))
+    torch.set_num_threads(count)  # for threads that start later: setting is for those as well
+    return workers
+
+
+os.register_at_fork(after_in_child=cpu_thread_pool.cache_clear)
+
+
+def prefetch(values: Iterator[A]) -> Iterator[A]:
+    """Give the values of an iterator, the next one already under way in a thread.
+
+    Examples
+    --------
+    >>> list(prefetch(iter("abc")))
+    ['a', 'b', 'c']
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[Any] = thread.submit(next, values, end)
+        while (value := waiting.result()) is not end:
+            waiting = thread.submit(next, values, end)
+            yield value
+
+
+def prefetch_map(function: Callable[[A], B], pieces: Sequence[A]) -> Iterator[B]:
+    """Apply a function to each piece, one piece ahead of the reader, in order.
+
+    Examples
+    --------
+    >>> list(prefetch_map(len, ["a", "bb", "ccc"]))
+    [1, 2, 3]
+    """
+    done = map(function, pieces)
+    return done if len(pieces) <= 1 else prefetch(done)  # a single query waits for no thread

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.encoders.backends.prefetch import one_ahead
-from isthmus.encoders.backends.runtime import Runtime
-from isthmus.encoders.backends.tower import Forward, Rows, TextTower, Tower
+from isthmus.encoders.backends.runtime import Runtime, prefetch_map
+from isthmus.encoders.backends.towers import Forward, ModalityTower, Rows, TextTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.pooling import mean_of_pieces
-from isthmus.encoders.weights import hash_weights
+from isthmus.encoders.hub import hash_weights
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchEncoder(Encoder):
@@ -57,7 +59,7 @@ class TorchEncoder(Encoder):
     def __init__(
         self,
         model: nn.Module,
-        towers: Mapping[Modality, Tower],
+        towers: Mapping[Modality, ModalityTower],
         dim: int,
         identity: Mapping[str, str],
         runtime: Runtime,
@@ -122,9 +124,9 @@ class TorchEncoder(Encoder):
         tower = self.towers[modality]
         parted = [tower.pieces(value) for value in prepared]
         vectors = self._embed(tower, [piece for pieces in parted for piece in pieces])
-        return mean_of_pieces(vectors, [len(pieces) for pieces in parted])
+        return mean_of_inputs(vectors, [len(pieces) for pieces in parted])
 
-    def _embed(self, tower: Tower, pieces: Sequence[Any]) -> FloatArray:
+    def _embed(self, tower: ModalityTower, pieces: Sequence[Any]) -> FloatArray:
         batches = list(tower.batches(pieces, self._runtime.limits))
 
         def run(rows: Rows) -> torch.Tensor:
@@ -141,11 +143,11 @@ class TorchEncoder(Encoder):
         self.require(modality)
         chunk = self.towers[modality].chunk
         pieces = [batch[start : start + chunk] for start in range(0, len(batch), chunk)]
-        prepared = one_ahead(lambda piece: self.prepare(piece, modality), pieces)
+        prepared = prefetch_map(lambda piece: self.prepare(piece, modality), pieces)
         vectors = [self.embed(piece, modality) for piece in prepared]
         return np.concatenate([np.empty((0, self.dim), np.float32), *vectors])
 
-    def _forward(self, tower: Tower, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _forward(self, tower: ModalityTower, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         from torch.nn.functional import normalize
 
         device = self._runtime.device
@@ -173,3 +175,31 @@ class TorchEncoder(Encoder):
         model.to(device=self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for tower in self.towers.values():
             tower.forward = self._runtime.finish(tower.forward)
+
+
+def mean_of_inputs(vectors: FloatArray, counts: Sequence[int]) -> FloatArray:
+    """Make one vector of those of each content's pieces: their mean, at unit norm.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        float32, shape (sum(counts), dim), unit rows.
+    counts : sequence of int
+        Pieces of each content, at least one.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (len(counts), dim).
+
+    Examples
+    --------
+    >>> mean_of_inputs(np.float32([[1, 0], [0, 1], [1, 0]]), [1, 2]).round(3).tolist()
+    [[1.0, 0.0], [0.7070000171661377, 0.7070000171661377]]
+    """
+    if len(vectors) == len(counts):
+        return vectors
+    starts = np.cumsum([0, *counts[:-1]])
+    sums = np.add.reduceat(vectors, starts, axis=0, dtype=np.float64)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.asarray(sums / np.where(norms > 0, norms, 1), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from isthmus.encoders.spec import path_of
+from isthmus.encoders.registry import spec_path
 from isthmus.errors import InvalidInput
 
 WORK: Final = "work"
@@ -47,5 +47,5 @@ def open_work_folder(folder: Path, made: str, report: str, *sources: str) -> Pat
 
 
 def _lies_in(folder: Path, spec: str) -> bool:
-    path = path_of(spec)
+    path = spec_path(spec)
     return path is not None and path.resolve().is_relative_to(folder.resolve())

@@ -60,15 +60,15 @@ class Allowed:
         faiss: Any = import_module("faiss")
         return faiss.IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
 
-    def at(self, block: str, rows: Positions) -> Allowed:
+    def at(self, vector_name: str, rows: Positions) -> Allowed:
         """Give the mask over a block's vectors, whose rows these are.
 
-        Each block has its own, since what is derived of it is of that block's vectors.
+        Each named vector has its own, since what is derived of it is of that block's vectors.
         """
-        if block not in self._of_rows:
+        if vector_name not in self._of_rows:
             straight = len(rows) == len(self.mask)
-            self._of_rows[block] = Allowed(self.mask if straight else self.mask[rows])
-        return self._of_rows[block]
+            self._of_rows[vector_name] = Allowed(self.mask if straight else self.mask[rows])
+        return self._of_rows[vector_name]
 
     def gather(self, vectors: FloatArray, start: int, stop: int) -> FloatArray:
         """Give the vectors at some of the positions, shape (stop - start, dim).

@@ -172,13 +172,13 @@ def place_segment(segment: Segment, devices: Devices, *, insist: bool) -> Segmen
     """
     if not devices:
         return segment
-    blocks = {}
-    for name, block in segment.blocks.items():
-        index = block.index or VectorIndex(recipe_named(EXACT), block.vectors)
+    named_vectors = {}
+    for name, segment_vectors in segment.named_vectors.items():
+        index = segment_vectors.index or VectorIndex(recipe_named(EXACT), segment_vectors.vectors)
         if insist or index.recipe.on_gpu:
             index = placing(devices)(index)
-        blocks[name] = replace(block, index=index)
-    return replace(segment, blocks=blocks)
+        named_vectors[name] = replace(segment_vectors, index=index)
+    return replace(segment, named_vectors=named_vectors)
 
 
 def layout_for(index: VectorIndex, devices: Devices) -> Layout:

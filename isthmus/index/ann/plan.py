@@ -37,7 +37,7 @@ class Measured(BaseModel):
     build_s : float
         Seconds to train and fill.
     known_misses : float
-        As in `SegmentBlock`, measured with contents that were held out.
+        As in `SegmentVectors`, measured with contents that were held out.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -107,12 +107,12 @@ class PlanRow(BaseModel):
 
 
 class Plan(BaseModel):
-    """Every recipe measured for one block.
+    """Every recipe measured for one named vector.
 
     Attributes
     ----------
-    block : str
-        Of this block.
+    vector_name : str
+        Of this named vector.
     rows : int
         For so many vectors.
     sampled : int
@@ -128,7 +128,7 @@ class Plan(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    block: str
+    vector_name: str
     rows: int
     sampled: int
     extrapolated: bool
@@ -151,7 +151,7 @@ class Plan(BaseModel):
         return cost / float(max(self.rows / self.sampled, 1.0) ** 0.25)
 
     def known_misses_of(self, recipe: Recipe) -> float:
-        """Give what was measured of a recipe and new contents, see `SegmentBlock`."""
+        """Give what was measured of a recipe and new contents, see `SegmentVectors`."""
         rows = (row.sample for row in self.table if row.recipe == recipe.name)
         return next((sample.known_misses for sample in rows), 1.0)
 
@@ -180,7 +180,7 @@ def require_possible(plan: Plan) -> None:
     recall = np.floor(_recall(nearest) * 1e3) / 1e3  # figures that can be asked for as they stand
     p99, mib = np.ceil(nearest.expected.p99_ms * 1e2) / 1e2, np.ceil(_memory(nearest) / MIB)
     raise ImpossibleTargets(
-        f"no recipe has {plan.targets} for {plan.rows:,} vectors of block {plan.block!r}; the "
+        f"no recipe has {plan.targets} for {plan.rows:,} vectors named {plan.vector_name!r}; the "
         f"nearest is {nearest.recipe}: recall@10 {recall:.3f}, p99 {p99:.2f} ms, {mib:.0f} MiB. "
         "Ask for no more than that"
     )

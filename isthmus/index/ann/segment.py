@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.encoders.fusion import BlockVectors
-from isthmus.encoders.stack import Block
+from isthmus.encoders.fusion import MaskedVectors
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Mask, Positions
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.vector_index import SegmentVectors
 from isthmus.index.catalog.snapshot import RowIds, row_ids_of
 from isthmus.index.lru_cache import Recent
 from isthmus.numerics.arrays import FloatArray
@@ -42,14 +42,14 @@ class Segment:
         Length n.
     domains : pyarrow.DictionaryArray
         Length n.
-    blocks : mapping of str to SegmentBlock
-        Vectors by block.
+    named_vectors : mapping of str to SegmentVectors
+        Vectors by named vector.
     """
 
     row_ids: RowIds
     item_ids: pa.StringArray
     domains: pa.DictionaryArray
-    blocks: Mapping[str, SegmentBlock] = field(default_factory=dict)
+    named_vectors: Mapping[str, SegmentVectors] = field(default_factory=dict)
     filtered: Recent[Allowed] = field(init=False, default_factory=Recent, repr=False)
     _known: dict[str, int] = field(init=False, default_factory=dict, repr=False)
 
@@ -117,39 +117,46 @@ class Segment:
 
     @cached_property
     def domain_sums(self) -> dict[str, tuple[npt.NDArray[np.float64], Positions]]:
-        """For each block, the sum of each domain's vectors and how many they are.
+        """For each named vector, the sum of each domain's vectors and how many they are.
 
         Shapes (n_domains, dim) and (n_domains, 1); of large segments a sample.
         """
-        return {name: self._domain_sums(block) for name, block in self.blocks.items()}
+        return {
+            name: self._domain_sums(vector_name) for name, vector_name in self.named_vectors.items()
+        }
 
-    def _domain_sums(self, block: SegmentBlock) -> tuple[npt.NDArray[np.float64], Positions]:
-        step = max(1, len(block.rows) // SUMMED_ROWS)
-        codes = self.domains.indices.to_numpy(zero_copy_only=False)[block.rows[::step]]
+    def _domain_sums(
+        self, segment_vectors: SegmentVectors
+    ) -> tuple[npt.NDArray[np.float64], Positions]:
+        step = max(1, len(segment_vectors.rows) // SUMMED_ROWS)
+        codes = self.domains.indices.to_numpy(zero_copy_only=False)[segment_vectors.rows[::step]]
         domains = len(self.domains.dictionary)
         member = np.arange(domains)[:, None] == codes
-        sums = member.astype(np.float32) @ np.asarray(block.vectors[::step])
+        sums = member.astype(np.float32) @ np.asarray(segment_vectors.vectors[::step])
         return sums.astype(np.float64), member.sum(axis=1, keepdims=True)
 
     def without_index(self) -> Segment:
         """Give the same segment, searched exactly."""
-        plain = {name: replace(block, index=None) for name, block in self.blocks.items()}
-        return replace(self, blocks=plain)
+        plain = {
+            name: replace(vector_name, index=None)
+            for name, vector_name in self.named_vectors.items()
+        }
+        return replace(self, named_vectors=plain)
 
-    def vectors(self, block: str, rows: Positions) -> BlockVectors:
+    def vectors(self, vector_name: str, rows: Positions) -> MaskedVectors:
         """Give the vectors of rows, shape (len(rows), dim); zero where a row has none."""
-        own = self.blocks[block]
+        own = self.named_vectors[vector_name]
         if len(own.rows) == len(self) and int(rows.min(initial=0)) >= 0:  # every row has one
-            return BlockVectors(
+            return MaskedVectors(
                 np.asarray(own.vectors.take(rows, axis=0)), np.ones(len(rows), bool)
             )
         out = np.zeros((len(rows), own.vectors.shape[1]), np.float32)
         if len(own.rows) == 0:
-            return BlockVectors(out, np.zeros(len(rows), bool))
+            return MaskedVectors(out, np.zeros(len(rows), bool))
         at = np.minimum(np.searchsorted(own.rows, rows), len(own.rows) - 1)
         present = own.rows[at] == rows
         out[present] = own.vectors[at[present]]
-        return BlockVectors(out, present)
+        return MaskedVectors(out, present)
 
 
 def names_at(names: pa.Array, rows: Positions) -> Names:
@@ -162,15 +169,17 @@ def names_at(names: pa.Array, rows: Positions) -> Names:
     return np.asarray(names.take(pa.array(rows)).to_numpy(zero_copy_only=False), object)
 
 
-def segment_of(batch: pa.RecordBatch, blocks: Sequence[Block]) -> Segment:
+def segment_of(batch: pa.RecordBatch, named_vectors: Sequence[NamedVector]) -> Segment:
     """Make a segment of catalog rows (item_id, domain, row id and vector columns)."""
     return Segment(
         row_ids=row_ids_of(batch),
         item_ids=batch.column(ITEM_ID),
         domains=batch.column(DOMAIN).dictionary_encode(),
-        blocks={
-            block.name: SegmentBlock(*dense(batch.column(block.column), block.dim))
-            for block in blocks
+        named_vectors={
+            named_vector.name: SegmentVectors(
+                *dense(batch.column(named_vector.column), named_vector.dim)
+            )
+            for named_vector in named_vectors
         },
     )
 
@@ -182,16 +191,16 @@ def dense(column: pa.ListArray, dim: int) -> tuple[FloatArray, Positions]:
     return np.ascontiguousarray(flat.reshape(-1, dim), np.float32), rows
 
 
-def has_vector(batch: pa.RecordBatch, blocks: Sequence[Block]) -> pa.BooleanArray:
-    """Mark the rows that have a vector in some block."""
-    return reduce(pc.or_, (pc.is_valid(batch.column(b.column)) for b in blocks))
+def has_vector(batch: pa.RecordBatch, named_vectors: Sequence[NamedVector]) -> pa.BooleanArray:
+    """Mark the rows that have a vector in some named vector."""
+    return reduce(pc.or_, (pc.is_valid(batch.column(b.column)) for b in named_vectors))
 
 
 def join_segments(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment:
     """Make one segment of the living rows of several."""
     keep = [np.flatnonzero(mask) for mask in alive]
     offsets = np.cumsum([0, *map(len, keep)])
-    names = list(segments[0].blocks)
+    names = list(segments[0].named_vectors)
     return Segment(
         row_ids=np.concatenate([s.row_ids[k] for s, k in zip(segments, keep, strict=True)]),
         item_ids=pa.concat_arrays(
@@ -203,16 +212,16 @@ def join_segments(segments: Sequence[Segment], alive: Sequence[Mask]) -> Segment
                 for s, k in zip(segments, keep, strict=True)
             ]
         ).dictionary_encode(),
-        blocks={name: _join_block(name, segments, keep, offsets) for name in names},
+        named_vectors={name: _join_vectors(name, segments, keep, offsets) for name in names},
     )
 
 
-def _join_block(
+def _join_vectors(
     name: str, segments: Sequence[Segment], keep: Sequence[Positions], offsets: Positions
-) -> SegmentBlock:
+) -> SegmentVectors:
     parts = [s.vectors(name, k) for s, k in zip(segments, keep, strict=True)]
     rows = [np.flatnonzero(part.present) for part in parts]
-    return SegmentBlock(
+    return SegmentVectors(
         np.concatenate([part.vectors[part.present] for part in parts]),
         np.concatenate([r + offset for r, offset in zip(rows, offsets[:-1], strict=True)]),
     )

@@ -1,4 +1,4 @@
-"""The vectors of one block of a segment, and every way to search them."""
+"""The vectors of one named vector of a segment, and every way to search them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentBlock:
-    """Vectors of one block of a segment.
+class SegmentVectors:
+    """Vectors of one named vector of a segment.
 
     Attributes
     ----------

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from isthmus.data.lance_tables import compact_if_fragmented, predicates_in
 from isthmus.digests import DIGEST_BYTES
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.snapshot import SCAN_ROWS, Snapshot
 from isthmus.index.catalog.text_index import index_words
 from isthmus.schema import (
@@ -45,11 +45,11 @@ class Catalog:
         self._dataset = lance.dataset(self._path)
 
     @classmethod
-    def create(cls, folder: Path, blocks: Sequence[Block]) -> Catalog:
+    def create(cls, folder: Path, named_vectors: Sequence[NamedVector]) -> Catalog:
         """Make an empty catalog."""
         import lance
 
-        schema = _schema(blocks)
+        schema = _schema(named_vectors)
         lance.write_dataset(schema.empty_table(), str(folder / FOLDER), enable_stable_row_ids=True)
         return cls(folder)
 
@@ -94,17 +94,20 @@ class Catalog:
         index_words(self._dataset)
 
     def compute_vectors(
-        self, block: Block, read: Sequence[str], compute: Callable[[pa.RecordBatch], pa.Array]
+        self,
+        named_vector: NamedVector,
+        read: Sequence[str],
+        compute: Callable[[pa.RecordBatch], pa.Array],
     ) -> None:
-        """Give every item its vector in a block that is new to the catalog.
+        """Give every item its vector in a named vector that is new to the catalog.
 
         Rows do not count as changed by it. A column that was left half done, by a job that was
         killed, is made anew.
 
         Parameters
         ----------
-        block : Block
-            The block.
+        named_vector : NamedVector
+            The named vector.
         read : sequence of str
             Columns that its vectors are computed from.
         compute : callable
@@ -114,8 +117,8 @@ class Catalog:
         import lance
 
         self._dataset.checkout_latest()
-        self.drop_vectors([block.column])
-        schema = pa.schema([(block.column, pa.list_(pa.float32()))])
+        self.drop_vectors([named_vector.column])
+        schema = pa.schema([(named_vector.column, pa.list_(pa.float32()))])
 
         @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
         def computed(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -150,8 +153,10 @@ class Catalog:
         return pa.table(columns, schema=self._dataset.schema)
 
 
-def _schema(blocks: Sequence[Block]) -> pa.Schema:
-    media = media_columns({modality for block in blocks for modality in block.modalities})
+def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
+    media = media_columns(
+        {modality for named_vector in named_vectors for modality in named_vector.modalities}
+    )
     digested: list[Modality] = ["text", *media]
     return pa.schema(
         [
@@ -163,6 +168,6 @@ def _schema(blocks: Sequence[Block]) -> pa.Schema:
             (ROW_HASH, pa.binary(DIGEST_BYTES)),
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector then takes no room in memory.
-            *((b.column, pa.list_(pa.float32())) for b in blocks),
+            *((b.column, pa.list_(pa.float32())) for b in named_vectors),
         ]
     )

@@ -16,8 +16,8 @@ from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import BlockVectors
-from isthmus.encoders.stack import block_of
+from isthmus.encoders.fusion import MaskedVectors
+from isthmus.encoders.stack import named_vector_of
 from isthmus.errors import InvalidMedia
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -149,7 +149,7 @@ def _map_ahead(
         yield done
 
 
-def stored_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> BlockVectors:
+def stored_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> MaskedVectors:
     """Look the vectors of contents up; absent where there is no content, or it was not encoded."""
     present = np.array([h is not None for h in hashes], bool)
     wanted = [h for h in hashes if h is not None]
@@ -159,10 +159,10 @@ def stored_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> Blo
     found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
     if found:
         vectors[present] = cache.vectors(found)
-    return BlockVectors(vectors, present)
+    return MaskedVectors(vectors, present)
 
 
-def as_column(part: BlockVectors) -> pa.ListArray:
+def as_column(part: MaskedVectors) -> pa.ListArray:
     """Write vectors as a column of lists, null where absent."""
     dim = part.vectors.shape[1]
     ends = np.cumsum(part.present) * dim
@@ -182,6 +182,6 @@ def open_embedding_cache(
     space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
 ) -> EmbeddingCache:
     """Open the cache of one modality of a space; see `EmbeddingCache` for `peek`."""
-    dim = block_of(settings.layout, modality).dim
+    dim = named_vector_of(settings.layout, modality).dim
     fingerprint = settings.encoder_fingerprint(modality)
     return EmbeddingCache(space / "ledger", modality, fingerprint, dim, peek=peek)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.backends.prefetch import ahead
+from isthmus.encoders.backends.runtime import prefetch
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse
@@ -43,7 +43,7 @@ from isthmus.schema import (
 
 SMALL = 20  # times as much is stored as comes
 MOST_PEEKED = 50_000
-ROWS_A_COMMIT = 4_096
+COMMIT_ROWS = 4_096
 READERS = 8
 
 
@@ -98,12 +98,12 @@ class Ingest:
     caches : dict of str to EmbeddingCache
         A cache for each modality of the space.
     settings : SpaceSettings
-        The blocks and the fusion weights of the space.
+        The named vectors and the fusion weights of the space.
     encoder_of : callable
         Gives the encoder of a modality; called only if something must be encoded, since loading
         one takes seconds.
     alignment : Alignment, optional
-        What the settings' aligned block is made by.
+        What the settings' aligned named vector is made by.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Ingest:
         attributes = self._catalog.add_attributes(reader.attributes)
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(known, self._media, list(self._caches), readers)
-            batches = reader.batches(ROWS_A_COMMIT, attributes)
+            batches = reader.batches(COMMIT_ROWS, attributes)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
         return self.report
@@ -156,7 +156,7 @@ class Ingest:
         """Take items of the catalog through the job again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
         columns = [*snapshot.item_columns, *snapshot.attributes.names]
-        items = (snapshot.find(part, columns) for part in batched(item_ids, ROWS_A_COMMIT))
+        items = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
         with ThreadPoolExecutor(READERS) as readers:
             finder = ChangeFinder(None, self._media, list(self._caches), readers)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
@@ -172,7 +172,7 @@ class Ingest:
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
         try:
-            for changes, texts in ahead(self._plan(batch, finder) for batch in batches):
+            for changes, texts in prefetch(self._plan(batch, finder) for batch in batches):
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
         finally:
@@ -232,9 +232,11 @@ class Ingest:
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
         fused = fuse(settings.layout, settings.fusion, parts, self._alignment)
-        for block in settings.layout:
-            if block.name in fused:
-                items = items.append_column(block.column, as_column(fused[block.name]))
+        for named_vector in settings.layout:
+            if named_vector.name in fused:
+                items = items.append_column(
+                    named_vector.column, as_column(fused[named_vector.name])
+                )
         return items
 
 

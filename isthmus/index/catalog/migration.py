@@ -21,7 +21,12 @@ from isthmus.index.catalog.content_encoding import (
 from isthmus.index.catalog.ingest import Ingest
 from isthmus.index.catalog.quarantine import Quarantine
 from isthmus.index.catalog.snapshot import Snapshot
-from isthmus.index.catalog.vector_columns import catch_up, drop_unnamed, make_blocks, wrongly_masked
+from isthmus.index.catalog.vector_columns import (
+    catch_up,
+    drop_unnamed,
+    make_vectors,
+    wrongly_masked,
+)
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import CONTENT_HASH, MEDIA, Modality
@@ -99,7 +104,7 @@ class Move:
         self._filling.fill(self._catalog.snapshot(), progress=progress)
         if self._alignment is not None:
             store_alignment(self._space, self._alignment)
-        make_blocks(
+        make_vectors(
             self._space,
             self._catalog,
             self._present,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.filters import check, columns_named, refusing
 from isthmus.index.catalog.item_changes import ItemDigests, PeekedDigests
 from isthmus.index.catalog.text_index import has_word_index, match_words
@@ -96,19 +96,21 @@ class Snapshot:
         """Count the items that are there now and were not at a version."""
         return int(self._dataset.count_rows(f"{CREATED_AT} > {version}"))
 
-    def changed_since(self, version: int, blocks: Sequence[Block]) -> Iterator[pa.RecordBatch]:
+    def changed_since(
+        self, version: int, named_vectors: Sequence[NamedVector]
+    ) -> Iterator[pa.RecordBatch]:
         """Give items new or changed after a version, with vectors and row ids, in batches."""
-        yield from self._scan(blocks, f"{UPDATED_AT} > {version}").to_batches()
+        yield from self._scan(named_vectors, f"{UPDATED_AT} > {version}").to_batches()
 
-    def searchable(self, blocks: Sequence[Block]) -> Iterator[pa.RecordBatch]:
+    def searchable(self, named_vectors: Sequence[NamedVector]) -> Iterator[pa.RecordBatch]:
         """Give all items that have a vector, with vectors and row ids, batch by batch."""
-        yield from self._scan(blocks, f"{MODALITY_MASK} > 0").to_batches()
+        yield from self._scan(named_vectors, f"{MODALITY_MASK} > 0").to_batches()
 
-    def sample(self, blocks: Sequence[Block], most: int) -> pa.Table:
+    def sample(self, named_vectors: Sequence[NamedVector], most: int) -> pa.Table:
         """Give items drawn at random, as `searchable` gives them."""
         there = self.row_ids()
         drawn = draw(np.random.default_rng(0), there, most)
-        columns = [ITEM_ID, DOMAIN, *(block.column for block in blocks)]
+        columns = [ITEM_ID, DOMAIN, *(named_vector.column for named_vector in named_vectors)]
         parts = [drawn[i : i + SCAN_ROWS] for i in range(0, max(len(drawn), 1), SCAN_ROWS)]
         table = pa.concat_tables([self.fetch(part, columns) for part in parts])
         return table.append_column(ROW_ID, pa.array(drawn, pa.uint64()))
@@ -214,8 +216,8 @@ class Snapshot:
         """
         return match_words(self._dataset, text, limit)
 
-    def _scan(self, blocks: Sequence[Block], where: str) -> Any:
-        vectors = [block.column for block in blocks]
+    def _scan(self, named_vectors: Sequence[NamedVector], where: str) -> Any:
+        vectors = [named_vector.column for named_vector in named_vectors]
         return self._dataset.scanner(
             columns=[ITEM_ID, DOMAIN, *vectors],
             filter=where,

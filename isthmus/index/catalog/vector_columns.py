@@ -1,4 +1,4 @@
-"""Other blocks for a space: vectors made anew out of the caches, and nothing encoded."""
+"""Other named vectors for a space: vectors made anew out of the caches, and nothing encoded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pyarrow as pa
 from isthmus.digests import DigestIndex, digest, keys_of
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
-from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.stack import Block
+from isthmus.encoders.fusion import MaskedVectors, fuse
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.content_encoding import (
@@ -25,7 +25,7 @@ from isthmus.index.catalog.content_encoding import (
     open_embedding_caches,
     stored_vectors,
 )
-from isthmus.index.catalog.ingest import ROWS_A_COMMIT
+from isthmus.index.catalog.ingest import COMMIT_ROWS
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -78,7 +78,7 @@ def relay(
     *,
     progress: bool = False,
 ) -> SpaceSettings:
-    """Give a space other settings of its blocks, and the vectors that they ask for.
+    """Give a space other settings of its named vectors, and the vectors that they ask for.
 
     The vectors stand in columns of their own before ``space.toml`` names them, so a crash leaves
     the space as it was or as it is to be. Columns that it no longer names are dropped at the end.
@@ -98,12 +98,12 @@ def relay(
     SpaceSettings
         The settings that it has now.
     """
-    make_blocks(space, catalog, settings, changed, alignment, progress=progress)
-    switch_blocks(space, catalog, changed)
+    make_vectors(space, catalog, settings, changed, alignment, progress=progress)
+    switch_vectors(space, catalog, changed)
     return changed
 
 
-def make_blocks(
+def make_vectors(
     space: Path,
     catalog: Catalog,
     settings: SpaceSettings,
@@ -113,13 +113,13 @@ def make_blocks(
     progress: bool = False,
 ) -> None:
     """Put the vectors that other settings ask for beside those that are there, see `relay`."""
-    there = {block.column for block in settings.layout}
-    for block in changed.layout:
-        if block.column not in there:
-            _compute(space, catalog, changed, alignment, block, show=progress)
+    there = {named_vector.column for named_vector in settings.layout}
+    for named_vector in changed.layout:
+        if named_vector.column not in there:
+            _compute(space, catalog, changed, alignment, named_vector, show=progress)
 
 
-def switch_blocks(space: Path, catalog: Catalog, changed: SpaceSettings) -> None:
+def switch_vectors(space: Path, catalog: Catalog, changed: SpaceSettings) -> None:
     """Give a space other settings, and drop the vectors that these do not name."""
     changed.write(space)
     drop_unnamed(catalog, changed)
@@ -127,7 +127,7 @@ def switch_blocks(space: Path, catalog: Catalog, changed: SpaceSettings) -> None
 
 def drop_unnamed(catalog: Catalog, settings: SpaceSettings) -> None:
     """Drop the vectors that the settings of a space do not name."""
-    named = {block.column for block in settings.layout}
+    named = {named_vector.column for named_vector in settings.layout}
     catalog.drop_vectors([name for name in catalog.vector_columns() if name not in named])
 
 
@@ -136,21 +136,21 @@ def _compute(
     catalog: Catalog,
     settings: SpaceSettings,
     alignment: Alignment | None,
-    block: Block,
+    named_vector: NamedVector,
     *,
     show: bool,
 ) -> None:
     file = space / VECTORS
     try:
-        made = _write(file, space, catalog.snapshot(), settings, alignment, block, show=show)
-        catalog.compute_vectors(block, [ITEM_ID], made.column)
+        made = _write(file, space, catalog.snapshot(), settings, alignment, named_vector, show=show)
+        catalog.compute_vectors(named_vector, [ITEM_ID], made.column)
     finally:
         file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """Vectors of all items in a block, in a file, by item id."""
+    """Vectors of all items in a named vector, in a file, by item id."""
 
     places: DigestIndex
     vectors: FloatArray
@@ -158,7 +158,7 @@ class _Made:
 
     def column(self, batch: pa.RecordBatch) -> pa.ListArray:
         at = self.places.find(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
-        return as_column(BlockVectors(self.vectors[at], self.present[at]))
+        return as_column(MaskedVectors(self.vectors[at], self.present[at]))
 
 
 def _write(
@@ -167,31 +167,33 @@ def _write(
     snapshot: Snapshot,
     settings: SpaceSettings,
     alignment: Alignment | None,
-    block: Block,
+    named_vector: NamedVector,
     *,
     show: bool,
 ) -> _Made:
     """Fuse the vectors that the caches hold for every item, into a raw file of float32."""
-    caches = {m: open_embedding_cache(space, settings, m) for m in block.modalities}
-    hashes = [CONTENT_HASH[modality] for modality in block.modalities]
+    caches = {m: open_embedding_cache(space, settings, m) for m in named_vector.modalities}
+    hashes = [CONTENT_HASH[modality] for modality in named_vector.modalities]
     keys, present = [], []
     with (
         file.open("wb") as out,
-        progress_bar(f"making block {block.name}", snapshot.rows, show=show) as advance,
+        progress_bar(
+            f"making named vector {named_vector.name}", snapshot.rows, show=show
+        ) as advance,
     ):
         for batch in snapshot.batches([ITEM_ID, *hashes]):
             parts = {
                 modality: stored_vectors(cache, batch.column(CONTENT_HASH[modality]).to_pylist())
                 for modality, cache in caches.items()
             }
-            fused = fuse([block], settings.fusion, parts, alignment)[block.name]
+            fused = fuse([named_vector], settings.fusion, parts, alignment)[named_vector.name]
             np.where(fused.present[:, None], fused.vectors, 0).astype("<f4").tofile(out)
             keys.append(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
             present.append(fused.present)
             advance(len(batch))
-    vectors = np.empty((0, block.dim), np.float32)
+    vectors = np.empty((0, named_vector.dim), np.float32)
     if keys:
-        vectors = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, block.dim)
+        vectors = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, named_vector.dim)
     index = DigestIndex(np.concatenate([*keys, np.empty(0, np.uint64)]))
     return _Made(index, vectors, np.concatenate([*present, np.empty(0, bool)]))
 
@@ -203,7 +205,7 @@ def catch_up(
     settings: SpaceSettings,
     alignment: Alignment | None,
 ) -> None:
-    """Give items their vectors in the blocks of other settings, beside those that they have.
+    """Give items their vectors in the named vectors of other settings, beside those that they have.
 
     What is in no cache is absent. The caller holds the catalog's lock.
 
@@ -212,7 +214,7 @@ def catch_up(
     space : Path
         Folder of the space.
     catalog : Catalog
-        Its catalog, with columns for these blocks.
+        Its catalog, with columns for these named vectors.
     item_ids : sequence of str
         The items.
     settings : SpaceSettings
@@ -224,16 +226,16 @@ def catch_up(
         return
     caches = open_embedding_caches(space, settings)
     snapshot = catalog.snapshot()
-    for part in batched(item_ids, ROWS_A_COMMIT):
+    for part in batched(item_ids, COMMIT_ROWS):
         items = snapshot.find(part, snapshot.columns)
-        parts: dict[Modality, BlockVectors] = {
+        parts: dict[Modality, MaskedVectors] = {
             modality: stored_vectors(cache, items.column(CONTENT_HASH[modality]).to_pylist())
             for modality, cache in caches.items()
         }
         fused = fuse(settings.layout, settings.fusion, parts, alignment)
-        for block in settings.layout:
-            items = items.drop_columns([block.column])
-            items = items.append_column(block.column, as_column(fused[block.name]))
+        for named_vector in settings.layout:
+            items = items.drop_columns([named_vector.column])
+            items = items.append_column(named_vector.column, as_column(fused[named_vector.name]))
         catalog.write(items.slice(0, 0), items)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Mask
 from isthmus.index.ann.segment import Segment, has_vector, join_segments, segment_of
@@ -22,15 +22,15 @@ MOST_DELTAS = 4
 
 def open_view(
     snapshot: Snapshot,
-    blocks: tuple[Block, ...],
+    named_vectors: tuple[NamedVector, ...],
     release: Release | None,
     place: Callable[[Segment], Segment] = lambda segment: segment,
 ) -> View:
     """Join a release, placed on a device, with the catalog rows that are newer than it."""
     if release is None:
-        return _with_changes(View(snapshot, blocks, None, (), ()), snapshot, 0, 0)
+        return _with_changes(View(snapshot, named_vectors, None, (), ()), snapshot, 0, 0)
     base = place(release.segment)
-    view = View(snapshot, blocks, release, (base,), (base.all_rows(),))
+    view = View(snapshot, named_vectors, release, (base,), (base.all_rows(),))
     return _with_changes(view, snapshot, release.catalog_version, release.catalog_rows)
 
 
@@ -40,7 +40,7 @@ def advance(view: View, snapshot: Snapshot) -> View:
 
 
 def _with_changes(view: View, snapshot: Snapshot, version: int, rows_before: int) -> View:
-    touched, deltas = _read_changes(snapshot, version, view.blocks)
+    touched, deltas = _read_changes(snapshot, version, view.named_vectors)
     gone = [s.mask_of(touched) for s in view.segments]
     if snapshot.rows != rows_before + snapshot.created_since(version):
         there = snapshot.row_ids()
@@ -48,17 +48,17 @@ def _with_changes(view: View, snapshot: Snapshot, version: int, rows_before: int
     alive = [_without(a, g) for a, g in zip(view.alive, gone, strict=True)]
     alive += [delta.all_rows() for delta in deltas]
     segments, alive = _with_few_deltas(view, [*view.segments, *deltas], alive)
-    return View(snapshot, view.blocks, view.release, tuple(segments), tuple(alive))
+    return View(snapshot, view.named_vectors, view.release, tuple(segments), tuple(alive))
 
 
 def _read_changes(
-    snapshot: Snapshot, version: int, blocks: Sequence[Block]
+    snapshot: Snapshot, version: int, named_vectors: Sequence[NamedVector]
 ) -> tuple[RowIds, list[Segment]]:
     """Give the row ids touched after a version, and a segment of those with vectors."""
     touched, parts = [np.empty(0, np.uint64)], []
-    for batch in snapshot.changed_since(version, blocks):
+    for batch in snapshot.changed_since(version, named_vectors):
         touched.append(row_ids_of(batch))
-        part = segment_of(batch.filter(has_vector(batch, blocks)), blocks)
+        part = segment_of(batch.filter(has_vector(batch, named_vectors)), named_vectors)
         if len(part):
             parts.append(part)
     if len(parts) > 1:

@@ -1,4 +1,4 @@
-"""Building: plan, train, fill and tune the index of one block."""
+"""Building: plan, train, fill and tune the index of one named vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from isthmus.index.ann.gpu import Devices, placing
 from isthmus.index.ann.plan import FullSize, Plan, require_possible
 from isthmus.index.ann.recipe import EXACT, Effort, Recipe, recipe_named
 from isthmus.index.ann.shared import Shared
-from isthmus.index.releases.manifest import BlockManifest
+from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.planner import LATENCY_QUERIES, make_plan
 from isthmus.index.releases.recall import QueriesOf, Trial, make_trials
 from isthmus.index.releases.release import Release
@@ -23,8 +23,8 @@ from isthmus.index.releases.tune import (
     measure_masked,
     single_ms,
     tune_effort,
-    with_block,
     with_index,
+    with_vectors,
 )
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings, Targets
@@ -38,19 +38,19 @@ class Built:
     """A view with a block's index, and how it was come by."""
 
     view: View
-    manifest: BlockManifest
+    manifest: VectorManifest
     plan: Plan | None
 
 
-class BlockBuilder:
-    """Builds the index of one block.
+class IndexBuilder:
+    """Builds the index of one named vector.
 
     Parameters
     ----------
     view : View
         One segment, with the vectors and no indexes.
-    block : str
-        The block.
+    vector_name : str
+        The named vector.
     settings : IndexSettings
         Targets and limits.
     queries_of : callable
@@ -66,7 +66,7 @@ class BlockBuilder:
     def __init__(
         self,
         view: View,
-        block: str,
+        vector_name: str,
         settings: IndexSettings,
         queries_of: QueriesOf,
         previous: Release | None,
@@ -75,8 +75,8 @@ class BlockBuilder:
         progress: bool = False,
     ) -> None:
         self._view = view
-        self._block = block
-        self._own = view.segments[0].blocks[block]
+        self._block = vector_name
+        self._own = view.segments[0].named_vectors[vector_name]
         self._settings = settings
         self._queries_of = queries_of
         self._previous = previous
@@ -97,7 +97,7 @@ class BlockBuilder:
         again = self._with_former_training(trials)
         if again is not None:
             return again
-        plan = plan_block(
+        plan = plan_index(
             self._view,
             self._block,
             self._settings,
@@ -136,10 +136,10 @@ class BlockBuilder:
 
     def _with_former_training(self, trials: list[Trial]) -> Built | None:
         """Fill an index that was trained before, if its recipe, targets and size still fit."""
-        if self._previous is None or self._block not in self._previous.manifest.blocks:
+        if self._previous is None or self._block not in self._previous.manifest.named_vectors:
             return None
         former = self._previous.manifest
-        known, plan = former.blocks[self._block], former.plans.get(self._block)
+        known, plan = former.named_vectors[self._block], former.plans.get(self._block)
         growth = len(self._own.rows) / max(known.trained_rows, 1)
         limit = self._settings.retrain_growth
         if plan is None or plan.targets != self._settings.targets or not 1 / limit < growth < limit:
@@ -149,7 +149,7 @@ class BlockBuilder:
             return _planned_before(self._exact(plan), known)
         if self._devices and not recipe.on_gpu:
             return None
-        trained = self._previous.segment.blocks[self._block].index
+        trained = self._previous.segment.named_vectors[self._block].index
         built = self._tuned(*self._filled(recipe, trained), trials, plan)
         if built is None or not _meets(built.manifest, self._settings.targets):
             return None
@@ -173,7 +173,7 @@ class BlockBuilder:
         """Tune and measure it; None where no effort reaches the recall."""
         known_misses = plan.known_misses_of(index.recipe)
         own = replace(self._own, index=index, known_misses=known_misses)
-        view = with_block(self._view, self._block, own)
+        view = with_vectors(self._view, self._block, own)
         effort = tune_effort(view, self._block, trials, self._settings.recall)
         if effort is None:
             return None
@@ -183,14 +183,14 @@ class BlockBuilder:
         self, view: View, index: VectorIndex, trials: list[Trial], plan: Plan, build_s: float
     ) -> Built:
         asked = np.concatenate([trial.kind.vectors for trial in trials])
-        tuned = replace(view.segments[0].blocks[self._block], index=index)
+        tuned = replace(view.segments[0].named_vectors[self._block], index=index)
         known_recall = 1 - (1 - self._settings.recall) * tuned.known_misses
         masked = measure_masked(tuned, asked, known_recall)
         queries = np.random.default_rng(3).permutation(asked)[:LATENCY_QUERIES]
         median, high = single_ms(index, queries)
         sample = self._own.vectors[:: max(1, len(index) // self._settings.sample_rows)]
         fit = index.fit(np.asarray(sample))
-        manifest = BlockManifest(
+        manifest = VectorManifest(
             vectors=len(index),
             dim=self._own.vectors.shape[1],
             recipe=index.recipe.name,
@@ -210,7 +210,7 @@ class BlockBuilder:
     def _exact(self, plan: Plan | None = None) -> Built:
         """Search exactly; where targets made a plan necessary, measured, for the gate to judge."""
         rows, dim = self._own.vectors.shape
-        manifest = BlockManifest(
+        manifest = VectorManifest(
             vectors=rows, dim=dim, recipe=EXACT, effort=Effort(), bytes_a_vector=4.0 * dim
         )
         if plan is not None:
@@ -228,9 +228,9 @@ def worth_planning(rows: int, settings: IndexSettings) -> bool:
     return rows > (FEWEST_PLANNED if limited else settings.exact_rows)
 
 
-def plan_block(
+def plan_index(
     view: View,
-    block: str,
+    vector_name: str,
     settings: IndexSettings,
     queries_of: QueriesOf,
     *,
@@ -239,11 +239,11 @@ def plan_block(
     progress: bool = False,
 ) -> Plan:
     """Measure every recipe on a sample of a view, for all its vectors or another number."""
-    own = view.segments[0].blocks[block]
-    sample = _sample(view, block, settings.sample_rows)
+    own = view.segments[0].named_vectors[vector_name]
+    sample = _sample(view, vector_name, settings.sample_rows)
     return make_plan(
         sample,
-        block,
+        vector_name,
         queries_of,
         settings.targets,
         rows or len(own.rows),
@@ -252,9 +252,9 @@ def plan_block(
     )
 
 
-def _sample(view: View, block: str, most: int) -> View:
+def _sample(view: View, vector_name: str, most: int) -> View:
     segment = view.segments[0]
-    rows = segment.blocks[block].rows
+    rows = segment.named_vectors[vector_name].rows
     if len(rows) <= most:
         return view
     kept = np.zeros(len(segment), bool)
@@ -262,12 +262,12 @@ def _sample(view: View, block: str, most: int) -> View:
     return sampled_view(view, kept)
 
 
-def _planned_before(built: Built, known: BlockManifest) -> Built:
+def _planned_before(built: Built, known: VectorManifest) -> Built:
     """Note that the plan and the training are those of an earlier release."""
     earlier = {"trained_rows": known.trained_rows, "fit": known.fit}
     return replace(built, manifest=built.manifest.model_copy(update=earlier))
 
 
-def _meets(manifest: BlockManifest, targets: Targets) -> bool:
+def _meets(manifest: VectorManifest, targets: Targets) -> bool:
     """Tell whether what was built is as quick and small as it has to be."""
     return not misses([], {"": manifest}, targets)

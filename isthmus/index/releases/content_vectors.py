@@ -1,4 +1,4 @@
-"""The vectors of single contents of items, in the blocks of a space: nothing is encoded."""
+"""The vectors of single contents of items, in the named vectors of a space: nothing is encoded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
-from isthmus.encoders.fusion import BlockVectors
-from isthmus.encoders.stack import Block
+from isthmus.encoders.fusion import MaskedVectors
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.content_encoding import open_embedding_cache, stored_vectors
@@ -36,23 +36,26 @@ class ContentVectors:
         self._caches: dict[str, EmbeddingCache] = {}
         self._alignment: Alignment | None = None
 
-    def of(self, view: View, block: Block, modality: Modality, rows: Positions) -> BlockVectors:
-        """Give the vectors of one modality of some items, in a block that it belongs to.
+    def of(
+        self, view: View, named_vector: NamedVector, modality: Modality, rows: Positions
+    ) -> MaskedVectors:
+        """Give the vectors of one modality of some items, in a named vector that it belongs to.
 
         Returns
         -------
-        BlockVectors
-            Vectors of shape (n_rows, dim of the block); absent where an item lacks the modality.
+        MaskedVectors
+            Vectors of shape (n_rows, dim of the named vector); absent where an item lacks the
+            modality.
         """
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
         found = stored_vectors(self._cache(modality), hashes)
-        if not block.alignment:
+        if not named_vector.alignment:
             return found
-        vectors = np.zeros((len(rows), block.dim), np.float32)
+        vectors = np.zeros((len(rows), named_vector.dim), np.float32)
         if found.present.any():
             vectors[found.present] = self._align(modality, found.vectors[found.present])
-        return BlockVectors(vectors, found.present)
+        return MaskedVectors(vectors, found.present)
 
     def _align(self, modality: Modality, vectors: FloatArray) -> FloatArray:
         if self._alignment is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isthmus.encoders.recorded import describe_difference
+from isthmus.encoders.stack import describe_difference
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.settings import FILE, SpaceSettings
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.ann.exact import Positions
 from isthmus.index.ann.segment import Segment
 from isthmus.numerics.arrays import FloatArray
@@ -17,7 +17,7 @@ Sums = npt.NDArray[np.float64]
 
 
 class DomainMeans:
-    """Mean vector of each domain in each block, over several segments.
+    """Mean vector of each domain in each named vector, over several segments.
 
     Items deleted since the release still count, and of large domains a sample does.
 
@@ -25,16 +25,16 @@ class DomainMeans:
     ----------
     segments : sequence of Segment
         The items.
-    blocks : sequence of Block
-        The blocks of their vectors.
+    named_vectors : sequence of NamedVector
+        The named vectors of their vectors.
     """
 
-    def __init__(self, segments: Sequence[Segment], blocks: Sequence[Block]) -> None:
-        self._segments, self._blocks = segments, blocks
+    def __init__(self, segments: Sequence[Segment], named_vectors: Sequence[NamedVector]) -> None:
+        self._segments, self._named_vectors = segments, named_vectors
 
     @cached_property
     def vectors(self) -> dict[str, FloatArray]:
-        """For each block the means, shape (n_domains, dim); zeros where a domain has nothing."""
+        """Means by named vector, shape (n_domains, dim); zeros where a domain has no vectors."""
         return {
             name: np.asarray(sums / np.maximum(counts, 1), np.float32)
             for name, (sums, counts) in self._sums.items()
@@ -63,14 +63,14 @@ class DomainMeans:
 
     @cached_property
     def _sums(self) -> dict[str, tuple[Sums, Sums]]:
-        """Sum and number of the vectors of each domain in each block."""
+        """Sum and number of the vectors of each domain in each named vector."""
         found = {}
-        for block in self._blocks:
-            sums = np.zeros((len(self._names), block.dim))
+        for named_vector in self._named_vectors:
+            sums = np.zeros((len(self._names), named_vector.dim))
             counts = np.zeros((len(self._names), 1))
             for segment, codes in zip(self._segments, self.segment_codes, strict=True):
-                own_sums, own_counts = segment.domain_sums[block.name]
+                own_sums, own_counts = segment.domain_sums[named_vector.name]
                 sums[codes] += own_sums
                 counts[codes] += own_counts
-            found[block.name] = sums, counts
+            found[named_vector.name] = sums, counts
         return found

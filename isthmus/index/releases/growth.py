@@ -8,7 +8,7 @@ import numpy as np
 
 from isthmus.index.ann.gpu import GpuIndex
 from isthmus.index.ann.recipe import EXACT
-from isthmus.index.releases.manifest import BlockManifest
+from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.recall import QueriesOf, make_trials, measure_recall
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings
@@ -21,7 +21,7 @@ STATUS_SEED, STATUS_QUERIES = 11, 1_200
 
 @dataclass(frozen=True)
 class Health:
-    """How well the index of a block still fits.
+    """How well the index of a named vector still fits.
 
     Attributes
     ----------
@@ -52,27 +52,33 @@ class Health:
 
 
 def assess(view: View, settings: IndexSettings, queries_of: QueriesOf) -> dict[str, Health]:
-    """Assess the index of each block of the current release; empty before the first."""
+    """Assess the index of each named vector of the current release; empty before the first."""
     if view.release is None:
         return {}
-    known = view.release.manifest.blocks
+    known = view.release.manifest.named_vectors
     return {name: _assess(view, name, known[name], settings, queries_of) for name in known}
 
 
 def _assess(
-    view: View, block: str, known: BlockManifest, settings: IndexSettings, queries_of: QueriesOf
+    view: View,
+    vector_name: str,
+    known: VectorManifest,
+    settings: IndexSettings,
+    queries_of: QueriesOf,
 ) -> Health:
     living = np.flatnonzero(view.living.rows)
-    rows = living[view.present(block, living)]
-    index = view.segments[0].blocks[block].index
+    rows = living[view.present(vector_name, living)]
+    index = view.segments[0].named_vectors[vector_name].index
     fit_now = None
     if index is not None:
         drawn = draw(np.random.default_rng(STATUS_SEED), rows, SAMPLE)
-        fit_now = index.fit(view.vectors(block, drawn).vectors)
+        fit_now = index.fit(view.vectors(vector_name, drawn).vectors)
     retrain = _reason(known, len(rows), fit_now, settings)
     recall = None
     if retrain is not None:
-        trials = make_trials(view, block, queries_of, seed=STATUS_SEED, queries=STATUS_QUERIES)
+        trials = make_trials(
+            view, vector_name, queries_of, seed=STATUS_SEED, queries=STATUS_QUERIES
+        )
         recall = min((row.recall for row in measure_recall(view, trials)), default=1.0)
     return Health(
         recipe=f"{known.recipe} {known.effort}".strip(),
@@ -87,7 +93,7 @@ def _assess(
 
 
 def _reason(
-    known: BlockManifest, rows: int, fit_now: float | None, settings: IndexSettings
+    known: VectorManifest, rows: int, fit_now: float | None, settings: IndexSettings
 ) -> str | None:
     growth, limit = rows / max(known.trained_rows, 1), settings.retrain_growth
     if known.recipe == EXACT:

@@ -47,24 +47,26 @@ class Sample:
     shared: Shared = field(default_factory=Shared)
 
 
-def make_sample(view: View, block: str, queries_of: QueriesOf, queries: int) -> Sample:
+def make_sample(view: View, vector_name: str, queries_of: QueriesOf, queries: int) -> Sample:
     """Hold items out of a view of one segment that lives as a whole, and draw queries."""
     segment = view.segments[0]
-    kept, rows = np.ones(len(segment), bool), segment.blocks[block].rows
+    kept, rows = np.ones(len(segment), bool), segment.named_vectors[vector_name].rows
     rng = np.random.default_rng(SEED)
     asked = []
     for domain in view.domains:
         own = rows[segment.mask_of_domains({domain})[rows]]
         drawn = draw(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
-        new = [kind for kind in queries_of(view, block, drawn) if kind.new and len(kind.vectors)]
+        new = [
+            kind for kind in queries_of(view, vector_name, drawn) if kind.new and len(kind.vectors)
+        ]
         if new:
             kept[drawn] = False
             asked += [(domain, replace(kind, own=False, new=False)) for kind in new]
     if not asked:
-        return Sample(view, make_trials(view, block, queries_of, queries=queries))
+        return Sample(view, make_trials(view, vector_name, queries_of, queries=queries))
     view = sampled_view(view, kept)
-    trials = make_trials(view, block, queries_of, queries=queries)
-    held = [make_trial(view, block, domain, kind, None) for domain, kind in asked]
+    trials = make_trials(view, vector_name, queries_of, queries=queries)
+    held = [make_trial(view, vector_name, domain, kind, None) for domain, kind in asked]
     known = [trial for trial in trials if trial.kind.new]
     old = [trial for trial in trials if not trial.kind.new]
     return Sample(view, [*old, *held], held, known)

@@ -63,7 +63,7 @@ class LiveView:
     ) -> None:
         self._releases = Releases(space)
         self._catalog = catalog
-        self._blocks = settings.layout
+        self._named_vectors = settings.layout
         self._fingerprint = settings.fingerprint
         self._settings = CurrentSettings(space, settings)
         self._device = device
@@ -86,7 +86,7 @@ class LiveView:
         seen, stamp = self._seen, self._releases.current_stamp()
         if seen is None or seen.release != stamp:
             release = self._open_release()  # before the snapshot, which must not be older
-            view = open_view(self._catalog.snapshot(), self._blocks, release, self._place)
+            view = open_view(self._catalog.snapshot(), self._named_vectors, release, self._place)
             self._seen = Seen(view, stamp)
             return view
         touched = self._catalog.touched()

@@ -16,8 +16,8 @@ from isthmus.index.releases.recall import RecallRow
 from isthmus.index.settings import Targets
 
 
-class BlockManifest(BaseModel):
-    """What a release holds of one block.
+class VectorManifest(BaseModel):
+    """What a release holds of one named vector.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class BlockManifest(BaseModel):
         Size of the index over the vectors; queries a second in a batch; a single query;
         training and filling.
     known_misses : float
-        As in `SegmentBlock`.
+        As in `SegmentVectors`.
     lists : int or None
         In releases of the first format, the visited cells of an inverted file.
     """
@@ -105,7 +105,7 @@ class Manifest(BaseModel):
     rows: int
     accepted: bool
     recall_target: float
-    blocks: dict[str, BlockManifest]
+    named_vectors: dict[str, VectorManifest]
     recall: list[RecallRow]
     files: dict[str, FileManifest]
     targets: Targets | None = None

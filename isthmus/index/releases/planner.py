@@ -11,7 +11,7 @@ from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import Devices, placing
 from isthmus.index.ann.plan import FullSize, Measured, Plan, PlanRow, judge
 from isthmus.index.ann.recipe import Effort, Family, Recipe, suitable
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.vector_index import SegmentVectors
 from isthmus.index.releases.held_out import Sample, known_misses, make_sample
 from isthmus.index.releases.recall import QueriesOf, RecallRow, measure_recall
 from isthmus.index.releases.sample import sampled_view
@@ -28,7 +28,7 @@ STEEPEST = 1.3
 
 def make_plan(
     view: View,
-    block: str,
+    vector_name: str,
     queries_of: QueriesOf,
     targets: Targets,
     rows: int,
@@ -42,8 +42,8 @@ def make_plan(
     ----------
     view : View
         One segment: the sample.
-    block : str
-        The block to plan.
+    vector_name : str
+        The named vector to plan.
     queries_of : callable
         Kinds of query, see `make_trials`.
     targets : Targets
@@ -57,23 +57,23 @@ def make_plan(
     """
     import faiss
 
-    samples = [make_sample(view, block, queries_of, PLANNED_QUERIES)]
-    own = view.segments[0].blocks[block]
+    samples = [make_sample(view, vector_name, queries_of, PLANNED_QUERIES)]
+    own = view.segments[0].named_vectors[vector_name]
     if rows > len(own.rows):
-        samples.insert(0, make_sample(_smaller(view), block, queries_of, PLANNED_QUERIES))
+        samples.insert(0, make_sample(_smaller(view), vector_name, queries_of, PLANNED_QUERIES))
     recipes = list(suitable(own.vectors.shape[1], on_gpu=bool(devices)))
     table = []
-    with progress_bar(f"planning {block}", len(recipes), show=progress) as advance:
+    with progress_bar(f"planning {vector_name}", len(recipes), show=progress) as advance:
         for recipe in recipes:
             curve = [
-                _measure(sample, block, recipe, targets.recall, placing(devices))
+                _measure(sample, vector_name, recipe, targets.recall, placing(devices))
                 for sample in samples
             ]
             expected = _expected(recipe, curve, rows)
             table.append(PlanRow(recipe=recipe.name, sample=curve[-1], expected=expected))
             advance(1)
     return Plan(
-        block=block,
+        vector_name=vector_name,
         rows=rows,
         sampled=len(own.rows),
         extrapolated=rows > len(own.rows),
@@ -90,24 +90,24 @@ def _smaller(view: View) -> View:
 
 def _measure(
     sample: Sample,
-    block: str,
+    vector_name: str,
     recipe: Recipe,
     target: float,
     place: Callable[[VectorIndex], VectorIndex],
 ) -> Measured:
-    own: SegmentBlock = sample.view.segments[0].blocks[block]
+    own: SegmentVectors = sample.view.segments[0].named_vectors[vector_name]
     start = time.perf_counter() - sample.shared.seconds(recipe.family)
     index = place(VectorIndex.build(recipe, own.vectors, shared=sample.shared))
     build_s = time.perf_counter() - start
-    view = with_index(sample.view, block, index)
-    effort = tune_effort(view, block, sample.trials, target)
+    view = with_index(sample.view, vector_name, index)
+    effort = tune_effort(view, vector_name, sample.trials, target)
     greatest = Effort(visits=index.most_visits, depth=recipe.depths()[-1])
     index = index.trying(effort or greatest)
     plain = [trial for trial in sample.trials if trial.allowed is None]
     queries = np.concatenate([trial.kind.vectors for trial in plain or sample.trials])
     single = np.random.default_rng(2).permutation(queries)[:LATENCY_QUERIES]
     median, high = single_ms(index, single)
-    view = with_index(view, block, index)
+    view = with_index(view, vector_name, index)
     return Measured(
         rows=len(own.rows),
         reached=effort is not None,

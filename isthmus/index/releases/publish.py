@@ -11,15 +11,15 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
 from isthmus.index.ann.gpu import Devices, exact_on
 from isthmus.index.ann.plan import Plan
 from isthmus.index.ann.segment import Segment, dense, has_vector, segment_of
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.vector_index import SegmentVectors
 from isthmus.index.catalog.snapshot import Snapshot, row_ids_of
-from isthmus.index.releases.build import BlockBuilder, plan_block
-from isthmus.index.releases.manifest import BlockManifest, Manifest, file_manifests
+from isthmus.index.releases.build import IndexBuilder, plan_index
+from isthmus.index.releases.manifest import Manifest, VectorManifest, file_manifests
 from isthmus.index.releases.recall import QueriesOf, make_trials
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.release_check import misses, reach
@@ -79,8 +79,8 @@ class Publisher:
     ----------
     space : Path
         Folder of the space.
-    blocks : tuple of Block
-        The blocks of its item vectors.
+    named_vectors : tuple of NamedVector
+        The named vectors of its item vectors.
     fingerprint : str
         Fingerprint of its encoder stack.
     settings : IndexSettings
@@ -96,7 +96,7 @@ class Publisher:
     def __init__(
         self,
         space: Path,
-        blocks: tuple[Block, ...],
+        named_vectors: tuple[NamedVector, ...],
         fingerprint: str,
         settings: IndexSettings,
         queries_of: QueriesOf,
@@ -105,7 +105,7 @@ class Publisher:
     ) -> None:
         self._attachment = attachment
         self._releases = Releases(space)
-        self._blocks = blocks
+        self._named_vectors = named_vectors
         self._fingerprint = fingerprint
         self._settings = settings
         self._queries_of = queries_of
@@ -160,25 +160,27 @@ class Publisher:
         self, snapshot: Snapshot, *, rows: int | None = None, progress: bool = False
     ) -> list[Plan]:
         """Measure recipes on a sample, for the catalog's own number of vectors or another."""
-        sampled = snapshot.sample(self._blocks, self._settings.sample_rows)
+        sampled = snapshot.sample(self._named_vectors, self._settings.sample_rows)
         batch = sampled.combine_chunks().to_batches()[0] if len(sampled) else None
         if batch is None:
             raise InvalidInput("the space holds no items to plan with; add some first")
-        segment = segment_of(batch.filter(has_vector(batch, self._blocks)), self._blocks)
-        view = View(snapshot, self._blocks, None, (segment,), (segment.all_rows(),))
+        segment = segment_of(
+            batch.filter(has_vector(batch, self._named_vectors)), self._named_vectors
+        )
+        view = View(snapshot, self._named_vectors, None, (segment,), (segment.all_rows(),))
         share = snapshot.rows / len(batch)
         return [
-            plan_block(
+            plan_index(
                 view,
-                block.name,
+                named_vector.name,
                 self._settings,
                 self._queries_of,
-                rows=rows or round(len(segment.blocks[block.name].rows) * share),
+                rows=rows or round(len(segment.named_vectors[named_vector.name].rows) * share),
                 devices=self._devices,
                 progress=progress,
             )
-            for block in self._blocks
-            if len(segment.blocks[block.name].rows)
+            for named_vector in self._named_vectors
+            if len(segment.named_vectors[named_vector.name].rows)
         ]
 
     def _accept(self, manifest: Manifest, switch: Callable[[], None] | None) -> None:
@@ -220,15 +222,15 @@ class Publisher:
         show: bool,
     ) -> Release:
         start = time.perf_counter()
-        rows = _write_rows(folder, snapshot, self._blocks, show=show)
-        view = _open(folder, snapshot, self._blocks)
-        blocks: dict[str, BlockManifest] = {}
+        rows = _write_rows(folder, snapshot, self._named_vectors, show=show)
+        view = _open(folder, snapshot, self._named_vectors)
+        named_vectors: dict[str, VectorManifest] = {}
         plans: dict[str, Plan] = {}
         trials = []
-        for block in self._blocks:
-            builder = BlockBuilder(
+        for named_vector in self._named_vectors:
+            builder = IndexBuilder(
                 view,
-                block.name,
+                named_vector.name,
                 self._settings,
                 self._queries_of,
                 previous,
@@ -236,14 +238,14 @@ class Publisher:
                 progress=show,
             )
             built = builder.build()
-            view, blocks[block.name] = built.view, built.manifest
-            plans |= {} if built.plan is None else {block.name: built.plan}
-            trials += make_trials(view, block.name, self._queries_of, seed=GATE_SEED)
+            view, named_vectors[named_vector.name] = built.view, built.manifest
+            plans |= {} if built.plan is None else {named_vector.name: built.plan}
+            trials += make_trials(view, named_vector.name, self._queries_of, seed=GATE_SEED)
         view, recall = reach(view, trials, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]
         attached = [] if self._attachment is None else self._attachment.write(folder)
         shortfalls = [] if self._attachment is None else self._attachment.shortfalls()
-        names += [n for b in self._blocks for n in (vectors_file(b.name), rows_file(b.name))]
+        names += [n for b in self._named_vectors for n in (vectors_file(b.name), rows_file(b.name))]
         manifest = Manifest(
             number=number,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -251,10 +253,10 @@ class Publisher:
             catalog_version=snapshot.version,
             catalog_rows=snapshot.rows,
             rows=rows,
-            accepted=not (misses(recall, blocks, self._settings.targets) or shortfalls),
+            accepted=not (misses(recall, named_vectors, self._settings.targets) or shortfalls),
             recall_target=self._settings.recall,
             targets=self._settings.targets,
-            blocks=_with_efforts(blocks, view),
+            named_vectors=_with_efforts(named_vectors, view),
             plans=plans,
             recall=recall,
             files=file_manifests(folder, [*names, *attached]),
@@ -276,28 +278,30 @@ def _remedy(manifest: Manifest) -> str:
 
 def _shortfalls(manifest: Manifest) -> list[str]:
     targets = manifest.targets or Targets(recall=manifest.recall_target)
-    missed = misses(manifest.recall, manifest.blocks, targets)
+    missed = misses(manifest.recall, manifest.named_vectors, targets)
     return [*missed, *manifest.attachment_shortfalls]
 
 
-def _write_rows(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...], *, show: bool) -> int:
+def _write_rows(
+    folder: Path, snapshot: Snapshot, named_vectors: tuple[NamedVector, ...], *, show: bool
+) -> int:
     """Stream the catalog into raw files; give the number of rows."""
     schema = pa.schema([(ROW_ID, pa.uint64()), (ITEM_ID, pa.string()), (DOMAIN, pa.string())])
     written = 0
-    files = {b.name: (folder / vectors_file(b.name)).open("wb") for b in blocks}
-    places = {b.name: (folder / rows_file(b.name)).open("wb") for b in blocks}
+    files = {b.name: (folder / vectors_file(b.name)).open("wb") for b in named_vectors}
+    places = {b.name: (folder / rows_file(b.name)).open("wb") for b in named_vectors}
     try:
         with (
             pa.ipc.new_file(str(folder / ROWS), schema) as rows,
             progress_bar("publishing", snapshot.rows, show=show) as advance,
         ):
-            for batch in snapshot.searchable(blocks):
-                kept = batch.filter(has_vector(batch, blocks))
+            for batch in snapshot.searchable(named_vectors):
+                kept = batch.filter(has_vector(batch, named_vectors))
                 rows.write_batch(kept.select(schema.names).cast(schema))
-                for block in blocks:
-                    vectors, at = dense(kept.column(block.column), block.dim)
-                    vectors.astype("<f4", copy=False).tofile(files[block.name])
-                    (at + written).astype("<i8").tofile(places[block.name])
+                for named_vector in named_vectors:
+                    vectors, at = dense(kept.column(named_vector.column), named_vector.dim)
+                    vectors.astype("<f4", copy=False).tofile(files[named_vector.name])
+                    (at + written).astype("<i8").tofile(places[named_vector.name])
                 written += len(kept)
                 advance(len(kept))
     finally:
@@ -306,7 +310,7 @@ def _write_rows(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...], *, 
     return written
 
 
-def _open(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...]) -> View:
+def _open(folder: Path, snapshot: Snapshot, named_vectors: tuple[NamedVector, ...]) -> View:
     """Open what was written, without indexes."""
     with pa.memory_map(str(folder / ROWS)) as file:
         table = pa.ipc.open_file(file).read_all()
@@ -315,29 +319,32 @@ def _open(folder: Path, snapshot: Snapshot, blocks: tuple[Block, ...]) -> View:
         table.column(ITEM_ID).combine_chunks(),
         table.column(DOMAIN).combine_chunks().dictionary_encode(),
         {
-            block.name: SegmentBlock(
-                open_vectors(folder, block.name, block.dim), open_rows(folder, block.name)
+            named_vector.name: SegmentVectors(
+                open_vectors(folder, named_vector.name, named_vector.dim),
+                open_rows(folder, named_vector.name),
             )
-            for block in blocks
+            for named_vector in named_vectors
         },
     )
-    return View(snapshot, blocks, None, (segment,), (segment.all_rows(),))
+    return View(snapshot, named_vectors, None, (segment,), (segment.all_rows(),))
 
 
 def _write_indexes(folder: Path, view: View) -> list[str]:
     names = []
-    for name, block in view.segments[0].blocks.items():
-        if block.index is not None:
-            block.index.write(folder / index_file(name))
+    for name, segment_vectors in view.segments[0].named_vectors.items():
+        if segment_vectors.index is not None:
+            segment_vectors.index.write(folder / index_file(name))
             names.append(index_file(name))
     return names
 
 
-def _with_efforts(blocks: dict[str, BlockManifest], view: View) -> dict[str, BlockManifest]:
+def _with_efforts(
+    named_vectors: dict[str, VectorManifest], view: View
+) -> dict[str, VectorManifest]:
     """Note the efforts that the gate settled on."""
     settled = {}
-    for name, manifest in blocks.items():
-        own = view.segments[0].blocks[name]
+    for name, manifest in named_vectors.items():
+        own = view.segments[0].named_vectors[name]
         update = {} if own.index is None else {"effort": own.index.effort, "masked": own.masked}
         settled[name] = manifest.model_copy(update=update)
     return settled

@@ -1,4 +1,4 @@
-"""Recall, measured against exact search for every block, kind of query and domain."""
+"""Recall, measured against exact search for every named vector, kind of query and domain."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ALL = "all"
 
 
 class RecallRow(BaseModel):
-    """Measured recall@10 of one block, kind of query and domain."""
+    """Measured recall@10 of one named vector, kind of query and domain."""
 
     model_config = ConfigDict(extra="forbid")
-    block: str
+    vector_name: str
     kind: str
     domain: str
     queries: int
@@ -50,7 +50,7 @@ class KindOfQuery:
     new : bool
         Whether they stand for contents that no index holds, such as what people will write. An
         index that holds a vector finds its neighbours more easily, above all a graph, so their
-        recall is worked out from `SegmentBlock.known_misses`.
+        recall is worked out from `SegmentVectors.known_misses`.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Trial:
 
     Attributes
     ----------
-    block, domain : str
+    vector_name, domain : str
         What is searched, and what for.
     kind : KindOfQuery
         The queries.
@@ -78,7 +78,7 @@ class Trial:
         float32, shape (n, 10), descending; -inf where there are no more.
     """
 
-    block: str
+    vector_name: str
     domain: str
     kind: KindOfQuery
     allowed: Selection | None
@@ -90,18 +90,18 @@ class Trial:
         An item that ties with the tenth best counts as found, since either answer is right.
         """
         skip = int(self.kind.own)
-        scores, _ = view.search(self.block, self.kind.vectors, RECALL_AT + skip, self.allowed)
+        scores, _ = view.search(self.vector_name, self.kind.vectors, RECALL_AT + skip, self.allowed)
         wanted = np.isfinite(self.best)
         worst = np.where(wanted, self.best, np.inf).min(axis=1, keepdims=True)
         hits = np.isfinite(scores[:, skip:]) & (scores[:, skip:] >= worst - SAME_SCORE)
         missed = 1 - float(hits.sum() / wanted.sum()) if wanted.any() else 0.0
         if self.kind.new and view.segments:
-            missed /= view.segments[0].blocks[self.block].known_misses
+            missed /= view.segments[0].named_vectors[self.vector_name].known_misses
         return max(1 - missed, 0.0)
 
 
 def make_trials(
-    view: View, block: str, queries_of: QueriesOf, *, seed: int = 0, queries: int = QUERIES
+    view: View, vector_name: str, queries_of: QueriesOf, *, seed: int = 0, queries: int = QUERIES
 ) -> list[Trial]:
     """Draw items as queries, and search their true best ten, for each kind and domain.
 
@@ -116,36 +116,36 @@ def make_trials(
     share = queries // max(1, KINDS_A_DOMAIN * len(view.domains))
     most = min(max(share, FEWEST_A_TRIAL), MOST_A_TRIAL)
     living = np.flatnonzero(view.living.rows)
-    living = living[view.present(block, living)]
+    living = living[view.present(vector_name, living)]
     drawn: list[tuple[str, KindOfQuery, Selection | None]] = []
     for domain in view.domains:
         allowed = view.select([domain])
         inside = np.zeros(len(living), bool) if allowed is None else allowed.rows[living]
         rows = draw(rng, living[inside], most)
-        drawn += [(domain, kind, None) for kind in queries_of(view, block, rows)]
+        drawn += [(domain, kind, None) for kind in queries_of(view, vector_name, rows)]
         several = not inside.all()
         others = draw(rng, living[~inside] if several else living, most)
-        interests = view.vectors(block, others).vectors
+        interests = view.vectors(vector_name, others).vectors
         drawn.append((domain, KindOfQuery(USER, interests), None))
         if several:
             drawn.append((domain, KindOfQuery(USER_WITHIN, interests, own=False), allowed))
-    return [make_trial(view, block, *one) for one in drawn if len(one[1].vectors)]
+    return [make_trial(view, vector_name, *one) for one in drawn if len(one[1].vectors)]
 
 
 def make_trial(
-    view: View, block: str, domain: str, kind: KindOfQuery, allowed: Selection | None
+    view: View, vector_name: str, domain: str, kind: KindOfQuery, allowed: Selection | None
 ) -> Trial:
     """Search the true best ten of some queries."""
     skip = int(kind.own)
-    best, _ = view.exact(block, kind.vectors, RECALL_AT + skip, allowed)
-    return Trial(block, domain, kind, allowed, best[:, skip:])
+    best, _ = view.exact(vector_name, kind.vectors, RECALL_AT + skip, allowed)
+    return Trial(vector_name, domain, kind, allowed, best[:, skip:])
 
 
 def measure_recall(view: View, trials: Sequence[Trial]) -> list[RecallRow]:
-    """Measure recall@10 of a view's indexes, each trial by itself and each block in total."""
+    """Measure recall@10 of a view's indexes, by trial and in total by named vector."""
     rows = [
         RecallRow(
-            block=trial.block,
+            vector_name=trial.vector_name,
             kind=trial.kind.name,
             domain=trial.domain,
             queries=len(trial.kind.vectors),
@@ -153,11 +153,16 @@ def measure_recall(view: View, trials: Sequence[Trial]) -> list[RecallRow]:
         )
         for trial in trials
     ]
-    return [*rows, *(_total(block, rows) for block in sorted({row.block for row in rows}))]
+    return [
+        *rows,
+        *(_total(vector_name, rows) for vector_name in sorted({row.vector_name for row in rows})),
+    ]
 
 
-def _total(block: str, rows: Sequence[RecallRow]) -> RecallRow:
-    own = [row for row in rows if row.block == block]
+def _total(vector_name: str, rows: Sequence[RecallRow]) -> RecallRow:
+    own = [row for row in rows if row.vector_name == vector_name]
     queries = sum(row.queries for row in own)
     recall = sum(row.recall * row.queries for row in own) / max(queries, 1)
-    return RecallRow(block=block, kind=ALL, domain=ALL, queries=queries, recall=round(recall, 4))
+    return RecallRow(
+        vector_name=vector_name, kind=ALL, domain=ALL, queries=queries, recall=round(recall, 4)
+    )

@@ -13,7 +13,7 @@ from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.recipe import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.vector_index import SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.files import checksum, sync_folder, write_atomically
 from isthmus.index.releases.manifest import Manifest
@@ -97,18 +97,18 @@ class Release:
             domains=pa.chunked_array(table.column(DOMAIN).chunks, pa.string())
             .combine_chunks()
             .dictionary_encode(),
-            blocks={name: self._block(name) for name in self.manifest.blocks},
+            named_vectors={name: self._block(name) for name in self.manifest.named_vectors},
         )
 
-    def _block(self, name: str) -> SegmentBlock:
-        known = self.manifest.blocks[name]
+    def _block(self, name: str) -> SegmentVectors:
+        known = self.manifest.named_vectors[name]
         index, vectors = None, open_vectors(self.folder, name, known.dim)
         if known.recipe != EXACT:
             recipe = recipe_named(known.recipe)
             file = self.folder / index_file(name)
             index = VectorIndex.read(file, recipe, vectors, known.effort)
         rows = open_rows(self.folder, name)
-        return SegmentBlock(vectors, rows, index, known.masked, known.known_misses)
+        return SegmentVectors(vectors, rows, index, known.masked, known.known_misses)
 
 
 class Releases:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from isthmus.index.ann.filter_cost import MaskedCosts
-from isthmus.index.releases.manifest import BlockManifest
+from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.recall import RecallRow, Trial, measure_recall
 from isthmus.index.releases.tune import with_index
 from isthmus.index.releases.view import View
@@ -30,8 +30,8 @@ def reach(view: View, trials: Sequence[Trial], target: float) -> tuple[View, lis
     """
     recall = measure_recall(view, trials)
     for _ in range(TRIES):
-        short = {(row.block, row.kind, row.domain) for row in recall if row.recall < target}
-        wanting = [t for t in trials if (t.block, t.kind.name, t.domain) in short]
+        short = {(row.vector_name, row.kind, row.domain) for row in recall if row.recall < target}
+        wanting = [t for t in trials if (t.vector_name, t.kind.name, t.domain) in short]
         harder = _harder(view, wanting)
         if harder is view:
             break
@@ -40,19 +40,21 @@ def reach(view: View, trials: Sequence[Trial], target: float) -> tuple[View, lis
 
 
 def misses(
-    recall: Sequence[RecallRow], blocks: Mapping[str, BlockManifest], targets: Targets
+    recall: Sequence[RecallRow], named_vectors: Mapping[str, VectorManifest], targets: Targets
 ) -> list[str]:
     """Say where a release falls short of its targets; empty where it does not."""
     found = [
-        f"recall@10 of {row.block}, {row.kind} in {row.domain} is {row.recall:.3f}, under "
+        f"recall@10 of {row.vector_name}, {row.kind} in {row.domain} is {row.recall:.3f}, under "
         f"{targets.recall:g}"
         for row in sorted(recall, key=lambda row: row.recall)
         if row.recall < targets.recall
     ]
-    for name, block in blocks.items():
-        if targets.latency_ms is not None and (block.p99_ms or 0) > targets.latency_ms:
-            found.append(f"p99 of {name} is {block.p99_ms} ms, over {targets.latency_ms:g}")
-        size = (block.bytes_a_vector or 0) * block.vectors
+    for name, segment_vectors in named_vectors.items():
+        if targets.latency_ms is not None and (segment_vectors.p99_ms or 0) > targets.latency_ms:
+            found.append(
+                f"p99 of {name} is {segment_vectors.p99_ms} ms, over {targets.latency_ms:g}"
+            )
+        size = (segment_vectors.bytes_a_vector or 0) * segment_vectors.vectors
         if targets.memory is not None and size > targets.memory:
             found.append(f"{name} takes {size:,.0f} bytes, over {targets.memory:,}")
     return found
@@ -60,18 +62,18 @@ def misses(
 
 def _harder(view: View, wanting: Sequence[Trial]) -> View:
     """Raise the efforts that trials are wanting in; the same view where there are none to raise."""
-    for name in {trial.block for trial in wanting}:
-        own = view.segments[0].blocks[name]
+    for name in {trial.vector_name for trial in wanting}:
+        own = view.segments[0].named_vectors[name]
         if own.index is None:
             continue
         index, masked = own.index, own.masked
-        if any(t.allowed is None for t in wanting if t.block == name):
+        if any(t.allowed is None for t in wanting if t.vector_name == name):
             effort = index.effort
             visits = min(int(np.ceil(effort.visits * MORE)), index.most_visits)
             depth = effort.depth * DEEPER if visits == effort.visits else effort.depth
             depth += int(index.recipe.signs)
             index = index.trying(effort.model_copy(update={"visits": visits, "depth": depth}))
-        if masked and any(t.allowed is not None for t in wanting if t.block == name):
+        if masked and any(t.allowed is not None for t in wanting if t.vector_name == name):
             masked = _harder_masked(masked)
         if (index, masked) != (own.index, own.masked):
             view = with_index(view, name, index, masked)

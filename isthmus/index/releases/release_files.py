@@ -12,29 +12,29 @@ from isthmus.numerics.arrays import FloatArray
 ROWS = "rows.arrow"
 
 
-def vectors_file(block: str) -> str:
+def vectors_file(vector_name: str) -> str:
     """Name the file of a block's vectors: raw little-endian float32, row after row."""
-    return f"{block}.vectors.f32"
+    return f"{vector_name}.vectors.f32"
 
 
-def rows_file(block: str) -> str:
+def rows_file(vector_name: str) -> str:
     """Name the file of the row of each of a block's vectors: raw little-endian int64."""
-    return f"{block}.rows.i64"
+    return f"{vector_name}.rows.i64"
 
 
-def index_file(block: str) -> str:
+def index_file(vector_name: str) -> str:
     """Name the file of a block's FAISS index."""
-    return f"{block}.index.faiss"
+    return f"{vector_name}.index.faiss"
 
 
-def open_vectors(folder: Path, block: str, dim: int) -> FloatArray:
+def open_vectors(folder: Path, vector_name: str, dim: int) -> FloatArray:
     """Map a block's vectors, shape (n_vectors, dim)."""
-    path = folder / vectors_file(block)
+    path = folder / vectors_file(vector_name)
     if path.stat().st_size == 0:
         return np.empty((0, dim), np.float32)
     return np.asarray(np.memmap(path, "<f4", "r")).reshape(-1, dim)
 
 
-def open_rows(folder: Path, block: str) -> Positions:
+def open_rows(folder: Path, vector_name: str) -> Positions:
     """Read the row of each of a block's vectors, shape (n_vectors,)."""
-    return np.fromfile(folder / rows_file(block), "<i8")
+    return np.fromfile(folder / rows_file(vector_name), "<i8")

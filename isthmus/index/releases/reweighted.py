@@ -10,10 +10,10 @@ import numpy as np
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
-from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.stack import Block
+from isthmus.encoders.fusion import MaskedVectors, fuse
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.ann.segment import Segment
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.vector_index import SegmentVectors
 from isthmus.index.catalog.content_encoding import open_embedding_caches, stored_vectors
 from isthmus.index.catalog.ingest import is_small
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
@@ -29,10 +29,10 @@ ROWS_AT_ONCE = 8_192
 class Reweighting:
     """Makes views under other fusion weights, and keeps the last few.
 
-    Only blocks in which several modalities meet differ, and of those only the items that have
-    several. Their vectors are fused anew out of the caches' and searched one by one, exactly:
-    the index of the release knows the space's own weights alone. The first query with some
-    weights therefore reads the embedding caches, and each compares with every item.
+    Only named vectors in which several modalities meet differ, and of those only the items that
+    have several. Their vectors are fused anew out of the caches' and searched one by one, exactly:
+    the index of the release knows the space's own weights alone. The first query with some weights
+    therefore reads the embedding caches, and each compares with every item.
 
     Parameters
     ----------
@@ -41,12 +41,14 @@ class Reweighting:
     settings : SpaceSettings
         Its settings.
     alignment : Alignment or None
-        What makes the vectors of the aligned block.
+        What makes the vectors of the aligned named vector.
     """
 
     def __init__(self, space: Path, settings: SpaceSettings, alignment: Alignment | None) -> None:
         self._space, self._settings, self._alignment = space, settings, alignment
-        self._meeting = [block for block in settings.layout if len(block.modalities) > 1]
+        self._meeting = [
+            named_vector for named_vector in settings.layout if len(named_vector.modalities) > 1
+        ]
         self._recent: Recent[Segment] = Recent(KEPT)
 
     def view(self, view: View, weights: Mapping[Modality, float]) -> View:
@@ -68,30 +70,37 @@ class Reweighting:
         peek = is_small(len(segment), snapshot.rows)
         caches = open_embedding_caches(self._space, self._settings, peek=peek)
 
-        def fused_anew(block: Block) -> SegmentBlock:
-            own = segment.blocks[block.name]
+        def fused_anew(named_vector: NamedVector) -> SegmentVectors:
+            own = segment.named_vectors[named_vector.name]
             vectors, row_ids = np.array(own.vectors), segment.row_ids[own.rows]
             for start in range(0, len(row_ids), ROWS_AT_ONCE):
                 part = slice(start, start + ROWS_AT_ONCE)
-                parts = _several(block, row_ids[part], snapshot, caches)
-                fused = fuse([block], weights, parts, self._alignment)[block.name]
+                parts = _several(named_vector, row_ids[part], snapshot, caches)
+                fused = fuse([named_vector], weights, parts, self._alignment)[named_vector.name]
                 vectors[part][fused.present] = fused.vectors[fused.present]
-            return SegmentBlock(vectors, own.rows)
+            return SegmentVectors(vectors, own.rows)
 
-        again = {block.name: fused_anew(block) for block in self._meeting}
-        return replace(segment, blocks={**segment.blocks, **again})
+        again = {named_vector.name: fused_anew(named_vector) for named_vector in self._meeting}
+        return replace(segment, named_vectors={**segment.named_vectors, **again})
 
 
 def _several(
-    block: Block, row_ids: RowIds, snapshot: Snapshot, caches: Mapping[Modality, EmbeddingCache]
-) -> dict[Modality, BlockVectors]:
+    named_vector: NamedVector,
+    row_ids: RowIds,
+    snapshot: Snapshot,
+    caches: Mapping[Modality, EmbeddingCache],
+) -> dict[Modality, MaskedVectors]:
     """Give the vectors by modality of the rows that have several; the others count as absent."""
-    found = snapshot.fetch(row_ids, [CONTENT_HASH[modality] for modality in block.modalities])
-    hashes = [found.column(CONTENT_HASH[modality]).to_pylist() for modality in block.modalities]
+    found = snapshot.fetch(
+        row_ids, [CONTENT_HASH[modality] for modality in named_vector.modalities]
+    )
+    hashes = [
+        found.column(CONTENT_HASH[modality]).to_pylist() for modality in named_vector.modalities
+    ]
     several = np.sum([[h is not None for h in own] for own in hashes], axis=0) > 1
     return {
         modality: stored_vectors(
             caches[modality], [h if s else None for h, s in zip(own, several, strict=True)]
         )
-        for modality, own in zip(block.modalities, hashes, strict=True)
+        for modality, own in zip(named_vector.modalities, hashes, strict=True)
     }

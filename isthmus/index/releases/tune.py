@@ -16,7 +16,7 @@ from isthmus.index.ann.filter_cost import MOST_EXACT, MaskedCosts, MaskedPoint
 from isthmus.index.ann.gpu import GpuIndex
 from isthmus.index.ann.recipe import EXACT, Effort
 from isthmus.index.ann.smallest_sufficient import least_reaching
-from isthmus.index.ann.vector_index import SegmentBlock
+from isthmus.index.ann.vector_index import SegmentVectors
 from isthmus.index.releases.recall import RECALL_AT, SAME_SCORE, Trial
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
@@ -32,15 +32,17 @@ MOST_CANDIDATES = 4_096  # of an HNSW graph under a filter
 LEAST_GAIN = 2  # a filtered search that visits more than 1 in 2 survivors gains nothing
 
 
-def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) -> Effort | None:
+def tune_effort(
+    view: View, vector_name: str, trials: Sequence[Trial], target: float
+) -> Effort | None:
     """Find the fastest effort with which every unfiltered trial reaches the target.
 
     Parameters
     ----------
     view : View
         Whose first segment's index is tuned.
-    block : str
-        Of this block.
+    vector_name : str
+        Of this named vector.
     trials : sequence of Trial
         What it is measured with.
     target : float
@@ -51,13 +53,13 @@ def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) 
     Effort or None
         None where no effort reaches it.
     """
-    index = view.segments[0].blocks[block].index
+    index = view.segments[0].named_vectors[vector_name].index
     if index is None or index.recipe.name == EXACT:
         return Effort()
     plain = [trial for trial in trials if trial.allowed is None]
 
     def recall(effort: Effort) -> float:
-        tried = with_index(view, block, index.trying(effort))
+        tried = with_index(view, vector_name, index.trying(effort))
         return min((trial.recall(tried) for trial in plain), default=1.0)
 
     found: list[Effort] = []
@@ -74,7 +76,7 @@ def tune_effort(view: View, block: str, trials: Sequence[Trial], target: float) 
 
 
 def measure_masked(
-    block: SegmentBlock, queries: FloatArray, target: float, *, seed: int = 0
+    segment_vectors: SegmentVectors, queries: FloatArray, target: float, *, seed: int = 0
 ) -> MaskedCosts | None:
     """Measure filtered searches, where a share of the vectors survives.
 
@@ -86,48 +88,48 @@ def measure_masked(
 
     Parameters
     ----------
-    block : SegmentBlock
+    named_vector : SegmentVectors
         With its index, tuned.
     queries : numpy.ndarray
         float32, shape (n, dim).
     target : float
         Recall@10 that they have to reach.
     """
-    index = block.index
-    if index is None or len(block.rows) <= MOST_EXACT:
+    index = segment_vectors.index
+    if index is None or len(segment_vectors.rows) <= MOST_EXACT:
         return None
     rng = np.random.default_rng(seed)
-    pivot = block.vectors[int(rng.integers(len(block.rows)))]
-    chance, closeness = rng.random(len(block.rows)), block.vectors @ pivot
+    pivot = segment_vectors.vectors[int(rng.integers(len(segment_vectors.rows)))]
+    chance, closeness = rng.random(len(segment_vectors.rows)), segment_vectors.vectors @ pivot
     some = rng.permutation(queries)[:MASKED_QUERIES]
     by_pivot = queries[np.argsort(-(queries @ pivot), kind="stable")]
     near, far = by_pivot[:MASKED_QUERIES], by_pivot[-MASKED_QUERIES:]
     points = []
     for share in SHARES:
-        if share * len(block.rows) <= MOST_EXACT:
+        if share * len(segment_vectors.rows) <= MOST_EXACT:
             break
         close = closeness >= np.quantile(closeness, 1 - share)
         asked = [(chance < share, some), (close, near), (close, far)]
-        point = _dearest_point(index, block.vectors, asked, target)
+        point = _dearest_point(index, segment_vectors.vectors, asked, target)
         if point is None:
             break
         points.append(point)
-    gather_us, scan_us = _exact_costs(block.vectors, some, chance < SHARES[1])
+    gather_us, scan_us = _exact_costs(segment_vectors.vectors, some, chance < SHARES[1])
     return MaskedCosts(points=points, gather_us=gather_us, scan_us=scan_us)
 
 
 def with_index(
-    view: View, block: str, index: VectorIndex | None, masked: MaskedCosts | None = None
+    view: View, vector_name: str, index: VectorIndex | None, masked: MaskedCosts | None = None
 ) -> View:
-    """Give the same view with another index for a block of its first segment."""
-    own = view.segments[0].blocks[block]
-    return with_block(view, block, replace(own, index=index, masked=masked))
+    """Give the same view with another index for a named vector of its first segment."""
+    own = view.segments[0].named_vectors[vector_name]
+    return with_vectors(view, vector_name, replace(own, index=index, masked=masked))
 
 
-def with_block(view: View, block: str, own: SegmentBlock) -> View:
-    """Give the same view with another block in its first segment."""
+def with_vectors(view: View, vector_name: str, own: SegmentVectors) -> View:
+    """Give the same view with another named vector in its first segment."""
     first, *rest = view.segments
-    changed = replace(first, blocks={**first.blocks, block: own})
+    changed = replace(first, named_vectors={**first.named_vectors, vector_name: own})
     return replace(view, segments=(changed, *rest))
 
 

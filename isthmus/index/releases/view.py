@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.fusion import BlockVectors
-from isthmus.encoders.stack import Block
+from isthmus.encoders.fusion import MaskedVectors
+from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.bitmap import Allowed
 from isthmus.index.ann.exact import Mask, Positions, merge_best, nothing
@@ -37,8 +37,8 @@ class View:
     ----------
     snapshot : Snapshot
         The catalog at the view's version.
-    blocks : tuple of Block
-        The blocks of the item vectors.
+    named_vectors : tuple of NamedVector
+        The named vectors of the item vectors.
     release : Release or None
         The release that the first segment comes from.
     segments : tuple of Segment
@@ -48,7 +48,7 @@ class View:
     """
 
     snapshot: Snapshot
-    blocks: tuple[Block, ...]
+    named_vectors: tuple[NamedVector, ...]
     release: Release | None
     segments: tuple[Segment, ...]
     alive: tuple[Allowed, ...]
@@ -93,20 +93,20 @@ class View:
 
     def search(
         self,
-        block: str,
+        vector_name: str,
         queries: FloatArray,
         k: int,
         allowed: Selection | None = None,
         effort: float = 1.0,
     ) -> tuple[FloatArray, Positions]:
-        """Find the best living rows for each query by inner product in one block.
+        """Find the best living rows for each query by inner product in one named vector.
 
         Parameters
         ----------
-        block : str
-            Name of the block.
+        vector_name : str
+            Name of the named vector.
         queries : numpy.ndarray
-            float32, shape (n_queries, dim of the block).
+            float32, shape (n_queries, dim of the named vector).
         k : int
             How many rows a query wants.
         allowed : Selection, optional
@@ -123,20 +123,20 @@ class View:
         parts = []
         masks = (self.living if allowed is None else allowed).masks
         for offset, segment, mask in zip(self._offsets, self.segments, masks, strict=False):
-            own = segment.blocks[block]
+            own = segment.named_vectors[vector_name]
             if mask.count and len(own.rows):
-                scores, rows = own.search(queries, k, mask.at(block, own.rows), effort)
+                scores, rows = own.search(queries, k, mask.at(vector_name, own.rows), effort)
                 parts.append((scores, np.where(rows >= 0, rows + offset, -1) if offset else rows))
         if len(parts) == 1:
             return parts[0]
         return merge_best(parts, k) if parts else nothing(len(queries), k)
 
     def exact(
-        self, block: str, queries: FloatArray, k: int, allowed: Selection | None = None
+        self, vector_name: str, queries: FloatArray, k: int, allowed: Selection | None = None
     ) -> tuple[FloatArray, Positions]:
         """Search as `search` does, without any index: the yardstick of recall."""
         plain = replace(self, segments=tuple(s.without_index() for s in self.segments))
-        return plain.search(block, queries, k, allowed)
+        return plain.search(vector_name, queries, k, allowed)
 
     def select(
         self, domains: Sequence[str] | None = None, where: str | None = None
@@ -181,16 +181,16 @@ class View:
             rows[there] = found[there] + self._offsets[i]
         return rows
 
-    def vectors(self, block: str, rows: Positions) -> BlockVectors:
-        """Give the vectors of rows in a block, shape (len(rows), dim)."""
+    def vectors(self, vector_name: str, rows: Positions) -> MaskedVectors:
+        """Give the vectors of rows in a named vector, shape (len(rows), dim)."""
         if len(self.segments) == 1:
-            return self.segments[0].vectors(block, rows)
-        dim = next(b.dim for b in self.blocks if b.name == block)
+            return self.segments[0].vectors(vector_name, rows)
+        dim = next(b.dim for b in self.named_vectors if b.name == vector_name)
         out, present = np.zeros((len(rows), dim), np.float32), np.zeros(len(rows), bool)
         for i, local, where in self._by_segment(rows):
-            part = self.segments[i].vectors(block, local)
+            part = self.segments[i].vectors(vector_name, local)
             out[where], present[where] = part.vectors, part.present
-        return BlockVectors(out, present)
+        return MaskedVectors(out, present)
 
     def item_ids(self, rows: Positions) -> Names:
         """Give the item ids of rows, str objects of shape (len(rows),)."""
@@ -200,18 +200,18 @@ class View:
         """Give the domains of rows, str objects of shape (len(rows),)."""
         return self._gather(rows, lambda segment, local: segment.domains_at(local))
 
-    def present(self, block: str, rows: Positions) -> Mask:
-        """Tell which rows have a vector in a block, shape (len(rows),)."""
+    def present(self, vector_name: str, rows: Positions) -> Mask:
+        """Tell which rows have a vector in a named vector, shape (len(rows),)."""
         present = np.zeros(len(rows), bool)
         for i, local, where in self._by_segment(rows):
-            present[where] = np.isin(local, self.segments[i].blocks[block].rows)
+            present[where] = np.isin(local, self.segments[i].named_vectors[vector_name].rows)
         return present
 
-    def holds(self, block: str, allowed: Selection | None = None) -> bool:
-        """Tell whether any of the allowed rows has a vector in a block."""
+    def holds(self, vector_name: str, allowed: Selection | None = None) -> bool:
+        """Tell whether any of the allowed rows has a vector in a named vector."""
         masks = (self.living if allowed is None else allowed).masks
         return any(
-            bool(mask.mask[segment.blocks[block].rows].any())
+            bool(mask.mask[segment.named_vectors[vector_name].rows].any())
             for segment, mask in zip(self.segments, masks, strict=False)
         )
 
@@ -225,7 +225,7 @@ class View:
     @cached_property
     def domain_means(self) -> DomainMeans:
         """The mean vectors of the domains."""
-        return DomainMeans(self.segments, self.blocks)
+        return DomainMeans(self.segments, self.named_vectors)
 
     def domain_codes(self, rows: Positions) -> Positions:
         """Give a number for the domain of each row, as `domain_means` counts them."""

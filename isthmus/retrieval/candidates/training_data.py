@@ -30,7 +30,7 @@ class Contents(Protocol):
         ...
 
     @property
-    def blocks(self) -> tuple[str, ...]:
+    def vector_names(self) -> tuple[str, ...]:
         """The names of the parts that a vector consists of."""
         ...
 
@@ -96,7 +96,7 @@ class HeldContents:
     ----------
     vectors : numpy.ndarray
         float32, shape (n_items, dim), unit length or zero.
-    blocks : tuple of str
+    vector_names : tuple of str
         The names of the parts that a vector consists of.
     written : sequence of str
         What is written of each item; nothing by default.
@@ -105,7 +105,7 @@ class HeldContents:
     """
 
     vectors: FloatArray
-    blocks: tuple[str, ...] = ()
+    vector_names: tuple[str, ...] = ()
     written: Sequence[str] = ()
     counted: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 

@@ -11,9 +11,9 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.diversity import choose_diverse
+from isthmus.retrieval.search.diversity import maximal_marginal_relevance
 from isthmus.retrieval.search.examples import Interest, find_interests
-from isthmus.retrieval.search.query import Query, Ranked, answer
+from isthmus.retrieval.search.query import Query, ScoredRows, search_top_k
 
 SAMPLE = 4_000
 FEW_FROM_AN_INTEREST = 20
@@ -27,7 +27,7 @@ def recommend(
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
-) -> list[Ranked]:
+) -> list[ScoredRows]:
     """Rank items for each user.
 
     Each interest ranks the items; an item's score is the interest's share of the user's
@@ -42,13 +42,13 @@ def recommend(
     users : sequence of User
         Whom to recommend to.
     text_vectors : sequence of mapping or None
-        The vectors of each user's text by block, shape (dim,).
+        The vectors of each user's text by named vector, shape (dim,).
     k : int
         Items a user.
     allowed : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def recommend(
         for own, rows in zip(interests, seen, strict=True)
         for interest in own
     ]
-    lists = iter(answer(view, queries, max(k, FEW_FROM_AN_INTEREST), allowed, weights))
+    lists = iter(search_top_k(view, queries, max(k, FEW_FROM_AN_INTEREST), allowed, weights))
     ranked = [_combine([(interest, next(lists)) for interest in own], k) for own in interests]
     return [
         _typical(view, k, allowed, rows) if not own else found
@@ -90,7 +90,7 @@ def _interests(
     return interests
 
 
-def _combine(found: Sequence[tuple[Interest, Ranked]], k: int) -> Ranked:
+def _combine(found: Sequence[tuple[Interest, ScoredRows]], k: int) -> ScoredRows:
     if not found:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     total = sum(interest.weight for interest, _ in found)
@@ -103,15 +103,17 @@ def _combine(found: Sequence[tuple[Interest, Ranked]], k: int) -> Ranked:
     return distinct[order], scores[order].astype(np.float32)
 
 
-def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> Ranked:
+def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> ScoredRows:
     """Choose items that are central yet unlike each other (maximal marginal relevance)."""
     mask = (view.living if allowed is None else allowed).rows.copy()
     mask[seen[seen >= 0]] = False
     rows = np.flatnonzero(mask)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:SAMPLE])
-    block = max(view.blocks, key=lambda b: int(view.present(b.name, rows).sum()))
-    part = view.vectors(block.name, rows)
+    named_vector = max(view.named_vectors, key=lambda b: int(view.present(b.name, rows).sum()))
+    part = view.vectors(named_vector.name, rows)
     rows, vectors = rows[part.present], part.vectors[part.present]
     central = vectors @ vectors.mean(axis=0) if len(vectors) else np.empty(0, np.float32)
-    chosen = choose_diverse(central, lambda at: vectors @ vectors[at], k, TYPICAL_DIVERSITY)
+    chosen = maximal_marginal_relevance(
+        central, lambda at: vectors @ vectors[at], k, TYPICAL_DIVERSITY
+    )
     return rows[chosen], (1 / np.arange(1, len(chosen) + 1)).astype(np.float32)

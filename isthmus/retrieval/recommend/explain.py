@@ -15,7 +15,7 @@ from isthmus.retrieval.candidates.user_histories import Histories
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
 from isthmus.retrieval.recommend.serving import Serving, select_within
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.ranking import Group
+from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.retrieval.search.results import (
     ContentReason,
     Explanation,
@@ -33,7 +33,7 @@ def explain_hits(
     text: Mapping[str, FloatArray] | None,
     rows: Positions,
     hits: Sequence[Hit],
-    groups: Sequence[Group],
+    groups: Sequence[DomainGroup],
     n: int,
 ) -> list[Hit]:
     """Return hits with their explanations; those of domains without a ranker have none.
@@ -50,7 +50,7 @@ def explain_hits(
         int64, shape (n_hits,): the rows of the hits.
     hits : sequence of Hit
         The hits.
-    groups : sequence of Group
+    groups : sequence of DomainGroup
         The domains, and the rows that may be recommended.
     n : int
         Number of items that each group was asked for.
@@ -82,7 +82,7 @@ def explain(
     """Explain the scores of items for one user.
 
     Each piece of evidence is deleted in turn, and the items are ranked again: an item of the
-    history is deleted before candidates are generated, a generator or a block of contents after
+    history is deleted before candidates are generated, a generator or a named vector after
     that. The gain of the evidence is the fall of the score.
 
     Parameters
@@ -108,7 +108,7 @@ def explain(
     scores = np.stack([_scores(ranked, user, items) for user in range(len(variants))])
     pool = _pool_of_user(ranked.pool, 0)
     without_generator = _without_each_generator(serving, history, domain, pool, items)
-    without_block = _without_each_block(serving, history, domain, pool, items)
+    without_vector = _without_each_vector(serving, history, domain, pool, items)
     ranker = serving.recommender.rankers[domain]
     popularity = ranker.popularity_part(serving.recommender.statistics.popularity(items))
     return [
@@ -121,7 +121,7 @@ def explain(
             ),
             sources=_generator_reasons(pool, item, scores[0, at] - without_generator[:, at]),
             contents=_content_reasons(
-                serving.contents.blocks, scores[0, at] - without_block[:, at]
+                serving.contents.vector_names, scores[0, at] - without_vector[:, at]
             ),
         )
         for at, item in enumerate(items.tolist())
@@ -178,15 +178,15 @@ def _without_each_generator(
     return out
 
 
-def _without_each_block(
+def _without_each_vector(
     serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
 ) -> FloatArray:
-    """Score items with each block of contents ignored in turn, shape (n_blocks, n_items)."""
-    blocks = serving.contents.blocks
-    corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped without the block
-    out = np.zeros((len(blocks), len(items)), np.float32)
-    for at, block in enumerate(blocks):
-        part = serving.contents.part_of(block)
+    """Score items with each named vector ignored in turn, shape (n_vectors, n_items)."""
+    names = serving.contents.vector_names
+    corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped without the vector
+    out = np.zeros((len(names), len(items)), np.float32)
+    for at, name in enumerate(names):
+        part = serving.contents.part_of(name)
         statistics = serving.recommender.statistics.without_components(part)
         recommender = replace(serving.recommender, statistics=statistics)
         out[at] = _rescored(recommender, corpus, history, domain, pool, items)
@@ -224,6 +224,6 @@ def _generator_reasons(pool: Pool, item: int, gains: FloatArray) -> tuple[Source
     )
 
 
-def _content_reasons(blocks: Sequence[str], gains: FloatArray) -> tuple[ContentReason, ...]:
+def _content_reasons(names: Sequence[str], gains: FloatArray) -> tuple[ContentReason, ...]:
     order = np.argsort(-gains, kind="stable")
-    return tuple(ContentReason(blocks[at], float(gains[at])) for at in order)
+    return tuple(ContentReason(names[at], float(gains[at])) for at in order)

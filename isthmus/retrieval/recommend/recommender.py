@@ -91,8 +91,8 @@ class Recommender:
         For a target domain, the domains whose histories hurt there and are ignored.
     rating : RatingModel or None
         Predicts values, if the values that it learned from differ.
-    blocks : tuple of str
-        The blocks of the item vectors that it learned from.
+    vector_names : tuple of str
+        The named vectors of the items that it learned from.
     rated_events : tuple of str or None
         The kinds of event whose values are ratings; None where all are.
     """
@@ -107,7 +107,7 @@ class Recommender:
     positive_from: float | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rating: RatingModel | None = None
-    blocks: tuple[str, ...] = ()
+    vector_names: tuple[str, ...] = ()
     rated_events: tuple[str, ...] | None = None
 
     def rank(

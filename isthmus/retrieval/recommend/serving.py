@@ -24,8 +24,8 @@ from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
 from isthmus.retrieval.recommend.space_data import ViewContents, codes_of
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.query import Ranked
-from isthmus.retrieval.search.ranking import Group
+from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.ranking import DomainGroup
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -74,7 +74,7 @@ class Serving:
         view : View
             The items of the moment.
         weights : mapping of str to float
-            Weight of each block.
+            Weight of each named vector.
         before : Serving, optional
             The same recommender joined with an earlier view of the same release; what has not
             changed since is taken from it.
@@ -86,7 +86,7 @@ class Serving:
         codes = codes_of(view.item_domains(new), recommender.domain_names)
         new, codes = new[codes >= 0], codes[codes >= 0]
         rows = np.concatenate([known, new])
-        contents = ViewContents(view, rows, weights, recommender.blocks)
+        contents = ViewContents(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
         mapped = _mapped_contents(recommender, contents, domains, before)
         corpus = Corpus(
@@ -158,13 +158,13 @@ class Serving:
         if not text:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         parts = [
-            text.get(block.name, np.zeros(block.dim, np.float32))
-            for block in self.view.blocks
-            if block.name in self.recommender.blocks
+            text.get(vector.name, np.zeros(vector.dim, np.float32))
+            for vector in self.view.named_vectors
+            if vector.name in self.recommender.vector_names
         ]
         present = self.contents.rows >= 0
-        vector = np.concatenate(parts)[None]  # (1, dim)
-        items, cosines = self.contents.nearest(vector, ITEMS_PER_TEXT, present)
+        query = np.concatenate(parts)[None]  # (1, dim)
+        items, cosines = self.contents.nearest(query, ITEMS_PER_TEXT, present)
         found = items[0] >= 0
         weights = np.exp(SHARPNESS * (cosines[0][found] - cosines[0].max(initial=-1)))
         return items[0][found], np.asarray(weights, np.float32)
@@ -254,9 +254,9 @@ def recommend_learned(
     users: Sequence[User],
     texts: TextVectors,
     n: int,
-    group: Group,
+    group: DomainGroup,
     weights: Mapping[str, float],
-) -> list[Ranked]:
+) -> list[ScoredRows]:
     """Rank the items of a group of domains for users.
 
     The score of an item is the share of the user's next choices that it is expected to have: the
@@ -275,10 +275,10 @@ def recommend_learned(
         The vectors of the text of each user.
     n : int
         Items for each user.
-    group : Group
+    group : DomainGroup
         The domains, and the rows that may be recommended.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     """
     if not group.domains:  # the space was emptied
         return [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in users]
@@ -286,7 +286,7 @@ def recommend_learned(
     ranked = [domain for domain in group.domains if domain in serving.recommender.rankers]
     others = [domain for domain in group.domains if domain not in serving.recommender.rankers]
     shares = domain_shares(serving, histories, ranked + others)  # (n_users, n_domains)
-    lists: list[list[Ranked]] = []
+    lists: list[list[ScoredRows]] = []
     for domain in ranked:
         allowed = serving.allowed(domain, select_within(serving, group, [domain]))
         pool = serving.rank(histories, domain, allowed, depth=depth_of(n))
@@ -324,7 +324,7 @@ def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]
     return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
-def select_within(serving: Serving, group: Group, domains: list[str]) -> Selection | None:
+def select_within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selection | None:
     """Return the rows of some domains of a group that pass its filter."""
     if group.allowed is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
@@ -334,7 +334,7 @@ def select_within(serving: Serving, group: Group, domains: list[str]) -> Selecti
     return group.allowed
 
 
-def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> Ranked:
+def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredRows:
     """Return the rows of the n best items, and their softmax shares among all candidates."""
     items, scores = pool.best(user, n)
     all_scores = pool.scores_of(user)
@@ -343,7 +343,7 @@ def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> Rank
     return serving.contents.rows[items], np.exp(scores - top) / np.float32(total)
 
 
-def _merge(lists: Sequence[Ranked], weights: FloatArray, n: int) -> Ranked:
+def _merge(lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:
     rows = np.concatenate([rows for rows, _ in lists])
     scores = np.concatenate([own * w for (_, own), w in zip(lists, weights, strict=True)])
     order = np.argsort(-scores, kind="stable")[:n]

@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.item_attributes import number_names, numbers, written
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import Corpus
 from isthmus.retrieval.search.examples import item_vectors
-from isthmus.retrieval.search.query import Query, answer
+from isthmus.retrieval.search.query import Query, search_top_k
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ class NearLists:
 
 @dataclass(frozen=True, eq=False)
 class ViewContents:
-    """The contents of items, out of a view: its blocks side by side.
+    """The contents of items, out of a view: its named vectors side by side.
 
     Attributes
     ----------
@@ -118,26 +118,30 @@ class ViewContents:
     rows : numpy.ndarray
         int64, shape (n_items,): the row of each item; -1 for one that is gone.
     weights : mapping of str to float
-        Weight of each block.
-    blocks : tuple of str
-        The blocks that are looked at.
+        Weight of each named vector.
+    vector_names : tuple of str
+        The named vectors that are looked at.
     """
 
     view: View
     rows: Columns
     weights: Mapping[str, float]
-    blocks: tuple[str, ...]
+    vector_names: tuple[str, ...]
     _selections: dict[int, tuple[Mask, Selection]] = field(default_factory=dict, repr=False)
     _near: NearLists = field(default_factory=NearLists, repr=False)
 
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return sum(block.dim for block in self._chosen)
+        return sum(named_vector.dim for named_vector in self._chosen)
 
     @cached_property
-    def _chosen(self) -> list[Block]:
-        return [block for block in self.view.blocks if block.name in self.blocks]
+    def _chosen(self) -> list[NamedVector]:
+        return [
+            named_vector
+            for named_vector in self.view.named_vectors
+            if named_vector.name in self.vector_names
+        ]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -151,9 +155,9 @@ class ViewContents:
         return out
 
     def at(self, columns: Columns) -> FloatArray:
-        """Give the vectors of items, each block weighing by the root of its weight."""
+        """Give the vectors of items, each named vector weighing by the root of its weight."""
         if len(columns) <= ROWS_AT_ONCE:
-            return item_vectors(self.view, self.rows[columns], self.weights, self.blocks)
+            return item_vectors(self.view, self.rows[columns], self.weights, self.vector_names)
         parts = range(0, len(columns), ROWS_AT_ONCE)
         return np.concatenate([self.at(columns[at : at + ROWS_AT_ONCE]) for at in parts])
 
@@ -186,13 +190,17 @@ class ViewContents:
         """Search the index of the space; see `Contents.nearest`."""
         found = np.full((len(vectors), n), -1, np.int64)
         scores = np.full((len(vectors), n), -1, np.float32)
-        queries = [Query(self._blocks_of(vector)) for vector in vectors]
+        queries = [Query(self._split_vector(vector)) for vector in vectors]
         asked = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
-        lists = answer(self.view, [queries[at] for at in asked], n, selection, self.weights, effort)
+        lists = search_top_k(
+            self.view, [queries[at] for at in asked], n, selection, self.weights, effort
+        )
         for at, (rows, own) in zip(asked, lists, strict=True):
             columns = self.columns[rows]
-            if len(self.view.blocks) > 1:  # ranked by what is beyond chance, not by the cosine
+            if (
+                len(self.view.named_vectors) > 1
+            ):  # ranked by what is beyond chance, not by the cosine
                 own = self.at(columns) @ vectors[at]
                 order = np.argsort(-own, kind="stable")
                 columns, own = columns[order], own[order]
@@ -212,29 +220,29 @@ class ViewContents:
         return self._near.get(columns, n, Among(allowed, effort), search)
 
     def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
-        """Give the cosine of each of some items with one, in every block that both have."""
+        """Give the cosine of each of some items with one, in every named vector that both have."""
         out: list[dict[str, float]] = [{} for _ in columns]
         rows, row = self.rows[columns], self.rows[[item]]
         there = np.flatnonzero(rows >= 0)
-        for block in self._chosen:
+        for named_vector in self._chosen:
             own, one = (
-                self.view.vectors(block.name, rows[there]),
-                self.view.vectors(block.name, row),
+                self.view.vectors(named_vector.name, rows[there]),
+                self.view.vectors(named_vector.name, row),
             )
             if not one.present[0]:
                 continue
             cosines = own.vectors @ one.vectors[0]
             for at, cosine in zip(there[own.present], cosines[own.present], strict=True):
-                out[at][block.name] = float(cosine)
+                out[at][named_vector.name] = float(cosine)
         return out
 
     def part_of(self, name: str) -> slice:
-        """Tell where in a vector a block is."""
+        """Tell where in a vector a named vector is."""
         return self._parts[name]
 
     @cached_property
     def _parts(self) -> dict[str, slice]:
-        ends = np.cumsum([block.dim for block in self._chosen]).tolist()
+        ends = np.cumsum([named_vector.dim for named_vector in self._chosen]).tolist()
         return {b.name: slice(e - b.dim, e) for b, e in zip(self._chosen, ends, strict=True)}
 
     def remember(self, allowed: Mask, selection: Selection) -> None:
@@ -252,8 +260,8 @@ class ViewContents:
         rows[chosen[chosen >= 0]] = True
         return self.view.only(rows)
 
-    def _blocks_of(self, vector: FloatArray) -> dict[str, FloatArray]:
-        """Take a vector apart into unit vectors of the blocks that it has."""
+    def _split_vector(self, vector: FloatArray) -> dict[str, FloatArray]:
+        """Take a vector apart into unit vectors of the named vectors that it has."""
         out = {}
         for name, part in self._parts.items():
             own = vector[part]
@@ -277,7 +285,7 @@ def space_corpus(
     view : View
         The items.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     interactions : pyarrow.Table
         user_id, item_id, value, weight and time.
     positive_from : float, optional
@@ -289,7 +297,7 @@ def space_corpus(
         item_ids=view.item_ids(rows),
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),
-        contents=ViewContents(view, rows, weights, blocks_in_use(view)),
+        contents=ViewContents(view, rows, weights, vectors_in_use(view)),
         matrix=space_matrix(view, interactions, positive_from=positive_from),
     )
 
@@ -305,21 +313,21 @@ def space_matrix(
         return columns[view.find(item_ids)]
 
     items = int(living.sum())
-    return InteractionMatrix.of(interactions, find, items, positive_from=positive_from)
+    return InteractionMatrix.from_table(interactions, find, items, positive_from=positive_from)
 
 
-def blocks_in_use(view: View) -> tuple[str, ...]:
-    """Name the encoders' blocks in which some item has a vector; all where there is none.
+def vectors_in_use(view: View) -> tuple[str, ...]:
+    """Name the encoders' named vectors in which some item has a vector; all where there is none.
 
     What was learned from contents must outlive an alignment, which can be learned anew any day.
     """
-    own = [block for block in view.blocks if not block.alignment]
+    own = [named_vector for named_vector in view.named_vectors if not named_vector.alignment]
     used = tuple(
-        block.name
-        for block in own
-        if any(len(segment.blocks[block.name].rows) for segment in view.segments)
+        named_vector.name
+        for named_vector in own
+        if any(len(segment.named_vectors[named_vector.name].rows) for segment in view.segments)
     )
-    return used or tuple(block.name for block in own)
+    return used or tuple(named_vector.name for named_vector in own)
 
 
 def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:

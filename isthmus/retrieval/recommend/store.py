@@ -71,8 +71,8 @@ class Description(BaseModel):
         Smallest value that counted as liked.
     rates : bool
         Whether it predicts values.
-    blocks : list of str
-        The blocks of the item vectors that it learned from.
+    vector_names : list of str
+        The named vectors of the items that it learned from.
     rated_events : list of str or None
         The kinds of event whose values are ratings; None where all are.
     seconds : float
@@ -90,7 +90,7 @@ class Description(BaseModel):
     interactions: int
     positive_from: float | None
     rates: bool
-    blocks: list[str]
+    vector_names: list[str]
     rated_events: list[str] | None = None
     seconds: float
 
@@ -143,7 +143,7 @@ def save_recommender(
         interactions=interactions,
         positive_from=recommender.positive_from,
         rates=recommender.rating is not None,
-        blocks=list(recommender.blocks),
+        vector_names=list(recommender.vector_names),
         rated_events=None if events is None else list(events),
         seconds=trained.seconds,
     )
@@ -208,7 +208,7 @@ def load_recommender(folder: Path) -> Recommender:
         alike=graph,
         positive_from=description.positive_from,
         rating=load_rating(folder) if description.rates else None,
-        blocks=tuple(description.blocks),
+        vector_names=tuple(description.vector_names),
         rated_events=None if events is None else tuple(events),
         ignored={domain: own.get(IGNORED, ()) for domain, own in description.rankers.items()},
     )

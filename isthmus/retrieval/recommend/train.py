@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.data.interactions.ratings import Rated
+from isthmus.data.interactions.ratings import RatingData
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
@@ -64,7 +64,7 @@ def train_recommender(
     targets: Sequence[str] | None = None,
     *,
     positive_from: float | None = None,
-    rated: Rated | None = None,
+    rated: RatingData | None = None,
     pretrained: Mapping[str, Ranker] | None = None,
     pretrain_on: dict[str, Sequence[str]] | None = None,
     folder: Path | None = None,
@@ -82,7 +82,7 @@ def train_recommender(
         Domains to recommend from; by default all with 20 users or more.
     positive_from : float, optional
         The smallest value that the corpus counts as liked; stored with the recommender.
-    rated : Rated, optional
+    rated : RatingData, optional
         Ratings of items of the corpus. If they differ, a model that predicts them is trained too.
     pretrained : mapping of str to Ranker, optional
         Rankers to fine-tune, such as those of another space: that of the target's name, or else
@@ -129,7 +129,7 @@ def train_recommender(
         positive_from=positive_from,
         ignored={target: report.ignored for target, report in reports.items()},
         rating=None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        blocks=corpus.contents.blocks,
+        vector_names=corpus.contents.vector_names,
         rated_events=None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)

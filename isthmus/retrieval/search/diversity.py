@@ -11,43 +11,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isthmus.encoders.fusion import BlockVectors
+from isthmus.encoders.fusion import MaskedVectors
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
-    """How alike items are to each other: the mean cosine over the blocks that both have.
+class PairwiseSimilarity:
+    """How alike items are to each other: the mean cosine over the named vectors that both have.
 
     Attributes
     ----------
-    parts : tuple of BlockVectors
-        Vectors of the items in each block, shape (n, dim).
+    parts : tuple of MaskedVectors
+        Vectors of the items in each named vector, shape (n, dim).
     """
 
-    parts: tuple[BlockVectors, ...]
+    parts: tuple[MaskedVectors, ...]
 
     @classmethod
-    def among(cls, view: View, rows: Positions) -> Likeness:
+    def among(cls, view: View, rows: Positions) -> PairwiseSimilarity:
         """Compare the items of some rows of a view."""
-        return cls(tuple(view.vectors(block.name, rows) for block in view.blocks))
+        return cls(
+            tuple(view.vectors(named_vector.name, rows) for named_vector in view.named_vectors)
+        )
 
     def __call__(self, at: int) -> FloatArray:
-        """Compare every item with one of them, shape (n,); 0 where they share no block."""
+        """Compare every item with one of them, shape (n,); 0 where they share no named vector."""
         parts = [part for part in self.parts if part.present[at]]
         shared = np.sum([part.present for part in parts], axis=0)
         cosines = np.sum([part.vectors @ part.vectors[at] for part in parts], axis=0)
         return np.asarray(cosines / np.maximum(shared, 1), np.float32)
 
 
-def choose_diverse(
+def maximal_marginal_relevance(
     relevance: FloatArray,
     likeness: Callable[[int], FloatArray],
     k: int,
     diversity: float,
-    parties: Positions | None = None,
+    quota_ids: Positions | None = None,
     places: Positions | None = None,
 ) -> Positions:
     """Choose k items one by one, each the best that is not like those before it.
@@ -82,17 +84,17 @@ def choose_diverse(
     >>> choose_diverse(relevance, lambda at: vectors @ vectors[at], 2, 0.5).tolist()
     [0, 2]
     """
-    parties = np.zeros(len(relevance), np.int64) if parties is None else parties
+    quota_ids = np.zeros(len(relevance), np.int64) if quota_ids is None else quota_ids
     places = np.array([k]) if places is None else places.copy()
     taken = np.zeros(len(relevance), bool)
     nearest = np.zeros(len(relevance), np.float32)
     chosen: list[int] = []
-    while len(chosen) < k and (free := ~taken & (places[parties] > 0)).any():
+    while len(chosen) < k and (free := ~taken & (places[quota_ids] > 0)).any():
         gain = (1 - diversity) * relevance - diversity * nearest
         best = int(np.argmax(np.where(free, gain, -np.inf)))
         alike = likeness(best)
         nearest = np.maximum(nearest, alike) if chosen else alike
         chosen.append(best)
         taken[best] = True
-        places[parties[best]] -= 1
+        places[quota_ids[best]] -= 1
     return np.array(chosen, np.int64)

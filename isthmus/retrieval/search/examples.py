@@ -28,7 +28,7 @@ LEAST_NORM = 1e-5
 Items = str | Sequence[str]
 
 
-def item_ids_in(given: Items) -> list[str]:
+def unique_item_ids(given: Items) -> list[str]:
     """Take item ids however they are given, each once."""
     return list(dict.fromkeys([given] if isinstance(given, str) else given))
 
@@ -43,7 +43,7 @@ def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Pos
     ItemNotFound
         If there is no such item, or it has no vector.
     """
-    liked, unliked = item_ids_in(like), item_ids_in(unlike)
+    liked, unliked = unique_item_ids(like), unique_item_ids(unlike)
     if not liked and not unliked:  # finding nothing would still look through all ids
         return np.empty(0, np.int64), np.empty(0, np.int64)
     if both := set(liked) & set(unliked):
@@ -60,19 +60,19 @@ def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Pos
 def query_with_examples(
     view: View, asked: Mapping[str, FloatArray], like: Positions, unlike: Positions
 ) -> Query:
-    """Join what is asked for with examples, block by block.
+    """Join what is asked for with examples, named vector by named vector.
 
-    A block takes part where something positive has it: what was asked, or an item to be like.
-    In the others, what the items to be unlike hold says nothing. Where nothing is positive
-    anywhere, the query is the opposite of the items to be unlike, so that the least similar
-    items come first.
+    A named vector takes part where something positive has it: what was asked, or an item to be
+    like. In the others, what the items to be unlike hold says nothing. Where nothing is positive
+    anywhere, the query is the opposite of the items to be unlike, so that the least similar items
+    come first.
 
     Parameters
     ----------
     view : View
         Where the examples are.
     asked : mapping of str to numpy.ndarray
-        Unit vectors of the text, image or vector asked for by block, shape (dim,).
+        Unit vectors of the text, image or vector asked for by named vector, shape (dim,).
     like, unlike : numpy.ndarray
         int64: rows of the examples.
 
@@ -90,11 +90,11 @@ def query_with_examples(
         return Query(asked)
     only_unlike = not asked and len(like) == 0
     vectors = {}
-    for block in view.blocks:
-        positive = _vectors(view, block.name, like, asked.get(block.name))
-        negative = _vectors(view, block.name, unlike)
+    for named_vector in view.named_vectors:
+        positive = _vectors(view, named_vector.name, like, asked.get(named_vector.name))
+        negative = _vectors(view, named_vector.name, unlike)
         if len(positive) or (only_unlike and len(negative)):
-            vectors[block.name] = _combined(positive, negative, block.name)
+            vectors[named_vector.name] = _combined(positive, negative, named_vector.name)
     return Query(vectors, np.concatenate([like, unlike]))
 
 
@@ -128,20 +128,21 @@ def combine(positive: FloatArray, negative: FloatArray) -> FloatArray:
     return np.asarray(total / norm if norm > LEAST_NORM else 0 * total, np.float32)
 
 
-def _combined(positive: FloatArray, negative: FloatArray, block: str) -> FloatArray:
+def _combined(positive: FloatArray, negative: FloatArray, vector_name: str) -> FloatArray:
     vector = combine(positive, negative)
     if not vector.any():
         raise InvalidInput(
-            f"the examples cancel out in block {block}, which leaves nothing to search for; "
+            f"the examples cancel out in named vector {vector_name}, which leaves "
+            "nothing to search for; "
             "give more or other examples"
         )
     return vector
 
 
 def _vectors(
-    view: View, block: str, rows: Positions, asked: FloatArray | None = None
+    view: View, vector_name: str, rows: Positions, asked: FloatArray | None = None
 ) -> FloatArray:
-    part = view.vectors(block, rows)
+    part = view.vectors(vector_name, rows)
     own = part.vectors[part.present]
     return own if asked is None else np.concatenate([asked[None], own])
 
@@ -153,7 +154,7 @@ class Interest:
     Attributes
     ----------
     vectors : dict of str to numpy.ndarray
-        The medoid's unit vector in each block it has, shape (dim,).
+        The medoid's unit vector in each named vector it has, shape (dim,).
     weight : float
         Summed importance of the interactions in the group.
     """
@@ -222,10 +223,10 @@ def _groups(vectors: FloatArray) -> npt.NDArray[np.int32]:
 
     if len(vectors) == 1:
         return np.zeros(1, np.int32)
-    return cut(linkage(vectors.astype(np.float64), method="ward"), CUT_DISTANCE)
+    return cut_dendrogram(linkage(vectors.astype(np.float64), method="ward"), CUT_DISTANCE)
 
 
-def cut(tree: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.int32]:
+def cut_dendrogram(tree: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.int32]:
     """Give the group of each leaf of a tree that SciPy made, from 0.
 
     They are the groups of SciPy's `fcluster`, which takes longer to check a tree than to cut it, in
@@ -256,7 +257,10 @@ def _medoid(
 
 
 def _interest(view: View, medoid: Positions, weight: float) -> Interest:
-    parts = {block.name: view.vectors(block.name, medoid) for block in view.blocks}
+    parts = {
+        named_vector.name: view.vectors(named_vector.name, medoid)
+        for named_vector in view.named_vectors
+    }
     vectors = {name: part.vectors[0] for name, part in parts.items() if part.present[0]}
     return Interest(vectors, float(weight))
 
@@ -265,9 +269,9 @@ def item_vectors(
     view: View,
     rows: Positions,
     weights: Mapping[str, float] | None = None,
-    blocks: Sequence[str] | None = None,
+    named_vectors: Sequence[str] | None = None,
 ) -> FloatArray:
-    """Put the blocks of items side by side, at unit norm.
+    """Put the named vectors of items side by side, at unit norm.
 
     Parameters
     ----------
@@ -276,27 +280,31 @@ def item_vectors(
     rows : numpy.ndarray
         int64, shape (n,): rows of the items; -1 gives zeros.
     weights : mapping of str to float, optional
-        Weight of each block, 1 where not given: before they are brought to unit norm, the inner
-        product of two items is the weighted sum of their cosines in the blocks.
-    blocks : sequence of str, optional
-        Which blocks; all by default.
+        Weight of each named vector, 1 where not given: before they are brought to unit norm, the
+        inner product of two items is the weighted sum of their cosines in the named vectors.
+    named_vectors : sequence of str, optional
+        Which named vectors; all by default.
 
     Returns
     -------
     numpy.ndarray
-        float32, shape (n, sum of the blocks' dims).
+        float32, shape (n, sum of the named vectors' dims).
     """
     there = np.flatnonzero(rows >= 0)
-    chosen = [block for block in view.blocks if blocks is None or block.name in blocks]
+    chosen = [
+        named_vector
+        for named_vector in view.named_vectors
+        if named_vectors is None or named_vector.name in named_vectors
+    ]
     if len(chosen) == 1 and (weights or {}).get(chosen[0].name, 1.0) > 0:
         return view.vectors(chosen[0].name, rows).vectors
-    whole = np.zeros((len(rows), sum(block.dim for block in chosen)), np.float32)
+    whole = np.zeros((len(rows), sum(named_vector.dim for named_vector in chosen)), np.float32)
     start = 0
-    for block in chosen:
-        weight = (weights or {}).get(block.name, 1.0)
-        part = view.vectors(block.name, rows[there]).vectors
-        whole[there, start : start + block.dim] = np.sqrt(weight) * part
-        start += block.dim
+    for named_vector in chosen:
+        weight = (weights or {}).get(named_vector.name, 1.0)
+        part = view.vectors(named_vector.name, rows[there]).vectors
+        whole[there, start : start + named_vector.dim] = np.sqrt(weight) * part
+        start += named_vector.dim
     norms = np.linalg.norm(whole, axis=1, keepdims=True)
     whole /= np.where(norms > 0, norms, 1)
     return whole

@@ -1,7 +1,7 @@
 """Learned fusion weights: how much each named vector counts, for each kind of query.
 
-A query in several blocks (named vectors) scores an item by the weighted mean of its similarities
-in them. What is learned is a factor a block, which multiplies the block's weight in the space. The
+A query in several named vectors scores an item by the weighted mean of its similarities in them.
+What is learned is a factor a named vector, which multiplies the block's weight in the space. The
 factors are the same for all queries of a kind: weights that depend on the query were measured and
 were no better (docs/fusion.md).
 """
@@ -24,7 +24,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query import answer, search_blocks, similarities
+from isthmus.retrieval.search.query import search_top_k, search_vectors, similarities
 from isthmus.retrieval.search.relevance import JudgedQuery
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ MIN_QUERIES: Final = 50
 HELD_OUT: Final = 0.3
 K: Final = 10
 
-NEAREST: Final = 50  # candidates of a query: nearest items of each block,
+NEAREST: Final = 50  # candidates of a query: nearest items of each named vector,
 RELEVANT: Final = 50  # at most so many relevant ones,
 NEGATIVES: Final = 50  # and so many random items of the space
 ITERATIONS: Final = 60
@@ -66,7 +66,7 @@ class FusionReport:
         For each kind, the weights in use from now on: ``learned``, or ``fixed`` where those are
         no better.
     factors : dict
-        For each kind whose learned weights are in use, the factor of each block.
+        For each kind whose learned weights are in use, the factor of each named vector.
     problems : list of str
         What could not be used, and why.
     """
@@ -89,7 +89,7 @@ class LearnedFactors:
     fingerprint : str
         Fingerprint of the encoder stack whose vectors they were learned on.
     factors : mapping of str to dict of str to float
-        For each kind of query, such as ``item to item``, the factor of each block.
+        For each kind of query, such as ``item to item``, the factor of each named vector.
     """
 
     fingerprint: str
@@ -128,7 +128,7 @@ class LearnedFactors:
 
 
 class FusionWeights:
-    """The weights of blocks that a space uses for each kind of query.
+    """The weights of named vectors that a space uses for each kind of query.
 
     Parameters
     ----------
@@ -143,14 +143,14 @@ class FusionWeights:
         self._cached: tuple[LearnedFactors | None, tuple[int, int] | None] = None, None
 
     def of(self, kind: str, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return the weights of blocks for a kind of query.
+        """Return the weights of named vectors for a kind of query.
 
         Parameters
         ----------
         kind : str
             Such as ``text to item``.
         weights : mapping of str to float
-            Weight of each block in the space.
+            Weight of each named vector in the space.
         """
         learned = self.learned() if len(weights) > 1 else None
         factors = {} if learned is None else learned.factors.get(kind, {})
@@ -192,7 +192,7 @@ def learn_fusion_weights(
     judged : sequence of JudgedQuery
         Queries with their relevant items. Kinds with fewer than 50 queries are left out.
     weights : mapping of str to float
-        Weight of each block in the space.
+        Weight of each named vector in the space.
     show : bool, default False
         Whether to show bars.
     """
@@ -214,8 +214,10 @@ def _learn_kind(
     show: bool,
 ) -> None:
     order = np.random.default_rng(0).permutation(len(queries))
-    cut = round(len(queries) * (1 - HELD_OUT))
-    train, held_out = ([queries[at] for at in part] for part in (order[:cut], order[cut:]))
+    cut_dendrogram = round(len(queries) * (1 - HELD_OUT))
+    train, held_out = (
+        [queries[at] for at in part] for part in (order[:cut_dendrogram], order[cut_dendrogram:])
+    )
     factors = fit_factors(view, train, weights, show=show)
     learned_weights = {name: weight * factors[name] for name, weight in weights.items()}
     fixed = _ndcg(view, held_out, weights)
@@ -231,7 +233,7 @@ def _learn_kind(
 
 def _ndcg(view: View, queries: Sequence[JudgedQuery], weights: Mapping[str, float]) -> PerUser:
     """Return NDCG@10 of each query, shape (n_queries,)."""
-    lists = answer(view, [judged.query for judged in queries], K, None, weights)
+    lists = search_top_k(view, [judged.query for judged in queries], K, None, weights)
     hits = np.zeros((len(queries), K), bool)
     for row, judged, (rows, _) in zip(hits, queries, lists, strict=True):
         row[: len(rows)] = np.isin(rows, judged.relevant)
@@ -246,7 +248,7 @@ def fit_factors(
     *,
     show: bool = False,
 ) -> Factors:
-    """Fit the factor of each block by the listwise loss.
+    """Fit the factor of each named vector by the listwise loss.
 
     The loss is minus the mean log-probability of a relevant item, the probability being the
     softmax of the scores of all items (ListNet; Cao et al., ICML 2007). It is estimated from
@@ -260,21 +262,21 @@ def fit_factors(
     queries : sequence of JudgedQuery
         Training queries.
     weights : mapping of str to float
-        Weight of each block in the space.
+        Weight of each named vector in the space.
     show : bool, default False
         Whether to show a bar.
 
     Returns
     -------
     dict of str to float
-        For each block of the view; their geometric mean is 1.
+        For each named vector of the view; their geometric mean is 1.
     """
     import torch
 
-    blocks = [block.name for block in view.blocks]
+    vector_names = [named_vector.name for named_vector in view.named_vectors]
     candidates = _sample_candidates(view, queries, show=show)
-    problem = _Problem.of(candidates, np.array([weights[name] for name in blocks]))
-    log_factors = torch.zeros(len(blocks), dtype=torch.float64, requires_grad=True)
+    problem = _Problem.of(candidates, np.array([weights[name] for name in vector_names]))
+    log_factors = torch.zeros(len(vector_names), dtype=torch.float64, requires_grad=True)
     log_sharpness = torch.tensor(np.log(INITIAL_SHARPNESS), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [log_factors, log_sharpness], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
@@ -290,7 +292,7 @@ def fit_factors(
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         centered = (log_factors - log_factors.mean()).clamp(-MAX_LOG_FACTOR, MAX_LOG_FACTOR)
-        return dict(zip(blocks, torch.exp(centered).tolist(), strict=True))
+        return dict(zip(vector_names, torch.exp(centered).tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,9 +302,10 @@ class _Candidates:
     Attributes
     ----------
     similarities : numpy.ndarray
-        float32, shape (n_candidates, n_blocks): 0 where the item or the query lacks the block.
-    in_block : numpy.ndarray
-        bool, shape (n_blocks,): the blocks of the query.
+        float32, shape (n_candidates, n_vectors): 0 where the item or the query lacks the named
+        vector.
+    has_vector : numpy.ndarray
+        bool, shape (n_vectors,): the named vectors of the query.
     relevant : numpy.ndarray
         bool, shape (n_candidates,).
     log_q : numpy.ndarray
@@ -310,7 +313,7 @@ class _Candidates:
     """
 
     similarities: FloatArray
-    in_block: Mask
+    has_vector: Mask
     relevant: Mask
     log_q: FloatArray
 
@@ -318,28 +321,28 @@ class _Candidates:
 def _sample_candidates(
     view: View, queries: Sequence[JudgedQuery], *, show: bool
 ) -> list[_Candidates]:
-    """Gather the nearest items of each block, relevant items, and random ones."""
+    """Gather the nearest items of each named vector, relevant items, and random ones."""
     rng = np.random.default_rng(0)
     living = np.flatnonzero(view.living.rows)
     log_q_random = _log_q(NEGATIVES, len(living))
-    blocks = [block.name for block in view.blocks]
+    vector_names = [named_vector.name for named_vector in view.named_vectors]
     candidates = []
     with progress_bar("looking at pairs", len(queries), show=show) as advance:
         for judged in queries:
             query, relevant = judged.query, judged.relevant
-            lists = search_blocks(view, [query], NEAREST, None)[0]
+            lists = search_vectors(view, [query], NEAREST, None)[0]
             nearest = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in lists)])
             positives = rng.choice(relevant, min(RELEVANT, len(relevant)), replace=False)
             negatives = rng.choice(living, min(NEGATIVES, len(living)), replace=False)
             rows = np.unique(np.concatenate([nearest, positives, negatives]))
             rows = rows[(rows >= 0) & ~np.isin(rows, query.exclude)]
-            by_block, is_relevant = similarities(view, query, rows), np.isin(rows, relevant)
-            parts = np.stack([by_block.get(n, np.zeros(len(rows))) for n in blocks], axis=1)
+            by_vector, is_relevant = similarities(view, query, rows), np.isin(rows, relevant)
+            parts = np.stack([by_vector.get(n, np.zeros(len(rows))) for n in vector_names], axis=1)
             log_q = np.where(is_relevant, _log_q(RELEVANT, len(relevant)), log_q_random)
             candidates.append(
                 _Candidates(
                     parts.astype(np.float32),
-                    np.array([name in query.vectors for name in blocks]),
+                    np.array([name in query.vectors for name in vector_names]),
                     is_relevant,
                     # The nearest items are always among the candidates: q = 1.
                     np.where(np.isin(rows, nearest), 0.0, log_q).astype(np.float32),
@@ -358,12 +361,12 @@ def _log_q(n_sampled: int, n: int) -> float:
 class _Problem:
     """All candidates, padded to the same number a query."""
 
-    similarities: Tensor  # (n_queries, n_candidates, n_blocks)
+    similarities: Tensor  # (n_queries, n_candidates, n_vectors)
     is_candidate: Tensor  # (n_queries, n_candidates)
     relevant: Tensor  # (n_queries, n_candidates)
     log_q: Tensor  # (n_queries, n_candidates)
-    in_block: Tensor  # (n_queries, n_blocks)
-    weights: Tensor  # (n_blocks,)
+    has_vector: Tensor  # (n_queries, n_vectors)
+    weights: Tensor  # (n_vectors,)
 
     @classmethod
     def of(cls, candidates: Sequence[_Candidates], weights: FloatArray) -> _Problem:
@@ -377,8 +380,8 @@ class _Problem:
             n = len(one.relevant)
             parts[at, :n], is_candidate[at, :n] = one.similarities, True
             relevant[at, :n], log_q[at, :n] = one.relevant, one.log_q
-        in_block = np.array([one.in_block for one in candidates])
-        arrays = (parts, is_candidate, relevant, log_q, in_block, weights)
+        has_vector = np.array([one.has_vector for one in candidates])
+        arrays = (parts, is_candidate, relevant, log_q, has_vector, weights)
         return cls(*map(torch.from_numpy, arrays))
 
     def loss(self, log_factors: Tensor, log_sharpness: Tensor) -> Tensor:
@@ -386,7 +389,7 @@ class _Problem:
         import torch
 
         factors = torch.exp(log_factors.clamp(-MAX_LOG_FACTOR, MAX_LOG_FACTOR))
-        weights = factors * self.weights * self.in_block  # (n_queries, n_blocks)
+        weights = factors * self.weights * self.has_vector  # (n_queries, n_vectors)
         weights = weights / weights.sum(dim=1, keepdim=True)
         scores = (self.similarities * weights[:, None]).sum(dim=2) * torch.exp(log_sharpness)
         logits = (scores - self.log_q).masked_fill(~self.is_candidate, -torch.inf)

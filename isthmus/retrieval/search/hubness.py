@@ -22,7 +22,7 @@ from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.sampling import draw
-from isthmus.retrieval.search.query import Query, Ranked, answer, answer_range
+from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
 
 ASKED = 2_000
 NEAREST = 10
@@ -32,7 +32,7 @@ CANDIDATES_A_RESULT = 4
 FEWEST_CANDIDATES = 100
 
 
-class Hubs:
+class HubnessCorrection:
     """Knows how near each item is to queries in general.
 
     Parameters
@@ -47,7 +47,7 @@ class Hubs:
         self._nearness: Recent[FloatArray] = Recent(KEPT)
 
     def penalty(
-        self, view: View, blocks: Sequence[str], kind: str, weights: Mapping[str, float]
+        self, view: View, vector_names: Sequence[str], kind: str, weights: Mapping[str, float]
     ) -> FloatArray:
         """Give what a hub loses, shape (n_rows,): half of how much nearer it is than most.
 
@@ -55,51 +55,51 @@ class Hubs:
         ----------
         view : View
             What is searched.
-        blocks : sequence of str
-            The blocks of the query; in a block that an item lacks it loses nothing.
+        vector_names : sequence of str
+            The named vectors of the query; in a named vector that an item lacks it loses nothing.
         kind : str
-            Such as ``text to item``; in blocks that know no such query items stand for it.
+            Such as ``text to item``; in named vectors that know no such query items stand for it.
         weights : mapping of str to float
-            Weight of each block.
+            Weight of each named vector.
         """
         total = np.zeros(sum(map(len, view.segments)), np.float32)
-        for block in blocks:
-            near = self._near(view, block, kind)
+        for vector_name in vector_names:
+            near = self._near(view, vector_name, kind)
             if np.isfinite(near).any():
-                total += np.float32(weights[block]) * np.nan_to_num(near - np.nanmean(near))
-        return total / np.float32(2 * sum(weights[block] for block in blocks))
+                total += np.float32(weights[vector_name]) * np.nan_to_num(near - np.nanmean(near))
+        return total / np.float32(2 * sum(weights[vector_name] for vector_name in vector_names))
 
-    def _near(self, view: View, block: str, kind: str) -> FloatArray:
+    def _near(self, view: View, vector_name: str, kind: str) -> FloatArray:
         """Give the mean cosine of each row with its nearest queries; NaN where it has no vector."""
         release = None if view.release is None else view.release.number
-        kinds = self._asked.get((release, block), lambda: self._draw(view, block))
+        kinds = self._asked.get((release, vector_name), lambda: self._draw(view, vector_name))
         asked = kinds.get(kind, next(iter(kinds.values()), None))
 
         def near(segment: Segment) -> FloatArray:
-            key = (segment, block, kind, release)
-            return self._nearness.get(key, lambda: _near_of(segment, block, asked))
+            key = (segment, vector_name, kind, release)
+            return self._nearness.get(key, lambda: _near_of(segment, vector_name, asked))
 
         return np.concatenate([np.empty(0, np.float32), *map(near, view.segments)])
 
-    def _draw(self, view: View, block: str) -> dict[str, FloatArray]:
+    def _draw(self, view: View, vector_name: str) -> dict[str, FloatArray]:
         rows = np.flatnonzero(view.living.rows)
         if view.release is not None:
             rows = np.arange(view.release_rows)
-        rows = rows[view.present(block, rows)]
+        rows = rows[view.present(vector_name, rows)]
         drawn = draw(np.random.default_rng(0), rows, 2 * ASKED)
-        kinds: list[KindOfQuery] = list(self._queries_of(view, block, drawn))
+        kinds: list[KindOfQuery] = list(self._queries_of(view, vector_name, drawn))
         return {kind.name: kind.vectors[:ASKED] for kind in kinds if len(kind.vectors)}
 
 
-def _near_of(segment: Segment, block: str, asked: FloatArray | None) -> FloatArray:
-    own = segment.blocks[block]
+def _near_of(segment: Segment, vector_name: str, asked: FloatArray | None) -> FloatArray:
+    own = segment.named_vectors[vector_name]
     near = np.full(len(segment), np.nan, np.float32)
     if len(own.rows) and asked is not None:
-        near[own.rows] = mean_of_nearest(np.asarray(own.vectors), asked)
+        near[own.rows] = mean_similarity_to_nearest(np.asarray(own.vectors), asked)
     return near
 
 
-def mean_of_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
+def mean_similarity_to_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
     """Give the mean cosine of items with their ten nearest queries, each item itself left out.
 
     Parameters
@@ -121,14 +121,14 @@ def mean_of_nearest(vectors: FloatArray, asked: FloatArray) -> FloatArray:
     return np.asarray(total / np.maximum(finite.sum(axis=1), 1), np.float32)
 
 
-def best_of(
+def corrected_top_k(
     view: View,
     query: Query,
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
-) -> Ranked:
+) -> ScoredRows:
     """Rank items by their score less their penalty.
 
     With a penalty, the search is widened until nothing unseen can be among the best k.
@@ -136,7 +136,7 @@ def best_of(
     Parameters
     ----------
     view, query, k, allowed, weights
-        As for `isthmus.retrieval.search.query.answer`.
+        As for `isthmus.retrieval.search.query.search_top_k`.
     penalty : numpy.ndarray, optional
         float32, shape (n_rows,).
 
@@ -146,11 +146,11 @@ def best_of(
         int64 and float32, shape (n,), n at most k; best first.
     """
     if penalty is None:
-        return answer(view, [query], k, allowed, weights)[0]
+        return search_top_k(view, [query], k, allowed, weights)[0]
     least, reachable = float(penalty.min(initial=0)), max(len(view), 1)
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES)
     while True:
-        rows, scores = answer(view, [query], min(depth, reachable), allowed, weights)[0]
+        rows, scores = search_top_k(view, [query], min(depth, reachable), allowed, weights)[0]
         corrected = _less(rows, scores, penalty)
         unseen = scores[-1] - least if len(scores) else -np.inf
         done = depth >= reachable or len(rows) < depth
@@ -159,22 +159,22 @@ def best_of(
         depth *= CANDIDATES_A_RESULT
 
 
-def range_of(
+def corrected_range(
     view: View,
     query: Query,
     min_score: float,
     allowed: Selection | None,
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
-) -> Ranked:
+) -> ScoredRows:
     """Find all items whose score less their penalty is at least `min_score`, best first."""
     if penalty is None:
-        return answer_range(view, query, min_score, allowed, weights)
+        return search_range(view, query, min_score, allowed, weights)
     reach = min_score + float(penalty.min(initial=0)) - 1e-5
-    return _less(*answer_range(view, query, reach, allowed, weights), penalty)
+    return _less(*search_range(view, query, reach, allowed, weights), penalty)
 
 
-def _less(rows: Positions, scores: FloatArray, penalty: FloatArray) -> Ranked:
+def _less(rows: Positions, scores: FloatArray, penalty: FloatArray) -> ScoredRows:
     corrected = scores - penalty[rows]
     order = np.argsort(-corrected, kind="stable")
     return rows[order], corrected[order]

@@ -21,8 +21,13 @@ from isthmus.index.catalog.text_index import WORD_SCORE
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.query import Query, Ranked, adjusted_similarity, answer
-from isthmus.retrieval.search.ranking import Ranking
+from isthmus.retrieval.search.query import (
+    Query,
+    ScoredRows,
+    chance_corrected_similarity,
+    search_top_k,
+)
+from isthmus.retrieval.search.ranking import RankingOptions
 from isthmus.schema import ITEM_ID
 
 RRF_CONSTANT = 60
@@ -69,7 +74,7 @@ def require_hybrid(text: str | None, lexical_weight: float) -> str:
     return text
 
 
-def require_plain(ranking: Ranking, examples: bool) -> None:
+def require_plain(ranking: RankingOptions, examples: bool) -> None:
     """Refuse what fused ranks cannot be combined with.
 
     Raises
@@ -84,7 +89,7 @@ def require_plain(ranking: Ranking, examples: bool) -> None:
         )
 
 
-def answer_hybrid(
+def search_hybrid(
     view: View,
     query: Query,
     text: str,
@@ -108,7 +113,7 @@ def answer_hybrid(
     allowed : Selection, optional
         The rows of the view; holds for both rankings.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     lexical_weight : float
         Weight of the ranking by words; that of the ranking by vectors is 1.
 
@@ -120,16 +125,16 @@ def answer_hybrid(
         float32, same shape: the fused scores.
     similarities : list of float or None
         The score that a search by vectors alone gives; None where an item has no vector in the
-        query's blocks.
+        query's named vectors.
     """
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES)
-    by_vector = answer(view, [query], depth, allowed, weights)[0][0]
-    by_words = rank_by_words(view, text, depth, allowed)[0] if lexical_weight else by_vector[:0]
-    rows, scores = fuse_rankings([(1.0, by_vector), (lexical_weight, by_words)], k)
+    by_vector = search_top_k(view, [query], depth, allowed, weights)[0][0]
+    by_words = search_bm25(view, text, depth, allowed)[0] if lexical_weight else by_vector[:0]
+    rows, scores = reciprocal_rank_fusion([(1.0, by_vector), (lexical_weight, by_words)], k)
     return rows, scores, _similarities(view, query, rows, weights)
 
 
-def rank_by_words(view: View, text: str, depth: int, allowed: Selection | None = None) -> Ranked:
+def search_bm25(view: View, text: str, depth: int, allowed: Selection | None = None) -> ScoredRows:
     """Rank the living rows that share a word with a text by BM25, at most `depth` of them.
 
     Filters hold after the search: candidates are added until enough of them get through.
@@ -148,7 +153,9 @@ def rank_by_words(view: View, text: str, depth: int, allowed: Selection | None =
         reach *= WIDEN
 
 
-def fuse_rankings(rankings: Sequence[tuple[float, npt.NDArray[np.int64]]], k: int) -> Ranked:
+def reciprocal_rank_fusion(
+    rankings: Sequence[tuple[float, npt.NDArray[np.int64]]], k: int
+) -> ScoredRows:
     """Fuse weighted rankings: an item's score is the sum of weight / (60 + rank).
 
     Items of one score stand in the order of the first ranking that has them.
@@ -176,5 +183,5 @@ def _similarities(
         name, part = next(iter(parts.items()))
         scores = part.vectors @ query.vectors[name]
     else:
-        scores = adjusted_similarity(view, query, rows, weights)
+        scores = chance_corrected_similarity(view, query, rows, weights)
     return [float(s) if there else None for s, there in zip(scores, known, strict=True)]

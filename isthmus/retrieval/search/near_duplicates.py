@@ -43,9 +43,9 @@ ROUNDING = 1e-6  # identical items may have a cosine of 0.9999999
 
 
 def find_duplicates(
-    view: View, threshold: float, allowed: Selection | None, block: str | None, *, show: bool
+    view: View, threshold: float, allowed: Selection | None, vector_name: str | None, *, show: bool
 ) -> pa.Table:
-    """Group the items whose vectors in a block are alike.
+    """Group the items whose vectors in a named vector are alike.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def find_duplicates(
         Cosine similarity from which two items are duplicates, in (0, 1].
     allowed : Selection, optional
         The rows of the view: the items to compare.
-    block : str, optional
+    vector_name : str, optional
         Block to compare in; by default the one that most of the items have.
     show : bool
         Whether to show a bar.
@@ -68,12 +68,12 @@ def find_duplicates(
     Raises
     ------
     InvalidInput
-        If the threshold or the block is no good.
+        If the threshold or the named vector is no good.
     """
     if not 0 < threshold <= 1:
         raise InvalidInput(f"threshold is {threshold}; give a cosine similarity in (0, 1]")
     mask = (allowed or view.living).rows
-    name, rows = _rows_of_block(view, mask, block)
+    name, rows = _rows_of_vector(view, mask, vector_name)
     finder = _Finder(view, name, rows, mask, threshold - ROUNDING)
     with progress_bar("comparing", len(rows), show=show) as advance:
         finder.search_all(advance)
@@ -88,10 +88,10 @@ class _Finder:
     """
 
     def __init__(
-        self, view: View, block: str, rows: Positions, mask: Mask, threshold: float
+        self, view: View, vector_name: str, rows: Positions, mask: Mask, threshold: float
     ) -> None:
         self._view = view
-        self._block = block
+        self._block = vector_name
         self._rows = rows
         self._mask = mask
         self._whole = view.only(mask)
@@ -161,12 +161,15 @@ class _Finder:
         return np.asarray(alike.all(axis=1))
 
 
-def _rows_of_block(view: View, mask: Mask, block: str | None) -> tuple[str, Positions]:
-    names = [b.name for b in view.blocks]
-    if block is not None and block not in names:
-        raise InvalidInput(f"no block {block!r} in this space; its blocks are: {', '.join(names)}")
+def _rows_of_vector(view: View, mask: Mask, vector_name: str | None) -> tuple[str, Positions]:
+    names = [b.name for b in view.named_vectors]
+    if vector_name is not None and vector_name not in names:
+        raise InvalidInput(
+            f"no named vector {vector_name!r} in this space; its named vectors "
+            f"are: {', '.join(names)}"
+        )
     rows = np.flatnonzero(mask)
-    having = {n: rows[view.present(n, rows)] for n in ([block] if block else names)}
+    having = {n: rows[view.present(n, rows)] for n in ([vector_name] if vector_name else names)}
     name = max(having, key=lambda n: len(having[n]))
     return name, having[name]
 
@@ -178,7 +181,7 @@ def _batches(items: Positions) -> Iterator[Positions]:
 
 def _table(
     view: View,
-    block: str,
+    vector_name: str,
     rows: Positions,
     groups: npt.NDArray[np.int32],
     closest: FloatArray,
@@ -188,7 +191,9 @@ def _table(
     ids = np.array(view.item_ids(rows[shared]), object)
     listed = []
     for members in _split(groups[shared]):
-        order, scores = _arrange(view.vectors(block, rows[shared[members]]).vectors, ids[members])
+        order, scores = _arrange(
+            view.vectors(vector_name, rows[shared[members]]).vectors, ids[members]
+        )
         listed.append((members[order], scores[order]))
     listed.sort(key=lambda group: (-len(group[0]), ids[group[0][0]]))
     sizes = [len(members) for members, _ in listed]

@@ -1,4 +1,4 @@
-"""Queries: vectors in some blocks of the item vector, ranked against every item at once."""
+"""Queries: vectors in some named vectors of the item vector, ranked against every item at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from isthmus.numerics.arrays import FloatArray
 FIRST_DEPTH = 256
 WIDENING = 4
 
-Ranked = tuple[Positions, FloatArray]
+ScoredRows = tuple[Positions, FloatArray]
 CANDIDATES_A_RESULT = 4
 FEWEST_CANDIDATES = 100
 ROWS_AT_ONCE = 65_536
@@ -30,7 +30,7 @@ class Query:
     Attributes
     ----------
     vectors : mapping of str to numpy.ndarray
-        Unit vector, shape (dim,), for each block that the query has something to say in.
+        Unit vector, shape (dim,), for each named vector that the query has something to say in.
     exclude : numpy.ndarray
         int64: rows that must not be returned.
     """
@@ -38,25 +38,25 @@ class Query:
     vectors: Mapping[str, FloatArray]
     exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def block_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return the weights of the blocks that the query has."""
+    def vector_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Return the weights of the named vectors that the query has."""
         return {name: weights[name] for name in self.vectors}
 
 
-def answer(
+def search_top_k(
     view: View,
     queries: Sequence[Query],
     k: int,
     allowed: Selection | None,
     weights: Mapping[str, float],
     effort: float = 1.0,
-) -> list[Ranked]:
+) -> list[ScoredRows]:
     """Rank items for each query.
 
-    In one block the score is the cosine similarity. Over several it is the weighted mean of the
-    adjusted similarity ``(cos - c) / (1 - c)`` over the query's blocks, where ``c`` is the
-    query's mean cosine with the item's domain in that block: 0 is as alike as chance, 1 is
-    identical. An item that lacks a picture counts there as an average item of its domain, so it
+    In one named vector the score is the cosine similarity. Over several it is the weighted mean of
+    the adjusted similarity ``(cos - c) / (1 - c)`` over the query's named vectors, where ``c`` is
+    the query's mean cosine with the item's domain in that named vector: 0 is as alike as chance, 1
+    is identical. An item that lacks a picture counts there as an average item of its domain, so it
     is neither punished with a zero cosine nor favoured by being judged on its text alone.
 
     Parameters
@@ -70,7 +70,7 @@ def answer(
     allowed : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     effort : float
         See `View.search`.
 
@@ -82,44 +82,44 @@ def answer(
     most_excluded = max((len(query.exclude) for query in queries), default=0)
     several = any(len(query.vectors) > 1 for query in queries)
     depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES) if several else k
-    found = search_blocks(view, queries, depth + most_excluded, allowed, effort)
+    found = search_vectors(view, queries, depth + most_excluded, allowed, effort)
     return [
-        merge_blocks(view, query, parts, k, weights)
+        merge_vectors(view, query, parts, k, weights)
         for query, parts in zip(queries, found, strict=True)
     ]
 
 
-def search_blocks(
+def search_vectors(
     view: View,
     queries: Sequence[Query],
     depth: int,
     allowed: Selection | None,
     effort: float = 1.0,
-) -> list[list[Ranked]]:
-    """Search each block once for all the queries that have it.
+) -> list[list[ScoredRows]]:
+    """Search each named vector once for all the queries that have it.
 
     Returns
     -------
     list of list of (rows, scores)
-        For each query, for each block it has, in the order of the view: shape (depth,), -1 and
-        -inf where there are no more rows; excluded rows are still among them.
+        For each query, for each named vector it has, in the order of the view: shape (depth,), -1
+        and -inf where there are no more rows; excluded rows are still among them.
     """
-    found: list[list[Ranked]] = [[] for _ in queries]
-    for block in view.blocks:
-        asking = [i for i, query in enumerate(queries) if block.name in query.vectors]
+    found: list[list[ScoredRows]] = [[] for _ in queries]
+    for named_vector in view.named_vectors:
+        asking = [i for i, query in enumerate(queries) if named_vector.name in query.vectors]
         if asking:
-            vectors = np.stack([queries[i].vectors[block.name] for i in asking])
+            vectors = np.stack([queries[i].vectors[named_vector.name] for i in asking])
             reach = min(depth, max(len(view), 1))
-            scores, rows = view.search(block.name, vectors, reach, allowed, effort)
+            scores, rows = view.search(named_vector.name, vectors, reach, allowed, effort)
             for at, i in enumerate(asking):
                 found[i].append((rows[at], scores[at]))
     return found
 
 
-def merge_blocks(
-    view: View, query: Query, parts: list[Ranked], k: int, weights: Mapping[str, float]
-) -> Ranked:
-    """Score what the blocks found for a query, and give the best k that are not excluded."""
+def merge_vectors(
+    view: View, query: Query, parts: list[ScoredRows], k: int, weights: Mapping[str, float]
+) -> ScoredRows:
+    """Score what the named vectors found for a query, and give the best k that are not excluded."""
     if not parts:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     if len(query.vectors) == 1:
@@ -127,7 +127,7 @@ def merge_blocks(
     else:
         rows = np.unique(np.concatenate([part[0] for part in parts]))
         rows = rows[rows >= 0]
-        scores = adjusted_similarity(view, query, rows, weights)
+        scores = chance_corrected_similarity(view, query, rows, weights)
         order = np.argsort(-scores, kind="stable")
         rows, scores = rows[order], scores[order]
     keep = rows >= 0
@@ -136,26 +136,26 @@ def merge_blocks(
     return rows[keep][:k], scores[keep][:k]
 
 
-def adjusted_similarity(
+def chance_corrected_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
     """Give the chance-corrected similarity of rows to a query, shape (len(rows),)."""
     pieces = [rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE)]
-    scores = [_adjusted_similarity(view, query, piece, weights) for piece in pieces]
+    scores = [_chance_corrected_similarity(view, query, piece, weights) for piece in pieces]
     return np.concatenate([np.empty(0, np.float32), *scores])
 
 
-def _adjusted_similarity(
+def _chance_corrected_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
-    own = query.block_weights(weights)
+    own = query.vector_weights(weights)
     parts = similarities(view, query, rows)
     total = sum(own[name] * part.astype(np.float64) for name, part in parts.items())
     return np.asarray(total / sum(own.values()), np.float32)
 
 
 def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatArray]:
-    """Give the chance-corrected similarity of rows in each block of a query, 0 where absent."""
+    """Return chance-corrected similarities of rows in each named vector of a query; 0 if absent."""
     means, domains = view.domain_means, view.domain_codes(rows)
     found = {}
     for name, vector in query.vectors.items():
@@ -167,24 +167,24 @@ def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatAr
     return found
 
 
-def at_least(found: Ranked, min_score: float) -> Ranked:
+def filter_min_score(found: ScoredRows, min_score: float) -> ScoredRows:
     """Keep what scores at least so much."""
     rows, scores = found
     keep = scores.astype(np.float64) >= min_score
     return rows[keep], scores[keep]
 
 
-def answer_range(
+def search_range(
     view: View,
     query: Query,
     min_score: float,
     allowed: Selection | None,
     weights: Mapping[str, float],
-) -> Ranked:
+) -> ScoredRows:
     """Find all items that score at least `min_score`, best first.
 
     The search is widened fourfold until nothing that was not seen can score so much. It is
-    complete where the search of a block is exact; an approximate index misses as much of the
+    complete where the search of a named vector is exact; an approximate index misses as much of the
     range as its recall says.
 
     Parameters
@@ -194,11 +194,11 @@ def answer_range(
     query : Query
         What is looked for.
     min_score : float
-        Least score, of the kind that `isthmus.retrieval.search.query.answer` gives.
+        Least score, of the kind that `isthmus.retrieval.search.query.search_top_k` gives.
     allowed : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -208,52 +208,56 @@ def answer_range(
     reachable = len(view) if allowed is None else allowed.count
     depth = min(FIRST_DEPTH, reachable)
     while depth:
-        parts = search_blocks(view, [query], depth, allowed)[0]
+        parts = search_vectors(view, [query], depth, allowed)[0]
         if depth == reachable or _best_unseen(view, query, parts, weights) < min_score:
-            found = merge_blocks(view, query, parts, reachable, weights)
-            return at_least(found, min_score)
+            found = merge_vectors(view, query, parts, reachable, weights)
+            return filter_min_score(found, min_score)
         depth = min(depth * WIDENING, reachable)
     return np.empty(0, np.int64), np.empty(0, np.float32)
 
 
 def _best_unseen(
-    view: View, query: Query, parts: list[Ranked], weights: Mapping[str, float]
+    view: View, query: Query, parts: list[ScoredRows], weights: Mapping[str, float]
 ) -> float:
     """Give the most that an item in none of the lists can score.
 
-    In a block of which the last cosine found is ``f``, it has at most ``f``: with several
-    blocks ``(f - c) / (1 - c)`` for the least mean cosine ``c`` of a domain (the expression
-    falls as ``c`` grows), or 0 if it lacks the block.
+    In a named vector of which the last cosine found is ``f``, it has at most ``f``: with several
+    named vectors ``(f - c) / (1 - c)`` for the least mean cosine ``c`` of a domain (the expression
+    falls as ``c`` grows), or 0 if it lacks the named vector.
     """
-    names = [block.name for block in view.blocks if block.name in query.vectors]
+    names = [
+        named_vector.name
+        for named_vector in view.named_vectors
+        if named_vector.name in query.vectors
+    ]
     last = [float(scores[-1]) for _, scores in parts]
     if len(names) == 1 or not np.isfinite(last).any():
         return max(last)
-    own, total = query.block_weights(weights), 0.0
+    own, total = query.vector_weights(weights), 0.0
     for name, cosine in zip(names, last, strict=True):
         chance = float((view.domain_means.vectors[name] @ query.vectors[name]).min())
         total += own[name] * max(0.0, (cosine - chance) / max(1.0 - chance, 1e-6))
     return total / sum(own.values())
 
 
-def blocks_held(view: View, selections: Sequence[Selection | None]) -> set[str]:
-    """Name the blocks in which some of the allowed items has a vector."""
+def blocks_with_vectors(view: View, selections: Sequence[Selection | None]) -> set[str]:
+    """Name the named vectors in which some of the allowed items has a vector."""
     return {
-        block.name
-        for block in view.blocks
-        if any(view.holds(block.name, allowed) for allowed in selections)
+        named_vector.name
+        for named_vector in view.named_vectors
+        if any(view.holds(named_vector.name, allowed) for allowed in selections)
     }
 
 
-def incomparable(vectors: Mapping[str, FloatArray], held: set[str], space: Path) -> str:
-    """Say why a query cannot find items that have vectors in some blocks; empty if it can.
+def why_incomparable(vectors: Mapping[str, FloatArray], held: set[str], space: Path) -> str:
+    """Say why a query cannot find items that have vectors in some named vectors; empty if it can.
 
     Parameters
     ----------
     vectors : mapping of str to numpy.ndarray
-        What is looked for, by block.
+        What is looked for, by named vector.
     held : set of str
-        The blocks of the items, see `blocks_held`.
+        The named vectors of the items, see `vector_name`.
     space : Path
         Folder of the space, for the advice.
     """
@@ -278,13 +282,13 @@ def require_comparable(
     selections: Sequence[Selection | None],
     space: Path,
 ) -> None:
-    """Refuse a query that found nothing since it has no block in common with any item.
+    """Refuse a query that found nothing since it has no named vector in common with any item.
 
     Raises
     ------
     UnsupportedModality
         If that is so.
     """
-    reason = incomparable(vectors, blocks_held(view, selections), space)
+    reason = why_incomparable(vectors, blocks_with_vectors(view, selections), space)
     if reason:
         raise UnsupportedModality(reason)

@@ -1,4 +1,4 @@
-"""Query vectors: what a user looks for, in the blocks of a space."""
+"""Query vectors: what a user looks for, in the named vectors of a space."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from isthmus.data.media import DATA_URI, STORED, MediaStore, from_data_uri
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.decoding import check_decoded, decode
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import BlockVectors, fuse
-from isthmus.encoders.stack import Block, block_of
+from isthmus.encoders.fusion import MaskedVectors, fuse
+from isthmus.encoders.stack import NamedVector, named_vector_of
 from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
 from isthmus.index.catalog.content_encoding import DECODERS, FILES_A_BATCH, batched
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MEDIA, TEXT, VECTOR, Modality
 
-BlockQuery = dict[str, FloatArray]
+QueryVectors = dict[str, FloatArray]
 
 
-def contents_of(text: str | None, image: Any, audio: Any = None) -> dict[Modality, Any]:
+def query_contents(text: str | None, image: Any, audio: Any = None) -> dict[Modality, Any]:
     """Check what is looked for, and decode its files.
 
     Raises
@@ -50,7 +50,7 @@ def contents_of(text: str | None, image: Any, audio: Any = None) -> dict[Modalit
     return contents
 
 
-def kind_of(contents: Mapping[str, Any]) -> str:
+def query_kind(contents: Mapping[str, Any]) -> str:
     """Name the kind of a query that holds some contents, or items alone.
 
     Examples
@@ -67,48 +67,54 @@ def encode_query(
     encoder_of: Callable[[Modality], Encoder],
     contents: Mapping[Modality, Any],
     alignment: Alignment | None = None,
-) -> BlockQuery:
-    """Encode contents into a unit vector for each block they speak to, shape (dim,)."""
+) -> QueryVectors:
+    """Encode contents into a unit vector for each named vector they speak to, shape (dim,)."""
     one = np.ones(1, bool)
     parts = {
-        modality: BlockVectors(encoder_of(modality).encode([content], modality), one)
+        modality: MaskedVectors(encoder_of(modality).encode([content], modality), one)
         for modality, content in contents.items()
     }
     fused = fuse(settings.layout, settings.fusion, parts, alignment)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 
-def given_vector(blocks: tuple[Block, ...], vector: Any) -> BlockQuery:
-    """Take a vector as it is given, at unit norm, for the block whose length it has.
+def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVectors:
+    """Take a vector as it is given, at unit norm, for the named vector whose length it has.
 
     Raises
     ------
     InvalidInput
-        If it fits no block, or is not finite, or zero.
+        If it fits no named vector, or is not finite, or zero.
     """
     values = np.asarray(vector, np.float32)
-    fitting = [block for block in blocks if values.shape == (block.dim,)]
+    fitting = [
+        named_vector for named_vector in named_vectors if values.shape == (named_vector.dim,)
+    ]
     norm = float(np.linalg.norm(values))
     if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
-        wanted = " or ".join(f"({b.dim},) for {b.name}" for b in blocks)
+        wanted = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
         raise InvalidInput(
             f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {wanted}"
         )
     return {fitting[0].name: values / np.float32(norm)}
 
 
-def given_vectors(blocks: tuple[Block, ...], vectors: Any) -> tuple[str, FloatArray]:
-    """Take vectors of shape (n, dim) as given, at unit norm, and name the block they fit.
+def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple[str, FloatArray]:
+    """Take vectors of shape (n, dim) as given, at unit norm, and name the named vector they fit.
 
     Raises
     ------
     InvalidInput
-        If they fit no block, or one of them is not finite, or zero; the message names it.
+        If they fit no named vector, or one of them is not finite, or zero; the message names it.
     """
     values = np.asarray(vectors, np.float32)
-    fitting = [block for block in blocks if values.ndim == 2 and values.shape[1] == block.dim]
+    fitting = [
+        named_vector
+        for named_vector in named_vectors
+        if values.ndim == 2 and values.shape[1] == named_vector.dim
+    ]
     if len(fitting) != 1:
-        wanted = " or ".join(f"(n, {b.dim}) for {b.name}" for b in blocks)
+        wanted = " or ".join(f"(n, {b.dim}) for {b.name}" for b in named_vectors)
         raise InvalidInput(f"vectors of shape {values.shape}; give {wanted}")
     norms = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
     bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
@@ -129,11 +135,11 @@ def _open(modality: Modality, given: Any) -> Any:
     return check_decoded(modality, given)
 
 
-Encoded = tuple[list["ListedQuery"], FloatArray]
+Encoded = tuple[list["FileQuery"], FloatArray]
 
 
 @dataclass(eq=False)
-class ListedQuery:
+class FileQuery:
     """One query of many: what it holds, then its vectors, or what is wrong with it.
 
     Attributes
@@ -143,14 +149,14 @@ class ListedQuery:
     folder : Path or None
         What paths are relative to; None stands for the working folder.
     vectors : dict of str to numpy.ndarray
-        Unit vector, shape (dim,), for each block it speaks to.
+        Unit vector, shape (dim,), for each named vector it speaks to.
     reason : str
         Why it cannot be answered; empty if it can.
     """
 
     contents: dict[str, Any]
     folder: Path | None = None
-    vectors: BlockQuery = field(default_factory=dict)
+    vectors: QueryVectors = field(default_factory=dict)
     reason: str = ""
 
 
@@ -160,13 +166,13 @@ class QueryEncoder:
     Parameters
     ----------
     settings : SpaceSettings
-        The blocks and the fusion weights of the space.
+        The named vectors and the fusion weights of the space.
     encoder_of : callable
         Gives the encoder of a modality; called only for modalities that are asked for.
     media : MediaStore
         Reads files.
     alignment : Alignment, optional
-        What the settings' aligned block is made by.
+        What the settings' aligned named vector is made by.
     """
 
     def __init__(
@@ -177,12 +183,12 @@ class QueryEncoder:
         alignment: Alignment | None = None,
     ) -> None:
         self._alignment = alignment
-        self._blocks = settings.layout
+        self._named_vectors = settings.layout
         self._weights = settings.fusion
         self._encoder_of = encoder_of
         self._media = media
 
-    def encode(self, queries: Sequence[ListedQuery]) -> None:
+    def encode(self, queries: Sequence[FileQuery]) -> None:
         """Give each query its vectors, or the reason why it has none."""
         for query in queries:
             try:
@@ -193,29 +199,29 @@ class QueryEncoder:
         for modality in MEDIA:
             files = self._files(modality, _holding(queries, modality))
             parts |= self._look_up(queries, modality, files)
-        fused = fuse(self._blocks, self._weights, parts, self._alignment)
+        fused = fuse(self._named_vectors, self._weights, parts, self._alignment)
         for name, part in fused.items():
             for query, vector, there in zip(queries, part.vectors, part.present, strict=True):
                 if there and not query.reason:
                     query.vectors[name] = vector
 
-    def _check(self, query: ListedQuery) -> None:
+    def _check(self, query: FileQuery) -> None:
         held = query.contents
         if not held:
             raise InvalidInput("nothing to search for; give a text, an image, audio or a vector")
         if VECTOR in held:
             if len(held) > 1:
                 raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-            query.vectors = given_vector(self._blocks, _numbers(held[VECTOR]))
+            query.vectors = vector_query(self._named_vectors, _numbers(held[VECTOR]))
         for modality in held.keys() - {VECTOR}:
-            block_of(self._blocks, modality)
+            named_vector_of(self._named_vectors, modality)
 
-    def _texts(self, queries: list[ListedQuery]) -> Iterator[Encoded]:
+    def _texts(self, queries: list[FileQuery]) -> Iterator[Encoded]:
         if queries:
             texts = [query.contents[TEXT] for query in queries]
             yield queries, self._encoder_of("text").encode(texts, "text")
 
-    def _files(self, modality: Modality, queries: list[ListedQuery]) -> Iterator[Encoded]:
+    def _files(self, modality: Modality, queries: list[FileQuery]) -> Iterator[Encoded]:
         """Decode and encode files, few at a time: a decoded one takes megabytes."""
         with ThreadPoolExecutor(DECODERS) as decoders:
             for part in batched(queries, FILES_A_BATCH[modality]):
@@ -225,7 +231,7 @@ class QueryEncoder:
                     decoded = [content for content in opened if content is not None]
                     yield good, self._encoder_of(modality).encode(decoded, modality)
 
-    def _open(self, modality: Modality, query: ListedQuery) -> Any:
+    def _open(self, modality: Modality, query: FileQuery) -> Any:
         """Decode a file of a query; None, and the reason noted, if that cannot be done."""
         try:
             return decode(modality, self._read(query.contents[modality], query.folder))
@@ -243,21 +249,21 @@ class QueryEncoder:
         return self._media.read(str((folder or Path()) / given.removeprefix("file://")))
 
     def _look_up(
-        self, queries: Sequence[ListedQuery], modality: Modality, encoded: Iterator[Encoded]
-    ) -> dict[Modality, BlockVectors]:
+        self, queries: Sequence[FileQuery], modality: Modality, encoded: Iterator[Encoded]
+    ) -> dict[Modality, MaskedVectors]:
         """Put the vectors of one modality in the places of their queries."""
         place = {id(query): i for i, query in enumerate(queries)}
         parts = [([place[id(query)] for query in some], vectors) for some, vectors in encoded]
         if not parts:
             return {}
-        dim = block_of(self._blocks, modality).dim
-        out = BlockVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
+        dim = named_vector_of(self._named_vectors, modality).dim
+        out = MaskedVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
         for places, vectors in parts:
             out.vectors[places], out.present[places] = vectors, True
         return {modality: out}
 
 
-def _holding(queries: Sequence[ListedQuery], content: str) -> list[ListedQuery]:
+def _holding(queries: Sequence[FileQuery], content: str) -> list[FileQuery]:
     return [query for query in queries if not query.reason and content in query.contents]
 
 

@@ -16,14 +16,14 @@ from isthmus.data.sources import Source
 from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, first_line
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query_encoding import BlockQuery, ListedQuery, QueryEncoder
+from isthmus.retrieval.search.query_encoding import FileQuery, QueryEncoder, QueryVectors
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import MEDIA, QUERY_ID, TEXT, VECTOR
 
 QUERIES_A_BATCH = 1_024
 
-Answer = Callable[[Sequence[str], Sequence[ListedQuery]], pa.Table]
-Refuse = Callable[[BlockQuery], str]
+Answer = Callable[[Sequence[str], Sequence[FileQuery]], pa.Table]
+Refuse = Callable[[QueryVectors], str]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def search_file(
     out: Path,
     encoder: QueryEncoder,
     refuse: Refuse,
-    answer: Answer,
+    search_top_k: Answer,
     *,
     show: bool,
 ) -> QueryFileReport:
@@ -115,7 +115,9 @@ def search_file(
             named = list(zip(ids, batch, strict=True))
             good = [(query_id, query) for query_id, query in named if not query.reason]
             if good:
-                table = answer([query_id for query_id, _ in good], [asked for _, asked in good])
+                table = search_top_k(
+                    [query_id for query_id, _ in good], [asked for _, asked in good]
+                )
                 writer.write_table(table)
                 report.rows += len(table)
             report.problems += [
@@ -170,7 +172,7 @@ def _check_ids(sources: Iterable[Source]) -> int:
     return len(first)
 
 
-def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[ListedQuery]]]:
+def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[FileQuery]]]:
     """Read the queries, with their ids beside them, in batches of one source."""
     for source in sources:
         for whole in _read(source):
@@ -179,7 +181,7 @@ def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[Listed
                 rows = whole.select(columns).slice(start, QUERIES_A_BATCH).to_pylist()
                 yield (
                     [str(row[QUERY_ID]) for row in rows],
-                    [ListedQuery(_contents(row), source.folder) for row in rows],
+                    [FileQuery(_contents(row), source.folder) for row in rows],
                 )
 
 

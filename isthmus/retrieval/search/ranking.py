@@ -13,10 +13,10 @@ from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.selection import Selection
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.diversity import Likeness, choose_diverse
-from isthmus.retrieval.search.hubness import best_of, range_of
-from isthmus.retrieval.search.query import Query, Ranked, at_least
-from isthmus.retrieval.search.score_normalisation import Chance, measure_chance
+from isthmus.retrieval.search.diversity import PairwiseSimilarity, maximal_marginal_relevance
+from isthmus.retrieval.search.hubness import corrected_range, corrected_top_k
+from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score
+from isthmus.retrieval.search.score_normalisation import ScoreDistribution, score_distributions
 
 Quotas = Mapping[str, int | float]
 TINY = 1e-9
@@ -26,7 +26,7 @@ FEWEST_CANDIDATES = 100
 
 
 @dataclass(frozen=True)
-class Ranking:
+class RankingOptions:
     """What a caller asks of a list.
 
     Attributes
@@ -116,11 +116,11 @@ class Ranking:
     @cached_property
     def places(self) -> list[int]:
         """Places of each domain of the quotas, and last those for the other domains."""
-        return [] if self.k is None else allot(self.quotas, self.k)
+        return [] if self.k is None else allocate_slots(self.quotas, self.k)
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class DomainGroup:
     """Domains that are searched together.
 
     Attributes
@@ -130,17 +130,17 @@ class Group:
     allowed : Selection or None
         The rows of the domains that the filter lets through.
     party : int
-        Whose places in the list their items take, as `Ranking.places` counts them.
+        Whose places in the list their items take, as `RankingOptions.places` counts them.
     """
 
     domains: list[str]
     allowed: Selection | None
-    party: int = 0
+    quota: int = 0
 
 
 def group_domains(
-    view: View, ranking: Ranking, domains: list[str] | None, where: str | None
-) -> list[Group]:
+    view: View, ranking: RankingOptions, domains: list[str] | None, where: str | None
+) -> list[DomainGroup]:
     """Part the domains into groups that need a search of their own.
 
     With quotas, each domain they name is one and the others together are one; with calibration or
@@ -154,7 +154,7 @@ def group_domains(
         If `where` is refused.
     """
     searched = list(dict.fromkeys(domains or view.domains))
-    whole = Group(searched, view.select(domains, where))
+    whole = DomainGroup(searched, view.select(domains, where))
     if not ranking.quotas and not ranking.by_domain:
         return [whole]
     named = list(ranking.quotas)
@@ -163,7 +163,8 @@ def group_domains(
     together = [[domain] for domain in others] if ranking.by_domain else [others] if others else []
     parted = [*([name] for name in named), *together]
     return [
-        Group(part, view.select(part, where), min(i, len(named))) for i, part in enumerate(parted)
+        DomainGroup(part, view.select(part, where), min(i, len(named)))
+        for i, part in enumerate(parted)
     ]
 
 
@@ -178,11 +179,11 @@ def _require_searched(view: View, named: list[str], searched: list[str]) -> None
 def rank(
     view: View,
     query: Query,
-    ranking: Ranking,
-    groups: Sequence[Group],
+    ranking: RankingOptions,
+    groups: Sequence[DomainGroup],
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
-) -> Ranked:
+) -> ScoredRows:
     """Rank items for a query.
 
     Parameters
@@ -196,7 +197,7 @@ def rank(
     groups : sequence of Group
         As `group_domains` gives them.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
     penalty : numpy.ndarray, optional
         float32, shape (n_rows,): what is taken off the score of each row, see
         `isthmus.retrieval.search.hubness`.
@@ -205,13 +206,13 @@ def rank(
     -------
     rows, scores : numpy.ndarray
         int64 and float32, shape (n,), n at most k. The scores are those of
-        `search.query.answer`, less the penalty, calibrated or centred; with diversity
+        `search.query.search_top_k`, less the penalty, calibrated or centred; with diversity
         they need not fall.
     """
-    chances: dict[str, Chance] = {}
+    chances: dict[str, ScoreDistribution] = {}
     if ranking.by_domain:
         names = [name for group in groups for name in group.domains]
-        chances = measure_chance(view, query, names, weights)
+        chances = score_distributions(view, query, names, weights)
     if ranking.center:
         chances = {name: replace(chance, std=1.0) for name, chance in chances.items()}
     lists = [_find(view, query, ranking, group, chances, weights, penalty) for group in groups]
@@ -220,12 +221,12 @@ def rank(
 
 def compose(
     view: View,
-    lists: Sequence[Ranked],
-    ranking: Ranking,
-    groups: Sequence[Group],
+    lists: Sequence[ScoredRows],
+    ranking: RankingOptions,
+    groups: Sequence[DomainGroup],
     *,
     relative: bool,
-) -> Ranked:
+) -> ScoredRows:
     """Make one list of the lists of groups, as it was asked for.
 
     Parameters
@@ -249,57 +250,59 @@ def compose(
     """
     if ranking.plain:
         return lists[0]
-    rows, scores, parties = _joined(lists, groups)
+    rows, scores, quota_ids = _joined(lists, groups)
     if ranking.k is None:
         return rows, scores
-    near = places_within(parties) < (ranking.depth or ranking.k)
-    rows, scores, parties = rows[near], scores[near], parties[near]
-    places = fill(ranking.places, parties, ranking.k)
+    near = rank_within_group(quota_ids) < (ranking.depth or ranking.k)
+    rows, scores, quota_ids = rows[near], scores[near], quota_ids[near]
+    places = fill_slots(ranking.places, quota_ids, ranking.k)
     if not ranking.diversity:
-        kept = places_within(parties) < places[parties]
+        kept = rank_within_group(quota_ids) < places[quota_ids]
         return rows[kept], scores[kept]
     best = float(np.abs(scores).max(initial=0)) if relative else 1.0
-    relevance, likeness = scores / max(best, 1e-6), Likeness.among(view, rows)
-    chosen = choose_diverse(relevance, likeness, ranking.k, ranking.diversity, parties, places)
+    relevance, likeness = scores / max(best, 1e-6), PairwiseSimilarity.among(view, rows)
+    chosen = maximal_marginal_relevance(
+        relevance, likeness, ranking.k, ranking.diversity, quota_ids, places
+    )
     return rows[chosen], scores[chosen]
 
 
 def _joined(
-    lists: Sequence[Ranked], groups: Sequence[Group]
+    lists: Sequence[ScoredRows], groups: Sequence[DomainGroup]
 ) -> tuple[Positions, FloatArray, Positions]:
     """Join the lists of groups, best first: rows, scores and parties."""
     none = np.empty(0, np.int64)
     rows = np.concatenate([none, *(rows for rows, _ in lists)])
     scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
-    parties = [np.full(len(r), g.party) for (r, _), g in zip(lists, groups, strict=True)]
+    quota_ids = [np.full(len(r), g.quota) for (r, _), g in zip(lists, groups, strict=True)]
     order = np.argsort(-scores, kind="stable")
-    return rows[order], scores[order], np.concatenate([none, *parties])[order]
+    return rows[order], scores[order], np.concatenate([none, *quota_ids])[order]
 
 
 def _find(
     view: View,
     query: Query,
-    ranking: Ranking,
-    group: Group,
-    chances: Mapping[str, Chance],
+    ranking: RankingOptions,
+    group: DomainGroup,
+    chances: Mapping[str, ScoreDistribution],
     weights: Mapping[str, float],
     penalty: FloatArray | None,
-) -> Ranked:
+) -> ScoredRows:
     """Find the candidates of a group, with the scores that are shown."""
     least, allowed = ranking.min_score, group.allowed
     chance = chances[group.domains[0]] if chances else None
     if ranking.depth is not None:
-        rows, scores = best_of(view, query, ranking.depth, allowed, weights, penalty)
+        rows, scores = corrected_top_k(view, query, ranking.depth, allowed, weights, penalty)
     elif least is not None:
         # Rounding must not cut what calibrates to just the least score.
         raw = least if chance is None else chance.raw(least) - 1e-5
-        rows, scores = range_of(view, query, raw, allowed, weights, penalty)
+        rows, scores = corrected_range(view, query, raw, allowed, weights, penalty)
     if chance is not None:
         scores = chance.calibrate(scores)
-    return (rows, scores) if least is None else at_least((rows, scores), least)
+    return (rows, scores) if least is None else filter_min_score((rows, scores), least)
 
 
-def allot(quotas: Quotas, k: int) -> list[int]:
+def allocate_slots(quotas: Quotas, k: int) -> list[int]:
     """Give the places of each domain, and last those that are left for all the others.
 
     A whole number is a number of places, a fraction a share of k. Every share, and what is left
@@ -341,7 +344,7 @@ def allot(quotas: Quotas, k: int) -> list[int]:
     return [int(n) for n in places]
 
 
-def fill(places: list[int], parties: Positions, k: int) -> Positions:
+def fill_slots(places: list[int], quota_ids: Positions, k: int) -> Positions:
     """Say how many items each party gets, given the candidates there are.
 
     Places that a party cannot fill go to the best candidates of the other parties that have
@@ -367,15 +370,15 @@ def fill(places: list[int], parties: Positions, k: int) -> Positions:
     [3, 1, 0]
     """
     own = np.array(places)
-    got = np.minimum(own, np.bincount(parties, minlength=len(own)))
-    order = places_within(parties)
+    got = np.minimum(own, np.bincount(quota_ids, minlength=len(own)))
+    order = rank_within_group(quota_ids)
     for may_have_more in (own > 0, own == 0):
-        waiting = parties[(order >= got[parties]) & may_have_more[parties]]
+        waiting = quota_ids[(order >= got[quota_ids]) & may_have_more[quota_ids]]
         got = got + np.bincount(waiting[: k - got.sum()], minlength=len(own))
     return np.asarray(got, np.int64)
 
 
-def places_within(parties: Positions) -> Positions:
+def rank_within_group(quota_ids: Positions) -> Positions:
     """Give the place of each candidate among those of its party, from 0, shape (n,).
 
     Examples
@@ -383,9 +386,9 @@ def places_within(parties: Positions) -> Positions:
     >>> places_within(np.array([1, 0, 1, 1, 0])).tolist()
     [0, 0, 1, 2, 1]
     """
-    out = np.zeros(len(parties), np.int64)
-    for party in np.unique(parties).tolist():
-        own = parties == party
+    out = np.zeros(len(quota_ids), np.int64)
+    for quota in np.unique(quota_ids).tolist():
+        own = quota_ids == quota
         out[own] = np.arange(own.sum())
     return out
 

@@ -96,7 +96,7 @@ def from_pairs(view: View, pairs: Any, encode: EncodeTexts) -> Relevance:
         Anything `isthmus.data.table_reader.open_sources` takes, with a column item_id and one of
         ``like`` (an item) and ``text``, or both.
     encode : callable
-        Encodes texts into a unit vector for each block that a text has.
+        Encodes texts into a unit vector for each named vector that a text has.
 
     Raises
     ------

@@ -59,7 +59,7 @@ class Hit:
         }
 
 
-class Found(NamedTuple):
+class BatchResults(NamedTuple):
     """What many queries found, best first.
 
     Attributes
@@ -105,12 +105,12 @@ def _with_attributes(view: View, rows: Positions, hits: Sequence[Hit]) -> list[H
     ]
 
 
-def make_found(view: View, rows: Positions, scores: FloatArray) -> Found:
+def make_batch_results(view: View, rows: Positions, scores: FloatArray) -> BatchResults:
     """Turn rows and scores, each of shape (n, k), into item ids; -1 becomes None."""
     ids = np.full(rows.shape, None, object)
     there = rows >= 0
     ids[there] = view.item_ids(rows[there])
-    return Found(ids, scores)
+    return BatchResults(ids, scores)
 
 
 def list_schema(id_column: str = USER_ID) -> pa.Schema:
@@ -155,7 +155,7 @@ class HistoryReason:
     gain : float
         How much the head's score falls when the item is taken out of the history.
     similarity : dict of str to float
-        Cosine of the two items in each block of content that both have.
+        Cosine of the two items in each named vector of content that both have.
     """
 
     item_id: str
@@ -184,14 +184,14 @@ class SourceReason:
 
 @dataclass(frozen=True)
 class ContentReason:
-    """What the contents of a block (text, image) did for a recommended item.
+    """What the contents of a named vector (text, image) did for a recommended item.
 
     Attributes
     ----------
     name : str
-        The block.
+        The named vector.
     gain : float
-        How much the head's score falls when the head does not see the block's vectors, of the
+        How much the head's score falls when the head does not see that named vector, of the
         history and of the candidates. What sources found by them is told by the sources.
     """
 

@@ -5,7 +5,7 @@ style, length or language and not of relevance: its best items crowd out those o
 The standard score ``z = (s - mean_d) / std_d`` says how far an item stands out from what the
 query scores in the item's own domain (zero mean, unit variance: Montague and Aslam, "Relevance
 Score Normalization for Metasearch", CIKM 2001). The adjusted similarity ``(s - c) / (1 - c)``,
-which makes blocks comparable within one query, corrects the mean alone, and a domain that
+which makes named vectors comparable within one query, corrects the mean alone, and a domain that
 spreads wider would still win.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.query import Query, adjusted_similarity
+from isthmus.retrieval.search.query import Query, chance_corrected_similarity
 
 SAMPLE = 2_000
 PRIOR = 10
@@ -27,7 +27,7 @@ LEAST_STD = 1e-4
 
 
 @dataclass(frozen=True)
-class Chance:
+class ScoreDistribution:
     """What a query scores in a domain by chance.
 
     Attributes
@@ -48,9 +48,9 @@ class Chance:
         return self.mean + calibrated * self.std
 
 
-def measure_chance(
+def score_distributions(
     view: View, query: Query, domains: Sequence[str], weights: Mapping[str, float]
-) -> dict[str, Chance]:
+) -> dict[str, ScoreDistribution]:
     """Measure the mean and spread of a query's scores in each domain, whatever the filter.
 
     Of large domains, a fixed sample of 2,000 items is measured. Few items tell little of their
@@ -66,7 +66,7 @@ def measure_chance(
     domains : sequence of str
         Which domains.
     weights : mapping of str to float
-        Weight of each block.
+        Weight of each named vector.
 
     Returns
     -------
@@ -76,17 +76,19 @@ def measure_chance(
     scores = {name: _scores(view, query, _sample(view, name), weights) for name in domains}
     scored = [own for own in scores.values() if len(own)]
     if not scored:
-        return dict.fromkeys(domains, Chance(0.0, 1.0))
+        return dict.fromkeys(domains, ScoreDistribution(0.0, 1.0))
     mean = float(np.mean([own.mean() for own in scored]))
     variance = float(np.mean([own.var() for own in scored]))
     return {name: _shrunk(own, mean, variance) for name, own in scores.items()}
 
 
-def _shrunk(scores: FloatArray, mean: float, variance: float) -> Chance:
+def _shrunk(scores: FloatArray, mean: float, variance: float) -> ScoreDistribution:
     n = len(scores)
     own_mean, own_variance = (scores.mean(), scores.var()) if n else (0.0, 0.0)
     std = np.sqrt((n * own_variance + PRIOR * variance) / (n + PRIOR))
-    return Chance(float((n * own_mean + PRIOR * mean) / (n + PRIOR)), max(float(std), LEAST_STD))
+    return ScoreDistribution(
+        float((n * own_mean + PRIOR * mean) / (n + PRIOR)), max(float(std), LEAST_STD)
+    )
 
 
 def _sample(view: View, domain: str) -> Positions:
@@ -97,9 +99,9 @@ def _sample(view: View, domain: str) -> Positions:
 
 
 def _scores(view: View, query: Query, rows: Positions, weights: Mapping[str, float]) -> FloatArray:
-    """Score those of the rows that can be scored, as `answer` does, in float64."""
+    """Score those of the rows that can be scored, as `search_top_k` does, in float64."""
     if len(query.vectors) > 1:
-        return adjusted_similarity(view, query, rows, weights).astype(np.float64)
+        return chance_corrected_similarity(view, query, rows, weights).astype(np.float64)
     [(name, vector)] = query.vectors.items()
     part = view.vectors(name, rows)
     return (part.vectors[part.present] @ vector).astype(np.float64)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from isthmus.encoders.stack import Block
+from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.content_vectors import ContentVectors
@@ -44,15 +44,15 @@ class SpaceMap:
 
     Attributes
     ----------
-    block : str
-        The block whose vectors were laid out.
+    vector_name : str
+        The named vector whose vectors were laid out.
     item_ids, domains, modalities : tuple of str
         What each point is: an item's text, picture or audio.
     points : numpy.ndarray
         float32, shape (n_points, 2).
     """
 
-    block: str
+    vector_name: str
     item_ids: tuple[str, ...]
     domains: tuple[str, ...]
     modalities: tuple[str, ...]
@@ -93,7 +93,7 @@ class SpaceMap:
 
     def _drawn(self, kind: str) -> bytes:
         out = io.BytesIO()
-        title = f"{len(set(self.item_ids)):,} items, block {self.block}"
+        title = f"{len(set(self.item_ids)):,} items, named vector {self.vector_name}"
         draw_map(self.points, self.domains, self.modalities, title, out, kind)
         return out.getvalue()
 
@@ -102,22 +102,22 @@ def map_space(
     view: View,
     contents: ContentVectors,
     allowed: Selection | None,
-    block: str | None,
+    vector_name: str | None,
     limit: int,
     seed: int,
 ) -> SpaceMap:
     """Lay out the contents of items; see `isthmus.Space.map`."""
     if limit < 1:
         raise InvalidInput(f"limit is {limit}; give one item or more")
-    chosen = _choose_block(view.blocks, block)
+    chosen = _choose_vector(view.named_vectors, vector_name)
     rows = np.flatnonzero((allowed or view.living).rows)
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
     points, vectors, modalities = _contents(view, contents, chosen, rows)
     if not len(points):
-        raise InvalidInput(f"no item to draw has a vector in the block {chosen.name}")
+        raise InvalidInput(f"no item to draw has a vector in the named vector {chosen.name}")
     return SpaceMap(
-        block=chosen.name,
+        vector_name=chosen.name,
         item_ids=tuple(map(str, view.item_ids(points))),
         domains=tuple(map(str, view.item_domains(points))),
         modalities=modalities,
@@ -125,22 +125,22 @@ def map_space(
     )
 
 
-def _choose_block(blocks: Sequence[Block], name: str | None) -> Block:
-    """Give the block that is named, or the one in which most modalities meet."""
+def _choose_vector(named_vectors: Sequence[NamedVector], name: str | None) -> NamedVector:
+    """Give the named vector that is named, or the one in which most modalities meet."""
     if name is None:
-        return max(blocks, key=lambda block: len(block.modalities))
-    found = [block for block in blocks if block.name == name]
+        return max(named_vectors, key=lambda named_vector: len(named_vector.modalities))
+    found = [named_vector for named_vector in named_vectors if named_vector.name == name]
     if not found:
-        known = ", ".join(block.name for block in blocks)
-        raise InvalidInput(f"no block {name!r} in this space; give one of: {known}")
+        known = ", ".join(named_vector.name for named_vector in named_vectors)
+        raise InvalidInput(f"no named vector {name!r} in this space; give one of: {known}")
     return found[0]
 
 
 def _contents(
-    view: View, contents: ContentVectors, block: Block, rows: Positions
+    view: View, contents: ContentVectors, named_vector: NamedVector, rows: Positions
 ) -> tuple[Positions, FloatArray, tuple[str, ...]]:
     """Give row, vector and modality of each content that has a vector."""
-    found = [(m, contents.of(view, block, m, rows)) for m in block.modalities]
+    found = [(m, contents.of(view, named_vector, m, rows)) for m in named_vector.modalities]
     return (
         np.concatenate([rows[part.present] for _, part in found]),
         np.concatenate([part.vectors[part.present] for _, part in found]),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isthmus.data.interactions.store as module
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 from tests.data.interactions.test_rule import ROW, add, row
 
 USERS = ["b", "nobody", "a"]
@@ -18,10 +18,10 @@ JOBS = st.one_of(
 
 @pytest.fixture(scope="module", autouse=True)
 def held_at_once():
-    usual = module.READ_S_A_ROW
-    module.READ_S_A_ROW = 0.0
+    usual = module.READ_SECONDS_PER_ROW
+    module.READ_SECONDS_PER_ROW = 0.0
     yield
-    module.READ_S_A_ROW = usual
+    module.READ_SECONDS_PER_ROW = usual
 
 
 def do(store, job):
@@ -29,7 +29,7 @@ def do(store, job):
     if isinstance(job, list):
         add(store, job)
     elif job.startswith("forget"):
-        store.forget(job.split()[1])
+        store.delete_user(job.split()[1])
     elif job == "undo" and store.version > 1:
         table = store._writable()
         table.checkout_version(table.version - 1).restore()
@@ -41,26 +41,26 @@ def do(store, job):
 @given(jobs=st.lists(JOBS, min_size=1, max_size=6))
 def test_what_is_held_follows_the_table(tmp_path_factory, jobs):
     folder = tmp_path_factory.mktemp("s")
-    holding = Interactions(folder)
+    holding = InteractionStore(folder)
     add(holding, [row(1.0, user_id="a")])
-    holding.of(["a"])
+    holding.of_users(["a"])
     for job in jobs:
-        do(Interactions(folder), job)
+        do(InteractionStore(folder), job)
         for users in (USERS, ["a"], ["a", "a"], []):
-            expected = Interactions(folder).of(users)  # its first look is at the disk
-            assert holding.of(users).to_pylist() == expected.to_pylist()
-            assert holding.of(users).schema == expected.schema
-    assert holding._held is not None
+            expected = InteractionStore(folder).of_users(users)  # its first look is at the disk
+            assert holding.of_users(users).to_pylist() == expected.to_pylist()
+            assert holding.of_users(users).schema == expected.schema
+    assert holding._cache is not None
 
 
-def test_a_table_that_is_too_large_is_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "HELD_ROWS", 2)
-    store = Interactions(tmp_path)
+def test_a_table_that_is_too_large_is_not_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAX_CACHED_ROWS", 2)
+    store = InteractionStore(tmp_path)
     add(store, [row(1.0), row(2.0, item_id="j")])
     for held in (False, True, True):
-        assert len(store.of(["u"])) == 2
-        assert (store._held is not None) == held
+        assert len(store.of_users(["u"])) == 2
+        assert (store._cache is not None) == held
     add(store, [row(3.0, item_id="k")])
     for _ in range(2):
-        assert len(store.of(["u"])) == 3
-        assert store._held is None
+        assert len(store.of_users(["u"])) == 3
+        assert store._cache is None

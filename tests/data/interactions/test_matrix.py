@@ -32,7 +32,7 @@ def table(*rows):
 
 
 def matrix(*rows, **options):
-    return InteractionMatrix.of(table(*rows), find, len(ITEMS), **options)
+    return InteractionMatrix.from_table(table(*rows), find, len(ITEMS), **options)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from isthmus import Space
-from tests.data.interactions.writer import ROWS_A_COMMIT, rows
+from tests.data.interactions.writer import COMMIT_ROWS, rows
 from tests.toy import two_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,7 @@ def test_a_killed_job_is_completed_by_doing_it_again(space, tmp_path):
                 assert writer.poll() is None
             writer.kill()
         found = stored(space)
-        assert len(found) % ROWS_A_COMMIT == 0  # whole commits, or none
+        assert len(found) % COMMIT_ROWS == 0  # whole commits, or none
         assert set(found) <= set(stored(whole))
         assert len(found) < ROWS  # or it was not killed at work
     had = len(found)

@@ -28,7 +28,7 @@ def test_movielens_is_added_once_and_found_again(space, real_data):
     )
     items = pc.unique(rows.column("item_id")).to_pylist()
     places = {name: n for n, name in enumerate(items)}
-    matrix = InteractionMatrix.of(
+    matrix = InteractionMatrix.from_table(
         space.interactions(waiting=True),
         lambda names: np.array([places[name] for name in names], np.int64),
         len(items),

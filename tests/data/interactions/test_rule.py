@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import isthmus.data.interactions.ingest
 from isthmus.data.interactions.ingest import add_interactions
 from isthmus.data.interactions.reader import InteractionReader
-from isthmus.data.interactions.store import Interactions
+from isthmus.data.interactions.store import InteractionStore
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 SCHEMA = pa.schema(
@@ -63,12 +63,12 @@ def add(store, rows):
 
 
 @settings(max_examples=40, deadline=None)
-@given(jobs=st.lists(st.lists(ROW, max_size=12), max_size=4), rows_a_commit=st.integers(1, 5))
-def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, jobs, rows_a_commit):
-    store = Interactions(tmp_path_factory.mktemp("s"))
+@given(jobs=st.lists(st.lists(ROW, max_size=12), max_size=4), commit_rows=st.integers(1, 5))
+def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, jobs, commit_rows):
+    store = InteractionStore(tmp_path_factory.mktemp("s"))
     model = {}
-    usual = isthmus.data.interactions.ingest.ROWS_A_COMMIT
-    isthmus.data.interactions.ingest.ROWS_A_COMMIT = rows_a_commit
+    usual = isthmus.data.interactions.ingest.COMMIT_ROWS
+    isthmus.data.interactions.ingest.COMMIT_ROWS = commit_rows
     try:
         for rows in jobs:
             before = dict(model)
@@ -88,7 +88,7 @@ def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, job
             assert store.version == version
             assert stored(store) == model
     finally:
-        isthmus.data.interactions.ingest.ROWS_A_COMMIT = usual
+        isthmus.data.interactions.ingest.COMMIT_ROWS = usual
 
 
 @settings(max_examples=25, deadline=None)
@@ -97,7 +97,7 @@ def test_rows_with_times_of_their_own_may_come_in_any_order(tmp_path_factory, ro
     rows = [{**row, "time": EPOCH + timedelta(hours=n)} for n, row in enumerate(rows)]
     shuffled = data.draw(st.permutations(rows))
     cut = data.draw(st.integers(0, len(rows)))
-    store = Interactions(tmp_path_factory.mktemp("s"))
+    store = InteractionStore(tmp_path_factory.mktemp("s"))
     add(store, shuffled[:cut])
     add(store, shuffled[cut:])
     assert stored(store) == {key_of(row): row for row in rows}
@@ -116,7 +116,7 @@ def row(value, time=None, **more):
 
 
 def value_after(tmp_path, *rows):
-    store = Interactions(tmp_path)
+    store = InteractionStore(tmp_path)
     for one in rows:
         add(store, [one])
     (found,) = store.table().to_pylist()
@@ -140,13 +140,13 @@ def test_one_without_a_time_is_older_than_one_with(tmp_path):
 
 
 def test_a_later_time_alone_is_a_change(tmp_path):
-    store = Interactions(tmp_path)
+    store = InteractionStore(tmp_path)
     add(store, [row(1.0, EPOCH)])
     report = add(store, [row(1.0, EPOCH + timedelta(1))])
     assert (report.changed, report.unchanged) == (1, 0)
 
 
 def test_a_user_called_as_an_item_is_another_row(tmp_path):
-    store = Interactions(tmp_path)
+    store = InteractionStore(tmp_path)
     report = add(store, [row(1.0, user_id="a", item_id="b"), row(1.0, user_id="b", item_id="a")])
     assert (report.added, report.repeated) == (2, 0)

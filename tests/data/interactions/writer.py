@@ -13,7 +13,7 @@ import isthmus.data.interactions.ingest
 from isthmus import Space
 from tests.toy import two_encoders
 
-ROWS_A_COMMIT = 20
+COMMIT_ROWS = 20
 
 
 def rows(first: int, count: int) -> pa.Table:
@@ -32,7 +32,7 @@ def rows(first: int, count: int) -> pa.Table:
 
 def main() -> None:
     path, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    isthmus.data.interactions.ingest.ROWS_A_COMMIT = ROWS_A_COMMIT
+    isthmus.data.interactions.ingest.COMMIT_ROWS = COMMIT_ROWS
     space = Space.open(path, encoder=two_encoders())
     say("ready")
     space.add_interactions(rows(first, count))

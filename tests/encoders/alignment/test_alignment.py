@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.encoders.alignment import HEADS, Alignment
-from isthmus.encoders.alignment_choice import PACKAGED, choose_alignment
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.alignment import HEADS, PACKAGED, Alignment, resolve_alignment
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import CorruptAlignment, FingerprintMismatch
 from tests.toy import ToyEncoder, two_encoders
@@ -22,7 +21,7 @@ def some_alignment(seed: int = 0, hidden: int = 0) -> Alignment:
 
     encoders = two_encoders()
     heads = {
-        modality: Head(
+        modality: ProjectionHead(
             draw(encoder.dim),
             draw(encoder.dim, 5),
             draw(5),
@@ -39,7 +38,7 @@ def some_alignment(seed: int = 0, hidden: int = 0) -> Alignment:
 
 
 def test_a_gate_tells_whose_columns_count():
-    head = Head(
+    head = ProjectionHead(
         np.zeros(2, np.float32),
         np.array([[1, 0, 1], [0, 1, 1]], np.float32),
         np.zeros(3, np.float32),
@@ -50,7 +49,7 @@ def test_a_gate_tells_whose_columns_count():
     half = 0.5**0.5
     expected = [[half, 0, half], [0, half, half]]
     np.testing.assert_allclose(head(np.eye(2, dtype=np.float32)), expected, atol=1e-6)
-    np.testing.assert_array_equal(Head.of(head.tensors())(np.eye(2)), head(np.eye(2)))
+    np.testing.assert_array_equal(ProjectionHead.of(head.tensors())(np.eye(2)), head(np.eye(2)))
 
 
 @pytest.mark.parametrize("hidden", [0, 7])
@@ -69,7 +68,11 @@ def test_other_heads_have_another_fingerprint():
     assert some_alignment(0).fingerprint != some_alignment(1).fingerprint
     stacks = [EncoderStack(two_encoders(), alignment=a) for a in (None, some_alignment())]
     assert stacks[0].fingerprint != stacks[1].fingerprint
-    assert [block.name for block in stacks[1].blocks] == ["text", "image", "aligned"]
+    assert [named_vector.name for named_vector in stacks[1].named_vectors] == [
+        "text",
+        "image",
+        "aligned",
+    ]
 
 
 def test_a_damaged_file_is_refused(tmp_path):
@@ -90,7 +93,7 @@ def test_it_is_refused_for_other_encoders():
 
 
 def test_the_packaged_one_is_for_the_local_pair_alone():
-    assert choose_alignment("auto", two_encoders()) is None
+    assert resolve_alignment("auto", two_encoders()) is None
     packaged = Alignment.load(PACKAGED)
     assert packaged.specs == {"text": "local/text", "image": "local/image"}
     assert sum(file.stat().st_size for file in PACKAGED.iterdir()) < 5 * 2**20

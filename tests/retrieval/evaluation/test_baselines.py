@@ -214,7 +214,7 @@ def test_content_takes_the_mean_or_the_best():
         Content().fit(TRAIN, ITEMS, np.full((5, 2), np.nan, np.float32))
 
 
-def test_als_finds_the_block_of_a_user():
+def test_als_finds_the_named_vector_of_a_user():
     rng = np.random.default_rng(0)
     rows = [(f"u{u}", f"{'ab'[u % 2]}{i}") for u in range(60) for i in rng.choice(10, 6, False)]
     items = [f"{b}{i}" for b in "ab" for i in range(10)]

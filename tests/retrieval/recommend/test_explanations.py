@@ -153,7 +153,7 @@ def test_explanations_need_a_head(tmp_path):
         space.recommend(User(), explain=True)
 
 
-def test_similarities_are_of_the_blocks_that_both_have(tmp_path):
+def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
     space = Space.create(tmp_path / "two", two_encoders())
     space.upsert(
         [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.numerics.arrays import FloatArray
 
 Matrix = npt.NDArray[np.float64]
-Heads = tuple[Head, Head]
+Heads = tuple[ProjectionHead, ProjectionHead]
 
 
 class Correlations:
@@ -112,7 +112,7 @@ def _typical_norm(scale: Matrix, axes: Matrix, weights: Matrix) -> float:
     return float(np.sqrt(np.maximum((scale[:, None] * turned**2).sum(), 1e-24)))
 
 
-def _linear_head(mean: Matrix, weights: Matrix, dim: int) -> Head:
+def _linear_head(mean: Matrix, weights: Matrix, dim: int) -> ProjectionHead:
     padded = np.zeros((len(mean), dim), np.float32)
     padded[:, : weights.shape[1]] = weights
-    return Head(mean.astype(np.float32), padded, np.zeros(dim, np.float32))
+    return ProjectionHead(mean.astype(np.float32), padded, np.zeros(dim, np.float32))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.closed_form import Heads
 from isthmus.encoders.training.alignment.pairs import Pairs
 from isthmus.numerics.arrays import FloatArray
@@ -35,14 +35,14 @@ def fold(members: Sequence[Heads], pairs: Pairs, dim: int) -> Heads:
     return _turned(text, turn_text), _turned(image, turn_image)
 
 
-class _Stack(Head):
+class _Stack(ProjectionHead):
     """Heads side by side, before norms are taken."""
 
     def __call__(self, vectors: FloatArray) -> FloatArray:
         return np.asarray((vectors - self.mean) @ self.linear + self.bias, np.float32)
 
 
-def _stacked(heads: Sequence[Head], inputs: FloatArray) -> _Stack:
+def _stacked(heads: Sequence[ProjectionHead], inputs: FloatArray) -> _Stack:
     """Put heads side by side, each divided by the typical norm of what it gives."""
     linear, bias = [], []
     for head in heads:
@@ -70,5 +70,5 @@ def _root(values: FloatArray) -> FloatArray:
     return np.asarray((axes * np.sqrt(np.maximum(scale, 0))) @ axes.T)
 
 
-def _turned(stack: _Stack, turn: FloatArray) -> Head:
-    return Head(stack.mean, stack.linear @ turn, stack.bias @ turn)
+def _turned(stack: _Stack, turn: FloatArray) -> ProjectionHead:
+    return ProjectionHead(stack.mean, stack.linear @ turn, stack.bias @ turn)

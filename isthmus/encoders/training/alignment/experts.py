@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.closed_form import Heads
 from isthmus.encoders.training.alignment.pairs import Groups, Pairs
 from isthmus.numerics.arrays import FloatArray
@@ -44,14 +44,16 @@ def combine(common: Heads, experts: Sequence[Heads], pairs: Pairs, share: float)
     return text, image
 
 
-def _stack(heads: Sequence[Head], share: float, gate: tuple[FloatArray, FloatArray]) -> Head:
+def _stack(
+    heads: Sequence[ProjectionHead], share: float, gate: tuple[FloatArray, FloatArray]
+) -> ProjectionHead:
     first = heads[0]
     columns = np.cumsum([0, *(head.dim for head in heads)])
     spread = np.zeros((len(heads), columns[-1]), np.float32)
     spread[-1, : first.dim] = np.sqrt(share)
     for at, (start, end) in enumerate(itertools.pairwise(columns[1:])):
         spread[at, start:end] = np.sqrt(1 - share)
-    return Head(
+    return ProjectionHead(
         first.mean,
         np.concatenate([head.linear for head in heads], axis=1),
         np.concatenate(

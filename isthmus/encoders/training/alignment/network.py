@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import dropout, normalize
 
-from isthmus.encoders.projection_head import Head
+from isthmus.encoders.projection_head import ProjectionHead
 
 if TYPE_CHECKING:
     from isthmus.numerics.arrays import FloatArray
@@ -29,7 +29,7 @@ class HeadNetwork(nn.Module):
         float32, shape (n, n_in): tells how large inputs are.
     """
 
-    def __init__(self, start: Head, hidden: int, drop: float, inputs: FloatArray) -> None:
+    def __init__(self, start: ProjectionHead, hidden: int, drop: float, inputs: FloatArray) -> None:
         super().__init__()
         self.mean = torch.from_numpy(start.mean)
         self.linear = nn.Parameter(torch.from_numpy(start.linear.copy()))
@@ -72,7 +72,7 @@ class HeadNetwork(nn.Module):
         """Give the squared distance from the start, relative to its size."""
         return (self.linear - self.start).pow(2).sum() / self.start.pow(2).sum()
 
-    def head(self) -> Head:
+    def head(self) -> ProjectionHead:
         """Give the head as it is now."""
 
         def array(tensor: torch.Tensor) -> FloatArray:
@@ -81,4 +81,4 @@ class HeadNetwork(nn.Module):
         parts = [array(self.mean), array(self.linear), array(self.bias)]
         if self._hidden:
             parts += [array(self.inner), array(self.offset), array(self.outer)]
-        return Head(*parts)
+        return ProjectionHead(*parts)

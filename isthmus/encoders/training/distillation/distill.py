@@ -206,8 +206,7 @@ def _make_static(
     folder: Path,
     progress: bool,
 ) -> Student:
-    from isthmus.encoders.static_encoder import nothing_of
-    from isthmus.encoders.static_words import Bags, Words
+    from isthmus.encoders.models.static import TokenBags, WordTokenizer, padding_id_of
     from isthmus.encoders.training.distillation.static_initialisation import starting_vectors
     from isthmus.encoders.training.distillation.static_student import StaticStudent
     from isthmus.encoders.training.distillation.vocabulary import student_tokenizer, tokens_of
@@ -225,8 +224,8 @@ def _make_static(
         label="the teacher's tokens",
         show=progress,
     )
-    bags = Words(tokenizer, nothing_of(tokenizer))(contents.values).divide()
-    start = starting_vectors(vectors, Bags.join([bags[row] for row in rows]), targets[rows])
+    bags = WordTokenizer(tokenizer, padding_id_of(tokenizer))(contents.values).divide()
+    start = starting_vectors(vectors, TokenBags.join([bags[row] for row in rows]), targets[rows])
     return StaticStudent(tokenizer, start, bags, settings.storage)
 
 

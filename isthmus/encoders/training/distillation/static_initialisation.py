@@ -15,14 +15,14 @@ from typing import Final
 import numpy as np
 import scipy.sparse as sp
 
-from isthmus.encoders.static_words import Bags
+from isthmus.encoders.models.static import TokenBags
 from isthmus.numerics.arrays import FloatArray
 
 SMOOTHING: Final = 1e-3
 RIDGE: Final = 0.01
 
 
-def starting_vectors(tokens: FloatArray, bags: Bags, targets: FloatArray) -> FloatArray:
+def starting_vectors(tokens: FloatArray, bags: TokenBags, targets: FloatArray) -> FloatArray:
     """Give the vectors of tokens that a student starts from.
 
     Parameters
@@ -64,7 +64,7 @@ def inverse_frequency(ids: np.ndarray, size: int) -> FloatArray:
     return np.asarray(SMOOTHING / (SMOOTHING + counts / counts.sum()), np.float32)
 
 
-def _counts(bags: Bags, size: int) -> sp.csr_array:
+def _counts(bags: TokenBags, size: int) -> sp.csr_array:
     ends = np.append(bags.starts, len(bags.ids))
     ones = np.ones(len(bags.ids), np.float32)
     return sp.csr_array((ones, bags.ids, ends), shape=(len(bags.starts), size))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isthmus.encoders.static_words import Bags, Ids
+from isthmus.encoders.models.static import Ids, TokenBags
 from isthmus.encoders.training.distillation.student import Student
 from isthmus.errors import MissingDependency
 from isthmus.numerics.arrays import FloatArray
@@ -57,7 +57,7 @@ class StaticStudent(Student):
         import torch
         from torch.nn.functional import embedding_bag, normalize
 
-        bags = Bags.join([self._texts[row] for row in rows])
+        bags = TokenBags.join([self._texts[row] for row in rows])
         ids, starts = (torch.from_numpy(values) for values in bags)
         vectors = normalize(
             embedding_bag(ids, self._table, starts, mode="sum", sparse=True), dim=-1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from isthmus.encoders.backends.tower import TextTower, batches_by_length
+from isthmus.encoders.backends.towers import TextTower, batches_by_length
 from isthmus.encoders.training.finetuning.layers import Stack
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar

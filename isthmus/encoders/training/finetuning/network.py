@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from isthmus.encoders.backends.tower import TextTower, batches_by_length
+from isthmus.encoders.backends.towers import TextTower, batches_by_length
 from isthmus.encoders.training.finetuning.frozen_layers import (
     MOST_BYTES,
     FrozenLayers,

@@ -11,22 +11,21 @@ import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import ImageTower, TextTower
+from isthmus.encoders.backends.towers import ImageTower, TextTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.pixels import Pixels, ResizeAndCrop
-from isthmus.encoders.pooling import pool
-from isthmus.encoders.weights import hash_text, read_weights
+from isthmus.encoders.hub import hash_text, read_weights
+from isthmus.encoders.image import PixelTransform, ResizeAndCrop
+from isthmus.encoders.models.transformers_parts import pool
+from isthmus.encoders.registry import LOCAL_PAIR
 from isthmus.errors import MissingDependency, UnknownEncoder
-from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch
 
-LOCAL_PAIR: Final[Mapping[Modality, str]] = {"text": "local/text", "image": "local/image"}
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -104,8 +103,8 @@ def _load_image(**runtime: Any) -> Encoder:
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     model.reset_classifier(0)
     _fold_batch_norms(model.eval())
-    pixels = Pixels(ResizeAndCrop(shorter=256, crop=224), mean=HALF, std=HALF)
-    tower = ImageTower(pixels, pixels.feed(model), pixels.components)
+    pixels = PixelTransform(ResizeAndCrop(shorter=256, crop=224), mean=HALF, std=HALF)
+    tower = ImageTower(pixels, pixels.normalize_before(model), pixels.components)
     identity = {"kind": "local", "model": "image", "network": "EfficientNet-Lite0"}
     return TorchEncoder(
         model, {"image": tower}, model.num_features, identity, choose_runtime(**runtime), weights

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.encoders.audio import Samples, Waveform, require_sound, resample
-from isthmus.encoders.backends.runtime import Limits
+from isthmus.encoders.audio import Samples, Waveform, Windows, resample, validated_waveform
+from isthmus.encoders.backends.runtime import BatchLimits
 from isthmus.encoders.image import to_rgb
-from isthmus.encoders.windows import Windows
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +23,10 @@ Tensors = dict[str, "torch.Tensor"]
 Forward = Callable[..., "torch.Tensor"]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-LEAST_SECONDS = 0.1  # convolutions over time need some samples; a shorter clip is padded
+MIN_SECONDS = 0.1  # convolutions over time need some samples; a shorter clip is padded
 
 
-class Tower(ABC):
+class ModalityTower(ABC):
     """Prepares content of one modality, batches it, and runs it through a model.
 
     Attributes
@@ -53,7 +52,7 @@ class Tower(ABC):
         return (prepared,)
 
     @abstractmethod
-    def batches(self, prepared: Sequence[Any], limits: Limits) -> Iterator[Rows]:
+    def batches(self, prepared: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
         """Divide pieces into batches: positions, each of them once."""
 
     @abstractmethod
@@ -62,7 +61,7 @@ class Tower(ABC):
 
 
 @dataclass
-class TextTower(Tower):
+class TextTower(ModalityTower):
     """Texts, batched by length: a batch is as wide as its longest text and no wider.
 
     Attributes
@@ -98,7 +97,7 @@ class TextTower(Tower):
         """Tokenise texts; one without tokens becomes padding, since a model reads something."""
         return [ids or [self.pad_id] for ids in self.tokenize(list(content))]
 
-    def batches(self, prepared: Sequence[list[int]], limits: Limits) -> Iterator[Rows]:
+    def batches(self, prepared: Sequence[list[int]], limits: BatchLimits) -> Iterator[Rows]:
         """Divide texts by length, the longest first."""
         lengths = np.array([self.width or len(ids) for ids in prepared], np.int64)
         return batches_by_length(lengths, limits.tokens, limits.texts)
@@ -120,7 +119,7 @@ class TextTower(Tower):
 
 
 @dataclass
-class ImageTower(Tower):
+class ImageTower(ModalityTower):
     """Images, in batches of one size.
 
     Attributes
@@ -144,7 +143,7 @@ class ImageTower(Tower):
         """Bring images of any mode to the model's input shape."""
         return [self.transform(to_rgb(image)) for image in content]
 
-    def batches(self, prepared: Sequence[Any], limits: Limits) -> Iterator[Rows]:
+    def batches(self, prepared: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
         """Divide images in order."""
         for start in range(0, len(prepared), limits.images):
             yield np.arange(start, min(start + limits.images, len(prepared)))
@@ -155,7 +154,7 @@ class ImageTower(Tower):
 
 
 @dataclass
-class AudioTower(Tower):
+class AudioTower(ModalityTower):
     """Audio: resampled, cut into windows, and batched with windows of the same shape.
 
     A batch is never padded, since some models (those with a norm over time) hear the padding.
@@ -185,13 +184,13 @@ class AudioTower(Tower):
 
     def prepare(self, content: Sequence[Waveform]) -> list[list[Arrays]]:
         """Give the arrays of each window of each clip."""
-        return [self._prepare(require_sound(waveform)) for waveform in content]
+        return [self._prepare(validated_waveform(waveform)) for waveform in content]
 
     def pieces(self, prepared: list[Arrays]) -> Sequence[Arrays]:
         """Give the windows of a clip."""
         return prepared
 
-    def batches(self, prepared: Sequence[Arrays], limits: Limits) -> Iterator[Rows]:
+    def batches(self, prepared: Sequence[Arrays], limits: BatchLimits) -> Iterator[Rows]:
         """Divide windows by shape."""
         alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for at, arrays in enumerate(prepared):
@@ -206,7 +205,7 @@ class AudioTower(Tower):
 
     def _prepare(self, waveform: Waveform) -> list[Arrays]:
         samples = resample(waveform, self.rate)
-        short = round(LEAST_SECONDS * self.rate) - len(samples)
+        short = round(MIN_SECONDS * self.rate) - len(samples)
         if short > 0:
             samples = np.pad(samples, (0, short))
         return [self.extract(window) for window in self.windows.cut(samples)]

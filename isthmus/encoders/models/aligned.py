@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.alignment_choice import PACKAGED
+from isthmus.encoders.alignment import PACKAGED, Alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
 from isthmus.errors import CorruptAlignment, UnknownEncoder

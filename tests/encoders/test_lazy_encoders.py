@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.encoders.recorded import RecordedEncoders
-from isthmus.encoders.stack import EncoderStack
+from isthmus.encoders.stack import EncoderStack, LazyEncoders
 from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
 from tests.toy import ToyEncoder, joint_encoder, two_encoders
 
@@ -25,13 +24,13 @@ def loads(monkeypatch):
         asked.append(spec)
         return made[spec]()
 
-    monkeypatch.setattr("isthmus.encoders.recorded.load_encoder", load)
+    monkeypatch.setattr("isthmus.encoders.stack.load_encoder", load)
     return asked
 
 
 def test_an_encoder_is_loaded_when_it_is_first_asked_for(loads):
     specs = {"text": "two/text", "image": "two/image"}
-    encoder_of = RecordedEncoders(specs, EncoderStack(two_encoders()).components)
+    encoder_of = LazyEncoders(specs, EncoderStack(two_encoders()).components)
     assert loads == []
     assert encoder_of("text") is encoder_of("text")
     assert loads == ["two/text"]
@@ -42,21 +41,21 @@ def test_an_encoder_is_loaded_when_it_is_first_asked_for(loads):
 def test_modalities_of_one_spec_share_an_encoder(loads):
     joint = joint_encoder()
     components = EncoderStack({"text": joint, "image": joint}).components
-    encoder_of = RecordedEncoders({"text": "joint", "image": "joint"}, components)
+    encoder_of = LazyEncoders({"text": "joint", "image": "joint"}, components)
     assert encoder_of("text") is encoder_of("image")
     assert loads == ["joint"]
 
 
 def test_an_encoder_that_has_changed_since_is_refused(loads):
     components = EncoderStack({"text": ToyEncoder("text")}).components
-    encoder_of = RecordedEncoders({"text": "other"}, components)
+    encoder_of = LazyEncoders({"text": "other"}, components)
     with pytest.raises(FingerprintMismatch, match=r"text\.salt was '' and is 'other'"):
         encoder_of("text")
 
 
 def test_a_modality_without_encoder_is_refused(loads):
     with pytest.raises(UnsupportedModality, match="no image encoder, only text"):
-        RecordedEncoders({"text": "joint"}, {})("image")
+        LazyEncoders({"text": "joint"}, {})("image")
 
 
 def test_the_recorded_precision_is_used(monkeypatch):
@@ -66,15 +65,15 @@ def test_the_recorded_precision_is_used(monkeypatch):
         asked.append(precision)
         return ToyEncoder("text")
 
-    monkeypatch.setattr("isthmus.encoders.recorded.load_encoder", load)
-    encoder_of = RecordedEncoders({"text": "x"}, {"text.precision": "fp32"})
+    monkeypatch.setattr("isthmus.encoders.stack.load_encoder", load)
+    encoder_of = LazyEncoders({"text": "x"}, {"text.precision": "fp32"})
     with pytest.raises(FingerprintMismatch, match=r"text\.precision was 'fp32' and is None"):
         encoder_of("text")
     assert asked == ["fp32"]
 
 
 def test_a_model_that_is_gone_says_how_the_space_learns_where_it_is():
-    encoder_of = RecordedEncoders({"text": "static//no/such/folder"}, {})
+    encoder_of = LazyEncoders({"text": "static//no/such/folder"}, {})
     with pytest.raises(
         UnknownEncoder, match=r"nothing is at /no/such/folder\. .*reembed --text-encoder SPEC"
     ):

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import TextTower
+from isthmus.encoders.backends.towers import TextTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hf_tokenizer import hash_tokenizer
-from isthmus.encoders.hub import Source, explained, find_source
-from isthmus.encoders.transformers_source import quiet
-from isthmus.encoders.weights import hash_settings
+from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source, hash_settings
+from isthmus.encoders.models.transformers_parts import hash_tokenizer, quiet_transformers
 from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 _TOKENS = frozenset({"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"})
 
 
-def load_sentence_encoder(
+def load_sentence_transformer(
     name: str,
     *,
     max_length: str | None = None,
@@ -50,7 +48,7 @@ def load_sentence_encoder(
     spec = f"sentence-transformers/{name}"
     source = find_source(name, spec)
     runtime = choose_runtime(device, precision, compile)
-    with explained(spec):
+    with explain_load_errors(spec):
         model = _load(source)
         _limit(model, max_length)
         identity = {"kind": "sentence-transformers", **_describe(model)}
@@ -60,7 +58,7 @@ def load_sentence_encoder(
         return TorchEncoder(model, {"text": tower}, dim, identity, runtime, weights)
 
 
-def _load(source: Source) -> Any:
+def _load(source: ModelSource) -> Any:
     import torch
 
     try:
@@ -70,7 +68,7 @@ def _load(source: Source) -> Any:
             "Sentence Transformers is not installed; "
             "install it with: pip install 'isthmus[sentence-transformers]'"
         ) from error
-    with quiet():
+    with quiet_transformers():
         return SentenceTransformer(
             source.name,
             device="cpu",

@@ -1,4 +1,4 @@
-"""Filters in a space where every item has a vector in each of several blocks."""
+"""Filters in a space where every item has a vector in each of several named vectors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def numbers(hits):
     return {int(hit.item_id[1:]) for hit in hits}
 
 
-def test_a_filter_serves_each_block_with_its_own_vectors(full):
+def test_a_filter_serves_each_named_vector_with_its_own_vectors(full):
     blue = list(COLOURS).index("blue")
     for _ in range(2):  # what the first search has gathered is there for the second
         texts = full.search(text="word3", where=SHELF, k=6)
@@ -47,6 +47,6 @@ def test_a_filter_serves_each_block_with_its_own_vectors(full):
         assert numbers(images) == {n for n in range(30) if n % 6 == blue}
 
 
-def test_a_filter_holds_for_interests_of_several_blocks(full):
+def test_a_filter_holds_for_interests_of_several_named_vectors(full):
     first = full.recommend(User(["f33"]), where=SHELF, k=1)[0]
     assert numbers([first]) == {3}, "the same word, and the same colour"

@@ -6,10 +6,10 @@ from typing import Any
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import ImageTower
+from isthmus.encoders.backends.towers import ImageTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hub import explained, find_checkpoint
-from isthmus.encoders.pixels import torchvision_pixels
+from isthmus.encoders.hub import explain_load_errors, find_checkpoint
+from isthmus.encoders.image import pixels_from_torchvision
 
 
 def load_timm(
@@ -33,7 +33,7 @@ def load_timm(
     architecture, _, checkpoint = name.partition(":")
     runtime = choose_runtime(device, precision, compile)
     spec = f"timm/{name}"
-    with explained(spec):
+    with explain_load_errors(spec):
         model = _load(architecture, checkpoint, spec)
         tower, dim = _tower(model)
         identity = {"kind": "timm", "model": architecture}
@@ -61,6 +61,6 @@ def _tower(model: Any) -> tuple[ImageTower, int]:
     data: Any = timm.data
     settings = data.resolve_model_data_config(model)
     transform = data.create_transform(**settings, is_training=False)
-    pixels = torchvision_pixels(transform, settings)
+    pixels = pixels_from_torchvision(transform, settings)
     dim = getattr(model, "head_hidden_size", None) or model.num_features
-    return ImageTower(pixels, pixels.feed(model), pixels.components), int(dim)
+    return ImageTower(pixels, pixels.normalize_before(model), pixels.components), int(dim)

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.tower import ImageTower, TextTower, Tower
+from isthmus.encoders.backends.towers import ImageTower, ModalityTower, TextTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hf_tokenizer import hash_tokenizer
-from isthmus.encoders.hub import explained, find_checkpoint, find_source
-from isthmus.encoders.pixels import torchvision_pixels
-from isthmus.encoders.spec import is_path
-from isthmus.encoders.weights import hash_settings
+from isthmus.encoders.hub import (
+    explain_load_errors,
+    find_checkpoint,
+    find_source,
+    hash_settings,
+    is_path,
+)
+from isthmus.encoders.image import pixels_from_torchvision
+from isthmus.encoders.models.transformers_parts import hash_tokenizer
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
@@ -48,11 +52,11 @@ def load_open_clip(
     """
     spec = f"open_clip/{name}"
     runtime = choose_runtime(device, precision, compile)
-    with explained(spec):
+    with explain_load_errors(spec):
         names = _names(name, spec)
         model, preprocess = _load(names)
         config = _config(names)
-        towers: dict[Modality, Tower] = {
+        towers: dict[Modality, ModalityTower] = {
             "text": _text_tower(model, names),
             "image": _image_tower(model, preprocess),
         }
@@ -113,8 +117,8 @@ def _text_tower(model: Any, names: _Names) -> TextTower:
 
 
 def _image_tower(model: Any, preprocess: Any) -> ImageTower:
-    pixels = torchvision_pixels(preprocess, model.visual.preprocess_cfg)
-    return ImageTower(pixels, pixels.feed(model.encode_image), pixels.components)
+    pixels = pixels_from_torchvision(preprocess, model.visual.preprocess_cfg)
+    return ImageTower(pixels, pixels.normalize_before(model.encode_image), pixels.components)
 
 
 def _hash(tokenizer: Any) -> str:

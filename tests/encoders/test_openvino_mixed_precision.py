@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from isthmus.encoders.backends.mixed_precision import layers_for_int8, within_budget
+from isthmus.encoders.backends.openvino import layers_for_int8, within_budget
 
 GROUP = 4
 

@@ -1,0 +1,1 @@
+"""A file per model family: each turns content into vectors behind the `Encoder` contract."""

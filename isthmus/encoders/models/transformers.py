@@ -1,0 +1,228 @@
+"""Models of Transformers: joint ones, and encoders of text, of images and of audio alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from isthmus.encoders.backends.runtime import Runtime, choose_runtime
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.towers import TextTower
+from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
+from isthmus.encoders.models.transformers_audio import build_audio_encoder
+from isthmus.encoders.models.transformers_joint import (
+    CLAP,
+    IMAGE_TEXT_FAMILIES,
+    build_clap_encoder,
+    build_joint_encoder,
+)
+from isthmus.encoders.models.transformers_parts import (
+    describe_config,
+    hash_tokenizer,
+    load_config,
+    load_model,
+    pool,
+    resolve_max_length,
+    tokenize_with,
+    validated_pooling,
+)
+from isthmus.errors import InvalidInput, UnknownEncoder
+
+if TYPE_CHECKING:
+    import torch
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from isthmus.encoders.backends.towers import ImageTower
+from isthmus.encoders.models.transformers_parts import (
+    describe_processor,
+    load_image_processor,
+    transform_with,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+
+_OTHER_HALVES = ("vision_config", "audio_config", "speech_config")
+_MORE_IMAGE = frozenset({"clip_vision_model"})
+
+
+def load_transformers(
+    name: str,
+    *,
+    pooling: str | None = None,
+    max_length: str | None = None,
+    window: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    compile: bool = False,
+) -> Encoder:
+    """Load a model of Transformers.
+
+    CLIP, SigLIP and SigLIP 2 encode text and images into one space, and CLAP text and audio; any
+    other model encodes one of them, by pooling its last hidden states.
+
+    Parameters
+    ----------
+    name : str
+        A name on the hub, or a local folder.
+    pooling : {"mean", "cls", "last"}, optional
+        For text mean by default; for images and audio cls by default, and mean where there is no
+        such token.
+    max_length : str, optional
+        Most tokens of a text; by default what the model takes.
+    window : str, optional
+        Seconds of a window of audio; by default what the model takes.
+    device, precision, compile
+        As for `load_encoder`.
+
+    Raises
+    ------
+    UnknownEncoder
+        If it cannot be loaded, or encodes something else.
+    """
+    spec = f"transformers/{name}"
+    source = find_source(name, spec)
+    runtime = choose_runtime(device, precision, compile)
+    with explain_load_errors(spec):
+        config = load_config(source)
+        kind = _kind(config, spec)
+        _refuse_options(kind, pooling, max_length, window)
+        if kind == "clap":
+            return build_clap_encoder(source, config, runtime, max_length, window)
+        if kind == "audio":
+            return build_audio_encoder(source, config, runtime, pooling, window)
+        if kind == "joint":
+            return build_joint_encoder(source, config, runtime, pooling, max_length)
+        if kind == "image":
+            return build_image_encoder(source, config, runtime, pooling, max_length)
+        return build_text_encoder(source, config, runtime, pooling, max_length)
+
+
+def _refuse_options(
+    kind: str, pooling: str | None, max_length: str | None, window: str | None
+) -> None:
+    if window is not None and kind not in ("audio", "clap"):
+        raise InvalidInput(f"window is for audio, and this model encodes {kind}")
+    if max_length is not None and kind == "audio":
+        raise InvalidInput("max_length is for texts, and this model encodes audio")
+    if pooling is not None and kind == "clap":
+        raise InvalidInput("a joint model has its own pooling; leave pooling out")
+
+
+def _kind(config: Any, spec: str) -> str:
+    from transformers.models.auto import modeling_auto as auto
+
+    model_type = config.model_type
+    if model_type in IMAGE_TEXT_FAMILIES:
+        return "joint"
+    if model_type == CLAP:
+        return "clap"
+    if model_type in {
+        *auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
+        *auto.MODEL_FOR_CTC_MAPPING_NAMES,
+        *auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    }:
+        return "audio"
+    if hasattr(config, "text_config") and any(hasattr(config, half) for half in _OTHER_HALVES):
+        raise UnknownEncoder(
+            f"{spec!r} is a joint model of a family that is not known here ({model_type}); "
+            f"known are {', '.join((*IMAGE_TEXT_FAMILIES, CLAP))}"
+        )
+    if model_type in {*_MORE_IMAGE, *auto.MODEL_FOR_IMAGE_MAPPING_NAMES}:
+        return "image"
+    return "text"
+
+
+def build_text_encoder(
+    source: ModelSource,
+    config: Any,
+    runtime: Runtime,
+    pooling: str | None,
+    max_length: str | None,
+) -> TorchEncoder:
+    """Build an encoder of text; of a model with a decoder, the encoder is used."""
+    from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
+
+    chosen = validated_pooling(pooling or "mean")
+    tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
+    length = resolve_max_length(max_length, tokenizer, _positions(config))
+    of_encoder = config.is_encoder_decoder or config.model_type == "t5"
+    model, weights = load_model(source, AutoModelForTextEncoding if of_encoder else AutoModel)
+
+    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        out = model(input_ids=input_ids, attention_mask=attention_mask)
+        return pool(out.last_hidden_state, attention_mask, chosen)
+
+    tower = TextTower(
+        tokenize=tokenize_with(tokenizer, length),
+        forward=forward,
+        components={
+            "tokenizer": hash_tokenizer(tokenizer),
+            "max_length": str(length),
+            "pooling": chosen,
+        },
+        pad_id=tokenizer.pad_token_id or 0,
+        tokenizer=getattr(tokenizer, "backend_tokenizer", None),
+    )
+    identity = {"kind": "transformers", **describe_config(config)}
+    return TorchEncoder(model, {"text": tower}, config.hidden_size, identity, runtime, weights)
+
+
+def _positions(config: Any) -> int | None:
+    """Give how many tokens the model has positions for, if it has a table of them."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    behind_padding = config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"}
+    return positions - config.pad_token_id - 1 if positions and behind_padding else positions
+
+
+def build_image_encoder(
+    source: ModelSource,
+    config: Any,
+    runtime: Runtime,
+    pooling: str | None,
+    max_length: str | None,
+) -> TorchEncoder:
+    """Build an encoder of images."""
+    from transformers import AutoModel
+
+    if max_length is not None:
+        raise InvalidInput("max_length is for texts, and this model encodes images")
+    processor = load_image_processor(source)
+    transform = transform_with(processor)
+    model, weights = load_model(source, AutoModel)
+    special, dim = _probe_image(model.eval(), transform)
+    chosen = validated_pooling(pooling or ("cls" if special else "mean"), ("cls", "mean"))
+    if chosen == "cls" and not special:
+        raise InvalidInput(
+            f"a model of type {config.model_type} has no cls token; use pooling=mean"
+        )
+
+    def forward(**batch: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = model(**batch).last_hidden_state
+        if hidden.ndim == 4:
+            return hidden.mean((2, 3))
+        return hidden[:, 0] if chosen == "cls" else hidden[:, special:].mean(1)
+
+    tower = ImageTower(transform, forward, {"pooling": chosen, **describe_processor(processor)})
+    identity = {"kind": "transformers", **describe_config(config)}
+    return TorchEncoder(model, {"image": tower}, dim, identity, runtime, weights)
+
+
+def _probe_image(model: Any, transform: Callable[[Any], dict[str, Any]]) -> tuple[int, int]:
+    """Give how many tokens stand before those of the patches, and the length of a vector."""
+    import torch
+    from PIL import Image
+
+    blank = transform(Image.new("RGB", (64, 64)))
+    with torch.inference_mode():
+        hidden = model(**{n: torch.from_numpy(a)[None] for n, a in blank.items()}).last_hidden_state
+    if hidden.ndim == 4:  # a map of features, (n, channels, height, width)
+        return 0, hidden.shape[1]
+    patch = getattr(model.config, "patch_size", None)
+    if not isinstance(patch, int):
+        return 0, hidden.shape[-1]
+    height, width = blank["pixel_values"].shape[-2:]
+    patches = (height // patch) * (width // patch)
+    return max(0, hidden.shape[1] - patches), hidden.shape[-1]
