@@ -190,7 +190,7 @@ def _generator_features(inputs: FeatureInputs) -> FloatArray:
     logarithm = np.sign(scores) * np.log1p(10 * np.abs(scores))
     # of shape (n_candidates, n_generators, 3)
     features = np.stack([relative, discounted, logarithm], axis=2).astype(np.float32)
-    return features.reshape(len(owners), -1)
+    return features.reshape(len(owners), len(GENERATOR.columns) * len(pool.sources))
 
 
 def _item_features(inputs: FeatureInputs) -> FloatArray:
