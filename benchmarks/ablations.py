@@ -31,11 +31,11 @@ from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.scorer import largest
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, make_examples
 from isthmus.retrieval.ranker.features import (
@@ -71,7 +71,7 @@ class Variant:
     Attributes
     ----------
     without : tuple of str
-        Sources to do without.
+        CandidateGenerators to do without.
     loss : str
         Loss of the ranker.
     corrected : bool
@@ -120,9 +120,9 @@ class ScoredRows:
 
     Attributes
     ----------
-    histories : Histories
+    histories : UserHistories
         What is known of the users.
-    pool : Pool
+    pool : CandidatePool
         Their candidates.
     features : Features
         What the ranker reads.
@@ -130,8 +130,8 @@ class ScoredRows:
         Items that each of them went on to like.
     """
 
-    histories: Histories
-    pool: Pool
+    histories: UserHistories
+    pool: CandidatePool
     features: Features
     truth: list[Columns]
 
@@ -174,7 +174,7 @@ class Bench:
                 self.corpus,
                 learning.make_generators,
                 learning.make_statistics,
-                self.corpus.code_of(domain),
+                self.corpus.domain_code(domain),
                 replace(learning.examples, folds=folds),
                 show=True,
             )
@@ -186,14 +186,16 @@ class Bench:
         """Find the candidates of the validation users of every protocol."""
 
         def make() -> dict[str, list[ScoredRows]]:
-            sources = Sources(learning.make_generators()).fit(self.corpus, show=True)
+            sources = CandidateGenerators(learning.make_generators()).fit(self.corpus, show=True)
             statistics = learning.make_statistics().fit(self.corpus)
             return {task.name: self._pools(task, sources, statistics) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
-    def _pools(self, task: Task, sources: Sources, statistics: ItemStatistics) -> list[ScoredRows]:
-        target, corpus = self.corpus.code_of(self.target), self.corpus
+    def _pools(
+        self, task: Task, sources: CandidateGenerators, statistics: ItemStatistics
+    ) -> list[ScoredRows]:
+        target, corpus = self.corpus.domain_code(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
         allowed[self._columns(task.candidates)] = True
         out = []
@@ -201,9 +203,9 @@ class Bench:
             users = task.users[start : start + USERS_AT_ONCE]
             known = [self._columns(user.history) for user in users]
             ages = [np.arange(len(own))[::-1].astype(np.float32) for own in known]
-            histories = Histories.of(known, ages=ages if self.timed else None)
-            opinions = sources.opinions(corpus, histories, target)
-            pool = make_pool(opinions, DEPTH, allowed, histories.seen(len(corpus)))
+            histories = UserHistories.from_lists(known, ages=ages if self.timed else None)
+            scorers = sources.scorers(corpus, histories, target)
+            pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
             inputs = FeatureInputs(corpus, histories, pool, statistics, target)
             features = compute_features(inputs, feature_columns(pool.sources))
             truth = [self._columns(user.truth) for user in users]
@@ -269,7 +271,7 @@ def of_scenarios(examples: Examples, scenarios: Sequence[str]) -> Examples:
         name: getattr(examples, name)[at]
         for name in ("items", "features", "labels", "log_probabilities")
     }
-    histories = examples.histories.of_users(users)
+    histories = examples.histories.take_users(users)
     return replace(examples, starts=starts, histories=histories, **of_users, **of_candidates)
 
 
@@ -304,7 +306,7 @@ def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     values = part.features.values[there]
     values[:, gone] = 0
     features = replace(part.features, values=values)
-    return replace(part, pool=part.pool.keeping(there), features=features)
+    return replace(part, pool=part.pool.filter(there), features=features)
 
 
 def _columns_of(
@@ -317,9 +319,9 @@ def _columns_of(
 
 
 def _found(
-    ranker: Ranker, corpus: Corpus, statistics: ItemStatistics, part: ScoredRows
+    ranker: Ranker, corpus: TrainingData, statistics: ItemStatistics, part: ScoredRows
 ) -> tuple[np.ndarray, np.ndarray]:
-    target = corpus.code_of(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
+    target = corpus.domain_code(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     inputs = FeatureInputs(corpus, part.histories, part.pool, statistics, target)
     scores = ranker.score_features(part.features, inputs)
     discounts = 1 / np.log2(np.arange(2, FOUND + 2))

@@ -31,12 +31,16 @@ from common.tables import print_heading, print_table, write_json
 
 from isthmus.encoders.projection_head import unit_rows
 from isthmus.encoders.training.alignment.closed_form import Correlations
-from isthmus.encoders.training.alignment.cross_modal_recall import Crossing, measure_crossing
-from isthmus.encoders.training.alignment.fit import closed_form, crossings, learn_from, learn_sets
+from isthmus.encoders.training.alignment.cross_modal_recall import (
+    CrossModalRecall,
+    cross_modal_recall,
+    recall_by_set,
+)
+from isthmus.encoders.training.alignment.fit import closed_form, train_from, train_sets
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.search.hubness import ASKED, mean_similarity_to_nearest
+from isthmus.retrieval.search.hubness import MAX_QUERIES, mean_similarity_to_nearest
 
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LENGTHS = (64, 128, 256, 384)
@@ -57,7 +61,7 @@ class Row:
     name: str
     method: str
     seed: int
-    found: Crossing
+    found: CrossModalRecall
     seconds: float
     settings: str
 
@@ -101,17 +105,17 @@ def _learned_together(parts: dict[str, tuple[Pairs, Pairs]], seed: int) -> Itera
     start = time.perf_counter()
     settings = AlignmentSettings(dim=480, seed=seed)
     start_heads = closed_form(learned, judged, settings.dim)[0]
-    heads, told = learn_sets(start_heads, learned, judged, settings)
+    heads, told = train_sets(start_heads, learned, judged, settings)
     seconds = time.perf_counter() - start
     for name, (_, test) in parts.items():
-        found = crossings(heads, test)[name]
+        found = recall_by_set(heads, test)[name]
         yield Row(name, "aligned, one head for all sets", seed, found, seconds, str(told))
 
 
 def _learned(name: str, own: Pairs, judged: Pairs, test: Pairs, seed: int) -> Iterator[Row]:
     start = time.perf_counter()
     settings = replace(AlignmentSettings(), seed=seed)
-    heads, told = learn_from(closed_form(own, judged, settings.dim)[0], own, judged, settings)
+    heads, told = train_from(closed_form(own, judged, settings.dim)[0], own, judged, settings)
     seconds = time.perf_counter() - start
 
     def answer(pairs: Pairs) -> Sides:
@@ -130,7 +134,9 @@ def _corrected(method: Method, known: Pairs) -> Method:
     """
     text, image = method(known)
     texts, images = (
-        np.random.default_rng(0).permutation(side[np.unique(ids, return_index=True)[1]])[:ASKED]
+        np.random.default_rng(0).permutation(side[np.unique(ids, return_index=True)[1]])[
+            :MAX_QUERIES
+        ]
         for side, ids in ((text, known.text_ids), (image, known.image_ids))
     )
 
@@ -153,8 +159,8 @@ def _best(methods: Iterator[tuple[str, Method]], judged: Pairs) -> tuple[Method,
     return method, how
 
 
-def _cross(method: Method, pairs: Pairs) -> Crossing:
-    return measure_crossing(*method(pairs), pairs.text_ids, pairs.image_ids)
+def _cross(method: Method, pairs: Pairs) -> CrossModalRecall:
+    return cross_modal_recall(*method(pairs), pairs.text_ids, pairs.image_ids)
 
 
 def _cca(learned: Pairs) -> Iterator[tuple[str, Method]]:

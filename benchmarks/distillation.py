@@ -29,7 +29,7 @@ import torch
 
 from isthmus import DistillSettings, Encoder, distill, load_encoder
 from isthmus.digests import digest
-from isthmus.encoders.training.distillation.teacher_vectors import teacher_vectors
+from isthmus.encoders.training.cached_vectors import teacher_vectors
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 TEACHER = "local/text"

@@ -35,7 +35,7 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.functional import normalize
 
 from isthmus.encoders import Encoder, load_encoder, open_image
-from isthmus.encoders.training.distillation.quality import nearest, recall
+from isthmus.encoders.training.distillation.report import nearest, recall
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 BATCH = 64

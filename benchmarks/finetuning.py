@@ -21,6 +21,7 @@ import os
 import statistics
 import time
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,10 @@ from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
 from isthmus.cli.show_finetuning import show_finetuning
 from isthmus.digests import digest
 from isthmus.encoders.training.finetuning import network as network_module
-from isthmus.encoders.training.finetuning.batches import Lessons
-from isthmus.encoders.training.finetuning.examples import Examples
-from isthmus.encoders.training.finetuning.frozen_layers import MOST_BYTES
+from isthmus.encoders.training.finetuning.layers import MOST_BYTES
 from isthmus.encoders.training.finetuning.network import TunedNetwork
-from isthmus.encoders.training.finetuning.pairs import ContentPairs
+from isthmus.encoders.training.finetuning.pairs import ContentPairs, Examples
+from isthmus.encoders.training.finetuning.training import PairBatches
 from isthmus.encoders.training.saving import require_trainable
 from isthmus.retrieval.candidates.co_occurrence_pairs import co_consumed
 from isthmus.verbs.finetuning import pairs_of_texts
@@ -101,8 +101,10 @@ def target(name: str, least_common: int = 2) -> ContentPairs:
 def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int = 2) -> None:
     """Print the seconds of a step with frozen layers run every time, and run once before."""
     contents = target("office")
-    lessons = Lessons(contents.pairs, contents.pairs, False, range(0), replace(settings, anchor=0))
-    batches = [lessons.lesson(step).rows.tolist() for step in range(steps)]
+    pair_batches = PairBatches(
+        contents.pairs, contents.pairs, False, range(0), replace(settings, anchor=0)
+    )
+    batches = [one.rows.tolist() for one in islice(pair_batches.of_epoch(1), steps)]
     rows = sorted({row for batch in batches for row in batch})
     folder.mkdir(parents=True, exist_ok=True)
     for layers in (6, settings.layers):
@@ -144,7 +146,7 @@ def main() -> None:
         given.out,
         others=elsewhere(other_shop, given.texts),
         settings=settings,
-        watch=lambda number, loss: print(f"pass {number}: loss {loss:.4f}", flush=True),
+        on_epoch=lambda number, loss: print(f"epoch {number}: loss {loss:.4f}", flush=True),
     )
     print(f"{torch.get_num_threads()} threads")
     show_finetuning(report, as_json=False)

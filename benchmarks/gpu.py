@@ -23,7 +23,8 @@ from isthmus import load_encoder
 from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import GpuIndex, choose_devices, exact_on
-from isthmus.index.ann.recipe import EXACT, RECIPES, Effort
+from isthmus.index.ann.recipes import EXACT, RECIPES
+from isthmus.index.ann.search_parameters import SearchParameters
 
 DIM = 384
 TEXTS = 20_000
@@ -97,7 +98,7 @@ def measure(
     """Measure a recipe on the card and on the CPU."""
     recipe = next(r for r in RECIPES if r.name == name)
     index = VectorIndex.build(recipe, vectors)
-    index = index.trying(Effort(visits=index.most_visits // 32))
+    index = index.trying(SearchParameters(visits=index.most_visits // 32))
     placed = GpuIndex(index, choose_devices("cuda"))
     scores, _ = placed.search(queries, 10)
     recall = float((scores >= best[:, -1:] - 1e-4).mean())

@@ -26,9 +26,9 @@ from common.tables import print_table
 
 from isthmus.index.ann import fill
 from isthmus.index.ann.faiss_index import VectorIndex
-from isthmus.index.ann.recipe import GRAPH, RECIPES, Effort, Recipe
+from isthmus.index.ann.recipes import GRAPH, RECIPES, Recipe
+from isthmus.index.ann.search_parameters import SearchParameters, smallest_sufficient
 from isthmus.index.ann.shared import Shared
-from isthmus.index.ann.smallest_sufficient import least_reaching
 
 K = 10
 MOST = 400
@@ -45,7 +45,7 @@ def cheapest(
     def reached(number: int) -> float:
         return recall(data.base, data.queries, search(number), worst)
 
-    number = least_reaching(reached, K, MOST, target) or MOST
+    number = smallest_sufficient(reached, K, MOST, target) or MOST
     seconds = []
     for _ in range(repeats):
         start = time.process_time()
@@ -66,7 +66,7 @@ def ours(
         index = VectorIndex.build(recipe, data.base, shared=shared)
         built = time.process_time() - start
         number, depth, reached, rate = _best_depth(index, recipe, data, worst, target, repeats)
-        effort = Effort(visits=number, depth=depth)
+        effort = SearchParameters(visits=number, depth=depth)
         yield recipe.name, candidates, built, index.bytes_a_vector, effort, reached, rate
 
 
@@ -77,7 +77,9 @@ def _best_depth(
     for depth in recipe.depths()[:4]:
 
         def search(number: int, depth: int = depth) -> Integers:
-            return index.trying(Effort(visits=number, depth=depth)).search(data.queries, K)[1]
+            return index.trying(SearchParameters(visits=number, depth=depth)).search(
+                data.queries, K
+            )[1]
 
         number, reached, rate = cheapest(data, worst, search, target, repeats)
         tried.append((reached >= target, rate, number, depth, reached))

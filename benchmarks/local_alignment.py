@@ -19,8 +19,8 @@ from common.picture_pairs import SETS, read_pairs
 from isthmus.encoders import load_encoders
 from isthmus.encoders.alignment import PACKAGED, Alignment
 from isthmus.encoders.projection_head import ProjectionHead
-from isthmus.encoders.training.alignment.cross_modal_recall import Crossing
-from isthmus.encoders.training.alignment.fit import crossings, fit_alignment
+from isthmus.encoders.training.alignment.cross_modal_recall import CrossModalRecall, recall_by_set
+from isthmus.encoders.training.alignment.fit import fit_alignment
 from isthmus.encoders.training.alignment.settings import AlignmentSettings
 
 DIM = 480  # 120 for each set and for all of them together
@@ -73,7 +73,7 @@ def main() -> None:
     fitted = fit_alignment(learned, AlignmentSettings(dim=DIM), progress=True)
     encoders = load_encoders("local", device="cpu")
     heads = {"text": _half(fitted.heads[0]), "image": _half(fitted.heads[1])}
-    found = crossings((heads["text"], heads["image"]), test)
+    found = recall_by_set((heads["text"], heads["image"]), test)
     report = {**fitted.report, "test": {n: c.as_dict() for n, c in found.items()}}
     alignment = Alignment(
         heads,
@@ -93,7 +93,9 @@ def _half(head: ProjectionHead) -> ProjectionHead:
     )
 
 
-def _card(alignment: Alignment, found: Mapping[str, Crossing], report: Mapping[str, Any]) -> str:
+def _card(
+    alignment: Alignment, found: Mapping[str, CrossModalRecall], report: Mapping[str, Any]
+) -> str:
     rows = [
         f"| {name} | {c.texts:,} | {c.images:,} | {c.text_to_image:.3f} "
         f"| {c.chance_text_to_image:.3f} | {c.image_to_text:.3f} | {c.chance_image_to_text:.3f} |"

@@ -20,7 +20,7 @@ from encode import mixed_texts
 
 from isthmus.encoders import load_encoder
 from isthmus.encoders.backends.openvino import GROUP, SAMPLE, layers_for_int8, round_weight, rounded
-from isthmus.encoders.training.distillation.quality import nearest, recall
+from isthmus.encoders.training.distillation.report import nearest, recall
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
     from isthmus.encoders.training.distillation.settings import DistillSettings
     from isthmus.encoders.training.finetuning.finetune import finetune
-    from isthmus.encoders.training.finetuning.forgetting import OtherDomain
+    from isthmus.encoders.training.finetuning.quality import OtherDomain
     from isthmus.encoders.training.finetuning.report import FinetuneReport
     from isthmus.encoders.training.finetuning.settings import FinetuneSettings
     from isthmus.errors import IsthmusError
@@ -56,7 +56,7 @@ _HOMES = {
     "Hit": "isthmus.retrieval.search.results",
     "Interaction": "isthmus.retrieval.recommend.users",
     "IsthmusError": "isthmus.errors",
-    "OtherDomain": "isthmus.encoders.training.finetuning.forgetting",
+    "OtherDomain": "isthmus.encoders.training.finetuning.quality",
     "Space": "isthmus.space",
     "User": "isthmus.retrieval.recommend.users",
     "distill": "isthmus.encoders.training.distillation.distill",

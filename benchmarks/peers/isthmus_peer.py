@@ -91,7 +91,7 @@ class IsthmusPeer(Peer):
     def recipe(self) -> str:
         """Name the index that was published."""
         vector = self.manifest.named_vectors[BLOCK]
-        return f"{vector.recipe} {vector.effort}"
+        return f"{vector.recipe} {vector.parameters}"
 
     def upsert_seconds(self, count: int) -> float:
         """Give the seconds of an upsert of new items and of the next search."""

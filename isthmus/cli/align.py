@@ -27,29 +27,28 @@ def align(
     ] = None,
     image: Annotated[str | None, typer.Option(help="Column of the picture.")] = None,
     dim: Annotated[int, typer.Option(min=1, help="Length of an aligned vector.")] = 256,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs, at most.")] = 30,
-    patience: Annotated[int, typer.Option(help="Passes without a gain before the end.")] = 4,
-    batch: Annotated[int, typer.Option(help="Pairs a step.")] = 1_024,
-    hard: Annotated[float, typer.Option(help="Share of a batch that is mined.")] = 0.25,
-    rate: Annotated[float, typer.Option(help="Step, relative to the weights.")] = 0.005,
-    hidden: Annotated[int, typer.Option(help="Nonlinear units of a head; 0: linear.")] = 0,
-    dropout: Annotated[float, typer.Option(help="Share of the inputs dropped in learning.")] = 0.2,
+    epochs: Annotated[int, typer.Option(min=1, help="Maximum number of epochs.")] = 30,
+    patience: Annotated[int, typer.Option(help="Epochs without improvement before it stops.")] = 4,
+    batch: Annotated[int, typer.Option(help="Pairs in a batch.")] = 1_024,
+    hard: Annotated[float, typer.Option(help="Share of a batch that is hard negatives.")] = 0.25,
+    rate: Annotated[float, typer.Option(help="Learning rate, relative to the weights.")] = 0.005,
+    hidden: Annotated[int, typer.Option(help="Hidden units of a head; 0: linear.")] = 0,
+    dropout: Annotated[float, typer.Option(help="Dropout rate of the inputs.")] = 0.2,
     modality_dropout: Annotated[
-        float, typer.Option(help="How often an item of a pair is shown by one modality alone.")
+        float, typer.Option(help="Probability that an item is represented by one modality alone.")
     ] = 1.0,
-    anchor: Annotated[float, typer.Option(help="Weight of staying near the closed form.")] = 0.0,
-    members: Annotated[int, typer.Option(help="Heads that are learned and folded into one.")] = 1,
-    experts: Annotated[
-        bool, typer.Option(help="Heads of its own for each of several sets.")
-    ] = True,
-    held_out: Annotated[float, typer.Option(help="Share of each set to stop by and report.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
+    anchor: Annotated[
+        float, typer.Option(help="Weight of the distance from the closed form.")
+    ] = 0.0,
+    experts: Annotated[bool, typer.Option(help="Train experts for each of several sets.")] = True,
+    held_out: Annotated[float, typer.Option(help="Share of each set that is held out.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     http: Annotated[bool, typer.Option("--http", help="Fetch http(s) images.")] = False,
     device: DeviceOption = "auto",
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn heads that let text and pictures of different encoders find each other.
+    """Train heads that let text and pictures of different encoders find each other.
 
     Nothing is encoded that was before. Where a release is current, one with the alignment is
     published in its place.
@@ -71,7 +70,6 @@ def align(
         modality_dropout=modality_dropout,
         learning_rate=rate,
         anchor=anchor,
-        members=members,
         experts=experts,
         seed=seed,
     )

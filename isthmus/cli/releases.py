@@ -66,7 +66,7 @@ def plan(
 ) -> None:
     """Measure index recipes on a sample, and build nothing."""
     from isthmus.cli.show import show_plans
-    from isthmus.index.ann.plan import require_possible
+    from isthmus.index.releases.plan import require_possible
 
     plans = open_space(space, device=device).plan(
         rows=None if rows is None else round(rows),

@@ -90,13 +90,13 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         )
         kinds = list(plan["table"][0]["sample"]["recall"])
         table = table_of(
-            "recipe", "effort", *kinds, "p50 ms", "p99 ms", "queries/s", "bytes", "build s", ""
+            "recipe", "parameters", *kinds, "p50 ms", "p99 ms", "queries/s", "bytes", "build s", ""
         )
         for row in plan["table"]:
-            had, effort = row["expected"], row["sample"]["effort"]
+            had, parameters = row["expected"], row["sample"]["parameters"]
             table.add_row(
                 row["recipe"],
-                " ".join(f"{name} {value}" for name, value in effort.items() if value),
+                " ".join(f"{name} {value}" for name, value in parameters.items() if value),
                 *(f"{row['sample']['recall'].get(kind, 1.0):.3f}" for kind in kinds),
                 *(f"{had['p50_ms']:.2f}", f"{had['p99_ms']:.2f}", f"{had['queries_s']:,.0f}"),
                 *(f"{had['bytes_a_vector']:,.0f}", f"{had['build_s']:,.1f}"),
@@ -109,9 +109,11 @@ def _describe_vector(vector: Mapping[str, Any]) -> str:
     said = f"{vector['vectors']:,} vectors of {vector['dim']}, {vector['recipe']}"
     if vector["p50_ms"] is None:
         return said
-    effort = " ".join(f"{name} {value}" for name, value in vector["effort"].items() if value)
+    parameters = " ".join(
+        f"{name} {value}" for name, value in vector["parameters"].items() if value
+    )
     return (
-        f"{said} ({effort}), {vector['bytes_a_vector']:,.0f} bytes a vector, "
+        f"{said} ({parameters}), {vector['bytes_a_vector']:,.0f} bytes a vector, "
         f"p50 {vector['p50_ms']:.2f} ms, p99 {vector['p99_ms']:.2f} ms, built in "
         f"{vector['build_s']:,.1f} s"
     )

@@ -21,7 +21,7 @@ def show_alignment(report: AlignReport, *, as_json: bool) -> None:
     show_left_out([f"left out {problem}" for problem in report.problems])
     table = table_of("set", "pairs", "method", "text to image", "chance", "image to text", "chance")
     for name, count in report.pairs.items():
-        for method, sets in report.crossing.items():
+        for method, sets in report.recall.items():
             if name in sets:
                 own = sets[name]
                 table.add_row(

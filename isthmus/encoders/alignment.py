@@ -1,4 +1,4 @@
-"""An alignment: a head for each modality, what it was learned from, and its files."""
+"""An alignment: a projection head per modality, its training report, and its files."""
 
 from __future__ import annotations
 
@@ -20,34 +20,32 @@ from isthmus.errors import CorruptAlignment, FingerprintMismatch
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
-AUTO = "auto"
-PACKAGED = Path(__file__).parent.parent / "local_alignment"
-
 HEADS = "heads.safetensors"
 DESCRIPTION = "alignment.json"
 FILES = (HEADS, DESCRIPTION)
 FORMAT = 1
-RUNTIME_COMPONENTS = (
-    "precision",
-    "text.backend",
-    "image.backend",
-)  # computed so, a vector is nearly the same
+
+AUTO = "auto"
+PACKAGED = Path(__file__).parent / "local_alignment"
+
+# Components that change vectors so little that the heads stay valid.
+RUNTIME_COMPONENTS = ("precision", "text.backend", "image.backend")
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Heads that bring the vectors of several encoders into one space.
+    """Projection heads that bring the vectors of several encoders into one space.
 
     Attributes
     ----------
-    heads : mapping of str to Head
+    heads : mapping of str to ProjectionHead
         The head of each modality.
     specs : mapping of str to str
-        Spec of the encoder that each head is for.
+        Spec of the encoder that each head was trained for.
     components : mapping of str to mapping of str to str
-        The components of that encoder.
+        Components of that encoder.
     report : mapping of str to Any
-        What it was learned from, how, and what it is worth.
+        Training data, method and quality.
     """
 
     heads: Mapping[Modality, ProjectionHead]
@@ -62,12 +60,12 @@ class Alignment:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The modalities that it brings together."""
+        """The modalities that share the aligned space."""
         return tuple(self.heads)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the heads: two alignments with one fingerprint give the same vectors."""
+        """Digest of the heads: alignments with the same fingerprint return the same vectors."""
         parts = [
             f"{modality}.{name} {array.shape}".encode() + array.astype("<f4").tobytes()
             for modality, head in sorted(self.heads.items())
@@ -76,26 +74,28 @@ class Alignment:
         return digest(b"".join(digest(part) for part in parts)).hex()[:16]
 
     def align(self, modality: Modality, vectors: FloatArray) -> FloatArray:
-        """Bring vectors of one modality, shape (n, n_in), into the space, shape (n, dim)."""
+        """Project vectors of one modality, shape (n, n_in), into the space, shape (n, dim)."""
         return self.heads[modality](np.asarray(vectors, np.float32))
 
     def fits(self, modality: Modality, components: Mapping[str, str]) -> bool:
-        """Tell whether vectors of an encoder are what the head of a modality was learned on."""
-        return _lasting(self.components.get(modality, {})) == _lasting(components)
+        """Return whether the head of a modality was trained on vectors of this encoder."""
+        trained_for = self.components.get(modality, {})
+        return _without_runtime(trained_for) == _without_runtime(components)
 
     def require(self, encoders: Mapping[Modality, Encoder]) -> None:
-        """Raise `FingerprintMismatch` unless it was learned on the vectors of these encoders."""
+        """Raise `FingerprintMismatch` unless it was trained on vectors of these encoders."""
         for modality in self.modalities:
-            found = dict(encoders[modality].components) if modality in encoders else {}
-            if not self.fits(modality, found):
+            components = dict(encoders[modality].components) if modality in encoders else {}
+            if not self.fits(modality, components):
                 raise FingerprintMismatch(
                     f"the alignment was learned for the {modality} encoder "
-                    f"{self.specs[modality]!r} ({_weights(self.components[modality])}), not for "
-                    f"this one ({_weights(found)}); learn another with: isthmus align"
+                    f"{self.specs[modality]!r} ({_model_and_weights(self.components[modality])}), "
+                    f"not for this one ({_model_and_weights(components)}); "
+                    "learn another with: isthmus align"
                 )
 
     def save(self, folder: Path) -> None:
-        """Write it into a folder, whole or not at all."""
+        """Write the files into a folder beside it, then rename that into place."""
         from safetensors.numpy import save
 
         building = folder.with_name(f".{folder.name}.building")
@@ -108,7 +108,7 @@ class Alignment:
         }
         data = save(tensors)
         (building / HEADS).write_bytes(data)
-        described = {
+        description = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "checksum": digest(data).hex(),
@@ -117,13 +117,13 @@ class Alignment:
             "components": {m: dict(c) for m, c in self.components.items()},
             "report": dict(self.report),
         }
-        (building / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n", "utf-8")
+        (building / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         building.rename(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Alignment:
-        """Read it from a folder.
+        """Read an alignment from a folder.
 
         Raises
         ------
@@ -131,47 +131,38 @@ class Alignment:
             If a file is missing, damaged, or of a later version.
         """
         try:
-            described = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
             data = (folder / HEADS).read_bytes()
         except (OSError, ValueError) as error:
             raise CorruptAlignment(f"no alignment can be read from {folder}: {error}") from error
-        if described.get("format") != FORMAT:
+        if description.get("format") != FORMAT:
             raise CorruptAlignment(
-                f"{folder / DESCRIPTION} has format {described.get('format')!r}; this version of "
+                f"{folder / DESCRIPTION} has format {description.get('format')!r}; this version of "
                 f"Isthmus reads {FORMAT}: install the one that wrote it"
             )
-        if digest(data).hex() != described["checksum"]:
+        if digest(data).hex() != description["checksum"]:
             raise CorruptAlignment(
                 f"{folder / HEADS} is damaged; learn the alignment anew with: isthmus align, or "
                 "go back with: isthmus rollback"
             )
-        return cls._of(described, data)
+        return cls._from_files(description, data)
 
     @classmethod
-    def _of(cls, described: Mapping[str, Any], data: bytes) -> Alignment:
+    def _from_files(cls, description: Mapping[str, Any], data: bytes) -> Alignment:
         from safetensors.numpy import load
 
         tensors = load(data)
         heads = {
-            modality: ProjectionHead.of(
+            modality: ProjectionHead.from_tensors(
                 {
                     name.removeprefix(f"{modality}."): array
                     for name, array in tensors.items()
                     if name.startswith(f"{modality}.")
                 }
             )
-            for modality in described["specs"]
+            for modality in description["specs"]
         }
-        return cls(heads, described["specs"], described["components"], described["report"])
-
-
-def _lasting(components: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in components.items() if name not in RUNTIME_COMPONENTS}
-
-
-def _weights(components: Mapping[str, str]) -> str:
-    named = [f"{n} {components[n]}" for n in ("model", "weights") if n in components]
-    return ", ".join(named) or "none" if components else "none"
+        return cls(heads, description["specs"], description["components"], description["report"])
 
 
 AlignmentLike = Alignment | str | Path | None
@@ -180,12 +171,13 @@ AlignmentLike = Alignment | str | Path | None
 def resolve_alignment(
     alignment: AlignmentLike, encoders: Mapping[Modality, Encoder]
 ) -> Alignment | None:
-    """Give the alignment of some encoders.
+    """Return the alignment for some encoders, or None.
 
     Parameters
     ----------
     alignment : Alignment, path, ``"auto"`` or None
-        The alignment or its folder; ``auto`` is the one in the package, where it fits.
+        An alignment or its folder. ``auto`` means the one that comes with Isthmus if the encoders
+        are the local pair, and none otherwise.
     encoders : mapping of str to Encoder
         The encoder of each modality.
     """
@@ -193,9 +185,18 @@ def resolve_alignment(
         return alignment
     if alignment != AUTO:
         return Alignment.load(Path(alignment))
-    named = {modality: encoder.spec.partition("?")[0] for modality, encoder in encoders.items()}
-    if named != LOCAL_PAIR:
+    specs = {modality: encoder.spec.partition("?")[0] for modality, encoder in encoders.items()}
+    if specs != LOCAL_PAIR:
         return None
     packaged = Alignment.load(PACKAGED)
     fits = all(packaged.fits(m, encoders[m].components) for m in packaged.modalities)
     return packaged if fits else None
+
+
+def _without_runtime(components: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in components.items() if name not in RUNTIME_COMPONENTS}
+
+
+def _model_and_weights(components: Mapping[str, str]) -> str:
+    values = [f"{name} {components[name]}" for name in ("model", "weights") if name in components]
+    return ", ".join(values) or "none"

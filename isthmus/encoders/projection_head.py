@@ -1,4 +1,4 @@
-"""A head: from the vectors of one encoder into the aligned space."""
+"""A projection head: from the vectors of one encoder into the aligned space."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import FloatArray
 
-ROWS_AT_ONCE = 8_192
+CHUNK_ROWS = 8_192
+
+_TENSORS = ("mean", "linear", "bias", "hidden", "offset", "out", "gate", "gate_bias", "share")
 
 
 @dataclass(frozen=True, eq=False)
 class ProjectionHead:
-    """A linear map after centring, with a nonlinear part beside it where one was learned.
+    """A linear map after centring, optionally with a hidden layer and with gated experts.
 
-    ``z = (x - mean) W + bias + relu((x - mean) V + c) U``, at unit norm. Where several experts
-    were put into one head, each column of ``z`` is weighed before that by ``[softmax(x G + g), 1]
-    S``: how much the input looks like what the column's expert learned from, or 1.
+    ``z = (x - mean) W + bias + relu((x - mean) V + c) U``, scaled to unit norm. A head that was
+    folded from several experts first multiplies each column of ``z`` by ``[softmax(x G + g), 1]
+    S``: the probability that the input belongs to the data of the column's expert, or 1.
 
     Attributes
     ----------
     mean : numpy.ndarray
         float32, shape (n_in,).
     linear : numpy.ndarray
-        float32, shape (n_in, dim).
+        W: float32, shape (n_in, dim).
     bias : numpy.ndarray
         float32, shape (dim,).
     hidden, offset, out : numpy.ndarray or None
@@ -56,7 +58,7 @@ class ProjectionHead:
         return int(self.linear.shape[1])
 
     def __call__(self, vectors: FloatArray) -> FloatArray:
-        """Align vectors.
+        """Project vectors into the aligned space.
 
         Parameters
         ----------
@@ -68,35 +70,36 @@ class ProjectionHead:
         numpy.ndarray
             float32, shape (n, dim); rows of unit norm.
         """
-        out = np.empty((len(vectors), self.dim), np.float32)
-        for start in range(0, len(vectors), ROWS_AT_ONCE):
-            piece = slice(start, start + ROWS_AT_ONCE)
-            out[piece] = self._align(vectors[piece])
-        return out
+        projected = np.empty((len(vectors), self.dim), np.float32)
+        for start in range(0, len(vectors), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            projected[chunk] = self._project(vectors[chunk])
+        return projected
 
     def tensors(self) -> dict[str, FloatArray]:
-        """Give its arrays by name; absent ones left out."""
-        named = {name: getattr(self, name) for name in _NAMES}
-        return {name: np.ascontiguousarray(a) for name, a in named.items() if a is not None}
+        """Return the arrays by name, without absent ones."""
+        arrays = {name: getattr(self, name) for name in _TENSORS}
+        return {name: np.ascontiguousarray(a) for name, a in arrays.items() if a is not None}
 
     @classmethod
-    def of(cls, tensors: Mapping[str, npt.NDArray[np.floating]]) -> ProjectionHead:
-        """Make a head of its arrays."""
+    def from_tensors(cls, tensors: Mapping[str, npt.NDArray[np.floating]]) -> ProjectionHead:
+        """Build a head from the arrays that `tensors` returns."""
         return cls(**{name: np.asarray(a, np.float32) for name, a in tensors.items()})
 
-    def _align(self, vectors: FloatArray) -> FloatArray:
+    def _project(self, vectors: FloatArray) -> FloatArray:
         centred = vectors - self.mean  # (n, n_in)
-        aligned = centred @ self.linear + self.bias  # (n, dim)
+        z = centred @ self.linear + self.bias  # (n, dim)
         if self.hidden is not None and self.offset is not None and self.out is not None:
-            aligned = aligned + np.maximum(centred @ self.hidden + self.offset, 0) @ self.out
+            # Hidden layer: n_in to n_hidden to dim.
+            z = z + np.maximum(centred @ self.hidden + self.offset, 0) @ self.out
         if self.gate is not None and self.gate_bias is not None and self.share is not None:
-            likely = _softmax(vectors @ self.gate + self.gate_bias)  # (n, n_experts)
-            aligned = aligned * (likely @ self.share[:-1] + self.share[-1])
-        return unit_rows(aligned)
+            experts = _softmax(vectors @ self.gate + self.gate_bias)  # (n, n_experts)
+            z = z * (experts @ self.share[:-1] + self.share[-1])  # (n, dim)
+        return unit_rows(z)
 
 
 def unit_rows(vectors: npt.NDArray[np.floating]) -> FloatArray:
-    """Give rows of unit norm; a zero row becomes the first axis, so that every row has a place."""
+    """Return rows of unit norm; a zero row becomes the first axis, so that every norm is 1."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     out = np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
     out[norms[:, 0] <= 1e-12] = np.eye(1, vectors.shape[1], dtype=np.float32)
@@ -104,8 +107,6 @@ def unit_rows(vectors: npt.NDArray[np.floating]) -> FloatArray:
 
 
 def _softmax(scores: FloatArray) -> FloatArray:
+    # Subtracting the maximum of a row keeps exp from overflowing.
     raised = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
-
-
-_NAMES = ("mean", "linear", "bias", "hidden", "offset", "out", "gate", "gate_bias", "share")

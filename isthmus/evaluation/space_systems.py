@@ -145,7 +145,7 @@ class LearnedSystem:
     ) -> None:
         serving = self.serving
         histories = serving.histories(users, [None] * len(users))
-        allowed = serving.allowed(domain, group.allowed)
+        allowed = serving.allowed(domain, group.selection)
         ranked = serving.rank(histories, domain, allowed)
         ids = serving.corpus.item_ids
         for user in range(len(users)):

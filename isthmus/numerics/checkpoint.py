@@ -1,4 +1,4 @@
-"""The checkpoint of a training: where it goes on when it was cut off."""
+"""Checkpoints of a training run, written atomically."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any, Final
 
 FILE: Final = "checkpoint.pt"
-SECONDS: Final = 30.0  # of a training that may be lost
+SECONDS_BETWEEN: Final = 30.0  # the most training time that an interruption may lose
 
 
 class Checkpoint:
-    """A file that holds all that a training needs to go on, bit for bit.
+    """The file that a training run resumes from.
 
     Parameters
     ----------
     folder : Path
-        Where it is.
+        Folder of the file; created when the first checkpoint is written.
     key : str
-        What is trained and how; what was written under another key is not read.
+        Identifies what is trained and with which settings. A checkpoint with another key is
+        ignored and then overwritten.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -27,22 +28,23 @@ class Checkpoint:
 
     @property
     def is_due(self) -> bool:
-        """Whether the last one is so long ago that another should be written."""
-        return time.monotonic() - self._written_at > SECONDS
+        """Whether the last checkpoint is more than `SECONDS_BETWEEN` old."""
+        return time.monotonic() - self._written_at > SECONDS_BETWEEN
 
     def read(self) -> dict[str, Any] | None:
-        """Give what was written last; None where nothing was, or under another key."""
+        """Return the last state written under this key, on the CPU; None if there is none."""
         import torch
 
         if not self._path.exists():
             return None
-        found: dict[str, Any] = torch.load(self._path, weights_only=True)
-        return found if found["key"] == self._key else None
+        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        return state if state.get("key") == self._key else None
 
     def write(self, state: dict[str, Any]) -> None:
-        """Write what the training needs, whole or not at all."""
+        """Replace the checkpoint by a new state; a crash leaves the old one or the new one."""
         import torch
 
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".part")
         torch.save({"key": self._key, **state}, partial)
         partial.replace(self._path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array, csr_matrix
@@ -132,3 +132,22 @@ def among(values: Columns, ascending: Columns) -> Mask:
         return np.zeros(len(values), bool)
     at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
     return np.asarray(ascending[at] == values)
+
+
+def sparse_to_arrays(prefix: str, matrix: csr_array) -> ArrayState:
+    """Return a sparse matrix as named arrays, to be stored."""
+    return {
+        f"{prefix}.data": matrix.data,
+        f"{prefix}.indices": matrix.indices.astype(np.int32),
+        f"{prefix}.indptr": matrix.indptr.astype(np.int64),
+        f"{prefix}.shape": np.array(matrix.shape, np.int64),
+    }
+
+
+def sparse_from_arrays(prefix: str, state: Mapping[str, npt.NDArray[Any]]) -> csr_array:
+    """Return the sparse matrix of the arrays that `sparse_to_arrays` returned."""
+    from scipy.sparse import csr_array
+
+    data, columns, starts = (state[f"{prefix}.{name}"] for name in ("data", "indices", "indptr"))
+    shape = tuple(state[f"{prefix}.shape"].tolist())
+    return csr_array(narrow(data, columns, starts), shape=shape)

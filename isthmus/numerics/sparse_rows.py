@@ -62,7 +62,7 @@ class SparseRows(NamedTuple):
         for start, end in pairwise(bounds):
             yield self.columns[start:end], self.values[start:end]
 
-    def keeping(self, kept: Mask) -> SparseRows:
+    def filter(self, kept: Mask) -> SparseRows:
         """Keep some entries, shape (n_entries,)."""
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
         return SparseRows(starts, self.columns[kept], self.values[kept])

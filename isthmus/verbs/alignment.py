@@ -36,7 +36,7 @@ class AlignReport:
         Pairs of each set.
     held_out : int
         Pairs that were held out.
-    crossing : dict
+    recall : dict
         For ``aligned`` and ``cca``, the closed form it starts from: for each set recall@10 from
         text to picture and back on the pairs held out, and what a random order has.
     encoded : dict of str to int
@@ -52,7 +52,7 @@ class AlignReport:
     fingerprint: str
     pairs: dict[str, int]
     held_out: int
-    crossing: dict[str, Any]
+    recall: dict[str, Any]
     encoded: dict[str, int]
     problems: list[str] = field(default_factory=list)
     release: int | None = None
@@ -131,7 +131,7 @@ class SpaceAligning(SpacePublishing):
             fingerprint=learned.fingerprint,
             pairs=fitted.report["pairs"],
             held_out=fitted.report["held_out"],
-            crossing=fitted.report["recall@10"],
+            recall=fitted.report["recall@10"],
             encoded=gathered.encoded or dict.fromkeys(MODALITIES, 0),
             problems=gathered.problems,
             release=release,

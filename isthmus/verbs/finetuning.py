@@ -11,8 +11,8 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.digests import digest
-from isthmus.encoders.training.finetuning.forgetting import OtherDomain
 from isthmus.encoders.training.finetuning.pairs import LEAST, ContentPairs
+from isthmus.encoders.training.finetuning.quality import OtherDomain
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.retrieval.candidates.co_occurrence_pairs import (
     LEAST_COMMON,

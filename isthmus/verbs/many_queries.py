@@ -10,14 +10,13 @@ import pyarrow as pa
 
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,
-    blocks_with_vectors,
     search_top_k,
+    vectors_of_items,
     why_incomparable,
 )
 from isthmus.retrieval.search.query_encoding import (
@@ -122,7 +121,7 @@ class SpaceManyQueries(OpenSpace):
         view, settings, _ = self._weighed(self._live.now(), weights)
         allowed = _allowed(view, k, domain_names(domain, domains), where)
         encoder = QueryEncoder(settings, self._encoder_of, self.media, self._alignment)
-        held = blocks_with_vectors(view, [allowed])
+        held = vectors_of_items(view, [allowed])
 
         def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
             kinds = [query_kind(query.contents) for query in listed]

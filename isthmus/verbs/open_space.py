@@ -27,7 +27,7 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.search.fusion_weights import FusionWeights
 from isthmus.retrieval.search.hubness import HubnessCorrection
 from isthmus.retrieval.search.query_encoding import QueryVectors, encode_query
-from isthmus.retrieval.search.recall_queries import RecallQueries
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 from isthmus.schema import MODALITY_MASK, Modality, modalities_in
 from isthmus.verbs.stats import count_interactions, describe
 
@@ -84,7 +84,7 @@ class OpenSpace:
         self._live = LiveView(self.path, self._catalog, settings, self._device)
         self._loaded_alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None
-        self._hubs = HubnessCorrection(RecallQueries(self.path, settings))
+        self._hubs = HubnessCorrection(RecallQuerySampler(self.path, settings))
         self._fusion_weights = FusionWeights(self.path, settings.fingerprint)
 
     @property
@@ -128,7 +128,7 @@ class OpenSpace:
     def stats(self) -> dict[str, Any]:
         """Describe the space: items, interactions, release, delta, quarantine, encoders."""
         view = self._live.now()
-        return describe(view, self.settings, RecallQueries(self.path, self.settings)) | {
+        return describe(view, self.settings, RecallQuerySampler(self.path, self.settings)) | {
             "path": str(self.path),
             "fingerprint": self.fingerprint,
             "quarantined": len(self._quarantine),

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.ann.gpu import choose_devices
-from isthmus.index.ann.plan import Plan
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.migration import made_by_others
 from isthmus.index.releases.manifest import Manifest
+from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
-from isthmus.retrieval.search.recall_queries import RecallQueries
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 from isthmus.verbs.adopting import SpaceAdopting
 
 
@@ -184,7 +184,7 @@ class SpacePublishing(SpaceAdopting):
         settings: SpaceSettings | None = None,
     ) -> Publisher:
         settings = settings or self.settings
-        queries = RecallQueries(self.path, settings)
+        queries = RecallQuerySampler(self.path, settings)
         devices = choose_devices(self._device)
         parts: list[Attachment] = [AlignmentAttachment(self.path, settings)]
         if attachment is not None:

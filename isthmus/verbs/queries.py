@@ -181,12 +181,12 @@ class SpaceQueries(OpenSpace):
                 query,
                 words,
                 k or 0,
-                groups[0].allowed,
+                groups[0].selection,
                 weighed.vector_weights,
                 lexical_weight,
             )
         if not len(rows):
-            allowed = [group.allowed for group in groups]
+            allowed = [group.selection for group in groups]
             require_comparable(view, query.vectors, allowed, self.path)
         return make_hits(view, rows, scores, similar, attributes=attributes)
 
@@ -254,8 +254,8 @@ class SpaceQueries(OpenSpace):
     ) -> ScoredRows:
         """Rank items as a caller asked, less what each loses for being near to all queries."""
         view, penalty = weighed.view, None
-        if ranking.hubness:
+        if ranking.hubness_correction:
             vector_weights = query.vector_weights(weighed.vector_weights)
             hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
-            penalty = np.asarray(ranking.hubness * hubs, np.float32)
+            penalty = np.asarray(ranking.hubness_correction * hubs, np.float32)
         return rank(view, query, ranking, groups, weighed.vector_weights, penalty)

@@ -178,7 +178,7 @@ class SpaceRecommendations(OpenSpace):
         """Recommend to users from each group of domains, and make a list for each of them."""
         serving, depth = self._serving(view), ranking.depth or 1
         found = [
-            recommend(view, users, texts, depth, group.allowed, self._weights)
+            recommend(view, users, texts, depth, group.selection, self._weights)
             if serving is None
             else recommend_learned(serving, users, texts, depth, group, self._weights)
             for group in groups

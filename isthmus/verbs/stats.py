@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.releases.growth import assess
-from isthmus.index.releases.recall import QueriesOf
+from isthmus.index.releases.recall import QuerySampler
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.schema import EVENT, ITEM_ID, USER_ID
 
 
-def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict[str, Any]:
+def describe(view: View, settings: SpaceSettings, sample_queries: QuerySampler) -> dict[str, Any]:
     """Describe a space: items, domains, attributes, release, delta and encoders.
 
     Returns
@@ -38,7 +38,7 @@ def describe(view: View, settings: SpaceSettings, queries_of: QueriesOf) -> dict
         "release_items": release.rows if release else 0,
         "release_recall": release.worst_recall if release else None,
         "delta": view.delta,
-        "index": {n: asdict(h) for n, h in assess(view, settings.index, queries_of).items()},
+        "index": {n: asdict(h) for n, h in assess(view, settings.index, sample_queries).items()},
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
         "named_vectors": {

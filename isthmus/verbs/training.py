@@ -107,7 +107,7 @@ class SpaceTraining(OpenSpace):
                 show=progress,
             )
             self._require_same_encoders()
-            made = save_recommender(work / "made", trained, settings, len(corpus.matrix))
+            made = save_recommender(work / "made", trained, settings, len(corpus.interactions))
             shutil.rmtree(trained_folder(self.path), ignore_errors=True)
             (work / "made").rename(trained_folder(self.path))
             shutil.rmtree(work)

@@ -47,13 +47,13 @@ def test_several_files_are_several_sets_and_settings_are_told(run_json, run, tmp
     pairs = write_pairs(tmp_path)
     (tmp_path / "more.parquet").write_bytes((tmp_path / pairs).read_bytes())
     run_json("create", "shop", *TOYS)
-    told = ("--epochs", 1, "--members", 2, "--modality-dropout", 0.5, "--no-experts")
+    told = ("--epochs", 1, "--batch", 512, "--modality-dropout", 0.5, "--no-experts")
     ask = ("align", "-s", "shop", "--pairs", pairs, "more.parquet", "--text", "title", *told)
     report = run_json(*ask)
     assert report["pairs"] == {"pairs": 48, "more": 48}
     (made,) = (tmp_path / "shop" / "alignments").iterdir()
     settings = json.loads((made / "alignment.json").read_text())["report"]["settings"]
-    assert (settings["members"], settings["modality_dropout"]) == (2, 0.5)
+    assert (settings["batch"], settings["modality_dropout"]) == (512, 0.5)
     assert not settings["experts"]
     (tmp_path / "a").mkdir()
     (tmp_path / "more.parquet").rename(tmp_path / "a" / pairs)

@@ -10,8 +10,8 @@ import pytest
 
 from tests.retrieval.recommend.worlds import name, taste_of
 
-QUICK = ("--folds", 1, "--epochs", 2, "--no-guard", "--leave-out", "two towers",
-         "--leave-out", "factors")  # fmt: skip
+QUICK = ("--folds", 1, "--epochs", 2, "--no-guard", "--leave-out", "two-tower",
+         "--leave-out", "ALS")  # fmt: skip
 ASK = ("recommend", "--space", "shop", "--domain", "books", "-k", 4)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from isthmus import load_encoder
-from isthmus.encoders.models import static as static_words
+from isthmus.encoders.models import static
 from isthmus.encoders.models.static import WordTokenizer
 from isthmus.errors import UnknownEncoder
 
@@ -57,21 +57,21 @@ def test_weights_and_shared_rows(folder, tmp_path):
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text("redshoat ,!\t\n\u3000x", max_size=20), max_size=8))
 def test_ids_are_those_of_the_tokenizer(texts):
-    plain, words = make_tokenizer(), WordTokenizer(make_tokenizer(), nothing=0)
+    plain, words = make_tokenizer(), WordTokenizer(make_tokenizer(), pad_id=0)
     expected = [
         [n for n in found.ids if n != 1] or [0]
         for found in plain.encode_batch(texts, add_special_tokens=False)
     ]
     for _ in range(2):  # the second time all words are known
         bags = words(texts)
-        assert [ids.tolist() for ids in bags.divide()] == expected
+        assert [ids.tolist() for ids in bags.split()] == expected
 
 
 def test_words_beyond_what_is_remembered_give_the_same(folder, monkeypatch):
     path, _ = folder
     texts = ["red shoe", "hat hat", "shoes", "", "red !"]
     expected = load_encoder(f"static/{path}").encode(texts * 3)
-    monkeypatch.setattr(static_words, "MOST_WORDS", 1)
+    monkeypatch.setattr(static, "MAX_CACHED_WORDS", 1)
     encoder = load_encoder(f"static/{path}")
     found = [encoder.encode([text]) for text in texts * 3]
     np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-6)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import isthmus.index.releases.planner
 from isthmus import Space
-from isthmus.index.ann.recipe import recipe_named
+from isthmus.index.ann.recipes import recipe_named
 from tests.toy import item, text_encoder
 
 ITEMS = 1_100

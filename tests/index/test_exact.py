@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import exact_search, rescore
 from tests.index.vectors import by_sorting, unit
 
@@ -22,7 +22,7 @@ def test_exact_search_agrees_with_sorting(seed, rows, k, share):
     rng = np.random.default_rng(seed)
     vectors, queries = unit(rng, rows, 8), unit(rng, 3, 8)
     mask = None if share is None else rng.random(rows) < share
-    allowed = None if mask is None else Allowed(mask)
+    allowed = None if mask is None else Bitmap(mask)
     scores, positions = exact_search(queries, vectors, k, allowed)
     np.testing.assert_allclose(scores, by_sorting(queries, vectors, k, mask), atol=1e-5)
     for row, found in enumerate(positions):

@@ -7,11 +7,12 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidInput, UnsupportedOperation
-from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import GpuIndex, choose_devices, exact_on, require_gpu_form
-from isthmus.index.ann.recipe import INVERTED_FILE, RECIPES, Effort, suitable
+from isthmus.index.ann.recipes import INVERTED_FILE, RECIPES, suitable
+from isthmus.index.ann.search_parameters import SearchParameters
 from tests.index.vectors import clustered
 from tests.toy import item, two_encoders
 
@@ -65,7 +66,7 @@ def test_a_recipe_without_a_gpu_form_is_refused_by_name():
 def test_a_gpu_finds_what_the_cpu_finds(recipe):
     vectors = clustered(np.random.default_rng(0), 20_000, 64)
     index = VectorIndex.build(recipe, vectors)
-    index = index.trying(Effort(visits=index.most_visits // 4))
+    index = index.trying(SearchParameters(visits=index.most_visits // 4))
     placed = GpuIndex(index, choose_devices("cuda"))
     queries = vectors[:200]
     here, there = index.search(queries, 10), placed.search(queries, 10)
@@ -78,7 +79,7 @@ def test_a_gpu_finds_what_the_cpu_finds(recipe):
 @needs_gpu
 def test_a_filter_holds_on_a_gpu():
     vectors = clustered(np.random.default_rng(0), 20_000, 64)
-    allowed = Allowed(np.arange(len(vectors)) % 7 == 0)
+    allowed = Bitmap(np.arange(len(vectors)) % 7 == 0)
     placed = GpuIndex(VectorIndex.build(RECIPES[0], vectors), choose_devices("cuda"))
     scores, found = placed.search_allowed(vectors[:50], 10, allowed, 0)
     best, _ = exact_search(vectors[:50], vectors, 10, allowed)

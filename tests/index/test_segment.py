@@ -7,8 +7,7 @@ import pyarrow as pa
 import pytest
 
 from isthmus.index.ann import segment as module
-from isthmus.index.ann.segment import Segment
-from isthmus.index.ann.vector_index import SegmentVectors
+from isthmus.index.ann.segment import Segment, SegmentVectors
 
 ITEMS = 200
 

@@ -62,7 +62,7 @@ def test_the_report_says_what_it_is_worth(made):
     assert report.encoded == {"text": 0, "image": 0}
     assert report.problems == []
     assert report.release == 2
-    found = report.crossing["aligned"]["things"]
+    found = report.recall["aligned"]["things"]
     assert found["text_to_image"] > found["chance_text_to_image"] or found["images"] <= 10
 
 

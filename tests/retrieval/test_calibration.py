@@ -14,14 +14,14 @@ from tests.toy import PointEncoder, item
 
 def standard_scores(scores):
     """Standard score in the own domain, of which ten items more score as the mean domain does."""
-    by_domain = {
+    columns_by_domain = {
         d: np.array([s for i, s in zip(IDS, scores, strict=True) if DOMAIN[i] == d]) for d in SIZES
     }
-    mean = np.mean([own.mean() for own in by_domain.values()])
-    variance = np.mean([own.var() for own in by_domain.values()])
+    mean = np.mean([own.mean() for own in columns_by_domain.values()])
+    variance = np.mean([own.var() for own in columns_by_domain.values()])
     out = {}
     for name, score in zip(IDS, scores, strict=True):
-        own = by_domain[DOMAIN[name]]
+        own = columns_by_domain[DOMAIN[name]]
         m = (own.sum() + 10 * mean) / (len(own) + 10)
         v = (len(own) * own.var() + 10 * variance) / (len(own) + 10)
         out[name] = (score - m) / np.sqrt(v)

@@ -137,7 +137,7 @@ def test_a_thousand_copies_are_one_group(space):
 
 
 def test_the_index_finds_what_exact_search_finds(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.ann.filter_cost.MOST_EXACT", 100)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 100)
     rng = np.random.default_rng(0)
     words = [f"w{n}" for n in range(100)]
     texts = [" ".join(rng.choice(words, 4)) for _ in range(1_500)]
@@ -195,7 +195,7 @@ def test_groups_are_those_of_brute_force(
     space.upsert(rows[half:])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("isthmus.retrieval.search.near_duplicates.WIDTHS", widths)
-        patch.setattr("isthmus.retrieval.search.near_duplicates.ITEMS_A_BATCH", batch)
+        patch.setattr("isthmus.retrieval.search.near_duplicates.BATCH_SIZE", batch)
         table = space.duplicates(threshold)
     found = {frozenset(map(int, group)) for group in groups_of(table).values()}
     assert found == {g for g in brute_force(vectors, threshold) if len(g) > 1}

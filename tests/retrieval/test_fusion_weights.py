@@ -222,5 +222,7 @@ def test_centring_takes_off_what_a_domain_scores_on_average(tmp_path):
         own = means["t" if name == "odd" else name[0]]
         assert score == pytest.approx(plain[name] - own, abs=0.03)
     assert space.search("ship", k=1, center=True)[0].item_id == "odd"
-    with pytest.raises(InvalidInput, match="center, hubness and calibrate"):
+    with pytest.raises(
+        InvalidInput, match="center_scores, hubness_correction and normalize_scores"
+    ):
         space.search("ship", center=True, calibrate=True)

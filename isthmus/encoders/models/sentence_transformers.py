@@ -1,4 +1,4 @@
-"""Models of Sentence Transformers: its modules, our batches."""
+"""Models of Sentence Transformers: the library's modules, batched by Isthmus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
 if TYPE_CHECKING:
     import torch
 
-_TOKENS = frozenset({"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"})
+# Features of a model that takes the tokens of a text and nothing else.
+_TOKEN_FEATURES = frozenset(
+    {"input_ids", "attention_mask", "token_type_ids", "modality", "prompt_length"}
+)
 
 
 def load_sentence_transformer(
@@ -43,14 +46,14 @@ def load_sentence_transformer(
     MissingDependency
         If Sentence Transformers is not installed.
     UnknownEncoder
-        If the model cannot be loaded, or takes something else than text.
+        If the model cannot be loaded, or takes more than the tokens of a text.
     """
     spec = f"sentence-transformers/{name}"
     source = find_source(name, spec)
     runtime = choose_runtime(device, precision, compile)
     with explain_load_errors(spec):
         model = _load(source)
-        _limit(model, max_length)
+        _set_max_length(model, max_length)
         identity = {"kind": "sentence-transformers", **_describe(model)}
         tower = _tower(model, spec)
         dim = int(model.get_embedding_dimension())
@@ -77,7 +80,7 @@ def _load(source: ModelSource) -> Any:
         )
 
 
-def _limit(model: Any, max_length: str | None) -> None:
+def _set_max_length(model: Any, max_length: str | None) -> None:
     if max_length is None:
         return
     if not max_length.isdecimal() or not int(max_length):
@@ -99,7 +102,7 @@ def _describe(model: Any) -> dict[str, str]:
 def _tower(model: Any, spec: str) -> TextTower:
     prompt = model.prompts.get(model.default_prompt_name) or None
     sample = model.preprocess(["a text"], prompt=prompt)
-    if not sample.keys() <= _TOKENS or "attention_mask" not in sample:
+    if not sample.keys() <= _TOKEN_FEATURES or "attention_mask" not in sample:
         raise UnknownEncoder(
             f"{spec!r} takes more than the tokens of a text ({', '.join(sample)}); of Sentence "
             "Transformers, Isthmus runs transformer models of text"
@@ -107,10 +110,10 @@ def _tower(model: Any, spec: str) -> TextTower:
     constant = {n: sample[n] for n in ("modality", "prompt_length") if n in sample}
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
-        found = model.preprocess(list(texts), prompt=prompt)
-        seen = found["attention_mask"].bool().numpy()
-        ids = found["input_ids"].numpy()
-        return [row[mask].tolist() for row, mask in zip(ids, seen, strict=True)]
+        features = model.preprocess(list(texts), prompt=prompt)
+        ids = features["input_ids"].numpy()  # (n, length)
+        masks = features["attention_mask"].bool().numpy()
+        return [row[mask].tolist() for row, mask in zip(ids, masks, strict=True)]
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         features = {"input_ids": input_ids, "attention_mask": attention_mask, **constant}

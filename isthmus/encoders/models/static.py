@@ -1,13 +1,20 @@
-"""Static encoders: a text's vector is the sum of its tokens' vectors. No network runs."""
+"""Static encoders: the vector of a text is the sum of its tokens' vectors. No network runs.
+
+The format is that of model2vec. Tokenising is the largest cost of such an encoder, and texts
+repeat their words, so every distinct word is tokenised once.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.encoder import Encoder
@@ -24,31 +31,27 @@ from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch
-import itertools
-import threading
-
-import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
-MOST_WORDS: Final = 500_000
 
 WEIGHTS: Final = "model.safetensors"
 TOKENIZER: Final = "tokenizer.json"
 PADDING_TOKENS: Final = ("[PAD]", "<pad>")
 CHUNK: Final = 8_192
+MAX_CACHED_WORDS: Final = 500_000
 
 
-class Table(NamedTuple):
-    """The vectors of tokens as they are stored.
+class TokenTable(NamedTuple):
+    """Vectors of tokens as they are stored.
 
     Attributes
     ----------
     embeddings : torch.Tensor
-        Shape (n_rows, dim), of any type of number.
+        Shape (n_rows, dim), of any numeric type.
     weights : torch.Tensor or None
-        What each token's row is multiplied by, shape (n_tokens,).
+        Factor of each token's row, shape (n_tokens,).
     mapping : torch.Tensor or None
-        The row of each token, shape (n_tokens,), where tokens share rows.
+        Row of each token, shape (n_tokens,), where tokens share rows.
     """
 
     embeddings: torch.Tensor
@@ -56,7 +59,7 @@ class Table(NamedTuple):
     mapping: torch.Tensor | None
 
     def vectors(self) -> torch.Tensor:
-        """Give the vector that each token adds, float32, shape (n_tokens, dim)."""
+        """Return the vector of each token, float32, shape (n_tokens, dim)."""
         rows = self.embeddings.float()
         if self.mapping is not None:
             rows = rows[self.mapping.long()]
@@ -64,28 +67,33 @@ class Table(NamedTuple):
 
 
 class StaticEncoder(Encoder):
-    """Sums the vectors of a text's tokens and brings the sum to unit norm.
+    """Sums the vectors of a text's tokens and scales the sum to unit norm.
 
     Parameters
     ----------
-    table : Table
+    table : TokenTable
         Vectors of tokens.
     tokenizer : tokenizers.Tokenizer
-        Divides words into tokens.
+        Splits words into tokens.
     runtime : Runtime
-        Where the vectors lie, and in which precision.
+        Device and precision of the vectors.
+
+    Attributes
+    ----------
+    bytes : int
+        Size of the stored vectors.
     """
 
-    def __init__(self, table: Table, tokenizer: Any, runtime: Runtime) -> None:
+    def __init__(self, table: TokenTable, tokenizer: Any, runtime: Runtime) -> None:
         self.spec = "static/"
         self.modalities = frozenset({"text"})
         vectors = table.vectors()
         self.dim = int(vectors.shape[1])
-        nothing = padding_id_of(tokenizer)
-        if not vectors[nothing].any():
-            vectors[nothing] = vectors.mean(0)
+        pad_id = padding_id_of(tokenizer)
+        if not vectors[pad_id].any():  # texts without tokens need a vector other than zero
+            vectors[pad_id] = vectors.mean(0)
         self._vectors = vectors.to(runtime.device, runtime.dtype)
-        self._words = WordTokenizer(tokenizer, nothing)
+        self._tokenize = WordTokenizer(tokenizer, pad_id)
         self.bytes = sum(t.nbytes for t in table if t is not None)
         self._components = {
             "kind": "static",
@@ -101,12 +109,12 @@ class StaticEncoder(Encoder):
         return self._components
 
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Ids]:
-        """Tokenise texts; safe to call from several threads at once."""
+        """Tokenise texts; thread-safe."""
         self.require(modality)
-        return self._words(batch).divide()
+        return self._tokenize(batch).split()
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Add up the vectors of tokens.
+        """Sum the vectors of tokens.
 
         Returns
         -------
@@ -117,13 +125,13 @@ class StaticEncoder(Encoder):
         return self._sum(TokenBags.join(prepared))
 
     def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
-        """Turn texts into vectors, without a list of ids for each."""
+        """Turn texts into vectors, without a list of ids per text in between."""
         self.require(modality)
-        out = np.empty((len(batch), self.dim), np.float32)
+        vectors = np.empty((len(batch), self.dim), np.float32)
         for start in range(0, len(batch), CHUNK):
-            part = batch[start : start + CHUNK]
-            out[start : start + CHUNK] = self._sum(self._words(part))
-        return out
+            chunk = batch[start : start + CHUNK]
+            vectors[start : start + CHUNK] = self._sum(self._tokenize(chunk))
+        return vectors
 
     def _sum(self, bags: TokenBags) -> FloatArray:
         import torch
@@ -131,6 +139,7 @@ class StaticEncoder(Encoder):
 
         with torch.inference_mode():
             ids, starts = (torch.from_numpy(values).to(self._vectors.device) for values in bags)
+            # (n_tokens,) and (n_texts,) to (n_texts, dim)
             sums = embedding_bag(ids, self._vectors, starts, mode="sum").float()
             vectors: FloatArray = normalize(sums, dim=-1).cpu().numpy()
         return vectors
@@ -146,12 +155,12 @@ def load_static(
     name : str
         The folder, with ``model.safetensors`` and ``tokenizer.json``.
     device, precision, compile
-        As for `load_encoder`; there is nothing to compile.
+        As for `load_encoder`; `compile` has no effect.
 
     Raises
     ------
     UnknownEncoder
-        If the folder is none.
+        If the folder holds no such model.
     """
     from tokenizers import Tokenizer
 
@@ -168,18 +177,18 @@ def load_static(
         return StaticEncoder(table, Tokenizer.from_file(str(folder / TOKENIZER)), runtime)
 
 
-def read_table(folder: Path) -> Table:
+def read_table(folder: Path) -> TokenTable:
     """Read the vectors of tokens, in the layout of model2vec."""
     state = read_weights(folder / WEIGHTS)
-    return Table(state["embeddings"], state.get("weights"), state.get("mapping"))
+    return TokenTable(state["embeddings"], state.get("weights"), state.get("mapping"))
 
 
 def padding_id_of(tokenizer: Any) -> int:
-    """Give the id of the token that stands for nothing: padding."""
+    """Return the id of the padding token, which stands for a text without tokens."""
     for token in PADDING_TOKENS:
-        found: int | None = tokenizer.token_to_id(token)
-        if found is not None:
-            return found
+        token_id: int | None = tokenizer.token_to_id(token)
+        if token_id is not None:
+            return token_id
     return 0
 
 
@@ -188,14 +197,14 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
 
 
 class TokenBags(NamedTuple):
-    """Token ids of many texts, one after another.
+    """Token ids of many texts, one after another: the layout of ``embedding_bag``.
 
     Attributes
     ----------
     ids : numpy.ndarray
         int64, shape (n_tokens,).
     starts : numpy.ndarray
-        int64, shape (n_texts,): where each text begins in `ids`.
+        int64, shape (n_texts,): position of each text's first token in `ids`.
     """
 
     ids: Ids
@@ -203,7 +212,7 @@ class TokenBags(NamedTuple):
 
     @classmethod
     def join(cls, rows: Sequence[Ids]) -> TokenBags:
-        """Put the ids of texts one after another.
+        """Concatenate the ids of texts.
 
         Examples
         --------
@@ -213,100 +222,103 @@ class TokenBags(NamedTuple):
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return cls(np.concatenate([np.empty(0, np.int64), *rows]), segment_starts(lengths))
 
-    def divide(self) -> list[Ids]:
-        """Give the ids of each text."""
+    def split(self) -> list[Ids]:
+        """Return the ids of each text."""
         ends = [*self.starts[1:].tolist(), len(self.ids)][: len(self.starts)]
         return [self.ids[a:b] for a, b in zip(self.starts.tolist(), ends, strict=True)]
 
 
 class WordTokenizer:
-    """The token ids of words, remembered; safe to use from several threads.
+    """Tokenises texts word by word with a cache; thread-safe.
 
-    A text is divided at white space. Its ids are those of its words, without those of words that
-    the vocabulary lacks; a text that is left with none has the id that stands for nothing.
+    A text is split at white space. Its ids are those of its words, without ids of the unknown
+    token. A text without ids gets the padding id.
 
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        What divides a word.
-    nothing : int
+        Tokenises a word.
+    pad_id : int
         Id of a text without tokens.
     """
 
-    def __init__(self, tokenizer: Any, nothing: int) -> None:
+    def __init__(self, tokenizer: Any, pad_id: int) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
-        self._unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "")
-        self._nothing = nothing
-        self._known = _Known()
-        self._learning = threading.Lock()
+        self._unknown_id = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "")
+        self._pad_id = pad_id
+        self._cache = _WordCache()
+        self._lock = threading.Lock()
 
     def __call__(self, texts: Sequence[str]) -> TokenBags:
-        """Give the ids of texts."""
-        divided = [text.split() for text in texts]
-        words = list(itertools.chain.from_iterable(divided))
-        known = self._knowing(words)
-        numbers = np.fromiter(map(known.numbers.__getitem__, words), np.int64, len(words))
-        starts, lengths, ids = known.arrays
-        counts = np.fromiter(map(len, divided), np.int64, len(divided))
-        tokens = segment_sums(lengths[numbers], counts)
-        return self._fill(_gather(ids, starts[numbers], lengths[numbers]), tokens)
+        """Return the token ids of texts."""
+        words_of = [text.split() for text in texts]
+        words = list(itertools.chain.from_iterable(words_of))
+        cache = self._cache_with(words)
+        rows = np.fromiter(map(cache.row_of.__getitem__, words), np.int64, len(words))  # (n_words,)
+        starts, lengths, ids = cache.arrays
+        word_counts = np.fromiter(map(len, words_of), np.int64, len(words_of))  # (n_texts,)
+        token_counts = segment_sums(lengths[rows], word_counts)  # (n_texts,)
+        return self._fill_empty(_gather(ids, starts[rows], lengths[rows]), token_counts)
 
-    def _knowing(self, words: Sequence[str]) -> _Known:
-        """Give a table that has all the words."""
-        known = self._known
-        if set(words).difference(known.numbers):
-            with self._learning:
-                if len(self._known.numbers) > MOST_WORDS:
-                    self._known = _Known()
-                known = self._known
-                known.learn(self._tokenise(sorted(set(words).difference(known.numbers))))
-        return known
+    def _cache_with(self, words: Sequence[str]) -> _WordCache:
+        """Return a cache that holds all the words."""
+        cache = self._cache
+        if set(words).difference(cache.row_of):
+            with self._lock:
+                if len(self._cache.row_of) > MAX_CACHED_WORDS:
+                    self._cache = _WordCache()
+                cache = self._cache
+                cache.add(self._tokenize(sorted(set(words).difference(cache.row_of))))
+        return cache
 
-    def _tokenise(self, words: list[str]) -> dict[str, list[int]]:
-        found = self._tokenizer.encode_batch_fast(words, add_special_tokens=False)
+    def _tokenize(self, words: list[str]) -> dict[str, list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(words, add_special_tokens=False)
         return {
-            word: [token for token in one.ids if token != self._unknown]
-            for word, one in zip(words, found, strict=True)
+            word: [token for token in encoding.ids if token != self._unknown_id]
+            for word, encoding in zip(words, encodings, strict=True)
         }
 
-    def _fill(self, ids: Ids, lengths: Ids) -> TokenBags:
-        """Give texts without tokens the id that stands for nothing."""
+    def _fill_empty(self, ids: Ids, lengths: Ids) -> TokenBags:
+        """Give texts without tokens the padding id."""
         starts = segment_starts(lengths)
         empty = np.flatnonzero(lengths == 0)
         if len(empty):
-            ids = np.insert(ids, starts[empty], self._nothing)
+            ids = np.insert(ids, starts[empty], self._pad_id)
             starts = segment_starts(np.maximum(lengths, 1))
         return TokenBags(ids, starts)
 
 
-class _Known:
-    """Words by number, and their ids one after another; it only grows.
+class _WordCache:
+    """Token ids of words, one word after another; it only grows.
 
-    A reader looks a number up first and reads the arrays then, so it never sees a number that
-    the arrays lack.
+    A reader looks up the row of a word first and reads the arrays afterwards, and a writer
+    replaces the arrays before it publishes new rows. A reader therefore never sees a row that the
+    arrays lack.
     """
 
     def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
+        self.row_of: dict[str, int] = {}
+        # Start and length of each row in the ids, shape (n_words,); and the ids, (n_tokens,).
         self.arrays = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
-    def learn(self, words: dict[str, list[int]]) -> None:
+    def add(self, words: dict[str, list[int]]) -> None:
         starts, lengths, ids = self.arrays
-        new = np.fromiter(map(len, words.values()), np.int64, len(words))
-        more = np.fromiter(itertools.chain.from_iterable(words.values()), np.int64, new.sum())
+        new_lengths = np.fromiter(map(len, words.values()), np.int64, len(words))
+        flat = itertools.chain.from_iterable(words.values())
+        new_ids = np.fromiter(flat, np.int64, new_lengths.sum())
         self.arrays = (
-            np.concatenate([starts, segment_starts(new) + len(ids)]),
-            np.concatenate([lengths, new]),
-            np.concatenate([ids, more]),
+            np.concatenate([starts, segment_starts(new_lengths) + len(ids)]),
+            np.concatenate([lengths, new_lengths]),
+            np.concatenate([ids, new_ids]),
         )
         first = len(starts)
-        self.numbers.update({word: first + n for n, word in enumerate(words)})
+        self.row_of.update({word: first + n for n, word in enumerate(words)})
 
 
 def segment_starts(lengths: Ids) -> Ids:
-    """Give where parts begin that stand one after another.
+    """Return where consecutive segments of these lengths begin.
 
     Examples
     --------
@@ -317,7 +329,7 @@ def segment_starts(lengths: Ids) -> Ids:
 
 
 def segment_sums(values: Ids, counts: Ids) -> Ids:
-    """Add up the first counts[0] values, then the next counts[1], and so on.
+    """Return the sum of the first counts[0] values, of the next counts[1], and so on.
 
     Examples
     --------
@@ -330,6 +342,6 @@ def segment_sums(values: Ids, counts: Ids) -> Ids:
 
 
 def _gather(ids: Ids, starts: Ids, lengths: Ids) -> Ids:
-    """Put ids[start : start + length] of all parts one after another."""
-    inside = np.arange(int(lengths.sum())) - np.repeat(segment_starts(lengths), lengths)
-    return np.asarray(ids[np.repeat(starts, lengths) + inside], np.int64)
+    """Concatenate ids[start : start + length] of all segments, without a loop."""
+    offsets = np.arange(int(lengths.sum())) - np.repeat(segment_starts(lengths), lengths)
+    return np.asarray(ids[np.repeat(starts, lengths) + offsets], np.int64)

@@ -28,7 +28,7 @@ def load_timm(
     Raises
     ------
     UnknownEncoder
-        If it cannot be loaded, or the checkpoint is not that of the architecture.
+        If it cannot be loaded, or the checkpoint is one of another architecture.
     """
     architecture, _, checkpoint = name.partition(":")
     runtime = choose_runtime(device, precision, compile)
@@ -48,10 +48,10 @@ def _load(architecture: str, checkpoint: str, spec: str) -> Any:
         return timm.create_model(architecture, pretrained=True, num_classes=0)
     state = load_state_dict(str(find_checkpoint(checkpoint, spec)), weights_only=True)
     model: Any = timm.create_model(architecture, pretrained=False, num_classes=0)
-    head = model.default_cfg.get("classifier") or ()
-    heads = (head,) if isinstance(head, str) else tuple(head)
-    kept = {n: t for n, t in state.items() if not n.startswith(tuple(f"{h}." for h in heads))}
-    model.load_state_dict(kept)
+    classifier = model.default_cfg.get("classifier") or ()
+    classifiers = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    prefixes = tuple(f"{name}." for name in classifiers)
+    model.load_state_dict({n: t for n, t in state.items() if not n.startswith(prefixes)})
     return model
 
 

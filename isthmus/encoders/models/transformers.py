@@ -1,12 +1,17 @@
-"""Models of Transformers: joint ones, and encoders of text, of images and of audio alone."""
+"""Models of Transformers: the choice of a builder, and encoders of text alone and images alone.
+
+A model of one modality is encoded by pooling its last hidden states.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.towers import TextTower
+from isthmus.encoders.backends.towers import ImageTower, TextTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
 from isthmus.encoders.models.transformers_audio import build_audio_encoder
@@ -17,35 +22,29 @@ from isthmus.encoders.models.transformers_joint import (
     build_joint_encoder,
 )
 from isthmus.encoders.models.transformers_parts import (
+    Transform,
     describe_config,
+    describe_processor,
     hash_tokenizer,
     load_config,
+    load_image_processor,
     load_model,
     pool,
     resolve_max_length,
     tokenize_with,
+    transform_with,
     validated_pooling,
 )
 from isthmus.errors import InvalidInput, UnknownEncoder
 
 if TYPE_CHECKING:
     import torch
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from isthmus.encoders.backends.towers import ImageTower
-from isthmus.encoders.models.transformers_parts import (
-    describe_processor,
-    load_image_processor,
-    transform_with,
-)
-
-if TYPE_CHECKING:
-    import torch
-
 
 _OTHER_HALVES = ("vision_config", "audio_config", "speech_config")
-_MORE_IMAGE = frozenset({"clip_vision_model"})
+_MORE_IMAGE_TYPES = frozenset({"clip_vision_model"})  # in no mapping of Transformers
+
+# Positions of these text models are counted from behind the padding token's.
+_POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 
 
 def load_transformers(
@@ -60,15 +59,15 @@ def load_transformers(
 ) -> Encoder:
     """Load a model of Transformers.
 
-    CLIP, SigLIP and SigLIP 2 encode text and images into one space, and CLAP text and audio; any
-    other model encodes one of them, by pooling its last hidden states.
+    CLIP, SigLIP and SigLIP 2 encode text and images into one space, and CLAP text and audio. Any
+    other model encodes one modality.
 
     Parameters
     ----------
     name : str
         A name on the hub, or a local folder.
     pooling : {"mean", "cls", "last"}, optional
-        For text mean by default; for images and audio cls by default, and mean where there is no
+        Default for text: mean. Default for images and audio: cls, or mean where the model has no
         such token.
     max_length : str, optional
         Most tokens of a text; by default what the model takes.
@@ -80,7 +79,9 @@ def load_transformers(
     Raises
     ------
     UnknownEncoder
-        If it cannot be loaded, or encodes something else.
+        If it cannot be loaded, or encodes another modality.
+    InvalidInput
+        If an option does not fit the model.
     """
     spec = f"transformers/{name}"
     source = find_source(name, spec)
@@ -88,30 +89,96 @@ def load_transformers(
     with explain_load_errors(spec):
         config = load_config(source)
         kind = _kind(config, spec)
-        _refuse_options(kind, pooling, max_length, window)
+        _check_options(kind, pooling, max_length, window)
         if kind == "clap":
             return build_clap_encoder(source, config, runtime, max_length, window)
         if kind == "audio":
             return build_audio_encoder(source, config, runtime, pooling, window)
         if kind == "joint":
-            return build_joint_encoder(source, config, runtime, pooling, max_length)
+            return build_joint_encoder(source, config, runtime, max_length)
         if kind == "image":
-            return build_image_encoder(source, config, runtime, pooling, max_length)
+            return build_image_encoder(source, config, runtime, pooling)
         return build_text_encoder(source, config, runtime, pooling, max_length)
 
 
-def _refuse_options(
+def build_text_encoder(
+    source: ModelSource,
+    config: Any,
+    runtime: Runtime,
+    pooling: str | None,
+    max_length: str | None,
+) -> TorchEncoder:
+    """Build an encoder of text; of an encoder-decoder model, the encoder is used."""
+    from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
+
+    method = validated_pooling(pooling or "mean")
+    tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
+    length = resolve_max_length(max_length, tokenizer, _n_positions(config))
+    has_decoder = config.is_encoder_decoder or config.model_type == "t5"
+    model, weights = load_model(source, AutoModelForTextEncoding if has_decoder else AutoModel)
+
+    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        out = model(input_ids=input_ids, attention_mask=attention_mask)
+        return pool(out.last_hidden_state, attention_mask, method)  # (n, length, dim) to (n, dim)
+
+    tower = TextTower(
+        tokenize=tokenize_with(tokenizer, length),
+        forward=forward,
+        components={
+            "tokenizer": hash_tokenizer(tokenizer),
+            "max_length": str(length),
+            "pooling": method,
+        },
+        pad_id=tokenizer.pad_token_id or 0,
+        tokenizer=getattr(tokenizer, "backend_tokenizer", None),
+    )
+    identity = {"kind": "transformers", **describe_config(config)}
+    return TorchEncoder(model, {"text": tower}, config.hidden_size, identity, runtime, weights)
+
+
+def build_image_encoder(
+    source: ModelSource, config: Any, runtime: Runtime, pooling: str | None
+) -> TorchEncoder:
+    """Build an encoder of images."""
+    from transformers import AutoModel
+
+    processor = load_image_processor(source)
+    transform = transform_with(processor)
+    model, weights = load_model(source, AutoModel)
+    n_special, dim = _probe_image_model(model.eval(), transform)
+    method = validated_pooling(pooling or ("cls" if n_special else "mean"), ("cls", "mean"))
+    if method == "cls" and not n_special:
+        raise InvalidInput(
+            f"a model of type {config.model_type} has no cls token; use pooling=mean"
+        )
+
+    def forward(**batch: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = model(**batch).last_hidden_state
+        if hidden.ndim == 4:  # (n, dim, height, width) of a convolutional network
+            return hidden.mean((2, 3))
+        # A transformer: shape (n, n_special + n_patches, dim).
+        return hidden[:, 0] if method == "cls" else hidden[:, n_special:].mean(1)
+
+    tower = ImageTower(transform, forward, {"pooling": method, **describe_processor(processor)})
+    identity = {"kind": "transformers", **describe_config(config)}
+    return TorchEncoder(model, {"image": tower}, dim, identity, runtime, weights)
+
+
+def _check_options(
     kind: str, pooling: str | None, max_length: str | None, window: str | None
 ) -> None:
     if window is not None and kind not in ("audio", "clap"):
         raise InvalidInput(f"window is for audio, and this model encodes {kind}")
     if max_length is not None and kind == "audio":
         raise InvalidInput("max_length is for texts, and this model encodes audio")
-    if pooling is not None and kind == "clap":
+    if pooling is not None and kind in ("clap", "joint"):
         raise InvalidInput("a joint model has its own pooling; leave pooling out")
+    if max_length is not None and kind == "image":
+        raise InvalidInput("max_length is for texts, and this model encodes images")
 
 
 def _kind(config: Any, spec: str) -> str:
+    """Return which builder a model needs: joint, clap, audio, image or text."""
     from transformers.models.auto import modeling_auto as auto
 
     model_type = config.model_type
@@ -130,99 +197,31 @@ def _kind(config: Any, spec: str) -> str:
             f"{spec!r} is a joint model of a family that is not known here ({model_type}); "
             f"known are {', '.join((*IMAGE_TEXT_FAMILIES, CLAP))}"
         )
-    if model_type in {*_MORE_IMAGE, *auto.MODEL_FOR_IMAGE_MAPPING_NAMES}:
+    if model_type in {*_MORE_IMAGE_TYPES, *auto.MODEL_FOR_IMAGE_MAPPING_NAMES}:
         return "image"
     return "text"
 
 
-def build_text_encoder(
-    source: ModelSource,
-    config: Any,
-    runtime: Runtime,
-    pooling: str | None,
-    max_length: str | None,
-) -> TorchEncoder:
-    """Build an encoder of text; of a model with a decoder, the encoder is used."""
-    from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
-
-    chosen = validated_pooling(pooling or "mean")
-    tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
-    length = resolve_max_length(max_length, tokenizer, _positions(config))
-    of_encoder = config.is_encoder_decoder or config.model_type == "t5"
-    model, weights = load_model(source, AutoModelForTextEncoding if of_encoder else AutoModel)
-
-    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        out = model(input_ids=input_ids, attention_mask=attention_mask)
-        return pool(out.last_hidden_state, attention_mask, chosen)
-
-    tower = TextTower(
-        tokenize=tokenize_with(tokenizer, length),
-        forward=forward,
-        components={
-            "tokenizer": hash_tokenizer(tokenizer),
-            "max_length": str(length),
-            "pooling": chosen,
-        },
-        pad_id=tokenizer.pad_token_id or 0,
-        tokenizer=getattr(tokenizer, "backend_tokenizer", None),
-    )
-    identity = {"kind": "transformers", **describe_config(config)}
-    return TorchEncoder(model, {"text": tower}, config.hidden_size, identity, runtime, weights)
-
-
-def _positions(config: Any) -> int | None:
-    """Give how many tokens the model has positions for, if it has a table of them."""
+def _n_positions(config: Any) -> int | None:
+    """Return how many tokens the model has positions for; None if it has no table of them."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
-    behind_padding = config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"}
-    return positions - config.pad_token_id - 1 if positions and behind_padding else positions
+    if positions and config.model_type in _POSITIONS_BEHIND_PADDING:
+        return positions - int(config.pad_token_id) - 1
+    return positions
 
 
-def build_image_encoder(
-    source: ModelSource,
-    config: Any,
-    runtime: Runtime,
-    pooling: str | None,
-    max_length: str | None,
-) -> TorchEncoder:
-    """Build an encoder of images."""
-    from transformers import AutoModel
-
-    if max_length is not None:
-        raise InvalidInput("max_length is for texts, and this model encodes images")
-    processor = load_image_processor(source)
-    transform = transform_with(processor)
-    model, weights = load_model(source, AutoModel)
-    special, dim = _probe_image(model.eval(), transform)
-    chosen = validated_pooling(pooling or ("cls" if special else "mean"), ("cls", "mean"))
-    if chosen == "cls" and not special:
-        raise InvalidInput(
-            f"a model of type {config.model_type} has no cls token; use pooling=mean"
-        )
-
-    def forward(**batch: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = model(**batch).last_hidden_state
-        if hidden.ndim == 4:
-            return hidden.mean((2, 3))
-        return hidden[:, 0] if chosen == "cls" else hidden[:, special:].mean(1)
-
-    tower = ImageTower(transform, forward, {"pooling": chosen, **describe_processor(processor)})
-    identity = {"kind": "transformers", **describe_config(config)}
-    return TorchEncoder(model, {"image": tower}, dim, identity, runtime, weights)
-
-
-def _probe_image(model: Any, transform: Callable[[Any], dict[str, Any]]) -> tuple[int, int]:
-    """Give how many tokens stand before those of the patches, and the length of a vector."""
+def _probe_image_model(model: Any, transform: Transform) -> tuple[int, int]:
+    """Return how many tokens precede those of the patches, and the length of a vector."""
     import torch
-    from PIL import Image
 
     blank = transform(Image.new("RGB", (64, 64)))
     with torch.inference_mode():
         hidden = model(**{n: torch.from_numpy(a)[None] for n, a in blank.items()}).last_hidden_state
-    if hidden.ndim == 4:  # a map of features, (n, channels, height, width)
+    if hidden.ndim == 4:  # (1, dim, height, width)
         return 0, hidden.shape[1]
     patch = getattr(model.config, "patch_size", None)
     if not isinstance(patch, int):
         return 0, hidden.shape[-1]
     height, width = blank["pixel_values"].shape[-2:]
-    patches = (height // patch) * (width // patch)
-    return max(0, hidden.shape[1] - patches), hidden.shape[-1]
+    n_patches = (height // patch) * (width // patch)
+    return max(0, hidden.shape[1] - n_patches), hidden.shape[-1]

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.index.ann.exact import Mask, Positions
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import Counts, FloatArray, Mask, Positions
 
 KEPT_BYTES = 16 * 2**20
-Counts = npt.NDArray[np.int64]
 
 
-class Allowed:
+class Bitmap:
     """A mask over rows or vectors that never changes.
 
     Parameters
@@ -27,7 +25,7 @@ class Allowed:
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
-        self._of_rows: dict[str, Allowed] = {}
+        self._of_rows: dict[str, Bitmap] = {}
         self._in_cells: dict[int, Counts] = {}
         self._gathered: FloatArray | None = None
 
@@ -60,14 +58,14 @@ class Allowed:
         faiss: Any = import_module("faiss")
         return faiss.IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
 
-    def at(self, vector_name: str, rows: Positions) -> Allowed:
+    def at(self, vector_name: str, rows: Positions) -> Bitmap:
         """Give the mask over a block's vectors, whose rows these are.
 
         Each named vector has its own, since what is derived of it is of that block's vectors.
         """
         if vector_name not in self._of_rows:
             straight = len(rows) == len(self.mask)
-            self._of_rows[vector_name] = Allowed(self.mask if straight else self.mask[rows])
+            self._of_rows[vector_name] = Bitmap(self.mask if straight else self.mask[rows])
         return self._of_rows[vector_name]
 
     def gather(self, vectors: FloatArray, start: int, stop: int) -> FloatArray:

@@ -6,18 +6,13 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.ann.bitmap import Bitmap
+from isthmus.numerics.arrays import FloatArray, Positions
 
-if TYPE_CHECKING:
-    from isthmus.index.ann.bitmap import Allowed
-
-Positions = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Knn = Callable[[FloatArray, FloatArray, int], tuple[FloatArray, Positions]]
 GATHERED_ROWS = 65_536
 FEW_EXCLUDED = 256
@@ -25,7 +20,7 @@ BLAS_FROM = 4_096  # numbers: 11 queries of 384 dimensions
 
 
 def exact_search(
-    queries: FloatArray, vectors: FloatArray, k: int, allowed: Allowed | None = None
+    queries: FloatArray, vectors: FloatArray, k: int, allowed: Bitmap | None = None
 ) -> tuple[FloatArray, Positions]:
     """Find the k rows of highest inner product with each query.
 
@@ -158,7 +153,7 @@ def _knn(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, 
 
 
 def drop(
-    scores: FloatArray, found: Positions, allowed: Allowed, k: int
+    scores: FloatArray, found: Positions, allowed: Bitmap, k: int
 ) -> tuple[FloatArray, Positions]:
     """Leave out of ranked lists what is not allowed, and keep the k best."""
     bad = (found < 0) | ~allowed.mask[found]

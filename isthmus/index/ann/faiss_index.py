@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import CorruptRelease, first_line
-from isthmus.index.ann.bitmap import Allowed
-from isthmus.index.ann.exact import Positions, exact_search, rescore
+from isthmus.index.ann.bitmap import Bitmap
+from isthmus.index.ann.exact import exact_search, rescore
 from isthmus.index.ann.fill import fill, train
 from isthmus.index.ann.random_access import scattered
-from isthmus.index.ann.recipe import EXACT, GRAPH, Effort, Recipe
+from isthmus.index.ann.recipes import EXACT, GRAPH, Recipe
+from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.ann.shared import Shared
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 
 SPARE = 2  # candidates for each result that are scored again under a filter, at least
 QUERY_BY_QUERY = 10  # FAISS's number of the way
@@ -40,7 +41,7 @@ class VectorIndex:
         computed from them, so they are exact whatever the codes.
     index : faiss.Index or None
         The trained and filled index; None where every vector is compared as it is.
-    effort : Effort
+    parameters : SearchParameters
         How hard it tries.
     file : Path, optional
         Where it is mapped from.
@@ -51,11 +52,11 @@ class VectorIndex:
         recipe: Recipe,
         vectors: FloatArray,
         index: Any = None,
-        effort: Effort | None = None,
+        parameters: SearchParameters | None = None,
         file: Path | None = None,
     ) -> None:
         self.recipe = recipe
-        self.effort = effort or Effort()
+        self.parameters = parameters or SearchParameters()
         self.vectors = vectors
         self._index = index
         self._file = file
@@ -95,9 +96,9 @@ class VectorIndex:
         _choose_scan(index, recipe)
         return cls(recipe, vectors, index)
 
-    def trying(self, effort: Effort) -> VectorIndex:
+    def trying(self, parameters: SearchParameters) -> VectorIndex:
         """Give the same index, searched with another effort."""
-        other = VectorIndex(self.recipe, self.vectors, self._index, effort, self._file)
+        other = VectorIndex(self.recipe, self.vectors, self._index, parameters, self._file)
         for known in ("_cell_of", "_scattered"):
             if known in self.__dict__:
                 other.__dict__[known] = self.__dict__[known]
@@ -113,7 +114,7 @@ class VectorIndex:
 
     @property
     def most_visits(self) -> int:
-        """The greatest `Effort.visits` that makes sense; 0 where there is no such choice."""
+        """Greatest useful `SearchParameters.visits`; 0 where there is no such choice."""
         if self.recipe.family == "ivf":
             return int(self._base.nlist)
         return len(self) if self.recipe.family == "hnsw" else 0
@@ -126,24 +127,24 @@ class VectorIndex:
         return _serialised_bytes(self._index) / max(len(self), 1)
 
     def search(
-        self, queries: FloatArray, k: int, effort: float = 1.0
+        self, queries: FloatArray, k: int, search_scale: float = 1.0
     ) -> tuple[FloatArray, Positions]:
         """Find about the k best vectors for each query, as `exact_search` does.
 
-        With less `effort` than 1 fewer are looked at than the recall takes.
+        With less `search_scale` than 1 fewer are looked at than the recall takes.
         """
         if self._index is None:
             return exact_search(queries, self.vectors, k)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         _, found = self._index.search(
             np.ascontiguousarray(queries, np.float32),
-            self.reach(wanted, effort),
-            params=self.search_parameters(wanted, effort),
+            self.reach(wanted, search_scale),
+            params=self.search_parameters(wanted, search_scale),
         )
         return rescore(queries, self._scattered, found, k)
 
     def search_allowed(
-        self, queries: FloatArray, k: int, allowed: Allowed, visits: int, effort: float = 1.0
+        self, queries: FloatArray, k: int, allowed: Bitmap, visits: int, search_scale: float = 1.0
     ) -> tuple[FloatArray, Positions]:
         """Find about the k best allowed vectors for each query.
 
@@ -167,11 +168,13 @@ class VectorIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         wanted = min(max(k, FEWEST_WANTED), len(self))
         if self.recipe.family == "ivf":
-            spare = max(self._depth(effort), SPARE)
+            spare = max(self._depth(search_scale), SPARE)
             found = self._visit_cells(queries, wanted * spare, allowed, visits)
         else:
-            parameters = self._parameters_for(visits, allowed.selector)
-            _, found = self._index.search(queries, self.reach(wanted, effort), params=parameters)
+            faiss_parameters = self._parameters_for(visits, allowed.selector)
+            _, found = self._index.search(
+                queries, self.reach(wanted, search_scale), params=faiss_parameters
+            )
         return rescore(queries, self._scattered, found, k)
 
     def write(self, path: Path) -> None:
@@ -181,7 +184,9 @@ class VectorIndex:
         faiss.write_index(self._index, str(path))
 
     @classmethod
-    def read(cls, path: Path, recipe: Recipe, vectors: FloatArray, effort: Effort) -> VectorIndex:
+    def read(
+        cls, path: Path, recipe: Recipe, vectors: FloatArray, parameters: SearchParameters
+    ) -> VectorIndex:
         """Read an index, memory-mapped.
 
         Raises
@@ -199,7 +204,7 @@ class VectorIndex:
                 f"{path} cannot be read: {cause}; rebuild it with: isthmus publish --rebuild"
             ) from error
         _choose_scan(index, recipe)
-        return cls(recipe, vectors, index, effort, path)
+        return cls(recipe, vectors, index, parameters, path)
 
     def fit(self, vectors: FloatArray) -> float | None:
         """Give the mean cosine of vectors, shape (m, dim), with what training has for them.
@@ -233,22 +238,24 @@ class VectorIndex:
         faiss: Any = import_module("faiss")
         return faiss.downcast_index(self._index.base_index if self.recipe.refined else self._index)
 
-    def search_parameters(self, wanted: int, effort: float = 1.0) -> Any:
+    def search_parameters(self, wanted: int, search_scale: float = 1.0) -> Any:
         """Give FAISS's parameters for a number of results: more of them need more visits."""
-        key = wanted, effort
+        key = wanted, search_scale
         if key not in self._known_parameters:
-            wider = effort * self.effort.visits * (wanted / FEWEST_WANTED) ** 0.5
-            visits = min(max(int(wider), 1), max(self.most_visits, self.effort.visits))
-            self._known_parameters[key] = self._parameters_for(visits, None, self._depth(effort))
+            wider = search_scale * self.parameters.visits * (wanted / FEWEST_WANTED) ** 0.5
+            visits = min(max(int(wider), 1), max(self.most_visits, self.parameters.visits))
+            self._known_parameters[key] = self._parameters_for(
+                visits, None, self._depth(search_scale)
+            )
         return self._known_parameters[key]
 
-    def reach(self, wanted: int, effort: float = 1.0) -> int:
+    def reach(self, wanted: int, search_scale: float = 1.0) -> int:
         """Give how many FAISS has to find, to be scored by their vectors, for so many results."""
-        return min(wanted * self._depth(effort), len(self)) if self.recipe.signs else wanted
+        return min(wanted * self._depth(search_scale), len(self)) if self.recipe.signs else wanted
 
-    def _depth(self, effort: float) -> int:
+    def _depth(self, search_scale: float) -> int:
         """Give how many times the results are scored again, which falls with the root."""
-        return max(1, round(self.effort.depth * float(effort**0.5)))
+        return max(1, round(self.parameters.depth * float(search_scale**0.5)))
 
     def _parameters_for(self, visits: int, selector: Any, depth: int | None = None) -> Any:
         faiss: Any = import_module("faiss")
@@ -261,7 +268,7 @@ class VectorIndex:
             base = faiss.SearchParameters(**given)
         if not self.recipe.refined:
             return base
-        depth = self.effort.depth if depth is None else depth
+        depth = self.parameters.depth if depth is None else depth
         return faiss.IndexRefineSearchParameters(k_factor=depth, base_index_params=base)
 
     @cached_property
@@ -282,7 +289,7 @@ class VectorIndex:
         return cell_of
 
     def _visit_cells(
-        self, queries: FloatArray, wanted: int, allowed: Allowed, visits: int
+        self, queries: FloatArray, wanted: int, allowed: Bitmap, visits: int
     ) -> Positions:
         """Search each query's nearest cells until they have held enough allowed vectors."""
         faiss: Any = import_module("faiss")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.index.ann.recipe import GRAPH, Recipe
+from isthmus.index.ann.recipes import GRAPH, Recipe
 from isthmus.index.ann.shared import Shared
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar

@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 from isthmus.errors import InvalidInput, UnsupportedOperation
-from isthmus.index.ann.bitmap import Allowed
-from isthmus.index.ann.exact import Positions, exact_search, knn_of, rescore
+from isthmus.index.ann.bitmap import Bitmap
+from isthmus.index.ann.exact import exact_search, knn_of, rescore
 from isthmus.index.ann.faiss_index import FEWEST_WANTED, VectorIndex
-from isthmus.index.ann.recipe import EXACT, Effort, recipe_named
+from isthmus.index.ann.recipes import EXACT, recipe_named
+from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.ann.segment import Segment
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 
 Layout = Literal["replicate", "shard"]
 Devices = tuple[int, ...]
@@ -91,16 +92,16 @@ class GpuIndex(VectorIndex):
     def __init__(
         self, index: VectorIndex, devices: Devices, layout: Layout = "replicate", placed: Any = None
     ) -> None:
-        super().__init__(index.recipe, index.vectors, placed, index.effort)
+        super().__init__(index.recipe, index.vectors, placed, index.parameters)
         require_gpu_form(index.recipe.name)
         self._cpu, self._devices, self._layout = index, devices, layout
         self._turn = Lock()
         if placed is None:
             self._index = _placed(index, devices, layout)
 
-    def trying(self, effort: Effort) -> VectorIndex:
+    def trying(self, parameters: SearchParameters) -> VectorIndex:
         """Give the same index, searched with another effort."""
-        return GpuIndex(self._cpu.trying(effort), self._devices, self._layout, self._index)
+        return GpuIndex(self._cpu.trying(parameters), self._devices, self._layout, self._index)
 
     @property
     def most_visits(self) -> int:
@@ -113,15 +114,15 @@ class GpuIndex(VectorIndex):
         return self._cpu.bytes_a_vector
 
     def search(
-        self, queries: FloatArray, k: int, effort: float = 1.0
+        self, queries: FloatArray, k: int, search_scale: float = 1.0
     ) -> tuple[FloatArray, Positions]:
         """Find about the k best vectors for each query, with all the effort always."""
-        del effort
+        del search_scale
         faiss: Any = import_module("faiss")
         wanted = min(max(2 * k, FEWEST_WANTED), len(self))
         given = {}
         if self.recipe.family == "ivf":
-            given = {"params": faiss.SearchParametersIVF(nprobe=self.effort.visits)}
+            given = {"params": faiss.SearchParametersIVF(nprobe=self.parameters.visits)}
         with self._turn:
             _, found = self._index.search(
                 np.ascontiguousarray(queries, np.float32), wanted, **given
@@ -129,10 +130,10 @@ class GpuIndex(VectorIndex):
         return rescore(queries, self.vectors, found, k)
 
     def search_allowed(
-        self, queries: FloatArray, k: int, allowed: Allowed, visits: int, effort: float = 1.0
+        self, queries: FloatArray, k: int, allowed: Bitmap, visits: int, search_scale: float = 1.0
     ) -> tuple[FloatArray, Positions]:
         """Compare the survivors one by one: FAISS's GPU indexes would ignore the filter."""
-        del visits, effort
+        del visits, search_scale
         with self._turn, exact_on(self._devices):
             return exact_search(queries, self.vectors, k, allowed)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from isthmus.index.ann.recipe import LINKS, Family
+from isthmus.index.ann.recipes import LINKS, Family
 from isthmus.numerics.arrays import FloatArray
 
 

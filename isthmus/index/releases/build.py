@@ -9,16 +9,16 @@ import numpy as np
 
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import Devices, placing
-from isthmus.index.ann.plan import FullSize, Plan, require_possible
-from isthmus.index.ann.recipe import EXACT, Effort, Recipe, recipe_named
+from isthmus.index.ann.recipes import EXACT, Recipe, recipe_named
+from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.ann.shared import Shared
 from isthmus.index.releases.manifest import VectorManifest
+from isthmus.index.releases.plan import FullSize, Plan, require_possible
 from isthmus.index.releases.planner import LATENCY_QUERIES, make_plan
-from isthmus.index.releases.recall import QueriesOf, Trial, make_trials
+from isthmus.index.releases.recall import QuerySampler, Trial, make_trials, sampled_view
 from isthmus.index.releases.release import Release
 from isthmus.index.releases.release_check import misses
-from isthmus.index.releases.sample import sampled_view
-from isthmus.index.releases.tune import (
+from isthmus.index.releases.tuning import (
     batch_seconds,
     measure_masked,
     single_ms,
@@ -68,7 +68,7 @@ class IndexBuilder:
         view: View,
         vector_name: str,
         settings: IndexSettings,
-        queries_of: QueriesOf,
+        sample_queries: QuerySampler,
         previous: Release | None,
         *,
         devices: Devices = (),
@@ -78,7 +78,7 @@ class IndexBuilder:
         self._block = vector_name
         self._own = view.segments[0].named_vectors[vector_name]
         self._settings = settings
-        self._queries_of = queries_of
+        self._sample_queries = sample_queries
         self._previous = previous
         self._devices = devices
         self._progress = progress
@@ -93,7 +93,7 @@ class IndexBuilder:
         """
         if not worth_planning(len(self._own.rows), self._settings):
             return self._exact()
-        trials = make_trials(self._view, self._block, self._queries_of)
+        trials = make_trials(self._view, self._block, self._sample_queries)
         again = self._with_former_training(trials)
         if again is not None:
             return again
@@ -101,7 +101,7 @@ class IndexBuilder:
             self._view,
             self._block,
             self._settings,
-            self._queries_of,
+            self._sample_queries,
             devices=self._devices,
             progress=self._progress,
         )
@@ -194,7 +194,7 @@ class IndexBuilder:
             vectors=len(index),
             dim=self._own.vectors.shape[1],
             recipe=index.recipe.name,
-            effort=index.effort,
+            parameters=index.parameters,
             masked=masked,
             trained_rows=len(index),
             fit=None if fit is None else round(fit, 4),
@@ -211,7 +211,11 @@ class IndexBuilder:
         """Search exactly; where targets made a plan necessary, measured, for the gate to judge."""
         rows, dim = self._own.vectors.shape
         manifest = VectorManifest(
-            vectors=rows, dim=dim, recipe=EXACT, effort=Effort(), bytes_a_vector=4.0 * dim
+            vectors=rows,
+            dim=dim,
+            recipe=EXACT,
+            parameters=SearchParameters(),
+            bytes_a_vector=4.0 * dim,
         )
         if plan is not None:
             index = VectorIndex.build(recipe_named(EXACT), self._own.vectors)
@@ -232,7 +236,7 @@ def plan_index(
     view: View,
     vector_name: str,
     settings: IndexSettings,
-    queries_of: QueriesOf,
+    sample_queries: QuerySampler,
     *,
     rows: int | None = None,
     devices: Devices = (),
@@ -244,7 +248,7 @@ def plan_index(
     return make_plan(
         sample,
         vector_name,
-        queries_of,
+        sample_queries,
         settings.targets,
         rows or len(own.rows),
         devices=devices,

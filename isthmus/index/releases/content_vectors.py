@@ -10,12 +10,11 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.ann.exact import Positions
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.content_encoding import open_embedding_cache, stored_vectors
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.schema import CONTENT_HASH, Modality
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.index.ann.gpu import GpuIndex
-from isthmus.index.ann.recipe import EXACT
+from isthmus.index.ann.recipes import EXACT
 from isthmus.index.releases.manifest import VectorManifest
-from isthmus.index.releases.recall import QueriesOf, make_trials, measure_recall
+from isthmus.index.releases.recall import QuerySampler, make_trials, measure_recall
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings
 from isthmus.numerics.sampling import draw
@@ -51,12 +51,12 @@ class Health:
     recall_now: float | None
 
 
-def assess(view: View, settings: IndexSettings, queries_of: QueriesOf) -> dict[str, Health]:
+def assess(view: View, settings: IndexSettings, sample_queries: QuerySampler) -> dict[str, Health]:
     """Assess the index of each named vector of the current release; empty before the first."""
     if view.release is None:
         return {}
     known = view.release.manifest.named_vectors
-    return {name: _assess(view, name, known[name], settings, queries_of) for name in known}
+    return {name: _assess(view, name, known[name], settings, sample_queries) for name in known}
 
 
 def _assess(
@@ -64,7 +64,7 @@ def _assess(
     vector_name: str,
     known: VectorManifest,
     settings: IndexSettings,
-    queries_of: QueriesOf,
+    sample_queries: QuerySampler,
 ) -> Health:
     living = np.flatnonzero(view.living.rows)
     rows = living[view.present(vector_name, living)]
@@ -77,11 +77,11 @@ def _assess(
     recall = None
     if retrain is not None:
         trials = make_trials(
-            view, vector_name, queries_of, seed=STATUS_SEED, queries=STATUS_QUERIES
+            view, vector_name, sample_queries, seed=STATUS_SEED, queries=STATUS_QUERIES
         )
         recall = min((row.recall for row in measure_recall(view, trials)), default=1.0)
     return Health(
-        recipe=f"{known.recipe} {known.effort}".strip(),
+        recipe=f"{known.recipe} {known.parameters}".strip(),
         placement="gpu" if isinstance(index, GpuIndex) else "cpu",
         vectors=len(rows),
         trained_rows=known.trained_rows,

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from isthmus.index.ann.filter_cost import MaskedCosts
-from isthmus.index.ann.plan import FullSize, Plan
-from isthmus.index.ann.recipe import EXACT, INVERTED_FILE, Effort
+from isthmus.index.ann.filter_costs import FilterCosts
+from isthmus.index.ann.recipes import EXACT, INVERTED_FILE
+from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.files import checksum
-from isthmus.index.releases.recall import RecallRow
+from isthmus.index.releases.plan import FullSize, Plan
 from isthmus.index.settings import Targets
+from isthmus.numerics.arrays import FloatArray, Positions
+
+ROWS = "rows.arrow"
 
 
 class VectorManifest(BaseModel):
@@ -25,7 +29,7 @@ class VectorManifest(BaseModel):
         How many vectors, and how long.
     recipe : str
         Name of the recipe.
-    effort : Effort
+    parameters : SearchParameters
         How hard searches try.
     masked : MaskedCosts or None
         What filtered searches cost.
@@ -46,8 +50,8 @@ class VectorManifest(BaseModel):
     vectors: int
     dim: int
     recipe: str
-    effort: Effort = Effort()
-    masked: MaskedCosts | None = None
+    parameters: SearchParameters = SearchParameters()
+    masked: FilterCosts | None = None
     trained_rows: int = 0
     fit: float | None = None
     bytes_a_vector: float | None = None
@@ -61,7 +65,7 @@ class VectorManifest(BaseModel):
     @model_validator(mode="after")
     def _of_first_format(self) -> Self:
         if self.lists is not None:
-            self.recipe, self.effort = INVERTED_FILE.name, Effort(visits=self.lists)
+            self.recipe, self.parameters = INVERTED_FILE.name, SearchParameters(visits=self.lists)
         elif self.recipe == "exact (float32)":
             self.recipe = EXACT
         self.trained_rows = self.trained_rows or self.vectors
@@ -126,3 +130,42 @@ def file_manifests(folder: Path, names: Sequence[str]) -> dict[str, FileManifest
         name: FileManifest(bytes=(folder / name).stat().st_size, checksum=checksum(folder / name))
         for name in names
     }
+
+
+class RecallRow(BaseModel):
+    """Measured recall@10 of one named vector, kind of query and domain."""
+
+    model_config = ConfigDict(extra="forbid")
+    vector_name: str
+    kind: str
+    domain: str
+    queries: int
+    recall: float
+
+
+def vectors_file(vector_name: str) -> str:
+    """Name the file of a block's vectors: raw little-endian float32, row after row."""
+    return f"{vector_name}.vectors.f32"
+
+
+def rows_file(vector_name: str) -> str:
+    """Name the file of the row of each of a block's vectors: raw little-endian int64."""
+    return f"{vector_name}.rows.i64"
+
+
+def index_file(vector_name: str) -> str:
+    """Name the file of a block's FAISS index."""
+    return f"{vector_name}.index.faiss"
+
+
+def open_vectors(folder: Path, vector_name: str, dim: int) -> FloatArray:
+    """Map a block's vectors, shape (n_vectors, dim)."""
+    path = folder / vectors_file(vector_name)
+    if path.stat().st_size == 0:
+        return np.empty((0, dim), np.float32)
+    return np.asarray(np.memmap(path, "<f4", "r")).reshape(-1, dim)
+
+
+def open_rows(folder: Path, vector_name: str) -> Positions:
+    """Read the row of each of a block's vectors, shape (n_vectors,)."""
+    return np.fromfile(folder / rows_file(vector_name), "<i8")

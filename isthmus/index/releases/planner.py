@@ -9,13 +9,20 @@ import numpy as np
 
 from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import Devices, placing
-from isthmus.index.ann.plan import FullSize, Measured, Plan, PlanRow, judge
-from isthmus.index.ann.recipe import Effort, Family, Recipe, suitable
-from isthmus.index.ann.vector_index import SegmentVectors
-from isthmus.index.releases.held_out import Sample, known_misses, make_sample
-from isthmus.index.releases.recall import QueriesOf, RecallRow, measure_recall
-from isthmus.index.releases.sample import sampled_view
-from isthmus.index.releases.tune import batch_seconds, single_ms, tune_effort, with_index
+from isthmus.index.ann.recipes import Family, Recipe, suitable
+from isthmus.index.ann.search_parameters import SearchParameters
+from isthmus.index.ann.segment import SegmentVectors
+from isthmus.index.releases.manifest import RecallRow
+from isthmus.index.releases.plan import FullSize, Measured, Plan, PlanRow, judge
+from isthmus.index.releases.recall import (
+    QuerySampler,
+    Sample,
+    known_misses,
+    make_sample,
+    measure_recall,
+    sampled_view,
+)
+from isthmus.index.releases.tuning import batch_seconds, single_ms, tune_effort, with_index
 from isthmus.index.releases.view import View
 from isthmus.index.settings import Targets
 from isthmus.progress import progress_bar
@@ -29,7 +36,7 @@ STEEPEST = 1.3
 def make_plan(
     view: View,
     vector_name: str,
-    queries_of: QueriesOf,
+    sample_queries: QuerySampler,
     targets: Targets,
     rows: int,
     *,
@@ -57,10 +64,10 @@ def make_plan(
     """
     import faiss
 
-    samples = [make_sample(view, vector_name, queries_of, PLANNED_QUERIES)]
+    samples = [make_sample(view, vector_name, sample_queries, PLANNED_QUERIES)]
     own = view.segments[0].named_vectors[vector_name]
     if rows > len(own.rows):
-        samples.insert(0, make_sample(_smaller(view), vector_name, queries_of, PLANNED_QUERIES))
+        samples.insert(0, make_sample(_smaller(view), vector_name, sample_queries, PLANNED_QUERIES))
     recipes = list(suitable(own.vectors.shape[1], on_gpu=bool(devices)))
     table = []
     with progress_bar(f"planning {vector_name}", len(recipes), show=progress) as advance:
@@ -101,7 +108,7 @@ def _measure(
     build_s = time.perf_counter() - start
     view = with_index(sample.view, vector_name, index)
     effort = tune_effort(view, vector_name, sample.trials, target)
-    greatest = Effort(visits=index.most_visits, depth=recipe.depths()[-1])
+    greatest = SearchParameters(visits=index.most_visits, depth=recipe.depths()[-1])
     index = index.trying(effort or greatest)
     plain = [trial for trial in sample.trials if trial.allowed is None]
     queries = np.concatenate([trial.kind.vectors for trial in plain or sample.trials])
@@ -111,7 +118,7 @@ def _measure(
     return Measured(
         rows=len(own.rows),
         reached=effort is not None,
-        effort=index.effort,
+        parameters=index.parameters,
         recall=_by_kind(measure_recall(view, plain)),
         known_misses=round(known_misses(sample, view), 4),
         p50_ms=round(median, 4),

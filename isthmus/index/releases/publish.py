@@ -14,23 +14,24 @@ import pyarrow as pa
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
 from isthmus.index.ann.gpu import Devices, exact_on
-from isthmus.index.ann.plan import Plan
-from isthmus.index.ann.segment import Segment, dense, has_vector, segment_of
-from isthmus.index.ann.vector_index import SegmentVectors
+from isthmus.index.ann.segment import Segment, SegmentVectors, dense, has_vector, segment_of
 from isthmus.index.catalog.snapshot import Snapshot, row_ids_of
 from isthmus.index.releases.build import IndexBuilder, plan_index
-from isthmus.index.releases.manifest import Manifest, VectorManifest, file_manifests
-from isthmus.index.releases.recall import QueriesOf, make_trials
-from isthmus.index.releases.release import Release, Releases
-from isthmus.index.releases.release_check import misses, reach
-from isthmus.index.releases.release_files import (
+from isthmus.index.releases.manifest import (
     ROWS,
+    Manifest,
+    VectorManifest,
+    file_manifests,
     index_file,
     open_rows,
     open_vectors,
     rows_file,
     vectors_file,
 )
+from isthmus.index.releases.plan import Plan
+from isthmus.index.releases.recall import QuerySampler, make_trials
+from isthmus.index.releases.release import Release, Releases
+from isthmus.index.releases.release_check import misses, reach
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings, Targets
 from isthmus.progress import progress_bar
@@ -99,7 +100,7 @@ class Publisher:
         named_vectors: tuple[NamedVector, ...],
         fingerprint: str,
         settings: IndexSettings,
-        queries_of: QueriesOf,
+        sample_queries: QuerySampler,
         devices: Devices = (),
         attachment: Attachment | None = None,
     ) -> None:
@@ -108,7 +109,7 @@ class Publisher:
         self._named_vectors = named_vectors
         self._fingerprint = fingerprint
         self._settings = settings
-        self._queries_of = queries_of
+        self._sample_queries = sample_queries
         self._devices = devices
 
     def publish(
@@ -174,7 +175,7 @@ class Publisher:
                 view,
                 named_vector.name,
                 self._settings,
-                self._queries_of,
+                self._sample_queries,
                 rows=rows or round(len(segment.named_vectors[named_vector.name].rows) * share),
                 devices=self._devices,
                 progress=progress,
@@ -232,7 +233,7 @@ class Publisher:
                 view,
                 named_vector.name,
                 self._settings,
-                self._queries_of,
+                self._sample_queries,
                 previous,
                 devices=self._devices,
                 progress=show,
@@ -240,7 +241,7 @@ class Publisher:
             built = builder.build()
             view, named_vectors[named_vector.name] = built.view, built.manifest
             plans |= {} if built.plan is None else {named_vector.name: built.plan}
-            trials += make_trials(view, named_vector.name, self._queries_of, seed=GATE_SEED)
+            trials += make_trials(view, named_vector.name, self._sample_queries, seed=GATE_SEED)
         view, recall = reach(view, trials, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]
         attached = [] if self._attachment is None else self._attachment.write(folder)
@@ -345,6 +346,8 @@ def _with_efforts(
     settled = {}
     for name, manifest in named_vectors.items():
         own = view.segments[0].named_vectors[name]
-        update = {} if own.index is None else {"effort": own.index.effort, "masked": own.masked}
+        update = (
+            {} if own.index is None else {"parameters": own.index.parameters, "masked": own.masked}
+        )
         settled[name] = manifest.model_copy(update=update)
     return settled

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.ann.segment import join_segments
+from isthmus.index.ann.shared import Shared
+from isthmus.index.releases.manifest import RecallRow
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.numerics.sampling import draw
+
+SEED = 5
+MOST_OF_A_DOMAIN = 1 / 20
+MOST = 480  # of a domain; half of them become queries
+LEAST_RATIO = 0.25  # less cannot be told from some hundred queries
 
 RECALL_AT = 10
 QUERIES = 4_800  # of all trials together, about
@@ -24,19 +29,8 @@ USER_WITHIN = "user to item, filtered to the domain"
 ALL = "all"
 
 
-class RecallRow(BaseModel):
-    """Measured recall@10 of one named vector, kind of query and domain."""
-
-    model_config = ConfigDict(extra="forbid")
-    vector_name: str
-    kind: str
-    domain: str
-    queries: int
-    recall: float
-
-
 @dataclass(frozen=True, eq=False)
-class KindOfQuery:
+class RecallQueries:
     """Queries of a kind.
 
     Attributes
@@ -59,7 +53,7 @@ class KindOfQuery:
     new: bool = False
 
 
-QueriesOf = Callable[[View, str, Positions], Iterator[KindOfQuery]]
+QuerySampler = Callable[[View, str, Positions], Iterator[RecallQueries]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +74,7 @@ class Trial:
 
     vector_name: str
     domain: str
-    kind: KindOfQuery
+    kind: RecallQueries
     allowed: Selection | None
     best: FloatArray
 
@@ -101,14 +95,19 @@ class Trial:
 
 
 def make_trials(
-    view: View, vector_name: str, queries_of: QueriesOf, *, seed: int = 0, queries: int = QUERIES
+    view: View,
+    vector_name: str,
+    sample_queries: QuerySampler,
+    *,
+    seed: int = 0,
+    queries: int = QUERIES,
 ) -> list[Trial]:
     """Draw items as queries, and search their true best ten, for each kind and domain.
 
     Some `queries` are shared out evenly, within limits; the more, the less chance decides, which
     counts where the worst of many trials has to reach a target.
 
-    Beside the kinds that `queries_of` gives, a user's interest is an item of another domain (of
+    Beside the kinds that `sample_queries` gives, a user's interest is an item of another domain (of
     the same where there is but one), asked among everything and, where there are several domains,
     within this one.
     """
@@ -117,23 +116,23 @@ def make_trials(
     most = min(max(share, FEWEST_A_TRIAL), MOST_A_TRIAL)
     living = np.flatnonzero(view.living.rows)
     living = living[view.present(vector_name, living)]
-    drawn: list[tuple[str, KindOfQuery, Selection | None]] = []
+    drawn: list[tuple[str, RecallQueries, Selection | None]] = []
     for domain in view.domains:
         allowed = view.select([domain])
         inside = np.zeros(len(living), bool) if allowed is None else allowed.rows[living]
         rows = draw(rng, living[inside], most)
-        drawn += [(domain, kind, None) for kind in queries_of(view, vector_name, rows)]
+        drawn += [(domain, kind, None) for kind in sample_queries(view, vector_name, rows)]
         several = not inside.all()
         others = draw(rng, living[~inside] if several else living, most)
         interests = view.vectors(vector_name, others).vectors
-        drawn.append((domain, KindOfQuery(USER, interests), None))
+        drawn.append((domain, RecallQueries(USER, interests), None))
         if several:
-            drawn.append((domain, KindOfQuery(USER_WITHIN, interests, own=False), allowed))
+            drawn.append((domain, RecallQueries(USER_WITHIN, interests, own=False), allowed))
     return [make_trial(view, vector_name, *one) for one in drawn if len(one[1].vectors)]
 
 
 def make_trial(
-    view: View, vector_name: str, domain: str, kind: KindOfQuery, allowed: Selection | None
+    view: View, vector_name: str, domain: str, kind: RecallQueries, allowed: Selection | None
 ) -> Trial:
     """Search the true best ten of some queries."""
     skip = int(kind.own)
@@ -166,3 +165,80 @@ def _total(vector_name: str, rows: Sequence[RecallRow]) -> RecallRow:
     return RecallRow(
         vector_name=vector_name, kind=ALL, domain=ALL, queries=queries, recall=round(recall, 4)
     )
+
+
+def sampled_view(view: View, kept: Mask) -> View:
+    """Give a view of some rows of the first segment alone."""
+    sampled = join_segments([view.segments[0]], [kept])
+    return replace(view, segments=(sampled,), alive=(sampled.all_rows(),))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A view to measure on, queries, and what recipes share over its vectors.
+
+    Attributes
+    ----------
+    view : View
+        One segment, without what is held out.
+    trials : sequence of Trial
+        What is to reach the recall; contents that are new were held out.
+    held, known : sequence of Trial
+        Those, and the same kinds of query with items that stayed; empty where no kind is new.
+    shared : Shared
+        What indexes over the view's vectors take over from each other.
+    """
+
+    view: View
+    trials: Sequence[Trial]
+    held: Sequence[Trial] = ()
+    known: Sequence[Trial] = ()
+    shared: Shared = field(default_factory=Shared)
+
+
+def make_sample(view: View, vector_name: str, sample_queries: QuerySampler, queries: int) -> Sample:
+    """Hold items out of a view of one segment that lives as a whole, and draw queries."""
+    segment = view.segments[0]
+    kept, rows = np.ones(len(segment), bool), segment.named_vectors[vector_name].rows
+    rng = np.random.default_rng(SEED)
+    asked = []
+    for domain in view.domains:
+        own = rows[segment.mask_of_domains({domain})[rows]]
+        drawn = draw(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
+        new = [
+            kind
+            for kind in sample_queries(view, vector_name, drawn)
+            if kind.new and len(kind.vectors)
+        ]
+        if new:
+            kept[drawn] = False
+            asked += [(domain, replace(kind, own=False, new=False)) for kind in new]
+    if not asked:
+        return Sample(view, make_trials(view, vector_name, sample_queries, queries=queries))
+    view = sampled_view(view, kept)
+    trials = make_trials(view, vector_name, sample_queries, queries=queries)
+    held = [make_trial(view, vector_name, domain, kind, None) for domain, kind in asked]
+    known = [trial for trial in trials if trial.kind.new]
+    old = [trial for trial in trials if not trial.kind.new]
+    return Sample(view, [*old, *held], held, known)
+
+
+def known_misses(sample: Sample, view: View) -> float:
+    """Give what is missed for items that stayed, over what is missed for those held out.
+
+    Parameters
+    ----------
+    sample : Sample
+        The queries.
+    view : View
+        Its view, with an index.
+    """
+    held, known = _missed(sample.held, view), _missed(sample.known, view)
+    return 1.0 if known >= held else max(known / held, LEAST_RATIO)
+
+
+def _missed(trials: Sequence[Trial], view: View) -> float:
+    """Give the share of the true best ten that is missed over all trials."""
+    counts = [len(trial.kind.vectors) for trial in trials]
+    missed = [1 - trial.recall(view) for trial in trials]
+    return float(np.average(missed, weights=counts)) if trials else 0.0

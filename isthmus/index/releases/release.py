@@ -11,13 +11,11 @@ from pydantic import ValidationError
 
 from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.ann.faiss_index import VectorIndex
-from isthmus.index.ann.recipe import EXACT, recipe_named
-from isthmus.index.ann.segment import Segment
-from isthmus.index.ann.vector_index import SegmentVectors
+from isthmus.index.ann.recipes import EXACT, recipe_named
+from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.files import checksum, sync_folder, write_atomically
-from isthmus.index.releases.manifest import Manifest
-from isthmus.index.releases.release_files import ROWS, index_file, open_rows, open_vectors
+from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
 from isthmus.schema import DOMAIN, ITEM_ID
 
 FOLDER = "releases"
@@ -106,7 +104,7 @@ class Release:
         if known.recipe != EXACT:
             recipe = recipe_named(known.recipe)
             file = self.folder / index_file(name)
-            index = VectorIndex.read(file, recipe, vectors, known.effort)
+            index = VectorIndex.read(file, recipe, vectors, known.parameters)
         rows = open_rows(self.folder, name)
         return SegmentVectors(vectors, rows, index, known.masked, known.known_misses)
 

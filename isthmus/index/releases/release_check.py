@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.index.ann.filter_cost import MaskedCosts
-from isthmus.index.releases.manifest import VectorManifest
-from isthmus.index.releases.recall import RecallRow, Trial, measure_recall
-from isthmus.index.releases.tune import with_index
+from isthmus.index.ann.filter_costs import FilterCosts
+from isthmus.index.releases.manifest import RecallRow, VectorManifest
+from isthmus.index.releases.recall import Trial, measure_recall
+from isthmus.index.releases.tuning import with_index
 from isthmus.index.releases.view import View
 from isthmus.index.settings import Targets
 
@@ -68,7 +68,7 @@ def _harder(view: View, wanting: Sequence[Trial]) -> View:
             continue
         index, masked = own.index, own.masked
         if any(t.allowed is None for t in wanting if t.vector_name == name):
-            effort = index.effort
+            effort = index.parameters
             visits = min(int(np.ceil(effort.visits * MORE)), index.most_visits)
             depth = effort.depth * DEEPER if visits == effort.visits else effort.depth
             depth += int(index.recipe.signs)
@@ -80,7 +80,7 @@ def _harder(view: View, wanting: Sequence[Trial]) -> View:
     return view
 
 
-def _harder_masked(masked: MaskedCosts) -> MaskedCosts:
+def _harder_masked(masked: FilterCosts) -> FilterCosts:
     points = [
         point.model_copy(
             update={

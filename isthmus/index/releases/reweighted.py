@@ -12,8 +12,7 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import MaskedVectors, fuse
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.ann.segment import Segment
-from isthmus.index.ann.vector_index import SegmentVectors
+from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.content_encoding import open_embedding_caches, stored_vectors
 from isthmus.index.catalog.ingest import is_small
 from isthmus.index.catalog.snapshot import RowIds, Snapshot

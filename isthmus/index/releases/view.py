@@ -13,18 +13,22 @@ import pyarrow as pa
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.bitmap import Allowed
-from isthmus.index.ann.exact import Mask, Positions, merge_best, nothing
+from isthmus.index.ann.bitmap import Bitmap
+from isthmus.index.ann.exact import merge_best, nothing
 from isthmus.index.ann.segment import Names, Segment, names_at
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
 from isthmus.index.lru_cache import Recent
-from isthmus.index.releases.domain_means import DomainMeans
-from isthmus.index.releases.row_filter import RowFilter
-from isthmus.index.releases.selection import Selection
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Mask, Positions
 
 if TYPE_CHECKING:
     from isthmus.index.releases.release import Release
+import numpy.typing as npt
+
+from isthmus.index.catalog.filters import depends_on_time
+
+FEW_ROWS = 10_000
+
+Sums = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class View:
     named_vectors: tuple[NamedVector, ...]
     release: Release | None
     segments: tuple[Segment, ...]
-    alive: tuple[Allowed, ...]
+    alive: tuple[Bitmap, ...]
     filtered: Recent[Selection] = field(init=False, default_factory=Recent, repr=False)
 
     def __len__(self) -> int:
@@ -97,7 +101,7 @@ class View:
         queries: FloatArray,
         k: int,
         allowed: Selection | None = None,
-        effort: float = 1.0,
+        search_scale: float = 1.0,
     ) -> tuple[FloatArray, Positions]:
         """Find the best living rows for each query by inner product in one named vector.
 
@@ -111,7 +115,7 @@ class View:
             How many rows a query wants.
         allowed : Selection, optional
             Which rows, as `select` gives them; by default all that live.
-        effort : float
+        search_scale : float
             Share of the effort that the promised recall takes, up to 1: with less, what is found
             are candidates.
 
@@ -125,7 +129,7 @@ class View:
         for offset, segment, mask in zip(self._offsets, self.segments, masks, strict=False):
             own = segment.named_vectors[vector_name]
             if mask.count and len(own.rows):
-                scores, rows = own.search(queries, k, mask.at(vector_name, own.rows), effort)
+                scores, rows = own.search(queries, k, mask.at(vector_name, own.rows), search_scale)
                 parts.append((scores, np.where(rows >= 0, rows + offset, -1) if offset else rows))
         if len(parts) == 1:
             return parts[0]
@@ -168,7 +172,7 @@ class View:
         """Give the living rows that a mask over all rows marks."""
         parts = np.split(rows, self._offsets[1:-1]) if self.segments else []
         return Selection(
-            tuple(Allowed(a.mask & part) for a, part in zip(self.alive, parts, strict=True))
+            tuple(Bitmap(a.mask & part) for a, part in zip(self.alive, parts, strict=True))
         )
 
     def find(self, item_ids: Sequence[str]) -> Positions:
@@ -258,3 +262,148 @@ class View:
         for i, local, where in self._by_segment(rows):
             out[where] = take(self.segments[i], local)
         return out
+
+
+class Selection:
+    """Living rows of a view; immutable.
+
+    Parameters
+    ----------
+    masks : tuple of Allowed
+        One for each segment of the view.
+    """
+
+    def __init__(self, masks: tuple[Bitmap, ...]) -> None:
+        self.masks = masks
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return sum(mask.count for mask in self.masks)
+
+    @cached_property
+    def rows(self) -> Mask:
+        """The same as one mask over all rows of the view."""
+        return np.concatenate([np.zeros(0, bool), *(allowed.mask for allowed in self.masks)])
+
+
+class DomainMeans:
+    """Mean vector of each domain in each named vector, over several segments.
+
+    Items deleted since the release still count, and of large domains a sample does.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+        The items.
+    named_vectors : sequence of NamedVector
+        The named vectors of their vectors.
+    """
+
+    def __init__(self, segments: Sequence[Segment], named_vectors: Sequence[NamedVector]) -> None:
+        self._segments, self._named_vectors = segments, named_vectors
+
+    @cached_property
+    def vectors(self) -> dict[str, FloatArray]:
+        """Means by named vector, shape (n_domains, dim); zeros where a domain has no vectors."""
+        return {
+            name: np.asarray(sums / np.maximum(counts, 1), np.float32)
+            for name, (sums, counts) in self._sums.items()
+        }
+
+    @cached_property
+    def others(self) -> dict[str, FloatArray]:
+        """Whether a domain's mean tells of more than one item, 0 or 1, shape (n_domains,)."""
+        return {
+            name: np.asarray(counts[:, 0] > 1, np.float32)
+            for name, (_, counts) in self._sums.items()
+        }
+
+    @cached_property
+    def segment_codes(self) -> list[Positions]:
+        """For each segment, the row of each of its domains among the means."""
+        place = {name: i for i, name in enumerate(self._names)}
+        return [
+            np.array([place[n] for n in s.domains.dictionary.to_pylist()], np.int64)
+            for s in self._segments
+        ]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted({n for s in self._segments for n in s.domains.dictionary.to_pylist()})
+
+    @cached_property
+    def _sums(self) -> dict[str, tuple[Sums, Sums]]:
+        """Sum and number of the vectors of each domain in each named vector."""
+        found = {}
+        for named_vector in self._named_vectors:
+            sums = np.zeros((len(self._names), named_vector.dim))
+            counts = np.zeros((len(self._names), 1))
+            for segment, codes in zip(self._segments, self.segment_codes, strict=True):
+                own_sums, own_counts = segment.domain_sums[named_vector.name]
+                sums[codes] += own_sums
+                counts[codes] += own_counts
+            found[named_vector.name] = sums, counts
+        return found
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """What items must be to pass.
+
+    Attributes
+    ----------
+    domains : frozenset of str or None
+        In one of these domains.
+    where : str or None
+        Selected by this SQL predicate.
+    """
+
+    domains: frozenset[str] | None
+    where: str | None
+
+    @cached_property
+    def lasts(self) -> bool:
+        """Whether what it says of an item holds for ever; else no answer may be kept."""
+        if self.where is None:
+            return True
+        return isinstance(self.where, str) and not depends_on_time(self.where)
+
+    def of_segment(self, segment: Segment, alive: Bitmap, snapshot: Snapshot) -> Bitmap:
+        """Give the living rows of a segment that pass.
+
+        Raises
+        ------
+        InvalidFilter
+            If the predicate is refused.
+        """
+
+        def work_out() -> Bitmap:
+            return Bitmap(self._mask(segment, alive, snapshot))
+
+        return segment.filtered.get((self, alive), work_out) if self.lasts else work_out()
+
+    def _mask(self, segment: Segment, alive: Bitmap, snapshot: Snapshot) -> Mask:
+        mask = alive.mask
+        if self.domains is not None:
+            mask = mask & segment.mask_of_domains(self.domains)
+        if self.where is None:
+            return mask
+        where = self.where
+
+        def work_out() -> Bitmap:
+            return _matching(segment, where, snapshot)
+
+        found = segment.filtered.get(where, work_out) if self.lasts else work_out()
+        return mask & found.mask
+
+
+def _matching(segment: Segment, where: str, snapshot: Snapshot) -> Bitmap:
+    """Ask the catalog which rows of a segment a predicate selects.
+
+    A row whose item has changed since belongs to a later segment, so the answer holds for the
+    segment's living rows for ever.
+    """
+    if len(segment) > FEW_ROWS:
+        return Bitmap(segment.mask_of(snapshot.select(where)))
+    return Bitmap(segment.mask_of(snapshot.select_among(where, segment.row_ids)))

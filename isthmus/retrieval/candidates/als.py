@@ -10,20 +10,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.dot_product_index import Shelves
-from isthmus.retrieval.candidates.generator import (
-    CandidateSource,
-    State,
-    known_only,
-)
-from isthmus.retrieval.candidates.scorer import ProductOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, FloatArray
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.scorer import DotProductScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 
 @dataclass
-class Factors(CandidateSource):
+class ALS(CandidateGenerator):
     """Items whose factors agree with those solved from the history, over all domains at once.
 
     Attributes
@@ -40,14 +36,14 @@ class Factors(CandidateSource):
         Of the first factors.
     """
 
-    name: ClassVar[str] = "factors"
+    name: ClassVar[str] = "ALS"
     factors: int = 128
     regularization: float = 150.0
     alpha: float = 20.0
     iterations: int = 12
     seed: int = 0
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Factorize the joint matrix of all domains."""
         from implicit.cpu.als import AlternatingLeastSquares
         from scipy.sparse import csr_matrix
@@ -65,12 +61,14 @@ class Factors(CandidateSource):
         items[corpus.popularity == 0] = 0
         return self._keep(items)
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> ProductOpinion:
+    def scorer(
+        self, corpus: TrainingData, histories: UserHistories, target: int
+    ) -> DotProductScorer:
         """Score by the product of a user's and an item's factors."""
-        users = self._solve(known_only(histories, len(self._items)))
-        return ProductOpinion(users, self._items, self._shelves.of(corpus, self._items, target))
+        users = self._solve(histories.first_items(len(self._items)))
+        return DotProductScorer(users, self._items, self._indexes.of(corpus, self._items, target))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the items' factors."""
         return {"items": self._items}
 
@@ -80,13 +78,13 @@ class Factors(CandidateSource):
 
     def _keep(self, items: FloatArray) -> Self:
         self._items = items
-        self._shelves = Shelves(np.asarray(items.any(axis=1)))
+        self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
         gram = items.astype(np.float64).T @ items
         gram[np.diag_indices_from(gram)] += self.regularization
         self._inverse = np.linalg.inv(gram)
         return self
 
-    def _solve(self, histories: Histories) -> FloatArray:
+    def _solve(self, histories: UserHistories) -> FloatArray:
         """Solve the factors of users from their histories, shape (n_users, factors).
 
         A history changes the equations that all users share by a few ranks, so that they are

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
 from isthmus.numerics.sparse import among, distinct
 from isthmus.numerics.sparse_rows import sparse_rows
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.generator import CandidateSource, State
-from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.scorer import TopK, runs, seen_by
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.search.examples import choose_interests
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EFFORT = 0.2  # of what the index takes to find nearly all: an interest may miss
 
 
 @dataclass
-class Content(CandidateSource):
+class Content(CandidateGenerator):
     """Items near an interest of the user; the score is the cosine with the nearest interest.
 
     Interests stay apart: each is stood for by one item of the history, see
@@ -37,26 +37,26 @@ class Content(CandidateSource):
 
     name: ClassVar[str] = "content"
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn nothing."""
         del corpus
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> InterestOpinion:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> InterestScorer:
         """Score items by the nearest interest."""
         del target
         interests = []
         for user in range(len(histories)):
             start, end = histories.starts[user], histories.starts[user + 1]
             columns, weights = histories.columns[start:end], histories.weights[start:end]
-            vectors = corpus.contents.at(columns)
+            vectors = corpus.features.take(columns)
             told = np.flatnonzero(vectors.any(axis=1) & (weights > 0))
             told = told[np.argsort(weights[told], kind="stable")]  # the last are looked at
             chosen, _ = choose_interests(vectors[told], weights[told].astype(np.float64))
             interests.append(columns[told[chosen]])
-        return InterestOpinion(corpus, interests)
+        return InterestScorer(corpus, interests)
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give nothing."""
         return {}
 
@@ -67,7 +67,7 @@ class Content(CandidateSource):
 
 
 @dataclass(frozen=True, eq=False)
-class InterestOpinion:
+class InterestScorer:
     """The cosine with the nearest of a user's interests.
 
     Attributes
@@ -78,11 +78,11 @@ class InterestOpinion:
         int64, shape (n_interests,), of each user: the items that stand for them.
     """
 
-    corpus: Corpus
+    corpus: TrainingData
     interests: list[Columns]
 
-    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`.
+    def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
+        """Give the best items, see `Scorer.best`.
 
         Each interest is asked for a whole list, and for so many more as the user has seen.
         """
@@ -93,7 +93,7 @@ class InterestOpinion:
         cosines = np.full(found.shape, -1, np.float32)
         for length in distinct(reach).tolist():
             some = reach == length
-            near = self.corpus.contents.near_items(asked[some], length, allowed, EFFORT)
+            near = self.corpus.features.nearest_to_items(asked[some], length, allowed, EFFORT)
             found[some, :length], cosines[some, :length] = near
         ends = np.cumsum([0, *counts]).tolist()
         lists = []
@@ -102,15 +102,15 @@ class InterestOpinion:
             kept = ~among(columns, seen_by(seen, user))
             top = largest(scores[kept], n)
             lists.append((columns[kept][top], scores[kept][top]))
-        return Best(*sparse_rows(lists))
+        return TopK(*sparse_rows(lists))
 
-    def at(self, users: Columns, items: Columns) -> FloatArray:
+    def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
-        out, contents = np.zeros(len(users), np.float32), self.corpus.contents
+        out, contents = np.zeros(len(users), np.float32), self.corpus.features
         for user, asked in runs(users, len(self.interests)):
             interests = self.interests[user]
             if len(interests):
-                products = contents.at(interests) @ contents.at(items[asked]).T
+                products = contents.take(interests) @ contents.take(items[asked]).T
                 out[asked] = products.max(axis=0)
         return np.maximum(out, 0)
 

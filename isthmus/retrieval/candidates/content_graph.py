@@ -1,4 +1,4 @@
-"""The graph of items that are alike by content, within each domain."""
+"""The k-nearest-neighbour graph of items by content, within each domain."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.training_data import Contents
+from isthmus.retrieval.candidates.item_features import ItemFeatures
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-ALIKE = 20
-ITEMS_AT_ONCE = 4_096
-SHARPNESS = 10.0
+NEIGHBOURS = 20
+SEARCH_BATCH = 4_096  # items searched at once
+SHARPNESS = 10.0  # inverse temperature of the softmax over neighbours
 
 
-def nearest_by_content(contents: Contents, domains: Columns, new: Mask | None = None) -> csr_array:
-    """Find for each item the 20 others of its domain that are nearest by content.
+def content_graph(features: ItemFeatures, domains: Columns, new: Mask | None = None) -> csr_array:
+    """Return for each item the 20 other items of its domain that are nearest by content.
 
-    The weights of a row add up to one; they fall as ``exp(10 cosine)``. Items without content
-    have no neighbours.
+    The weights of a row are the softmax of ``10 cosine`` over the neighbours with a positive
+    cosine. Items without content have no neighbours.
 
     Parameters
     ----------
-    contents : Contents
-        Vectors of the items.
+    features : ItemFeatures
+        Of all items.
     domains : numpy.ndarray
         int64, shape (n_items,).
     new : numpy.ndarray, optional
-        bool, shape (n_items,): find the neighbours of these items alone, among the others.
+        bool, shape (n_items,): compute the rows of these items only; their neighbours are among
+        the other items.
 
     Returns
     -------
@@ -39,27 +40,28 @@ def nearest_by_content(contents: Contents, domains: Columns, new: Mask | None = 
     """
     from scipy.sparse import csr_array
 
-    old = np.ones(len(domains), bool) if new is None else ~new
-    asked = np.arange(len(domains)) if new is None else np.flatnonzero(new)
+    may_be_neighbour = np.ones(len(domains), bool) if new is None else ~new
+    queries = np.arange(len(domains)) if new is None else np.flatnonzero(new)
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
-    for code in np.unique(domains[asked]):
-        own = asked[domains[asked] == code]
-        allowed = (domains == code) & old
+    for code in np.unique(domains[queries]):
+        in_domain = queries[domains[queries] == code]
+        allowed = (domains == code) & may_be_neighbour
         parts += [
-            _neighbours(contents, own[start : start + ITEMS_AT_ONCE], allowed)
-            for start in range(0, len(own), ITEMS_AT_ONCE)
+            _neighbours(features, in_domain[start : start + SEARCH_BATCH], allowed)
+            for start in range(0, len(in_domain), SEARCH_BATCH)
         ]
     rows, columns, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     return csr_array((weights, (rows, columns)), shape=(len(domains), len(domains)))
 
 
 def _neighbours(
-    contents: Contents, own: Columns, allowed: Mask
+    features: ItemFeatures, items: Columns, allowed: Mask
 ) -> tuple[Columns, Columns, FloatArray]:
-    """Give pairs of an item and a neighbour, and the neighbour's weight."""
-    found, cosines = contents.nearest(contents.at(own), ALIKE + 1, allowed)
-    good = (found >= 0) & (found != own[:, None]) & (cosines > 0)
-    sharp = np.where(good, np.exp(SHARPNESS * (cosines - 1)), 0)
-    sharp /= np.maximum(sharp.sum(axis=1, keepdims=True), 1e-12)
-    at = np.nonzero(good)
-    return own[at[0]], found[at], sharp[at].astype(np.float32)
+    """Return pairs of an item and a neighbour, and the weight of each pair."""
+    # (n, k + 1): an item is its own nearest neighbour.
+    found, cosines = features.nearest(features.take(items), NEIGHBOURS + 1, allowed)
+    valid = (found >= 0) & (found != items[:, None]) & (cosines > 0)
+    weights = np.where(valid, np.exp(SHARPNESS * (cosines - 1)), 0)
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    at = np.nonzero(valid)
+    return items[at[0]], found[at], weights[at].astype(np.float32)

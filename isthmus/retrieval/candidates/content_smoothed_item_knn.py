@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse
 from isthmus.numerics.sparse_rows import SparseRows
-from isthmus.retrieval.candidates.generator import ByDomain, CandidateSource, State
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -24,7 +25,7 @@ LENDERS = 1_000  # items whose scores are passed on to those like them
 
 
 @dataclass
-class Bridged(CandidateSource):
+class ContentSmoothedItemKNN(CandidateGenerator):
     """Item neighbours, carried to items without users by the items nearest in content.
 
     A history's item lends part of its weight to those like it, and a proposed item has the mean
@@ -36,51 +37,51 @@ class Bridged(CandidateSource):
     lent : float
         Weight that a history's item lends; one that the neighbours do not know lends all.
     own, other, shrink : float
-        As for `ItemNeighbours`.
+        As for `ItemKNN`.
     """
 
-    name: ClassVar[str] = "bridged neighbours"
+    name: ClassVar[str] = "content-smoothed item-KNN"
     lent: float = 0.3
     own: float = 0.5
     other: float = 0.1
     shrink: float = 5.0
-    _turned: tuple[csr_array, ByDomain] | None = field(default=None, init=False, repr=False)
+    _turned: tuple[csr_array, ColumnsByDomain] | None = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Find neighbours by users; those by content are the corpus's own."""
-        self._neighbours = ItemNeighbours(own=self.own, other=self.other, shrink=self.shrink)
+        self._neighbours = ItemKNN(own=self.own, other=self.other, shrink=self.shrink)
         self._neighbours.fit(corpus)
         self._used, self._turned = corpus.popularity > 0, None
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Score items of the domain by those like them."""
-        graph = corpus.alike
+        graph = corpus.content_graph
         scores = self._neighbours.scores(corpus, self._lend(corpus, histories, graph), target)
         passed_on = scores.largest(LENDERS).times(self._lending_to(corpus, graph, target))
-        return SparseOpinion(passed_on, len(corpus))
+        return SparseScorer(passed_on, len(corpus))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the neighbours by users."""
         return {**self._neighbours.state(), "used": self._used}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the neighbours by users."""
-        self._neighbours = ItemNeighbours().restore(state)
+        self._neighbours = ItemKNN().restore(state)
         self._used = state["used"]
         return self
 
-    def _lending_to(self, corpus: Corpus, graph: csr_array, target: int) -> csr_array:
+    def _lending_to(self, corpus: TrainingData, graph: csr_array, target: int) -> csr_array:
         """Give the graph the other way round, to the items of a domain."""
         if self._turned is None or self._turned[0] is not graph:
-            self._turned = graph, ByDomain(sparse(graph.T))
+            self._turned = graph, ColumnsByDomain(sparse(graph.T))
         return self._turned[1].of(corpus, target)
 
-    def _lend(self, corpus: Corpus, histories: Histories, graph: csr_array) -> SparseRows:
+    def _lend(self, corpus: TrainingData, histories: UserHistories, graph: csr_array) -> SparseRows:
         """Spread histories over the items like theirs that have users."""
         used = np.zeros(len(corpus), bool)
         used[: len(self._used)] = self._used
         own = histories.rows
         lent = np.where(used[own.columns], np.float32(self.lent), np.float32(1))
         spread = own.beside(own._replace(values=own.values * lent).times(graph))
-        return spread.keeping(used[spread.columns])
+        return spread.filter(used[spread.columns])

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import exact_search
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 
 HALVES_FROM = 5_000  # vectors; fewer are multiplied as they are
 MANY_USERS = 32  # from which on multiplying with all vectors is quicker than scanning them
@@ -20,7 +20,7 @@ SPARE = 32  # found beyond what is asked for, by products in halves
 LANES = 16  # FAISS scans halves in so many dimensions at once, and several times slower otherwise
 
 
-class Shelf:
+class DotProductIndex:
     """Items and their vectors, and which of them have the largest products with a user's.
 
     Large shelves are scanned in half precision (FAISS), which reads half as much, and what is
@@ -37,7 +37,7 @@ class Shelf:
     def __init__(self, columns: Columns, items: FloatArray) -> None:
         self.columns = columns
         self._items = items
-        self._last: tuple[Mask, Allowed] | None = None
+        self._last: tuple[Mask, Bitmap] | None = None
         large = len(columns) >= HALVES_FROM
         self._halves: Any = _in_halves(items[columns]) if large else None
         self._vectors = np.ascontiguousarray(items[columns[:0] if large else columns], np.float32)
@@ -72,17 +72,17 @@ class Shelf:
             items[:, :most] = self.columns[places]
         return items, products
 
-    def _inside_of(self, allowed: Mask) -> Allowed:
+    def _inside_of(self, allowed: Mask) -> Bitmap:
         """Give the part of a mask that is of this shelf; that of one that stays is remembered."""
         known = self._last
         if known is not None and known[0] is allowed:
             return known[1]
-        inside = Allowed(allowed[self.columns])
+        inside = Bitmap(allowed[self.columns])
         if not allowed.flags.writeable:
             self._last = allowed, inside
         return inside
 
-    def _multiply(self, users: FloatArray, n: int, inside: Allowed) -> tuple[Columns, FloatArray]:
+    def _multiply(self, users: FloatArray, n: int, inside: Bitmap) -> tuple[Columns, FloatArray]:
         places = np.empty((len(users), n), np.int64)
         products = np.empty((len(users), n), np.float32)
         own = inside.positions
@@ -93,13 +93,13 @@ class Shelf:
         return places, products
 
     def _multiply_many(
-        self, users: FloatArray, n: int, inside: Allowed
+        self, users: FloatArray, n: int, inside: Bitmap
     ) -> tuple[Columns, FloatArray]:
         own = inside.positions
         products, places = exact_search(users, self._items[self.columns[own]], n)
         return own[places], products
 
-    def _scan(self, users: FloatArray, n: int, inside: Allowed) -> tuple[Columns, FloatArray]:
+    def _scan(self, users: FloatArray, n: int, inside: Bitmap) -> tuple[Columns, FloatArray]:
         faiss: Any = import_module("faiss")
         parameters = None
         if not inside.everything:
@@ -112,7 +112,7 @@ class Shelf:
         return np.take_along_axis(places, order, 1), np.take_along_axis(found, order, 1)
 
 
-class Shelves:
+class DotProductIndexes:
     """The shelf of each domain, made when it is first asked for.
 
     Parameters
@@ -124,9 +124,9 @@ class Shelves:
     def __init__(self, usable: Mask | None = None) -> None:
         self._usable = usable
         self._of: FloatArray | None = None
-        self._known: dict[int, Shelf] = {}
+        self._known: dict[int, DotProductIndex] = {}
 
-    def of(self, corpus: Corpus, items: FloatArray, target: int) -> Shelf:
+    def of(self, corpus: TrainingData, items: FloatArray, target: int) -> DotProductIndex:
         """Give the shelf of a domain; those of another array of vectors are forgotten.
 
         Parameters
@@ -143,7 +143,7 @@ class Shelves:
         if target not in self._known:
             mask = corpus.in_domain(target)[: len(items)]
             columns = np.flatnonzero(mask if self._usable is None else mask & self._usable)
-            self._known[target] = Shelf(columns, items)
+            self._known[target] = DotProductIndex(columns, items)
         return self._known[target]
 
 

@@ -9,22 +9,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.generator import (
-    ByDomain,
-    CandidateSource,
-    State,
-    known_only,
-    sparse_of,
-    sparse_state,
-)
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, FloatArray
+from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 
 @dataclass
-class ItemRegression(CandidateSource):
+class EASE(CandidateGenerator):
     """Items that the history predicts, each item's part corrected for that of the others.
 
     The regression is over the most popular items of all domains together, and keeps the largest
@@ -40,12 +34,12 @@ class ItemRegression(CandidateSource):
         Weights kept of each item.
     """
 
-    name: ClassVar[str] = "item regression"
+    name: ClassVar[str] = "EASE"
     ridge: float = 500.0
     items: int = 5_000
     k: int = 400
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Solve the regression."""
         order = np.argsort(-corpus.popularity, kind="stable")[: self.items]
         chosen = np.sort(order[corpus.popularity[order] > 1])
@@ -55,21 +49,21 @@ class ItemRegression(CandidateSource):
         inverse = _inverse(gram)
         weights = -inverse / np.maximum(np.diag(inverse), 1e-12)
         np.fill_diagonal(weights, 0)
-        self._weights = ByDomain(self._sparse(weights, chosen, len(corpus)))
+        self._weights = ColumnsByDomain(self._sparse(weights, chosen, len(corpus)))
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up the weights of the history's items."""
-        known = known_only(histories, self._weights.whole.shape[0]).rows
-        return SparseOpinion(known.times(self._weights.of(corpus, target)), len(corpus))
+        known = histories.first_items(self._weights.matrix.shape[0]).rows
+        return SparseScorer(known.times(self._weights.of(corpus, target)), len(corpus))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the weights."""
-        return sparse_state("weights", self._weights.whole)
+        return sparse_to_arrays("weights", self._weights.matrix)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the weights."""
-        self._weights = ByDomain(sparse_of("weights", state))
+        self._weights = ColumnsByDomain(sparse_from_arrays("weights", state))
         return self
 
     def _sparse(self, weights: npt.NDArray[Any], chosen: npt.NDArray[np.int64], items: int) -> Any:

@@ -1,104 +1,154 @@
-"""Contents made comparable across domains, and short: centred per domain, then projected.
-
-Centring takes away what all items of a domain share, which is most of the distance between two
-domains; the projection is a principal component analysis, partly whitened.
-"""
+"""The content features of items: embedding vectors, texts and numeric attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.training_data import Contents, Corpus
-
-SAMPLE = 20_000
-Normalisation = Literal["none", "centre", "whiten"]
-NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+from isthmus.numerics.arrays import Columns, FloatArray, Mask
 
 
-@dataclass
-class ContentSpace:
-    """A linear map of content vectors, learned from the contents alone.
+class ItemFeatures(Protocol):
+    """Content of items, fetched by their columns. Vectors have unit length, or are zero."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def vector_names(self) -> tuple[str, ...]:
+        """The names of the parts that a vector consists of."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        ...
+
+    def take(self, columns: Columns) -> FloatArray:
+        """Return the vectors of items, float32, shape (len(columns), dim)."""
+        ...
+
+    def texts(self, columns: Columns) -> list[str]:
+        """Return the text of each item: its text fields and its textual attributes, joined."""
+        ...
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The attributes that are numbers, timestamps or booleans."""
+        ...
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return attributes as numbers, shape (len(columns), n_names), NaN where missing."""
+        ...
+
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Return the allowed items whose vectors are nearest to query vectors, nearest first.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray
+            float32, shape (n_queries, dim), unit length.
+        n : int
+            Items a query.
+        allowed : numpy.ndarray
+            bool, shape (n_items,).
+        search_scale : float
+            Below 1 an approximate index searches less, and may miss neighbours.
+
+        Returns
+        -------
+        columns, cosines : numpy.ndarray
+            int64 and float32, shape (n_queries, n), padded with -1.
+        """
+        ...
+
+    def nearest_to_items(
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Return the allowed items nearest to given items, which are among their own neighbours.
+
+        As `nearest` for their vectors; an implementation may cache the neighbours.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemoryItemFeatures:
+    """Item features that are held in memory.
 
     Attributes
     ----------
-    dim : int
-        Length of what comes out, at most.
-    normalisation : str
-        ``"none"``; ``"centre"``: the mean of its domain is taken from each vector; ``"whiten"``:
-        the same, and the components are divided by the square root of their deviation.
-    seed : int
-        Of the sample that is looked at.
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim), unit length or zero.
+    vector_names : tuple of str
+        The names of the parts that a vector consists of.
+    item_texts : sequence of str
+        The text of each item; by default all are empty.
+    attributes : mapping of str to numpy.ndarray
+        Numeric attributes, float64, shape (n_items,); none by default.
     """
 
-    dim: int = 64
-    normalisation: Normalisation = "whiten"
-    seed: int = 0
-
-    def fit(self, corpus: Corpus) -> Self:
-        """Learn means and directions."""
-        rng = np.random.default_rng(self.seed)
-        sample = np.sort(rng.permutation(len(corpus))[:SAMPLE])
-        vectors = corpus.contents.at(sample)
-        told = vectors.any(axis=1)
-        vectors, domains = vectors[told], corpus.domains[sample][told]
-        self._means = np.zeros((len(corpus.domain_names), corpus.contents.dim), np.float32)
-        if self.normalisation != "none":
-            for code in np.unique(domains):
-                self._means[code] = vectors[domains == code].mean(axis=0)
-        self._directions = self._principal(vectors - self._means[domains])
-        return self
-
-    def of(self, contents: Contents, domains: Columns, columns: Columns) -> FloatArray:
-        """Map the contents of items, float32, shape (len(columns), dim), unit length or zero."""
-        vectors = contents.at(columns)
-        told = vectors.any(axis=1, keepdims=True)
-        mapped = (vectors - self._means[domains[columns]]) @ self._directions
-        mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), 1e-6)
-        return np.where(told, mapped, 0).astype(np.float32)
-
-    def without(self, part: slice) -> ContentSpace:
-        """Give the map that does not see some components of content vectors."""
-        blind = copy(self)
-        blind._directions = self._directions.copy()
-        blind._directions[part] = 0
-        return blind
-
-    def begins(self, other: ContentSpace) -> bool:
-        """Tell whether this gives the first components that another gives, at unit length."""
-        directions = other._directions[:, : self.width]
-        return np.array_equal(self._means, other._means) and np.array_equal(
-            self._directions, directions
-        )
+    vectors: FloatArray
+    vector_names: tuple[str, ...] = ()
+    item_texts: Sequence[str] = ()
+    attributes: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
-    def width(self) -> int:
-        """Length of what comes out."""
-        return int(self._directions.shape[1])
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.vectors.shape[1])
 
-    def state(self) -> State:
-        """Give means and directions."""
-        return {"means": self._means, "directions": self._directions}
+    def __len__(self) -> int:
+        return len(self.vectors)
 
-    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take means and directions."""
-        self._means, self._directions = state["means"], state["directions"]
-        return self
+    def take(self, columns: Columns) -> FloatArray:
+        """Return the vectors of items."""
+        return self.vectors[columns]
 
-    def _principal(self, vectors: FloatArray) -> FloatArray:
-        dim = min(self.dim, vectors.shape[1])
-        if not len(vectors):
-            return np.zeros((vectors.shape[1], dim), np.float32)
-        covariance = vectors.astype(np.float64).T @ vectors / len(vectors)
-        values, directions = np.linalg.eigh(covariance)
-        values, directions = values[::-1][:dim], directions[:, ::-1][:, :dim]
-        if self.normalisation == "whiten":
-            directions = directions / np.maximum(values, values[0] * 1e-3 + 1e-12) ** 0.25
-        return directions.astype(np.float32)
+    def texts(self, columns: Columns) -> list[str]:
+        """Return the texts of items."""
+        return [self.item_texts[column] if self.item_texts else "" for column in columns.tolist()]
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """The numeric attributes."""
+        return tuple(self.attributes)
+
+    def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return attributes of items."""
+        missing = np.full(len(self), np.nan)
+        values = [np.asarray(self.attributes.get(name, missing))[columns] for name in names]
+        return np.stack(values, axis=1) if values else np.empty((len(columns), 0))
+
+    def nearest(
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Compare queries with every allowed item (exact search by FAISS)."""
+        import faiss
+
+        del search_scale
+        columns = np.flatnonzero(allowed)
+        cosines = np.full((len(vectors), n), -1, np.float32)
+        neighbours = np.full((len(vectors), n), -1, np.int64)
+        k = min(n, len(columns))
+        if k and len(vectors):
+            database = self.vectors
+            if len(columns) < len(database):
+                database = database[columns]
+            inner = faiss.METRIC_INNER_PRODUCT
+            cosines[:, :k], places = faiss.knn(vectors, database, k, metric=inner)
+            neighbours[:, :k] = columns[places]
+        return neighbours, cosines
+
+    def nearest_to_items(
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
+    ) -> tuple[Columns, FloatArray]:
+        """Compare given items with every allowed item."""
+        return self.nearest(self.take(columns), n, allowed, search_scale)

@@ -13,20 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.numerics.sparse import scaled, sparse
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
+from isthmus.numerics.sparse import scaled, sparse, sparse_from_arrays, sparse_to_arrays
 from isthmus.numerics.sparse_rows import SparseRows
-from isthmus.retrieval.candidates.generator import (
-    ByDomain,
-    CandidateSource,
-    State,
-    known_only,
-    sparse_of,
-    sparse_state,
-)
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,7 +29,7 @@ MOST_ITEMS_OF_A_USER = 1_000
 
 
 @dataclass
-class ItemNeighbours(CandidateSource):
+class ItemKNN(CandidateGenerator):
     """Items that users of the history's items liked too.
 
     Two items that c users liked, of n and m users, are ``c / (n^own m^other + shrink)`` alike.
@@ -58,7 +51,7 @@ class ItemNeighbours(CandidateSource):
         Whether only the history in the domain asked for speaks.
     """
 
-    name: str = "item neighbours"  # type: ignore[misc]
+    name: str = "item-KNN"  # type: ignore[misc]
     own: float = 0.5
     other: float = 0.5
     shrink: float = 10.0
@@ -66,7 +59,7 @@ class ItemNeighbours(CandidateSource):
     within: bool = False
     _alike: Any = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Find the neighbours of every item."""
         liked = _not_too_many(corpus.liked)
         users = np.asarray(liked.sum(axis=0)).ravel()
@@ -77,27 +70,27 @@ class ItemNeighbours(CandidateSource):
             shared.data /= own[rows] * other[shared.indices] + self.shrink
             return shared
 
-        self._alike = ByDomain(nearest_items(liked, corpus.domains, self.k, alike))
+        self._alike = ColumnsByDomain(nearest_items(liked, corpus.domains, self.k, alike))
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up how alike items are to those of the history."""
         if self.within:
-            histories = histories.keeping(corpus.domains[histories.columns] == target)
-        known = known_only(histories, self._alike.whole.shape[0]).rows
-        return SparseOpinion(self.scores(corpus, known, target), len(corpus))
+            histories = histories.filter(corpus.domains[histories.columns] == target)
+        known = histories.first_items(self._alike.matrix.shape[0]).rows
+        return SparseScorer(self.scores(corpus, known, target), len(corpus))
 
-    def scores(self, corpus: Corpus, known: SparseRows, target: int) -> SparseRows:
+    def scores(self, corpus: TrainingData, known: SparseRows, target: int) -> SparseRows:
         """Give the summed likeness of a domain's items to what is known of users."""
         return known.times(self._alike.of(corpus, target))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the neighbours."""
-        return sparse_state("alike", self._alike.whole)
+        return sparse_to_arrays("alike", self._alike.matrix)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the neighbours."""
-        self._alike = ByDomain(sparse_of("alike", state))
+        self._alike = ColumnsByDomain(sparse_from_arrays("alike", state))
         return self
 
 

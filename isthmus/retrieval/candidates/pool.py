@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import distinct
-from isthmus.retrieval.candidates.scorer import Best, Opinion
+from isthmus.retrieval.candidates.scorer import Scorer, TopK
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class CandidatePool:
     """Candidates of many users.
 
     Attributes
@@ -52,15 +52,17 @@ class Pool:
         """The user of each candidate, shape (n_candidates,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
-    def keeping(self, kept: Mask) -> Pool:
+    def filter(self, kept: Mask) -> CandidatePool:
         """Keep some candidates, shape (n_candidates,)."""
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
-        return Pool(
+        return CandidatePool(
             self.sources, starts, self.items[kept], self.scores[:, kept], self.ranks[:, kept]
         )
 
 
-def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_array) -> Pool:
+def candidate_pool(
+    scorers: Mapping[str, Scorer], n: int, allowed: Mask, seen: csr_array
+) -> CandidatePool:
     """Ask every source for its best, and every source of all that were found.
 
     Parameters
@@ -75,7 +77,7 @@ def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_
         Non-zero where a user has seen an item, shape (n_users, n_items).
     """
     users, width = seen.shape
-    lists = [opinion.best(n, allowed, seen) for opinion in opinions.values()]
+    lists = [scorer.top_k(n, allowed, seen) for scorer in scorers.values()]
     keys = [_keys(found, width) for found in lists]
     every = np.concatenate([np.empty(0, np.int64), *keys])
     union = distinct(every)
@@ -84,17 +86,17 @@ def make_pool(opinions: Mapping[str, Opinion], n: int, allowed: Mask, seen: csr_
     proposers = np.repeat(np.arange(len(lists)), [len(key) for key in keys])
     ranks[proposers, np.searchsorted(union, every)] = np.concatenate([*map(_places, lists)])
     scores = np.zeros((len(lists), len(union)), np.float32)
-    for source, opinion in enumerate(opinions.values()):
-        scores[source] = opinion.at(owners, items)
+    for source, scorer in enumerate(scorers.values()):
+        scores[source] = scorer.score_pairs(owners, items)
     starts = np.searchsorted(owners, np.arange(users + 1))
-    return Pool(tuple(opinions), starts, items, scores, ranks)
+    return CandidatePool(tuple(scorers), starts, items, scores, ranks)
 
 
-def _places(found: Best) -> Columns:
+def _places(found: TopK) -> Columns:
     """Give each item its place in its list, from 1."""
     return np.arange(1, len(found.items) + 1) - np.repeat(found.starts[:-1], np.diff(found.starts))
 
 
-def _keys(found: Best, width: int) -> Columns:
+def _keys(found: TopK, width: int) -> Columns:
     owners = np.repeat(np.arange(len(found.starts) - 1), np.diff(found.starts))
     return owners * width + found.items

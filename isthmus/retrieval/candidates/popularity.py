@@ -9,34 +9,36 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import CandidateSource, State, lengthened
-from isthmus.retrieval.candidates.scorer import SharedOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.scorer import PopularityScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 
 @dataclass
-class Popularity(CandidateSource):
+class Popularity(CandidateGenerator):
     """The items of the domain that most users liked; the score is their number."""
 
     name: ClassVar[str] = "popularity"
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Count the users of each item."""
         return self._keep(self._count(corpus))
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SharedOpinion:
+    def scorer(
+        self, corpus: TrainingData, histories: UserHistories, target: int
+    ) -> PopularityScorer:
         """Score items of the domain alike for everybody."""
         scores = self._by_length.get(len(corpus))
         if scores is None:
             self._by_length.clear()
-            scores = self._by_length[len(corpus)] = lengthened(self._scores, len(corpus))
+            scores = self._by_length[len(corpus)] = _padded(self._scores, len(corpus))
         if target not in self._orders:
             self._orders[target] = self._order[corpus.domains[self._order] == target]
-        return SharedOpinion(scores, self._orders[target], len(histories))
+        return PopularityScorer(scores, self._orders[target], len(histories))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the scores."""
         return {"scores": self._scores}
 
@@ -44,7 +46,7 @@ class Popularity(CandidateSource):
         """Take the scores."""
         return self._keep(state["scores"])
 
-    def _count(self, corpus: Corpus) -> FloatArray:
+    def _count(self, corpus: TrainingData) -> FloatArray:
         return corpus.popularity.astype(np.float32)
 
     def _keep(self, scores: FloatArray) -> Self:
@@ -54,6 +56,11 @@ class Popularity(CandidateSource):
         self._order = ranked[scores[ranked] > 0]
         self._orders: dict[int, Columns] = {}
         return self
+
+
+def _padded(scores: FloatArray, n_items: int) -> FloatArray:
+    """Return scores with zeros appended for items that are newer than the fit."""
+    return np.pad(scores, (0, n_items - len(scores)))
 
 
 @dataclass
@@ -72,8 +79,8 @@ class Trend(Popularity):
     name: ClassVar[str] = "trend"
     half_life: float = 0.1
 
-    def _count(self, corpus: Corpus) -> FloatArray:
-        matrix = corpus.matrix
+    def _count(self, corpus: TrainingData) -> FloatArray:
+        matrix = corpus.interactions
         counted = matrix.likes & ~np.isnan(matrix.moments)
         moments = matrix.moments[counted]
         if not len(moments) or moments.min() == moments.max():

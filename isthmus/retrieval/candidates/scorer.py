@@ -12,7 +12,7 @@ from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import among, ragged
 from isthmus.numerics.sparse_rows import SparseRows, sparse_rows
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.dot_product_index import Shelf
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CELLS_AT_ONCE = 20_000_000
 
 
-class Best(NamedTuple):
+class TopK(NamedTuple):
     """The best items of many users.
 
     Attributes
@@ -38,10 +38,10 @@ class Best(NamedTuple):
     scores: FloatArray
 
 
-class Opinion(Protocol):
+class Scorer(Protocol):
     """What a source thinks of items for a batch of users. A pair without an opinion scores 0."""
 
-    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
+    def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
         """Give up to n items of each user: allowed ones that they have not seen.
 
         Parameters
@@ -55,13 +55,13 @@ class Opinion(Protocol):
         """
         ...
 
-    def at(self, users: Columns, items: Columns) -> FloatArray:
+    def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs, users ascending, float32, shape (n_pairs,)."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class SparseOpinion:
+class SparseScorer:
     """Scores of the pairs that there is anything to say of.
 
     Attributes
@@ -75,8 +75,8 @@ class SparseOpinion:
     scores: SparseRows
     items: int
 
-    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`."""
+    def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
+        """Give the best items, see `Scorer.best`."""
         found = []
         for user, (columns, values) in enumerate(self.scores.entries()):
             known = seen_by(seen, user)
@@ -86,15 +86,15 @@ class SparseOpinion:
                 left = np.flatnonzero(allowed[columns] & ~among(columns, known))
                 top = left[largest(values[left], n)]
             found.append((columns[top], values[top]))
-        return Best(*sparse_rows(found))
+        return TopK(*sparse_rows(found))
 
-    def at(self, users: Columns, items: Columns) -> FloatArray:
+    def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
         return self.scores.at(users, items, self.items)
 
 
 @dataclass(frozen=True, eq=False)
-class SharedOpinion:
+class PopularityScorer:
     """One score for each item, the same for every user.
 
     Attributes
@@ -111,8 +111,8 @@ class SharedOpinion:
     order: Columns
     users: int
 
-    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`."""
+    def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
+        """Give the best items, see `Scorer.best`."""
         most = n + int(np.diff(seen.indptr).max(initial=0))
         top = self._first(most, allowed)
         items = []
@@ -120,7 +120,7 @@ class SharedOpinion:
             known = seen_by(seen, user)
             items.append((top[~among(top, known)] if len(known) else top)[:n])
         starts, flat = ragged(items)
-        return Best(starts, flat, self.scores[flat])
+        return TopK(starts, flat, self.scores[flat])
 
     def _first(self, n: int, allowed: Mask) -> Columns:
         """Give the first n allowed items of the order, looked for no further than need be."""
@@ -132,14 +132,14 @@ class SharedOpinion:
                 return found[:n]
             reach *= 4
 
-    def at(self, users: Columns, items: Columns) -> FloatArray:
+    def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
         del users
         return self.scores[items]
 
 
 @dataclass(frozen=True, eq=False)
-class ProductOpinion:
+class DotProductScorer:
     """Scores that are products of a user's and an item's vector.
 
     Attributes
@@ -154,23 +154,23 @@ class ProductOpinion:
 
     users: FloatArray
     items: FloatArray
-    shelf: Shelf
+    index: DotProductIndex
 
-    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`."""
+    def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
+        """Give the best items, see `Scorer.best`."""
         told = np.asarray(self.users.any(axis=1))
-        step = max(1, CELLS_AT_ONCE // max(1, len(self.shelf.columns)))
+        step = max(1, CELLS_AT_ONCE // max(1, len(self.index.columns)))
         found = []
         for start in range(0, len(self.users), step):
             known = [seen_by(seen, u) for u in range(start, min(start + step, len(self.users)))]
             most = n + max(len(own) for own in known)
-            items, scores = self.shelf.largest(self.users[start : start + step], most, allowed)
+            items, scores = self.index.largest(self.users[start : start + step], most, allowed)
             for user, own in enumerate(known):
                 fresh = (items[user] >= 0) & ~among(items[user], own) & told[start + user]
                 found.append((items[user][fresh][:n], scores[user][fresh][:n]))
-        return Best(*sparse_rows(found))
+        return TopK(*sparse_rows(found))
 
-    def at(self, users: Columns, items: Columns) -> FloatArray:
+    def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
         out = np.empty(len(users), np.float32)
         for user, asked in runs(users, len(self.users)):

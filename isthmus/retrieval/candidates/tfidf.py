@@ -24,7 +24,7 @@ RARE = 2  # items that a word must be in, to bring two together
 
 
 @dataclass(frozen=True, eq=False)
-class Vocabulary:
+class TfidfVocabulary:
     """The words that tell items apart, and what each of them weighs.
 
     A word is known by the CRC-32 of its case-folded letters and weighs the logarithm of how many
@@ -44,7 +44,7 @@ class Vocabulary:
     weights: FloatArray
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Self:
+    def fit(cls, texts: Sequence[str]) -> Self:
         """Learn the words of some texts."""
         _, found = _words_of(texts)
         words, counts = np.unique(found, return_counts=True)
@@ -52,7 +52,7 @@ class Vocabulary:
         weights = np.log(len(texts) / counts[kept]).astype(np.float32)
         return cls(words[kept], np.maximum(weights, np.float32(1e-3)))
 
-    def rows(self, texts: Sequence[str]) -> csr_array:
+    def transform(self, texts: Sequence[str]) -> csr_array:
         """Give the words of each text, float32, shape (n_texts, n_words); unit rows, or empty."""
         from scipy.sparse import csr_array
 
@@ -72,7 +72,7 @@ class Vocabulary:
         return {"words": self.words, "weights": self.weights}
 
     @classmethod
-    def restored(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+    def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` gave."""
         return cls(state["words"], state["weights"])
 

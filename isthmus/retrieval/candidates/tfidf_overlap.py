@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import sparse
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
+from isthmus.numerics.sparse import sparse, sparse_from_arrays, sparse_to_arrays
 from isthmus.numerics.sparse_rows import sparse_rows
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.generator import (
-    ByDomain,
-    CandidateSource,
-    State,
-    sparse_of,
-    sparse_state,
-)
-from isthmus.retrieval.candidates.scorer import Best, runs, seen_by
-from isthmus.retrieval.candidates.tfidf import Vocabulary
-from isthmus.retrieval.candidates.training_data import Contents, Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
+from isthmus.retrieval.candidates.item_features import ItemFeatures
+from isthmus.retrieval.candidates.scorer import TopK, runs, seen_by
+from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -36,57 +31,59 @@ WORDS = "items"
 
 
 @dataclass
-class SharedWords(CandidateSource):
-    """Items whose texts and attributes have rare words in common with those of the history.
+class TfidfOverlap(CandidateGenerator):
+    """Items whose texts and attributes share rare words with those of the history.
 
-    A score is ``log(mean(exp(5 cosine))) / 5`` over what was liked, each weighing as it does in
-    the history, of the cosines of words (see `Vocabulary`). Names, brands and categories, which
-    vectors blur, bring items together here, new ones too. It learns nothing from interactions.
+    A score is ``log(mean(exp(5 cosine))) / 5`` over the liked items, weighted as in the history;
+    the cosines are of TF-IDF vectors (see `TfidfVocabulary`). Names, brands and categories, which
+    embeddings blur, connect items here, new items included. Nothing is learned from interactions.
     """
 
-    name: ClassVar[str] = "shared words"
-    _joined: tuple[Contents, csr_array, ByDomain] | None = field(
+    name: ClassVar[str] = "TF-IDF overlap"
+    _joined: tuple[ItemFeatures, csr_array, ColumnsByDomain] | None = field(
         default=None, init=False, repr=False
     )
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn the words of all items."""
-        self._vocabulary, self._items = corpus.words
+        self._vocabulary, self._items = corpus.tfidf
         self._joined = None
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> WordsOpinion:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> TfidfScorer:
         """Score items of the domain by the words that they share."""
-        items, by_domain = self._joined_with(corpus)
-        liked = histories.liked.strongest(LONGEST)
-        return WordsOpinion(items, by_domain.of(corpus, target), liked, corpus.in_domain(target))
+        items, columns_by_domain = self._joined_with(corpus)
+        liked = histories.liked.top_weighted(LONGEST)
+        return TfidfScorer(
+            items, columns_by_domain.of(corpus, target), liked, corpus.in_domain(target)
+        )
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the words of items."""
-        return {**self._vocabulary.state(), **sparse_state(WORDS, self._items)}
+        return {**self._vocabulary.state(), **sparse_to_arrays(WORDS, self._items)}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take the words of items."""
-        self._vocabulary = Vocabulary.restored(state)
-        self._items, self._joined = sparse_of(WORDS, state), None
+        self._vocabulary = TfidfVocabulary.from_state(state)
+        self._items, self._joined = sparse_from_arrays(WORDS, state), None
         return self
 
-    def _joined_with(self, corpus: Corpus) -> tuple[csr_array, ByDomain]:
+    def _joined_with(self, corpus: TrainingData) -> tuple[csr_array, ColumnsByDomain]:
         """Give the words of all items, new ones too, and the items of each word."""
         from scipy.sparse import vstack
 
         joined = self._joined
-        if joined is None or joined[0] is not corpus.contents:
+        if joined is None or joined[0] is not corpus.features:
             items = self._items
             if len(corpus) > items.shape[0]:
-                new = corpus.contents.texts(np.arange(items.shape[0], len(corpus)))
-                items = sparse(vstack([items, self._vocabulary.rows(new)], format="csr"))
-            joined = self._joined = corpus.contents, items, ByDomain(sparse(items.T))
+                new = corpus.features.texts(np.arange(items.shape[0], len(corpus)))
+                items = sparse(vstack([items, self._vocabulary.transform(new)], format="csr"))
+            joined = self._joined = corpus.features, items, ColumnsByDomain(sparse(items.T))
         return joined[1], joined[2]
 
 
 @dataclass(frozen=True, eq=False)
-class WordsOpinion:
+class TfidfScorer:
     """How alike in words items are to what users liked.
 
     Attributes
@@ -103,11 +100,11 @@ class WordsOpinion:
 
     items: csr_array
     turned: csr_array
-    liked: Histories
+    liked: UserHistories
     inside: Mask
 
-    def best(self, n: int, allowed: Mask, seen: csr_array) -> Best:
-        """Give the best items, see `Opinion.best`.
+    def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
+        """Give the best items, see `Scorer.best`.
 
         Where the words of a history are in very many items, what shares the rarest of them is
         found first, and scored by all of them.
@@ -125,9 +122,9 @@ class WordsOpinion:
                 sums[columns] = _sharpened(own @ self.items[columns].T, weights)
             top = columns[largest(sums[columns], n)]
             found.append((top, _softened(sums[top])))
-        return Best(*sparse_rows(found))
+        return TopK(*sparse_rows(found))
 
-    def at(self, users: Columns, items: Columns) -> FloatArray:
+    def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
         """Give the scores of pairs."""
         out = np.zeros(len(users), np.float32)
         for user, pairs in runs(users, len(self.liked)):

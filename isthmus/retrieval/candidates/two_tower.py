@@ -10,23 +10,23 @@ from weakref import ref
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.dot_product_index import Shelves
-from isthmus.retrieval.candidates.generator import CandidateSource, State, part_of
-from isthmus.retrieval.candidates.item_features import ContentSpace, Normalisation
-from isthmus.retrieval.candidates.scorer import ProductOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection, Normalisation
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.scorer import DotProductScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.candidates.two_tower_model import TwoTowers
+    from isthmus.retrieval.candidates.two_tower_model import TwoTowerNetwork
 
 WEIGHTS = "weights."
 SPACE = "space."
 
 
 @dataclass
-class Towers(CandidateSource):
+class TwoTower(CandidateGenerator):
     """A user's vector is learned from the history, an item's from content and use.
 
     Trained with the sampled softmax over a domain's items, on users of whom that domain is hidden
@@ -60,12 +60,12 @@ class Towers(CandidateSource):
     mmd : float
         Weight of the maximum mean discrepancy between the domains (Long et al., ICML 2015).
     normalisation : str
-        Of contents, see `ContentSpace`.
+        Of contents, see `FeatureProjection`.
     seed : int
         Of all that is left to chance.
     """
 
-    name: ClassVar[str] = "two towers"
+    name: ClassVar[str] = "two-tower"
     dim: int = 64
     epochs: int = 30
     patience: int = 2
@@ -81,28 +81,33 @@ class Towers(CandidateSource):
     normalisation: Normalisation = "whiten"
     seed: int = 0
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn both towers."""
         from isthmus.retrieval.candidates.two_tower_fitting import fit_towers
 
-        self._space = ContentSpace(normalisation=self.normalisation, seed=self.seed).fit(corpus)
+        self._space = FeatureProjection(normalisation=self.normalisation, seed=self.seed)
+        self._space.fit(corpus.features, corpus.domains, len(corpus.domain_names))
         return self._keep(*fit_towers(self, corpus, self._space))
 
-    def _keep(self, model: TwoTowers, items: FloatArray) -> Self:
+    def _keep(self, model: TwoTowerNetwork, items: FloatArray) -> Self:
         from isthmus.retrieval.candidates.user_tower import UserTower
 
         self._model, self._items, self._users = model, items, UserTower(model)
-        self._grown: tuple[ref[Corpus], FloatArray] | None = None
-        self._compared: tuple[ContentSpace, bool] | None = None
-        self._shelves = Shelves()
+        self._grown: tuple[ref[TrainingData], FloatArray] | None = None
+        self._compared: tuple[FeatureProjection, bool] | None = None
+        self._indexes = DotProductIndexes()
         return self
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> ProductOpinion:
+    def scorer(
+        self, corpus: TrainingData, histories: UserHistories, target: int
+    ) -> DotProductScorer:
         """Score items by the product of vectors."""
         users, items = self.user_vectors(corpus, histories, target), self.item_vectors(corpus)
-        return ProductOpinion(users, items, self._shelves.of(corpus, items, target))
+        return DotProductScorer(users, items, self._indexes.of(corpus, items, target))
 
-    def user_vectors(self, corpus: Corpus, histories: Histories, target: int) -> FloatArray:
+    def user_vectors(
+        self, corpus: TrainingData, histories: UserHistories, target: int
+    ) -> FloatArray:
         """Give the vectors of users who ask for a domain, shape (n_users, dim + 1)."""
         liked = histories.liked
         domains = corpus.domains[liked.columns]
@@ -110,17 +115,17 @@ class Towers(CandidateSource):
         users = self._users.vectors(contents, domains, liked, target)
         return np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
 
-    def _contents(self, corpus: Corpus, columns: Columns) -> FloatArray:
+    def _contents(self, corpus: TrainingData, columns: Columns) -> FloatArray:
         """Map the contents of items, unless the corpus holds them as they are mapped here."""
-        held, by = corpus.coarse, corpus.mapped_by
+        held, by = corpus.coarse_features, corpus.projection
         if held is not None and by is not None and held.shape[1] == self._space.width:
             if self._compared is None or self._compared[0] is not by:
-                self._compared = by, self._space.begins(by)
+                self._compared = by, self._space.is_prefix_of(by)
             if self._compared[1]:
                 return held[columns]
-        return self._space.of(corpus.contents, corpus.domains, columns)
+        return self._space.transform(corpus.features, corpus.domains, columns)
 
-    def item_vectors(self, corpus: Corpus) -> FloatArray:
+    def item_vectors(self, corpus: TrainingData) -> FloatArray:
         """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""
         from isthmus.retrieval.candidates.two_tower_fitting import embed_items
 
@@ -133,7 +138,7 @@ class Towers(CandidateSource):
             known = self._grown = ref(corpus), np.concatenate([self._items, added])
         return known[1]
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give the weights of both towers, the map of contents, and the items' vectors."""
         weights = {WEIGHTS + k: v.cpu().numpy() for k, v in self._model.state_dict().items()}
         space = {SPACE + key: value for key, value in self._space.state().items()}
@@ -143,7 +148,7 @@ class Towers(CandidateSource):
         """Take weights, map and vectors."""
         from isthmus.retrieval.candidates.two_tower_fitting import model_of
 
-        own = part_of(state, SPACE)
-        self._space = ContentSpace(normalisation=self.normalisation).restore(own)
-        weights = part_of(state, WEIGHTS)
+        own = with_prefix(state, SPACE)
+        self._space = FeatureProjection(normalisation=self.normalisation).restore(own)
+        weights = with_prefix(state, WEIGHTS)
         return self._keep(model_of(self, weights), state["items"])

@@ -10,8 +10,8 @@ import torch
 
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.sparse import places_of_rows
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 LARGEST_HISTORY = 100
 MOST_LABELS = 20
@@ -33,13 +33,13 @@ class Lesson:
     """
 
     target: int
-    histories: Histories
+    histories: UserHistories
     labels: Columns
     owners: Columns
 
 
 def lessons(
-    corpus: Corpus, histories: Histories, size: int, rng: np.random.Generator
+    corpus: TrainingData, histories: UserHistories, size: int, rng: np.random.Generator
 ) -> Iterator[Lesson]:
     """Hide a domain of every user, all of it or all but a few items, and give it in batches.
 
@@ -71,11 +71,11 @@ def lessons(
     for code in range(len(corpus.domain_names)):
         users = rng.permutation(np.flatnonzero(targets == code))
         batches += [(code, users[i : i + size]) for i in range(0, len(users), size)]
-    context, answers = histories.keeping(visible), histories.keeping(hidden)
+    context, answers = histories.filter(visible), histories.filter(hidden)
     for at in rng.permutation(len(batches)):
         code, users = batches[at]
-        own = answers.of_users(users)
-        yield Lesson(code, context.of_users(users), own.columns, own.owners)
+        own = answers.take_users(users)
+        yield Lesson(code, context.take_users(users), own.columns, own.owners)
 
 
 class Draw:
@@ -89,7 +89,7 @@ class Draw:
         Items a draw; a domain with no more is taken whole.
     """
 
-    def __init__(self, corpus: Corpus, most: int) -> None:
+    def __init__(self, corpus: TrainingData, most: int) -> None:
         self._most = most
         self._columns = [
             np.flatnonzero(corpus.in_domain(code)) for code in range(len(corpus.domain_names))

@@ -20,17 +20,17 @@ from isthmus.retrieval.candidates.domain_adaptation import (
     make_critic,
     mmd_loss,
 )
-from isthmus.retrieval.candidates.dot_product_index import Shelf
-from isthmus.retrieval.candidates.item_features import ContentSpace
-from isthmus.retrieval.candidates.scorer import ProductOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection
+from isthmus.retrieval.candidates.scorer import DotProductScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.two_tower_batches import Draw, Lesson, lessons
-from isthmus.retrieval.candidates.two_tower_model import ItemSide, TowerShape, TwoTowers
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.two_tower_model import ItemSide, TwoTowerNetwork, TwoTowerShape
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.candidates.user_tower import FEW, UserTower
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.candidates.two_tower import Towers
+    from isthmus.retrieval.candidates.two_tower import TwoTower
 
 HELD_OUT = 500
 DEPTH = 200
@@ -38,8 +38,8 @@ ITEMS_AT_ONCE = 100_000
 
 
 def fit_towers(
-    settings: Towers, corpus: Corpus, space: ContentSpace
-) -> tuple[TwoTowers, FloatArray]:
+    settings: TwoTower, corpus: TrainingData, space: FeatureProjection
+) -> tuple[TwoTowerNetwork, FloatArray]:
     """Train both towers, and give them with the vectors of all items."""
     fitting = _Fitting(settings, corpus, space)
     best, score, waited = deepcopy(fitting.model.state_dict()), -1.0, 0
@@ -58,7 +58,7 @@ def fit_towers(
 
 
 def embed_items(
-    model: TwoTowers, space: ContentSpace, corpus: Corpus, columns: Columns
+    model: TwoTowerNetwork, space: FeatureProjection, corpus: TrainingData, columns: Columns
 ) -> FloatArray:
     """Give the vectors of items that may be offered, shape (len(columns), dim + 1)."""
     parts = [np.empty((0, model.asked.embedding_dim + 1), np.float32)]
@@ -71,24 +71,28 @@ def embed_items(
 
 
 def embed_users(
-    model: TwoTowers, space: ContentSpace, corpus: Corpus, histories: Histories, target: int
+    model: TwoTowerNetwork,
+    space: FeatureProjection,
+    corpus: TrainingData,
+    histories: UserHistories,
+    target: int,
 ) -> FloatArray:
     """Give the vectors of users who ask for a domain, shape (n_users, dim)."""
     columns = histories.columns
-    contents = space.of(corpus.contents, corpus.domains, columns)
+    contents = space.transform(corpus.features, corpus.domains, columns)
     return UserTower(model).vectors(contents, corpus.domains[columns], histories, target)
 
 
-def model_of(settings: Towers, weights: Mapping[str, npt.NDArray[Any]]) -> TwoTowers:
+def model_of(settings: TwoTower, weights: Mapping[str, npt.NDArray[Any]]) -> TwoTowerNetwork:
     """Make the towers of their weights."""
     items, dim = weights["known.residual.weight"].shape
-    shape = TowerShape(
+    shape = TwoTowerShape(
         content=weights["known.adapter.0.weight"].shape[1],
         items=items,
         domains=len(weights["asked.weight"]),
         dim=dim,
     )
-    model = TwoTowers(shape, settings.dropout)
+    model = TwoTowerNetwork(shape, settings.dropout)
     model.load_state_dict({key: torch.from_numpy(np.array(own)) for key, own in weights.items()})
     return model.eval()
 
@@ -108,18 +112,18 @@ class _Residuals:
 class _Fitting:
     """The state of one training."""
 
-    def __init__(self, settings: Towers, corpus: Corpus, space: ContentSpace) -> None:
+    def __init__(self, settings: TwoTower, corpus: TrainingData, space: FeatureProjection) -> None:
         self.settings, self.corpus, self.space = settings, corpus, space
         torch.manual_seed(settings.seed)
         self.rng = np.random.default_rng(settings.seed)
         self.generator = torch.Generator().manual_seed(settings.seed)
-        shape = TowerShape(space.width, len(corpus), len(corpus.domain_names), settings.dim)
-        self.model = TwoTowers(shape, settings.dropout)
+        shape = TwoTowerShape(space.width, len(corpus), len(corpus.domain_names), settings.dim)
+        self.model = TwoTowerNetwork(shape, settings.dropout)
         popular = torch.from_numpy(np.log(corpus.popularity + 0.5)).float()
         self.model.bias.weight.data[:] = (popular - popular.mean())[:, None]
         self.model.used[:] = torch.from_numpy(corpus.popularity > 0)
         self.contents = torch.from_numpy(
-            space.of(corpus.contents, corpus.domains, np.arange(len(corpus)))
+            space.transform(corpus.features, corpus.domains, np.arange(len(corpus)))
         )
         self.domains = torch.tensor(corpus.domains)
         self.critic = make_critic(settings.dim, len(corpus.domain_names))
@@ -131,14 +135,14 @@ class _Fitting:
         self._split()
 
     def _split(self) -> None:
-        everybody = Histories.of_matrix(self.corpus.matrix)
-        everybody = everybody.keeping(everybody.weights > 0)
+        everybody = UserHistories.from_interactions(self.corpus.interactions)
+        everybody = everybody.filter(everybody.weights > 0)
         order = self.rng.permutation(len(everybody))
         held = min(HELD_OUT, len(order) // 10)
-        self.learned = everybody.of_users(np.sort(order[held:]))
+        self.learned = everybody.take_users(np.sort(order[held:]))
         rng = np.random.default_rng(self.settings.seed + 1)
         self.exam = list(
-            lessons(self.corpus, everybody.of_users(np.sort(order[:held])), HELD_OUT, rng)
+            lessons(self.corpus, everybody.take_users(np.sort(order[:held])), HELD_OUT, rng)
         )
 
     def pass_over_users(self) -> None:
@@ -202,9 +206,9 @@ class _Fitting:
             )
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
             allowed = self.corpus.in_domain(lesson.target)
-            shelf = Shelf(np.flatnonzero(allowed), items)
+            index = DotProductIndex(np.flatnonzero(allowed), items)
             seen = lesson.histories.seen(len(self.corpus))
-            best = ProductOpinion(users, items, shelf).best(DEPTH, allowed, seen)
+            best = DotProductScorer(users, items, index).top_k(DEPTH, allowed, seen)
             pairs = np.repeat(np.arange(len(users)), np.diff(best.starts)) * len(items)
             found += int(
                 np.isin(lesson.owners * len(items) + lesson.labels, pairs + best.items).sum()
@@ -223,16 +227,16 @@ def _own(owners: Tensor, labels: Tensor, drawn: Tensor, users: int) -> Tensor:
 
 
 def _offered(
-    model: TwoTowers, space: ContentSpace, corpus: Corpus, columns: Columns
+    model: TwoTowerNetwork, space: FeatureProjection, corpus: TrainingData, columns: Columns
 ) -> tuple[Tensor, Tensor]:
     items, kept = _residuals(model, columns)
-    contents = torch.from_numpy(space.of(corpus.contents, corpus.domains, columns))
+    contents = torch.from_numpy(space.transform(corpus.features, corpus.domains, columns))
     vectors = model.offered(items, contents, torch.from_numpy(corpus.domains[columns]), kept)
     bias = model.bias.weight[:, 0]
     return vectors, torch.where(items >= 0, bias[items.clamp(min=0)], bias.min())
 
 
-def _residuals(model: TwoTowers, columns: Columns) -> tuple[Tensor, Tensor]:
+def _residuals(model: TwoTowerNetwork, columns: Columns) -> tuple[Tensor, Tensor]:
     """Give the place of each item's residual, -1 for new items, and whether it counts."""
     learned = len(model.bias.weight)
     items = torch.from_numpy(np.where(columns < learned, columns, -1))
@@ -240,7 +244,11 @@ def _residuals(model: TwoTowers, columns: Columns) -> tuple[Tensor, Tensor]:
 
 
 def _pooled(
-    model: TwoTowers, known: Tensor, corpus: Corpus, histories: Histories, target: int
+    model: TwoTowerNetwork,
+    known: Tensor,
+    corpus: TrainingData,
+    histories: UserHistories,
+    target: int,
 ) -> Tensor:
     logs = torch.from_numpy(np.log(np.maximum(histories.weights, FEW)))
     same = torch.from_numpy((corpus.domains[histories.columns] == target).astype(np.float32))

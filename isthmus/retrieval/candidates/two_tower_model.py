@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class TowerShape:
+class TwoTowerShape:
     """Sizes of the two towers.
 
     Attributes
@@ -37,7 +37,7 @@ class ItemSide(nn.Module):
     al., NeurIPS 2017).
     """
 
-    def __init__(self, shape: TowerShape) -> None:
+    def __init__(self, shape: TwoTowerShape) -> None:
         super().__init__()
         self.adapter = nn.Sequential(
             nn.Linear(shape.content, 2 * shape.dim), nn.GELU(), nn.Linear(2 * shape.dim, shape.dim)
@@ -65,7 +65,7 @@ class ItemSide(nn.Module):
         return torch.as_tensor(self.adapter(contents) + self.domain(domains) + own)
 
 
-class TwoTowers(nn.Module):
+class TwoTowerNetwork(nn.Module):
     """Users and items in one space of products.
 
     A user's vector is pooled from the history by attention that knows the domain asked for,
@@ -73,7 +73,7 @@ class TwoTowers(nn.Module):
     all that is left of a user without a history.
     """
 
-    def __init__(self, shape: TowerShape, dropout: float) -> None:
+    def __init__(self, shape: TwoTowerShape, dropout: float) -> None:
         super().__init__()
         self.known = ItemSide(shape)
         self.offered = ItemSide(shape)

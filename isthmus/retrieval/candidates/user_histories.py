@@ -1,4 +1,4 @@
-"""Histories: what is known of the users that are recommended to."""
+"""User histories: the items of the users that are recommended to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from isthmus.numerics.sparse_rows import SparseRows
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-HALF_LIFE = 50.0
+HALF_LIFE = 50.0  # entries after which recency halves
 
 
 @dataclass(frozen=True, eq=False)
-class Histories:
-    """The items of many users, each user's in the order of its columns.
+class UserHistories:
+    """The items of many users, as rows of a sparse matrix; columns ascend within a user.
 
     Attributes
     ----------
@@ -30,13 +30,14 @@ class Histories:
     columns : numpy.ndarray
         int64, shape (n_entries,): the items.
     weights : numpy.ndarray
-        float32, shape (n_entries,): strength times recency, up to 1; 0 for what was seen and not
-        liked.
+        float32, shape (n_entries,): strength times recency, at most 1; 0 for items that were seen
+        and not liked.
     recency : numpy.ndarray
-        float32, shape (n_entries,): 1 for the newest entry of a user, halving every 50 entries;
-        1 for all where no times are known.
+        float32, shape (n_entries,): 1 for the newest entry of a user, halved every 50 entries;
+        1 for all entries of users without times.
     assumed : numpy.ndarray
-        bool, shape (n_entries,): entries that stand for what the user says, and were not seen.
+        bool, shape (n_entries,): items that stand for a text the user gave. The user has not
+        seen them, so they may be recommended.
     """
 
     starts: Columns
@@ -46,59 +47,60 @@ class Histories:
     assumed: Mask
 
     def __len__(self) -> int:
+        """Return the number of users."""
         return len(self.starts) - 1
 
     @classmethod
-    def of(
+    def from_lists(
         cls,
         columns: Sequence[Columns],
         strengths: Sequence[FloatArray] | None = None,
         ages: Sequence[FloatArray] | None = None,
         assumed: Sequence[Mask] | None = None,
-    ) -> Histories:
-        """Make histories of lists.
+    ) -> UserHistories:
+        """Return the histories that lists of items describe.
 
         Parameters
         ----------
         columns : sequence of numpy.ndarray
-            The items of each user, none twice.
+            The items of each user, without repetition.
         strengths : sequence of numpy.ndarray, optional
-            How much each was liked, at most 1; by default 1.
+            How much each item was liked, at most 1; by default 1.
         ages : sequence of numpy.ndarray, optional
-            The place of each counted from the newest, which has 0; by default nothing has an age.
+            The rank of each item by time, 0 for the newest; by default all are 0.
         assumed : sequence of numpy.ndarray, optional
-            bool: what was not seen; by default everything was.
+            bool: whether the item was not seen; by default all were seen.
         """
         starts, flat = ragged(columns)
-        strong = np.ones(len(flat)) if strengths is None else np.concatenate([[], *strengths])
-        old = np.zeros(len(flat)) if ages is None else np.concatenate([[], *ages])
-        guessed = np.zeros(len(flat)) if assumed is None else np.concatenate([[], *assumed])
-        recency = 0.5 ** (old / HALF_LIFE)
-        owner = np.repeat(np.arange(len(columns)), np.diff(starts))
-        order = np.lexsort((flat, owner))
+        strength = np.ones(len(flat)) if strengths is None else np.concatenate([[], *strengths])
+        age = np.zeros(len(flat)) if ages is None else np.concatenate([[], *ages])
+        unseen = np.zeros(len(flat)) if assumed is None else np.concatenate([[], *assumed])
+        recency = 0.5 ** (age / HALF_LIFE)
+        owners = np.repeat(np.arange(len(columns)), np.diff(starts))
+        order = np.lexsort((flat, owners))
         return cls(
             starts,
             flat[order],
-            (np.maximum(strong, 0) * recency)[order].astype(np.float32),
+            (np.maximum(strength, 0) * recency)[order].astype(np.float32),
             recency[order].astype(np.float32),
-            guessed[order].astype(bool),
+            unseen[order].astype(bool),
         )
 
     @classmethod
-    def of_matrix(cls, matrix: InteractionMatrix) -> Histories:
-        """Take every user of a matrix, with their liked entries weighing, the others not.
+    def from_interactions(cls, matrix: InteractionMatrix) -> UserHistories:
+        """Return the history of every user of a matrix; entries that are not liked weigh 0.
 
-        Strength is the value over the user's largest value; recency follows the order of times
+        Strength is the value over the user's largest value. Recency follows the order of times
         where every entry of the user has one.
         """
-        owner = matrix.owners
+        owners = matrix.owners
         strengths = np.where(matrix.likes, matrix.strengths, 0.0)
-        strengths = strengths / np.maximum(row_maxima(strengths, matrix.starts), 1e-12)[owner]
-        order = np.lexsort((-matrix.moments, owner))
+        strengths = strengths / np.maximum(row_maxima(strengths, matrix.starts), 1e-12)[owners]
+        order = np.lexsort((-matrix.moments, owners))  # newest first within a user
         ages = np.empty(len(matrix))
-        ages[order] = np.arange(len(matrix)) - matrix.starts[owner[order]]
-        untimed = np.bincount(owner, np.isnan(matrix.moments), len(matrix.users)) > 0
-        recency = np.where(untimed[owner], 1.0, 0.5 ** (ages / HALF_LIFE))
+        ages[order] = np.arange(len(matrix)) - matrix.starts[owners[order]]
+        untimed = np.bincount(owners, np.isnan(matrix.moments), len(matrix.users)) > 0
+        recency = np.where(untimed[owners], 1.0, 0.5 ** (ages / HALF_LIFE))
         return cls(
             matrix.starts,
             matrix.columns,
@@ -113,54 +115,60 @@ class Histories:
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
     @property
-    def liked(self) -> Histories:
-        """The same without what was seen and not liked."""
-        return self if self.weights.all() else self.keeping(self.weights > 0)
+    def liked(self) -> UserHistories:
+        """The histories without items that were seen and not liked."""
+        return self if self.weights.all() else self.filter(self.weights > 0)
 
     @property
     def rows(self) -> SparseRows:
-        """The weights of what was liked."""
-        own = self.liked
-        return SparseRows(own.starts, own.columns, own.weights)
+        """The weights of the liked items."""
+        liked = self.liked
+        return SparseRows(liked.starts, liked.columns, liked.weights)
 
-    def seen(self, items: int) -> csr_array:
-        """Give 1 for every entry that is not assumed, float32, shape (n_users, items)."""
+    def seen(self, n_items: int) -> csr_array:
+        """Return 1 for every entry that is not assumed, float32, shape (n_users, n_items)."""
         from scipy.sparse import csr_array
 
-        seen = self.keeping(~self.assumed) if self.assumed.any() else self
+        seen = self.filter(~self.assumed) if self.assumed.any() else self
         ones = np.ones(len(seen.columns), np.float32)
-        return csr_array((ones, seen.columns, seen.starts), shape=(len(self), items))
+        return csr_array((ones, seen.columns, seen.starts), shape=(len(self), n_items))
 
-    def strongest(self, n: int) -> Histories:
-        """Keep the n entries of each user that weigh most, of equals the first."""
+    def top_weighted(self, n: int) -> UserHistories:
+        """Return the n entries of each user with the largest weights; ties keep the first."""
         owners = self.owners
         order = np.lexsort((-self.weights, owners))
-        places = np.empty(len(order), np.int64)
-        places[order] = np.arange(len(order)) - self.starts[owners]
-        return self.keeping(places < n)
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order)) - self.starts[owners]
+        return self.filter(ranks < n)
 
-    def keeping(self, kept: Mask) -> Histories:
-        """Keep some entries, shape (n_entries,); users keep their places."""
-        starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
+    def filter(self, mask: Mask) -> UserHistories:
+        """Return the entries where a mask of shape (n_entries,) is true; users stay."""
+        starts = np.concatenate([[0], np.cumsum(mask)])[self.starts]
         return replace(
             self,
             starts=starts,
-            columns=self.columns[kept],
-            weights=self.weights[kept],
-            recency=self.recency[kept],
-            assumed=self.assumed[kept],
+            columns=self.columns[mask],
+            weights=self.weights[mask],
+            recency=self.recency[mask],
+            assumed=self.assumed[mask],
         )
 
-    def outside(self, items: Mask) -> Histories:
-        """Drop the entries of some items, shape (n_items,); users keep their places."""
-        return self.keeping(~items[self.columns])
+    def without_items(self, items: Mask) -> UserHistories:
+        """Return the entries of other items than those of a mask of shape (n_items,)."""
+        return self.filter(~items[self.columns])
 
-    def of_users(self, users: Columns) -> Histories:
-        """Take some users, in the order given."""
+    def first_items(self, n_items: int) -> UserHistories:
+        """Return the entries of the first items: those a model was fitted to, not newer ones."""
+        if not len(self.columns) or int(self.columns.max()) < n_items:
+            return self
+        return self.filter(self.columns < n_items)
+
+    def take_users(self, users: Columns) -> UserHistories:
+        """Return the histories of some users, in the order given."""
         lengths = self.starts[users + 1] - self.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         entries = ranges(self.starts[users], lengths)
-        return Histories(
+        return UserHistories(
             starts,
             self.columns[entries],
             self.weights[entries],
@@ -169,6 +177,6 @@ class Histories:
         )
 
     def counts(self, among: Mask | None = None) -> Columns:
-        """Count the entries of each user, of those among some items where given."""
+        """Return the number of entries of each user, of a mask of items only where given."""
         counted = np.ones(len(self.columns)) if among is None else among[self.columns]
         return np.bincount(self.owners, counted, len(self)).astype(np.int64)

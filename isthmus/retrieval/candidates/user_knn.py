@@ -9,27 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.sparse import scaled
+from isthmus.numerics.arrays import ArrayState
+from isthmus.numerics.sparse import scaled, sparse_from_arrays, sparse_to_arrays
 from isthmus.numerics.sparse_rows import SparseRows
-from isthmus.retrieval.candidates.generator import (
-    ByDomain,
-    CandidateSource,
-    State,
-    known_only,
-    sparse_of,
-    sparse_state,
-)
+from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_knn import unit_rows
-from isthmus.retrieval.candidates.scorer import SparseOpinion
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.scorer import SparseScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
 @dataclass
-class UserNeighbours(CandidateSource):
+class UserKNN(CandidateGenerator):
     """Items liked by the users whose histories, in all domains, are nearest by cosine.
 
     Rare items count more: an item liked by n of N users weighs ``log(1 + N / n)``.
@@ -40,30 +34,30 @@ class UserNeighbours(CandidateSource):
         Neighbours of a user.
     """
 
-    name: ClassVar[str] = "user neighbours"
+    name: ClassVar[str] = "user-KNN"
     k: int = 300
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Keep what every user liked."""
         return self._keep(corpus.liked)
 
-    def opinion(self, corpus: Corpus, histories: Histories, target: int) -> SparseOpinion:
+    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up the likeness of the neighbours that liked an item."""
-        known = known_only(histories, len(self._rarity)).rows
+        known = histories.first_items(len(self._rarity)).rows
         rare = known._replace(values=known.values * self._rarity[known.columns])
         nearest = _unit(rare).times(self._by_item).largest(self.k)
-        return SparseOpinion(nearest.times(self._liked.of(corpus, target)), len(corpus))
+        return SparseScorer(nearest.times(self._liked.of(corpus, target)), len(corpus))
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Give what every user liked."""
-        return sparse_state("liked", self._liked.whole)
+        return sparse_to_arrays("liked", self._liked.matrix)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take what every user liked."""
-        return self._keep(sparse_of("liked", state))
+        return self._keep(sparse_from_arrays("liked", state))
 
     def _keep(self, liked: csr_array) -> Self:
-        self._liked = ByDomain(liked)
+        self._liked = ColumnsByDomain(liked)
         users = np.asarray(liked.sum(axis=0)).ravel()
         self._rarity = np.log1p(liked.shape[0] / np.maximum(users, 1)).astype(np.float32)
         self._by_item = unit_rows(scaled(liked, None, self._rarity)).T.tocsr()

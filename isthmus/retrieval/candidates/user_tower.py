@@ -1,4 +1,4 @@
-"""The user's tower as it serves: the arithmetic of `TwoTowers.users`, in a few products.
+"""The user's tower as it serves: the arithmetic of `TwoTowerNetwork.users`, in a few products.
 
 A list is made for one user at a time, and there PyTorch's calls cost ten times what they do.
 """
@@ -11,8 +11,8 @@ from torch import nn
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import row_maxima, row_sums
-from isthmus.retrieval.candidates.two_tower_model import TwoTowers
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.two_tower_model import TwoTowerNetwork
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 FEW = 1e-6
 
@@ -26,7 +26,7 @@ class UserTower:
         What was learned; later changes of its weights are seen or not.
     """
 
-    def __init__(self, model: TwoTowers) -> None:
+    def __init__(self, model: TwoTowerNetwork) -> None:
         state = {name: own.detach().cpu().numpy() for name, own in model.state_dict().items()}
         self._adapter = _Perceptron(model.known.adapter)
         self._mix = _Perceptron(model.mix)
@@ -37,7 +37,7 @@ class UserTower:
         self._strength, self._same = state["strength"][0], state["same"][0]
 
     def vectors(
-        self, contents: FloatArray, domains: Columns, histories: Histories, target: int
+        self, contents: FloatArray, domains: Columns, histories: UserHistories, target: int
     ) -> FloatArray:
         """Give the vectors of users who ask for a domain, float32, shape (n_users, dim).
 

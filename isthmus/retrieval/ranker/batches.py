@@ -15,8 +15,8 @@ from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.sparse import ranges
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.network import Batch, RankerNetwork
@@ -64,10 +64,10 @@ class LabelledBatch(NamedTuple):
 
 
 def history_inputs(
-    corpus: Corpus, histories: Histories, statistics: ItemStatistics, target: int
+    corpus: TrainingData, histories: UserHistories, statistics: ItemStatistics, target: int
 ) -> HistoryInputs:
     """Return contents and traits of the 50 strongest entries of each history."""
-    strongest = histories.liked.strongest(MAX_HISTORY)
+    strongest = histories.liked.top_weighted(MAX_HISTORY)
     strength = strongest.weights / np.maximum(strongest.recency, MIN_TRAIT)
     traits = np.stack(
         [
@@ -139,10 +139,12 @@ class ExampleBatches:
 
     examples: Examples
     contents: FloatArray
-    history_inputs: Callable[[Histories], HistoryInputs]
+    history_inputs: Callable[[UserHistories], HistoryInputs]
 
     @classmethod
-    def of(cls, examples: Examples, corpus: Corpus, statistics: ItemStatistics) -> ExampleBatches:
+    def of(
+        cls, examples: Examples, corpus: TrainingData, statistics: ItemStatistics
+    ) -> ExampleBatches:
         """Take contents and domains from a corpus."""
         return cls(
             examples,
@@ -166,7 +168,7 @@ class ExampleBatches:
             starts,
             examples.evidence[rows],
             self.contents[examples.items[at]],
-            self.history_inputs(examples.histories.of_users(rows)),
+            self.history_inputs(examples.histories.take_users(rows)),
         )
         labels = torch.zeros(batch.mask.shape, dtype=torch.bool)
         labels[batch.mask] = torch.from_numpy(examples.labels[at])

@@ -16,8 +16,8 @@ import numpy as np
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, Mask
 from isthmus.numerics.sparse import places_of_rows
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 SHOTS = (0, 1, 3, 5)
 COLD_USER = "0"
@@ -59,7 +59,7 @@ class Episodes:
         four fifths of them, or ``"new"`` where only new items are ranked.
     users : numpy.ndarray
         int64, shape (n_users,): rows in the matrix of the corpus.
-    histories : Histories
+    histories : UserHistories
         What is shown of them.
     relevant, owners : numpy.ndarray
         int64, shape (n_relevant,): the hidden liked items, and the position in `users` of the
@@ -70,7 +70,7 @@ class Episodes:
 
     scenario: str
     users: Columns
-    histories: Histories
+    histories: UserHistories
     relevant: Columns
     owners: Columns
     allowed: Mask
@@ -82,7 +82,7 @@ class Episodes:
         return Episodes(
             self.scenario,
             self.users[rows],
-            self.histories.of_users(rows),
+            self.histories.take_users(rows),
             self.relevant[inside],
             self.owners[inside] - start,
             self.allowed,
@@ -90,13 +90,13 @@ class Episodes:
 
 
 def make_folds(
-    corpus: Corpus, target: int, folds: int, seed: int, max_users: int | None = None
+    corpus: TrainingData, target: int, folds: int, seed: int, max_users: int | None = None
 ) -> Iterator[Fold]:
     """Divide the users of a domain into cross-fitting folds.
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         Items and interactions.
     target : int
         Code of the domain.
@@ -108,10 +108,10 @@ def make_folds(
         Users of a fold, at most.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.matrix
+    matrix = corpus.interactions
     owners = matrix.owners
     inside = corpus.domains[matrix.columns] == target
-    users = rng.permutation(np.flatnonzero(corpus.likers(target)))
+    users = rng.permutation(np.flatnonzero(corpus.domain_users(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(corpus.in_domain(target) & (corpus.popularity > 0)))
     for part in parts:
@@ -123,13 +123,13 @@ def make_folds(
 
 
 def choose_validation_users(
-    corpus: Corpus, folds: Sequence[Fold], target: int, share: float, seed: int
+    corpus: TrainingData, folds: Sequence[Fold], target: int, share: float, seed: int
 ) -> Mask:
     """Choose the users that are validated on, the same in every fold and scenario.
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         Items and interactions.
     folds : sequence of Fold
         Folds of its users.
@@ -146,7 +146,7 @@ def choose_validation_users(
     numpy.ndarray
         bool, shape (n_users,).
     """
-    matrix = corpus.matrix
+    matrix = corpus.interactions
     draws = np.random.default_rng(seed).random(len(matrix.users))
     liked = _liked(matrix) & (corpus.domains[matrix.columns] == target)
     in_episode = np.zeros(len(matrix.users), bool)
@@ -159,7 +159,7 @@ def choose_validation_users(
 
 
 def make_episodes(
-    corpus: Corpus, fold: Fold, target: int, seed: int, ignored: Mask | None = None
+    corpus: TrainingData, fold: Fold, target: int, seed: int, ignored: Mask | None = None
 ) -> Iterator[Episodes]:
     """Simulate the users of a fold in the scenarios in which they will be met.
 
@@ -168,7 +168,7 @@ def make_episodes(
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         Items and interactions.
     fold : Fold
         The users, and what is hidden.
@@ -180,7 +180,7 @@ def make_episodes(
         bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.matrix if ignored is None else corpus.matrix.restricted_to(~ignored)
+    matrix = corpus.interactions if ignored is None else corpus.interactions.restricted_to(~ignored)
     yield from _cold_user_episodes(matrix, fold, corpus.in_domain(target), rng)
     yield from _cold_item_episodes(matrix, fold, rng)
 
@@ -237,7 +237,7 @@ def _episodes(
     """Make episodes; weights come from what is shown alone, so nothing hidden leaks into them."""
     position = np.zeros(len(matrix.users), np.int64)
     position[users] = np.arange(len(users))
-    histories = Histories.of_matrix(matrix.without(~shown)).of_users(users).liked
+    histories = UserHistories.from_interactions(matrix.without(~shown)).take_users(users).liked
     owners = position[matrix.owners[relevant]]
     return Episodes(scenario, users, histories, matrix.columns[relevant], owners, allowed)
 

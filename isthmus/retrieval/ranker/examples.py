@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.progress import progress_bar
-from isthmus.retrieval.candidates.generator import CandidateSource
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import (
     Episodes,
     choose_validation_users,
@@ -61,7 +61,7 @@ class Examples:
     validation : numpy.ndarray
         bool, shape (n_examples,): examples of validation users, which are not trained on; all
         candidates of these are kept.
-    histories : Histories
+    histories : UserHistories
         What was shown.
     target : int
         Code of the domain.
@@ -78,7 +78,7 @@ class Examples:
     evidence: FloatArray
     n_relevant: Columns
     validation: Mask
-    histories: Histories
+    histories: UserHistories
     target: int
 
     def __len__(self) -> int:
@@ -90,8 +90,8 @@ class Examples:
 
 
 def make_examples(
-    corpus: Corpus,
-    make_generators: Callable[[], Sequence[CandidateSource]],
+    corpus: TrainingData,
+    make_generators: Callable[[], Sequence[CandidateGenerator]],
     make_statistics: Callable[[], ItemStatistics],
     target: int,
     settings: ExampleSettings,
@@ -107,7 +107,7 @@ def make_examples(
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         Items and interactions.
     make_generators, make_statistics : callable
         Return generators and statistics that are not fitted.
@@ -128,8 +128,8 @@ def make_examples(
         corpus, folds, target, settings.validation_share, settings.seed
     )
     for number, fold in enumerate(folds):
-        visible = corpus.hiding(fold.hidden)
-        generators = Sources(make_generators()).fit(visible, show=show)
+        visible = corpus.without_entries(fold.hidden)
+        generators = CandidateGenerators(make_generators()).fit(visible, show=show)
         maker = _ExampleMaker(
             visible,
             generators,
@@ -147,8 +147,8 @@ def make_examples(
 class _ExampleMaker:
     """Turns the episodes of one fold into examples."""
 
-    corpus: Corpus
-    generators: Sources
+    corpus: TrainingData
+    generators: CandidateGenerators
     statistics: ItemStatistics
     target: int
     columns: tuple[str, ...]
@@ -171,15 +171,15 @@ class _ExampleMaker:
         self, episodes: Episodes, validation: Mask, rng: np.random.Generator
     ) -> Examples:
         corpus, histories = self.corpus, episodes.histories
-        opinions = self.generators.opinions(corpus, histories, self.target)
+        scorers = self.generators.scorers(corpus, histories, self.target)
         seen = histories.seen(len(corpus))
-        pool = make_pool(opinions, self.settings.depth, episodes.allowed, seen)
+        pool = candidate_pool(scorers, self.settings.depth, episodes.allowed, seen)
         inputs = FeatureInputs(corpus, histories, pool, self.statistics, self.target)
         features = compute_features(inputs, self.columns)
         keys = pool.owners * len(corpus) + pool.items
         labels = np.isin(keys, episodes.owners * len(corpus) + episodes.relevant)
         kept, log_probabilities = _sample(pool, labels, validation, self.settings, rng)
-        sampled = pool.keeping(kept)
+        sampled = pool.filter(kept)
         return Examples(
             scenarios=np.full(len(pool), episodes.scenario, object),
             users=episodes.users,
@@ -198,7 +198,11 @@ class _ExampleMaker:
 
 
 def _sample(
-    pool: Pool, labels: Mask, validation: Mask, settings: ExampleSettings, rng: np.random.Generator
+    pool: CandidatePool,
+    labels: Mask,
+    validation: Mask,
+    settings: ExampleSettings,
+    rng: np.random.Generator,
 ) -> tuple[Mask, FloatArray]:
     """Keep positives and hard negatives, and a random sample of the other candidates."""
     best = np.where(pool.ranks > 0, pool.ranks, np.iinfo(np.int32).max).min(axis=0)
@@ -232,7 +236,7 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
         evidence=joined("evidence"),
         n_relevant=joined("n_relevant"),
         validation=joined("validation"),
-        histories=Histories(
+        histories=UserHistories(
             _joined_starts([history.starts for history in histories]),
             joined_entries("columns"),
             joined_entries("weights"),

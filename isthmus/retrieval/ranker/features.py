@@ -20,9 +20,9 @@ import numpy.typing as npt
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import row_maxima
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import STATISTICS, ItemStatistics
 from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS
 
@@ -39,11 +39,11 @@ class FeatureInputs:
 
     Attributes
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         The items.
-    histories : Histories
+    histories : UserHistories
         The users.
-    pool : Pool
+    pool : CandidatePool
         The candidates of these users.
     statistics : ItemStatistics
         Statistics of the items.
@@ -51,9 +51,9 @@ class FeatureInputs:
         Code of the domain that is recommended from.
     """
 
-    corpus: Corpus
-    histories: Histories
-    pool: Pool
+    corpus: TrainingData
+    histories: UserHistories
+    pool: CandidatePool
     statistics: ItemStatistics
     target: int
 
@@ -197,7 +197,7 @@ def _item_features(inputs: FeatureInputs) -> FloatArray:
     return inputs.statistics.of(inputs.corpus, inputs.pool.items)
 
 
-def _liked_counts(histories: Histories) -> npt.NDArray[np.float64]:
+def _liked_counts(histories: UserHistories) -> npt.NDArray[np.float64]:
     return np.asarray(
         np.bincount(histories.owners, histories.weights > 0, len(histories)), np.float64
     )
@@ -226,7 +226,7 @@ def _user_features(inputs: FeatureInputs) -> FloatArray:
 def _content_features(inputs: FeatureInputs) -> FloatArray:
     """Compare the contents of candidates with those of liked items, shape (n_candidates, 12)."""
     corpus, pool = inputs.corpus, inputs.pool
-    histories = inputs.histories.liked.strongest(MAX_HISTORY)
+    histories = inputs.histories.liked.top_weighted(MAX_HISTORY)
     out = np.zeros((len(pool.items), len(CONTENT.columns)), np.float32)
     inside = corpus.domains[histories.columns] == inputs.target
     kinds = [
@@ -245,13 +245,13 @@ def _content_features(inputs: FeatureInputs) -> FloatArray:
 
 
 def _fetcher(
-    get: Callable[[Corpus, Columns], FloatArray], corpus: Corpus, items: Columns
+    get: Callable[[TrainingData, Columns], FloatArray], corpus: TrainingData, items: Columns
 ) -> Callable[[slice], FloatArray]:
     """Return a function from a slice of the items to their contents.
 
     Contents that are mapped already are read a slice at a time; others are mapped all at once.
     """
-    if corpus.mapped is not None:
+    if corpus.projected_features is not None:
         return lambda part: get(corpus, items[part])
     contents = get(corpus, items)
     return lambda part: contents[part]

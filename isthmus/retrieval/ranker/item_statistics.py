@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import State, part_of
-from isthmus.retrieval.candidates.item_features import ContentSpace, Normalisation
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection, Normalisation
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.numeric_features import NumericAttributes
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-CONTENT_PREFIX = "content."
+PROJECTION_PREFIX = "projection."
 NUMERIC_PREFIX = "numeric."
 COARSE_DIM = 64
 STATISTICS = (
@@ -42,7 +41,7 @@ class ItemStatistics:
     Attributes
     ----------
     normalisation : str
-        Normalisation of the contents, see `ContentSpace`.
+        Normalisation of the contents, see `FeatureProjection`.
     seed : int
         Seed of the sample from which the map of the contents is learned.
     dim : int
@@ -57,10 +56,11 @@ class ItemStatistics:
         default=None, init=False, repr=False
     )
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn the statistics."""
         self._similar_popularity = None
-        self.content_space = ContentSpace(self.dim, self.normalisation, self.seed).fit(corpus)
+        self.projection = FeatureProjection(self.dim, self.normalisation, self.seed)
+        self.projection.fit(corpus.features, corpus.domains, len(corpus.domain_names))
         self._popularity = _popularity(corpus)
         self._discounted_rank = _discounted_popularity_ranks(corpus)
         self._freshness = _freshness(corpus)
@@ -70,7 +70,7 @@ class ItemStatistics:
         ).astype(np.float32)
         return self
 
-    def of(self, corpus: Corpus, items: Columns) -> FloatArray:
+    def of(self, corpus: TrainingData, items: Columns) -> FloatArray:
         """Return the statistics of items, float32, shape (len(items), len(STATISTICS)).
 
         An item that is newer than the statistics has those of an older item that nobody used.
@@ -95,31 +95,31 @@ class ItemStatistics:
     @property
     def coarse_dim(self) -> int:
         """Length of coarse contents, which the attention of the ranker reads."""
-        return min(COARSE_DIM, self.content_space.width)
+        return min(COARSE_DIM, self.projection.width)
 
-    def contents(self, corpus: Corpus, items: Columns) -> FloatArray:
+    def contents(self, corpus: TrainingData, items: Columns) -> FloatArray:
         """Return the mapped contents of items, float32, shape (len(items), dim)."""
-        if corpus.mapped is not None:
-            return corpus.mapped[items]
+        if corpus.projected_features is not None:
+            return corpus.projected_features[items]
         distinct, at = np.unique(items, return_inverse=True)
-        return self.content_space.of(corpus.contents, corpus.domains, distinct)[at]
+        return self.projection.transform(corpus.features, corpus.domains, distinct)[at]
 
-    def coarse(self, corpus: Corpus, items: Columns) -> FloatArray:
+    def coarse(self, corpus: TrainingData, items: Columns) -> FloatArray:
         """Return the coarse contents of items, see `coarse`, shape (len(items), coarse_dim)."""
-        if corpus.coarse is not None:
-            return corpus.coarse[items]
+        if corpus.coarse_features is not None:
+            return corpus.coarse_features[items]
         return coarse(self.contents(corpus, items))
 
     def without_components(self, part: slice) -> ItemStatistics:
         """Return a copy that ignores some components of the content vectors."""
         blind = copy(self)
-        blind.content_space = self.content_space.without(part)
+        blind.projection = self.projection.without_components(part)
         return blind
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Return the statistics as arrays."""
-        content = self.content_space.state()
-        state = {CONTENT_PREFIX + key: value for key, value in content.items()}
+        content = self.projection.state()
+        state = {PROJECTION_PREFIX + key: value for key, value in content.items()}
         if self.numeric.informative:
             state |= {NUMERIC_PREFIX + key: value for key, value in self.numeric.state().items()}
         return state | {
@@ -131,20 +131,20 @@ class ItemStatistics:
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
-        content = part_of(state, CONTENT_PREFIX)
-        self.content_space = ContentSpace(self.dim, self.normalisation).restore(content)
+        content = with_prefix(state, PROJECTION_PREFIX)
+        self.projection = FeatureProjection(self.dim, self.normalisation).restore(content)
         self._similar_popularity = None
         self._popularity = state["popularity"]
         self._discounted_rank = state["discounted_popularity_rank"]
         self._freshness = state["freshness"]
         self.interactions_by_domain = state["interactions_by_domain"]
-        numeric = part_of(state, NUMERIC_PREFIX)
+        numeric = with_prefix(state, NUMERIC_PREFIX)
         self.numeric = NumericAttributes().restore(numeric) if numeric else NumericAttributes()
         return self
 
-    def _popularity_of_similar(self, corpus: Corpus) -> FloatArray:
+    def _popularity_of_similar(self, corpus: TrainingData) -> FloatArray:
         """Return the mean popularity of the neighbours in content of every item, cached."""
-        graph, cached = corpus.alike, self._similar_popularity
+        graph, cached = corpus.content_graph, self._similar_popularity
         if cached is None or cached[0] is not graph:
             popularity = self.popularity(np.arange(len(corpus)))
             cached = self._similar_popularity = graph, np.asarray(graph @ popularity, np.float32)
@@ -158,7 +158,7 @@ def coarse(contents: FloatArray) -> FloatArray:
     return np.asarray(components / np.maximum(norms, 1e-6), np.float32)
 
 
-def _popularity(corpus: Corpus) -> FloatArray:
+def _popularity(corpus: TrainingData) -> FloatArray:
     logs = np.log1p(corpus.popularity)
     largest = np.array(
         [logs[corpus.in_domain(code)].max(initial=0) for code in range(len(corpus.domain_names))]
@@ -166,7 +166,7 @@ def _popularity(corpus: Corpus) -> FloatArray:
     return np.asarray(logs / np.maximum(largest, 1e-9)[corpus.domains], np.float32)
 
 
-def _discounted_popularity_ranks(corpus: Corpus) -> FloatArray:
+def _discounted_popularity_ranks(corpus: TrainingData) -> FloatArray:
     """Return ``1 / log2(1 + rank)`` of used items by popularity in their domain, 0 for others."""
     out = np.zeros(len(corpus), np.float32)
     for code in range(len(corpus.domain_names)):
@@ -176,9 +176,9 @@ def _discounted_popularity_ranks(corpus: Corpus) -> FloatArray:
     return out
 
 
-def _freshness(corpus: Corpus) -> FloatArray:
+def _freshness(corpus: TrainingData) -> FloatArray:
     """Return 1 for an item first used just now, falling to 0 for the oldest; 0 without times."""
-    moments, columns = corpus.matrix.moments, corpus.matrix.columns
+    moments, columns = corpus.interactions.moments, corpus.interactions.columns
     timed = ~np.isnan(moments)
     if not timed.any():
         return np.zeros(len(corpus), np.float32)

@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Contents, Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
+from isthmus.retrieval.candidates.item_features import ItemFeatures
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 CLOSENESS_COLUMNS = ("nearest", "mean", "soft match")
 NUMERIC_COLUMNS = (
@@ -50,16 +50,16 @@ class NumericAttributes:
     _quantiles: npt.NDArray[np.float64] = field(default_factory=_empty, init=False, repr=False)
     _ranks: FloatArray = field(default_factory=_empty, init=False, repr=False)
     _informativeness: FloatArray = field(default_factory=_empty, init=False, repr=False)
-    _with_new: tuple[Contents, FloatArray] | None = field(default=None, init=False, repr=False)
+    _with_new: tuple[ItemFeatures, FloatArray] | None = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: Corpus) -> Self:
+    def fit(self, corpus: TrainingData) -> Self:
         """Learn ranks and informativeness; attributes that are informative nowhere are dropped."""
         self._with_new = None
         items = np.arange(len(corpus))
         liked, owners = _shuffled_likes(corpus)
         kept = []
-        for name in corpus.contents.number_names:  # one at a time: there may be very many
-            values = corpus.contents.numbers(items, (name,))[:, 0]
+        for name in corpus.features.number_names:  # one at a time: there may be very many
+            values = corpus.features.numbers(items, (name,))[:, 0]
             quantiles = _quantiles_by_domain(values, corpus)
             ranks = _ranks_by_domain(values, corpus.domains, quantiles)
             informativeness = _informativeness_by_domain(ranks, corpus, liked, owners)
@@ -76,7 +76,9 @@ class NumericAttributes:
         """Whether any attribute is informative in any domain."""
         return bool(self.names)
 
-    def features(self, corpus: Corpus, histories: Histories, pool: Pool, target: int) -> FloatArray:
+    def features(
+        self, corpus: TrainingData, histories: UserHistories, pool: CandidatePool, target: int
+    ) -> FloatArray:
         """Compare candidates with the liked items of their users in the informative attributes.
 
         Closeness is one minus the absolute difference of ranks. There are the largest closeness
@@ -94,7 +96,7 @@ class NumericAttributes:
         if not len(used):
             return out
         ranks, informativeness = self._all_ranks(corpus), self._informativeness[target, used]
-        histories = histories.liked.strongest(MAX_HISTORY)
+        histories = histories.liked.top_weighted(MAX_HISTORY)
         inside = corpus.domains[histories.columns] == target
         for user in range(len(pool)):
             entries = slice(histories.starts[user], histories.starts[user + 1])
@@ -110,7 +112,7 @@ class NumericAttributes:
             )
         return out
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Return what was learned as arrays."""
         names = json.dumps(self.names).encode()
         return {
@@ -128,19 +130,19 @@ class NumericAttributes:
         self._with_new = None
         return self
 
-    def _all_ranks(self, corpus: Corpus) -> FloatArray:
+    def _all_ranks(self, corpus: TrainingData) -> FloatArray:
         """Return the ranks of all items, new ones included, float32, shape (n_items, n_names)."""
         learned = len(self._ranks)
         if len(corpus) <= learned:
             return self._ranks
-        if self._with_new is None or self._with_new[0] is not corpus.contents:
+        if self._with_new is None or self._with_new[0] is not corpus.features:
             new = np.arange(learned, len(corpus))
-            values, domains = corpus.contents.numbers(new, self.names), corpus.domains[new]
+            values, domains = corpus.features.numbers(new, self.names), corpus.domains[new]
             ranks = [
                 _ranks_by_domain(values[:, at], domains, self._quantiles[:, :, at])
                 for at in range(len(self.names))
             ]
-            self._with_new = corpus.contents, np.concatenate([self._ranks, _stacked(ranks)])
+            self._with_new = corpus.features, np.concatenate([self._ranks, _stacked(ranks)])
         return self._with_new[1]
 
 
@@ -148,7 +150,7 @@ def _stacked(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.stack(columns, axis=-1) if columns else _empty()
 
 
-def _quantiles_by_domain(values: Values, corpus: Corpus) -> Values:
+def _quantiles_by_domain(values: Values, corpus: TrainingData) -> Values:
     """Return evenly spaced ascending values of each domain, padded with NaN at the end.
 
     The shape is (n_domains, `MAX_QUANTILES`).
@@ -180,16 +182,16 @@ def _ranks(values: Values, ascending: Values) -> FloatArray:
     return ((below + up_to) / (2 * len(ascending))).astype(np.float32)
 
 
-def _shuffled_likes(corpus: Corpus) -> tuple[Columns, Columns]:
+def _shuffled_likes(corpus: TrainingData) -> tuple[Columns, Columns]:
     """Return item and user of each like, grouped by user, in random order within a user."""
-    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.matrix.likes))
-    owners = corpus.matrix.owners[order]
+    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.interactions.likes))
+    owners = corpus.interactions.owners[order]
     by_owner = np.argsort(owners, kind="stable")
-    return corpus.matrix.columns[order[by_owner]], owners[by_owner]
+    return corpus.interactions.columns[order[by_owner]], owners[by_owner]
 
 
 def _informativeness_by_domain(
-    ranks: FloatArray, corpus: Corpus, liked: Columns, owners: Columns
+    ranks: FloatArray, corpus: TrainingData, liked: Columns, owners: Columns
 ) -> FloatArray:
     """Return the informativeness of an attribute in each domain, float32, shape (n_domains,)."""
     domains = np.where(np.isnan(ranks), -1, corpus.domains)[liked]

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.errors import InvalidInput
-from isthmus.numerics.arrays import Columns, FloatArray
-from isthmus.retrieval.candidates.generator import State
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import HistoryInputs, history_inputs
 from isthmus.retrieval.ranker.features import (
     FeatureInputs,
@@ -96,9 +95,9 @@ class Ranker:
 
     def score(
         self,
-        corpus: Corpus,
-        histories: Histories,
-        pool: Pool,
+        corpus: TrainingData,
+        histories: UserHistories,
+        pool: CandidatePool,
         statistics: ItemStatistics,
         target: int,
     ) -> FloatArray:
@@ -138,7 +137,7 @@ class Ranker:
             weight = float(nn.functional.softplus(self.network.popularity_weight).mean())
         return np.asarray(weight * POPULARITY_SCALE * popularity, np.float32)
 
-    def state(self) -> State:
+    def state(self) -> ArrayState:
         """Return the weights as arrays."""
         return {key: value.numpy() for key, value in self.network.state_dict().items()}
 
@@ -151,7 +150,7 @@ class Ranker:
         }
 
     @classmethod
-    def restored(cls, description: dict[str, Any], state: State) -> Ranker:
+    def restored(cls, description: dict[str, Any], state: ArrayState) -> Ranker:
         """Make the ranker whose `description` and `state` these are.
 
         Raises

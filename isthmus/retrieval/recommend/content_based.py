@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.diversity import maximal_marginal_relevance
 from isthmus.retrieval.search.examples import Interest, find_interests

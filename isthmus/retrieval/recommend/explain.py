@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from isthmus.index.ann.exact import Positions
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.numerics.arrays import Columns, FloatArray, Mask, Positions
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
 from isthmus.retrieval.recommend.serving import Serving, select_within
 from isthmus.retrieval.recommend.users import User
@@ -72,7 +71,7 @@ def explain_hits(
 
 def explain(
     serving: Serving,
-    history: Histories,
+    history: UserHistories,
     domain: str,
     items: Columns,
     allowed: Mask,
@@ -89,7 +88,7 @@ def explain(
     ----------
     serving : Serving
         The recommender.
-    history : Histories
+    history : UserHistories
         History of one user.
     domain : str
         The domain of the items.
@@ -128,19 +127,19 @@ def explain(
     ]
 
 
-def _strongest_entries(history: Histories) -> Columns:
+def _strongest_entries(history: UserHistories) -> Columns:
     """Return the positions of the entries with the largest weights, at most thirty."""
     order = np.argsort(-history.weights, kind="stable")[:MAX_DELETIONS]
     return np.sort(order[history.weights[order] > 0])
 
 
-def _without_each_entry(history: Histories, entries: Columns) -> Histories:
+def _without_each_entry(history: UserHistories, entries: Columns) -> UserHistories:
     """Return the whole history, and the history without each of some entries."""
     n = len(history.columns)
-    copies = history.of_users(np.zeros(len(entries) + 1, np.int64))
+    copies = history.take_users(np.zeros(len(entries) + 1, np.int64))
     kept = np.ones(len(copies.columns), bool)
     kept[(np.arange(len(entries)) + 1) * n + entries] = False
-    return copies.keeping(kept)
+    return copies.filter(kept)
 
 
 def _scores(ranked: RankedPool, user: int, items: Columns) -> FloatArray:
@@ -153,7 +152,7 @@ def _scores(ranked: RankedPool, user: int, items: Columns) -> FloatArray:
     return np.where(candidates[at] == items, scores[at], scores.min())
 
 
-def _pool_of_user(pool: Pool, user: int) -> Pool:
+def _pool_of_user(pool: CandidatePool, user: int) -> CandidatePool:
     rows = slice(pool.starts[user], pool.starts[user + 1])
     starts = np.array([0, rows.stop - rows.start])
     return replace(
@@ -166,7 +165,7 @@ def _pool_of_user(pool: Pool, user: int) -> Pool:
 
 
 def _without_each_generator(
-    serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
+    serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
     """Score items with each generator silenced in turn, shape (n_generators, n_items)."""
     out = np.zeros((len(pool.sources), len(items)), np.float32)
@@ -179,11 +178,12 @@ def _without_each_generator(
 
 
 def _without_each_vector(
-    serving: Serving, history: Histories, domain: str, pool: Pool, items: Columns
+    serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
     """Score items with each named vector ignored in turn, shape (n_vectors, n_items)."""
     names = serving.contents.vector_names
-    corpus = replace(serving.corpus, mapped=None, coarse=None)  # to be mapped without the vector
+    # Without cached projections, so that features are projected without the vector.
+    corpus = replace(serving.corpus, projected_features=None, coarse_features=None)
     out = np.zeros((len(names), len(items)), np.float32)
     for at, name in enumerate(names):
         part = serving.contents.part_of(name)
@@ -195,10 +195,10 @@ def _without_each_vector(
 
 def _rescored(
     recommender: Recommender,
-    corpus: Corpus,
-    history: Histories,
+    corpus: TrainingData,
+    history: UserHistories,
     domain: str,
-    pool: Pool,
+    pool: CandidatePool,
     items: Columns,
 ) -> FloatArray:
     ranker, target = recommender.rankers[domain], recommender.domain_names.index(domain)
@@ -207,7 +207,7 @@ def _rescored(
 
 
 def _history_reasons(
-    serving: Serving, history: Histories, entries: Columns, gains: FloatArray, item: int
+    serving: Serving, history: UserHistories, entries: Columns, gains: FloatArray, item: int
 ) -> tuple[HistoryReason, ...]:
     names = serving.corpus.item_ids[history.columns[entries]]
     similarities = serving.contents.similarities(history.columns[entries], item)
@@ -215,7 +215,9 @@ def _history_reasons(
     return tuple(HistoryReason(str(names[at]), float(gains[at]), similarities[at]) for at in order)
 
 
-def _generator_reasons(pool: Pool, item: int, gains: FloatArray) -> tuple[SourceReason, ...]:
+def _generator_reasons(
+    pool: CandidatePool, item: int, gains: FloatArray
+) -> tuple[SourceReason, ...]:
     at = int(np.searchsorted(pool.items, item))
     order = np.argsort(-gains, kind="stable")
     return tuple(

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.top_k import largest
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import Pool, make_pool
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ratings.model import RatingModel
 
@@ -34,13 +34,13 @@ class RankedPool:
 
     Attributes
     ----------
-    pool : Pool
+    pool : CandidatePool
         The candidates, with the scores and ranks of every generator.
     scores : numpy.ndarray
         float32, shape (n_candidates,): scores of the ranker.
     """
 
-    pool: Pool
+    pool: CandidatePool
     scores: FloatArray
 
     def rows_of(self, user: int) -> slice:
@@ -77,14 +77,14 @@ class Recommender:
         The domains, by code.
     domains : numpy.ndarray
         int64, shape (n_items,): codes.
-    generators : Sources
+    generators : CandidateGenerators
         The candidate generators.
     statistics : ItemStatistics
         Statistics of the items.
     rankers : mapping of str to Ranker
         The ranker of each target domain.
-    alike : scipy.sparse.csr_array
-        The content k-nearest-neighbour graph of the items, see `Corpus.alike`.
+    content_graph : scipy.sparse.csr_array
+        The content k-nearest-neighbour graph of the items, see `TrainingData.content_graph`.
     positive_from : float or None
         Smallest value of an interaction that counts as liked; None where all above zero do.
     ignored : mapping of str to sequence of str
@@ -100,10 +100,10 @@ class Recommender:
     item_ids: npt.NDArray[np.object_]
     domain_names: tuple[str, ...]
     domains: Columns
-    generators: Sources
+    generators: CandidateGenerators
     statistics: ItemStatistics
     rankers: Mapping[str, Ranker]
-    alike: csr_array
+    content_graph: csr_array
     positive_from: float | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rating: RatingModel | None = None
@@ -112,8 +112,8 @@ class Recommender:
 
     def rank(
         self,
-        corpus: Corpus,
-        histories: Histories,
+        corpus: TrainingData,
+        histories: UserHistories,
         domain: str,
         allowed: Mask,
         *,
@@ -123,9 +123,9 @@ class Recommender:
 
         Parameters
         ----------
-        corpus : Corpus
+        corpus : TrainingData
             The items: those it learned from, then new ones.
-        histories : Histories
+        histories : UserHistories
             The users.
         domain : str
             The target domain; it must have a ranker.
@@ -136,17 +136,19 @@ class Recommender:
         """
         target = self.domain_names.index(domain)
         histories = self.without_ignored(corpus, histories, domain)
-        opinions = self.generators.opinions(corpus, histories, target)
-        pool = make_pool(opinions, depth, allowed, histories.seen(len(corpus)))
+        scorers = self.generators.scorers(corpus, histories, target)
+        pool = candidate_pool(scorers, depth, allowed, histories.seen(len(corpus)))
         ranker = self.rankers[domain]
         return RankedPool(pool, ranker.score(corpus, histories, pool, self.statistics, target))
 
-    def without_ignored(self, corpus: Corpus, histories: Histories, domain: str) -> Histories:
+    def without_ignored(
+        self, corpus: TrainingData, histories: UserHistories, domain: str
+    ) -> UserHistories:
         """Return histories without the domains that are ignored for a target domain."""
         ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
         if not ignored:
             return histories
-        return histories.keeping(~np.isin(corpus.domains[histories.columns], ignored))
+        return histories.filter(~np.isin(corpus.domains[histories.columns], ignored))
 
 
 def depth_of(n: int) -> int:

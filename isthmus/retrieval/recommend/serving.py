@@ -11,13 +11,12 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.index.lru_cache import Recent
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import sparse, widened
-from isthmus.retrieval.candidates.content_graph import nearest_by_content
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.content_based import recommend
@@ -46,14 +45,14 @@ class Serving:
     ----------
     recommender : Recommender
         The recommender.
-    corpus : Corpus
+    corpus : TrainingData
         The items that it learned from, then those that are new.
     contents : ViewContents
         The contents of these, read from the view.
     """
 
     recommender: Recommender
-    corpus: Corpus
+    corpus: TrainingData
     contents: ViewContents
     _masks: Recent[Mask] = field(init=False, default_factory=lambda: Recent(MAX_MASKS), repr=False)
 
@@ -88,17 +87,17 @@ class Serving:
         rows = np.concatenate([known, new])
         contents = ViewContents(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
-        mapped = _mapped_contents(recommender, contents, domains, before)
-        corpus = Corpus(
+        projected = _projected_features(recommender, contents, domains, before)
+        corpus = TrainingData(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
-            contents=contents,
-            matrix=_empty_matrix(len(domains)),
-            mapped=mapped,
-            coarse=coarse(mapped),
-            mapped_by=recommender.statistics.content_space,
-            _alike=[_content_graph(recommender, contents, codes)],
+            features=contents,
+            interactions=_empty_matrix(len(domains)),
+            projected_features=projected,
+            coarse_features=coarse(projected),
+            projection=recommender.statistics.projection,
+            _content_graph=[_content_graph(recommender, contents, codes)],
         )
         return cls(recommender, corpus, contents)
 
@@ -113,7 +112,7 @@ class Serving:
 
     def _make_mask(self, domain: str, selection: Selection | None) -> Mask:
         rows = self.contents.rows
-        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.code_of(domain))
+        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.domain_code(domain))
         if selection is not None:
             mask &= selection.rows[np.maximum(rows, 0)]
         if selection is not None and selection.count == int(mask.sum()):
@@ -121,7 +120,7 @@ class Serving:
         mask.flags.writeable = False
         return mask
 
-    def histories(self, users: Sequence[User], texts: TextVectors) -> Histories:
+    def histories(self, users: Sequence[User], texts: TextVectors) -> UserHistories:
         """Return the histories of users; a text is replaced by the items nearest to it."""
         columns = self.columns_of([entry.item_id for user in users for entry in user.history])
         ends = np.cumsum([len(user.history) for user in users])[:-1]
@@ -130,10 +129,10 @@ class Serving:
             for user, user_columns, text in zip(users, np.split(columns, ends), texts, strict=True)
         ]
         items, strengths, ages, assumed = zip(*parts, strict=True)
-        return Histories.of(items, strengths, ages, assumed)
+        return UserHistories.from_lists(items, strengths, ages, assumed)
 
     def rank(
-        self, histories: Histories, domain: str, allowed: Mask, *, depth: int = DEPTH
+        self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH
     ) -> RankedPool:
         """Generate candidates and rank them, see `Recommender.rank`."""
         return self.recommender.rank(self.corpus, histories, domain, allowed, depth=depth)
@@ -145,7 +144,7 @@ class Serving:
         new = np.arange(len(self.recommender.item_ids), len(self.corpus))
         if model is None or not len(new):
             return model
-        return model.extended(self.contents.at(new), self.corpus.domains[new])
+        return model.extended(self.contents.take(new), self.corpus.domains[new])
 
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
         """Return the column of each item, -1 for an unknown one."""
@@ -201,20 +200,20 @@ def _current_rows(recommender: Recommender, view: View) -> Columns:
     return rows
 
 
-def _mapped_contents(
+def _projected_features(
     recommender: Recommender, contents: ViewContents, domains: Columns, before: Serving | None
 ) -> FloatArray:
-    """Map the contents of all items; those that are unchanged are copied from before."""
-    space, learned = recommender.statistics.content_space, len(recommender.item_ids)
-    out = np.zeros((len(domains), space.width), np.float32)
+    """Project the features of all items; those that are unchanged are copied from before."""
+    projection, learned = recommender.statistics.projection, len(recommender.item_ids)
+    out = np.zeros((len(domains), projection.width), np.float32)
     changed = np.ones(len(domains), bool)
-    if before is not None and before.corpus.mapped is not None:
+    if before is not None and before.corpus.projected_features is not None:
         first = before.contents.view.release_rows
         rows = contents.rows[:learned]
         changed[:learned] = (rows != before.contents.rows[:learned]) | (rows >= first)
-        out[:learned] = before.corpus.mapped[:learned]
+        out[:learned] = before.corpus.projected_features[:learned]
     columns = np.flatnonzero(changed)
-    out[columns] = space.of(contents, domains, columns)
+    out[columns] = projection.transform(contents, domains, columns)
     return out
 
 
@@ -224,14 +223,14 @@ def _content_graph(
     """Return the content k-NN graph, with the neighbours of new items."""
     from scipy.sparse import vstack
 
-    learned = recommender.alike
+    learned = recommender.content_graph
     known, width = learned.shape[0], learned.shape[0] + len(new_codes)
     if not len(new_codes):
         return learned
     new = np.zeros(width, bool)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
-    neighbours = nearest_by_content(contents, domains, new)
+    neighbours = content_graph(contents, domains, new)
     return sparse(vstack([widened(learned, width), neighbours[known:]], format="csr"))
 
 
@@ -304,7 +303,7 @@ def recommend_learned(
     ]
 
 
-def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]) -> FloatArray:
+def domain_shares(serving: Serving, histories: UserHistories, domains: Sequence[str]) -> FloatArray:
     """Return the share of each domain in the choices of a user, shape (n_users, n_domains).
 
     The shares of the domains in the history, shrunk to their shares of all interactions with the
@@ -326,12 +325,12 @@ def domain_shares(serving: Serving, histories: Histories, domains: Sequence[str]
 
 def select_within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selection | None:
     """Return the rows of some domains of a group that pass its filter."""
-    if group.allowed is None or set(group.domains) != set(domains):
+    if group.selection is None or set(group.domains) != set(domains):
         whole = serving.view.select(domains)
-        if group.allowed is None or whole is None:
+        if group.selection is None or whole is None:
             return whole
-        return serving.view.only(whole.rows & group.allowed.rows)
-    return group.allowed
+        return serving.view.only(whole.rows & group.selection.rows)
+    return group.selection
 
 
 def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredRows:

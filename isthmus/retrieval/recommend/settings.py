@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.generator import CandidateSource
-from isthmus.retrieval.candidates.generators import default_sources
-from isthmus.retrieval.candidates.item_features import NORMALISATIONS, Normalisation
-from isthmus.retrieval.candidates.two_tower import Towers
+from isthmus.retrieval.candidates.feature_projection import NORMALISATIONS, Normalisation
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.generators import default_generators
+from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import (
     LOSSES,
@@ -35,9 +35,11 @@ class RecommenderSettings:
     leave_out : tuple of str
         Candidate generators that are not used.
     normalisation : str
-        Normalisation of contents: ``"none"``, ``"centre"`` or ``"whiten"``, see `ContentSpace`.
+        Normalisation of item features: ``"none"``, ``"centre"`` or ``"whiten"``, see
+        `FeatureProjection`.
     adversarial, coral, mmd : float
-        Weights of the domain adaptation terms of the two towers, see `Towers`; 0 switches one off.
+        Weights of the domain adaptation terms of the two-tower model, see `TwoTower`; 0 switches
+        one off.
     pretrain : bool
         Whether the ranker of a target is first trained on the other domains as targets.
     guard : bool
@@ -47,7 +49,7 @@ class RecommenderSettings:
         Number of hyperparameter settings to try for each ranker, see `tune_ranker`; with 0 those
         of `training` are used.
     tower_epochs : int
-        Epochs of the two towers, at most.
+        Epochs of the two-tower model, at most.
     seed : int
         Seed of the candidate generators.
 
@@ -71,7 +73,7 @@ class RecommenderSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        names = [generator.name for generator in default_sources()]
+        names = [generator.name for generator in default_generators()]
         for name in self.leave_out:
             if name not in names:
                 available = ", ".join(map(repr, names))  # some names have commas
@@ -79,11 +81,11 @@ class RecommenderSettings:
                     f"no candidate generator {name!r} to leave out; there are {available}"
                 )
 
-    def make_generators(self) -> list[CandidateSource]:
+    def make_generators(self) -> list[CandidateGenerator]:
         """Return the candidate generators, not fitted."""
-        generators = default_sources(self.seed)
+        generators = default_generators(self.seed)
         for generator in generators:
-            if isinstance(generator, Towers):
+            if isinstance(generator, TwoTower):
                 generator.normalisation = self.normalisation
                 generator.adversarial, generator.coral = self.adversarial, self.coral
                 generator.mmd = self.mmd

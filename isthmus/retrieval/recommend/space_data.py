@@ -14,10 +14,9 @@ import pyarrow as pa
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.item_attributes import number_names, numbers, written
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.search.examples import item_vectors
 from isthmus.retrieval.search.query import Query, search_top_k
 
@@ -41,12 +40,12 @@ class Among(NamedTuple):
     ----------
     allowed : numpy.ndarray
         bool, shape (n_items,): what may be in it; not written to.
-    effort : float
-        See `Contents.nearest`.
+    search_scale : float
+        See `ItemFeatures.nearest`.
     """
 
     allowed: Mask
-    effort: float
+    search_scale: float
 
 
 class _Kept(NamedTuple):
@@ -100,7 +99,7 @@ class NearLists:
         entries = sum(own.length * len(own.lists) for own in self._kept.values())
         if entries > KEPT_ENTRIES or len(self._kept) > KEPT_KINDS:
             self._kept = {}
-        key = id(among.allowed), among.effort, n
+        key = id(among.allowed), among.search_scale, n
         kept = self._kept.get(key)
         if kept is None or kept.among.allowed is not among.allowed:
             kept = self._kept[key] = _Kept(among, n, {})
@@ -154,12 +153,12 @@ class ViewContents:
         out[self.rows[there]] = there
         return out
 
-    def at(self, columns: Columns) -> FloatArray:
+    def take(self, columns: Columns) -> FloatArray:
         """Give the vectors of items, each named vector weighing by the root of its weight."""
         if len(columns) <= ROWS_AT_ONCE:
             return item_vectors(self.view, self.rows[columns], self.weights, self.vector_names)
         parts = range(0, len(columns), ROWS_AT_ONCE)
-        return np.concatenate([self.at(columns[at : at + ROWS_AT_ONCE]) for at in parts])
+        return np.concatenate([self.take(columns[at : at + ROWS_AT_ONCE]) for at in parts])
 
     def texts(self, columns: Columns) -> list[str]:
         """Read what is written of items in the catalog; nothing of one that is gone."""
@@ -185,39 +184,39 @@ class ViewContents:
         return out
 
     def nearest(
-        self, vectors: FloatArray, n: int, allowed: Mask, effort: float = 1.0
+        self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Search the index of the space; see `Contents.nearest`."""
+        """Search the index of the space; see `ItemFeatures.nearest`."""
         found = np.full((len(vectors), n), -1, np.int64)
         scores = np.full((len(vectors), n), -1, np.float32)
         queries = [Query(self._split_vector(vector)) for vector in vectors]
         asked = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
         lists = search_top_k(
-            self.view, [queries[at] for at in asked], n, selection, self.weights, effort
+            self.view, [queries[at] for at in asked], n, selection, self.weights, search_scale
         )
         for at, (rows, own) in zip(asked, lists, strict=True):
             columns = self.columns[rows]
             if (
                 len(self.view.named_vectors) > 1
             ):  # ranked by what is beyond chance, not by the cosine
-                own = self.at(columns) @ vectors[at]
+                own = self.take(columns) @ vectors[at]
                 order = np.argsort(-own, kind="stable")
                 columns, own = columns[order], own[order]
             found[at, : len(rows)], scores[at, : len(rows)] = columns, own
         return found, scores
 
-    def near_items(
-        self, columns: Columns, n: int, allowed: Mask, effort: float = 1.0
+    def nearest_to_items(
+        self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Search the index for what is near items, or remember it; see `Contents.near_items`."""
+        """Search the index for neighbours of items, cached; see `ItemFeatures`."""
         if allowed.flags.writeable:  # it may mean something else the next time
-            return self.nearest(self.at(columns), n, allowed, effort)
+            return self.nearest(self.take(columns), n, allowed, search_scale)
 
         def search(some: Columns) -> tuple[Columns, FloatArray]:
-            return self.nearest(self.at(some), n, allowed, effort)
+            return self.nearest(self.take(some), n, allowed, search_scale)
 
-        return self._near.get(columns, n, Among(allowed, effort), search)
+        return self._near.get(columns, n, Among(allowed, search_scale), search)
 
     def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
         """Give the cosine of each of some items with one, in every named vector that both have."""
@@ -277,7 +276,7 @@ def space_corpus(
     interactions: pa.Table,
     *,
     positive_from: float | None = None,
-) -> Corpus:
+) -> TrainingData:
     """Make the corpus of every living item of a view.
 
     Parameters
@@ -293,12 +292,12 @@ def space_corpus(
     """
     rows = np.flatnonzero(view.living.rows)
     names = tuple(view.domains)
-    return Corpus(
+    return TrainingData(
         item_ids=view.item_ids(rows),
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),
-        contents=ViewContents(view, rows, weights, vectors_in_use(view)),
-        matrix=space_matrix(view, interactions, positive_from=positive_from),
+        features=ViewContents(view, rows, weights, vectors_in_use(view)),
+        interactions=space_matrix(view, interactions, positive_from=positive_from),
     )
 
 

@@ -17,8 +17,9 @@ from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
 from isthmus.index.files import write_atomically
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.candidates.generator import State, sparse_of, sparse_state
-from isthmus.retrieval.candidates.generators import Sources
+from isthmus.numerics.arrays import ArrayState
+from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.ratings.store import ABOUT, TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
@@ -122,7 +123,7 @@ def save_recommender(
     with pa.ipc.new_file(str(folder / ITEMS), table.schema) as file:
         file.write_table(table)
     _write(folder / GENERATORS, recommender.generators.state())
-    graph = sparse_state(CONTENT_GRAPH, recommender.alike)
+    graph = sparse_to_arrays(CONTENT_GRAPH, recommender.content_graph)
     _write(folder / STATISTICS, {**recommender.statistics.state(), **graph})
     for domain, ranker in recommender.rankers.items():
         _write(folder / ranker_file(recommender.domain_names.index(domain)), ranker.state())
@@ -187,11 +188,11 @@ def load_recommender(folder: Path) -> Recommender:
         with pa.memory_map(str(folder / ITEMS)) as file:
             table = pa.ipc.open_file(file).read_all()
         domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
-        generators = Sources.from_description(description.generators)
+        generators = CandidateGenerators.from_description(description.generators)
         generators.restore(_read(folder / GENERATORS))
         state = _read(folder / STATISTICS)
         statistics = settings.make_statistics().restore(state)
-        graph = sparse_of(CONTENT_GRAPH, state)
+        graph = sparse_from_arrays(CONTENT_GRAPH, state)
         rankers = _load_rankers(folder, description, generators.names)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, IsthmusError) as error:
         raise CorruptRelease(
@@ -205,7 +206,7 @@ def load_recommender(folder: Path) -> Recommender:
         generators=generators,
         statistics=statistics,
         rankers=rankers,
-        alike=graph,
+        content_graph=graph,
         positive_from=description.positive_from,
         rating=load_rating(folder) if description.rates else None,
         vector_names=tuple(description.vector_names),
@@ -365,13 +366,13 @@ def _verified(folder: Path) -> tuple[Path, Description]:
     return folder, read_description(folder)
 
 
-def _write(path: Path, state: State) -> None:
+def _write(path: Path, state: ArrayState) -> None:
     from safetensors.numpy import save_file
 
     save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, path)
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> ArrayState:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

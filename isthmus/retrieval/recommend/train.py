@@ -16,8 +16,8 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, make_examples
 from isthmus.retrieval.ranker.features import GENERATOR_RANK, column_name, feature_columns
@@ -59,7 +59,7 @@ class Trained:
 
 
 def train_recommender(
-    corpus: Corpus,
+    corpus: TrainingData,
     settings: RecommenderSettings,
     targets: Sequence[str] | None = None,
     *,
@@ -74,7 +74,7 @@ def train_recommender(
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         Items and interactions.
     settings : RecommenderSettings
         How to train.
@@ -122,30 +122,30 @@ def train_recommender(
         item_ids=corpus.item_ids,
         domain_names=corpus.domain_names,
         domains=corpus.domains,
-        generators=Sources(settings.make_generators()).fit(corpus, show=show),
+        generators=CandidateGenerators(settings.make_generators()).fit(corpus, show=show),
         statistics=statistics,
         rankers=rankers,
-        alike=corpus.alike,
+        content_graph=corpus.content_graph,
         positive_from=positive_from,
         ignored={target: report.ignored for target, report in reports.items()},
         rating=None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        vector_names=corpus.contents.vector_names,
+        vector_names=corpus.features.vector_names,
         rated_events=None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
 
-def count_users(corpus: Corpus, domain: str) -> int:
+def count_users(corpus: TrainingData, domain: str) -> int:
     """Return the number of users who liked something of a domain."""
-    return int(corpus.likers(corpus.code_of(domain)).sum())
+    return int(corpus.domain_users(corpus.domain_code(domain)).sum())
 
 
-def rating_model(corpus: Corpus, ratings: InteractionMatrix, seed: int) -> RatingModel | None:
+def rating_model(corpus: TrainingData, ratings: InteractionMatrix, seed: int) -> RatingModel | None:
     """Train a model of ratings; None if all ratings are equal."""
     values = ratings.strengths
     if not len(values) or values.min() == values.max():
         return None
-    contents = corpus.contents.at(np.arange(len(corpus)))
+    contents = corpus.features.take(np.arange(len(corpus)))
     return RatingModel.fit(ratings, contents, corpus.domains, seed=seed)
 
 
@@ -165,7 +165,7 @@ def _require_tunable(
         )
 
 
-def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
+def _targets(corpus: TrainingData, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
         _require_users(corpus, name)
     chosen = targets or _domains_with_users(corpus)
@@ -177,7 +177,7 @@ def _targets(corpus: Corpus, targets: Sequence[str] | None) -> list[str]:
     return list(chosen)
 
 
-def _require_users(corpus: Corpus, domain: str) -> None:
+def _require_users(corpus: TrainingData, domain: str) -> None:
     if domain not in corpus.domain_names:
         raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
     if count_users(corpus, domain) < MIN_USERS:
@@ -187,7 +187,7 @@ def _require_users(corpus: Corpus, domain: str) -> None:
         )
 
 
-def _domains_with_users(corpus: Corpus, target: str | None = None) -> list[str]:
+def _domains_with_users(corpus: TrainingData, target: str | None = None) -> list[str]:
     """Return the domains with enough users to train on, other than a target."""
     names = (name for name in corpus.domain_names if name != target)
     return [name for name in names if count_users(corpus, name) >= MIN_USERS]
@@ -195,7 +195,7 @@ def _domains_with_users(corpus: Corpus, target: str | None = None) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class _RankerTraining:
-    corpus: Corpus
+    corpus: TrainingData
     statistics: ItemStatistics
     settings: RecommenderSettings
     pretrained: Mapping[str, Ranker] | None
@@ -219,7 +219,7 @@ class _RankerTraining:
         curve = self._fit(ranker, batches, settings, target, standardise=standardise)
         distillation = None
         if settings.distil:
-            folder = self._subfolder(f"{self.corpus.code_of(target)}-distilled")
+            folder = self._subfolder(f"{self.corpus.domain_code(target)}-distilled")
             ranker, distillation = distil_ranker(
                 ranker, batches, settings, folder=folder, show=self.show
             )
@@ -273,7 +273,7 @@ class _RankerTraining:
         if not self.settings.guard:
             return {}
         seed = self.settings.examples.seed
-        return measure_lifts(self.corpus, self.corpus.code_of(target), seed=seed)
+        return measure_lifts(self.corpus, self.corpus.domain_code(target), seed=seed)
 
     def _tuned(
         self, target: str, batches: ExampleBatches
@@ -282,7 +282,7 @@ class _RankerTraining:
         settings, trials = self.settings.training, self.settings.trials
         if not trials:
             return settings, None
-        folder = self._subfolder(f"{self.corpus.code_of(target)}-tuning")
+        folder = self._subfolder(f"{self.corpus.domain_code(target)}-tuning")
         return tune_ranker(
             self._untrained, batches, settings, trials, folder=folder, show=self.show
         )
@@ -290,12 +290,12 @@ class _RankerTraining:
     def _batches(
         self, target: str, columns: Sequence[str], ignored: Sequence[str], folds: int
     ) -> ExampleBatches:
-        codes = [self.corpus.code_of(name) for name in ignored if name != target]
+        codes = [self.corpus.domain_code(name) for name in ignored if name != target]
         examples = make_examples(
             self.corpus,
             self.settings.make_generators,
             self.settings.make_statistics,
-            self.corpus.code_of(target),
+            self.corpus.domain_code(target),
             replace(self.settings.examples, folds=folds),
             columns=columns,
             ignored=np.isin(self.corpus.domains, codes),
@@ -311,7 +311,7 @@ class _RankerTraining:
         *domains: str,
         standardise: bool,
     ) -> list[EpochResult]:
-        name = "-".join(str(self.corpus.code_of(domain)) for domain in domains)
+        name = "-".join(str(self.corpus.domain_code(domain)) for domain in domains)
         return train_ranker(
             ranker.network,
             batches,

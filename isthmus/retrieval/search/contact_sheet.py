@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-CELL, PICTURE, LINE, GAP = 168, 128, 14, 8
+CELL, PICTURE, LINE, GAP = 168, 128, 14, 8  # pixels
 HEIGHT = PICTURE + 4 * LINE + 2 * GAP
 INK, FAINT, PAPER, TINT = "#1c2430", "#6b7687", "#ffffff", "#eef2f8"
 DOMAIN_INKS = ("#2f6fde", "#c2410c", "#15803d", "#9333ea", "#b45309", "#0e7490")
@@ -27,21 +27,21 @@ class SheetRow:
 
     Attributes
     ----------
-    asked : str
-        What was asked, in words.
+    query : str
+        The query in words.
     picture : str or None
         Reference of the query's picture.
     hits : tuple of Hit
         Its results, with text and image.
     """
 
-    asked: str
+    query: str
     picture: str | None
     hits: tuple[Hit, ...]
 
 
 def draw_contact_sheet(rows: Sequence[SheetRow], media: MediaStore) -> Image:
-    """Draw queries (left) and their results, each with picture, text, domain and score.
+    """Draw queries (left) and their hits, each with picture, text, domain and score.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def draw_contact_sheet(rows: Sequence[SheetRow], media: MediaStore) -> Image:
     inks = {name: DOMAIN_INKS[i % len(DOMAIN_INKS)] for i, name in enumerate(domains)}
     for y, row in enumerate(rows):
         draw.rectangle((0, y * HEIGHT, CELL - 1, (y + 1) * HEIGHT - 1), fill=TINT)
-        _draw_cell(sheet, draw, (0, y), row.picture, row.asked, "query", FAINT, media)
+        _draw_cell(sheet, draw, (0, y), row.picture, row.query, "query", FAINT, media)
         for x, hit in enumerate(row.hits, 1):
             note = f"{hit.domain}  {hit.score:.3f}"
             text = hit.text or hit.item_id
@@ -68,7 +68,7 @@ def draw_contact_sheet(rows: Sequence[SheetRow], media: MediaStore) -> Image:
 def _draw_cell(
     sheet: Image,
     draw: ImageDraw,
-    place: tuple[int, int],
+    cell: tuple[int, int],
     picture: str | None,
     text: str,
     note: str,
@@ -78,12 +78,12 @@ def _draw_cell(
     from PIL import ImageFont
 
     font = ImageFont.load_default(11)
-    left, top = place[0] * CELL + GAP, place[1] * HEIGHT + GAP
-    shown = _thumbnail(picture, media)
-    if shown:
-        sheet.paste(shown, (left + (PICTURE - shown.width) // 2, top))
-    lines = _wrap(draw, text, CELL - 2 * GAP, 3 if shown else 9)
-    start = top + PICTURE + 4 if shown else top
+    left, top = cell[0] * CELL + GAP, cell[1] * HEIGHT + GAP
+    thumbnail = _thumbnail(picture, media)
+    if thumbnail:
+        sheet.paste(thumbnail, (left + (PICTURE - thumbnail.width) // 2, top))
+    lines = _wrap(draw, text, CELL - 2 * GAP, 3 if thumbnail else 9)
+    start = top + PICTURE + 4 if thumbnail else top
     for n, line in enumerate(lines):
         draw.text((left, start + n * LINE), line, fill=INK, font=font)
     draw.text((left, top + PICTURE + 4 + 3 * LINE), note, fill=ink, font=font)
@@ -101,7 +101,7 @@ def _thumbnail(picture: str | None, media: MediaStore) -> Image | None:
     return image.resize(size)
 
 
-def _wrap(draw: ImageDraw, text: str, width: int, most: int) -> list[str]:
+def _wrap(draw: ImageDraw, text: str, width: int, max_lines: int) -> list[str]:
     from PIL import ImageFont
 
     font = ImageFont.load_default(11)
@@ -112,6 +112,6 @@ def _wrap(draw: ImageDraw, text: str, width: int, most: int) -> list[str]:
             lines[-1] = longer
         else:
             lines.append(word)
-    if len(lines) > most:
-        lines = [*lines[: most - 1], lines[most - 1][:18] + "…"]
+    if len(lines) > max_lines:
+        lines = [*lines[: max_lines - 1], lines[max_lines - 1][:18] + "…"]
     return lines

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.encoders.fusion import MaskedVectors
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 
 
 @dataclass(frozen=True, eq=False)
 class PairwiseSimilarity:
-    """How alike items are to each other: the mean cosine over the named vectors that both have.
+    """Similarity of items to each other: the mean cosine over the named vectors that both have.
 
     Attributes
     ----------
@@ -36,41 +35,41 @@ class PairwiseSimilarity:
             tuple(view.vectors(named_vector.name, rows) for named_vector in view.named_vectors)
         )
 
-    def __call__(self, at: int) -> FloatArray:
-        """Compare every item with one of them, shape (n,); 0 where they share no named vector."""
-        parts = [part for part in self.parts if part.present[at]]
-        shared = np.sum([part.present for part in parts], axis=0)
-        cosines = np.sum([part.vectors @ part.vectors[at] for part in parts], axis=0)
-        return np.asarray(cosines / np.maximum(shared, 1), np.float32)
+    def __call__(self, item: int) -> FloatArray:
+        """Return the similarity of all items to one, shape (n,); 0 without common vectors."""
+        parts = [part for part in self.parts if part.present[item]]
+        n_shared = np.sum([part.present for part in parts], axis=0)
+        cosines = np.sum([part.vectors @ part.vectors[item] for part in parts], axis=0)
+        return np.asarray(cosines / np.maximum(n_shared, 1), np.float32)
 
 
 def maximal_marginal_relevance(
     relevance: FloatArray,
-    likeness: Callable[[int], FloatArray],
+    similarity: Callable[[int], FloatArray],
     k: int,
     diversity: float,
     quota_ids: Positions | None = None,
-    places: Positions | None = None,
+    slots: Positions | None = None,
 ) -> Positions:
-    """Choose k items one by one, each the best that is not like those before it.
+    """Choose k items one by one, each relevant and unlike those before it.
 
     The next item is ``argmax (1 - diversity) * relevance - diversity * m``, where ``m`` is the
-    item's greatest likeness to an item that was chosen already (0 for the first choice). The
+    item's greatest similarity to an item that was chosen already (0 for the first choice). The
     first of equals is taken.
 
     Parameters
     ----------
     relevance : numpy.ndarray
-        float32, shape (n,), on the scale of the likeness.
-    likeness : callable
-        Gives the likeness of every item to one of them, shape (n,).
+        float32, shape (n,), on the scale of the similarity.
+    similarity : callable
+        Returns the similarity of every item to one of them, shape (n,).
     k : int
         How many to choose; fewer only where there are fewer.
     diversity : float
-        From 0, relevance alone, to 1, unlikeness alone.
-    parties, places : numpy.ndarray, optional
-        int64, shape (n,) and (n_parties,): the party of each item, and how many of each party
-        may be chosen.
+        From 0, relevance alone, to 1, dissimilarity alone.
+    quota_ids, slots : numpy.ndarray, optional
+        int64, shape (n,) and (n_quotas,): the quota of each item, and how many of each quota may
+        be chosen.
 
     Returns
     -------
@@ -81,20 +80,20 @@ def maximal_marginal_relevance(
     --------
     >>> vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> relevance = np.array([0.9, 0.8, 0.5], np.float32)
-    >>> choose_diverse(relevance, lambda at: vectors @ vectors[at], 2, 0.5).tolist()
+    >>> maximal_marginal_relevance(relevance, lambda i: vectors @ vectors[i], 2, 0.5).tolist()
     [0, 2]
     """
     quota_ids = np.zeros(len(relevance), np.int64) if quota_ids is None else quota_ids
-    places = np.array([k]) if places is None else places.copy()
-    taken = np.zeros(len(relevance), bool)
-    nearest = np.zeros(len(relevance), np.float32)
+    free_slots = np.array([k]) if slots is None else slots.copy()
+    available = np.ones(len(relevance), bool)
+    max_similarity = np.zeros(len(relevance), np.float32)
     chosen: list[int] = []
-    while len(chosen) < k and (free := ~taken & (places[quota_ids] > 0)).any():
-        gain = (1 - diversity) * relevance - diversity * nearest
-        best = int(np.argmax(np.where(free, gain, -np.inf)))
-        alike = likeness(best)
-        nearest = np.maximum(nearest, alike) if chosen else alike
+    while len(chosen) < k and (eligible := available & (free_slots[quota_ids] > 0)).any():
+        gain = (1 - diversity) * relevance - diversity * max_similarity
+        best = int(np.argmax(np.where(eligible, gain, -np.inf)))
+        similarities = similarity(best)
+        max_similarity = np.maximum(max_similarity, similarities) if chosen else similarities
         chosen.append(best)
-        taken[best] = True
-        places[quota_ids[best]] -= 1
+        available[best] = False
+        free_slots[quota_ids[best]] -= 1
     return np.array(chosen, np.int64)

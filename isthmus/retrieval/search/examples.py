@@ -1,36 +1,37 @@
-"""Examples: a query made of items to be like, and of items to be unlike.
+"""Items as queries: examples to be like or unlike, and the interests in a user's history.
 
-Relevance feedback of Rocchio, "Relevance Feedback in Information Retrieval", in Salton (ed.), The
-SMART Retrieval System, 1971, with the weights of Qdrant's ``average_vector`` strategy.
+Examples follow Rocchio, "Relevance Feedback in Information Retrieval", in Salton (ed.), The SMART
+Retrieval System, 1971, with the weights of Qdrant's ``average_vector`` strategy. Interests follow
+PinnerSage (Pal et al., KDD 2020): Ward clustering, each cluster represented by its medoid, since a
+mean of unlike items would lie near none of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput, ItemNotFound
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import Query
 from isthmus.schema import ITEM_ID
 
-MOST_RECENT = 200
-MOST_INTERESTS = 8
-CUT_DISTANCE = 1.1
-
-LEAST_NORM = 1e-5
+MAX_HISTORY: Final = 200
+MAX_INTERESTS: Final = 8
+CUT_DISTANCE: Final = 1.1
+MIN_NORM: Final = 1e-5
 
 Items = str | Sequence[str]
 
 
-def unique_item_ids(given: Items) -> list[str]:
-    """Take item ids however they are given, each once."""
-    return list(dict.fromkeys([given] if isinstance(given, str) else given))
+def unique_item_ids(items: Items) -> list[str]:
+    """Return item ids in their order, without duplicates."""
+    return list(dict.fromkeys([items] if isinstance(items, str) else items))
 
 
 def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Positions]:
@@ -44,42 +45,41 @@ def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Pos
         If there is no such item, or it has no vector.
     """
     liked, unliked = unique_item_ids(like), unique_item_ids(unlike)
-    if not liked and not unliked:  # finding nothing would still look through all ids
+    if not liked and not unliked:  # view.find reads all ids, even for none
         return np.empty(0, np.int64), np.empty(0, np.int64)
     if both := set(liked) & set(unliked):
         raise InvalidInput(f"item {min(both)!r} is to be like and to be unlike; choose one")
     rows = view.find([*liked, *unliked])
     for name, row in zip([*liked, *unliked], rows.tolist(), strict=True):
         if row < 0:
-            known = len(view.snapshot.find([name], [ITEM_ID])) > 0
-            wanted = "searchable item" if known else "item"
-            raise ItemNotFound(f"no {wanted} {name!r} in this space")
+            exists = len(view.snapshot.find([name], [ITEM_ID])) > 0
+            missing = "searchable item" if exists else "item"
+            raise ItemNotFound(f"no {missing} {name!r} in this space")
     return rows[: len(liked)], rows[len(liked) :]
 
 
 def query_with_examples(
-    view: View, asked: Mapping[str, FloatArray], like: Positions, unlike: Positions
+    view: View, contents: Mapping[str, FloatArray], like: Positions, unlike: Positions
 ) -> Query:
-    """Join what is asked for with examples, named vector by named vector.
+    """Combine contents with examples, named vector by named vector.
 
-    A named vector takes part where something positive has it: what was asked, or an item to be
-    like. In the others, what the items to be unlike hold says nothing. Where nothing is positive
-    anywhere, the query is the opposite of the items to be unlike, so that the least similar items
-    come first.
+    A named vector takes part where something positive has it: the contents, or an item to be like.
+    In the others the items to be unlike are ignored. Where nothing is positive anywhere, the query
+    is the opposite of the items to be unlike, so that the least similar items come first.
 
     Parameters
     ----------
     view : View
-        Where the examples are.
-    asked : mapping of str to numpy.ndarray
-        Unit vectors of the text, image or vector asked for by named vector, shape (dim,).
+        Contains the examples.
+    contents : mapping of str to numpy.ndarray
+        Unit vector, shape (dim,), of the text, image or vector in each named vector.
     like, unlike : numpy.ndarray
         int64: rows of the examples.
 
     Returns
     -------
     Query
-        Leaves the examples out of its results.
+        It excludes the examples.
 
     Raises
     ------
@@ -87,11 +87,11 @@ def query_with_examples(
         If the examples cancel out.
     """
     if len(like) == 0 and len(unlike) == 0:
-        return Query(asked)
-    only_unlike = not asked and len(like) == 0
+        return Query(contents)
+    only_unlike = not contents and len(like) == 0
     vectors = {}
     for named_vector in view.named_vectors:
-        positive = _vectors(view, named_vector.name, like, asked.get(named_vector.name))
+        positive = _vectors(view, named_vector.name, like, contents.get(named_vector.name))
         negative = _vectors(view, named_vector.name, unlike)
         if len(positive) or (only_unlike and len(negative)):
             vectors[named_vector.name] = _combined(positive, negative, named_vector.name)
@@ -99,7 +99,7 @@ def query_with_examples(
 
 
 def combine(positive: FloatArray, negative: FloatArray) -> FloatArray:
-    """Give the unit vector of ``p + (p - n)``, with the means p of positive, n of negative.
+    """Return the unit vector of ``p + (p - n)``, with the means p of positive, n of negative.
 
     Without negatives it is that of ``p``, without positives that of ``-n``.
 
@@ -125,7 +125,7 @@ def combine(positive: FloatArray, negative: FloatArray) -> FloatArray:
     if len(negative):
         total -= negative.mean(axis=0, dtype=np.float64)
     norm = float(np.linalg.norm(total))
-    return np.asarray(total / norm if norm > LEAST_NORM else 0 * total, np.float32)
+    return np.asarray(total / norm if norm > MIN_NORM else 0 * total, np.float32)
 
 
 def _combined(positive: FloatArray, negative: FloatArray, vector_name: str) -> FloatArray:
@@ -140,11 +140,11 @@ def _combined(positive: FloatArray, negative: FloatArray, vector_name: str) -> F
 
 
 def _vectors(
-    view: View, vector_name: str, rows: Positions, asked: FloatArray | None = None
+    view: View, vector_name: str, rows: Positions, content: FloatArray | None = None
 ) -> FloatArray:
     part = view.vectors(vector_name, rows)
-    own = part.vectors[part.present]
-    return own if asked is None else np.concatenate([asked[None], own])
+    vectors = part.vectors[part.present]
+    return vectors if content is None else np.concatenate([content[None], vectors])
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,12 +166,12 @@ class Interest:
 def find_interests(
     view: View, rows: Positions, importance: npt.NDArray[np.float64]
 ) -> list[Interest]:
-    """Group the items of a history into interests, the weightiest first.
+    """Cluster the items of a history into interests, by falling weight.
 
     Parameters
     ----------
     view : View
-        Where the items are.
+        Contains the items.
     rows : numpy.ndarray
         int64, shape (n,): rows of the history's items, oldest first.
     importance : numpy.ndarray
@@ -182,7 +182,7 @@ def find_interests(
     list of Interest
         At most eight.
     """
-    keep = np.flatnonzero((rows >= 0) & (importance > 0))[-MOST_RECENT:]
+    keep = np.flatnonzero((rows >= 0) & (importance > 0))[-MAX_HISTORY:]
     rows, importance = rows[keep], importance[keep]
     medoids, weights = choose_interests(item_vectors(view, rows), importance)
     return [_interest(view, rows[[m]], w) for m, w in zip(medoids, weights, strict=True)]
@@ -191,12 +191,12 @@ def find_interests(
 def choose_interests(
     vectors: FloatArray, importance: npt.NDArray[np.float64]
 ) -> tuple[Positions, npt.NDArray[np.float64]]:
-    """Group vectors into interests, and choose the medoid of each, the weightiest first.
+    """Cluster vectors into interests, and return the medoid of each, by falling weight.
 
     Parameters
     ----------
     vectors : numpy.ndarray
-        float32, shape (n, dim), unit length, oldest first; the last 200 are looked at.
+        float32, shape (n, dim), unit rows, oldest first; the last 200 are used.
     importance : numpy.ndarray
         float64, shape (n,), above zero.
 
@@ -205,13 +205,13 @@ def choose_interests(
     places, weights : numpy.ndarray
         int64 and float64, shape (n_interests,), at most eight.
     """
-    first = max(0, len(vectors) - MOST_RECENT)
+    first = max(0, len(vectors) - MAX_HISTORY)
     vectors, importance = vectors[first:], importance[first:]
     if not len(vectors):
         return np.empty(0, np.int64), np.empty(0, np.float64)
     groups = _groups(vectors)
     weights = np.bincount(groups, importance)
-    chosen = [g for g in np.argsort(-weights, kind="stable") if weights[g] > 0][:MOST_INTERESTS]
+    chosen = [g for g in np.argsort(-weights, kind="stable") if weights[g] > 0][:MAX_INTERESTS]
     return (
         np.array([first + _medoid(vectors, importance, groups == g) for g in chosen], np.int64),
         weights[chosen].astype(np.float64),
@@ -227,10 +227,10 @@ def _groups(vectors: FloatArray) -> npt.NDArray[np.int32]:
 
 
 def cut_dendrogram(tree: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.int32]:
-    """Give the group of each leaf of a tree that SciPy made, from 0.
+    """Return the cluster of each leaf of a SciPy linkage tree, from 0.
 
-    They are the groups of SciPy's `fcluster`, which takes longer to check a tree than to cut it, in
-    its order: from the left, branches before leaves.
+    They are the clusters of SciPy's `fcluster`, in its order (from the left, branches before
+    leaves); that one takes longer to validate a tree than to cut it.
     """
     leaves = len(tree) + 1
     children, far = tree[:, :2].astype(np.int64).tolist(), (tree[:, 2] > distance).tolist()
@@ -242,18 +242,18 @@ def cut_dendrogram(tree: npt.NDArray[np.float64], distance: float) -> npt.NDArra
         if node < leaves:
             groups[node] = last
         else:
-            own = sorted(children[node - leaves], key=lambda child: child < leaves)
-            left += [(child, together) for child in reversed(own)]
+            ordered = sorted(children[node - leaves], key=lambda child: child < leaves)
+            left += [(child, together) for child in reversed(ordered)]
     return groups
 
 
 def _medoid(
     vectors: FloatArray, importance: npt.NDArray[np.float64], group: npt.NDArray[np.bool_]
 ) -> int:
-    """Give the place of the group's vector that is nearest to its weighted mean."""
-    places = np.flatnonzero(group)
-    own = vectors[places]
-    return int(places[np.argmax(own @ (importance[places] @ own))])
+    """Return the position of the group's vector that is nearest to its weighted mean."""
+    positions = np.flatnonzero(group)
+    members = vectors[positions]
+    return int(positions[np.argmax(members @ (importance[positions] @ members))])
 
 
 def _interest(view: View, medoid: Positions, weight: float) -> Interest:
@@ -271,12 +271,12 @@ def item_vectors(
     weights: Mapping[str, float] | None = None,
     named_vectors: Sequence[str] | None = None,
 ) -> FloatArray:
-    """Put the named vectors of items side by side, at unit norm.
+    """Return the named vectors of items side by side, at unit norm.
 
     Parameters
     ----------
     view : View
-        Where the items are.
+        Contains the items.
     rows : numpy.ndarray
         int64, shape (n,): rows of the items; -1 gives zeros.
     weights : mapping of str to float, optional
@@ -290,7 +290,7 @@ def item_vectors(
     numpy.ndarray
         float32, shape (n, sum of the named vectors' dims).
     """
-    there = np.flatnonzero(rows >= 0)
+    present = np.flatnonzero(rows >= 0)
     chosen = [
         named_vector
         for named_vector in view.named_vectors
@@ -298,13 +298,13 @@ def item_vectors(
     ]
     if len(chosen) == 1 and (weights or {}).get(chosen[0].name, 1.0) > 0:
         return view.vectors(chosen[0].name, rows).vectors
-    whole = np.zeros((len(rows), sum(named_vector.dim for named_vector in chosen)), np.float32)
+    vectors = np.zeros((len(rows), sum(named_vector.dim for named_vector in chosen)), np.float32)
     start = 0
     for named_vector in chosen:
         weight = (weights or {}).get(named_vector.name, 1.0)
-        part = view.vectors(named_vector.name, rows[there]).vectors
-        whole[there, start : start + named_vector.dim] = np.sqrt(weight) * part
+        part = view.vectors(named_vector.name, rows[present]).vectors
+        vectors[present, start : start + named_vector.dim] = np.sqrt(weight) * part
         start += named_vector.dim
-    norms = np.linalg.norm(whole, axis=1, keepdims=True)
-    whole /= np.where(norms > 0, norms, 1)
-    return whole
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(norms > 0, norms, 1)
+    return vectors

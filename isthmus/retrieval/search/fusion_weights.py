@@ -1,9 +1,9 @@
 """Learned fusion weights: how much each named vector counts, for each kind of query.
 
 A query in several named vectors scores an item by the weighted mean of its similarities in them.
-What is learned is a factor a named vector, which multiplies the block's weight in the space. The
-factors are the same for all queries of a kind: weights that depend on the query were measured and
-were no better (docs/fusion.md).
+What is learned is a factor a named vector, which multiplies its weight in the space.
+The factors are the same for all queries of a kind: weights that depend on the query were measured
+and were no better (docs/fusion.md).
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Mask
 from isthmus.index.files import write_atomically
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Mask
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.progress import progress_bar

@@ -1,24 +1,23 @@
-"""Near-duplicate groups: the connected components of the items that are nearly alike.
+"""Near-duplicate groups: the connected components of the pairs of similar items.
 
 Every member of a group is within the threshold of at least one other member (single linkage).
-Such groups can chain: of a, b and c, the ends may be less alike than the threshold allows. So
-each member is reported with its similarity to the group's representative too, by which a
-stricter reader may cut a group.
+Such groups can chain: of a, b and c, the ends may be less similar than the threshold. So each
+member is reported with its similarity to the group's representative too, by which a group can be
+cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Mask, Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import DOMAIN, ITEM_ID, SCORE
 
@@ -36,16 +35,21 @@ SCHEMA = pa.schema(
     ]
 )
 
-ITEMS_A_BATCH = 1_024
-# Neighbours asked for, first of every item, then of those whose last one is still alike.
-WIDTHS = (16, 128)
-ROUNDING = 1e-6  # identical items may have a cosine of 0.9999999
+BATCH_SIZE: Final = 1_024
+# Neighbours searched, first of every item, then of those whose last neighbour is a duplicate.
+WIDTHS: Final = (16, 128)
+ROUNDING: Final = 1e-6  # identical items may have a cosine of 0.9999999
 
 
 def find_duplicates(
-    view: View, threshold: float, allowed: Selection | None, vector_name: str | None, *, show: bool
+    view: View,
+    threshold: float,
+    selection: Selection | None,
+    vector_name: str | None,
+    *,
+    show: bool,
 ) -> pa.Table:
-    """Group the items whose vectors in a named vector are alike.
+    """Group the items whose vectors in a named vector are similar.
 
     Parameters
     ----------
@@ -53,10 +57,10 @@ def find_duplicates(
         What is searched; neighbours come from its index.
     threshold : float
         Cosine similarity from which two items are duplicates, in (0, 1].
-    allowed : Selection, optional
-        The rows of the view: the items to compare.
+    selection : Selection, optional
+        The items to compare.
     vector_name : str, optional
-        Block to compare in; by default the one that most of the items have.
+        NamedVector to compare in; by default the one that most of the items have.
     show : bool
         Whether to show a bar.
 
@@ -68,11 +72,11 @@ def find_duplicates(
     Raises
     ------
     InvalidInput
-        If the threshold or the named vector is no good.
+        If the threshold is out of range, or there is no such named vector.
     """
     if not 0 < threshold <= 1:
         raise InvalidInput(f"threshold is {threshold}; give a cosine similarity in (0, 1]")
-    mask = (allowed or view.living).rows
+    mask = (selection or view.living).rows
     name, rows = _rows_of_vector(view, mask, vector_name)
     finder = _Finder(view, name, rows, mask, threshold - ROUNDING)
     with progress_bar("comparing", len(rows), show=show) as advance:
@@ -81,23 +85,23 @@ def find_duplicates(
 
 
 class _Finder:
-    """Finds alike pairs among some rows, enough of them to know the connected components.
+    """Finds enough pairs of duplicates among some rows to know the connected components.
 
-    Items are numbered by their place among the rows. An item is open while all the neighbours
-    it asked for were alike, so that there may be more.
+    Items are numbered by their position among the rows. An item is open while all the neighbours
+    that were searched are duplicates, so that there may be more.
     """
 
     def __init__(
         self, view: View, vector_name: str, rows: Positions, mask: Mask, threshold: float
     ) -> None:
         self._view = view
-        self._block = vector_name
+        self._vector_name = vector_name
         self._rows = rows
         self._mask = mask
-        self._whole = view.only(mask)
+        self._selection = view.only(mask)
         self._threshold = threshold
-        self._place = np.full(len(mask), -1, np.int64)
-        self._place[rows] = np.arange(len(rows))
+        self._position = np.full(len(mask), -1, np.int64)
+        self._position[rows] = np.arange(len(rows))
         self._pairs: list[tuple[Positions, Positions]] = []
         self.closest = np.full(len(rows), -np.inf, np.float32)
 
@@ -105,16 +109,17 @@ class _Finder:
         """Compare every item with its neighbours."""
         open_items = np.arange(len(self._rows))
         for step, width in enumerate(WIDTHS):
-            found = []
+            still_open = []
             for items in _batches(open_items):
-                found.append(items[self._compare(items, width + 1, self._whole)])  # one is itself
+                is_open = self._compare(items, width + 1, self._selection)  # one is itself
+                still_open.append(items[is_open])
                 if step == 0:
                     advance(len(items))
-            open_items = np.concatenate([*found, np.empty(0, np.int64)])
+            open_items = np.concatenate([*still_open, np.empty(0, np.int64)])
         self._close(open_items)
 
     def groups(self) -> npt.NDArray[np.int32]:
-        """Give the number of each item's connected component, shape (n_items,)."""
+        """Return the connected component of each item, shape (n_items,)."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
@@ -127,38 +132,37 @@ class _Finder:
         return [a for a, _ in self._pairs], [b for _, b in self._pairs]
 
     def _close(self, open_items: Positions) -> None:
-        """Look beyond the group that each open item is in, until no group grows.
+        """Search outside the group of each open item, until no group grows.
 
-        The pairs within a group need not be known: a thousand copies of one item would have
-        half a million.
+        Pairs within a group are not needed: a thousand copies of one item have half a million.
         """
         while len(open_items):
             groups = self.groups()
-            found = []
+            still_open = []
             for group in np.unique(groups[open_items]).tolist():
                 outside = self._mask.copy()
                 outside[self._rows[groups == group]] = False
                 for items in _batches(open_items[groups[open_items] == group]):
-                    known = len(self._pairs)
+                    n_pairs = len(self._pairs)
                     self._compare(items, WIDTHS[0], self._view.only(outside))
-                    reaching = np.concatenate([a for a, _ in self._pairs[known:]])
-                    found.append(np.intersect1d(items, reaching))
-            open_items = np.concatenate(found)
+                    reaching = np.concatenate([a for a, _ in self._pairs[n_pairs:]])
+                    still_open.append(np.intersect1d(items, reaching))
+            open_items = np.concatenate(still_open)
 
-    def _compare(self, items: Positions, width: int, allowed: Selection) -> Mask:
-        """Search the neighbours of items; mark the items of which every neighbour is alike."""
-        vectors = self._view.vectors(self._block, self._rows[items]).vectors
-        scores, rows = self._view.search(self._block, vectors, width, allowed)
-        there = rows >= 0
-        places = np.where(there, self._place[np.maximum(rows, 0)], -1)
-        other = there & (places != items[:, None])
-        alike = there & (scores >= self._threshold)
-        query, at = np.nonzero(other & alike)
-        a, b, score = items[query], places[query, at], scores[query, at]
+    def _compare(self, items: Positions, width: int, selection: Selection) -> Mask:
+        """Search the neighbours of items; return the items of which all are duplicates."""
+        vectors = self._view.vectors(self._vector_name, self._rows[items]).vectors
+        scores, rows = self._view.search(self._vector_name, vectors, width, selection)
+        found = rows >= 0  # (n_items, width)
+        positions = np.where(found, self._position[np.maximum(rows, 0)], -1)
+        is_other = found & (positions != items[:, None])
+        similar = found & (scores >= self._threshold)
+        query, column = np.nonzero(is_other & similar)
+        a, b, score = items[query], positions[query, column], scores[query, column]
         self._pairs.append((a, b))
         np.maximum.at(self.closest, a, score)
         np.maximum.at(self.closest, b, score)
-        return np.asarray(alike.all(axis=1))
+        return np.asarray(similar.all(axis=1))
 
 
 def _rows_of_vector(view: View, mask: Mask, vector_name: str | None) -> tuple[str, Positions]:
@@ -169,14 +173,14 @@ def _rows_of_vector(view: View, mask: Mask, vector_name: str | None) -> tuple[st
             f"are: {', '.join(names)}"
         )
     rows = np.flatnonzero(mask)
-    having = {n: rows[view.present(n, rows)] for n in ([vector_name] if vector_name else names)}
-    name = max(having, key=lambda n: len(having[n]))
-    return name, having[name]
+    by_vector = {n: rows[view.present(n, rows)] for n in ([vector_name] if vector_name else names)}
+    name = max(by_vector, key=lambda n: len(by_vector[n]))
+    return name, by_vector[name]
 
 
 def _batches(items: Positions) -> Iterator[Positions]:
-    for start in range(0, len(items), ITEMS_A_BATCH):
-        yield items[start : start + ITEMS_A_BATCH]
+    for start in range(0, len(items), BATCH_SIZE):
+        yield items[start : start + BATCH_SIZE]
 
 
 def _table(
@@ -186,7 +190,7 @@ def _table(
     groups: npt.NDArray[np.int32],
     closest: FloatArray,
 ) -> pa.Table:
-    """List the groups of two and more, the largest first, each with its representative first."""
+    """Return the groups of two or more, the largest first, each with its representative first."""
     shared = np.flatnonzero(np.bincount(groups)[groups] > 1) if len(groups) else rows
     ids = np.array(view.item_ids(rows[shared]), object)
     listed = []
@@ -211,7 +215,7 @@ def _table(
 
 
 def _split(groups: npt.NDArray[np.int32]) -> list[Positions]:
-    """Give the places of each group's members."""
+    """Return the positions of each group's members."""
     order = np.argsort(groups, kind="stable")
     ends = np.flatnonzero(np.diff(groups[order])) + 1
     return np.split(order, ends) if len(order) else []
@@ -220,7 +224,7 @@ def _split(groups: npt.NDArray[np.int32]) -> list[Positions]:
 def _arrange(
     vectors: FloatArray, ids: npt.NDArray[np.object_]
 ) -> tuple[Positions, npt.NDArray[np.float32]]:
-    """Order one group by likeness to its representative, the member nearest to their mean."""
+    """Order one group by similarity to its representative, the member nearest to their mean."""
     central = (vectors @ vectors.mean(axis=0)).round(5)
     best = int(np.lexsort((ids, -central))[0])
     scores = vectors @ vectors[best]

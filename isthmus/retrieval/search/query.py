@@ -1,45 +1,55 @@
-"""Queries: vectors in some named vectors of the item vector, ranked against every item at once."""
+"""Queries: unit vectors in some named vectors of the items, searched for the top k or a range.
+
+In one named vector the score is the cosine similarity. Over several it is the weighted mean of the
+chance-corrected similarities ``(cos - c) / (1 - c)`` in the query's named vectors, where ``c`` is
+the query's mean cosine with the item's domain in that named vector: 0 is as similar as chance, 1 is
+identical. An item that lacks a named vector counts there as an average item of its domain. It is
+neither punished with a zero cosine nor favoured by being judged on its other named vectors alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from isthmus.errors import UnsupportedModality
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 
-FIRST_DEPTH = 256
-WIDENING = 4
+OVERSAMPLING: Final = (
+    4  # candidates of each named vector a result, where a query has several named vectors
+)
+MIN_CANDIDATES: Final = 100
+RANGE_DEPTH: Final = 256  # candidates that a range search begins with
+WIDENING: Final = 4
+ROWS_AT_ONCE: Final = 65_536
+MIN_SPREAD: Final = 1e-6  # of 1 - c, against division by zero
 
 ScoredRows = tuple[Positions, FloatArray]
-CANDIDATES_A_RESULT = 4
-FEWEST_CANDIDATES = 100
-ROWS_AT_ONCE = 65_536
+"""Rows and their scores, best first: int64 and float32, shape (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What is looked for.
+    """A query as vectors.
 
     Attributes
     ----------
     vectors : mapping of str to numpy.ndarray
-        Unit vector, shape (dim,), for each named vector that the query has something to say in.
+        Unit vector, shape (dim,), for each named vector that takes part.
     exclude : numpy.ndarray
-        int64: rows that must not be returned.
+        int64: rows that are not returned.
     """
 
     vectors: Mapping[str, FloatArray]
     exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
 
     def vector_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return the weights of the named vectors that the query has."""
+        """Return the weights of the query's named vectors."""
         return {name: weights[name] for name in self.vectors}
 
 
@@ -47,31 +57,27 @@ def search_top_k(
     view: View,
     queries: Sequence[Query],
     k: int,
-    allowed: Selection | None,
+    selection: Selection | None,
     weights: Mapping[str, float],
-    effort: float = 1.0,
+    search_scale: float = 1.0,
 ) -> list[ScoredRows]:
     """Rank items for each query.
 
-    In one named vector the score is the cosine similarity. Over several it is the weighted mean of
-    the adjusted similarity ``(cos - c) / (1 - c)`` over the query's named vectors, where ``c`` is
-    the query's mean cosine with the item's domain in that named vector: 0 is as alike as chance, 1
-    is identical. An item that lacks a picture counts there as an average item of its domain, so it
-    is neither punished with a zero cosine nor favoured by being judged on its text alone.
+    Over several named vectors, the candidates are the nearest items of each named vector.
 
     Parameters
     ----------
     view : View
         What is searched.
     queries : sequence of Query
-        What is looked for.
+        The queries.
     k : int
         Results a query.
-    allowed : Selection, optional
+    selection : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
         Weight of each named vector.
-    effort : float
+    search_scale : float
         See `View.search`.
 
     Returns
@@ -79,47 +85,97 @@ def search_top_k(
     list of (rows, scores)
         For each query, best first, at most k.
     """
-    most_excluded = max((len(query.exclude) for query in queries), default=0)
-    several = any(len(query.vectors) > 1 for query in queries)
-    depth = max(CANDIDATES_A_RESULT * k, FEWEST_CANDIDATES) if several else k
-    found = search_vectors(view, queries, depth + most_excluded, allowed, effort)
+    n_excluded = max((len(query.exclude) for query in queries), default=0)
+    several_vectors = any(len(query.vectors) > 1 for query in queries)
+    depth = max(OVERSAMPLING * k, MIN_CANDIDATES) if several_vectors else k
+    lists = search_vectors(view, queries, depth + n_excluded, selection, search_scale)
     return [
         merge_vectors(view, query, parts, k, weights)
-        for query, parts in zip(queries, found, strict=True)
+        for query, parts in zip(queries, lists, strict=True)
     ]
+
+
+def search_range(
+    view: View,
+    query: Query,
+    min_score: float,
+    selection: Selection | None,
+    weights: Mapping[str, float],
+) -> ScoredRows:
+    """Find all items that score at least `min_score`, best first.
+
+    The search is widened fourfold until no unseen item can score so much, as in the threshold
+    algorithm of Fagin, Lotem and Naor, "Optimal Aggregation Algorithms for Middleware", PODS 2001.
+    It is complete where the search of a named vector is exact; an approximate index misses as much
+    of the range as its recall says.
+
+    Parameters
+    ----------
+    view : View
+        What is searched.
+    query : Query
+        The query.
+    min_score : float
+        Minimum score, as `search_top_k` scores.
+    selection : Selection, optional
+        The rows that may be returned.
+    weights : mapping of str to float
+        Weight of each named vector.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n,).
+    """
+    n_reachable = len(view) if selection is None else selection.count
+    depth = min(RANGE_DEPTH, n_reachable)
+    while depth:
+        parts = search_vectors(view, [query], depth, selection)[0]
+        if depth == n_reachable or _best_unseen(view, query, parts, weights) < min_score:
+            merged = merge_vectors(view, query, parts, n_reachable, weights)
+            return filter_min_score(merged, min_score)
+        depth = min(depth * WIDENING, n_reachable)
+    return np.empty(0, np.int64), np.empty(0, np.float32)
+
+
+def filter_min_score(scored: ScoredRows, min_score: float) -> ScoredRows:
+    """Return the rows that score at least `min_score`."""
+    rows, scores = scored
+    keep = scores.astype(np.float64) >= min_score
+    return rows[keep], scores[keep]
 
 
 def search_vectors(
     view: View,
     queries: Sequence[Query],
     depth: int,
-    allowed: Selection | None,
-    effort: float = 1.0,
+    selection: Selection | None,
+    search_scale: float = 1.0,
 ) -> list[list[ScoredRows]]:
     """Search each named vector once for all the queries that have it.
 
     Returns
     -------
     list of list of (rows, scores)
-        For each query, for each named vector it has, in the order of the view: shape (depth,), -1
+        For each query, for each of its named vectors, in the order of the view: shape (depth,), -1
         and -inf where there are no more rows; excluded rows are still among them.
     """
-    found: list[list[ScoredRows]] = [[] for _ in queries]
+    lists: list[list[ScoredRows]] = [[] for _ in queries]
     for named_vector in view.named_vectors:
-        asking = [i for i, query in enumerate(queries) if named_vector.name in query.vectors]
-        if asking:
-            vectors = np.stack([queries[i].vectors[named_vector.name] for i in asking])
-            reach = min(depth, max(len(view), 1))
-            scores, rows = view.search(named_vector.name, vectors, reach, allowed, effort)
-            for at, i in enumerate(asking):
-                found[i].append((rows[at], scores[at]))
-    return found
+        places = [at for at, query in enumerate(queries) if named_vector.name in query.vectors]
+        if places:
+            vectors = np.stack([queries[at].vectors[named_vector.name] for at in places])
+            k = min(depth, max(len(view), 1))
+            scores, rows = view.search(named_vector.name, vectors, k, selection, search_scale)
+            for row, at in enumerate(places):
+                lists[at].append((rows[row], scores[row]))
+    return lists
 
 
 def merge_vectors(
     view: View, query: Query, parts: list[ScoredRows], k: int, weights: Mapping[str, float]
 ) -> ScoredRows:
-    """Score what the named vectors found for a query, and give the best k that are not excluded."""
+    """Score the candidates of all named vectors, and return the best k that are not excluded."""
     if not parts:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     if len(query.vectors) == 1:
@@ -139,90 +195,39 @@ def merge_vectors(
 def chance_corrected_similarity(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> FloatArray:
-    """Give the chance-corrected similarity of rows to a query, shape (len(rows),)."""
-    pieces = [rows[i : i + ROWS_AT_ONCE] for i in range(0, len(rows), ROWS_AT_ONCE)]
-    scores = [_chance_corrected_similarity(view, query, piece, weights) for piece in pieces]
-    return np.concatenate([np.empty(0, np.float32), *scores])
-
-
-def _chance_corrected_similarity(
-    view: View, query: Query, rows: Positions, weights: Mapping[str, float]
-) -> FloatArray:
-    own = query.vector_weights(weights)
-    parts = similarities(view, query, rows)
-    total = sum(own[name] * part.astype(np.float64) for name, part in parts.items())
-    return np.asarray(total / sum(own.values()), np.float32)
+    """Return the weighted mean of `similarities` over the named vectors, shape (len(rows),)."""
+    vector_weights = query.vector_weights(weights)
+    total_weight = sum(vector_weights.values())
+    scores = [np.empty(0, np.float32)]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        parts = similarities(view, query, rows[start : start + ROWS_AT_ONCE])
+        weighted = sum(
+            vector_weights[name] * part.astype(np.float64) for name, part in parts.items()
+        )
+        scores.append(np.asarray(weighted / total_weight, np.float32))
+    return np.concatenate(scores)
 
 
 def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatArray]:
-    """Return chance-corrected similarities of rows in each named vector of a query; 0 if absent."""
+    """Return the chance-corrected similarity in each named vector of a query, 0 where absent."""
     means, domains = view.domain_means, view.domain_codes(rows)
-    found = {}
+    by_vector = {}
     for name, vector in query.vectors.items():
         part = view.vectors(name, rows)
         # An item alone in its domain is the mean of it, and would always score 0.
         chance = (means.vectors[name] @ vector * means.others[name])[domains]
-        similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, 1e-6)
-        found[name] = np.where(part.present, similarity, 0.0)
-    return found
-
-
-def filter_min_score(found: ScoredRows, min_score: float) -> ScoredRows:
-    """Keep what scores at least so much."""
-    rows, scores = found
-    keep = scores.astype(np.float64) >= min_score
-    return rows[keep], scores[keep]
-
-
-def search_range(
-    view: View,
-    query: Query,
-    min_score: float,
-    allowed: Selection | None,
-    weights: Mapping[str, float],
-) -> ScoredRows:
-    """Find all items that score at least `min_score`, best first.
-
-    The search is widened fourfold until nothing that was not seen can score so much. It is
-    complete where the search of a named vector is exact; an approximate index misses as much of the
-    range as its recall says.
-
-    Parameters
-    ----------
-    view : View
-        What is searched.
-    query : Query
-        What is looked for.
-    min_score : float
-        Least score, of the kind that `isthmus.retrieval.search.query.search_top_k` gives.
-    allowed : Selection, optional
-        The rows that may be returned.
-    weights : mapping of str to float
-        Weight of each named vector.
-
-    Returns
-    -------
-    rows, scores : numpy.ndarray
-        int64 and float32, shape (n,).
-    """
-    reachable = len(view) if allowed is None else allowed.count
-    depth = min(FIRST_DEPTH, reachable)
-    while depth:
-        parts = search_vectors(view, [query], depth, allowed)[0]
-        if depth == reachable or _best_unseen(view, query, parts, weights) < min_score:
-            found = merge_vectors(view, query, parts, reachable, weights)
-            return filter_min_score(found, min_score)
-        depth = min(depth * WIDENING, reachable)
-    return np.empty(0, np.int64), np.empty(0, np.float32)
+        similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, MIN_SPREAD)
+        by_vector[name] = np.where(part.present, similarity, 0.0)
+    return by_vector
 
 
 def _best_unseen(
     view: View, query: Query, parts: list[ScoredRows], weights: Mapping[str, float]
 ) -> float:
-    """Give the most that an item in none of the lists can score.
+    """Return an upper bound of the score of an item that is in none of the lists.
 
-    In a named vector of which the last cosine found is ``f``, it has at most ``f``: with several
-    named vectors ``(f - c) / (1 - c)`` for the least mean cosine ``c`` of a domain (the expression
+    In a named vector whose last cosine is ``f``, such an item has at most ``f``: with several named
+    vectors ``(f - c) / (1 - c)`` for the smallest mean cosine ``c`` of a domain (the expression
     falls as ``c`` grows), or 0 if it lacks the named vector.
     """
     names = [
@@ -230,43 +235,46 @@ def _best_unseen(
         for named_vector in view.named_vectors
         if named_vector.name in query.vectors
     ]
-    last = [float(scores[-1]) for _, scores in parts]
-    if len(names) == 1 or not np.isfinite(last).any():
-        return max(last)
-    own, total = query.vector_weights(weights), 0.0
-    for name, cosine in zip(names, last, strict=True):
+    last_cosines = [float(scores[-1]) for _, scores in parts]
+    if len(names) == 1 or not np.isfinite(last_cosines).any():
+        return max(last_cosines)
+    vector_weights, total = query.vector_weights(weights), 0.0
+    for name, cosine in zip(names, last_cosines, strict=True):
         chance = float((view.domain_means.vectors[name] @ query.vectors[name]).min())
-        total += own[name] * max(0.0, (cosine - chance) / max(1.0 - chance, 1e-6))
-    return total / sum(own.values())
+        bound = (cosine - chance) / max(1.0 - chance, MIN_SPREAD)
+        total += vector_weights[name] * max(0.0, bound)
+    return total / sum(vector_weights.values())
 
 
-def blocks_with_vectors(view: View, selections: Sequence[Selection | None]) -> set[str]:
-    """Name the named vectors in which some of the allowed items has a vector."""
+def vectors_of_items(view: View, selections: Sequence[Selection | None]) -> set[str]:
+    """Return the named vectors in which one of the selected items has a vector."""
     return {
         named_vector.name
         for named_vector in view.named_vectors
-        if any(view.holds(named_vector.name, allowed) for allowed in selections)
+        if any(view.holds(named_vector.name, selection) for selection in selections)
     }
 
 
-def why_incomparable(vectors: Mapping[str, FloatArray], held: set[str], space: Path) -> str:
-    """Say why a query cannot find items that have vectors in some named vectors; empty if it can.
+def why_incomparable(
+    vectors: Mapping[str, FloatArray], item_vector_names: set[str], space: Path
+) -> str:
+    """Return why a query cannot find items with some named vectors; empty if it can.
 
     Parameters
     ----------
     vectors : mapping of str to numpy.ndarray
-        What is looked for, by named vector.
-    held : set of str
-        The named vectors of the items, see `vector_name`.
+        Vectors of the query, by named vector.
+    item_vector_names : set of str
+        The named vectors of the items, see `vectors_of_items`.
     space : Path
         Folder of the space, for the advice.
     """
-    if not vectors or not held or held & vectors.keys():
+    if not vectors or not item_vector_names or item_vector_names & vectors.keys():
         return ""
-    alignable = "audio" not in {*vectors, *held}
+    alignable = "audio" not in {*vectors, *item_vector_names}
     return (
         f"{' and '.join(sorted(vectors))} cannot find these items, which have only "
-        f"{' and '.join(sorted(held))}: the vectors of encoders that were not aligned "
+        f"{' and '.join(sorted(item_vector_names))}: the vectors of encoders that were not aligned "
         "say nothing of each other. "
         + (
             f"Align them with: isthmus align --pairs FILES --space {space}"
@@ -282,13 +290,13 @@ def require_comparable(
     selections: Sequence[Selection | None],
     space: Path,
 ) -> None:
-    """Refuse a query that found nothing since it has no named vector in common with any item.
+    """Refuse a query without results that has no named vector in common with any item.
 
     Raises
     ------
     UnsupportedModality
         If that is so.
     """
-    reason = why_incomparable(vectors, blocks_with_vectors(view, selections), space)
+    reason = why_incomparable(vectors, vectors_of_items(view, selections), space)
     if reason:
         raise UnsupportedModality(reason)

@@ -1,4 +1,8 @@
-"""Query vectors: what a user looks for, in the named vectors of a space."""
+"""Query encoding: contents (text, image, audio) or a vector, into unit vectors of named vectors.
+
+A single query raises an error where it cannot be encoded; of many queries, each bad one is noted
+with its reason and stops no other.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,11 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MEDIA, TEXT, VECTOR, Modality
 
 QueryVectors = dict[str, FloatArray]
+"""Unit vector, shape (dim,), of each named vector that a query has."""
 
 
 def query_contents(text: str | None, image: Any, audio: Any = None) -> dict[Modality, Any]:
-    """Check what is looked for, and decode its files.
+    """Validate the contents of a query, and decode its files.
 
     Raises
     ------
@@ -40,9 +45,9 @@ def query_contents(text: str | None, image: Any, audio: Any = None) -> dict[Moda
     contents: dict[Modality, Any] = {}
     if text is not None and text.strip():
         contents["text"] = text
-    for modality, given in zip(MEDIA, (image, audio), strict=True):
-        if given is not None:
-            contents[modality] = _open(modality, given)
+    for modality, content in zip(MEDIA, (image, audio), strict=True):
+        if content is not None:
+            contents[modality] = _open(modality, content)
     if not contents:
         raise InvalidInput(
             "nothing to search for; give a text, an image, audio, a vector or items to be like"
@@ -51,15 +56,15 @@ def query_contents(text: str | None, image: Any, audio: Any = None) -> dict[Moda
 
 
 def query_kind(contents: Mapping[str, Any]) -> str:
-    """Name the kind of a query that holds some contents, or items alone.
+    """Return the kind of a query with some contents, or of items alone.
 
     Examples
     --------
-    >>> kind_of({"text": "red boots", "image": None}), kind_of({})
+    >>> query_kind({"text": "red boots", "image": None}), query_kind({})
     ('text to item', 'item to item')
     """
-    given = [modality for modality, content in contents.items() if content is not None]
-    return f"{given[0]} to item" if len(given) == 1 else "item to item"
+    modalities = [modality for modality, content in contents.items() if content is not None]
+    return f"{modalities[0]} to item" if len(modalities) == 1 else "item to item"
 
 
 def encode_query(
@@ -68,7 +73,7 @@ def encode_query(
     contents: Mapping[Modality, Any],
     alignment: Alignment | None = None,
 ) -> QueryVectors:
-    """Encode contents into a unit vector for each named vector they speak to, shape (dim,)."""
+    """Encode contents into a unit vector for each named vector that has their modalities."""
     one = np.ones(1, bool)
     parts = {
         modality: MaskedVectors(encoder_of(modality).encode([content], modality), one)
@@ -79,7 +84,7 @@ def encode_query(
 
 
 def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVectors:
-    """Take a vector as it is given, at unit norm, for the named vector whose length it has.
+    """Return a vector at unit norm, by the named vector whose dimension it has.
 
     Raises
     ------
@@ -92,15 +97,15 @@ def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVe
     ]
     norm = float(np.linalg.norm(values))
     if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
-        wanted = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
+        shapes = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
         raise InvalidInput(
-            f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {wanted}"
+            f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {shapes}"
         )
     return {fitting[0].name: values / np.float32(norm)}
 
 
 def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple[str, FloatArray]:
-    """Take vectors of shape (n, dim) as given, at unit norm, and name the named vector they fit.
+    """Return the named vector that vectors of shape (n, dim) fit, and them at unit norm.
 
     Raises
     ------
@@ -114,8 +119,8 @@ def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple
         if values.ndim == 2 and values.shape[1] == named_vector.dim
     ]
     if len(fitting) != 1:
-        wanted = " or ".join(f"(n, {b.dim}) for {b.name}" for b in named_vectors)
-        raise InvalidInput(f"vectors of shape {values.shape}; give {wanted}")
+        shapes = " or ".join(f"(n, {b.dim}) for {b.name}" for b in named_vectors)
+        raise InvalidInput(f"vectors of shape {values.shape}; give {shapes}")
     norms = np.sqrt(np.einsum("nd,nd->n", values, values))[:, None]
     bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
     if len(bad):
@@ -125,31 +130,28 @@ def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple
     return fitting[0].name, values / norms
 
 
-def _open(modality: Modality, given: Any) -> Any:
-    if isinstance(given, (str, Path)):
-        if not Path(given).is_file():
-            raise InvalidInput(f"no {modality} file {given}")
-        return decode(modality, MediaStore(Path()).read(str(given)))
-    if isinstance(given, bytes):
-        return decode(modality, given)
-    return check_decoded(modality, given)
-
-
-Encoded = tuple[list["FileQuery"], FloatArray]
+def _open(modality: Modality, content: Any) -> Any:
+    if isinstance(content, (str, Path)):
+        if not Path(content).is_file():
+            raise InvalidInput(f"no {modality} file {content}")
+        return decode(modality, MediaStore(Path()).read(str(content)))
+    if isinstance(content, bytes):
+        return decode(modality, content)
+    return check_decoded(modality, content)
 
 
 @dataclass(eq=False)
 class FileQuery:
-    """One query of many: what it holds, then its vectors, or what is wrong with it.
+    """One query of a file: its contents, then its vectors, or the reason why it has none.
 
     Attributes
     ----------
     contents : dict
-        What it holds of text, image, audio and vector.
+        What it has of text, image, audio and vector.
     folder : Path or None
         What paths are relative to; None stands for the working folder.
     vectors : dict of str to numpy.ndarray
-        Unit vector, shape (dim,), for each named vector it speaks to.
+        Unit vector, shape (dim,), of each named vector that it has.
     reason : str
         Why it cannot be answered; empty if it can.
     """
@@ -160,19 +162,22 @@ class FileQuery:
     reason: str = ""
 
 
+_EncodedBatch = tuple[list[FileQuery], FloatArray]
+
+
 class QueryEncoder:
-    """Turns the contents of many queries into vectors, a batch at a time.
+    """Encodes the contents of many queries, a batch at a time.
 
     Parameters
     ----------
     settings : SpaceSettings
         The named vectors and the fusion weights of the space.
     encoder_of : callable
-        Gives the encoder of a modality; called only for modalities that are asked for.
+        Returns the encoder of a modality; called only for modalities that occur.
     media : MediaStore
         Reads files.
     alignment : Alignment, optional
-        What the settings' aligned named vector is made by.
+        Makes the vectors of the settings' aligned named vector.
     """
 
     def __init__(
@@ -189,86 +194,88 @@ class QueryEncoder:
         self._media = media
 
     def encode(self, queries: Sequence[FileQuery]) -> None:
-        """Give each query its vectors, or the reason why it has none."""
+        """Set the vectors of each query, or the reason why it has none."""
         for query in queries:
             try:
-                self._check(query)
+                self._validate(query)
             except (InvalidInput, UnsupportedModality) as error:
                 query.reason = str(error)
-        parts = self._look_up(queries, "text", self._texts(_holding(queries, TEXT)))
+        parts = self._collect(queries, "text", self._encode_texts(_having(queries, TEXT)))
         for modality in MEDIA:
-            files = self._files(modality, _holding(queries, modality))
-            parts |= self._look_up(queries, modality, files)
+            encoded = self._encode_files(modality, _having(queries, modality))
+            parts |= self._collect(queries, modality, encoded)
         fused = fuse(self._named_vectors, self._weights, parts, self._alignment)
         for name, part in fused.items():
-            for query, vector, there in zip(queries, part.vectors, part.present, strict=True):
-                if there and not query.reason:
+            for query, vector, present in zip(queries, part.vectors, part.present, strict=True):
+                if present and not query.reason:
                     query.vectors[name] = vector
 
-    def _check(self, query: FileQuery) -> None:
-        held = query.contents
-        if not held:
+    def _validate(self, query: FileQuery) -> None:
+        contents = query.contents
+        if not contents:
             raise InvalidInput("nothing to search for; give a text, an image, audio or a vector")
-        if VECTOR in held:
-            if len(held) > 1:
+        if VECTOR in contents:
+            if len(contents) > 1:
                 raise InvalidInput("search by a vector, or by text, image and audio, not by all")
-            query.vectors = vector_query(self._named_vectors, _numbers(held[VECTOR]))
-        for modality in held.keys() - {VECTOR}:
+            query.vectors = vector_query(self._named_vectors, _parse_vector(contents[VECTOR]))
+        for modality in contents.keys() - {VECTOR}:
             named_vector_of(self._named_vectors, modality)
 
-    def _texts(self, queries: list[FileQuery]) -> Iterator[Encoded]:
+    def _encode_texts(self, queries: list[FileQuery]) -> Iterator[_EncodedBatch]:
         if queries:
             texts = [query.contents[TEXT] for query in queries]
             yield queries, self._encoder_of("text").encode(texts, "text")
 
-    def _files(self, modality: Modality, queries: list[FileQuery]) -> Iterator[Encoded]:
+    def _encode_files(
+        self, modality: Modality, queries: list[FileQuery]
+    ) -> Iterator[_EncodedBatch]:
         """Decode and encode files, few at a time: a decoded one takes megabytes."""
         with ThreadPoolExecutor(DECODERS) as decoders:
-            for part in batched(queries, FILES_A_BATCH[modality]):
-                opened = list(decoders.map(partial(self._open, modality), part))
-                good = [query for query in part if not query.reason]
+            for batch in batched(queries, FILES_A_BATCH[modality]):
+                decoded = list(decoders.map(partial(self._decode, modality), batch))
+                good = [query for query in batch if not query.reason]
                 if good:
-                    decoded = [content for content in opened if content is not None]
-                    yield good, self._encoder_of(modality).encode(decoded, modality)
+                    contents = [content for content in decoded if content is not None]
+                    yield good, self._encoder_of(modality).encode(contents, modality)
 
-    def _open(self, modality: Modality, query: FileQuery) -> Any:
-        """Decode a file of a query; None, and the reason noted, if that cannot be done."""
+    def _decode(self, modality: Modality, query: FileQuery) -> Any:
+        """Decode a file of a query; None, with the reason noted, if that is impossible."""
         try:
             return decode(modality, self._read(query.contents[modality], query.folder))
         except InvalidMedia as error:
             query.reason = str(error)
             return None
 
-    def _read(self, given: str | bytes, folder: Path | None) -> bytes:
-        if isinstance(given, bytes):
-            return given
-        if given.startswith(DATA_URI):
-            return from_data_uri(given)
-        if given.startswith((STORED, "http://", "https://")):
-            return self._media.read(given)
-        return self._media.read(str((folder or Path()) / given.removeprefix("file://")))
+    def _read(self, reference: str | bytes, folder: Path | None) -> bytes:
+        if isinstance(reference, bytes):
+            return reference
+        if reference.startswith(DATA_URI):
+            return from_data_uri(reference)
+        if reference.startswith((STORED, "http://", "https://")):
+            return self._media.read(reference)
+        return self._media.read(str((folder or Path()) / reference.removeprefix("file://")))
 
-    def _look_up(
-        self, queries: Sequence[FileQuery], modality: Modality, encoded: Iterator[Encoded]
+    def _collect(
+        self, queries: Sequence[FileQuery], modality: Modality, encoded: Iterator[_EncodedBatch]
     ) -> dict[Modality, MaskedVectors]:
-        """Put the vectors of one modality in the places of their queries."""
-        place = {id(query): i for i, query in enumerate(queries)}
-        parts = [([place[id(query)] for query in some], vectors) for some, vectors in encoded]
-        if not parts:
+        """Put the vectors of one modality at its queries, shape (n_queries, dim)."""
+        place = {id(query): at for at, query in enumerate(queries)}
+        batches = [([place[id(query)] for query in batch], vectors) for batch, vectors in encoded]
+        if not batches:
             return {}
         dim = named_vector_of(self._named_vectors, modality).dim
         out = MaskedVectors(np.zeros((len(queries), dim), np.float32), np.zeros(len(queries), bool))
-        for places, vectors in parts:
+        for places, vectors in batches:
             out.vectors[places], out.present[places] = vectors, True
         return {modality: out}
 
 
-def _holding(queries: Sequence[FileQuery], content: str) -> list[FileQuery]:
+def _having(queries: Sequence[FileQuery], content: str) -> list[FileQuery]:
     return [query for query in queries if not query.reason and content in query.contents]
 
 
-def _numbers(vector: Any) -> FloatArray:
-    """Take a vector as a list of numbers, or as the text of one, as a CSV has it."""
+def _parse_vector(vector: Any) -> FloatArray:
+    """Read a vector from a list of numbers, or from the text of one, as in a CSV file."""
     try:
         values = json.loads(vector) if isinstance(vector, str) else vector
         return np.asarray(values, np.float32)

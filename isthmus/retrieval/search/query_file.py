@@ -20,10 +20,10 @@ from isthmus.retrieval.search.query_encoding import FileQuery, QueryEncoder, Que
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import MEDIA, QUERY_ID, TEXT, VECTOR
 
-QUERIES_A_BATCH = 1_024
+BATCH_SIZE = 1_024
 
-Answer = Callable[[Sequence[str], Sequence[FileQuery]], pa.Table]
-Refuse = Callable[[QueryVectors], str]
+SearchBatch = Callable[[Sequence[str], Sequence[FileQuery]], pa.Table]
+WhyRefused = Callable[[QueryVectors], str]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class QueryProblem:
     query_id : str
         Its id.
     reason : str
-        What is wrong with it.
+        Why it cannot be answered.
     """
 
     row: int
@@ -50,7 +50,7 @@ class QueryProblem:
 
 @dataclass
 class QueryFileReport:
-    """What a file of queries came to.
+    """The outcome of a file of queries.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class QueryFileReport:
     problems: list[QueryProblem] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the report as plain values."""
+        """Return the report as plain values."""
         return asdict(self)
 
 
@@ -78,8 +78,8 @@ def search_file(
     queries: Any,
     out: Path,
     encoder: QueryEncoder,
-    refuse: Refuse,
-    search_top_k: Answer,
+    why_refused: WhyRefused,
+    search_batch: SearchBatch,
     *,
     show: bool,
 ) -> QueryFileReport:
@@ -93,11 +93,10 @@ def search_file(
         Parquet to write.
     encoder : QueryEncoder
         Turns contents into vectors.
-    refuse : callable
-        Says why vectors cannot be searched for; empty where they can.
-    answer : callable
-        Takes query ids and the queries, encoded; gives a table of query_id, item_id,
-        rank and score.
+    why_refused : callable
+        Returns why vectors cannot be searched for; empty where they can.
+    search_batch : callable
+        Takes query ids and encoded queries; returns a table of query_id, item_id, rank and score.
     show : bool
         Whether to show a bar.
     """
@@ -111,18 +110,15 @@ def search_file(
         for ids, batch in _batches(sources):
             encoder.encode(batch)
             for query in batch:
-                query.reason = query.reason or refuse(query.vectors)
-            named = list(zip(ids, batch, strict=True))
-            good = [(query_id, query) for query_id, query in named if not query.reason]
+                query.reason = query.reason or why_refused(query.vectors)
+            good = [at for at, query in enumerate(batch) if not query.reason]
             if good:
-                table = search_top_k(
-                    [query_id for query_id, _ in good], [asked for _, asked in good]
-                )
+                table = search_batch([ids[at] for at in good], [batch[at] for at in good])
                 writer.write_table(table)
                 report.rows += len(table)
             report.problems += [
-                QueryProblem(row, query_id, query.reason)
-                for row, (query_id, query) in enumerate(named, report.queries)
+                QueryProblem(report.queries + at, ids[at], query.reason)
+                for at, query in enumerate(batch)
                 if query.reason
             ]
             report.queries += len(batch)
@@ -132,7 +128,7 @@ def search_file(
 
 
 def _open(queries: Any) -> list[Source]:
-    """Open the queries, and refuse columns that cannot be what they are called."""
+    """Open the queries, and refuse columns of the wrong type."""
     try:
         sources = open_sources(queries, text_columns=(QUERY_ID, *_FITS))
     except pa.ArrowException as error:
@@ -146,39 +142,39 @@ def _open(queries: Any) -> list[Source]:
             raise InvalidInput(
                 f"{source.name} has no column {', '.join(_FITS)}; give one; it has: {listed}"
             )
-        for name, (fits, wanted) in {QUERY_ID: _ID, **_FITS}.items():
+        for name, (fits, expected) in {QUERY_ID: _ID, **_FITS}.items():
             if name in names and not fits(source.schema.field(name).type):
                 type_ = source.schema.field(name).type
-                raise InvalidInput(f"{source.name}: column {name!r} is {type_}; give {wanted}")
+                raise InvalidInput(f"{source.name}: column {name!r} is {type_}; give {expected}")
     return sources
 
 
 def _check_ids(sources: Iterable[Source]) -> int:
-    """Count the queries; refuse the first whose id is missing or stands there already."""
-    first: dict[str, int] = {}
+    """Count the queries; refuse a missing id and a duplicate."""
+    row_of: dict[str, int] = {}
     for source in sources:
         for batch in _read(source):
             for query_id in batch.column(QUERY_ID).to_pylist():
-                row = len(first)
+                row = len(row_of)
                 name = "" if query_id is None else str(query_id)
                 if not name.strip():
                     raise InvalidInput(f"{source.name} row {row}: no {QUERY_ID}")
-                if name in first:
+                if name in row_of:
                     raise InvalidInput(
                         f"{source.name} row {row}: {QUERY_ID} {name!r} stands in row "
-                        f"{first[name]} already"
+                        f"{row_of[name]} already"
                     )
-                first[name] = row
-    return len(first)
+                row_of[name] = row
+    return len(row_of)
 
 
 def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[FileQuery]]]:
-    """Read the queries, with their ids beside them, in batches of one source."""
+    """Yield ids and queries, in batches of one source."""
     for source in sources:
-        for whole in _read(source):
-            columns = [name for name in (QUERY_ID, *_FITS) if name in whole.schema.names]
-            for start in range(0, len(whole), QUERIES_A_BATCH):
-                rows = whole.select(columns).slice(start, QUERIES_A_BATCH).to_pylist()
+        for record_batch in _read(source):
+            columns = [name for name in (QUERY_ID, *_FITS) if name in record_batch.schema.names]
+            for start in range(0, len(record_batch), BATCH_SIZE):
+                rows = record_batch.select(columns).slice(start, BATCH_SIZE).to_pylist()
                 yield (
                     [str(row[QUERY_ID]) for row in rows],
                     [FileQuery(_contents(row), source.folder) for row in rows],
@@ -193,23 +189,23 @@ def _read(source: Source) -> Iterator[pa.RecordBatch]:
 
 
 def _contents(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a row holds of contents and vector, without what is missing or blank."""
-    held: dict[str, Any] = {}
+    """Return the contents and the vector of a row, without what is missing or blank."""
+    contents: dict[str, Any] = {}
     text, vector = values.get(TEXT), values.get(VECTOR)
     if text is not None and str(text).strip():
-        held[TEXT] = str(text)
+        contents[TEXT] = str(text)
     for modality in MEDIA:
         file = values.get(modality)
         if isinstance(file, dict):
             file = file.get("bytes") or file.get("path")
         if file is not None and file.strip():
-            held[modality] = file.strip() if isinstance(file, str) else file
+            contents[modality] = file.strip() if isinstance(file, str) else file
     if vector is not None and vector != "":
-        held[VECTOR] = vector
-    return held
+        contents[VECTOR] = vector
+    return contents
 
 
-def _is_word(type_: pa.DataType) -> bool:
+def _is_id(type_: pa.DataType) -> bool:
     return bool(pat.is_integer(type_) or plain_type(type_) == pa.string() or pat.is_null(type_))
 
 
@@ -219,18 +215,18 @@ def _is_text(type_: pa.DataType) -> bool:
 
 def _is_file(type_: pa.DataType) -> bool:
     plain = plain_type(type_)
-    named = pat.is_struct(type_) and {"bytes", "path"} & {field.name for field in type_}
-    return bool(named or plain in (pa.string(), pa.binary()) or pat.is_null(type_))
+    is_media_struct = pat.is_struct(type_) and {"bytes", "path"} & {field.name for field in type_}
+    return bool(is_media_struct or plain in (pa.string(), pa.binary()) or pat.is_null(type_))
 
 
 def _is_vector(type_: pa.DataType) -> bool:
     if pat.is_fixed_size_list(type_) or pat.is_list(type_) or pat.is_large_list(type_):
-        of = type_.value_type
-        return bool(pat.is_floating(of) or pat.is_integer(of) or pat.is_null(of))
+        value = type_.value_type
+        return bool(pat.is_floating(value) or pat.is_integer(value) or pat.is_null(value))
     return bool(plain_type(type_) == pa.string() or pat.is_null(type_))
 
 
-_ID = (_is_word, "text or integers")
+_ID = (_is_id, "text or integers")
 _FITS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     TEXT: (_is_text, "text"),
     **dict.fromkeys(MEDIA, (_is_file, "paths, bytes or data URIs")),

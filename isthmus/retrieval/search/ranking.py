@@ -1,67 +1,71 @@
-"""Ranking: from a query to the list that is shown, with all that a caller may ask of it."""
+"""Ranking: from a query to a list, with quotas, diversity, score corrections and a minimum score.
+
+Quotas divide the k slots of a list among domains. Shares become slots by the method of the largest
+remainder (Hamilton's, Hare quota).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.diversity import PairwiseSimilarity, maximal_marginal_relevance
 from isthmus.retrieval.search.hubness import corrected_range, corrected_top_k
 from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score
 from isthmus.retrieval.search.score_normalisation import ScoreDistribution, score_distributions
 
 Quotas = Mapping[str, int | float]
-TINY = 1e-9
 
-CANDIDATES_A_PLACE = 5
-FEWEST_CANDIDATES = 100
+OVERSAMPLING: Final = 5  # candidates of a diverse list a slot
+MIN_CANDIDATES: Final = 100
+ROUNDING: Final = 1e-9  # of shares of k
+RANGE_MARGIN: Final = 1e-5  # rounding must not cut what standardizes to just the minimum score
 
 
 @dataclass(frozen=True)
 class RankingOptions:
-    """What a caller asks of a list.
+    """What a list is to be like.
 
     Attributes
     ----------
     k : int or None
         How many items; None for all that score `min_score`.
     min_score : float, optional
-        Least score of an item.
+        Minimum score of an item.
     diversity : float
-        From 0, relevance alone, to 1, unlikeness alone.
-    candidates : int, optional
+        From 0, relevance alone, to 1, dissimilarity alone.
+    num_candidates : int, optional
         How many of the most relevant items a diverse list is chosen from.
     quotas : mapping of str to int or float
-        Places, or share of the places, of each domain.
-    calibrate : bool
-        Whether scores are made comparable across domains.
-    hubness : float
+        Slots, or share of the slots, of each domain.
+    normalize_scores : bool
+        Whether scores are standardized in each domain.
+    hubness_correction : float
         How much of the hubness correction is applied, from 0 to 1.
-    center : bool
-        Whether what the query scores on average in an item's domain is taken off its score.
+    center_scores : bool
+        Whether the mean score of the query in an item's domain is subtracted from its score.
 
     Raises
     ------
     InvalidInput
-        If one of them is no good, or two do not go together.
+        If an option is out of range, or two exclude each other.
     """
 
     k: int | None = 10
     min_score: float | None = None
     diversity: float = 0.0
-    candidates: int | None = None
+    num_candidates: int | None = None
     quotas: Quotas = field(default_factory=dict)
-    calibrate: bool = False
-    hubness: float = 0.0
-    center: bool = False
+    normalize_scores: bool = False
+    hubness_correction: float = 0.0
+    center_scores: bool = False
 
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
@@ -70,26 +74,35 @@ class RankingOptions:
             raise InvalidInput(
                 f"diversity is {self.diversity}; give a number from 0 (relevance alone) to 1"
             )
-        if not 0 <= self.hubness <= 1:
-            raise InvalidInput(f"hubness is {self.hubness}; give a number from 0 (off) to 1 (CSLS)")
-        if self.hubness and self.calibrate:
-            raise InvalidInput("hubness and calibrate both shift the scores; give one of them")
-        if self.center and (self.hubness or self.calibrate):
-            raise InvalidInput(
-                "center, hubness and calibrate all shift the scores; give one of them"
-            )
+        self._check_corrections()
         if self.min_score is not None and not np.isfinite(self.min_score):
             raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
         if self.k is None:
-            self._check_unlimited()
-        elif self.candidates is not None and self.candidates < self.k:
+            self._check_range()
+        elif self.num_candidates is not None and self.num_candidates < self.k:
             raise InvalidInput(
-                f"candidates is {self.candidates}, but k is {self.k}; a diverse list is chosen "
-                "from at least as many as it holds"
+                f"num_candidates is {self.num_candidates}, but k is {self.k}; a diverse list is "
+                "chosen from at least as many as it holds"
             )
-        _ = self.places
+        _ = self.slots  # validates the quotas
 
-    def _check_unlimited(self) -> None:
+    def _check_corrections(self) -> None:
+        if not 0 <= self.hubness_correction <= 1:
+            raise InvalidInput(
+                f"hubness_correction is {self.hubness_correction}; give a number from 0 (off) to 1 "
+                "(CSLS)"
+            )
+        if self.hubness_correction and self.normalize_scores:
+            raise InvalidInput(
+                "hubness_correction and normalize_scores both shift the scores; give one of them"
+            )
+        if self.center_scores and (self.hubness_correction or self.normalize_scores):
+            raise InvalidInput(
+                "center_scores, hubness_correction and normalize_scores all shift the scores; "
+                "give one of them"
+            )
+
+    def _check_range(self) -> None:
         if self.min_score is None:
             raise InvalidInput("k is None; give a k, or a min_score to find all that reach it")
         if self.diversity or self.quotas:
@@ -97,25 +110,25 @@ class RankingOptions:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is asked for but the best k."""
-        shifted = self.by_domain or self.hubness
-        return not (self.min_score is not None or self.diversity or self.quotas or shifted)
+        """Whether the list is the best k, with no other option."""
+        corrected = self.by_domain or self.hubness_correction
+        return not (self.min_score is not None or self.diversity or self.quotas or corrected)
 
     @property
     def by_domain(self) -> bool:
-        """Whether scores are made relative to what the query scores in each domain."""
-        return self.calibrate or self.center
+        """Whether scores are relative to those of the query in each domain."""
+        return self.normalize_scores or self.center_scores
 
     @property
     def depth(self) -> int | None:
-        """How many candidates each party needs; None for all."""
+        """Candidates of each quota; None for all."""
         if self.k is None or not self.diversity:
             return self.k
-        return self.candidates or max(CANDIDATES_A_PLACE * self.k, FEWEST_CANDIDATES)
+        return self.num_candidates or max(OVERSAMPLING * self.k, MIN_CANDIDATES)
 
     @cached_property
-    def places(self) -> list[int]:
-        """Places of each domain of the quotas, and last those for the other domains."""
+    def slots(self) -> list[int]:
+        """Slots of each domain of the quotas, and last those of the other domains."""
         return [] if self.k is None else allocate_slots(self.quotas, self.k)
 
 
@@ -127,24 +140,24 @@ class DomainGroup:
     ----------
     domains : list of str
         Which.
-    allowed : Selection or None
+    selection : Selection or None
         The rows of the domains that the filter lets through.
-    party : int
-        Whose places in the list their items take, as `RankingOptions.places` counts them.
+    quota : int
+        The index, in `RankingOptions.slots`, of the slots that their items take.
     """
 
     domains: list[str]
-    allowed: Selection | None
+    selection: Selection | None
     quota: int = 0
 
 
 def group_domains(
-    view: View, ranking: RankingOptions, domains: list[str] | None, where: str | None
+    view: View, options: RankingOptions, domains: list[str] | None, where: str | None
 ) -> list[DomainGroup]:
-    """Part the domains into groups that need a search of their own.
+    """Divide the domains into groups that need a search of their own.
 
-    With quotas, each domain they name is one and the others together are one; with calibration or
-    centring every domain is one; else all of them are one.
+    With quotas, each domain they name is a group and the others together are one; with scores
+    relative to the domain every domain is one; else all of them are one.
 
     Raises
     ------
@@ -155,22 +168,24 @@ def group_domains(
     """
     searched = list(dict.fromkeys(domains or view.domains))
     whole = DomainGroup(searched, view.select(domains, where))
-    if not ranking.quotas and not ranking.by_domain:
+    if not options.quotas and not options.by_domain:
         return [whole]
-    named = list(ranking.quotas)
+    named = list(options.quotas)
     _require_searched(view, named, searched)
     others = [domain for domain in searched if domain not in named]
-    together = [[domain] for domain in others] if ranking.by_domain else [others] if others else []
-    parted = [*([name] for name in named), *together]
+    if options.by_domain:
+        groups = [[domain] for domain in [*named, *others]]
+    else:
+        groups = [*([domain] for domain in named), *([others] if others else [])]
     return [
-        DomainGroup(part, view.select(part, where), min(i, len(named)))
-        for i, part in enumerate(parted)
+        DomainGroup(group, view.select(group, where), min(at, len(named)))
+        for at, group in enumerate(groups)
     ]
 
 
 def _require_searched(view: View, named: list[str], searched: list[str]) -> None:
     if named:
-        view.select(named)
+        view.select(named)  # refuses unknown domains
     for name in named:
         if name not in searched:
             raise InvalidInput(f"there is a quota for domain {name!r}, which the filter leaves out")
@@ -179,7 +194,7 @@ def _require_searched(view: View, named: list[str], searched: list[str]) -> None
 def rank(
     view: View,
     query: Query,
-    ranking: RankingOptions,
+    options: RankingOptions,
     groups: Sequence[DomainGroup],
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
@@ -191,43 +206,46 @@ def rank(
     view : View
         What is searched.
     query : Query
-        What is looked for.
-    ranking : Ranking
-        What is asked of the list.
-    groups : sequence of Group
-        As `group_domains` gives them.
+        The query.
+    options : RankingOptions
+        What the list is to be like.
+    groups : sequence of DomainGroup
+        As `group_domains` returns them.
     weights : mapping of str to float
         Weight of each named vector.
     penalty : numpy.ndarray, optional
-        float32, shape (n_rows,): what is taken off the score of each row, see
+        float32, shape (n_rows,): what is subtracted from the score of each row, see
         `isthmus.retrieval.search.hubness`.
 
     Returns
     -------
     rows, scores : numpy.ndarray
         int64 and float32, shape (n,), n at most k. The scores are those of
-        `search.query.search_top_k`, less the penalty, calibrated or centred; with diversity
-        they need not fall.
+        `isthmus.retrieval.search.query.search_top_k`, less the penalty, standardized or centered;
+        with diversity they need not fall.
     """
-    chances: dict[str, ScoreDistribution] = {}
-    if ranking.by_domain:
+    distributions: dict[str, ScoreDistribution] = {}
+    if options.by_domain:
         names = [name for group in groups for name in group.domains]
-        chances = score_distributions(view, query, names, weights)
-    if ranking.center:
-        chances = {name: replace(chance, std=1.0) for name, chance in chances.items()}
-    lists = [_find(view, query, ranking, group, chances, weights, penalty) for group in groups]
-    return compose(view, lists, ranking, groups, relative=ranking.calibrate)
+        distributions = score_distributions(view, query, names, weights)
+    if options.center_scores:
+        distributions = {name: replace(d, std=1.0) for name, d in distributions.items()}
+    lists = [
+        _search_group(view, query, options, group, distributions, weights, penalty)
+        for group in groups
+    ]
+    return compose(view, lists, options, groups, relative=options.normalize_scores)
 
 
 def compose(
     view: View,
     lists: Sequence[ScoredRows],
-    ranking: RankingOptions,
+    options: RankingOptions,
     groups: Sequence[DomainGroup],
     *,
     relative: bool,
 ) -> ScoredRows:
-    """Make one list of the lists of groups, as it was asked for.
+    """Compose one list from the lists of groups.
 
     Parameters
     ----------
@@ -235,42 +253,46 @@ def compose(
         What is searched.
     lists : sequence of (rows, scores)
         For each group, best first; its scores compare with those of the others.
-    ranking : Ranking
-        What is asked of the list.
-    groups : sequence of Group
-        As `group_domains` gives them.
+    options : RankingOptions
+        What the list is to be like.
+    groups : sequence of DomainGroup
+        As `group_domains` returns them.
     relative : bool
         Whether the scores are no similarities of at most 1. Diversity then weighs them against
-        likeness as shares of the best.
+        similarities as shares of the best.
 
     Returns
     -------
     rows, scores : numpy.ndarray
         int64 and float32, shape (n,), n at most k.
     """
-    if ranking.plain:
+    if options.plain:
         return lists[0]
-    rows, scores, quota_ids = _joined(lists, groups)
-    if ranking.k is None:
+    rows, scores, quota_ids = _concatenate(lists, groups)
+    if options.k is None:
         return rows, scores
-    near = rank_within_group(quota_ids) < (ranking.depth or ranking.k)
-    rows, scores, quota_ids = rows[near], scores[near], quota_ids[near]
-    places = fill_slots(ranking.places, quota_ids, ranking.k)
-    if not ranking.diversity:
-        kept = rank_within_group(quota_ids) < places[quota_ids]
-        return rows[kept], scores[kept]
-    best = float(np.abs(scores).max(initial=0)) if relative else 1.0
-    relevance, likeness = scores / max(best, 1e-6), PairwiseSimilarity.among(view, rows)
-    chosen = maximal_marginal_relevance(
-        relevance, likeness, ranking.k, ranking.diversity, quota_ids, places
+    candidates = rank_within_quota(quota_ids) < (options.depth or options.k)
+    rows, scores, quota_ids = rows[candidates], scores[candidates], quota_ids[candidates]
+    slots = fill_slots(options.slots, quota_ids, options.k)
+    if not options.diversity:
+        chosen = rank_within_quota(quota_ids) < slots[quota_ids]
+        return rows[chosen], scores[chosen]
+    scale = float(np.abs(scores).max(initial=0)) if relative else 1.0
+    places = maximal_marginal_relevance(
+        scores / max(scale, 1e-6),
+        PairwiseSimilarity.among(view, rows),
+        options.k,
+        options.diversity,
+        quota_ids,
+        slots,
     )
-    return rows[chosen], scores[chosen]
+    return rows[places], scores[places]
 
 
-def _joined(
+def _concatenate(
     lists: Sequence[ScoredRows], groups: Sequence[DomainGroup]
 ) -> tuple[Positions, FloatArray, Positions]:
-    """Join the lists of groups, best first: rows, scores and parties."""
+    """Return rows, scores and quota ids of all lists, best first."""
     none = np.empty(0, np.int64)
     rows = np.concatenate([none, *(rows for rows, _ in lists)])
     scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
@@ -279,34 +301,35 @@ def _joined(
     return rows[order], scores[order], np.concatenate([none, *quota_ids])[order]
 
 
-def _find(
+def _search_group(
     view: View,
     query: Query,
-    ranking: RankingOptions,
+    options: RankingOptions,
     group: DomainGroup,
-    chances: Mapping[str, ScoreDistribution],
+    distributions: Mapping[str, ScoreDistribution],
     weights: Mapping[str, float],
     penalty: FloatArray | None,
 ) -> ScoredRows:
-    """Find the candidates of a group, with the scores that are shown."""
-    least, allowed = ranking.min_score, group.allowed
-    chance = chances[group.domains[0]] if chances else None
-    if ranking.depth is not None:
-        rows, scores = corrected_top_k(view, query, ranking.depth, allowed, weights, penalty)
-    elif least is not None:
-        # Rounding must not cut what calibrates to just the least score.
-        raw = least if chance is None else chance.raw(least) - 1e-5
-        rows, scores = corrected_range(view, query, raw, allowed, weights, penalty)
-    if chance is not None:
-        scores = chance.calibrate(scores)
-    return (rows, scores) if least is None else filter_min_score((rows, scores), least)
+    """Return the candidates of a group with their corrected scores."""
+    min_score, selection = options.min_score, group.selection
+    distribution = distributions[group.domains[0]] if distributions else None
+    if options.depth is not None:
+        rows, scores = corrected_top_k(view, query, options.depth, selection, weights, penalty)
+    elif min_score is not None:
+        raw = min_score
+        if distribution is not None:
+            raw = distribution.unstandardize(min_score) - RANGE_MARGIN
+        rows, scores = corrected_range(view, query, raw, selection, weights, penalty)
+    if distribution is not None:
+        scores = distribution.standardize(scores)
+    return (rows, scores) if min_score is None else filter_min_score((rows, scores), min_score)
 
 
 def allocate_slots(quotas: Quotas, k: int) -> list[int]:
-    """Give the places of each domain, and last those that are left for all the others.
+    """Return the slots of each domain, and last those that are left for all the others.
 
-    A whole number is a number of places, a fraction a share of k. Every share, and what is left
-    for the others, gets its whole part; the places that remain go to the largest remainders, of
+    A whole number is a number of slots, a fraction a share of k. Every share, and what is left
+    for the others, gets its whole part; the slots that remain go to the largest remainders, of
     equals to the one named first.
 
     Parameters
@@ -314,7 +337,7 @@ def allocate_slots(quotas: Quotas, k: int) -> list[int]:
     quotas : mapping of str to int or float
         Quota of each domain.
     k : int
-        Places there are.
+        Slots in all.
 
     Returns
     -------
@@ -324,76 +347,76 @@ def allocate_slots(quotas: Quotas, k: int) -> list[int]:
     Raises
     ------
     InvalidInput
-        If a quota is no good, or they ask for more places than there are.
+        If a quota is out of range, or they ask for more slots than there are.
 
     Examples
     --------
-    >>> allot({"films": 3, "books": 0.25, "songs": 0.25}, 10)
+    >>> allocate_slots({"films": 3, "books": 0.25, "songs": 0.25}, 10)
     [3, 3, 2, 2]
     """
     if not quotas:
         return [k]
-    wanted = [_places(domain, quota, k) for domain, quota in quotas.items()]
-    left = k - sum(wanted)
-    if left < -TINY:
-        raise InvalidInput(f"the quotas ask for {sum(wanted):g} places, but k is {k}")
-    exact = np.array([*wanted, max(left, 0.0)])
-    places = np.floor(exact + TINY)
-    largest = np.argsort(-(exact - places).round(9), kind="stable")
-    places[largest[: k - int(places.sum())]] += 1
-    return [int(n) for n in places]
+    shares = [_slots_of(domain, quota, k) for domain, quota in quotas.items()]
+    remaining = k - sum(shares)
+    if remaining < -ROUNDING:
+        raise InvalidInput(f"the quotas ask for {sum(shares):g} places, but k is {k}")
+    exact = np.array([*shares, max(remaining, 0.0)])
+    slots = np.floor(exact + ROUNDING)
+    largest_remainders = np.argsort(-(exact - slots).round(9), kind="stable")
+    slots[largest_remainders[: k - int(slots.sum())]] += 1
+    return [int(n) for n in slots]
 
 
-def fill_slots(places: list[int], quota_ids: Positions, k: int) -> Positions:
-    """Say how many items each party gets, given the candidates there are.
+def fill_slots(slots: list[int], quota_ids: Positions, k: int) -> Positions:
+    """Return how many items each quota gets, given the candidates.
 
-    Places that a party cannot fill go to the best candidates of the other parties that have
-    places, and only when those have no more, to the best of the rest.
+    Slots that a quota cannot fill go to the best candidates of the other quotas with slots, and
+    only when those have no more, to the best of the rest.
 
     Parameters
     ----------
-    places : list of int
-        Places of each party; they sum to k.
-    parties : numpy.ndarray
-        int64, shape (n,): party of each candidate, best first.
+    slots : list of int
+        Slots of each quota; they sum to k.
+    quota_ids : numpy.ndarray
+        int64, shape (n_candidates,): quota of each candidate, best first.
     k : int
-        Places in all.
+        Slots in all.
 
     Returns
     -------
     numpy.ndarray
-        int64, shape (n_parties,); they sum to k where there are k candidates.
+        int64, shape (n_quotas,); they sum to k where there are k candidates.
 
     Examples
     --------
-    >>> fill([2, 2, 0], np.array([0, 2, 0, 0, 1]), 4).tolist()
+    >>> fill_slots([2, 2, 0], np.array([0, 2, 0, 0, 1]), 4).tolist()
     [3, 1, 0]
     """
-    own = np.array(places)
-    got = np.minimum(own, np.bincount(quota_ids, minlength=len(own)))
-    order = rank_within_group(quota_ids)
-    for may_have_more in (own > 0, own == 0):
-        waiting = quota_ids[(order >= got[quota_ids]) & may_have_more[quota_ids]]
-        got = got + np.bincount(waiting[: k - got.sum()], minlength=len(own))
-    return np.asarray(got, np.int64)
+    capacity = np.array(slots)
+    filled = np.minimum(capacity, np.bincount(quota_ids, minlength=len(capacity)))
+    ranks = rank_within_quota(quota_ids)
+    for may_have_more in (capacity > 0, capacity == 0):
+        waiting = quota_ids[(ranks >= filled[quota_ids]) & may_have_more[quota_ids]]
+        filled = filled + np.bincount(waiting[: k - filled.sum()], minlength=len(capacity))
+    return np.asarray(filled, np.int64)
 
 
-def rank_within_group(quota_ids: Positions) -> Positions:
-    """Give the place of each candidate among those of its party, from 0, shape (n,).
+def rank_within_quota(quota_ids: Positions) -> Positions:
+    """Return the rank of each candidate among those of its quota, from 0, shape (n,).
 
     Examples
     --------
-    >>> places_within(np.array([1, 0, 1, 1, 0])).tolist()
+    >>> rank_within_quota(np.array([1, 0, 1, 1, 0])).tolist()
     [0, 0, 1, 2, 1]
     """
-    out = np.zeros(len(quota_ids), np.int64)
+    ranks = np.zeros(len(quota_ids), np.int64)
     for quota in np.unique(quota_ids).tolist():
-        own = quota_ids == quota
-        out[own] = np.arange(own.sum())
-    return out
+        in_quota = quota_ids == quota
+        ranks[in_quota] = np.arange(in_quota.sum())
+    return ranks
 
 
-def _places(domain: str, quota: int | float, k: int) -> float:
+def _slots_of(domain: str, quota: int | float, k: int) -> float:
     if isinstance(quota, (int, np.integer)) and not isinstance(quota, bool) and quota >= 1:
         return float(quota)
     if isinstance(quota, (float, np.floating)) and 0 < quota <= 1:

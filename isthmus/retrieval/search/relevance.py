@@ -14,9 +14,8 @@ import numpy as np
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, InvalidMapping
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.examples import query_with_examples
 from isthmus.retrieval.search.query import Query
 from isthmus.schema import ITEM_ID, TEXT

@@ -1,4 +1,4 @@
-"""What a query returns."""
+"""Results: hits with their explanations, and tables of ranked lists."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.schema import DOMAIN, ITEM_ID, RANK, SCORE, USER_ID
 
 
@@ -50,7 +49,7 @@ class Hit:
     explanation: Explanation | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the hit as plain values; audio, similarity, explanation only where there are any."""
+        """Return the hit as plain values, audio, similarity and explanation only where present."""
         values = asdict(self)
         return {
             name: value
@@ -60,7 +59,7 @@ class Hit:
 
 
 class BatchResults(NamedTuple):
-    """What many queries found, best first.
+    """Results of many queries, best first.
 
     Attributes
     ----------
@@ -82,39 +81,39 @@ def make_hits(
     *,
     attributes: bool = False,
 ) -> list[Hit]:
-    """Turn rows and scores, best first, into hits; -1 ends the list."""
+    """Return hits of rows and scores, best first; rows of -1 are left out."""
     rows = np.asarray(rows, np.int64)
     rows = rows[rows >= 0]
     similar = [None] * len(rows) if similarities is None else similarities
-    found = zip(view.item_ids(rows), view.item_domains(rows), scores, similar, strict=False)
+    items = zip(view.item_ids(rows), view.item_domains(rows), scores, similar, strict=False)
     hits = [
         Hit(item_id, domain, float(score), rank, similarity=similarity)
-        for rank, (item_id, domain, score, similarity) in enumerate(found, 1)
+        for rank, (item_id, domain, score, similarity) in enumerate(items, 1)
     ]
     return _with_attributes(view, rows, hits) if attributes else hits
 
 
 def _with_attributes(view: View, rows: Positions, hits: Sequence[Hit]) -> list[Hit]:
-    """Give the hits with the contents and attributes of their items."""
+    """Return the hits with the contents and attributes of their items."""
     contents = [name for name in view.snapshot.item_columns if name not in (ITEM_ID, DOMAIN)]
     columns = [*contents, *view.snapshot.attributes.names]
     details = view.snapshot.fetch(view.row_ids(rows), columns).to_pylist()
     return [
-        replace(hit, **{name: own.pop(name, None) for name in contents}, attributes=own)
-        for hit, own in zip(hits, details, strict=True)
+        replace(hit, **{name: row.pop(name, None) for name in contents}, attributes=row)
+        for hit, row in zip(hits, details, strict=True)
     ]
 
 
 def make_batch_results(view: View, rows: Positions, scores: FloatArray) -> BatchResults:
-    """Turn rows and scores, each of shape (n, k), into item ids; -1 becomes None."""
+    """Return the results of rows and scores, each of shape (n, k); rows of -1 become None."""
     ids = np.full(rows.shape, None, object)
-    there = rows >= 0
-    ids[there] = view.item_ids(rows[there])
+    present = rows >= 0
+    ids[present] = view.item_ids(rows[present])
     return BatchResults(ids, scores)
 
 
 def list_schema(id_column: str = USER_ID) -> pa.Schema:
-    """Give the columns of a table of ranked lists."""
+    """Return the schema of a table of ranked lists."""
     return pa.schema(
         [
             (id_column, pa.string()),
@@ -131,7 +130,7 @@ def make_lists(
     lists: Sequence[tuple[Positions, FloatArray]],
     id_column: str = USER_ID,
 ) -> pa.Table:
-    """Turn ranked lists into one table: whose list it is, item_id, rank and score."""
+    """Return ranked lists as one table: query or user id, item_id, rank and score."""
     lengths = [len(rows) for rows, _ in lists]
     rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in lists)])
     scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
@@ -146,14 +145,14 @@ def make_lists(
 
 @dataclass(frozen=True)
 class HistoryReason:
-    """What an item of the history did for a recommended item.
+    """The contribution of an item of the history to a recommendation.
 
     Attributes
     ----------
     item_id : str
-        The item of the history; for what a user said, the item that stands for it.
+        The item of the history; for a text of the user, the item that stands for it.
     gain : float
-        How much the head's score falls when the item is taken out of the history.
+        How much the ranker's score falls without the item in the history.
     similarity : dict of str to float
         Cosine of the two items in each named vector of content that both have.
     """
@@ -165,16 +164,16 @@ class HistoryReason:
 
 @dataclass(frozen=True)
 class SourceReason:
-    """What a source of candidates did for a recommended item.
+    """The contribution of a candidate generator to a recommendation.
 
     Attributes
     ----------
     name : str
-        The source.
+        The candidate generator.
     rank : int or None
         Place in its list; None where it did not propose the item.
     gain : float
-        How much the head's score falls when the source says nothing.
+        How much the ranker's score falls without the generator's scores.
     """
 
     name: str
@@ -184,15 +183,15 @@ class SourceReason:
 
 @dataclass(frozen=True)
 class ContentReason:
-    """What the contents of a named vector (text, image) did for a recommended item.
+    """The contribution of the contents of a named vector (text, image) to a recommendation.
 
     Attributes
     ----------
     name : str
         The named vector.
     gain : float
-        How much the head's score falls when the head does not see that named vector, of the
-        history and of the candidates. What sources found by them is told by the sources.
+        How much the ranker's score falls without that named vector, of the history and of the
+        candidates. Candidate generators that use them are not affected.
     """
 
     name: str
@@ -201,16 +200,16 @@ class ContentReason:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an item is in a list: every figure is a difference of the real score.
+    """Why an item is in a list: every number is a difference of the actual score.
 
     Attributes
     ----------
     score : float
-        The head's score, the logarithm of a share up to a constant.
+        The ranker's score, a log-probability up to a constant.
     popularity : float
-        The part of the score that is popularity alone, the same for everybody.
+        The part of the score that is due to popularity, the same for all users.
     personal : float
-        The rest, which comes from what is known of the user.
+        The rest, which is due to the user's history.
     history : tuple of HistoryReason
         The largest gain first.
     sources : tuple of SourceReason

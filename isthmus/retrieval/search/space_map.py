@@ -1,4 +1,4 @@
-"""A map of a space: each content of its items as a point, near what it is like."""
+"""A map of a space: each content of its items as a point on a plane, coloured by domain."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ import pyarrow as pa
 
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput
-from isthmus.index.ann.exact import Positions
 from isthmus.index.releases.content_vectors import ContentVectors
-from isthmus.index.releases.selection import Selection
-from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.plotting import PALETTE, require_matplotlib
 from isthmus.retrieval.search.map_layout import lay_out
 from isthmus.schema import DOMAIN, ITEM_ID
 
 SHAPES = {"text": "o", "image": "^", "audio": "s"}
-INCHES = 7.0
-DOTS_AN_INCH = 110
-LARGEST, SMALLEST = 30.0, 3.0  # areas of a point, in square points
-INK = 8_000.0  # area of all points together, about
-# Nothing of when it was drawn: the same map is the same file.
+SIZE_INCHES = 7.0
+DPI = 110
+MAX_AREA, MIN_AREA = 30.0, 3.0  # of a point, in square typographic points
+TOTAL_AREA = 8_000.0  # of all points, about
+# Without a date, the same map is the same file.
 _METADATA: dict[str, dict[str, None]] = {
     "png": {},
     "svg": {"Date": None},
@@ -40,14 +38,14 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 @dataclass(frozen=True, eq=False)
 class SpaceMap:
-    """A map: points on a plane, and what each is.
+    """A map: points on a plane, each a content of an item.
 
     Attributes
     ----------
     vector_name : str
         The named vector whose vectors were laid out.
     item_ids, domains, modalities : tuple of str
-        What each point is: an item's text, picture or audio.
+        Item, domain and modality of each point.
     points : numpy.ndarray
         float32, shape (n_points, 2).
     """
@@ -62,7 +60,7 @@ class SpaceMap:
         return len(self.item_ids)
 
     def table(self) -> pa.Table:
-        """Give the points with columns item_id, domain, modality, x and y."""
+        """Return the points with columns item_id, domain, modality, x and y."""
         return pa.table(
             {
                 ITEM_ID: pa.array(self.item_ids, pa.string()),
@@ -86,22 +84,22 @@ class SpaceMap:
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
             raise InvalidInput(f"cannot draw into {path}; give a name in {', '.join(SUFFIXES)}")
-        path.write_bytes(self._drawn(path.suffix.lower()[1:]))
+        path.write_bytes(self._draw(path.suffix.lower()[1:]))
 
     def _repr_png_(self) -> bytes:
-        return self._drawn("png")
+        return self._draw("png")
 
-    def _drawn(self, kind: str) -> bytes:
+    def _draw(self, file_format: str) -> bytes:
         out = io.BytesIO()
         title = f"{len(set(self.item_ids)):,} items, named vector {self.vector_name}"
-        draw_map(self.points, self.domains, self.modalities, title, out, kind)
+        draw_map(self.points, self.domains, self.modalities, title, out, file_format)
         return out.getvalue()
 
 
 def map_space(
     view: View,
     contents: ContentVectors,
-    allowed: Selection | None,
+    selection: Selection | None,
     vector_name: str | None,
     limit: int,
     seed: int,
@@ -109,15 +107,15 @@ def map_space(
     """Lay out the contents of items; see `isthmus.Space.map`."""
     if limit < 1:
         raise InvalidInput(f"limit is {limit}; give one item or more")
-    chosen = _choose_vector(view.named_vectors, vector_name)
-    rows = np.flatnonzero((allowed or view.living).rows)
+    layout = _choose_vector(view.named_vectors, vector_name)
+    rows = np.flatnonzero((selection or view.living).rows)
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-    points, vectors, modalities = _contents(view, contents, chosen, rows)
+    points, vectors, modalities = _contents(view, contents, layout, rows)
     if not len(points):
-        raise InvalidInput(f"no item to draw has a vector in the named vector {chosen.name}")
+        raise InvalidInput(f"no item to draw has a vector in the named vector {layout.name}")
     return SpaceMap(
-        vector_name=chosen.name,
+        vector_name=layout.name,
         item_ids=tuple(map(str, view.item_ids(points))),
         domains=tuple(map(str, view.item_domains(points))),
         modalities=modalities,
@@ -126,25 +124,25 @@ def map_space(
 
 
 def _choose_vector(named_vectors: Sequence[NamedVector], name: str | None) -> NamedVector:
-    """Give the named vector that is named, or the one in which most modalities meet."""
+    """Return the named vector of a name, or the one with most modalities."""
     if name is None:
         return max(named_vectors, key=lambda named_vector: len(named_vector.modalities))
-    found = [named_vector for named_vector in named_vectors if named_vector.name == name]
-    if not found:
-        known = ", ".join(named_vector.name for named_vector in named_vectors)
-        raise InvalidInput(f"no named vector {name!r} in this space; give one of: {known}")
-    return found[0]
+    for named_vector in named_vectors:
+        if named_vector.name == name:
+            return named_vector
+    names = ", ".join(named_vector.name for named_vector in named_vectors)
+    raise InvalidInput(f"no named vector {name!r} in this space; give one of: {names}")
 
 
 def _contents(
     view: View, contents: ContentVectors, named_vector: NamedVector, rows: Positions
 ) -> tuple[Positions, FloatArray, tuple[str, ...]]:
-    """Give row, vector and modality of each content that has a vector."""
-    found = [(m, contents.of(view, named_vector, m, rows)) for m in named_vector.modalities]
+    """Return row, vector and modality of each content that has a vector."""
+    parts = [(m, contents.of(view, named_vector, m, rows)) for m in named_vector.modalities]
     return (
-        np.concatenate([rows[part.present] for _, part in found]),
-        np.concatenate([part.vectors[part.present] for _, part in found]),
-        tuple(name for name, part in found for _ in range(int(part.present.sum()))),
+        np.concatenate([rows[part.present] for _, part in parts]),
+        np.concatenate([part.vectors[part.present] for _, part in parts]),
+        tuple(name for name, part in parts for _ in range(int(part.present.sum()))),
     )
 
 
@@ -154,7 +152,7 @@ def draw_map(
     modalities: Sequence[str],
     title: str,
     out: BinaryIO,
-    kind: str,
+    file_format: str,
 ) -> None:
     """Draw a map.
 
@@ -165,10 +163,10 @@ def draw_map(
     domains, modalities : sequence of str
         Of each point; beyond eight domains, colours are used again.
     title : str
-        What stands above.
+        Title of the figure.
     out : file
         Where to write.
-    kind : {"png", "svg", "pdf"}
+    file_format : {"png", "svg", "pdf"}
         What to write.
 
     Raises
@@ -180,27 +178,27 @@ def draw_map(
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "isthmus", "text.parse_math": False}):
-        drawing = Figure(figsize=(INCHES, INCHES), layout="constrained")
-        axes = drawing.add_subplot()
-        area = float(np.clip(INK / max(len(points), 1), SMALLEST, LARGEST))
+        figure = Figure(figsize=(SIZE_INCHES, SIZE_INCHES), layout="constrained")
+        axes = figure.add_subplot()
+        area = float(np.clip(TOTAL_AREA / max(len(points), 1), MIN_AREA, MAX_AREA))
         of_domain, of_modality = np.array(domains), np.array(modalities)
-        shown = list(dict.fromkeys(modalities))
+        shapes = list(dict.fromkeys(modalities))
         for place, domain in enumerate(sorted(set(domains))):
             colour = PALETTE[place % len(PALETTE)]
-            for modality in shown:
-                those = points[(of_domain == domain) & (of_modality == modality)]
-                if len(those):
+            for modality in shapes:
+                group = points[(of_domain == domain) & (of_modality == modality)]
+                if len(group):
                     axes.scatter(
-                        those[:, 0],
-                        those[:, 1],
+                        group[:, 0],
+                        group[:, 1],
                         s=area,
                         c=colour,
                         marker=SHAPES[modality],
                         linewidths=0,
                         alpha=0.75,
-                        label=f"{domain}, {modality}" if len(shown) > 1 else domain,
+                        label=f"{domain}, {modality}" if len(shapes) > 1 else domain,
                     )
         axes.set(title=title, xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")
-        drawing.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-        drawing.savefig(out, format=kind, dpi=DOTS_AN_INCH, metadata=_METADATA[kind])
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+        figure.savefig(out, format=file_format, dpi=DPI, metadata=_METADATA[file_format])

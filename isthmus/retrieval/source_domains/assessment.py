@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
-from isthmus.retrieval.candidates.training_data import Corpus
+from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.source_domains.lift import Lift, measure_lifts
 
 MAX_SAMPLE = 1_000
@@ -120,13 +120,13 @@ class SourceReport(BaseModel):
 
 
 def assess_sources(
-    corpus: Corpus, target: str, *, measure: bool = True, seed: int = 0
+    corpus: TrainingData, target: str, *, measure: bool = True, seed: int = 0
 ) -> SourceReport:
     """Rank the other domains as sources for a target.
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         Items and interactions.
     target : str
         The target domain.
@@ -144,7 +144,7 @@ def assess_sources(
     if target not in corpus.domain_names:
         raise InvalidInput(f"no domain {target!r}; there are {', '.join(corpus.domain_names)}")
     start = time.perf_counter()
-    code = corpus.code_of(target)
+    code = corpus.domain_code(target)
     lifts = measure_lifts(corpus, code, seed=seed) if measure else {}
     sources = [
         SourceDomain(
@@ -164,18 +164,18 @@ def assess_sources(
     )
 
 
-def quality_of(corpus: Corpus, code: int) -> Quality:
+def quality_of(corpus: TrainingData, code: int) -> Quality:
     """Return the size, density and age of a domain."""
     inside = corpus.in_domain(code)
-    liked = inside[corpus.matrix.columns] & corpus.matrix.likes
-    items, users = int(inside.sum()), int(corpus.likers(code).sum())
+    liked = inside[corpus.interactions.columns] & corpus.interactions.likes
+    items, users = int(inside.sum()), int(corpus.domain_users(code).sum())
     interactions = int(liked.sum())
     return Quality(
         items=items,
         users=users,
         interactions=interactions,
         density=interactions / max(items * users, 1),
-        recent=_recent_share(corpus.matrix.moments, liked),
+        recent=_recent_share(corpus.interactions.moments, liked),
     )
 
 
@@ -187,9 +187,9 @@ def _recent_share(moments: npt.NDArray[np.float64], liked: npt.NDArray[np.bool_]
     return float((times >= end - RECENT_SHARE * (end - start)).mean())
 
 
-def relatedness_of(corpus: Corpus, source: int, target: int, *, seed: int = 0) -> Relatedness:
+def relatedness_of(corpus: TrainingData, source: int, target: int, *, seed: int = 0) -> Relatedness:
     """Compare two domains, given by their codes."""
-    of_source, of_target = corpus.likers(source), corpus.likers(target)
+    of_source, of_target = corpus.domain_users(source), corpus.domain_users(target)
     shared = int((of_source & of_target).sum())
     samples = [_sample_contents(corpus, code, seed) for code in (source, target)]
     return Relatedness(
@@ -240,10 +240,10 @@ def _distances(one: FloatArray, other: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
-def _sample_contents(corpus: Corpus, code: int, seed: int) -> FloatArray:
+def _sample_contents(corpus: TrainingData, code: int, seed: int) -> FloatArray:
     """Return the contents of a sample of items of a domain, without those that have none."""
     items = np.random.default_rng(seed).permutation(np.flatnonzero(corpus.in_domain(code)))
-    vectors = corpus.contents.at(np.sort(items[:MAX_SAMPLE]))
+    vectors = corpus.features.take(np.sort(items[:MAX_SAMPLE]))
     return vectors[vectors.any(axis=1)]
 
 

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.als import Factors
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
-from isthmus.retrieval.candidates.pool import Pool, make_pool
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import Corpus
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import (
     COLD_USER,
     Episodes,
@@ -101,7 +101,7 @@ class _Pair(NamedTuple):
     hidden: Figures
 
 
-def measure_lifts(corpus: Corpus, target: int, *, seed: int = 0) -> dict[str, Lift]:
+def measure_lifts(corpus: TrainingData, target: int, *, seed: int = 0) -> dict[str, Lift]:
     """Measure the lift of every other domain for cold-start users of a target domain.
 
     Users of the target are simulated as cold-start users (see `make_folds`): what they did there
@@ -117,7 +117,7 @@ def measure_lifts(corpus: Corpus, target: int, *, seed: int = 0) -> dict[str, Li
 
     Parameters
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         Items and interactions.
     target : int
         Code of the domain.
@@ -150,18 +150,18 @@ def harmful(lifts: Mapping[str, Lift]) -> list[str]:
     return [name for name, lift in lifts.items() if lift.verdict == "hurts"]
 
 
-def _n_shared(corpus: Corpus, source: int, target: int) -> int:
-    return int((corpus.likers(source) & corpus.likers(target)).sum())
+def _n_shared(corpus: TrainingData, source: int, target: int) -> int:
+    return int((corpus.domain_users(source) & corpus.domain_users(target)).sum())
 
 
-def _cold_start_trials(corpus: Corpus, target: int, seed: int) -> Iterator[_Trial]:
+def _cold_start_trials(corpus: TrainingData, target: int, seed: int) -> Iterator[_Trial]:
     """Simulate the cold-start users of a domain."""
-    many = int(corpus.likers(target).sum()) >= FOLDS * ENOUGH_USERS
+    many = int(corpus.domain_users(target).sum()) >= FOLDS * ENOUGH_USERS
     folds = make_folds(corpus, target, 1 if many else FOLDS, seed, MAX_USERS)
     for number, fold in enumerate(folds):
         episodes = next(make_episodes(corpus, fold, target, seed + number), None)
         if episodes is not None and episodes.scenario == COLD_USER:
-            yield _Trial(QuickRanker.of(corpus.hiding(fold.hidden), seed), episodes)
+            yield _Trial(QuickRanker.of(corpus.without_entries(fold.hidden), seed), episodes)
 
 
 def _measure(
@@ -193,13 +193,13 @@ def _compare(
     target: int,
 ) -> Iterator[tuple[int, _Pair]]:
     """Measure the users with all remaining domains, and without each one that they liked."""
-    whole = episodes.histories.outside(np.isin(ranker.corpus.domains, removed))
+    whole = episodes.histories.without_items(np.isin(ranker.corpus.domains, removed))
     shown = ranker.figures(episodes, np.arange(len(whole)), whole, target)
     for code in codes:
         inside = ranker.corpus.in_domain(code)
         users = np.flatnonzero(whole.counts(inside) > 0)
         if len(users):
-            rest = whole.outside(inside).of_users(users)
+            rest = whole.without_items(inside).take_users(users)
             yield code, _Pair(shown[:, users], ranker.figures(episodes, users, rest, target))
 
 
@@ -244,24 +244,24 @@ class QuickRanker:
 
     Attributes
     ----------
-    corpus : Corpus
+    corpus : TrainingData
         What it was fitted on.
-    generators : Sources
+    generators : CandidateGenerators
         The three candidate generators; popularity is the first.
     """
 
-    corpus: Corpus
-    generators: Sources
+    corpus: TrainingData
+    generators: CandidateGenerators
 
     @classmethod
-    def of(cls, corpus: Corpus, seed: int) -> QuickRanker:
+    def of(cls, corpus: TrainingData, seed: int) -> QuickRanker:
         """Fit to a corpus."""
-        neighbours = ItemNeighbours("neighbours", own=1.0, other=0.0, shrink=100.0)
-        factors = Factors(factors=32, iterations=6, seed=seed)
-        return cls(corpus, Sources([Popularity(), neighbours, factors]).fit(corpus))
+        neighbours = ItemKNN("neighbours", own=1.0, other=0.0, shrink=100.0)
+        factors = ALS(factors=32, iterations=6, seed=seed)
+        return cls(corpus, CandidateGenerators([Popularity(), neighbours, factors]).fit(corpus))
 
     def figures(
-        self, episodes: Episodes, users: Columns, histories: Histories, target: int
+        self, episodes: Episodes, users: Columns, histories: UserHistories, target: int
     ) -> Figures:
         """Measure the lists of some users of episodes.
 
@@ -271,7 +271,7 @@ class QuickRanker:
             What is ranked, and what is relevant.
         users : numpy.ndarray
             int64, shape (n_users,): positions of the users in the episodes, ascending.
-        histories : Histories
+        histories : UserHistories
             What is shown of these users.
         target : int
             Code of the domain.
@@ -286,7 +286,7 @@ class QuickRanker:
         cuts = range(USERS_PER_CHUNK, len(users), USERS_PER_CHUNK)
         parts = [
             self._chunk_figures(
-                episodes, users[at], histories.of_users(at), n_relevant[at], keys, target
+                episodes, users[at], histories.take_users(at), n_relevant[at], keys, target
             )
             for at in np.split(np.arange(len(users)), cuts)
         ]
@@ -296,14 +296,14 @@ class QuickRanker:
         self,
         episodes: Episodes,
         users: Columns,
-        histories: Histories,
+        histories: UserHistories,
         n_relevant: Columns,
         keys: Columns,
         target: int,
     ) -> Figures:
         corpus = self.corpus
-        opinions = self.generators.opinions(corpus, histories, target)
-        pool = make_pool(opinions, DEPTH, episodes.allowed, histories.seen(len(corpus)))
+        scorers = self.generators.scorers(corpus, histories, target)
+        pool = candidate_pool(scorers, DEPTH, episodes.allowed, histories.seen(len(corpus)))
         relevant = np.isin(users[pool.owners] * len(corpus) + pool.items, keys)
         fused = np.where(pool.ranks > 0, 1 / (SMOOTHING + pool.ranks), 0)  # (3, n_candidates)
         personal = fused[1:].mean(axis=0)
@@ -315,7 +315,7 @@ class QuickRanker:
 
 
 def _pool_figures(
-    pool: Pool, scores: Figures, relevant: npt.NDArray[np.bool_], n_relevant: Columns
+    pool: CandidatePool, scores: Figures, relevant: npt.NDArray[np.bool_], n_relevant: Columns
 ) -> Figures:
     """Return NDCG@10 and recall@200 of the candidates ranked by scores, shape (2, n_users)."""
     owners = pool.owners

@@ -49,7 +49,9 @@ def test_a_gate_tells_whose_columns_count():
     half = 0.5**0.5
     expected = [[half, 0, half], [0, half, half]]
     np.testing.assert_allclose(head(np.eye(2, dtype=np.float32)), expected, atol=1e-6)
-    np.testing.assert_array_equal(ProjectionHead.of(head.tensors())(np.eye(2)), head(np.eye(2)))
+    np.testing.assert_array_equal(
+        ProjectionHead.from_tensors(head.tensors())(np.eye(2)), head(np.eye(2))
+    )
 
 
 @pytest.mark.parametrize("hidden", [0, 7])

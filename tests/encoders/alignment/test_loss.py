@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.encoders.training.alignment.loss import belongs, symmetric_contrastive
+from isthmus.encoders.training.losses import same_content, symmetric_contrastive
 
 
 def by_hand(text, image, text_ids, image_ids, scale):
@@ -35,7 +35,7 @@ def by_hand(text, image, text_ids, image_ids, scale):
 def test_it_is_its_formula(text_ids, image_ids):
     rng = np.random.default_rng(0)
     text, image = (rng.standard_normal((4, 3)).astype(np.float32) for _ in range(2))
-    same = belongs(torch.tensor(text_ids), torch.tensor(image_ids))
+    same = same_content(torch.tensor(text_ids), torch.tensor(image_ids))
     loss = symmetric_contrastive(
         torch.from_numpy(text), torch.from_numpy(image), same, torch.tensor(2.0)
     )
@@ -44,10 +44,13 @@ def test_it_is_its_formula(text_ids, image_ids):
 
 def test_a_copy_is_no_negative():
     text = torch.eye(2, 3)
-    same = belongs(torch.tensor([5, 5]), torch.tensor([0, 1]))
+    same = same_content(torch.tensor([5, 5]), torch.tensor([0, 1]))
     alone = symmetric_contrastive(text, text.flip(0), same, torch.tensor(10.0))
     assert float(alone) == 0.0
     other = symmetric_contrastive(
-        text, text.flip(0), belongs(torch.tensor([5, 6]), torch.tensor([0, 1])), torch.tensor(10.0)
+        text,
+        text.flip(0),
+        same_content(torch.tensor([5, 6]), torch.tensor([0, 1])),
+        torch.tensor(10.0),
     )
     assert float(other) == pytest.approx(10.0, abs=1e-3)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from isthmus import DistillSettings, distill, load_encoder
 from isthmus.encoders.training.distillation import training
-from isthmus.encoders.training.distillation.losses import cosine_loss
+from isthmus.encoders.training.losses import cosine_loss
 from isthmus.errors import (
     InvalidInput,
     InvalidMapping,
@@ -32,11 +32,11 @@ class Interrupt(Exception):
 
 
 def interrupt_after(number):
-    def watch(done, loss):
+    def on_epoch(done, loss):
         if done == number:
             raise Interrupt
 
-    return watch
+    return on_epoch
 
 
 class Counting:
@@ -102,10 +102,10 @@ def test_after_an_interrupt_it_comes_to_the_same_student(kind, teacher, texts, t
     whole = distill(teacher, student, texts, tmp_path / "whole", settings=QUICK)
     with pytest.raises(Interrupt):
         distill(counting, student, texts, tmp_path / "cut", settings=QUICK,
-                watch=interrupt_after(2))  # fmt: skip
+                on_epoch=interrupt_after(2))  # fmt: skip
     asked, seen = counting.asked, []
     cut = distill(teacher, student, texts, tmp_path / "cut", settings=QUICK,
-                  watch=lambda number, loss: seen.append(number))  # fmt: skip
+                  on_epoch=lambda number, loss: seen.append(number))  # fmt: skip
     assert asked >= whole.distinct
     assert seen == [3]
     assert cut.losses == whole.losses
@@ -124,13 +124,13 @@ def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_student(
         return cosine_loss(*vectors)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "SECONDS", -1.0)
+        patched.setattr(checkpoint, "SECONDS_BETWEEN", -1.0)
         patched.setattr(training, "cosine_loss", fail_at_last)
         with pytest.raises(Interrupt):
             distill(teacher, "static", texts, tmp_path / "cut", settings=QUICK)
     seen = []
     cut = distill(teacher, "static", texts, tmp_path / "cut", settings=QUICK,
-                  watch=lambda number, loss: seen.append(number))  # fmt: skip
+                  on_epoch=lambda number, loss: seen.append(number))  # fmt: skip
     assert seen == [2, 3]
     assert cut.losses == whole.losses
     assert cut.student_fingerprint == whole.student_fingerprint

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.encoders.training.distillation.losses import cosine_loss, similarity_loss
+from isthmus.encoders.training.losses import cosine_loss, similarity_loss
 
 
 def units(n, dim, seed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.encoders.training.distillation.recommendation import (
+from isthmus.encoders.training.distillation.report import (
     Case,
     find_users,
     measure_recommendation,

@@ -13,7 +13,7 @@ import pytest
 
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
 from isthmus.encoders.training.finetuning import training
-from isthmus.encoders.training.finetuning.forgetting import MOST_ANCHORS, divide_domain
+from isthmus.encoders.training.finetuning.quality import MOST_ANCHORS, divide_domain
 from isthmus.encoders.training.finetuning.training import symmetric_contrastive
 from isthmus.errors import InvalidInput, InvalidMapping, MissingDependency, UnsupportedModality
 from isthmus.numerics import checkpoint
@@ -27,11 +27,11 @@ class Interrupt(Exception):
 
 
 def interrupt_after(number):
-    def watch(done, loss):
+    def on_epoch(done, loss):
         if done == number:
             raise Interrupt
 
-    return watch
+    return on_epoch
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def start(tmp_path_factory):
 
 
 def run(start, pairs, out, **changed):
-    given = {name: changed.pop(name) for name in ("others", "watch") if name in changed}
+    given = {name: changed.pop(name) for name in ("others", "on_epoch") if name in changed}
     return finetune(start, pairs, out, settings=replace(QUICK, **changed), device="cpu", **given)
 
 
@@ -101,9 +101,9 @@ def test_after_an_interrupt_it_comes_to_the_same_encoder(start, pairs, elsewhere
     given = {"others": [elsewhere], "method": method, "epochs": 3, "layers": 1}
     whole = run(start, pairs, tmp_path / "whole", **given)
     with pytest.raises(Interrupt):
-        run(start, pairs, tmp_path / "cut", watch=interrupt_after(1), **given)
+        run(start, pairs, tmp_path / "cut", on_epoch=interrupt_after(1), **given)
     seen = []
-    cut = run(start, pairs, tmp_path / "cut", watch=lambda n, loss: seen.append(n), **given)
+    cut = run(start, pairs, tmp_path / "cut", on_epoch=lambda n, loss: seen.append(n), **given)
     assert seen == list(range(2, len(whole.losses) + 1))
     assert (cut.losses, cut.qualities) == (whole.losses, whole.qualities)
     assert cut.after_fingerprint == whole.after_fingerprint
@@ -121,7 +121,7 @@ def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_encoder(
         return symmetric_contrastive(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "SECONDS", -1.0)
+        patched.setattr(checkpoint, "SECONDS_BETWEEN", -1.0)
         patched.setattr(training, "symmetric_contrastive", fail_at_last)
         with pytest.raises(Interrupt):
             run(start, pairs, tmp_path / "cut", batch=4)

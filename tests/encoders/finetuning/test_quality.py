@@ -1,4 +1,4 @@
-"""Figures against a formula, and what a lesson holds."""
+"""Figures against a formula, and the contents of a batch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus import FinetuneSettings
-from isthmus.encoders.training.finetuning.batches import Lessons
 from isthmus.encoders.training.finetuning.layers import stacks_of
+from isthmus.encoders.training.finetuning.pairs import draw_parts, keys_by_pairs, pairs_within
 from isthmus.encoders.training.finetuning.quality import (
     LabelTruth,
     PairTruth,
@@ -20,7 +20,7 @@ from isthmus.encoders.training.finetuning.quality import (
     search_all,
     similarity_kept,
 )
-from isthmus.encoders.training.finetuning.splits import draw_parts, keys_by_pairs, pairs_within
+from isthmus.encoders.training.finetuning.training import PairBatches
 
 
 def unit(vectors):
@@ -105,19 +105,19 @@ def test_small_groups_stay_together_and_a_large_one_is_divided():
     assert set(parts[pairs_within(chain, parts, 2)].ravel().tolist()) <= {2}
 
 
-def test_a_lesson_knows_all_that_belongs_together():
+def test_known_pairs_are_never_negatives():
     pairs = np.array([[0, 1], [1, 2], [3, 4], [0, 5]])
     known = np.concatenate([pairs, [[0, 2], [4, 5]]])
     settings = FinetuneSettings(batch=4, anchors=3)
-    lesson = Lessons(pairs, known, False, range(6, 16), settings).lesson(0)
+    batch = next(PairBatches(pairs, known, False, range(6, 16), settings).of_epoch(1))
     both = {tuple(sorted(p)) for p in known.tolist()}
-    for i, first in enumerate(lesson.rows[lesson.first]):
-        for j, second in enumerate(lesson.rows[lesson.second]):
-            own = lesson.rows[lesson.first[j]] == first or lesson.rows[lesson.second[i]] == second
+    for i, first in enumerate(batch.rows[batch.first]):
+        for j, second in enumerate(batch.rows[batch.second]):
+            own = batch.rows[batch.first[j]] == first or batch.rows[batch.second[i]] == second
             expected = tuple(sorted((first, second))) in both or first == second or own
-            assert lesson.same[i, j] == expected
-    assert sorted(lesson.anchors + 6) == sorted(lesson.rows[lesson.held])
-    assert len(set(lesson.rows.tolist())) == len(lesson.rows)
+            assert batch.positives[i, j] == expected
+    assert sorted(batch.anchors + 6) == sorted(batch.rows[batch.anchor_positions])
+    assert len(set(batch.rows.tolist())) == len(batch.rows)
 
 
 def test_layers_are_found_wherever_they_stand(tmp_path):

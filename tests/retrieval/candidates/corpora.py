@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.als import Factors
-from isthmus.retrieval.candidates.generator import CandidateSource
-from isthmus.retrieval.candidates.generators import default_sources
-from isthmus.retrieval.candidates.training_data import Corpus, HeldContents
-from isthmus.retrieval.candidates.two_tower import Towers
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.generators import default_generators
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.two_tower import TwoTower
+from isthmus.retrieval.candidates.user_histories import UserHistories
 
 TASTES = 4
 DOMAINS = ("books", "films", "songs")
@@ -20,7 +21,7 @@ BOOKS, FILMS, SONGS = range(3)
 DIM = 12
 
 
-def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0) -> Corpus:
+def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0) -> TrainingData:
     """Users who like items of one taste in books and films, and little else; songs are none.
 
     Parameters
@@ -40,12 +41,14 @@ def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0
     ).astype(np.int64)
     entries = [_liked(rng, user % TASTES, items) for user in range(users)]
     columns = np.concatenate([np.empty(0, np.int64), *entries])
-    return Corpus(
+    return TrainingData(
         item_ids=np.array([f"i{n}" for n in range(len(domains))], object),
         domain_names=DOMAINS,
         domains=domains,
-        contents=HeldContents(make_contents(len(domains)), written=make_texts(len(domains))),
-        matrix=InteractionMatrix(
+        features=InMemoryItemFeatures(
+            make_contents(len(domains)), item_texts=make_texts(len(domains))
+        ),
+        interactions=InteractionMatrix(
             users=np.array([f"u{n:04}" for n in range(users)], object),
             items=len(domains),
             starts=np.concatenate([[0], np.cumsum([len(own) for own in entries])]).astype(np.int64),
@@ -76,17 +79,17 @@ def _liked(rng: np.random.Generator, taste: int, items: int) -> np.ndarray:
     return np.unique(np.concatenate([chosen, rng.choice(2 * items, 2)]))
 
 
-def histories_of(*lists: Sequence[int]) -> Histories:
+def histories_of(*lists: Sequence[int]) -> UserHistories:
     """Give histories of users who liked these items, all of them as much."""
-    return Histories.of([np.array(own, np.int64) for own in lists])
+    return UserHistories.from_lists([np.array(own, np.int64) for own in lists])
 
 
-def quick_sources(seed: int = 0) -> list[CandidateSource]:
+def quick_sources(seed: int = 0) -> list[CandidateGenerator]:
     """Every source, with settings that learn in a moment."""
-    sources = default_sources(seed)
+    sources = default_generators(seed)
     for source in sources:
-        if isinstance(source, Factors):
+        if isinstance(source, ALS):
             source.factors, source.iterations, source.regularization = 8, 3, 1.0
-        if isinstance(source, Towers):
+        if isinstance(source, TwoTower):
             source.epochs, source.dim, source.batch = 2, 16, 16
     return sources

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isthmus.retrieval.candidates.als import Factors
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from tests.retrieval.candidates.corpora import make_corpus
 
 
@@ -13,11 +13,11 @@ def test_users_solve_the_equations_of_implicit_feedback():
     """Hu, Koren and Volinsky's: (Y'Y + Y'(C - I)Y + ridge) x = Y'C p, of each user."""
     rng = np.random.default_rng(0)
     items = rng.standard_normal((12, 5)).astype(np.float32)
-    source = Factors(alpha=3.0, regularization=0.7).restore({"items": items})
+    source = ALS(alpha=3.0, regularization=0.7).restore({"items": items})
     columns = [np.array([1, 4, 7]), np.empty(0, np.int64), np.arange(9)]
     weights = [np.array([1.0, 0.0, 0.5], np.float32), np.empty(0, np.float32), np.ones(9)]
-    histories = Histories.of(columns, weights)
-    found = source.opinion(make_corpus(users=0, items=12), histories, 0).users
+    histories = UserHistories.from_lists(columns, weights)
+    found = source.scorer(make_corpus(users=0, items=12), histories, 0).users
     for user, (own, weight) in enumerate(zip(columns, weights, strict=True)):
         extra = np.zeros(12)
         extra[own] = 3.0 * weight

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.retrieval.candidates.user_histories import HALF_LIFE, Histories
+from isthmus.retrieval.candidates.user_histories import HALF_LIFE, UserHistories
 
 ITEMS = 12
 entry = st.tuples(
@@ -17,15 +17,15 @@ entry = st.tuples(
 users = st.lists(st.lists(entry, max_size=6, unique_by=lambda own: own[0]), max_size=5)
 
 
-def made(lists) -> Histories:
+def made(lists) -> UserHistories:
     columns, strengths, ages, assumed = (
         [np.array([e[part] for e in own], kind) for own in lists]
         for part, kind in enumerate((np.int64, np.float32, np.float32, bool))
     )
-    return Histories.of(columns, strengths, ages, assumed)
+    return UserHistories.from_lists(columns, strengths, ages, assumed)
 
 
-def told(histories: Histories) -> list[list[tuple]]:
+def told(histories: UserHistories) -> list[list[tuple]]:
     """Give each user's entries as tuples: item, weight, recency, assumed."""
     columns = (histories.columns, histories.weights, histories.recency, histories.assumed)
     entries = list(zip(*(column.tolist() for column in columns), strict=True))
@@ -63,7 +63,7 @@ def test_some_entries_are_kept_and_users_keep_their_places(lists, data):
     n = len(histories.columns)
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool)
     flags = iter(kept.tolist())
-    assert told(histories.keeping(kept)) == [
+    assert told(histories.filter(kept)) == [
         [own for own in user if next(flags)] for user in told(histories)
     ]
 
@@ -73,7 +73,7 @@ def test_some_entries_are_kept_and_users_keep_their_places(lists, data):
 def test_some_users_are_taken_in_any_order(lists, data):
     histories = made(lists)
     chosen = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=6))
-    assert told(histories.of_users(np.array(chosen, np.int64))) == [
+    assert told(histories.take_users(np.array(chosen, np.int64))) == [
         told(histories)[user] for user in chosen
     ]
 
@@ -118,7 +118,7 @@ def matrix_of(columns, strengths, moments, likes) -> InteractionMatrix:
 
 
 def test_weights_are_strength_over_the_strongest_times_recency():
-    histories = Histories.of_matrix(
+    histories = UserHistories.from_interactions(
         matrix_of([1, 4, 6, 9], [5, 2.5, 1, 4], [30, 40, 10, 20], [True, True, False, True])
     )
     ages = np.array([1, 0, 3, 2])
@@ -130,12 +130,16 @@ def test_weights_are_strength_over_the_strongest_times_recency():
 
 
 def test_nothing_has_an_age_where_a_time_is_missing():
-    histories = Histories.of_matrix(matrix_of([1, 4], [5, 5], [3, np.nan], [True, True]))
+    histories = UserHistories.from_interactions(
+        matrix_of([1, 4], [5, 5], [3, np.nan], [True, True])
+    )
     assert histories.recency.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("strengths", [[0.0, 0.0], [-1.0, -2.0]])
 def test_whoever_liked_nothing_has_entries_without_weight(strengths):
-    histories = Histories.of_matrix(matrix_of([1, 4], strengths, [1, 2], [False, False]))
+    histories = UserHistories.from_interactions(
+        matrix_of([1, 4], strengths, [1, 2], [False, False])
+    )
     assert histories.weights.tolist() == [0, 0]
     assert histories.columns.tolist() == [1, 4]

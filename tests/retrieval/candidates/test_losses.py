@@ -18,7 +18,7 @@ from isthmus.retrieval.candidates.domain_adaptation import (
     reverse_gradient,
 )
 from isthmus.retrieval.candidates.two_tower_batches import MOST_LABELS, Draw, lessons
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from tests.retrieval.candidates.corpora import BOOKS, FILMS, SONGS, make_corpus
 
 USERS, ITEMS = 3, 40
@@ -121,7 +121,7 @@ def test_a_domain_is_drawn_whole_or_with_the_chances_that_are_told():
 
 def test_lessons_hide_what_they_ask_for():
     corpus = make_corpus(items=24, users=60)
-    histories = Histories.of_matrix(corpus.matrix).liked
+    histories = UserHistories.from_interactions(corpus.interactions).liked
     met = 0
     for lesson in lessons(corpus, histories, 16, np.random.default_rng(3)):
         assert (corpus.domains[lesson.labels] == lesson.target).all()

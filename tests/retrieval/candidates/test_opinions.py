@@ -9,15 +9,15 @@ from scipy.sparse import csr_array
 
 from isthmus.numerics.top_k import largest
 from isthmus.retrieval.candidates import scorer as module
-from isthmus.retrieval.candidates.content import InterestOpinion
-from isthmus.retrieval.candidates.dot_product_index import Shelf
-from isthmus.retrieval.candidates.pool import make_pool
+from isthmus.retrieval.candidates.content import InterestScorer
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.pool import candidate_pool
 from isthmus.retrieval.candidates.scorer import (
-    ProductOpinion,
-    SharedOpinion,
-    SparseOpinion,
+    DotProductScorer,
+    PopularityScorer,
+    SparseScorer,
 )
-from isthmus.retrieval.candidates.training_data import HeldContents
 from tests.retrieval.candidates.corpora import make_corpus
 from tests.retrieval.candidates.sparse import rows_of
 
@@ -50,19 +50,19 @@ def lists_of(found):
     return [part.tolist() for part in np.split(found.items, found.starts[1:-1])]
 
 
-def check(opinion, table, allowed, seen, n):
-    found = opinion.best(n, allowed, csr_array(seen))
+def check(scorer, table, allowed, seen, n):
+    found = scorer.top_k(n, allowed, csr_array(seen))
     assert lists_of(found) == by_sorting(table, allowed, seen, n)
     owners = np.repeat(np.arange(len(table)), np.diff(found.starts))
     assert found.scores.tolist() == table[owners, found.items].tolist()
     users, items = np.divmod(np.arange(table.size), table.shape[1])
-    assert opinion.at(users, items).tolist() == table.ravel().tolist()
+    assert scorer.score_pairs(users, items).tolist() == table.ravel().tolist()
 
 
 @settings(deadline=None)
 @given(cases())
 def test_sparse_opinions(case):
-    check(SparseOpinion(rows_of(csr_array(case[0])), case[0].shape[1]), *case)
+    check(SparseScorer(rows_of(csr_array(case[0])), case[0].shape[1]), *case)
 
 
 @settings(deadline=None)
@@ -71,8 +71,8 @@ def test_shared_opinions(case):
     table, allowed, seen, n = case
     table = np.repeat(table[:1], len(table), axis=0)
     order = np.argsort(-table[0], kind="stable")
-    opinion = SharedOpinion(table[0], order[table[0][order] > 0], len(table))
-    check(opinion, table, allowed, seen, n)
+    scorer = PopularityScorer(table[0], order[table[0][order] > 0], len(table))
+    check(scorer, table, allowed, seen, n)
 
 
 @settings(deadline=None)
@@ -81,11 +81,11 @@ def test_product_opinions_by_parts(case, cells):
     """Each item has a direction of its own, so that products are the table's scores, exactly."""
     table, allowed, seen, n = case
     vectors = np.eye(table.shape[1], dtype=np.float32)
-    opinion = ProductOpinion(table, vectors, Shelf(np.arange(len(vectors)), vectors))
+    scorer = DotProductScorer(table, vectors, DotProductIndex(np.arange(len(vectors)), vectors))
     before = module.CELLS_AT_ONCE
     module.CELLS_AT_ONCE = cells
     try:
-        found = opinion.best(n, allowed, csr_array(seen))
+        found = scorer.top_k(n, allowed, csr_array(seen))
     finally:
         module.CELLS_AT_ONCE = before
     for user, own in enumerate(lists_of(found)):
@@ -97,20 +97,20 @@ def test_product_opinions_by_parts(case, cells):
 
 def test_products_leave_out_items_that_are_on_no_shelf():
     vectors = np.array([[-1, 0], [0, 0], [2, 0]], np.float32)
-    shelf = Shelf(np.array([0, 2]), vectors)
-    opinion = ProductOpinion(np.array([[1, 0], [0, 0]], np.float32), vectors, shelf)
-    found = opinion.best(3, np.ones(3, bool), csr_array((2, 3)))
+    index = DotProductIndex(np.array([0, 2]), vectors)
+    scorer = DotProductScorer(np.array([[1, 0], [0, 0]], np.float32), vectors, index)
+    found = scorer.top_k(3, np.ones(3, bool), csr_array((2, 3)))
     assert lists_of(found) == [[2, 0], []]
-    assert opinion.at(np.array([0, 0, 1]), np.array([0, 1, 2])).tolist() == [-1, 0, 0]
+    assert scorer.score_pairs(np.array([0, 0, 1]), np.array([0, 1, 2])).tolist() == [-1, 0, 0]
 
 
 def test_the_nearest_of_several_interests_counts():
     corpus = make_corpus(users=0, items=8)
-    vectors = corpus.contents.vectors
-    opinion = InterestOpinion(corpus, [np.array([0, 1]), np.empty(0, np.int64)])
+    vectors = corpus.features.vectors
+    scorer = InterestScorer(corpus, [np.array([0, 1]), np.empty(0, np.int64)])
     seen = np.zeros((2, len(corpus)))
     seen[0, :2] = 1
-    found = opinion.best(4, np.ones(len(corpus), bool), csr_array(seen))
+    found = scorer.top_k(4, np.ones(len(corpus), bool), csr_array(seen))
     nearest = (vectors @ vectors[:2].T).max(axis=1)
     order = [i for i in np.argsort(-nearest).tolist() if i > 1][:4]
     assert lists_of(found) == [order, []]
@@ -144,10 +144,10 @@ def test_pools_against_brute_force(parts, n):
     items = min(part[0].shape[1] for part in parts)
     tables = {f"s{at}": part[0][:users, :items] for at, part in enumerate(parts)}
     allowed, seen = parts[0][1][:items], parts[0][2][:users, :items]
-    opinions = {
-        name: SparseOpinion(rows_of(csr_array(table)), items) for name, table in tables.items()
+    scorers = {
+        name: SparseScorer(rows_of(csr_array(table)), items) for name, table in tables.items()
     }
-    pool = make_pool(opinions, n, allowed, csr_array(seen))
+    pool = candidate_pool(scorers, n, allowed, csr_array(seen))
     lists = {name: by_sorting(table, allowed, seen, n) for name, table in tables.items()}
     assert pool.sources == tuple(tables)
     assert len(pool) == users
@@ -161,7 +161,7 @@ def test_pools_against_brute_force(parts, n):
             places = {item: place for place, item in enumerate(lists[name][user], 1)}
             assert pool.ranks[at, own].tolist() == [places.get(item, 0) for item in union]
     kept = pool.items % 2 == 0
-    thin = pool.keeping(kept)
+    thin = pool.filter(kept)
     assert thin.items.tolist() == pool.items[kept].tolist()
     assert thin.owners.tolist() == pool.owners[kept].tolist()
     assert thin.scores.tolist() == pool.scores[:, kept].tolist()
@@ -169,8 +169,8 @@ def test_pools_against_brute_force(parts, n):
 
 
 def test_contents_are_found_among_the_allowed_alone():
-    vectors = make_corpus(users=0, items=8).contents.vectors
-    contents = HeldContents(vectors)
+    vectors = make_corpus(users=0, items=8).features.vectors
+    contents = InMemoryItemFeatures(vectors)
     allowed = np.arange(16) % 4 == 1
     found, cosines = contents.nearest(vectors[:3], 6, allowed)
     for row, (items, own) in enumerate(zip(found, cosines, strict=True)):

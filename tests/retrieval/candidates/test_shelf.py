@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.retrieval.candidates import dot_product_index as module
-from isthmus.retrieval.candidates.dot_product_index import Shelf
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
 
 ITEMS, DIM = 400, 21
 
@@ -25,9 +25,9 @@ def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypa
     mask[{"all": columns, "half": columns[::2], "three": columns[:3], "none": []}[allowed]] = True
     items = np.zeros((columns[-1] + 1, DIM), np.float32)
     items[columns] = vectors
-    whole = Shelf(columns, items).largest(users, 30, mask)
+    whole = DotProductIndex(columns, items).largest(users, 30, mask)
     monkeypatch.setattr(module, "HALVES_FROM", 1)
-    large = Shelf(columns, items)
+    large = DotProductIndex(columns, items)
     for writeable in (True, False):
         mask.flags.writeable = writeable
         for _ in range(2):
@@ -38,7 +38,7 @@ def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypa
 
 def test_a_mask_that_may_change_is_looked_at_each_time(vectors, monkeypatch):
     monkeypatch.setattr(module, "HALVES_FROM", 1)
-    shelf, mask = Shelf(np.arange(ITEMS), vectors), np.ones(ITEMS, bool)
-    first = int(shelf.largest(vectors[:1], 1, mask)[0][0, 0])
+    index, mask = DotProductIndex(np.arange(ITEMS), vectors), np.ones(ITEMS, bool)
+    first = int(index.largest(vectors[:1], 1, mask)[0][0, 0])
     mask[first] = False
-    assert first not in shelf.largest(vectors[:1], 5, mask)[0]
+    assert first not in index.largest(vectors[:1], 5, mask)[0]

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.content import Content
-from isthmus.retrieval.candidates.generators import Sources, without
+from isthmus.retrieval.candidates.generators import CandidateGenerators, without
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import Corpus, HeldContents
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from tests.retrieval.candidates.corpora import (
     BOOKS,
     FILMS,
@@ -52,7 +53,7 @@ def best(source, corpus, histories, target, n=1000, allowed=None):
     """Give each user's list, of items and of scores."""
     inside = corpus.in_domain(target)
     allowed = inside if allowed is None else inside & allowed
-    found = source.opinion(corpus, histories, target).best(n, allowed, histories.seen(len(corpus)))
+    found = source.scorer(corpus, histories, target).top_k(n, allowed, histories.seen(len(corpus)))
     ends = found.starts[1:-1]
     return list(zip(np.split(found.items, ends), np.split(found.scores, ends), strict=True))
 
@@ -60,7 +61,7 @@ def best(source, corpus, histories, target, n=1000, allowed=None):
 def pairs(source, corpus, histories, target):
     """Give the scores of all users and items, shape (n_users, n_items)."""
     users, items = np.divmod(np.arange(len(histories) * len(corpus)), len(corpus))
-    scores = source.opinion(corpus, histories, target).at(users, items)
+    scores = source.scorer(corpus, histories, target).score_pairs(users, items)
     return scores.reshape(len(histories), len(corpus))
 
 
@@ -118,7 +119,7 @@ def test_an_empty_domain_has_nothing(source, grown):
 
 
 def test_nobody_is_answered_by_nothing(source, grown):
-    found = source.opinion(grown, histories_of(), BOOKS).best(
+    found = source.scorer(grown, histories_of(), BOOKS).top_k(
         3, grown.in_domain(BOOKS), histories_of().seen(len(grown))
     )
     assert [len(part) for part in found] == [1, 0, 0]
@@ -134,11 +135,11 @@ def test_a_user_without_a_history_is_scored_alike_wherever_he_stands(source, gro
 def test_what_is_newer_than_the_source_in_a_history_does_no_harm(source, grown):
     table = pairs(source, grown, histories_of([48, 50], [0, 48], [0]), FILMS)
     assert np.isfinite(table).all()
-    if source.name in ("item neighbours, even", "user neighbours", "factors"):
+    if source.name in ("item-KNN (cosine)", "user-KNN", "ALS"):
         np.testing.assert_allclose(table[1], table[2], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "bridged neighbours"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "content-smoothed item-KNN"])
 def test_new_items_change_nothing_for_old_ones(name, learned, grown):
     source = learned[1][name]  # in a corpus of one piece, old items may be like new ones
     known = histories_of([0, 4, 8], [25, 29], [])
@@ -148,11 +149,13 @@ def test_new_items_change_nothing_for_old_ones(name, learned, grown):
 
 def test_other_new_items_have_other_answers(source, grown):
     """As many items, but the new ones are others, and those of the two domains change places."""
-    vectors = grown.contents.vectors.copy()
+    vectors = grown.features.vectors.copy()
     vectors[LEARNED:] = make_contents(200)[200 - NEW :]
     domains = grown.domains.copy()
     domains[LEARNED:] = 1 - domains[LEARNED:]
-    other = replace(grown, domains=domains, contents=HeldContents(vectors), _alike=[])
+    other = replace(
+        grown, domains=domains, features=InMemoryItemFeatures(vectors), _content_graph=[]
+    )
     (fresh,) = (own for own in quick_sources() if own.name == source.name)
     fresh.restore(source.state())
     for target in (BOOKS, FILMS):
@@ -168,8 +171,10 @@ def test_other_new_items_have_other_answers(source, grown):
 
 
 def test_the_order_of_a_history_does_not_matter(source, grown):
-    one = Histories.of([np.array([3, 27, 40])], [np.array([1.0, 0.5, 0.2], np.float32)])
-    other = Histories.of([np.array([40, 3, 27])], [np.array([0.2, 1.0, 0.5], np.float32)])
+    one = UserHistories.from_lists([np.array([3, 27, 40])], [np.array([1.0, 0.5, 0.2], np.float32)])
+    other = UserHistories.from_lists(
+        [np.array([40, 3, 27])], [np.array([0.2, 1.0, 0.5], np.float32)]
+    )
     for target in (BOOKS, FILMS):
         first, second = (pairs(source, grown, own, target) for own in (one, other))
         assert first.tolist() == second.tolist()
@@ -177,7 +182,7 @@ def test_the_order_of_a_history_does_not_matter(source, grown):
 
 def test_what_was_seen_and_not_liked_only_stays_out_of_the_list(source, grown):
     strengths = np.array([1.0, 0.0, 1.0, 0.0], np.float32)
-    seen = Histories.of([np.array([0, 4, 29, 33])], [strengths])
+    seen = UserHistories.from_lists([np.array([0, 4, 29, 33])], [strengths])
     liked = histories_of([0, 29])
     for target in (BOOKS, FILMS):
         np.testing.assert_allclose(
@@ -187,7 +192,7 @@ def test_what_was_seen_and_not_liked_only_stays_out_of_the_list(source, grown):
 
 
 def test_whoever_liked_nothing_is_like_one_without_a_history(source, grown):
-    disliking = Histories.of([np.array([0, 29])], [np.zeros(2, np.float32)])
+    disliking = UserHistories.from_lists([np.array([0, 29])], [np.zeros(2, np.float32)])
     np.testing.assert_allclose(
         pairs(source, grown, disliking, FILMS), pairs(source, grown, histories_of([]), FILMS),
         atol=1e-6,
@@ -198,7 +203,7 @@ def test_a_batch_answers_as_its_users_one_by_one(source, grown):
     for target in (BOOKS, FILMS):
         together = best(source, grown, USERS, target)
         alone = [
-            best(source, grown, USERS.of_users(np.array([user])), target)[0]
+            best(source, grown, USERS.take_users(np.array([user])), target)[0]
             for user in range(len(USERS))
         ]
         same(together, alone)
@@ -238,12 +243,12 @@ def test_it_learns_from_a_corpus_that_nobody_used(name):
 def test_it_learns_without_times_and_without_contents(name):
     (fresh,) = (own for own in quick_sources() if own.name == name)
     corpus = make_corpus(items=12)
-    matrix = replace(corpus.matrix, moments=np.full(len(corpus.matrix), np.nan))
+    matrix = replace(corpus.interactions, moments=np.full(len(corpus.interactions), np.nan))
     bare = replace(
         corpus,
-        matrix=matrix,
-        contents=HeldContents(np.zeros_like(corpus.contents.vectors)),
-        _alike=[],
+        interactions=matrix,
+        features=InMemoryItemFeatures(np.zeros_like(corpus.features.vectors)),
+        _content_graph=[],
     )
     fresh.fit(bare)
     for items, scores in best(fresh, bare, histories_of([0, 4], []), FILMS):
@@ -260,13 +265,13 @@ def test_any_histories_are_answered_within_the_rules(learned, grown, lists, n):
     histories = histories_of(*lists)
     allowed = grown.in_domain(BOOKS)
     for source in learned[1].values():
-        opinion = source.opinion(grown, histories, BOOKS)
-        found = opinion.best(n, allowed, histories.seen(len(grown)))
+        scorer = source.scorer(grown, histories, BOOKS)
+        found = scorer.top_k(n, allowed, histories.seen(len(grown)))
         assert len(found.starts) == len(lists) + 1
         assert np.diff(found.starts).max(initial=0) <= n
         owners = np.repeat(np.arange(len(lists)), np.diff(found.starts))
         np.testing.assert_allclose(
-            opinion.at(owners, found.items), found.scores, rtol=1e-4, atol=1e-5
+            scorer.score_pairs(owners, found.items), found.scores, rtol=1e-4, atol=1e-5
         )
         for user, own in enumerate(lists):
             part = found.items[found.starts[user] : found.starts[user + 1]].tolist()
@@ -277,8 +282,8 @@ def test_any_histories_are_answered_within_the_rules(learned, grown, lists, n):
 
 def test_sources_are_kept_and_restored_together(learned, grown):
     corpus, _ = learned
-    taught = Sources(quick_sources()[:6]).fit(corpus)
-    restored = Sources(quick_sources()[:6]).restore(taught.state())
+    taught = CandidateGenerators(quick_sources()[:6]).fit(corpus)
+    restored = CandidateGenerators(quick_sources()[:6]).restore(taught.state())
     assert restored.names == taught.names
     for name in taught.names:
         one = best(taught[name], grown, USERS, FILMS)
@@ -289,25 +294,25 @@ def test_sources_are_kept_and_restored_together(learned, grown):
 def test_names_must_be_names_of_one_source_each():
     for wrong in ([], [Popularity(), Popularity()]):
         with pytest.raises(InvalidInput, match="one source or more, each with a name of its own"):
-            Sources(wrong)
+            CandidateGenerators(wrong)
 
 
 def test_sources_can_be_left_out():
-    left = without(quick_sources(), "factors", "trend")
-    assert [source.name for source in left] == [n for n in NAMES if n not in ("factors", "trend")]
+    left = without(quick_sources(), "ALS", "trend")
+    assert [source.name for source in left] == [n for n in NAMES if n not in ("ALS", "trend")]
 
 
 def test_popularity_counts_users_who_liked(learned):
-    corpus: Corpus = learned[0]
-    matrix = corpus.matrix
+    corpus: TrainingData = learned[0]
+    matrix = corpus.interactions
     counts = np.bincount(matrix.columns[matrix.likes], minlength=len(corpus))
     table = pairs(learned[1]["popularity"], corpus, histories_of([]), BOOKS)
     assert table[0].tolist() == counts.tolist()
 
 
 def test_trend_forgets_the_old_and_says_nothing_without_times(learned):
-    corpus: Corpus = learned[0]
-    matrix = corpus.matrix
+    corpus: TrainingData = learned[0]
+    matrix = corpus.interactions
     last = matrix.columns[matrix.likes][np.argmax(matrix.moments[matrix.likes])]
     trend, popularity = (learned[1][name] for name in ("trend", "popularity"))
     shares = [
@@ -317,7 +322,9 @@ def test_trend_forgets_the_old_and_says_nothing_without_times(learned):
     ]
     assert shares[0] > shares[1]
     timeless = replace(
-        corpus, matrix=replace(matrix, moments=np.full(len(matrix), np.nan)), _alike=[]
+        corpus,
+        interactions=replace(matrix, moments=np.full(len(matrix), np.nan)),
+        _content_graph=[],
     )
     silent = type(trend)().fit(timeless)
     assert not pairs(silent, timeless, histories_of([0]), BOOKS).any()
@@ -327,9 +334,11 @@ def test_content_looks_at_the_strongest_of_a_long_history():
     vectors = np.zeros((250, 2), np.float32)
     vectors[:240, 1], vectors[0], vectors[240:] = 1, [1, 0], [1, 0]
     corpus = make_corpus(users=0, items=125)
-    corpus = replace(corpus, contents=HeldContents(vectors), domains=np.zeros(250, np.int64))
+    corpus = replace(
+        corpus, features=InMemoryItemFeatures(vectors), domains=np.zeros(250, np.int64)
+    )
     strengths = np.full(240, 1e-4, np.float32)
     strengths[0] = 1
-    long = Histories.of([np.arange(240)], [strengths])
+    long = UserHistories.from_lists([np.arange(240)], [strengths])
     ((items, _),) = best(Content().fit(corpus), corpus, long, BOOKS)
     assert sorted(items.tolist()) == list(range(240, 250))

@@ -35,4 +35,4 @@ def test_rows_beside_rows_add_up():
     one, two = csr_array(np.array([[1.0, 0, 2]])), csr_array(np.array([[0.0, 3, 4]]))
     both = rows_of(one).beside(rows_of(two))
     assert table_of(both, 3).tolist() == [[1, 3, 6]]
-    assert table_of(both.keeping(both.columns > 0), 3).tolist() == [[0, 3, 6]]
+    assert table_of(both.filter(both.columns > 0), 3).tolist() == [[0, 3, 6]]

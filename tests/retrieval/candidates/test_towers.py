@@ -7,26 +7,26 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from isthmus.retrieval.candidates.two_tower import Towers
+from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.candidates.two_tower_fitting import _pooled, _residuals
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.candidates.user_tower import UserTower
 from tests.retrieval.candidates.corpora import FILMS, make_corpus
 
 
 def test_users_have_the_vectors_that_the_trained_tower_gives_them():
     learned, corpus = make_corpus(), make_corpus(new=4)
-    source = Towers(epochs=1, dim=16, batch=16).fit(learned)
+    source = TwoTower(epochs=1, dim=16, batch=16).fit(learned)
     model, rng = source._model, np.random.default_rng(0)
     with torch.no_grad():
         for own in model.parameters():
             own += torch.randn(own.shape, generator=torch.Generator().manual_seed(1))
     columns = [rng.permutation(len(corpus))[:n] for n in (3, 0, 1, len(corpus), 0)]
     strengths = [rng.random(len(own)).astype(np.float32) for own in columns]
-    histories = Histories.of(columns, strengths)
+    histories = UserHistories.from_lists(columns, strengths)
     everything = np.arange(len(corpus))
     entries, domains = histories.columns, corpus.domains[histories.columns]
-    contents = source._space.of(corpus.contents, corpus.domains, entries)
+    contents = source._space.transform(corpus.features, corpus.domains, entries)
     with torch.inference_mode():
         items, kept = _residuals(model, entries)
         parts = torch.from_numpy(contents), torch.from_numpy(domains)
@@ -34,11 +34,18 @@ def test_users_have_the_vectors_that_the_trained_tower_gives_them():
         expected = _pooled(model, known, corpus, histories, FILMS).numpy()
     found = UserTower(model).vectors(contents, domains, histories, FILMS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    held = replace(corpus, coarse=source._space.of(corpus.contents, corpus.domains, everything))
-    for by in (source._space, replace(source._space).fit(make_corpus(items=16))):
-        served = Towers().restore(source.state())
-        one = served.user_vectors(replace(held, mapped_by=by), histories, FILMS)
+    held = replace(
+        corpus, coarse_features=source._space.transform(corpus.features, corpus.domains, everything)
+    )
+    small = make_corpus(items=16)
+    another = replace(source._space)
+    another.fit(small.features, small.domains, len(small.domain_names))
+    for by in (source._space, another):
+        served = TwoTower().restore(source.state())
+        one = served.user_vectors(replace(held, projection=by), histories, FILMS)
         other = served.user_vectors(corpus, histories, FILMS)
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    nobody = UserTower(model).vectors(contents[:0], domains[:0], Histories.of([columns[1]]), FILMS)
+    nobody = UserTower(model).vectors(
+        contents[:0], domains[:0], UserHistories.from_lists([columns[1]]), FILMS
+    )
     np.testing.assert_allclose(nobody, expected[[1]], rtol=1e-6)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.retrieval.candidates import tfidf_overlap as shared_words
-from isthmus.retrieval.candidates.tfidf import Vocabulary
-from isthmus.retrieval.candidates.tfidf_overlap import SharedWords
-from isthmus.retrieval.candidates.training_data import HeldContents
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
+from isthmus.retrieval.candidates.tfidf_overlap import TfidfOverlap
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.recommend.space_data import space_corpus
 from tests.retrieval.candidates.corpora import BOOKS, FILMS, histories_of, make_corpus
 from tests.toy import item, text_encoder
@@ -26,20 +26,22 @@ LETTERS = st.text(alphabet="abcdef ", max_size=12)
 def written(texts):
     """Give a corpus of books whose texts are these."""
     corpus = make_corpus(items=len(texts), users=0)
-    contents = HeldContents(corpus.contents.at(np.arange(len(corpus))), written=[*texts, *texts])
-    return replace(corpus, contents=contents)
+    contents = InMemoryItemFeatures(
+        corpus.features.take(np.arange(len(corpus))), item_texts=[*texts, *texts]
+    )
+    return replace(corpus, features=contents)
 
 
 def test_words_of_one_item_and_of_many_are_left_out():
     texts = ["Red boots Acme", "red: BOOTS", "boots", *["x"] * 17]
-    vocabulary = Vocabulary.of(texts)  # a tenth of the items is two: boots is in too many
+    vocabulary = TfidfVocabulary.fit(texts)  # a tenth of the items is two: boots is in too many
     np.testing.assert_allclose(vocabulary.weights, [math.log(20 / 2)], rtol=1e-6)
-    assert vocabulary.rows(texts).toarray()[:, 0].tolist() == [1, 1, *[0] * 18]
+    assert vocabulary.transform(texts).toarray()[:, 0].tolist() == [1, 1, *[0] * 18]
 
 
 def test_a_row_is_the_weights_of_its_words_at_unit_norm():
     texts = ["a b", "a c", "b", *["-"] * 27]
-    rows = Vocabulary.of(texts).rows(["a b", "a", "A, a b b", "", "c"]).toarray()
+    rows = TfidfVocabulary.fit(texts).transform(["a b", "a", "A, a b b", "", "c"]).toarray()
     share = 1 / math.sqrt(2)  # a and b are in two texts each
     expected = [[share, share], [1, 0], [share, share], [0, 0], [0, 0]]
     order = np.argsort(-rows[1])
@@ -48,12 +50,12 @@ def test_a_row_is_the_weights_of_its_words_at_unit_norm():
 
 def test_letters_of_any_script_are_words():
     texts = ["Ærø über", "ærø 北京", "ÜBER 北京", *[""] * 27]
-    assert Vocabulary.of(texts).rows(texts).nnz == 6
+    assert TfidfVocabulary.fit(texts).transform(texts).nnz == 6
 
 
 def test_no_texts_have_no_words():
-    assert Vocabulary.of([]).rows([""]).shape == (1, 0)
-    assert Vocabulary.of(["", ""]).rows(["a"]).nnz == 0
+    assert TfidfVocabulary.fit([]).transform([""]).shape == (1, 0)
+    assert TfidfVocabulary.fit(["", ""]).transform(["a"]).nnz == 0
 
 
 @given(
@@ -64,10 +66,10 @@ def test_no_texts_have_no_words():
 def test_a_score_is_the_sharpened_mean_of_cosines(texts, liked, strengths):
     corpus = written(texts)
     weights = np.array(strengths[: len(liked)])
-    histories = Histories.of([np.array(liked, np.int64)], [weights])
-    rows = corpus.words[1].toarray()
-    source = SharedWords().fit(corpus)
-    scores = source.opinion(corpus, histories, BOOKS).at(
+    histories = UserHistories.from_lists([np.array(liked, np.int64)], [weights])
+    rows = corpus.tfidf[1].toarray()
+    source = TfidfOverlap().fit(corpus)
+    scores = source.scorer(corpus, histories, BOOKS).score_pairs(
         np.zeros(len(texts), np.int64), np.arange(len(texts))
     )
     cosines = rows[: len(texts)] @ rows[liked].T
@@ -79,21 +81,21 @@ def test_a_score_is_the_sharpened_mean_of_cosines(texts, liked, strengths):
 def test_words_that_are_in_very_many_items_are_looked_at_last(monkeypatch):
     texts = ["rare dull", "rare", "dull", "dull x", "x", *[""] * 45]
     corpus = written(texts)
-    opinion = SharedWords().fit(corpus).opinion(corpus, histories_of([0]), BOOKS)
+    scorer = TfidfOverlap().fit(corpus).scorer(corpus, histories_of([0]), BOOKS)
     inside, seen = corpus.in_domain(BOOKS), histories_of([0]).seen(len(corpus))
-    whole = opinion.best(10, inside, seen)
+    whole = scorer.top_k(10, inside, seen)
     assert whole.items.tolist() == [1, 2, 3]
     monkeypatch.setattr(shared_words, "POSTINGS", 2)  # rare is in two books, dull in three
-    found = opinion.best(10, inside, seen)
+    found = scorer.top_k(10, inside, seen)
     assert found.items.tolist() == [1]
     np.testing.assert_allclose(found.scores, whole.scores[:1], rtol=1e-6)
 
 
 def test_items_of_other_domains_are_not_scored():
     corpus = make_corpus()
-    opinion = SharedWords().fit(corpus).opinion(corpus, histories_of([0, 4]), FILMS)
+    scorer = TfidfOverlap().fit(corpus).scorer(corpus, histories_of([0, 4]), FILMS)
     books = np.flatnonzero(corpus.in_domain(BOOKS))
-    assert not opinion.at(np.zeros(len(books), np.int64), books).any()
+    assert not scorer.score_pairs(np.zeros(len(books), np.int64), books).any()
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def space(tmp_path):
 def test_text_and_attributes_of_text_are_what_is_written(space):
     view = space._live.now()
     corpus = space_corpus(view, {}, space.interactions())
-    found = dict(zip(corpus.item_ids, corpus.contents.texts(np.arange(3)), strict=True))
+    found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(3)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Acme", "c": "hat"}
 
 
@@ -120,5 +122,5 @@ def test_what_was_changed_is_read_anew(space):
     space.upsert([item("b", "shoes", brand="Other", price=7)])
     space.delete("c")
     corpus = space_corpus(space._live.now(), {}, space.interactions())
-    found = dict(zip(corpus.item_ids, corpus.contents.texts(np.arange(2)), strict=True))
+    found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(2)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Other"}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
+from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.ranker.cold_start_episodes import (
     SHOTS,
@@ -40,7 +40,7 @@ def pairs(owners, columns):
 
 def entries(corpus, *, domain=None, liked=False):
     """Give the pairs of user and item of a corpus."""
-    matrix = corpus.matrix
+    matrix = corpus.interactions
     kept = np.ones(len(matrix), bool)
     if domain is not None:
         kept &= corpus.domains[matrix.columns] == domain
@@ -51,7 +51,7 @@ def entries(corpus, *, domain=None, liked=False):
 
 def test_sources_see_nothing_of_the_users_and_items_of_a_fold(corpus, folds):
     for fold in folds:
-        seen = entries(corpus.hiding(fold.hidden))
+        seen = entries(corpus.without_entries(fold.hidden))
         books = corpus.in_domain(BOOKS)
         assert seen == {
             (user, item)
@@ -74,7 +74,7 @@ def test_folds_part_the_users_of_the_domain(corpus):
 def test_labels_are_liked_hidden_and_never_shown(corpus, folds):
     liked = entries(corpus, domain=BOOKS, liked=True)
     for fold in folds:
-        seen = entries(corpus.hiding(fold.hidden))
+        seen = entries(corpus.without_entries(fold.hidden))
         for case in make_episodes(corpus, fold, BOOKS, seed=7):
             labels = pairs(case.users[case.owners], case.relevant)
             shown = pairs(case.users[case.histories.owners], case.histories.columns)
@@ -115,11 +115,11 @@ def test_every_user_is_met_cold_and_with_as_many_items_as_the_case_says(corpus, 
 
 def changed(corpus, which, seed=1):
     """Change values and times of some entries, but not what is liked."""
-    rng, matrix = np.random.default_rng(seed), corpus.matrix
+    rng, matrix = np.random.default_rng(seed), corpus.interactions
     n = len(matrix)
     return replace(
         corpus,
-        matrix=replace(
+        interactions=replace(
             matrix,
             strengths=np.where(which, rng.uniform(1, 90, n), matrix.strengths).astype(np.float32),
             moments=np.where(which, rng.uniform(-500, 500, n), matrix.moments),
@@ -140,7 +140,7 @@ def test_values_and_times_of_what_is_hidden_are_in_no_history(corpus, folds):
             for own in (corpus, other)
         )
         same_histories(cold.histories, new.histories)
-        of_new = changed(corpus, fold.new_items[corpus.matrix.columns])
+        of_new = changed(corpus, fold.new_items[corpus.interactions.columns])
         for one, two in zip(
             make_episodes(corpus, fold, BOOKS, seed=7), make_episodes(of_new, fold, BOOKS, seed=7),
             strict=True,
@@ -152,13 +152,13 @@ def test_values_and_times_of_what_is_hidden_are_in_no_history(corpus, folds):
 def test_which_items_are_hidden_is_in_no_history(corpus, folds):
     """Every hidden book is another book: sources and cold users see the same."""
     for fold in folds:
-        matrix, books = corpus.matrix, corpus.in_domain(BOOKS)
+        matrix, books = corpus.interactions, corpus.in_domain(BOOKS)
         member = np.isin(matrix.owners, fold.users) & books[matrix.columns]
         turned = np.where(member, (matrix.columns + 1) % books.sum(), matrix.columns)
         order = np.lexsort((turned, matrix.owners))
         other = replace(
             corpus,
-            matrix=replace(
+            interactions=replace(
                 matrix,
                 columns=turned[order],
                 strengths=matrix.strengths[order],
@@ -166,9 +166,12 @@ def test_which_items_are_hidden_is_in_no_history(corpus, folds):
                 likes=matrix.likes[order],
             ),
         )
-        own = np.isin(other.matrix.owners, fold.users) & books[other.matrix.columns]
-        same = Fold(fold.users, fold.new_items, own | fold.new_items[other.matrix.columns])
-        one, two = corpus.hiding(fold.hidden).matrix, other.hiding(same.hidden).matrix
+        own = np.isin(other.interactions.owners, fold.users) & books[other.interactions.columns]
+        same = Fold(fold.users, fold.new_items, own | fold.new_items[other.interactions.columns])
+        one, two = (
+            corpus.without_entries(fold.hidden).interactions,
+            other.without_entries(same.hidden).interactions,
+        )
         for name in ("starts", "columns", "strengths", "moments", "likes"):
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
         cold, also = (
@@ -177,13 +180,13 @@ def test_which_items_are_hidden_is_in_no_history(corpus, folds):
         )
         both = np.intersect1d(cold.users, also.users)
         same_histories(
-            cold.histories.of_users(np.searchsorted(cold.users, both)),
-            also.histories.of_users(np.searchsorted(also.users, both)),
+            cold.histories.take_users(np.searchsorted(cold.users, both)),
+            also.histories.take_users(np.searchsorted(also.users, both)),
         )
 
 
 def sources():
-    return [Popularity(), Trend(), ItemNeighbours(shrink=1.0)]
+    return [Popularity(), Trend(), ItemKNN(shrink=1.0)]
 
 
 def examples(corpus, **settings):
@@ -194,7 +197,7 @@ def examples(corpus, **settings):
 def test_no_feature_changes_with_what_is_hidden(corpus):
     (fold,) = make_folds(corpus, BOOKS, 1, seed=5)
     one, two = examples(corpus), examples(changed(corpus, fold.hidden))
-    of_new = examples(changed(corpus, fold.new_items[corpus.matrix.columns]))
+    of_new = examples(changed(corpus, fold.new_items[corpus.interactions.columns]))
     assert one.scenarios.tolist() == two.scenarios.tolist() == of_new.scenarios.tolist()
     cold, also = (np.repeat(own.scenarios == "0", np.diff(own.starts)) for own in (one, two))
     assert cold.any()
@@ -257,5 +260,5 @@ def test_equal_seeds_make_equal_examples(corpus):
 
 
 def test_names_of_domains_are_the_corpus_own(corpus):
-    assert corpus.code_of("films") == FILMS
+    assert corpus.domain_code("films") == FILMS
     assert corpus.domain_names == DOMAINS

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import make_pool
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.pool import candidate_pool
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.training_data import HeldContents
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.features import (
     MAX_HISTORY,
     FeatureInputs,
@@ -65,7 +65,7 @@ def test_places_are_those_by_popularity_in_the_domain(corpus, statistics):
 
 
 def test_freshness_falls_with_the_time_of_the_first_use(corpus, statistics):
-    matrix, found = corpus.matrix, column(statistics, corpus, "freshness")
+    matrix, found = corpus.interactions, column(statistics, corpus, "freshness")
     for item in range(len(corpus)):
         moments = matrix.moments[matrix.columns == item]
         start, end = matrix.moments.min(), matrix.moments.max()
@@ -74,7 +74,7 @@ def test_freshness_falls_with_the_time_of_the_first_use(corpus, statistics):
 
 
 def test_uses_are_counted_by_domain(corpus, statistics):
-    liked = corpus.matrix.columns[corpus.matrix.likes]
+    liked = corpus.interactions.columns[corpus.interactions.likes]
     assert statistics.interactions_by_domain.tolist() == [
         np.sum(corpus.domains[liked] == code) for code in range(3)
     ]
@@ -84,20 +84,22 @@ def test_uses_are_counted_by_domain(corpus, statistics):
 def test_a_newer_item_is_like_an_old_one_that_nobody_used(timed):
     corpus = make_corpus(users=30, items=16, new=2)
     if not timed:
-        moments = np.full(len(corpus.matrix), np.nan)
-        corpus = replace(corpus, matrix=replace(corpus.matrix, moments=moments))
+        moments = np.full(len(corpus.interactions), np.nan)
+        corpus = replace(corpus, interactions=replace(corpus.interactions, moments=moments))
     vectors = make_contents(len(corpus))
     vectors[33] = vectors[32] = make_contents(40)[36]  # of taste 0, and the same
     domains = corpus.domains.copy()
     domains[32:34] = BOOKS
-    whole = replace(corpus, contents=HeldContents(vectors), domains=domains, _alike=[])
+    whole = replace(
+        corpus, features=InMemoryItemFeatures(vectors), domains=domains, _content_graph=[]
+    )
     short = replace(
         whole,
         item_ids=whole.item_ids[:33],
         domains=domains[:33],
-        contents=HeldContents(vectors[:33]),
-        matrix=replace(whole.matrix, items=33),
-        _alike=[],
+        features=InMemoryItemFeatures(vectors[:33]),
+        interactions=replace(whole.interactions, items=33),
+        _content_graph=[],
     )
     statistics = ItemStatistics().fit(short)
     old, new = statistics.of(whole, np.array([32, 33]))
@@ -106,13 +108,13 @@ def test_a_newer_item_is_like_an_old_one_that_nobody_used(timed):
 
 
 def test_the_popularity_of_what_is_alike_follows_the_graph(corpus, statistics):
-    expected = corpus.alike @ statistics.popularity(np.arange(len(corpus)))
+    expected = corpus.content_graph @ statistics.popularity(np.arange(len(corpus)))
     np.testing.assert_allclose(
         column(statistics, corpus, "popularity of similar items"), expected, rtol=1e-6
     )
-    turned = HeldContents(corpus.contents.vectors[::-1].copy())
-    other = replace(corpus, contents=turned, _alike=[])
-    expected = other.alike @ statistics.popularity(np.arange(len(corpus)))
+    turned = InMemoryItemFeatures(corpus.features.vectors[::-1].copy())
+    other = replace(corpus, features=turned, _content_graph=[])
+    expected = other.content_graph @ statistics.popularity(np.arange(len(corpus)))
     np.testing.assert_allclose(
         column(statistics, other, "popularity of similar items"), expected, rtol=1e-6
     )
@@ -124,17 +126,17 @@ def test_statistics_are_kept_and_learned_anew(corpus, statistics):
     restored = ItemStatistics().restore(kept)
     assert restored.of(corpus, items).tolist() == statistics.of(corpus, items).tolist()
     assert restored.contents(corpus, items).tolist() == statistics.contents(corpus, items).tolist()
-    other = corpus.hiding(corpus.matrix.columns % 3 == 0)
+    other = corpus.without_entries(corpus.interactions.columns % 3 == 0)
     again, fresh = ItemStatistics().fit(corpus), ItemStatistics().fit(other)
     again.of(corpus, items)
     assert again.fit(other).of(other, items).tolist() == fresh.of(other, items).tolist()
 
 
 def features(corpus, statistics, histories, target=FILMS, n=6):
-    taught = Sources(quick_sources()[:4]).fit(corpus)
-    opinions = taught.opinions(corpus, histories, target)
+    taught = CandidateGenerators(quick_sources()[:4]).fit(corpus)
+    scorers = taught.scorers(corpus, histories, target)
     allowed = corpus.in_domain(target)
-    pool = make_pool(opinions, n, allowed, histories.seen(len(corpus)))
+    pool = candidate_pool(scorers, n, allowed, histories.seen(len(corpus)))
     found = compute_features(
         FeatureInputs(corpus, histories, pool, statistics, target), feature_columns(pool.sources)
     )
@@ -159,7 +161,7 @@ def test_features_of_sources_are_shares_places_and_levels(corpus, statistics):
 
 def test_features_of_users_and_contents_count_what_was_liked(corpus, statistics):
     strengths = [np.array([1, 0, 1, 1], np.float32)]
-    mixed = Histories.of([np.array([0, 4, 17, 21])], strengths)
+    mixed = UserHistories.from_lists([np.array([0, 4, 17, 21])], strengths)
     pool, found, by_name = features(corpus, statistics, mixed)
     liked = np.array([0, 17, 21])
     assert found.evidence.tolist() == [pytest.approx(np.log1p(3))]
@@ -187,7 +189,7 @@ def test_features_of_users_and_contents_count_what_was_liked(corpus, statistics)
 
 
 def test_histories_outside_the_domain_are_alike_nowhere_in_it(corpus, statistics):
-    _, _, by_name = features(corpus, statistics, Histories.of([np.array([0, 1])]))
+    _, _, by_name = features(corpus, statistics, UserHistories.from_lists([np.array([0, 1])]))
     for name, values in by_name.items():
         if name.startswith("content:"):
             assert values.any() == ("in domain" not in name), name
@@ -197,8 +199,10 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(600, 300)).astype(np.float32)
     vectors[3] = 0
-    contents = HeldContents(vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1)[:, None])
-    corpus = replace(make_corpus(users=20, items=300), contents=contents, _alike=[])
+    contents = InMemoryItemFeatures(
+        vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1)[:, None]
+    )
+    corpus = replace(make_corpus(users=20, items=300), features=contents, _content_graph=[])
     statistics = ItemStatistics().fit(corpus)
     found = statistics.contents(corpus, np.arange(600))
     assert found.shape == (600, 256)
@@ -213,7 +217,7 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
 
 
 def test_features_of_users_of_whom_nothing_is_known(corpus, statistics):
-    disliked = Histories.of([np.array([0, 17])], [np.zeros(2, np.float32)])
+    disliked = UserHistories.from_lists([np.array([0, 17])], [np.zeros(2, np.float32)])
     for histories in (histories_of([]), disliked):
         _, found, by_name = features(corpus, statistics, histories)
         assert found.evidence.tolist() == [0]
@@ -227,7 +231,7 @@ def test_contents_are_compared_with_the_strongest_of_a_long_history():
     statistics = ItemStatistics().fit(corpus)
     long = np.arange(MAX_HISTORY + 10)
     strengths = np.where(long < MAX_HISTORY, 1, 0.01).astype(np.float32)
-    pool, _, by_name = features(corpus, statistics, Histories.of([long], [strengths]))
+    pool, _, by_name = features(corpus, statistics, UserHistories.from_lists([long], [strengths]))
     own = statistics.contents(corpus, long[:MAX_HISTORY])
     nearest = (statistics.contents(corpus, pool.items) @ own.T).max(axis=1)
     np.testing.assert_allclose(by_name["content: nearest"], nearest, rtol=1e-4)
@@ -236,8 +240,8 @@ def test_contents_are_compared_with_the_strongest_of_a_long_history():
 def test_an_empty_pool_has_no_features(corpus, statistics):
     none = np.zeros(len(corpus), bool)
     histories = histories_of([0], [])
-    opinions = Sources([Popularity()]).fit(corpus).opinions(corpus, histories, FILMS)
-    pool = make_pool(opinions, 5, none, histories.seen(len(corpus)))
+    scorers = CandidateGenerators([Popularity()]).fit(corpus).scorers(corpus, histories, FILMS)
+    pool = candidate_pool(scorers, 5, none, histories.seen(len(corpus)))
     found = compute_features(
         FeatureInputs(corpus, histories, pool, statistics, FILMS), feature_columns(pool.sources)
     )

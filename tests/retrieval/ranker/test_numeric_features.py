@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import Space, User
-from isthmus.retrieval.candidates.pool import Pool
-from isthmus.retrieval.candidates.training_data import HeldContents
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.pool import CandidatePool
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS, NumericAttributes
 from isthmus.retrieval.recommend.space_data import space_corpus
@@ -28,8 +28,8 @@ TASTE = (np.arange(2 * ITEMS) % 4).astype(float)
 
 def counted(corpus, **numbers):
     """Give a corpus whose items have these numbers."""
-    vectors = corpus.contents.at(np.arange(len(corpus)))
-    return replace(corpus, contents=HeldContents(vectors, counted=numbers))
+    vectors = corpus.features.take(np.arange(len(corpus)))
+    return replace(corpus, features=InMemoryItemFeatures(vectors, attributes=numbers))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def pool_of(*items):
     """Give a pool of one user."""
     nothing = np.zeros((1, len(items)))
     starts = np.array([0, len(items)])
-    return Pool(("one",), starts, np.array(items), nothing, nothing.astype(np.int64))
+    return CandidatePool(("one",), starts, np.array(items), nothing, nothing.astype(np.int64))
 
 
 def nearness(numbers, corpus, history, items, target=BOOKS):
@@ -80,7 +80,9 @@ def test_nearness_is_one_less_the_difference_of_ranks(corpus):
 def test_what_weighs_more_counts_more_and_dislikes_do_not(corpus):
     world = counted(corpus, taste=TASTE)
     weights = [np.array([1, 0.5, 0], np.float32)]
-    history = Histories.of([np.array([0, 2, 3])], weights)  # tastes 0, 2 and one disliked
+    history = UserHistories.from_lists(
+        [np.array([0, 2, 3])], weights
+    )  # tastes 0, 2 and one disliked
     found = nearness(NumericAttributes().fit(world), world, history, [4])
     assert found["nearest"] == [1]
     np.testing.assert_allclose(found["mean"], 1 - 0.5 * (0.5 / 1.5), rtol=1e-6)
@@ -173,7 +175,7 @@ def test_what_is_a_number_is_read_out_of_the_catalog(tmp_path):
             item("b", "x", price=None, size=None, sold=False, day=None, at=None, brand="n"),
         ]
     )
-    contents = space_corpus(space._live.now(), {}, space.interactions()).contents
+    contents = space_corpus(space._live.now(), {}, space.interactions()).features
     names = contents.number_names
     assert set(names) == {"price", "size", "sold", "day", "at"}
     found = contents.numbers(np.arange(2), ("price", "size", "sold", "day", "at", "brand", "no"))

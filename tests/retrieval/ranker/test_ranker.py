@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.generators import Sources
-from isthmus.retrieval.candidates.pool import make_pool
-from isthmus.retrieval.candidates.user_histories import Histories
+from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.pool import candidate_pool
+from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import history_inputs, make_batch, padded
 from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics, coarse
@@ -37,7 +37,7 @@ def statistics(corpus):
 @pytest.fixture(scope="module")
 def sources(corpus):
     quick = [source for source in quick_sources() if source.name != "trend"]
-    return Sources(quick).fit(corpus)
+    return CandidateGenerators(quick).fit(corpus)
 
 
 @pytest.fixture(scope="module", params=[0, 1])
@@ -55,8 +55,8 @@ def ranker(request, sources, statistics):
 
 
 def pool_of(corpus, sources, histories, n=10):
-    opinions = sources.opinions(corpus, histories, FILMS)
-    return make_pool(opinions, n, corpus.in_domain(FILMS), histories.seen(len(corpus)))
+    scorers = sources.scorers(corpus, histories, FILMS)
+    return candidate_pool(scorers, n, corpus.in_domain(FILMS), histories.seen(len(corpus)))
 
 
 def lists(pool, scores):
@@ -64,7 +64,7 @@ def lists(pool, scores):
 
 
 def test_nothing_known_is_the_order_of_popularity(ranker, corpus, statistics, sources):
-    disliking = Histories.of([np.array([25, 26])], [np.zeros(2, np.float32)])
+    disliking = UserHistories.from_lists([np.array([25, 26])], [np.zeros(2, np.float32)])
     for histories in (histories_of([]), disliking):
         pool = pool_of(corpus, sources, histories)
         scores = ranker.score(corpus, histories, pool, statistics, FILMS)
@@ -88,7 +88,7 @@ def test_a_user_alone_is_scored_as_in_a_batch(ranker, corpus, statistics, source
     pool = pool_of(corpus, sources, USERS)
     together = lists(pool, ranker.score(corpus, USERS, pool, statistics, FILMS))
     for user, expected in enumerate(together):
-        own = USERS.of_users(np.array([user]))
+        own = USERS.take_users(np.array([user]))
         part = slice(pool.starts[user], pool.starts[user + 1])
         alone = replace(
             pool,
@@ -197,22 +197,22 @@ def test_what_was_kept_scores_alike(ranker, corpus, statistics, sources):
 
 
 def test_a_pool_of_other_generators_is_refused(ranker, corpus, statistics):
-    others = Sources(quick_sources()[:2]).fit(corpus)
+    others = CandidateGenerators(quick_sources()[:2]).fit(corpus)
     pool = pool_of(corpus, others, USERS)
     with pytest.raises(InvalidInput) as refused:
         ranker.score(corpus, USERS, pool, statistics, FILMS)
     message = str(refused.value)
     assert message.startswith(
-        "the ranker was trained with other candidate generators: there is no 'item neighbours"
+        "the ranker was trained with other candidate generators: there is no 'item-KNN"
     )
     assert message.endswith("it does not know 'trend'; train again with: isthmus train")
 
 
 def test_nothing_to_rank_is_no_score(ranker, corpus, statistics, sources):
     histories = histories_of([0], [])
-    opinions = sources.opinions(corpus, histories, FILMS)
+    scorers = sources.scorers(corpus, histories, FILMS)
     none = np.zeros(len(corpus), bool)
-    pool = make_pool(opinions, 5, none, histories.seen(len(corpus)))
+    pool = candidate_pool(scorers, 5, none, histories.seen(len(corpus)))
     assert ranker.score(corpus, histories, pool, statistics, FILMS).tolist() == []
 
 

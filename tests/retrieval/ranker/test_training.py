@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from isthmus.retrieval.candidates.content import Content
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
+from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
 from isthmus.retrieval.ranker import training
 from isthmus.retrieval.ranker.batches import ExampleBatches
@@ -25,7 +25,7 @@ SETTINGS = TrainingSettings(epochs=4, patience=4, members=2, hidden=8, batch_siz
 
 
 def sources():
-    return [Popularity(), ItemNeighbours(shrink=1.0), Content()]
+    return [Popularity(), ItemKNN(shrink=1.0), Content()]
 
 
 @pytest.fixture(scope="module")

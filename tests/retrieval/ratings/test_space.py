@@ -9,17 +9,17 @@ import pytest
 
 from isthmus import EvaluationPlan, Space, User
 from isthmus.errors import InvalidInput, ItemNotFound
-from isthmus.retrieval.candidates.generators import default_sources
+from isthmus.retrieval.candidates.generators import default_generators
 from tests.retrieval.recommend.worlds import QUICK
 from tests.toy import item, text_encoder
 
 FILMS, USERS, GOOD = 24, 60, 12
-FEW = ("popularity", "item neighbours, even")
+FEW = ("popularity", "item-KNN (cosine)")
 BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),
     training=replace(QUICK.training, epochs=2),
-    leave_out=tuple(source.name for source in default_sources() if source.name not in FEW),
+    leave_out=tuple(source.name for source in default_generators() if source.name not in FEW),
     guard=False,
 )
 

@@ -134,7 +134,7 @@ def test_it_tells_which_modality_counts(tmp_path):
             for n in rng.permutation(10)[:3]
         ]
     )
-    space.train("books", settings=replace(QUICK, leave_out=("two towers", "factors"), guard=False))
+    space.train("books", settings=replace(QUICK, leave_out=("two-tower", "ALS"), guard=False))
     space.publish()
     gains = {"text": [], "image": []}
     for colour in range(6):
@@ -167,12 +167,12 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
     corpus = space_corpus(view, space._weights, pa.Table.from_pylist([], INTERACTIONS))
     place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])
-    found = corpus.contents.similarities(columns, place["both"])
+    found = corpus.features.similarities(columns, place["both"])
     assert [set(own) for own in found] == [{"text", "image"}, {"text"}, {"image"}]
     assert found[0] == {"text": pytest.approx(1), "image": pytest.approx(1)}
     whole = np.ones(len(corpus), bool)
-    asked = corpus.contents.at(np.arange(len(corpus)))
-    items, cosines = corpus.contents.nearest(asked, 4, whole)
+    asked = corpus.features.take(np.arange(len(corpus)))
+    items, cosines = corpus.features.nearest(asked, 4, whole)
     for row, (own, scores) in enumerate(zip(items, cosines, strict=True)):
         own, scores = own[own >= 0], scores[own >= 0]
         np.testing.assert_allclose(scores, asked[own] @ asked[row], atol=1e-5)

@@ -12,11 +12,11 @@ import pytest
 
 from isthmus import Space, User
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected, SpaceNotFound
-from isthmus.retrieval.candidates.als import Factors
-from isthmus.retrieval.candidates.generators import Sources, default_sources
-from isthmus.retrieval.candidates.item_knn import ItemNeighbours
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.generators import CandidateGenerators, default_generators
+from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.candidates.user_knn import UserNeighbours
+from isthmus.retrieval.candidates.user_knn import UserKNN
 from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
 from tests.toy import item, text_encoder
@@ -217,8 +217,8 @@ def test_another_space_goes_on_from_these_rankers(board, tmp_path):
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
-    less = replace(QUICK, leave_out=("factors",), examples=None)  # refused before there are any
-    with pytest.raises(InvalidInput, match="needs the candidate generators 'factors'; train with"):
+    less = replace(QUICK, leave_out=("ALS",), examples=None)  # refused before there are any
+    with pytest.raises(InvalidInput, match="needs the candidate generators 'ALS'; train with"):
         other.train("books", start_from=board.path, settings=less)
     small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)
     with pytest.raises(InvalidInput, match="does not fit: its hidden is 16, not 8; train without"):
@@ -235,20 +235,20 @@ def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
 ):
     def defaults(seed=0):
         return [
-            ItemNeighbours("inserted at the front", own=1.0, k=1),
-            *(source for source in default_sources(seed) if source.name not in ("factors",)),
-            Factors(regularization=1.0, alpha=1.0, seed=seed),
+            ItemKNN("inserted at the front", own=1.0, k=1),
+            *(source for source in default_generators(seed) if source.name not in ("ALS",)),
+            ALS(regularization=1.0, alpha=1.0, seed=seed),
         ]
 
     before = lists(board)
-    monkeypatch.setattr("isthmus.retrieval.recommend.settings.default_sources", defaults)
-    monkeypatch.setattr(UserNeighbours, "__init__", partialmethod(UserNeighbours.__init__, k=1))
+    monkeypatch.setattr("isthmus.retrieval.recommend.settings.default_generators", defaults)
+    monkeypatch.setattr(UserKNN, "__init__", partialmethod(UserKNN.__init__, k=1))
     assert lists(copied()) == before
 
 
 @pytest.mark.parametrize("fit_with", [{"k": 3}, {"k": 300}])
 def test_hyperparameters_come_back_with_what_was_learned(fit_with):
-    trained = Sources([UserNeighbours(**fit_with), Popularity()])
-    restored = Sources.from_description(json.loads(json.dumps(trained.description())))
+    trained = CandidateGenerators([UserKNN(**fit_with), Popularity()])
+    restored = CandidateGenerators.from_description(json.loads(json.dumps(trained.description())))
     assert restored.description() == trained.description()
-    assert restored["user neighbours"] == UserNeighbours(**fit_with)
+    assert restored["user-KNN"] == UserKNN(**fit_with)

@@ -10,7 +10,7 @@ import pytest
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.generators import default_sources
+from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.ranker import training
 from isthmus.retrieval.recommend.settings import settings_from
 from isthmus.retrieval.recommend.store import load_recommender
@@ -18,8 +18,8 @@ from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
 from tests.retrieval.recommend.worlds import board as deeds
 from tests.toy import item, text_encoder
 
-FEW = ("popularity", "item neighbours, even", "content")
-LEFT_OUT = tuple(source.name for source in default_sources() if source.name not in FEW)
+FEW = ("popularity", "item-KNN (cosine)", "content")
+LEFT_OUT = tuple(source.name for source in default_generators() if source.name not in FEW)
 BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),

@@ -1,43 +1,47 @@
-"""From pairs to heads: closed forms, contrastive learning from the best of them, a report."""
+"""From pairs to projection heads: closed form, contrastive training, experts, and a report."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.closed_form import Correlations, Heads
-from isthmus.encoders.training.alignment.cross_modal_recall import Crossing, measure_crossing
-from isthmus.encoders.training.alignment.ensemble import fold
-from isthmus.encoders.training.alignment.experts import combine
-from isthmus.encoders.training.alignment.pairs import Pairs
-from isthmus.encoders.training.alignment.settings import FEWEST_PAIRS, AlignmentSettings
+from isthmus.encoders.training.alignment.cross_modal_recall import (
+    mean_recall,
+    rounded_recall_by_set,
+)
+from isthmus.encoders.training.alignment.pairs import Groups, Pairs
+from isthmus.encoders.training.alignment.settings import MIN_PAIRS, AlignmentSettings
 from isthmus.errors import InvalidInput
+from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
 
 RIDGES_TEXT = (0.03, 0.3, 3.0, 10.0)
 RIDGES_IMAGE = (0.1, 1.0, 10.0, 30.0)
 POWERS = (0.0, 0.5, 1.0)
-LISTED = 10
-FEWEST = 10  # pairs of a set, learned from and held out, for an expert
-SHARES_OF_COMMON = (0.1, 0.25, 0.5, 1.0)
-SHARES = (1.0, 0.5, 0.25)  # of the axes, the strongest
+AXIS_SHARES = (1.0, 0.5, 0.25)  # shares of the canonical axes, the strongest first
+MIN_EXPERT_PAIRS = 10  # training pairs of a set, and validation pairs, for an expert of its own
+COMMON_WEIGHTS = (0.1, 0.25, 0.5, 1.0)
+GATE_DECAY = 1e-3
+GATE_ITERATIONS = 60
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """Heads, and what is to be told of them.
+class FittedAlignment:
+    """Projection heads and their report.
 
     Attributes
     ----------
-    heads : tuple of Head
+    heads : tuple of ProjectionHead
         Of text and image.
     report : dict of str to Any
-        Settings, pairs, and for each set and method recall@10 both ways on the pairs held out.
+        Settings, pairs, and for each set and method recall@10 both ways on the held-out pairs.
     """
 
     heads: Heads
@@ -46,200 +50,219 @@ class Fitted:
 
 def fit_alignment(
     pairs: Pairs, settings: AlignmentSettings | None = None, *, progress: bool = False
-) -> Fitted:
-    """Learn heads from pairs of one or several sets.
+) -> FittedAlignment:
+    """Fit heads to pairs of one or several sets.
 
-    The start is regularised CCA, its ridges and the weight of its axes chosen on the pairs held
-    out; contrastive learning goes on from there and stops when they gain no more.
+    Contrastive training starts from regularised CCA, whose hyperparameters are chosen on the
+    held-out pairs, and stops when recall on those no longer improves.
 
     Parameters
     ----------
     pairs : Pairs
-        Texts and pictures that belong together.
+        Texts and images that belong together.
     settings : AlignmentSettings, optional
-        How to learn.
+        Hyperparameters.
     progress : bool, default False
-        Whether to show bars.
+        Whether to show progress bars.
 
     Raises
     ------
     InvalidInput
-        If there are fewer than 20 pairs, or none is left to learn from.
+        If fewer than 20 pairs are left to train on.
     """
     settings = settings or AlignmentSettings()
-    learn, held = pairs.split(settings.held_out, settings.seed)
-    if len(learn) < FEWEST_PAIRS:
+    training, held_out = pairs.split(settings.held_out, settings.seed)
+    if len(training) < MIN_PAIRS:
         raise InvalidInput(
-            f"{len(pairs)} pairs of text and picture, {len(learn)} of them to learn from; give "
-            f"{FEWEST_PAIRS} or more"
+            f"{len(pairs)} pairs of text and picture, {len(training)} of them to learn from; give "
+            f"{MIN_PAIRS} or more"
         )
-    judged = held if len(held) else learn
+    validation = held_out if len(held_out) else training
     start = time.perf_counter()
-    closed, chosen = closed_form(learn, judged, settings.dim, progress=progress)
-    closed_s = time.perf_counter() - start
+    closed, chosen = closed_form(training, validation, settings.dim, progress=progress)
+    closed_seconds = time.perf_counter() - start
     start = time.perf_counter()
-    heads, told = learn_sets(closed, learn, judged, settings, progress=progress)
+    heads, details = train_sets(closed, training, validation, settings, progress=progress)
     report = {
         "settings": asdict(settings),
         "pairs": {name: int((pairs.sets == n).sum()) for n, name in enumerate(pairs.names)},
-        "held_out": len(held),
+        "held_out": len(held_out),
         "closed_form": chosen,
-        **told,
+        **details,
         "seconds": {
-            "closed_form": round(closed_s, 1),
+            "closed_form": round(closed_seconds, 1),
             "learning": round(time.perf_counter() - start, 1),
         },
         "recall@10": {
-            "aligned": measure_sets(heads, judged),
-            "cca": measure_sets(closed, judged),
+            "aligned": rounded_recall_by_set(heads, validation),
+            "cca": rounded_recall_by_set(closed, validation),
         },
     }
-    return Fitted(heads, report)
+    return FittedAlignment(heads, report)
 
 
 def closed_form(
-    learn: Pairs, judged: Pairs, dim: int, *, progress: bool = False
+    training: Pairs, validation: Pairs, dim: int, *, progress: bool = False
 ) -> tuple[Heads, dict[str, float]]:
-    """Give the regularised CCA that is best on some pairs, and its settings."""
-    known = Correlations(learn.text, learn.image)
-    grid = list(itertools.product(RIDGES_TEXT, RIDGES_IMAGE, SHARES, POWERS))
+    """Return the regularised CCA with the best validation recall, and its hyperparameters."""
+    correlations = Correlations(training.text, training.image)
+    grid = list(itertools.product(RIDGES_TEXT, RIDGES_IMAGE, AXIS_SHARES, POWERS))
     best: tuple[float, Heads | None, dict[str, float]] = (-1.0, None, {})
     with progress_bar("closed form", len(grid), show=progress) as advance:
         for ridge_text, ridge_image, share, power in grid:
             axes = max(int(share * dim), 1)
-            heads = known.cca(dim, ridge_text, ridge_image, power, axes)
-            reached = quality(heads, judged)
-            if reached > best[0]:
-                how = {"ridge_text": ridge_text, "ridge_image": ridge_image, "power": power}
-                how["axes"] = axes
-                best = reached, heads, how
+            heads = correlations.cca(dim, ridge_text, ridge_image, power, axes)
+            recall = mean_recall(heads, validation)
+            if recall > best[0]:
+                chosen = {"ridge_text": ridge_text, "ridge_image": ridge_image, "power": power}
+                best = recall, heads, {**chosen, "axes": axes}
             advance(1)
     if best[1] is None:
         raise InvalidInput("no pair to choose a closed form by")
     return best[1], best[2]
 
 
-def quality(heads: Heads, pairs: Pairs) -> float:
-    """Give the mean recall over both ways and all sets: what learning aims at.
-
-    Recall@10, or of a shorter list where so few pairs are held out that ten would hold nearly all.
-    """
-    found = crossings(heads, pairs, telling=True).values()
-    return float(np.mean([crossing.mean for crossing in found]))
-
-
-def crossings(heads: Heads, pairs: Pairs, *, telling: bool = False) -> dict[str, Crossing]:
-    """Measure recall@10 of each set by itself; sets without a pair are left out.
-
-    Parameters
-    ----------
-    heads : tuple of Head
-        Of text and image.
-    pairs : Pairs
-        Pairs that were not learned from.
-    telling : bool, default False
-        Whether lists are shorter than ten where ten would be more than a third of the answers.
-    """
-    text, image = heads[0](pairs.text), heads[1](pairs.image)
-    found = {}
-    for number, name in enumerate(pairs.names):
-        rows = np.flatnonzero(pairs.sets == number)
-        if len(rows):
-            ids = pairs.text_ids[rows], pairs.image_ids[rows]
-            fewest = min(len(np.unique(side)) for side in ids)
-            k = min(LISTED, max(fewest // 3, 1)) if telling else LISTED
-            found[name] = measure_crossing(text[rows], image[rows], *ids, k)
-    return found
-
-
-def measure_sets(heads: Heads, pairs: Pairs) -> dict[str, Mapping[str, float]]:
-    """Give the figures of each set as plain values."""
-    measured = crossings(heads, pairs)
-    return {
-        name: {key: round(value, 4) for key, value in crossing.as_dict().items()}
-        for name, crossing in measured.items()
-    }
-
-
-def learn_sets(
+def train_sets(
     closed: Heads,
-    learn: Pairs,
-    judged: Pairs,
+    training: Pairs,
+    validation: Pairs,
     settings: AlignmentSettings,
     *,
     progress: bool = False,
 ) -> tuple[Heads, dict[str, Any]]:
-    """Learn heads from one or several sets; where it is better, each set has experts as well.
+    """Train heads on one or several sets; several sets get experts of their own.
 
     Parameters
     ----------
-    closed : tuple of Head
+    closed : tuple of ProjectionHead
         The closed form over all sets.
-    learn, judged : Pairs
-        Pairs to learn from, and those held out.
+    training, validation : Pairs
+        Pairs to train on, and to stop by.
     settings : AlignmentSettings
-        How.
+        Hyperparameters.
     progress : bool, default False
-        Whether to show bars.
+        Whether to show progress bars.
 
     Returns
     -------
-    tuple
-        The heads, and what is to be told of them.
+    heads : tuple of ProjectionHead
+        Of text and image.
+    details : dict of str to Any
+        Best epoch, temperature, and the weight of the common heads if there are experts.
     """
-    numbers = range(len(learn.names))
-    enough = all(min((s.sets == n).sum() for s in (learn, judged)) >= FEWEST for n in numbers)
-    if len(numbers) == 1 or settings.hidden or not settings.experts or not enough:
-        return learn_from(closed, learn, judged, settings, progress=progress)
-    each = max(settings.dim // (len(numbers) + 1), 1)
-    own = replace(settings, dim=settings.dim - each * len(numbers))
-    narrow = closed_form(learn, judged, own.dim, progress=progress)[0]
-    common, told = learn_from(narrow, learn, judged, own, progress=progress)
+    numbers = range(len(training.names))
+    smallest = min(min((p.sets == n).sum() for p in (training, validation)) for n in numbers)
+    alone = len(numbers) == 1 or settings.hidden or not settings.experts
+    if alone or smallest < MIN_EXPERT_PAIRS:
+        return train_from(closed, training, validation, settings, progress=progress)
+    expert_dim = max(settings.dim // (len(numbers) + 1), 1)
+    common_settings = replace(settings, dim=settings.dim - expert_dim * len(numbers))
+    start = closed_form(training, validation, common_settings.dim, progress=progress)[0]
+    common, details = train_from(start, training, validation, common_settings, progress=progress)
     experts = []
     for number in numbers:
-        part, rest = learn.of_set(number), judged.of_set(number)
-        start = closed_form(part, rest, each, progress=progress)[0]
-        how = replace(settings, dim=each)
-        experts.append(learn_from(start, part, rest, how, progress=progress)[0])
-    found = [combine(common, experts, learn, share) for share in SHARES_OF_COMMON]
-    reached = [quality(heads, judged) for heads in found]
-    best = int(np.argmax(reached))
-    return found[best], {**told, "share_of_common": SHARES_OF_COMMON[best]}
+        own_training, own_validation = training.of_set(number), validation.of_set(number)
+        start = closed_form(own_training, own_validation, expert_dim, progress=progress)[0]
+        own_settings = replace(settings, dim=expert_dim)
+        expert, _ = train_from(start, own_training, own_validation, own_settings, progress=progress)
+        experts.append(expert)
+    candidates = [combine_experts(common, experts, training, weight) for weight in COMMON_WEIGHTS]
+    best = int(np.argmax([mean_recall(heads, validation) for heads in candidates]))
+    return candidates[best], {**details, "share_of_common": COMMON_WEIGHTS[best]}
 
 
-def learn_from(
+def train_from(
     start: Heads,
-    learn: Pairs,
-    judged: Pairs,
+    training: Pairs,
+    validation: Pairs,
     settings: AlignmentSettings,
     *,
     progress: bool = False,
 ) -> tuple[Heads, dict[str, Any]]:
-    """Learn heads from a start; several are folded into one if that is better than the best.
+    """Train heads from a start; return the best, their epoch and their temperature."""
+    from isthmus.encoders.training.alignment.contrastive import train_heads  # imports torch
 
-    Returns
-    -------
-    tuple
-        The heads, and the pass and the temperature of the best.
+    trained = train_heads(
+        start,
+        training,
+        settings,
+        lambda heads: mean_recall(heads, validation),
+        show=progress,
+    )
+    details = {"epochs": trained.epochs, "temperature": round(trained.temperature, 4)}
+    return trained.heads, details
+
+
+def combine_experts(
+    common: Heads, experts: Sequence[Heads], pairs: Pairs, common_weight: float
+) -> Heads:
+    """Concatenate heads; a gate weighs each expert by how much an input looks like its set.
+
+    The inner product of a text and an image is then ``common_weight`` times that of the common
+    heads, plus that of each expert times the gates of both inputs: a mixture of experts (Jacobs et
+    al., "Adaptive mixtures of local experts", Neural Computation, 1991) that is one vector still.
+    An input that resembles none of the sets is left to the common heads.
+
+    Parameters
+    ----------
+    common : tuple of ProjectionHead
+        Linear heads trained on all sets.
+    experts : sequence of tuple of ProjectionHead
+        Linear heads trained on each set, in the order of `pairs.names`.
+    pairs : Pairs
+        Training data of the gate.
+    common_weight : float
+        Weight of the common heads, from 0 to 1.
     """
-    from isthmus.encoders.training.alignment.contrastive import learn_heads
+    text, image = (
+        _concatenate(
+            [common[side], *(heads[side] for heads in experts)],
+            common_weight,
+            _fit_gate(vectors, pairs.sets),
+        )
+        for side, vectors in enumerate((pairs.text, pairs.image))
+    )
+    return text, image
 
-    rng = np.random.default_rng(settings.seed)
-    steps = settings.members * settings.epochs
-    members = []
-    with progress_bar("learning", steps, show=progress) as advance:
-        for member in range(settings.members):
-            own = learn
-            if settings.members > 1:
-                own = learn.take(np.unique(rng.integers(len(learn), size=2 * len(learn))))
-            how = replace(settings, seed=settings.seed + member)
-            found = learn_heads(start, own, how, lambda h: quality(h, judged), advance)
-            advance(max(settings.epochs - found.epochs - settings.patience, 0))
-            members.append(found)
-    best = max(members, key=lambda found: found.quality)
-    heads, told = best.heads, {"epochs": best.epochs, "temperature": round(best.temperature, 4)}
-    if len(members) > 1:
-        folded = fold([found.heads for found in members], learn, settings.dim)
-        if quality(folded, judged) >= best.quality:
-            heads = folded
-    return heads, told
+
+def _concatenate(
+    heads: Sequence[ProjectionHead], common_weight: float, gate: tuple[FloatArray, FloatArray]
+) -> ProjectionHead:
+    first = heads[0]
+    columns = np.cumsum([0, *(head.dim for head in heads)])
+    share = np.zeros((len(heads), columns[-1]), np.float32)  # (n_experts + 1, dim)
+    share[-1, : first.dim] = np.sqrt(common_weight)
+    for expert, (start, end) in enumerate(itertools.pairwise(columns[1:])):
+        share[expert, start:end] = np.sqrt(1 - common_weight)
+    biases = [head.bias + (first.mean - head.mean) @ head.linear for head in heads]
+    return ProjectionHead(
+        first.mean,
+        np.concatenate([head.linear for head in heads], axis=1),
+        np.concatenate(biases).astype(np.float32),
+        gate=gate[0],
+        gate_bias=gate[1],
+        share=share,
+    )
+
+
+def _fit_gate(vectors: FloatArray, sets: Groups) -> tuple[FloatArray, FloatArray]:
+    """Return weights and biases of a logistic regression of the set, each set weighted alike."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    inputs, labels = torch.from_numpy(vectors), torch.from_numpy(sets)
+    sizes = torch.bincount(labels).float()
+    weights = len(sets) / (len(sizes) * sizes.clamp(min=1))
+    gate = torch.zeros(vectors.shape[1], len(sizes), requires_grad=True)
+    bias = torch.zeros(len(sizes), requires_grad=True)
+    optimizer = torch.optim.LBFGS([gate, bias], max_iter=GATE_ITERATIONS)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = cross_entropy(inputs @ gate + bias, labels, weight=weights)
+        loss = loss + GATE_DECAY * gate.pow(2).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return gate.detach().numpy(), bias.detach().numpy()

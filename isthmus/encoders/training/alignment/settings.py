@@ -1,4 +1,4 @@
-"""How an alignment is learned."""
+"""Hyperparameters of an alignment."""
 
 from __future__ import annotations
 
@@ -6,46 +6,49 @@ from dataclasses import dataclass
 
 from isthmus.errors import InvalidInput
 
-FEWEST_PAIRS = 20
+MIN_PAIRS = 20
 
 
 @dataclass(frozen=True)
 class AlignmentSettings:
-    """How an alignment is learned; the defaults are meant for any data.
+    """Hyperparameters of an alignment; the defaults are meant for any data.
 
     Attributes
     ----------
     dim : int
         Length of an aligned vector.
     held_out : float
-        Share of each set that is held out, to stop by and to report on.
+        Share of each set that is held out, for early stopping and for the report.
     epochs : int
-        Passes over the pairs, at most.
+        Maximum number of epochs.
     patience : int
-        Passes without progress on the pairs held out before learning stops.
+        Epochs without improvement on the held-out pairs before training stops.
     batch : int
         Pairs in a batch.
     hard : float
-        Share of a batch that is mined: the pairs whose pictures the other texts of the batch
-        confuse most with their own.
+        Share of a batch that is hard negatives: the pairs whose images lie nearest to the other
+        texts of the batch.
     hidden : int
-        Units of the nonlinear part of a head; 0 for a linear one.
+        Units of the nonlinear part of a head; 0 for a linear head.
     dropout : float
-        Share of the inputs that is dropped in learning.
+        Dropout rate of the inputs.
     modality_dropout : float
-        How often an item of a pair is shown by its other modality alone, as an item that lacks
-        the first; else by the mean of both, as the item of a catalog that has both.
+        Probability that an item is represented by its other modality alone, as an item that has
+        one modality; else by the mean of both, as an item of a catalog that has two.
     learning_rate : float
-        Step, relative to the size of the weights.
+        Learning rate, relative to the size of the weights.
     anchor : float
         Weight of the squared distance from the closed form.
-    members : int
-        Heads learned side by side on resampled pairs, whose mean is folded into one.
     experts : bool
-        Whether several sets have heads of their own beside those of all sets, in one vector;
+        Whether each of several sets has heads of its own beside the common ones, in one vector;
         for linear heads.
     seed : int
-        Of whatever is left to chance.
+        Random seed.
+
+    Raises
+    ------
+    InvalidInput
+        If a value is out of range.
     """
 
     dim: int = 256
@@ -59,12 +62,11 @@ class AlignmentSettings:
     modality_dropout: float = 1.0
     learning_rate: float = 5e-3
     anchor: float = 0.0
-    members: int = 1
     experts: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("dim", "epochs", "patience", "batch", "members"):
+        for name in ("dim", "epochs", "patience", "batch"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}; give one or more")
         for name in ("held_out", "hard", "dropout"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,27 +15,31 @@ from isthmus.digests import digest
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
+from isthmus.encoders.training.cached_vectors import teacher_vectors
 from isthmus.encoders.training.distillation.inputs import Contents, Rows, gather_contents
-from isthmus.encoders.training.distillation.quality import TIMED, items_a_second, measure_quality
-from isthmus.encoders.training.distillation.recommendation import (
+from isthmus.encoders.training.distillation.report import (
+    REPORT,
+    TIMED,
     Case,
+    DistillReport,
     Recommendation,
+    Speed,
     find_users,
+    items_a_second,
+    measure_quality,
     measure_recommendation,
     read_liked,
 )
-from isthmus.encoders.training.distillation.report import REPORT, DistillReport, Speed
 from isthmus.encoders.training.distillation.settings import DistillSettings
-from isthmus.encoders.training.distillation.teacher_vectors import teacher_vectors
 from isthmus.encoders.training.distillation.training import train_student
-from isthmus.encoders.training.resumable import Watch
-from isthmus.encoders.training.work_folder import WORK, open_work_folder
+from isthmus.encoders.training.saving import WORK, open_work_folder
 from isthmus.errors import UnsupportedModality
 from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.checkpoint import Checkpoint
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
-    from isthmus.encoders.training.distillation.student import Student
+    from isthmus.encoders.training.distillation.students import Student
 
 STATIC: Final = "static"
 
@@ -52,7 +56,7 @@ def distill(
     interactions: Any = None,
     settings: DistillSettings | None = None,
     device: str = "auto",
-    watch: Watch | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
     progress: bool = False,
 ) -> DistillReport:
     """Train a student to a teacher's vectors, save it as an encoder, and measure it.
@@ -88,9 +92,8 @@ def distill(
     device : str, default "auto"
         Where encoders run that are loaded here: the teacher, and the student when it is measured.
         A student is trained on the CPU.
-    watch : callable, optional
-        Is called after each pass with its number and mean loss; what it raises ends the
-        training.
+    on_epoch : callable, optional
+        Called after every epoch with its number and mean loss; what it raises ends the training.
     progress : bool, default False
         Whether to show bars.
 
@@ -127,7 +130,13 @@ def distill(
     learner = network or _make_static(given, found, rows, targets, settings, folder, progress)
     key = _key(student, given, found, settings)
     losses = train_student(
-        learner, targets, rows, settings, folder / WORK, key, watch=watch, show=progress
+        learner,
+        targets,
+        rows,
+        settings,
+        Checkpoint(folder / WORK, key),
+        on_epoch=None if on_epoch is None else lambda epoch, result: on_epoch(epoch, result.loss),
+        show=progress,
     )
     spec = learner.save(folder)
     made = load_encoder(spec, device=device)
@@ -192,7 +201,7 @@ def _make_network(
     """Load a student that is a network, before the teacher is asked for long; else None."""
     if student == STATIC:
         return None
-    from isthmus.encoders.training.distillation.network_student import NetworkStudent
+    from isthmus.encoders.training.distillation.students import NetworkStudent
 
     return NetworkStudent(student, contents, dim, settings.seed)
 
@@ -207,9 +216,12 @@ def _make_static(
     progress: bool,
 ) -> Student:
     from isthmus.encoders.models.static import TokenBags, WordTokenizer, padding_id_of
-    from isthmus.encoders.training.distillation.static_initialisation import starting_vectors
-    from isthmus.encoders.training.distillation.static_student import StaticStudent
-    from isthmus.encoders.training.distillation.vocabulary import student_tokenizer, tokens_of
+    from isthmus.encoders.training.distillation.static_student import (
+        StaticStudent,
+        starting_vectors,
+        student_tokenizer,
+        tokens_of,
+    )
 
     learned = [contents.values[row] for row in rows]
     only_seen = settings.pieces == "seen"
@@ -224,7 +236,7 @@ def _make_static(
         label="the teacher's tokens",
         show=progress,
     )
-    bags = WordTokenizer(tokenizer, padding_id_of(tokenizer))(contents.values).divide()
+    bags = WordTokenizer(tokenizer, padding_id_of(tokenizer))(contents.values).split()
     start = starting_vectors(vectors, TokenBags.join([bags[row] for row in rows]), targets[rows])
     return StaticStudent(tokenizer, start, bags, settings.storage)
 

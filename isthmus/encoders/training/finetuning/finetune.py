@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,35 +15,43 @@ import numpy as np
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
-from isthmus.encoders.training.distillation.teacher_vectors import teacher_vectors
-from isthmus.encoders.training.finetuning.forgetting import (
-    DividedDomain,
-    divide_domain,
-    gather_domains,
-)
+from isthmus.encoders.training.cached_vectors import teacher_vectors
 from isthmus.encoders.training.finetuning.interpolation import choose_share, try_shares
-from isthmus.encoders.training.finetuning.pairs import ContentPairs, gather_pairs
-from isthmus.encoders.training.finetuning.report import REPORT, FinetuneReport, compare
-from isthmus.encoders.training.finetuning.settings import FinetuneSettings
-from isthmus.encoders.training.finetuning.splits import (
+from isthmus.encoders.training.finetuning.network import (
+    Changes,
+    TunedNetwork,
+    apply_changes,
+    require_peft,
+)
+from isthmus.encoders.training.finetuning.pairs import (
     CHOOSING,
     LEARNING,
     MEASURING,
+    ContentPairs,
+    Examples,
     Rows,
     draw_parts,
+    gather_pairs,
     keys_by_pairs,
     pairs_within,
 )
-from isthmus.encoders.training.finetuning.validation import Exam
-from isthmus.encoders.training.saving import require_trainable, save_encoder
-from isthmus.encoders.training.work_folder import WORK, open_work_folder
+from isthmus.encoders.training.finetuning.quality import (
+    DividedDomain,
+    Exam,
+    divide_domain,
+    gather_domains,
+)
+from isthmus.encoders.training.finetuning.report import REPORT, FinetuneReport, compare
+from isthmus.encoders.training.finetuning.settings import FinetuneSettings
+from isthmus.encoders.training.finetuning.training import PairBatches, train_network
+from isthmus.encoders.training.saving import WORK, open_work_folder, require_trainable, save_encoder
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.checkpoint import Checkpoint
+from isthmus.numerics.training import EpochResult, TrainingHistory
 
 if TYPE_CHECKING:
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
-    from isthmus.encoders.training.finetuning.network import Changes
-    from isthmus.encoders.training.resumable import Watch
 
 LEAST: Final = 4  # pairs of a part
 
@@ -61,7 +69,7 @@ def finetune(
     label: str | None = None,
     settings: FinetuneSettings | None = None,
     device: str = "auto",
-    watch: Watch | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
     progress: bool = False,
 ) -> FinetuneReport:
     """Train an encoder further on what belongs together, and save it as an encoder.
@@ -95,9 +103,8 @@ def finetune(
         How.
     device : str, default "auto"
         Where the encoder runs.
-    watch : callable, optional
-        Is called after each pass with its number and mean loss; what it raises ends the
-        training.
+    on_epoch : callable, optional
+        Called after every epoch with its number and mean loss; what it raises ends the training.
     progress : bool, default False
         Whether to show bars.
 
@@ -119,8 +126,6 @@ def finetune(
     started = time.monotonic()
     settings = settings or FinetuneSettings()
     if settings.method == "lora":
-        from isthmus.encoders.training.finetuning.network import require_peft
-
         require_peft()
     folder = open_work_folder(Path(out), "fine-tuned", REPORT, encoder)
     before = _load(encoder, device)
@@ -136,7 +141,7 @@ def finetune(
         divide_domain(one, settings.seed) for one in gather_domains(others, others_text, label)
     ]
     task = _Task(encoder, before, contents, domains, settings, folder, device, progress)
-    return task.carry_out(watch, started)
+    return task.carry_out(on_epoch, started)
 
 
 class _Task:
@@ -160,11 +165,10 @@ class _Task:
         self._parts = _divide(contents, settings)
         self._anchors = list(dict.fromkeys(text for own in domains for text in own.anchors))
 
-    def carry_out(self, watch: Watch | None, started: float) -> FinetuneReport:
+    def carry_out(
+        self, on_epoch: Callable[[int, float], None] | None, started: float
+    ) -> FinetuneReport:
         """Train, choose how much of the change is taken, save, and measure."""
-        from isthmus.encoders.training.finetuning.examples import Examples
-        from isthmus.encoders.training.finetuning.network import TunedNetwork
-
         examples = Examples(self._contents, self._anchors)
         choosing = self._exam(CHOOSING)
         network = TunedNetwork(
@@ -175,8 +179,8 @@ class _Task:
             self._work,
             show=self._show,
         )
-        training = self._train(network, examples, choosing, watch)
-        changes = training.changes()
+        history = self._train(network, examples, choosing, on_epoch)
+        changes = network.changes()
         tried = try_shares(choosing, self._before, lambda share: self._candidate(changes, share))
         chosen = choose_share(tried, self._settings.forgotten)
         spec = self._save(changes, chosen.share, self._folder)
@@ -199,9 +203,9 @@ class _Task:
             anchors=len(self._anchors),
             trained_weights=sum(own.numel() for own in network.trained.values()),
             skipped_frozen=network.skips_frozen,
-            losses=training.losses,
-            qualities=training.qualities,
-            best_pass=training.best_pass,
+            losses=history.losses,
+            qualities=history.scores,
+            best_pass=history.best_epoch,
             tried=tried,
             share=chosen.share,
             compared=compared,
@@ -211,11 +215,14 @@ class _Task:
         report.save(self._folder)
         return report
 
-    def _train(self, network: Any, examples: Any, exam: Exam, watch: Watch | None) -> Any:
-        from isthmus.encoders.training.finetuning.batches import Lessons
-        from isthmus.encoders.training.finetuning.training import train
-
-        lessons = Lessons(
+    def _train(
+        self,
+        network: TunedNetwork,
+        examples: Examples,
+        exam: Exam,
+        on_epoch: Callable[[int, float], None] | None,
+    ) -> TrainingHistory:
+        batches = PairBatches(
             self._pairs(LEARNING),
             self._contents.pairs,
             self._contents.ordered,
@@ -223,18 +230,21 @@ class _Task:
             self._settings,
         )
 
-        def quality(now: Any) -> float:
-            return float(exam.mark_of(now.encode(exam.rows.tolist())).quality.mean())
+        def measure() -> float:
+            return float(exam.mark_of(network.encode(exam.rows.tolist())).quality.mean())
 
-        return train(
+        def report(epoch: int, result: EpochResult) -> None:
+            if epoch and on_epoch is not None:
+                on_epoch(epoch, result.loss)
+
+        return train_network(
             network,
-            lessons,
+            batches,
             self._anchor_vectors(),
-            quality,
+            measure,
             self._settings,
-            self._work,
-            self._key(),
-            watch=watch,
+            Checkpoint(self._work, self._key()),
+            on_epoch=report,
             show=self._show,
         )
 
@@ -271,8 +281,6 @@ class _Task:
 
     def _save(self, changes: Changes, share: float, folder: Path) -> str:
         """Write the encoder with a share of the change."""
-        from isthmus.encoders.training.finetuning.network import apply_changes
-
         encoder = load_encoder(self._spec, device="cpu", precision="fp32")
         trainable = require_trainable(encoder, self._spec)
         apply_changes(trainable, changes, share)

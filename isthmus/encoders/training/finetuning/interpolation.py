@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.training.finetuning.validation import TARGET, Exam, Mark
+from isthmus.encoders.training.finetuning.quality import TARGET, Exam, Mark
 
 SHARES: Final = (1.0, 0.75, 0.5, 0.25)
 

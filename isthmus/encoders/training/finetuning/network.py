@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from isthmus.encoders.backends.towers import TextTower, batches_by_length
-from isthmus.encoders.training.finetuning.frozen_layers import (
+from isthmus.encoders.training.finetuning.layers import (
     MOST_BYTES,
     FrozenLayers,
     bytes_of_states,
+    linear_maps,
+    stacks_of,
+    trained_parameters,
 )
-from isthmus.encoders.training.finetuning.layers import linear_maps, stacks_of, trained_parameters
 from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 from isthmus.errors import InvalidInput, MissingDependency
 from isthmus.numerics.arrays import FloatArray
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
-    from isthmus.encoders.training.finetuning.examples import Examples
+    from isthmus.encoders.training.finetuning.pairs import Examples
 
 STATES: Final = "states.f32"
 ADAPTER: Final = "default"
@@ -118,17 +120,17 @@ class TunedNetwork:
                 out[batch] = self.vectors([rows[at] for at in batch]).cpu().numpy()
         return out
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Give the weights that move, for a checkpoint."""
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the trained weights."""
         return {name: own.detach().cpu().clone() for name, own in self.trained.items()}
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Take the weights of a checkpoint."""
+    def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:
+        """Set the trained weights."""
         import torch
 
         with torch.no_grad():
             for name, own in self.trained.items():
-                own.copy_(state[name])
+                own.copy_(state_dict[name])
 
     def changes(self) -> Changes:
         """Give how far each weight of the encoder moved, by its name in the encoder."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.media import MediaStore
@@ -18,9 +19,19 @@ from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.training.distillation.inputs import check_text
-from isthmus.encoders.training.finetuning.splits import Pairs
 from isthmus.errors import InvalidInput, InvalidMapping, InvalidMedia
 from isthmus.schema import IMAGE, TEXT, Modality
+
+if TYPE_CHECKING:
+    from isthmus.encoders.backends.torch_encoder import TorchEncoder
+
+
+Rows = npt.NDArray[np.int64]
+Pairs = npt.NDArray[np.int64]  # shape (n_pairs, 2): rows of contents
+LEARNING: Final = 0
+CHOOSING: Final = 1
+MEASURING: Final = 2
+LARGE_GROUP: Final = 0.05  # of all contents: so many that hang together are told apart one by one
 
 OTHER: Final = "other"
 LEAST: Final = 10
@@ -200,3 +211,108 @@ def _columns(
     for batch in source.batches():
         columns = pa.Table.from_batches([batch]).select(wanted).to_pydict()
         yield from zip(first.render_columns(columns), second.render_columns(columns), strict=True)
+
+
+def draw_parts(keys: Sequence[bytes], choosing: float, held_out: float, seed: int) -> Rows:
+    """Give the part of each key, by its digest: the same whatever else is given.
+
+    Parameters
+    ----------
+    keys : sequence of bytes
+        What decides; equal keys fall into one part.
+    choosing, held_out : float
+        Shares of the parts `CHOOSING` and `MEASURING`; the rest is for `LEARNING`.
+    seed : int
+        Of the draw.
+
+    Examples
+    --------
+    >>> draw_parts([b"a", b"b", b"a"], 0.4, 0.4, 0).tolist()
+    [2, 1, 2]
+    """
+    salt = seed.to_bytes(8, "little", signed=True)
+    draws = np.array([int.from_bytes(digest(salt + key)[:8], "little") for key in keys]) / 2.0**64
+    parts = np.full(len(keys), LEARNING, np.int64)
+    parts[draws < choosing + held_out] = CHOOSING
+    parts[draws < held_out] = MEASURING
+    return parts
+
+
+def keys_by_pairs(digests: Sequence[bytes], pairs: Pairs) -> list[bytes]:
+    """Give a key for each content, so that what hangs together by pairs is kept together.
+
+    Where most hangs together with most, as items that users share do, every content has a key of
+    its own, and pairs across two parts are of no use.
+
+    Parameters
+    ----------
+    digests : sequence of bytes
+        Of each content.
+    pairs : numpy.ndarray
+        int64, shape (n_pairs, 2).
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(digests)
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    groups = connected_components(links, directed=False)[1]
+    if np.bincount(groups, minlength=1).max() > max(LARGE_GROUP * count, 2):
+        return list(digests)
+    least: dict[int, bytes] = {}
+    for group, own in zip(groups.tolist(), digests, strict=True):
+        least[group] = min(own, least.get(group, own))
+    return [least[group] for group in groups.tolist()]
+
+
+def pairs_within(pairs: Pairs, parts: Rows, part: int) -> Pairs:
+    """Give the pairs both of whose contents are in a part."""
+    within: Pairs = pairs[(parts[pairs] == part).all(axis=1)]
+    return within
+
+
+class Examples:
+    """The contents of the pairs, then the texts to hold on to.
+
+    Parameters
+    ----------
+    contents : ContentPairs
+        The pairs.
+    anchors : sequence of str
+        Texts of other domains.
+
+    Attributes
+    ----------
+    modalities : list of str
+        Of each content.
+    """
+
+    def __init__(self, contents: ContentPairs, anchors: Sequence[str]) -> None:
+        self._contents, self._anchors = contents, list(anchors)
+        texts: list[Modality] = ["text"] * len(self._anchors)
+        self.modalities: list[Modality] = [*contents.modalities, *texts]
+
+    def __len__(self) -> int:
+        return len(self.modalities)
+
+    @property
+    def anchor_rows(self) -> range:
+        """The rows of the texts to hold on to."""
+        return range(len(self._contents), len(self))
+
+    def load(self, rows: Iterable[int]) -> list[Any]:
+        """Give contents as an encoder takes them."""
+        own = len(self._contents)
+        return [
+            self._anchors[row - own] if row >= own else self._contents.load([row])[0]
+            for row in rows
+        ]
+
+    def prepare(self, encoder: TorchEncoder) -> list[Any]:
+        """Tokenise all texts at once; pictures are too large for that, and stay None."""
+        rows = [row for row, modality in enumerate(self.modalities) if modality == "text"]
+        prepared: list[Any] = [None] * len(self)
+        tokens = encoder.prepare(self.load(rows), "text") if rows else []
+        for row, own in zip(rows, tokens, strict=True):
+            prepared[row] = own
+        return prepared

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from isthmus.encoders.training.finetuning.interpolation import ShareTried
-from isthmus.encoders.training.finetuning.quality import Interval, mean_of, ratio_of
-from isthmus.encoders.training.finetuning.validation import Mark
+from isthmus.encoders.training.finetuning.quality import Interval, Mark, mean_of, ratio_of
 
 REPORT: Final = "finetuning.json"
 

@@ -1,151 +1,186 @@
-"""The training of a fine-tuning: losses, when to stop, and the best pass."""
+"""Training of a fine-tuned network: batches of pairs, the loss, and the best epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from isthmus.encoders.training.alignment.loss import symmetric_contrastive
-from isthmus.encoders.training.distillation.losses import cosine_loss, similarity_loss
-from isthmus.encoders.training.finetuning.batches import Lessons
-from isthmus.encoders.training.finetuning.network import Changes, TunedNetwork
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.encoders.training.finetuning.pairs import Pairs, Rows
 from isthmus.encoders.training.finetuning.settings import FinetuneSettings
-from isthmus.encoders.training.resumable import ResumableTraining, Watch
+from isthmus.encoders.training.losses import cosine_loss, similarity_loss, symmetric_contrastive
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint
+from isthmus.numerics.training import (
+    OnEpoch,
+    TrainingHistory,
+    TrainingLoop,
+    Validation,
+    linear_decay,
+)
 
 if TYPE_CHECKING:
     import torch
 
-Quality = Callable[[TunedNetwork], float]
+    from isthmus.encoders.training.finetuning.network import TunedNetwork
 
 
-def train(
-    network: TunedNetwork,
-    lessons: Lessons,
-    anchors: FloatArray,
-    quality: Quality,
-    settings: FinetuneSettings,
-    folder: Path,
-    key: str,
-    *,
-    watch: Watch | None = None,
-    show: bool = False,
-) -> Training:
-    """Fine-tune a network, in place, and leave it as it was after its best pass.
-
-    A training that was cut off goes on from its last checkpoint, written twice a minute and
-    after every pass, and comes to the same network.
-
-    Parameters
-    ----------
-    network : TunedNetwork
-        What is trained.
-    lessons : Lessons
-        The steps.
-    anchors : numpy.ndarray
-        float32, shape (n_anchors, dim): vectors, before, of the texts to hold on to.
-    quality : callable
-        How good the network is, on pairs that are not learned from.
-    settings : FinetuneSettings
-        How.
-    folder : Path
-        Where the checkpoint is.
-    key : str
-        What is trained and how; a checkpoint of another key is not used.
-    watch : callable, optional
-        Is called after each pass with its number and mean loss; what it raises ends the
-        training.
-    show : bool
-        Whether to show a bar.
-    """
-    checkpoint = Checkpoint(folder, key)
-    training = Training(network, lessons, anchors, quality, settings, checkpoint)
-    training.run("fine-tuning", watch, show=show)
-    training.take_best()
-    return training
-
-
-class Training(ResumableTraining):
-    """The training of a network, and the best so far.
+class PairBatch(NamedTuple):
+    """One batch: positive pairs, and anchor texts of other domains.
 
     Attributes
     ----------
-    qualities : list of float
-        Quality before, and after each pass.
+    rows : numpy.ndarray
+        int64, shape (n,): the distinct contents of the batch.
+    first, second : numpy.ndarray
+        int64, shape (n_pairs,): positions in `rows` of the two sides of each pair.
+    positives : numpy.ndarray
+        bool, shape (n_pairs, n_pairs): whether the first side of pair i belongs to the second
+        side of pair j, so that it is no negative.
+    anchor_positions : numpy.ndarray
+        int64, shape (n_anchors,): positions in `rows` of the anchor texts.
+    anchors : numpy.ndarray
+        int64, shape (n_anchors,): numbers of the anchor texts.
+    """
+
+    rows: Rows
+    first: Rows
+    second: Rows
+    positives: npt.NDArray[np.bool_]
+    anchor_positions: Rows
+    anchors: Rows
+
+
+class PairBatches:
+    """Batches of pairs in a random order that depends on the seed and the epoch alone.
+
+    Parameters
+    ----------
+    pairs : numpy.ndarray
+        int64, shape (n_pairs, 2): the training pairs.
+    known : numpy.ndarray
+        int64, shape (n_known, 2): all known pairs, the training pairs among them; they are never
+        used as negatives.
+    ordered : bool
+        Whether the sides of a pair differ in kind; if not, they are swapped at random.
+    anchor_rows : range
+        Rows of the anchor texts.
+    settings : FinetuneSettings
+        Batch size, anchors a batch, and the seed.
     """
 
     def __init__(
         self,
-        network: TunedNetwork,
-        lessons: Lessons,
-        anchors: FloatArray,
-        quality: Quality,
+        pairs: Pairs,
+        known: Pairs,
+        ordered: bool,
+        anchor_rows: range,
         settings: FinetuneSettings,
-        checkpoint: Checkpoint,
     ) -> None:
-        import torch
+        from scipy.sparse import csr_array
 
-        self._network, self._lessons, self._anchors = network, lessons, anchors
-        self._quality, self._settings = quality, settings
-        self._best: dict[str, torch.Tensor] = {}
-        self.qualities: list[float] = []
-        rate = settings.first_rate
-        optimizer = torch.optim.AdamW(list(network.trained.values()), lr=rate)
-        super().__init__(optimizer, rate, lessons.per_pass, settings.epochs, checkpoint)
+        self._pairs, self._ordered, self._anchor_rows = pairs, ordered, anchor_rows
+        self._settings = settings
+        self._size = min(settings.batch, len(pairs))
+        self.steps_per_epoch = len(pairs) // self._size  # an incomplete batch is left out
+        count = max(int(known.max()) + 1, 1)
+        both = np.concatenate([known, known[:, ::-1]])
+        self._known = csr_array((np.ones(len(both)), both.T), shape=(count, count))
 
-    @property
-    def best_pass(self) -> int:
-        """The pass after which the network was best; 0 is before the first."""
-        return max(range(len(self.qualities)), key=lambda number: self.qualities[number])
+    def of_epoch(self, epoch: int) -> Iterator[PairBatch]:
+        """Return the batches of an epoch, numbered from 1."""
+        order = np.random.default_rng([self._settings.seed, epoch - 1]).permutation(
+            len(self._pairs)
+        )
+        for step in range(self.steps_per_epoch):
+            rows = order[step * self._size : (step + 1) * self._size]
+            yield self._batch(self._pairs[rows], [self._settings.seed, epoch - 1, step])
 
-    @property
-    def is_over(self) -> bool:
-        """Whether all passes are done, or the last ones gained nothing."""
-        waited = len(self.losses) - self.best_pass
-        return super().is_over or waited >= self._settings.patience
+    def _batch(self, pairs: Pairs, seed: list[int]) -> PairBatch:
+        rng, settings = np.random.default_rng(seed), self._settings
+        if not self._ordered:
+            swapped = rng.random(len(pairs)) < 0.5
+            pairs = np.where(swapped[:, None], pairs[:, ::-1], pairs)
+        count = min(settings.anchors, len(self._anchor_rows)) if settings.anchor else 0
+        anchors = rng.choice(len(self._anchor_rows), count, replace=False)
+        contents = np.concatenate([pairs.T.ravel(), anchors + self._anchor_rows.start])
+        rows, positions = np.unique(contents, return_inverse=True)
+        first, second, anchor_positions = np.split(positions, [len(pairs), 2 * len(pairs)])
+        return PairBatch(rows, first, second, self._positives(pairs), anchor_positions, anchors)
 
-    def take_best(self) -> None:
-        """Bring the network back to what it was after its best pass."""
-        self._network.restore(self._best)
+    def _positives(self, pairs: Pairs) -> npt.NDArray[np.bool_]:
+        """Return which first sides belong to which second sides: known pairs, and copies."""
+        first, second = pairs.T
+        known = np.asarray(self._known[first][:, second].toarray() > 0)
+        copies = (first[:, None] == first) | (second[:, None] == second)
+        positives: npt.NDArray[np.bool_] = known | copies | (first[:, None] == second)
+        return positives
 
-    def changes(self) -> Changes:
-        """Give how far the weights of the encoder moved."""
-        return self._network.changes()
 
-    def _loss(self, step: int) -> torch.Tensor:
-        import torch
+def train_network(
+    network: TunedNetwork,
+    batches: PairBatches,
+    anchor_vectors: FloatArray,
+    measure: Callable[[], float],
+    settings: FinetuneSettings,
+    checkpoint: Checkpoint,
+    *,
+    on_epoch: OnEpoch | None = None,
+    show: bool = False,
+) -> TrainingHistory:
+    """Fine-tune a network in place, and leave it with the weights of its best epoch.
 
-        lesson, settings = self._lessons.lesson(step), self._settings
-        vectors = self._network.vectors(lesson.rows.tolist())
+    An interrupted run resumes from its checkpoint and ends with the same network.
+
+    Parameters
+    ----------
+    network : TunedNetwork
+        The network.
+    batches : PairBatches
+        The training pairs.
+    anchor_vectors : numpy.ndarray
+        float32, shape (n_anchors, dim): vectors of the anchor texts before training.
+    measure : callable
+        Returns the quality of the network on the validation pairs, the higher the better.
+    settings : FinetuneSettings
+        Hyperparameters.
+    checkpoint : Checkpoint
+        Where the run resumes from.
+    on_epoch : callable, optional
+        Called after every epoch; what it raises ends the training.
+    show : bool, default False
+        Whether to show a progress bar.
+    """
+    import torch
+
+    def loss(batch: PairBatch) -> torch.Tensor:
+        vectors = network.vectors(batch.rows.tolist())  # (n, dim), unit rows
         device = vectors.device
-        same = torch.from_numpy(lesson.same).to(device)
+        positives = torch.from_numpy(batch.positives).to(device)
         scale = torch.tensor(1 / settings.temperature, device=device)
-        first, second = vectors[lesson.first], vectors[lesson.second]
-        loss = symmetric_contrastive(first, second, same, scale)
-        if len(lesson.held) > 1:
-            before = torch.from_numpy(self._anchors[lesson.anchors]).to(device)
-            loss = loss + settings.anchor * _moved(vectors[lesson.held], before, settings)
-        return loss
+        first, second = vectors[batch.first], vectors[batch.second]
+        total = symmetric_contrastive(first, second, positives, scale)
+        if len(batch.anchor_positions) > 1:
+            before = torch.from_numpy(anchor_vectors[batch.anchors]).to(device)
+            after = vectors[batch.anchor_positions]
+            drift = cosine_loss(after, before)
+            drift = drift + similarity_loss(after, before, settings.temperature)
+            total = total + settings.anchor * drift
+        return total
 
-    def _judge(self) -> None:
-        self.qualities.append(self._quality(self._network))
-        if self.best_pass == len(self.qualities) - 1:
-            self._best = self._network.state()
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "network": self._network.state(),
-            "best": self._best,
-            "qualities": self.qualities,
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._network.restore(state["network"])
-        self._best, self.qualities = state["best"], state["qualities"]
-
-
-def _moved(now: torch.Tensor, before: torch.Tensor, settings: FinetuneSettings) -> torch.Tensor:
-    """Give how far texts moved, and how far what they are similar to did."""
-    return cosine_loss(now, before) + similarity_loss(now, before, settings.temperature)
+    optimizer = torch.optim.AdamW(list(network.trained.values()), lr=settings.first_rate)
+    loop = TrainingLoop(
+        loss,
+        batches.of_epoch,
+        optimizer,
+        settings.epochs,
+        schedule=linear_decay(optimizer, settings.epochs * batches.steps_per_epoch),
+        model=network,
+        validation=Validation(lambda: {"ndcg@10": measure()}, patience=settings.patience),
+        checkpoint=checkpoint,
+    )
+    return loop.run(
+        "fine-tuning", steps_per_epoch=batches.steps_per_epoch, on_epoch=on_epoch, show=show
+    )

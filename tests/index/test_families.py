@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from isthmus.errors import CorruptRelease
-from isthmus.index.ann.bitmap import Allowed
+from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.faiss_index import VectorIndex
-from isthmus.index.ann.recipe import EXACT, INVERTED_FILE, RECIPES, Effort, cells_for, recipe_named
+from isthmus.index.ann.recipes import EXACT, INVERTED_FILE, RECIPES, cells_for, recipe_named
+from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.ann.shared import Shared
 from tests.index.vectors import by_sorting, clustered
 
@@ -25,7 +26,7 @@ def vectors():
 @pytest.fixture(scope="module", params=EVERY, ids=lambda recipe: recipe.name)
 def index(request, vectors):
     made = VectorIndex.build(request.param, vectors)
-    return made.trying(Effort(visits=made.most_visits, depth=request.param.depths()[-1]))
+    return made.trying(SearchParameters(visits=made.most_visits, depth=request.param.depths()[-1]))
 
 
 def recall(scores, best):
@@ -52,7 +53,7 @@ def test_scores_are_the_true_cosines_of_distinct_rows_in_order(index, vectors, k
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_a_filter_is_always_applied(index, vectors, share):
     mask = np.random.default_rng(1).random(ROWS) < share
-    allowed, queries = Allowed(mask), vectors[:100]
+    allowed, queries = Bitmap(mask), vectors[:100]
     scores, found = index.search_allowed(queries, 10, allowed, visits=ROWS)
     assert mask[found[found >= 0]].all()
     assert recall(scores, by_sorting(queries, vectors, 10, mask)) >= 0.97
@@ -61,7 +62,7 @@ def test_a_filter_is_always_applied(index, vectors, share):
 def test_a_filter_far_from_the_queries_still_finds_their_nearest(index, vectors):
     closeness = vectors @ vectors[0]
     queries, mask = vectors[np.argsort(-closeness)[:20]], closeness < np.quantile(closeness, 0.3)
-    scores, found = index.search_allowed(queries, 10, Allowed(mask), visits=int(mask.sum()))
+    scores, found = index.search_allowed(queries, 10, Bitmap(mask), visits=int(mask.sum()))
     assert mask[found[found >= 0]].all()
     if (
         index.recipe.family != "hnsw"
@@ -71,7 +72,7 @@ def test_a_filter_far_from_the_queries_still_finds_their_nearest(index, vectors)
 
 def test_another_effort_changes_no_shared_state(index, vectors):
     before = index.search(vectors[:50], 10)[1]
-    index.trying(Effort(visits=min(1, index.most_visits))).search(vectors[:50], 10)
+    index.trying(SearchParameters(visits=min(1, index.most_visits))).search(vectors[:50], 10)
     np.testing.assert_array_equal(before, index.search(vectors[:50], 10)[1])
 
 
@@ -80,27 +81,27 @@ def test_a_written_index_answers_the_same(index, vectors, tmp_path):
         pytest.skip("the vectors are the index")
     path = tmp_path / "index.faiss"
     index.write(path)
-    read = VectorIndex.read(path, index.recipe, vectors, index.effort)
+    read = VectorIndex.read(path, index.recipe, vectors, index.parameters)
     np.testing.assert_array_equal(read.search(vectors[:9], 5)[1], index.search(vectors[:9], 5)[1])
     cut = tmp_path / "cut.faiss"
     cut.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CorruptRelease, match="publish --rebuild"):
-        VectorIndex.read(cut, index.recipe, vectors, index.effort)
+        VectorIndex.read(cut, index.recipe, vectors, index.parameters)
 
 
 def test_the_training_of_a_written_index_can_be_taken_over(index, vectors, tmp_path):
     if index.recipe.name == EXACT:
         pytest.skip("the vectors are the index")
     index.write(tmp_path / "index.faiss")
-    read = VectorIndex.read(tmp_path / "index.faiss", index.recipe, vectors, index.effort)
-    refilled = VectorIndex.build(index.recipe, vectors[::-1].copy(), read).trying(index.effort)
+    read = VectorIndex.read(tmp_path / "index.faiss", index.recipe, vectors, index.parameters)
+    refilled = VectorIndex.build(index.recipe, vectors[::-1].copy(), read).trying(index.parameters)
     assert (refilled.search(vectors[:20], 1)[1][:, 0] == ROWS - 1 - np.arange(20)).mean() >= 0.9
     assert (read.search(vectors[:20], 1)[1][:, 0] == np.arange(20)).mean() >= 0.9
 
 
 def test_a_training_taken_over_finds_new_vectors(index):
     fresh = clustered(np.random.default_rng(0), ROWS + 500, DIM)
-    refilled = VectorIndex.build(index.recipe, fresh, index).trying(index.effort)
+    refilled = VectorIndex.build(index.recipe, fresh, index).trying(index.parameters)
     scores, found = refilled.search(fresh[-100:], 1)
     assert (found[:, 0] == np.arange(len(fresh))[-100:]).mean() >= 0.97
     np.testing.assert_allclose(scores[:, 0], 1, atol=1e-3)
@@ -133,10 +134,10 @@ def test_size_is_that_of_the_codes(index):
 def test_an_index_beyond_the_cache_answers_as_well(recipe, vectors, monkeypatch):
     monkeypatch.setattr("isthmus.index.ann.faiss_index.CACHED_BYTES", 0)
     made = VectorIndex.build(recipe, vectors)
-    index = made.trying(Effort(visits=made.most_visits, depth=recipe.depths()[-1]))
+    index = made.trying(SearchParameters(visits=made.most_visits, depth=recipe.depths()[-1]))
     queries, mask = vectors[:100], np.random.default_rng(1).random(ROWS) < 0.5
     assert recall(index.search(queries, 10)[0], by_sorting(queries, vectors, 10)) >= 0.97
-    scores, found = index.search_allowed(queries, 10, Allowed(mask), visits=ROWS)
+    scores, found = index.search_allowed(queries, 10, Bitmap(mask), visits=ROWS)
     assert mask[found[found >= 0]].all()
     assert recall(scores, by_sorting(queries, vectors, 10, mask)) >= 0.97
 
@@ -155,7 +156,9 @@ def cells_of(index):
 
 
 def finds_nearly_everything(index, vectors):
-    index = index.trying(Effort(visits=index.most_visits, depth=index.recipe.depths()[-1]))
+    index = index.trying(
+        SearchParameters(visits=index.most_visits, depth=index.recipe.depths()[-1])
+    )
     return recall(index.search(vectors[:50], 10)[0], by_sorting(vectors[:50], vectors, 10)) > 0.95
 
 
@@ -193,7 +196,7 @@ def test_a_graph_of_signs_is_an_eighth_as_large_as_its_vectors_and_still_exact_i
     vectors = clustered(np.random.default_rng(3), 2_000, 384)
     index = VectorIndex.build(recipe_named("HNSW RaBitQ"), vectors)
     assert index.bytes_a_vector < 220
-    index = index.trying(Effort(visits=200, depth=10))
+    index = index.trying(SearchParameters(visits=200, depth=10))
     scores, _ = index.search(vectors[:50], 10)
     np.testing.assert_allclose(scores[:, 0], 1, atol=1e-5)
     assert recall(scores, by_sorting(vectors[:50], vectors, 10)) > 0.95

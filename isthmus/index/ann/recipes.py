@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 Family = Literal["flat", "hnsw", "ivf"]
 EXACT = "exact fp32"
@@ -16,28 +15,6 @@ ROWS_A_ROOT = 250_000  # another square root of cells for so many rows
 MOST_ROOTS = 4.0
 LINKS = 16  # of a graph's node, twice as many on its lowest level
 SIGNS = "RaBitQ"  # one bit for each dimension
-
-
-class Effort(BaseModel):
-    """How hard a search tries.
-
-    Attributes
-    ----------
-    visits : int
-        Cells of an inverted file that a query visits (FAISS calls it nprobe), or the length of
-        an HNSW graph's candidate list (efSearch); 0 where the recipe has no such choice.
-    depth : int
-        Candidates for each result that are scored again, in finer codes (k_factor) or by the
-        vectors themselves; 1 for none.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    visits: int = Field(default=0, ge=0)
-    depth: int = Field(default=1, ge=1)
-
-    def __str__(self) -> str:
-        named = [f"visits={self.visits}"] if self.visits else []
-        return " ".join([*named, *([f"depth={self.depth}"] if self.depth > 1 else [])])
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from functools import partial
 
 import numpy as np
 
-from isthmus.index.ann.bitmap import Allowed
-from isthmus.index.ann.exact import Mask, exact_search
+from isthmus.index.ann.bitmap import Bitmap
+from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.faiss_index import VectorIndex
-from isthmus.index.ann.filter_cost import MOST_EXACT, MaskedCosts, MaskedPoint
+from isthmus.index.ann.filter_costs import MOST_EXACT, FilterCostPoint, FilterCosts
 from isthmus.index.ann.gpu import GpuIndex
-from isthmus.index.ann.recipe import EXACT, Effort
-from isthmus.index.ann.smallest_sufficient import least_reaching
-from isthmus.index.ann.vector_index import SegmentVectors
+from isthmus.index.ann.recipes import EXACT
+from isthmus.index.ann.search_parameters import SearchParameters, smallest_sufficient
+from isthmus.index.ann.segment import SegmentVectors
 from isthmus.index.releases.recall import RECALL_AT, SAME_SCORE, Trial
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Mask
 
 FIRST_VISITS = {"ivf": 8, "hnsw": 16, "flat": 0}
 NO_GAIN = 5e-4
@@ -34,7 +34,7 @@ LEAST_GAIN = 2  # a filtered search that visits more than 1 in 2 survivors gains
 
 def tune_effort(
     view: View, vector_name: str, trials: Sequence[Trial], target: float
-) -> Effort | None:
+) -> SearchParameters | None:
     """Find the fastest effort with which every unfiltered trial reaches the target.
 
     Parameters
@@ -55,20 +55,20 @@ def tune_effort(
     """
     index = view.segments[0].named_vectors[vector_name].index
     if index is None or index.recipe.name == EXACT:
-        return Effort()
+        return SearchParameters()
     plain = [trial for trial in trials if trial.allowed is None]
 
-    def recall(effort: Effort) -> float:
+    def recall(effort: SearchParameters) -> float:
         tried = with_index(view, vector_name, index.trying(effort))
         return min((trial.recall(tried) for trial in plain), default=1.0)
 
-    found: list[Effort] = []
+    found: list[SearchParameters] = []
     for depth in index.recipe.depths():
         enough = found[-1].visits if found else None
         visits = _least_visits(recall, index, depth, target, enough)
         if visits is None:
             continue
-        found.append(Effort(visits=visits, depth=depth))
+        found.append(SearchParameters(visits=visits, depth=depth))
         if enough is not None and visits >= enough * (1 - LEAST_SAVING):
             break
     queries = np.concatenate([trial.kind.vectors for trial in plain or trials])
@@ -77,7 +77,7 @@ def tune_effort(
 
 def measure_masked(
     segment_vectors: SegmentVectors, queries: FloatArray, target: float, *, seed: int = 0
-) -> MaskedCosts | None:
+) -> FilterCosts | None:
     """Measure filtered searches, where a share of the vectors survives.
 
     At each share three kinds of filter are met: survivors at random; the vectors nearest to one
@@ -115,11 +115,11 @@ def measure_masked(
             break
         points.append(point)
     gather_us, scan_us = _exact_costs(segment_vectors.vectors, some, chance < SHARES[1])
-    return MaskedCosts(points=points, gather_us=gather_us, scan_us=scan_us)
+    return FilterCosts(points=points, gather_us=gather_us, scan_us=scan_us)
 
 
 def with_index(
-    view: View, vector_name: str, index: VectorIndex | None, masked: MaskedCosts | None = None
+    view: View, vector_name: str, index: VectorIndex | None, masked: FilterCosts | None = None
 ) -> View:
     """Give the same view with another index for a named vector of its first segment."""
     own = view.segments[0].named_vectors[vector_name]
@@ -154,7 +154,7 @@ def single_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
 
 
 def _least_visits(
-    recall: Callable[[Effort], float],
+    recall: Callable[[SearchParameters], float],
     index: VectorIndex,
     depth: int,
     target: float,
@@ -165,9 +165,9 @@ def _least_visits(
     if index.recipe.signs:
         most = min(MOST_OF_DEPTH * RECALL_AT * depth, most)
     if first == 0:
-        return 0 if recall(Effort(depth=depth)) >= target else None
-    return least_reaching(
-        lambda visits: recall(Effort(visits=visits, depth=depth)),
+        return 0 if recall(SearchParameters(depth=depth)) >= target else None
+    return smallest_sufficient(
+        lambda visits: recall(SearchParameters(visits=visits, depth=depth)),
         first if enough is None else max(enough // 2, 1),
         most if enough is None else enough,
         target,
@@ -180,11 +180,11 @@ def _dearest_point(
     vectors: FloatArray,
     asked: Sequence[tuple[Mask, FloatArray]],
     target: float,
-) -> MaskedPoint | None:
+) -> FilterCostPoint | None:
     """Measure filters of one share, and give the one that needs most; None if one is too much."""
     points = []
     for mask, queries in asked:
-        allowed = Allowed(mask)
+        allowed = Bitmap(mask)
         best, _ = exact_search(queries, vectors, RECALL_AT + 1, allowed)
         point = _masked_point(index, queries, allowed, best, target)
         if point is None:
@@ -194,8 +194,8 @@ def _dearest_point(
 
 
 def _masked_point(
-    index: VectorIndex, queries: FloatArray, allowed: Allowed, best: FloatArray, target: float
-) -> MaskedPoint | None:
+    index: VectorIndex, queries: FloatArray, allowed: Bitmap, best: FloatArray, target: float
+) -> FilterCostPoint | None:
     def recall(visits: int) -> tuple[float, float]:
         """Give the mean, and its standard error."""
         scores, _ = index.search_allowed(queries, RECALL_AT + 1, allowed, visits)
@@ -203,14 +203,14 @@ def _masked_point(
         return float(found.mean()), float(found.std() / np.sqrt(len(found)))
 
     first, most = _masked_visits(index, allowed)
-    visits = least_reaching(lambda visits: np.subtract(*recall(visits)), first, most, target)
+    visits = smallest_sufficient(lambda visits: np.subtract(*recall(visits)), first, most, target)
     if visits is None:
         return None
     took = min(
         _seconds(partial(index.search_allowed, queries, RECALL_AT, allowed, visits))
         for _ in range(2)
     )
-    return MaskedPoint(
+    return FilterCostPoint(
         share=allowed.share,
         visits=visits,
         recall=round(recall(visits)[0], 4),
@@ -218,13 +218,13 @@ def _masked_point(
     )
 
 
-def _masked_visits(index: VectorIndex, allowed: Allowed) -> tuple[int, int]:
+def _masked_visits(index: VectorIndex, allowed: Bitmap) -> tuple[int, int]:
     """Give the fewest and most visits worth trying under a filter."""
     if index.recipe.family == "ivf":
-        as_without = index.effort.visits * allowed.count // max(index.most_visits, 1)
+        as_without = index.parameters.visits * allowed.count // max(index.most_visits, 1)
         return max(as_without, 10 * RECALL_AT), max(allowed.count // LEAST_GAIN, 1)
     if index.recipe.family == "hnsw":
-        return index.effort.visits, MOST_CANDIDATES
+        return index.parameters.visits, MOST_CANDIDATES
     return 0, 0
 
 
@@ -232,10 +232,10 @@ def _exact_costs(vectors: FloatArray, queries: FloatArray, mask: Mask) -> tuple[
     """Give the microseconds to fetch a survivor, and to compare it with one query."""
     survivors = int(mask.sum())
     one = min(
-        _seconds(lambda: exact_search(queries[:1], vectors, RECALL_AT, Allowed(mask)))
+        _seconds(lambda: exact_search(queries[:1], vectors, RECALL_AT, Bitmap(mask)))
         for _ in range(2)
     )
-    allowed = Allowed(mask)
+    allowed = Bitmap(mask)
     many = _seconds(lambda: exact_search(queries, vectors, RECALL_AT, allowed))
     scan = max(many - one, 0.0) / max(len(queries) - 1, 1) / survivors
     return max(one / survivors - scan, 0.0) * 1e6, scan * 1e6

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pydantic import BaseModel, ConfigDict, Field
+
 FINE = 1 / 32  # how far above the least the answer may lie, as a part of it
 
 
-def least_reaching(
+def smallest_sufficient(
     recall: Callable[[int], float],
     first: int,
     most: int,
@@ -64,3 +66,25 @@ def _doubling(first: int, most: int) -> Iterator[int]:
         yield number
         number *= 2
     yield most
+
+
+class SearchParameters(BaseModel):
+    """How hard a search tries.
+
+    Attributes
+    ----------
+    visits : int
+        Cells of an inverted file that a query visits (FAISS calls it nprobe), or the length of
+        an HNSW graph's candidate list (efSearch); 0 where the recipe has no such choice.
+    depth : int
+        Candidates for each result that are scored again, in finer codes (k_factor) or by the
+        vectors themselves; 1 for none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    visits: int = Field(default=0, ge=0)
+    depth: int = Field(default=1, ge=1)
+
+    def __str__(self) -> str:
+        named = [f"visits={self.visits}"] if self.visits else []
+        return " ".join([*named, *([f"depth={self.depth}"] if self.depth > 1 else [])])

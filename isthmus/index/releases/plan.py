@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ByteSize, ConfigDict
 
 from isthmus.errors import ImpossibleTargets
-from isthmus.index.ann.recipe import Effort, Recipe, recipe_named
+from isthmus.index.ann.recipes import Recipe, recipe_named
+from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.settings import Targets
 
 MIB = 2**20
@@ -24,7 +25,7 @@ class Measured(BaseModel):
         Vectors in the sample.
     reached : bool
         Whether it reached the recall with some effort.
-    effort : Effort
+    parameters : SearchParameters
         That effort, or the greatest worth trying.
     recall : dict of str to float
         Smallest recall@10 over the domains, by kind of query.
@@ -43,7 +44,7 @@ class Measured(BaseModel):
     model_config = ConfigDict(extra="forbid")
     rows: int
     reached: bool
-    effort: Effort
+    parameters: SearchParameters
     recall: dict[str, float]
     p50_ms: float
     p99_ms: float

@@ -1,19 +1,70 @@
-"""Students that are networks: small models of text or images."""
+"""What every student is to the training."""
 
 from __future__ import annotations
 
-import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    import torch
+import itertools
+from typing import TYPE_CHECKING
+
 from isthmus.encoders.registry import load_encoder
 from isthmus.encoders.training.distillation.inputs import Contents
-from isthmus.encoders.training.distillation.student import Student
 from isthmus.encoders.training.saving import require_trainable, save_encoder
 
 if TYPE_CHECKING:
     import torch
+
+
+class Student(ABC):
+    """Something with parameters that turns the contents of a training into vectors.
+
+    Attributes
+    ----------
+    batch : int
+        Contents a step, where the settings do not say.
+    rate : float
+        Size of the first step, where the settings do not say.
+    """
+
+    batch: int
+    rate: float
+
+    @abstractmethod
+    def optimizer(self, rate: float) -> torch.optim.Optimizer:
+        """Make what moves the parameters."""
+
+    @abstractmethod
+    def vectors(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the vectors of contents, with gradients.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Which of the contents.
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Of unit norm: the student's own, shape (n, student's dim), and the same brought into
+            the teacher's space, shape (n, teacher's dim).
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return the parameters."""
+
+    @abstractmethod
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set the parameters."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> str:
+        """Write an encoder into a folder, and give its spec."""
 
 
 class NetworkStudent(Student):
@@ -79,14 +130,14 @@ class NetworkStudent(Student):
         own = self._tower.forward(**self._tower.collate(prepared)).float()
         return normalize(own, dim=-1), normalize(self._head(own), dim=-1)
 
-    def state(self) -> dict[str, Any]:
-        """Give the parameters of the network and of the linear map."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the parameters of the network and of the linear map."""
         return {"model": self._model.state_dict(), "head": self._head.state_dict()}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take the parameters of the network and of the linear map."""
-        self._model.load_state_dict(state["model"])
-        self._head.load_state_dict(state["head"])
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set the parameters of the network and of the linear map."""
+        self._model.load_state_dict(state_dict["model"])
+        self._head.load_state_dict(state_dict["head"])
 
     def save(self, folder: Path) -> str:
         """Write the model as its own library does, with what prepares its contents."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.index.ann.smallest_sufficient import least_reaching
+from isthmus.index.ann.search_parameters import smallest_sufficient
 
 
 @given(st.integers(1, 64), st.integers(1, 5_000), st.integers(1, 10_000))
@@ -16,7 +16,7 @@ def test_what_is_found_suffices_and_hardly_less_would(first, most, least):
         tried.append(number)
         return 0.96 if number >= least else 0.9 + 0.05 * number / least
 
-    found = least_reaching(recall, first, most, 0.955)
+    found = smallest_sufficient(recall, first, most, 0.955)
     if least > most:
         assert found is None
     else:
@@ -33,5 +33,5 @@ def test_a_recall_that_no_longer_rises_is_given_up():
         tried.append(number)
         return min(0.9, number / 100)
 
-    assert least_reaching(recall, 8, 1_000_000, 0.95, least_gain=1e-3) is None
+    assert smallest_sufficient(recall, 8, 1_000_000, 0.95, least_gain=1e-3) is None
     assert tried == [8, 16, 32, 64, 128, 256]

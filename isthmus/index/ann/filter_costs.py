@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 MOST_EXACT = 5_000  # so few survivors are compared one by one without asking
 
 
-class MaskedPoint(BaseModel):
+class FilterCostPoint(BaseModel):
     """What a filtered search through the index costs where a share of the vectors survives.
 
     Attributes
@@ -30,7 +30,7 @@ class MaskedPoint(BaseModel):
     query_us: float
 
 
-class MaskedCosts(BaseModel):
+class FilterCosts(BaseModel):
     """Measured costs of both ways, from which each filtered search takes the cheaper.
 
     Attributes
@@ -43,24 +43,26 @@ class MaskedCosts(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    points: list[MaskedPoint]
+    points: list[FilterCostPoint]
     gather_us: float
     scan_us: float
 
     def visits_for(
-        self, allowed: int, share: float, queries: int, effort: float = 1.0
+        self, allowed: int, share: float, queries: int, search_scale: float = 1.0
     ) -> int | None:
         """Choose for a number of survivors and queries; None means one by one.
 
-        With less `effort` than 1 that share of what the recall takes is visited. Between two
+        With less `search_scale` than 1 that share of what the recall takes is visited. Between two
         measured shares, visits and cost are interpolated on logarithmic axes.
         """
         if allowed <= MOST_EXACT or not self.points or share < self.points[-1].share:
             return None
         one_by_one = allowed * (self.gather_us + self.scan_us * queries)
-        if one_by_one <= effort * queries * self._at(share, [p.query_us for p in self.points]):
+        if one_by_one <= search_scale * queries * self._at(
+            share, [p.query_us for p in self.points]
+        ):
             return None
-        return int(np.ceil(effort * self._at(share, [float(p.visits) for p in self.points])))
+        return int(np.ceil(search_scale * self._at(share, [float(p.visits) for p in self.points])))
 
     def _at(self, share: float, values: list[float]) -> float:
         shares = np.log([point.share for point in reversed(self.points)])

@@ -12,7 +12,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
 from isthmus.schema import Modality
 
-AT_ONCE: Final[dict[Modality, int]] = {"text": 512, "image": 32}
+CONTENTS_AT_ONCE: Final[dict[Modality, int]] = {"text": 512, "image": 32}
 
 
 def teacher_vectors(
@@ -54,8 +54,8 @@ def teacher_vectors(
     try:
         with progress_bar(label, len(digests), show=show) as advance:
             advance(len(digests) - len(missing))
-            for start in range(0, len(missing), AT_ONCE[modality]):
-                rows = missing[start : start + AT_ONCE[modality]]
+            for start in range(0, len(missing), CONTENTS_AT_ONCE[modality]):
+                rows = missing[start : start + CONTENTS_AT_ONCE[modality]]
                 vectors = teacher.encode(load(rows), modality)
                 cache.add([digests[row] for row in rows], vectors)
                 advance(len(rows))
