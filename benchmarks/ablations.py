@@ -31,9 +31,9 @@ from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
-from isthmus.retrieval.candidates.scorer import largest
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import ExampleBatches
@@ -158,9 +158,9 @@ class Bench:
         if any(not task.train.equals(self.tasks[0].train) for task in self.tasks):
             raise SystemExit("the protocols have different train tables")
         self.out, self.scenarios = out, tuple(scenarios)
-        view = space._live.now()
+        view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_corpus(view, space._weights, train)
+        self.corpus = space_corpus(view, space.opened.block_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}
@@ -328,7 +328,7 @@ def _found(
     ndcg, recall = np.zeros(len(part.pool)), np.zeros(len(part.pool))
     for user, truth in enumerate(part.truth):
         own = slice(part.pool.starts[user], part.pool.starts[user + 1])
-        hits = np.isin(part.pool.items[own][largest(scores[own], DEPTH)], truth)
+        hits = np.isin(part.pool.items[own][top_k(scores[own], DEPTH)], truth)
         first = hits[:FOUND]
         best = discounts[: min(FOUND, len(truth))].sum()
         ndcg[user] = (first * discounts[: len(first)]).sum() / best

@@ -12,8 +12,8 @@ regularised CCA over ridges, lengths and the power of its correlations, orthogon
 lengths, ASIF-style relative representations (Norelli et al., "ASIF: coupled data turns unimodal
 models to multimodal without training", NeurIPS 2023) over anchors kept and exponents.
 
-CCA and the heads are measured once more as ``search(..., hubness=1)`` ranks them: what is near to
-every query gives way, by contents that were learned from, never by those that are held out.
+CCA and the heads are measured once more as ``search(..., hubness_correction=1)`` ranks them: what
+is near to every query gives way, by contents that were learned from, never by those held out.
 """
 
 from __future__ import annotations

@@ -1,66 +1,127 @@
-"""The space: one folder, one vector space, many catalogues."""
+"""The space: one folder, one vector space, many domains; one method a verb."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from isthmus.data.item_mapping import FieldMapping
-from isthmus.data.item_reader import ItemReader
-from isthmus.data.media import MediaLimits, MediaStore
-from isthmus.encoders.alignment import AlignmentLike, resolve_alignment
+import pyarrow as pa
+
+from isthmus.data.interactions.ingest import InteractionReport
+from isthmus.data.media import MediaStore
+from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.fusion import ModalityWeights, validated_weights
-from isthmus.encoders.registry import EncoderLike, resolve_encoders
-from isthmus.encoders.stack import EncoderStack
-from isthmus.errors import InvalidInput, SpaceExists
-from isthmus.index.catalog.alignments import store_alignment
-from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.compact import CompactReport, compact
-from isthmus.index.catalog.content_encoding import open_embedding_caches
-from isthmus.index.catalog.ingest import AddReport, Ingest, is_small
-from isthmus.index.catalog.lock import DEFAULT_WAIT_S, writing
-from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.registry import EncoderLike
+from isthmus.index.catalog.compact import CompactReport
+from isthmus.index.catalog.ingest import AddReport
+from isthmus.index.catalog.lock import DEFAULT_WAIT_S
+from isthmus.index.open_space import OpenSpace
+from isthmus.index.releases.content_vectors import ContentVectors
+from isthmus.index.releases.manifest import Manifest
+from isthmus.index.releases.plan import Plan
+from isthmus.index.releases.release import Releases
+from isthmus.index.settings import SpaceSettings
+from isthmus.numerics.arrays import FloatArray
+from isthmus.operations import interactions as interaction_operations
+from isthmus.operations import items as item_operations
+from isthmus.operations.alignment import AlignReport, align
+from isthmus.operations.evaluation import evaluation_material
+from isthmus.operations.finetuning import finetune_encoder
+from isthmus.operations.fusion_weights import (
+    WeightsReport,
+    learn_fusion,
+    modality_weights,
+    set_weights,
+)
+from isthmus.operations.publishing import plan, publish, rollback
+from isthmus.operations.reembedding import ReembedReport, reembed
+from isthmus.operations.request import (
+    AlignRequest,
+    CreateRequest,
+    FinetuneRequest,
+    InteractionsRequest,
+    LearnFusionRequest,
+    PlanRequest,
+    PublishRequest,
+    ReembedRequest,
+    UpsertRequest,
+)
+from isthmus.operations.statistics import describe_space
+from isthmus.operations.training import train
+from isthmus.retrieval.recommend.request import (
+    PredictRatingsRequest,
+    RecommendBatchRequest,
+    RecommendFileRequest,
+    RecommendRequest,
+    SourceDomainsRequest,
+    TrainRequest,
+)
+from isthmus.retrieval.recommend.settings import RecommenderSettings
+from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
+from isthmus.retrieval.recommend.store import Description
+from isthmus.retrieval.recommend.users import User
+from isthmus.retrieval.search.fusion_weights import FusionReport
 from isthmus.retrieval.search.hybrid import index_text
-from isthmus.schema import ITEM_ID
-from isthmus.verbs.alignment import SpaceAligning
-from isthmus.verbs.duplicates import SpaceDuplicates
-from isthmus.verbs.evaluation import SpaceEvaluation
-from isthmus.verbs.finetuning import SpaceFinetuning
-from isthmus.verbs.interactions import SpaceInteractions
-from isthmus.verbs.many_queries import SpaceManyQueries
-from isthmus.verbs.maps import SpaceMaps
-from isthmus.verbs.queries import SpaceQueries
-from isthmus.verbs.ratings import SpaceRatings
-from isthmus.verbs.reembedding import SpaceReembedding
-from isthmus.verbs.source_domains import SpaceSources
-from isthmus.verbs.training import SpaceTraining
-from isthmus.verbs.weights import SpaceWeighing
+from isthmus.retrieval.search.near_duplicates import find_duplicates
+from isthmus.retrieval.search.query_file import QueryFileReport
+from isthmus.retrieval.search.request import (
+    DuplicatesRequest,
+    FilterOptions,
+    MapRequest,
+    Quotas,
+    SearchBatchRequest,
+    SearchFileRequest,
+    SearchRequest,
+    SimilarRequest,
+)
+from isthmus.retrieval.search.results import BatchResults, Hit
+from isthmus.retrieval.search.searcher import Searcher
+from isthmus.retrieval.search.space_map import SpaceMap, map_space
+
+if TYPE_CHECKING:
+    from isthmus.encoders.training.alignment.settings import AlignmentSettings
+    from isthmus.encoders.training.finetuning.report import FinetuneReport
+    from isthmus.encoders.training.finetuning.settings import FinetuneSettings
+    from isthmus.evaluation.plan import EvaluationPlan
+    from isthmus.evaluation.report import Evaluation
+    from isthmus.evaluation.systems import System
+    from isthmus.retrieval.source_domains.assessment import SourceReport
+
+Names = str | Sequence[str]
 
 
-class Space(
-    SpaceQueries,
-    SpaceManyQueries,
-    SpaceDuplicates,
-    SpaceRatings,
-    SpaceInteractions,
-    SpaceSources,
-    SpaceTraining,
-    SpaceAligning,
-    SpaceWeighing,
-    SpaceFinetuning,
-    SpaceReembedding,
-    SpaceEvaluation,
-    SpaceMaps,
-):
+class Space:
     """A folder that joins the items of many domains in one vector space.
 
     Get one with `Space.create` or `Space.open`. Several processes may read while one writes; a
-    reader sees what another process wrote at its next query.
+    reader sees what another process wrote at its next query. What the arguments of a method mean
+    is described once, in its request model (see docs/reference/names.md).
+
+    Attributes
+    ----------
+    path : Path
+        Folder of the space.
+    opened : OpenSpace
+        Its state (settings, catalog, encoders, live view), for code below the verbs.
     """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        encoder: EncoderLike | None = None,
+        device: str = "auto",
+        wait_s: float = DEFAULT_WAIT_S,
+    ) -> None:
+        self.opened = OpenSpace(path, encoder=encoder, device=device, wait_s=wait_s)
+        self.path = self.opened.path
+        self._searcher = Searcher(self.opened)
+        self._recommender = SpaceRecommender(self.opened)
+
+    def __repr__(self) -> str:
+        return f"Space({str(self.path)!r})"
 
     @classmethod
     def create(
@@ -77,71 +138,30 @@ class Space(
         device: str = "auto",
         precision: str = "auto",
     ) -> Space:
-        """Make an empty space.
+        """Create an empty space in a folder that does not exist yet, or is empty.
 
-        Parameters
-        ----------
-        path : str or Path
-            A folder that does not exist yet, or is empty.
-        encoder : str, Encoder or mapping, default "local"
-            What encodes every modality: a spec for `load_encoder`, an encoder, or one for each
-            modality. An encoder of text and image puts both into one named vector; different
-            encoders, such as those of ``local`` (MiniLM and EfficientNet-Lite0), have a named
-            vector each, so that text finds items by their text and an image by their image. CLAP
-            (``clap/NAME``) takes text and audio.
-        text_encoder, image_encoder, audio_encoder : str or Encoder, optional
-            In the place of `encoder`, one for each modality; those of one spec are one encoder.
-        alignment : Alignment, path, ``"auto"`` or None, default "auto"
-            What lets text and pictures of different encoders find each other: an alignment, or a
-            folder that holds one. By default the one that comes with Isthmus, if it was learned
-            for these encoders (those of ``local``); else there is none until `align` learns one.
-        weights : mapping of str to float, optional
-            Weight of each modality where several meet, 1 where not given; `set_weights` changes
-            them, and a query may bring others (see `search`).
-        recall : float, default 0.95
-            Recall@10 against exact search that a release must reach.
-        device : str, default "auto"
-            Where the encoders run.
-        precision : str, default "auto"
-            What they compute in: fp32 on a CPU, bf16 or fp16 on a GPU. It belongs to the space's
-            fingerprint: choose ``fp32`` to fill a space on a GPU and query it on a CPU.
+        An encoder of text and image puts both into one named vector; different encoders, such as
+        those of ``local`` (MiniLM and EfficientNet-Lite0), have a named vector each. See
+        `CreateRequest`.
 
         Raises
         ------
         SpaceExists
-            If something stands there already.
+            If the folder exists and is not empty.
         UnknownEncoder
             If there is no such encoder.
         FingerprintMismatch
             If the alignment was learned for other encoders.
         InvalidInput
-            If a weight is no good.
+            If a weight or another argument is not valid.
+
+        Examples
+        --------
+        ``Space.create("shop.space", text_encoder="local/text", weights={"text": 2})``
         """
-        path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise SpaceExists(f"{path} exists already; open it, or choose another folder")
-        encoders = resolve_encoders(
-            encoder,
-            text_encoder,
-            image_encoder,
-            audio_encoder,
-            device=device,
-            precision=precision,
-        )
-        chosen = validated_weights(weights or {}, encoders)
-        stack = EncoderStack(encoders, chosen, resolve_alignment(alignment, encoders))
-        settings = SpaceSettings.of_stack(
-            stack, IndexSettings().aiming(Targets().given(recall=recall))
-        )
-        building = path.with_name(f".{path.name}.creating")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        Catalog.create(building, stack.named_vectors)
-        settings.write(building)
-        if stack.alignment is not None:
-            store_alignment(building, stack.alignment)
-        building.replace(path)
-        return cls(path, encoder=stack.encoders, device=device)
+        request = CreateRequest.of(locals())
+        encoders = item_operations.create_space(request)
+        return cls(path, encoder=encoders, device=device)
 
     @classmethod
     def open(
@@ -174,14 +194,65 @@ class Space(
             If another version of Isthmus wrote it.
         FingerprintMismatch
             If the encoder is not the one that made the space; the message names what differs.
+
+        Examples
+        --------
+        ``Space.open("shop.space", device="cpu")``
         """
         return cls(path, encoder=encoder, device=device, wait_s=wait_s)
+
+    # ---- The space itself
+
+    @property
+    def settings(self) -> SpaceSettings:
+        """What ``space.toml`` says: encoders, named vectors, fusion weights, index targets."""
+        return self.opened.settings
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the encoder stack that made the space."""
+        return self.opened.fingerprint
+
+    @property
+    def media(self) -> MediaStore:
+        """Reader of the files that items refer to."""
+        return self.opened.media()
+
+    def status(self) -> dict[str, Any]:
+        """Describe the space: items, interactions, release, delta, quarantine, encoders.
+
+        Examples
+        --------
+        ``space.status()["domains"]``
+        """
+        return describe_space(self.opened)
+
+    def compact(
+        self, *, keep_days: float | None = None, progress: bool = False
+    ) -> list[CompactReport]:
+        """Merge small files, and drop versions of the tables older than `keep_days`.
+
+        Queries go on meanwhile, in this process and in others. By default `keep_versions_days`
+        of ``space.toml`` counts.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.compact(keep_days=0)``
+        """
+        return item_operations.compact_space(self.opened, keep_days, progress=progress)
+
+    # ---- Items
 
     def upsert(
         self,
         items: Any,
         *,
-        id: str = ITEM_ID,
+        id: str = "item_id",
         domain: str | None = None,
         domain_column: str | None = None,
         text: str | None = None,
@@ -193,26 +264,15 @@ class Space(
     ) -> AddReport:
         """Add new items and replace changed ones; searchable when it returns.
 
-        Only contents that this space has never encoded go through a model.
-
-        Parameters
-        ----------
-        items : path, glob, list of those, table, frame, or list of dicts
-            Parquet, CSV, TSV, JSON lines, JSON, Arrow or Lance files, Arrow tables, pandas or
-            polars frames, or dicts. Columns that are not mapped are kept as typed attributes.
-        id, domain, domain_column, text, image, audio : str, optional
-            The field mapping, see `FieldMapping`.
-        skip_invalid : bool, default False
-            Leave invalid rows out (they are listed in the report) rather than refuse them all.
-        http : bool, default False
-            Whether addresses of images and audio may be fetched.
-        progress : bool, default False
-            Whether to show a bar.
+        Items come from Parquet, CSV, TSV, JSON lines, JSON, Arrow or Lance files, Arrow tables,
+        pandas or polars frames, or dicts. Only contents that this space has never encoded go
+        through a model. Columns that are not mapped are kept as typed attributes. See
+        `UpsertRequest`.
 
         Returns
         -------
         AddReport
-            What was read, added, changed, left unchanged, quarantined and encoded.
+            Counts of rows read, added, changed, unchanged, quarantined, and of contents encoded.
 
         Raises
         ------
@@ -222,44 +282,69 @@ class Space(
             If a mapped column is absent, or an attribute has another type than in the space.
         SpaceLocked
             If another process is writing.
+
+        Examples
+        --------
+        ``space.upsert("films.parquet", domain="films", text="{title}. {genres}")``
         """
-        mapping = FieldMapping(id, domain, domain_column, text, image, audio)
-        modalities = frozenset(m for b in self._named_vectors for m in b.modalities)
-        reader = ItemReader(items, mapping, modalities)
-        with self._ingesting(reader.rows, http=http) as ingest:
-            return ingest.add(reader, skip_invalid=skip_invalid, progress=progress)
+        request = UpsertRequest.of(locals())
+        return item_operations.upsert_items(self.opened, request, progress=progress)
 
     def delete(self, item_ids: str | Iterable[str]) -> int:
-        """Delete items, at once.
+        """Delete items, at once, and return how many there were; unknown ids are passed over.
 
-        Returns
-        -------
-        int
-            How many there were; unknown ids are passed over.
+        Examples
+        --------
+        ``space.delete(["film-1", "film-2"])``
         """
-        wanted = [item_ids] if isinstance(item_ids, str) else list(item_ids)
-        with writing(self.path, "catalog", self._wait_s):
-            self._quarantine.settle(wanted, [])
-            return self._catalog.delete(wanted)
+        ids = [item_ids] if isinstance(item_ids, str) else list(item_ids)
+        return item_operations.delete_items(self.opened, ids)
+
+    def get(self, item_id: str) -> dict[str, Any]:
+        """Return an item: id, domain, contents, modalities it is searchable by, attributes.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+
+        Examples
+        --------
+        ``space.get("film-1")["attributes"]``
+        """
+        return item_operations.get_item(self.opened, item_id)
+
+    def count(self, domain: Names | None = None, where: str | None = None) -> int:
+        """Count the searchable items that a filter selects.
+
+        Examples
+        --------
+        ``space.count(domain="films", where="year >= 2000")``
+        """
+        request, view = FilterOptions.of(locals()), self.opened.view()
+        selected = view.select(request.domains, request.where)
+        return len(view) if selected is None else selected.count
 
     def quarantine(self) -> list[dict[str, Any]]:
-        """Give what could not be embedded: item, modality, source, reason, time, attempts."""
-        return self._quarantine.rows()
+        """Return what could not be embedded: item, modality, source, reason, time, attempts.
+
+        Examples
+        --------
+        ``[row["reason"] for row in space.quarantine()]``
+        """
+        return self.opened.quarantine.rows()
 
     def retry_quarantine(self, *, http: bool = False) -> AddReport:
-        """Try again what could not be embedded.
+        """Encode again what could not be embedded; ``quarantined`` counts what failed again.
 
-        Returns
-        -------
-        AddReport
-            ``quarantined`` counts the items that failed again.
+        Examples
+        --------
+        ``space.retry_quarantine(http=True).quarantined``
         """
-        failed = sorted({row[ITEM_ID] for row in self._quarantine.rows()})
-        with self._ingesting(len(failed), http=http) as ingest:
-            return ingest.again(failed)
+        return item_operations.retry_quarantine(self.opened, http=http)
 
     def index_text(self) -> None:
-        """Make the index of words for hybrid search, or bring it up to date.
+        """Build the full-text index of hybrid search, or bring it up to date.
 
         `publish` does so too, and the first hybrid search of a space. Items newer than the index
         are found all the same, only more slowly.
@@ -268,57 +353,871 @@ class Space(
         ------
         SpaceLocked
             If another process is writing.
+
+        Examples
+        --------
+        ``space.index_text()``
         """
-        index_text(self.path, self._catalog, self._wait_s)
+        index_text(self.path, self.opened.catalog, self.opened.wait_s)
 
-    def compact(
-        self, *, keep_days: float | None = None, progress: bool = False
-    ) -> list[CompactReport]:
-        """Merge small files, and drop old versions of the tables.
+    # ---- Searching
 
-        Queries go on meanwhile, in this process and in others; so it may run in a thread, or as
-        a job of its own beside a service.
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: Any = None,
+        audio: Any = None,
+        vector: FloatArray | Sequence[float] | None = None,
+        like: Names = (),
+        unlike: Names = (),
+        k: int | None = 10,
+        domain: Names | None = None,
+        where: str | None = None,
+        min_score: float | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        normalize_scores: bool = False,
+        hubness_correction: float = 0.0,
+        center_scores: bool = False,
+        attributes: bool = False,
+        fingerprint: str | None = None,
+        hybrid: bool = False,
+        bm25_weight: float = 1.0,
+        weights: ModalityWeights | None = None,
+    ) -> list[Hit]:
+        """Find the items nearest to contents (text, image, audio), a vector, or examples.
 
-        Parameters
-        ----------
-        keep_days : float, optional
-            Versions younger than this stay; by default `keep_versions_days` of ``space.toml``.
-        progress : bool, default False
-            Whether to show a bar.
+        With examples the query of each named vector is ``p + (p - n)`` at unit norm, where ``p`` is
+        the mean of all that is looked for and of the items to be like, and ``n`` that of the items
+        to be unlike; the examples are left out of the result. See `SearchRequest`.
 
         Returns
         -------
-        list of CompactReport
-            One for each table.
+        list of Hit
+            Best first. The score is the cosine similarity; for a query in several named vectors,
+            the mean of its chance-corrected similarities. In hybrid search it is the sum of
+            weight / (60 + rank) over the two rankings (reciprocal rank fusion), and
+            `Hit.similarity` has the score by vectors.
+
+        Raises
+        ------
+        InvalidInput
+            If nothing is looked for, the examples cancel out, or an argument is not valid.
+        InvalidFilter
+            If `where` is refused.
+        ItemNotFound
+            If there is no such item to be like or unlike.
+        UnsupportedModality
+            If the space has no encoder for it, or all the selected items are of other
+            modalities, whose encoder was not aligned with that of the query.
+        FingerprintMismatch
+            If the encoder, or the vector's fingerprint, is not this space's.
+
+        Examples
+        --------
+        ``space.search("red boots", where="price < 100", k=5)``
+        """
+        return self._searcher.search(SearchRequest.of(locals()))
+
+    def similar(
+        self,
+        item_id: str,
+        *,
+        like: Names = (),
+        unlike: Names = (),
+        k: int | None = 10,
+        domain: Names | None = None,
+        where: str | None = None,
+        min_score: float | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        normalize_scores: bool = False,
+        hubness_correction: float = 0.0,
+        center_scores: bool = False,
+        attributes: bool = False,
+        weights: ModalityWeights | None = None,
+    ) -> list[Hit]:
+        """Find the items most similar to an item, in its own or in other domains.
+
+        The score is the cosine similarity where the item has one named vector, else the mean of its
+        chance-corrected similarities. See `SimilarRequest`.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item, or it has no vector.
+        InvalidInput
+            If the examples cancel out, or an argument is not valid.
+
+        Examples
+        --------
+        ``space.similar("film-1", domain="books")``
+        """
+        return self._searcher.similar(SimilarRequest.of(locals()))
+
+    def search_batch(
+        self,
+        vectors: FloatArray,
+        *,
+        k: int = 10,
+        domain: Names | None = None,
+        where: str | None = None,
+        fingerprint: str | None = None,
+        weights: ModalityWeights | None = None,
+    ) -> BatchResults:
+        """Find the items nearest to each of many vectors, with the least work per query.
+
+        Parameters
+        ----------
+        vectors : numpy.ndarray
+            float32, shape (n, dim) for the dim of one named vector; brought to unit norm.
+        k, domain, where, fingerprint, weights
+            As in `search`.
+
+        Returns
+        -------
+        BatchResults
+            Item ids and scores, each of shape (n, k).
+
+        Raises
+        ------
+        InvalidInput
+            If k, a domain or a vector is not valid; the message names the vector.
+        InvalidFilter
+            If `where` is refused.
+        FingerprintMismatch
+            If the vectors' fingerprint is not this space's.
+
+        Examples
+        --------
+        ``space.search_batch(vectors, k=100).item_ids``
+        """
+        return self._searcher.search_batch(SearchBatchRequest.of(locals()))
+
+    def search_file(
+        self,
+        queries: Any,
+        out: str | Path,
+        *,
+        k: int = 10,
+        domain: Names | None = None,
+        where: str | None = None,
+        weights: ModalityWeights | None = None,
+        progress: bool = False,
+    ) -> QueryFileReport:
+        """Answer a file of queries into a Parquet file, all from one view of the space.
+
+        A row has a query_id and one or several of text, image and audio (path, bytes or data
+        URI), or a vector. Paths are relative to the file. See `SearchFileRequest`.
+
+        Returns
+        -------
+        QueryFileReport
+            Counts of queries read, answered and written. A query that cannot be answered is
+            among its problems with the reason.
+
+        Raises
+        ------
+        InvalidInput
+            If k or a domain is not valid, the input cannot be read, a query_id is missing or
+            repeated (the message names the row), or `out` cannot be written.
+        InvalidFilter
+            If `where` is refused.
+
+        Examples
+        --------
+        ``space.search_file("queries.csv", "hits.parquet", k=100)``
+        """
+        return self._searcher.search_file(SearchFileRequest.of(locals()), progress=progress)
+
+    def duplicates(
+        self,
+        threshold: float = 0.95,
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        vector_name: str | None = None,
+        progress: bool = False,
+    ) -> pa.Table:
+        """Find the groups of near-duplicate items, within and across domains.
+
+        A group holds the items that are linked by pairs of at least the threshold. Neighbours
+        come from the index: exact where it is, else with its recall. See `DuplicatesRequest`.
+
+        Returns
+        -------
+        pyarrow.Table
+            One row a member: group (from 1, the largest first), item_id, domain, score (cosine
+            with the representative), closest (with the nearest member) and representative (item
+            id of the member nearest to the mean of the group; its own row comes first).
+
+        Raises
+        ------
+        InvalidInput
+            If the threshold, a domain or the named vector is not valid.
+        InvalidFilter
+            If `where` is refused.
+
+        Examples
+        --------
+        ``space.duplicates(0.98, domain="products", vector_name="image")``
+        """
+        request, view = DuplicatesRequest.of(locals()), self.opened.view()
+        selected = view.select(request.domains, request.where)
+        return find_duplicates(
+            view, request.threshold, selected, request.vector_name, show=progress
+        )
+
+    def map(
+        self,
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        vector_name: str | None = None,
+        limit: int = 5_000,
+        seed: int = 0,
+    ) -> SpaceMap:
+        """Lay the contents of items out on a plane, similar ones close together (UMAP).
+
+        Each text, image and audio of an item is a point of its own; nothing is encoded. See
+        `MapRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If a domain, the named vector or the limit is not valid, or there is nothing to draw.
+        InvalidFilter
+            If `where` is refused.
+        MissingDependency
+            If umap-learn is not installed (extra ``map``).
+
+        Examples
+        --------
+        ``space.map(domain=["films", "books"]).save("map.png")``
+        """
+        request, view = MapRequest.of(locals()), self.opened.view()
+        selected = view.select(request.domains, request.where)
+        contents = ContentVectors(self.path, self.settings)
+        return map_space(view, contents, selected, request.vector_name, request.limit, request.seed)
+
+    # ---- Interactions
+
+    def add_interactions(
+        self,
+        source: Any,
+        *,
+        user: str = "user_id",
+        item: str = "item_id",
+        value: str | None = None,
+        time: str | None = None,
+        weight: str | None = None,
+        event: str | None = None,
+        event_column: str | None = None,
+        skip_invalid: bool = False,
+        progress: bool = False,
+    ) -> InteractionReport:
+        """Add interactions of users with items.
+
+        One interaction is kept for each user, item and kind of event: the one with the latest
+        time and, at equal times or without times, the one added last. So adding the same again
+        changes nothing. Interactions with items that the catalog does not hold are stored and
+        count once the item is added. See `InteractionsRequest`.
+
+        Returns
+        -------
+        InteractionReport
+            Counts of rows read, added, changed and unchanged, and the unknown items.
+
+        Raises
+        ------
+        InvalidInteractions
+            If a row has no user or item, or a value, weight or time that is not valid; nothing
+            is stored then.
+        InvalidMapping
+            If a mapped column is absent, or has a type that cannot be what it is mapped to.
+        SpaceLocked
+            If another process is writing interactions.
+
+        Examples
+        --------
+        ``space.add_interactions("ratings.csv", item="film-{movie_id}", value="rating")``
+        """
+        request = InteractionsRequest.of(locals())
+        return interaction_operations.store_interactions(self.opened, request, progress=progress)
+
+    def interactions(
+        self, user_id: str | Sequence[str] | None = None, *, waiting: bool = False
+    ) -> pa.Table:
+        """Return the interactions of a user, of some users, or of all.
+
+        Parameters
+        ----------
+        user_id : str or list of str, optional
+            Whose interactions; all users by default.
+        waiting : bool, default False
+            Whether to return those too whose item the catalog does not hold (yet).
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns user_id, item_id, event, value (float32), weight (float32) and time
+            (microseconds, UTC). With users named, by user, each one's oldest first.
+
+        Examples
+        --------
+        ``space.interactions("user-7").to_pylist()``
+        """
+        user_ids = [user_id] if isinstance(user_id, str) else user_id
+        return interaction_operations.read_interactions(self.opened, user_ids, waiting=waiting)
+
+    def forget_user(self, user_id: str) -> int:
+        """Delete every interaction of a user, at once and in every process; return how many.
+
+        The bytes leave the disk with ``compact(keep_days=0)`` or, when they are older than
+        `keep_versions_days` of ``space.toml``, with `publish`, as those of all old versions do.
 
         Raises
         ------
         SpaceLocked
-            If another process is writing.
-        """
-        days = self.settings.index.keep_versions_days if keep_days is None else keep_days
-        if days < 0:
-            raise InvalidInput(f"keep_days is {days}; give zero or more")
-        with (
-            writing(self.path, "catalog", self._wait_s),
-            writing(self.path, "interactions", self._wait_s),
-        ):
-            return compact(self.path, days, progress=progress)
+            If another process is writing interactions.
 
-    @contextmanager
-    def _ingesting(self, rows: int | None, *, http: bool) -> Iterator[Ingest]:
-        """Hold the catalog's lock for one batch job."""
-        media = MediaStore(self.path / "media", MediaLimits(http=http))
-        with writing(self.path, "catalog", self._wait_s):
-            self._live.require_settings()
-            peek = is_small(rows, self._catalog.snapshot().rows)
-            caches = open_embedding_caches(self.path, self.settings, peek=peek)
-            yield Ingest(
-                self._catalog,
-                self._quarantine,
-                media,
-                caches,
-                self.settings,
-                self._encoder_of,
-                self._alignment,
-            )
+        Examples
+        --------
+        ``space.forget_user("user-7")``
+        """
+        return interaction_operations.forget_user(self.opened, user_id)
+
+    # ---- Recommending
+
+    def recommend(
+        self,
+        user: User,
+        *,
+        k: int = 10,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        attributes: bool = False,
+        explain: bool = False,
+    ) -> list[Hit]:
+        """Recommend items of a domain to a user known in any domain.
+
+        With a trained recommender in the release (see `train`) candidates come from many
+        generators and the ranker of the domain orders them; the score is the expected share of
+        the user's next choices. The less is known of a user, the closer the list is to the
+        popular items. Without one, items are found by content: the score is the share of the
+        user's attention that an interest has over the item's rank in it. Items of the history are
+        left out; stored interactions of ``user.id`` are read anew each time. See
+        `RecommendRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If an argument is not valid, or `explain` is set and there is no trained ranker.
+
+        Examples
+        --------
+        ``space.recommend(User(history=["film-1"]), domain="books", k=5)``
+        """
+        return self._recommender.recommend(RecommendRequest.of(locals()))
+
+    def recommend_batch(
+        self,
+        users: Iterable[User | tuple[str, User]],
+        *,
+        k: int = 10,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        processes: int = 1,
+        progress: bool = False,
+    ) -> pa.Table:
+        """Recommend to many users at once, to each as `recommend` does.
+
+        Users have an id, or come as pairs of a name and a user. Several processes are forked, on
+        Linux, and share what is loaded; elsewhere, and where a GPU is in use, this one answers
+        alone. A program whose other threads are at work meanwhile should use one. See
+        `RecommendBatchRequest`.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns user_id, item_id, rank and score.
+
+        Raises
+        ------
+        InvalidInput
+            If an argument is not valid, or a user has no name.
+
+        Examples
+        --------
+        ``space.recommend_batch([User(id="user-7"), ("guest", User())], domain="books")``
+        """
+        request = RecommendBatchRequest.of(locals())
+        return self._recommender.recommend_batch(request, progress=progress)
+
+    def recommend_file(
+        self,
+        users: str | Path,
+        out: str | Path,
+        *,
+        k: int = 10,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        processes: int = 1,
+        progress: bool = False,
+    ) -> dict[str, int]:
+        """Recommend to every user of a file, into a Parquet file; see `RecommendFileRequest`.
+
+        Returns
+        -------
+        dict of str to int
+            Number of users read, and number of rows written.
+
+        Raises
+        ------
+        InvalidInput
+            If an argument is not valid, the file cannot be read, a user id is missing or
+            repeated, or `out` cannot be written.
+
+        Examples
+        --------
+        ``space.recommend_file("users.parquet", "lists.parquet", domain="books")``
+        """
+        request = RecommendFileRequest.of(locals())
+        return self._recommender.recommend_file(request, progress=progress)
+
+    def predict_ratings(self, user: User, item_ids: Names) -> FloatArray:
+        """Predict the ratings that a user would give items.
+
+        The stored values of ``user.id`` and ``user.ratings`` count, the latter where an item has
+        both. Without any value, the prediction is the item's own level.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (n_items,), within the scale of the values that were learned from.
+
+        Raises
+        ------
+        InvalidInput
+            If the release has no rating model.
+        ItemNotFound
+            If the space does not hold an item, or its domain is newer than the training.
+
+        Examples
+        --------
+        ``space.predict_ratings(User(id="user-7"), ["film-1", "film-2"])``
+        """
+        return self._recommender.predict_ratings(PredictRatingsRequest.of(locals()))
+
+    def source_domains(
+        self,
+        target: str,
+        *,
+        measure: bool = True,
+        positive_from: float | None = None,
+        seed: int = 0,
+    ) -> SourceReport:
+        """Rank the other domains by what they are worth to recommend in a target domain.
+
+        Each is described by its size, density and age, by the users that it shares with the
+        target, by the distance between the contents of their items, and by what its histories
+        are worth to simulated cold-start users of the target. Nothing is written; `train`
+        measures the same and ignores, for this target, the domains that hurt. See
+        `SourceDomainsRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such domain, or there are no interactions.
+
+        Examples
+        --------
+        ``[source.domain for source in space.source_domains("books").sources]``
+        """
+        from isthmus.retrieval.recommend.space_data import space_corpus
+        from isthmus.retrieval.source_domains.assessment import assess_sources
+
+        request = SourceDomainsRequest.of(locals())
+        interactions, least = self.opened.training_interactions(request.positive_from)
+        view, weights = self.opened.view(), self.opened.vector_weights
+        data = space_corpus(view, weights, interactions, positive_from=least)
+        return assess_sources(data, request.target, measure=request.measure, seed=request.seed)
+
+    def train(
+        self,
+        targets: Names | None = None,
+        *,
+        pretrain: Names | None = None,
+        start_from: str | Path | None = None,
+        positive_from: float | None = None,
+        settings: RecommenderSettings | None = None,
+        progress: bool = False,
+    ) -> Description:
+        """Train candidate generators and rankers on the stored interactions.
+
+        What was trained becomes part of the next release: run `publish` after it. A training
+        that was interrupted resumes when it is started again on the same items and interactions
+        with the same settings. See `TrainRequest` and `RecommenderSettings`.
+
+        Returns
+        -------
+        Description
+            What was trained, and the report of each ranker.
+
+        Raises
+        ------
+        InvalidInput
+            If there are too few interactions, or a domain is unknown.
+        SpaceLocked
+            If another process is training.
+
+        Examples
+        --------
+        ``space.train("books", pretrain=["films"])``
+        """
+        return train(self.opened, TrainRequest.of(locals()), settings, progress=progress)
+
+    def evaluate(
+        self,
+        plan: EvaluationPlan | None = None,
+        *,
+        systems: Mapping[str, System] | None = None,
+        out: str | Path | None = None,
+        progress: bool = False,
+    ) -> Evaluation:
+        """Measure how well systems recommend, on interactions that are hidden from them.
+
+        For each protocol and target domain, every baseline is tuned on validation users, and all
+        systems rank all items of the target; nothing is sampled. The space itself takes part as
+        ``"isthmus"`` (what `train` makes of the train table of the task), ``"isthmus ratings"``
+        (for values), and ``"interests"`` (recommendations without training).
+
+        Parameters
+        ----------
+        plan : EvaluationPlan, optional
+            Protocols, targets, baselines, metrics; by default every protocol in every domain
+            that has interactions.
+        systems : mapping of str to Recommender, Rater, Learner or callable, optional
+            Further systems by name. A function is called for each protocol with the task of the
+            split ``"val"``, and returns the system; `Learner` says in addition what it can do and
+            which settings its answers depend on.
+        out : path, optional
+            A folder for ``evaluation.json`` and ``evaluation.html``. It keeps every answer too:
+            an evaluation that was interrupted resumes.
+        progress : bool, default False
+            Whether to show bars.
+
+        Returns
+        -------
+        Evaluation
+            All metrics with intervals and paired tests; `skipped` has the protocols for which
+            there is too little data, with the reasons.
+
+        Raises
+        ------
+        InvalidInput
+            If a domain, a protocol, a baseline or a system is unknown, there are no
+            interactions, or every protocol is skipped.
+
+        Examples
+        --------
+        ``space.evaluate(EvaluationPlan(targets=["books"], protocols=["cold"]), out="report")``
+        """
+        from isthmus.evaluation.plan import EvaluationPlan
+        from isthmus.evaluation.run import carry_out
+
+        plan = plan or EvaluationPlan()
+        material = evaluation_material(self.opened, systems or {}, plan.systems)
+        return carry_out(plan, material, out=None if out is None else Path(out), show=progress)
+
+    # ---- Releases
+
+    def publish(
+        self,
+        *,
+        recall: float | None = None,
+        latency_ms: float | None = None,
+        memory: int | str | None = None,
+        retrain: bool = False,
+        rebuild: bool = False,
+        keep_recommender: bool = False,
+        progress: bool = False,
+    ) -> Manifest:
+        """Build a release of the catalog, measure it, and make it current.
+
+        The first time, and when the targets or the size of the catalog change, every index recipe
+        is measured on a sample and the cheapest that meets the targets is built; after that the
+        trained index is filled with the present catalog. Versions of the tables older than
+        `keep_versions_days` of ``space.toml`` are dropped at the end. See `PublishRequest`.
+
+        Returns
+        -------
+        Manifest
+            The release: number, items, recipes, measured recall, and the plan.
+
+        Raises
+        ------
+        ImpossibleTargets
+            If no recipe meets the targets; the message names the nearest possible ones.
+        ReleaseRejected
+            If the release misses a target, or a trained ranker loses to one of its own
+            generators; it is kept, and the current one stays.
+        SpaceLocked
+            If another process is publishing.
+
+        Examples
+        --------
+        ``space.publish(recall=0.98, latency_ms=5)``
+        """
+        return publish(self.opened, PublishRequest.of(locals()), progress=progress)
+
+    def plan(
+        self,
+        *,
+        rows: int | None = None,
+        recall: float | None = None,
+        latency_ms: float | None = None,
+        memory: int | str | None = None,
+        progress: bool = False,
+    ) -> list[Plan]:
+        """Measure every index recipe on a sample of the catalog, and build nothing.
+
+        With more `rows` than the sample, figures are extrapolated from two sample sizes, and
+        `Plan.extrapolated` says so. See `PlanRequest`.
+
+        Returns
+        -------
+        list of Plan
+            One for each named vector that holds vectors.
+
+        Examples
+        --------
+        ``space.plan(rows=1_000_000_000, memory="64GiB")``
+        """
+        return plan(self.opened, PlanRequest.of(locals()), progress=progress)
+
+    def releases(self) -> list[Manifest]:
+        """Return the kept releases, oldest first.
+
+        Examples
+        --------
+        ``[release.number for release in space.releases()]``
+        """
+        return [release.manifest for release in Releases(self.path).all()]
+
+    @property
+    def current_release(self) -> int | None:
+        """Number of the current release; None before the first."""
+        return Releases(self.path).current_number()
+
+    def rollback(self, number: int | None = None) -> int:
+        """Make an earlier release current, by default the newest accepted one before the current.
+
+        Items stay as they are in the catalog. If the release was made with other encoders,
+        another alignment or other fusion weights, the space switches back to these, and the
+        vectors of its items are made anew out of the embedding caches; they are compared exactly
+        until `publish`.
+
+        Returns
+        -------
+        int
+            Number of the release that is current now.
+
+        Raises
+        ------
+        ReleaseNotFound
+            If there is no such release.
+        ReleaseRejected
+            If it missed its recall target.
+        CorruptRelease
+            If a file of it is damaged; the current release stays.
+        FingerprintMismatch
+            If the space does not know the encoders that it was made with.
+
+        Examples
+        --------
+        ``space.rollback()``
+        """
+        return rollback(self.opened, number)
+
+    # ---- Encoders, alignment and fusion
+
+    def reembed(
+        self,
+        encoder: str | Encoder | None = None,
+        *,
+        text_encoder: str | Encoder | None = None,
+        image_encoder: str | Encoder | None = None,
+        audio_encoder: str | Encoder | None = None,
+        alignment: AlignmentLike = "auto",
+        drop_recommender: bool = False,
+        precision: str = "auto",
+        http: bool = False,
+        progress: bool = False,
+    ) -> ReembedReport:
+        """Move the space to other encoders while it serves.
+
+        Every content is encoded into an embedding cache of its own; an interrupted run resumes.
+        Then a release is built of the new vectors and measured, and only if it is accepted the
+        space switches: settings, vectors and release at once. Whoever has the space open is told
+        to open it again. `rollback` switches back. Where the encoders are those of the space, at
+        another place perhaps, nothing is encoded. See `ReembedRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If no encoder is given.
+        UnsupportedModality
+            If the space has nothing that the encoder could take.
+        UnsupportedOperation
+            If there is a trained recommender, and it is not to be dropped.
+        ReleaseRejected
+            If the release misses its targets; the space stays as it was.
+        SpaceLocked
+            If another process re-embeds the space, or is writing for long.
+
+        Examples
+        --------
+        ``space.reembed(text_encoder="sentence-transformers/all-mpnet-base-v2")``
+        """
+        return reembed(self.opened, ReembedRequest.of(locals()), progress=progress)
+
+    def align(
+        self,
+        pairs: Any = None,
+        *,
+        text: str | None = None,
+        image: str | None = None,
+        http: bool = False,
+        settings: AlignmentSettings | None = None,
+        progress: bool = False,
+    ) -> AlignReport:
+        """Learn projection heads that let text and images of different encoders find each other.
+
+        Vectors come from the embedding caches, so nothing is encoded again. The space has one
+        more named vector then, ``aligned``; those of the encoders stay. Where a release is
+        current, one with the alignment is published in its place, and `rollback` undoes both. See
+        `AlignRequest` and `AlignmentSettings`.
+
+        Returns
+        -------
+        AlignReport
+            Pairs, recall on held-out pairs, and the problems of pairs that could not be used.
+
+        Raises
+        ------
+        InvalidInput
+            If there are too few pairs, or columns are named and no pairs given.
+        UnsupportedOperation
+            If the space has no encoder of text and image, or one for both.
+        ReleaseRejected
+            If the release misses its targets; the space has its former alignment again.
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.align("captions.parquet", text="caption", image="file")``
+        """
+        return align(self.opened, AlignRequest.of(locals()), settings, progress=progress)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Fusion weight of each modality."""
+        return modality_weights(self.opened)
+
+    def set_weights(self, weights: ModalityWeights, *, progress: bool = False) -> WeightsReport:
+        """Switch to other fusion weights; modalities that are not named keep theirs.
+
+        Nothing is encoded. Where several modalities meet in one named vector, its vectors are fused
+        anew out of the embedding caches, and where a release is current, one with them is published
+        in its place; `rollback` undoes both. A process that has the space open must reopen it.
+
+        Raises
+        ------
+        InvalidInput
+            If a modality has no encoder, or a weight is not valid.
+        ReleaseRejected
+            If the release misses its targets; the space has its former weights again.
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.set_weights({"image": 2})``
+        """
+        return set_weights(self.opened, weights, progress=progress)
+
+    def learn_fusion(
+        self, pairs: Any = None, *, label: str | None = None, progress: bool = False
+    ) -> FusionReport:
+        """Learn the weight of each named vector, for each kind of query.
+
+        From then on `search` and `similar` use what was learned for queries of their kind, unless
+        they are given `weights`. Learned weights that are no better than those of the space on
+        held-out queries are not stored. No vector changes. See `LearnFusionRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If there are too few queries, no such attribute, or the items have one named vector.
+        InvalidMapping
+            If a column is absent.
+
+        Examples
+        --------
+        ``space.learn_fusion(label="genre").chosen``
+        """
+        request, stored = LearnFusionRequest.of(locals()), self._searcher.fusion_weights
+        return learn_fusion(self.opened, request, stored, progress=progress)
+
+    def finetune(
+        self,
+        target: str,
+        out: str | Path,
+        *,
+        encoder: str | None = None,
+        label: str | None = None,
+        min_common_users: int = 2,
+        max_pairs_per_item: int = 10,
+        positive_from: float | None = None,
+        device: str = "auto",
+        settings: FinetuneSettings | None = None,
+        progress: bool = False,
+    ) -> FinetuneReport:
+        """Fine-tune a text encoder on the items of a domain that users have in common.
+
+        The space stays as it is: `reembed` moves it to the new encoder. What the other domains
+        lose is measured, and limited. A fine-tuning that was interrupted resumes when it is
+        started again. See `FinetuneRequest` and `FinetuneSettings`.
+
+        Returns
+        -------
+        FinetuneReport
+            Also written to ``finetuning.json`` in `out`.
+
+        Raises
+        ------
+        InvalidInput
+            If the domain is unknown, or its users make too few pairs.
+        UnsupportedOperation
+            If the space has no encoder of text.
+
+        Examples
+        --------
+        ``space.finetune("books", "book-encoder", settings=FinetuneSettings(epochs=3))``
+        """
+        request = FinetuneRequest.of(locals())
+        return finetune_encoder(self.opened, request, settings, progress=progress)

@@ -52,7 +52,7 @@ def _encode(work: Path, table: pa.Table) -> Pairs:
     space = Space.open(path) if path.exists() else Space.create(path, "local", alignment=None)
     caches = open_embedding_caches(path, space.settings)
     media = MediaStore(path / "media")
-    encoder = ContentEncoder(caches, media, space._encoder_of)
+    encoder = ContentEncoder(caches, media, space.opened.encoder_of)
     reader = PairReader(table)
     gathered = pairs_of_rows(reader, caches, media, encoder, count=len(table), progress=True)
     for problem in gathered.problems:

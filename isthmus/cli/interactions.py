@@ -85,7 +85,7 @@ def count(space: SpaceOption, as_json: JsonOption = False) -> None:
     """Count interactions, users and items, and the interactions that wait for their item."""
     from isthmus.cli.show import show_line
 
-    show_line(open_space(space).stats()["interactions"], as_json=as_json)
+    show_line(open_space(space).status()["interactions"], as_json=as_json)
 
 
 @app.command()

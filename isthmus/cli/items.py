@@ -54,7 +54,7 @@ def create(
         device=device,
         precision=precision,
     )
-    show_stats(made.stats(), as_json=as_json)
+    show_stats(made.status(), as_json=as_json)
 
 
 def add(

@@ -25,7 +25,7 @@ def rate(
 
     opened = open_space(space)
     tell_of_stranger(opened, user)
-    found = opened.predict_rating(User(id=user), items).tolist()
+    found = opened.predict_ratings(User(id=user), items).tolist()
     if as_json:
         show_json([{"item_id": i, "rating": r} for i, r in zip(items, found, strict=True)])
         return

@@ -80,7 +80,7 @@ def recommend(
         "domain": domain,
         "where": where,
         "diversity": diversity,
-        "candidates": candidates,
+        "num_candidates": candidates,
         "quotas": parse_quotas(quota),
     }
     if users is not None and out is not None:

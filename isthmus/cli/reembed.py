@@ -10,7 +10,7 @@ import typer
 from isthmus.cli.options import AlignmentOption, DeviceOption, JsonOption, SpaceOption, WaitOption
 
 if TYPE_CHECKING:
-    from isthmus.verbs.reembedding import ReembedReport
+    from isthmus.operations.reembedding import ReembedReport
 
 
 def reembed(

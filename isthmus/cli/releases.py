@@ -153,4 +153,4 @@ def status(space: SpaceOption, as_json: JsonOption = False) -> None:
     """Describe a space: items, domains, release, delta, quarantine, encoders."""
     from isthmus.cli.show import show_stats
 
-    show_stats(open_space(space).stats(), as_json=as_json)
+    show_stats(open_space(space).status(), as_json=as_json)

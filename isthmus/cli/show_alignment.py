@@ -10,7 +10,7 @@ import typer
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
-    from isthmus.verbs.alignment import AlignReport
+    from isthmus.operations.alignment import AlignReport
 
 
 def show_alignment(report: AlignReport, *, as_json: bool) -> None:

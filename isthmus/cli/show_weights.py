@@ -11,8 +11,8 @@ import typer
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 
 if TYPE_CHECKING:
+    from isthmus.operations.fusion_weights import WeightsReport
     from isthmus.retrieval.search.fusion_weights import FusionReport
-    from isthmus.verbs.weights import WeightsReport
 
 
 def show_weights(

@@ -27,7 +27,7 @@ def sources(
     """Rank the other domains as sources for a target domain, and say which of them do harm."""
     from isthmus.cli.show import show_json
 
-    report = open_space(space).sources(
+    report = open_space(space).source_domains(
         target, measure=measure, positive_from=positive_from, seed=seed
     )
     if as_json:

@@ -75,7 +75,7 @@ def test_options_that_would_be_passed_over_are_refused(run, tmp_path):
     for arguments, words in (
         (("--space", "shop", "--target", "x", "--other", "y"), "--other is for --pairs"),
         (("--pairs", "x.csv", "--target", "y"), "--target is for --space"),
-        (("--pairs", "x.csv", "--least-common", 1), "--least-common is for --space"),
+        (("--pairs", "x.csv", "--min-common-users", 1), "--min-common-users is for --space"),
         (("--pairs", "x.csv", "--label", "y"), "--label is for --others"),
     ):
         refused = run("finetune", "--out", "tuned", *arguments)

@@ -37,7 +37,7 @@ def asked(monkeypatch):
 
 def test_a_repeated_filter_asks_the_engine_once_a_segment(filled, asked):
     space = Space.open(filled.path, encoder=two_encoders())
-    segments = len(space._live.now().segments)
+    segments = len(space.opened.view().segments)
     for _ in range(3):
         space.search("word", where="stock > 1")
         space.count("a", where="stock > 1")
@@ -58,7 +58,7 @@ def test_an_upsert_asks_only_about_what_is_new(filled, asked):
 def test_a_filter_that_asks_for_the_time_is_never_kept(filled, asked):
     for _ in range(2):
         assert filled.count(where="now() > timestamp '2020-01-01 00:00:00'") == 41
-    assert len(asked) == 2 * len(filled._live.now().segments)
+    assert len(asked) == 2 * len(filled.opened.view().segments)
 
 
 @pytest.mark.parametrize("where", [5, ["stock > 1"], {"stock": 1}])

@@ -76,7 +76,7 @@ def filled() -> Space:
 
 
 def snapshot():
-    return filled()._live.now().snapshot
+    return filled().opened.view().snapshot
 
 
 # Random predicates, as SQL and as a function of a row that gives True, False or None
@@ -636,7 +636,7 @@ def test_attributes_arrive_typed_and_come_back(space, tmp_path, kind):
     items = write(table, tmp_path, kind)
     space.upsert(items)
     assert space.upsert(items).unchanged == 3
-    stored = space._live.now().snapshot.attributes
+    stored = space.opened.view().snapshot.attributes
     for name, (values, first, last, type_) in columns.items():
         expected = pa.int64() if name == "small" and kind != "parquet" else type_
         assert stored.field(name).type == expected

@@ -104,7 +104,7 @@ def test_a_space_publishes_and_answers_on_a_gpu(space):
     here = Space.open(space.path, encoder=two_encoders(), device="cpu")
     there = Space.open(space.path, encoder=two_encoders(), device="cuda")
     there.publish(latency_ms=1_000)
-    assert there.stats()["index"]["text"]["placement"] == "gpu"
+    assert there.status()["index"]["text"]["placement"] == "gpu"
     for word in ("w1 v1", "w7 v30"):
         assert [h.score for h in there.search(word)] == pytest.approx(
             [h.score for h in here.search(word)], abs=1e-3

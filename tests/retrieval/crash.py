@@ -47,7 +47,7 @@ def apply(model: dict, number: int) -> dict:
 
 
 def stored(space: Space) -> dict:
-    rows = space._catalog.snapshot()._dataset.to_table(["item_id", "text"]).to_pylist()
+    rows = space.opened.catalog.snapshot()._dataset.to_table(["item_id", "text"]).to_pylist()
     return {row["item_id"]: row["text"] for row in rows}
 
 

@@ -17,6 +17,7 @@ from isthmus.errors import (
     UnsupportedOperation,
 )
 from isthmus.index.catalog.alignments import FOLDER, IN_RELEASE
+from isthmus.retrieval.search.searcher import encode_contents
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.toy import COLOURS, item, joint_encoder, picture, two_encoders
 
@@ -73,7 +74,7 @@ def test_text_finds_pictures_that_have_no_text(aligned):
         assert aligned.search(image=picture(colour, 3), domain="things", k=8)[0].item_id.startswith(
             colour
         )
-    assert aligned.stats()["aligned"] is True
+    assert aligned.status()["aligned"] is True
 
 
 def test_what_comes_later_is_aligned_too(aligned):
@@ -112,7 +113,7 @@ def test_the_named_vectors_of_the_encoders_stay_as_they_were(aligned, tmp_path):
     plain = Space.create(tmp_path / "plain", two_encoders())
     plain.upsert(coloured() + pictures_alone())
     for vector_name in ("text", "image"):
-        views = [space._live.now() for space in (plain, aligned)]
+        views = [space.opened.view() for space in (plain, aligned)]
         rows = [view.find(["red0", "blue3"]) for view in views]
         vectors = [v.vectors(vector_name, r).vectors for v, r in zip(views, rows, strict=True)]
         np.testing.assert_array_equal(*vectors)
@@ -120,7 +121,7 @@ def test_the_named_vectors_of_the_encoders_stay_as_they_were(aligned, tmp_path):
 
 def test_another_process_that_has_the_space_open_is_told(aligned):
     other = Space.open(aligned.path, encoder=two_encoders())
-    vector = other._encode({"text": "red"})["aligned"]
+    vector = encode_contents(other.opened, {"text": "red"})["aligned"]
     before = other.fingerprint
     aligned.align(
         [{"text": f"{c} a{n}", "image": picture(c, 60 + n)} for c in COLOURS for n in range(6)],
@@ -138,7 +139,7 @@ def test_rollback_brings_the_former_alignment_back(aligned):
     first = aligned.fingerprint
     aligned.upsert([{"item_id": "new", "domain": "later", "image": picture("red", 50)}])
     assert aligned.rollback(1) == 1
-    assert aligned.stats()["aligned"] is False
+    assert aligned.status()["aligned"] is False
     with pytest.raises(UnsupportedModality, match="isthmus align"):
         aligned.search("red", domain="pictures")
     assert not list((aligned.path / FOLDER).glob("*"))
@@ -186,7 +187,7 @@ def test_what_cannot_be_aligned_is_refused(space, tmp_path):
 
 def test_a_space_can_be_made_with_an_alignment(tmp_path):
     space = Space.create(tmp_path / "s", two_encoders(), alignment=some_alignment())
-    assert space.stats()["alignment"] == some_alignment().fingerprint
+    assert space.status()["alignment"] == some_alignment().fingerprint
     again = Space.open(tmp_path / "s", encoder=two_encoders())
     again.upsert(coloured(1))
     assert len(again.search("red", k=3)) == 3
@@ -198,7 +199,7 @@ def test_the_weight_of_an_absent_modality_does_not_move_an_item(tmp_path):
     orders = []
     for number, weight in enumerate((1.0, 7.0)):
         space = Space.create(tmp_path / f"{number}", two_encoders(), alignment=some_alignment())
-        space.settings.fusion["image"] = weight
+        space.settings.weights["image"] = weight
         space.upsert(texts + coloured(1))
         hits = space.search("red thing3", domain="films", k=6)
         orders.append([(hit.item_id, round(hit.score, 5)) for hit in hits])

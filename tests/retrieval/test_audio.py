@@ -112,7 +112,7 @@ def test_a_release_is_measured_with_audio_as_queries(filled):
     assert {("joint", "audio to item"), ("joint", "text to item")} <= measured
     assert manifest.worst_recall == 1
     assert ids(filled.search(audio=tone("high"), k=1)) == ["high"]
-    stats = filled.stats()
+    stats = filled.status()
     assert stats["named_vectors"] == {"joint": {"dim": 64, "modalities": ("text", "audio")}}
     assert stats["aligned"] is True
 
@@ -128,7 +128,7 @@ def test_audio_alone_is_a_named_vector(tmp_path):
     encoders = {**two_encoders(), "audio": ToyEncoder("audio", dim=16, salt="audio")}
     space = Space.create(tmp_path / "s", encoders)
     space.upsert([item("a", "sea", image=picture("red")), item("b", "", audio=tone("low"))])
-    assert space.stats()["aligned"] is False
+    assert space.status()["aligned"] is False
     assert ids(space.search(audio=tone("low"))) == ["b"]
     kinds = {(row.vector_name, row.kind) for row in space.publish().recall}
     assert ("audio", "item to item") in kinds

@@ -39,7 +39,7 @@ def test_a_domain_that_lies_near_everything_does_not_swamp(tmp_path):
     books = [item(f"b{n}", angle(80 + n / 10), "books") for n in range(40)]
     space.upsert([*films, *books, item("found", angle(40), "books")])
     assert counts(space.search("1 0", k=40)) == {"films": 40}
-    hits = space.search("1 0", k=10, calibrate=True)
+    hits = space.search("1 0", k=10, normalize_scores=True)
     assert hits[0].item_id == "found"
     assert hits[0].score > 3
     assert {h.item_id for h in hits if h.domain == "films"} <= {f"f{n}" for n in range(10)}
@@ -49,7 +49,7 @@ def test_a_domain_of_one_item_is_judged_as_an_ordinary_one(tmp_path):
     space = Space.create(tmp_path / "s", PointEncoder(2))
     films = [item(f"f{n}", angle(30 + n)) for n in range(50)]
     space.upsert([*films, item("near", angle(10), "books"), item("far", angle(170), "songs")])
-    found = ids(space.search("1 0", k=60, calibrate=True))
+    found = ids(space.search("1 0", k=60, normalize_scores=True))
     assert found[0] == "near"
     assert found[-1] == "far"
 
@@ -57,7 +57,7 @@ def test_a_domain_of_one_item_is_judged_as_an_ordinary_one(tmp_path):
 def test_where_nothing_varies_nothing_stands_out(tmp_path):
     space = Space.create(tmp_path / "s", PointEncoder(2))
     space.upsert([item(str(n), "3 4", "ab"[n % 2]) for n in range(6)])
-    assert [h.score for h in space.search("1 0", calibrate=True)] == pytest.approx(
+    assert [h.score for h in space.search("1 0", normalize_scores=True)] == pytest.approx(
         [0] * 6, abs=1e-2
     )
 
@@ -68,7 +68,7 @@ def test_it_is_the_standard_score_in_the_domain(crowd, seed, k, start):
     query = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
     expected = standard_scores((MATRIX @ query).astype(float).tolist())
     best = sorted((expected[i] for i in IDS[start:]), reverse=True)[:k]
-    hits = crowd.search(vector=query, k=k, where=f"n >= {start}", calibrate=True)
+    hits = crowd.search(vector=query, k=k, where=f"n >= {start}", normalize_scores=True)
     assert [h.score for h in hits] == pytest.approx(best, abs=1e-3)
     assert [h.score for h in hits] == pytest.approx([expected[i] for i in ids(hits)], abs=1e-3)
 
@@ -79,16 +79,16 @@ def test_it_is_the_standard_score_in_the_domain(crowd, seed, k, start):
 )
 def test_several_named_vectors_and_domains(crowd, name, k, domains):
     asked = sorted(domains) or None
-    hits = crowd.similar(name, k=k, domains=asked, calibrate=True)
+    hits = crowd.similar(name, k=k, domain=asked, normalize_scores=True)
     allowed = [i for i in IDS if (DOMAIN[i] in domains or not domains) and i != name]
     assert len(hits) == min(k, len(allowed))
     assert set(ids(hits)) <= set(allowed)
-    plain = ids(crowd.similar(name, k=100, domains=asked))
+    plain = ids(crowd.similar(name, k=100, domain=asked))
     for domain in SIZES:  # within a domain nothing changes places
         order = [h.item_id for h in hits if h.domain == domain]
         assert order == [i for i in plain if DOMAIN[i] == domain][: len(order)]
 
 
 def test_a_domain_named_twice_counts_once(crowd):
-    hits = crowd.similar("f01", domains=["books", "books"], calibrate=True, k=50)
+    hits = crowd.similar("f01", domain=["books", "books"], normalize_scores=True, k=50)
     assert len(hits) == len(set(ids(hits))) == SIZES["books"]

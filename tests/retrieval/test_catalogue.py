@@ -35,7 +35,7 @@ def share_of_theme(hits, theme, themes):
 
 
 def test_the_catalogue_is_there(demo, themes):
-    stats = demo.stats()
+    stats = demo.status()
     assert stats["domains"] == dict.fromkeys(sorted(DOMAINS), 70)
     assert len(themes) == 280
     assert stats["release_recall"] == 1.0

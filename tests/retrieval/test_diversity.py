@@ -51,8 +51,8 @@ def test_a_twin_gives_way_to_another_item(tmp_path):
 
 def test_only_candidates_are_chosen(tmp_path):
     space = twins(tmp_path)
-    assert ids(space.search("1 0", k=2, diversity=0.9, candidates=2)) == ["a", "a again"]
-    assert ids(space.search("1 0", k=2, diversity=0.9, candidates=3)) == ["a", "b"]
+    assert ids(space.search("1 0", k=2, diversity=0.9, num_candidates=2)) == ["a", "a again"]
+    assert ids(space.search("1 0", k=2, diversity=0.9, num_candidates=3)) == ["a", "b"]
 
 
 def test_similar_items_may_be_diverse_too(tmp_path):
@@ -89,7 +89,9 @@ def test_items_are_alike_in_the_named_vectors_that_both_have(tmp_path):
 )
 def test_it_is_what_the_definition_says(crowd, query, k, diversity, extra, least):
     where = f"n >= {least}"
-    hits = crowd.search(vector=query, k=k, diversity=diversity, candidates=k + extra, where=where)
+    hits = crowd.search(
+        vector=query, k=k, diversity=diversity, num_candidates=k + extra, where=where
+    )
     plain = crowd.search(vector=query, k=k + extra, where=where)
     assert len(hits) == min(k, len(IDS) - least)
     assert len(set(ids(hits))) == len(hits)
@@ -114,7 +116,7 @@ _KNOWN = {}
 def _likeness(space):
     """Give the mean cosine over shared named vectors of all pairs, shape (n, n)."""
     if not _KNOWN:
-        view = space._live.now()
+        view = space.opened.view()
         parts = [view.vectors(b.name, view.find(IDS)) for b in view.named_vectors]
         both = sum(np.outer(p.present, p.present).astype(int) for p in parts)
         _KNOWN["alike"] = sum(p.vectors @ p.vectors.T for p in parts) / both
@@ -124,7 +126,7 @@ def _likeness(space):
 @settings(max_examples=30, deadline=None)
 @given(query=queries, k=st.integers(1, 80), name=st.sampled_from(IDS))
 def test_without_diversity_it_is_the_plain_list(crowd, query, k, name):
-    assert crowd.search(vector=query, k=k, diversity=0, candidates=k + 5) == crowd.search(
+    assert crowd.search(vector=query, k=k, diversity=0, num_candidates=k + 5) == crowd.search(
         vector=query, k=k
     )
     assert crowd.similar(name, k=k, diversity=0.0) == crowd.similar(name, k=k)
@@ -161,7 +163,7 @@ def test_recommendations_may_be_diverse(crowd):
         ({"diversity": 1.5}, "diversity is 1.5; give a number from 0"),
         ({"diversity": -0.1}, "diversity is -0.1"),
         ({"diversity": float("nan")}, "diversity is nan"),
-        ({"diversity": 0.5, "candidates": 3}, "candidates is 3, but k is 10"),
+        ({"diversity": 0.5, "num_candidates": 3}, "num_candidates is 3, but k is 10"),
     ],
 )
 def test_a_bad_option_is_refused(crowd, options, message):

@@ -56,7 +56,7 @@ def test_the_same_text_in_two_domains_is_a_group(space):
         for name, domain in [("b1", "books"), ("f1", "films")]
     ]
     assert len(space.duplicates(domain="films")) == 0
-    assert space.duplicates(domains=["films", "books"]) == table
+    assert space.duplicates(domain=["films", "books"]) == table
     assert space.duplicates(1.0) == table
 
 

@@ -107,8 +107,8 @@ def test_ranges_centring_and_hubness_hold_with_learned_weights(space, report):
     hits = space.similar("w1", k=None, min_score=0.05)
     best = space.similar("w1", k=len(hits))
     assert scores(hits) == pytest.approx(scores(best), abs=1e-6)
-    assert len(space.similar("w1", k=5, hubness=0.5)) == 5
-    assert len(space.similar("w1", k=5, center=True)) == 5
+    assert len(space.similar("w1", k=5, hubness_correction=0.5)) == 5
+    assert len(space.similar("w1", k=5, center_scores=True)) == 5
 
 
 @pytest.mark.parametrize("weights", [None, {"image": 3.0}])
@@ -214,15 +214,13 @@ def test_centring_takes_off_what_a_domain_scores_on_average(tmp_path):
     space.upsert(ships + trees)
     assert space.search("ship", k=1)[0].domain == "ships"
     plain = scores(space.search("ship", k=None, min_score=-1))
-    found = scores(space.search("ship", k=None, min_score=-1, center=True))
+    found = scores(space.search("ship", k=None, min_score=-1, center_scores=True))
     means = {
         d: np.mean([plain[i["item_id"]] for i in rows]) for d, rows in (("s", ships), ("t", trees))
     }
     for name, score in found.items():
         own = means["t" if name == "odd" else name[0]]
         assert score == pytest.approx(plain[name] - own, abs=0.03)
-    assert space.search("ship", k=1, center=True)[0].item_id == "odd"
-    with pytest.raises(
-        InvalidInput, match="center_scores, hubness_correction and normalize_scores"
-    ):
-        space.search("ship", center=True, calibrate=True)
+    assert space.search("ship", k=1, center_scores=True)[0].item_id == "odd"
+    with pytest.raises(InvalidInput, match="center_scores and normalize_scores shift"):
+        space.search("ship", center_scores=True, normalize_scores=True)

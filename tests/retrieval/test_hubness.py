@@ -45,7 +45,7 @@ def test_a_hub_gives_way(tmp_path):
     space.upsert([item("hub", spelled(hub))])
     asked = spelled(axes[0] + 0.5 * hub)
     assert space.search(asked, k=1)[0].item_id == "hub"
-    assert space.search(asked, k=1, hubness=1.0)[0].item_id == "axis 0"
+    assert space.search(asked, k=1, hubness_correction=1.0)[0].item_id == "axis 0"
 
 
 @given(
@@ -59,20 +59,20 @@ def test_scores_are_those_of_the_formula(cloud, query, hubness, k):
     if np.linalg.norm(query) < 0.1:
         return
     expected = np.sort(corrected(points, np.array(query), hubness))[::-1][:k]
-    found = [hit.score for hit in space.search(spelled(query), k=k, hubness=hubness)]
+    found = [hit.score for hit in space.search(spelled(query), k=k, hubness_correction=hubness)]
     assert found == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_nothing_is_corrected_by_default(cloud):
     space, points = cloud
     query = spelled(points[3])
-    assert space.search(query, hubness=0.0) == space.search(query)
+    assert space.search(query, hubness_correction=0.0) == space.search(query)
 
 
 def test_range_search_finds_all_that_reach_the_corrected_score(cloud):
     space, points = cloud
     scores = corrected(points, points[3], 1.0)
-    found = space.search(spelled(points[3]), k=None, min_score=0.4, hubness=1.0)
+    found = space.search(spelled(points[3]), k=None, min_score=0.4, hubness_correction=1.0)
     assert {int(hit.item_id) for hit in found} == set(np.flatnonzero(scores >= 0.4).tolist())
 
 
@@ -80,18 +80,21 @@ def test_a_release_does_not_change_the_correction(tmp_path, cloud):
     _, points = cloud
     space = Space.create(tmp_path / "s", PointEncoder(DIM))
     space.upsert([item(str(n), spelled(point)) for n, point in enumerate(points)])
-    before = space.search(spelled(points[3]), hubness=1.0)
+    before = space.search(spelled(points[3]), hubness_correction=1.0)
     space.publish()
-    after = space.search(spelled(points[3]), hubness=1.0)
+    after = space.search(spelled(points[3]), hubness_correction=1.0)
     assert [h.item_id for h in after] == [h.item_id for h in before]
     space.upsert([item("new", spelled(points[3]))])
-    assert space.search(spelled(points[3]), k=200, hubness=1.0)[0].item_id in {"new", "3"}
+    assert space.search(spelled(points[3]), k=200, hubness_correction=1.0)[0].item_id in {
+        "new",
+        "3",
+    }
 
 
 def test_similar_items_are_corrected_by_items(cloud):
     space, _ = cloud
     plain = [hit.item_id for hit in space.similar("3", k=20)]
-    other = [hit.item_id for hit in space.similar("3", k=20, hubness=1.0)]
+    other = [hit.item_id for hit in space.similar("3", k=20, hubness_correction=1.0)]
     assert plain != other
     assert "3" not in other
 
@@ -99,10 +102,13 @@ def test_similar_items_are_corrected_by_items(cloud):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hubness": 1.5}, "hubness is 1.5; give a number from 0"),
-        ({"hubness": -0.1}, "hubness is -0.1; give a number from 0"),
-        ({"hubness": 0.5, "calibrate": True}, "both shift the scores"),
-        ({"hubness": 0.5, "hybrid": True}, "goes without .* hubness"),
+        ({"hubness_correction": 1.5}, "hubness_correction is 1.5; give a number from 0"),
+        ({"hubness_correction": -0.1}, "hubness_correction is -0.1; give a number from 0"),
+        ({"hubness_correction": 0.5, "normalize_scores": True}, "shift the scores"),
+        (
+            {"hubness_correction": 0.5, "hybrid": True},
+            "goes without .* hubness_correction_correction_correction",
+        ),
     ],
 )
 def test_bad_options_are_refused(cloud, options, message):

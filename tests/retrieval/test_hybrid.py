@@ -18,7 +18,7 @@ def ids(hits):
 
 
 def found_by(space, words):
-    view = space._live.now()
+    view = space.opened.view()
     return set(view.item_ids(search_bm25(view, words, 1_000)[0]))
 
 
@@ -60,11 +60,11 @@ def test_a_rare_word_wins_where_vectors_know_nothing_of_it(space):
     space.upsert([*SHOES, *(item(f"n{n}", f"4711{n} thing") for n in range(30))])
     assert ids(space.search("4711", k=1)) != ["e"]
     assert "e" in ids(space.search("4711", k=2, hybrid=True))
-    assert ids(space.search("4711", k=1, hybrid=True, lexical_weight=5)) == ["e"]
+    assert ids(space.search("4711", k=1, hybrid=True, bm25_weight=5)) == ["e"]
 
 
 def test_weight_zero_is_the_ranking_by_vectors(shop):
-    hits = shop.search("red boots", k=5, hybrid=True, lexical_weight=0)
+    hits = shop.search("red boots", k=5, hybrid=True, bm25_weight=0)
     assert ids(hits) == ids(shop.search("red boots", k=5))
     assert [hit.score for hit in hits] == pytest.approx([1 / (60 + r) for r in range(1, 6)])
 
@@ -75,7 +75,7 @@ def test_filters_hold_for_both_rankings(space):
     hits = space.search("sea", k=10, hybrid=True, domain="b")
     assert sorted(ids(hits)) == [f"{n:04}" for n in range(990, 1_000)]
     assert min(hit.score for hit in hits) > 1 / 61, "every hit is in both rankings"
-    hits = space.search("sea", k=7, hybrid=True, where="n >= 500", domains=["a"])
+    hits = space.search("sea", k=7, hybrid=True, where="n >= 500", domain=["a"])
     assert len(hits) == 7
     assert all("0500" <= hit.item_id < "0990" for hit in hits)
     with pytest.raises(InvalidFilter):
@@ -105,7 +105,7 @@ def test_what_is_new_changed_or_deleted_counts_at_once(shop):
 
 
 def test_the_index_of_words_is_made_at_need_and_kept_up_by_publishing(shop):
-    snapshot = shop._catalog.snapshot
+    snapshot = shop.opened.catalog.snapshot
     assert not snapshot().has_text_index
     shop.search("red", hybrid=True)
     assert snapshot().has_text_index
@@ -117,7 +117,7 @@ def test_the_index_of_words_is_made_at_need_and_kept_up_by_publishing(shop):
     shop.index_text()
     assert snapshot().version == before + 1, "up to date: nothing is written"
     assert found_by(shop, "zebra") == {"n"}
-    assert shop._live.now().delta == 0
+    assert shop.opened.view().delta == 0
 
 
 def test_a_search_beside_a_writer_needs_no_index(shop):
@@ -125,7 +125,7 @@ def test_a_search_beside_a_writer_needs_no_index(shop):
         hits = shop.search("red boots", hybrid=True)
         shop.publish()
     assert ids(hits)[0] == "a"
-    assert not shop._catalog.snapshot().has_text_index
+    assert not shop.opened.catalog.snapshot().has_text_index
 
 
 def test_a_space_that_cannot_be_written_can_be_searched(shop, monkeypatch):
@@ -134,7 +134,7 @@ def test_a_space_that_cannot_be_written_can_be_searched(shop, monkeypatch):
 
     monkeypatch.setattr("isthmus.retrieval.search.hybrid.writing", refuse)
     assert ids(shop.search("red boots", hybrid=True))[0] == "a"
-    assert not shop._catalog.snapshot().has_text_index
+    assert not shop.opened.catalog.snapshot().has_text_index
 
 
 def test_words_are_found_in_every_script_and_form(space):
@@ -172,11 +172,11 @@ def test_what_cannot_be_hybrid_is_refused(shop, tmp_path):
     with pytest.raises(InvalidInput, match="give a text"):
         shop.search("  ", image=picture("red"), hybrid=True)
     for weight in (-1, float("nan"), float("inf")):
-        with pytest.raises(InvalidInput, match="lexical_weight"):
-            shop.search("red", hybrid=True, lexical_weight=weight)
+        with pytest.raises(InvalidInput, match="bm25_weight"):
+            shop.search("red", hybrid=True, bm25_weight=weight)
     pictures = Space.create(tmp_path / "p", ToyEncoder("image", dim=8))
     pictures.publish()
-    assert not pictures._catalog.snapshot().has_text_index
+    assert not pictures.opened.catalog.snapshot().has_text_index
     with pytest.raises(UnsupportedModality):
         pictures.search("red", hybrid=True)
 
@@ -239,8 +239,8 @@ def test_words_find_what_is_there_whatever_was_done(tmp_path_factory, steps):
         elif what == "index":
             space.index_text()
         elif what == "tidy":
-            space._catalog._dataset.checkout_latest()
-            space._catalog._dataset.optimize.compact_files()
+            space.opened.catalog._dataset.checkout_latest()
+            space.opened.catalog._dataset.optimize.compact_files()
         for word in WORDS:
             wanted = {name for name, text in truth.items() if word in text.split()}
             assert found_by(space, word) == wanted

@@ -128,7 +128,7 @@ def test_texts_are_encoded_in_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(
         encoder, "embed", lambda batch, modality: sizes.append(len(batch)) or embed(batch, modality)
     )
-    monkeypatch.setattr("isthmus.retrieval.search.query_file.BATCH_SIZE", 8)
+    monkeypatch.setattr("isthmus.retrieval.search.query_file.QUERIES_A_BATCH", 8)
     queries = [{"query_id": n, "text": f"word{n}"} for n in range(20)]
     report = space.search_file(queries, tmp_path / "out.parquet", k=1)
     assert sizes == [8, 8, 4]
@@ -178,7 +178,7 @@ def test_k_domains_and_filters_hold(shop, tmp_path):
     queries = pa.table({"query_id": [1, 2], "text": ["sea storm", "snow"]})
     shop.search_file(queries, out, k=1, domain="books")
     assert {rows[0][0] for rows in lists(out).values()} == {"b1"}
-    shop.search_file(queries, out, k=9, domains=["films"], where="year < 2010")
+    shop.search_file(queries, out, k=9, domain=["films"], where="year < 2010")
     assert [{name for name, _ in rows} for rows in lists(out).values()] == [{"f1", "f2"}] * 2
     with pytest.raises(InvalidInput, match="k is 0"):
         shop.search_file(queries, out, k=0)
@@ -240,7 +240,7 @@ def test_a_failure_leaves_the_old_results(shop, tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isthmus.verbs.many_queries.search_top_k", fail)
+    monkeypatch.setattr("isthmus.retrieval.search.searcher.search_top_k", fail)
     with pytest.raises(KeyboardInterrupt):
         shop.search_file([{"query_id": "b", "text": "snow"}], out, k=1)
     assert out.read_bytes() == before
@@ -248,10 +248,10 @@ def test_a_failure_leaves_the_old_results(shop, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_encoded(shop, tmp_path):
-    encoded = len(shop._encoder_of("text").encoded)
+    encoded = len(shop.opened.encoder_of("text").encoded)
     with pytest.raises(InvalidInput, match="cannot write"):
         shop.search_file([{"query_id": "a", "text": "sea"}], tmp_path / "no/out.parquet")
-    assert len(shop._encoder_of("text").encoded) == encoded
+    assert len(shop.opened.encoder_of("text").encoded) == encoded
 
 
 def test_scores_are_those_of_the_vectors(shop, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.search.ranking import allocate_slots
+from isthmus.retrieval.search.request import allocate_slots
 from tests.retrieval.crowd import DOMAIN, IDS, MATRIX, SIZES, counts, ids, unit
 from tests.toy import PointEncoder, item
 
@@ -58,7 +58,7 @@ def test_unfilled_places_go_to_the_best_of_the_other_quotas(shelves):
 def test_filters_hold(shelves):
     hits = shelves.search("1 0", k=4, quotas={"films": 2, "books": 2}, where="n >= 3")
     assert ids(hits) == ["f3", "f4", "f5", "b3"]
-    hits = shelves.search("1 0", k=4, quotas={"books": 0.5}, domains=["books", "songs"])
+    hits = shelves.search("1 0", k=4, quotas={"books": 0.5}, domain=["books", "songs"])
     assert ids(hits) == ["b0", "b1", "s0", "s1"]
     hits = shelves.search("1 0", k=4, quotas={"songs": 2, "films": 2}, min_score=0.98)
     assert set(counts(hits)) == {"films"}
@@ -98,7 +98,7 @@ def some_quotas(draw):
 def test_quotas_are_kept_and_lists_are_full(crowd, asked, seed, start, calibrate, diversity):
     k, quotas = asked
     query = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
-    options = {"vector": query, "where": f"n >= {start}", "calibrate": calibrate}
+    options = {"vector": query, "where": f"n >= {start}", "normalize_scores": calibrate}
     hits = crowd.search(k=k, quotas=quotas, diversity=diversity, **options)
     everything = crowd.search(k=100, **options)
     there = {d: sum(DOMAIN[i] == d for i in IDS[start:]) for d in SIZES}

@@ -75,7 +75,7 @@ def found(space, text, k=3):
 
 
 def same_vectors(one, two, vector_name):
-    views = [space._live.now() for space in (one, two)]
+    views = [space.opened.view() for space in (one, two)]
     ids = sorted(str(name) for name in views[0].item_ids(views[0].find(["t0", "t3", "t29"])))
     vectors = [v.vectors(vector_name, v.find(ids)).vectors for v in views]
     np.testing.assert_allclose(*vectors, atol=1e-6)
@@ -98,7 +98,7 @@ def test_a_space_that_was_moved_is_one_made_with_these_encoders(shop, tmp_path):
         space.upsert([item("late", "later")])
         assert found(space, "later", 1) == ["late"]
         space.delete("late")
-    assert len(shop._catalog.vector_columns()) == 2
+    assert len(shop.opened.catalog.vector_columns()) == 2
 
 
 def test_every_encoder_at_once_and_from_two_named_vectors_to_one(shop):
@@ -154,14 +154,14 @@ def test_what_changes_while_the_release_is_built_is_taken_up(shop, monkeypatch):
 
 def test_a_refused_release_leaves_everything_as_it_was(shop, monkeypatch):
     reader = Space.open(shop.path, encoder=two_encoders())
-    before, columns = shop.fingerprint, shop._catalog.vector_columns()
+    before, columns = shop.fingerprint, shop.opened.catalog.vector_columns()
     monkeypatch.setattr(AlignmentAttachment, "shortfalls", lambda self: ["it is Sunday"])
     with pytest.raises(ReleaseRejected, match="it is Sunday"):
         shop.reembed(text_encoder=other())
     for space in (shop, reader, Space.open(shop.path, encoder=two_encoders())):
         assert (space.fingerprint, space.current_release) == (before, 1)
         assert found(space, "thing7 of red", 1) == ["t7"]
-    assert shop._catalog.vector_columns() == columns
+    assert shop.opened.catalog.vector_columns() == columns
     monkeypatch.undo()
     again = shop.reembed(text_encoder=other())
     assert again.encoded == {"text": 0}
@@ -177,7 +177,7 @@ def test_a_space_that_is_aligned_meanwhile_is_not_moved(tmp_path, monkeypatch):
     def write(self, folder):
         monkeypatch.undo()
         with writing(space.path, "catalog"):
-            realign(space.path, meddler._catalog, meddler.settings, some_alignment())
+            realign(space.path, meddler.opened.catalog, meddler.settings, some_alignment())
         return written(self, folder)
 
     monkeypatch.setattr(AlignmentAttachment, "write", write)
@@ -185,7 +185,7 @@ def test_a_space_that_is_aligned_meanwhile_is_not_moved(tmp_path, monkeypatch):
         space.reembed(text_encoder=other())
     again = Space.open(space.path, encoder=two_encoders())
     assert again.settings.alignment == some_alignment().fingerprint
-    assert len(again._catalog.vector_columns()) == 3
+    assert len(again.opened.catalog.vector_columns()) == 3
     again.publish()
     assert len(again.search("red", k=3)) == 3
 
@@ -276,7 +276,7 @@ def test_rollback_brings_alignment_weights_and_encoders_back(tmp_path, loadable)
         space.search("red", domain="pictures")
     assert space.rollback(1) == 1
     assert space.fingerprint == first
-    assert space.stats()["alignment"] == some_alignment().fingerprint
+    assert space.status()["alignment"] == some_alignment().fingerprint
 
 
 def test_an_alignment_that_fits_stays(tmp_path):
@@ -366,7 +366,7 @@ def test_a_kill_between_settings_and_release_is_mended_by_the_same_command(shop,
     report = again.reembed(text_encoder=encoders["text"])
     assert report.release == 3
     assert found(again, "thing7 of red", 1) == ["t7"]
-    assert len(again._catalog.vector_columns()) == 2
+    assert len(again.opened.catalog.vector_columns()) == 2
 
 
 def test_a_space_without_a_release_is_moved_too(tmp_path):

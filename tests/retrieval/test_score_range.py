@@ -68,14 +68,14 @@ def test_it_is_what_brute_force_finds(crowd, seed, least, start, books):
 @settings(max_examples=60, deadline=None)
 @given(name=st.sampled_from(IDS), least=st.floats(-1, 1), calibrate=st.booleans())
 def test_over_several_named_vectors_nothing_is_missed(crowd, name, least, calibrate):
-    everything = crowd.similar(name, k=1_000, calibrate=calibrate)
-    hits = crowd.similar(name, k=None, min_score=least, calibrate=calibrate)
+    everything = crowd.similar(name, k=1_000, normalize_scores=calibrate)
+    hits = crowd.similar(name, k=None, min_score=least, normalize_scores=calibrate)
     sure = {hit.item_id for hit in everything if hit.score >= least + 1e-5}
     maybe = {hit.item_id for hit in everything if hit.score >= least - 1e-5}
     assert sure <= set(ids(hits)) <= maybe
     scores = {hit.item_id: hit.score for hit in everything}
     assert [h.score for h in hits] == pytest.approx([scores[i] for i in ids(hits)], abs=1e-5)
-    few = crowd.similar(name, k=3, min_score=least, calibrate=calibrate)
+    few = crowd.similar(name, k=3, min_score=least, normalize_scores=calibrate)
     assert len(few) == min(3, len(hits))
 
 
@@ -111,4 +111,4 @@ def test_a_bad_option_is_refused(crowd, options, message):
 
 def test_an_empty_space_has_no_range(space):
     assert space.search("sea", k=None, min_score=0.0) == []
-    assert space.search("sea", k=None, min_score=0.0, calibrate=True) == []
+    assert space.search("sea", k=None, min_score=0.0, normalize_scores=True) == []

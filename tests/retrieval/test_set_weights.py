@@ -6,6 +6,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import FingerprintMismatch, InvalidInput
+from isthmus.operations.switching import switch_alignment
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.retrieval.test_weights import ITEMS, scores
 from tests.toy import item, joint_encoder, picture, two_encoders
@@ -87,8 +88,8 @@ def test_weights_stay_when_a_space_is_aligned_anew(tmp_path):
     made.upsert(ITEMS)
     with pytest.raises(InvalidInput, match="smell"):
         space.set_weights({"smell": 1})
-    space._adopt(None)
-    space._adopt(some_alignment())
+    switch_alignment(space.opened, None)
+    switch_alignment(space.opened, some_alignment())
     assert space.fingerprint == made.fingerprint
     assert scores(space.search("red", k=50)) == pytest.approx(
         scores(made.search("red", k=50)), abs=1e-5

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
-from isthmus.numerics.sparse import ranges
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.sparse import concatenate_ranges
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.examples import Examples
@@ -162,7 +162,7 @@ class ExampleBatches:
         examples = self.examples
         lengths = examples.starts[rows + 1] - examples.starts[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        at = ranges(examples.starts[rows], lengths)
+        at = concatenate_ranges(examples.starts[rows], lengths)
         batch = make_batch(
             examples.features[at],
             starts,
@@ -193,7 +193,7 @@ class ExampleBatches:
         hits = np.zeros((len(rows), LIST_LENGTH), bool)
         for hit, row, candidate_scores in zip(hits, rows, scores, strict=True):
             labels = self.examples.labels[self.examples.starts[row] :]
-            top = largest(candidate_scores, LIST_LENGTH)
+            top = top_k(candidate_scores, LIST_LENGTH)
             top = top[np.isfinite(candidate_scores[top])]
             hit[: len(top)] = labels[top]
         metric = f"ndcg@{LIST_LENGTH}"

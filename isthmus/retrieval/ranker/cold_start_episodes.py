@@ -15,7 +15,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, Mask
-from isthmus.numerics.sparse import places_of_rows
+from isthmus.numerics.sparse import rank_in_rows
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
@@ -193,7 +193,7 @@ def _cold_user_episodes(
     owners, inside = matrix.owners, in_target[matrix.columns]
     liked = inside & _liked(matrix)
     counts = np.bincount(owners, liked, len(in_fold)).astype(np.int64)  # (n_users,)
-    places = places_of_rows(owners, liked, rng.random(len(owners)))  # liked items first
+    places = rank_in_rows(owners, liked, rng.random(len(owners)))  # liked items first
     scenarios = np.tile(np.arange(1, len(SHOTS) + 1), (len(in_fold), 1))
     drawn = rng.permuted(scenarios, axis=1)[:, :SCENARIOS_PER_USER]
     allowed = in_target & ~fold.new_items

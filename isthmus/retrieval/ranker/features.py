@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import row_maxima
+from isthmus.numerics.sparse import row_max
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -184,7 +184,7 @@ def _generator_features(inputs: FeatureInputs) -> FloatArray:
     pool, owners = inputs.pool, inputs.owners
     scores, ranks = pool.scores.T, pool.ranks.T  # (n_candidates, n_generators)
     positive = np.maximum(scores, 0)
-    best = row_maxima(positive, pool.starts)[owners]
+    best = row_max(positive, pool.starts)[owners]
     relative = positive / np.maximum(best, 1e-12)
     discounted = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
     logarithm = np.sign(scores) * np.log1p(10 * np.abs(scores))

@@ -1,11 +1,9 @@
-"""Training of a ranker: listwise and pairwise losses, early stopping, checkpoints."""
+"""Training of the ranker: its losses, its batches, and its validation."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +11,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns
-from isthmus.progress import progress_bar
+from isthmus.numerics.checkpoint import Checkpoint
+from isthmus.numerics.training import (
+    Clipping,
+    EpochResult,
+    OnEpoch,
+    TrainingLoop,
+    Validation,
+    warmup_inverse_sqrt,
+)
 from isthmus.retrieval.ranker.batches import ExampleBatches, LabelledBatch, chunks
 from isthmus.retrieval.ranker.network import RankerNetwork
 from isthmus.retrieval.ranker.settings import Loss, TrainingSettings
 
-CHECKPOINT = "checkpoint.pt"
-MAX_STATISTICS_ROWS = 500_000
-MIN_DEVIATION = 1e-3
+STANDARDISED_ROWS = 500_000  # rows that mean and deviation of the features are taken of
 
-
-@dataclass(frozen=True)
-class EpochResult:
-    """The result of one epoch.
-
-    Attributes
-    ----------
-    loss : float
-        Mean training loss; NaN before the first epoch.
-    ndcg : dict of str to float
-        NDCG@10 of the validation users by scenario.
-    """
-
-    loss: float
-    ndcg: dict[str, float]
-
-    @property
-    def score(self) -> float:
-        """The validation score: the mean over the scenarios."""
-        return float(np.mean(list(self.ndcg.values()))) if self.ndcg else 0.0
-
-
-EpochCallback = Callable[[int, EpochResult], None]
-LossFunction = Callable[[LabelledBatch, Tensor], Tensor]
-"""Returns the loss of scores, shape (members, n_users, n_candidates), given their batch."""
+BatchLoss = Callable[[LabelledBatch, Tensor], Tensor]
+"""The loss of a batch, given its scores, shape (members, n_users, n_candidates)."""
 
 
 def train_ranker(
@@ -57,92 +39,113 @@ def train_ranker(
     *,
     standardise: bool = True,
     folder: Path | None = None,
-    on_epoch: EpochCallback | None = None,
-    loss_function: LossFunction | None = None,
+    on_epoch: OnEpoch | None = None,
+    batch_loss: BatchLoss | None = None,
     show: bool = False,
 ) -> list[EpochResult]:
-    """Train the network of a ranker, and leave it with the weights of its best epoch.
+    """Train a network in place, and leave it with the parameters of its best epoch.
 
     Parameters
     ----------
     network : RankerNetwork
-        The network; it is trained in place.
+        The network.
     batches : ExampleBatches
-        The examples, of one domain.
+        Examples of one domain: those for training, and those for validation .
     settings : TrainingSettings
-        How to train.
+        Hyperparameters.
     standardise : bool, default True
-        Whether to standardise the features by these examples; False keeps the means and
-        deviations of a pretrained network.
+        Whether to standardise the features by these examples; False keeps the statistics of a
+        pretrained network.
     folder : Path, optional
-        Where a checkpoint of every epoch is written; an interrupted training resumes from it.
+        Folder of the checkpoint that an interrupted run resumes from.
     on_epoch : callable, optional
-        Called with the number and the result of each epoch; the untrained network is number 0. An
-        exception that it raises ends the training.
-    loss_function : callable, optional
-        The loss, in place of that of the settings.
-    show : bool
+        Called with the number and the result of every epoch, 0 being the untrained network; what
+        it raises ends the training.
+    batch_loss : callable, optional
+        Replaces the loss of the settings.
+    show : bool, default False
         Whether to show a progress bar.
 
     Returns
     -------
     list of EpochResult
-        The learning curve, starting with the untrained network.
+        From the untrained network on: training loss, and NDCG@10 of the validation users by
+        scenario.
     """
-    trainer = _Trainer(network, batches, settings, loss_function)
+    training = _RankerTraining(network, batches, settings, batch_loss)
     if standardise:
-        trainer.standardise()
-    curve, waited = trainer.resume(folder)
-    best = max(range(len(curve)), key=lambda i: curve[i].score, default=0)
-    with progress_bar("training the ranker", settings.epochs, show=show) as advance:
-        advance(max(0, len(curve) - 1))
-        if not curve:
-            curve.append(EpochResult(float("nan"), trainer.validate()))
-            trainer.remember()
-            if on_epoch is not None:
-                on_epoch(0, curve[0])
-        while len(curve) <= settings.epochs and waited < trainer.patience:
-            curve.append(EpochResult(trainer.train_epoch(len(curve)), trainer.validate()))
-            waited += 1
-            if curve[-1].score > curve[best].score:
-                best, waited = len(curve) - 1, 0
-                trainer.remember()
-            trainer.checkpoint(folder, curve, waited)
-            if on_epoch is not None:
-                on_epoch(len(curve) - 1, curve[-1])
-            advance(1)
-    trainer.restore_best()
-    return curve
+        training.standardise()
+    history = training.loop(folder).run("training the ranker", on_epoch=on_epoch, show=show)
+    network.eval().to("cpu")
+    return history.results
 
 
-class _Trainer:
+class _RankerTraining:
+    """Batches, loss, optimiser and validation of a network."""
+
     def __init__(
         self,
         network: RankerNetwork,
         batches: ExampleBatches,
         settings: TrainingSettings,
-        loss_function: LossFunction | None = None,
+        batch_loss: BatchLoss | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
-        self.loss_function = loss_function or self._label_loss
-        self.batches, self.examples, self.settings = batches, batches.examples, settings
-        examples = self.examples
+        self.batch_loss = batch_loss or self._settings_loss
+        self.batches, self.settings = batches, settings
+        examples = batches.examples
+        if examples.columns != network.features:
+            raise InvalidInput(
+                "the examples have other features than the network; make them with its columns"
+            )
         owners = np.repeat(np.arange(len(examples)), np.diff(examples.starts))
         has_positive = np.bincount(owners, examples.labels, len(examples)) > 0
         self.training = np.flatnonzero(~examples.validation & has_positive)
-        steps = max(1, -(-len(self.training) // settings.batch_size))
-        self.patience = max(settings.patience, -(-settings.patience_steps // steps))
+        self.validation = batches.validation
         self.device = settings.device
-        self.network = network.to(self.device)
-        self.optimizer: Any = torch.optim.AdamW(
+        self.network = network.to(self.device).train()
+        optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.step = 0
-        self.accelerator: Any = None
+        warmup = max(1, len(self.training) // settings.batch_size // 10)
+        self.schedule = warmup_inverse_sqrt(optimizer, warmup, 10 * warmup)
+        self.optimizer: Any = optimizer
         self.model: Any = network
+        self.accelerator: Any = None
         if settings.distributed:
             self._distribute()
-        self.best = deepcopy(network.state_dict())
+
+    def loop(self, folder: Path | None) -> TrainingLoop[Columns]:
+        """Return the training loop, with its checkpoint in a folder."""
+        settings = self.settings
+        steps = max(1, -(-len(self.training) // settings.batch_size))
+        patience = max(settings.patience, -(-settings.patience_steps // steps))
+        return TrainingLoop(
+            self._loss,
+            self._epoch_batches,
+            self.optimizer,
+            settings.epochs,
+            schedule=self.schedule,
+            clipping=Clipping(list(self.network.parameters())),
+            model=self.network,
+            validation=Validation(self._validate, patience),
+            checkpoint=None if folder is None else Checkpoint(folder, self._key()),
+            accelerator=self.accelerator,
+            bf16_device=self.device.split(":")[0] if settings.precision == "bf16" else None,
+        )
+
+    def standardise(self) -> None:
+        """Take mean and deviation of every feature from the examples.
+
+        A feature that is constant keeps its unit, since it may vary elsewhere.
+        """
+        features = self.batches.examples.features
+        step = max(1, len(features) // STANDARDISED_ROWS)
+        sample = features[::step].astype(np.float32)
+        varies = sample.min(axis=0) < sample.max(axis=0)
+        deviation = np.where(varies, np.maximum(sample.std(axis=0), 1e-3), np.float32(1))
+        self.network.mean[:] = torch.from_numpy(sample.mean(axis=0))
+        self.network.deviation[:] = torch.from_numpy(deviation)
 
     def _distribute(self) -> None:
         from accelerate import Accelerator
@@ -152,113 +155,42 @@ class _Trainer:
         self.device = str(self.accelerator.device)
         self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
 
-    def standardise(self) -> None:
-        """Set mean and deviation of every feature from the examples.
+    def _key(self) -> str:
+        """Identify what is trained; a run may resume with more epochs, or on another device."""
+        fixed = replace(self.settings, epochs=0, patience=0, patience_steps=0, device="")
+        return repr((self.network.features, self.network.shape, fixed))
 
-        A feature that is constant here keeps its unit, since it may vary elsewhere.
-        """
-        step = max(1, len(self.examples.features) // MAX_STATISTICS_ROWS)
-        features = self.examples.features[::step].astype(np.float32)
-        varied = features.min(axis=0) < features.max(axis=0)
-        deviation = np.maximum(features.std(axis=0), MIN_DEVIATION)
-        self.network.mean[:] = torch.from_numpy(features.mean(axis=0))
-        self.network.deviation[:] = torch.from_numpy(np.where(varied, deviation, np.float32(1)))
-        self.best = deepcopy(self.network.state_dict())
-
-    def train_epoch(self, number: int) -> float:
-        """Train on every example once, and return the mean loss."""
-        rng = np.random.default_rng([self.settings.seed, number])
-        order = rng.permutation(self.training)
+    def _epoch_batches(self, epoch: int) -> Iterator[Columns]:
+        """Return the examples of each batch; with several processes, those of this one."""
+        order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.training)
         if self.accelerator is not None:
             order = order[self.accelerator.process_index :: self.accelerator.num_processes]
-        self.network.train()
-        losses = []
-        for rows in chunks(order, self.settings.batch_size):
-            with torch.autocast(
-                self.device.split(":")[0], torch.bfloat16, self.settings.precision == "bf16"
-            ):
-                loss = self._loss(rows)
-            self.optimizer.zero_grad()
-            if self.accelerator is None:
-                loss.backward()  # type: ignore[no-untyped-call]
-            else:
-                self.accelerator.backward(loss)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-            self._set_learning_rate()
-            self.optimizer.step()
-            losses.append(float(loss.detach()))
-        return float(np.mean(losses)) if losses else float("nan")
-
-    def _set_learning_rate(self) -> None:
-        self.step += 1
-        warm = max(1, len(self.training) // self.settings.batch_size // 10)
-        share = min(self.step / warm, (10 * warm / max(self.step, 10 * warm)) ** 0.5)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * share
+        return chunks(order, self.settings.batch_size)
 
     def _loss(self, rows: Columns) -> Tensor:
-        made = self.batches.make(rows)
-        made = LabelledBatch(
-            made.batch.to(self.device),
-            made.labels.to(self.device),
-            made.log_probabilities.to(self.device),
+        batch, labels, log_probabilities = self.batches.make(rows)
+        labelled = LabelledBatch(
+            batch.to(self.device), labels.to(self.device), log_probabilities.to(self.device)
         )
-        return self.loss_function(made, self.model(made.batch).float())
+        return self.batch_loss(labelled, self.model(labelled.batch).float())
 
-    def _label_loss(self, made: LabelledBatch, scores: Tensor) -> Tensor:
+    def _settings_loss(self, labelled: LabelledBatch, scores: Tensor) -> Tensor:
         """Return the loss of the settings, summed over the members."""
+        batch, labels, log_probabilities = labelled
         losses = [
-            loss_of(
-                self.settings.loss, member, made.labels, made.batch.mask, made.log_probabilities
-            ).mean()
+            loss_of(self.settings.loss, member, labels, batch.mask, log_probabilities).mean()
             for member in scores
         ]
         return torch.stack(losses).sum()
 
-    def validate(self) -> dict[str, float]:
-        """Return NDCG@10 of the validation users by scenario."""
-        rows = self.batches.validation
+    def _validate(self) -> dict[str, float]:
+        """Return the mean NDCG@10 of the validation users by scenario."""
+        rows = self.validation
         scores = self.batches.scores(self.network, rows, self.settings.batch_size, self.device)
-        ndcg, scenarios = self.batches.ndcg(rows, scores), self.examples.scenarios[rows]
+        ndcg, scenarios = self.batches.ndcg(rows, scores), self.batches.examples.scenarios[rows]
+        self.network.train()
         names = dict.fromkeys(scenarios.tolist())
         return {name: float(ndcg[scenarios == name].mean()) for name in names}
-
-    def remember(self) -> None:
-        """Keep the current weights as the best so far."""
-        self.best = deepcopy(self.network.state_dict())
-
-    def restore_best(self) -> None:
-        """Give the network its best weights."""
-        self.network.load_state_dict(self.best)
-        self.network.eval().to("cpu")
-
-    def checkpoint(self, folder: Path | None, curve: Sequence[EpochResult], waited: int) -> None:
-        """Write a checkpoint."""
-        if folder is None or not (self.accelerator is None or self.accelerator.is_main_process):
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        progress = {"curve": [vars(epoch) for epoch in curve], "waited": waited, "step": self.step}
-        state = {
-            "progress": json.dumps(progress),
-            "network": self.network.state_dict(),
-            "best": self.best,
-            "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-        }
-        torch.save(state, folder / f".{CHECKPOINT}")
-        (folder / f".{CHECKPOINT}").replace(folder / CHECKPOINT)
-
-    def resume(self, folder: Path | None) -> tuple[list[EpochResult], int]:
-        """Load a checkpoint if there is one; return its curve and the epochs without a gain."""
-        if folder is None or not (folder / CHECKPOINT).exists():
-            return [], 0
-        state = torch.load(folder / CHECKPOINT, weights_only=True)
-        progress = json.loads(state["progress"])
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        self.best, self.step = state["best"], progress["step"]
-        return [EpochResult(**epoch) for epoch in progress["curve"]], progress["waited"]
 
 
 def listwise_loss(

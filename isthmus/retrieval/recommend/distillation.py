@@ -21,16 +21,12 @@ from torch import Tensor
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import estimate
+from isthmus.numerics.training import OnEpoch
 from isthmus.retrieval.ranker.batches import ExampleBatches, LabelledBatch
 from isthmus.retrieval.ranker.network import RankerNetwork
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import Loss, TrainingSettings
-from isthmus.retrieval.ranker.training import (
-    EpochCallback,
-    LossFunction,
-    loss_of,
-    train_ranker,
-)
+from isthmus.retrieval.ranker.training import BatchLoss, loss_of, train_ranker
 from isthmus.retrieval.recommend.report import RankerDistillation, RankerFigures
 
 TEMPERATURE: Final = 2.0
@@ -49,7 +45,7 @@ def distil_ranker(
     settings: TrainingSettings,
     *,
     folder: Path | None = None,
-    on_epoch: EpochCallback | None = None,
+    on_epoch: OnEpoch | None = None,
     show: bool = False,
 ) -> tuple[Ranker, RankerDistillation]:
     """Distil a ranker into one with a single network of `settings.distil` hidden units.
@@ -93,17 +89,17 @@ def distil_ranker(
         ),
         folder=folder,
         on_epoch=on_epoch,
-        loss_function=distillation_loss(teacher.network, settings.loss),
+        batch_loss=distillation_loss(teacher.network, settings.loss),
         show=show,
     )
     teacher.network.to("cpu")
     return student, compare_rankers(teacher, student, batches)
 
 
-def distillation_loss(teacher: RankerNetwork, loss: Loss) -> LossFunction:
+def distillation_loss(teacher: RankerNetwork, loss: Loss) -> BatchLoss:
     """Return the loss of a student: `divergence` from the teacher, and the loss of the labels."""
 
-    def loss_function(made: LabelledBatch, scores: Tensor) -> Tensor:
+    def batch_loss(made: LabelledBatch, scores: Tensor) -> Tensor:
         batch, labels, log_probabilities = made
         with torch.no_grad():
             teacher_scores = teacher(batch).float().mean(dim=0)
@@ -114,7 +110,7 @@ def distillation_loss(teacher: RankerNetwork, loss: Loss) -> LossFunction:
             total = total + (apart + LABEL_WEIGHT * of_labels).mean()
         return total
 
-    return loss_function
+    return batch_loss
 
 
 def divergence(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -50,7 +50,7 @@ class RankedPool:
     def best(self, user: int, n: int) -> tuple[Columns, FloatArray]:
         """Return the n best items of a user and their scores, best first."""
         rows = self.rows_of(user)
-        top = largest(self.scores[rows], n)
+        top = top_k(self.scores[rows], n)
         return self.pool.items[rows][top], self.scores[rows][top]
 
     def scores_of(self, user: int) -> FloatArray:

@@ -13,7 +13,7 @@ from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import sparse, widened
+from isthmus.numerics.sparse import pad_columns, to_csr
 from isthmus.retrieval.candidates.content_graph import content_graph
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -231,7 +231,7 @@ def _content_graph(
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
     neighbours = content_graph(contents, domains, new)
-    return sparse(vstack([widened(learned, width), neighbours[known:]], format="csr"))
+    return to_csr(vstack([pad_columns(learned, width), neighbours[known:]], format="csr"))
 
 
 def _empty_matrix(items: int) -> InteractionMatrix:

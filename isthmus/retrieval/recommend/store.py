@@ -27,16 +27,12 @@ from isthmus.retrieval.ratings.store import save as save_rating
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.report import RankerReport
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.schema import DOMAIN, ITEM_ID
+from isthmus.schema import DOMAIN, FORMAT, ITEM_ID, RECOMMENDER_FOLDER, TRAINING_FOLDER
 
 if TYPE_CHECKING:
     from isthmus.retrieval.ranker.ranker import Ranker
     from isthmus.retrieval.recommend.train import Trained
 
-TRAINING = "training"
-FOLDER = "recommender"
-
-FORMAT = 1
 DESCRIPTION = "recommender.json"
 ITEMS = "items.arrow"
 GENERATORS = "generators.safetensors"
@@ -284,10 +280,10 @@ class RecommenderAttachment:
         """Copy the files of the recommender into a release, and return their paths there."""
         if self._folder is None or self._description is None:
             return []
-        (folder / FOLDER).mkdir()
+        (folder / RECOMMENDER_FOLDER).mkdir()
         for name in files_of(self._description):
-            shutil.copyfile(self._folder / name, folder / FOLDER / name)
-        return [f"{FOLDER}/{name}" for name in files_of(self._description)]
+            shutil.copyfile(self._folder / name, folder / RECOMMENDER_FOLDER / name)
+        return [f"{RECOMMENDER_FOLDER}/{name}" for name in files_of(self._description)]
 
     def shortfalls(self) -> list[str]:
         """Return a message for each ranker that is worse than one of its generators."""
@@ -296,21 +292,21 @@ class RecommenderAttachment:
 
 def trained_folder(space: Path) -> Path:
     """Return the folder of the recommender that was trained and may not be published yet."""
-    return space / TRAINING / FOLDER
+    return space / TRAINING_FOLDER / RECOMMENDER_FOLDER
 
 
 def has_recommender(space: Path) -> bool:
     """Return whether a space has a recommender, published or trained."""
     current = Releases(space).current()
-    published = current is not None and (current.folder / FOLDER / DESCRIPTION).exists()
+    published = current is not None and (current.folder / RECOMMENDER_FOLDER / DESCRIPTION).exists()
     return published or (trained_folder(space) / DESCRIPTION).exists()
 
 
 def published_recommender(release: Release | None) -> Recommender | None:
     """Read the recommender of a release; None if it has none."""
-    if release is None or not (release.folder / FOLDER / DESCRIPTION).exists():
+    if release is None or not (release.folder / RECOMMENDER_FOLDER / DESCRIPTION).exists():
         return None
-    return load_recommender(release.folder / FOLDER)
+    return load_recommender(release.folder / RECOMMENDER_FOLDER)
 
 
 def published_rankers(space: Path) -> Mapping[str, Ranker]:
@@ -340,7 +336,7 @@ def _newest(
     new = (trained / DESCRIPTION).exists() and not keep
     if new and (current is None or not _was_published(space, current, trained)):
         return _verified(trained)
-    published = None if current is None else current.folder / FOLDER
+    published = None if current is None else current.folder / RECOMMENDER_FOLDER
     if published is not None and (published / DESCRIPTION).exists():
         return _verified(published)
     return None, None
@@ -350,7 +346,7 @@ def _was_published(space: Path, current: Release, trained: Path) -> bool:
     """Return whether a trained recommender is part of a release already."""
     description = (trained / DESCRIPTION).read_bytes()
     for release in [current, *Releases(space).all()]:
-        published = release.folder / FOLDER / DESCRIPTION
+        published = release.folder / RECOMMENDER_FOLDER / DESCRIPTION
         if (
             release.manifest.accepted
             and published.exists()

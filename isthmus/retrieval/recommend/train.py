@@ -16,6 +16,7 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.numerics.training import EpochResult
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.batches import ExampleBatches
@@ -24,7 +25,7 @@ from isthmus.retrieval.ranker.features import GENERATOR_RANK, column_name, featu
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import TrainingSettings
-from isthmus.retrieval.ranker.training import EpochResult, train_ranker
+from isthmus.retrieval.ranker.training import train_ranker
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.distillation import distil_ranker
 from isthmus.retrieval.recommend.recommender import Recommender

@@ -26,7 +26,7 @@ from isthmus.retrieval.search.query import (
     chance_corrected_similarity,
     search_top_k,
 )
-from isthmus.retrieval.search.ranking import RankingOptions
+from isthmus.retrieval.search.request import RankingOptions
 from isthmus.schema import ITEM_ID
 
 RRF_CONSTANT: Final = 60
@@ -58,7 +58,7 @@ def index_text_if_free(space: Path, catalog: Catalog) -> None:
         return
 
 
-def require_hybrid(text: str | None, lexical_weight: float) -> str:
+def require_hybrid(text: str | None, bm25_weight: float) -> str:
     """Validate the arguments of a hybrid search, and return its text.
 
     Raises
@@ -68,8 +68,8 @@ def require_hybrid(text: str | None, lexical_weight: float) -> str:
     """
     if text is None or not text.strip():
         raise InvalidInput("hybrid search compares words; give a text")
-    if not (np.isfinite(lexical_weight) and lexical_weight >= 0):
-        raise InvalidInput(f"lexical_weight is {lexical_weight}; give a number of zero or more")
+    if not (np.isfinite(bm25_weight) and bm25_weight >= 0):
+        raise InvalidInput(f"bm25_weight is {bm25_weight}; give a number of zero or more")
     return text
 
 
@@ -95,7 +95,7 @@ def search_hybrid(
     k: int,
     selection: Selection | None,
     weights: Mapping[str, float],
-    lexical_weight: float,
+    bm25_weight: float,
 ) -> tuple[Positions, FloatArray, list[float | None]]:
     """Rank items by vectors and by words, and fuse the two rankings.
 
@@ -113,7 +113,7 @@ def search_hybrid(
         The rows that may be returned by both rankings.
     weights : mapping of str to float
         Weight of each named vector.
-    lexical_weight : float
+    bm25_weight : float
         Weight of the ranking by words; that of the ranking by vectors is 1.
 
     Returns
@@ -128,8 +128,8 @@ def search_hybrid(
     """
     depth = max(OVERSAMPLING * k, MIN_CANDIDATES)
     by_vector = search_top_k(view, [query], depth, selection, weights)[0][0]
-    by_words = search_bm25(view, text, depth, selection)[0] if lexical_weight else by_vector[:0]
-    rows, scores = reciprocal_rank_fusion([(1.0, by_vector), (lexical_weight, by_words)], k)
+    by_words = search_bm25(view, text, depth, selection)[0] if bm25_weight else by_vector[:0]
+    rows, scores = reciprocal_rank_fusion([(1.0, by_vector), (bm25_weight, by_words)], k)
     return rows, scores, _similarities(view, query, rows, weights)
 
 

@@ -7,8 +7,7 @@ remainder (Hamilton's, Hare quota).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -19,117 +18,10 @@ from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.diversity import PairwiseSimilarity, maximal_marginal_relevance
 from isthmus.retrieval.search.hubness import corrected_range, corrected_top_k
 from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score
+from isthmus.retrieval.search.request import ListOptions, RankingOptions
 from isthmus.retrieval.search.score_normalisation import ScoreDistribution, score_distributions
 
-Quotas = Mapping[str, int | float]
-
-OVERSAMPLING: Final = 5  # candidates of a diverse list a slot
-MIN_CANDIDATES: Final = 100
-ROUNDING: Final = 1e-9  # of shares of k
 RANGE_MARGIN: Final = 1e-5  # rounding must not cut what standardizes to just the minimum score
-
-
-@dataclass(frozen=True)
-class RankingOptions:
-    """What a list is to be like.
-
-    Attributes
-    ----------
-    k : int or None
-        How many items; None for all that score `min_score`.
-    min_score : float, optional
-        Minimum score of an item.
-    diversity : float
-        From 0, relevance alone, to 1, dissimilarity alone.
-    num_candidates : int, optional
-        How many of the most relevant items a diverse list is chosen from.
-    quotas : mapping of str to int or float
-        Slots, or share of the slots, of each domain.
-    normalize_scores : bool
-        Whether scores are standardized in each domain.
-    hubness_correction : float
-        How much of the hubness correction is applied, from 0 to 1.
-    center_scores : bool
-        Whether the mean score of the query in an item's domain is subtracted from its score.
-
-    Raises
-    ------
-    InvalidInput
-        If an option is out of range, or two exclude each other.
-    """
-
-    k: int | None = 10
-    min_score: float | None = None
-    diversity: float = 0.0
-    num_candidates: int | None = None
-    quotas: Quotas = field(default_factory=dict)
-    normalize_scores: bool = False
-    hubness_correction: float = 0.0
-    center_scores: bool = False
-
-    def __post_init__(self) -> None:
-        if self.k is not None and self.k < 1:
-            raise InvalidInput(f"k is {self.k}; ask for at least one item")
-        if not 0 <= self.diversity <= 1:
-            raise InvalidInput(
-                f"diversity is {self.diversity}; give a number from 0 (relevance alone) to 1"
-            )
-        self._check_corrections()
-        if self.min_score is not None and not np.isfinite(self.min_score):
-            raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
-        if self.k is None:
-            self._check_range()
-        elif self.num_candidates is not None and self.num_candidates < self.k:
-            raise InvalidInput(
-                f"num_candidates is {self.num_candidates}, but k is {self.k}; a diverse list is "
-                "chosen from at least as many as it holds"
-            )
-        _ = self.slots  # validates the quotas
-
-    def _check_corrections(self) -> None:
-        if not 0 <= self.hubness_correction <= 1:
-            raise InvalidInput(
-                f"hubness_correction is {self.hubness_correction}; give a number from 0 (off) to 1 "
-                "(CSLS)"
-            )
-        if self.hubness_correction and self.normalize_scores:
-            raise InvalidInput(
-                "hubness_correction and normalize_scores both shift the scores; give one of them"
-            )
-        if self.center_scores and (self.hubness_correction or self.normalize_scores):
-            raise InvalidInput(
-                "center_scores, hubness_correction and normalize_scores all shift the scores; "
-                "give one of them"
-            )
-
-    def _check_range(self) -> None:
-        if self.min_score is None:
-            raise InvalidInput("k is None; give a k, or a min_score to find all that reach it")
-        if self.diversity or self.quotas:
-            raise InvalidInput("diversity and quotas are ways to fill k places; give a k")
-
-    @property
-    def plain(self) -> bool:
-        """Whether the list is the best k, with no other option."""
-        corrected = self.by_domain or self.hubness_correction
-        return not (self.min_score is not None or self.diversity or self.quotas or corrected)
-
-    @property
-    def by_domain(self) -> bool:
-        """Whether scores are relative to those of the query in each domain."""
-        return self.normalize_scores or self.center_scores
-
-    @property
-    def depth(self) -> int | None:
-        """Candidates of each quota; None for all."""
-        if self.k is None or not self.diversity:
-            return self.k
-        return self.num_candidates or max(OVERSAMPLING * self.k, MIN_CANDIDATES)
-
-    @cached_property
-    def slots(self) -> list[int]:
-        """Slots of each domain of the quotas, and last those of the other domains."""
-        return [] if self.k is None else allocate_slots(self.quotas, self.k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +35,7 @@ class DomainGroup:
     selection : Selection or None
         The rows of the domains that the filter lets through.
     quota : int
-        The index, in `RankingOptions.slots`, of the slots that their items take.
+        The index, in `ListOptions.slots`, of the slots that their items take.
     """
 
     domains: list[str]
@@ -151,9 +43,7 @@ class DomainGroup:
     quota: int = 0
 
 
-def group_domains(
-    view: View, options: RankingOptions, domains: list[str] | None, where: str | None
-) -> list[DomainGroup]:
+def group_domains(view: View, options: ListOptions) -> list[DomainGroup]:
     """Divide the domains into groups that need a search of their own.
 
     With quotas, each domain they name is a group and the others together are one; with scores
@@ -164,13 +54,14 @@ def group_domains(
     InvalidInput
         If a domain is unknown, or a quota is for a domain that the filter leaves out.
     InvalidFilter
-        If `where` is refused.
+        If the filter is refused.
     """
+    domains, where = options.domains, options.where
     searched = list(dict.fromkeys(domains or view.domains))
     whole = DomainGroup(searched, view.select(domains, where))
     if not options.quotas and not options.by_domain:
         return [whole]
-    named = list(options.quotas)
+    named = list(options.quotas or {})
     _require_searched(view, named, searched)
     others = [domain for domain in searched if domain not in named]
     if options.by_domain:
@@ -240,7 +131,7 @@ def rank(
 def compose(
     view: View,
     lists: Sequence[ScoredRows],
-    options: RankingOptions,
+    options: ListOptions,
     groups: Sequence[DomainGroup],
     *,
     relative: bool,
@@ -253,7 +144,7 @@ def compose(
         What is searched.
     lists : sequence of (rows, scores)
         For each group, best first; its scores compare with those of the others.
-    options : RankingOptions
+    options : ListOptions
         What the list is to be like.
     groups : sequence of DomainGroup
         As `group_domains` returns them.
@@ -325,48 +216,6 @@ def _search_group(
     return (rows, scores) if min_score is None else filter_min_score((rows, scores), min_score)
 
 
-def allocate_slots(quotas: Quotas, k: int) -> list[int]:
-    """Return the slots of each domain, and last those that are left for all the others.
-
-    A whole number is a number of slots, a fraction a share of k. Every share, and what is left
-    for the others, gets its whole part; the slots that remain go to the largest remainders, of
-    equals to the one named first.
-
-    Parameters
-    ----------
-    quotas : mapping of str to int or float
-        Quota of each domain.
-    k : int
-        Slots in all.
-
-    Returns
-    -------
-    list of int
-        Length len(quotas) + 1; they sum to k.
-
-    Raises
-    ------
-    InvalidInput
-        If a quota is out of range, or they ask for more slots than there are.
-
-    Examples
-    --------
-    >>> allocate_slots({"films": 3, "books": 0.25, "songs": 0.25}, 10)
-    [3, 3, 2, 2]
-    """
-    if not quotas:
-        return [k]
-    shares = [_slots_of(domain, quota, k) for domain, quota in quotas.items()]
-    remaining = k - sum(shares)
-    if remaining < -ROUNDING:
-        raise InvalidInput(f"the quotas ask for {sum(shares):g} places, but k is {k}")
-    exact = np.array([*shares, max(remaining, 0.0)])
-    slots = np.floor(exact + ROUNDING)
-    largest_remainders = np.argsort(-(exact - slots).round(9), kind="stable")
-    slots[largest_remainders[: k - int(slots.sum())]] += 1
-    return [int(n) for n in slots]
-
-
 def fill_slots(slots: list[int], quota_ids: Positions, k: int) -> Positions:
     """Return how many items each quota gets, given the candidates.
 
@@ -414,14 +263,3 @@ def rank_within_quota(quota_ids: Positions) -> Positions:
         in_quota = quota_ids == quota
         ranks[in_quota] = np.arange(in_quota.sum())
     return ranks
-
-
-def _slots_of(domain: str, quota: int | float, k: int) -> float:
-    if isinstance(quota, (int, np.integer)) and not isinstance(quota, bool) and quota >= 1:
-        return float(quota)
-    if isinstance(quota, (float, np.floating)) and 0 < quota <= 1:
-        return float(quota) * k
-    raise InvalidInput(
-        f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "
-        "a share of k over 0.0 and up to 1.0"
-    )

@@ -35,7 +35,7 @@ def shop(space):
 def test_a_space_without_interactions_has_none(shop):
     assert shop.interactions().schema == INTERACTIONS
     assert len(shop.interactions()) == len(shop.interactions("u")) == 0
-    assert shop.stats()["interactions"] == NONE
+    assert shop.status()["interactions"] == NONE
     assert shop.forget_user("u") == 0
     assert not (shop.path / "interactions.lance").exists()
 
@@ -91,7 +91,7 @@ def test_interactions_with_unknown_items_wait_for_them(shop):
     assert len(shop.interactions("u1")) == 0
     assert pairs(shop.interactions("u1", waiting=True)) == [("u1", "g3")]
     assert len(shop.interactions(waiting=True)) == 8
-    counts = shop.stats()["interactions"]
+    counts = shop.status()["interactions"]
     assert counts == {
         "rows": 8,
         "users": 8,
@@ -102,14 +102,14 @@ def test_interactions_with_unknown_items_wait_for_them(shop):
     }
     shop.upsert([item("g1", "snow hill")])
     assert sorted(pairs(shop.interactions())) == [("u0", "f1"), ("u2", "g1"), ("u7", "g1")]
-    assert shop.stats()["interactions"]["waiting"] == 5
+    assert shop.status()["interactions"]["waiting"] == 5
 
 
 def test_interactions_with_a_deleted_item_wait_for_it(shop):
     shop.add_interactions([did("u", "f1"), did("u", "f2")])
     shop.delete("f1")
     assert pairs(shop.interactions("u")) == [("u", "f2")]
-    assert shop.stats()["interactions"]["waiting"] == 1
+    assert shop.status()["interactions"]["waiting"] == 1
     shop.upsert([item("f1", "sea storm")])
     assert pairs(shop.interactions("u")) == [("u", "f1"), ("u", "f2")]
 
@@ -125,7 +125,7 @@ def test_invalid_rows_refuse_the_job_or_are_left_out(shop):
     rows = [did("u", "f1"), did(None, "f1"), did("u", "f2", float("inf"))]
     with pytest.raises(InvalidInteractions, match="2 invalid row"):
         shop.add_interactions(rows)
-    assert shop.stats()["interactions"] == NONE
+    assert shop.status()["interactions"] == NONE
     report = shop.add_interactions(rows, skip_invalid=True)
     assert (report.rows_read, report.added, report.invalid) == (3, 1, 2)
     assert report.problems == [
@@ -149,7 +149,7 @@ def test_a_user_is_forgotten_at_once(shop):
     assert shop.forget_user("u") == 2
     assert len(other.interactions("u")) == 0
     assert other.forget_user("it's") == 1
-    assert shop.stats()["interactions"] == NONE
+    assert shop.status()["interactions"] == NONE
     assert shop.forget_user("u") == 0
 
 
@@ -179,7 +179,7 @@ def test_large_tables_have_an_index_of_users(shop):
     users = [f"u{n % 20_000}" for n in range(60_000)]
     items = [f"i{n // 20_000}" for n in range(60_000)]
     shop.add_interactions(pa.table({"user_id": users, "item_id": items}))
-    plan = shop._interactions._now().scanner(filter="user_id = 'u7'").explain_plan()
+    plan = shop.opened.interactions._latest().scanner(filter="user_id = 'u7'").explain_plan()
     assert "ScalarIndexQuery" in plan
     assert pairs(shop.interactions("u7", waiting=True)) == [("u7", f"i{n}") for n in range(3)]
     shop.add_interactions([did("u7", "i3"), did("u7", "i1", 3.0)])
@@ -195,7 +195,7 @@ def test_large_tables_have_an_index_of_users(shop):
 def test_compacting_keeps_every_interaction_in_few_files(shop):
     for n in range(40):
         shop.add_interactions([did(f"u{n}", "f1")])
-    assert len(shop._interactions._now().get_fragments()) < 40
+    assert len(shop.opened.interactions._latest().get_fragments()) < 40
     reports = {report.table: report for report in shop.compact(keep_days=0)}
     assert reports["interactions.lance"].fragments == 1
     assert len(shop.interactions()) == 40
@@ -217,7 +217,7 @@ def test_publishing_clears_the_disk_of_versions_past_their_time(shop):
 
 
 def test_the_version_moves_with_every_change_and_no_other(shop):
-    store = shop._interactions
+    store = shop.opened.interactions
     assert store.version == 0
     shop.add_interactions([did("u", "f1")])
     first = store.version

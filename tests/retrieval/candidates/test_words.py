@@ -112,7 +112,7 @@ def space(tmp_path):
 
 
 def test_text_and_attributes_of_text_are_what_is_written(space):
-    view = space._live.now()
+    view = space.opened.view()
     corpus = space_corpus(view, {}, space.interactions())
     found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(3)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Acme", "c": "hat"}
@@ -121,6 +121,6 @@ def test_text_and_attributes_of_text_are_what_is_written(space):
 def test_what_was_changed_is_read_anew(space):
     space.upsert([item("b", "shoes", brand="Other", price=7)])
     space.delete("c")
-    corpus = space_corpus(space._live.now(), {}, space.interactions())
+    corpus = space_corpus(space.opened.view(), {}, space.interactions())
     found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(2)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Other"}

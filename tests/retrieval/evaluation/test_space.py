@@ -21,6 +21,7 @@ from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.plan import BASELINES, PROTOCOLS, proposals
 from isthmus.evaluation.report import Evaluation
 from isthmus.evaluation.systems import Learner
+from isthmus.operations.evaluation import evaluation_material
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
@@ -140,7 +141,7 @@ def test_a_factory_is_handed_the_val_task_alone(shop):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
-    material = shop._material({})
+    material = evaluation_material(shop.opened, {})
     plan = plan_of(protocol, targets=())
     for proposal in proposals(plan, material.interactions, material.domains):
         made = proposal.make()
@@ -258,12 +259,12 @@ def test_interactions_with_unknown_items_do_not_count(tmp_path):
 def test_items_without_vectors_are_candidates_of_zeros(tmp_path):
     space = make_shop(tmp_path, users=60)
     space.upsert([{"item_id": "bare", "domain": "books", "image": "absent.png", "text": "x"}])
-    material = space._material({})
+    material = evaluation_material(space.opened, {})
     assert set(material.contents.item_ids) == set(material.domains)
     norms = np.linalg.norm(material.contents.vectors, axis=1)
     assert norms == pytest.approx(np.ones(len(norms)), abs=1e-5)
     space.delete(["bare"])
-    assert "bare" not in space._material({}).domains
+    assert "bare" not in evaluation_material(space.opened, {}).domains
 
 
 def test_ready_protocols_need_no_interactions(shop, tmp_path):
@@ -293,7 +294,7 @@ def test_ready_protocols_need_no_interactions(shop, tmp_path):
 
 
 def parts(space):
-    material = space._material({})
+    material = evaluation_material(space.opened, {})
     return material.interactions, material.domains
 
 

@@ -175,7 +175,7 @@ def test_what_is_a_number_is_read_out_of_the_catalog(tmp_path):
             item("b", "x", price=None, size=None, sold=False, day=None, at=None, brand="n"),
         ]
     )
-    contents = space_corpus(space._live.now(), {}, space.interactions()).features
+    contents = space_corpus(space.opened.view(), {}, space.interactions()).features
     names = contents.number_names
     assert set(names) == {"price", "size", "sold", "day", "at"}
     found = contents.numbers(np.arange(2), ("price", "size", "sold", "day", "at", "brand", "no"))

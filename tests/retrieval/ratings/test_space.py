@@ -53,21 +53,21 @@ def cinema(tmp_path_factory):
 
 def test_ratings_are_values_of_the_kind_of_event_that_has_any(cinema):
     """Views have the value 1 and weigh more, but nobody gave these films one star."""
-    found = cinema.predict_rating(User(), [f"f{n}" for n in range(FILMS)])
+    found = cinema.predict_ratings(User(), [f"f{n}" for n in range(FILMS)])
     np.testing.assert_allclose(found, [stars(n) for n in range(FILMS)], atol=0.5)
 
 
 def test_what_was_only_looked_at_is_no_rating_of_a_user_either(cinema):
-    before = cinema.predict_rating(User(id="new"), ["f1", "f20"])
+    before = cinema.predict_ratings(User(id="new"), ["f1", "f20"])
     views = [{"user_id": "new", "item_id": f"f{n}"} for n in range(8)]
     cinema.add_interactions(views, event="view")
-    np.testing.assert_array_equal(cinema.predict_rating(User(id="new"), ["f1", "f20"]), before)
+    np.testing.assert_array_equal(cinema.predict_ratings(User(id="new"), ["f1", "f20"]), before)
     given = [{"user_id": "new", "item_id": f"f{n}", "value": 5.0} for n in (2, 3, 21)]
     cinema.add_interactions(given, event="rating")
-    raised = cinema.predict_rating(User(id="new"), ["f1", "f20"])
+    raised = cinema.predict_ratings(User(id="new"), ["f1", "f20"])
     assert (raised > before).all()
     told = User(ratings={row["item_id"]: row["value"] for row in given})
-    np.testing.assert_allclose(cinema.predict_rating(told, ["f1", "f20"]), raised, atol=1e-5)
+    np.testing.assert_allclose(cinema.predict_ratings(told, ["f1", "f20"]), raised, atol=1e-5)
     cinema.forget_user("new")
 
 
@@ -90,12 +90,12 @@ def test_values_that_differ_by_the_kind_of_event_are_no_ratings(tmp_path):
 
 
 def test_an_item_that_is_not_there_is_refused(cinema):
-    assert cinema.predict_rating(User(), "f1").shape == (1,)
-    assert cinema.predict_rating(User(), []).shape == (0,)
+    assert cinema.predict_ratings(User(), "f1").shape == (1,)
+    assert cinema.predict_ratings(User(), []).shape == (0,)
     with pytest.raises(ItemNotFound, match="no item 'f99' in this space"):
-        cinema.predict_rating(User(), ["f1", "f99"])
+        cinema.predict_ratings(User(), ["f1", "f99"])
 
 
 def test_without_values_there_is_nothing_to_predict(board):
     with pytest.raises(InvalidInput, match="has no model of values; add interactions whose values"):
-        board.predict_rating(User(), "films-0-0")
+        board.predict_ratings(User(), "films-0-0")

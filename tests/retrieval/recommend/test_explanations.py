@@ -163,8 +163,8 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
             item("deaf", None, image=picture("red")),
         ]
     )
-    view = space._live.now()
-    corpus = space_corpus(view, space._weights, pa.Table.from_pylist([], INTERACTIONS))
+    view = space.opened.view()
+    corpus = space_corpus(view, space.opened.block_weights, pa.Table.from_pylist([], INTERACTIONS))
     place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])
     found = corpus.features.similarities(columns, place["both"])

@@ -34,7 +34,7 @@ def guarded(world: Space) -> Space:
 
 
 def test_what_helps_stands_first_and_what_hurts_last(world):
-    found = world.sources("books")
+    found = world.source_domains("books")
     assert [s.domain for s in found.sources] == ["films", "posts"]
     assert [s.lift.verdict for s in found.sources] == ["helps", "hurts"]
     for source in found.sources:
@@ -45,7 +45,7 @@ def test_what_helps_stands_first_and_what_hurts_last(world):
 
 def test_two_domains_of_noise_do_not_hide_each_other(tmp_path):
     space = noisy(tmp_path / "shop.space", noise=("posts", "news"))
-    found = {s.domain: s.lift for s in space.sources("books").sources}
+    found = {s.domain: s.lift for s in space.source_domains("books").sources}
     assert {domain: lift.verdict for domain, lift in found.items()} == {
         "films": "helps",
         "posts": "hurts",
@@ -56,7 +56,7 @@ def test_two_domains_of_noise_do_not_hide_each_other(tmp_path):
 
 
 def test_domains_are_counted(world):
-    found = world.sources("books", measure=False)
+    found = world.source_domains("books", measure=False)
     books, posts = found.quality, next(s for s in found.sources if s.domain == "posts")
     assert (books.items, books.users, books.interactions) == (48, USERS, 4 * USERS)
     assert books.density == pytest.approx(4 / 48)
@@ -91,7 +91,7 @@ def test_posts_in_a_history_change_no_list_of_books(guarded, taste):
 
 def test_without_the_guard_nothing_is_measured_or_ignored(tmp_path):
     space = noisy(tmp_path / "shop.space")
-    made = space.train("books", settings=SHORT, guard=False)
+    made = space.train("books", settings=replace(SHORT, guard=False))
     assert made.rankers["books"]["ignored_domains"] == []
     assert made.reports["books"].lifts == {}
 
@@ -112,7 +112,7 @@ def test_without_shared_users_contents_decide(tmp_path):
             )
         ]
     )
-    found = space.sources("books").sources
+    found = space.source_domains("books").sources
     assert [(s.domain, s.lift.verdict, s.lift.users) for s in found] == [
         ("near", "unmeasured", 0),
         ("far", "unmeasured", 0),
@@ -133,21 +133,21 @@ def test_recent_is_the_share_of_the_last_fifth_of_the_time(tmp_path):
             for item_id, day in days.items()
         ]
     )
-    found = space.sources("new", measure=False)
+    found = space.source_domains("new", measure=False)
     assert found.quality.recent == 1.0
     assert found.sources[0].quality.recent == 0.25
 
 
 def test_an_unknown_target_is_refused_with_the_domains_there_are(world):
     with pytest.raises(InvalidInput, match=r"no domain 'music'; there are .*books"):
-        world.sources("music")
+        world.source_domains("music")
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path):
     space = Space.create(tmp_path / "shop.space", {"text": text_encoder()})
     space.upsert(catalogue("books"))
     with pytest.raises(InvalidInput, match=r"holds no interactions.*isthmus interactions add"):
-        space.sources("books")
+        space.source_domains("books")
 
 
 @given(st.integers(0, 1_000), st.integers(2, 30), st.integers(2, 30), st.floats(0, 5))

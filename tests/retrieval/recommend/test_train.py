@@ -10,6 +10,7 @@ import pytest
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
+from isthmus.numerics.checkpoint import Checkpoint
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.ranker import training
 from isthmus.retrieval.recommend.settings import settings_from
@@ -138,10 +139,7 @@ def test_dislikes_are_no_users(tmp_path):
         ({"coral": -1.0}, "the weight coral is -1.0; give zero or more"),
         ({"mmd": -0.5}, "the weight mmd is -0.5; give zero or more"),
         ({"adversarial": float("nan")}, "the weight adversarial is nan; give zero or more"),
-        (
-            {"leave_out": ["luck"]},
-            "no candidate generator 'luck' to leave out; there are 'pop",
-        ),
+        ({"leave_out": ["luck"]}, "no candidate generator 'luck' to leave out; there are 'pop"),
         ({"normalisation": "bleach"}, "no normalisation 'bleach'; there are none, centre, whiten"),
     ],
 )
@@ -155,12 +153,14 @@ def test_settings_that_make_no_sense_are_refused(wrong, said):
 
 
 def breaking(after):
-    """Give a progress bar that raises after some steps of all bars together."""
+    """Return a progress bar that raises after some steps of the rankers' bars together."""
     steps = []
 
     @contextmanager
     def bar(label, total, *, show):
         def advance(step):
+            if label != "training the ranker":
+                return
             steps.append(step)
             if len(steps) > after:
                 raise KeyboardInterrupt
@@ -173,28 +173,30 @@ def breaking(after):
 def kept(space):
     """Give all that was trained last as arrays."""
     made = load_recommender(space.path / "training" / "recommender")
-    rankers = [
-        {f"{d}.{key}": v for key, v in ranker.state().items()} for d, ranker in made.rankers.items()
-    ]
-    return {**made.generators.state(), **made.statistics.state(), **rankers[0], **rankers[1]}
+    rankers = {
+        f"{domain}.{key}": value
+        for domain, ranker in made.rankers.items()
+        for key, value in ranker.state().items()
+    }
+    return {**made.generators.state(), **made.statistics.state(), **rankers}
 
 
 def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
     whole, expected = shop.train(settings=BRIEF), kept(shop)
     for after in (2, 3):  # in the first ranker, and then in the second
         with monkeypatch.context() as patch:
-            patch.setattr(training, "progress_bar", breaking(after))
+            patch.setattr("isthmus.numerics.training.progress_bar", breaking(after))
             with pytest.raises(KeyboardInterrupt):
                 shop.train(settings=BRIEF)
         assert kept(shop).keys() == expected.keys()  # what was trained before is still there
     passes = []
-    plain = training._Trainer.train_epoch
+    plain = training._RankerTraining._epoch_batches
 
     def counting(self, number):
         passes.append(number)
         return plain(self, number)
 
-    monkeypatch.setattr(training._Trainer, "train_epoch", counting)
+    monkeypatch.setattr(training._RankerTraining, "_epoch_batches", counting)
     again = shop.train(settings=BRIEF)
     assert 0 < len(passes) < 6
     found = kept(shop)
@@ -209,7 +211,7 @@ def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
 @pytest.mark.parametrize("change", ["positive_from", "interactions", "settings"])
 def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
     with monkeypatch.context() as patch:
-        patch.setattr(training, "progress_bar", breaking(2))
+        patch.setattr("isthmus.numerics.training.progress_bar", breaking(2))
         with pytest.raises(KeyboardInterrupt):
             shop.train("books", settings=BRIEF)
     options = {"settings": BRIEF}
@@ -219,14 +221,13 @@ def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
         options["settings"] = replace(BRIEF, seed=1)
     else:
         options["positive_from"] = 0.5
-    resumed = []
-    plain = training._Trainer.resume
+    states = []
+    read = Checkpoint.read
 
-    def watching(self, folder):
-        curve, waited = plain(self, folder)
-        resumed.append((len(curve), waited))
-        return curve, waited
+    def watching(self):
+        states.append(read(self))
+        return states[-1]
 
-    monkeypatch.setattr(training._Trainer, "resume", watching)
+    monkeypatch.setattr(Checkpoint, "read", watching)
     shop.train("books", **options)
-    assert resumed == [(0, 0)]
+    assert states == [None]

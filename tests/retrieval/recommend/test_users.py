@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
+from isthmus.retrieval.recommend import space_recommender
 from isthmus.retrieval.recommend.users import stored_histories
-from isthmus.verbs import recommending
 from tests.retrieval.recommend.worlds import ITEMS_A_TASTE, TASTES, name, taste_of
 from tests.toy import item, text_encoder
 
@@ -186,11 +186,11 @@ ANYBODY = st.builds(
 @given(users=st.lists(ANYBODY, min_size=1, max_size=9), size=st.integers(1, 9), k=st.integers(1, 9))
 def test_a_batch_is_the_lists_of_its_users(board, users, size, k):
     """In parts of any size: the same items, and scores that are equal but for rounding."""
-    usual, recommending.USERS_A_BATCH = recommending.USERS_A_BATCH, size
+    usual, space_recommender.USERS_A_BATCH = space_recommender.USERS_A_BATCH, size
     try:
         table = board.recommend_batch(enumerated(users), domain="books", k=k).to_pylist()
     finally:
-        recommending.USERS_A_BATCH = usual
+        space_recommender.USERS_A_BATCH = usual
     expected = [
         (str(at), hit.item_id, hit.rank)
         for at, user in enumerate(users)
@@ -207,7 +207,7 @@ def enumerated(users):
 
 @pytest.mark.parametrize("options", [{"domain": "books"}, {}, {"where": "item_id like '%-0'"}])
 def test_other_processes_answer_as_this_one(board, options, monkeypatch):
-    monkeypatch.setattr(recommending, "USERS_A_BATCH", 2)
+    monkeypatch.setattr(space_recommender, "USERS_A_BATCH", 2)
     alone = board.recommend_batch(USERS, k=8, **options)
     together = board.recommend_batch(USERS, k=8, processes=2, **options)
     assert together.drop_columns("score").equals(alone.drop_columns("score"))

@@ -1,0 +1,51 @@
+"""Add, read and delete the interactions of users with items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.data.interactions.ingest import InteractionReport, add_interactions
+from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
+from isthmus.index.catalog.lock import writing
+from isthmus.index.open_space import OpenSpace
+from isthmus.operations.request import InteractionsRequest
+from isthmus.schema import ITEM_ID
+
+
+def store_interactions(
+    space: OpenSpace, request: InteractionsRequest, *, progress: bool = False
+) -> InteractionReport:
+    """Add interactions; one is kept for each user, item and kind of event."""
+    columns = request.model_dump(exclude={"source", "skip_invalid"})
+    reader = InteractionReader(request.source, InteractionMapping(**columns))
+    with writing(space.path, "interactions", space.wait_s):
+        return add_interactions(
+            space.interactions,
+            reader,
+            lambda item_ids: space.catalog.snapshot().holds(item_ids),
+            skip_invalid=request.skip_invalid,
+            progress=progress,
+        )
+
+
+def read_interactions(
+    space: OpenSpace, user_ids: Sequence[str] | None, *, waiting: bool = False
+) -> pa.Table:
+    """Return the interactions of some users or of all, those that wait for their item if asked."""
+    table = (
+        space.interactions.table() if user_ids is None else space.interactions.of_users(user_ids)
+    )
+    if waiting:
+        return table
+    items = table.column(ITEM_ID).combine_chunks().dictionary_encode()
+    in_catalog = space.catalog.snapshot().holds(items.dictionary)
+    return table.filter(pc.take(in_catalog, items.indices))
+
+
+def forget_user(space: OpenSpace, user_id: str) -> int:
+    """Delete every interaction of a user, and return how many there were."""
+    with writing(space.path, "interactions", space.wait_s):
+        return space.interactions.delete_user(user_id)

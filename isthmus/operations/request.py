@@ -1,0 +1,190 @@
+"""What the operations take: one request a verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SkipValidation
+
+from isthmus.requests import Request, as_tuple
+
+POSITIVE_FROM = (
+    "Least value that counts as positive; by default 0.8 of the largest where values differ."
+)
+SKIP_INVALID = "Leave invalid rows out rather than refuse them all."
+HTTP = "Whether http(s) addresses of images and audio may be fetched."
+
+
+class EncoderOptions(Request):
+    """Which encoder serves which modality."""
+
+    text_encoder: SkipValidation[Any] = Field(default=None, description="Encoder of text alone.")
+    image_encoder: SkipValidation[Any] = Field(default=None, description="Encoder of images alone.")
+    audio_encoder: SkipValidation[Any] = Field(default=None, description="Encoder of audio alone.")
+    alignment: SkipValidation[Any] = Field(
+        default="auto",
+        description="What lets text and images of different encoders find each other: a folder, "
+        "auto (one that fits), or none.",
+    )
+    precision: str = Field(default="auto", description="auto, fp32, bf16 or fp16.")
+
+
+class CreateRequest(EncoderOptions):
+    """A new, empty space."""
+
+    path: Path = Field(description="Folder to create.")
+    encoder: SkipValidation[Any] = Field(default="local", description="Encoder of every modality.")
+    weights: SkipValidation[Any] = Field(
+        default=None, description="Weight of each modality (image=2); 1 where not given."
+    )
+    recall: float = Field(
+        default=0.95, description="Recall@10 against exact search that a release must reach."
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or all (GPUs).")
+
+
+class ReembedRequest(EncoderOptions):
+    """Other encoders for a space."""
+
+    encoder: SkipValidation[Any] = Field(
+        default=None, description="Encoder of every modality that it takes."
+    )
+    drop_recommender: bool = Field(
+        default=False,
+        description="Leave behind a recommender that was trained on the former vectors.",
+    )
+    http: bool = Field(default=False, description=HTTP)
+
+
+class UpsertRequest(Request):
+    """Items to add or replace, and which columns are what."""
+
+    items: SkipValidation[Any] = Field(
+        description="Files, globs or folders; tables, frames or dicts."
+    )
+    id: str = Field(default="item_id", description="Column or template of the item id.")
+    domain: str | None = Field(default=None, description="Domain of every item.")
+    domain_column: str | None = Field(default=None, description="Column of the domain.")
+    text: str | None = Field(
+        default=None, description='Column or template of the text, such as "{title}. {genres}".'
+    )
+    image: str | None = Field(default=None, description="Column of the image.")
+    audio: str | None = Field(default=None, description="Column of the audio.")
+    skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+    http: bool = Field(default=False, description=HTTP)
+
+
+class InteractionsRequest(Request):
+    """Interactions to add, and which columns are what."""
+
+    source: SkipValidation[Any] = Field(
+        description="Files, globs or folders; tables, frames or dicts."
+    )
+    user: str = Field(default="user_id", description="Column or template of the user id.")
+    item: str = Field(default="item_id", description="Column or template of the item id.")
+    value: str | None = Field(
+        default=None, description="Column of the value; by default value or rating, else 1."
+    )
+    time: str | None = Field(
+        default=None, description="Column of the time; by default time or timestamp."
+    )
+    weight: str | None = Field(
+        default=None, description="Column of the weight; by default weight, else 1."
+    )
+    event: str | None = Field(
+        default=None, description="Kind of every event, such as view or purchase."
+    )
+    event_column: str | None = Field(
+        default=None, description="Column of the kind of event; by default event."
+    )
+    skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+
+
+class TargetOptions(Request):
+    """What a release must reach, in place of the targets of the space."""
+
+    recall: float | None = Field(default=None, description="Recall@10 to reach.")
+    latency_ms: float | None = Field(
+        default=None, description="Largest 99th percentile of a single query, in milliseconds."
+    )
+    memory: int | str | None = Field(
+        default=None,
+        description="Largest size of a named vector's index, in bytes or such as 4GiB.",
+    )
+
+
+class PublishRequest(TargetOptions):
+    """A new release."""
+
+    retrain: bool = Field(default=False, description="Plan and train the index anew.")
+    rebuild: bool = Field(
+        default=False, description="The same from the catalog alone: repairs a damaged release."
+    )
+    keep_recommender: bool = Field(
+        default=False,
+        description="Keep the recommender of the current release, whatever was trained since.",
+    )
+
+
+class PlanRequest(TargetOptions):
+    """Index recipes, measured on a sample."""
+
+    rows: int | None = Field(
+        default=None,
+        description="Plan for this many vectors per named vector; by default those there are.",
+    )
+
+
+class AlignRequest(Request):
+    """What an alignment is learned from; how, say the settings."""
+
+    pairs: SkipValidation[Any] = Field(
+        default=None,
+        description="Files of texts and images that belong together; by default the items of the "
+        "space that have both.",
+    )
+    text: str | None = Field(
+        default=None, description='Column or template of the text, such as "{title}. {genres}".'
+    )
+    image: str | None = Field(default=None, description="Column of the image.")
+    http: bool = Field(default=False, description=HTTP)
+
+
+class LearnFusionRequest(Request):
+    """What fusion weights are learned from."""
+
+    pairs: SkipValidation[Any] = Field(
+        default=None,
+        description="item_id beside like (an item) or text; by default items that the same users "
+        "liked.",
+    )
+    label: str | None = Field(
+        default=None, description="Attribute: items of one value belong together."
+    )
+
+
+class FinetuneRequest(Request):
+    """What a text encoder is fine-tuned on in a space; how, say the settings."""
+
+    target: str = Field(description="Domain to learn from.")
+    out: Path = Field(description="Folder for the encoder.")
+    encoder: str | None = Field(
+        default=None, description="Spec to start from; by default the text encoder of the space."
+    )
+    label: str | None = Field(
+        default=None,
+        description="Attribute by which items of the other domains belong together, where their "
+        "interactions are too few.",
+    )
+    min_common_users: int = Field(
+        default=2, ge=1, description="Users in common that make two items a pair."
+    )
+    max_pairs_per_item: int = Field(
+        default=10, ge=1, description="Pairs an item keeps, the best by cosine of their users."
+    )
+    positive_from: float | None = Field(default=None, description=POSITIVE_FROM)
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+
+
+ItemIds = Annotated[tuple[str, ...], BeforeValidator(lambda ids: as_tuple(ids) or ())]

@@ -1,0 +1,78 @@
+"""The statistics of a space: items, interactions, release, index, encoders."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow.compute as pc
+
+from isthmus.data.interactions.store import InteractionStore
+from isthmus.index.catalog.snapshot import Snapshot
+from isthmus.index.open_space import OpenSpace
+from isthmus.index.releases.growth import assess
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
+from isthmus.schema import EVENT, ITEM_ID, USER_ID
+
+
+def describe_space(space: OpenSpace) -> dict[str, Any]:
+    """Describe a space: items, domains, attributes, release, delta and encoders.
+
+    Returns
+    -------
+    dict
+        ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
+        than the release; ``index`` has for each named vector an `index.releases.growth.Health`;
+        ``aligned`` says whether all modalities meet in some named vector, and ``alignment`` is the
+        fingerprint of the learned alignment, if there is one.
+    """
+    view, settings = space.view(), space.settings
+    queries = RecallQuerySampler(space.path, settings)
+    everything = set(settings.encoders)
+    release = view.release.manifest if view.release else None
+    return {
+        "items": view.snapshot.rows,
+        "searchable": len(view),
+        "domains": view.domains,
+        "attributes": {f.name: str(f.type) for f in view.snapshot.attributes},
+        "release": release.number if release else None,
+        "release_items": release.rows if release else 0,
+        "release_recall": release.worst_recall if release else None,
+        "delta": view.delta,
+        "index": {n: asdict(h) for n, h in assess(view, settings.index, queries).items()},
+        "catalog_version": view.snapshot.version,
+        "encoders": dict(settings.encoders),
+        "named_vectors": {
+            v.name: {"dim": v.dim, "modalities": v.modalities} for v in view.named_vectors
+        },
+        "aligned": any(everything <= {*v.modalities} for v in view.named_vectors),
+        "alignment": settings.alignment or None,
+        "path": str(space.path),
+        "fingerprint": space.fingerprint,
+        "quarantined": len(space.quarantine),
+        "interactions": _count_interactions(space.interactions, view.snapshot),
+    }
+
+
+def _count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
+    """Count interactions, and those that wait for an item that the catalog does not hold.
+
+    Returns
+    -------
+    dict of str to int
+        ``rows``, ``users`` and ``items`` of all interactions, ``events`` the kinds of event, and
+        ``waiting`` and ``waiting_items`` the interactions and items that do not count yet.
+    """
+    users = pc.count_distinct(store.table(USER_ID).column(USER_ID)).as_py()
+    events = pc.count_distinct(store.table(EVENT).column(EVENT)).as_py()
+    items = pc.value_counts(store.table(ITEM_ID).column(ITEM_ID))
+    names, times = items.field("values"), items.field("counts")
+    waiting = times.filter(pc.invert(catalog.holds(names)))
+    return {
+        "rows": pc.sum(times, min_count=0).as_py(),
+        "users": users,
+        "items": len(names),
+        "events": events,
+        "waiting": pc.sum(waiting, min_count=0).as_py(),
+        "waiting_items": len(waiting),
+    }

@@ -1,0 +1,108 @@
+"""Train the recommender of a space."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from isthmus.data.interactions.ratings import (
+    RatingData,
+    rated_events,
+    select_events,
+    with_unit_weights,
+)
+from isthmus.digests import digest
+from isthmus.errors import FingerprintMismatch
+from isthmus.index.catalog.lock import writing
+from isthmus.index.open_space import OpenSpace
+from isthmus.index.releases.view import View
+from isthmus.index.settings import SpaceSettings
+from isthmus.retrieval.recommend.request import TrainRequest
+from isthmus.retrieval.recommend.settings import RecommenderSettings
+from isthmus.retrieval.recommend.store import (
+    Description,
+    published_rankers,
+    save_recommender,
+    trained_folder,
+)
+from isthmus.schema import TRAINING_FOLDER
+
+
+def train(
+    space: OpenSpace,
+    request: TrainRequest,
+    settings: RecommenderSettings | None = None,
+    *,
+    progress: bool = False,
+) -> Description:
+    """Train candidate generators and rankers on the stored interactions."""
+    from isthmus.retrieval.recommend.space_data import space_corpus
+    from isthmus.retrieval.recommend.train import train_recommender
+
+    settings = settings or RecommenderSettings()
+    interactions, positive_from = space.training_interactions(request.positive_from)
+    view = space.view()
+    with writing(space.path, "training", space.wait_s):
+        work = _work_folder(space, settings, request, positive_from)
+        data = space_corpus(view, space.vector_weights, interactions, positive_from=positive_from)
+        start_from = request.start_from
+        trained = train_recommender(
+            data,
+            settings,
+            request.targets,
+            positive_from=positive_from,
+            rated=_ratings(view, interactions),
+            pretrained=None if start_from is None else published_rankers(start_from),
+            pretrain_on=_pretraining(request.targets or view.domains, request.pretrain),
+            folder=work,
+            show=progress,
+        )
+        _require_same_encoders(space)
+        description = save_recommender(work / "made", trained, settings, len(data.interactions))
+        shutil.rmtree(trained_folder(space.path), ignore_errors=True)
+        (work / "made").rename(trained_folder(space.path))
+        shutil.rmtree(work)
+    return description
+
+
+def _ratings(view: View, interactions: pa.Table) -> RatingData:
+    from isthmus.retrieval.recommend.space_data import space_matrix
+
+    events = rated_events(interactions)
+    return RatingData(
+        events, space_matrix(view, with_unit_weights(select_events(interactions, events)))
+    )
+
+
+def _require_same_encoders(space: OpenSpace) -> None:
+    """Refuse to store what was trained on vectors that the space does not have any more."""
+    stored = SpaceSettings.read(space.path)
+    for modality in space.settings.encoders:
+        if stored.encoder_fingerprint(modality) != space.settings.encoder_fingerprint(modality):
+            raise FingerprintMismatch(
+                f"{space.path} got another {modality} encoder while it was trained on the "
+                "vectors of the former; train anew with: isthmus train"
+            )
+
+
+def _work_folder(space: OpenSpace, *arguments: object) -> Path:
+    """Return the folder of a training's checkpoints, and remove those of other trainings."""
+    state = (space.catalog.snapshot().version, space.interactions.version, arguments)
+    work = space.path / TRAINING_FOLDER / digest(repr(state)).hex()
+    for other in (space.path / TRAINING_FOLDER).glob("*"):
+        if other not in (work, trained_folder(space.path)):
+            shutil.rmtree(other, ignore_errors=True)
+    shutil.rmtree(work / "made", ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def _pretraining(
+    targets: Sequence[str] | Mapping[str, int], pretrain: Sequence[str] | None
+) -> dict[str, Sequence[str]] | None:
+    if pretrain is None:
+        return None
+    return {target: [name for name in pretrain if name != target] for target in targets}

@@ -1,0 +1,98 @@
+"""The base of every request: what a verb takes, typed, validated and described once.
+
+The Python signatures are tested against these models, and the options of the command line are
+generated from them. A module of requests imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from isthmus.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+
+class Request(BaseModel):
+    """The arguments of a verb; immutable, and without unknown names.
+
+    Raises
+    ------
+    InvalidInput
+        If a value is not valid; the message names the argument.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InvalidInput(first_problem(error, type(self).model_fields)) from error
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Self:
+        """Build the request from the ``locals()`` of a method; other names are passed over."""
+        return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
+
+
+def first_problem(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
+    """Return the first problem of a validation, with the name and the value of the argument."""
+    problem = error.errors()[0]
+    if problem["type"] == "value_error":  # raised by a validator of ours, which names both
+        return str(problem["ctx"]["error"])
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"there is no argument {name!r}; there are: {', '.join(fields)}"
+    if problem["type"] == "missing":
+        return f"give {name}"
+    remedy = f"give {expected}" if (expected := _expected(problem)) else problem["msg"]
+    bounds = _bounds(fields[name].metadata) if name in fields else None
+    if bounds and problem["type"].startswith(("greater", "less", "finite")):
+        remedy = f"give {bounds}"
+    return f"{name} is {problem['input']!r}; {remedy}"
+
+
+def _expected(problem: ErrorDetails) -> str:
+    values = problem.get("ctx", {}).get("expected")  # of a Literal
+    return f"one of {values}" if values else ""
+
+
+def _bounds(metadata: Sequence[Any]) -> str:
+    """Put the bounds of a number into words.
+
+    Examples
+    --------
+    >>> _bounds([Ge(0), Le(1)]), _bounds([Gt(0)]), _bounds([Ge(1)])
+    ('a number from 0 to 1', 'a number above 0', '1 or more')
+    """
+    found = {type(bound): bound for bound in metadata}
+    lower, above = found.get(Ge), found.get(Gt)
+    upper, below = found.get(Le), found.get(Lt)
+    if lower and not upper and not below:
+        return f"{lower.ge} or more"
+    words = [f"from {lower.ge}"] if lower else [f"above {above.gt}"] if above else []
+    words += [f"to {upper.le}"] if upper else [f"below {below.lt}"] if below else []
+    return " ".join(["a number", *words]) if words else ""
+
+
+def as_tuple(value: Any) -> Any:
+    """Return one name, or several, as a tuple of names; None for none.
+
+    Examples
+    --------
+    >>> as_tuple("films"), as_tuple(["films", "books"]), as_tuple([])
+    (('films',), ('films', 'books'), None)
+    """
+    if isinstance(value, str):
+        return (value,) if value else None
+    return None if value is None else tuple(value) or None
+
+
+Names = Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)]

@@ -1,0 +1,211 @@
+"""Recommending in a space: the trained recommender of its release, or content alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.data.interactions.ratings import positive_from_by_user, select_events, value_by_item
+from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.index.ann.gpu import choose_devices
+from isthmus.index.open_space import OpenSpace
+from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.processes import forked
+from isthmus.progress import progress_bar
+from isthmus.retrieval.ratings.ratings import History
+from isthmus.retrieval.recommend.content_based import recommend
+from isthmus.retrieval.recommend.explain import explain_hits
+from isthmus.retrieval.recommend.recommender import Recommender
+from isthmus.retrieval.recommend.request import (
+    PredictRatingsRequest,
+    RecommendBatchRequest,
+    RecommendFileRequest,
+    RecommendRequest,
+)
+from isthmus.retrieval.recommend.serving import Serving, recommend_learned
+from isthmus.retrieval.recommend.store import published_recommender
+from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
+from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.query_encoding import QueryVectors
+from isthmus.retrieval.search.ranking import DomainGroup, compose, group_domains
+from isthmus.retrieval.search.request import ListOptions
+from isthmus.retrieval.search.results import Hit, make_hits, make_lists
+from isthmus.retrieval.search.searcher import encode_contents
+
+USERS_A_BATCH = 128
+
+NamedUsers = Sequence[tuple[str, User]]
+UsersWithText = tuple[list[User], list[QueryVectors | None]]
+
+
+class SpaceRecommender:
+    """Answers recommendation requests on an open space, and keeps the loaded recommender.
+
+    Parameters
+    ----------
+    space : OpenSpace
+        The space to recommend from.
+    """
+
+    def __init__(self, space: OpenSpace) -> None:
+        self._space = space
+        self._served: tuple[View, int | None, Serving | None] | None = None
+
+    def recommend(self, request: RecommendRequest) -> list[Hit]:
+        """Recommend items to one user, see `Space.recommend`."""
+        view = self._space.view()
+        groups = group_domains(view, request)
+        (user,) = self._with_stored(view, [request.user])
+        texts = [self._encode_text(user)]
+        rows, scores = self._recommend(view, [user], texts, request, groups)[0]
+        hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes)
+        if request.explain:
+            serving = self.serving(view)
+            if serving is None:
+                raise InvalidInput(
+                    "explanations need a trained ranker: isthmus train, then isthmus publish"
+                )
+            depth = request.depth or 1
+            hits = explain_hits(serving, user, texts[0], rows, hits, groups, depth)
+        return hits
+
+    def recommend_batch(
+        self, request: RecommendBatchRequest, *, progress: bool = False
+    ) -> pa.Table:
+        """Recommend items to many users, see `Space.recommend_batch`."""
+        # A CUDA context does not survive forking.
+        processes = 1 if choose_devices(self._space.device) else request.processes
+        view = self._space.view()
+        groups = group_domains(view, request)
+        users = [_named(user, at) for at, user in enumerate(request.users)]
+        batches = [users[at : at + USERS_A_BATCH] for at in range(0, len(users), USERS_A_BATCH)]
+
+        def prepare(batch: NamedUsers) -> UsersWithText:
+            known = self._with_stored(view, [user for _, user in batch])
+            return known, [self._encode_text(user) for user in known]
+
+        def answer(prepared: UsersWithText) -> list[ScoredRows]:
+            return self._recommend(view, *prepared, request, groups)
+
+        with progress_bar("recommending", len(users), show=progress) as advance:
+            tables = []
+            # The first batch is answered here: what it loads, the forked processes share.
+            first = map(answer, map(prepare, batches[:1]))
+            others = forked(answer, map(prepare, batches[1:]), processes)
+            for batch, lists in zip(batches, chain(first, others), strict=True):
+                tables.append(make_lists(view, [name for name, _ in batch], lists))
+                advance(len(batch))
+        return pa.concat_tables(tables) if tables else make_lists(view, [], [])
+
+    def recommend_file(
+        self, request: RecommendFileRequest, *, progress: bool = False
+    ) -> dict[str, int]:
+        """Recommend items to every user of a file, see `Space.recommend_file`."""
+        options = request.model_dump(exclude={"users", "out"})
+
+        def answer(users: NamedUsers) -> pa.Table:
+            batch = RecommendBatchRequest(users=users, **options)
+            return self.recommend_batch(batch, progress=progress)
+
+        return recommend_file(answer, request.users, request.out)
+
+    def predict_ratings(self, request: PredictRatingsRequest) -> FloatArray:
+        """Predict the ratings that a user would give items, see `Space.predict_ratings`."""
+        serving = self.serving(self._space.view())
+        if serving is None or serving.rating is None:
+            raise InvalidInput(
+                f"{self._space.path} has no model of values; add interactions whose values differ "
+                "(isthmus interactions add --value), then: isthmus train, isthmus publish"
+            )
+        names = list(request.item_ids)
+        columns = serving.columns_of(names)
+        if len(columns) and columns.min() < 0:
+            raise ItemNotFound(
+                f"no item {names[int(np.argmin(columns))]!r} in this space, or its domain is newer "
+                "than the training: isthmus train"
+            )
+        return serving.rating.predict([self._ratings_of(request.user, serving)], [columns])[0]
+
+    def serving(self, view: View) -> Serving | None:
+        """Join the recommender of the view's release with the view; None where it has none."""
+        known = self._served
+        if known is None or known[0] is not view:
+            number = None if view.release is None else view.release.number
+            if known is not None and known[1] == number and known[2] is not None:
+                recommender: Recommender | None = known[2].recommender
+            else:
+                recommender = published_recommender(view.release)
+            joined = None
+            if recommender is not None:
+                before = known[2] if known is not None and known[1] == number else None
+                joined = Serving.of(recommender, view, self._space.vector_weights, before)
+            known = self._served = view, number, joined
+        return known[2]
+
+    def _recommend(
+        self,
+        view: View,
+        users: Sequence[User],
+        texts: Sequence[QueryVectors | None],
+        options: ListOptions,
+        groups: Sequence[DomainGroup],
+    ) -> list[ScoredRows]:
+        """Recommend to users from each group of domains, and compose a list for each user."""
+        serving, depth = self.serving(view), options.depth or 1
+        weights = self._space.vector_weights
+        by_group = [
+            recommend(view, users, texts, depth, group.selection, weights)
+            if serving is None
+            else recommend_learned(serving, users, texts, depth, group, weights)
+            for group in groups
+        ]
+        return [
+            compose(view, lists, options, groups, relative=True)
+            for lists in zip(*by_group, strict=True)
+        ]
+
+    def _with_stored(self, view: View, users: Sequence[User]) -> list[User]:
+        """Put the stored interactions of users with an id before their given histories."""
+        ids = [user.id for user in users if user.id is not None]
+        if not ids:
+            return list(users)
+        stored = self._space.interactions.of_users(list(dict.fromkeys(ids)))
+        serving = self.serving(view)
+        if serving is None:  # the threshold of each user, whoever else is in the batch
+            histories = stored_histories(stored, positive_from_by_user(stored))
+        else:
+            histories = stored_histories(stored, serving.recommender.positive_from)
+        return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
+
+    def _encode_text(self, user: User) -> QueryVectors | None:
+        return encode_contents(self._space, {"text": user.text}) if user.text else None
+
+    def _ratings_of(self, user: User, serving: Serving) -> History:
+        """Return the ratings of a user: the stored ones, and the given ones before them."""
+        stored: dict[str, float] = {}
+        if user.id is not None:
+            table, events = (
+                self._space.interactions.of_users([user.id]),
+                serving.recommender.rated_events,
+            )
+            stored = value_by_item(table if events is None else select_events(table, events))
+        ratings = stored | user.ratings
+        columns = serving.columns_of(list(ratings))
+        in_training = columns >= 0
+        values = np.array(list(ratings.values()), np.float32)
+        return History(columns[in_training], values[in_training])
+
+
+def _named(given: User | tuple[str, User], at: int) -> tuple[str, User]:
+    """Return a user's name beside the user."""
+    if isinstance(given, User) and given.id is not None:
+        return given.id, given
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], User):
+        return given
+    raise InvalidInput(
+        f"users[{at}] is {given!r}; give User(id=...), or a pair of a name and a User"
+    )

@@ -1,0 +1,307 @@
+"""What the searching verbs take: one request a verb, and the options of every ranked list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SkipValidation, model_validator
+
+from isthmus.errors import InvalidInput
+from isthmus.requests import Names, Request, as_tuple
+
+OVERSAMPLING = 5
+MIN_CANDIDATES = 100
+ROUNDING = 1e-9
+
+Quotas = Mapping[str, int | float]
+ItemIds = Annotated[tuple[str, ...], BeforeValidator(lambda ids: as_tuple(ids) or ())]
+
+
+class FilterOptions(Request):
+    """Which items take part."""
+
+    domain: Names = Field(default=None, description="Only items of this domain, or of several.")
+    where: str | None = Field(
+        default=None,
+        description="SQL predicate over item_id, domain, text, image, audio and attributes.",
+    )
+
+    @property
+    def domains(self) -> list[str] | None:
+        """The domains as a list; None for all of them."""
+        return None if self.domain is None else list(self.domain)
+
+
+class ListOptions(FilterOptions):
+    """How long and how diverse a ranked list is."""
+
+    k: int | None = Field(
+        default=10, ge=1, description="How many items; None for all that reach min_score."
+    )
+    diversity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="From 0, relevance alone, to 1, items unlike each other.",
+    )
+    num_candidates: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many of the most relevant items a diverse list is chosen from; by "
+        "default 5 k, and at least 100.",
+    )
+    quotas: SkipValidation[Quotas | None] = Field(
+        default=None,
+        description="Places of each domain: a number (films=3) or a share of k (films=0.5).",
+    )
+
+    @model_validator(mode="after")
+    def _check_list(self) -> ListOptions:
+        if self.k is None:
+            self._check_unlimited()
+        elif self.num_candidates is not None and self.num_candidates < self.k:
+            raise InvalidInput(
+                f"num_candidates is {self.num_candidates}, but k is {self.k}; a diverse list is "
+                "chosen from at least as many as it holds"
+            )
+        _ = self.slots
+        return self
+
+    def _check_unlimited(self) -> None:
+        raise InvalidInput("k is None; give a k")
+
+    @property
+    def plain(self) -> bool:
+        """Whether the list is the best k items and nothing else."""
+        return not (self.diversity or self.quotas)
+
+    @property
+    def by_domain(self) -> bool:
+        """Whether scores are made relative to what the query scores in each domain."""
+        return False
+
+    @property
+    def depth(self) -> int | None:
+        """How many candidates each group of domains contributes; None for all."""
+        if self.k is None or not self.diversity:
+            return self.k
+        return self.num_candidates or max(OVERSAMPLING * self.k, MIN_CANDIDATES)
+
+    @cached_property
+    def slots(self) -> list[int]:
+        """Slots of each domain of the quotas, and last those for the other domains."""
+        return [] if self.k is None else allocate_slots(self.quotas or {}, self.k)
+
+
+class RankingOptions(ListOptions):
+    """How the items of a list are scored and cut, beside how it is composed."""
+
+    min_score: float | None = Field(default=None, description="Least score of a hit.")
+    normalize_scores: bool = Field(
+        default=False,
+        description="Rank by how far an item stands out in its domain: scores in standard "
+        "deviations above the mean score of the query there.",
+    )
+    hubness_correction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="From 0 to 1 (CSLS): how much is taken off items that are near to queries of "
+        "every kind.",
+    )
+    center_scores: bool = Field(
+        default=False, description="Take off the mean score of the query in the item's domain."
+    )
+
+    @model_validator(mode="after")
+    def _check_scores(self) -> RankingOptions:
+        shifts = {
+            "center_scores": self.center_scores,
+            "hubness_correction": self.hubness_correction,
+            "normalize_scores": self.normalize_scores,
+        }
+        given = [name for name, value in shifts.items() if value]
+        if len(given) > 1:
+            raise InvalidInput(f"{' and '.join(given)} shift the scores; give one of them")
+        if self.min_score is not None and not math.isfinite(self.min_score):
+            raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
+        return self
+
+    def _check_unlimited(self) -> None:
+        if self.min_score is None:
+            raise InvalidInput("k is None; give a k, or a min_score to find all that reach it")
+        if self.diversity or self.quotas:
+            raise InvalidInput("diversity and quotas are ways to fill k places; give a k")
+
+    @property
+    def plain(self) -> bool:
+        """Whether the list is the best k items and nothing else."""
+        shifted = self.by_domain or self.hubness_correction
+        return super().plain and self.min_score is None and not shifted
+
+    @property
+    def by_domain(self) -> bool:
+        """Whether scores are made relative to what the query scores in each domain."""
+        return self.normalize_scores or self.center_scores
+
+
+class FusionOptions(Request):
+    """How the modalities, and so the named vectors, of a query are weighed."""
+
+    weights: SkipValidation[Mapping[str, float] | None] = Field(
+        default=None,
+        description="Weight of modalities (image=2), in place of those of the space; nothing is "
+        "encoded.",
+    )
+
+
+class SimilarRequest(RankingOptions, FusionOptions):
+    """Items most similar to an item."""
+
+    item_id: str = Field(description="Item to compare with.")
+    like: ItemIds = Field(default=(), description="Further items to be like.")
+    unlike: ItemIds = Field(default=(), description="Items to be unlike.")
+    attributes: bool = Field(
+        default=False, description="Whether hits carry text, image, audio and attributes."
+    )
+
+
+class SearchRequest(RankingOptions, FusionOptions):
+    """Items nearest to a text, an image, audio, a vector, or examples."""
+
+    text: str | None = Field(default=None, description="What to look for, in words.")
+    image: SkipValidation[Any] = Field(
+        default=None, description="Picture to look for: path, bytes or PIL image."
+    )
+    audio: SkipValidation[Any] = Field(
+        default=None, description="Audio to look for: path, bytes or waveform."
+    )
+    vector: SkipValidation[Any] = Field(
+        default=None, description="Vector to look for, of the length of one named vector."
+    )
+    like: ItemIds = Field(default=(), description="Items to be like.")
+    unlike: ItemIds = Field(default=(), description="Items to be unlike.")
+    attributes: bool = Field(
+        default=False, description="Whether hits carry text, image, audio and attributes."
+    )
+    fingerprint: str | None = Field(
+        default=None,
+        description="Fingerprint of the encoder stack that made the vector; refused if it is not "
+        "the space's.",
+    )
+    hybrid: bool = Field(
+        default=False, description="Rank by shared words too (BM25), and fuse both rankings."
+    )
+    bm25_weight: float = Field(
+        default=1.0, description="Weight of the BM25 ranking in hybrid search; vectors have 1."
+    )
+
+
+class SearchBatchRequest(FilterOptions):
+    """Items nearest to each of many vectors."""
+
+    vectors: SkipValidation[Any] = Field(description="float32, shape (n, dim) of one named vector.")
+    k: int = Field(default=10, ge=1, description="How many items.")
+    fingerprint: str | None = Field(
+        default=None, description="Fingerprint of the encoder stack that made the vectors."
+    )
+    weights: SkipValidation[Mapping[str, float] | None] = Field(
+        default=None, description="Weight of modalities, in place of those of the space."
+    )
+
+
+class SearchFileRequest(FilterOptions, FusionOptions):
+    """Answers to a file of queries."""
+
+    queries: SkipValidation[Any] = Field(
+        description="File of queries: query_id and text, image, audio or vector."
+    )
+    out: Path = Field(description="Parquet to write: query_id, item_id, rank and score.")
+    k: int = Field(default=10, ge=1, description="How many items.")
+
+
+class DuplicatesRequest(FilterOptions):
+    """Groups of near-duplicate items."""
+
+    threshold: float = Field(
+        default=0.95, description="Cosine similarity from which items are duplicates."
+    )
+    vector_name: str | None = Field(
+        default=None,
+        description="Named vector to compare in, such as image; by default the one that most "
+        "items have.",
+    )
+
+
+class MapRequest(FilterOptions):
+    """A two-dimensional map of the contents of items."""
+
+    vector_name: str | None = Field(
+        default=None,
+        description="Named vector to draw, such as text; by default the one with most modalities.",
+    )
+    limit: int = Field(default=5_000, description="Most items to draw; more are sampled.")
+    seed: int = Field(default=0, description="Seed of the random numbers.")
+
+
+def allocate_slots(quotas: Quotas, k: int) -> list[int]:
+    """Return the places of each domain, and last those that are left for all the others.
+
+    A whole number is a number of places, a fraction a share of k. Shares become places by the
+    method of the largest remainder (Hamilton, Hare quota): each gets its whole part, and the
+    places that remain go to the largest remainders, of equals to the one named first.
+
+    Parameters
+    ----------
+    quotas : mapping of str to int or float
+        Quota of each domain.
+    k : int
+        Places there are.
+
+    Returns
+    -------
+    list of int
+        Length len(quotas) + 1; they sum to k.
+
+    Raises
+    ------
+    InvalidInput
+        If a quota is not valid, or they ask for more places than there are.
+
+    Examples
+    --------
+    >>> allocate_slots({"films": 3, "books": 0.25, "songs": 0.25}, 10)
+    [3, 3, 2, 2]
+    """
+    if not quotas:
+        return [k]
+    exact = [_slots(domain, quota, k) for domain, quota in quotas.items()]
+    left = k - sum(exact)
+    if left < -ROUNDING:
+        raise InvalidInput(f"the quotas ask for {sum(exact):g} places, but k is {k}")
+    exact.append(max(left, 0.0))
+    places = [math.floor(value + ROUNDING) for value in exact]
+    remainders = [round(value - whole, 9) for value, whole in zip(exact, places, strict=True)]
+    largest = sorted(range(len(exact)), key=lambda at: -remainders[at])  # stable
+    for at in largest[: k - sum(places)]:
+        places[at] += 1
+    return places
+
+
+def _slots(domain: str, quota: object, k: int) -> float:
+    # NumPy's numbers are registered with these classes, too; a bool is an Integral.
+    whole = isinstance(quota, Integral) and not isinstance(quota, bool)
+    number = float(quota) if isinstance(quota, Real) else 0.0
+    if whole and number >= 1:
+        return number
+    if not isinstance(quota, Integral) and 0 < number <= 1:
+        return number * k
+    raise InvalidInput(
+        f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "
+        "a share of k over 0.0 and up to 1.0"
+    )

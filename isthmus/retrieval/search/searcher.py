@@ -1,0 +1,224 @@
+"""Searching a space: by contents, vectors and examples, one query or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus.encoders.fusion import ModalityWeights
+from isthmus.encoders.stack import named_vector_of
+from isthmus.errors import InvalidInput
+from isthmus.index.open_space import OpenSpace, WeightedView
+from isthmus.index.settings import SpaceSettings
+from isthmus.retrieval.search.examples import example_rows, query_with_examples
+from isthmus.retrieval.search.fusion_weights import FusionWeights
+from isthmus.retrieval.search.hubness import HubnessCorrection
+from isthmus.retrieval.search.hybrid import (
+    index_text_if_free,
+    require_hybrid,
+    require_plain,
+    search_hybrid,
+)
+from isthmus.retrieval.search.query import (
+    Query,
+    ScoredRows,
+    require_comparable,
+    search_top_k,
+    vectors_of_items,
+    why_incomparable,
+)
+from isthmus.retrieval.search.query_encoding import (
+    FileQuery,
+    QueryEncoder,
+    QueryVectors,
+    batch_queries,
+    encode_query,
+    query_contents,
+    query_kind,
+    vector_query,
+)
+from isthmus.retrieval.search.query_file import QueryFileReport, search_file
+from isthmus.retrieval.search.ranking import DomainGroup, group_domains, rank
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
+from isthmus.retrieval.search.request import (
+    RankingOptions,
+    SearchBatchRequest,
+    SearchFileRequest,
+    SearchRequest,
+    SimilarRequest,
+)
+from isthmus.retrieval.search.results import (
+    BatchResults,
+    Hit,
+    make_batch_results,
+    make_hits,
+    make_lists,
+)
+from isthmus.schema import QUERY_ID, Modality
+
+
+class Searcher:
+    """Answers search requests on an open space, and keeps what queries share.
+
+    Parameters
+    ----------
+    space : OpenSpace
+        The space to search.
+    """
+
+    def __init__(self, space: OpenSpace) -> None:
+        self._space = space
+        self._of: SpaceSettings | None = None
+
+    @property
+    def fusion_weights(self) -> FusionWeights:
+        """The learned weights of the named vectors, as they are stored."""
+        self._refresh()
+        return self._fusion_weights
+
+    def _refresh(self) -> None:
+        """Drop what was kept of other settings: another encoder, alignment or fusion."""
+        space = self._space
+        if self._of is not space.settings:
+            self._hubs = HubnessCorrection(RecallQuerySampler(space.path, space.settings))
+            self._fusion_weights = FusionWeights(space.path, space.fingerprint)
+            self._of = space.settings
+
+    def _weighted_view(self, weights: ModalityWeights | None, kind: str) -> WeightedView:
+        """Return the view under some weights; without any, as was learned for this kind."""
+        weighted = self._space.weighted_view(weights)
+        return weighted._replace(vector_weights=self._vector_weights(weighted, weights, kind))
+
+    def _vector_weights(
+        self, weighted: WeightedView, weights: ModalityWeights | None, kind: str
+    ) -> dict[str, float]:
+        if weights is not None:
+            return weighted.vector_weights
+        return self.fusion_weights.of(kind, weighted.vector_weights)
+
+    def search(self, request: SearchRequest) -> list[Hit]:
+        """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
+        space = self._space
+        words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
+        if words is not None and not space.view().snapshot.has_text_index:
+            index_text_if_free(space.path, space.catalog)
+        given = {"text": request.text, "image": request.image, "audio": request.audio}
+        kind = query_kind(given)
+        weighted = self._weighted_view(request.weights, kind)
+        view = weighted.view
+        groups = group_domains(view, request)
+        space.require_fingerprint(request.fingerprint)
+        examples = example_rows(view, request.like, request.unlike)
+        has_examples = any(map(len, examples))
+        if words is not None:
+            require_plain(request, has_examples)
+        nothing_else = request.vector is None and all(one is None for one in given.values())
+        encoded = {} if has_examples and nothing_else else self._query(weighted.settings, request)
+        query = query_with_examples(view, encoded, *examples)
+        similar: list[float | None] | None = None
+        if words is None:
+            rows, scores = self._rank(weighted, query, kind, request, groups)
+        else:
+            rows, scores, similar = search_hybrid(
+                view,
+                query,
+                words,
+                request.k or 0,
+                groups[0].selection,
+                weighted.vector_weights,
+                request.bm25_weight,
+            )
+        if not len(rows):
+            allowed = [group.selection for group in groups]
+            require_comparable(view, query.vectors, allowed, space.path)
+        return make_hits(view, rows, scores, similar, attributes=request.attributes)
+
+    def similar(self, request: SimilarRequest) -> list[Hit]:
+        """Find the items most like an item, see `Space.similar`."""
+        kind = query_kind({})
+        weighted = self._weighted_view(request.weights, kind)
+        view = weighted.view
+        groups = group_domains(view, request)
+        examples = example_rows(view, [request.item_id, *request.like], request.unlike)
+        query = query_with_examples(view, {}, *examples)
+        rows, scores = self._rank(weighted, query, kind, request, groups)
+        return make_hits(view, rows, scores, attributes=request.attributes)
+
+    def search_batch(self, request: SearchBatchRequest) -> BatchResults:
+        """Find the items nearest to each of many vectors, see `Space.search_batch`."""
+        space = self._space
+        view = space.weighted_view(request.weights).view
+        allowed = view.select(request.domains, request.where)
+        space.require_fingerprint(request.fingerprint)
+        vector_name, queries = batch_queries(space.named_vectors, request.vectors)
+        scores, rows = view.search(vector_name, queries, request.k, allowed)
+        return make_batch_results(view, rows, scores)
+
+    def search_file(self, request: SearchFileRequest, *, progress: bool = False) -> QueryFileReport:
+        """Answer a file of queries into a Parquet file, see `Space.search_file`."""
+        space = self._space
+        weighted = space.weighted_view(request.weights)
+        view = weighted.view
+        allowed = view.select(request.domains, request.where)
+        encoder = QueryEncoder(weighted.settings, space.encoder_of, space.media(), space.alignment)
+        held = vectors_of_items(view, [allowed])
+
+        def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
+            kinds = [query_kind(query.contents) for query in listed]
+            lists: dict[int, ScoredRows] = {}
+            for kind in dict.fromkeys(
+                kinds
+            ):  # queries of a kind share the weights of named vectors
+                places = [at for at, other in enumerate(kinds) if other == kind]
+                queries = [Query(listed[at].vectors) for at in places]
+                vector_weights = self._vector_weights(weighted, request.weights, kind)
+                answers = search_top_k(view, queries, request.k, allowed, vector_weights)
+                lists |= zip(places, answers, strict=True)
+            return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
+
+        def refuse(vectors: QueryVectors) -> str:
+            return why_incomparable(vectors, held, space.path)
+
+        return search_file(request.queries, request.out, encoder, refuse, answer_all, show=progress)
+
+    def _query(self, settings: SpaceSettings, request: SearchRequest) -> QueryVectors:
+        if request.vector is None:
+            contents = query_contents(request.text, request.image, request.audio)
+            return encode_contents(self._space, contents, settings)
+        if not (request.text is None and request.image is None and request.audio is None):
+            raise InvalidInput("search by a vector, or by text, image and audio, not by all")
+        return vector_query(self._space.named_vectors, request.vector)
+
+    def _rank(
+        self,
+        weighted: WeightedView,
+        query: Query,
+        kind: str,
+        options: RankingOptions,
+        groups: Sequence[DomainGroup],
+    ) -> ScoredRows:
+        """Rank items, less what each loses to the hubness correction."""
+        view, penalty = weighted.view, None
+        if options.hubness_correction:
+            vector_weights = query.vector_weights(weighted.vector_weights)
+            hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
+            penalty = np.asarray(options.hubness_correction * hubs, np.float32)
+        return rank(view, query, options, groups, weighted.vector_weights, penalty)
+
+
+def encode_contents(
+    space: OpenSpace, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
+) -> QueryVectors:
+    """Encode contents into query vectors of a space, by name.
+
+    Raises
+    ------
+    UnsupportedModality
+        If the space has no encoder for a modality.
+    """
+    for modality in contents:
+        named_vector_of(space.named_vectors, modality)
+    return encode_query(settings or space.settings, space.encoder_of, contents, space.alignment)
