@@ -329,7 +329,7 @@ def select_within(serving: Serving, group: DomainGroup, domains: list[str]) -> S
         whole = serving.view.select(domains)
         if group.selection is None or whole is None:
             return whole
-        return serving.view.only(whole.rows & group.selection.rows)
+        return serving.view.select_mask(whole.rows & group.selection.rows)
     return group.selection
 
 
