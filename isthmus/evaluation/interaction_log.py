@@ -132,7 +132,7 @@ def hash_uniform(ids: Sequence[str], seed: int) -> npt.NDArray[np.float64]:
 
     Examples
     --------
-    >>> chances(["a", "b"], 0)[1] == chances(["b"], 0)[0], chances([], 0).shape
+    >>> hash_uniform(["a", "b"], 0)[1] == hash_uniform(["b"], 0)[0], hash_uniform([], 0).shape
     (np.True_, (0,))
     """
     return np.asarray(keys_of(digest(f"{seed}\0{i}") for i in ids) / 2.0**64, np.float64)
@@ -205,7 +205,7 @@ def select_positives(interactions: pa.Table, positive_from: float | None = None)
 
     Examples
     --------
-    >>> positives_of(pa.table({"value": [5.0, 4.0, 3.5]})).facts
+    >>> select_positives(pa.table({"value": [5.0, 4.0, 3.5]})).facts
     {'positive from': '4', 'positive': '2 of 3'}
     """
     values = interactions.column(VALUE)

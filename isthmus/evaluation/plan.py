@@ -75,7 +75,7 @@ class EvaluationPlan:
 
     Examples
     --------
-    >>> EvaluationPlan(protocols=["cold", "few2"]).asked_protocols
+    >>> EvaluationPlan(protocols=["cold", "few2"]).protocol_names
     ('cold', 'few2')
     """
 

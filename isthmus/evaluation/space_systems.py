@@ -124,12 +124,12 @@ class TrainedSystem:
         mask[rows[rows >= 0]] = True
         group = DomainGroup(list(view.domains), view.select_mask(mask))
         timed = task.train.column(TIME).null_count == 0
-        heads = self.serving.recommender.heads
+        rankers = self.serving.recommender.rankers
         items: list[list[str]] = []
         generators: dict[str, list[list[str]]] = {}
         for start in range(0, len(task.users), USER_BATCH_SIZE):
             users = [_user(user, timed) for user in task.users[start : start + USER_BATCH_SIZE]]
-            if task.target_domain is not None and task.target_domain in heads:
+            if task.target_domain is not None and task.target_domain in rankers:
                 self._answer(users, task.target_domain, group, n, items, generators)
             else:
                 texts = [None] * len(users)
@@ -149,13 +149,13 @@ class TrainedSystem:
         serving = self.serving
         histories = serving.histories(users, [None] * len(users))
         allowed = serving.allowed(domain, group.selection)
-        answer = serving.answer(histories, domain, allowed)
+        ranked = serving.rank(histories, domain, allowed)
         ids = serving.corpus.item_ids
         for user in range(len(users)):
-            items.append(ids[answer.best(user, n)[0]].tolist())
-            for name in answer.pool.sources:
-                found = ids[answer.found_by(user, name, n)].tolist()
-                generators.setdefault(name, []).append(found)
+            items.append(ids[ranked.best(user, n)[0]].tolist())
+            for name in ranked.pool.sources:
+                proposed = ids[ranked.proposed_by(name, user, n)].tolist()
+                generators.setdefault(name, []).append(proposed)
 
 
 def _user(user: TestUser, ordered: bool) -> User:
