@@ -24,7 +24,8 @@ def load_alignment(space: Path, settings: SpaceSettings) -> Alignment | None:
     alignment = Alignment.load(alignment_folder(space, settings.alignment))
     if alignment.fingerprint != settings.alignment:
         raise CorruptAlignment(
-            f"{alignment_folder(space, settings.alignment)} holds alignment {alignment.fingerprint}; "
+            f"{alignment_folder(space, settings.alignment)} holds alignment "
+            f"{alignment.fingerprint}; "
             "learn it anew with: isthmus align, or go back with: isthmus rollback"
         )
     return alignment

@@ -4,7 +4,8 @@ The engine (Lance on DataFusion) parses, types and evaluates predicates. It eval
 in another way than SQL defines, and some end the process. These are rejected here, by their tokens
 or by the plan of the engine:
 
-* Text after the end of a predicate, which the engine drops: ``price < 100, n > 1`` and ``a < 1) or (b``.
+* Text after the end of a predicate, which the engine drops: ``price < 100, n > 1`` and
+  ``a < 1) or (b``.
 * ``"name"``, which is a column in SQL and a text to the engine.
 * Internal columns and the row numbers of the engine; all begin with an underscore.
 * Text columns that the engine would cast to numbers or dates implicitly.

@@ -1,8 +1,9 @@
 """Columns of vectors, computed from the embedding caches.
 
-They are computed when the weights, the alignment or the encoders change; nothing is encoded. A changed named vector gets a new column beside the old one. Then
-``space.toml`` is replaced, and the columns that it no longer names are dropped. So a crash leaves
-the space as it was before, or as it is after the change.
+They are computed when the weights, the alignment or the encoders change; nothing is encoded. A
+changed named vector gets a new column beside the old one. Then ``space.toml`` is replaced, and the
+columns that it no longer names are dropped. So a crash leaves the space as it was before, or as it
+is after the change.
 """
 
 from __future__ import annotations
