@@ -31,9 +31,9 @@ from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
-from isthmus.retrieval.candidates.scorer import largest
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import ExampleBatches
@@ -312,7 +312,7 @@ def _found(
     ndcg, recall = np.zeros(len(part.pool)), np.zeros(len(part.pool))
     for user, truth in enumerate(part.truth):
         own = slice(part.pool.starts[user], part.pool.starts[user + 1])
-        hits = np.isin(part.pool.items[own][largest(scores[own], DEPTH)], truth)
+        hits = np.isin(part.pool.items[own][top_k(scores[own], DEPTH)], truth)
         first = hits[:FOUND]
         best = discounts[: min(FOUND, len(truth))].sum()
         ndcg[user] = (first * discounts[: len(first)]).sum() / best

@@ -38,8 +38,8 @@ from isthmus.encoders.training.finetuning.network import TunedNetwork
 from isthmus.encoders.training.finetuning.pairs import ContentPairs, Examples
 from isthmus.encoders.training.finetuning.training import PairBatches
 from isthmus.encoders.training.saving import require_trainable
+from isthmus.numerics.co_occurrence import co_occurring_pairs
 from isthmus.operations.finetuning import pairs_of_texts
-from isthmus.retrieval.candidates.co_occurrence_pairs import co_consumed
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 
@@ -61,7 +61,7 @@ def shop(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
     rows, columns = [users[user] for user, _ in own], [item for _, item in own]
     likes = csr_matrix((np.ones(len(own)), (rows, columns)), shape=(len(users), len(items)))
     titles = [(row["title"] or "").strip() for row in items]
-    return titles, co_consumed(likes, least_common=least_common)
+    return titles, co_occurring_pairs(likes, least_common=least_common)
 
 
 def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:

@@ -43,21 +43,21 @@ class NamedVector:
     alignment : str
         Fingerprint of the alignment that makes its vectors out of those of other named vectors;
         empty where an encoder makes them.
-    fused : str
-        Digest of the fusion weights of its modalities, or of its encoders too, where these were
-        changed since the space was made; empty before.
+    variant : str
+        Digest of the fusion weights of its modalities, or also of its encoders, if these changed
+        since the space was created; empty otherwise.
     """
 
     name: str
     dim: int
     modalities: tuple[Modality, ...]
     alignment: str = ""
-    fused: str = ""
+    variant: str = ""
 
     @property
     def column(self) -> str:
         """The catalog column of its vectors; each alignment and fusion has one of its own."""
-        return vector_column("_".join(filter(None, (self.name, self.alignment, self.fused))))
+        return vector_column("_".join(filter(None, (self.name, self.alignment, self.variant))))
 
 
 class EncoderStack:

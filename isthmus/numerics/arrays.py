@@ -28,3 +28,8 @@ def with_prefix(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> ArrayStat
     {'x': array([0.])}
     """
     return {key[len(prefix) :]: own for key, own in state.items() if key.startswith(prefix)}
+
+
+def sample_rows(rng: np.random.Generator, rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+    """Draw some of the rows, each once, and give them ascending."""
+    return np.sort(rng.permutation(rows)[:most])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array, csr_matrix
 
 
-def binary(matrix: csr_array | csr_matrix) -> csr_array:
+def binarize(matrix: csr_array | csr_matrix) -> csr_array:
     """Give a sparse matrix with 1 in the place of every entry, float32."""
     from scipy.sparse import csr_array
 
@@ -22,16 +22,16 @@ def binary(matrix: csr_array | csr_matrix) -> csr_array:
     return csr_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def sparse(matrix: Any) -> csr_array:
+def to_csr(matrix: Any) -> csr_array:
     """Give a sparse matrix by rows, its columns ascending."""
     from scipy.sparse import csr_array
 
     out = csr_array(matrix)
     out.sort_indices()
-    return csr_array(narrow(out.data, out.indices, out.indptr), shape=out.shape)
+    return csr_array(with_int32_indices(out.data, out.indices, out.indptr), shape=out.shape)
 
 
-def narrow(
+def with_int32_indices(
     data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """Give the parts of a sparse matrix with numbers of 32 bits, which halves what is read."""
@@ -40,7 +40,7 @@ def narrow(
     return data, columns.astype(np.int32, copy=False), starts.astype(np.int32, copy=False)
 
 
-def scaled(
+def scale(
     matrix: csr_array, rows: npt.ArrayLike | None = None, columns: npt.ArrayLike | None = None
 ) -> csr_array:
     """Multiply the rows and the columns of a sparse matrix by factors, float32."""
@@ -54,14 +54,14 @@ def scaled(
     return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
-def widened(matrix: csr_array, columns: int) -> csr_array:
+def pad_columns(matrix: csr_array, columns: int) -> csr_array:
     """Give a sparse matrix more columns, empty ones."""
     from scipy.sparse import csr_array
 
     return csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], columns))
 
 
-def row_maxima(values: FloatArray, starts: Columns) -> FloatArray:
+def row_max(values: FloatArray, starts: Columns) -> FloatArray:
     """Give the largest value of each row, 0 where it has none, shape (n_rows, ...)."""
     out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
     there = np.diff(starts) > 0
@@ -70,7 +70,7 @@ def row_maxima(values: FloatArray, starts: Columns) -> FloatArray:
     return out
 
 
-def row_sums(values: FloatArray, starts: Columns) -> FloatArray:
+def row_sum(values: FloatArray, starts: Columns) -> FloatArray:
     """Give the sum of each row, 0 where it has nothing, shape (n_rows, ...)."""
     out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
     there = np.diff(starts) > 0
@@ -79,7 +79,7 @@ def row_sums(values: FloatArray, starts: Columns) -> FloatArray:
     return out
 
 
-def places_of_rows(rows: Columns, first: Mask, keys: npt.NDArray[np.float64]) -> Columns:
+def rank_in_rows(rows: Columns, first: Mask, keys: npt.NDArray[np.float64]) -> Columns:
     """Give each entry its place in its row, by key, some before all others; rows are ascending."""
     order = np.lexsort((keys, ~first, rows))
     places = np.empty(len(rows), np.int64)
@@ -87,13 +87,13 @@ def places_of_rows(rows: Columns, first: Mask, keys: npt.NDArray[np.float64]) ->
     return places
 
 
-def ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:
+def pack_ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:
     """Give where each of some arrays begins in their concatenation, and the concatenation."""
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     return starts, np.concatenate([np.empty(0, np.int64), *parts])
 
 
-def ranges(starts: Columns, lengths: Columns) -> Columns:
+def concatenate_ranges(starts: Columns, lengths: Columns) -> Columns:
     """Give the numbers of several ranges, one range after the other.
 
     Examples
@@ -106,7 +106,7 @@ def ranges(starts: Columns, lengths: Columns) -> Columns:
     return np.arange(total) + np.repeat(starts - ends + lengths, lengths)
 
 
-def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def unique_sorted(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Give each value once, ascending; several times faster than NumPy's, which also hashes.
 
     Examples
@@ -120,7 +120,7 @@ def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return ordered[first]
 
 
-def among(values: Columns, ascending: Columns) -> Mask:
+def isin_sorted(values: Columns, ascending: Columns) -> Mask:
     """Tell which values are among some, which are ascending; for few, quicker than NumPy's.
 
     Examples
@@ -150,4 +150,4 @@ def sparse_from_arrays(prefix: str, state: Mapping[str, npt.NDArray[Any]]) -> cs
 
     data, columns, starts = (state[f"{prefix}.{name}"] for name in ("data", "indices", "indptr"))
     shape = tuple(state[f"{prefix}.shape"].tolist())
-    return csr_array(narrow(data, columns, starts), shape=shape)
+    return csr_array(with_int32_indices(data, columns, starts), shape=shape)

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import distinct, ragged
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.sparse import pack_ragged, unique_sorted
+from isthmus.numerics.top_k import top_k
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -56,7 +56,7 @@ class SparseRows(NamedTuple):
         start, end = int(self.starts[row]), int(self.starts[row + 1])
         return self.columns[start:end], self.values[start:end]
 
-    def entries(self) -> Iterator[tuple[Columns, FloatArray]]:
+    def iter_rows(self) -> Iterator[tuple[Columns, FloatArray]]:
         """Give columns and values of each row."""
         bounds = self.starts.tolist()
         for start, end in pairwise(bounds):
@@ -67,17 +67,17 @@ class SparseRows(NamedTuple):
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
         return SparseRows(starts, self.columns[kept], self.values[kept])
 
-    def largest(self, n: int) -> SparseRows:
+    def top_k(self, n: int) -> SparseRows:
         """Keep the n largest entries of each row, of equals the first."""
         rows = []
-        for columns, values in self.entries():
-            top = np.sort(largest(values, n))
+        for columns, values in self.iter_rows():
+            top = np.sort(top_k(values, n))
             rows.append((columns[top], values[top]))
         return sparse_rows(rows)
 
-    def beside(self, other: SparseRows) -> SparseRows:
+    def concatenate_rows(self, other: SparseRows) -> SparseRows:
         """Add the entries of other rows; a column may then be there twice."""
-        pairs = zip(self.entries(), other.entries(), strict=True)
+        pairs = zip(self.iter_rows(), other.iter_rows(), strict=True)
         return sparse_rows(
             [
                 (np.concatenate([own[0], more[0]]), np.concatenate([own[1], more[1]]))
@@ -85,7 +85,7 @@ class SparseRows(NamedTuple):
             ]
         )
 
-    def times(self, matrix: csr_array) -> SparseRows:
+    def dot(self, matrix: csr_array) -> SparseRows:
         """Multiply with a matrix of float32: its rows, weighted and added up.
 
         Returns
@@ -107,7 +107,7 @@ class SparseRows(NamedTuple):
             ]
         return sparse_rows(found)
 
-    def at(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
+    def lookup(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
         """Give entries, 0 where there is none, float32, shape (n_pairs,).
 
         Parameters
@@ -122,7 +122,7 @@ class SparseRows(NamedTuple):
         out = np.zeros(len(rows), np.float32)
         dense = _zeros(width, np.float32)
         bounds = np.searchsorted(rows, np.arange(len(self.starts))).tolist()
-        for row, (own, values) in enumerate(self.entries()):
+        for row, (own, values) in enumerate(self.iter_rows()):
             asked = slice(bounds[row], bounds[row + 1])
             try:
                 dense[own] = values
@@ -134,7 +134,7 @@ class SparseRows(NamedTuple):
 
 def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
     """Make rows of the columns and values of each."""
-    starts, columns = ragged([own for own, _ in rows])
+    starts, columns = pack_ragged([own for own, _ in rows])
     values = np.concatenate([np.empty(0, np.float32), *(own for _, own in rows)])
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))
 
@@ -177,7 +177,7 @@ def _summed(
     sums = _zeros(width, np.float64)
     try:
         np.add.at(sums, columns, values.astype(np.float64))
-        there = distinct(columns)
+        there = unique_sorted(columns)
         found = sums[there]
     finally:
         sums[columns] = 0

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-def largest(values: FloatArray, n: int) -> Columns:
+def top_k(values: FloatArray, n: int) -> Columns:
     """Give the places of the n largest values, the largest first, of equals the first.
 
     Examples

@@ -14,11 +14,11 @@ from isthmus.encoders.training.finetuning.pairs import LEAST, ContentPairs
 from isthmus.encoders.training.finetuning.quality import OtherDomain
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.index.open_space import OpenSpace
-from isthmus.operations.request import FinetuneRequest
-from isthmus.retrieval.candidates.co_occurrence_pairs import (
+from isthmus.numerics.co_occurrence import (
     Rows,
-    co_consumed,
+    co_occurring_pairs,
 )
+from isthmus.operations.request import FinetuneRequest
 from isthmus.schema import DOMAIN, ITEM_ID, TEXT
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _domain_texts(space: OpenSpace, request: FinetuneRequest) -> dict[str, _Doma
         at = [number for number, row in enumerate(rows) if row[DOMAIN] == name]
         texts = [(rows[number][TEXT] or "").strip() for number in at]
         if any(texts):
-            pairs = co_consumed(
+            pairs = co_occurring_pairs(
                 positives[:, at].tocsr(),
                 least_common=request.min_common_users,
                 most_each=request.max_pairs_per_item,

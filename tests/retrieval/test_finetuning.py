@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from isthmus import Space, load_encoder
 from isthmus.errors import InvalidInput, UnsupportedOperation
-from isthmus.retrieval.candidates.co_occurrence_pairs import co_consumed
+from isthmus.numerics.co_occurrence import co_occurring_pairs
 from tests.encoders import models
 from tests.encoders.finetuning.conftest import QUICK
 from tests.toy import ToyEncoder, item
@@ -38,7 +38,7 @@ def by_the_book(likes: np.ndarray, least: int, most: int) -> list[list[int]]:
 @settings(max_examples=40, deadline=None)
 def test_pairs_are_those_of_the_book(seed, least, most):
     likes = (np.random.default_rng(seed).random((25, 12)) < 0.3).astype(float)
-    found = co_consumed(csr_matrix(likes), least_common=least, most_each=most)
+    found = co_occurring_pairs(csr_matrix(likes), least_common=least, most_each=most)
     assert found.tolist() == by_the_book(likes, least, most)
 
 
@@ -46,7 +46,7 @@ def test_what_everybody_takes_goes_with_nothing():
     likes = np.zeros((20, 3))
     likes[:, 0] = 1
     likes[:4, 1] = likes[:4, 2] = 1
-    assert co_consumed(csr_matrix(likes)).tolist() == [[1, 2]]
+    assert co_occurring_pairs(csr_matrix(likes)).tolist() == [[1, 2]]
 
 
 def text(domain: str, kind: int, number: int) -> str:

@@ -719,7 +719,10 @@ def test_compacting_keeps_every_item_and_drops_old_versions(space):
 def test_tables_whose_making_was_cut_off_are_made_anew(space, kept):
     space.upsert([item("f", "word", image=b"no picture")])
     space.add_interactions([{"user_id": "u", "item_id": "f"}])
-    for table in (*(space.path / "ledger").glob("*.lance"), space.path / "quarantine.lance"):
+    for table in (
+        *(space.path / "embedding_cache").glob("*.lance"),
+        space.path / "quarantine.lance",
+    ):
         _cut_off(table, kept)
     _cut_off(space.path / "interactions.lance", kept)
     space = Space.open(space.path, encoder=two_encoders())

@@ -16,10 +16,11 @@ from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.filters import check, columns_named, refusing
 from isthmus.index.catalog.item_changes import ItemDigests, PeekedDigests
 from isthmus.index.catalog.text_index import has_word_index, match_words
-from isthmus.numerics.sampling import draw
+from isthmus.numerics.arrays import sample_rows
 from isthmus.schema import (
     AUDIO,
     CONTENT_HASH,
+    CREATED_AT,
     DOMAIN,
     INTERNAL_PREFIX,
     ITEM_COLUMNS,
@@ -36,7 +37,6 @@ TAKEN_ROWS = 5_000
 
 RowIds = npt.NDArray[np.uint64]
 
-CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
 LISTED_ROWS = 50_000  # from which all rows are read, and those asked for are chosen
 
@@ -109,7 +109,7 @@ class Snapshot:
     def sample(self, named_vectors: Sequence[NamedVector], most: int) -> pa.Table:
         """Give items drawn at random, as `searchable` gives them."""
         there = self.row_ids()
-        drawn = draw(np.random.default_rng(0), there, most)
+        drawn = sample_rows(np.random.default_rng(0), there, most)
         columns = [ITEM_ID, DOMAIN, *(named_vector.column for named_vector in named_vectors)]
         parts = [drawn[i : i + SCAN_ROWS] for i in range(0, max(len(drawn), 1), SCAN_ROWS)]
         table = pa.concat_tables([self.fetch(part, columns) for part in parts])

@@ -12,7 +12,7 @@ from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.recall import QuerySampler, make_trials, measure_recall
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings
-from isthmus.numerics.sampling import draw
+from isthmus.numerics.arrays import sample_rows
 
 SAMPLE = 2_000
 LOOSER = 0.9  # the cosine with what training has may fall to this part of what it was
@@ -71,7 +71,7 @@ def _assess(
     index = view.segments[0].named_vectors[vector_name].index
     fit_now = None
     if index is not None:
-        drawn = draw(np.random.default_rng(STATUS_SEED), rows, SAMPLE)
+        drawn = sample_rows(np.random.default_rng(STATUS_SEED), rows, SAMPLE)
         fit_now = index.fit(view.vectors(vector_name, drawn).vectors)
     retrain = _reason(known, len(rows), fit_now, settings)
     recall = None

@@ -24,7 +24,7 @@ from isthmus.numerics.arrays import Mask
 if TYPE_CHECKING:
     from isthmus.index.releases.release import Release
 from isthmus.encoders.stack import describe_difference
-from isthmus.index.settings import FILE
+from isthmus.schema import SPACE_FILE
 
 MOST_DELTAS = 4
 
@@ -214,7 +214,7 @@ class CurrentSettings:
 
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._space, self._settings = space, settings
-        self._file = space / FILE  # to join them costs as much as to look
+        self._file = space / SPACE_FILE  # to join them costs as much as to look
         self._stamp: tuple[int, int] | None = None
 
     def require(self) -> None:

@@ -11,8 +11,7 @@ from isthmus.index.ann.segment import join_segments
 from isthmus.index.ann.shared import Shared
 from isthmus.index.releases.manifest import RecallRow
 from isthmus.index.releases.view import Selection, View
-from isthmus.numerics.arrays import FloatArray, Mask, Positions
-from isthmus.numerics.sampling import draw
+from isthmus.numerics.arrays import FloatArray, Mask, Positions, sample_rows
 
 SEED = 5
 MOST_OF_A_DOMAIN = 1 / 20
@@ -120,10 +119,10 @@ def make_trials(
     for domain in view.domains:
         allowed = view.select([domain])
         inside = np.zeros(len(living), bool) if allowed is None else allowed.rows[living]
-        rows = draw(rng, living[inside], most)
+        rows = sample_rows(rng, living[inside], most)
         drawn += [(domain, kind, None) for kind in sample_queries(view, vector_name, rows)]
         several = not inside.all()
-        others = draw(rng, living[~inside] if several else living, most)
+        others = sample_rows(rng, living[~inside] if several else living, most)
         interests = view.vectors(vector_name, others).vectors
         drawn.append((domain, RecallQueries(USER, interests), None))
         if several:
@@ -204,7 +203,7 @@ def make_sample(view: View, vector_name: str, sample_queries: QuerySampler, quer
     asked = []
     for domain in view.domains:
         own = rows[segment.mask_of_domains({domain})[rows]]
-        drawn = draw(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
+        drawn = sample_rows(rng, own, min(MOST, int(MOST_OF_A_DOMAIN * len(own))))
         new = [
             kind
             for kind in sample_queries(view, vector_name, drawn)

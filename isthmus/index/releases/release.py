@@ -16,11 +16,8 @@ from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.files import checksum, sync_folder, write_atomically
 from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
-from isthmus.schema import DOMAIN, ITEM_ID
+from isthmus.schema import CURRENT_FILE, DOMAIN, ITEM_ID, MANIFEST_FILE, RELEASES_FOLDER
 
-FOLDER = "releases"
-CURRENT = "CURRENT"
-MANIFEST = "manifest.json"
 BUILDING = ".building-"
 
 
@@ -41,10 +38,10 @@ class Release:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+            self.manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
         except (OSError, ValidationError) as error:
             raise CorruptRelease(
-                f"release {folder.name}: {MANIFEST} cannot be read; rebuild it with: "
+                f"release {folder.name}: {MANIFEST_FILE} cannot be read; rebuild it with: "
                 "isthmus publish --rebuild, or go back with: isthmus rollback"
             ) from error
 
@@ -120,8 +117,8 @@ class Releases:
 
     def __init__(self, space: Path) -> None:
         self._space = space
-        self._current = space / CURRENT  # to join them costs as much as to look
-        self._folder = space / FOLDER
+        self._current = space / CURRENT_FILE  # to join them costs as much as to look
+        self._folder = space / RELEASES_FOLDER
 
     def numbers(self) -> list[int]:
         """Numbers of all releases, ascending."""
@@ -149,12 +146,12 @@ class Releases:
     def current_number(self) -> int | None:
         """Give the number of the current release; None before the first."""
         try:
-            return int((self._space / CURRENT).read_text())
+            return int((self._space / CURRENT_FILE).read_text())
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise CorruptRelease(
-                f"{self._space / CURRENT} is damaged; choose one with: isthmus rollback N"
+                f"{self._space / CURRENT_FILE} is damaged; choose one with: isthmus rollback N"
             ) from error
 
     def current(self) -> Release | None:
@@ -172,7 +169,7 @@ class Releases:
 
     def make_current(self, number: int) -> None:
         """Move CURRENT, at once and durably."""
-        write_atomically(self._space / CURRENT, f"{_name(number)}\n".encode())
+        write_atomically(self._space / CURRENT_FILE, f"{_name(number)}\n".encode())
 
     def begin(self) -> tuple[int, Path]:
         """Give the next number and a fresh folder to build it in; left-overs are removed."""
@@ -186,7 +183,7 @@ class Releases:
 
     def seal(self, folder: Path, manifest: Manifest) -> Release:
         """Give a built folder its manifest and its final name."""
-        write_atomically(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
         final = self._folder / _name(manifest.number)
         folder.rename(final)
         sync_folder(self._folder)

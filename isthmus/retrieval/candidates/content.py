@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
-from isthmus.numerics.sparse import among, distinct
+from isthmus.numerics.sparse import isin_sorted, unique_sorted
 from isthmus.numerics.sparse_rows import sparse_rows
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import TopK, runs, seen_by
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -91,7 +91,7 @@ class InterestScorer:
         asked = np.concatenate([np.empty(0, np.int64), *self.interests])
         found = np.full((len(asked), int(reach.max(initial=0))), -1, np.int64)
         cosines = np.full(found.shape, -1, np.float32)
-        for length in distinct(reach).tolist():
+        for length in unique_sorted(reach).tolist():
             some = reach == length
             near = self.corpus.features.nearest_to_items(asked[some], length, allowed, EFFORT)
             found[some, :length], cosines[some, :length] = near
@@ -99,8 +99,8 @@ class InterestScorer:
         lists = []
         for user, (start, end) in enumerate(pairwise(ends)):
             columns, scores = _best_of(found[start:end].ravel(), cosines[start:end].ravel())
-            kept = ~among(columns, seen_by(seen, user))
-            top = largest(scores[kept], n)
+            kept = ~isin_sorted(columns, seen_by(seen, user))
+            top = top_k(scores[kept], n)
             lists.append((columns[kept][top], scores[kept][top]))
         return TopK(*sparse_rows(lists))
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState
-from isthmus.numerics.sparse import sparse
+from isthmus.numerics.sparse import to_csr
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_knn import ItemKNN
@@ -58,7 +58,7 @@ class ContentSmoothedItemKNN(CandidateGenerator):
         """Score items of the domain by those like them."""
         graph = corpus.content_graph
         scores = self._neighbours.scores(corpus, self._lend(corpus, histories, graph), target)
-        passed_on = scores.largest(LENDERS).times(self._lending_to(corpus, graph, target))
+        passed_on = scores.top_k(LENDERS).dot(self._lending_to(corpus, graph, target))
         return SparseScorer(passed_on, len(corpus))
 
     def state(self) -> ArrayState:
@@ -74,7 +74,7 @@ class ContentSmoothedItemKNN(CandidateGenerator):
     def _lending_to(self, corpus: TrainingData, graph: csr_array, target: int) -> csr_array:
         """Give the graph the other way round, to the items of a domain."""
         if self._turned is None or self._turned[0] is not graph:
-            self._turned = graph, ColumnsByDomain(sparse(graph.T))
+            self._turned = graph, ColumnsByDomain(to_csr(graph.T))
         return self._turned[1].of(corpus, target)
 
     def _lend(self, corpus: TrainingData, histories: UserHistories, graph: csr_array) -> SparseRows:
@@ -83,5 +83,5 @@ class ContentSmoothedItemKNN(CandidateGenerator):
         used[: len(self._used)] = self._used
         own = histories.rows
         lent = np.where(used[own.columns], np.float32(self.lent), np.float32(1))
-        spread = own.beside(own._replace(values=own.values * lent).times(graph))
+        spread = own.concatenate_rows(own._replace(values=own.values * lent).dot(graph))
         return spread.filter(used[spread.columns])

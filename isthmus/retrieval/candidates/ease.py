@@ -55,7 +55,7 @@ class EASE(CandidateGenerator):
     def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
         """Add up the weights of the history's items."""
         known = histories.first_items(self._weights.matrix.shape[0]).rows
-        return SparseScorer(known.times(self._weights.of(corpus, target)), len(corpus))
+        return SparseScorer(known.dot(self._weights.of(corpus, target)), len(corpus))
 
     def state(self) -> ArrayState:
         """Give the weights."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState
-from isthmus.numerics.sparse import narrow
+from isthmus.numerics.sparse import with_int32_indices
 from isthmus.retrieval.candidates.scorer import Scorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -89,6 +89,6 @@ class ColumnsByDomain:
             matrix = self.matrix
             kept = data.in_domain(target)[matrix.indices]
             starts = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
-            entries = narrow(matrix.data[kept], matrix.indices[kept], starts)
+            entries = with_int32_indices(matrix.data[kept], matrix.indices[kept], starts)
             self._by_domain[target] = csr_array(entries, shape=matrix.shape)
         return self._by_domain[target]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
-from isthmus.numerics.sparse import scaled, sparse, sparse_from_arrays, sparse_to_arrays
+from isthmus.numerics.sparse import scale, sparse_from_arrays, sparse_to_arrays, to_csr
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.scorer import SparseScorer
@@ -82,7 +82,7 @@ class ItemKNN(CandidateGenerator):
 
     def scores(self, corpus: TrainingData, known: SparseRows, target: int) -> SparseRows:
         """Give the summed likeness of a domain's items to what is known of users."""
-        return known.times(self._alike.of(corpus, target))
+        return known.dot(self._alike.of(corpus, target))
 
     def state(self) -> ArrayState:
         """Give the neighbours."""
@@ -119,7 +119,7 @@ def nearest_items(liked: csr_array, domains: Columns, k: int, alike: Any) -> csr
         _largest_in_domains(alike(shared, first), first, domains, k)
         for first, shared in _shared(liked)
     ]
-    return sparse(vstack(parts, format="csr").astype(np.float32))
+    return to_csr(vstack(parts, format="csr").astype(np.float32))
 
 
 def _shared(liked: csr_array) -> Iterator[tuple[int, csr_array]]:
@@ -165,4 +165,4 @@ def _not_too_many(liked: csr_array) -> csr_array:
 def unit_rows(matrix: csr_array) -> csr_array:
     """Divide each row by its length."""
     norms: FloatArray = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    return scaled(matrix, 1 / np.maximum(norms, 1e-12))
+    return scale(matrix, 1 / np.maximum(norms, 1e-12))

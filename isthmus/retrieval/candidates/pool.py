@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import distinct
+from isthmus.numerics.sparse import unique_sorted
 from isthmus.retrieval.candidates.scorer import Scorer, TopK
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def candidate_pool(
     lists = [scorer.top_k(n, allowed, seen) for scorer in scorers.values()]
     keys = [_keys(found, width) for found in lists]
     every = np.concatenate([np.empty(0, np.int64), *keys])
-    union = distinct(every)
+    union = unique_sorted(every)
     owners, items = np.divmod(union, width)
     ranks = np.zeros((len(lists), len(union)), np.int32)
     proposers = np.repeat(np.arange(len(lists)), [len(key) for key in keys])

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
-from isthmus.numerics.sparse import sparse, sparse_from_arrays, sparse_to_arrays
+from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays, to_csr
 from isthmus.numerics.sparse_rows import sparse_rows
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.scorer import TopK, runs, seen_by
@@ -77,8 +77,8 @@ class TfidfOverlap(CandidateGenerator):
             items = self._items
             if len(corpus) > items.shape[0]:
                 new = corpus.features.texts(np.arange(items.shape[0], len(corpus)))
-                items = sparse(vstack([items, self._vocabulary.transform(new)], format="csr"))
-            joined = self._joined = corpus.features, items, ColumnsByDomain(sparse(items.T))
+                items = to_csr(vstack([items, self._vocabulary.transform(new)], format="csr"))
+            joined = self._joined = corpus.features, items, ColumnsByDomain(to_csr(items.T))
         return joined[1], joined[2]
 
 
@@ -118,9 +118,9 @@ class TfidfScorer:
             columns = np.flatnonzero((sums > 0) & allowed)
             columns = columns[~np.isin(columns, seen_by(seen, user))]
             if rare is not own:
-                columns = columns[np.sort(largest(sums[columns], SPARE * n))]
+                columns = columns[np.sort(top_k(sums[columns], SPARE * n))]
                 sums[columns] = _sharpened(own @ self.items[columns].T, weights)
-            top = columns[largest(sums[columns], n)]
+            top = columns[top_k(sums[columns], n)]
             found.append((top, _softened(sums[top])))
         return TopK(*sparse_rows(found))
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import binary
+from isthmus.numerics.sparse import binarize
 from isthmus.retrieval.candidates.content_graph import content_graph
 from isthmus.retrieval.candidates.feature_projection import FeatureProjection
 from isthmus.retrieval.candidates.item_features import ItemFeatures
@@ -67,7 +67,7 @@ class TrainingData:
     @cached_property
     def liked(self) -> csr_array:
         """1 where a user liked an item, float32, shape (n_users, n_items)."""
-        return binary(self.interactions.liked)
+        return binarize(self.interactions.liked)
 
     @cached_property
     def popularity(self) -> npt.NDArray[np.float64]:

@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
-from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
 from isthmus.retrieval.candidates.feature_projection import FeatureProjection, Normalisation
 from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.scorer import DotProductScorer
+from isthmus.retrieval.candidates.scorer import DotProductIndexes, DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.candidates.two_tower_model import TwoTowerNetwork
+    from isthmus.retrieval.candidates.two_tower_network import TwoTowerNetwork
 
 WEIGHTS = "weights."
 SPACE = "space."
@@ -83,14 +82,14 @@ class TwoTower(CandidateGenerator):
 
     def fit(self, corpus: TrainingData) -> Self:
         """Learn both towers."""
-        from isthmus.retrieval.candidates.two_tower_fitting import fit_towers
+        from isthmus.retrieval.candidates.two_tower_training import fit_towers
 
         self._space = FeatureProjection(normalisation=self.normalisation, seed=self.seed)
         self._space.fit(corpus.features, corpus.domains, len(corpus.domain_names))
         return self._keep(*fit_towers(self, corpus, self._space))
 
     def _keep(self, model: TwoTowerNetwork, items: FloatArray) -> Self:
-        from isthmus.retrieval.candidates.user_tower import UserTower
+        from isthmus.retrieval.candidates.two_tower_network import UserTower
 
         self._model, self._items, self._users = model, items, UserTower(model)
         self._grown: tuple[ref[TrainingData], FloatArray] | None = None
@@ -127,7 +126,7 @@ class TwoTower(CandidateGenerator):
 
     def item_vectors(self, corpus: TrainingData) -> FloatArray:
         """Give the vectors of all items, shape (n_items, dim + 1); the last part is a bias."""
-        from isthmus.retrieval.candidates.two_tower_fitting import embed_items
+        from isthmus.retrieval.candidates.two_tower_training import embed_items
 
         if len(corpus) == len(self._items):
             return self._items
@@ -146,7 +145,7 @@ class TwoTower(CandidateGenerator):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take weights, map and vectors."""
-        from isthmus.retrieval.candidates.two_tower_fitting import model_of
+        from isthmus.retrieval.candidates.two_tower_training import model_of
 
         own = with_prefix(state, SPACE)
         self._space = FeatureProjection(normalisation=self.normalisation).restore(own)

@@ -10,7 +10,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import ragged, ranges, row_maxima
+from isthmus.numerics.sparse import concatenate_ranges, pack_ragged, row_max
 from isthmus.numerics.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class UserHistories:
         assumed : sequence of numpy.ndarray, optional
             bool: whether the item was not seen; by default all were seen.
         """
-        starts, flat = ragged(columns)
+        starts, flat = pack_ragged(columns)
         strength = np.ones(len(flat)) if strengths is None else np.concatenate([[], *strengths])
         age = np.zeros(len(flat)) if ages is None else np.concatenate([[], *ages])
         unseen = np.zeros(len(flat)) if assumed is None else np.concatenate([[], *assumed])
@@ -95,7 +95,7 @@ class UserHistories:
         """
         owners = matrix.owners
         strengths = np.where(matrix.likes, matrix.strengths, 0.0)
-        strengths = strengths / np.maximum(row_maxima(strengths, matrix.starts), 1e-12)[owners]
+        strengths = strengths / np.maximum(row_max(strengths, matrix.starts), 1e-12)[owners]
         order = np.lexsort((-matrix.moments, owners))  # newest first within a user
         ages = np.empty(len(matrix))
         ages[order] = np.arange(len(matrix)) - matrix.starts[owners[order]]
@@ -167,7 +167,7 @@ class UserHistories:
         """Return the histories of some users, in the order given."""
         lengths = self.starts[users + 1] - self.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        entries = ranges(self.starts[users], lengths)
+        entries = concatenate_ranges(self.starts[users], lengths)
         return UserHistories(
             starts,
             self.columns[entries],

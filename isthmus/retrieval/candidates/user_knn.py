@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState
-from isthmus.numerics.sparse import scaled, sparse_from_arrays, sparse_to_arrays
+from isthmus.numerics.sparse import scale, sparse_from_arrays, sparse_to_arrays
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_knn import unit_rows
@@ -45,8 +45,8 @@ class UserKNN(CandidateGenerator):
         """Add up the likeness of the neighbours that liked an item."""
         known = histories.first_items(len(self._rarity)).rows
         rare = known._replace(values=known.values * self._rarity[known.columns])
-        nearest = _unit(rare).times(self._by_item).largest(self.k)
-        return SparseScorer(nearest.times(self._liked.of(corpus, target)), len(corpus))
+        nearest = _unit(rare).dot(self._by_item).top_k(self.k)
+        return SparseScorer(nearest.dot(self._liked.of(corpus, target)), len(corpus))
 
     def state(self) -> ArrayState:
         """Give what every user liked."""
@@ -60,7 +60,7 @@ class UserKNN(CandidateGenerator):
         self._liked = ColumnsByDomain(liked)
         users = np.asarray(liked.sum(axis=0)).ravel()
         self._rarity = np.log1p(liked.shape[0] / np.maximum(users, 1)).astype(np.float32)
-        self._by_item = unit_rows(scaled(liked, None, self._rarity)).T.tocsr()
+        self._by_item = unit_rows(scale(liked, None, self._rarity)).T.tocsr()
         return self
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser, ranking_metrics
-from isthmus.numerics.sparse import ranges
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.sparse import concatenate_ranges
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.examples import Examples
@@ -153,7 +153,7 @@ class ExampleBatches:
         whole = self.examples
         lengths = whole.starts[users + 1] - whole.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        at = ranges(whole.starts[users], lengths)
+        at = concatenate_ranges(whole.starts[users], lengths)
         batch = make_batch(
             whole.features[at],
             starts,
@@ -184,7 +184,7 @@ class ExampleBatches:
         hits = np.zeros((len(users), 10), bool)
         for row, user, own in zip(hits, users, scores, strict=True):
             labels = self.examples.labels[self.examples.starts[user] :]
-            top = largest(own, 10)
+            top = top_k(own, 10)
             top = top[np.isfinite(own[top])]
             row[: len(top)] = labels[top]
         return ranking_metrics(hits, self.examples.wanted[users], [10])["ndcg@10"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, Mask
-from isthmus.numerics.sparse import places_of_rows
+from isthmus.numerics.sparse import rank_in_rows
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
@@ -167,7 +167,7 @@ def _cold_users(
     owners, inside = matrix.owners, in_target[matrix.columns]
     liked = inside & _liked(matrix)
     counts = np.bincount(owners, liked, len(member)).astype(np.int64)
-    places = places_of_rows(owners, liked, rng.random(len(owners)))
+    places = rank_in_rows(owners, liked, rng.random(len(owners)))
     draw = rng.permuted(np.tile(np.arange(1, len(SHOTS) + 1), (len(member), 1)), axis=1)[:, :2]
     allowed = in_target & ~fold.new
     for number in range(len(SHOTS) + 1):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import row_maxima
+from isthmus.numerics.sparse import row_max
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -91,7 +91,7 @@ def _of_sources(pool: CandidatePool, owners: Columns) -> FloatArray:
     """Give share, place and level of every source, shape (n_candidates, 3 * n_sources)."""
     scores, ranks = pool.scores.T, pool.ranks.T
     positive = np.maximum(scores, 0)
-    most = row_maxima(positive, pool.starts)[owners]
+    most = row_max(positive, pool.starts)[owners]
     share = positive / np.maximum(most, 1e-12)
     place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
     level = np.sign(scores) * np.log1p(10 * np.abs(scores))

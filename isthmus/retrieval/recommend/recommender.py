@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -46,7 +46,7 @@ class Answer:
     def best(self, user: int, n: int) -> tuple[Columns, FloatArray]:
         """Give a user's n best items and their scores."""
         own = slice(self.pool.starts[user], self.pool.starts[user + 1])
-        top = largest(self.scores[own], n)
+        top = top_k(self.scores[own], n)
         return self.pool.items[own][top], self.scores[own][top]
 
     def scores_of(self, user: int) -> FloatArray:

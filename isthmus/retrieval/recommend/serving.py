@@ -13,7 +13,7 @@ from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import sparse, widened
+from isthmus.numerics.sparse import pad_columns, to_csr
 from isthmus.retrieval.candidates.content_graph import content_graph
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -233,7 +233,7 @@ def _alike(recommender: Recommender, contents: ViewContents, new_codes: Columns)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
     found = content_graph(contents, domains, new)
-    return sparse(vstack([widened(learned, width), found[known:]], format="csr"))
+    return to_csr(vstack([pad_columns(learned, width), found[known:]], format="csr"))
 
 
 def _nobody(items: int) -> InteractionMatrix:

@@ -23,7 +23,7 @@ from isthmus.retrieval.ratings.store import save as save_rating
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.report import HeadReport
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.schema import DOMAIN, ITEM_ID
+from isthmus.schema import DOMAIN, FORMAT, ITEM_ID, RECOMMENDER_FOLDER, TRAINING_FOLDER
 
 if TYPE_CHECKING:
     from isthmus.retrieval.recommend.train import Trained
@@ -38,11 +38,7 @@ from isthmus.index.settings import SpaceSettings
 if TYPE_CHECKING:
     from isthmus.retrieval.ranker.ranker import RankingHead
 
-TRAINING = "training"
-FOLDER = "recommender"
 
-FORMAT = 3
-NUMBERS_FORMAT = 4  # of a recommender with a head that looks at numbers
 DESCRIPTION = "recommender.json"
 ITEMS = "items.arrow"
 LEARNED = "sources.safetensors"
@@ -134,7 +130,7 @@ def save_recommender(
     if recommender.rating is not None:
         save_rating(recommender.rating, folder)
     description = Description(
-        format=_format_of(recommender),
+        format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         domains=list(recommender.domain_names),
         settings=asdict(settings),
@@ -155,11 +151,6 @@ def save_recommender(
     return description
 
 
-def _format_of(recommender: Recommender) -> int:
-    numbers = any(head.numbers for head in recommender.heads.values())
-    return NUMBERS_FORMAT if numbers else FORMAT
-
-
 def read_description(folder: Path) -> Description:
     """Read what stands beside the arrays.
 
@@ -174,10 +165,10 @@ def read_description(folder: Path) -> Description:
         raise CorruptRelease(
             f"{folder / DESCRIPTION} is missing or damaged; train anew with: isthmus train"
         ) from error
-    if found.format not in (FORMAT, NUMBERS_FORMAT):
+    if found.format != FORMAT:
         raise CorruptRelease(
-            f"{folder / DESCRIPTION} is of format {found.format}, this version reads {FORMAT} and "
-            f"{NUMBERS_FORMAT}; train anew with: isthmus train"
+            f"{folder / DESCRIPTION} is of format {found.format}, this version reads {FORMAT}; "
+            "train anew with: isthmus train"
         )
     return found
 
@@ -296,10 +287,10 @@ class RecommenderAttachment:
         """Copy the files of the recommender into a release."""
         if self._folder is None or self._description is None:
             return []
-        (folder / FOLDER).mkdir()
+        (folder / RECOMMENDER_FOLDER).mkdir()
         for name in files_of(self._description):
-            shutil.copyfile(self._folder / name, folder / FOLDER / name)
-        return [f"{FOLDER}/{name}" for name in files_of(self._description)]
+            shutil.copyfile(self._folder / name, folder / RECOMMENDER_FOLDER / name)
+        return [f"{RECOMMENDER_FOLDER}/{name}" for name in files_of(self._description)]
 
     def shortfalls(self) -> list[str]:
         """Say where a head loses to one of its own sources."""
@@ -308,21 +299,21 @@ class RecommenderAttachment:
 
 def trained_folder(space: Path) -> Path:
     """Name the folder of what was trained and not published yet."""
-    return space / TRAINING / FOLDER
+    return space / TRAINING_FOLDER / RECOMMENDER_FOLDER
 
 
 def has_recommender(space: Path) -> bool:
     """Tell whether a space has a recommender: published, or trained and not published yet."""
     current = Releases(space).current()
-    published = current is not None and (current.folder / FOLDER / DESCRIPTION).exists()
+    published = current is not None and (current.folder / RECOMMENDER_FOLDER / DESCRIPTION).exists()
     return published or (trained_folder(space) / DESCRIPTION).exists()
 
 
 def published_recommender(release: Release | None) -> Recommender | None:
     """Read the recommender of a release; None where it has none."""
-    if release is None or not (release.folder / FOLDER / DESCRIPTION).exists():
+    if release is None or not (release.folder / RECOMMENDER_FOLDER / DESCRIPTION).exists():
         return None
-    return load_recommender(release.folder / FOLDER)
+    return load_recommender(release.folder / RECOMMENDER_FOLDER)
 
 
 def heads_of(space: Path) -> Mapping[str, RankingHead]:
@@ -348,7 +339,7 @@ def _was_published(space: Path, current: Release, trained: Path) -> bool:
     """Tell whether what was trained is part of a release already: it is not newer than these."""
     own = (trained / DESCRIPTION).read_bytes()
     for release in [current, *Releases(space).all()]:
-        published = release.folder / FOLDER / DESCRIPTION
+        published = release.folder / RECOMMENDER_FOLDER / DESCRIPTION
         if release.manifest.accepted and published.exists() and published.read_bytes() == own:
             return True
     return False
@@ -362,7 +353,7 @@ def _newest(
     new = (trained / DESCRIPTION).exists() and not keep
     if new and (current is None or not _was_published(space, current, trained)):
         return _sound(trained)
-    published = None if current is None else current.folder / FOLDER
+    published = None if current is None else current.folder / RECOMMENDER_FOLDER
     if published is not None and (published / DESCRIPTION).exists():
         return _sound(published)
     return None, None

@@ -86,10 +86,10 @@ class User:
         entries = _interactions("history", history)
         if entries and all(entry.time is not None for entry in entries):
             entries.sort(key=lambda entry: _seconds(entry.time))
-        top_weighted = max((entry.value for entry in entries), default=1.0)
-        latest = [replace(entry, value=top_weighted) for entry in _interactions("clicks", clicks)]
+        strongest = max((entry.value for entry in entries), default=1.0)
+        latest = [replace(entry, value=strongest) for entry in _interactions("clicks", clicks)]
         rated = _interactions("ratings", _pairs(ratings))
-        self.history: tuple[Interaction, ...] = (*_shares(rated, top_weighted), *entries, *latest)
+        self.history: tuple[Interaction, ...] = (*_shares(rated, strongest), *entries, *latest)
         self.text = (_text("text", text) or "").strip() or None
         self.id = _text("id", id)
         self.ratings: dict[str, float] = {entry.item_id: entry.value for entry in rated}
@@ -106,9 +106,9 @@ class User:
             Whether the order says anything of when.
         """
         whole = User(text=self.text, id=self.id)
-        top_weighted = max((entry.value for entry in stored), default=0.0)
+        strongest = max((entry.value for entry in stored), default=0.0)
         own = max((entry.value for entry in self.history), default=0.0)
-        scale = top_weighted / own if top_weighted > 0 and own > 0 else 1.0
+        scale = strongest / own if strongest > 0 and own > 0 else 1.0
         latest = (replace(entry, value=entry.value * scale) for entry in self.history)
         whole.history, whole.ratings = (*stored, *latest), self.ratings
         first = len(stored) if ordered else 0
@@ -214,11 +214,11 @@ def _is_pair(entry: Any) -> bool:
     return isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
 
 
-def _shares(rated: Sequence[Interaction], top_weighted: float) -> list[Interaction]:
+def _shares(rated: Sequence[Interaction], strongest: float) -> list[Interaction]:
     """Give ratings as shares of the best; what got no more than half of it has none."""
     best = max((entry.value for entry in rated), default=0.0)
     good = [e.value / best if best > 0 and e.value > best / 2 else 0.0 for e in rated]
-    return [replace(e, value=share * top_weighted) for e, share in zip(rated, good, strict=True)]
+    return [replace(e, value=share * strongest) for e, share in zip(rated, good, strict=True)]
 
 
 def _text(what: str, given: Any) -> str | None:

@@ -20,8 +20,7 @@ from isthmus.index.ann.segment import Segment
 from isthmus.index.lru_cache import Recent
 from isthmus.index.releases.recall import QuerySampler, RecallQueries
 from isthmus.index.releases.view import Selection, View
-from isthmus.numerics.arrays import FloatArray, Positions
-from isthmus.numerics.sampling import draw
+from isthmus.numerics.arrays import FloatArray, Positions, sample_rows
 from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
 
 MAX_QUERIES: Final = 2_000
@@ -93,7 +92,7 @@ class HubnessCorrection:
             rows = np.arange(view.release_rows)
         rows = rows[view.present(vector_name, rows)]
         # Where a named vector has one modality, each kind of query gets a half of the rows.
-        sample = draw(np.random.default_rng(0), rows, 2 * MAX_QUERIES)
+        sample = sample_rows(np.random.default_rng(0), rows, 2 * MAX_QUERIES)
         kinds: list[RecallQueries] = list(self._sample_queries(view, vector_name, sample))
         return {kind.name: kind.vectors[:MAX_QUERIES] for kind in kinds if len(kind.vectors)}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.numerics.sampled_softmax import sampled_softmax
+from isthmus.numerics.negative_sampling import sampled_softmax
 from isthmus.retrieval.candidates.domain_adaptation import (
     coral_loss,
     domain_loss,
@@ -17,7 +17,7 @@ from isthmus.retrieval.candidates.domain_adaptation import (
     mmd_loss,
     reverse_gradient,
 )
-from isthmus.retrieval.candidates.two_tower_batches import MOST_LABELS, Draw, lessons
+from isthmus.retrieval.candidates.two_tower_training import MOST_LABELS, Draw, lessons
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from tests.retrieval.candidates.corpora import BOOKS, FILMS, SONGS, make_corpus
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from isthmus.numerics.top_k import largest
+from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates import scorer as module
 from isthmus.retrieval.candidates.content import InterestScorer
-from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.pool import candidate_pool
 from isthmus.retrieval.candidates.scorer import (
+    DotProductIndex,
     DotProductScorer,
     PopularityScorer,
     SparseScorer,
@@ -123,18 +123,18 @@ def test_entries_of_sparse_matrices(case):
     table = case[0]
     rows, columns = np.divmod(np.arange(table.size), table.shape[1])
     sparse, width = rows_of(csr_array(table)), table.shape[1]
-    assert sparse.at(rows, columns, width).tolist() == table.ravel().tolist()
+    assert sparse.lookup(rows, columns, width).tolist() == table.ravel().tolist()
     some = rows % 2 == 0
-    assert sparse.at(rows[some], columns[some], width).tolist() == table[::2].ravel().tolist()
+    assert sparse.lookup(rows[some], columns[some], width).tolist() == table[::2].ravel().tolist()
     none = np.empty(0, np.int64)
-    assert sparse.at(none, none, width).tolist() == []
+    assert sparse.lookup(none, none, width).tolist() == []
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([-np.inf, 0.0, 1.0, 2.0]), max_size=12), st.integers(0, 12))
 def test_the_largest_are_those_of_a_stable_sort(values, n):
     expected = sorted(range(len(values)), key=lambda i: -values[i])[:n]
-    assert largest(np.array(values), n).tolist() == expected
+    assert top_k(np.array(values), n).tolist() == expected
 
 
 @settings(max_examples=60, deadline=None)

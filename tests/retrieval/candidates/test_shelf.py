@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates import dot_product_index as module
-from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
+from isthmus.retrieval.candidates import scorer as module
+from isthmus.retrieval.candidates.scorer import DotProductIndex
 
 ITEMS, DIM = 400, 21
 
@@ -25,13 +25,13 @@ def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypa
     mask[{"all": columns, "half": columns[::2], "three": columns[:3], "none": []}[allowed]] = True
     items = np.zeros((columns[-1] + 1, DIM), np.float32)
     items[columns] = vectors
-    whole = DotProductIndex(columns, items).largest(users, 30, mask)
+    whole = DotProductIndex(columns, items).top_k(users, 30, mask)
     monkeypatch.setattr(module, "HALVES_FROM", 1)
     large = DotProductIndex(columns, items)
     for writeable in (True, False):
         mask.flags.writeable = writeable
         for _ in range(2):
-            found = large.largest(users, 30, mask)
+            found = large.top_k(users, 30, mask)
             assert found[0].tolist() == whole[0].tolist()
             np.testing.assert_allclose(found[1], whole[1], atol=1e-5)
 
@@ -39,6 +39,6 @@ def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypa
 def test_a_mask_that_may_change_is_looked_at_each_time(vectors, monkeypatch):
     monkeypatch.setattr(module, "HALVES_FROM", 1)
     index, mask = DotProductIndex(np.arange(ITEMS), vectors), np.ones(ITEMS, bool)
-    first = int(index.largest(vectors[:1], 1, mask)[0][0, 0])
+    first = int(index.top_k(vectors[:1], 1, mask)[0][0, 0])
     mask[first] = False
-    assert first not in index.largest(vectors[:1], 5, mask)[0]
+    assert first not in index.top_k(vectors[:1], 5, mask)[0]

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from isthmus.retrieval.candidates.two_tower import TwoTower
-from isthmus.retrieval.candidates.two_tower_fitting import _pooled, _residuals
+from isthmus.retrieval.candidates.two_tower_network import UserTower
+from isthmus.retrieval.candidates.two_tower_training import _pooled, _residuals
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.candidates.user_tower import UserTower
 from tests.retrieval.candidates.corpora import FILMS, make_corpus
 
 
