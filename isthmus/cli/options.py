@@ -30,7 +30,7 @@ from typer.core import TyperCommand
 
 import isthmus
 from isthmus.errors import InvalidInput
-from isthmus.requests import Request
+from isthmus.requests import fields_of
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -74,8 +74,8 @@ class OptionsOf:
 
     Attributes
     ----------
-    model : type of Request
-        The model.
+    model : type
+        A request or validated settings.
     omit : tuple of str
         Fields that the command line does not have.
     arguments : tuple of str
@@ -84,14 +84,14 @@ class OptionsOf:
         Types of fields that the model leaves open, such as the path of an image; str by default.
     """
 
-    model: type[Request]
+    model: type
     omit: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     types: Mapping[str, Any] = field(default_factory=dict)
 
     def parameters(self) -> Iterable[inspect.Parameter]:
         """Generate a parameter for Typer of every field."""
-        for name, info in self.model.model_fields.items():
+        for name, info in fields_of(self.model).items():
             if name not in self.omit:
                 kind = self.types.get(name) or option_type(info.annotation)
                 yield _parameter(name, info, kind, positional=name in self.arguments)
@@ -99,7 +99,7 @@ class OptionsOf:
     def values(self, given: Mapping[str, Any]) -> Values:
         """Return the values of the fields that were given, mappings parsed."""
         values = {}
-        for name, info in self.model.model_fields.items():
+        for name, info in fields_of(self.model).items():
             value = given.get(name)
             if value is None or value == []:
                 continue
@@ -122,7 +122,7 @@ def generate_options(command: Callable[..., None]) -> Callable[..., None]:
             parameters[name] = parameter.replace(
                 annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY
             )
-    generated = {one for mark in marked.values() for one in mark.model.model_fields}
+    generated = {one for mark in marked.values() for one in fields_of(mark.model)}
 
     @wraps(command)
     def run(**given: Any) -> None:
@@ -189,9 +189,7 @@ def parse_mapping(name: str, texts: Iterable[str]) -> dict[str, int | float]:
     return values
 
 
-def _parameter(
-    name: str, info: FieldInfo, kind: Any, *, positional: bool
-) -> inspect.Parameter:
+def _parameter(name: str, info: FieldInfo, kind: Any, *, positional: bool) -> inspect.Parameter:
     settings: Values = {"help": info.description, "metavar": METAVARS.get(name)}
     minimum = [bound.ge for bound in info.metadata if isinstance(bound, Ge)]
     if kind is int and minimum:

@@ -25,7 +25,7 @@ from isthmus.evaluation.baselines.tuning import (
 )
 from isthmus.evaluation.evaluate import evaluate_task, how_to_measure, report_of
 from isthmus.evaluation.lists import ItemVectors
-from isthmus.evaluation.plan import EvaluationPlan, proposals
+from isthmus.evaluation.plan import proposals
 from isthmus.evaluation.protocols import Protocol
 from isthmus.evaluation.report import (
     Evaluation,
@@ -33,6 +33,7 @@ from isthmus.evaluation.report import (
     SkippedTask,
     TaskResult,
 )
+from isthmus.evaluation.request import EvaluationPlan
 from isthmus.evaluation.systems import (
     Later,
     Ready,
@@ -98,7 +99,7 @@ def carry_out(
     MissingDependency
         If there is a folder, and matplotlib is not installed; the JSON is there then.
     """
-    taken = sorted(set(material.systems).intersection(plan.asked_baselines))
+    taken = sorted(set(material.systems).intersection(plan.baseline_names))
     if taken:
         raise InvalidInput(f"{taken[0]!r} is the name of a baseline; give the system another")
     for name, system in material.systems.items():
@@ -177,7 +178,7 @@ class _Work:
             if task.kind == "rating"
             else default_grids(content=True, seed=self.plan.seed)
         )
-        asked = [name for name in self.plan.asked_baselines if name in grids]
+        asked = [name for name in self.plan.baseline_names if name in grids]
         return {name: grids[name][:1] if self.plan.quick else grids[name] for name in asked}
 
     def _best(
@@ -217,7 +218,7 @@ def _how(plan: EvaluationPlan) -> EvaluationSettings:
     how = how_to_measure(
         ks=plan.ks, metric=plan.metric, n=plan.n, resamples=plan.resamples, seed=plan.seed
     )
-    asked = plan.asked_baselines
+    asked = plan.baseline_names
     to_beat = [name for name in asked if name != Chance.name] or asked
     return how.model_copy(update={"baselines": list(to_beat)})
 

@@ -18,15 +18,16 @@ from isthmus.evaluation.baselines.baseline import BaselineSystem
 from isthmus.evaluation.baselines.popularity import Popularity
 from isthmus.evaluation.interaction_log import positives_of
 from isthmus.evaluation.lists import Lists
-from isthmus.evaluation.plan import BASELINES, PROTOCOLS, proposals
+from isthmus.evaluation.plan import BASELINES, proposals
 from isthmus.evaluation.report import Evaluation
+from isthmus.evaluation.request import PROTOCOLS
 from isthmus.evaluation.systems import Learner
 from isthmus.operations.evaluation import evaluation_material
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
 
-FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "least_users": 3}
+FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "min_users": 3}
 SIMPLE = ("random", "popularity", "content", "mean", "offsets")
 
 
@@ -159,9 +160,7 @@ def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
 @given(seed=st.integers(0, 10_000), protocol=st.sampled_from(PROTOCOLS))
 def test_hidden_pairs_are_nowhere_in_random_worlds(seed, protocol):
     table, domains = two_shops(seed=seed)
-    given_plan = EvaluationPlan(
-        systems=["interests"], protocols=[protocol], seed=seed, least_users=1
-    )
+    given_plan = EvaluationPlan(systems=["interests"], protocols=[protocol], seed=seed, min_users=1)
     for proposal in proposals(given_plan, table, domains):
         try:
             made = proposal.make()
@@ -219,7 +218,7 @@ def test_what_has_too_little_data_is_skipped_with_the_reason(tmp_path):
         InvalidInput, match=r"nothing could be evaluated \(warm books: the protocol"
     ):
         space.evaluate(plan_of("warm"))
-    few = plan_of("warm", targets=["films"], least_users=50)
+    few = plan_of("warm", targets=["films"], min_users=50)
     with pytest.raises(InvalidInput, match="fewer than the least of 50"):
         space.evaluate(few)
 
