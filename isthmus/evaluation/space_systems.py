@@ -119,7 +119,7 @@ class LearnedSystem:
         rows = view.find(task.candidates)
         mask = np.zeros(len(view.living.rows), bool)
         mask[rows[rows >= 0]] = True
-        group = DomainGroup(list(view.domains), view.only(mask))
+        group = DomainGroup(list(view.domains), view.select_mask(mask))
         timed = task.train.column(TIME).null_count == 0
         heads = self.serving.recommender.heads
         items: list[list[str]] = []
@@ -180,7 +180,7 @@ class OwnRecommender:
         rows = self.view.find(task.candidates)
         mask = np.zeros(len(self.view.living.rows), bool)
         mask[rows[rows >= 0]] = True
-        allowed = self.view.only(mask)
+        allowed = self.view.select_mask(mask)
         items = []
         for start in range(0, len(task.users), USERS_A_BATCH):
             users = [User(user.history) for user in task.users[start : start + USERS_A_BATCH]]

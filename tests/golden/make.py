@@ -150,7 +150,7 @@ def trained_lists(space: Space) -> list[dict[str, Any]]:
         for hits in [space.recommend(user, domain=domain, k=8)]
     ]
     pairs = [name("films", taste, 0) for taste in range(TASTES)]
-    ratings = space.predict_rating(User(id="u3"), pairs)
+    ratings = space.predict_ratings(User(id="u3"), pairs)
     return [*lists, {"items": pairs, "scores": [float(value) for value in ratings]}]
 
 

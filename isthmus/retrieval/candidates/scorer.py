@@ -276,7 +276,7 @@ class DotProductIndex:
         places = np.empty((len(users), n), np.int64)
         products = np.empty((len(users), n), np.float32)
         own = inside.positions
-        vectors = self._vectors if inside.everything else self._vectors[own]
+        vectors = self._vectors if inside.is_full else self._vectors[own]
         for user, row in enumerate(users @ vectors.T):
             top = top_k(row, n)
             places[user], products[user] = own[top], row[top]
@@ -292,7 +292,7 @@ class DotProductIndex:
     def _scan(self, users: FloatArray, n: int, inside: Bitmap) -> tuple[Columns, FloatArray]:
         faiss: Any = import_module("faiss")
         parameters = None
-        if not inside.everything:
+        if not inside.is_full:
             parameters = faiss.SearchParameters(sel=inside.selector)
         reach = min(n + SPARE, inside.count)
         _, places = self._halves.search(_wide(users), reach, params=parameters)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.negative_sampling import sampled_softmax
+from isthmus.numerics.training import Clipping, TrainingLoop, Validation
 from isthmus.retrieval.candidates.domain_adaptation import (
     coral_loss,
     domain_loss,
@@ -52,17 +52,18 @@ def fit_towers(
 ) -> tuple[TwoTowerNetwork, FloatArray]:
     """Train both towers, and give them with the vectors of all items."""
     fitting = _Fitting(settings, corpus, space)
-    best, score, waited = deepcopy(fitting.model.state_dict()), -1.0, 0
-    for _ in range(settings.epochs):
-        fitting.pass_over_users()
-        found = fitting.recall()
-        if found > score + FEW:
-            best, score, waited = deepcopy(fitting.model.state_dict()), found, 0
-        else:
-            waited += 1
-            if waited >= settings.patience:
-                break
-    fitting.model.load_state_dict(best)
+    fitting.model.train()
+    TrainingLoop(
+        fitting.loss,
+        fitting.batches,
+        fitting.optimizer,
+        settings.epochs,
+        clipping=Clipping(list(fitting.model.parameters())),
+        model=fitting.model,
+        validation=Validation(
+            fitting.validate, settings.patience, min_improvement=FEW, untrained=False
+        ),
+    ).run("training the two towers")
     fitting.model.eval().to("cpu")
     return fitting.model, embed_items(fitting.model, space, corpus, np.arange(len(corpus)))
 
@@ -155,21 +156,24 @@ class _Fitting:
             lessons(self.corpus, everybody.take_users(np.sort(order[:held])), HELD_OUT, rng)
         )
 
-    def pass_over_users(self) -> None:
+    def batches(self, epoch: int) -> Iterator[Lesson]:
+        """Return the batches of an epoch; those without labels are left out."""
+        del epoch  # the order follows from the state of the random number generator
+        batches = lessons(self.corpus, self.learned, self.settings.batch, self.rng)
+        return (batch for batch in batches if len(batch.labels))
+
+    def validate(self) -> dict[str, float]:
+        """Return recall@200 of the held-out users."""
+        score = self.recall()
         self.model.train()
-        for lesson in lessons(self.corpus, self.learned, self.settings.batch, self.rng):
-            if len(lesson.labels):
-                loss = self._loss(lesson)
-                self.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-                self.optimizer.step()
+        return {"recall@200": score}
 
     def _side(self, side: ItemTower, items: Tensor, dropped: float) -> Tensor:
         kept = _Residuals(self.model.used, dropped).kept(items, self.generator)
         return torch.as_tensor(side(items, self.contents[items], self.domains[items], kept))
 
-    def _loss(self, lesson: Lesson) -> Tensor:
+    def loss(self, lesson: Lesson) -> Tensor:
+        """Return the loss of a batch: sampled softmax, and the domain adaptation."""
         how = self.settings
         items, corrections = self.draws.draw(lesson.target, self.rng)
         drawn, labels = torch.from_numpy(items), torch.from_numpy(lesson.labels)

@@ -21,11 +21,12 @@ from torch import Tensor
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import estimate
+from isthmus.numerics.training import OnEpoch
 from isthmus.retrieval.ranker.batches import ExampleBatches, Labelled
 from isthmus.retrieval.ranker.network import HeadNetwork
 from isthmus.retrieval.ranker.ranker import RankingHead
 from isthmus.retrieval.ranker.settings import Loss, TrainingSettings
-from isthmus.retrieval.ranker.training import Lesson, Watch, loss_of, train_head
+from isthmus.retrieval.ranker.training import BatchLoss, loss_of, train_head
 from isthmus.retrieval.recommend.report import HeadDistillation, HeadFigures
 
 TEMPERATURE: Final = 2.0
@@ -43,7 +44,7 @@ def distil_head(
     settings: TrainingSettings,
     *,
     folder: Path | None = None,
-    watch: Watch | None = None,
+    on_epoch: OnEpoch | None = None,
     show: bool = False,
 ) -> tuple[RankingHead, HeadDistillation]:
     """Distil a head into one of a single network of `settings.distil` units.
@@ -57,7 +58,7 @@ def distil_head(
         are measured on them.
     settings : TrainingSettings
         How.
-    folder, watch, show
+    folder, on_epoch, show
         As for `isthmus.retrieval.ranker.training.train_head`.
 
     Returns
@@ -81,18 +82,18 @@ def distil_head(
         batches,
         replace(settings, epochs=PASSES * settings.epochs, rate=RATE * settings.rate),
         folder=folder,
-        watch=watch,
-        lesson=lesson_of(teacher.network, settings.loss),
+        on_epoch=on_epoch,
+        batch_loss=distillation_loss(teacher.network, settings.loss),
         show=show,
     )
     teacher.network.to("cpu")
     return student, compare_heads(teacher, student, batches)
 
 
-def lesson_of(teacher: HeadNetwork, loss: Loss) -> Lesson:
+def distillation_loss(teacher: HeadNetwork, loss: Loss) -> BatchLoss:
     """Give the loss of a student: that of `divergence`, and of what was liked."""
 
-    def lesson(made: Labelled, scores: Tensor) -> Tensor:
+    def batch_loss(made: Labelled, scores: Tensor) -> Tensor:
         batch, labels, corrections = made
         with torch.no_grad():
             taught = teacher(batch).float().mean(dim=0)
@@ -103,7 +104,7 @@ def lesson_of(teacher: HeadNetwork, loss: Loss) -> Lesson:
             total = total + (apart + LABELS * liked).mean()
         return total
 
-    return lesson
+    return batch_loss
 
 
 def divergence(taught: Tensor, scores: Tensor, mask: Tensor, corrections: Tensor) -> Tensor:

@@ -332,7 +332,7 @@ def within(serving: Serving, group: DomainGroup, domains: list[str]) -> Selectio
         whole = serving.view.select(domains)
         if group.selection is None or whole is None:
             return whole
-        return serving.view.only(whole.rows & group.selection.rows)
+        return serving.view.select_mask(whole.rows & group.selection.rows)
     return group.selection
 
 

@@ -16,6 +16,7 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.numerics.training import EpochResult
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.batches import ExampleBatches
@@ -24,7 +25,7 @@ from isthmus.retrieval.ranker.features import OF_SOURCE
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
 from isthmus.retrieval.ranker.ranker import RankingHead
 from isthmus.retrieval.ranker.settings import TrainingSettings
-from isthmus.retrieval.ranker.training import Pass, train_head
+from isthmus.retrieval.ranker.training import train_head
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.distillation import distil_head
 from isthmus.retrieval.recommend.recommender import Recommender
@@ -310,7 +311,7 @@ class _HeadTraining:
         how: TrainingSettings,
         *domains: str,
         fresh: bool,
-    ) -> list[Pass]:
+    ) -> list[EpochResult]:
         name = "-".join(str(self.corpus.domain_code(domain)) for domain in domains)
         folder = None if self.folder is None else self.folder / name
         return train_head(

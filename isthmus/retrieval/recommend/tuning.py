@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import MissingDependency
+from isthmus.numerics.training import EpochResult
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.ranker import RankingHead
 from isthmus.retrieval.ranker.settings import LOSSES, TrainingSettings
-from isthmus.retrieval.ranker.training import Pass, train_head
+from isthmus.retrieval.ranker.training import train_head
 from isthmus.retrieval.recommend.report import Trial, TuningReport
 
 if TYPE_CHECKING:
@@ -95,14 +96,14 @@ class _Objective:
 
         scores: list[float] = []
 
-        def watch(number: int, own: Pass) -> None:
-            scores.append(own.score)
-            trial.report(own.score, number)
+        def report(number: int, result: EpochResult) -> None:
+            scores.append(result.score)
+            trial.report(result.score, number)
             if trial.should_prune():
                 raise TrialPruned
 
         own = replace(self.settings, **_draw(trial))
-        train_head(self.make_head(own).network, self.batches, own, watch=watch)
+        train_head(self.make_head(own).network, self.batches, own, on_epoch=report)
         return max(scores)
 
 

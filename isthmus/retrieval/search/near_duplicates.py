@@ -98,7 +98,7 @@ class _Finder:
         self._vector_name = vector_name
         self._rows = rows
         self._mask = mask
-        self._selection = view.only(mask)
+        self._selection = view.select_mask(mask)
         self._threshold = threshold
         self._position = np.full(len(mask), -1, np.int64)
         self._position[rows] = np.arange(len(rows))
@@ -144,7 +144,7 @@ class _Finder:
                 outside[self._rows[groups == group]] = False
                 for items in _batches(open_items[groups[open_items] == group]):
                     n_pairs = len(self._pairs)
-                    self._compare(items, WIDTHS[0], self._view.only(outside))
+                    self._compare(items, WIDTHS[0], self._view.select_mask(outside))
                     reaching = np.concatenate([a for a, _ in self._pairs[n_pairs:]])
                     still_open.append(np.intersect1d(items, reaching))
             open_items = np.concatenate(still_open)

@@ -251,7 +251,7 @@ def vectors_of_items(view: View, selections: Sequence[Selection | None]) -> set[
     return {
         named_vector.name
         for named_vector in view.named_vectors
-        if any(view.holds(named_vector.name, selection) for selection in selections)
+        if any(view.has_vectors(named_vector.name, selection) for selection in selections)
     }
 
 

@@ -12,7 +12,6 @@ import torch
 from isthmus.retrieval.candidates.content import Content
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
-from isthmus.retrieval.ranker import training
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import make_examples
 from isthmus.retrieval.ranker.item_statistics import ItemFacts
@@ -62,7 +61,7 @@ def test_it_learns(trained):
     assert np.isnan(curve[0].loss)
     assert curve[-1].loss < curve[1].loss
     assert max(own.score for own in curve) > curve[0].score
-    assert {"0", "1", "new"} <= set(curve[0].ndcg)
+    assert {"0", "1", "new"} <= set(curve[0].scores)
 
 
 def test_what_is_the_same_in_all_examples_keeps_its_unit(batches, trained):
@@ -81,7 +80,7 @@ def test_it_is_left_at_its_best(batches, trained):
     tested = np.flatnonzero(batches.examples.tested)
     found = batches.ndcg(tested, batches.scores(head.network, tested, 16))
     case = batches.examples.case[tested]
-    means = [found[case == name].mean() for name in curve[0].ndcg]
+    means = [found[case == name].mean() for name in curve[0].scores]
     assert np.mean(means) == pytest.approx(max(own.score for own in curve), abs=1e-9)
     assert not head.network.training
 
@@ -124,13 +123,13 @@ def test_after_a_break_it_comes_to_the_same(batches, trained, tmp_path, monkeypa
         yield advance
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "progress_bar", breaking)
+        patch.setattr("isthmus.numerics.training.progress_bar", breaking)
         with pytest.raises(KeyboardInterrupt):
             train(batches, folder=tmp_path)
     torch.manual_seed(99)  # another process
     head, curve = train(batches, folder=tmp_path)
     same(head, trained[0])
-    assert [own.ndcg for own in curve] == [own.ndcg for own in trained[1]]
+    assert [own.scores for own in curve] == [own.scores for own in trained[1]]
     assert [own.loss for own in curve[1:]] == [own.loss for own in trained[1][1:]]
     again, _ = train(batches, folder=tmp_path)  # nothing is left to do
     same(again, trained[0])

@@ -10,6 +10,7 @@ import pytest
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
+from isthmus.numerics.checkpoint import Checkpoint
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.ranker import training
 from isthmus.retrieval.recommend.settings import settings_from
@@ -150,12 +151,14 @@ def test_settings_that_make_no_sense_are_refused(wrong, said):
 
 
 def breaking(after):
-    """Give a progress bar that raises after some steps of all bars together."""
+    """Return a progress bar that raises after some steps of the rankers' bars together."""
     steps = []
 
     @contextmanager
     def bar(label, total, *, show):
         def advance(step):
+            if label != "training the ranker":
+                return
             steps.append(step)
             if len(steps) > after:
                 raise KeyboardInterrupt
@@ -176,18 +179,18 @@ def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
     whole, expected = shop.train(settings=BRIEF), kept(shop)
     for after in (2, 3):  # in the first head, and then in the second
         with monkeypatch.context() as patch:
-            patch.setattr(training, "progress_bar", breaking(after))
+            patch.setattr("isthmus.numerics.training.progress_bar", breaking(after))
             with pytest.raises(KeyboardInterrupt):
                 shop.train(settings=BRIEF)
         assert kept(shop).keys() == expected.keys()  # what was trained before is still there
     passes = []
-    plain = training._Trainer.pass_over
+    plain = training._RankerTraining._epoch_batches
 
     def counting(self, number):
         passes.append(number)
         return plain(self, number)
 
-    monkeypatch.setattr(training._Trainer, "pass_over", counting)
+    monkeypatch.setattr(training._RankerTraining, "_epoch_batches", counting)
     again = shop.train(settings=BRIEF)
     assert 0 < len(passes) < 6
     found = kept(shop)
@@ -202,7 +205,7 @@ def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
 @pytest.mark.parametrize("change", ["positive_from", "interactions", "settings"])
 def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
     with monkeypatch.context() as patch:
-        patch.setattr(training, "progress_bar", breaking(2))
+        patch.setattr("isthmus.numerics.training.progress_bar", breaking(2))
         with pytest.raises(KeyboardInterrupt):
             shop.train("books", settings=BRIEF)
     options = {"settings": BRIEF}
@@ -212,14 +215,13 @@ def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
         options["settings"] = replace(BRIEF, seed=1)
     else:
         options["positive_from"] = 0.5
-    resumed = []
-    plain = training._Trainer.resume
+    states = []
+    read = Checkpoint.read
 
-    def watching(self, folder):
-        curve, waited = plain(self, folder)
-        resumed.append((len(curve), waited))
-        return curve, waited
+    def watching(self):
+        states.append(read(self))
+        return states[-1]
 
-    monkeypatch.setattr(training._Trainer, "resume", watching)
+    monkeypatch.setattr(Checkpoint, "read", watching)
     shop.train("books", **options)
-    assert resumed == [(0, 0)]
+    assert states == [None]
