@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isthmus.operations.alignment import AlignReport
     from isthmus.operations.fusion_weights import WeightsReport
     from isthmus.operations.reembedding import ReembedReport
-    from isthmus.retrieval.recommend.report import HeadDistillation
+    from isthmus.retrieval.recommend.report import RankerDistillation
     from isthmus.retrieval.recommend.store import Description
     from isthmus.retrieval.search.fusion_weights import FusionReport
     from isthmus.retrieval.search.results import Hit
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 MOST_REASONS = 3
-CASES = {"most": "four fifths known", "new": "new items", "all": "all"}
+SCENARIOS = {"most": "four fifths known", "new": "new items", "all": "all"}
 
 
 def show_alignment(report: AlignReport, *, as_json: bool) -> None:
@@ -233,7 +233,7 @@ def _show_compared(report: FinetuneReport) -> None:
 
 
 def show_training(made: Description, *, as_json: bool) -> None:
-    """Print each head beside its sources, and what the sources cover."""
+    """Print each ranker beside its candidate generators, and what these cover."""
     if as_json:
         show_json(made.model_dump())
         return
@@ -241,15 +241,15 @@ def show_training(made: Description, *, as_json: bool) -> None:
 
     for domain, report in made.reports.items():
         typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
-        table = table_of("known in the domain", "users", "head", "best source alone", "gain",
+        table = table_of("known in the domain", "users", "ranker", "best generator alone", "gain",
                          "95 %", "candidates cover")  # fmt: skip
-        for name, own in report.cases.items():
-            best = own.sources[own.best]
-            gain = own.head - best
+        for name, own in report.scenarios.items():
+            best = own.generators[own.best]
+            gain = own.ranker - best
             table.add_row(
-                CASES.get(name, name),
+                SCENARIOS.get(name, name),
                 f"{own.users:,}",
-                f"{own.head:.4f}",
+                f"{own.ranker:.4f}",
                 f"{best:.4f} {own.best}",
                 f"{gain:+.4f}",
                 f"{own.low:+.4f} to {own.high:+.4f}",
@@ -263,14 +263,14 @@ def show_training(made: Description, *, as_json: bool) -> None:
             typer.echo(f"best of {len(report.tuning.trials)} settings: {', '.join(found)}")
         if report.distillation is not None:
             _show_ranker_distillation(report.distillation)
-    for loss in made.losses():
+    for loss in made.shortfalls():
         typer.secho(f"warning: {loss}; publish will refuse it", err=True, fg="yellow")
     typer.echo(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
 
 
-def _show_ranker_distillation(found: HeadDistillation) -> None:
-    """Print the small head beside the one that it was distilled from."""
-    table = table_of("head", "NDCG@10", "recall@200", "numbers", "ms a user")
+def _show_ranker_distillation(found: RankerDistillation) -> None:
+    """Print the distilled ranker beside its teacher."""
+    table = table_of("ranker", "NDCG@10", "recall@200", "parameters", "ms a user")
     for name, own in (("teacher", found.teacher), ("distilled, kept", found.student)):
         table.add_row(
             name,

@@ -1,4 +1,4 @@
-"""The tasks of an evaluation plan: each protocol in each target domain."""
+"""The splits that an evaluation plan needs: each protocol in each target domain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from isthmus.data.interactions.ratings import rated_events, select_events
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
-from isthmus.evaluation.interaction_log import Positives, positives_of
+from isthmus.evaluation.interaction_log import Positives, select_positives
 from isthmus.evaluation.protocols import (
     Protocol,
     cold_item,
@@ -33,32 +33,32 @@ Facts = Mapping[str, Any]
 BASELINES = (*default_grids(content=True), *rating_grids())
 
 
-class Proposal(NamedTuple):
-    """A protocol that can be made.
+class PlannedSplit(NamedTuple):
+    """A protocol of the plan, not yet made.
 
     Attributes
     ----------
     name : str
-        What it is called before there are tasks.
+        Its name before there are tasks.
     make : callable
-        Makes the tasks; raises `InvalidInput` with the reason where that is impossible.
+        Returns the tasks; raises `InvalidInput` with the reason where that is impossible.
     """
 
     name: str
     make: Callable[[], Protocol]
 
 
-def proposals(
+def planned_splits(
     plan: EvaluationPlan, interactions: pa.Table, domains: Mapping[str, str]
-) -> Iterator[Proposal]:
-    """Propose every protocol of a plan, folders first, then target by target.
+) -> Iterator[PlannedSplit]:
+    """Yield every protocol of a plan, folders first, then target by target.
 
     Parameters
     ----------
     plan : EvaluationPlan
-        What is asked for.
+        The plan.
     interactions : pyarrow.Table
-        user_id, item_id, value, time; looked at only where the plan names protocols.
+        user_id, item_id, value, time; used only where the plan names protocols.
     domains : mapping of str to str
         The domain of every item, used or not.
 
@@ -68,29 +68,29 @@ def proposals(
         If a target is unknown, there are no interactions, or none is positive.
     """
     for folder in plan.folders:
-        yield Proposal(str(folder), partial(_enough, partial(_read, folder), 1))
+        yield PlannedSplit(str(folder), partial(_require_users, partial(_read, folder), 1))
     if not plan.protocol_names:
         return
     targets = _targets(plan, interactions, domains)
-    positives = positives_of(interactions, plan.positive_from)
+    positives = select_positives(interactions, plan.positive_from)
     for target in targets:
         for name in plan.protocol_names:
             if name == "rating":
                 make = partial(_rating, interactions, domains, target, plan.seed)
             else:
                 make = partial(_ranking, name, positives, domains, target, plan.seed)
-            yield Proposal(f"{name} {target}", partial(_enough, make, plan.min_users))
+            yield PlannedSplit(f"{name} {target}", partial(_require_users, make, plan.min_users))
 
 
 def _targets(
     plan: EvaluationPlan, interactions: pa.Table, domains: Mapping[str, str]
 ) -> tuple[str, ...]:
-    known = sorted(set(domains.values()))
+    all_domains = sorted(set(domains.values()))
     for target in plan.targets or ():
-        if target not in known:
+        if target not in all_domains:
             raise InvalidInput(
                 f"no domain {target!r} in this space; its domains are: "
-                f"{', '.join(known) or 'none yet'}"
+                f"{', '.join(all_domains) or 'none yet'}"
             )
     if not len(interactions):
         raise InvalidInput(
@@ -98,7 +98,7 @@ def _targets(
             "add some: isthmus interactions add FILES --space SPACE"
         )
     used = {domains[item] for item in pc.unique(interactions.column(ITEM_ID)).to_pylist()}
-    return plan.targets or tuple(domain for domain in known if domain in used)
+    return plan.targets or tuple(domain for domain in all_domains if domain in used)
 
 
 def _read(folder: Path) -> Protocol:
@@ -119,25 +119,25 @@ def _rating(table: pa.Table, domains: Mapping[str, str], target: str, seed: int)
 def _ranking(
     name: str, positives: Positives, domains: Mapping[str, str], target: str, seed: int
 ) -> Protocol:
-    given = (positives.table, domains, target)
+    data = (positives.table, domains, target)
     few = FEW.fullmatch(name)
     if few:
-        found = few_shot(*given, int(few.group(1)), seed=seed)
+        protocol = few_shot(*data, int(few.group(1)), seed=seed)
     elif name == "temporal":
-        found = temporal(*given)
+        protocol = temporal(*data)
     else:
         make = {"cold": cold_user, "warm": warm, "cold_item": cold_item}[name]
-        found = make(*given, seed=seed)
-    return Protocol(*(replace(task, facts={**task.facts, **positives.facts}) for task in found))
+        protocol = make(*data, seed=seed)
+    return Protocol(*(replace(task, facts={**task.facts, **positives.facts}) for task in protocol))
 
 
-def _enough(make: Callable[[], Protocol], min_users: int) -> Protocol:
-    """Make a protocol, and refuse it where it is of too few users to say anything."""
-    found = make()
-    for task in found:
+def _require_users(make: Callable[[], Protocol], min_users: int) -> Protocol:
+    """Make a protocol, and refuse it where it has too few users."""
+    protocol = make()
+    for task in protocol:
         if len(task.users) < min_users:
             raise InvalidInput(
                 f"there are {len(task.users)} users to recommend to in {task.split}, fewer than "
                 f"the least of {min_users}"
             )
-    return found
+    return protocol

@@ -24,7 +24,7 @@ from isthmus.retrieval.recommend.request import TrainRequest, TrainSettings
 from isthmus.retrieval.recommend.settings import RecommenderSettings, recommender_settings
 from isthmus.retrieval.recommend.store import (
     Description,
-    heads_of,
+    published_rankers,
     save_recommender,
     trained_folder,
 )
@@ -56,8 +56,8 @@ def train(
             request.targets,
             positive_from=positive_from,
             rated=_ratings(view, interactions),
-            pretrained=None if start_from is None else heads_of(start_from),
-            sources_of=_pretraining(request.targets or view.domains, request.pretrain),
+            pretrained=None if start_from is None else published_rankers(start_from),
+            pretrain_on=_pretraining(request.targets or view.domains, request.pretrain),
             folder=work,
             show=progress,
         )

@@ -49,14 +49,14 @@ def test_training_and_publishing(shop, run, run_json):
     shown = run("train", "--targets", "books", *QUICK, "--distilled-units", 8, "--space", "shop")
     assert shown.returncode == 0, shown.stderr
     said = " ".join(shown.stdout.split())
-    for words in ("books: NDCG@10 of simulated users", "best source alone", "all",
+    for words in ("books: NDCG@10 of simulated users", "best generator alone", "all",
                   "distilled, kept", "times as fast",
                   "make it current with: isthmus publish"):  # fmt: skip
         assert words in said
     kept = run_json("publish", "--keep-recommender", "--space", "shop")
     assert kept["accepted"]
-    heads = [path for path in kept["attached"] if "head" in path]
-    assert heads == ["recommender/head-0.safetensors", "recommender/head-1.safetensors"]
+    rankers = [path for path in kept["attached"] if "ranker" in path]
+    assert rankers == ["recommender/ranker-0.safetensors", "recommender/ranker-1.safetensors"]
     assert ids(run_json(*ASK, "--user", "u3")) == ids(before)
 
 

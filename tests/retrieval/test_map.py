@@ -107,22 +107,22 @@ def test_neighbours_are_taken_from_each_modality_alike():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     kinds = ["text"] * 20 + ["image"] * 20
     found = find_neighbours(vectors, kinds, 6)
-    assert found.places.shape == (40, 7)
-    assert (found.places[:, 0] == np.arange(40)).all()
-    assert ((found.places[:, 1:] < 20).sum(axis=1) == 3).all()
+    assert found.indices.shape == (40, 7)
+    assert (found.indices[:, 0] == np.arange(40)).all()
+    assert ((found.indices[:, 1:] < 20).sum(axis=1) == 3).all()
     assert (np.diff(found.distances, axis=1) >= 0).all()
     cosines = vectors @ vectors.T - 9 * np.eye(40)
     for row in range(40):
         texts = np.argsort(-cosines[row, :20])[:3]
         images = 20 + np.argsort(-cosines[row, 20:])[:3]
-        assert set(found.places[row, 1:]) == {*texts, *images}
-        assert row not in found.places[row, 1:]
+        assert set(found.indices[row, 1:]) == {*texts, *images}
+        assert row not in found.indices[row, 1:]
 
 
 def test_a_modality_of_one_content_has_neighbours():
     found = find_neighbours(np.eye(9, dtype=np.float32), ["text"] * 8 + ["image"], 4)
-    assert found.places.shape == (9, 3)
-    assert set(found.places[8, 1:]) < set(range(8))
+    assert found.indices.shape == (9, 3)
+    assert set(found.indices[8, 1:]) < set(range(8))
 
 
 def test_vectors_that_are_all_the_same_are_laid_out():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidInput
+from isthmus.retrieval.search import query
 from tests.retrieval.crowd import DOMAIN, IDS, MATRIX, ids, unit
 from tests.toy import PointEncoder, item
 
@@ -81,8 +82,7 @@ def test_over_several_named_vectors_nothing_is_missed(crowd, name, least, calibr
 
 def test_the_search_is_widened_no_further_than_it_must(crowd, monkeypatch):
     depths = []
-    from isthmus.retrieval.search import query
-
+    ranked = crowd.search(vector=MATRIX[0], k=5)
     plain = query.search_vectors
 
     def spy(view, queries, depth, allowed):
@@ -90,7 +90,6 @@ def test_the_search_is_widened_no_further_than_it_must(crowd, monkeypatch):
         return plain(view, queries, depth, allowed)
 
     monkeypatch.setattr(query, "search_vectors", spy)
-    ranked = crowd.search(vector=MATRIX[0], k=5)
     crowd.search(vector=MATRIX[0], k=None, min_score=ranked[4].score)
     assert depths == [2, 4, 8]
 

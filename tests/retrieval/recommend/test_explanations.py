@@ -146,10 +146,10 @@ def test_it_tells_which_modality_counts(tmp_path):
     assert np.mean(gains["image"]) > max(np.mean(gains["text"]), 0)
 
 
-def test_explanations_need_a_head(tmp_path):
+def test_explanations_need_a_ranker(tmp_path):
     space = Space.create(tmp_path / "bare", two_encoders())
     space.upsert([item("a", "sea")])
-    with pytest.raises(InvalidInput, match="explanations need a trained head: isthmus train, then"):
+    with pytest.raises(InvalidInput, match="explanations need a trained ranker: isthmus train"):
         space.recommend(User(), explain=True)
 
 
