@@ -190,7 +190,8 @@ def parse_mapping(name: str, texts: Iterable[str]) -> dict[str, int | float]:
 
 
 def _parameter(name: str, info: FieldInfo, kind: Any, *, positional: bool) -> inspect.Parameter:
-    settings: Values = {"help": info.description, "metavar": METAVARS.get(name)}
+    metavar = METAVARS.get(name) or ("N" if kind in (int, float) else None)
+    settings: Values = {"help": info.description, "metavar": metavar}
     minimum = [bound.ge for bound in info.metadata if isinstance(bound, Ge)]
     if kind is int and minimum:
         settings["min"] = minimum[0]

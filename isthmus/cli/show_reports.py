@@ -299,14 +299,14 @@ def show_reasons(hits: Sequence[Hit]) -> None:
         if own is None:
             continue
         history = [r for r in own.history if r.gain > 0][:MOST_REASONS]
-        sources = [r for r in own.sources if r.rank][:MOST_REASONS]
+        generators = [r for r in own.generators if r.rank][:MOST_REASONS]
         table.add_row(
             hit.item_id,
             f"{own.popularity:.2f}",
             f"{own.personal:+.2f}",
             ", ".join(f"{r.item_id} ({r.gain:+.2f})" for r in history) or "-",
             ", ".join(f"{r.name} ({r.gain:+.2f})" for r in own.contents) or "-",
-            ", ".join(f"{r.name} (rank {r.rank})" for r in sources) or "-",
+            ", ".join(f"{r.name} (rank {r.rank})" for r in generators) or "-",
         )
     print_table(table)
 

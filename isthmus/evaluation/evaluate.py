@@ -156,8 +156,10 @@ def evaluate_task(
     settings : mapping, optional
         The settings of systems, by name; the answers of these are cached.
     """
-    known = settings or {}
-    answers = [runner.run(task, name, system, known.get(name)) for name, system in systems.items()]
+    by_name = settings or {}
+    answers = [
+        runner.run(task, name, system, by_name.get(name)) for name, system in systems.items()
+    ]
     return _result(task, answers, ablations or {}, runner.settings)
 
 

@@ -159,8 +159,8 @@ class TrainedSystem:
 
 
 def _user(user: TestUser, ordered: bool) -> User:
-    known = User(user.history).history
-    return User().after(known, ordered)
+    history = User(user.history).history
+    return User().after(history, ordered)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,22 +231,25 @@ class RatingSystem:
         """Fit, and predict the value of each item of each user's truth, in its order."""
         trained = pc.unique(task.train.column(ITEM_ID)).to_pylist()
         items = list(dict.fromkeys([*self._item_ids, *trained, *task.candidates]))
-        places = {item: place for place, item in enumerate(items)}
-        more = np.zeros((len(items) - len(self._item_ids), self._vectors.shape[1]), np.float32)
-        matrix = _matrix(task.train, places)
+        columns = {item: column for column, item in enumerate(items)}
+        without_content = np.zeros(
+            (len(items) - len(self._item_ids), self._vectors.shape[1]), np.float32
+        )
+        matrix = _matrix(task.train, columns)
         self.model = RatingModel.fit(
             matrix,
-            np.concatenate([self._vectors, more]),
+            np.concatenate([self._vectors, without_content]),
             _domain_codes(items, task.domains),
             settings=self._settings,
             seed=self._seed,
         )
         rows = matrix.rows_of([user.user_id for user in task.users])
-        asked = [np.array([places[item] for item in user.truth], np.int64) for user in task.users]
-        return self.model.predict([_history(matrix, row) for row in rows.tolist()], asked)
+        histories = [_history(matrix, row) for row in rows.tolist()]
+        items_of = [np.array([columns[item] for item in u.truth], np.int64) for u in task.users]
+        return self.model.predict(histories, items_of)
 
 
-def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
+def _matrix(train: pa.Table, columns: Mapping[str, int]) -> InteractionMatrix:
     table = train
     if WEIGHT not in table.column_names:
         table = table.append_column(WEIGHT, pa.repeat(1.0, len(table)))
@@ -256,7 +259,7 @@ def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
     at = table.column_names.index(VALUE)
     table = table.set_column(at, VALUE, table.column(VALUE).cast(pa.float32()))
     return InteractionMatrix.from_table(
-        table, lambda ids: np.array([places[item] for item in ids], np.int64), len(places)
+        table, lambda ids: np.array([columns[item] for item in ids], np.int64), len(columns)
     )
 
 
@@ -269,5 +272,5 @@ def _domain_codes(items: Sequence[str], domains: Mapping[str, str]) -> Codes:
 def _history(matrix: InteractionMatrix, row: int) -> History:
     if row < 0:
         return History((), ())
-    own = slice(matrix.starts[row], matrix.starts[row + 1])
-    return History(matrix.columns[own], matrix.strengths[own])
+    of_user = slice(matrix.starts[row], matrix.starts[row + 1])
+    return History(matrix.columns[of_user], matrix.strengths[of_user])
