@@ -138,6 +138,6 @@ def _require_users(make: Callable[[], Protocol], min_users: int) -> Protocol:
         if len(task.users) < min_users:
             raise InvalidInput(
                 f"there are {len(task.users)} users to recommend to in {task.split}, fewer than "
-                f"the least of {min_users}"
+                f"the minimum of {min_users}"
             )
     return protocol

@@ -29,7 +29,7 @@ def colours(tmp_path):
     return space
 
 
-def test_each_content_is_a_point_near_what_it_is_like(colours):
+def test_each_content_is_a_point_near_similar_contents(colours):
     drawn = colours.map()
     assert (drawn.vector_name, len(drawn)) == ("joint", 242)
     rows = drawn.table().to_pylist()
@@ -62,7 +62,7 @@ def test_the_same_space_and_seed_give_the_same_map(colours, tmp_path):
     assert first._repr_png_() == (tmp_path / "map.png").read_bytes()
 
 
-def test_only_the_items_that_are_asked_for_are_drawn(colours):
+def test_only_selected_items_are_drawn(colours):
     assert set(colours.map(domain="words", where="item_id <> 'both'").modalities) == {"text"}
     few = colours.map(limit=7, seed=1)
     assert len(set(few.item_ids)) == 7
@@ -100,7 +100,7 @@ def test_few_items_have_a_map_too(tmp_path, count):
     drawn.save(tmp_path / "map.png")
 
 
-def test_neighbours_are_taken_from_each_modality_alike():
+def test_neighbours_are_taken_equally_from_each_modality():
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((40, 8)).astype(np.float32)
     vectors[20:, 0] += 9  # the gap between modalities
@@ -129,7 +129,7 @@ def test_vectors_that_are_all_the_same_are_laid_out():
     assert np.isfinite(lay_out(np.ones((9, 3), np.float32), ["text"] * 9, 0)).all()
 
 
-def test_what_is_missing_is_named(colours, tmp_path, monkeypatch):
+def test_invalid_options_and_missing_libraries_are_named(colours, tmp_path, monkeypatch):
     drawn = colours.map()
     with pytest.raises(InvalidInput, match=r"cannot draw into .*map\.gif; give a name in \.png"):
         drawn.save(tmp_path / "map.gif")

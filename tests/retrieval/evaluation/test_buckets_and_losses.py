@@ -73,8 +73,8 @@ def test_hidden_items_are_grouped_by_modalities_where_they_differ():
         "text": (2, 2, 1.0),
         "text and image": (2, 2, 0.5),
     }
-    alike = dict.fromkeys(task.candidates, "text")
-    for same in (None, {}, alike):
+    all_text = dict.fromkeys(task.candidates, "text")
+    for same in (None, {}, all_text):
         assert {x.by for x in by_truth(task, ranks, 2, same)} == {
             "domain of the truth",
             "users of the truth",

@@ -219,7 +219,7 @@ def test_what_has_too_little_data_is_skipped_with_the_reason(tmp_path):
     ):
         space.evaluate(plan_of("warm"))
     few = plan_of("warm", targets=["films"], min_users=50)
-    with pytest.raises(InvalidInput, match="fewer than the least of 50"):
+    with pytest.raises(InvalidInput, match="fewer than the minimum of 50"):
         space.evaluate(few)
 
 
@@ -304,12 +304,12 @@ def test_positives_by_default(values):
     if len(set(values)) == 1:
         assert len(select_positives(table).table) == len(values)
     elif max(values) <= 0:
-        with pytest.raises(InvalidInput, match="what is positive must be told"):
+        with pytest.raises(InvalidInput, match="the threshold of positives is unclear"):
             select_positives(table)
     else:
         found = select_positives(table)
-        kept = found.table.column("value").to_pylist()
-        assert kept == [v for v in values if np.float32(v) >= np.float32(0.8 * max(values))]
+        selected = found.table.column("value").to_pylist()
+        assert selected == [v for v in values if np.float32(v) >= np.float32(0.8 * max(values))]
         assert found.n_interactions == len(values)
         assert pc.max(found.table.column("value")).as_py() == max(values)
 
@@ -362,7 +362,7 @@ def test_an_evaluation_that_was_interrupted_goes_on(shop, tmp_path):
 
 
 def test_other_settings_seeds_and_broken_files_are_computed_anew(shop, tmp_path):
-    asked = []
+    splits = []
 
     class Counted(BaselineSystem):
         strength = 1
@@ -371,13 +371,13 @@ def test_other_settings_seeds_and_broken_files_are_computed_anew(shop, tmp_path)
             return {"strength": self.strength}
 
         def recommend(self, task, n):
-            asked.append(task.split)
+            splits.append(task.split)
             return super().recommend(task, n)
 
     def run(plan, system):
-        asked.clear()
+        splits.clear()
         shop.evaluate(plan, systems={"own": system}, out=tmp_path)
-        return len(asked)
+        return len(splits)
 
     system = Counted(Popularity())
     assert run(plan_of("warm"), system) == 2
