@@ -128,7 +128,7 @@ def test_texts_are_encoded_in_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(
         encoder, "embed", lambda batch, modality: sizes.append(len(batch)) or embed(batch, modality)
     )
-    monkeypatch.setattr("isthmus.retrieval.search.query_file.QUERIES_A_BATCH", 8)
+    monkeypatch.setattr("isthmus.retrieval.search.query_file.BATCH_SIZE", 8)
     queries = [{"query_id": n, "text": f"word{n}"} for n in range(20)]
     report = space.search_file(queries, tmp_path / "out.parquet", k=1)
     assert sizes == [8, 8, 4]
