@@ -214,7 +214,7 @@ def _space(
         return Space.open(path)
     space = Space.create(path)
     if known is not None and known.exists():
-        shutil.copytree(known / "ledger", path / "ledger", dirs_exist_ok=True)
+        shutil.copytree(known / "embedding_cache", path / "embedding_cache", dirs_exist_ok=True)
     space.upsert(list(rows), text=text, image="image", progress=True)
     return space
 

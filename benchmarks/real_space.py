@@ -59,9 +59,9 @@ def kill_on_the_way(space: Path, file: Path, options: list[str], after: float) -
     time.sleep(after)
     job.send_signal(signal.SIGKILL)
     job.wait()
-    (cache,) = (space / "ledger").glob("text-*.lance")
+    (cache,) = (space / "embedding_cache").glob("text-*.lance")
     stored = lance.dataset(str(cache)).count_rows()
-    return {"items": isthmus("status", "--space", space)["items"], "ledger": stored}
+    return {"items": isthmus("status", "--space", space)["items"], "embedding_cache": stored}
 
 
 def change_one(folder: Path, source: Path, column: str, value: Any) -> Path:
@@ -99,9 +99,9 @@ def build(space: Path, files: dict[str, tuple[Path, list[str]]], kill_after: flo
     columns = (pq.read_table(first)[name].to_pylist() for name in ("title", "attributes"))
     distinct = len(set(zip(*columns, strict=True)))
     print(
-        f"| (killed with {there['items']:,} items and {there['ledger']:,} text vectors stored; of "
-        f"{distinct:,} distinct texts {distinct - resumed['encoded']['text']:,} were not encoded "
-        "again) |" + " |" * 9
+        f"| (killed with {there['items']:,} items and {there['embedding_cache']:,} text vectors "
+        f"stored; of {distinct:,} distinct texts {distinct - resumed['encoded']['text']:,} "
+        "were not encoded again) |" + " |" * 9
     )
     for name in ("films", "fashion"):
         report(name, add(space, *files[name]))

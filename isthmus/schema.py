@@ -1,7 +1,7 @@
-"""Every column name, named once.
+"""Names of columns, tables, folders and files, and the version of the on-disk format.
 
-Names without an underscore in front are what users see and filter by; names with one belong
-to Isthmus and cannot be attributes.
+Columns without a leading underscore are public: users see them and filter by them. Columns with
+one are internal and cannot be attributes.
 """
 
 from __future__ import annotations
@@ -35,17 +35,40 @@ VECTOR: Final = "vector"
 SCORE: Final = "score"
 RANK: Final = "rank"
 
+# The on-disk format of a space, of its releases and of its recommenders. Raise it with every change
+# that makes existing files unreadable: a space of another number is refused.
+FORMAT: Final = 1
+
+# Folders and files of a space.
+SPACE_FILE: Final = "space.toml"
+CATALOG_TABLE: Final = "catalog.lance"
+QUARANTINE_TABLE: Final = "quarantine.lance"
+INTERACTIONS_TABLE: Final = "interactions.lance"
+EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"
+MEDIA_FOLDER: Final = "media"
+ALIGNMENTS_FOLDER: Final = "alignments"
+FORMER_SETTINGS_FOLDER: Final = "former_settings"
+RELEASES_FOLDER: Final = "releases"
+CURRENT_FILE: Final = "CURRENT"
+TRAINING_FOLDER: Final = "training"
+VECTORS_FILE: Final = ".vectors.f32"  # while a column of vectors is computed
+
+# Folders and files of a release.
+MANIFEST_FILE: Final = "manifest.json"
+RELEASE_ALIGNMENT_FOLDER: Final = "alignment"
+RECOMMENDER_FOLDER: Final = "recommender"
+
 CONTENT_HASH: Final[dict[Modality, str]] = {m: f"_{m}_hash" for m in MODALITIES}
 ROW_HASH: Final = "_row_hash"
 MODALITY_MASK: Final = "_modalities"
-ROW_ID: Final = "_rowid"
+ROW_ID: Final = "_rowid"  # this and the next two are the names that Lance uses
+CREATED_AT: Final = "_row_created_at_version"
 UPDATED_AT: Final = "_row_last_updated_at_version"
 INTERNAL_PREFIX: Final = "_"
 
 ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)  # of every catalog; see `media_columns`
 RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})
 
-INTERACTIONS_TABLE: Final = "interactions.lance"
 INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
 INTERACTIONS: Final = pa.schema(
     [
@@ -58,10 +81,10 @@ INTERACTIONS: Final = pa.schema(
 
 
 def media_columns(modalities: Iterable[str]) -> tuple[Modality, ...]:
-    """Name the columns of files that items have, in a space of these modalities.
+    """Return the columns that hold media, in a space of these modalities.
 
-    Pictures have one in every space. Audio has one where it is encoded; elsewhere a column of
-    that name is an attribute, as it was before Isthmus took audio.
+    Every space has a column of images. A space that encodes audio has one of audio; in any other
+    space a column of that name is an attribute.
 
     Examples
     --------
@@ -72,7 +95,7 @@ def media_columns(modalities: Iterable[str]) -> tuple[Modality, ...]:
 
 
 def inline_column(modality: str) -> str:
-    """Name the column of an item table that holds files given as bytes.
+    """Return the column of an item table that holds media given as bytes.
 
     Examples
     --------
@@ -83,7 +106,7 @@ def inline_column(modality: str) -> str:
 
 
 def vector_column(vector_name: str) -> str:
-    """Name the catalog column that holds the vectors of a named vector.
+    """Return the column of the catalog that holds a named vector.
 
     Examples
     --------
@@ -94,7 +117,7 @@ def vector_column(vector_name: str) -> str:
 
 
 def modality_bit(modality: str) -> int:
-    """Give the bit of a modality in the modality mask.
+    """Return the bit of a modality in the modality mask.
 
     Examples
     --------
@@ -105,7 +128,7 @@ def modality_bit(modality: str) -> int:
 
 
 def modalities_in(mask: int) -> list[Modality]:
-    """Give the modalities of a modality mask.
+    """Return the modalities of a modality mask.
 
     Examples
     --------

@@ -27,7 +27,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
 from isthmus.operations.alignment import AlignReport, align
-from isthmus.operations.evaluation import evaluation_material
+from isthmus.operations.evaluation import evaluation_data
 from isthmus.operations.finetuning import finetune_encoder
 from isthmus.operations.fusion_weights import (
     WeightsReport,
@@ -909,12 +909,12 @@ class Space:
         plan : EvaluationPlan, optional
             Protocols, targets, baselines, metrics; by default every protocol in every domain
             that has interactions.
-        systems : mapping of str to Recommender, Rater, Learner or callable, optional
+        systems : mapping of str to Recommender, Rater, SystemFactory or callable, optional
             Further systems by name. A function is called for each protocol with the task of the
-            split ``"val"``, and returns the system; `Learner` says in addition what it can do and
-            which settings its answers depend on.
+            split ``"val"``, and returns the system; a `SystemFactory` says in addition what it
+            can do and which settings its answers depend on.
         out : path, optional
-            A folder for ``evaluation.json`` and ``evaluation.html``. It keeps every answer too:
+            A folder for ``evaluation.json`` and ``evaluation.html``. It caches every answer too:
             an evaluation that was interrupted resumes.
         progress : bool, default False
             Whether to show bars.
@@ -936,11 +936,11 @@ class Space:
         ``space.evaluate(EvaluationPlan(targets=["books"], protocols=["cold"]), out="report")``
         """
         from isthmus.evaluation.plan import EvaluationPlan
-        from isthmus.evaluation.run import carry_out
+        from isthmus.evaluation.run import run_evaluation
 
         plan = plan or EvaluationPlan()
-        material = evaluation_material(self.opened, systems or {}, plan.systems)
-        return carry_out(plan, material, out=None if out is None else Path(out), show=progress)
+        data = evaluation_data(self.opened, systems or {}, plan.systems)
+        return run_evaluation(plan, data, out=None if out is None else Path(out), show=progress)
 
     # ---- Releases
 

@@ -10,16 +10,16 @@ import typer
 from isthmus.cli.show import print_table, show_json, table_of
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.recommend.report import HeadDistillation
+    from isthmus.retrieval.recommend.report import RankerDistillation
     from isthmus.retrieval.recommend.store import Description
     from isthmus.retrieval.search.results import Hit
 
 MOST_REASONS = 3
-CASES = {"most": "four fifths known", "new": "new items", "all": "all"}
+SCENARIOS = {"most": "four fifths known", "new": "new items", "all": "all"}
 
 
 def show_training(made: Description, *, as_json: bool) -> None:
-    """Print each head beside its sources, and what the sources cover."""
+    """Print each ranker beside its candidate generators, and what these cover."""
     if as_json:
         show_json(made.model_dump())
         return
@@ -27,15 +27,15 @@ def show_training(made: Description, *, as_json: bool) -> None:
 
     for domain, report in made.reports.items():
         typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
-        table = table_of("known in the domain", "users", "head", "best source alone", "gain",
+        table = table_of("known in the domain", "users", "ranker", "best generator alone", "gain",
                          "95 %", "candidates cover")  # fmt: skip
-        for name, own in report.cases.items():
-            best = own.sources[own.best]
-            gain = own.head - best
+        for name, own in report.scenarios.items():
+            best = own.generators[own.best]
+            gain = own.ranker - best
             table.add_row(
-                CASES.get(name, name),
+                SCENARIOS.get(name, name),
                 f"{own.users:,}",
-                f"{own.head:.4f}",
+                f"{own.ranker:.4f}",
                 f"{best:.4f} {own.best}",
                 f"{gain:+.4f}",
                 f"{own.low:+.4f} to {own.high:+.4f}",
@@ -49,14 +49,14 @@ def show_training(made: Description, *, as_json: bool) -> None:
             typer.echo(f"best of {len(report.tuning.trials)} settings: {', '.join(found)}")
         if report.distillation is not None:
             _show_distillation(report.distillation)
-    for loss in made.losses():
+    for loss in made.shortfalls():
         typer.secho(f"warning: {loss}; publish will refuse it", err=True, fg="yellow")
     typer.echo(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
 
 
-def _show_distillation(found: HeadDistillation) -> None:
-    """Print the small head beside the one that it was distilled from."""
-    table = table_of("head", "NDCG@10", "recall@200", "numbers", "ms a user")
+def _show_distillation(found: RankerDistillation) -> None:
+    """Print the distilled ranker beside its teacher."""
+    table = table_of("ranker", "NDCG@10", "recall@200", "parameters", "ms a user")
     for name, own in (("teacher", found.teacher), ("distilled, kept", found.student)):
         table.add_row(
             name,
@@ -85,13 +85,13 @@ def show_reasons(hits: Sequence[Hit]) -> None:
         if own is None:
             continue
         history = [r for r in own.history if r.gain > 0][:MOST_REASONS]
-        sources = [r for r in own.sources if r.rank][:MOST_REASONS]
+        generators = [r for r in own.generators if r.rank][:MOST_REASONS]
         table.add_row(
             hit.item_id,
             f"{own.popularity:.2f}",
             f"{own.personal:+.2f}",
             ", ".join(f"{r.item_id} ({r.gain:+.2f})" for r in history) or "-",
             ", ".join(f"{r.name} ({r.gain:+.2f})" for r in own.contents) or "-",
-            ", ".join(f"{r.name} (rank {r.rank})" for r in sources) or "-",
+            ", ".join(f"{r.name} (rank {r.rank})" for r in generators) or "-",
         )
     print_table(table)

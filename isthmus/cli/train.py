@@ -19,10 +19,10 @@ def train(
     ] = None,
     pretrain: Annotated[
         list[str] | None,
-        typer.Option(help="Domains that a head learns on before it is fine-tuned on its target."),
+        typer.Option(help="Domains that a ranker is trained on before it is fine-tuned."),
     ] = None,
     finetune: Annotated[
-        Path | None, typer.Option(help="Another space, whose published heads are fine-tuned.")
+        Path | None, typer.Option(help="Another space, whose published rankers are fine-tuned.")
     ] = None,
     positive_from: PositiveFromOption = None,
     guard: Annotated[
@@ -30,20 +30,20 @@ def train(
         typer.Option(help="Measure the other domains, and ignore for a target those that hurt."),
     ] = True,
     tune: Annotated[
-        int, typer.Option(metavar="N", help="Try N settings of each head, and take the best.")
+        int, typer.Option(metavar="N", help="Try N settings of each ranker; keep the best.")
     ] = 0,
     loss: Annotated[str, typer.Option(help="listwise or pairwise.")] = "listwise",
-    folds: Annotated[int, typer.Option(help="Parts of the users, each met as strangers.")] = 3,
-    epochs: Annotated[int, typer.Option(help="Passes of a head, at most.")] = 10,
-    distil_head: Annotated[
+    folds: Annotated[int, typer.Option(help="Cross-fitting folds of the users.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Epochs of a ranker, at most.")] = 10,
+    distil_ranker: Annotated[
         int,
         typer.Option(
             metavar="N",
-            help="Distil each head into a small one of N units, and keep it; 16 is a start.",
+            help="Distil each ranker into one of N units, which replaces it; try 16.",
         ),
     ] = 0,
     leave_out: Annotated[
-        list[str] | None, typer.Option(help="Source of candidates to do without; repeat it.")
+        list[str] | None, typer.Option(help="Candidate generator not to use; repeat it.")
     ] = None,
     normalisation: Annotated[
         str, typer.Option(help="Of contents, by domain: none, centre, or whiten too.")
@@ -63,7 +63,7 @@ def train(
     wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Train candidates and ranking heads on the stored interactions.
+    """Train candidate generators and rankers on the stored interactions.
 
     What was trained becomes part of the next release: run isthmus publish after it. A training
     that was interrupted goes on when the same command is run again.
@@ -84,7 +84,7 @@ def train(
         distributed=distributed,
         guard=guard,
         trials=tune,
-        distil=distil_head,
+        distil=distil_ranker,
         seed=seed,
     )
     made = open_space(space, wait_s=wait).train(

@@ -25,7 +25,7 @@ from isthmus.index.releases.live import LiveView
 from isthmus.index.releases.reweighted import Reweighting
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.schema import Modality
+from isthmus.schema import MEDIA_FOLDER, Modality
 
 
 class WeightedView(NamedTuple):
@@ -130,7 +130,7 @@ class OpenSpace:
 
     def media(self, *, http: bool = False) -> MediaStore:
         """Return the reader of the files that items refer to."""
-        return MediaStore(self.path / "media", MediaLimits(http=http))
+        return MediaStore(self.path / MEDIA_FOLDER, MediaLimits(http=http))
 
     def view(self) -> View:
         """Return the searchable items of this moment."""
@@ -141,11 +141,11 @@ class OpenSpace:
         view = self.live.now()
         if weights is None:
             return WeightedView(view, self.settings, self.vector_weights)
-        settings = self.settings.weighing(weights)
-        if settings.fusion != self.settings.fusion:
+        settings = self.settings.with_query_weights(weights)
+        if settings.weights != self.settings.weights:
             if self._reweighting is None:
                 self._reweighting = Reweighting(self.path, self.settings, self.alignment)
-            view = self._reweighting.view(view, settings.fusion)
+            view = self._reweighting.view(view, settings.weights)
         return WeightedView(view, settings, vector_weights(settings))
 
     def require_fingerprint(self, fingerprint: str | None) -> None:
@@ -186,6 +186,6 @@ def vector_weights(settings: SpaceSettings) -> dict[str, float]:
     # The aligned named vector counts once: were it to weigh as its modalities do, the weight of
     # pictures would move items that have none.
     return {
-        b.name: 1.0 if b.alignment else sum(settings.fusion.get(m, 1.0) for m in b.modalities)
+        b.name: 1.0 if b.alignment else sum(settings.weights.get(m, 1.0) for m in b.modalities)
         for b in settings.layout
     }

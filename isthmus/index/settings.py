@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from isthmus.encoders.alignment import Alignment
@@ -14,28 +15,26 @@ from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.fusion import ModalityWeights, validated_weights
 from isthmus.encoders.stack import ALIGNMENT, EncoderStack, NamedVector, aligned_vector
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
-from isthmus.schema import Modality
-
-FILE = "space.toml"
-FIRST_FORMAT = 1  # has no alignment and no audio
-ALIGNED_FORMAT = 2  # has an alignment, and no audio
-AUDIO_FORMAT = 3  # has audio: columns of the catalog that earlier versions would not fill
-FORMAT = 4  # its weights or encoders were changed: its vectors stand in other columns
+from isthmus.index.files import write_atomically
+from isthmus.schema import FORMAT, SPACE_FILE, Modality
 
 
 class NamedVectorSettings(BaseModel):
-    """A named vector as written down: enough to search without loading an encoder."""
+    """A named vector in ``space.toml``: enough to search without loading an encoder.
+
+    The fields are those of `isthmus.encoders.stack.NamedVector`.
+    """
 
     model_config = ConfigDict(extra="forbid")
     name: str
     dim: int = Field(gt=0)
     modalities: list[Modality]
     alignment: str = ""
-    fused: str = ""
+    variant: str = ""
 
 
 class Targets(BaseModel):
-    """What a release has to reach.
+    """Targets that a release must reach.
 
     Attributes
     ----------
@@ -57,13 +56,13 @@ class Targets(BaseModel):
         memory = "" if self.memory is None else f", {self.memory.human_readable()}"
         return f"recall@10 {self.recall:g}{latency}{memory}"
 
-    def given(self, **targets: Any) -> Targets:
-        """Give the same targets with others in the place of some.
+    def replace(self, **targets: Any) -> Targets:
+        """Return the targets with some replaced; None leaves a target as it is.
 
         Raises
         ------
         InvalidInput
-            If one makes no sense.
+            If a target is out of its range.
         """
         changed = {name: value for name, value in targets.items() if value is not None}
         try:
@@ -73,20 +72,21 @@ class Targets(BaseModel):
 
 
 class IndexSettings(Targets):
-    """What `publish` aims at, and what is kept.
+    """Targets and thresholds of `publish`, and how long old versions are kept.
 
     Attributes
     ----------
     exact_rows : int
-        Up to this many vectors a named vector is searched exactly, and nothing is planned.
+        Largest number of vectors of a named vector that is searched exactly, without planning an
+        index.
     sample_rows : int
-        Recipes are measured on so many vectors.
+        Number of vectors that index recipes are measured on.
     retrain_growth : float
-        A plan and a training serve until the vectors are this many times as many.
+        Growth of the number of vectors after which an index is planned and trained again.
     keep_releases : int
-        Releases kept besides the current one.
+        Number of releases kept besides the current one.
     keep_versions_days : float
-        Older versions of the tables are dropped by `compact`.
+        Age in days after which `compact` drops versions of the tables.
     """
 
     exact_rows: int = Field(default=10_000, ge=0)
@@ -100,46 +100,58 @@ class IndexSettings(Targets):
         """The targets alone."""
         return Targets(recall=self.recall, latency_ms=self.latency_ms, memory=self.memory)
 
-    def aiming(self, targets: Targets) -> IndexSettings:
-        """Give the same settings with other targets."""
+    def with_targets(self, targets: Targets) -> IndexSettings:
+        """Return the settings with other targets."""
         return self.model_copy(update=dict(targets))
 
 
 class SpaceSettings(BaseModel):
-    """The settings of a space."""
+    """The settings of a space.
+
+    Attributes
+    ----------
+    format : int
+        Version of the on-disk format.
+    encoders : dict of str to str
+        Spec of the encoder of each modality.
+    named_vectors : list of NamedVectorSettings
+        The named vectors of an item.
+    components : dict of str to str
+        Everything that changes the vectors, by name; its digest is `fingerprint`.
+    weights : dict of str to float
+        Fusion weight of each modality.
+    former_weights : list of dict
+        Fusion weights of earlier releases, to roll back to.
+    index : IndexSettings
+        Settings of the index.
+    """
 
     model_config = ConfigDict(extra="forbid")
-    format: int
+    format: int = FORMAT
     encoders: dict[Modality, str]
     named_vectors: list[NamedVectorSettings]
     components: dict[str, str]
-    fusion: dict[Modality, float] = Field(default_factory=dict)
-    former_fusion: list[dict[Modality, float]] = Field(default_factory=list)
+    weights: dict[Modality, float] = Field(default_factory=dict)
+    former_weights: list[dict[Modality, float]] = Field(default_factory=list)
     index: IndexSettings = Field(default_factory=IndexSettings)
 
     @classmethod
-    def of_stack(cls, stack: EncoderStack, index: IndexSettings | None = None) -> SpaceSettings:
-        """Describe an encoder stack."""
+    def from_stack(cls, stack: EncoderStack, index: IndexSettings | None = None) -> SpaceSettings:
+        """Return the settings of a space with these encoders."""
         return cls(
-            format=_format(stack.encoders, stack.alignment),
             encoders={m: encoder.spec for m, encoder in stack.encoders.items()},
-            named_vectors=[
-                NamedVectorSettings(
-                    name=b.name, dim=b.dim, modalities=list(b.modalities), alignment=b.alignment
-                )
-                for b in stack.named_vectors
-            ],
+            named_vectors=[_vector_settings(vector) for vector in stack.named_vectors],
             components=stack.components,
-            fusion={m: stack.weights[m] for m in stack.encoders},
+            weights={m: stack.weights[m] for m in stack.encoders},
             index=index or IndexSettings(),
         )
 
     @property
     def layout(self) -> tuple[NamedVector, ...]:
-        """The named vectors of an item vector."""
+        """The named vectors of an item."""
         return tuple(
-            NamedVector(b.name, b.dim, tuple(b.modalities), b.alignment, b.fused)
-            for b in self.named_vectors
+            NamedVector(v.name, v.dim, tuple(v.modalities), v.alignment, v.variant)
+            for v in self.named_vectors
         )
 
     @property
@@ -147,96 +159,88 @@ class SpaceSettings(BaseModel):
         """Fingerprint of the alignment; empty where there is none."""
         return self.components.get(ALIGNMENT, "")
 
-    def aligned(self, alignment: Alignment | None) -> SpaceSettings:
-        """Give the settings of the same encoders with another alignment, or none."""
-        named_vectors = [b for b in self.named_vectors if not b.alignment]
+    def with_alignment(self, alignment: Alignment | None) -> SpaceSettings:
+        """Return the settings of the same encoders with another alignment, or none."""
+        vectors = [vector for vector in self.named_vectors if not vector.alignment]
         encoders = tuple(f"{modality}." for modality in self.encoders)
         components = {n: v for n, v in self.components.items() if n.startswith(encoders)}
-        meeting = {m for b in named_vectors if len(b.modalities) > 1 for m in b.modalities}
-        components |= {f"fusion.{m}": str(float(self.fusion.get(m, 1.0))) for m in meeting}
+        components |= self._weight_components(_fused_modalities(vectors))
         if alignment is not None:
-            own = aligned_vector(alignment)
-            named_vectors.append(
-                NamedVectorSettings(
-                    name=own.name,
-                    dim=own.dim,
-                    modalities=list(own.modalities),
-                    alignment=own.alignment,
-                    fused=self._fused(own.modalities) if self.former_fusion else "",
-                )
-            )
-            weights = {m: self.fusion.get(m, 1.0) for m in own.modalities}
-            components |= {f"fusion.{m}": str(float(w)) for m, w in weights.items()}
+            aligned = _vector_settings(aligned_vector(alignment))
+            if self.former_weights:
+                aligned.variant = self._weights_digest(aligned.modalities)
+            vectors.append(aligned)
+            components |= self._weight_components(aligned.modalities)
             components[ALIGNMENT] = alignment.fingerprint
-        changed_before = self.former_fusion or any(b.fused for b in named_vectors)
-        number = FORMAT if changed_before else _format(self.encoders, alignment)
-        changed = {"named_vectors": named_vectors, "components": components, "format": number}
-        return self.model_copy(update=changed)
+        return self.model_copy(update={"named_vectors": vectors, "components": components})
 
-    def weighing(self, weights: ModalityWeights) -> SpaceSettings:
-        """Give the same settings with other fusion weights, as `validated_weights` takes them."""
-        fusion = {**self.fusion, **validated_weights(weights, self.encoders)}
-        return self.model_copy(update={"fusion": fusion})
+    def with_query_weights(self, weights: ModalityWeights) -> SpaceSettings:
+        """Return the settings with other fusion weights, and the vectors that are stored.
 
-    def reweighed(self, weights: ModalityWeights) -> SpaceSettings:
-        """Give the settings of the same encoders and alignment with other fusion weights.
-
-        Where modalities meet in a named vector, its vectors are others then, in a column of their
-        own.
+        Parameters
+        ----------
+        weights : mapping of str to float
+            As `validated_weights` takes them.
         """
-        changed = self.weighing(weights)
-        if changed.fusion == self.fusion or not any(
-            len(b.modalities) > 1 for b in self.named_vectors
-        ):
+        return self.model_copy(
+            update={"weights": {**self.weights, **validated_weights(weights, self.encoders)}}
+        )
+
+    def with_weights(self, weights: ModalityWeights) -> SpaceSettings:
+        """Return the settings with other fusion weights, and vectors fused by them.
+
+        A named vector that fuses several modalities gets a new column, because its vectors change.
+        """
+        changed = self.with_query_weights(weights)
+        fused = _fused_modalities(self.named_vectors)
+        if changed.weights == self.weights or not fused:
             return changed
-        named_vectors = [
-            b.model_copy(update={"fused": changed._fused(b.modalities)})
-            if len(b.modalities) > 1
-            else b
-            for b in self.named_vectors
+        vectors = [
+            vector.model_copy(update={"variant": changed._weights_digest(vector.modalities)})
+            if len(vector.modalities) > 1
+            else vector
+            for vector in self.named_vectors
         ]
-        meeting = {m for b in named_vectors if b.fused for m in b.modalities}
-        weighed = {f"fusion.{m}": str(changed.fusion.get(m, 1.0)) for m in sorted(meeting)}
-        former = [own for own in self.former_fusion if own not in (self.fusion, changed.fusion)]
+        former = [w for w in self.former_weights if w not in (self.weights, changed.weights)]
         return changed.model_copy(
             update={
-                "named_vectors": named_vectors,
-                "components": {**self.components, **weighed},
-                "former_fusion": [*former, self.fusion],
-                "format": FORMAT,
+                "named_vectors": vectors,
+                "components": {**self.components, **changed._weight_components(fused)},
+                "former_weights": [*former, self.weights],
             }
         )
 
-    def in_place_of(self, present: SpaceSettings) -> SpaceSettings:
-        """Give these settings with columns that can stand beside those of the present ones.
+    def with_columns_beside(self, current: SpaceSettings) -> SpaceSettings:
+        """Return these settings with columns that can coexist with those of the current settings.
 
-        A named vector whose vectors are the same has its column; any other has one of its own.
+        A named vector with the same vectors shares its column; any other gets a new one.
         """
-        there = {b.name: b for b in present.named_vectors}
-        named_vectors = [
-            b.model_copy(update={"fused": there[b.name].fused})
-            if b.name in there and self._makers(b) == present._makers(there[b.name])
-            else b.model_copy(update={"fused": digest_components(self._makers(b))})
-            for b in self.named_vectors
-        ]
-        changed = self.former_fusion or any(b.fused for b in named_vectors)
-        number = FORMAT if changed else self.format
-        return self.model_copy(
-            update={"named_vectors": named_vectors, "format": number, "index": present.index}
-        )
+        stored = {vector.name: vector for vector in current.named_vectors}
+        vectors = []
+        for vector in self.named_vectors:
+            components = self._vector_components(vector)
+            same = stored.get(vector.name)
+            if same is not None and components == current._vector_components(same):
+                variant = same.variant
+            else:
+                variant = digest_components(components)
+            vectors.append(vector.model_copy(update={"variant": variant}))
+        return self.model_copy(update={"named_vectors": vectors, "index": current.index})
 
-    def _makers(self, named_vector: NamedVectorSettings) -> dict[str, str]:
-        """Name everything that decides what the vectors of a named vector are."""
-        weights = named_vector.modalities if len(named_vector.modalities) > 1 else ()
+    def _vector_components(self, vector: NamedVectorSettings) -> dict[str, str]:
+        """Return everything that changes the vectors of a named vector, by name."""
+        fused = vector.modalities if len(vector.modalities) > 1 else []
         return {
-            ALIGNMENT: named_vector.alignment,
-            **{m: self.encoder_fingerprint(m) for m in named_vector.modalities},
-            **{f"fusion.{m}": str(float(self.fusion.get(m, 1.0))) for m in weights},
+            ALIGNMENT: vector.alignment,
+            **{m: self.encoder_fingerprint(m) for m in vector.modalities},
+            **self._weight_components(fused),
         }
 
-    def _fused(self, modalities: Collection[Modality]) -> str:
-        """Digest the weights of modalities that meet in a named vector."""
-        return digest_components({m: str(float(self.fusion.get(m, 1.0))) for m in modalities})
+    def _weight_components(self, modalities: Collection[Modality]) -> dict[str, str]:
+        return {f"fusion.{m}": str(float(self.weights.get(m, 1.0))) for m in sorted(modalities)}
+
+    def _weights_digest(self, modalities: Collection[Modality]) -> str:
+        return digest_components({m: str(float(self.weights.get(m, 1.0))) for m in modalities})
 
     @property
     def fingerprint(self) -> str:
@@ -244,73 +248,74 @@ class SpaceSettings(BaseModel):
         return digest_components(self.components)
 
     def encoder_fingerprint(self, modality: Modality) -> str:
-        """Fingerprint of the encoder of one modality."""
+        """Return the fingerprint of the encoder of one modality."""
         return digest_components(self.encoder_components(modality))
 
     def encoder_components(self, modality: Modality) -> dict[str, str]:
-        """Everything that changes a vector of one modality's encoder, by name."""
+        """Return everything that changes a vector of one modality's encoder, by name."""
         prefix = f"{modality}."
         return {
             n.removeprefix(prefix): v for n, v in self.components.items() if n.startswith(prefix)
         }
 
     def write(self, folder: Path) -> None:
-        """Write ``space.toml``, whole or not at all."""
-        import tomli_w
-
-        from isthmus.index.files import write_atomically
-
+        """Write ``space.toml`` atomically."""
         values = self.model_dump(exclude_none=True)
-        if not self.former_fusion:
-            del values["former_fusion"]
-        for vector_name in values["named_vectors"]:
-            for name in ("alignment", "fused"):
-                if not vector_name[name]:
-                    del vector_name[name]
-        write_atomically(folder / FILE, tomli_w.dumps(values).encode())
+        if not self.former_weights:
+            del values["former_weights"]
+        for vector in values["named_vectors"]:
+            for name in ("alignment", "variant"):
+                if not vector[name]:
+                    del vector[name]
+        write_atomically(folder / SPACE_FILE, tomli_w.dumps(values).encode())
 
     @classmethod
     def read(cls, folder: Path) -> SpaceSettings:
-        """Read ``space.toml``.
+        """Return the settings in ``space.toml``.
 
         Raises
         ------
         SpaceNotFound
             If the folder is no space.
         UnsupportedFormat
-            If the space was written by a later version.
+            If the space has another on-disk format.
         InvalidInput
             If the file is broken.
         """
+        path = folder / SPACE_FILE
         try:
-            values = tomllib.loads((folder / FILE).read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SpaceNotFound(
-                f"{folder} is no space (it has no {FILE}); make one with: isthmus create {folder}"
+                f"{folder} is no space (it has no {SPACE_FILE}); "
+                f"make one with: isthmus create {folder}"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{folder / FILE} is not valid TOML: {error}") from error
-        _require_format(values, folder)
+            raise InvalidInput(f"{path} is not valid TOML: {error}") from error
+        if values.get("format") != FORMAT:
+            raise UnsupportedFormat(
+                f"{folder} has on-disk format {values.get('format')!r}, and this version of "
+                f"Isthmus reads format {FORMAT} only. Build the space again from its items with: "
+                f"isthmus create NEW, then isthmus add ITEMS --space NEW"
+            )
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise InvalidInput(f"{folder / FILE} is invalid: {_first_problem(error)}") from error
+            raise InvalidInput(f"{path} is invalid: {_first_problem(error)}") from error
 
 
-def _require_format(values: dict[str, Any], folder: Path) -> None:
-    found = values.get("format")
-    if found not in range(FIRST_FORMAT, FORMAT + 1):
-        raise UnsupportedFormat(
-            f"{folder} has on-disk format {found!r}; this version of Isthmus reads formats "
-            f"{FIRST_FORMAT} to {FORMAT}: install the version of Isthmus that wrote it"
-        )
+def _vector_settings(vector: NamedVector) -> NamedVectorSettings:
+    return NamedVectorSettings(
+        name=vector.name,
+        dim=vector.dim,
+        modalities=list(vector.modalities),
+        alignment=vector.alignment,
+    )
 
 
-def _format(encoders: Collection[str], alignment: Alignment | None) -> int:
-    """Give the lowest format that can hold it, so that earlier versions open what they can."""
-    if "audio" in encoders:
-        return AUDIO_FORMAT
-    return FIRST_FORMAT if alignment is None else ALIGNED_FORMAT
+def _fused_modalities(vectors: Collection[NamedVectorSettings]) -> set[Modality]:
+    """Return the modalities that share a named vector with others."""
+    return {m for vector in vectors if len(vector.modalities) > 1 for m in vector.modalities}
 
 
 def _first_problem(error: ValidationError) -> str:

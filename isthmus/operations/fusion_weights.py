@@ -53,7 +53,7 @@ class WeightsReport:
 
 def modality_weights(space: OpenSpace) -> dict[str, float]:
     """Return the fusion weight of each modality."""
-    return {m: float(space.settings.fusion.get(m, 1.0)) for m in space.settings.encoders}
+    return {m: float(space.settings.weights.get(m, 1.0)) for m in space.settings.encoders}
 
 
 def set_weights(

@@ -48,8 +48,8 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     )
     weights = validated_weights(request.weights or {}, encoders)
     stack = EncoderStack(encoders, weights, resolve_alignment(request.alignment, encoders))
-    settings = SpaceSettings.of_stack(
-        stack, IndexSettings().aiming(Targets().given(recall=request.recall))
+    settings = SpaceSettings.from_stack(
+        stack, IndexSettings().with_targets(Targets().replace(recall=request.recall))
     )
     building = path.with_name(f".{path.name}.creating")
     shutil.rmtree(building, ignore_errors=True)

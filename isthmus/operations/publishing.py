@@ -84,8 +84,8 @@ def make_publisher(
 
 def _index_settings(space: OpenSpace, targets: TargetOptions) -> IndexSettings:
     index = space.settings.index
-    return index.aiming(
-        index.targets.given(
+    return index.with_targets(
+        index.targets.replace(
             recall=targets.recall, latency_ms=targets.latency_ms, memory=targets.memory
         )
     )

@@ -81,11 +81,11 @@ def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False
         former = space.fingerprint
         encoders = _encoders_with(space, request)
         chosen = _alignment_for(space, encoders, request.alignment)
-        stack = EncoderStack(encoders, space.settings.fusion, chosen)
-        settings = SpaceSettings.of_stack(stack).model_copy(
-            update={"former_fusion": space.settings.former_fusion}
+        stack = EncoderStack(encoders, space.settings.weights, chosen)
+        settings = SpaceSettings.from_stack(stack).model_copy(
+            update={"former_weights": space.settings.former_weights}
         )
-        settings = settings.in_place_of(space.settings)
+        settings = settings.with_columns_beside(space.settings)
         given = space.recorded_encoders(settings, encoders)
         if settings.fingerprint == former:
             return _complete_switch(space, started, settings.encoders, given)

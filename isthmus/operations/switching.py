@@ -36,7 +36,7 @@ def switch_weights(space: OpenSpace, weights: ModalityWeights, *, progress: bool
     """Switch to other fusion weights; the caller holds the lock of the releases."""
     with writing(space.path, "catalog", space.wait_s):
         space.live.require_settings()
-        changed = space.settings.reweighed(weights)
+        changed = space.settings.with_weights(weights)
         space.switch(
             relay(
                 space.path,
@@ -67,9 +67,9 @@ def switch_to_release(space: OpenSpace, number: int | None) -> None:
     release.verify()
     alignment = published_alignment(release.folder)
     for base in (space.settings, *former_settings(space.path)):
-        for fusion in (base.fusion, *reversed(base.former_fusion)):
+        for fusion in (base.weights, *reversed(base.former_weights)):
             weights = {str(modality): weight for modality, weight in fusion.items()}
-            settings = base.reweighed(weights).aligned(alignment)
+            settings = base.with_weights(weights).with_alignment(alignment)
             if settings.fingerprint != fingerprint:
                 continue
             if base is space.settings:
@@ -93,7 +93,7 @@ def _switch_encoders(
     What these encoded is in their embedding caches; only what was added since goes through a
     model.
     """
-    settings = settings.in_place_of(space.settings)
+    settings = settings.with_columns_beside(space.settings)
     encoder_of = space.recorded_encoders(settings)
     move = migration(space, settings, alignment, encoder_of)
     move.fill()

@@ -23,12 +23,12 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.request import TrainRequest
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.store import (
-    TRAINING,
     Description,
-    heads_of,
+    published_rankers,
     save_recommender,
     trained_folder,
 )
+from isthmus.schema import TRAINING_FOLDER
 
 
 def train(
@@ -55,8 +55,8 @@ def train(
             request.targets,
             positive_from=positive_from,
             rated=_ratings(view, interactions),
-            pretrained=None if start_from is None else heads_of(start_from),
-            sources_of=_pretraining(request.targets or view.domains, request.pretrain),
+            pretrained=None if start_from is None else published_rankers(start_from),
+            pretrain_on=_pretraining(request.targets or view.domains, request.pretrain),
             folder=work,
             show=progress,
         )
@@ -91,8 +91,8 @@ def _require_same_encoders(space: OpenSpace) -> None:
 def _work_folder(space: OpenSpace, *arguments: object) -> Path:
     """Return the folder of a training's checkpoints, and remove those of other trainings."""
     state = (space.catalog.snapshot().version, space.interactions.version, arguments)
-    work = space.path / TRAINING / digest(repr(state)).hex()
-    for other in (space.path / TRAINING).glob("*"):
+    work = space.path / TRAINING_FOLDER / digest(repr(state)).hex()
+    for other in (space.path / TRAINING_FOLDER).glob("*"):
         if other not in (work, trained_folder(space.path)):
             shutil.rmtree(other, ignore_errors=True)
     shutil.rmtree(work / "made", ignore_errors=True)

@@ -384,7 +384,7 @@ def test_an_interrupted_job_says_so_and_goes_on_where_it_stopped(run_json, envir
     job = subprocess.Popen(
         [COMMAND, *arguments], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
-    cache = tmp_path / "s/ledger"
+    cache = tmp_path / "s/embedding_cache"
     while not cache.exists() or not any(cache.iterdir()):
         time.sleep(0.05)
     time.sleep(4.5)  # a piece of 1,024 texts takes three seconds

@@ -46,7 +46,7 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
 
 def test_training_and_publishing(shop, run, run_json):
     before = run_json(*ASK, "--user", "u3")
-    shown = run("train", "--target", "books", *QUICK, "--distil-head", 8, "--space", "shop")
+    shown = run("train", "--target", "books", *QUICK, "--distil-ranker", 8, "--space", "shop")
     assert shown.returncode == 0, shown.stderr
     said = " ".join(shown.stdout.split())
     for words in ("books: NDCG@10 of simulated users", "best source alone", "all",
@@ -55,8 +55,8 @@ def test_training_and_publishing(shop, run, run_json):
         assert words in said
     kept = run_json("publish", "--keep-recommender", "--space", "shop")
     assert kept["accepted"]
-    heads = [path for path in kept["attached"] if "head" in path]
-    assert heads == ["recommender/head-0.safetensors", "recommender/head-1.safetensors"]
+    rankers = [path for path in kept["attached"] if "ranker" in path]
+    assert rankers == ["recommender/ranker-0.safetensors", "recommender/ranker-1.safetensors"]
     assert ids(run_json(*ASK, "--user", "u3")) == ids(before)
 
 

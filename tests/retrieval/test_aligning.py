@@ -199,7 +199,7 @@ def test_the_weight_of_an_absent_modality_does_not_move_an_item(tmp_path):
     orders = []
     for number, weight in enumerate((1.0, 7.0)):
         space = Space.create(tmp_path / f"{number}", two_encoders(), alignment=some_alignment())
-        space.settings.fusion["image"] = weight
+        space.settings.weights["image"] = weight
         space.upsert(texts + coloured(1))
         hits = space.search("red thing3", domain="films", k=6)
         orders.append([(hit.item_id, round(hit.score, 5)) for hit in hits])

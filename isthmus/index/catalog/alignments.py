@@ -8,9 +8,7 @@ from pathlib import Path
 from isthmus.encoders.alignment import FILES, Alignment
 from isthmus.errors import CorruptAlignment
 from isthmus.index.settings import SpaceSettings
-
-FOLDER = "alignments"
-IN_RELEASE = "alignment"
+from isthmus.schema import ALIGNMENTS_FOLDER, RELEASE_ALIGNMENT_FOLDER
 
 
 def load_alignment(space: Path, settings: SpaceSettings) -> Alignment | None:
@@ -34,25 +32,25 @@ def load_alignment(space: Path, settings: SpaceSettings) -> Alignment | None:
 
 def store_alignment(space: Path, alignment: Alignment) -> None:
     """Put an alignment into a space."""
-    (space / FOLDER).mkdir(exist_ok=True)
+    (space / ALIGNMENTS_FOLDER).mkdir(exist_ok=True)
     alignment.save(alignment_folder(space, alignment.fingerprint))
 
 
 def keep_only(space: Path, fingerprint: str) -> None:
     """Remove the other alignments; each release has a copy of its own."""
-    for folder in (space / FOLDER).glob("*"):
+    for folder in (space / ALIGNMENTS_FOLDER).glob("*"):
         if folder.name != fingerprint:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def alignment_folder(space: Path, fingerprint: str) -> Path:
     """Name the folder of an alignment."""
-    return space / FOLDER / fingerprint
+    return space / ALIGNMENTS_FOLDER / fingerprint
 
 
 def published_alignment(release: Path) -> Alignment | None:
     """Read the alignment of a release's folder; None where it has none."""
-    folder = release / IN_RELEASE
+    folder = release / RELEASE_ALIGNMENT_FOLDER
     return Alignment.load(folder) if folder.exists() else None
 
 
@@ -75,10 +73,10 @@ class AlignmentAttachment:
         if load_alignment(self._space, self._settings) is None:
             return []
         own = alignment_folder(self._space, self._settings.alignment)
-        (folder / IN_RELEASE).mkdir()
+        (folder / RELEASE_ALIGNMENT_FOLDER).mkdir()
         for name in FILES:
-            shutil.copyfile(own / name, folder / IN_RELEASE / name)
-        return [f"{IN_RELEASE}/{name}" for name in FILES]
+            shutil.copyfile(own / name, folder / RELEASE_ALIGNMENT_FOLDER / name)
+        return [f"{RELEASE_ALIGNMENT_FOLDER}/{name}" for name in FILES]
 
     def shortfalls(self) -> list[str]:
         """Give none: an alignment is no reason against a release."""

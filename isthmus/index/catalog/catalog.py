@@ -13,6 +13,7 @@ from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.snapshot import SCAN_ROWS, Snapshot
 from isthmus.index.catalog.text_index import index_words
 from isthmus.schema import (
+    CATALOG_TABLE,
     CONTENT_HASH,
     DOMAIN,
     ITEM_ID,
@@ -24,7 +25,6 @@ from isthmus.schema import (
     vector_column,
 )
 
-FOLDER = "catalog.lance"
 VERSIONS = "_versions"  # where the table engine keeps a file for each version
 
 
@@ -40,8 +40,8 @@ class Catalog:
     def __init__(self, folder: Path) -> None:
         import lance
 
-        self._path = str(folder / FOLDER)
-        self._versions = folder / FOLDER / VERSIONS
+        self._path = str(folder / CATALOG_TABLE)
+        self._versions = folder / CATALOG_TABLE / VERSIONS
         self._dataset = lance.dataset(self._path)
 
     @classmethod
@@ -50,7 +50,9 @@ class Catalog:
         import lance
 
         schema = _schema(named_vectors)
-        lance.write_dataset(schema.empty_table(), str(folder / FOLDER), enable_stable_row_ids=True)
+        lance.write_dataset(
+            schema.empty_table(), str(folder / CATALOG_TABLE), enable_stable_row_ids=True
+        )
         return cls(folder)
 
     def touched(self) -> int:

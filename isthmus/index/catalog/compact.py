@@ -9,10 +9,16 @@ from pathlib import Path
 
 from isthmus.data.lance_tables import DELETED_SHARE, compact_table, has_versions_older, open_table
 from isthmus.encoders.embedding_cache import CONTENT
-from isthmus.index.catalog import catalog, quarantine
 from isthmus.index.catalog.lock import writing
 from isthmus.progress import progress_bar
-from isthmus.schema import INTERACTIONS_TABLE, ITEM_ID, USER_ID
+from isthmus.schema import (
+    CATALOG_TABLE,
+    EMBEDDING_CACHE_FOLDER,
+    INTERACTIONS_TABLE,
+    ITEM_ID,
+    QUARANTINE_TABLE,
+    USER_ID,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
     """
     try:
         with writing(space, "catalog", 0), writing(space, "interactions", 0):
-            written = (space / folder for folder in (catalog.FOLDER, INTERACTIONS_TABLE))
+            written = (space / folder for folder in (CATALOG_TABLE, INTERACTIONS_TABLE))
             keep = timedelta(days=keep_days)
             if any(has_versions_older(path, keep) for path in written):
                 return compact(space, keep_days)
@@ -82,9 +88,12 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
 def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     """Give each table, the column it is looked up by, and the share of deleted rows it may keep."""
     kept = [
-        (space / catalog.FOLDER, ITEM_ID, DELETED_SHARE),
-        (space / quarantine.FOLDER, ITEM_ID, DELETED_SHARE),
+        (space / CATALOG_TABLE, ITEM_ID, DELETED_SHARE),
+        (space / QUARANTINE_TABLE, ITEM_ID, DELETED_SHARE),
         (space / INTERACTIONS_TABLE, USER_ID, 0.0),
-        *((path, CONTENT, DELETED_SHARE) for path in sorted((space / "ledger").glob("*.lance"))),
+        *(
+            (path, CONTENT, DELETED_SHARE)
+            for path in sorted((space / EMBEDDING_CACHE_FOLDER).glob("*.lance"))
+        ),
     ]
     yield from (table for table in kept if open_table(table[0]) is not None)

@@ -22,9 +22,7 @@ from isthmus.errors import InvalidMedia
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import Advance
-from isthmus.schema import (
-    Modality,
-)
+from isthmus.schema import EMBEDDING_CACHE_FOLDER, Modality
 
 TEXTS_A_BATCH = 1_024
 FILES_A_BATCH: dict[Modality, int] = {"image": 64, "audio": 8}  # one clip has many windows
@@ -184,4 +182,4 @@ def open_embedding_cache(
     """Open the cache of one modality of a space; see `EmbeddingCache` for `peek`."""
     dim = named_vector_of(settings.layout, modality).dim
     fingerprint = settings.encoder_fingerprint(modality)
-    return EmbeddingCache(space / "ledger", modality, fingerprint, dim, peek=peek)
+    return EmbeddingCache(space / EMBEDDING_CACHE_FOLDER, modality, fingerprint, dim, peek=peek)

@@ -231,7 +231,7 @@ class Ingest:
             mask |= part.present.astype(np.uint8) * np.uint8(modality_bit(modality))
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
-        fused = fuse(settings.layout, settings.fusion, parts, self._alignment)
+        fused = fuse(settings.layout, settings.weights, parts, self._alignment)
         for named_vector in settings.layout:
             if named_vector.name in fused:
                 items = items.append_column(

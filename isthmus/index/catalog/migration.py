@@ -29,9 +29,7 @@ from isthmus.index.catalog.vector_columns import (
 )
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
-from isthmus.schema import CONTENT_HASH, MEDIA, Modality
-
-FOLDER = "encoders"
+from isthmus.schema import CONTENT_HASH, FORMER_SETTINGS_FOLDER, MEDIA, Modality
 
 ROUNDS: Final = 10  # over what was added while the round before was encoded
 
@@ -276,14 +274,14 @@ class EmbeddingCacheFilling:
 
 def keep_settings(space: Path, settings: SpaceSettings) -> None:
     """Keep the settings of a space, by the fingerprint of its encoder stack."""
-    folder = space / FOLDER / settings.fingerprint
+    folder = space / FORMER_SETTINGS_FOLDER / settings.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     settings.write(folder)
 
 
 def former_settings(space: Path) -> Iterator[SpaceSettings]:
     """Give the settings that were kept and can be read."""
-    for folder in sorted((space / FOLDER).glob("*")):
+    for folder in sorted((space / FORMER_SETTINGS_FOLDER).glob("*")):
         try:
             yield SpaceSettings.read(folder)
         except IsthmusError:

@@ -16,9 +16,8 @@ from isthmus.data.lance_tables import (
     open_table,
     predicates_in,
 )
-from isthmus.schema import ITEM_ID
+from isthmus.schema import ITEM_ID, QUARANTINE_TABLE
 
-FOLDER = "quarantine.lance"
 SCHEMA = pa.schema(
     [
         (ITEM_ID, pa.string()),
@@ -53,7 +52,7 @@ class Quarantine:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FOLDER
+        self._path = folder / QUARANTINE_TABLE
 
     def rows(self) -> list[dict[str, Any]]:
         """Give every failure, by item id."""

@@ -20,6 +20,7 @@ from isthmus.numerics.arrays import sample_rows
 from isthmus.schema import (
     AUDIO,
     CONTENT_HASH,
+    CREATED_AT,
     DOMAIN,
     INTERNAL_PREFIX,
     ITEM_COLUMNS,
@@ -36,7 +37,6 @@ TAKEN_ROWS = 5_000
 
 RowIds = npt.NDArray[np.uint64]
 
-CREATED_AT = "_row_created_at_version"
 SCAN_ROWS = 8_192
 LISTED_ROWS = 50_000  # from which all rows are read, and those asked for are chosen
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +29,14 @@ from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
-from isthmus.schema import CONTENT_HASH, ITEM_ID, MODALITY_MASK, Modality, modality_bit
-
-VECTORS: Final = ".aligning.f32"
+from isthmus.schema import (
+    CONTENT_HASH,
+    ITEM_ID,
+    MODALITY_MASK,
+    VECTORS_FILE,
+    Modality,
+    modality_bit,
+)
 
 
 def realign(
@@ -63,7 +67,7 @@ def realign(
     SpaceSettings
         The settings that it has now.
     """
-    changed = settings.aligned(alignment)
+    changed = settings.with_alignment(alignment)
     if alignment is not None and changed.alignment != settings.alignment:
         store_alignment(space, alignment)
     return relay(space, catalog, settings, changed, alignment, progress=progress)
@@ -140,7 +144,7 @@ def _compute(
     *,
     show: bool,
 ) -> None:
-    file = space / VECTORS
+    file = space / VECTORS_FILE
     try:
         made = _write(file, space, catalog.snapshot(), settings, alignment, named_vector, show=show)
         catalog.compute_vectors(named_vector, [ITEM_ID], made.column)
@@ -186,7 +190,7 @@ def _write(
                 modality: stored_vectors(cache, batch.column(CONTENT_HASH[modality]).to_pylist())
                 for modality, cache in caches.items()
             }
-            fused = fuse([named_vector], settings.fusion, parts, alignment)[named_vector.name]
+            fused = fuse([named_vector], settings.weights, parts, alignment)[named_vector.name]
             np.where(fused.present[:, None], fused.vectors, 0).astype("<f4").tofile(out)
             keys.append(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
             present.append(fused.present)
@@ -232,7 +236,7 @@ def catch_up(
             modality: stored_vectors(cache, items.column(CONTENT_HASH[modality]).to_pylist())
             for modality, cache in caches.items()
         }
-        fused = fuse(settings.layout, settings.fusion, parts, alignment)
+        fused = fuse(settings.layout, settings.weights, parts, alignment)
         for named_vector in settings.layout:
             items = items.drop_columns([named_vector.column])
             items = items.append_column(named_vector.column, as_column(fused[named_vector.name]))

@@ -1,4 +1,4 @@
-"""The vectors of single contents of items, in the named vectors of a space: nothing is encoded."""
+"""The vectors of single modalities of items, read from the embedding caches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isthmus.schema import CONTENT_HASH, Modality
 
 
 class ContentVectors:
-    """Gives the vector that each modality of an item has by itself, out of the embedding caches.
+    """Returns the vector that each modality of an item has by itself, out of the embedding caches.
 
     Parameters
     ----------

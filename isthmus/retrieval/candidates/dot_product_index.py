@@ -86,7 +86,7 @@ class DotProductIndex:
         places = np.empty((len(users), k), np.int64)
         products = np.empty((len(users), k), np.float32)
         allowed = bitmap.positions
-        vectors = self._vectors if bitmap.everything else self._vectors[allowed]
+        vectors = self._vectors if bitmap.is_full else self._vectors[allowed]
         for user, row in enumerate(users @ vectors.T):
             top = top_k(row, k)
             places[user], products[user] = allowed[top], row[top]
@@ -102,7 +102,7 @@ class DotProductIndex:
     def _scan(self, users: FloatArray, k: int, bitmap: Bitmap) -> tuple[Columns, FloatArray]:
         faiss: Any = import_module("faiss")
         parameters = None
-        if not bitmap.everything:
+        if not bitmap.is_full:
             parameters = faiss.SearchParameters(sel=bitmap.selector)
         reach = min(k + RERANKED, bitmap.count)
         _, places = self._half_precision.search(_padded(users), reach, params=parameters)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.negative_sampling import NegativeSampler, sampled_softmax
 from isthmus.numerics.sparse import rank_in_rows
+from isthmus.numerics.training import Clipping, TrainingLoop, Validation
 from isthmus.retrieval.candidates.domain_adaptation import (
     coral_loss,
     domain_loss,
@@ -129,17 +129,21 @@ def fit_towers(
     """Train both towers; return the best network, and the vectors of all items."""
     training = _Training(settings, data, projection)
     network = training.network
-    best, best_recall, waited = deepcopy(network.state_dict()), -1.0, 0
-    for _ in range(settings.epochs):
-        training.run_epoch()
-        recall = training.validation_recall()
-        if recall > best_recall + MIN_IMPROVEMENT:
-            best, best_recall, waited = deepcopy(network.state_dict()), recall, 0
-        else:
-            waited += 1
-            if waited >= settings.patience:
-                break
-    network.load_state_dict(best)
+    network.train()
+    TrainingLoop(
+        training.loss,
+        training.batches,
+        training.optimizer,
+        settings.epochs,
+        clipping=Clipping(list(network.parameters())),
+        model=network,
+        validation=Validation(
+            training.validate,
+            settings.patience,
+            min_improvement=MIN_IMPROVEMENT,
+            untrained=False,
+        ),
+    ).run("training the two-tower model")
     network.eval().to("cpu")
     return network, embed_items(network, projection, data, np.arange(len(data)))
 
@@ -197,16 +201,19 @@ class _Training:
         rng = np.random.default_rng(self.settings.seed + 1)
         self.validation = list(make_batches(self.data, held_out, MAX_HELD_OUT, rng))
 
-    def run_epoch(self) -> None:
+    def batches(self, epoch: int) -> Iterator[TwoTowerBatch]:
+        """Return the batches of an epoch; those without labels are left out."""
+        del epoch  # the order follows from the state of the random number generator
+        users, batch_size = self.train_users, self.settings.batch_size
+        batches = make_batches(self.data, users, batch_size, self.rng)
+        return (batch for batch in batches if len(batch.labels))
+
+    def validate(self) -> dict[str, float]:
+        """Return recall@200 of the held-out users."""
+        self.network.eval()
+        recall = self._recall()
         self.network.train()
-        batches = make_batches(self.data, self.train_users, self.settings.batch_size, self.rng)
-        for batch in batches:
-            if len(batch.labels):
-                loss = self._loss(batch)
-                self.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-                self.optimizer.step()
+        return {"recall@200": recall}
 
     def _item_vectors(self, tower: ItemTower, items: Tensor) -> Tensor:
         """Return item vectors, shape (n, dim), with dropped embeddings."""
@@ -214,7 +221,8 @@ class _Training:
         kept = self.network.has_users[items] & chance
         return torch.as_tensor(tower(items, self.features[items], self.domains[items], kept))
 
-    def _loss(self, batch: TwoTowerBatch) -> Tensor:
+    def loss(self, batch: TwoTowerBatch) -> Tensor:
+        """Return the sampled softmax loss of a batch, and the domain adaptation loss."""
         columns, log_q = self.sampler.sample(batch.target, self.rng)
         sampled, labels = torch.from_numpy(columns), torch.from_numpy(batch.labels)
         owners = torch.from_numpy(batch.owners)
@@ -249,9 +257,8 @@ class _Training:
             total = total + settings.mmd * mmd_loss(adapted, domains)
         return total
 
-    def validation_recall(self) -> float:
+    def _recall(self) -> float:
         """Return recall@200 of the held-out users, over all their hidden items."""
-        self.network.eval()
         if not self.validation:
             return 0.0
         n_items = len(self.data)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from isthmus.numerics.training import TrainingLoop
 from isthmus.retrieval.ratings.components import EVIDENCE, PARTS, Parts
 from isthmus.retrieval.ratings.content import Features
 from isthmus.retrieval.ratings.cross_fitting import Rows
@@ -159,19 +161,23 @@ def _train(rows: Rows, mask: Mask, shared: dict[str, Features], seed: int) -> di
     steps = max(EPOCHS * (-(-len(left) // BATCH)), LEAST_STEPS)
     optimizer = torch.optim.AdamW(net.values(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    order = torch.empty(0, dtype=torch.long)
-    for _ in range(steps):
-        if not len(order):
-            order = torch.randperm(len(left), generator=generator)
-        batch, order = order[:BATCH], order[BATCH:]
+
+    def batches(epoch: int) -> Iterator[torch.Tensor]:
+        del epoch  # one epoch of all steps, since few rows make passes of a step or two
+        order = torch.empty(0, dtype=torch.long)
+        for _ in range(steps):
+            if not len(order):
+                order = torch.randperm(len(left), generator=generator)
+            yield order[:BATCH]
+            order = order[BATCH:]
+
+    def loss(batch: torch.Tensor) -> torch.Tensor:
         hidden = torch.relu(inputs[batch] @ net["first"] + net["first_bias"])
         out = (hidden @ net["second"] + net["second_bias"]) * gates[batch]
-        told = (out[:, :-1] * values[batch]).sum(dim=1) + out[:, -1]
-        loss = ((told - left[batch]) ** 2).mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
+        predicted = (out[:, :-1] * values[batch]).sum(dim=1) + out[:, -1]
+        return ((predicted - left[batch]) ** 2).mean()
+
+    TrainingLoop(loss, batches, optimizer, 1, schedule=schedule).run()
     return {name: tensor.detach().numpy() for name, tensor in net.items()}
 
 

@@ -1,4 +1,4 @@
-"""How a recommender is trained."""
+"""Settings of the training of a recommender."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from isthmus.retrieval.candidates.feature_projection import NORMALISATIONS, Norm
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.two_tower import TwoTower
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.settings import LOSSES, PRECISIONS, ExampleSettings, TrainingSettings
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.settings import (
+    LOSSES,
+    PRECISIONS,
+    ExampleSettings,
+    TrainingSettings,
+)
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -24,31 +29,34 @@ class RecommenderSettings:
     Attributes
     ----------
     examples : ExampleSettings
-        How users are simulated.
+        How cold-start users are simulated.
     training : TrainingSettings
-        How the head learns.
+        How rankers are trained.
     leave_out : tuple of str
-        Sources to do without.
+        Candidate generators that are not used.
     normalisation : str
-        Of contents: ``"none"``, ``"centre"`` or ``"whiten"``, see `FeatureProjection`.
+        Normalisation of item features: ``"none"``, ``"centre"`` or ``"whiten"``, see
+        `FeatureProjection`.
     adversarial, coral, mmd : float
-        Weights of the terms that make domains alike, see `TwoTower`; 0 switches one off.
+        Weights of the domain adaptation terms of the two-tower model, see `TwoTower`; 0 switches
+        one off.
     pretrain : bool
-        Whether a target's head first learns on the other domains as targets.
+        Whether the ranker of a target is first trained on the other domains as targets.
     guard : bool
-        Whether domains whose histories are measured to harm a target are ignored there, see
-        `measure_lifts`.
+        Whether to measure the lift by the histories of the other domains, and to ignore for a
+        target those that hurt, see `measure_lifts`.
     trials : int
-        How many settings of a head to try, see `tune_head`; 0 takes those of `training`.
+        Number of hyperparameter settings to try for each ranker, see `tune_ranker`; with 0 those
+        of `training` are used.
     tower_epochs : int
-        Passes of the two towers over the users, at most.
+        Epochs of the two-tower model, at most.
     seed : int
-        Of the sources.
+        Seed of the candidate generators.
 
     Raises
     ------
     InvalidInput
-        If there is no such source.
+        If there is no such generator to leave out.
     """
 
     examples: ExampleSettings = field(default_factory=ExampleSettings)
@@ -65,32 +73,34 @@ class RecommenderSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        names = [source.name for source in default_generators()]
+        names = [generator.name for generator in default_generators()]
         for name in self.leave_out:
             if name not in names:
-                there = ", ".join(map(repr, names))  # some have commas
-                raise InvalidInput(f"no source {name!r} to leave out; there are {there}")
+                available = ", ".join(map(repr, names))  # some names have commas
+                raise InvalidInput(
+                    f"no candidate generator {name!r} to leave out; there are {available}"
+                )
 
-    def make_sources(self) -> list[CandidateGenerator]:
-        """Give the sources, untaught."""
-        sources = default_generators(self.seed)
-        for source in sources:
-            if isinstance(source, TwoTower):
-                source.normalisation = self.normalisation
-                source.adversarial, source.coral = self.adversarial, self.coral
-                source.mmd = self.mmd
-                source.epochs = self.tower_epochs
-        return [source for source in sources if source.name not in self.leave_out]
+    def make_generators(self) -> list[CandidateGenerator]:
+        """Return the candidate generators, not fitted."""
+        generators = default_generators(self.seed)
+        for generator in generators:
+            if isinstance(generator, TwoTower):
+                generator.normalisation = self.normalisation
+                generator.adversarial, generator.coral = self.adversarial, self.coral
+                generator.mmd = self.mmd
+                generator.epochs = self.tower_epochs
+        return [generator for generator in generators if generator.name not in self.leave_out]
 
-    def make_facts(self) -> ItemFacts:
-        """Give the facts, unlearned."""
-        return ItemFacts(normalisation=self.normalisation, seed=self.seed)
+    def make_statistics(self) -> ItemStatistics:
+        """Return the item statistics, not fitted."""
+        return ItemStatistics(normalisation=self.normalisation, seed=self.seed)
 
 
-def _one_of(what: str, given: str, there: Sequence[Choice]) -> Choice:
-    if given not in there:
-        raise InvalidInput(f"no {what} {given!r}; there are {', '.join(there)}")
-    return there[there.index(given)]
+def _one_of(what: str, value: str, choices: Sequence[Choice]) -> Choice:
+    if value not in choices:
+        raise InvalidInput(f"no {what} {value!r}; there are {', '.join(choices)}")
+    return choices[choices.index(value)]
 
 
 def settings_from(
@@ -110,17 +120,17 @@ def settings_from(
     trials: int = 0,
     distil: int = 0,
 ) -> RecommenderSettings:
-    """Make settings of plain values, and refuse those that make no sense.
+    """Make settings from the options of the command line.
 
     Raises
     ------
     InvalidInput
-        If a value is none that there is.
+        If a value is out of range or not one of the choices.
     """
-    least_of = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
-    for name, value, least in (*least_of, ("distil_head", distil, 0)):
-        if value < least:
-            raise InvalidInput(f"{name} is {value}; give {least} or more")
+    ranges = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
+    for name, value, smallest in (*ranges, ("distil_ranker", distil, 0)):
+        if value < smallest:
+            raise InvalidInput(f"{name} is {value}; give {smallest} or more")
     for name, weight in (("adversarial", adversarial), ("coral", coral), ("mmd", mmd)):
         if not weight >= 0:
             raise InvalidInput(f"the weight {name} is {weight}; give zero or more")

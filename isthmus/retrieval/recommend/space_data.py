@@ -257,7 +257,7 @@ class ViewContents:
         rows = np.zeros(len(self.columns), bool)
         chosen = self.rows[allowed]
         rows[chosen[chosen >= 0]] = True
-        return self.view.only(rows)
+        return self.view.select_mask(rows)
 
     def _split_vector(self, vector: FloatArray) -> dict[str, FloatArray]:
         """Take a vector apart into unit vectors of the named vectors that it has."""

@@ -37,7 +37,7 @@ class HubnessCorrection:
     Parameters
     ----------
     sample_queries : callable
-        Kinds of query, see `isthmus.index.releases.recall.make_trials`.
+        Kinds of query, see `isthmus.index.releases.recall.make_recall_tests`.
     """
 
     def __init__(self, sample_queries: QuerySampler) -> None:

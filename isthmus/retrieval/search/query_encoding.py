@@ -79,7 +79,7 @@ def encode_query(
         modality: MaskedVectors(encoder_of(modality).encode([content], modality), one)
         for modality, content in contents.items()
     }
-    fused = fuse(settings.layout, settings.fusion, parts, alignment)
+    fused = fuse(settings.layout, settings.weights, parts, alignment)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 
@@ -189,7 +189,7 @@ class QueryEncoder:
     ) -> None:
         self._alignment = alignment
         self._named_vectors = settings.layout
-        self._weights = settings.fusion
+        self._weights = settings.weights
         self._encoder_of = encoder_of
         self._media = media
 

@@ -179,7 +179,7 @@ def test_large_tables_have_an_index_of_users(shop):
     users = [f"u{n % 20_000}" for n in range(60_000)]
     items = [f"i{n // 20_000}" for n in range(60_000)]
     shop.add_interactions(pa.table({"user_id": users, "item_id": items}))
-    plan = shop.opened.interactions._now().scanner(filter="user_id = 'u7'").explain_plan()
+    plan = shop.opened.interactions._latest().scanner(filter="user_id = 'u7'").explain_plan()
     assert "ScalarIndexQuery" in plan
     assert pairs(shop.interactions("u7", waiting=True)) == [("u7", f"i{n}") for n in range(3)]
     shop.add_interactions([did("u7", "i3"), did("u7", "i1", 3.0)])
@@ -195,7 +195,7 @@ def test_large_tables_have_an_index_of_users(shop):
 def test_compacting_keeps_every_interaction_in_few_files(shop):
     for n in range(40):
         shop.add_interactions([did(f"u{n}", "f1")])
-    assert len(shop.opened.interactions._now().get_fragments()) < 40
+    assert len(shop.opened.interactions._latest().get_fragments()) < 40
     reports = {report.table: report for report in shop.compact(keep_days=0)}
     assert reports["interactions.lance"].fragments == 1
     assert len(shop.interactions()) == 40

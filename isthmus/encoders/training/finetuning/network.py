@@ -221,7 +221,7 @@ def _make_trainable(encoder: TorchEncoder, settings: FinetuneSettings) -> list[s
     """Let the weights move that are to move, and name them."""
     model: Any = encoder.model
     if settings.method == "full":
-        names = [n for n in trained_parameters(model, settings.layers) if n in encoder.used]
+        names = [n for n in trained_parameters(model, settings.layers) if n in encoder.used_weights]
         for name, own in model.named_parameters():
             own.requires_grad_(name in set(names))
         return names
