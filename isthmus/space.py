@@ -57,6 +57,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendRequest,
     SourceDomainsRequest,
     TrainRequest,
+    TrainSettings,
 )
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
@@ -84,8 +85,8 @@ if TYPE_CHECKING:
     from isthmus.encoders.training.alignment.settings import AlignmentSettings
     from isthmus.encoders.training.finetuning.report import FinetuneReport
     from isthmus.encoders.training.finetuning.settings import FinetuneSettings
-    from isthmus.evaluation.plan import EvaluationPlan
     from isthmus.evaluation.report import Evaluation
+    from isthmus.evaluation.request import EvaluationPlan
     from isthmus.evaluation.systems import System
     from isthmus.retrieval.source_domains.assessment import SourceReport
 
@@ -862,14 +863,14 @@ class Space:
         pretrain: Names | None = None,
         start_from: str | Path | None = None,
         positive_from: float | None = None,
-        settings: RecommenderSettings | None = None,
+        settings: TrainSettings | RecommenderSettings | None = None,
         progress: bool = False,
     ) -> Description:
         """Train candidate generators and rankers on the stored interactions.
 
         What was trained becomes part of the next release: run `publish` after it. A training
         that was interrupted resumes when it is started again on the same items and interactions
-        with the same settings. See `TrainRequest` and `RecommenderSettings`.
+        with the same settings. See `TrainRequest` and `TrainSettings`.
 
         Returns
         -------
@@ -935,7 +936,7 @@ class Space:
         --------
         ``space.evaluate(EvaluationPlan(targets=["books"], protocols=["cold"]), out="report")``
         """
-        from isthmus.evaluation.plan import EvaluationPlan
+        from isthmus.evaluation.request import EvaluationPlan
         from isthmus.evaluation.run import run_evaluation
 
         plan = plan or EvaluationPlan()

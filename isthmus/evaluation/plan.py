@@ -1,10 +1,9 @@
-"""The plan of an evaluation: protocols, baselines, metrics and seeds; and the splits it needs."""
+"""The splits that an evaluation plan needs: each protocol in each target domain."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,105 +24,11 @@ from isthmus.evaluation.protocols import (
     temporal,
     warm,
 )
+from isthmus.evaluation.request import FEW, EvaluationPlan
 from isthmus.evaluation.task import read_protocol
 from isthmus.schema import EVENT, ITEM_ID, VALUE
 
 Facts = Mapping[str, Any]
-
-PROTOCOLS = ("cold", "few1", "few3", "few5", "warm", "cold_item", "rating", "temporal")
-FEW = re.compile(r"few([1-9]\d*)")
-
-
-@dataclass(frozen=True)
-class EvaluationPlan:
-    """The settings of an evaluation.
-
-    Attributes
-    ----------
-    targets : sequence of str
-        Domains to recommend in; by default all that have interactions.
-    protocols : sequence of str, optional
-        Which interactions to hide: ``"cold"`` (all of some users in the target),
-        ``"few1"``, ``"few3"``, ``"few5"`` (all but so many), ``"warm"`` (a fifth),
-        ``"cold_item"`` (all of some items), ``"rating"`` (some values, to be predicted),
-        ``"temporal"`` (all after a moment). See `isthmus.evaluation.protocols`. By
-        default all of them, or none where folders are given.
-    folders : sequence of path
-        Ready-made protocols, as `read_protocol` reads them.
-    baselines : sequence of str, optional
-        Which baselines; by default all (see `BASELINES`).
-    systems : sequence of str, optional
-        Which systems of the space; by default all (see `isthmus.Space.evaluate`).
-    positive_from : float, optional
-        The smallest value that is positive; ranking protocols use positives alone. By default every
-        interaction is where all values are equal, and else those of 0.8 of the largest value or
-        more (of star ratings up to 5: 4 and more). Rating protocols use all values.
-    quick : bool
-        Whether to use the first settings of every baseline's grid instead of tuning.
-    min_users : int
-        Tasks with fewer users to recommend to are skipped.
-    seed : int
-        Of the splits, the baselines and the bootstrap.
-    metric, ks, n, resamples
-        As for `isthmus.evaluation.evaluate.evaluate`; baselines are tuned by the metric, too.
-
-    Raises
-    ------
-    InvalidInput
-        If a protocol or a baseline is unknown, something is named twice, or there are targets
-        for folders alone.
-
-    Examples
-    --------
-    >>> EvaluationPlan(protocols=["cold", "few2"]).protocol_names
-    ('cold', 'few2')
-    """
-
-    targets: Sequence[str] = ()
-    protocols: Sequence[str] | None = None
-    folders: Sequence[str | Path] = ()
-    baselines: Sequence[str] | None = None
-    systems: Sequence[str] | None = None
-    positive_from: float | None = None
-    quick: bool = False
-    min_users: int = 10
-    seed: int = 0
-    metric: str = "ndcg@10"
-    ks: Sequence[int] = (10, 20, 200)
-    n: int = 200
-    resamples: int = 2_000
-
-    def __post_init__(self) -> None:
-        for name in self.protocol_names:
-            if name not in PROTOCOLS and not FEW.fullmatch(name):
-                raise InvalidInput(
-                    f"no protocol {name!r}; there are {', '.join(PROTOCOLS)} (few with any number)"
-                )
-        for name in self.baseline_names:
-            if name not in BASELINES:
-                raise InvalidInput(f"no baseline {name!r}; there are {', '.join(BASELINES)}")
-        if self.targets and not self.protocol_names:
-            raise InvalidInput(
-                "a target goes with protocols; a folder has its own: leave targets (--target) out, "
-                "or name protocols (--protocols) too"
-            )
-        for names in (self.protocol_names, self.baseline_names, tuple(self.targets)):
-            twice = [name for name in names if names.count(name) > 1]
-            if twice:
-                raise InvalidInput(f"{twice[0]!r} is named twice; name it once")
-
-    @property
-    def protocol_names(self) -> tuple[str, ...]:
-        """The protocols that are made from interactions."""
-        if self.protocols is None:
-            return () if self.folders else PROTOCOLS
-        return tuple(self.protocols)
-
-    @property
-    def baseline_names(self) -> tuple[str, ...]:
-        """The ranking and rating baselines."""
-        return BASELINES if self.baselines is None else tuple(self.baselines)
-
 
 BASELINES = (*default_grids(content=True), *rating_grids())
 
@@ -163,7 +68,7 @@ def planned_splits(
         If a target is unknown, there are no interactions, or none is positive.
     """
     for folder in plan.folders:
-        yield PlannedSplit(str(folder), partial(_require_users, partial(_read, Path(folder)), 1))
+        yield PlannedSplit(str(folder), partial(_require_users, partial(_read, folder), 1))
     if not plan.protocol_names:
         return
     targets = _targets(plan, interactions, domains)
@@ -181,7 +86,7 @@ def _targets(
     plan: EvaluationPlan, interactions: pa.Table, domains: Mapping[str, str]
 ) -> tuple[str, ...]:
     all_domains = sorted(set(domains.values()))
-    for target in plan.targets:
+    for target in plan.targets or ():
         if target not in all_domains:
             raise InvalidInput(
                 f"no domain {target!r} in this space; its domains are: "
@@ -193,7 +98,7 @@ def _targets(
             "add some: isthmus interactions add FILES --space SPACE"
         )
     used = {domains[item] for item in pc.unique(interactions.column(ITEM_ID)).to_pylist()}
-    return tuple(plan.targets) or tuple(domain for domain in all_domains if domain in used)
+    return plan.targets or tuple(domain for domain in all_domains if domain in used)
 
 
 def _read(folder: Path) -> Protocol:

@@ -26,7 +26,7 @@ from isthmus.evaluation.baselines.tuning import (
 from isthmus.evaluation.evaluate import evaluate_task, evaluation_settings, make_report
 from isthmus.evaluation.html_report import write_html
 from isthmus.evaluation.lists import ItemVectors
-from isthmus.evaluation.plan import EvaluationPlan, planned_splits
+from isthmus.evaluation.plan import planned_splits
 from isthmus.evaluation.protocols import Protocol
 from isthmus.evaluation.report import (
     Evaluation,
@@ -34,6 +34,7 @@ from isthmus.evaluation.report import (
     SkippedTask,
     TaskResult,
 )
+from isthmus.evaluation.request import EvaluationPlan
 from isthmus.evaluation.systems import (
     FittedSystem,
     LazySystem,

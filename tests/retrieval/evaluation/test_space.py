@@ -18,8 +18,9 @@ from isthmus.evaluation.baselines.baseline import BaselineSystem
 from isthmus.evaluation.baselines.popularity import Popularity
 from isthmus.evaluation.interaction_log import select_positives
 from isthmus.evaluation.lists import Lists
-from isthmus.evaluation.plan import BASELINES, PROTOCOLS, planned_splits
+from isthmus.evaluation.plan import BASELINES, planned_splits
 from isthmus.evaluation.report import Evaluation
+from isthmus.evaluation.request import PROTOCOLS
 from isthmus.evaluation.systems import SystemFactory
 from isthmus.operations.evaluation import evaluation_data
 from tests.retrieval.evaluation.shops import make_shop
