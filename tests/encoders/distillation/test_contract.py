@@ -57,7 +57,7 @@ class TestSmallImageModel(SavedEncoderContract, ImageEncoderContract):
         for n, picture in enumerate(pictures()):
             for turn in range(0, 80, 20):
                 picture.rotate(turn, expand=True).save(given / f"{n}-{turn}.png")
-        settings = replace(QUICK, batch=8, epochs=1)
+        settings = replace(QUICK, batch_size=8, epochs=1)
         return distill(
             teacher, student, given, folder / "student", modality="image", settings=settings
         ).student

@@ -50,5 +50,5 @@ class TestTextAndPictures(SavedEncoderContract, ImageEncoderContract):
             noise = random.integers(0, 255, (20, 20, 3), dtype=np.uint8)
             Image.fromarray(noise).save(given / f"{n}.png")
             rows.append({"text": text, "image": str(given / f"{n}.png")})
-        settings = replace(QUICK, epochs=1, batch=8)
+        settings = replace(QUICK, epochs=1, batch_size=8)
         return finetune(start, rows, folder / "tuned", image="image", settings=settings).after
