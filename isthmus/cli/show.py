@@ -218,6 +218,18 @@ def show_hits(
     print_table(table)
 
 
+def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_json: bool) -> None:
+    """Print the predicted rating of each item."""
+    if as_json:
+        rows = zip(item_ids, ratings, strict=True)
+        show_json([{"item_id": item_id, "rating": rating} for item_id, rating in rows])
+        return
+    table = table_of("item", "rating")
+    for item_id, rating in zip(item_ids, ratings, strict=True):
+        table.add_row(item_id, f"{rating:.2f}")
+    print_table(table)
+
+
 def show_query_report(report: QueryFileReport, out: Path, *, as_json: bool) -> None:
     """Print what a file of queries came to, and warn of queries that were left out."""
     for problem in report.problems[:MOST_PROBLEMS]:
@@ -268,7 +280,7 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
         )
     print_table(table)
     if rows:
-        typer.echo("mend the files, then: isthmus quarantine --retry --space SPACE")
+        typer.echo("mend the files, then: isthmus retry-quarantine --space SPACE")
 
 
 def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:

@@ -20,8 +20,8 @@ from isthmus.index.catalog.lock import writing
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.request import TrainRequest
-from isthmus.retrieval.recommend.settings import RecommenderSettings
+from isthmus.retrieval.recommend.request import TrainRequest, TrainSettings
+from isthmus.retrieval.recommend.settings import RecommenderSettings, recommender_settings
 from isthmus.retrieval.recommend.store import (
     Description,
     published_rankers,
@@ -34,7 +34,7 @@ from isthmus.schema import TRAINING_FOLDER
 def train(
     space: OpenSpace,
     request: TrainRequest,
-    settings: RecommenderSettings | None = None,
+    settings: TrainSettings | RecommenderSettings | None = None,
     *,
     progress: bool = False,
 ) -> Description:
@@ -42,7 +42,8 @@ def train(
     from isthmus.retrieval.recommend.space_data import space_training_data
     from isthmus.retrieval.recommend.train import train_recommender
 
-    settings = settings or RecommenderSettings()
+    if not isinstance(settings, RecommenderSettings):
+        settings = recommender_settings(settings or TrainSettings())
     interactions, positive_from = space.training_interactions(request.positive_from)
     view = space.view()
     with writing(space.path, "training", space.wait_s):

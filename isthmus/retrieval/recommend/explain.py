@@ -18,9 +18,9 @@ from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.retrieval.search.results import (
     ContentReason,
     Explanation,
+    GeneratorReason,
     HistoryReason,
     Hit,
-    SourceReason,
 )
 
 MAX_DELETIONS = 30
@@ -118,7 +118,7 @@ def explain(
             history=_history_reasons(
                 serving, history, entries, scores[0, at] - scores[1:, at], item
             ),
-            sources=_generator_reasons(pool, item, scores[0, at] - without_generator[:, at]),
+            generators=_generator_reasons(pool, item, scores[0, at] - without_generator[:, at]),
             contents=_content_reasons(
                 serving.features.vector_names, scores[0, at] - without_vector[:, at]
             ),
@@ -217,11 +217,11 @@ def _history_reasons(
 
 def _generator_reasons(
     pool: CandidatePool, item: int, gains: FloatArray
-) -> tuple[SourceReason, ...]:
+) -> tuple[GeneratorReason, ...]:
     at = int(np.searchsorted(pool.items, item))
     order = np.argsort(-gains, kind="stable")
     return tuple(
-        SourceReason(pool.sources[s], int(pool.ranks[s, at]) or None, float(gains[s]))
+        GeneratorReason(pool.sources[s], int(pool.ranks[s, at]) or None, float(gains[s]))
         for s in order
     )
 

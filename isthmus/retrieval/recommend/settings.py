@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.feature_projection import NORMALISATIONS, Normalisation
+from isthmus.retrieval.candidates.feature_projection import Normalisation
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
-from isthmus.retrieval.ranker.settings import (
-    LOSSES,
-    PRECISIONS,
-    ExampleSettings,
-    TrainingSettings,
-)
-
-Choice = TypeVar("Choice", bound=str)
+from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
+from isthmus.retrieval.recommend.request import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -97,59 +89,24 @@ class RecommenderSettings:
         return ItemStatistics(normalisation=self.normalisation, seed=self.seed)
 
 
-def _one_of(what: str, value: str, choices: Sequence[Choice]) -> Choice:
-    if value not in choices:
-        raise InvalidInput(f"no {what} {value!r}; there are {', '.join(choices)}")
-    return choices[choices.index(value)]
-
-
-def settings_from(
-    *,
-    loss: str,
-    folds: int,
-    epochs: int,
-    leave_out: Sequence[str],
-    adversarial: float,
-    coral: float,
-    precision: str,
-    distributed: bool,
-    seed: int,
-    mmd: float = 0.0,
-    normalisation: str = "whiten",
-    guard: bool = True,
-    trials: int = 0,
-    distil: int = 0,
-) -> RecommenderSettings:
-    """Make settings from the options of the command line.
-
-    Raises
-    ------
-    InvalidInput
-        If a value is out of range or not one of the choices.
-    """
-    ranges = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
-    for name, value, smallest in (*ranges, ("distil_ranker", distil, 0)):
-        if value < smallest:
-            raise InvalidInput(f"{name} is {value}; give {smallest} or more")
-    for name, weight in (("adversarial", adversarial), ("coral", coral), ("mmd", mmd)):
-        if not weight >= 0:
-            raise InvalidInput(f"the weight {name} is {weight}; give zero or more")
+def recommender_settings(settings: TrainSettings) -> RecommenderSettings:
+    """Return the full settings of a training."""
     return RecommenderSettings(
-        examples=ExampleSettings(folds=folds, seed=seed),
+        examples=ExampleSettings(folds=settings.cross_fitting_folds, seed=settings.seed),
         training=TrainingSettings(
-            loss=_one_of("loss", loss, LOSSES),
-            epochs=epochs,
-            distil=distil,
-            precision=_one_of("precision", precision, PRECISIONS),
-            distributed=distributed,
-            seed=seed,
+            loss=settings.loss,
+            epochs=settings.epochs,
+            distil=settings.distilled_units,
+            precision=settings.precision,
+            distributed=settings.distributed,
+            seed=settings.seed,
         ),
-        leave_out=tuple(leave_out),
-        normalisation=_one_of("normalisation", normalisation, NORMALISATIONS),
-        adversarial=adversarial,
-        coral=coral,
-        mmd=mmd,
-        guard=guard,
-        trials=trials,
-        seed=seed,
+        leave_out=settings.exclude_generators or (),
+        normalisation=settings.feature_normalization,
+        adversarial=settings.adversarial_weight,
+        coral=settings.coral_weight,
+        mmd=settings.mmd_weight,
+        guard=settings.check_source_domains,
+        trials=settings.tuning_trials,
+        seed=settings.seed,
     )

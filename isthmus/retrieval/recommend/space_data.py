@@ -13,7 +13,11 @@ import pyarrow as pa
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.catalog.item_attributes import number_names, numbers, written
+from isthmus.index.catalog.item_attributes import (
+    item_texts,
+    numeric_attribute_names,
+    numeric_attributes,
+)
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -159,7 +163,7 @@ class ViewItemFeatures:
         rows = self.rows[columns]
         out = [""] * len(columns)
         present = np.flatnonzero(rows >= 0)
-        texts = written(self.view.snapshot, self.view.row_ids(rows[present]))
+        texts = item_texts(self.view.snapshot, self.view.row_ids(rows[present]))
         for at, text in zip(present.tolist(), texts, strict=True):
             out[at] = text
         return out
@@ -167,14 +171,16 @@ class ViewItemFeatures:
     @property
     def number_names(self) -> tuple[str, ...]:
         """The attributes that are numbers, times or truth values."""
-        return number_names(self.view.snapshot)
+        return numeric_attribute_names(self.view.snapshot)
 
     def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return numeric attributes from the catalog; NaN for a deleted item."""
         rows = self.rows[columns]
         out = np.full((len(columns), len(names)), np.nan)
         present = np.flatnonzero(rows >= 0)
-        out[present] = numbers(self.view.snapshot, self.view.row_ids(rows[present]), names)
+        out[present] = numeric_attributes(
+            self.view.snapshot, self.view.row_ids(rows[present]), names
+        )
         return out
 
     def nearest(
@@ -251,7 +257,7 @@ class ViewItemFeatures:
         rows = np.zeros(len(self.columns), bool)
         chosen = self.rows[allowed]
         rows[chosen[chosen >= 0]] = True
-        return self.view.only(rows)
+        return self.view.select_mask(rows)
 
     def _split(self, vector: FloatArray) -> dict[str, FloatArray]:
         """Split a vector into the named vectors that it has, each at unit length."""

@@ -20,9 +20,8 @@ from isthmus.errors import UnsupportedModality
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 
-OVERSAMPLING: Final = (
-    4  # candidates of each named vector a result, where a query has several named vectors
-)
+# Where a query has several named vectors: candidates of each of them for a result.
+OVERSAMPLING: Final = 4
 MIN_CANDIDATES: Final = 100
 RANGE_DEPTH: Final = 256  # candidates that a range search begins with
 WIDENING: Final = 4

@@ -11,7 +11,7 @@ import torch
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommend.distillation import TEMPERATURE, divergence
-from isthmus.retrieval.recommend.settings import settings_from
+from isthmus.retrieval.recommend.request import TrainSettings
 from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommend.test_train import BRIEF
 from tests.retrieval.recommend.worlds import checkerboard, taste_of
@@ -61,19 +61,8 @@ def test_without_the_option_nothing_is_distilled(tmp_path):
 
 
 def test_bad_sizes_are_refused():
-    with pytest.raises(InvalidInput, match="distil_ranker is -1; give 0 or more"):
-        settings_from(
-            loss="listwise",
-            folds=1,
-            epochs=1,
-            leave_out=(),
-            adversarial=0,
-            coral=0,
-            precision="fp32",
-            distributed=False,
-            seed=0,
-            distil=-1,
-        )
+    with pytest.raises(InvalidInput, match="distilled_units is -1; give 0 or more"):
+        TrainSettings(distilled_units=-1)
 
 
 def test_the_divergence_is_that_of_the_softmaxes():

@@ -225,7 +225,7 @@ def _make_static(
 
     learned = [contents.values[row] for row in rows]
     only_seen = settings.pieces == "seen"
-    tokenizer = student_tokenizer(teacher, learned, settings.words, only_seen=only_seen)
+    tokenizer = student_tokenizer(teacher, learned, settings.max_words, only_seen=only_seen)
     tokens = tokens_of(tokenizer)
     vectors = teacher_vectors(
         teacher,

@@ -182,7 +182,7 @@ class _Task:
         history = self._train(network, examples, choosing, on_epoch)
         changes = network.changes()
         tried = try_shares(choosing, self._before, lambda share: self._candidate(changes, share))
-        chosen = choose_share(tried, self._settings.forgotten)
+        chosen = choose_share(tried, self._settings.max_forgetting)
         spec = self._save(changes, chosen.share, self._folder)
         after = _load(spec, self._device)
         shutil.rmtree(self._work / "shares", ignore_errors=True)
@@ -304,7 +304,7 @@ def _load(spec: str, device: str) -> TorchEncoder:
 def _divide(contents: ContentPairs, settings: FinetuneSettings) -> Rows:
     """Give the part of each content, and see to it that each part has pairs."""
     keys = keys_by_pairs(contents.digests, contents.pairs)
-    parts = draw_parts(keys, settings.choosing, settings.held_out, settings.seed)
+    parts = draw_parts(keys, settings.validation, settings.held_out, settings.seed)
     counts = {part: len(pairs_within(contents.pairs, parts, part)) for part in range(3)}
     if min(counts.values()) < LEAST:
         raise InvalidInput(
