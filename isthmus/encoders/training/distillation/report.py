@@ -17,6 +17,9 @@ from isthmus.data.table_reader import open_sources
 from isthmus.encoders.encoder import Encoder
 from isthmus.errors import InvalidInput, InvalidMapping
 from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.metrics import ndcg
+from isthmus.numerics.statistics import estimate
+from isthmus.numerics.top_k import top_k_of_rows
 from isthmus.schema import ITEM_ID, USER_ID, Modality
 
 LIST_LENGTH: Final = 10
@@ -199,15 +202,15 @@ def measure_quality(
     same_space = teacher.shape == student.shape
     marks = np.unique(labels, return_inverse=True)[1] if labels is not None else None
     there = np.array([bool(label) for label in labels or ()])
-    ndcg = [None if marks is None else _ndcg(rows, marks, there) for rows in (own, found)]
+    scores = [None if marks is None else _ndcg(rows, marks, there) for rows in (own, found)]
     return Quality(
         held_out=len(teacher),
         cosine=float((teacher * student).sum(1).mean()) if same_space else None,
         recall_kept=recall(own, found),
         similarity_kept=_similarity(teacher, found) / _similarity(teacher, own),
         labelled=0 if marks is None else int((_others(marks, there) > 0).sum()),
-        ndcg_teacher=ndcg[0],
-        ndcg_student=ndcg[1],
+        ndcg_teacher=scores[0],
+        ndcg_student=scores[1],
     )
 
 
@@ -219,9 +222,7 @@ def nearest(vectors: FloatArray, k: int = K) -> Found:
         scores = vectors[start : start + QUERIES_AT_ONCE] @ vectors.T
         rows = np.arange(len(scores))
         scores[rows, start + rows] = -np.inf
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
-        parts.append(np.take_along_axis(top, order, 1))
+        parts.append(top_k_of_rows(scores, k))
     return np.concatenate(parts)
 
 
@@ -260,10 +261,8 @@ def _ndcg(found: Found, marks: Found, there: npt.NDArray[np.bool_]) -> float | N
     asked = others > 0
     if not asked.any():
         return None
-    gains = 1 / np.log2(np.arange(2, found.shape[1] + 2))
-    reached = ((marks[found] == marks[:, None]) * gains).sum(1)
-    best = np.cumsum(gains)[np.minimum(others[asked], len(gains)) - 1]
-    return float((reached[asked] / best).mean())
+    hits = marks[found] == marks[:, None]
+    return float(ndcg(hits[asked], others[asked], found.shape[1]).mean())
 
 
 def _similarity(teacher: FloatArray, found: Found) -> float:
@@ -398,15 +397,14 @@ def measure_recommendation(
         int64: what is ranked.
     """
     scores = [_recommendation_ndcg(vectors, users, held_out) for vectors in (teacher, student)]
-    draws = np.random.default_rng(0).integers(0, len(users), (RESAMPLES, len(users)))
-    low, high = np.percentile((scores[1] - scores[0])[draws].mean(axis=1), [2.5, 97.5])
+    gain = estimate(scores[1] - scores[0], resamples=RESAMPLES)
     return Recommendation(
         users=len(users),
         items=len(held_out),
         ndcg_teacher=float(scores[0].mean()),
         ndcg_student=float(scores[1].mean()),
-        low=float(low),
-        high=float(high),
+        low=gain.low,
+        high=gain.high,
     )
 
 
@@ -414,12 +412,11 @@ def _recommendation_ndcg(
     vectors: FloatArray, users: Sequence[Case], held_out: Rows
 ) -> npt.NDArray[np.float64]:
     offered = vectors[held_out].T
-    gains = 1 / np.log2(np.arange(2, LIST_LENGTH + 2))
-    found = np.zeros(len(users))
+    hits = np.zeros((len(users), LIST_LENGTH), bool)
     for at, user in enumerate(users):
         order = np.argsort(-(vectors[user.known].mean(axis=0) @ offered), kind="stable")[
             :LIST_LENGTH
         ]
-        hits = np.isin(held_out[order], user.wanted)
-        found[at] = hits @ gains[: len(hits)] / gains[: min(LIST_LENGTH, len(user.wanted))].sum()
-    return found
+        hits[at, : len(order)] = np.isin(held_out[order], user.wanted)
+    n_wanted = np.array([len(user.wanted) for user in users], np.int64)
+    return ndcg(hits, n_wanted, LIST_LENGTH)

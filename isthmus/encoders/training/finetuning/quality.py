@@ -25,6 +25,9 @@ from isthmus.encoders.training.finetuning.pairs import (
     pairs_within,
 )
 from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.metrics import ndcg, recall
+from isthmus.numerics.statistics import estimate, interval, resampled_means
+from isthmus.numerics.top_k import top_k_of_rows
 from isthmus.schema import MODALITIES
 
 Measure = Literal["pairs", "labels", "neighbours"]
@@ -40,7 +43,6 @@ FEW_ALIKE: Final = 20  # texts a label, up to which those of one label are kept 
 K: Final = 10
 AT_ONCE: Final = 512
 RESAMPLES: Final = 1_000
-GAINS: Final = 1 / np.log2(np.arange(2, K + 2))
 
 Figures = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -128,8 +130,7 @@ def search_all(vectors: FloatArray, truth: Truth, sides: Rows | None = None) -> 
     found = nearest_of(vectors, queries, sides)
     hits = truth.hits(queries, found)
     answers = truth.answers[queries]
-    ideal = np.cumsum(GAINS)[np.minimum(answers, K) - 1]
-    return Found((hits * GAINS[: hits.shape[1]]).sum(1) / ideal, hits.sum(1) / answers)
+    return Found(ndcg(hits, answers, K), recall(hits, answers, K))
 
 
 def nearest_of(vectors: FloatArray, queries: Rows, sides: Rows | None = None) -> Rows:
@@ -142,9 +143,7 @@ def nearest_of(vectors: FloatArray, queries: Rows, sides: Rows | None = None) ->
         if sides is not None:
             scores[sides[own][:, None] == sides] = -np.inf
         scores[np.arange(len(own)), own] = -np.inf
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
-        parts.append(np.take_along_axis(top, order, 1))
+        parts.append(top_k_of_rows(scores, k))
     return np.concatenate(parts)
 
 
@@ -183,8 +182,7 @@ class Interval:
 
 def mean_of(figures: Figures, seed: int = 0) -> Interval:
     """Give the mean over queries."""
-    means = _resampled(seed, figures)[0]
-    return _interval(float(figures.mean()), means)
+    return Interval(*estimate(figures, resamples=RESAMPLES, seed=seed))
 
 
 def ratio_of(after: Figures, before: Figures, seed: int = 0) -> Interval:
@@ -195,22 +193,9 @@ def ratio_of(after: Figures, before: Figures, seed: int = 0) -> Interval:
     >>> ratio_of(np.array([0.2, 0.4]), np.array([0.1, 0.2])).low
     2.0
     """
-    means = _resampled(seed, after, before)
-    return _interval(
-        float(after.mean() / max(before.mean(), 1e-12)), means[0] / np.maximum(means[1], 1e-12)
-    )
-
-
-def _resampled(seed: int, *figures: Figures) -> list[Figures]:
-    """Give the means of queries drawn with replacement, the same draws for all figures."""
-    random, count = np.random.default_rng(seed), len(figures[0])
-    draws = [random.multinomial(count, np.full(count, 1 / count)) for _ in range(RESAMPLES)]
-    return [np.array([draw @ one for draw in draws]) / count for one in figures]
-
-
-def _interval(value: float, means: Figures) -> Interval:
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+    means = resampled_means(np.stack([after, before], axis=1), RESAMPLES, seed)
+    ratio = float(after.mean() / max(before.mean(), 1e-12))
+    return Interval(ratio, *interval(means[:, 0] / np.maximum(means[:, 1], 1e-12)))
 
 
 def _mean_cosines(vectors: FloatArray, found: Rows) -> Figures:
