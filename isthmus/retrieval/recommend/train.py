@@ -84,7 +84,7 @@ def train_recommender(
     positive_from : float, optional
         The smallest value that the training data counts as liked; stored with the recommender.
     rated : RatingData, optional
-        Ratings of items of the training data. If they differ, a model that predicts them is trained too.
+        Ratings of the items. If they differ, a model that predicts them is trained too.
     pretrained : mapping of str to Ranker, optional
         Rankers to fine-tune, such as those of another space: that of the target's name, or else
         the first.
