@@ -26,7 +26,6 @@ from isthmus.evaluation.baselines.tuning import (
 from isthmus.evaluation.evaluate import evaluate_task, evaluation_settings, make_report
 from isthmus.evaluation.html_report import write_html
 from isthmus.evaluation.lists import ItemVectors
-from isthmus.evaluation.plan import planned_splits
 from isthmus.evaluation.protocols import Protocol
 from isthmus.evaluation.report import (
     Evaluation,
@@ -35,6 +34,7 @@ from isthmus.evaluation.report import (
     TaskResult,
 )
 from isthmus.evaluation.request import EvaluationPlan
+from isthmus.evaluation.splits import planned_splits
 from isthmus.evaluation.systems import (
     FittedSystem,
     LazySystem,

@@ -23,7 +23,7 @@ def test_release_delta_and_deletions_answer_like_a_dictionary(tmp_path, monkeypa
     monkeypatch.setattr(
         "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
     )
-    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 50)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 50)
     rng = np.random.default_rng(seed)
     encoder = text_encoder()
     space = Space.create(tmp_path / "s", {"text": encoder})

@@ -137,7 +137,7 @@ def test_a_thousand_copies_are_one_group(space):
 
 
 def test_the_index_finds_what_exact_search_finds(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 100)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 100)
     rng = np.random.default_rng(0)
     words = [f"w{n}" for n in range(100)]
     texts = [" ".join(rng.choice(words, 4)) for _ in range(1_500)]

@@ -11,7 +11,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput
-from isthmus.index.catalog.content_encoding import FILES_A_BATCH
+from isthmus.index.catalog.content_encoding import FILES_PER_BATCH
 from tests.toy import item, picture, text_encoder
 
 
@@ -128,7 +128,7 @@ def test_texts_are_encoded_in_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(
         encoder, "embed", lambda batch, modality: sizes.append(len(batch)) or embed(batch, modality)
     )
-    monkeypatch.setattr("isthmus.retrieval.search.query_file.QUERIES_A_BATCH", 8)
+    monkeypatch.setattr("isthmus.retrieval.search.query_file.BATCH_SIZE", 8)
     queries = [{"query_id": n, "text": f"word{n}"} for n in range(20)]
     report = space.search_file(queries, tmp_path / "out.parquet", k=1)
     assert sizes == [8, 8, 4]
@@ -138,7 +138,7 @@ def test_texts_are_encoded_in_batches(tmp_path, monkeypatch):
 
 
 def test_images_are_encoded_in_batches_around_bad_ones(shop, tmp_path, monkeypatch):
-    monkeypatch.setitem(FILES_A_BATCH, "image", 3)
+    monkeypatch.setitem(FILES_PER_BATCH, "image", 3)
     colours = ["red", "blue", "bad", "bad", "bad", "bad", "blue", "red"]
     queries = [
         {"query_id": f"{n}", "image": b"?" if colour == "bad" else picture(colour, 9)}

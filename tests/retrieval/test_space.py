@@ -389,7 +389,7 @@ def with_exact_rows(space, rows):
 def test_a_large_named_vector_gets_the_recipe_that_was_measured_to_be_the_cheapest(
     space, monkeypatch
 ):
-    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 100)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 100)
     large(space)
     space = with_exact_rows(space, 1_000)
     manifest = space.publish(recall=0.98)

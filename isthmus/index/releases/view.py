@@ -18,7 +18,7 @@ from isthmus.index.ann.exact import empty_result, merge_top_k
 from isthmus.index.ann.segment import Names, Segment, names_at
 from isthmus.index.catalog.filters import depends_on_time
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
-from isthmus.index.lru_cache import Recent
+from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.release import Release
 from isthmus.numerics.arrays import FloatArray, Mask, Positions
 
@@ -111,7 +111,7 @@ def _matching(segment: Segment, where: str, snapshot: Snapshot) -> Bitmap:
     """
     if len(segment) > MAX_LOOKED_UP:
         return Bitmap(segment.mask_of(snapshot.select(where)))
-    return Bitmap(segment.mask_of(snapshot.select_among(where, segment.row_ids)))
+    return Bitmap(segment.mask_of(snapshot.select_from(where, segment.row_ids)))
 
 
 class DomainMeans:
@@ -199,7 +199,7 @@ class View:
     release: Release | None
     segments: tuple[Segment, ...]
     alive: tuple[Bitmap, ...]
-    filter_cache: Recent[Selection] = field(init=False, default_factory=Recent, repr=False)
+    filter_cache: LRUCache[Selection] = field(init=False, default_factory=LRUCache, repr=False)
 
     def __len__(self) -> int:
         return self.living.count

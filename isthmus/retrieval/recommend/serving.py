@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.index.lru_cache import Recent
+from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import pad_columns, to_csr
@@ -54,7 +54,9 @@ class Serving:
     recommender: Recommender
     corpus: TrainingData
     contents: ViewContents
-    _masks: Recent[Mask] = field(init=False, default_factory=lambda: Recent(MAX_MASKS), repr=False)
+    _masks: LRUCache[Mask] = field(
+        init=False, default_factory=lambda: LRUCache(MAX_MASKS), repr=False
+    )
 
     @classmethod
     def of(

@@ -256,7 +256,7 @@ class QuickRanker:
     @classmethod
     def of(cls, corpus: TrainingData, seed: int) -> QuickRanker:
         """Fit to a corpus."""
-        neighbours = ItemKNN("neighbours", own=1.0, other=0.0, shrink=100.0)
+        neighbours = ItemKNN("neighbours", alpha=1.0, beta=0.0, shrink=100.0)
         factors = ALS(factors=32, iterations=6, seed=seed)
         return cls(corpus, CandidateGenerators([Popularity(), neighbours, factors]).fit(corpus))
 

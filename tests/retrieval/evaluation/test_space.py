@@ -18,16 +18,16 @@ from isthmus.evaluation.baselines.baseline import BaselineSystem
 from isthmus.evaluation.baselines.popularity import Popularity
 from isthmus.evaluation.interaction_log import select_positives
 from isthmus.evaluation.lists import Lists
-from isthmus.evaluation.plan import BASELINES, planned_splits
 from isthmus.evaluation.report import Evaluation
 from isthmus.evaluation.request import PROTOCOLS
+from isthmus.evaluation.splits import BASELINES, planned_splits
 from isthmus.evaluation.systems import SystemFactory
 from isthmus.operations.evaluation import evaluation_data
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
 
-FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "least_users": 3}
+FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "min_users": 3}
 SIMPLE = ("random", "popularity", "content", "mean", "offsets")
 
 

@@ -235,7 +235,7 @@ def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
 ):
     def defaults(seed=0):
         return [
-            ItemKNN("inserted at the front", own=1.0, k=1),
+            ItemKNN("inserted at the front", alpha=1.0, k=1),
             *(source for source in default_generators(seed) if source.name not in ("ALS",)),
             ALS(regularization=1.0, alpha=1.0, seed=seed),
         ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES: Final = 4 * 2**30
 TOKENS_A_BATCH: Final = 1_024
-TEXTS_A_BATCH: Final = 64
+TEXTS_PER_BATCH: Final = 64
 TOLERANCE: Final = 1e-4
 CHECKED: Final = 8
 
@@ -196,7 +196,7 @@ class FrozenLayers:
         lengths = self._lengths[self._rows]
         states: Any = None
         with progress_bar("running the frozen layers", len(lengths), show=show) as advance:
-            for places in batches_by_length(lengths, TOKENS_A_BATCH, TEXTS_A_BATCH):
+            for places in batches_by_length(lengths, TOKENS_A_BATCH, TEXTS_PER_BATCH):
                 rows = self._rows[places]
                 own = self._below(rows.tolist())
                 if states is None:

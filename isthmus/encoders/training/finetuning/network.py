@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 STATES: Final = "states.f32"
 ADAPTER: Final = "default"
-TEXTS_A_BATCH: Final = 64
+TEXTS_PER_BATCH: Final = 64
 TOKENS_A_BATCH: Final = 2_048
 TOKENS_A_STEP: Final = 512
 PICTURES_A_BATCH: Final = 32
@@ -155,7 +155,7 @@ class TunedNetwork:
             tower = self._encoder.towers[modality]
             return self._run(modality, tower.prepare(self._examples.load(rows)))
         lengths = np.array([len(self._prepared[row]) for row in rows], np.int64)
-        batches = list(batches_by_length(lengths, TOKENS_A_STEP, TEXTS_A_BATCH))
+        batches = list(batches_by_length(lengths, TOKENS_A_STEP, TEXTS_PER_BATCH))
         parts = [self._texts([rows[at] for at in batch]) for batch in batches]
         order = torch.from_numpy(np.argsort(np.concatenate(batches))).to(self._device)
         return torch.cat(parts)[order]
@@ -178,7 +178,7 @@ class TunedNetwork:
         lengths = np.array([len(self._prepared[rows[at]]) for at in texts], np.int64)
         found = [
             [texts[at] for at in batch.tolist()]
-            for batch in batches_by_length(lengths, TOKENS_A_BATCH, TEXTS_A_BATCH)
+            for batch in batches_by_length(lengths, TOKENS_A_BATCH, TEXTS_PER_BATCH)
         ]
         starts = range(0, len(files), PICTURES_A_BATCH)
         return found + [files[start : start + PICTURES_A_BATCH] for start in starts]
