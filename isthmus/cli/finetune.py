@@ -62,10 +62,10 @@ def finetune(
     temperature: Annotated[float, typer.Option(help="Of the contrastive loss.")] = 0.05,
     anchor: Annotated[float, typer.Option(help="Weight of staying put in other domains.")] = 4.0,
     anchors: Annotated[int, typer.Option(help="Texts of other domains a step.")] = 32,
-    forgotten: Annotated[
+    max_forgetting: Annotated[
         float, typer.Option(help="Share of another domain's quality that may be lost.")
     ] = 0.01,
-    choosing: Annotated[float, typer.Option(help="Share to choose on.")] = 0.15,
+    validation: Annotated[float, typer.Option(help="Share for early stopping.")] = 0.15,
     held_out: Annotated[float, typer.Option(help="Share to measure on.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of whatever is left to chance.")] = 0,
     device: ModelDeviceOption = "auto",
@@ -92,8 +92,8 @@ def finetune(
         temperature=temperature,
         anchor=anchor,
         anchors=anchors,
-        forgotten=forgotten,
-        choosing=choosing,
+        max_forgetting=max_forgetting,
+        validation=validation,
         held_out=held_out,
         seed=seed,
     )

@@ -12,7 +12,7 @@ import pytest
 from tests.encoders import models
 
 WORDS = ("red", "green", "blue", "shoe", "hat", "zorb")
-QUICK = ("--epochs", 2, "--batch", 16, "--rate", 0.003, "--choosing", 0.2, "--held-out", 0.3)
+QUICK = ("--epochs", 2, "--batch", 16, "--rate", 0.003, "--validation", 0.2, "--held-out", 0.3)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How a student is trained."""
+"""Hyperparameters of a distillation."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ PIECES: Final[tuple[Pieces, ...]] = get_args(Pieces)
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """How a student is trained, passed whole.
+    """Hyperparameters of a distillation.
 
     Attributes
     ----------
     epochs : int, default 12
-        Passes over the contents.
+        Number of epochs.
     batch : int, optional
-        Contents a step; by default 512 for a static student and 64 for a network.
+        Batch size; by default 512 for a static student and 64 for a network.
     rate : float, optional
-        Size of the first step of Adam, from which it falls to 0 in a straight line; by default
-        0.001 for a static student and 0.0003 for a network.
+        Initial learning rate of Adam, which decays linearly to 0; by default 0.001 for a static
+        student and 0.0003 for a network.
     similarity : float, default 4.0
         Weight of the similarity loss beside the cosine loss.
     temperature : float, default 0.2
-        Of the similarity loss.
+        Temperature of the similarity loss.
     words : int, default 10,000
-        Most words of the texts that become tokens of a static student.
+        Maximum number of words of the texts that become tokens of a static student.
     pieces : {"all", "seen"}, default "all"
-        Which of the teacher's word pieces become tokens of a static student: all, or those that
-        the texts have, and single characters, which makes a student of a narrow field in seconds;
-        words that no text has are spelled then.
+        Which of the teacher's word pieces become tokens of a static student: all; or those that
+        occur in the texts and single characters, which makes a student of a narrow field in
+        seconds. Words that no text contains are then spelled by characters.
     storage : {"int8", "float16", "float32"}, default "int8"
-        How the vectors of a static student's tokens are stored.
+        Type in which the token vectors of a static student are stored.
     held_out : float, default 0.1
-        Share of the contents that is kept out of the training, and measured on.
+        Share of the contents that is held out, to measure quality on.
     seed : int, default 0
-        Of whatever is left to chance.
+        Random seed.
 
     Raises
     ------
     InvalidInput
-        If one of them cannot be used.
+        If a value is out of range.
     """
 
     epochs: int = 12
@@ -72,14 +72,14 @@ class DistillSettings:
             "storage": self.storage in STORAGES,
             "held_out": 0 < self.held_out < 1,
         }
-        for name, fits in allowed.items():
-            if not fits:
+        for name, valid in allowed.items():
+            if not valid:
                 raise InvalidInput(
-                    f"{name}={getattr(self, name)} cannot be used to distill; give {_ASKED[name]}"
+                    f"{name}={getattr(self, name)} cannot be used to distill; give {_RANGES[name]}"
                 )
 
 
-_ASKED: Final = {
+_RANGES: Final = {
     "epochs": "0 or more",
     "batch": "2 or more",
     "rate": "more than 0",

@@ -1,4 +1,4 @@
-"""Fine-tuning: an encoder learns what goes together in a domain, and forgets little elsewhere."""
+"""Fine-tuning of encoders on pairs of a domain, with little forgetting in other domains."""
 
 from isthmus.encoders.training.finetuning.finetune import finetune
 from isthmus.encoders.training.finetuning.quality import OtherDomain

@@ -1,4 +1,4 @@
-"""How an encoder is fine-tuned."""
+"""Hyperparameters of a fine-tuning."""
 
 from __future__ import annotations
 
@@ -9,52 +9,50 @@ from isthmus.errors import InvalidInput
 
 Method = Literal["lora", "full"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
-RATES: Final[dict[str, float]] = {"lora": 5e-4, "full": 3e-5}
+DEFAULT_RATES: Final[dict[str, float]] = {"lora": 5e-4, "full": 3e-5}
 
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """How an encoder is fine-tuned, passed whole.
+    """Hyperparameters of a fine-tuning.
 
     Attributes
     ----------
     method : {"lora", "full"}, default "lora"
-        Low-rank changes of the linear maps in the layers (Hu et al., "LoRA", ICLR 2022), or all
-        weights.
+        Low-rank updates of the linear layers (Hu et al., "LoRA", ICLR 2022), or all weights.
     rank : int, default 16
-        Of the low-rank changes.
+        Rank of the low-rank updates.
     layers : int, optional
-        How many layers are trained, counted from the top; by default all. What lies below is
-        frozen, and of texts run once.
+        Number of trained layers, counted from the top; by default all. The layers below are
+        frozen; their outputs are computed once for every text.
     epochs : int, default 6
-        Passes over the pairs, at most.
+        Maximum number of epochs.
     patience : int, default 2
-        Passes without a gain on the pairs for choosing, after which training ends.
+        Epochs without improvement on the validation pairs before training stops.
     batch : int, default 64
-        Pairs a step.
+        Pairs in a batch.
     rate : float, optional
-        Size of the first step of Adam, from which it falls to 0 in a straight line; by default
-        0.0005 for LoRA and 0.00003 for full fine-tuning.
+        Initial learning rate of Adam, which decays linearly to 0; by default 0.0005 for LoRA and
+        0.00003 for full fine-tuning.
     temperature : float, default 0.05
-        Of the contrastive loss.
+        Temperature of the contrastive loss.
     anchor : float, default 4.0
-        Weight of keeping vectors of other domains where they were.
+        Weight of the penalty on changed vectors of other domains.
     anchors : int, default 32
-        Texts of other domains a step.
-    forgotten : float, default 0.01
-        Share of another domain's quality that may be lost when it is chosen how much of the
-        change is taken.
-    choosing : float, default 0.15
-        Share of the contents that choices are made on: when to stop, how much to take.
+        Anchor texts of other domains in a batch.
+    max_forgetting : float, default 0.01
+        Share of another domain's quality that may be lost when the share of the change is chosen.
+    validation : float, default 0.15
+        Share of the contents for early stopping, and for the choice of the share of the change.
     held_out : float, default 0.2
-        Share of the contents that the report is made on.
+        Share of the contents that are held out for the report.
     seed : int, default 0
-        Of whatever is left to chance.
+        Random seed.
 
     Raises
     ------
     InvalidInput
-        If one of them cannot be used.
+        If a value is out of range.
     """
 
     method: str = "lora"
@@ -67,8 +65,8 @@ class FinetuneSettings:
     temperature: float = 0.05
     anchor: float = 4.0
     anchors: int = 32
-    forgotten: float = 0.01
-    choosing: float = 0.15
+    max_forgetting: float = 0.01
+    validation: float = 0.15
     held_out: float = 0.2
     seed: int = 0
 
@@ -84,23 +82,24 @@ class FinetuneSettings:
             "temperature": self.temperature > 0,
             "anchor": self.anchor >= 0,
             "anchors": self.anchors >= 2,
-            "forgotten": 0 <= self.forgotten <= 1,
-            "choosing": 0 < self.choosing < 1,
-            "held_out": 0 < self.held_out < 1 - self.choosing,
+            "max_forgetting": 0 <= self.max_forgetting <= 1,
+            "validation": 0 < self.validation < 1,
+            "held_out": 0 < self.held_out < 1 - self.validation,
         }
-        for name, fits in allowed.items():
-            if not fits:
+        for name, valid in allowed.items():
+            if not valid:
                 raise InvalidInput(
-                    f"{name}={getattr(self, name)} cannot be used to fine-tune; give {_ASKED[name]}"
+                    f"{name}={getattr(self, name)} cannot be used to fine-tune; "
+                    f"give {_RANGES[name]}"
                 )
 
     @property
-    def first_rate(self) -> float:
-        """Size of the first step."""
-        return RATES[self.method] if self.rate is None else self.rate
+    def initial_rate(self) -> float:
+        """Initial learning rate."""
+        return DEFAULT_RATES[self.method] if self.rate is None else self.rate
 
 
-_ASKED: Final = {
+_RANGES: Final = {
     "method": f"one of {', '.join(METHODS)}",
     "rank": "1 or more",
     "layers": "1 or more",
@@ -111,7 +110,7 @@ _ASKED: Final = {
     "temperature": "more than 0",
     "anchor": "0 or more",
     "anchors": "2 or more",
-    "forgotten": "a share from 0 to 1",
-    "choosing": "a share between 0 and 1",
-    "held_out": "a share above 0 that leaves something to learn from",
+    "max_forgetting": "a share from 0 to 1",
+    "validation": "a share between 0 and 1",
+    "held_out": "a share above 0 that leaves something to train on",
 }
