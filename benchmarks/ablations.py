@@ -1,14 +1,14 @@
-"""What the ranking head loses without each source, loss and correction, trained anew.
+"""What the ranker loses without each generator, loss and correction, trained again.
 
 ``python benchmarks/ablations.py --space S --protocol cold_A_to_B few1_A_to_B --out ablations``
 
 The protocols (see `read_protocol`) share a train table. Their validation users are ranked, the test
 split is never read. Examples, pools and every figure are kept in the folder ``--out``; the same
-command goes on where it was stopped. ``--seeds`` trains every head so many times, and the mean over
-them is compared, user by user, with that of the whole.
+command goes on where it was stopped. ``--seeds`` trains every ranker so many times, and the mean
+over them is compared, user by user, with that of the whole.
 
-``--slow`` adds what needs sources or examples of its own, some 15 minutes of one core each: a head
-that was first trained on the other domains, and towers that make domains alike.
+``--slow`` adds what needs sources or examples of its own, some 15 minutes of one core each: a
+ranker that was first trained on the other domains, and towers that make domains alike.
 """
 
 from __future__ import annotations
@@ -38,11 +38,19 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, make_examples
-from isthmus.retrieval.ranker.features import OF_SOURCE, Features, make_features
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.features import (
+    GENERATOR,
+    GENERATOR_RANK,
+    FeatureInputs,
+    Features,
+    column_name,
+    compute_features,
+    feature_columns,
+)
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import ExampleSettings
-from isthmus.retrieval.ranker.training import TrainingSettings, train_head
+from isthmus.retrieval.ranker.training import TrainingSettings, train_ranker
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_corpus
 from isthmus.schema import TIME, WEIGHT
@@ -51,7 +59,9 @@ USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
-ITEM_KNN = tuple(f"item-KNN ({kind})" for kind in ("cosine", "popular", "conditional", "in-domain"))
+ITEM_NEIGHBOURS = tuple(
+    f"item neighbours, {kind}" for kind in ("even", "popular", "conditional", "within the domain")
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +71,15 @@ class Variant:
     Attributes
     ----------
     without : tuple of str
-        Sources to do without.
+        CandidateGenerators to do without.
     loss : str
-        Of the head.
+        Loss of the ranker.
     corrected : bool
         Whether the loss knows how candidates were sampled.
     learning : RecommenderSettings
         How sources are taught; other ones than the whole's need examples of their own.
     pretrain : bool
-        Whether the head first learns on the other domains as targets.
+        Whether the ranker is first trained on the other domains as targets.
     """
 
     without: tuple[str, ...] = ()
@@ -83,15 +93,15 @@ QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
-    "without item-KNN (four)": Variant(without=ITEM_KNN),
-    "without EASE": Variant(without=("EASE",)),
-    "without user-KNN": Variant(without=("user-KNN",)),
-    "without ALS": Variant(without=("ALS",)),
+    "without item neighbours (four)": Variant(without=ITEM_NEIGHBOURS),
+    "without item regression": Variant(without=("item regression",)),
+    "without user neighbours": Variant(without=("user neighbours",)),
+    "without factors": Variant(without=("factors",)),
     "without content": Variant(without=("content",)),
-    "without TF-IDF overlap": Variant(without=("TF-IDF overlap",)),
-    "without content-smoothed item-KNN": Variant(without=("content-smoothed item-KNN",)),
-    "without content, smoothed or not": Variant(without=("content", "content-smoothed item-KNN")),
-    "without two-tower": Variant(without=("two-tower",)),
+    "without shared words": Variant(without=("shared words",)),
+    "without bridged neighbours": Variant(without=("bridged neighbours",)),
+    "without content and bridged": Variant(without=("content", "bridged neighbours")),
+    "without two towers": Variant(without=("two towers",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
 SLOW: dict[str, Variant] = {
@@ -110,12 +120,12 @@ class ScoredRows:
 
     Attributes
     ----------
-    histories : Histories
+    histories : UserHistories
         What is known of the users.
-    pool : Pool
+    pool : CandidatePool
         Their candidates.
     features : Features
-        What the head looks at.
+        What the ranker reads.
     truth : list of numpy.ndarray
         Items that each of them went on to like.
     """
@@ -127,7 +137,7 @@ class ScoredRows:
 
 
 class Bench:
-    """Everything that heads are trained and measured on, each made once.
+    """Everything that rankers are trained and measured on, each made once.
 
     Parameters
     ----------
@@ -137,17 +147,17 @@ class Bench:
         Folders with one train table.
     out : Path
         Where all is kept.
-    cases : sequence of str, optional
-        Of the examples, those of which heads learn, see `Case`; by default all.
+    scenarios : sequence of str, optional
+        The scenarios of the examples to train on, see `Episodes`; by default all.
     """
 
     def __init__(
-        self, space: Space, protocols: Sequence[Path], out: Path, cases: Sequence[str] = ()
+        self, space: Space, protocols: Sequence[Path], out: Path, scenarios: Sequence[str] = ()
     ) -> None:
         self.tasks = [read_protocol(folder, "val") for folder in protocols]
         if any(not task.train.equals(self.tasks[0].train) for task in self.tasks):
             raise SystemExit("the protocols have different train tables")
-        self.out, self.cases = out, tuple(cases)
+        self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
         self.corpus = space_corpus(view, space.opened.block_weights, train)
@@ -162,28 +172,28 @@ class Bench:
         def make() -> Examples:
             return make_examples(
                 self.corpus,
-                learning.make_sources,
-                learning.make_facts,
+                learning.make_generators,
+                learning.make_statistics,
                 self.corpus.domain_code(domain),
                 replace(learning.examples, folds=folds),
                 show=True,
             )
 
         examples = self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
-        return of_cases(examples, self.cases) if self.cases else examples
+        return of_scenarios(examples, self.scenarios) if self.scenarios else examples
 
     def ranked(self, learning: RecommenderSettings) -> dict[str, list[ScoredRows]]:
         """Find the candidates of the validation users of every protocol."""
 
         def make() -> dict[str, list[ScoredRows]]:
-            sources = CandidateGenerators(learning.make_sources()).fit(self.corpus, show=True)
-            facts = learning.make_facts().fit(self.corpus)
-            return {task.name: self._pools(task, sources, facts) for task in self.tasks}
+            sources = CandidateGenerators(learning.make_generators()).fit(self.corpus, show=True)
+            statistics = learning.make_statistics().fit(self.corpus)
+            return {task.name: self._pools(task, sources, statistics) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
     def _pools(
-        self, task: Task, sources: CandidateGenerators, facts: ItemFacts
+        self, task: Task, sources: CandidateGenerators, statistics: ItemStatistics
     ) -> list[ScoredRows]:
         target, corpus = self.corpus.domain_code(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
@@ -196,7 +206,8 @@ class Bench:
             histories = UserHistories.from_lists(known, ages=ages if self.timed else None)
             scorers = sources.scorers(corpus, histories, target)
             pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
-            features = make_features(corpus, histories, pool, facts, target)
+            inputs = FeatureInputs(corpus, histories, pool, statistics, target)
+            features = compute_features(inputs, feature_columns(pool.sources))
             truth = [self._columns(user.truth) for user in users]
             out.append(ScoredRows(histories, pool, features, truth))
         return out
@@ -217,75 +228,78 @@ class Bench:
 
 
 def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
-    """Train a head, and give NDCG@10 and recall@200 of every validation user."""
+    """Train a ranker, and return NDCG@10 and recall@200 of every validation user."""
     learning, target = variant.learning, bench.target
-    facts = learning.make_facts().fit(bench.corpus)
-    sources = tuple(source.name for source in learning.make_sources())
-    head = RankingHead.untrained(
+    statistics = learning.make_statistics().fit(bench.corpus)
+    sources = tuple(source.name for source in learning.make_generators())
+    ranker = Ranker.untrained(
         sources,
-        facts.width,
+        statistics.coarse_dim,
         members=how.members,
         hidden=how.hidden,
         dropout=how.dropout,
         seed=how.seed,
     )
-    how, fresh = replace(how, loss=variant.loss), True
+    how, standardise = replace(how, loss=variant.loss), True
     for other in bench.corpus.domain_names if variant.pretrain else ():
         if other != target:
             there = learned_from(bench.examples(learning, other, 1), variant, sources)
-            train_head(head.network, ExampleBatches.of(there, bench.corpus, facts), how)
-            fresh = False
+            train_ranker(ranker.network, ExampleBatches.of(there, bench.corpus, statistics), how)
+            standardise = False
     own = bench.examples(learning, target, learning.examples.folds)
-    batches = ExampleBatches.of(learned_from(own, variant, sources), bench.corpus, facts)
-    train_head(head.network, batches, how, fresh=fresh)
+    batches = ExampleBatches.of(learned_from(own, variant, sources), bench.corpus, statistics)
+    train_ranker(ranker.network, batches, how, standardise=standardise)
     out: Figures = {}
     for name, parts in bench.ranked(learning).items():
-        found = [_found(head, bench.corpus, facts, offered(part, variant)) for part in parts]
+        found = [_found(ranker, bench.corpus, statistics, offered(part, variant)) for part in parts]
         out[f"{name} ndcg"] = np.concatenate([ndcg for ndcg, _ in found]).tolist()
         out[f"{name} recall"] = np.concatenate([recall for _, recall in found]).tolist()
     return out
 
 
-def of_cases(examples: Examples, cases: Sequence[str]) -> Examples:
-    """Take the examples of some cases."""
-    users = np.flatnonzero(np.isin(examples.case, cases))
+def of_scenarios(examples: Examples, scenarios: Sequence[str]) -> Examples:
+    """Return the examples of some scenarios."""
+    users = np.flatnonzero(np.isin(examples.scenarios, scenarios))
     lengths = examples.starts[users + 1] - examples.starts[users]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     at = np.arange(starts[-1]) + np.repeat(examples.starts[users] - starts[:-1], lengths)
-    take_users = {
+    of_users = {
         name: getattr(examples, name)[users]
-        for name in ("case", "group", "evidence", "wanted", "tested")
+        for name in ("scenarios", "users", "evidence", "n_relevant", "validation")
     }
     of_candidates = {
-        name: getattr(examples, name)[at] for name in ("items", "features", "labels", "corrections")
+        name: getattr(examples, name)[at]
+        for name in ("items", "features", "labels", "log_probabilities")
     }
     histories = examples.histories.take_users(users)
-    return replace(examples, starts=starts, histories=histories, **take_users, **of_candidates)
+    return replace(examples, starts=starts, histories=histories, **of_users, **of_candidates)
 
 
 def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -> Examples:
     """Take from examples what a variant does without."""
-    gone, kept = _columns_of(variant, sources)
+    gone, kept = _columns_of(variant, sources, examples.columns)
     there = np.ones(len(examples.items), bool)
     features = examples.features
     if gone:
         there = (features[:, kept] > 0).any(axis=1)
         features = features[there]
         features[:, gone] = 0
-    corrections = examples.corrections[there]
+    log_probabilities = examples.log_probabilities[there]
     return replace(
         examples,
         starts=np.concatenate([[0], np.cumsum(there)])[examples.starts],
         items=examples.items[there],
         features=features,
         labels=examples.labels[there],
-        corrections=corrections if variant.corrected else np.zeros_like(corrections),
+        log_probabilities=log_probabilities
+        if variant.corrected
+        else np.zeros_like(log_probabilities),
     )
 
 
 def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     """Take from the candidates of users what a variant does without."""
-    gone, kept = _columns_of(variant, part.pool.sources)
+    gone, kept = _columns_of(variant, part.pool.sources, part.features.columns)
     if not gone:
         return part
     there = (part.features.values[:, kept] > 0).any(axis=1)
@@ -295,19 +309,21 @@ def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     return replace(part, pool=part.pool.filter(there), features=features)
 
 
-def _columns_of(variant: Variant, sources: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Give the features of the sources that are left out, and the places of the others."""
-    width, place = len(OF_SOURCE), OF_SOURCE.index("place")
-    out = [name in variant.without for name in sources]
-    gone = [at * width + i for at, left_out in enumerate(out) if left_out for i in range(width)]
-    return gone, [at * width + place for at, left_out in enumerate(out) if not left_out]
+def _columns_of(
+    variant: Variant, sources: Sequence[str], columns: Sequence[str]
+) -> tuple[list[int], list[int]]:
+    """Return the columns of the generators that are left out, and the rank columns of the rest."""
+    gone = GENERATOR.column_names([name for name in sources if name in variant.without])
+    kept = [column_name(name, GENERATOR_RANK) for name in sources if name not in variant.without]
+    return [columns.index(name) for name in gone], [columns.index(name) for name in kept]
 
 
 def _found(
-    head: RankingHead, corpus: TrainingData, facts: ItemFacts, part: ScoredRows
+    ranker: Ranker, corpus: TrainingData, statistics: ItemStatistics, part: ScoredRows
 ) -> tuple[np.ndarray, np.ndarray]:
     target = corpus.domain_code(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
-    scores = head.score_features(part.features, corpus, part.histories, part.pool, facts, target)
+    inputs = FeatureInputs(corpus, part.histories, part.pool, statistics, target)
+    scores = ranker.score_features(part.features, inputs)
     discounts = 1 / np.log2(np.arange(2, FOUND + 2))
     ndcg, recall = np.zeros(len(part.pool)), np.zeros(len(part.pool))
     for user, truth in enumerate(part.truth):
@@ -322,7 +338,7 @@ def _found(
 
 def _tag(learning: RecommenderSettings) -> str:
     less = "".join(f"-no {name}" for name in learning.leave_out)
-    users = learning.examples.most_users
+    users = learning.examples.max_users
     how = "" if learning.normalisation == "whiten" else f"-{learning.normalisation}"
     how += f"-mmd{learning.mmd:g}" if learning.mmd else ""
     return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}{how}"
@@ -353,20 +369,20 @@ def main() -> None:
     parser.add_argument("--protocol", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder; what is there is kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--members", type=int, default=1, help="networks of a head")
+    parser.add_argument("--members", type=int, default=1, help="networks of a ranker")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--cases", nargs="+", help="of the examples, see simulate.py; default all")
+    parser.add_argument("--scenarios", nargs="+", help="of the examples, see Episodes; default all")
     parser.add_argument("--folds", type=int, default=3, help="fewer are quicker")
-    parser.add_argument("--most-users", type=int, default=10_000, help="a fold; fewer are quicker")
+    parser.add_argument("--max-users", type=int, default=10_000, help="a fold; fewer are quicker")
     parser.add_argument("--leave-out", nargs="+", default=[], help="sources that no variant has")
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--only", nargs="+", choices=[*QUICK, *SLOW])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     space = Space.open(arguments.space)
-    bench = Bench(space, arguments.protocol, arguments.out, arguments.cases or ())
+    bench = Bench(space, arguments.protocol, arguments.out, arguments.scenarios or ())
     variants = {**QUICK, **SLOW} if arguments.slow or arguments.only else dict(QUICK)
-    examples = ExampleSettings(folds=arguments.folds, most_users=arguments.most_users)
+    examples = ExampleSettings(folds=arguments.folds, max_users=arguments.max_users)
     for label, variant in variants.items():
         less = tuple(arguments.leave_out)
         learning = replace(variant.learning, examples=examples, leave_out=less)
@@ -383,9 +399,9 @@ def main() -> None:
 
 def _once(bench: Bench, label: str, variant: Variant, how: TrainingSettings) -> Figures:
     """Measure a variant, or read what was measured before."""
-    cases = "".join(f"-{case}" for case in bench.cases)
+    scenarios = "".join(f"-{scenario}" for scenario in bench.scenarios)
     learned = f"{variant.learning.examples.folds}-{_tag(variant.learning)}"
-    name = f"{label}-{learned}-{how.members}-{how.epochs}-{how.seed}{cases}.json"
+    name = f"{label}-{learned}-{how.members}-{how.epochs}-{how.seed}{scenarios}.json"
     file = bench.out / "figures" / name
     if not file.exists():
         start = time.perf_counter()

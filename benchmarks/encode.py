@@ -39,7 +39,7 @@ from isthmus.encoders.training.retrieval_quality import nearest_neighbors, neigh
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 BATCH = 64
-DECODERS = 2
+DECODING_THREADS = 2
 
 Way = Callable[[], np.ndarray]
 
@@ -121,7 +121,7 @@ def encode_files(encoder: Encoder, files: list[Path]) -> np.ndarray:
     def prepare(file: Path) -> Any:
         return encoder.prepare([open_image(file.read_bytes())], "image")[0]
 
-    with ThreadPoolExecutor(DECODERS) as threads:
+    with ThreadPoolExecutor(DECODING_THREADS) as threads:
         prepared = threads.map(prepare, files)
         return np.concatenate([encoder.embed(b, "image") for b in batches(prepared)])
 

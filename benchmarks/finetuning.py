@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from isthmus.cli.show_finetuning import show_finetuning
 from scipy.sparse import csr_matrix
 
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
-from isthmus.cli.show_finetuning import show_finetuning
 from isthmus.digests import digest
 from isthmus.encoders.training.finetuning import network as network_module
 from isthmus.encoders.training.finetuning.layers import MAX_STATE_BYTES
@@ -102,7 +102,7 @@ def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int 
     """Print the seconds of a step with frozen layers run every time, and run once before."""
     contents = target("office")
     pair_batches = PairBatches(
-        contents.pairs, contents.pairs, False, range(0), replace(settings, anchor=0)
+        contents.pairs, contents.pairs, False, range(0), replace(settings, anchor_weight=0)
     )
     batches = [one.rows.tolist() for one in islice(pair_batches.of_epoch(1), steps)]
     rows = sorted({row for batch in batches for row in batch})

@@ -21,10 +21,8 @@ import torch
 
 from isthmus import load_encoder
 from isthmus.index.ann.exact import exact_search
-from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import GpuIndex, choose_devices, exact_on
 from isthmus.index.ann.recipes import EXACT, RECIPES
-from isthmus.index.ann.search_parameters import SearchParameters
 
 DIM = 384
 TEXTS = 20_000
@@ -84,7 +82,7 @@ def main() -> None:
         report("exact fp32, vectors sent each time", QUERIES / took, "queries/s")
         best, _ = exact_search(queries, vectors, 10)
     for recipe in RECIPES:
-        if recipe.on_gpu:
+        if recipe.has_gpu_form:
             measure(recipe.name, vectors, queries, best, bandwidth)
 
 
@@ -97,8 +95,8 @@ def measure(
 ) -> None:
     """Measure a recipe on the card and on the CPU."""
     recipe = next(r for r in RECIPES if r.name == name)
-    index = VectorIndex.build(recipe, vectors)
-    index = index.trying(SearchParameters(visits=index.most_visits // 32))
+    index = recipe.build(vectors)
+    index = index.with_parameters(recipe.family.search_parameters(index.max_width // 32))
     placed = GpuIndex(index, choose_devices("cuda"))
     scores, _ = placed.search(queries, 10)
     recall = float((scores >= best[:, -1:] - 1e-4).mean())

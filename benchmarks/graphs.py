@@ -2,10 +2,11 @@
 
 ``python benchmarks/graphs.py --vectors vectors --rows 40000``
 
-Every graph has 16 links a node and is searched on one thread by held-out queries, with the least
-effort that reaches the recall. Links are made once for each number of candidates, from 8-bit codes,
-and shared. hnswlib's graph of float32 vectors, with its 200 candidates, stands beside them where it
-is installed. Processor time counts, so that other work on the machine counts for little.
+Every graph has 16 links a node and is searched on one thread by held-out queries, with the smallest
+search parameters that reach the recall. Links are made once for each number of candidates, from
+8-bit codes, and shared. hnswlib's graph of float32 vectors, with its 200 candidates, stands beside
+them where it is installed. Processor time counts, so that other work on the machine counts for
+little.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from common.arguments import search_arguments
 from common.data import Data, Floats, Integers, read_data, recall, worst_wanted, write_data
 from common.tables import print_table
 
-from isthmus.index.ann import fill
-from isthmus.index.ann.faiss_index import VectorIndex
-from isthmus.index.ann.recipes import GRAPH, RECIPES, Recipe
-from isthmus.index.ann.search_parameters import SearchParameters, smallest_sufficient
-from isthmus.index.ann.shared import Shared
+from isthmus.index.ann import hnsw
+from isthmus.index.ann.contract import Recipe, SharedTraining, VectorIndex
+from isthmus.index.ann.hnsw import LINKS_RECIPE, HnswIndex
+from isthmus.index.ann.recipes import RECIPES
+from isthmus.index.ann.search_parameters import smallest_sufficient
 
 K = 10
 MOST = 400
-HEADS = ("graph", "links among", "build s", "bytes/vector", "effort", "recall@10", "queries/s")
+HEADS = ("graph", "links among", "build s", "bytes/vector", "parameters", "recall@10", "queries/s")
 
 Search = Callable[[int], Integers]
 
@@ -58,33 +59,33 @@ def ours(
     data: Data, worst: Floats, candidates: int, target: float, repeats: int
 ) -> Iterator[tuple[Any, ...]]:
     """Measure our graphs with links chosen among so many candidates."""
-    fill.CONSTRUCTION = candidates
-    shared = Shared()
-    others = [recipe for recipe in RECIPES if recipe.family == "hnsw" and recipe != GRAPH]
-    for recipe in (GRAPH, *others):
+    hnsw.EF_CONSTRUCTION = candidates
+    shared = SharedTraining()
+    others = [r for r in RECIPES if r.family is HnswIndex and r != LINKS_RECIPE]
+    for recipe in (LINKS_RECIPE, *others):
         start = time.process_time()
-        index = VectorIndex.build(recipe, data.base, shared=shared)
+        index = recipe.build(data.base, shared=shared)
         built = time.process_time() - start
-        number, depth, reached, rate = _best_depth(index, recipe, data, worst, target, repeats)
-        effort = SearchParameters(visits=number, depth=depth)
-        yield recipe.name, candidates, built, index.bytes_a_vector, effort, reached, rate
+        width, refine_factor, reached, rate = _best_parameters(
+            index, recipe, data, worst, target, repeats
+        )
+        parameters = HnswIndex.search_parameters(width, refine_factor)
+        yield recipe.name, candidates, built, index.bytes_per_vector, parameters, reached, rate
 
 
-def _best_depth(
+def _best_parameters(
     index: VectorIndex, recipe: Recipe, data: Data, worst: Floats, target: float, repeats: int
 ) -> tuple[int, int, float, float]:
     tried = []
-    for depth in recipe.depths()[:4]:
+    for refine_factor in recipe.refine_factors[:4]:
 
-        def search(number: int, depth: int = depth) -> Integers:
-            return index.trying(SearchParameters(visits=number, depth=depth)).search(
-                data.queries, K
-            )[1]
+        def search(width: int, refine_factor: int = refine_factor) -> Integers:
+            return index.with_width(width, refine_factor).search(data.queries, K)[1]
 
-        number, reached, rate = cheapest(data, worst, search, target, repeats)
-        tried.append((reached >= target, rate, number, depth, reached))
-    _, rate, number, depth, reached = max(tried)
-    return number, depth, reached, rate
+        width, reached, rate = cheapest(data, worst, search, target, repeats)
+        tried.append((reached >= target, rate, width, refine_factor, reached))
+    _, rate, width, refine_factor, reached = max(tried)
+    return width, refine_factor, reached, rate
 
 
 def theirs(data: Data, worst: Floats, target: float, repeats: int) -> tuple[Any, ...]:

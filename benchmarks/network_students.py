@@ -82,7 +82,7 @@ def image_student(given: argparse.Namespace) -> None:
         given.out / "image",
         modality="image",
         label="kind",
-        settings=DistillSettings(epochs=given.image_epochs, rate=2e-3),
+        settings=DistillSettings(epochs=given.image_epochs, learning_rate=2e-3),
         progress=True,
     )
     show(report)

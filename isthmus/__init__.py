@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from isthmus.encoders.training.finetuning.report import FinetuneReport
     from isthmus.encoders.training.finetuning.settings import FinetuneSettings
     from isthmus.errors import IsthmusError
-    from isthmus.evaluation.plan import EvaluationPlan
+    from isthmus.evaluation.request import EvaluationPlan
+    from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.users import Interaction, User
     from isthmus.retrieval.search.results import BatchResults, Hit
     from isthmus.space import Space
@@ -37,6 +38,7 @@ __all__ = [
     "IsthmusError",
     "OtherDomain",
     "Space",
+    "TrainSettings",
     "User",
     "__version__",
     "distill",
@@ -49,7 +51,7 @@ _HOMES = {
     "DistillReport": "isthmus.encoders.training.distillation.report",
     "DistillSettings": "isthmus.encoders.training.distillation.settings",
     "Encoder": "isthmus.encoders.encoder",
-    "EvaluationPlan": "isthmus.evaluation.plan",
+    "EvaluationPlan": "isthmus.evaluation.request",
     "FinetuneReport": "isthmus.encoders.training.finetuning.report",
     "FinetuneSettings": "isthmus.encoders.training.finetuning.settings",
     "BatchResults": "isthmus.retrieval.search.results",
@@ -58,6 +60,7 @@ _HOMES = {
     "IsthmusError": "isthmus.errors",
     "OtherDomain": "isthmus.encoders.training.finetuning.quality",
     "Space": "isthmus.space",
+    "TrainSettings": "isthmus.retrieval.recommend.request",
     "User": "isthmus.retrieval.recommend.users",
     "distill": "isthmus.encoders.training.distillation.distill",
     "finetune": "isthmus.encoders.training.finetuning.finetune",

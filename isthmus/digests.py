@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 DIGEST_BYTES = 16
+MAX_APPENDED = 200_000
 
 
 def digest(content: bytes | memoryview | str) -> bytes:
-    """Digest content into 16 bytes (BLAKE2b).
+    """Return the BLAKE2b digest of content, 16 bytes.
 
     Examples
     --------
@@ -25,61 +26,64 @@ def digest(content: bytes | memoryview | str) -> bytes:
 
 
 def digest_file(path: Path) -> bytes:
-    """Digest what a file holds as `digest` does, read in blocks."""
+    """Return the `digest` of a file's content; the file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).digest()
 
 
 def keys_of(digests: Iterable[bytes]) -> npt.NDArray[np.uint64]:
-    """Take the first eight bytes of each digest as a number, shape (n,)."""
+    """Return the first eight bytes of each digest as uint64, shape (n,)."""
     packed = b"".join(d[:8] for d in digests)
     return np.frombuffer(packed, dtype="<u8")
 
 
 class DigestIndex:
-    """Sorted map from digests to positions: 16 bytes an entry, so millions fit in memory.
+    """A map from digests to positions, 16 bytes per entry.
+
+    The keys are 64-bit prefixes of digests in a sorted array. Appended keys wait in a dictionary
+    until there are many; then they are merged into the array.
 
     Parameters
     ----------
     keys : numpy.ndarray
-        uint64 keys, shape (n,); entry *i* stands for position *i*.
+        uint64 keys, shape (n,); key *i* has position *i*.
     """
 
     def __init__(self, keys: npt.NDArray[np.uint64]) -> None:
         self._order = np.argsort(keys, kind="stable").astype(np.int64)
         self._sorted = keys[self._order]
-        self._recent: dict[int, int] = {}
+        self._appended: dict[int, int] = {}
         self._size = len(keys)
 
     def __len__(self) -> int:
         return self._size
 
     def add(self, keys: npt.NDArray[np.uint64]) -> None:
-        """Append keys at the next positions; a key that is there keeps its latest position."""
+        """Append keys at the next positions; a repeated key has its latest position."""
         for key in keys.tolist():
-            self._recent[key] = self._size
+            self._appended[key] = self._size
             self._size += 1
-        if len(self._recent) > 200_000:
+        if len(self._appended) > MAX_APPENDED:
             self._merge()
 
     def find(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """Give the position of each key, or -1 where it is absent, shape (n,)."""
-        found = np.full(len(keys), -1, np.int64)
+        """Return the position of each key, -1 if it is absent, shape (n,)."""
+        positions = np.full(len(keys), -1, np.int64)
         if len(self._sorted):
-            # Last of equal keys: later positions win.
+            # side="right" gives the last of equal keys: the latest position wins.
             at = np.searchsorted(self._sorted, keys, side="right") - 1
             hit = (at >= 0) & (self._sorted[np.maximum(at, 0)] == keys)
-            found[hit] = self._order[at[hit]]
-        if self._recent:
+            positions[hit] = self._order[at[hit]]
+        if self._appended:
             for i, key in enumerate(keys.tolist()):
-                found[i] = self._recent.get(key, found[i])
-        return found
+                positions[i] = self._appended.get(key, positions[i])
+        return positions
 
     def _merge(self) -> None:
-        recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-        positions = np.fromiter(self._recent.values(), np.int64, len(self._recent))
-        keys = np.concatenate([self._sorted, recent])
+        appended = np.fromiter(self._appended, np.uint64, len(self._appended))
+        positions = np.fromiter(self._appended.values(), np.int64, len(self._appended))
+        keys = np.concatenate([self._sorted, appended])
         positions = np.concatenate([self._order, positions])
         order = np.lexsort((positions, keys))
         self._sorted, self._order = keys[order], positions[order]
-        self._recent = {}
+        self._appended = {}

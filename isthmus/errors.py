@@ -1,6 +1,6 @@
-"""Every error Isthmus raises: what happened, to which item, and what to do.
+"""The errors of Isthmus; a message names the item, the cause and the remedy.
 
-Each leaf is also the built-in exception that fits it, so callers may catch either.
+Each error is also a built-in exception, so callers can catch either.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 
 class IsthmusError(Exception):
-    """Base of every error raised on purpose by Isthmus."""
+    """Base of the errors that Isthmus raises on purpose."""
 
     def __str__(self) -> str:
-        """Give the message plainly (``KeyError`` would quote it)."""
+        """Return the message without the quotes that ``KeyError`` adds."""
         return str(self.args[0]) if self.args else ""
 
 
 class InvalidRows(IsthmusError, ValueError):
-    """Rows that break the declared rules; nothing of their input was encoded or stored.
+    """Rows that are invalid; nothing of their input was encoded or stored.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class InvalidRows(IsthmusError, ValueError):
 
 
 class InvalidItems(InvalidRows):
-    """Items that break the declared rules."""
+    """Items that are invalid."""
 
 
 class InvalidInteractions(InvalidRows):
-    """Interactions that break the declared rules."""
+    """Interactions that are invalid."""
 
 
 class InvalidMapping(IsthmusError, ValueError):
@@ -50,11 +50,11 @@ class InvalidMapping(IsthmusError, ValueError):
 
 
 class InvalidInput(IsthmusError, ValueError):
-    """An argument, a file or a query that cannot be used as given."""
+    """An argument, a file or a query that cannot be used."""
 
 
 class InvalidMedia(IsthmusError, ValueError):
-    """A file of an item that cannot be read or decoded safely."""
+    """An image or audio that cannot be read or decoded safely."""
 
 
 class InvalidImage(InvalidMedia):
@@ -66,27 +66,27 @@ class InvalidAudio(InvalidMedia):
 
 
 class InvalidFilter(IsthmusError, ValueError):
-    """A ``where`` predicate that the table engine refuses."""
+    """A ``where`` predicate that the table engine rejects."""
 
 
 class UnknownEncoder(IsthmusError, ValueError):
-    """An encoder specification that names no encoder that can be loaded."""
+    """An encoder spec that names no loadable encoder."""
 
 
 class UnsupportedModality(IsthmusError, ValueError):
-    """A modality that the encoder, or the space, cannot answer."""
+    """A modality that the encoder, or the space, does not support."""
 
 
 class MissingDependency(IsthmusError, ImportError):
-    """An optional package is absent; the message names the command that installs it."""
+    """An optional package is missing; the message names the command that installs it."""
 
 
 class FingerprintMismatch(IsthmusError, ValueError):
-    """Vectors of two different encoder stacks would have been mixed."""
+    """Vectors of different encoder stacks would be mixed."""
 
 
 class ItemNotFound(IsthmusError, KeyError):
-    """No item of the space has this id."""
+    """The space has no item with this id."""
 
 
 class SpaceNotFound(IsthmusError, FileNotFoundError):
@@ -94,7 +94,7 @@ class SpaceNotFound(IsthmusError, FileNotFoundError):
 
 
 class SpaceExists(IsthmusError, FileExistsError):
-    """A space, or something else, already stands in this folder."""
+    """The folder exists already and is not empty."""
 
 
 class SpaceLocked(IsthmusError, TimeoutError):
@@ -102,7 +102,7 @@ class SpaceLocked(IsthmusError, TimeoutError):
 
 
 class UnsupportedFormat(IsthmusError, ValueError):
-    """The space was written in an on-disk format that this version cannot read."""
+    """The space has an on-disk format that this version does not read."""
 
 
 class ReleaseNotFound(IsthmusError, LookupError):
@@ -118,17 +118,17 @@ class CorruptAlignment(IsthmusError, OSError):
 
 
 class ReleaseRejected(IsthmusError, RuntimeError):
-    """A release was built and kept, but misses its recall target and was not made current."""
+    """A release was built and kept, but misses its targets and did not become current."""
 
 
 class ImpossibleTargets(IsthmusError, ValueError):
-    """No index recipe meets the targets; the message names the nearest that can be had."""
+    """No index recipe meets the targets; the message names the nearest one."""
 
 
 class UnsupportedOperation(IsthmusError, NotImplementedError):
-    """Something that the device, or the library below, cannot do; nothing else was done instead."""
+    """The device or a library cannot do this; nothing was done instead."""
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of what went wrong elsewhere, to be told within a message."""
+    """Return the first line of an error's message, or its type, to quote in another message."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

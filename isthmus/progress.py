@@ -6,6 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
 Advance = Callable[[float], None]
 
 
@@ -16,43 +29,25 @@ def progress_bar(label: str, total: int | None, *, show: bool) -> Iterator[Advan
     Parameters
     ----------
     label : str
-        What is being done.
+        Text in front of the bar.
     total : int or None
-        How many steps there are, if that is known.
+        Number of steps; None if it is unknown.
     show : bool
-        Whether to show anything.
+        Whether to show the bar.
 
     Yields
     ------
     callable
-        Call it with the number of steps done since the last call.
+        Call it with the number of steps since the last call.
     """
     if not show:
         yield ignore_progress
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f}/s" if speed else "-/s", style="progress.data.speed")
-
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        Rate(),
+        _Rate(),
         TextColumn("elapsed"),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -64,4 +59,12 @@ def progress_bar(label: str, total: int | None, *, show: bool) -> Iterator[Advan
 
 
 def ignore_progress(steps: float) -> None:
-    """Take the place of a bar that is not shown."""
+    """Ignore progress; used where no bar is shown."""
+
+
+class _Rate(ProgressColumn):
+    """Steps per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "-/s", style="progress.data.speed")

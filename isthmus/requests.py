@@ -7,10 +7,12 @@ generated from them. A module of requests imports nothing heavy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, dataclass_transform
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from isthmus.errors import InvalidInput
 
@@ -40,6 +42,36 @@ class Request(BaseModel):
     def of(cls, arguments: Mapping[str, Any]) -> Self:
         """Build the request from the ``locals()`` of a method; other names are passed over."""
         return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
+
+
+Settings = TypeVar("Settings")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def validated_settings(cls: type[Settings]) -> type[Settings]:
+    """Make a frozen dataclass whose values are validated, for hyperparameters and the like.
+
+    `dataclasses.replace` and `dataclasses.asdict` work as ever. A value that is not valid raises
+    `InvalidInput`, as in a `Request`.
+    """
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    settings: type[Settings] = pydantic_dataclass(frozen=True, config=config)(cls)  # type: ignore[assignment]
+    validate = settings.__init__
+
+    def init(self: Any, *arguments: Any, **values: Any) -> None:
+        try:
+            validate(self, *arguments, **values)
+        except ValidationError as error:
+            raise InvalidInput(first_problem(error, fields_of(settings))) from error
+
+    settings.__init__ = wraps(validate)(init)  # type: ignore[method-assign]
+    return settings
+
+
+def fields_of(model: type) -> dict[str, FieldInfo]:
+    """Return the fields of a request or of validated settings."""
+    fields: dict[str, FieldInfo] = model.__pydantic_fields__  # type: ignore[attr-defined]
+    return fields
 
 
 def first_problem(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:

@@ -27,7 +27,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
 from isthmus.operations.alignment import AlignReport, align
-from isthmus.operations.evaluation import evaluation_material
+from isthmus.operations.evaluation import evaluation_data
 from isthmus.operations.finetuning import finetune_encoder
 from isthmus.operations.fusion_weights import (
     WeightsReport,
@@ -57,6 +57,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendRequest,
     SourceDomainsRequest,
     TrainRequest,
+    TrainSettings,
 )
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
@@ -84,8 +85,8 @@ if TYPE_CHECKING:
     from isthmus.encoders.training.alignment.settings import AlignmentSettings
     from isthmus.encoders.training.finetuning.report import FinetuneReport
     from isthmus.encoders.training.finetuning.settings import FinetuneSettings
-    from isthmus.evaluation.plan import EvaluationPlan
     from isthmus.evaluation.report import Evaluation
+    from isthmus.evaluation.request import EvaluationPlan
     from isthmus.evaluation.systems import System
     from isthmus.retrieval.source_domains.assessment import SourceReport
 
@@ -862,14 +863,14 @@ class Space:
         pretrain: Names | None = None,
         start_from: str | Path | None = None,
         positive_from: float | None = None,
-        settings: RecommenderSettings | None = None,
+        settings: TrainSettings | RecommenderSettings | None = None,
         progress: bool = False,
     ) -> Description:
         """Train candidate generators and rankers on the stored interactions.
 
         What was trained becomes part of the next release: run `publish` after it. A training
         that was interrupted resumes when it is started again on the same items and interactions
-        with the same settings. See `TrainRequest` and `RecommenderSettings`.
+        with the same settings. See `TrainRequest` and `TrainSettings`.
 
         Returns
         -------
@@ -909,12 +910,12 @@ class Space:
         plan : EvaluationPlan, optional
             Protocols, targets, baselines, metrics; by default every protocol in every domain
             that has interactions.
-        systems : mapping of str to Recommender, Rater, Learner or callable, optional
+        systems : mapping of str to Recommender, Rater, SystemFactory or callable, optional
             Further systems by name. A function is called for each protocol with the task of the
-            split ``"val"``, and returns the system; `Learner` says in addition what it can do and
-            which settings its answers depend on.
+            split ``"val"``, and returns the system; a `SystemFactory` says in addition what it
+            can do and which settings its answers depend on.
         out : path, optional
-            A folder for ``evaluation.json`` and ``evaluation.html``. It keeps every answer too:
+            A folder for ``evaluation.json`` and ``evaluation.html``. It caches every answer too:
             an evaluation that was interrupted resumes.
         progress : bool, default False
             Whether to show bars.
@@ -935,12 +936,12 @@ class Space:
         --------
         ``space.evaluate(EvaluationPlan(targets=["books"], protocols=["cold"]), out="report")``
         """
-        from isthmus.evaluation.plan import EvaluationPlan
-        from isthmus.evaluation.run import carry_out
+        from isthmus.evaluation.request import EvaluationPlan
+        from isthmus.evaluation.run import run_evaluation
 
         plan = plan or EvaluationPlan()
-        material = evaluation_material(self.opened, systems or {}, plan.systems)
-        return carry_out(plan, material, out=None if out is None else Path(out), show=progress)
+        data = evaluation_data(self.opened, systems or {}, plan.systems)
+        return run_evaluation(plan, data, out=None if out is None else Path(out), show=progress)
 
     # ---- Releases
 

@@ -18,7 +18,7 @@ from isthmus.data.media import MediaStore
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
 from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
-from isthmus.index.catalog.pair_vectors import pairs_of_rows
+from isthmus.index.catalog.pair_vectors import pairs_from_rows
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 SETS = ("fashion", "posters", "flickr")
@@ -54,7 +54,7 @@ def _encode(work: Path, table: pa.Table) -> Pairs:
     media = MediaStore(path / "media")
     encoder = ContentEncoder(caches, media, space.opened.encoder_of)
     reader = PairReader(table)
-    gathered = pairs_of_rows(reader, caches, media, encoder, count=len(table), progress=True)
+    gathered = pairs_from_rows(reader, caches, media, encoder, count=len(table), progress=True)
     for problem in gathered.problems:
         print(f"left out {problem}")
     return gathered.pairs

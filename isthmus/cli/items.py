@@ -1,121 +1,111 @@
-"""Put items in, and take them out."""
+"""Commands about items: create a space; add, read, count and delete items; quarantine."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from isthmus.cli.opening import open_space
+import isthmus
 from isthmus.cli.options import (
-    AlignmentOption,
     DeviceOption,
     JsonOption,
+    OptionsOf,
     SpaceOption,
+    Values,
     WaitOption,
-    WeightOption,
+    generate_options,
+    open_space,
+    refuse_given,
 )
-from isthmus.cli.unused import refuse_given
+from isthmus.cli.show import show_item, show_line, show_quarantine, show_report, show_stats
+from isthmus.operations.request import CreateRequest, UpsertRequest
+from isthmus.retrieval.search.request import FilterOptions
 
 
+@generate_options
 def create(
     context: typer.Context,
-    space: Annotated[Path, typer.Argument(help="Folder to make.")],
-    encoder: Annotated[str, typer.Option(help="Encoder of every modality.")] = "local",
-    text_encoder: Annotated[str | None, typer.Option(help="Encoder of text alone.")] = None,
-    image_encoder: Annotated[str | None, typer.Option(help="Encoder of images alone.")] = None,
-    audio_encoder: Annotated[str | None, typer.Option(help="Encoder of audio alone.")] = None,
-    alignment: AlignmentOption = "auto",
-    weight: WeightOption = None,
-    recall: Annotated[float, typer.Option(help="Recall@10 a release must reach.")] = 0.95,
-    device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(CreateRequest, omit=("path",))],
     as_json: JsonOption = False,
 ) -> None:
-    """Make an empty space."""
-    if text_encoder or image_encoder or audio_encoder:
+    """Create an empty space."""
+    if any(request.get(f"{modality}_encoder") for modality in ("text", "image", "audio")):
         why = "is for every modality; name that of each with --text-encoder and so on"
         refuse_given(context, why, "encoder")
-    from isthmus.cli.parse_alignment import parse_alignment
-    from isthmus.cli.parse_weights import parse_weights
-    from isthmus.cli.show import show_stats
-    from isthmus.space import Space
-
-    made = Space.create(
-        space,
-        encoder,
-        text_encoder=text_encoder,
-        image_encoder=image_encoder,
-        audio_encoder=audio_encoder,
-        alignment=parse_alignment(alignment),
-        weights=parse_weights(weight),
-        recall=recall,
-        device=device,
-        precision=precision,
-    )
-    show_stats(made.status(), as_json=as_json)
+    created = isthmus.Space.create(space, **alignment_of(request))
+    show_stats(created.status(), as_json=as_json)
 
 
-def add(
-    files: Annotated[list[str], typer.Argument(help="Files, globs or folders of items.")],
+@generate_options
+def upsert(
     space: SpaceOption,
-    id: Annotated[str, typer.Option(help="Column or template of the item id.")] = "item_id",
-    domain: Annotated[str | None, typer.Option(help="Domain of every item.")] = None,
-    domain_column: Annotated[str | None, typer.Option(help="Column of the domain.")] = None,
-    text: Annotated[str | None, typer.Option(help='Text template: "{title}. {genres}".')] = None,
-    image: Annotated[str | None, typer.Option(help="Column of the image.")] = None,
-    audio: Annotated[str | None, typer.Option(help="Column of the audio.")] = None,
-    skip_invalid: Annotated[bool, typer.Option(help="Leave invalid rows out.")] = False,
-    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) addresses.")] = False,
+    request: Annotated[
+        Values, OptionsOf(UpsertRequest, arguments=("items",), types={"items": list[str]})
+    ],
     device: DeviceOption = "auto",
-    wait: WaitOption = 30.0,
+    wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Add new items and replace changed ones; only unseen contents are encoded."""
-    from isthmus.cli.show import show_report
-
-    report = open_space(space, device=device, wait_s=wait).upsert(
-        files,
-        id=id,
-        domain=domain,
-        domain_column=domain_column,
-        text=text,
-        image=image,
-        audio=audio,
-        skip_invalid=skip_invalid,
-        http=http,
-        progress=True,
-    )
+    report = open_space(space, device=device, wait_s=wait_s).upsert(**request, progress=True)
     show_report(report.as_dict(), as_json=as_json)
 
 
 def delete(
     item_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Item ids.")],
     space: SpaceOption,
-    wait: WaitOption = 30.0,
+    wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Delete items, at once."""
-    from isthmus.cli.show import show_line
-
-    deleted = open_space(space, wait_s=wait).delete(item_ids)
+    deleted = open_space(space, wait_s=wait_s).delete(item_ids)
     show_line({"asked": len(item_ids), "deleted": deleted}, as_json=as_json)
 
 
-def quarantine(
+def get(
+    item_id: Annotated[str, typer.Argument(help="Item id.")],
     space: SpaceOption,
-    retry: Annotated[bool, typer.Option("--retry", help="Try them again.")] = False,
-    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) addresses.")] = False,
-    device: DeviceOption = "auto",
-    wait: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """List what could not be embedded, or try it again."""
-    from isthmus.cli.show import show_quarantine, show_report
+    """Show one item."""
+    show_item(open_space(space).get(item_id), as_json=as_json)
 
-    opened = open_space(space, device=device, wait_s=wait)
-    if retry:
-        show_report(opened.retry_quarantine(http=http).as_dict(), as_json=as_json)
-    else:
-        show_quarantine(opened.quarantine(), as_json=as_json)
+
+@generate_options
+def count(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(FilterOptions)],
+    as_json: JsonOption = False,
+) -> None:
+    """Count searchable items."""
+    show_line({"count": open_space(space).count(**request)}, as_json=as_json)
+
+
+def quarantine(space: SpaceOption, as_json: JsonOption = False) -> None:
+    """List what could not be embedded."""
+    show_quarantine(open_space(space).quarantine(), as_json=as_json)
+
+
+def retry_quarantine(
+    space: SpaceOption,
+    http: Annotated[bool, typer.Option("--http", help="Fetch http(s) addresses.")] = False,
+    device: DeviceOption = "auto",
+    wait_s: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Encode again what could not be embedded."""
+    opened = open_space(space, device=device, wait_s=wait_s)
+    show_report(opened.retry_quarantine(http=http).as_dict(), as_json=as_json)
+
+
+def alignment_of(request: Values) -> Values:
+    """Return a request whose alignment ``none`` is None.
+
+    Examples
+    --------
+    >>> alignment_of({"alignment": "none"}), alignment_of({"alignment": "auto"})
+    ({'alignment': None}, {'alignment': 'auto'})
+    """
+    return {**request, "alignment": None} if request.get("alignment") == "none" else request

@@ -1,27 +1,16 @@
-"""The ``isthmus`` command."""
+"""The ``isthmus`` command: every method of `isthmus.Space` is a command of the same name."""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from isthmus.cli.align import align
-from isthmus.cli.distill import distill
-from isthmus.cli.evaluate import evaluate
-from isthmus.cli.finetune import finetune
+import isthmus
+from isthmus.cli import encoders, items, recommend, releases, search
 from isthmus.cli.interactions import app as interactions
-from isthmus.cli.items import add, create, delete, quarantine
-from isthmus.cli.map import map_space
-from isthmus.cli.queries import count, duplicates, get, search, similar
-from isthmus.cli.rate import rate
-from isthmus.cli.recommend import recommend
-from isthmus.cli.reembed import reembed
-from isthmus.cli.releases import compact, plan, publish, releases, rollback, status
-from isthmus.cli.several import SeveralValues
-from isthmus.cli.sources import sources
-from isthmus.cli.train import train
-from isthmus.cli.weights import weights
+from isthmus.cli.options import SeveralValues
 from isthmus.errors import IsthmusError
 
 app = typer.Typer(
@@ -31,40 +20,68 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(interactions)
 
 COMMANDS = (
-    create,
-    add,
-    delete,
-    publish,
-    plan,
-    releases,
-    rollback,
-    compact,
-    status,
-    get,
-    count,
-    search,
-    similar,
-    duplicates,
-    sources,
-    reembed,
-    weights,
-    train,
-    recommend,
-    rate,
-    quarantine,
+    items.create,
+    items.upsert,
+    items.delete,
+    items.get,
+    items.count,
+    items.quarantine,
+    items.retry_quarantine,
+    releases.publish,
+    releases.plan,
+    releases.releases,
+    releases.rollback,
+    releases.compact,
+    releases.status,
+    search.search,
+    search.search_file,
+    search.similar,
+    search.duplicates,
+    recommend.recommend,
+    recommend.recommend_file,
+    recommend.predict_ratings,
+    recommend.source_domains,
+    encoders.reembed,
+    encoders.weights,
+    encoders.set_weights,
+)
+WITH_SEVERAL_VALUES = (
+    recommend.train,
+    recommend.evaluate,
+    encoders.align,
+    encoders.learn_fusion,
+    encoders.distill,
+    encoders.finetune,
 )
 for command in COMMANDS:
     app.command()(command)
-app.command(name="map")(map_space)
-app.command(cls=SeveralValues)(align)
-app.command(cls=SeveralValues)(evaluate)
-app.command(cls=SeveralValues)(distill)
-app.command(cls=SeveralValues)(finetune)
+for command in WITH_SEVERAL_VALUES:
+    app.command(cls=SeveralValues)(command)
+app.command(name="map")(search.map_space)
+app.command(name="add", hidden=True)(items.upsert)
+app.add_typer(interactions)
 
 INTERRUPTED = 130
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"isthmus {isthmus.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def isthmus_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Join catalogues into one vector space; search it and recommend across domains."""
 
 
 def main() -> None:

@@ -1,90 +1,291 @@
-"""The options that several commands have."""
+"""Options of commands: those that many commands share, and those generated from request models.
+
+A command marks a parameter with `OptionsOf` and is decorated with `generate_options`. Every field
+of the model becomes an option with the field's name, type, default and description, and the
+command gets the values by name::
+
+    @generate_options
+    def search(
+        request: Annotated[Values, OptionsOf(SearchRequest, arguments=("text",))],
+        space: SpaceOption,
+    ) -> None:
+        open_space(space).search(**request)
+
+A mapping field takes ``KEY=NUMBER``, and an option of several values is repeated.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
+from annotated_types import Ge
+from typer.core import TyperCommand
+
+import isthmus
+from isthmus.errors import InvalidInput
+from isthmus.requests import fields_of
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from isthmus.space import Space
 
 SpaceOption = Annotated[Path, typer.Option("--space", "-s", help="Folder of the space.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-KOption = Annotated[int, typer.Option("-k", min=1, help="How many items.")]
-DomainsOption = Annotated[
-    list[str] | None, typer.Option("--domain", help="Only this domain; may be repeated.")
-]
-WhereOption = Annotated[str | None, typer.Option("--where", help="SQL predicate over attributes.")]
-MinScoreOption = Annotated[float | None, typer.Option("--min-score", help="Least score of a hit.")]
-AllOption = Annotated[
-    bool, typer.Option("--all", help="All that reach --min-score, however many; not -k of them.")
-]
-LikeOption = Annotated[
-    list[str] | None, typer.Option("--like", metavar="ID", help="Item to be like; repeat it.")
-]
-UnlikeOption = Annotated[
-    list[str] | None, typer.Option("--unlike", metavar="ID", help="Item to be unlike; repeat it.")
-]
-DiversityOption = Annotated[
-    float, typer.Option(help="From 0, relevance alone, to 1, items unlike each other.")
-]
-CandidatesOption = Annotated[
-    int | None, typer.Option(min=1, help="Of how many items a diverse list is chosen.")
-]
-QuotaOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--quota",
-        metavar="DOMAIN=N",
-        help="Places of a domain: a number (films=3) or a share (films=0.5); repeat it.",
-    ),
-]
-CalibrateOption = Annotated[
-    bool,
-    typer.Option(
-        "--calibrate", help="Rank by how far an item stands out in its domain, so that none swamps."
-    ),
-]
-HubnessOption = Annotated[
-    float,
-    typer.Option(help="From 0 to 1 (CSLS): demote items that are near to queries of every sort."),
-]
-WeightOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--weight", metavar="MODALITY=N", help="Weight of a modality, as image=2; repeat it."
-    ),
-]
-CenterOption = Annotated[
-    bool,
-    typer.Option("--center", help="Take off what the query scores on average in each domain."),
-]
-SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
-PositiveFromOption = Annotated[
-    float | None,
-    typer.Option(
-        "--positive-from", help="Least value that counts as liked; default: 0.8 of the largest."
-    ),
-]
-AlignmentOption = Annotated[
-    str,
-    typer.Option(
-        "--alignment",
-        metavar="FOLDER",
-        help="What lets text and pictures of different encoders find each other: a folder, auto "
-        "(one that fits), or none.",
-    ),
-]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or all (GPUs).")
 ]
 ModelDeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-WaitOption = Annotated[float, typer.Option("--wait", help="Seconds to wait for another writer.")]
-RecallOption = Annotated[
-    float | None, typer.Option(help="Recall@10 to reach, in place of the space's.")
+WaitOption = Annotated[
+    float, typer.Option("--wait-s", help="How long to wait for another writer, in seconds.")
 ]
-LatencyOption = Annotated[
-    float | None, typer.Option("--latency-ms", help="Largest p99 of a single query, in ms.")
+SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="All hits of at least --min-score, instead of -k hits.")
 ]
-MemoryOption = Annotated[
-    str | None, typer.Option("--memory", help="Largest size of a vector index, such as 4GiB.")
-]
+
+METAVARS = {
+    "weights": "MODALITY=N",
+    "quotas": "DOMAIN=N",
+    "like": "ID",
+    "unlike": "ID",
+    "pairs": "FILE",
+    "alignment": "FOLDER",
+    "item_ids": "ID...",
+}
+EXAMPLES = {
+    "weights": "MODALITY=2, such as image=2",
+    "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
+}
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OptionsOf:
+    """Marks a parameter of a command that stands for the fields of a request model.
+
+    Attributes
+    ----------
+    model : type
+        A request or validated settings.
+    omit : tuple of str
+        Fields that the command line does not have.
+    arguments : tuple of str
+        Fields that are positional.
+    types : mapping of str to type
+        Types of fields that the model leaves open, such as the path of an image; str by default.
+    """
+
+    model: type
+    omit: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    types: Mapping[str, Any] = field(default_factory=dict)
+
+    def parameters(self) -> Iterable[inspect.Parameter]:
+        """Generate a parameter for Typer of every field."""
+        for name, info in fields_of(self.model).items():
+            if name not in self.omit:
+                kind = self.types.get(name) or option_type(info.annotation)
+                yield _parameter(name, info, kind, positional=name in self.arguments)
+
+    def values(self, given: Mapping[str, Any]) -> Values:
+        """Return the values of the fields that were given, mappings parsed."""
+        values = {}
+        for name, info in fields_of(self.model).items():
+            value = given.get(name)
+            if value is None or value == []:
+                continue
+            values[name] = parse_mapping(name, value) if _is_mapping(info.annotation) else value
+        return values
+
+
+def generate_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameters marked with `OptionsOf` by an option for each field."""
+    signature = inspect.signature(command)
+    hints = get_type_hints(command, include_extras=True)
+    marked: dict[str, OptionsOf] = {}
+    parameters: dict[str, inspect.Parameter] = {}
+    for name, parameter in signature.parameters.items():
+        marks = [m for m in get_args(hints[name]) if isinstance(m, OptionsOf)]
+        if marks:
+            marked[name] = marks[0]
+            parameters |= {one.name: one for one in marks[0].parameters()}
+        else:
+            parameters[name] = parameter.replace(
+                annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY
+            )
+    generated = {one for mark in marked.values() for one in fields_of(mark.model)}
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        own = {name: value for name, value in given.items() if name in signature.parameters}
+        for name, mark in marked.items():
+            own[name] = mark.values({n: v for n, v in given.items() if n in generated})
+        command(**own)
+
+    run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: one.annotation for name, one in parameters.items()}
+    del run.__wrapped__  # Typer would read the annotations of the command itself
+    return run
+
+
+def option_name(name: str) -> str:
+    """Return the option of a field.
+
+    Examples
+    --------
+    >>> option_name("num_candidates"), option_name("k")
+    ('--num-candidates', '-k')
+    """
+    return f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"
+
+
+def option_type(annotation: Any) -> Any:
+    """Return the type that Typer parses for a field of a model.
+
+    Examples
+    --------
+    >>> option_type(int | None), option_type(tuple[str, ...] | None), option_type(Any)
+    (<class 'int'>, list[str], <class 'str'>)
+    """
+    kind = _plain(annotation)
+    if get_origin(kind) is tuple or _is_mapping(kind):
+        return list[str]
+    return kind if kind in (bool, int, float, str, Path) else str  # a Literal is checked later
+
+
+def parse_mapping(name: str, texts: Iterable[str]) -> dict[str, int | float]:
+    """Parse the values of an option of the form ``KEY=NUMBER``.
+
+    Raises
+    ------
+    InvalidInput
+        If one has another form, or a key is given twice.
+
+    Examples
+    --------
+    >>> parse_mapping("quotas", ["films=3", "books=0.5"])
+    {'films': 3, 'books': 0.5}
+    """
+    values: dict[str, int | float] = {}
+    for text in texts:
+        key, _, number = text.rpartition("=")
+        if key in values:
+            raise InvalidInput(f"{option_name(name)} {text}: {key!r} is given twice")
+        try:
+            values[key] = int(number) if number.isdecimal() else float(number)
+        except ValueError:
+            key = ""
+        if not key:
+            raise InvalidInput(f"{option_name(name)} {text}: write {EXAMPLES[name]}")
+    return values
+
+
+def _parameter(name: str, info: FieldInfo, kind: Any, *, positional: bool) -> inspect.Parameter:
+    metavar = METAVARS.get(name) or ("N" if kind in (int, float) else None)
+    settings: Values = {"help": info.description, "metavar": metavar}
+    minimum = [bound.ge for bound in info.metadata if isinstance(bound, Ge)]
+    if kind is int and minimum:
+        settings["min"] = minimum[0]
+    required = info.is_required()
+    default = inspect.Parameter.empty if required else info.default
+    if kind == list[str]:
+        default = inspect.Parameter.empty if required else None
+    if not required and default is None:
+        kind = kind | None
+    if positional:
+        mark = typer.Argument(**settings)
+    else:
+        flags = [option_name(name)]
+        if kind is bool and default is True:  # --measure/--no-measure
+            flags = [f"{flags[0]}/--no-{flags[0].removeprefix('--')}"]
+        mark = typer.Option(*flags, **settings)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, mark],
+    )
+
+
+def _plain(annotation: Any) -> Any:
+    """Return an annotation without None and without what only pydantic reads."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+        return _plain(kinds[0]) if len(kinds) == 1 else str
+    return annotation
+
+
+def _is_mapping(annotation: Any) -> bool:
+    origin = get_origin(_plain(annotation))
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def open_space(path: Path, *, device: str = "auto", wait_s: float = 30.0) -> Space:
+    """Open a space; Lance and FAISS are imported here, when there is something to do."""
+    return isthmus.Space.open(path, device=device, wait_s=wait_s)
+
+
+def refuse_given(context: typer.Context, why: str, *names: str) -> None:
+    """Refuse options that would have no effect beside the others of a command.
+
+    Parameters
+    ----------
+    context : typer.Context
+        The command as it was called.
+    why : str
+        What follows the option's name in the message.
+    names : str
+        The options, as the parameters of the command are called.
+
+    Raises
+    ------
+    typer.BadParameter
+        If one of them was given.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            shown = max(parameter.opts, key=len)
+            raise typer.BadParameter(f"{shown if shown.startswith('-') else shown.upper()} {why}")
+
+
+class SeveralValues(TyperCommand):
+    """A command without arguments, whose options take several values after one name.
+
+    Bare words belong to the option before them: ``--protocols cold few1 warm``.
+    """
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Repeat the name of an option before each of its values, then parse as ever."""
+        names = {o for p in self.params if getattr(p, "multiple", False) for o in p.opts}
+        return super().parse_args(ctx, _repeated(args, names))
+
+
+def _repeated(arguments: list[str], names: set[str]) -> list[str]:
+    """Repeat names.
+
+    Examples
+    --------
+    >>> _repeated(["--all", "a", "b", "--one", "c", "d"], {"--all"})
+    ['--all', 'a', '--all', 'b', '--one', 'c', 'd']
+    """
+    out: list[str] = []
+    name = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            name = argument if argument in names else None
+        elif name is not None and out[-1] != name:
+            out.append(name)
+        out.append(argument)
+    return out

@@ -1,104 +1,162 @@
-"""Recommend items to users."""
+"""Commands that recommend, predict ratings, train and evaluate."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.opening import open_space
+import isthmus
 from isthmus.cli.options import (
-    CandidatesOption,
     DeviceOption,
-    DiversityOption,
-    DomainsOption,
     JsonOption,
-    KOption,
-    QuotaOption,
+    OptionsOf,
     SheetOption,
     SpaceOption,
-    WhereOption,
+    Values,
+    WaitOption,
+    generate_options,
+    open_space,
 )
-from isthmus.cli.unused import refuse_given
+from isthmus.cli.show import show_hits, show_json, show_line, show_predictions
+from isthmus.cli.show_reports import show_reasons, show_source_domains, show_training
+from isthmus.evaluation.request import EvaluationPlan
+from isthmus.retrieval.recommend.request import (
+    PredictRatingsRequest,
+    RecommendFileRequest,
+    RecommendRequest,
+    SourceDomainsRequest,
+    TrainRequest,
+    TrainSettings,
+)
+
+if TYPE_CHECKING:
+    from isthmus.space import Space
+
+UserOption = Annotated[
+    str | None, typer.Option(help="Id of a user whose interactions are stored; default: unknown.")
+]
 
 
+@generate_options
 def recommend(
-    context: typer.Context,
     space: SpaceOption,
+    request: Annotated[Values, OptionsOf(RecommendRequest, omit=("user", "attributes"))],
+    user: UserOption = None,
     history: Annotated[
         list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
     ] = None,
-    text: Annotated[str | None, typer.Option(help="What the user likes, in words.")] = None,
-    user: Annotated[
-        str | None, typer.Option(help="Id of a user whose interactions are stored.")
-    ] = None,
-    click: Annotated[
+    clicks: Annotated[
         list[str] | None, typer.Option(help="Item just looked at, oldest first; repeat it.")
     ] = None,
-    users: Annotated[
-        Path | None,
-        typer.Option(
-            help="Parquet, JSON lines or CSV: user_id, optionally history, clicks, ratings and "
-            "text; stored interactions count."
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Parquet to write, with --users.")] = None,
-    domain: DomainsOption = None,
-    k: KOption = 10,
-    where: WhereOption = None,
-    diversity: DiversityOption = 0.0,
-    candidates: CandidatesOption = None,
-    quota: QuotaOption = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why each is there.")] = False,
-    processes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that answer, with --users; by default one a core."),
-    ] = None,
+    text: Annotated[str | None, typer.Option(help="What the user likes, in words.")] = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend items to one user, or to a file of users."""
-    from isthmus.cli.quotas import parse_quotas
-    from isthmus.cli.show import show_hits, show_line
-    from isthmus.cli.show_training import show_reasons
-    from isthmus.cli.strangers import tell_of_stranger
-    from isthmus.retrieval.recommend.users import User
-
-    if (users is None) != (out is None):
-        raise typer.BadParameter("--users and --out go together")
-    if users is None:
-        refuse_given(context, "is for --users", "processes")
-    else:
-        one = ("user", "history", "click", "text", "explain", "sheet")
-        refuse_given(context, "is for one user, not for --users", *one)
+    """Recommend items to a user."""
     opened = open_space(space, device=device)
-    options: dict[str, Any] = {
-        "k": k,
-        "domain": domain,
-        "where": where,
-        "diversity": diversity,
-        "num_candidates": candidates,
-        "quotas": parse_quotas(quota),
-    }
-    if users is not None and out is not None:
-        from isthmus.numerics.processes import cores
-        from isthmus.retrieval.recommend.users import recommend_file
-
-        recommend_batch = partial(
-            opened.recommend_batch, **options, processes=processes or cores(), progress=True
-        )
-        counts = recommend_file(recommend_batch, users, out)
-        show_line({**counts, "out": str(out)}, as_json=as_json)
-        return
-    known = [item_id for item_id in history or [] if opened.get(item_id)]
-    clicks = [item_id for item_id in click or [] if opened.get(item_id)]
-    tell_of_stranger(opened, user)
-    who = User(known, text, id=user, clicks=clicks)
-    hits = opened.recommend(who, **options, attributes=True, explain=explain)
-    asked = text or user or ", ".join([*known, *clicks])
-    show_hits(opened, asked, None, hits, sheet, as_json=as_json)
-    if explain and not as_json:
+    items = [*(history or []), *(clicks or [])]
+    for item_id in items:
+        opened.get(item_id)  # an unknown item is refused
+    _warn_of_unknown(opened, user)
+    who = isthmus.User(history, text, id=user, clicks=clicks)
+    hits = opened.recommend(who, **request, attributes=True)
+    show_hits(opened, text or user or ", ".join(items), None, hits, sheet, as_json=as_json)
+    if request.get("explain") and not as_json:
         show_reasons(hits)
+
+
+@generate_options
+def recommend_file(
+    context: typer.Context,
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(RecommendFileRequest, arguments=("users",))],
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend items to every user of a file; by default on all cores."""
+    from isthmus.numerics.processes import cores
+
+    source = context.get_parameter_source("processes")
+    if source is None or source.name != "COMMANDLINE":
+        request["processes"] = cores()
+    counts = open_space(space, device=device).recommend_file(**request, progress=True)
+    show_line({**counts, "out": str(request["out"])}, as_json=as_json)
+
+
+@generate_options
+def predict_ratings(
+    space: SpaceOption,
+    request: Annotated[
+        Values, OptionsOf(PredictRatingsRequest, omit=("user",), arguments=("item_ids",))
+    ],
+    user: UserOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the ratings that a user would give items."""
+    opened = open_space(space)
+    _warn_of_unknown(opened, user)
+    ratings = opened.predict_ratings(isthmus.User(id=user), **request)
+    show_predictions(request["item_ids"], ratings.tolist(), as_json=as_json)
+
+
+@generate_options
+def train(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(TrainRequest)],
+    settings: Annotated[Values, OptionsOf(TrainSettings)],
+    wait_s: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train candidate generators and rankers on the stored interactions.
+
+    What was trained becomes part of the next release: run isthmus publish after it. A training
+    that was interrupted resumes when the same command is run again.
+    """
+    opened = open_space(space, wait_s=wait_s)
+    description = opened.train(**request, settings=TrainSettings(**settings), progress=True)
+    show_training(description, as_json=as_json)
+
+
+@generate_options
+def source_domains(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(SourceDomainsRequest)],
+    as_json: JsonOption = False,
+) -> None:
+    """Rank the other domains as sources for a target domain, and say which of them do harm."""
+    show_source_domains(open_space(space).source_domains(**request), as_json=as_json)
+
+
+@generate_options
+def evaluate(
+    space: SpaceOption,
+    plan: Annotated[Values, OptionsOf(EvaluationPlan, omit=EvaluationPlan.PYTHON_ONLY)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for JSON and HTML; there an evaluation resumes.")
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how well the space and every baseline recommend what is hidden from them.
+
+    Baselines are tuned on validation users; all systems then rank every item of the target
+    domain. Options that take several values take them one after the other.
+    """
+    opened = open_space(space, device=device)
+    evaluation = opened.evaluate(EvaluationPlan(**plan), out=out, progress=True)
+    if as_json:
+        show_json(evaluation.model_dump(mode="json"))
+    else:
+        from isthmus.evaluation.terminal import show_evaluation
+
+        show_evaluation(evaluation)
+
+
+def _warn_of_unknown(space: Space, user: str | None) -> None:
+    """Say on standard error that a user has no interactions: the id may be misspelt."""
+    if user is not None and not len(space.interactions(user)):
+        message = f"no interactions of user {user!r} with items of this space are stored"
+        typer.secho(message, err=True, fg="yellow")

@@ -1,80 +1,63 @@
-"""Publish releases, look after them, and tell how a space stands."""
+"""Commands about releases, and the status of a space."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.opening import open_space
 from isthmus.cli.options import (
     DeviceOption,
     JsonOption,
-    LatencyOption,
-    MemoryOption,
-    RecallOption,
+    OptionsOf,
     SpaceOption,
+    Values,
     WaitOption,
+    generate_options,
+    open_space,
 )
+from isthmus.cli.show import (
+    show_json,
+    show_line,
+    show_plans,
+    show_release,
+    show_releases,
+    show_stats,
+)
+from isthmus.operations.request import PlanRequest, PublishRequest
 
 if TYPE_CHECKING:
     from isthmus.index.catalog.compact import CompactReport
 
 
+@generate_options
 def publish(
     space: SpaceOption,
-    recall: RecallOption = None,
-    latency_ms: LatencyOption = None,
-    memory: MemoryOption = None,
-    retrain: Annotated[bool, typer.Option("--retrain", help="Plan and train anew.")] = False,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="The same from the catalog alone: mends damage.")
-    ] = False,
-    keep_recommender: Annotated[
-        bool,
-        typer.Option("--keep-recommender", help="Pass over what was trained since."),
-    ] = False,
+    request: Annotated[Values, OptionsOf(PublishRequest)],
     device: DeviceOption = "auto",
-    wait: WaitOption = 30.0,
+    wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Build a release, measure it, and make it current."""
-    from isthmus.cli.show import show_release
-
-    manifest = open_space(space, device=device, wait_s=wait).publish(
-        recall=recall,
-        latency_ms=latency_ms,
-        memory=memory,
-        retrain=retrain,
-        rebuild=rebuild,
-        keep_recommender=keep_recommender,
-        progress=True,
-    )
+    manifest = open_space(space, device=device, wait_s=wait_s).publish(**request, progress=True)
     show_release(manifest.model_dump(), as_json=as_json)
 
 
+@generate_options
 def plan(
     space: SpaceOption,
-    rows: Annotated[
-        float | None, typer.Option(help="Plan for so many vectors, such as 1e9.")
-    ] = None,
-    recall: RecallOption = None,
-    latency_ms: LatencyOption = None,
-    memory: MemoryOption = None,
+    request: Annotated[Values, OptionsOf(PlanRequest, types={"rows": float})],
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Measure index recipes on a sample, and build nothing."""
-    from isthmus.cli.show import show_plans
     from isthmus.index.releases.plan import require_possible
 
-    plans = open_space(space, device=device).plan(
-        rows=None if rows is None else round(rows),
-        recall=recall,
-        latency_ms=latency_ms,
-        memory=memory,
-        progress=True,
-    )
+    if "rows" in request:
+        request["rows"] = round(request["rows"])  # written such as 1e9
+    plans = open_space(space, device=device).plan(**request, progress=True)
     show_plans([one.model_dump() for one in plans], as_json=as_json)
     for one in plans:
         require_possible(one)
@@ -82,8 +65,6 @@ def plan(
 
 def releases(space: SpaceOption, as_json: JsonOption = False) -> None:
     """List the kept releases."""
-    from isthmus.cli.show import show_releases
-
     opened = open_space(space)
     manifests = [m.model_dump(exclude={"files"}) for m in opened.releases()]
     show_releases(manifests, opened.current_release, as_json=as_json)
@@ -93,13 +74,11 @@ def rollback(
     space: SpaceOption,
     number: Annotated[int | None, typer.Argument(help="Release to go back to.")] = None,
     device: DeviceOption = "auto",
-    wait: WaitOption = 30.0,
+    wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Make an earlier release current; items stay as they are."""
-    from isthmus.cli.show import show_line
-
-    opened = open_space(space, device=device, wait_s=wait)
+    opened = open_space(space, device=device, wait_s=wait_s)
     show_line({"current": opened.rollback(number)}, as_json=as_json)
 
 
@@ -117,15 +96,13 @@ def compact(
             "hours, and compact where versions are past their time and nobody writes.",
         ),
     ] = None,
-    wait: WaitOption = 30.0,
+    wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Merge small files and drop old versions of the tables; queries go on meanwhile."""
-    from time import sleep
-
     from isthmus.index.catalog.compact import compact_if_due
 
-    opened = open_space(space, wait_s=wait)
+    opened = open_space(space, wait_s=wait_s)
     if every is None:
         _show_compacted(opened.compact(keep_days=keep_days, progress=True), as_json=as_json)
         return
@@ -138,19 +115,14 @@ def compact(
 
 
 def _show_compacted(done: list[CompactReport], *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from isthmus.cli.show import show_json, show_line
-
     reports = [asdict(report) for report in done]
     if as_json:
         show_json(reports)
-    for report in reports if not as_json else []:
+        return
+    for report in reports:
         show_line(report, as_json=False)
 
 
 def status(space: SpaceOption, as_json: JsonOption = False) -> None:
     """Describe a space: items, domains, release, delta, quarantine, encoders."""
-    from isthmus.cli.show import show_stats
-
     show_stats(open_space(space).status(), as_json=as_json)

@@ -72,8 +72,8 @@ def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
             f"{row['recall']:.4f}",
         )
     print_table(table)
-    for name, vector_name in manifest["named_vectors"].items():
-        typer.echo(f"{name}: {_describe_vector(vector_name)}")
+    for name, vector in manifest["named_vectors"].items():
+        typer.echo(f"{name}: {_describe_vector(vector)}")
     typer.echo(f"release {manifest['number']} is current: {manifest['rows']:,} items")
 
 
@@ -98,8 +98,8 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
                 row["recipe"],
                 " ".join(f"{name} {value}" for name, value in parameters.items() if value),
                 *(f"{row['sample']['recall'].get(kind, 1.0):.3f}" for kind in kinds),
-                *(f"{had['p50_ms']:.2f}", f"{had['p99_ms']:.2f}", f"{had['queries_s']:,.0f}"),
-                *(f"{had['bytes_a_vector']:,.0f}", f"{had['build_s']:,.1f}"),
+                *(f"{had['p50_ms']:.2f}", f"{had['p99_ms']:.2f}", f"{had['queries_per_s']:,.0f}"),
+                *(f"{had['bytes_per_vector']:,.0f}", f"{had['build_s']:,.1f}"),
                 row["verdict"] + (" (built)" if row["built"] else ""),
             )
         print_table(table)
@@ -113,7 +113,7 @@ def _describe_vector(vector: Mapping[str, Any]) -> str:
         f"{name} {value}" for name, value in vector["parameters"].items() if value
     )
     return (
-        f"{said} ({parameters}), {vector['bytes_a_vector']:,.0f} bytes a vector, "
+        f"{said} ({parameters}), {vector['bytes_per_vector']:,.0f} bytes a vector, "
         f"p50 {vector['p50_ms']:.2f} ms, p99 {vector['p99_ms']:.2f} ms, built in "
         f"{vector['build_s']:,.1f} s"
     )
@@ -174,8 +174,8 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     for name, health in stats["index"].items():
         if health["retrain"]:
             typer.echo(
-                f"retrain {name}: {health['retrain']}; its recall@10 is {health['recall_now']:.3f} "
-                "now: isthmus publish --retrain"
+                f"retrain {name}: {health['retrain']}; its recall@10 is "
+                f"{health['current_recall']:.3f} now: isthmus publish --retrain"
             )
     if stats["delta"]:
         typer.echo(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
@@ -215,6 +215,18 @@ def show_hits(
     for hit in hits:
         text = (hit.text or "")[:NARROW]
         table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
+    print_table(table)
+
+
+def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_json: bool) -> None:
+    """Print the predicted rating of each item."""
+    if as_json:
+        rows = zip(item_ids, ratings, strict=True)
+        show_json([{"item_id": item_id, "rating": rating} for item_id, rating in rows])
+        return
+    table = table_of("item", "rating")
+    for item_id, rating in zip(item_ids, ratings, strict=True):
+        table.add_row(item_id, f"{rating:.2f}")
     print_table(table)
 
 
@@ -268,7 +280,7 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
         )
     print_table(table)
     if rows:
-        typer.echo("mend the files, then: isthmus quarantine --retry --space SPACE")
+        typer.echo("mend the files, then: isthmus retry-quarantine --space SPACE")
 
 
 def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:

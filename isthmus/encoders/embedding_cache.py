@@ -37,7 +37,7 @@ class EmbeddingCache:
         Fingerprint of the encoder.
     dim : int
         Length of a vector.
-    peek : bool, default False
+    lazy : bool, default False
         Look content hashes up on disk per query instead of loading all keys at once. For jobs
         that read a small part of the cache.
 
@@ -48,7 +48,7 @@ class EmbeddingCache:
     """
 
     def __init__(
-        self, folder: Path, modality: str, fingerprint: str, dim: int, *, peek: bool = False
+        self, folder: Path, modality: str, fingerprint: str, dim: int, *, lazy: bool = False
     ) -> None:
         self._path = folder / f"{modality}-{fingerprint}.lance"
         self._schema = pa.schema(
@@ -56,9 +56,9 @@ class EmbeddingCache:
         )
         self.dim = dim
         self._dataset = open_or_create(self._path, self._schema)
-        self._peek = peek
+        self._lazy = lazy
         # A key's position in the index: rows of the table first, then rows in memory.
-        self._index = DigestIndex(np.empty(0, np.uint64) if peek else self._stored_keys())
+        self._index = DigestIndex(np.empty(0, np.uint64) if lazy else self._stored_keys())
         self._lock = threading.Lock()
         self._n_on_disk = len(self._index)
         self._in_memory: list[FloatArray] = []
@@ -71,7 +71,7 @@ class EmbeddingCache:
     def contains(self, hashes: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """Return which contents have a vector, shape (len(hashes),); thread-safe beside `add`."""
         with self._lock:
-            if self._peek:
+            if self._lazy:
                 self._fetch(hashes)
             return self._index.find(keys_of(hashes)) >= 0
 
@@ -122,7 +122,7 @@ class EmbeddingCache:
             vectors = self.vectors(self._unwritten)
             self._dataset.insert(self._table(self._unwritten, vectors), mode="append")
             with self._lock:
-                if not self._peek:
+                if not self._lazy:
                     self._n_on_disk += len(self._unwritten)
                     self._in_memory = []
                 self._unwritten = []
@@ -139,7 +139,7 @@ class EmbeddingCache:
         return np.concatenate([*parts, np.empty(0, np.uint64)])
 
     def _fetch(self, hashes: Sequence[bytes]) -> None:
-        """Read vectors that are on disk and not in memory yet (`peek` only)."""
+        """Read vectors that are on disk and not in memory yet (`lazy` only)."""
         absent = self._index.find(keys_of(hashes)) < 0
         missing = [h for h, is_absent in zip(hashes, absent.tolist(), strict=True) if is_absent]
         for predicate in digest_predicates_in(CONTENT, missing):

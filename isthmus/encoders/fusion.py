@@ -1,4 +1,4 @@
-"""Fusion: from the vectors of modalities to the named vectors of an item vector."""
+"""Fusion: from one vector per modality to the named vectors of an item."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
 ModalityWeights = Mapping[str, float]
+
+# The weight that 0 stands for. A modality of weight 0 still represents items without another one.
 MIN_WEIGHT = 1e-6
 
 
@@ -25,9 +27,9 @@ class MaskedVectors:
     Attributes
     ----------
     vectors : numpy.ndarray
-        float32, shape (n_items, dim); unit rows, zero where absent.
+        float32, shape (n_items, dim); rows of unit norm, zero where absent.
     present : numpy.ndarray
-        bool, shape (n_items,).
+        bool, shape (n_items,): whether the item has a vector.
     """
 
     vectors: FloatArray
@@ -37,34 +39,40 @@ class MaskedVectors:
 def validated_weights(
     weights: ModalityWeights, modalities: Iterable[Modality]
 ) -> dict[Modality, float]:
-    """Check the fusion weights that somebody gives for some of the modalities of a space.
+    """Return fusion weights of some modalities of a space, checked.
 
-    A weight of zero stands for a very small one: that modality counts only for items that have
-    no other.
+    A weight of 0 becomes `MIN_WEIGHT`: that modality counts only for items that have no other.
+
+    Parameters
+    ----------
+    weights : mapping of str to float
+        A weight per modality, at least 0.
+    modalities : iterable of str
+        Modalities for which the space has encoders.
 
     Raises
     ------
     InvalidInput
-        If a modality has no encoder, or a weight is no finite number from 0.
+        If a modality has no encoder, or a weight is not a finite number of at least 0.
 
     Examples
     --------
     >>> validated_weights({"image": 2}, ["text", "image"])
     {'image': 2.0}
     """
-    known = {str(modality): modality for modality in modalities}
+    by_name = {str(modality): modality for modality in modalities}
     checked: dict[Modality, float] = {}
     for name, weight in weights.items():
-        if name not in known:
+        if name not in by_name:
             raise InvalidInput(
                 f"there is a weight for {name!r}, but this space has encoders for "
-                f"{', '.join(known)} only"
+                f"{', '.join(by_name)} only"
             )
         if not (
             isinstance(weight, (int, float, np.number)) and np.isfinite(weight) and weight >= 0
         ):
             raise InvalidInput(f"the weight of {name} is {weight!r}; give a number from 0")
-        checked[known[name]] = max(float(weight), MIN_WEIGHT)
+        checked[by_name[name]] = max(float(weight), MIN_WEIGHT)
     return checked
 
 
@@ -74,42 +82,43 @@ def fuse(
     parts: Mapping[Modality, MaskedVectors],
     alignment: Alignment | None = None,
 ) -> dict[str, MaskedVectors]:
-    """Join modality vectors into named vector vectors: their weighted mean, at unit norm.
+    """Fuse the vectors of modalities into named vectors: their weighted mean, at unit norm.
 
-    An absent modality has no part in the mean, so its weight is of no account.
+    An absent modality has no part in the mean, and its weight has no effect.
 
     Parameters
     ----------
     named_vectors : sequence of NamedVector
-        The named vectors of the item vectors.
+        The named vectors of an item.
     weights : mapping of str to float
-        Weight of each modality within its named vector, 1 where not given.
+        Weight of each modality within its named vector; 1 for modalities without one.
     parts : mapping of str to MaskedVectors
-        Vectors of each modality as its encoder makes them, shape (n_items, dim).
+        Vectors of each modality's encoder, shape (n_items, dim).
     alignment : Alignment, optional
-        What makes the vectors of the aligned named vector of those of the encoders.
+        Projects the vectors of encoders into the aligned named vector.
 
     Returns
     -------
     dict of str to MaskedVectors
-        One entry for each named vector that has a modality among the parts.
+        One entry for each named vector that shares a modality with `parts`.
     """
     fused = {}
     for named_vector in named_vectors:
-        given = [
+        weighted = [
             (weights.get(m, 1.0), _aligned(m, parts[m], named_vector, alignment))
             for m in named_vector.modalities
             if m in parts
         ]
-        if given:
-            fused[named_vector.name] = given[0][1] if len(given) == 1 else _weighted_mean(given)
+        if weighted:
+            single = len(weighted) == 1
+            fused[named_vector.name] = weighted[0][1] if single else _weighted_mean(weighted)
     return fused
 
 
 def _aligned(
     modality: Modality, part: MaskedVectors, named_vector: NamedVector, alignment: Alignment | None
 ) -> MaskedVectors:
-    """Give a modality's vectors as they lie in a named vector."""
+    """Return the vectors of a modality in the space of a named vector."""
     if not named_vector.alignment:
         return part
     if alignment is None or alignment.fingerprint != named_vector.alignment:
@@ -121,9 +130,9 @@ def _aligned(
     return MaskedVectors(vectors, part.present)
 
 
-def _weighted_mean(given: Sequence[tuple[float, MaskedVectors]]) -> MaskedVectors:
-    total = sum(weight * part.present[:, None] * part.vectors for weight, part in given)
-    vectors = np.asarray(total, np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+def _weighted_mean(weighted: Sequence[tuple[float, MaskedVectors]]) -> MaskedVectors:
+    total = sum(weight * part.present[:, None] * part.vectors for weight, part in weighted)
+    vectors = np.asarray(total, np.float32)  # (n_items, dim)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)  # (n_items, 1)
     unit = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
     return MaskedVectors(unit, (norms > 0)[:, 0])

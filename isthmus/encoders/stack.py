@@ -1,27 +1,23 @@
-"""The encoder stack: the encoders of a space and the named vectors their vectors form.
+"""The encoders of a space: a stack for a new space, lazily loaded encoders for an existing one.
 
-One encoder for several modalities gives one named vector, in which they meet. Different encoders
-give a named vector each: the item vector is the named vectors side by side with a mask, and a query
-is answered from the named vectors it has. Text and image of different encoders are compared only in
-the named vector of an alignment, which stands beside theirs.
+An item vector consists of named vectors and a mask of those that are present. An encoder of several
+modalities forms one named vector, which the modalities share. Encoders of one modality form one
+named vector each, and their vectors cannot be compared, unless an alignment adds a named vector
+that they share. A query is answered from the named vectors that it has.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, digest_components
-from isthmus.errors import UnsupportedModality
-from isthmus.schema import MODALITIES, Modality, vector_column
-
-if TYPE_CHECKING:
-    from isthmus.encoders.alignment import Alignment
-import threading
-
 from isthmus.encoders.registry import load_encoder
-from isthmus.errors import FingerprintMismatch, UnknownEncoder
+from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
+from isthmus.schema import MODALITIES, Modality, vector_column
 
 ALIGNED: Final = "aligned"
 ALIGNMENT: Final = "alignment"
@@ -34,17 +30,17 @@ class NamedVector:
     Attributes
     ----------
     name : str
-        ``text`` or ``image``, or ``joint`` where one encoder serves several modalities, or
-        ``aligned`` where an alignment brings those of several encoders together.
+        The modality, ``joint`` where one encoder serves several modalities, or ``aligned`` for the
+        vectors of an alignment.
     dim : int
         Length of its vectors.
     modalities : tuple of str
-        Modalities that meet in it.
+        Modalities that share it.
     alignment : str
-        Fingerprint of the alignment that makes its vectors out of those of other named vectors;
-        empty where an encoder makes them.
+        Fingerprint of the alignment that projects other named vectors into this one; empty if an
+        encoder makes the vectors.
     variant : str
-        Digest of the fusion weights of its modalities, or also of its encoders, if these changed
+        Digest of the fusion weights of its modalities, and of its encoders, if these changed
         since the space was created; empty otherwise.
     """
 
@@ -56,12 +52,12 @@ class NamedVector:
 
     @property
     def column(self) -> str:
-        """The catalog column of its vectors; each alignment and fusion has one of its own."""
+        """The catalog column of its vectors; it differs per alignment and fusion."""
         return vector_column("_".join(filter(None, (self.name, self.alignment, self.variant))))
 
 
 class EncoderStack:
-    """Encoders that make one kind of item vector: what a new space is made for.
+    """The encoders, fusion weights and alignment of a new space.
 
     Parameters
     ----------
@@ -70,12 +66,12 @@ class EncoderStack:
     weights : mapping of str to float, optional
         Fusion weight of each modality within a named vector, default 1.
     alignment : Alignment, optional
-        What brings the vectors of different encoders together, in a named vector of its own.
+        Projects the vectors of different encoders into one more named vector.
 
     Raises
     ------
     FingerprintMismatch
-        If the alignment was learned for other encoders.
+        If the alignment was trained for other encoders.
     """
 
     def __init__(
@@ -114,12 +110,12 @@ class EncoderStack:
 
 
 def aligned_vector(alignment: Alignment) -> NamedVector:
-    """Give the named vector of an alignment."""
+    """Return the named vector of an alignment."""
     return NamedVector(ALIGNED, alignment.dim, alignment.modalities, alignment.fingerprint)
 
 
 def named_vector_of(named_vectors: tuple[NamedVector, ...], modality: str) -> NamedVector:
-    """Give the named vector of a modality's encoder, or raise `UnsupportedModality`."""
+    """Return the named vector of a modality's encoder, or raise `UnsupportedModality`."""
     for named_vector in named_vectors:
         if modality in named_vector.modalities:
             return named_vector
@@ -128,84 +124,85 @@ def named_vector_of(named_vectors: tuple[NamedVector, ...], modality: str) -> Na
 
 
 def _named_vectors(encoders: Mapping[Modality, Encoder]) -> tuple[NamedVector, ...]:
-    sharing: dict[int, list[Modality]] = {}
+    modalities_of: dict[int, list[Modality]] = {}
     for modality in MODALITIES:
         if modality in encoders:
             encoders[modality].require(modality)
-            sharing.setdefault(id(encoders[modality]), []).append(modality)
+            modalities_of.setdefault(id(encoders[modality]), []).append(modality)
     return tuple(
         NamedVector(
             name=modalities[0] if len(modalities) == 1 else "joint",
             dim=encoders[modalities[0]].dim,
             modalities=tuple(modalities),
         )
-        for modalities in sharing.values()
+        for modalities in modalities_of.values()
     )
 
 
 class LazyEncoders:
-    """The encoders of a space; calling it with a modality gives that modality's encoder.
+    """The encoders of an existing space: a callable from a modality to its encoder.
 
-    Loading takes seconds, so an encoder is loaded when it is first asked for, and modalities of
-    one spec share one. It computes in the precision that the space recorded, and its
-    components must be those recorded too.
+    Loading takes seconds, so an encoder is loaded at its first use. Modalities with the same spec
+    share one encoder. It computes in the precision that the space recorded, and its components
+    must equal the recorded ones.
 
     Parameters
     ----------
     specs : mapping of str to str
         Spec of each modality's encoder.
     components : mapping of str to str
-        What the space recorded: ``text.weights`` and so on.
-    given : mapping of str to Encoder, optional
-        Encoders in place of loaded ones.
+        Recorded components of the space: ``text.weights`` and so on.
+    loaded : mapping of str to Encoder, optional
+        Encoders that are loaded already.
     device : str
-        Where loaded encoders run.
+        Device of the encoders that are loaded here.
 
     Raises
     ------
     FingerprintMismatch
-        If a given encoder is not the one that made the space; the message names what differs.
+        If a loaded encoder differs from the one that made the space; the message names the
+        components that differ.
     """
 
     def __init__(
         self,
         specs: Mapping[Modality, str],
         components: Mapping[str, str],
-        given: Mapping[Modality, Encoder] | None = None,
+        loaded: Mapping[Modality, Encoder] | None = None,
         *,
         device: str = "auto",
     ) -> None:
         self._specs = dict(specs)
         self._components = dict(components)
         self._device = device
-        self._ready: dict[Modality, Encoder] = {}
-        self._loading = threading.Lock()
-        for modality, encoder in (given or {}).items():
+        self._loaded: dict[Modality, Encoder] = {}
+        self._lock = threading.Lock()
+        for modality, encoder in (loaded or {}).items():
             self._accept(modality, encoder)
 
     def __call__(self, modality: Modality) -> Encoder:
-        """Give the encoder of a modality.
+        """Return the encoder of a modality, loaded if need be.
 
         Raises
         ------
         UnsupportedModality
             If the space has none for it.
         UnknownEncoder
-            If it cannot be loaded; the message says how the space learns where it is now.
+            If it cannot be loaded; the message says how to tell the space its new location.
         FingerprintMismatch
-            If what is loaded now is not what made the space.
+            If the loaded encoder differs from the one that made the space.
         """
         if modality not in self._specs:
             raise UnsupportedModality(
                 f"this space has no {modality} encoder, only {', '.join(self._specs)}"
             )
-        with self._loading:
-            if modality not in self._ready:
+        with self._lock:
+            if modality not in self._loaded:
                 encoder = self._load(modality)
                 spec = self._specs[modality]
                 for sharing in [m for m, other in self._specs.items() if other == spec]:
                     self._accept(sharing, encoder)
-        return self._ready[modality]
+        return self._loaded[modality]
 
     def _load(self, modality: Modality) -> Encoder:
         precision = self._components.get(f"{modality}.precision", "auto")
@@ -227,21 +224,20 @@ class LazyEncoders:
                 f"{describe_difference(recorded, present)}. Vectors of the two cannot be "
                 "compared; use the space's own encoder, or build a new space with this one"
             )
-        self._ready[modality] = encoder
+        self._loaded[modality] = encoder
 
 
 def describe_difference(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:
-    """Name each component that differs.
+    """Return a sentence that names each component that differs.
 
     Examples
     --------
     >>> describe_difference({"text.pooling": "mean"}, {"text.pooling": "cls"})
     "text.pooling was 'mean' and is 'cls'"
     """
-    names = sorted({*recorded, *present})
     changes = [
         f"{name} was {recorded.get(name)!r} and is {present.get(name)!r}"
-        for name in names
+        for name in sorted({*recorded, *present})
         if recorded.get(name) != present.get(name)
     ]
     return "; ".join(changes)

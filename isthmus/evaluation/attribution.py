@@ -1,4 +1,4 @@
-"""Where truth is lost: no source proposed it, or the ranking put it too low."""
+"""Where truth is lost: it was never a candidate, or the ranking put it too low."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from isthmus.evaluation.task import Task
 
 @dataclass(frozen=True)
 class Attribution:
-    """The fate of every hidden item, all users together.
+    """What became of every hidden item, all users together.
 
     Attributes
     ----------
     k : int
         An item is found within this rank.
     found, ranked_below, never_candidate : int
-        Hidden items that were found; that a source proposed but that are ranked below k or left
-        out; that no source proposed.
+        Hidden items that were found; that were candidates but are ranked below k or left out;
+        that were never candidates.
     """
 
     k: int
@@ -31,28 +31,28 @@ class Attribution:
 
 
 @dataclass(frozen=True)
-class SourceCoverage:
-    """What a source of candidates reaches.
+class GeneratorCoverage:
+    """How much of the truth a candidate generator reaches.
 
     Attributes
     ----------
-    source : str
+    generator : str
         Its name.
     recall : float
         Mean over users of the share of the truth in its first k.
-    alone : float
+    unique : float
         Mean over users of the share of the truth that is in its first k and in no other's.
     """
 
-    source: str
+    generator: str
     recall: float
-    alone: float
+    unique: float
 
 
 def attribute(
-    task: Task, lists: Sequence[Sequence[str]], sources: Mapping[str, ItemLists], k: int
+    task: Task, lists: Sequence[Sequence[str]], generators: Mapping[str, ItemLists], k: int
 ) -> Attribution:
-    """Say of each hidden item what became of it.
+    """Count what became of the hidden items.
 
     Parameters
     ----------
@@ -60,46 +60,49 @@ def attribute(
         The task.
     lists : sequence of sequence of str
         The clean list of each user.
-    sources : mapping of str to sequence of sequence of str
-        The candidates of each source, as deep as they went; what a list shows counts as proposed.
+    generators : mapping of str to sequence of sequence of str
+        All candidates of each candidate generator; the items of a list count as candidates.
     k : int
         An item is found within this rank.
     """
-    proposed = [set(found) for found in lists]
-    for of_users in sources.values():
-        for own, items in zip(proposed, of_users, strict=True):
-            own.update(map(str, items))
+    candidates = [set(items) for items in lists]
+    for lists_of_generator in generators.values():
+        for of_user, items in zip(candidates, lists_of_generator, strict=True):
+            of_user.update(map(str, items))
     found = below = 0
-    for user, items, own in zip(task.users, lists, proposed, strict=True):
-        shown = set(items[:k])
-        found += sum(item in shown for item in user.truth)
-        below += sum(item in own and item not in shown for item in user.truth)
-    hidden = sum(len(user.truth) for user in task.users)
-    return Attribution(k, found, below, hidden - found - below)
+    for user, items, of_user in zip(task.users, lists, candidates, strict=True):
+        top = set(items[:k])
+        found += sum(item in top for item in user.truth)
+        below += sum(item in of_user and item not in top for item in user.truth)
+    n_hidden = sum(len(user.truth) for user in task.users)
+    return Attribution(k, found, below, n_hidden - found - below)
 
 
-def cover(
-    task: Task, sources: Mapping[str, ItemLists], k: int = 200
-) -> tuple[list[SourceCoverage], float]:
-    """Give what each source reaches with its first k, and the recall of all of them together.
+def generator_coverage(
+    task: Task, generators: Mapping[str, ItemLists], k: int = 200
+) -> tuple[list[GeneratorCoverage], float]:
+    """Return what each candidate generator reaches with its first k, and the recall of their union.
 
-    Items that are no candidates or excluded take no places.
+    Items that are no candidates of the task, or are excluded, take no places.
     """
-    own = {
+    top = {
         name: [set(items) for items in clean_lists(task, lists, k)]
-        for name, lists in sources.items()
+        for name, lists in generators.items()
     }
-    recalls = {name: np.zeros(len(task.users)) for name in own}
-    alone = {name: np.zeros(len(task.users)) for name in own}
+    recalls = {name: np.zeros(len(task.users)) for name in top}
+    unique = {name: np.zeros(len(task.users)) for name in top}
     union = np.zeros(len(task.users))
     for row, user in enumerate(task.users):
         share = 1 / len(user.truth)
         for item in user.truth:
-            having = [name for name, of_users in own.items() if item in of_users[row]]
-            for name in having:
+            reached_by = [name for name, of_users in top.items() if item in of_users[row]]
+            for name in reached_by:
                 recalls[name][row] += share
-            if len(having) == 1:
-                alone[having[0]][row] += share
-            union[row] += share * bool(having)
-    covered = [SourceCoverage(n, float(recalls[n].mean()), float(alone[n].mean())) for n in own]
-    return covered, float(union.mean())
+            if len(reached_by) == 1:
+                unique[reached_by[0]][row] += share
+            union[row] += share * bool(reached_by)
+    coverage = [
+        GeneratorCoverage(name, float(recalls[name].mean()), float(unique[name].mean()))
+        for name in top
+    ]
+    return coverage, float(union.mean())

@@ -1,9 +1,10 @@
-"""Results by how much is known of a user, and by domain, popularity and modalities of the truth.
+"""Metrics by situation: cold-start, few-shot and warm users; domain, popularity, modality of truth.
 
-Users are parted by evidence: the interactions that a system may see, in the target domain and
-outside it. Truth is parted item by item: by its domain, by the number of users that know it, and
-by the modalities that it has (whether items without a picture are found as well as those with one
-shows there). Its figure is the share of the hidden items of the part that are found.
+Users are grouped by evidence: the number of interactions that a system may see, in the target
+domain and outside it (0 is a cold-start user). Hidden items are grouped by domain, by the number of
+their users in the train table (0 is a cold-start item), and by modalities, which shows whether
+items without a picture are found as well as those with one. The metric of such a bucket is the
+share of its hidden items that are found.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ TRUTH_MODALITIES = "modalities of the truth"
 
 @dataclass(frozen=True)
 class Bucket:
-    """A part of a task and a figure on it.
+    """A part of a task and a metric on it.
 
     Attributes
     ----------
     by, name : str
-        What it is parted by, and which part it is.
+        The criterion, and the name of the bucket.
     users, truth : int
-        How many users, and hidden items, it holds.
+        Numbers of users and of hidden items.
     metric : str
-        What the figure is.
+        The name of the metric.
     figure : Estimate or None
-        The figure with its interval; None where the interval cannot be told.
+        The value with its interval; None where the interval is undefined.
     """
 
     by: str
@@ -51,7 +52,7 @@ class Bucket:
 
 
 def bucket_names(edges: Sequence[int]) -> list[str]:
-    """Name the parts that end at each edge, and the one behind the last.
+    """Return the names of the buckets that end at each edge, and of the one above the last.
 
     Examples
     --------
@@ -67,30 +68,30 @@ def bucket_names(edges: Sequence[int]) -> list[str]:
 def by_evidence(
     task: Task, values: np.ndarray, metric: str, *, resamples: int = 2_000, seed: int = 0
 ) -> list[Bucket]:
-    """Part users by what is known of them, in the target domain and outside it.
+    """Group users by their visible interactions, in the target domain and outside it.
 
     Parameters
     ----------
     task : Task
         The task.
     values : numpy.ndarray
-        The figure of each user, shape (n_users,).
+        The metric of each user, shape (n_users,).
     metric : str
         Its name.
     resamples, seed : int
-        Of the intervals.
+        Of the bootstrap.
     """
-    target = np.array([task.known_in_target(user) for user in task.users], np.int64)
-    known = np.array([len(set(u.history).union(u.exclude)) for u in task.users], np.int64)
+    target = np.array([task.visible_in_target(user) for user in task.users], np.int64)
+    visible = np.array([len(set(u.history).union(u.exclude)) for u in task.users], np.int64)
     truths = np.array([len(user.truth) for user in task.users], np.int64)
     out = []
-    for by, counts in ((TARGET_EVIDENCE, target), (SOURCE_EVIDENCE, known - target)):
-        part = np.searchsorted(EVIDENCE, counts)
+    for by, counts in ((TARGET_EVIDENCE, target), (SOURCE_EVIDENCE, visible - target)):
+        bucket_of = np.searchsorted(EVIDENCE, counts)
         for number, name in enumerate(bucket_names(EVIDENCE)):
-            own = part == number
-            if own.any():
-                figure = estimate(values[own], resamples=resamples, seed=seed)
-                n, hidden = int(own.sum()), int(truths[own].sum())
+            mask = bucket_of == number
+            if mask.any():
+                figure = estimate(values[mask], resamples=resamples, seed=seed)
+                n, hidden = int(mask.sum()), int(truths[mask].sum())
                 out.append(Bucket(by, name, n, hidden, metric, figure))
     return out
 
@@ -104,7 +105,7 @@ def by_truth(
     resamples: int = 2_000,
     seed: int = 0,
 ) -> list[Bucket]:
-    """Part the truth by its domain, its popularity, and its modalities where there are several.
+    """Group hidden items by domain, popularity, and modalities where there are several.
 
     Parameters
     ----------
@@ -117,12 +118,12 @@ def by_truth(
     modalities : mapping of str to str, optional
         The modalities of each item, as one name.
     resamples, seed : int
-        Of the intervals, over users.
+        Of the bootstrap over users.
     """
     names = bucket_names(POPULARITY)
     popularity = task.popularity
 
-    def popular(item: str) -> str:
+    def popularity_bucket(item: str) -> str:
         return names[int(np.searchsorted(POPULARITY, popularity.get(item, 0)))]
 
     def domain(item: str) -> str:
@@ -130,23 +131,27 @@ def by_truth(
 
     domains = sorted({domain(item) for user in task.users for item in user.truth})
     out = []
-    partings: list[tuple[str, Sequence[str], Callable[[str], str]]] = [
+    criteria: list[tuple[str, Sequence[str], Callable[[str], str]]] = [
         (TRUTH_DOMAIN, domains, domain),
-        (TRUTH_POPULARITY, names, popular),
+        (TRUTH_POPULARITY, names, popularity_bucket),
     ]
-    held = {item: modalities.get(item, "none") for item in task.candidates} if modalities else {}
-    if len(set(held.values())) > 1:
-        partings.append((TRUTH_MODALITIES, sorted(set(held.values())), held.__getitem__))
-    for by, parts, part_of in partings:
-        found, hidden = _count(task, ranks, k, parts, part_of)
-        for place, name in enumerate(parts):
-            own = hidden[:, place] > 0
-            if own.any():
+    modality_of = (
+        {item: modalities.get(item, "none") for item in task.candidates} if modalities else {}
+    )
+    if len(set(modality_of.values())) > 1:
+        criteria.append(
+            (TRUTH_MODALITIES, sorted({*modality_of.values()}), modality_of.__getitem__)
+        )
+    for by, buckets, bucket_of in criteria:
+        found, hidden = _count(task, ranks, k, buckets, bucket_of)
+        for column, name in enumerate(buckets):
+            mask = hidden[:, column] > 0
+            if mask.any():
                 figure = ratio_estimate(
-                    found[own, place], hidden[own, place], resamples=resamples, seed=seed
+                    found[mask, column], hidden[mask, column], resamples=resamples, seed=seed
                 )
-                items = int(hidden[:, place].sum())
-                out.append(Bucket(by, name, int(own.sum()), items, f"found@{k}", figure))
+                items = int(hidden[:, column].sum())
+                out.append(Bucket(by, name, int(mask.sum()), items, f"found@{k}", figure))
     return out
 
 
@@ -154,16 +159,19 @@ def _count(
     task: Task,
     ranks: Sequence[Counts],
     k: int,
-    parts: Sequence[str],
-    part_of: Callable[[str], str],
+    buckets: Sequence[str],
+    bucket_of: Callable[[str], str],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Count the hidden items of each user in each part that were found, and all of them."""
-    place = {name: number for number, name in enumerate(parts)}
-    found = np.zeros((len(task.users), len(parts)))
+    """Return the hidden items of each user in each bucket that were found, and all of them.
+
+    Both are float64, shape (n_users, n_buckets).
+    """
+    column_of = {name: column for column, name in enumerate(buckets)}
+    found = np.zeros((len(task.users), len(buckets)))
     hidden = np.zeros_like(found)
-    for row, (user, own) in enumerate(zip(task.users, ranks, strict=True)):
-        for item, rank in zip(user.truth, own.tolist(), strict=True):
-            column = place[part_of(item)]
+    for row, (user, ranks_of_user) in enumerate(zip(task.users, ranks, strict=True)):
+        for item, rank in zip(user.truth, ranks_of_user.tolist(), strict=True):
+            column = column_of[bucket_of(item)]
             hidden[row, column] += 1
             found[row, column] += 0 < rank <= k
     return found, hidden

@@ -1,4 +1,4 @@
-"""Every system on every task: lists, metrics, comparisons, parts, losses."""
+"""Every system on every task: metrics, comparisons with the best baseline, ablations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.answers import Answer, Asking, figure_of
+from isthmus.evaluation.answers import Answer, SystemRunner, to_figure
 from isthmus.evaluation.lists import ItemVectors, Rater, Recommender
 from isthmus.evaluation.report import (
     ComparisonResult,
@@ -19,7 +19,7 @@ from isthmus.evaluation.report import (
     TaskResult,
     library_versions,
 )
-from isthmus.evaluation.systems import Later, Ready
+from isthmus.evaluation.systems import FittedSystem, LazySystem
 from isthmus.evaluation.task import Task
 from isthmus.numerics.metrics import PerUser, ranking_metrics
 from isthmus.numerics.statistics import CORRECTIONS, TESTS, Correction, Test, compare
@@ -52,47 +52,47 @@ def evaluate(
     tasks : sequence of Task
         What to answer.
     systems : mapping of str to Recommender or Rater
-        Who answers, by name. Ratings ask `Rater`, all else asks `Recommender`.
+        The systems by name: a `Rater` for rating tasks, else a `Recommender`.
     baselines : sequence of str
-        The systems that are to be beaten. All systems are compared with the best of them on each
-        task; since it is chosen on that task, the comparison favours the baseline.
+        The systems to beat. All systems are compared with the best of them on each task; since it
+        is chosen on that task, the comparison favours the baseline.
     ablations : mapping of str to str, optional
-        Systems that lack a part, and the whole that each is compared with.
+        Systems that lack a part, and the whole system that each is compared with.
     vectors : ItemVectors, optional
         Content of the items, for the diversity of lists.
     ks : sequence of int
-        Where the metrics cut lists; at 10 the lists themselves are looked at, or at the first k.
+        Cut-offs of the metrics; properties of the lists are at 10, or at the first k.
     metric : str
-        What comparisons are by, as named by `ranking_metrics`; of ratings it is rmse, and there
-        are no comparisons.
+        The metric of comparisons, as named by `ranking_metrics`; rating tasks have rmse and no
+        comparisons.
     n : int
-        Items asked of a system for each user.
+        Items that a system returns for each user.
     test, correction, resamples, seed
         As for `compare`.
     settings : mapping, optional
-        What to keep of the systems' settings in the report.
+        The systems' settings, for the report.
     show : bool
         Whether to show a bar.
 
     Raises
     ------
     InvalidInput
-        If a name is unknown, or the metric is none that is measured.
+        If a name or the metric is unknown.
     """
-    how = how_to_measure(
+    evaluation = evaluation_settings(
         ks=ks, metric=metric, n=n, test=test, correction=correction, resamples=resamples, seed=seed
     ).model_copy(update={"baselines": list(baselines), "systems": dict(settings or {})})
-    parts = dict(ablations or {})
-    unknown = {*how.baselines, *parts, *parts.values()} - set(systems)
+    wholes = dict(ablations or {})
+    unknown = {*evaluation.baselines, *wholes, *wholes.values()} - set(systems)
     if unknown:
         raise InvalidInput(f"no system {min(unknown)!r}; there are {', '.join(systems)}")
     with progress_bar("evaluating", len(tasks) * len(systems), show=show) as advance:
-        asking = Asking(how, vectors, advance=advance)
-        results = [evaluate_task(task, systems, asking, parts) for task in tasks]
-    return report_of(how, results)
+        runner = SystemRunner(evaluation, vectors, advance=advance)
+        results = [evaluate_task(task, systems, runner, wholes) for task in tasks]
+    return make_report(evaluation, results)
 
 
-def how_to_measure(
+def evaluation_settings(
     *,
     ks: Sequence[int] = (10, 20, 200),
     metric: str = "ndcg@10",
@@ -102,12 +102,12 @@ def how_to_measure(
     resamples: int = 2_000,
     seed: int = 0,
 ) -> EvaluationSettings:
-    """Put together what is measured; the parameters are those of `evaluate`.
+    """Validate and return what is measured; the parameters are those of `evaluate`.
 
     Raises
     ------
     InvalidInput
-        If the metric is none that is measured, or a name is unknown.
+        If the metric, the test or the correction is unknown, or the lists are too short.
     """
     measured = ranking_metrics(np.zeros((1, 1), bool), np.ones(1, np.int64), ks)
     if metric not in measured:
@@ -124,7 +124,7 @@ def how_to_measure(
         ks=list(ks),
         n=n,
         found_k=10 if 10 in ks else min(ks, default=0),
-        source_k=min(200, n),
+        generator_k=min(200, n),
         test=test,
         correction=correction,
         resamples=resamples,
@@ -136,8 +136,8 @@ def how_to_measure(
 
 def evaluate_task(
     task: Task,
-    systems: Mapping[str, Ready | Later],
-    asking: Asking,
+    systems: Mapping[str, FittedSystem | LazySystem],
+    runner: SystemRunner,
     ablations: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> TaskResult:
@@ -147,48 +147,54 @@ def evaluate_task(
     ----------
     task : Task
         What to answer.
-    systems : mapping of str to Recommender, Rater or Later
-        Who answers, by name.
-    asking : Asking
-        How they are asked.
+    systems : mapping of str to Recommender, Rater or LazySystem
+        The systems by name.
+    runner : SystemRunner
+        Runs them.
     ablations : mapping of str to str, optional
         As for `evaluate`.
     settings : mapping, optional
-        What is told of the settings of systems, by name; the answers of these can be kept.
+        The settings of systems, by name; the answers of these are cached.
     """
-    told = settings or {}
-    found = [asking.ask(task, name, system, told.get(name)) for name, system in systems.items()]
-    return _result(task, found, ablations or {}, asking.how)
+    by_name = settings or {}
+    answers = [
+        runner.run(task, name, system, by_name.get(name)) for name, system in systems.items()
+    ]
+    return _result(task, answers, ablations or {}, runner.settings)
 
 
-def report_of(
-    how: EvaluationSettings, tasks: Sequence[TaskResult], skipped: Sequence[SkippedTask] = ()
+def make_report(
+    settings: EvaluationSettings, tasks: Sequence[TaskResult], skipped: Sequence[SkippedTask] = ()
 ) -> Evaluation:
-    """Put results together as a report of this moment."""
+    """Return the report of results, dated now."""
     return Evaluation(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=library_versions(),
-        settings=how,
+        settings=settings,
         tasks=list(tasks),
         skipped=list(skipped),
     )
 
 
 def _result(
-    task: Task, answers: Sequence[Answer], ablations: Mapping[str, str], how: EvaluationSettings
+    task: Task,
+    answers: Sequence[Answer],
+    ablations: Mapping[str, str],
+    settings: EvaluationSettings,
 ) -> TaskResult:
     values = {
         a.result.name: np.array(a.values, np.float64) for a in answers if a.values is not None
     }
     best = max(
-        (b for b in how.baselines if b in values), key=lambda b: values[b].mean(), default=None
+        (b for b in settings.baselines if b in values), key=lambda b: values[b].mean(), default=None
     )
-    parted: list[ComparisonResult] = []
+    compared_ablations: list[ComparisonResult] = []
     for whole in dict.fromkeys(ablations.values()):
-        names = [whole, *(part for part, of in ablations.items() if of == whole)]
+        names = [whole, *(variant for variant, of in ablations.items() if of == whole)]
         if whole in values:
-            parted += _compare({n: values[n] for n in names if n in values}, whole, how)
-    others = {name: own for name, own in values.items() if name not in ablations}
+            of_whole = {name: values[name] for name in names if name in values}
+            compared_ablations += _compare(of_whole, whole, settings)
+    others = {name: of_users for name, of_users in values.items() if name not in ablations}
     return TaskResult(
         name=task.name,
         kind=task.kind,
@@ -201,33 +207,33 @@ def _result(
         facts=dict(task.facts),
         systems=[answer.result for answer in answers],
         best_baseline=best,
-        comparisons=[] if best is None else _compare(others, best, how),
-        ablations=parted,
+        comparisons=[] if best is None else _compare(others, best, settings),
+        ablations=compared_ablations,
     )
 
 
 def _compare(
-    values: Mapping[str, PerUser], reference: str, how: EvaluationSettings
+    values: Mapping[str, PerUser], reference: str, settings: EvaluationSettings
 ) -> list[ComparisonResult]:
     if len(values) < 2:
         return []
-    compared = compare(
+    comparisons = compare(
         values,
         reference,
-        test=how.test,  # type: ignore[arg-type]
-        correction=how.correction,  # type: ignore[arg-type]
-        resamples=how.resamples,
-        seed=how.seed,
+        test=settings.test,  # type: ignore[arg-type]
+        correction=settings.correction,  # type: ignore[arg-type]
+        resamples=settings.resamples,
+        seed=settings.seed,
     )
     return [
         ComparisonResult(
             system=name,
             reference=reference,
-            metric=how.metric,
-            difference=figure_of(own.difference),
-            ratio=None if own.ratio is None else figure_of(own.ratio),
-            p_value=own.p_value,
-            adjusted_p=own.adjusted_p,
+            metric=settings.metric,
+            difference=to_figure(comparison.difference),
+            ratio=None if comparison.ratio is None else to_figure(comparison.ratio),
+            p_value=comparison.p_value,
+            adjusted_p=comparison.adjusted_p,
         )
-        for name, own in compared.items()
+        for name, comparison in comparisons.items()
     ]

@@ -1,4 +1,4 @@
-"""Interactions in one order, whatever order they came in, to split for protocols."""
+"""Interactions in a fixed order, to split for protocols, and which of them are positive."""
 
 from __future__ import annotations
 
@@ -58,58 +58,60 @@ class InteractionLog:
         return len(self.table)
 
     def in_domain(self, domain: str | None) -> Mask:
-        """Tell which interactions are with items of a domain; with any, where it is None."""
+        """Return which interactions are with items of a domain; all, where it is None."""
         if domain is None:
             return np.ones(len(self), bool)
         return np.asarray(self.domain_of_item == domain, bool)[self.items]
 
     def candidates(self, domain: str | None) -> list[str]:
-        """Give all items of a domain, used or not, in the order of their ids."""
-        return sorted(i for i, own in self.domains.items() if domain is None or own == domain)
+        """Return all items of a domain, used or not, in the order of their ids."""
+        items = self.domains.items()
+        return sorted(item for item, of in items if domain is None or of == domain)
 
-    def firsts(self, mask: Mask) -> Mask:
-        """Keep, of the interactions in the mask, the first of each user with each item."""
+    def first_of_pairs(self, mask: Mask) -> Mask:
+        """Return, of the interactions in the mask, the first of each user with each item."""
         rows = np.flatnonzero(mask)
         _, first = np.unique(self._pairs[rows], return_index=True)
-        kept = np.zeros(len(self), bool)
-        kept[rows[first]] = True
-        return kept
+        is_first = np.zeros(len(self), bool)
+        is_first[rows[first]] = True
+        return is_first
 
     def counts(self, mask: Mask) -> Codes:
-        """Count the distinct items of each user in the mask, shape (n_users,)."""
-        return np.bincount(self.users[self.firsts(mask)], minlength=len(self.user_ids))
+        """Return the number of distinct items of each user in the mask, shape (n_users,)."""
+        return np.bincount(self.users[self.first_of_pairs(mask)], minlength=len(self.user_ids))
 
-    def known(self, mask: Mask, among: Mask) -> Mask:
-        """Tell which interactions in the mask repeat a pair of user and item that is in another."""
-        return np.asarray(mask & np.isin(self._pairs, self._pairs[among]))
+    def with_pairs_of(self, mask: Mask, other: Mask) -> Mask:
+        """Return which interactions in the mask have a pair of user and item of the other mask."""
+        return np.asarray(mask & np.isin(self._pairs, self._pairs[other]))
 
     def items_by_user(self, mask: Mask) -> dict[int, tuple[str, ...]]:
-        """Give the distinct items of each user in the mask, in the order of the log."""
-        rows = np.flatnonzero(self.firsts(mask))
+        """Return the distinct items of each user in the mask, in the order of the log."""
+        rows = np.flatnonzero(self.first_of_pairs(mask))
         users, starts = np.unique(self.users[rows], return_index=True)
-        parts = np.split(self.items[rows], starts[1:])
-        named = zip(users.tolist(), parts, strict=False)
-        return {user: tuple(self.item_ids[i] for i in items) for user, items in named}
+        by_user = zip(users.tolist(), np.split(self.items[rows], starts[1:]), strict=False)
+        return {user: tuple(self.item_ids[i] for i in items) for user, items in by_user}
 
     def values_by_user(self, mask: Mask) -> dict[int, tuple[float, ...]]:
-        """Give the values that belong to `items_by_user`."""
-        rows = np.flatnonzero(self.firsts(mask))
+        """Return the values that belong to `items_by_user`."""
+        rows = np.flatnonzero(self.first_of_pairs(mask))
         values = self.table.column(VALUE).cast(pa.float64()).to_numpy()[rows]
         users, starts = np.unique(self.users[rows], return_index=True)
-        named = zip(users.tolist(), np.split(values, starts[1:]), strict=False)
-        return {user: tuple(own.tolist()) for user, own in named}
+        by_user = zip(users.tolist(), np.split(values, starts[1:]), strict=False)
+        return {user: tuple(of_user.tolist()) for user, of_user in by_user}
 
-    def pair_chances(self, seed: int, mask: Mask) -> npt.NDArray[np.float64]:
-        """Give a number in [0, 1) from user and item to each interaction in the mask, else NaN."""
+    def pair_hashes(self, seed: int, mask: Mask) -> npt.NDArray[np.float64]:
+        """Return a hash in [0, 1) of user and item for each interaction in the mask, else NaN."""
         out = np.full(len(self), np.nan)
         rows = np.flatnonzero(mask)
         users, items = self.users[rows].tolist(), self.items[rows].tolist()
         pairs = zip(users, items, strict=True)
-        out[rows] = chances([f"{self.user_ids[u]}\0{self.item_ids[i]}" for u, i in pairs], seed)
+        out[rows] = hash_uniform(
+            [f"{self.user_ids[u]}\0{self.item_ids[i]}" for u, i in pairs], seed
+        )
         return out
 
     def times(self) -> npt.NDArray[Any]:
-        """Give the times as numbers.
+        """Return the times as numbers.
 
         Raises
         ------
@@ -125,12 +127,12 @@ class InteractionLog:
         return np.asarray(column.cast(pa.int64()) if temporal else column)
 
 
-def chances(ids: Sequence[str], seed: int) -> npt.NDArray[np.float64]:
-    """Give each id a number in [0, 1) that depends on it and the seed alone.
+def hash_uniform(ids: Sequence[str], seed: int) -> npt.NDArray[np.float64]:
+    """Return a hash in [0, 1) of each id and the seed.
 
     Examples
     --------
-    >>> chances(["a", "b"], 0)[1] == chances(["b"], 0)[0], chances([], 0).shape
+    >>> hash_uniform(["a", "b"], 0)[1] == hash_uniform(["b"], 0)[0], hash_uniform([], 0).shape
     (np.True_, (0,))
     """
     return np.asarray(keys_of(digest(f"{seed}\0{i}") for i in ids) / 2.0**64, np.float64)
@@ -149,7 +151,7 @@ def _check(table: pa.Table) -> None:
 
 
 def _encode(column: pa.ChunkedArray) -> tuple[list[str], Codes]:
-    """Give the distinct ids in their order, and the place of each row's among them."""
+    """Return the sorted distinct ids, and the index of each row's id among them."""
     ids = pc.unique(column.cast(pa.string())).sort()
     return ids.to_pylist(), np.asarray(
         pc.index_in(column.cast(pa.string()), value_set=ids), np.int64
@@ -158,69 +160,72 @@ def _encode(column: pa.ChunkedArray) -> tuple[list[str], Codes]:
 
 @dataclass(frozen=True, eq=False)
 class Positives:
-    """The positive interactions among all.
+    """The positive interactions.
 
     Attributes
     ----------
     table : pyarrow.Table
-        The positive ones.
-    least : float or None
-        The least value that is positive; None where every interaction is.
-    of : int
-        How many interactions there are in all.
+        The positive interactions.
+    threshold : float or None
+        The smallest value that is positive; None where every interaction is.
+    n_interactions : int
+        Number of all interactions.
     """
 
     table: pa.Table
-    least: float | None
-    of: int
+    threshold: float | None
+    n_interactions: int
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a report says of it."""
-        least = "any value (all are equal)" if self.least is None else f"{self.least:g}"
-        return {"positive from": least, "positive": f"{len(self.table):,} of {self.of:,}"}
+        """What a report says of the threshold."""
+        threshold = "any value (all are equal)" if self.threshold is None else f"{self.threshold:g}"
+        return {
+            "positive from": threshold,
+            "positive": f"{len(self.table):,} of {self.n_interactions:,}",
+        }
 
 
-def positives_of(interactions: pa.Table, positive_from: float | None = None) -> Positives:
-    """Choose the positive interactions.
+def select_positives(interactions: pa.Table, positive_from: float | None = None) -> Positives:
+    """Select the positive interactions.
 
     Parameters
     ----------
     interactions : pyarrow.Table
         With a column value.
     positive_from : float, optional
-        The least value that is positive. By default every interaction is where all values are
+        The smallest value that is positive. By default every interaction is where all values are
         equal, and else those of 0.8 of the largest value or more: 4 of 5 stars, as is usual
         where ratings become implicit feedback (Liang et al., WWW 2018).
 
     Raises
     ------
     InvalidInput
-        If no value is above zero and nothing is told, or nothing is positive.
+        If no value is above zero and no threshold is given, or nothing is positive.
 
     Examples
     --------
-    >>> positives_of(pa.table({"value": [5.0, 4.0, 3.5]})).facts
+    >>> select_positives(pa.table({"value": [5.0, 4.0, 3.5]})).facts
     {'positive from': '4', 'positive': '2 of 3'}
     """
     values = interactions.column(VALUE)
     if positive_from is None:
-        found = pc.min_max(values)
-        smallest, largest = found["min"].as_py(), found["max"].as_py()
-        if smallest == largest:  # of two zeros one may be negative, so they are compared
+        bounds = pc.min_max(values)
+        smallest, largest = bounds["min"].as_py(), bounds["max"].as_py()
+        if smallest == largest:
             return Positives(interactions, None, len(interactions))
         positive_from = default_positive_from(interactions)
         if largest <= 0:
             raise InvalidInput(
-                f"the largest value is {largest:g}, so what is positive must be told; give "
+                f"the largest value is {largest:g}, so the threshold of positives is unclear; give "
                 "positive_from (--positive-from)"
             )
-        if positive_from is None:  # zero and one other value
+        if positive_from is None:  # the values are zero and one other
             positive_from = largest
-    kept = np.asarray(values.to_numpy(), np.float32) >= np.float32(positive_from)
-    if not kept.any():
+    positive = np.asarray(values.to_numpy(), np.float32) >= np.float32(positive_from)
+    if not positive.any():
         raise InvalidInput(
             f"no value reaches {positive_from:g}, from which they are positive; the largest is "
             f"{pc.max(values).as_py():g}: give a smaller positive_from (--positive-from)"
         )
-    return Positives(interactions.filter(pa.array(kept)), positive_from, len(interactions))
+    return Positives(interactions.filter(pa.array(positive)), positive_from, len(interactions))

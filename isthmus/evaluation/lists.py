@@ -1,11 +1,16 @@
-"""What systems answer, and what of it counts."""
+"""Ranked lists: what systems answer, where they hold truth, and the metrics of lists themselves.
+
+Metrics of lists (coverage, Gini, novelty, popularity, diversity) are at the first k places of the
+lists of all users.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,38 +36,38 @@ class Lists:
         For each user of the task, in its order: item ids, best first.
     scores : sequence of numpy.ndarray, optional
         The score of each of these items.
-    sources : mapping of str to sequence of sequence of str
-        What each source of candidates gave for each user, best first, where the system has some.
+    generators : mapping of str to sequence of sequence of str
+        The items of each candidate generator for each user, best first, where the system has some.
     """
 
     items: ItemLists
     scores: Sequence[npt.NDArray[np.floating[Any]]] | None = None
-    sources: Mapping[str, ItemLists] = field(default_factory=dict)
+    generators: Mapping[str, ItemLists] = field(default_factory=dict)
 
 
 class Recommender(Protocol):
-    """Whatever ranks the candidates of a task."""
+    """A system that ranks the candidates of a task."""
 
     def recommend(self, task: Task, n: int) -> Lists:
-        """Give n items or more for each user, best first."""
+        """Return n items or more for each user, best first."""
         ...
 
 
 class Rater(Protocol):
-    """Whatever predicts values."""
+    """A system that predicts values."""
 
     def rate(self, task: Task) -> Sequence[npt.NDArray[np.floating[Any]]]:
-        """Give for each user the value predicted for each item of the truth, in its order."""
+        """Return for each user the predicted value of each item of the truth, in its order."""
         ...
 
 
 def clean_lists(task: Task, items: ItemLists, n: int) -> list[list[str]]:
-    """Drop what is no candidate, is excluded or came before, then keep the best n.
+    """Drop items that are no candidates, excluded or duplicates, then keep the best n.
 
     Raises
     ------
     InvalidInput
-        If there is not one list a user.
+        If the number of lists is not that of the users.
     """
     if len(items) != len(task.users):
         raise InvalidInput(
@@ -70,7 +75,7 @@ def clean_lists(task: Task, items: ItemLists, n: int) -> list[list[str]]:
             "a user, in the order of the task, empty where there is nothing to say"
         )
     pairs = zip(task.users, items, strict=True)
-    return [list(_first(_valid(task, user, found), n)) for user, found in pairs]
+    return [list(islice(_valid(task, user, listed), n)) for user, listed in pairs]
 
 
 def _valid(task: Task, user: TestUser, items: Sequence[str] | npt.NDArray[Any]) -> Iterator[str]:
@@ -81,13 +86,8 @@ def _valid(task: Task, user: TestUser, items: Sequence[str] | npt.NDArray[Any]) 
             yield item
 
 
-def _first(items: Iterable[str], n: int) -> Iterator[str]:
-    for _, item in zip(range(n), items, strict=False):
-        yield item
-
-
 def hit_matrix(items: ItemLists, truths: Sequence[Sequence[str]], n: int) -> Hits:
-    """Tell which places of the lists hold truth, shape (n_users, n).
+    """Return which places of the lists hold truth, bool, shape (n_users, n).
 
     Examples
     --------
@@ -95,13 +95,13 @@ def hit_matrix(items: ItemLists, truths: Sequence[Sequence[str]], n: int) -> Hit
     [[0, 1, 0], [1, 0, 0]]
     """
     hits = np.zeros((len(items), n), bool)
-    for row, found, truth in zip(hits, items, map(frozenset, truths), strict=True):
-        row[: len(found)] = [item in truth for item in found[:n]]
+    for row, listed, truth in zip(hits, items, map(frozenset, truths), strict=True):
+        row[: len(listed)] = [item in truth for item in listed[:n]]
     return hits
 
 
 def truth_ranks(items: ItemLists, truths: Sequence[Sequence[str]]) -> list[Counts]:
-    """Give for each user the rank of every item of the truth, from 1, and 0 where it is absent.
+    """Return for each user the rank of every item of the truth, from 1, and 0 where it is absent.
 
     Examples
     --------
@@ -109,15 +109,15 @@ def truth_ranks(items: ItemLists, truths: Sequence[Sequence[str]]) -> list[Count
     [[2, 0], [0]]
     """
     out = []
-    for found, truth in zip(items, truths, strict=True):
-        places = {item: rank for rank, item in enumerate(found, 1)}
-        out.append(np.array([places.get(item, 0) for item in truth], np.int64))
+    for listed, truth in zip(items, truths, strict=True):
+        ranks = {item: rank for rank, item in enumerate(listed, 1)}
+        out.append(np.array([ranks.get(item, 0) for item in truth], np.int64))
     return out
 
 
 @dataclass(frozen=True)
 class ItemVectors:
-    """Vectors of items.
+    """Content vectors of items.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class ItemVectors:
     vectors : numpy.ndarray
         float32, shape (n_items, dim); a row of zeros where an item has none.
     modalities : sequence of str, optional
-        For each item the modalities that it is known by, such as ``text`` or ``text and image``.
+        The modalities of each item, such as ``text`` or ``text and image``.
     """
 
     item_ids: Sequence[str]
@@ -156,18 +156,18 @@ class ItemVectors:
 
 
 def coverage(lists: CleanLists, candidates: int, k: int) -> float:
-    """Give the share of the candidates that anybody is shown.
+    """Return the share of the candidates that are in any list.
 
     Examples
     --------
     >>> coverage([["a", "b"], ["b", "c"]], 4, 2)
     0.75
     """
-    return len({item for found in lists for item in found[:k]}) / candidates
+    return len({item for items in lists for item in items[:k]}) / candidates
 
 
 def gini(lists: CleanLists, candidates: int, k: int) -> float:
-    """Give the Gini coefficient of how often each candidate is shown: 0 equal, towards 1 unequal.
+    """Return the Gini coefficient of how often each candidate is listed: 0 equal, 1 unequal.
 
     ``sum_i (2 i - n - 1) x_i / (n sum x)`` over the counts x in ascending order.
 
@@ -176,32 +176,32 @@ def gini(lists: CleanLists, candidates: int, k: int) -> float:
     >>> gini([["a"], ["b"]], 2, 1), gini([["a"], ["a"]], 4, 1)
     (0.0, 0.75)
     """
-    shown = Counter(item for found in lists for item in found[:k])
-    if not shown:
+    listed = Counter(item for items in lists for item in items[:k])
+    if not listed:
         return 0.0
     counts = np.zeros(candidates)
-    counts[candidates - len(shown) :] = sorted(shown.values())
+    counts[candidates - len(listed) :] = sorted(listed.values())
     weights = 2 * np.arange(1, candidates + 1) - candidates - 1
     return float(weights @ counts / (candidates * counts.sum()))
 
 
 def novelty(lists: CleanLists, popularity: Mapping[str, int], users: int, k: int) -> float | None:
-    """Give the mean self-information of what is shown, in bits.
+    """Return the mean self-information of the listed items, in bits; None if all lists are empty.
 
-    ``-log2((u_i + 1) / (U + 1))`` of an item known to u_i of U users (Zhou et al., PNAS 2010; one
-    is added so that items which nobody knows have a finite value). None if nothing is shown.
+    ``-log2((u_i + 1) / (U + 1))`` of an item with u_i of U users (Zhou et al., PNAS 2010; one is
+    added so that items without users have a finite value).
 
     Examples
     --------
     >>> novelty([["hit"], ["rare"]], {"hit": 7}, 7, 1)
     1.5
     """
-    known = [popularity.get(item, 0) for found in lists for item in found[:k]]
-    return float(-np.log2((np.array(known) + 1) / (users + 1)).mean()) if known else None
+    n_users = [popularity.get(item, 0) for items in lists for item in items[:k]]
+    return float(-np.log2((np.array(n_users) + 1) / (users + 1)).mean()) if n_users else None
 
 
 def shown_popularity(lists: CleanLists, popularity: Mapping[str, int], k: int) -> float | None:
-    """Give the mean number of users that know what is shown; None if nothing is.
+    """Return the mean number of users of the listed items; None if all lists are empty.
 
     Abdollahpouri et al., "The Unfairness of Popularity Bias in Recommendation", 2019.
 
@@ -210,27 +210,27 @@ def shown_popularity(lists: CleanLists, popularity: Mapping[str, int], k: int) -
     >>> shown_popularity([["hit"], ["rare"]], {"hit": 7}, 1)
     3.5
     """
-    known = [popularity.get(item, 0) for found in lists for item in found[:k]]
-    return float(np.mean(known)) if known else None
+    n_users = [popularity.get(item, 0) for items in lists for item in items[:k]]
+    return float(np.mean(n_users)) if n_users else None
 
 
 def diversity(lists: CleanLists, items: ItemVectors, k: int) -> float | None:
-    """Give the mean over users of 1 minus the mean cosine of the pairs of a list.
+    """Return the mean over users of 1 minus the mean cosine of the pairs of a list.
 
-    Items without a vector are passed over, and lists with fewer than two others (Ziegler et al.,
-    WWW 2005). With m unit vectors, the pairs' cosines sum to ``(|sum v|^2 - m) / 2``.
+    Items without a vector are skipped, and lists with fewer than two others (Ziegler et al., WWW
+    2005). With m unit vectors, the pairs' cosines sum to ``(|sum v|^2 - m) / 2``.
 
     Examples
     --------
-    >>> found = ItemVectors(["a", "b", "c"], np.array([[2, 0], [0, 3], [1, 0]], np.float32))
-    >>> diversity([["a", "b"], ["a", "c"]], found, 2)
+    >>> items = ItemVectors(["a", "b", "c"], np.array([[2, 0], [0, 3], [1, 0]], np.float32))
+    >>> diversity([["a", "b"], ["a", "c"]], items, 2)
     0.5
     """
-    place = {item: row for row, item in enumerate(items.item_ids)}
+    row_of = {item: row for row, item in enumerate(items.item_ids)}
     norms = np.linalg.norm(items.vectors, axis=1)
     values = []
-    for found in lists:
-        rows = [place[item] for item in found[:k] if item in place and norms[place[item]] > 0]
+    for listed in lists:
+        rows = [row_of[item] for item in listed[:k] if item in row_of and norms[row_of[item]] > 0]
         m = len(rows)
         if m > 1:
             total = (items.vectors[rows] / norms[rows, None]).sum(axis=0, dtype=np.float64)
@@ -241,7 +241,7 @@ def diversity(lists: CleanLists, items: ItemVectors, k: int) -> float | None:
 def list_metrics(
     task: Task, lists: CleanLists, k: int, items: ItemVectors | None
 ) -> dict[str, float | None]:
-    """Give all of them at k, named like ``coverage@10``; diversity where there are vectors."""
+    """Return all metrics of lists at k, named like ``coverage@10``; diversity only with vectors."""
     n = len(task.candidates)
     out: dict[str, float | None] = {
         f"coverage@{k}": coverage(lists, n, k),

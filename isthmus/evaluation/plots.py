@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vPX*"
 HATCHES = ("", "///", "...")
-FATES = (
+LOSSES = (
     ("found", "found", PALETTE[2]),
     ("ranked_below", "candidate, ranked below", PALETTE[4]),
     ("never_candidate", "never a candidate", PALETTE[6]),
@@ -40,8 +40,8 @@ STYLE: Any = {
     "hatch.linewidth": 0.6,
 }
 ERRORS = ("rmse", "mae")
-WIDTH = 8.6
-CHARACTERS = 90
+WIDTH = 8.6  # inches
+LEGEND_WIDTH = 90  # characters
 
 
 def draw_summary(task: TaskResult, metric: str) -> str:
@@ -61,15 +61,15 @@ def draw_summary(task: TaskResult, metric: str) -> str:
 
 
 def draw_buckets(task: TaskResult, by: str, metric: str) -> str:
-    """Draw a metric of every system over the parts of a task."""
-    names = _parts(task, by, metric)
+    """Draw a metric of every system over the buckets of a task."""
+    names = _bucket_names(task, by, metric)
     places = {name: place for place, name in enumerate(names)}
 
     def draw(axes: Axes) -> None:
-        shown = [s for s in task.systems if _of(s, by, metric)]
+        shown = [s for s in task.systems if _buckets_of(s, by, metric)]
         for number, system in enumerate(shown):
             shift = 0.6 * ((number + 0.5) / len(shown) - 0.5)
-            for at, bucket in enumerate(b for b in _of(system, by, metric) if b.figure):
+            for at, bucket in enumerate(b for b in _buckets_of(system, by, metric) if b.figure):
                 label = system.name if at == 0 else None
                 marker, colour = MARKERS[number % len(MARKERS)], PALETTE[number % len(PALETTE)]
                 at_x = places[bucket.name] + shift
@@ -87,18 +87,18 @@ def draw_buckets(task: TaskResult, by: str, metric: str) -> str:
 
 
 def draw_coverage(system: SystemResult) -> str:
-    """Draw what each source of candidates reaches, and all of them together."""
+    """Draw what each candidate generator reaches, and their union."""
     coverage = system.coverage
     if coverage is None:
         return ""
-    sources = sorted(coverage.sources, key=lambda source: source.recall)
-    names = [source.source for source in sources]
+    generators = sorted(coverage.generators, key=lambda generator: generator.recall)
+    names = [generator.generator for generator in generators]
 
     def draw(axes: Axes) -> None:
-        bars = [source.recall for source in sources]
-        axes.barh(names, bars, color=PALETTE[5], label="this source")
-        alone = [source.alone for source in sources]
-        axes.barh(names, alone, color=PALETTE[0], hatch="///", label="this source alone")
+        bars = [generator.recall for generator in generators]
+        axes.barh(names, bars, color=PALETTE[5], label="this generator")
+        unique = [generator.unique for generator in generators]
+        axes.barh(names, unique, color=PALETTE[0], hatch="///", label="this generator alone")
         axes.axvline(coverage.union, color=PALETTE[1], linestyle="--", label="all together")
         axes.set_xlabel(f"recall@{coverage.k}")
         axes.grid(axis="y", visible=False)
@@ -108,17 +108,17 @@ def draw_coverage(system: SystemResult) -> str:
 
 
 def draw_losses(systems: Sequence[SystemResult]) -> str:
-    """Draw the fate of the hidden items, as shares, for each system."""
-    shown = [(s.name, s.loss) for s in reversed(systems) if s.loss is not None]
+    """Draw what became of the hidden items, as shares, for each system."""
+    losses = [(s.name, s.loss) for s in reversed(systems) if s.loss is not None]
 
     def draw(axes: Axes) -> None:
-        left = [0.0] * len(shown)
-        for (field, label, colour), hatch in zip(FATES, HATCHES, strict=True):
+        left = [0.0] * len(losses)
+        for (field, label, colour), hatch in zip(LOSSES, HATCHES, strict=True):
             shares = [
                 getattr(loss, field) / (loss.found + loss.ranked_below + loss.never_candidate)
-                for _, loss in shown
+                for _, loss in losses
             ]
-            names = [name for name, _ in shown]
+            names = [name for name, _ in losses]
             axes.barh(names, shares, left=left, color=colour, label=label, hatch=hatch)
             left = [start + share for start, share in zip(left, shares, strict=True)]
         axes.set_xlim(0, 1)
@@ -126,11 +126,11 @@ def draw_losses(systems: Sequence[SystemResult]) -> str:
         axes.grid(axis="y", visible=False)
         _legend(axes)
 
-    return _svg(draw, 1.5 + 0.36 * len(shown))
+    return _svg(draw, 1.5 + 0.36 * len(losses))
 
 
 def draw_scatter(task: TaskResult, metric: str, beside: str, logarithmic: bool = False) -> str:
-    """Draw the metric of every system against what its lists are like."""
+    """Draw the metric of every system against a property of its lists."""
     shown = [s for s in task.systems if metric in s.metrics]
 
     def draw(axes: Axes) -> None:
@@ -154,20 +154,20 @@ def draw_scatter(task: TaskResult, metric: str, beside: str, logarithmic: bool =
     return _svg(draw, 4.0)
 
 
-def _parts(task: TaskResult, by: str, metric: str) -> list[str]:
-    return list(dict.fromkeys(b.name for s in task.systems for b in _of(s, by, metric)))
+def _bucket_names(task: TaskResult, by: str, metric: str) -> list[str]:
+    return list(dict.fromkeys(b.name for s in task.systems for b in _buckets_of(s, by, metric)))
 
 
-def _of(system: SystemResult, by: str, metric: str) -> list[BucketResult]:
+def _buckets_of(system: SystemResult, by: str, metric: str) -> list[BucketResult]:
     return [b for b in system.buckets if b.by == by and b.metric == metric]
 
 
 def _label(task: TaskResult, by: str, metric: str, name: str) -> str:
-    """Name a part with how many users it holds, or items of the truth."""
-    found = next(b for s in task.systems for b in _of(s, by, metric) if b.name == name)
+    """Return the name of a bucket with its number of users, or of hidden items."""
+    bucket = next(b for s in task.systems for b in _buckets_of(s, by, metric) if b.name == name)
     if metric.startswith("found@"):
-        return f"{name}\n{found.truth:,} items"
-    return f"{name}\n{found.users:,} users"
+        return f"{name}\n{bucket.truth:,} items"
+    return f"{name}\n{bucket.users:,} users"
 
 
 def _error_bar(
@@ -180,7 +180,7 @@ def _error_bar(
     marker: str = "o",
     label: str | None = None,
 ) -> None:
-    # An interval of the bootstrap need not hold the figure itself, to the last digit.
+    # A bootstrap interval may exclude the value itself by a rounding error.
     ends = [[max(figure.value - figure.low, 0)], [max(figure.high - figure.value, 0)]]
     style: dict[str, Any] = {"fmt": marker, "color": colour, "capsize": 3, "label": label}
     if horizontal:
@@ -190,7 +190,7 @@ def _error_bar(
 
 
 def _from_zero(axes: Axes) -> None:
-    """Let the values begin at 0, with room for markers at both ends."""
+    """Begin the values at 0, with room for markers at both ends."""
     _, top = axes.get_ylim()
     axes.set_ylim(-0.03 * top, 1.05 * top)
 
@@ -207,7 +207,7 @@ def _logarithmic(axes: Axes) -> None:
 def _legend(axes: Axes) -> None:
     _, labels = axes.get_legend_handles_labels()
     if labels:
-        columns = max(1, CHARACTERS // (max(map(len, labels)) + 6))
+        columns = max(1, LEGEND_WIDTH // (max(map(len, labels)) + 6))
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(0, 1.0),
@@ -217,24 +217,24 @@ def _legend(axes: Axes) -> None:
 
 
 def _svg(draw: Callable[[Axes], None], height: float) -> str:
-    """Draw on a canvas 8.6 inches wide, and give the SVG element without its metadata."""
+    """Draw on a canvas 8.6 inches wide, and return the SVG element without its metadata."""
     matplotlib = require_matplotlib("the report's plots", "evaluate")
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Drawing
 
     out = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": draw.__qualname__}):
-        drawing: Canvas = Drawing(figsize=(WIDTH, height), layout="constrained")
-        FigureCanvasSVG(drawing)
-        draw(drawing.add_subplot())
-        drawing.savefig(out, format="svg", metadata={"Date": None})
-    whole = out.getvalue()
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", whole[whole.index("<svg") :], flags=re.DOTALL)
-    return _own_names(drawn)
+        figure: Canvas = Drawing(figsize=(WIDTH, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    document = out.getvalue()
+    svg = document[document.index("<svg") :]
+    return _unique_ids(re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL))
 
 
-def _own_names(svg: str) -> str:
-    """Make the names within an SVG its own, so that many can stand in one page."""
-    mark = "f" + digest(svg).hex()[:8]
-    svg = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', svg)
-    return re.sub(r'(href="#|url\(#)([^")]+)', rf"\1{mark}-\2", svg)
+def _unique_ids(svg: str) -> str:
+    """Prefix the ids within an SVG, so that many can stand in one page."""
+    prefix = "f" + digest(svg).hex()[:8]
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
+    return re.sub(r'(href="#|url\(#)([^")]+)', rf"\1{prefix}-\2", svg)

@@ -1,7 +1,7 @@
-"""Protocols: ways to hide interactions, each a task to tune on and one to report.
+"""Protocols: ways to split interactions into a task to tune on (val) and one to report (test).
 
-Who and what is hidden follows from a seed and the ids of users and items, by hash: the order of
-the rows does not matter, and a user or item that is added moves no other.
+Users and items are held out by a hash of their ids and a seed: the order of the rows does not
+matter, and an added user or item moves no other.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.interaction_log import Codes, InteractionLog, Mask, chances
+from isthmus.evaluation.interaction_log import Codes, InteractionLog, Mask, hash_uniform
 from isthmus.evaluation.task import Kind, Split, Task, TestUser
 from isthmus.schema import TIME
 
-HALVES: tuple[Split, Split] = ("val", "test")
+SPLITS: tuple[Split, Split] = ("val", "test")
 
 
 class Protocol(NamedTuple):
@@ -33,15 +33,14 @@ def cold_user(
     domains: Mapping[str, str],
     target_domain: str,
     *,
-    least: int = 5,
+    min_items: int = 5,
     share: float = 0.1,
     seed: int = 0,
 ) -> Protocol:
-    """Hide everything that some users did in the target domain.
+    """Hide all interactions of some users in the target domain: cold-start users.
 
     Of the users with enough interactions in the target domain and outside it, a share is held out
-    for val and another for test. Where there is one domain alone, nothing is left of them: their
-    histories are empty.
+    for val and another for test. With one domain alone their histories are empty.
 
     Parameters
     ----------
@@ -51,25 +50,26 @@ def cold_user(
         The domain of every item, used or not.
     target_domain : str
         Where to recommend.
-    least : int
+    min_items : int
         Distinct items that a held-out user has in the target domain, and outside it.
     share : float
-        Of the users with so many, held out for each of val and test.
+        Share of the users with so many that is held out for each of val and test.
     seed : int
-        Of the choice.
+        Random seed.
 
     Returns
     -------
     Protocol
-        Tasks with one train table: of the held-out users it has what is outside the target.
+        Tasks with one train table: of the held-out users it has the interactions outside the
+        target.
 
     Raises
     ------
     InvalidInput
-        If the interactions cannot be used, or nobody is held out.
+        If the interactions cannot be used, or no user is held out.
     """
     log = InteractionLog(interactions, domains)
-    return _cold(log, target_domain, 0, least, share, seed)
+    return _cold(log, target_domain, 0, min_items, share, seed)
 
 
 def few_shot(
@@ -78,19 +78,19 @@ def few_shot(
     target_domain: str,
     shots: int,
     *,
-    least: int = 5,
+    min_items: int = 5,
     share: float = 0.1,
     seed: int = 0,
 ) -> Protocol:
-    """Hide what the users of `cold_user` did in the target domain but for a few interactions.
+    """Hide all but a few interactions of the users of `cold_user` in the target domain.
 
     The first by time are revealed, or, where times are equal or absent, some by hash. They are in
     the history and excluded from the lists, and not in the train table, which is that of
-    `cold_user`. Users of whom nothing is then left to hide are dropped.
+    `cold_user`. Users without further interactions are dropped.
 
     Parameters
     ----------
-    interactions, domains, target_domain, least, share, seed
+    interactions, domains, target_domain, min_items, share, seed
         As for `cold_user`.
     shots : int
         Interactions revealed of each user, 1 or more.
@@ -98,12 +98,12 @@ def few_shot(
     Raises
     ------
     InvalidInput
-        If the interactions cannot be used, or nobody is held out.
+        If the interactions cannot be used, or no user is held out.
     """
     if shots < 1:
         raise InvalidInput(f"{shots} shots reveal nothing; give 1 or more, or take cold_user")
     log = InteractionLog(interactions, domains)
-    return _cold(log, target_domain, shots, least, share, seed)
+    return _cold(log, target_domain, shots, min_items, share, seed)
 
 
 def warm(
@@ -112,11 +112,11 @@ def warm(
     target_domain: str,
     *,
     hidden: float = 0.2,
-    least: int = 5,
+    min_items: int = 5,
     share: float = 0.1,
     seed: int = 0,
 ) -> Protocol:
-    """Hide some of what some users did in the target domain.
+    """Hide some interactions of some users in the target domain.
 
     Parameters
     ----------
@@ -124,26 +124,26 @@ def warm(
         As for `cold_user`.
     hidden : float
         Share of a held-out user's target interactions that is hidden, rounded up; one stays.
-    least : int
+    min_items : int
         Distinct items that a held-out user has in the target domain, 2 or more.
 
     Raises
     ------
     InvalidInput
-        If the interactions cannot be used, or nobody is held out.
+        If the interactions cannot be used, or no user is held out.
     """
     log = InteractionLog(interactions, domains)
     target = log.in_domain(target_domain)
     counts = log.counts(target)
-    part = _part(log.user_ids, counts >= max(least, 2), share, seed)
-    held = target & (part[log.users] >= 0)
-    wanted = np.minimum(np.ceil(hidden * counts).astype(np.int64), counts - 1)
-    hide = _first_of_each(log, held, log.pair_chances(seed + 1, held), wanted)
-    facts = {"hidden": hidden, "least": least, "share": share, "seed": seed}
+    split_of = _assign_splits(log.user_ids, counts >= max(min_items, 2), share, seed)
+    held_out = target & (split_of[log.users] >= 0)
+    n_hidden = np.minimum(np.ceil(hidden * counts).astype(np.int64), counts - 1)
+    hide = _first_of_each(log, held_out, log.pair_hashes(seed + 1, held_out), n_hidden)
+    facts = {"hidden": hidden, "min_items": min_items, "share": share, "seed": seed}
     tasks = (
         _task(log, f"warm {target_domain}", "warm", split, target_domain, ~hide,
-              hide & (part[log.users] == number), facts)
-        for number, split in enumerate(HALVES)
+              hide & (split_of[log.users] == number), facts)
+        for number, split in enumerate(SPLITS)
     )  # fmt: skip
     return Protocol(*tasks)
 
@@ -156,32 +156,33 @@ def cold_item(
     share: float = 0.1,
     seed: int = 0,
 ) -> Protocol:
-    """Hide everything that anybody did with some items, and rank those items alone.
+    """Hide all interactions with some items, and rank those items alone: cold-start items.
 
     Parameters
     ----------
     interactions, domains, target_domain, seed
         As for `cold_user`.
     share : float
-        Of the target domain's items, hidden for each of val and test.
+        Share of the target domain's items that is hidden for each of val and test.
 
     Raises
     ------
     InvalidInput
-        If the interactions cannot be used, or nobody has a history and a hidden item.
+        If the interactions cannot be used, or no user has a history and a hidden item.
     """
     log = InteractionLog(interactions, domains)
     candidates = np.array(log.candidates(target_domain), object)
-    part_of = dict(zip(candidates, _part(candidates, True, share, seed), strict=True))
-    part = np.array([part_of.get(item, -1) for item in log.item_ids], np.int64)[log.items]
+    splits = _assign_splits(candidates, True, share, seed)
+    split_of_item = dict(zip(candidates, splits, strict=True))
+    split_of = np.array([split_of_item.get(i, -1) for i in log.item_ids], np.int64)[log.items]
     facts = {"share": share, "seed": seed}
     tasks = []
-    for number, split in enumerate(HALVES):
-        own = [item for item in candidates if part_of[item] == number]
-        hide = (part == number) & (log.counts(part < 0) > 0)[log.users]
+    for number, split in enumerate(SPLITS):
+        ranked = [item for item in candidates if split_of_item[item] == number]
+        hide = (split_of == number) & (log.counts(split_of < 0) > 0)[log.users]
         tasks.append(
             _task(log, f"cold items of {target_domain}", "cold item", split, target_domain,
-                  part < 0, hide, facts, own)
+                  split_of < 0, hide, facts, ranked)
         )  # fmt: skip
     return Protocol(*tasks)
 
@@ -203,7 +204,7 @@ def rating(
     target_domain : str, optional
         Where to predict; by default everywhere.
     share : float
-        Of the pairs of user and item, hidden for each of val and test.
+        Share of the pairs of user and item that is hidden for each of val and test.
 
     Raises
     ------
@@ -212,13 +213,13 @@ def rating(
     """
     log = InteractionLog(interactions, domains)
     target = log.in_domain(target_domain)
-    drawn = log.pair_chances(seed, target)
+    hashes = log.pair_hashes(seed, target)
     facts = {"share": share, "seed": seed}
-    visible = ~(target & (drawn < 2 * share))
+    visible = ~(target & (hashes < 2 * share))
     tasks = (
         _task(log, f"ratings of {target_domain or 'all'}", "rating", split, target_domain, visible,
-              target & (number * share <= drawn) & (drawn < (number + 1) * share), facts)
-        for number, split in enumerate(HALVES)
+              target & (number * share <= hashes) & (hashes < (number + 1) * share), facts)
+        for number, split in enumerate(SPLITS)
     )  # fmt: skip
     return Protocol(*tasks)
 
@@ -231,13 +232,12 @@ def temporal(
     shares: tuple[float, float] = (0.8, 0.9),
     times: tuple[Any, Any] | None = None,
 ) -> Protocol:
-    """Hide everything after a moment, of everybody.
+    """Hide all interactions after a cut-off time.
 
-    Val hides what lies from the first moment until before the second, test what lies from the
-    second on; each trains on all that lies before its own moment and on nothing later. What a user
-    did before is excluded and does not count again. Users that start later stay, with an empty
-    history, and so do items that start later, since neither is known beforehand when a system is
-    in use; the task's facts count both.
+    Val hides the interactions from the first cut-off until before the second, test those from the
+    second on; each trains on all that lie before its cut-off and on nothing later. Items that a
+    user had before are excluded and do not count again. Users and items that start later stay in
+    the task, as they occur when a system is in use; the task's facts count both.
 
     Parameters
     ----------
@@ -246,9 +246,9 @@ def temporal(
     target_domain : str, optional
         Where to recommend; by default everywhere.
     shares : tuple of float
-        The moments, as shares of all interactions that lie before them.
+        The cut-offs, as shares of all interactions that lie before them.
     times : tuple, optional
-        The moments themselves, as datetimes or numbers like the times.
+        The cut-offs, as datetimes or numbers like the times.
 
     Raises
     ------
@@ -257,43 +257,48 @@ def temporal(
     """
     log = InteractionLog(interactions, domains)
     at = log.times()
-    first, second = _moments(log, at, shares) if times is None else (_moment(log, t) for t in times)
+    first, second = (
+        _cutoffs_of_shares(log, at, shares)
+        if times is None
+        else (_cutoff_of_time(log, time) for time in times)
+    )
     if not first < second:
         raise InvalidInput(f"the moments {first} and {second} are not one after the other")
     tasks = []
-    for split, start, end in zip(HALVES, (first, second), (second, None), strict=True):
+    for split, start, end in zip(SPLITS, (first, second), (second, None), strict=True):
         before = at < start
         after = (at >= start) & (True if end is None else at < end)
-        tasks.append(_later(log, target_domain, split, before, after, start))
+        tasks.append(_temporal_task(log, target_domain, split, before, after, start))
     return Protocol(*tasks)
 
 
 def _cold(
-    log: InteractionLog, target_domain: str, shots: int, least: int, share: float, seed: int
+    log: InteractionLog, target_domain: str, shots: int, min_items: int, share: float, seed: int
 ) -> Protocol:
     target = log.in_domain(target_domain)
-    enough = log.counts(target) >= max(least, 1)
+    eligible = log.counts(target) >= max(min_items, 1)
     if not target.all():
-        enough &= log.counts(~target) >= least
-    part = _part(log.user_ids, enough, share, seed)
-    held = target & (part[log.users] >= 0)
+        eligible &= log.counts(~target) >= min_items
+    split_of = _assign_splits(log.user_ids, eligible, share, seed)
+    held_out = target & (split_of[log.users] >= 0)
     name = f"cold users in {target_domain}"
     kind: Kind = "cold user"
-    shown = np.zeros(len(log), bool)
+    revealed = np.zeros(len(log), bool)
     if shots:
         name, kind = f"{shots} shots in {target_domain}", "few-shot"
-        most = np.full(len(log.user_ids), shots)
-        shown = _first_of_each(log, held, log.pair_chances(seed + 1, held), most, by_time=True)
-    facts = {"least": least, "share": share, "seed": seed, "shots": shots}
+        n_revealed = np.full(len(log.user_ids), shots)
+        hashes = log.pair_hashes(seed + 1, held_out)
+        revealed = _first_of_each(log, held_out, hashes, n_revealed, by_time=True)
+    facts = {"min_items": min_items, "share": share, "seed": seed, "shots": shots}
     tasks = (
-        _task(log, name, kind, split, target_domain, ~held,
-              held & ~shown & (part[log.users] == number), facts, shown=shown)
-        for number, split in enumerate(HALVES)
+        _task(log, name, kind, split, target_domain, ~held_out,
+              held_out & ~revealed & (split_of[log.users] == number), facts, revealed=revealed)
+        for number, split in enumerate(SPLITS)
     )  # fmt: skip
     return Protocol(*tasks)
 
 
-def _later(
+def _temporal_task(
     log: InteractionLog,
     target_domain: str | None,
     split: Split,
@@ -302,10 +307,10 @@ def _later(
     start: Any,
 ) -> Task:
     hide = after & log.in_domain(target_domain)
-    hide &= ~log.known(hide, before)
+    hide &= ~log.with_pairs_of(hide, before)
     users_before = log.counts(before) > 0
     items_before = np.bincount(log.items[before], minlength=len(log.item_ids)) > 0
-    pairs = log.firsts(hide)
+    pairs = log.first_of_pairs(hide)
     facts = {
         "from": str(pa.scalar(start, log.table.schema.field(TIME).type).as_py()),
         "users that start later": len(np.unique(log.users[pairs & ~users_before[log.users]])),
@@ -326,10 +331,10 @@ def _task(
     hide: Mask,
     facts: Mapping[str, Any],
     candidates: list[str] | None = None,
-    shown: Mask | None = None,
+    revealed: Mask | None = None,
 ) -> Task:
-    """Make a task of what is trained on, what is hidden, and what is shown beside the train."""
-    visible = train if shown is None else train | shown
+    """Make a task from masks of the interactions: to train on, hidden, and revealed besides."""
+    visible = train if revealed is None else train | revealed
     ranked = log.candidates(target_domain) if candidates is None else candidates
     histories = log.items_by_user(visible)
     excluded: dict[int, tuple[str, ...]] = {}
@@ -358,42 +363,44 @@ def _task(
     )  # fmt: skip
 
 
-def _part(ids: Any, eligible: Any, share: float, seed: int) -> Codes:
-    """Give each id the number of the half that it is held out for, and -1 to the others."""
+def _assign_splits(ids: Any, eligible: Any, share: float, seed: int) -> Codes:
+    """Return the index in `SPLITS` that each id is held out for, and -1 for the others."""
     if not 0 < share <= 0.5:
-        raise InvalidInput(f"the share is {share}; give one over 0.0 and up to 0.5, for each half")
-    drawn = chances(ids, seed)
-    return np.where(eligible & (drawn < 2 * share), (drawn >= share).astype(np.int64), -1)
+        raise InvalidInput(f"the share is {share}; give one over 0.0 and up to 0.5, for each split")
+    hashes = hash_uniform(ids, seed)
+    return np.where(eligible & (hashes < 2 * share), (hashes >= share).astype(np.int64), -1)
 
 
 def _first_of_each(
-    log: InteractionLog, mask: Mask, drawn: Any, most: Codes, *, by_time: bool = False
+    log: InteractionLog, mask: Mask, hashes: Any, counts: Codes, *, by_time: bool = False
 ) -> Mask:
-    """Choose so many of each user's items in the mask by what was drawn, or by time and then that.
+    """Choose `counts` of each user's items in the mask by hash, or by time and then hash.
 
     Every interaction with a chosen item is chosen.
     """
-    rows = np.flatnonzero(log.firsts(mask))
+    rows = np.flatnonzero(log.first_of_pairs(mask))
     if by_time and not log.table.column(TIME).null_count:
-        order = rows[np.lexsort((drawn[rows], log.times()[rows], log.users[rows]))]
+        order = rows[np.lexsort((hashes[rows], log.times()[rows], log.users[rows]))]
     else:
-        order = rows[np.lexsort((drawn[rows], log.users[rows]))]
+        order = rows[np.lexsort((hashes[rows], log.users[rows]))]
     users = log.users[order]
     starts = np.searchsorted(users, users)
     chosen = np.zeros(len(log), bool)
-    chosen[order[np.arange(len(order)) - starts < most[users]]] = True
-    return log.known(mask, chosen)
+    chosen[order[np.arange(len(order)) - starts < counts[users]]] = True
+    return log.with_pairs_of(mask, chosen)
 
 
-def _moments(log: InteractionLog, at: Any, shares: tuple[float, float]) -> tuple[Any, Any]:
+def _cutoffs_of_shares(
+    log: InteractionLog, times: Any, shares: tuple[float, float]
+) -> tuple[Any, Any]:
     if not 0 < shares[0] < shares[1] < 1 or not len(log):
         raise InvalidInput(f"{shares} cannot cut {len(log)} interactions; give two rising shares")
-    ordered = np.sort(at)
+    ordered = np.sort(times)
     first, second = (ordered[int(share * len(ordered))].item() for share in shares)
     return first, second
 
 
-def _moment(log: InteractionLog, time: datetime | float) -> Any:
+def _cutoff_of_time(log: InteractionLog, time: datetime | float) -> Any:
     kind = log.table.schema.field(TIME).type
     try:
         scalar = pa.scalar(time, kind)

@@ -1,4 +1,4 @@
-"""The report card: everything that was measured, with seeds and settings, as JSON."""
+"""The report: everything that was measured, with seeds and settings, as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIBRARIES = ("numpy", "scipy", "pyarrow", "implicit", "isthmus")
 
 
 def library_versions() -> dict[str, str]:
-    """Give the versions of Python and of the libraries that figures depend on."""
+    """Return the versions of Python and of the libraries that results depend on."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
@@ -42,16 +42,16 @@ class BucketResult(_Model):
     figure: Figure | None
 
 
-class SourceResult(_Model):
-    """What a source of candidates reaches; see `SourceCoverage`."""
+class GeneratorResult(_Model):
+    """How much of the truth a candidate generator reaches; see `GeneratorCoverage`."""
 
-    source: str
+    generator: str
     recall: float
-    alone: float
+    unique: float
 
 
 class LossResult(_Model):
-    """The fate of every hidden item; see `Attribution`."""
+    """What became of every hidden item; see `Attribution`."""
 
     k: int
     found: int
@@ -60,10 +60,10 @@ class LossResult(_Model):
 
 
 class CoverageResult(_Model):
-    """How much of the truth the sources of a system reach, each and together."""
+    """How much of the truth the candidate generators of a system reach, each and together."""
 
     k: int
-    sources: list[SourceResult]
+    generators: list[GeneratorResult]
     union: float
 
 
@@ -75,19 +75,19 @@ class SystemResult(_Model):
     name : str
         The system.
     seconds : float
-        What it took to answer, learning included.
+        Time to answer, training included.
     error : str or None
-        Why there is no answer; then there is nothing else either.
+        Why the system failed; there are no other results then.
     metrics : dict
         Means over users with their intervals, by names such as ``ndcg@10``; of ratings rmse, mae.
     lists : dict
-        What the lists are like: coverage, Gini, novelty, popularity, diversity.
+        Properties of the lists: coverage, Gini, novelty, popularity, diversity.
     buckets : list of BucketResult
         Figures on parts of the task.
     coverage : CoverageResult or None
-        Of its sources, where it has some.
+        Of its candidate generators, where it names some.
     loss : LossResult or None
-        Where truth is lost.
+        What became of the hidden items.
     """
 
     name: str
@@ -101,12 +101,12 @@ class SystemResult(_Model):
 
 
 class ComparisonResult(_Model):
-    """A system beside another on the same users.
+    """A system compared with another on the same users.
 
     Attributes
     ----------
     system, reference, metric : str
-        What is compared, and by what.
+        The systems, and the metric they are compared by.
     difference, ratio : Figure
         System minus, and over, reference, with paired intervals; no ratio to a reference of 0.
     p_value, adjusted_p : float
@@ -130,15 +130,15 @@ class TaskResult(_Model):
     name, kind, split, target_domain
         As in `Task`.
     users, truth, candidates, train : int
-        How many users, hidden items, candidates and interactions to learn from.
+        Numbers of users, hidden items, candidates and training interactions.
     facts : dict
         How it was made.
     systems : list of SystemResult
         In the order they were given.
     best_baseline : str or None
-        The baseline with the best mean, to which the comparisons are.
+        The baseline with the best mean, the reference of the comparisons.
     comparisons, ablations : list of ComparisonResult
-        Of every system with the best baseline, and of each variant with its whole.
+        Of every system with the best baseline, and of each variant with its whole system.
     """
 
     name: str
@@ -157,7 +157,7 @@ class TaskResult(_Model):
 
 
 class SkippedTask(_Model):
-    """A task that was asked for and could not be made.
+    """A task of the plan that could not be made.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ class EvaluationSettings(_Model):
     ks: list[int]
     n: int
     found_k: int
-    source_k: int
+    generator_k: int
     test: str
     correction: str
     resamples: int
@@ -195,11 +195,11 @@ class Evaluation(_Model):
     versions : dict
         Of Python and the libraries that figures depend on.
     settings : EvaluationSettings
-        How it was measured, with the seed, and what the caller told of the systems' settings.
+        How it was measured, with the seed, and the settings of the systems.
     tasks : list of TaskResult
         Every task.
     skipped : list of SkippedTask
-        What could not be evaluated, and why.
+        Tasks that could not be evaluated, and why.
     """
 
     created: str
@@ -219,7 +219,7 @@ class Evaluation(_Model):
         Raises
         ------
         InvalidInput
-            If the file is none.
+            If the file cannot be read.
         """
         try:
             return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A plan carried out: every protocol made, every baseline tuned, every system measured."""
+"""The run of a plan: every protocol is made, every baseline tuned, every system measured."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.answers import Asking, KeptResults
+from isthmus.evaluation.answers import ResultCache, SystemRunner
 from isthmus.evaluation.baselines.baseline import BaselineSystem
 from isthmus.evaluation.baselines.chance import Chance
 from isthmus.evaluation.baselines.content import Content
@@ -23,9 +23,9 @@ from isthmus.evaluation.baselines.tuning import (
     tuned,
     tuned_rater,
 )
-from isthmus.evaluation.evaluate import evaluate_task, how_to_measure, report_of
+from isthmus.evaluation.evaluate import evaluate_task, evaluation_settings, make_report
+from isthmus.evaluation.html_report import write_html
 from isthmus.evaluation.lists import ItemVectors
-from isthmus.evaluation.plan import EvaluationPlan, proposals
 from isthmus.evaluation.protocols import Protocol
 from isthmus.evaluation.report import (
     Evaluation,
@@ -33,22 +33,26 @@ from isthmus.evaluation.report import (
     SkippedTask,
     TaskResult,
 )
+from isthmus.evaluation.request import EvaluationPlan
+from isthmus.evaluation.splits import planned_splits
 from isthmus.evaluation.systems import (
-    Later,
-    Ready,
+    FittedSystem,
+    LazySystem,
     System,
-    answers,
-    prepared,
+    can_answer,
+    prepare,
     require_system,
     settings_of,
 )
 from isthmus.evaluation.task import Task
 from isthmus.progress import Advance, progress_bar
 
+CACHE_FOLDER: Final = "cache"
+
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """What there is to evaluate on.
+class EvaluationData:
+    """The data and the systems of an evaluation.
 
     Attributes
     ----------
@@ -59,7 +63,7 @@ class Material:
     contents : ItemVectors
         Content of the items; a row of zeros where an item has none.
     systems : mapping of str to System
-        Who is measured beside the baselines, by name.
+        The systems beside the baselines, by name.
     """
 
     interactions: pa.Table
@@ -68,8 +72,8 @@ class Material:
     systems: Mapping[str, System]
 
 
-def carry_out(
-    plan: EvaluationPlan, material: Material, *, out: Path | None = None, show: bool = False
+def run_evaluation(
+    plan: EvaluationPlan, data: EvaluationData, *, out: Path | None = None, show: bool = False
 ) -> Evaluation:
     """Evaluate by a plan.
 
@@ -80,13 +84,13 @@ def carry_out(
     Parameters
     ----------
     plan : EvaluationPlan
-        What is asked for.
-    material : Material
-        On what, and of whom beside the baselines.
+        The plan.
+    data : EvaluationData
+        The data, and the systems beside the baselines.
     out : Path, optional
-        A folder for ``evaluation.json``, ``evaluation.html`` and, under ``kept``, every trial and
-        every answer: the same evaluation again takes them from there, so that one that was
-        interrupted goes on. Answers of systems that do not tell their settings are not kept.
+        A folder for ``evaluation.json``, ``evaluation.html`` and, under ``cache``, every trial and
+        every answer: an interrupted evaluation goes on where it stopped. Answers of systems
+        without settings are not cached.
     show : bool
         Whether to show a bar for each protocol.
 
@@ -96,98 +100,101 @@ def carry_out(
         If a target is unknown, a system has the name of a baseline, the folder cannot be written,
         there is nothing to evaluate on, or every protocol is skipped.
     MissingDependency
-        If there is a folder, and matplotlib is not installed; the JSON is there then.
+        If there is a folder, and matplotlib is not installed; the JSON is written before.
     """
-    taken = sorted(set(material.systems).intersection(plan.asked_baselines))
-    if taken:
-        raise InvalidInput(f"{taken[0]!r} is the name of a baseline; give the system another")
-    for name, system in material.systems.items():
+    clashes = sorted(set(data.systems).intersection(plan.baseline_names))
+    if clashes:
+        raise InvalidInput(f"{clashes[0]!r} is the name of a baseline; give the system another")
+    for name, system in data.systems.items():
         require_system(name, system)
-    work = _Work(plan, material, _how(plan), None if out is None else KeptResults(out / "kept"))
+    cache = None if out is None else ResultCache(out / CACHE_FOLDER)
+    run = _Run(plan, data, _evaluation_settings(plan), cache)
     results: list[TaskResult] = []
     skipped: list[SkippedTask] = []
-    settings: dict[str, Any] = {}
-    for proposal in proposals(plan, material.interactions, material.domains):
+    system_settings: dict[str, Any] = {}
+    for split in planned_splits(plan, data.interactions, data.domains):
         try:
-            protocol = proposal.make()
-            work.require_systems(protocol.val)
+            protocol = split.make()
+            run.require_systems(protocol.val)
         except InvalidInput as error:
-            skipped.append(SkippedTask(name=proposal.name, reason=str(error)))
+            skipped.append(SkippedTask(name=split.name, reason=str(error)))
             continue
-        found, chosen = work.measure(protocol, show=show)
-        results += found
+        of_tasks, of_systems = run.measure(protocol, show=show)
+        results += of_tasks
         name = protocol.test.name
-        settings[proposal.name if name in settings else name] = chosen
+        system_settings[split.name if name in system_settings else name] = of_systems
     if not results:
-        reasons = "; ".join(f"{own.name}: {own.reason}" for own in skipped)
+        reasons = "; ".join(f"{task.name}: {task.reason}" for task in skipped)
         raise InvalidInput(f"nothing could be evaluated ({reasons or 'no protocol was asked for'})")
-    how = work.how.model_copy(update={"systems": settings})
-    evaluation = report_of(how, results, skipped)
+    settings = run.settings.model_copy(update={"systems": system_settings})
+    evaluation = make_report(settings, results, skipped)
     if out is not None:
-        _write(evaluation, out)
+        evaluation.write(out / "evaluation.json")
+        write_html(evaluation, out / "evaluation.html")
     return evaluation
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class _Run:
     """What stays the same from protocol to protocol."""
 
     plan: EvaluationPlan
-    material: Material
-    how: EvaluationSettings
-    kept: KeptResults | None
+    data: EvaluationData
+    settings: EvaluationSettings
+    cache: ResultCache | None
 
     def require_systems(self, task: Task) -> None:
-        """Refuse a task that nobody can answer."""
-        if not self._grids(task) and not self._own(task):
+        """Refuse a task that no system can answer."""
+        if not self._grids(task) and not self._systems(task):
             what = "predicts values" if task.kind == "rating" else "recommends"
             raise InvalidInput(f"none of the systems that were asked for {what}")
 
     def measure(
         self, protocol: Protocol, *, show: bool
     ) -> tuple[list[TaskResult], dict[str, dict[str, Any]]]:
-        """Tune, and ask every system on val and test; give the settings of all, too."""
+        """Tune, and run every system on val and test; return the settings of all, too."""
         val = protocol.val
         grids = self._grids(val)
-        own = self._own(val)
+        others = self._systems(val)
         trials = sum(len(grid) for grid in grids.values() if len(grid) > 1)
-        steps = trials + len(protocol) * (len(grids) + len(own))
-        systems: dict[str, Ready | Later] = {}
+        steps = trials + len(protocol) * (len(grids) + len(others))
+        systems: dict[str, FittedSystem | LazySystem] = {}
         settings: dict[str, dict[str, Any]] = {}
         with progress_bar(val.name, steps, show=show) as advance:
             for name, grid in grids.items():
-                systems[name] = self._best(grid, val, advance, settings)
-            for name, system in own.items():
-                systems[name] = prepared(system, val)
-                told = settings_of(system)
-                if told is not None:
-                    settings[name] = {"settings": told, "validation task": val.digest}
-            asking = Asking(self.how, self.material.contents, self.kept, advance)
-            results = [evaluate_task(t, systems, asking, settings=settings) for t in protocol]
+                systems[name] = self._tuned(grid, val, advance, settings)
+            for name, system in others.items():
+                systems[name] = prepare(system, val)
+                of_system = settings_of(system)
+                if of_system is not None:
+                    settings[name] = {"settings": of_system, "validation task": val.digest}
+            runner = SystemRunner(self.settings, self.data.contents, self.cache, advance)
+            results = [evaluate_task(t, systems, runner, settings=settings) for t in protocol]
         return results, settings
 
-    def _own(self, task: Task) -> dict[str, System]:
-        """Give the systems beside the baselines that can answer a task."""
-        return {name: own for name, own in self.material.systems.items() if answers(own, task)}
+    def _systems(self, task: Task) -> dict[str, System]:
+        """Return the systems beside the baselines that can answer a task."""
+        systems = self.data.systems
+        return {name: system for name, system in systems.items() if can_answer(system, task)}
 
     def _grids(self, task: Task) -> dict[str, Sequence[Any]]:
-        """Give the grids of the baselines that were asked for and can answer."""
+        """Return the grids of the plan's baselines that can answer a task."""
         grids: Mapping[str, Sequence[Any]] = (
             rating_grids()
             if task.kind == "rating"
             else default_grids(content=True, seed=self.plan.seed)
         )
-        asked = [name for name in self.plan.asked_baselines if name in grids]
-        return {name: grids[name][:1] if self.plan.quick else grids[name] for name in asked}
+        names = [name for name in self.plan.baseline_names if name in grids]
+        return {name: grids[name][:1] if self.plan.quick else grids[name] for name in names}
 
-    def _best(
+    def _tuned(
         self, grid: Sequence[Any], val: Task, advance: Advance, settings: dict[str, dict[str, Any]]
-    ) -> Ready | Later:
-        """Choose of a grid, and note what was chosen; a failure is kept for who asks the system."""
+    ) -> FittedSystem | LazySystem:
+        """Choose from a grid, and note what was chosen; a failure is raised on first use."""
         try:
-            system, trials = self._choose(grid, val, advance)
+            system, trials = self._tune(grid, val, advance)
         except Exception as error:
-            return Later(partial(_fail, error))
+            return LazySystem(partial(_fail, error))
         chosen = system.baseline if isinstance(system, BaselineSystem) else system
         settings[chosen.name] = {
             "settings": chosen.settings(),
@@ -195,39 +202,38 @@ class _Work:
         }
         return system
 
-    def _choose(
+    def _tune(
         self, grid: Sequence[Any], val: Task, advance: Advance
     ) -> tuple[BaselineSystem | RatingBaseline, tuple[Trial, ...]]:
-        """Tune where there is a choice; give the system, and what was tried."""
-        first, to_choose = grid[0], len(grid) > 1
+        """Tune where there is a choice; return the system and the trials."""
+        first, has_choice = grid[0], len(grid) > 1
         if isinstance(first, RatingBaseline):
-            if not to_choose:
+            if not has_choice:
                 return first, ()
-            rater = tuned_rater(grid, val, kept=self.kept, advance=advance)
+            rater = tuned_rater(grid, val, kept=self.cache, advance=advance)
             return rater.system, rater.trials
-        contents = self.material.contents if isinstance(first, Content) else None
-        if not to_choose:
+        contents = self.data.contents if isinstance(first, Content) else None
+        if not has_choice:
             return BaselineSystem(first, *(() if contents is None else contents.parts)), ()
-        metric = self.plan.metric
-        found = tuned(grid, val, metric=metric, contents=contents, kept=self.kept, advance=advance)
-        return found.system, found.trials
+        best = tuned(
+            grid,
+            val,
+            metric=self.plan.metric,
+            contents=contents,
+            kept=self.cache,
+            advance=advance,
+        )
+        return best.system, best.trials
 
 
-def _how(plan: EvaluationPlan) -> EvaluationSettings:
-    how = how_to_measure(
+def _evaluation_settings(plan: EvaluationPlan) -> EvaluationSettings:
+    settings = evaluation_settings(
         ks=plan.ks, metric=plan.metric, n=plan.n, resamples=plan.resamples, seed=plan.seed
     )
-    asked = plan.asked_baselines
-    to_beat = [name for name in asked if name != Chance.name] or asked
-    return how.model_copy(update={"baselines": list(to_beat)})
+    names = plan.baseline_names
+    to_beat = [name for name in names if name != Chance.name] or names
+    return settings.model_copy(update={"baselines": list(to_beat)})
 
 
-def _fail(error: Exception) -> Ready:
+def _fail(error: Exception) -> FittedSystem:
     raise error
-
-
-def _write(evaluation: Evaluation, out: Path) -> None:
-    from isthmus.evaluation.html_report import write_html
-
-    evaluation.write(out / "evaluation.json")
-    write_html(evaluation, out / "evaluation.html")

@@ -1,4 +1,4 @@
-"""The systems of a space that evaluations measure beside the baselines."""
+"""The systems of a space that evaluations measure beside the baselines: trained, content-based."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.digests import digest
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.lists import Lists
-from isthmus.evaluation.systems import Learner
+from isthmus.evaluation.systems import SystemFactory
 from isthmus.evaluation.task import Task, TestUser
 from isthmus.index.releases.view import View
 from isthmus.retrieval.ratings.components import Settings
@@ -29,11 +29,11 @@ from isthmus.retrieval.search.examples import item_vectors
 from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 
-USERS_A_BATCH = 256
+USER_BATCH_SIZE = 256
 
 
-def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
-    """Name every way in which a space can answer tasks: the place to add another.
+def space_systems_of(view: View, weights: Mapping[str, float]) -> dict[str, SystemFactory]:
+    """Return every way in which a space can answer tasks, by name.
 
     Parameters
     ----------
@@ -44,43 +44,46 @@ def systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Learner]:
 
     Returns
     -------
-    dict of str to Learner
-        ``"isthmus"``: a recommender trained on what the task shows, as `Space.train` does.
-        ``"isthmus ratings"``: the model of values, learned likewise.
-        ``"interests"``: what `Space.recommend` gives where nothing was trained.
+    dict of str to SystemFactory
+        ``"isthmus"``: a recommender trained on the task's train table, as `Space.train` does.
+        ``"isthmus ratings"``: the rating model, trained likewise.
+        ``"interests"``: what `Space.recommend` returns where nothing was trained.
     """
-    how = RecommenderSettings()
-    told = {
+    recommender_settings = RecommenderSettings()
+    settings = {
         "catalog version": view.snapshot.version,
         "release": None if view.release is None else view.release.manifest.number,
         "weights": dict(weights),
     }
-    known: dict[tuple[str | None, bytes], LearnedSystem] = {}
+    cache: dict[tuple[str | None, bytes], TrainedSystem] = {}
 
-    def learn(task: Task) -> LearnedSystem:
+    def train(task: Task) -> TrainedSystem:
         key = task.target_domain, digest(repr(task.train.to_pydict()))
-        if key not in known:
-            known.clear()
-            known[key] = LearnedSystem.learn(task, view, weights, how)
-        return known[key]
+        if key not in cache:
+            cache.clear()
+            cache[key] = TrainedSystem.train(task, view, weights, recommender_settings)
+        return cache[key]
 
     return {
-        "isthmus": Learner(learn, settings={**told, **asdict(how)}),
-        "isthmus ratings": Learner(
-            lambda task: rating_system(task, view, weights), ranks=False, rates=True, settings=told
+        "isthmus": SystemFactory(train, settings={**settings, **asdict(recommender_settings)}),
+        "isthmus ratings": SystemFactory(
+            lambda task: rating_system(task, view, weights),
+            ranks=False,
+            rates=True,
+            settings=settings,
         ),
-        "interests": Learner(lambda _: OwnRecommender(view, weights), settings=told),
+        "interests": SystemFactory(lambda _: ContentBasedSystem(view, weights), settings=settings),
     }
 
 
 def rating_system(task: Task, view: View, weights: Mapping[str, float]) -> RatingSystem:
-    """Make a system that predicts values, with the contents of a task's items."""
+    """Return a system that predicts values, with the contents of a task's items."""
     rows = view.find(task.candidates)
     return RatingSystem(list(task.candidates), item_vectors(view, rows, weights))
 
 
 @dataclass(frozen=True, eq=False)
-class LearnedSystem:
+class TrainedSystem:
     """A recommender that was trained on a task's train table, and serves as a space does.
 
     Attributes
@@ -95,7 +98,7 @@ class LearnedSystem:
     weights: Mapping[str, float]
 
     @classmethod
-    def learn(
+    def train(
         cls,
         task: Task,
         view: View,
@@ -103,8 +106,8 @@ class LearnedSystem:
         settings: RecommenderSettings,
         *,
         show: bool = False,
-    ) -> LearnedSystem:
-        """Train on what a task may be learned from."""
+    ) -> TrainedSystem:
+        """Train on the train table of a task."""
         from isthmus.retrieval.recommend.train import train_recommender
 
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
@@ -114,25 +117,25 @@ class LearnedSystem:
         return cls(Serving.of(trained.recommender, view, weights), weights)
 
     def recommend(self, task: Task, n: int) -> Lists:
-        """Rank the candidates that the space holds, with what every source proposed."""
+        """Rank the candidates that are in the space; name those of each candidate generator."""
         view = self.serving.view
         rows = view.find(task.candidates)
         mask = np.zeros(len(view.living.rows), bool)
         mask[rows[rows >= 0]] = True
-        group = DomainGroup(list(view.domains), view.only(mask))
+        group = DomainGroup(list(view.domains), view.select_mask(mask))
         timed = task.train.column(TIME).null_count == 0
-        heads = self.serving.recommender.heads
+        rankers = self.serving.recommender.rankers
         items: list[list[str]] = []
-        sources: dict[str, list[list[str]]] = {}
-        for start in range(0, len(task.users), USERS_A_BATCH):
-            users = [_user(user, timed) for user in task.users[start : start + USERS_A_BATCH]]
-            if task.target_domain is not None and task.target_domain in heads:
-                self._answer(users, task.target_domain, group, n, items, sources)
+        generators: dict[str, list[list[str]]] = {}
+        for start in range(0, len(task.users), USER_BATCH_SIZE):
+            users = [_user(user, timed) for user in task.users[start : start + USER_BATCH_SIZE]]
+            if task.target_domain is not None and task.target_domain in rankers:
+                self._answer(users, task.target_domain, group, n, items, generators)
             else:
                 texts = [None] * len(users)
-                found = recommend_learned(self.serving, users, texts, n, group, self.weights)
-                items += [view.item_ids(own).tolist() for own, _ in found]
-        return Lists(items, sources=sources)
+                lists = recommend_learned(self.serving, users, texts, n, group, self.weights)
+                items += [view.item_ids(rows).tolist() for rows, _ in lists]
+        return Lists(items, generators=generators)
 
     def _answer(
         self,
@@ -141,28 +144,28 @@ class LearnedSystem:
         group: DomainGroup,
         n: int,
         items: list[list[str]],
-        sources: dict[str, list[list[str]]],
+        generators: dict[str, list[list[str]]],
     ) -> None:
         serving = self.serving
         histories = serving.histories(users, [None] * len(users))
         allowed = serving.allowed(domain, group.selection)
-        answer = serving.answer(histories, domain, allowed)
+        ranked = serving.rank(histories, domain, allowed)
         ids = serving.corpus.item_ids
         for user in range(len(users)):
-            items.append(ids[answer.best(user, n)[0]].tolist())
-            for name in answer.pool.sources:
-                found = ids[answer.found_by(user, name, n)].tolist()
-                sources.setdefault(name, []).append(found)
+            items.append(ids[ranked.best(user, n)[0]].tolist())
+            for name in ranked.pool.sources:
+                proposed = ids[ranked.proposed_by(name, user, n)].tolist()
+                generators.setdefault(name, []).append(proposed)
 
 
 def _user(user: TestUser, ordered: bool) -> User:
-    known = User(user.history).history
-    return User().after(known, ordered)
+    history = User(user.history).history
+    return User().after(history, ordered)
 
 
 @dataclass(frozen=True, eq=False)
-class OwnRecommender:
-    """What `Space.recommend` gives to users of whom the history is known, and nothing else.
+class ContentBasedSystem:
+    """What `Space.recommend` returns without training, for users with a history.
 
     Attributes
     ----------
@@ -176,24 +179,24 @@ class OwnRecommender:
     weights: Mapping[str, float]
 
     def recommend(self, task: Task, n: int) -> Lists:
-        """Rank the candidates that have a vector; it learns nothing of the train table."""
+        """Rank the candidates that have a vector, without training."""
         rows = self.view.find(task.candidates)
         mask = np.zeros(len(self.view.living.rows), bool)
         mask[rows[rows >= 0]] = True
-        allowed = self.view.only(mask)
+        allowed = self.view.select_mask(mask)
         items = []
-        for start in range(0, len(task.users), USERS_A_BATCH):
-            users = [User(user.history) for user in task.users[start : start + USERS_A_BATCH]]
+        for start in range(0, len(task.users), USER_BATCH_SIZE):
+            users = [User(user.history) for user in task.users[start : start + USER_BATCH_SIZE]]
             texts = [None] * len(users)
-            found = recommend(self.view, users, texts, n, allowed, self.weights)
-            items += [self.view.item_ids(own) for own, _ in found]
+            lists = recommend(self.view, users, texts, n, allowed, self.weights)
+            items += [self.view.item_ids(rows) for rows, _ in lists]
         return Lists(items)
 
 
 class RatingSystem:
-    """Learns a task's train table, and predicts the hidden values of its users.
+    """Fits a rating model to a task's train table, and predicts the hidden values of its users.
 
-    A user's history is what the train table has of them; the user ids themselves tell nothing.
+    The history of a user is taken from the train table; the model has no parameters of users.
 
     Parameters
     ----------
@@ -204,7 +207,7 @@ class RatingSystem:
     settings : Settings, optional
         By default chosen by cross-validation within the train table.
     seed : int
-        Of all that is left to chance.
+        Random seed.
     """
 
     def __init__(
@@ -225,25 +228,28 @@ class RatingSystem:
         self.model: RatingModel | None = None
 
     def rate(self, task: Task) -> list[Features]:
-        """Learn, and predict the value of each item of each user's truth, in its order."""
+        """Fit, and predict the value of each item of each user's truth, in its order."""
         trained = pc.unique(task.train.column(ITEM_ID)).to_pylist()
         items = list(dict.fromkeys([*self._item_ids, *trained, *task.candidates]))
-        places = {item: place for place, item in enumerate(items)}
-        more = np.zeros((len(items) - len(self._item_ids), self._vectors.shape[1]), np.float32)
-        matrix = _matrix(task.train, places)
+        columns = {item: column for column, item in enumerate(items)}
+        without_content = np.zeros(
+            (len(items) - len(self._item_ids), self._vectors.shape[1]), np.float32
+        )
+        matrix = _matrix(task.train, columns)
         self.model = RatingModel.fit(
             matrix,
-            np.concatenate([self._vectors, more]),
+            np.concatenate([self._vectors, without_content]),
             _domain_codes(items, task.domains),
             settings=self._settings,
             seed=self._seed,
         )
         rows = matrix.rows_of([user.user_id for user in task.users])
-        asked = [np.array([places[item] for item in user.truth], np.int64) for user in task.users]
-        return self.model.predict([_history(matrix, row) for row in rows.tolist()], asked)
+        histories = [_history(matrix, row) for row in rows.tolist()]
+        items_of = [np.array([columns[item] for item in u.truth], np.int64) for u in task.users]
+        return self.model.predict(histories, items_of)
 
 
-def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
+def _matrix(train: pa.Table, columns: Mapping[str, int]) -> InteractionMatrix:
     table = train
     if WEIGHT not in table.column_names:
         table = table.append_column(WEIGHT, pa.repeat(1.0, len(table)))
@@ -253,12 +259,12 @@ def _matrix(train: pa.Table, places: Mapping[str, int]) -> InteractionMatrix:
     at = table.column_names.index(VALUE)
     table = table.set_column(at, VALUE, table.column(VALUE).cast(pa.float32()))
     return InteractionMatrix.from_table(
-        table, lambda ids: np.array([places[item] for item in ids], np.int64), len(places)
+        table, lambda ids: np.array([columns[item] for item in ids], np.int64), len(columns)
     )
 
 
 def _domain_codes(items: Sequence[str], domains: Mapping[str, str]) -> Codes:
-    """Give codes by the sorted names of domains; items without one share a domain."""
+    """Return the code of each item's domain by name; items without one share a domain."""
     names = [domains.get(item, "") for item in items]
     return np.unique(np.array(names, np.str_), return_inverse=True)[1].astype(np.int64)
 
@@ -266,5 +272,5 @@ def _domain_codes(items: Sequence[str], domains: Mapping[str, str]) -> Codes:
 def _history(matrix: InteractionMatrix, row: int) -> History:
     if row < 0:
         return History((), ())
-    own = slice(matrix.starts[row], matrix.starts[row + 1])
-    return History(matrix.columns[own], matrix.strengths[own])
+    of_user = slice(matrix.starts[row], matrix.starts[row + 1])
+    return History(matrix.columns[of_user], matrix.strengths[of_user])

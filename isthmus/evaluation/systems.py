@@ -1,4 +1,4 @@
-"""Systems: whoever answers tasks, ready or still to be learned for a protocol."""
+"""Systems: whatever answers tasks, fitted or still to be trained for a protocol."""
 
 from __future__ import annotations
 
@@ -10,63 +10,62 @@ from isthmus.errors import InvalidInput
 from isthmus.evaluation.lists import Rater, Recommender
 from isthmus.evaluation.task import Task
 
-Ready = Recommender | Rater
+FittedSystem = Recommender | Rater
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A system that is made anew for each protocol.
+class SystemFactory:
+    """A system that is trained anew for each protocol.
 
     Attributes
     ----------
     make : callable
-        Is handed the task of the split ``"val"``, to learn from its train table and to tune on
-        its truth, and gives the system that answers val and test. It never sees the test task;
-        the system that it gives does when it answers, as every system.
+        Takes the task of the split ``"val"``, to learn from its train table and to tune on its
+        truth, and returns the system that answers val and test. It never sees the test task; the
+        system that it returns does when it answers, as every system.
     ranks, rates : bool
-        Whether what is made recommends, and whether it predicts values; it is asked for nothing
-        else.
+        Whether the system recommends, and whether it predicts values.
     settings : mapping, optional
-        All that its answers depend on beside the task, as values that JSON knows. Answers of a
-        system whose settings are told can be kept, and are not computed again.
+        All that its answers depend on beside the task, as JSON values. Only answers of a system
+        with settings are cached.
     """
 
-    make: Callable[[Task], Ready]
+    make: Callable[[Task], FittedSystem]
     ranks: bool = True
     rates: bool = False
     settings: Mapping[str, Any] | None = None
 
 
 @dataclass(eq=False)
-class Later:
-    """A system that is made when it is first asked."""
+class LazySystem:
+    """A system that is made when it is first used."""
 
-    make: Callable[[], Ready]
+    make: Callable[[], FittedSystem]
 
     def __post_init__(self) -> None:
-        self._made: Ready | None = None
+        self._made: FittedSystem | None = None
 
-    def made(self) -> Ready:
-        """Give the system."""
+    def made(self) -> FittedSystem:
+        """Return the system."""
         if self._made is None:
             self._made = self.make()
         return self._made
 
 
-System = Ready | Learner | Callable[[Task], Ready]
+System = FittedSystem | SystemFactory | Callable[[Task], FittedSystem]
 
 
-def answers(system: System, task: Task) -> bool:
-    """Tell whether a system is one for the kind of a task.
+def can_answer(system: System, task: Task) -> bool:
+    """Return whether a system answers tasks of this kind.
 
-    A plain function is taken for the maker of a recommender.
+    A plain function is taken to make a recommender.
     """
-    rating = task.kind == "rating"
-    if isinstance(system, Learner):
-        return system.rates if rating else system.ranks
-    if _is_ready(system):
-        return hasattr(system, "rate" if rating else "recommend")
-    return not rating
+    is_rating = task.kind == "rating"
+    if isinstance(system, SystemFactory):
+        return system.rates if is_rating else system.ranks
+    if _is_fitted(system):
+        return hasattr(system, "rate" if is_rating else "recommend")
+    return not is_rating
 
 
 def require_system(name: str, system: object) -> None:
@@ -75,29 +74,33 @@ def require_system(name: str, system: object) -> None:
     Raises
     ------
     InvalidInput
-        If it can neither answer nor be called to make what can.
+        If it can neither answer nor be called to make a system.
     """
-    if not (isinstance(system, Learner) or _is_ready(system) or callable(system)):
+    if not (isinstance(system, SystemFactory) or _is_fitted(system) or callable(system)):
         raise InvalidInput(
             f"{name!r} is no system: {system!r} has neither recommend(task, n) nor rate(task), and "
             "is no function that makes one of a task"
         )
 
 
-def prepared(system: System, val: Task) -> Ready | Later:
-    """Give what answers the tasks of a protocol; a system to be learned waits to be asked."""
-    if _is_ready(system):
-        return cast(Ready, system)
-    make = system.make if isinstance(system, Learner) else cast(Callable[[Task], Ready], system)
-    return Later(lambda: make(val))
+def prepare(system: System, val: Task) -> FittedSystem | LazySystem:
+    """Return what answers the tasks of a protocol; a system to be trained is made on first use."""
+    if _is_fitted(system):
+        return cast(FittedSystem, system)
+    make = (
+        system.make
+        if isinstance(system, SystemFactory)
+        else cast(Callable[[Task], FittedSystem], system)
+    )
+    return LazySystem(lambda: make(val))
 
 
 def settings_of(system: System) -> dict[str, Any] | None:
-    """Give the settings that a system tells of itself; None where it tells none."""
-    told = getattr(system, "settings", None)
-    found = told() if callable(told) else told
-    return None if found is None else dict(found)
+    """Return the settings of a system; None where it has none."""
+    attribute = getattr(system, "settings", None)
+    settings = attribute() if callable(attribute) else attribute
+    return None if settings is None else dict(settings)
 
 
-def _is_ready(system: object) -> bool:
+def _is_fitted(system: object) -> bool:
     return hasattr(system, "recommend") or hasattr(system, "rate")

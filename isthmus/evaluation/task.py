@@ -26,23 +26,23 @@ INTERACTION_COLUMNS = (USER_ID, ITEM_ID, VALUE, TIME)
 
 @dataclass(frozen=True)
 class TestUser:
-    """Somebody to recommend to.
+    """A user to recommend to.
 
     Attributes
     ----------
     user_id : str
-        Who.
+        The id of the user.
     history : tuple of str
-        What a system may see of them, of every domain, oldest first where times are known.
+        The visible items, of every domain, oldest first where times are known.
     truth : tuple of str
-        What is hidden and ought to be found.
+        The hidden items, which are relevant.
     exclude : tuple of str
-        What is known of the target domain, and so neither recommended nor counted.
+        The visible items of the target domain, which are neither recommended nor counted.
     ratings : tuple of float, optional
         The value of each item of the truth, where values are to be predicted.
     """
 
-    __test__: ClassVar[bool] = False  # no class of tests
+    __test__: ClassVar[bool] = False  # pytest does not collect it
 
     user_id: str
     history: tuple[str, ...]
@@ -53,28 +53,28 @@ class TestUser:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One question put to every system alike.
+    """One task, the same for every system.
 
     Attributes
     ----------
     name : str
-        What it is called in reports.
+        Its name in reports.
     kind : str
         One of `KINDS`.
     train : pyarrow.Table
-        user_id, item_id, value, time: every interaction that a system may learn from.
+        user_id, item_id, value, time: the training interactions.
     users : sequence of TestUser
-        Whom to recommend to.
+        The users to recommend to.
     candidates : sequence of str
         The items that are ranked, all of them.
     target_domain : str or None
         The domain of the candidates; None where they are of several.
     domains : mapping of str to str
-        The domain of each item, where it is known.
+        The domain of each item, where there is one.
     split : str
         ``"val"`` to tune on, ``"test"`` to report.
     facts : mapping
-        What is worth knowing of how it was made: seeds, cuts, counts.
+        How it was made: seeds, thresholds, counts.
 
     Raises
     ------
@@ -105,17 +105,19 @@ class Task:
             self._check(user)
 
     def _check(self, user: TestUser) -> None:
-        who = f"user {user.user_id!r} of task {self.name!r}"
+        name = f"user {user.user_id!r} of task {self.name!r}"
         if not user.truth or len(set(user.truth)) < len(user.truth):
-            raise InvalidInput(f"the truth of {who} is empty or names an item twice; leave it out")
+            raise InvalidInput(f"the truth of {name} is empty or names an item twice; leave it out")
         unknown = [item for item in user.truth if item not in self.candidate_set]
         if unknown:
-            raise InvalidInput(f"the truth of {who} has {unknown[0]!r}, which is no candidate")
-        known = set(user.truth).intersection(user.exclude)
-        if known:
-            raise InvalidInput(f"the truth of {who} has {min(known)!r}, which is excluded")
+            raise InvalidInput(f"the truth of {name} has {unknown[0]!r}, which is no candidate")
+        excluded = set(user.truth).intersection(user.exclude)
+        if excluded:
+            raise InvalidInput(f"the truth of {name} has {min(excluded)!r}, which is excluded")
         if user.ratings is not None and len(user.ratings) != len(user.truth):
-            raise InvalidInput(f"{who} has {len(user.ratings)} ratings for {len(user.truth)} items")
+            raise InvalidInput(
+                f"{name} has {len(user.ratings)} ratings for {len(user.truth)} items"
+            )
 
     @cached_property
     def candidate_set(self) -> frozenset[str]:
@@ -137,7 +139,7 @@ class Task:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all of it but the facts: equal for equal tasks, in hexadecimal."""
+        """Digest of everything but the facts, in hexadecimal: equal for equal tasks."""
         train = pa.BufferOutputStream()
         with pa.ipc.new_stream(train, self.train.schema) as stream:
             stream.write_table(self.train.combine_chunks())
@@ -145,12 +147,12 @@ class Task:
         rest = (named, list(self.candidates), list(self.users), sorted(self.domains.items()))
         return digest(digest(train.getvalue()) + digest(repr(rest))).hex()
 
-    def known_in_target(self, user: TestUser) -> int:
-        """Count what a system may see of a user in the target domain."""
+    def visible_in_target(self, user: TestUser) -> int:
+        """Return the number of visible items of a user in the target domain."""
         if self.target_domain is None:
             return len(set(user.history))
-        own = (item for item in set(user.history) if self.domains.get(item) == self.target_domain)
-        return len(set(own).union(user.exclude))
+        in_target = {item for item in user.history if self.domains.get(item) == self.target_domain}
+        return len(in_target.union(user.exclude))
 
 
 def read_protocol(
@@ -174,22 +176,22 @@ def read_protocol(
     split : str
         ``"val"`` or ``"test"``.
     kind : str, optional
-        One of `KINDS`; by default told from how the folder's name begins (``cold_item_``,
+        One of `KINDS`; by default inferred from the beginning of the folder's name (``cold_item_``,
         ``cold_``, ``few``, ``warm``, ``rating``, ``temporal``).
     target_domain : str, optional
-        By default the domain that most candidates have in the train table; where none has any,
-        the domain with which the folder's name ends.
+        By default the most frequent domain of the candidates in the train table; without any, the
+        domain with which the folder's name ends.
 
     Raises
     ------
     InvalidInput
-        If a file is absent or lacks a column, or the task makes no sense.
+        If a file is absent or lacks a column, or the task is inconsistent.
     """
     folder = Path(folder)
     rows = _read(folder / f"{split}.parquet", [USER_ID, HISTORY, TRUTH, EXCLUDE]).to_pylist()
     of_split = folder / f"candidates_{split}.parquet"
-    own = of_split if of_split.exists() else folder / "candidates.parquet"
-    candidates = _read(own, [ITEM_ID]).column(ITEM_ID).to_pylist()
+    file = of_split if of_split.exists() else folder / "candidates.parquet"
+    candidates = _read(file, [ITEM_ID]).column(ITEM_ID).to_pylist()
     table = _read(folder / "train.parquet", [USER_ID, ITEM_ID])
     domains: dict[str, str] = {}
     if DOMAIN in table.column_names:
@@ -223,15 +225,15 @@ def _read(file: Path, columns: Sequence[str]) -> pa.Table:
 
 
 def _interactions(table: pa.Table) -> pa.Table:
-    """Give the four columns of interactions; a value that is not told is 1, a time null."""
+    """Return the four columns of interactions; without a column, values are 1 and times null."""
     rows = len(table)
-    told = set(table.column_names)
+    names = set(table.column_names)
     return pa.table(
         {
             USER_ID: table.column(USER_ID).cast(pa.string()),
             ITEM_ID: table.column(ITEM_ID).cast(pa.string()),
-            VALUE: table.column(VALUE) if VALUE in told else pa.repeat(1.0, rows),
-            TIME: table.column(TIME) if TIME in told else pa.nulls(rows, pa.float64()),
+            VALUE: table.column(VALUE) if VALUE in names else pa.repeat(1.0, rows),
+            TIME: table.column(TIME) if TIME in names else pa.nulls(rows, pa.float64()),
         }
     )
 
@@ -254,8 +256,8 @@ def _kind(name: str) -> Kind:
 
 
 def _target(name: str, candidates: Sequence[str], domains: Mapping[str, str]) -> str | None:
-    found = Counter(domains[item] for item in candidates if item in domains)
-    if found:
-        return found.most_common(1)[0][0]
+    counts = Counter(domains[item] for item in candidates if item in domains)
+    if counts:
+        return counts.most_common(1)[0][0]
     ends = [domain for domain in set(domains.values()) if name.endswith(domain)]
     return max(ends, key=len, default=None)

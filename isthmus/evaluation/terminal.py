@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-SIGNIFICANT = 0.05
-WIDE = 160
+SIGNIFICANCE = 0.05
+WIDTH = 160  # characters, where the output is no terminal
 
 
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
@@ -23,46 +23,47 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
     evaluation : Evaluation
         What was measured.
     console : rich.console.Console, optional
-        Where to print; by default standard output.
+        By default standard output.
     """
     from rich.console import Console
 
-    console = console or Console(width=None if sys.stdout.isatty() else WIDE)
+    console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     for task in evaluation.tasks:
         metric = "rmse" if task.kind == "rating" else evaluation.settings.metric
         console.print(_table(task, metric, evaluation.settings.found_k))
         for ablation in task.ablations:
-            said = f"{ablation.system} is {describe_ratio(ablation)} of {ablation.reference}"
-            console.print(said, markup=False)
+            line = f"{ablation.system} is {format_ratio(ablation)} of {ablation.reference}"
+            console.print(line, markup=False)
         for system in task.systems:
             if system.error is not None:
                 console.print(f"{system.name} failed: {system.error}", markup=False)
     for skipped in evaluation.skipped:
         console.print(f"{skipped.name} skipped: {skipped.reason}", markup=False)
     if any(task.comparisons for task in evaluation.tasks):
-        how = evaluation.settings
+        settings = evaluation.settings
         console.print(
-            f"over (b) is the ratio to the best baseline; * p < {SIGNIFICANT} ({how.test}, "
-            f"{how.correction}); intervals are 95 %, {how.resamples:,} resamples of the users",
+            f"over (b) is the ratio to the best baseline; * p < {SIGNIFICANCE} ({settings.test}, "
+            f"{settings.correction}); intervals are 95 %, {settings.resamples:,} resamples of the "
+            "users",
             markup=False,
         )
 
 
-def describe_ratio(comparison: ComparisonResult | None) -> str:
-    """Give the ratio with its interval, starred where the difference is significant."""
+def format_ratio(comparison: ComparisonResult | None) -> str:
+    """Return the ratio with its interval, starred where the difference is significant."""
     if comparison is None or comparison.ratio is None:
         return "-"
-    star = " *" if comparison.adjusted_p < SIGNIFICANT else ""
+    star = " *" if comparison.adjusted_p < SIGNIFICANCE else ""
     ratio = comparison.ratio
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]{star}"
 
 
-def describe_figure(figure: Figure | None, digits: int = 4) -> str:
-    """Give a figure with its interval.
+def format_figure(figure: Figure | None, digits: int = 4) -> str:
+    """Return a figure with its interval.
 
     Examples
     --------
-    >>> describe_figure(Figure(value=0.06, low=0.05, high=0.07), 2)
+    >>> format_figure(Figure(value=0.06, low=0.05, high=0.07), 2)
     '0.06 [0.05, 0.07]'
     """
     if figure is None:
@@ -80,29 +81,30 @@ def _table(task: TaskResult, metric: str, k: int) -> Table:
         f"{task.candidates:,} candidates"
     )
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
-    heads = ("system", metric, "over (b)", *_others(task, metric), f"coverage@{k}", "seconds")
+    others = _other_metrics(task, metric)
+    heads = ("system", metric, "over (b)", *others, f"coverage@{k}", "seconds")
     for head in heads:
         table.add_column(head, justify="left" if head == "system" else "right", overflow="fold")
-    compared = {c.system: c for c in task.comparisons}
+    comparisons = {c.system: c for c in task.comparisons}
     for system in task.systems:
         name = Text(system.name + (" (b)" if system.name == task.best_baseline else ""))
         if system.error is not None:
             continue
-        covered = system.lists.get(f"coverage@{k}")
+        coverage = system.lists.get(f"coverage@{k}")
         table.add_row(
             name,
-            describe_figure(system.metrics[metric]),
-            describe_ratio(compared.get(system.name)),
-            *(f"{system.metrics[other].value:.4f}" for other in _others(task, metric)),
-            "-" if covered is None else f"{covered:.3f}",
+            format_figure(system.metrics[metric]),
+            format_ratio(comparisons.get(system.name)),
+            *(f"{system.metrics[other].value:.4f}" for other in others),
+            "-" if coverage is None else f"{coverage:.3f}",
             f"{system.seconds:,.1f}",
         )
     return table
 
 
-def _others(task: TaskResult, metric: str) -> list[str]:
-    """Name the metrics that are shown beside the first: recalls, mean reciprocal rank."""
+def _other_metrics(task: TaskResult, metric: str) -> list[str]:
+    """Return the metrics that are shown beside the first: recalls, mean reciprocal rank."""
     names = next((list(s.metrics) for s in task.systems if s.error is None), [])
-    wanted = [n for n in names if n.startswith("recall@")]
-    wanted += [n for n in ("hit_rate@10", "mrr", "mae") if n in names]
-    return [name for name in wanted if name != metric]
+    shown = [n for n in names if n.startswith("recall@")]
+    shown += [n for n in ("hit_rate@10", "mrr", "mae") if n in names]
+    return [name for name in shown if name != metric]

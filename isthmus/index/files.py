@@ -1,16 +1,15 @@
-"""Files that appear whole or not at all, with checksums."""
+"""Atomic writes and checksums of files."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
-_PIECE = 4 * 2**20
+from isthmus.digests import digest_file
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old or the new one, never a part."""
+    """Write a file so that a reader, or a crash, finds the old or the new content, never a part."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     with partial.open("wb") as file:
         file.write(data)
@@ -21,7 +20,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Flush the directory entries of a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -30,9 +29,5 @@ def sync_folder(folder: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """Digest a file's content (BLAKE2b, 32 hexadecimal digits)."""
-    state = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            state.update(piece)
-    return state.hexdigest()
+    """Return the BLAKE2b digest of a file's content, 32 hexadecimal digits."""
+    return digest_file(path).hex()

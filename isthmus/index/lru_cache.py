@@ -1,4 +1,4 @@
-"""A small memory of what was worked out lately."""
+"""A cache of the values that were used last."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
-KEPT = 32
+DEFAULT_SIZE = 32
 
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
-    """The values that were used last, by key; threads may share it.
+class LRUCache(Generic[Value]):
+    """The most recently used values, by key; safe for threads.
 
     Parameters
     ----------
-    kept : int, default 32
-        How many.
+    max_size : int, default 32
+        Number of values; the least recently used value is dropped first.
 
     Examples
     --------
-    >>> recent = Recent[int]()
-    >>> recent.get("a", lambda: 1), recent.get("a", lambda: 2)
+    >>> cache = LRUCache[int]()
+    >>> cache.get("a", lambda: 1), cache.get("a", lambda: 2)
     (1, 1)
     """
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
+    def __init__(self, max_size: int = DEFAULT_SIZE) -> None:
+        self._max_size = max_size
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Give the value of a key, made now if it is not known; the oldest is forgotten."""
+    def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return the value of a key; compute and store it if it is absent.
+
+        The lock is not held while `compute` runs, so two threads may compute one value.
+        """
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
-        value = make()
+        value = compute()
         with self._lock:
             self._values[key] = value
-            if len(self._values) > self._kept:
+            if len(self._values) > self._max_size:
                 self._values.popitem(last=False)
         return value

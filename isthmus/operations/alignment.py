@@ -12,7 +12,7 @@ from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.errors import InvalidInput, ReleaseRejected, UnsupportedOperation
 from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
 from isthmus.index.catalog.lock import writing
-from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_of_catalog, pairs_of_rows
+from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_from_catalog, pairs_from_rows
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.operations.publishing import publish
@@ -104,11 +104,11 @@ def _gather(space: OpenSpace, request: AlignRequest, *, progress: bool) -> Gathe
             space.path, space.settings
         )
         if request.pairs is None:
-            return pairs_of_catalog(space.catalog.snapshot(), caches)
+            return pairs_from_catalog(space.catalog.snapshot(), caches)
         reader = PairReader(request.pairs, request.text, request.image)
         media = space.media(http=request.http)
         encoder = ContentEncoder(caches, media, space.encoder_of)
-        return pairs_of_rows(reader, caches, media, encoder, count=reader.rows, progress=progress)
+        return pairs_from_rows(reader, caches, media, encoder, count=reader.rows, progress=progress)
 
 
 def _with_unique_dim(space: OpenSpace, settings: AlignmentSettings | None) -> AlignmentSettings:

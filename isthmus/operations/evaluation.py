@@ -14,13 +14,13 @@ from isthmus.retrieval.search.examples import item_vectors
 from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, modalities_in
 
 if TYPE_CHECKING:
-    from isthmus.evaluation.run import Material
+    from isthmus.evaluation.run import EvaluationData
     from isthmus.evaluation.systems import System
 
 
-def evaluation_material(
+def evaluation_data(
     space: OpenSpace, systems: Mapping[str, System], names: Sequence[str] | None = None
-) -> Material:
+) -> EvaluationData:
     """Return what an evaluation needs of a space, all from one view.
 
     Parameters
@@ -38,8 +38,8 @@ def evaluation_material(
         If the space has no such system.
     """
     from isthmus.evaluation.lists import ItemVectors
-    from isthmus.evaluation.run import Material
-    from isthmus.evaluation.space_systems import systems_of
+    from isthmus.evaluation.run import EvaluationData
+    from isthmus.evaluation.space_systems import space_systems_of
 
     view = space.view()
     id_column = view.snapshot.column(ITEM_ID).combine_chunks()
@@ -53,9 +53,9 @@ def evaluation_material(
         item_vectors(view, view.find(item_ids), space.vector_weights),
         [" and ".join(modalities_in(mask)) or "none" for mask in masks],
     )
-    available = systems_of(view, space.vector_weights)
+    available = space_systems_of(view, space.vector_weights)
     for name in names or ():
         if name not in available:
             raise InvalidInput(f"the space has no system {name!r}; it has {', '.join(available)}")
     chosen = {name: s for name, s in available.items() if names is None or name in names}
-    return Material(table.filter(in_catalog), domains, contents, {**chosen, **systems})
+    return EvaluationData(table.filter(in_catalog), domains, contents, {**chosen, **systems})

@@ -25,7 +25,7 @@ def store_interactions(
         return add_interactions(
             space.interactions,
             reader,
-            lambda item_ids: space.catalog.snapshot().holds(item_ids),
+            lambda item_ids: space.catalog.snapshot().contains(item_ids),
             skip_invalid=request.skip_invalid,
             progress=progress,
         )
@@ -41,7 +41,7 @@ def read_interactions(
     if waiting:
         return table
     items = table.column(ITEM_ID).combine_chunks().dictionary_encode()
-    in_catalog = space.catalog.snapshot().holds(items.dictionary)
+    in_catalog = space.catalog.snapshot().contains(items.dictionary)
     return table.filter(pc.take(in_catalog, items.indices))
 
 

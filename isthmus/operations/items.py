@@ -19,7 +19,7 @@ from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
 from isthmus.index.catalog.content_encoding import open_embedding_caches
-from isthmus.index.catalog.ingest import AddReport, Ingest, is_small
+from isthmus.index.catalog.ingest import AddReport, Ingest, is_small_batch
 from isthmus.index.catalog.lock import writing
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
@@ -81,7 +81,7 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
 def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:
     """Delete items, and return how many there were."""
     with writing(space.path, "catalog", space.wait_s):
-        space.quarantine.settle(item_ids, [])
+        space.quarantine.record(item_ids, [])
         return space.catalog.delete(item_ids)
 
 
@@ -89,7 +89,7 @@ def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
     """Encode again what could not be encoded."""
     failed = sorted({row[ITEM_ID] for row in space.quarantine.rows()})
     with _ingesting(space, len(failed), http=http) as ingest:
-        return ingest.again(failed)
+        return ingest.retry(failed)
 
 
 def get_item(space: OpenSpace, item_id: str) -> dict[str, Any]:
@@ -125,8 +125,8 @@ def _ingesting(space: OpenSpace, rows: int | None, *, http: bool) -> Iterator[In
     """Hold the lock of the catalog for one batch job."""
     with writing(space.path, "catalog", space.wait_s):
         space.live.require_settings()
-        peek = is_small(rows, space.catalog.snapshot().rows)
-        caches = open_embedding_caches(space.path, space.settings, peek=peek)
+        lazy = is_small_batch(rows, space.catalog.snapshot().rows)
+        caches = open_embedding_caches(space.path, space.settings, lazy=lazy)
         yield Ingest(
             space.catalog,
             space.quarantine,

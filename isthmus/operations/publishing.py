@@ -9,7 +9,7 @@ from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
 from isthmus.index.catalog.lock import writing
-from isthmus.index.catalog.migration import made_by_others
+from isthmus.index.catalog.migration import has_other_encoders
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.plan import Plan
@@ -31,7 +31,7 @@ def publish(space: OpenSpace, request: PublishRequest, *, progress: bool = False
     with writing(space.path, "releases", space.wait_s):
         space.live.require_settings()
         current = None if request.rebuild else _current_release(space.path)
-        if current is not None and made_by_others(
+        if current is not None and has_other_encoders(
             space.path, space.settings, current.manifest.fingerprint
         ):
             current = None  # its recommender was trained on the vectors of other encoders

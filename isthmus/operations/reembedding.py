@@ -14,17 +14,17 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack, LazyEncoders
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
-from isthmus.index.catalog.alignments import keep_only
+from isthmus.index.catalog.alignments import delete_other_alignments
 from isthmus.index.catalog.lock import writing
-from isthmus.index.catalog.migration import Move, settle
+from isthmus.index.catalog.migration import Migration, retry_stale_items
 from isthmus.index.catalog.snapshot import Snapshot
-from isthmus.index.catalog.vector_columns import drop_unnamed
+from isthmus.index.catalog.vector_columns import drop_unused_columns
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.operations.publishing import make_publisher, publish
 from isthmus.operations.request import PublishRequest, ReembedRequest
-from isthmus.operations.switching import migration, switch_encoder_specs
+from isthmus.operations.switching import start_migration, switch_encoder_specs
 from isthmus.retrieval.recommend.store import has_recommender, trained_folder
 from isthmus.schema import MODALITIES, Modality
 
@@ -91,19 +91,19 @@ def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False
             return _complete_switch(space, started, settings.encoders, given)
         fate = _alignment_fate(space.settings, settings)
         dropped = _leaves_recommender(space, drop=request.drop_recommender)
-        move = migration(space, settings, chosen, given, http=request.http)
-        move.fill(progress=progress)
-        release = _switch(space, move, settings, progress=progress)
+        migration = start_migration(space, settings, chosen, given, http=request.http)
+        migration.encode_missing(progress=progress)
+        release = _switch(space, migration, settings, progress=progress)
         space.switch(settings, given)
         with writing(space.path, "catalog", space.wait_s):
-            quarantined = move.finish(space.quarantine)
-        keep_only(space.path, settings.alignment)
+            quarantined = migration.finish(space.quarantine)
+        delete_other_alignments(space.path, settings.alignment)
         return ReembedReport(
             former=former,
             fingerprint=settings.fingerprint,
             encoders={str(m): spec for m, spec in settings.encoders.items()},
-            encoded=move.encoded,
-            taken_up=move.taken_up,
+            encoded=migration.encoded,
+            taken_up=migration.n_changed,
             quarantined=quarantined,
             alignment=fate,
             recommender_dropped=dropped,
@@ -112,19 +112,21 @@ def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False
         )
 
 
-def _switch(space: OpenSpace, move: Move, settings: SpaceSettings, *, progress: bool) -> int | None:
+def _switch(
+    space: OpenSpace, migration: Migration, settings: SpaceSettings, *, progress: bool
+) -> int | None:
     """Build a release of the new vectors beside the old, and let both take over at once."""
     with writing(space.path, "catalog", space.wait_s):
         space.live.require_settings()
-        with _given_up(move):
-            both = move.prepare(progress=progress)
+        with _given_up(migration):
+            both = migration.prepare(progress=progress)
     switched = False
 
     def switch() -> None:
         nonlocal switched
         with writing(space.path, "catalog", space.wait_s):
             space.live.require_settings()
-            move.switch(both.version)
+            migration.switch(both.version)
             switched = True
             shutil.rmtree(trained_folder(space.path), ignore_errors=True)
 
@@ -135,7 +137,7 @@ def _switch(space: OpenSpace, move: Move, settings: SpaceSettings, *, progress: 
     finally:
         if not switched:
             with writing(space.path, "catalog", space.wait_s):
-                move.give_up()
+                migration.abort()
 
 
 def _publish_migrated(
@@ -222,8 +224,8 @@ def _complete_switch(
     with writing(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         switch_encoder_specs(space, specs, encoder_of)
-        drop_unnamed(space.catalog, space.settings)
-        quarantined = settle(
+        drop_unused_columns(space.catalog, space.settings)
+        quarantined = retry_stale_items(
             space.path,
             space.catalog,
             space.settings,
@@ -245,12 +247,12 @@ def _complete_switch(
 
 
 @contextmanager
-def _given_up(move: Move) -> Iterator[None]:
+def _given_up(migration: Migration) -> Iterator[None]:
     """Drop what was prepared where what is inside fails."""
     try:
         yield
     except BaseException:
-        move.give_up()
+        migration.abort()
         raise
 
 

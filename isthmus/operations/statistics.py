@@ -67,7 +67,7 @@ def _count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str,
     events = pc.count_distinct(store.table(EVENT).column(EVENT)).as_py()
     items = pc.value_counts(store.table(ITEM_ID).column(ITEM_ID))
     names, times = items.field("values"), items.field("counts")
-    waiting = times.filter(pc.invert(catalog.holds(names)))
+    waiting = times.filter(pc.invert(catalog.contains(names)))
     return {
         "rows": pc.sum(times, min_count=0).as_py(),
         "users": users,

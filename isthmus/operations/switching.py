@@ -9,10 +9,10 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch
-from isthmus.index.catalog.alignments import keep_only, published_alignment
+from isthmus.index.catalog.alignments import delete_other_alignments, load_release_alignment
 from isthmus.index.catalog.lock import writing
-from isthmus.index.catalog.migration import Move, former_settings
-from isthmus.index.catalog.vector_columns import realign, relay
+from isthmus.index.catalog.migration import Migration, former_settings
+from isthmus.index.catalog.vector_columns import change_vectors, realign
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
@@ -29,7 +29,7 @@ def switch_alignment(
         space.switch(
             realign(space.path, space.catalog, space.settings, alignment, progress=progress)
         )
-    keep_only(space.path, space.settings.alignment)
+    delete_other_alignments(space.path, space.settings.alignment)
 
 
 def switch_weights(space: OpenSpace, weights: ModalityWeights, *, progress: bool = False) -> None:
@@ -38,7 +38,7 @@ def switch_weights(space: OpenSpace, weights: ModalityWeights, *, progress: bool
         space.live.require_settings()
         changed = space.settings.with_weights(weights)
         space.switch(
-            relay(
+            change_vectors(
                 space.path,
                 space.catalog,
                 space.settings,
@@ -65,7 +65,7 @@ def switch_to_release(space: OpenSpace, number: int | None) -> None:
     if not release.manifest.accepted or fingerprint == space.fingerprint:
         return
     release.verify()
-    alignment = published_alignment(release.folder)
+    alignment = load_release_alignment(release.folder)
     for base in (space.settings, *former_settings(space.path)):
         for fusion in (base.weights, *reversed(base.former_weights)):
             weights = {str(modality): weight for modality, weight in fusion.items()}
@@ -95,27 +95,27 @@ def _switch_encoders(
     """
     settings = settings.with_columns_beside(space.settings)
     encoder_of = space.recorded_encoders(settings)
-    move = migration(space, settings, alignment, encoder_of)
-    move.fill()
+    migration = start_migration(space, settings, alignment, encoder_of)
+    migration.encode_missing()
     with writing(space.path, "catalog", space.wait_s):
         space.live.require_settings()
-        move.switch(move.prepare().version)
+        migration.switch(migration.prepare().version)
         shutil.rmtree(trained_folder(space.path), ignore_errors=True)
         space.switch(settings, encoder_of)
-        move.finish(space.quarantine)
-    keep_only(space.path, space.settings.alignment)
+        migration.finish(space.quarantine)
+    delete_other_alignments(space.path, space.settings.alignment)
 
 
-def migration(
+def start_migration(
     space: OpenSpace,
     settings: SpaceSettings,
     alignment: Alignment | None,
     encoder_of: LazyEncoders,
     *,
     http: bool = False,
-) -> Move:
+) -> Migration:
     """Return the migration of a space to other encoders, not started."""
-    return Move(
+    return Migration(
         space.path,
         space.catalog,
         space.settings,

@@ -20,11 +20,11 @@ from isthmus.index.catalog.lock import writing
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.request import TrainRequest
-from isthmus.retrieval.recommend.settings import RecommenderSettings
+from isthmus.retrieval.recommend.request import TrainRequest, TrainSettings
+from isthmus.retrieval.recommend.settings import RecommenderSettings, recommender_settings
 from isthmus.retrieval.recommend.store import (
     Description,
-    heads_of,
+    published_rankers,
     save_recommender,
     trained_folder,
 )
@@ -34,7 +34,7 @@ from isthmus.schema import TRAINING_FOLDER
 def train(
     space: OpenSpace,
     request: TrainRequest,
-    settings: RecommenderSettings | None = None,
+    settings: TrainSettings | RecommenderSettings | None = None,
     *,
     progress: bool = False,
 ) -> Description:
@@ -42,7 +42,8 @@ def train(
     from isthmus.retrieval.recommend.space_data import space_corpus
     from isthmus.retrieval.recommend.train import train_recommender
 
-    settings = settings or RecommenderSettings()
+    if not isinstance(settings, RecommenderSettings):
+        settings = recommender_settings(settings or TrainSettings())
     interactions, positive_from = space.training_interactions(request.positive_from)
     view = space.view()
     with writing(space.path, "training", space.wait_s):
@@ -55,8 +56,8 @@ def train(
             request.targets,
             positive_from=positive_from,
             rated=_ratings(view, interactions),
-            pretrained=None if start_from is None else heads_of(start_from),
-            sources_of=_pretraining(request.targets or view.domains, request.pretrain),
+            pretrained=None if start_from is None else published_rankers(start_from),
+            pretrain_on=_pretraining(request.targets or view.domains, request.pretrain),
             folder=work,
             show=progress,
         )

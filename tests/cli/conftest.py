@@ -1,15 +1,22 @@
-"""The ``isthmus`` command as a user runs it, with a toy encoder installed as a plug-in."""
+"""The ``isthmus`` command in this process, with toy encoders installed as a plug-in.
+
+`run` calls the entry point itself; only what is about processes (interrupts, imports) starts one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from isthmus.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("isthmus")
@@ -40,38 +47,61 @@ def load(rest, **options):
 """
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a run of the command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Result]
+
+
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which the encoders ``toy/…`` are installed."""
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of packages in which the encoders ``toy/…`` are installed."""
     site = tmp_path_factory.mktemp("site")
     (site / "toy_plugin.py").write_text(PLUGIN)
     info = site / "toy_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-plugin\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[isthmus.encoders]\ntoy = toy_plugin:load\n")
-    path = os.pathsep.join([str(site), str(ROOT)])
+    return site
+
+
+@pytest.fixture(scope="session")
+def environment(plugin: Path) -> dict[str, str]:
+    """An environment for a process of its own."""
+    path = os.pathsep.join([str(plugin), str(ROOT)])
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "120"}
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
 @pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path) -> Run:
+def run(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run ``isthmus`` with arguments in an empty folder."""
+    monkeypatch.syspath_prepend(plugin)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [str(COMMAND), *map(str, arguments)]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
-        )
+    def call(*arguments: object) -> Result:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["isthmus", *map(str, arguments)])
+        code: object = 0
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            try:
+                main()
+            except SystemExit as stop:
+                code = stop.code or 0
+        return Result(int(str(code)), stdout.getvalue(), stderr.getvalue())
 
     return call
 
 
 @pytest.fixture
 def run_json(run: Run) -> Callable[..., object]:
-    """Run ``isthmus … --json``, expect success, and give what it says in its last line."""
+    """Run ``isthmus … --json``, expect success, and return what its last line says."""
 
     def call(*arguments: object) -> object:
         result = run(*arguments, "--json")

@@ -24,11 +24,11 @@ def write_pairs(folder) -> str:
 
 
 def test_align_lets_text_find_pictures(run, run_json, tmp_path):
-    run_json("create", "shop", *TOYS)
+    run_json("create", "--space", "shop", *TOYS)
     wanted = {"item_id": ["a", "b"], "image": ["red1.png", "blue1.png"]}
     pairs = write_pairs(tmp_path)
     pq.write_table(pa.table(wanted), tmp_path / "items.parquet")
-    run_json("add", "items.parquet", "--space", "shop", "--domain", "pictures")
+    run_json("upsert", "items.parquet", "--space", "shop", "--domain", "pictures")
     refused = run("search", "blue", "--space", "shop")
     assert refused.returncode == 1
     assert "isthmus align --pairs FILES --space shop" in refused.stderr
@@ -46,14 +46,14 @@ def test_align_lets_text_find_pictures(run, run_json, tmp_path):
 def test_several_files_are_several_sets_and_settings_are_told(run_json, run, tmp_path):
     pairs = write_pairs(tmp_path)
     (tmp_path / "more.parquet").write_bytes((tmp_path / pairs).read_bytes())
-    run_json("create", "shop", *TOYS)
-    told = ("--epochs", 1, "--batch", 512, "--modality-dropout", 0.5, "--no-experts")
+    run_json("create", "--space", "shop", *TOYS)
+    told = ("--epochs", 1, "--batch-size", 512, "--modality-dropout", 0.5, "--no-experts")
     ask = ("align", "-s", "shop", "--pairs", pairs, "more.parquet", "--text", "title", *told)
     report = run_json(*ask)
     assert report["pairs"] == {"pairs": 48, "more": 48}
     (made,) = (tmp_path / "shop" / "alignments").iterdir()
     settings = json.loads((made / "alignment.json").read_text())["report"]["settings"]
-    assert (settings["batch"], settings["modality_dropout"]) == (512, 0.5)
+    assert (settings["batch_size"], settings["modality_dropout"]) == (512, 0.5)
     assert not settings["experts"]
     (tmp_path / "a").mkdir()
     (tmp_path / "more.parquet").rename(tmp_path / "a" / pairs)
@@ -61,23 +61,24 @@ def test_several_files_are_several_sets_and_settings_are_told(run_json, run, tmp
     pq.write_table(titles, tmp_path / "a" / pairs)
     report = run_json("align", "-s", "shop", "--pairs", pairs, f"a/{pairs}", *ask[6:])
     assert report["pairs"] == {pairs: 48, f"a/{pairs}": 2}
-    refused = run("align", "-s", "shop", "--pairs", pairs, "--hard", 2)
-    assert (refused.returncode, "hard is 2.0" in refused.stderr) == (1, True)
+    refused = run("align", "-s", "shop", "--pairs", pairs, "--hard-negatives", 2)
+    assert (refused.returncode, "hard_negatives is 2.0" in refused.stderr) == (1, True)
     unused = run("align", "-s", "shop", "--text", "title")
     assert (unused.returncode, "--text is for --pairs" in unused.stderr) == (2, True)
 
 
 def test_an_alignment_is_given_to_a_space_or_left_out(run_json, run, tmp_path):
-    run_json("create", "shop", *TOYS)
+    run_json("create", "--space", "shop", *TOYS)
     learn = ("align", "-s", "shop", "--pairs", write_pairs(tmp_path), "--text", "title")
     run_json(*learn, "--epochs", 1)
     (made,) = (tmp_path / "shop" / "alignments").iterdir()
-    named_vectors = run_json("create", "other", *TOYS, "--alignment", made)["named_vectors"]
+    created = run_json("create", "--space", "other", *TOYS, "--alignment", made)
+    named_vectors = created["named_vectors"]
     assert list(named_vectors) == ["text", "image", "aligned"]
     left = run_json("reembed", "-s", "other", "--text-encoder", "toy/words", "--alignment", "none")
     assert left["alignment"] == "lost"
     assert list(run_json("status", "-s", "other")["named_vectors"]) == ["text", "image"]
-    refused = run("create", "third", *TOYS, "--alignment", "nowhere")
+    refused = run("create", "--space", "third", *TOYS, "--alignment", "nowhere")
     assert (refused.returncode, "no alignment can be read from nowhere" in refused.stderr) == (
         1,
         True,

@@ -32,9 +32,9 @@ def shop(run_json, tmp_path):
     pq.write_table(pa.table(FILMS), tmp_path / "films.parquet")
     pq.write_table(pa.table(BOOKS), tmp_path / "books.parquet")
     encoders = ("--text-encoder", "toy/words", "--image-encoder", "toy/colours")
-    run_json("create", "shop", *encoders)
+    run_json("create", "--space", "shop", *encoders)
     films = run_json(
-        "add",
+        "upsert",
         "films.parquet",
         "--space",
         "shop",
@@ -43,7 +43,7 @@ def shop(run_json, tmp_path):
         "--text",
         "{title}. {genres}",
     )
-    books = run_json("add", "books.parquet", "--space", "shop", "--domain-column", "shelf")
+    books = run_json("upsert", "books.parquet", "--space", "shop", "--domain-column", "shelf")
     assert films["added"] == 3
     assert films["encoded"] == {"text": 3, "image": 2}
     assert books["added"] == 2
@@ -56,7 +56,7 @@ def ids(hits):
 
 def test_the_whole_job(shop, run_json, tmp_path):
     again = run_json(
-        "add",
+        "upsert",
         "films.parquet",
         "--space",
         "shop",
@@ -139,22 +139,24 @@ def test_lists_as_they_are_asked_for(shop, run_json):
     assert set(ids(search("--like", "f1", "--like", "f2"))) == {"b1", "b2", "f3"}
     assert ids(search("robot", "--like", "f3", "--unlike", "b1"))[0] == "b2"
     assert ids(search("--unlike", "f1"))[-1] == "b1"
-    quotas = ("--quota", "films=1", "--quota", "books=0.5")
+    quotas = ("--quotas", "films=1", "--quotas", "books=0.5")
     assert {h["domain"] for h in search(*sea, "-k", 2, *quotas)} == {"films", "books"}
-    diverse = search(*sea, "-k", 3, "--diversity", 0.5, "--candidates", 4)
+    diverse = search(*sea, "-k", 3, "--diversity", 0.5, "--num-candidates", 4)
     assert (ids(diverse)[0], len(diverse)) == ("b1", 3)
-    assert ids(search(*sea, "--calibrate"))[0] in ("b1", "f1")
+    assert ids(search(*sea, "--normalize-scores"))[0] in ("b1", "f1")
 
     hits = run_json(
-        "similar", "f1", "--space", "shop", "--unlike", "b2", "--like", "f2", "--quota", "books=1"
+        "similar", "f1", "--space", "shop", "--unlike", "b2", "--like", "f2", "--quotas", "books=1"
     )
     assert ids(hits) == ["b1", "f3"]
-    hits = run_json("similar", "f1", "--space", "shop", "--all", "--min-score", -5, "--calibrate")
+    hits = run_json(
+        "similar", "f1", "--space", "shop", "--all", "--min-score", -5, "--normalize-scores"
+    )
     assert set(ids(hits)) == {"f2", "f3", "b1", "b2"}
     hits = run_json("similar", "f1", "--space", "shop", "--diversity", 1, "-k", 4)
     assert set(ids(hits)) == {"f2", "f3", "b1", "b2"}
     recommend = ("recommend", "--space", "shop", "--history", "f1", "-k", 2)
-    hits = run_json(*recommend, "--quota", "films=1", "--quota", "books=1", "--diversity", 0.3)
+    hits = run_json(*recommend, "--quotas", "films=1", "--quotas", "books=1", "--diversity", 0.3)
     assert sorted(h["domain"] for h in hits) == ["books", "films"]
 
 
@@ -164,8 +166,7 @@ def test_a_file_of_users(shop, run_json, tmp_path):
     )
     pq.write_table(users, tmp_path / "users.parquet")
     counts = run_json(
-        "recommend",
-        "--users",
+        "recommend-file",
         "users.parquet",
         "--out",
         "recs.parquet",
@@ -188,13 +189,13 @@ def test_quarantine_lists_and_retries(shop, run, run_json, tmp_path):
     (tmp_path / "p/broken.png").write_bytes(b"nonsense")
     table = pa.table({"item_id": ["f9"], "title": ["pictured"], "image": ["p/broken.png"]})
     pq.write_table(table, tmp_path / "more.parquet")
-    report = run_json("add", "more.parquet", "--space", "shop", "--domain", "films")
+    report = run_json("upsert", "more.parquet", "--space", "shop", "--domain", "films")
     assert report["quarantined"] == 1
     listed = run_json("quarantine", "--space", "shop")
     assert [(row["item_id"], row["attempts"]) for row in listed] == [("f9", 1)]
     assert "f9" in run("quarantine", "--space", "shop").stdout
     (tmp_path / "p/broken.png").write_bytes(picture("green"))
-    assert run_json("quarantine", "--space", "shop", "--retry")["quarantined"] == 0
+    assert run_json("retry-quarantine", "--space", "shop")["quarantined"] == 0
     assert run_json("quarantine", "--space", "shop") == []
 
 
@@ -209,7 +210,7 @@ def test_people_get_tables_and_pictures(shop, run, tmp_path):
     assert "isthmus align" in " ".join(status.stdout.split())
     assert "newer than the index" in status.stdout
     report = run(
-        "add",
+        "upsert",
         "films.parquet",
         "--space",
         "shop",
@@ -227,15 +228,15 @@ def test_people_get_tables_and_pictures(shop, run, tmp_path):
 REFUSED = {
     "no space": (("status", "--space", "nowhere"), "nowhere is no space"),
     "no file": (
-        ("add", "nothing.csv", "--space", "shop", "--domain", "d"),
+        ("upsert", "nothing.csv", "--space", "shop", "--domain", "d"),
         "no file matches 'nothing.csv'",
     ),
     "no domain": (
-        ("add", "films.parquet", "--space", "shop"),
+        ("upsert", "films.parquet", "--space", "shop"),
         "give --domain NAME or --domain-column",
     ),
     "no column": (
-        ("add", "books.parquet", "--space", "shop", "--domain", "d", "--text", "{titel}"),
+        ("upsert", "books.parquet", "--space", "shop", "--domain", "d", "--text", "{titel}"),
         "'titel'",
     ),
     "no item": (("similar", "zz", "--space", "shop"), "no item 'zz'"),
@@ -252,8 +253,8 @@ REFUSED = {
         "no domain 'music'",
     ),
     "no release": (("rollback", "7", "--space", "shop"), "no release 7"),
-    "exists": (("create", "shop", "--encoder", "toy/both"), "shop exists already"),
-    "unknown encoder": (("create", "other", "--encoder", "magic/wand"), "magic"),
+    "exists": (("create", "--space", "shop", "--encoder", "toy/both"), "shop exists already"),
+    "unknown encoder": (("create", "--space", "other", "--encoder", "magic/wand"), "magic"),
     "no picture": (("search", "--image", "none.png", "--space", "shop"), "no image file none.png"),
 }
 
@@ -272,29 +273,29 @@ def test_what_is_refused_says_so_in_one_line_and_exits_with_1(name, shop, run):
 MISRANKED = {
     "bad diversity": (
         ("search", "x", "--space", "shop", "--diversity", "2"),
-        "diversity is 2.0; give a number from 0",
+        "diversity is 2.0; give a number from 0 to 1",
     ),
     "few candidates": (
-        ("similar", "f1", "--space", "shop", "--diversity", "0.5", "--candidates", "3"),
-        "candidates is 3, but k is 10",
+        ("similar", "f1", "--space", "shop", "--diversity", "0.5", "--num-candidates", "3"),
+        "num_candidates is 3, but k is 10",
     ),
     "all of nothing": (("search", "x", "--space", "shop", "--all"), "give a k, or a min_score"),
     "no example": (("search", "--space", "shop", "--like", "zz"), "no item 'zz'"),
     "no counterexample": (("similar", "f1", "--space", "shop", "--unlike", "zz"), "no item 'zz'"),
     "half a quota": (
-        ("search", "x", "--space", "shop", "--quota", "films"),
-        "--quota films: write DOMAIN=3 for places or DOMAIN=0.5 for a share",
+        ("search", "x", "--space", "shop", "--quotas", "films"),
+        "--quotas films: write DOMAIN=3 for places or DOMAIN=0.5 for a share",
     ),
     "two quotas": (
-        ("search", "x", "--space", "shop", "--quota", "films=1", "--quota", "films=2"),
-        "domain 'films' has a quota already",
+        ("search", "x", "--space", "shop", "--quotas", "films=1", "--quotas", "films=2"),
+        "'films' is given twice",
     ),
     "large quota": (
-        ("similar", "f1", "--space", "shop", "--quota", "films=11"),
+        ("similar", "f1", "--space", "shop", "--quotas", "films=11"),
         "the quotas ask for 11 places, but k is 10",
     ),
     "quota of nothing": (
-        ("search", "x", "--space", "shop", "--quota", "music=1"),
+        ("search", "x", "--space", "shop", "--quotas", "music=1"),
         "no domain 'music'",
     ),
 }
@@ -310,7 +311,8 @@ def test_a_list_that_is_asked_for_wrongly_is_refused_in_one_line(shop, run):
 
 
 @pytest.mark.parametrize(
-    "verb", [("search", "x"), ("similar", "f1"), ("weights",), ("quarantine",), ("rollback",)]
+    "verb",
+    [("search", "x"), ("similar", "f1"), ("learn-fusion",), ("retry-quarantine",), ("rollback",)],
 )
 def test_verbs_that_search_or_encode_are_told_where(verb, shop, run):
     refused = run(*verb, "--space", "shop", "--device", "tpu")
@@ -325,12 +327,12 @@ def test_verbs_that_search_or_encode_are_told_where(verb, shop, run):
         ("search", "--space", "s"),
         ("search", "x", "--space", "s", "-k", "0"),
         ("search", "x", "--space", "s", "--min-score", "high"),
-        ("search", "x", "--space", "s", "--diversity", "0.5", "--candidates", "0"),
-        ("recommend", "--users", "u.parquet", "--domain", "d", "--space", "s"),
+        ("search", "x", "--space", "s", "--diversity", "0.5", "--num-candidates", "0"),
+        ("recommend-file", "u.parquet", "--domain", "d", "--space", "s"),
         ("recommend", "--user", "u", "--processes", 2, "--space", "s"),
-        ("create", "s", "--encoder", "toy/both", "--audio-encoder", "toy/sounds"),
+        ("create", "--space", "s", "--encoder", "toy/both", "--audio-encoder", "toy/sounds"),
         ("fly",),
-        ("add", "--space", "s"),
+        ("upsert", "--space", "s"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments, run):
@@ -339,7 +341,7 @@ def test_wrong_usage_exits_with_2(arguments, run):
 
 def test_invalid_rows_are_refused_by_number_or_skipped(shop, run, run_json, tmp_path):
     (tmp_path / "bad.csv").write_text("item_id,title\nn1,fine\n,lost\nn1,twice\n")
-    arguments = ("add", "bad.csv", "--space", "shop", "--domain", "films")
+    arguments = ("upsert", "bad.csv", "--space", "shop", "--domain", "films")
     result = run(*arguments)
     assert result.returncode == 1
     assert "row 1: no item id" in result.stderr
@@ -379,8 +381,8 @@ def test_an_interrupted_job_says_so_and_goes_on_where_it_stopped(run_json, envir
     rows = 3_000
     table = pa.table({"item_id": range(rows), "text": [f"word{n}" for n in range(rows)]})
     pq.write_table(table, tmp_path / "many.parquet")
-    run_json("create", "s", "--encoder", "toy/slow")
-    arguments = ["add", "many.parquet", "--space", "s", "--domain", "d"]
+    run_json("create", "--space", "s", "--encoder", "toy/slow")
+    arguments = ["upsert", "many.parquet", "--space", "s", "--domain", "d"]
     job = subprocess.Popen(
         [COMMAND, *arguments], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -405,7 +407,16 @@ def test_importing_and_helping_load_nothing_heavy(run):
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
     result = run("--help")
     assert result.returncode == 0
-    for verb in ("create", "add", "delete", "publish", "status", "search", "similar", "recommend"):
+    for verb in (
+        "create",
+        "upsert",
+        "delete",
+        "publish",
+        "status",
+        "search",
+        "similar",
+        "recommend",
+    ):
         assert verb in result.stdout
 
 
@@ -415,8 +426,8 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"nonsense")
     clips = ["low.wav", "high.wav", "bad.wav"]
     pq.write_table(pa.table({"item_id": ["l", "h", "b"], "clip": clips}), tmp_path / "s.parquet")
-    run_json("create", "s", "--encoder", "toy/sounds")
-    report = run_json("add", "s.parquet", "--space", "s", "--domain", "songs", "--audio", "clip")
+    run_json("create", "--space", "s", "--encoder", "toy/sounds")
+    report = run_json("upsert", "s.parquet", "--space", "s", "--domain", "songs", "--audio", "clip")
     assert (report["added"], report["quarantined"]) == (3, 1)
     assert report["encoded"] == {"text": 0, "audio": 2}
     (failure,) = run_json("quarantine", "--space", "s")
@@ -431,5 +442,7 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
         1,
         "isthmus: not audio in a known format",
     )
-    run_json("create", "t", "--text-encoder", "toy/words", "--audio-encoder", "toy/sounds")
+    run_json(
+        "create", "--space", "t", "--text-encoder", "toy/words", "--audio-encoder", "toy/sounds"
+    )
     assert list(run_json("status", "--space", "t")["named_vectors"]) == ["text", "audio"]

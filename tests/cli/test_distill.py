@@ -22,7 +22,7 @@ def items(tmp_path):
 
 
 ASK = ("distill", "--teacher", "toy/words", "--texts", "items.parquet", "--text", "{title}",
-       "--out", "student", "--epochs", 2, "--batch", 16)  # fmt: skip
+       "--out", "student", "--epochs", 2, "--batch-size", 16)  # fmt: skip
 
 
 def test_a_student_and_its_report(items, run, tmp_path):
@@ -55,9 +55,9 @@ def test_json_and_a_space_made_with_the_student(items, run, run_json):
     report = run_json(*ASK)
     assert report["student"] == "static/student"
     assert report["quality"]["ndcg_teacher"] is None
-    made = run("create", "shop", "--text-encoder", report["student"])
+    made = run("create", "--space", "shop", "--text-encoder", report["student"])
     assert made.returncode == 0, made.stderr
-    added = run("add", "items.parquet", "--space", "shop", "--id", "{title}", "--domain", "shop",
+    added = run("upsert", "items.parquet", "--space", "shop", "--id", "{title}", "--domain", "shop",
                 "--text", "{title}", "--skip-invalid")  # fmt: skip
     assert added.returncode == 0, added.stderr
     hits = run_json("search", "red shoe hat", "--space", "shop", "-k", 1)
@@ -68,8 +68,8 @@ def test_what_is_wrong_is_one_line(items, run):
     assert "give either --texts or --images" in run("distill", "--out", "x").stderr
     refused = run(*ASK, "--storage", "int4")
     assert refused.returncode == 1
-    assert "storage=int4 cannot be used to distill; give one of int8" in refused.stderr
-    unused = run(*ASK, "--student", "timm/test_vit", "--words", 5)
-    assert (unused.returncode, "--words is for a static student" in unused.stderr) == (2, True)
+    assert "storage is 'int4'; give one of 'int8'" in refused.stderr
+    unused = run(*ASK, "--student", "timm/test_vit", "--max-words", 5)
+    assert (unused.returncode, "--max-words is for a static student" in unused.stderr) == (2, True)
     nowhere = run(*ASK, "--device", "tpu")
     assert (nowhere.returncode, "'tpu'" in nowhere.stderr) == (1, True)

@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import COMMAND
 from tests.retrieval.evaluation.shops import EACH, THEMES, ratings
 
-ASK = ("evaluate", "--space", "shop", "--target", "books", "--systems", "interests")
+ASK = ("evaluate", "--space", "shop", "--targets", "books", "--systems", "interests")
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def shop(run_json, tmp_path):
     items = dict(zip(("item_id", "domain", "text"), map(list, columns), strict=True))
     pq.write_table(pa.table(items), tmp_path / "items.parquet")
     pq.write_table(pa.Table.from_pylist(ratings(240)), tmp_path / "ratings.parquet")
-    run_json("create", "shop", "--encoder", "toy/words")
-    run_json("add", "items.parquet", "--space", "shop")
+    run_json("create", "--space", "shop", "--encoder", "toy/words")
+    run_json("upsert", "items.parquet", "--space", "shop")
     return "shop"
 
 
@@ -79,9 +79,9 @@ def test_what_was_skipped_is_told(rated, run, tmp_path):
         (("--protocols", "hot"), "no protocol 'hot'; there are cold, few1, few3, few5, warm"),
         (("--baselines", "warm"), "no baseline 'warm'; there are random, popularity, item-KNN"),
         (("--positive-from", "9", "--protocols", "warm"), "no value reaches 9"),
-        (("--target", "songs"), "no domain 'songs' in this space; its domains are: books, films"),
-        (("--folder", "absent"), "a target goes with protocols"),
-        (("--folder", "absent", "--protocols", "few30"), "there is no absent/val.parquet"),
+        (("--targets", "songs"), "no domain 'songs' in this space; its domains are: books, films"),
+        (("--folders", "absent"), "a target goes with protocols"),
+        (("--folders", "absent", "--protocols", "few30"), "there is no absent/val.parquet"),
     ],
 )
 def test_refusals_say_what_there_is(rated, run, arguments, said):

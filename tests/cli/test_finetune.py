@@ -12,7 +12,18 @@ import pytest
 from tests.encoders import models
 
 WORDS = ("red", "green", "blue", "shoe", "hat", "zorb")
-QUICK = ("--epochs", 2, "--batch", 16, "--rate", 0.003, "--validation", 0.2, "--held-out", 0.3)
+QUICK = (
+    "--epochs",
+    2,
+    "--batch-size",
+    16,
+    "--learning-rate",
+    0.003,
+    "--validation",
+    0.2,
+    "--held-out",
+    0.3,
+)
 
 
 @pytest.fixture
@@ -42,8 +53,8 @@ def test_tune_by_pairs_and_move_a_space_to_it(start, pairs, run, run_json, tmp_p
     assert "left out row 120: is null" in shown.stderr
     assert "fine-tuning" in shown.stderr
     made = json.loads((tmp_path / "tuned" / "finetuning.json").read_text())
-    assert run("create", "shop", "--text-encoder", start).returncode == 0
-    assert run("add", "pairs.parquet", "--space", "shop", "--id", "{first}", "--domain", "shop",
+    assert run("create", "--space", "shop", "--text-encoder", start).returncode == 0
+    assert run("upsert", "pairs.parquet", "--space", "shop", "--id", "{first}", "--domain", "shop",
                "--text", "{first}", "--skip-invalid").returncode == 0  # fmt: skip
     assert run("publish", "--space", "shop").returncode == 0
     moved = run("reembed", "--space", "shop", "--text-encoder", made["after"])
@@ -63,7 +74,10 @@ def test_what_is_wrong_is_one_line(run, tmp_path):
     for arguments, words in (
         ((), "give either --space and --target, or --pairs"),
         (("--space", "shop"), "name the domain of the space to learn from with --target"),
-        (("--pairs", "x.csv", "--method", "dora"), "method=dora cannot be used to fine-tune"),
+        (
+            ("--pairs", "x.csv", "--method", "dora"),
+            "method is 'dora'; give one of 'lora' or 'full'",
+        ),
     ):
         refused = run("finetune", "--out", "tuned", *arguments)
         assert refused.returncode == 1

@@ -17,8 +17,8 @@ COLUMNS = ("--user", "who", "--item", "what", "--value", "stars", "--time", "whe
 def shop(run_json, tmp_path):
     films = {"item_id": ["f1", "f2"], "domain": ["films", "films"], "text": ["sea", "jazz"]}
     pq.write_table(pa.table(films), tmp_path / "films.parquet")
-    run_json("create", "shop", "--encoder", "toy/words")
-    run_json("add", "films.parquet", "--space", "shop")
+    run_json("create", "--space", "shop", "--encoder", "toy/words")
+    run_json("upsert", "films.parquet", "--space", "shop")
     (tmp_path / "likes.csv").write_text(ROWS)
     return "shop"
 

@@ -18,10 +18,10 @@ BOOKS = {"item_id": ["b1", "b2"], "text": ["sea storm", "robot"]}
 
 @pytest.fixture
 def shop(run_json, tmp_path):
-    run_json("create", "shop", "--encoder", "toy/words")
+    run_json("create", "--space", "shop", "--encoder", "toy/words")
     for domain, columns in {"films": FILMS, "books": BOOKS}.items():
         pq.write_table(pa.table(columns), tmp_path / f"{domain}.parquet")
-        run_json("add", f"{domain}.parquet", "--space", "shop", "--domain", domain)
+        run_json("upsert", f"{domain}.parquet", "--space", "shop", "--domain", domain)
 
 
 def test_hybrid_search(shop, run, run_json):
@@ -29,10 +29,11 @@ def test_hybrid_search(shop, run, run_json):
     assert len(hits) == 5
     assert "f2" in [hit["item_id"] for hit in hits[:2]]
     assert {"score", "similarity"} <= hits[0].keys()
-    weighed = ("search", "4711", "--hybrid", "--lexical-weight", 9, "--space", "shop", "-k", 1)
+    weighed = ("search", "4711", "--hybrid", "--bm25-weight", 9, "--space", "shop", "-k", 1)
     assert [hit["item_id"] for hit in run_json(*weighed)] == ["f2"]
-    refused = run("search", "x", "--hybrid", "--lexical-weight", -1, "--space", "shop")
-    assert refused.returncode == 2
+    refused = run("search", "x", "--hybrid", "--bm25-weight", -1, "--space", "shop")
+    assert refused.returncode == 1
+    assert "bm25_weight is -1.0" in refused.stderr
 
 
 def test_map(shop, run, run_json, tmp_path):
@@ -73,7 +74,7 @@ def test_a_file_of_queries(shop, run, run_json, tmp_path):
         {"query_id": "c", "text": "robot"},
     ]
     (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    asked = ("search", "--queries", "q.jsonl", "--out", "out.parquet", "--space", "shop", "-k", 1)
+    asked = ("search-file", "q.jsonl", "--out", "out.parquet", "--space", "shop", "-k", 1)
     result = run(*asked)
     assert result.returncode == 0
     assert result.stdout.splitlines()[-1] == "queries 3  answered 2  rows 2  out out.parquet"
@@ -89,30 +90,28 @@ def test_a_file_of_queries(shop, run, run_json, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--queries", "q.parquet"),
-        ("x", "--out", "o.parquet"),
-        ("x", "--queries", "q.parquet", "--out", "o.parquet"),
-        ("x", "--lexical-weight", 2),
-        (),
+        ("search-file", "q.parquet"),
+        ("search", "x", "--out", "o.parquet"),
+        ("search", "x", "--bm25-weight", 2),
+        ("search",),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(run, arguments):
-    assert run("search", *arguments, "--space", "s").returncode == 2
+    assert run(*arguments, "--space", "s").returncode == 2
 
 
 @pytest.mark.parametrize(
     "option",
     [
         ("--hybrid",),
-        ("--hubness", 1),
-        ("--center",),
+        ("--hubness-correction", 1),
+        ("--center-scores",),
         ("--min-score", 0.5),
         ("--diversity", 0.5),
         ("--like", "f1"),
     ],
 )
 def test_what_a_file_of_queries_is_not_asked_with_is_refused(run, option):
-    asked = ("search", "--queries", "q.parquet", "--out", "o.parquet", "--space", "s")
-    refused = run(*asked, *option)
+    refused = run("search-file", "q.parquet", "--out", "o.parquet", "--space", "s", *option)
     assert refused.returncode == 2
-    assert f"{option[0]} is for one query" in " ".join(refused.stderr.split())
+    assert f"No such option: {option[0]}" in " ".join(refused.stderr.split())

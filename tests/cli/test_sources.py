@@ -15,14 +15,14 @@ def shop(run_json, tmp_path):
     music = [{"item_id": f"music-{n}", "domain": "music", "text": f"note{n}"} for n in range(3)]
     pq.write_table(pa.Table.from_pylist([*items, *music]), tmp_path / "items.parquet")
     pq.write_table(pa.Table.from_pylist(noisy_board()), tmp_path / "likes.parquet")
-    run_json("create", "shop", "--encoder", "toy/words")
-    run_json("add", "items.parquet", "--space", "shop")
+    run_json("create", "--space", "shop", "--encoder", "toy/words")
+    run_json("upsert", "items.parquet", "--space", "shop")
     run_json("interactions", "add", "likes.parquet", "--space", "shop")
     return "shop"
 
 
 def test_verdicts_for_people_and_counts_for_programs(shop, run, run_json):
-    result = run("sources", "--target", "books", "--space", shop)
+    result = run("source-domains", "--target", "books", "--space", shop)
     assert result.returncode == 0, result.stderr
     said = " ".join(result.stdout.split())
     assert "sources for books (48 items, 240 users, 960 interactions), best first" in said
@@ -33,7 +33,7 @@ def test_verdicts_for_people_and_counts_for_programs(shop, run, run_json):
     )
     places = [said.index(sentence) for sentence in sentences]
     assert places == sorted(places)
-    counted = run_json("sources", "--target", "books", "--no-measure", "--space", shop)
+    counted = run_json("source-domains", "--target", "books", "--no-measure", "--space", shop)
     assert [source["lift"] for source in counted["sources"]] == [None] * 3
     assert {s["domain"]: s["quality"]["items"] for s in counted["sources"]} == {
         "films": 48,
@@ -43,6 +43,6 @@ def test_verdicts_for_people_and_counts_for_programs(shop, run, run_json):
 
 
 def test_fewer_than_no_trials_are_refused(run):
-    result = run("train", "--tune", "-1", "--space", "shop")
-    assert result.returncode == 1
-    assert "tune is -1; give 0 or more" in result.stderr
+    result = run("train", "--tuning-trials", "-1", "--space", "shop")
+    assert result.returncode == 2
+    assert "-1 is not in the range" in " ".join(result.stderr.split())

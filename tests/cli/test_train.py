@@ -10,8 +10,8 @@ import pytest
 
 from tests.retrieval.recommend.worlds import name, taste_of
 
-QUICK = ("--folds", 1, "--epochs", 2, "--no-guard", "--leave-out", "two-tower",
-         "--leave-out", "ALS")  # fmt: skip
+QUICK = ("--cross-fitting-folds", 1, "--epochs", 2, "--no-check-source-domains",
+         "--exclude-generators", "two-tower", "ALS")  # fmt: skip
 ASK = ("recommend", "--space", "shop", "--domain", "books", "-k", 4)
 
 
@@ -33,12 +33,12 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
     assert shown.returncode == 0, shown.stderr
     for words in ("popularity", "because of", "found by", "(rank "):
         assert words in shown.stdout
-    clicked = run_json(*ASK, "--click", name("films", 5, 0), "--click", name("films", 5, 1))
+    clicked = run_json(*ASK, "--clicks", name("films", 5, 0), "--clicks", name("films", 5, 1))
     assert taste_of(clicked[0]["item_id"]) == 5
 
     users = [{"user_id": "u3", "history": []}, {"user_id": "x", "history": [name("films", 5, 0)]}]
     pq.write_table(pa.Table.from_pylist(users), tmp_path / "users.parquet")
-    counts = run_json(*ASK, "--users", "users.parquet", "--out", "lists.parquet")
+    counts = run_json("recommend-file", "users.parquet", "--out", "lists.parquet", *ASK[1:])
     assert counts == {"users": 2, "rows": 8, "out": "lists.parquet"}
     rows = pq.read_table(tmp_path / "lists.parquet").to_pylist()
     assert [row["item_id"] for row in rows if row["user_id"] == "u3"] == ids(stored)
@@ -46,17 +46,17 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
 
 def test_training_and_publishing(shop, run, run_json):
     before = run_json(*ASK, "--user", "u3")
-    shown = run("train", "--target", "books", *QUICK, "--distil-head", 8, "--space", "shop")
+    shown = run("train", "--targets", "books", *QUICK, "--distilled-units", 8, "--space", "shop")
     assert shown.returncode == 0, shown.stderr
     said = " ".join(shown.stdout.split())
-    for words in ("books: NDCG@10 of simulated users", "best source alone", "all",
+    for words in ("books: NDCG@10 of simulated users", "best generator alone", "all",
                   "distilled, kept", "times as fast",
                   "make it current with: isthmus publish"):  # fmt: skip
         assert words in said
     kept = run_json("publish", "--keep-recommender", "--space", "shop")
     assert kept["accepted"]
-    heads = [path for path in kept["attached"] if "head" in path]
-    assert heads == ["recommender/head-0.safetensors", "recommender/head-1.safetensors"]
+    rankers = [path for path in kept["attached"] if "ranker" in path]
+    assert rankers == ["recommender/ranker-0.safetensors", "recommender/ranker-1.safetensors"]
     assert ids(run_json(*ASK, "--user", "u3")) == ids(before)
 
 
@@ -71,17 +71,13 @@ def test_a_user_of_whom_nothing_is_stored_is_answered_with_a_word_about_it(shop,
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("train", "--target", "songs"), 1, "no domain 'songs'; there are books, films"),
-        (("recommend", "--users", "u", "--out", "o", "--explain"), 2, "for one user"),
-        (("recommend", "--users", "u", "--out", "o", "--sheet", "s.png"), 2, "for one user"),
+        (("train", "--targets", "songs"), 1, "no domain 'songs'; there are books, films"),
+        (("recommend-file", "u", "--out", "o", "--explain"), 2, "No such option: --explain"),
+        (("recommend-file", "u", "--out", "o", "--sheet", "s.png"), 2, "No such option: --sheet"),
+        (("recommend-file", "u", "--out", "o", "--user", "u3"), 2, "No such option: --user"),
+        (("recommend", "--user", "u3", "--processes", 2), 2, "No such option: --processes"),
         (
-            ("recommend", "--users", "u", "--out", "o", "--user", "u3"),
-            2,
-            "--user is for one user, not for --users",
-        ),
-        (("recommend", "--user", "u3", "--processes", 2), 2, "--processes is for --users"),
-        (
-            ("rate", "films-0-0", "--user", "u3"),
+            ("predict-ratings", "films-0-0", "--user", "u3"),
             1,
             "has no model of values; add interactions whose",
         ),

@@ -1,6 +1,7 @@
-"""The contract of an encoder: every one of them runs these tests.
+"""The contract of an encoder: an abstract test class that every encoder runs.
 
-A subclass gives `make`, and names what must change the fingerprint.
+A subclass defines `make` and `modalities`, and names what must change the fingerprint. Encoders of
+images inherit `ImageEncoderContract`, encoders that are saved in a folder `SavedEncoderContract`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from PIL import Image
 
 from isthmus.encoders import Encoder, load_encoder, open_image
 from isthmus.errors import UnsupportedModality
-from isthmus.schema import MODALITIES
+from isthmus.schema import IMAGE, MODALITIES, Modality
 from tests.encoders.sounds import sounds
 
 TEXTS = [
@@ -53,7 +54,10 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class EncoderContract(ABC):
-    """What is asked of every encoder."""
+    """Tests of every encoder."""
+
+    modalities: ClassVar[tuple[Modality, ...]]
+    """Modalities that the encoder takes; tests of content run once for each."""
 
     options: ClassVar[tuple[str, ...]] = ()
     """Spec options, each of which must change the fingerprint."""
@@ -61,12 +65,19 @@ class EncoderContract(ABC):
     edits: ClassVar[tuple[tuple[str, dict], ...]] = ()
     """Settings in JSON files of the folder, each of which must change the fingerprint."""
 
-    seeded: ClassVar[bool] = True
-    """Whether `make` makes other weights of another seed, in the folder it is given."""
+    def __init_subclass__(cls) -> None:
+        takes_images = IMAGE in getattr(cls, "modalities", ())
+        if takes_images and not issubclass(cls, ImageEncoderContract):
+            raise TypeError(f"{cls.__name__} takes images: inherit ImageEncoderContract")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test of content for each modality of the encoder, and for no other."""
+        if "modality" in metafunc.fixturenames:
+            metafunc.parametrize("modality", sorted(self.modalities))
 
     @abstractmethod
     def make(self, folder: Path, seed: int) -> str:
-        """Save a model in the folder, and give its spec."""
+        """Save a model with weights of this seed in the folder, and return its spec."""
 
     @pytest.fixture(scope="class")
     def home(self, tmp_path_factory):
@@ -77,14 +88,8 @@ class EncoderContract(ABC):
         return self.make(home / "model", 0)
 
     @pytest.fixture(scope="class")
-    def encoder(self, spec) -> Encoder:
-        return load_encoder(spec, device="cpu")
-
-    @pytest.fixture(params=sorted(CONTENT))
-    def modality(self, request, encoder):
-        if request.param not in encoder.modalities:
-            pytest.skip(f"takes no {request.param}")
-        return request.param
+    def encoder(self, spec, encoder_of) -> Encoder:
+        return encoder_of(spec)
 
     @pytest.fixture
     def content(self, modality):
@@ -92,6 +97,9 @@ class EncoderContract(ABC):
 
     def test_it_keeps_its_spec(self, encoder, spec):
         assert encoder.spec == spec
+
+    def test_it_takes_the_declared_modalities(self, encoder):
+        assert encoder.modalities == set(self.modalities)
 
     def test_shape_type_and_norm(self, encoder, modality, content):
         vectors = encoder.encode(content, modality)
@@ -112,61 +120,31 @@ class EncoderContract(ABC):
         vectors = encoder.encode(content[:3], modality)
         assert np.abs(vectors[0] - vectors[2]).max() > 1e-4
 
-    def test_more_than_a_chunk_keeps_its_order(self, encoder, modality, content):
-        some = content[:3]
-        many = encoder.encode(some * 30, modality)
-        np.testing.assert_allclose(
-            many, np.tile(encoder.encode(some, modality), (30, 1)), atol=1e-5
-        )
+    def test_several_chunks_keep_the_order(self, encoder, modality, content):
+        few = content[:3]
+        many = encoder.encode(few * 30, modality)
+        np.testing.assert_allclose(many, np.tile(encoder.encode(few, modality), (30, 1)), atol=1e-5)
 
-    def test_nothing_gives_an_empty_array(self, encoder, modality):
+    def test_an_empty_batch_gives_an_empty_array(self, encoder, modality):
         vectors = encoder.encode([], modality)
         assert (vectors.shape, vectors.dtype) == ((0, encoder.dim), np.float32)
         assert encoder.embed([], modality).shape == (0, encoder.dim)
 
     def test_prepared_in_threads_is_the_same(self, encoder, modality, content):
         with ThreadPoolExecutor(4) as threads:
-            pieces = threads.map(lambda one: encoder.prepare([one], modality), content * 4)
-            prepared = [value for piece in pieces for value in piece]
+            chunks = threads.map(lambda one: encoder.prepare([one], modality), content * 4)
+            prepared = [value for chunk in chunks for value in chunk]
         vectors = encoder.embed(prepared, modality)
         expected = np.tile(encoder.encode(content, modality), (4, 1))
         np.testing.assert_allclose(vectors, expected, atol=1e-5)
-
-    def test_images_of_every_mode(self, encoder):
-        self._takes(encoder, "image")
-        images = [Image.new(mode, (50, 40)) for mode in MODES]
-        assert np.isfinite(encoder.encode(images, "image")).all()
-
-    def test_a_turned_photograph_equals_the_upright_one(self, encoder):
-        self._takes(encoder, "image")
-        upright, exif, stored = CONTENT["image"][1], Image.Exif(), io.BytesIO()
-        exif[0x0112] = 6
-        upright.transpose(Image.Transpose.ROTATE_90).save(stored, "PNG", exif=exif)
-        images = [open_image(stored.getvalue()), Image.open(stored), upright]
-        opened, given, expected = encoder.encode(images, "image")
-        np.testing.assert_allclose(opened, expected, atol=1e-5)
-        np.testing.assert_allclose(given, expected, atol=1e-5)
 
     def test_other_modalities_are_refused(self, encoder):
         for modality in set(MODALITIES) - encoder.modalities:
             with pytest.raises(UnsupportedModality, match=f"not {modality}"):
                 encoder.encode(["x"], modality)
 
-    def test_loaded_again_it_has_the_same_fingerprint(self, encoder, spec):
+    def test_reloading_keeps_the_fingerprint(self, encoder, spec):
         assert load_encoder(spec, device="cpu").components == encoder.components
-
-    def test_in_another_folder_it_has_the_same_fingerprint(self, encoder, spec, home, tmp_path):
-        self._needs_folder()
-        shutil.copytree(home, tmp_path / "moved")
-        moved = load_encoder(spec.replace(str(home), str(tmp_path / "moved")), device="cpu")
-        assert moved.components == encoder.components
-        assert moved.fingerprint == encoder.fingerprint
-
-    def test_other_weights_change_the_fingerprint(self, encoder, tmp_path):
-        self._needs_folder()
-        other = load_encoder(self.make(tmp_path / "model", 1), device="cpu")
-        assert other.fingerprint != encoder.fingerprint
-        assert other.components["weights"] != encoder.components["weights"]
 
     def test_options_change_the_fingerprint(self, encoder, spec):
         for option in self.options:
@@ -194,10 +172,34 @@ class EncoderContract(ABC):
         assert exact.fingerprint == encoder.fingerprint
         assert half.fingerprint != encoder.fingerprint
 
-    def _takes(self, encoder: Encoder, modality: str) -> None:
-        if modality not in encoder.modalities:
-            pytest.skip(f"takes no {modality}")
 
-    def _needs_folder(self) -> None:
-        if not self.seeded:
-            pytest.skip("its weights come with a package")
+class ImageEncoderContract(EncoderContract):
+    """Tests of encoders that take images."""
+
+    def test_images_of_every_mode(self, encoder):
+        images = [Image.new(mode, (50, 40)) for mode in MODES]
+        assert np.isfinite(encoder.encode(images, "image")).all()
+
+    def test_exif_orientation_is_applied(self, encoder):
+        upright, exif, stored = CONTENT["image"][1], Image.Exif(), io.BytesIO()
+        exif[0x0112] = 6
+        upright.transpose(Image.Transpose.ROTATE_90).save(stored, "PNG", exif=exif)
+        images = [open_image(stored.getvalue()), Image.open(stored), upright]
+        opened, lazy, expected = encoder.encode(images, "image")
+        np.testing.assert_allclose(opened, expected, atol=1e-5)
+        np.testing.assert_allclose(lazy, expected, atol=1e-5)
+
+
+class SavedEncoderContract(EncoderContract):
+    """Tests of encoders that are saved in a folder, with weights of a seed."""
+
+    def test_moving_the_folder_keeps_the_fingerprint(self, encoder, spec, home, tmp_path):
+        shutil.copytree(home, tmp_path / "moved")
+        moved = load_encoder(spec.replace(str(home), str(tmp_path / "moved")), device="cpu")
+        assert moved.components == encoder.components
+        assert moved.fingerprint == encoder.fingerprint
+
+    def test_other_weights_change_the_fingerprint(self, encoder, tmp_path):
+        other = load_encoder(self.make(tmp_path / "model", 1), device="cpu")
+        assert other.fingerprint != encoder.fingerprint
+        assert other.components["weights"] != encoder.components["weights"]

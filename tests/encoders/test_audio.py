@@ -19,22 +19,20 @@ SOUND = noise(0.5, 44_100)
 
 
 @pytest.fixture(scope="module")
-def clap(tmp_path_factory):
-    folder = models.clap_folder(tmp_path_factory.mktemp("clap") / "model")
-    return load_encoder(f"clap/{folder}", device="cpu")
+def clap(encoder_of, folder_of):
+    return encoder_of(f"clap/{folder_of(models.clap_folder)}")
 
 
 @pytest.fixture(scope="module")
-def wav2vec2(tmp_path_factory):
-    folder = models.wav2vec2_folder(tmp_path_factory.mktemp("wav2vec2") / "model")
-    return load_encoder(f"transformers/{folder}", device="cpu")
+def wav2vec2(encoder_of, folder_of):
+    return encoder_of(f"transformers/{folder_of(models.wav2vec2_folder)}")
 
 
 # Decoding
 
 
 @pytest.mark.parametrize(
-    ("kind", "subtype", "most"),
+    ("kind", "subtype", "tolerance"),
     [
         ("WAV", "FLOAT", 0),
         ("WAV", "PCM_16", 2**-14),
@@ -46,27 +44,27 @@ def wav2vec2(tmp_path_factory):
         ("AU", "PCM_16", 2**-14),
     ],
 )
-def test_files_give_the_samples_that_were_written(kind, subtype, most):
+def test_files_give_the_samples_that_were_written(kind, subtype, tolerance):
     opened = open_audio(file_of(SOUND, kind, subtype))
     assert (opened.rate, opened.samples.dtype, opened.seconds) == (44_100, np.float32, 0.5)
-    np.testing.assert_allclose(opened.samples, SOUND.samples, atol=most)
+    np.testing.assert_allclose(opened.samples, SOUND.samples, atol=tolerance)
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")])
-def test_lossy_files_give_nearly_those(kind, subtype):
+def test_lossy_files_give_nearly_the_samples_that_were_written(kind, subtype):
     opened = open_audio(file_of(sine(440, 1.0, 48_000), kind, subtype))
-    heard, meant = opened.samples[4_800:43_200], sine(440, 1.0, 48_000).samples[4_800:43_200]
+    decoded, expected = (sound.samples[4_800:43_200] for sound in (opened, sine(440, 1.0, 48_000)))
     assert opened.rate == 48_000
-    assert abs(np.corrcoef(heard, meant)[0, 1]) > 0.999
+    assert abs(np.corrcoef(decoded, expected)[0, 1]) > 0.999
 
 
-def test_channels_are_brought_to_their_mean():
+def test_channels_are_averaged():
     left, right = noise(0.2, seed=1).samples, noise(0.2, seed=2).samples
     opened = open_audio(written(np.stack([left, right], axis=1), 16_000))
     np.testing.assert_allclose(opened.samples, (left + right) / 2, atol=1e-7)
 
 
-def test_a_file_is_read_in_named_vectors(monkeypatch):
+def test_a_file_is_read_in_blocks(monkeypatch):
     monkeypatch.setattr("isthmus.encoders.audio._BLOCK_VALUES", 1_000)
     opened = open_audio(file_of(SOUND, channels=3))
     np.testing.assert_allclose(opened.samples, SOUND.samples, atol=1e-7)
@@ -92,7 +90,7 @@ def test_a_file_is_read_in_named_vectors(monkeypatch):
         (written(np.ones(9, np.float32), 400_000), "has 400000 samples a second"),
     ],
 )
-def test_bad_files_say_what_is_wrong_with_them(data, reason):
+def test_the_error_names_what_is_wrong_with_a_file(data, reason):
     with pytest.raises(InvalidAudio, match=reason):
         open_audio(data)
 
@@ -125,7 +123,7 @@ def test_a_file_that_leaves_its_length_open_is_read():
     assert open_audio(bytes(whole)).seconds == 0.5
 
 
-def test_damaged_pages_of_ogg_are_not_passed_over():
+def test_damaged_ogg_pages_are_refused():
     whole = bytearray(file_of(noise(2), "OGG", "VORBIS"))
     whole[len(whole) // 2] ^= 1
     with pytest.raises(InvalidAudio, match="checksums of its pages do not agree"):
@@ -141,7 +139,7 @@ def test_too_long_and_too_large_files_are_refused():
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])
-def test_damage_anywhere_gives_audio_or_a_reason(kind):
+def test_a_damaged_file_gives_audio_or_an_error(kind):
     whole = np.frombuffer(file_of(noise(0.1), kind, "PCM_16"), np.uint8)
     rng = np.random.default_rng(0)
     for _ in range(150):
@@ -163,8 +161,8 @@ def test_without_soundfile_the_error_names_the_extra(monkeypatch):
         open_audio(file_of(SOUND))
 
 
-def test_without_soundfile_no_encoder_of_audio_is_loaded(monkeypatch, tmp_path):
-    spec = f"clap/{models.clap_folder(tmp_path / 'clap')}"
+def test_without_soundfile_no_encoder_of_audio_is_loaded(monkeypatch, folder_of):
+    spec = f"clap/{folder_of(models.clap_folder)}"
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[audio\]'"):
         load_encoder(spec, device="cpu")
@@ -177,7 +175,7 @@ def test_without_soxr_the_error_names_the_extra(monkeypatch):
         resample(sine(440), 8_000)
 
 
-def test_what_is_no_waveform_is_refused():
+def test_content_other_than_a_waveform_is_refused():
     with pytest.raises(TypeError, match="a path, bytes or a Waveform, not a list"):
         check_decoded("audio", [0.0, 1.0])
     with pytest.raises(InvalidAudio, match=r"shape \(2, 9\); give one channel"):
@@ -221,9 +219,9 @@ def test_a_long_clip_is_the_mean_of_its_windows(clap, seconds):
     np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_windows_may_be_chosen(tmp_path):
-    spec = f"clap/{models.clap_folder(tmp_path / 'clap')}"
-    encoder = load_encoder(f"{spec}?window=0.5", device="cpu")
+def test_windows_may_be_chosen(encoder_of, folder_of):
+    spec = f"clap/{folder_of(models.clap_folder)}"
+    encoder = encoder_of(f"{spec}?window=0.5")
     assert encoder.components["audio.windows"] == (
         "8000 samples every 6000, the last at the end; mean at unit norm"
     )
@@ -232,18 +230,18 @@ def test_windows_may_be_chosen(tmp_path):
     mean = encoder.encode(pieces, "audio").mean(axis=0)
     (vector,) = encoder.encode([clip], "audio")
     np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
-    for asked in ("2", "0", "-1", "soon", "nan", "inf"):
-        with pytest.raises(InvalidInput, match=f"window={asked} cannot be used.*up to 1"):
-            load_encoder(f"{spec}?window={asked}", device="cpu")
+    for window in ("2", "0", "-1", "soon", "nan", "inf"):
+        with pytest.raises(InvalidInput, match=f"window={window} cannot be used.*up to 1"):
+            load_encoder(f"{spec}?window={window}", device="cpu")
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_clap_gives_what_its_model_gives(tmp_path, fused):
+def test_clap_equals_its_model(encoder_of, folder_of, fused):
     import torch
     from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
-    folder = models.clap_folder(tmp_path / "clap", fused=fused)
-    encoder = load_encoder(f"clap/{folder}", device="cpu")
+    folder = folder_of(models.clap_folder, fused=fused)
+    encoder = encoder_of(f"clap/{folder}")
     model = ClapModel.from_pretrained(folder).eval()
     extractor = ClapFeatureExtractor.from_pretrained(folder)
     features = extractor(noise(0.7).samples, sampling_rate=16_000, return_tensors="pt")
@@ -257,11 +255,9 @@ def test_clap_gives_what_its_model_gives(tmp_path, fused):
     np.testing.assert_allclose(encoder.encode(["a red shoe"]), read, atol=1e-5)
 
 
-def test_one_model_has_one_fingerprint_by_either_name(tmp_path):
-    folder = models.clap_folder(tmp_path / "clap")
-    one, other = (
-        load_encoder(f"{kind}/{folder}", device="cpu") for kind in ("clap", "transformers")
-    )
+def test_one_model_has_one_fingerprint_by_either_name(encoder_of, folder_of):
+    folder = folder_of(models.clap_folder)
+    one, other = (encoder_of(f"{kind}/{folder}") for kind in ("clap", "transformers"))
     assert one.fingerprint == other.fingerprint
 
 
@@ -277,12 +273,12 @@ def test_wav2vec2_is_the_mean_of_its_frames(wav2vec2):
     np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_whisper_is_the_mean_of_the_frames_that_are_not_padding(tmp_path):
+def test_whisper_is_the_mean_of_the_frames_that_are_not_padding(encoder_of, folder_of):
     import torch
     from transformers import WhisperFeatureExtractor
 
-    folder = models.whisper_folder(tmp_path / "whisper")
-    encoder = load_encoder(f"transformers/{folder}", device="cpu")
+    folder = folder_of(models.whisper_folder)
+    encoder = encoder_of(f"transformers/{folder}")
     extractor = WhisperFeatureExtractor.from_pretrained(folder)
     features = extractor(noise(0.5).samples, sampling_rate=16_000, return_tensors="pt")
     with torch.inference_mode():
@@ -292,15 +288,15 @@ def test_whisper_is_the_mean_of_the_frames_that_are_not_padding(tmp_path):
     np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_ast_is_its_two_tokens_or_the_mean_of_the_others(tmp_path):
+def test_ast_is_its_two_tokens_or_the_mean_of_the_others(encoder_of, folder_of):
     import torch
     from transformers import ASTFeatureExtractor
 
-    folder = models.ast_folder(tmp_path / "ast")
+    folder = folder_of(models.ast_folder)
     extractor = ASTFeatureExtractor.from_pretrained(folder)
     features = extractor(noise(0.5).samples, sampling_rate=16_000, return_tensors="pt")
     for option, tokens in (("", slice(0, 2)), ("?pooling=mean", slice(2, None))):
-        encoder = load_encoder(f"transformers/{folder}{option}", device="cpu")
+        encoder = encoder_of(f"transformers/{folder}{option}")
         with torch.inference_mode():
             hidden = encoder.model(**features).last_hidden_state[0].numpy()
         mean = hidden[tokens].mean(axis=0)
@@ -308,10 +304,10 @@ def test_ast_is_its_two_tokens_or_the_mean_of_the_others(tmp_path):
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_options_that_do_not_fit_are_refused(tmp_path):
-    clap = models.clap_folder(tmp_path / "clap")
-    wav2vec2 = models.wav2vec2_folder(tmp_path / "wav2vec2")
-    bert = models.bert_folder(tmp_path / "bert")
+def test_options_that_do_not_fit_are_refused(folder_of):
+    clap = folder_of(models.clap_folder)
+    wav2vec2 = folder_of(models.wav2vec2_folder)
+    bert = folder_of(models.bert_folder)
     for spec, message in (
         (f"transformers/{clap}?pooling=mean", "its own pooling"),
         (f"clap/{clap}?pooling=mean", "does not take these options"),

@@ -5,24 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.encoders import models
-from tests.encoders.contract import EncoderContract
+from tests.encoders.contract import (
+    EncoderContract,
+    ImageEncoderContract,
+    SavedEncoderContract,
+)
 
 
 class TestLocalText(EncoderContract):
-    seeded = False
+    modalities = ("text",)
 
     def make(self, folder: Path, seed: int) -> str:
         return "local/text"
 
 
-class TestLocalImage(EncoderContract):
-    seeded = False
+class TestLocalImage(ImageEncoderContract):
+    modalities = ("image",)
 
     def make(self, folder: Path, seed: int) -> str:
         return "local/image"
 
 
-class TestSentenceTransformers(EncoderContract):
+class TestSentenceTransformers(SavedEncoderContract):
+    modalities = ("text",)
     options = ("?max_length=9",)
     edits = (
         ("config_sentence_transformers.json", {"prompts": {"shop": "the shop: "}}),
@@ -33,7 +38,8 @@ class TestSentenceTransformers(EncoderContract):
         return f"sentence-transformers/{models.sentence_folder(folder, seed)}"
 
 
-class TestTransformersText(EncoderContract):
+class TestTransformersText(SavedEncoderContract):
+    modalities = ("text",)
     options = ("?pooling=cls", "?pooling=last", "?max_length=9", "?pooling=cls&max_length=9")
     edits = (("config.json", {"layer_norm_eps": 0.1}),)
 
@@ -41,7 +47,8 @@ class TestTransformersText(EncoderContract):
         return f"transformers/{models.bert_folder(folder, seed)}"
 
 
-class TestTransformersVit(EncoderContract):
+class TestTransformersVit(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("image",)
     options = ("?pooling=mean",)
     edits = (
         ("preprocessor_config.json", {"image_mean": [0.1, 0.2, 0.3]}),
@@ -52,14 +59,16 @@ class TestTransformersVit(EncoderContract):
         return f"transformers/{models.vit_folder(folder, seed)}"
 
 
-class TestTransformersConvNext(EncoderContract):
+class TestTransformersConvNext(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("image",)
     edits = (("preprocessor_config.json", {"size": {"shortest_edge": 40}}),)
 
     def make(self, folder: Path, seed: int) -> str:
         return f"transformers/{models.convnext_folder(folder, seed)}"
 
 
-class TestClip(EncoderContract):
+class TestClip(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image")
     options = ("?max_length=9",)
     edits = (
         (
@@ -72,7 +81,8 @@ class TestClip(EncoderContract):
         return f"transformers/{models.clip_folder(folder, seed)}"
 
 
-class TestSiglip(EncoderContract):
+class TestSiglip(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image")
     options = ("?max_length=9",)
     edits = (("preprocessor_config.json", {"image_std": [0.1, 0.2, 0.3]}),)
 
@@ -80,14 +90,16 @@ class TestSiglip(EncoderContract):
         return f"transformers/{models.siglip_folder(folder, seed)}"
 
 
-class TestSiglip2(EncoderContract):
+class TestSiglip2(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image")
     edits = (("preprocessor_config.json", {"max_num_patches": 9}),)
 
     def make(self, folder: Path, seed: int) -> str:
         return f"transformers/{models.siglip2_folder(folder, seed)}"
 
 
-class TestClap(EncoderContract):
+class TestClap(SavedEncoderContract):
+    modalities = ("text", "audio")
     options = ("?max_length=9", "?window=0.5")
     edits = (
         ("preprocessor_config.json", {"frequency_max": 4_000}),
@@ -99,12 +111,15 @@ class TestClap(EncoderContract):
         return f"clap/{models.clap_folder(folder, seed)}"
 
 
-class TestFusedClap(EncoderContract):
+class TestFusedClap(SavedEncoderContract):
+    modalities = ("text", "audio")
+
     def make(self, folder: Path, seed: int) -> str:
         return f"transformers/{models.clap_folder(folder, seed, fused=True)}"
 
 
-class TestWav2Vec2(EncoderContract):
+class TestWav2Vec2(SavedEncoderContract):
+    modalities = ("audio",)
     options = ("?window=0.5", "?window=20")
     edits = (("preprocessor_config.json", {"do_normalize": False}),)
 
@@ -112,12 +127,15 @@ class TestWav2Vec2(EncoderContract):
         return f"transformers/{models.wav2vec2_folder(folder, seed)}"
 
 
-class TestMaskedWav2Vec2(EncoderContract):
+class TestMaskedWav2Vec2(SavedEncoderContract):
+    modalities = ("audio",)
+
     def make(self, folder: Path, seed: int) -> str:
         return f"transformers/{models.wav2vec2_folder(folder, seed, norm='layer')}"
 
 
-class TestAst(EncoderContract):
+class TestAst(SavedEncoderContract):
+    modalities = ("audio",)
     options = ("?pooling=mean", "?window=0.5")
     edits = (("preprocessor_config.json", {"mean": -3.0}),)
 
@@ -125,19 +143,23 @@ class TestAst(EncoderContract):
         return f"transformers/{models.ast_folder(folder, seed)}"
 
 
-class TestWhisper(EncoderContract):
+class TestWhisper(SavedEncoderContract):
+    modalities = ("audio",)
     options = ("?window=0.5",)
 
     def make(self, folder: Path, seed: int) -> str:
         return f"transformers/{models.whisper_folder(folder, seed)}"
 
 
-class TestTimm(EncoderContract):
+class TestTimm(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("image",)
+
     def make(self, folder: Path, seed: int) -> str:
         return f"timm/test_vit:{models.timm_checkpoint(folder, seed)}"
 
 
-class TestOpenClip(EncoderContract):
+class TestOpenClip(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image")
     edits = (
         ("open_clip_config.json", {"preprocess_cfg": {"size": 32, "mean": [0.1, 0.2, 0.3]}}),
         ("open_clip_config.json", {"preprocess_cfg": {"size": 32, "interpolation": "bilinear"}}),
@@ -148,16 +170,15 @@ class TestOpenClip(EncoderContract):
         return f"open_clip/{models.open_clip_folder(folder, seed)}"
 
 
-class TestAlignedLocal(EncoderContract):
-    seeded = False
+class TestAlignedLocal(ImageEncoderContract):
+    modalities = ("text", "image")
 
     def make(self, folder: Path, seed: int) -> str:
         return "aligned/local"
 
 
-class TestAligned(EncoderContract):
+class TestAligned(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image")
+
     def make(self, folder: Path, seed: int) -> str:
         return f"aligned/{models.aligned_folder(folder, seed)}"
-
-
-del EncoderContract  # it is abstract: pytest would collect it here

@@ -1,4 +1,4 @@
-"""Images of every kind come out upright and RGB, or as one plain error."""
+"""Images of every format and mode become upright RGB, or raise `InvalidImage`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def corner(image: Image.Image):
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds next to nothing."""
+    """A PNG whose header states a size, with no pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
@@ -67,7 +67,7 @@ def test_a_file_of_any_mode_becomes_rgb(image, kind, expected):
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("JPEG", 3), ("WEBP", 8), ("JPEG2000", 3)])
-def test_lossy_formats_come_close(kind, tolerance):
+def test_lossy_formats_give_nearly_the_same_colour(kind, tolerance):
     opened = open_image(saved(Image.new("RGB", (32, 32), (200, 100, 50)), kind))
     np.testing.assert_allclose(corner(opened), (200, 100, 50), atol=tolerance)
 
@@ -97,7 +97,7 @@ def test_a_transparent_colour_of_rgb_becomes_white():
     assert corner(open_image(saved(Image.new("RGB", (2, 2), RED), transparency=RED))) == WHITE
 
 
-def test_a_16_bit_ramp_is_scaled_and_not_clipped():
+def test_16_bit_values_are_scaled_and_not_clipped():
     ramp = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     opened = open_image(saved(Image.fromarray(ramp)))
     np.testing.assert_array_equal(np.asarray(opened)[:, :, 0].ravel(), np.arange(256))
@@ -111,7 +111,7 @@ def test_of_an_animation_the_first_frame_is_taken(kind):
 
 
 UPRIGHT = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
-STORED = {  # how an upright picture lies in the file under each orientation
+STORED = {  # the pixels of a file with an upright picture, by EXIF orientation
     1: UPRIGHT,
     2: UPRIGHT[:, ::-1],
     3: UPRIGHT[::-1, ::-1],
@@ -124,7 +124,7 @@ STORED = {  # how an upright picture lies in the file under each orientation
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_applied_once(orientation):
+def test_exif_orientation_is_applied_once(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
@@ -133,7 +133,7 @@ def test_orientation_is_applied_once(orientation):
     np.testing.assert_array_equal(np.asarray(to_rgb(opened)), UPRIGHT)
 
 
-def test_damaged_exif_leaves_the_picture_as_it_is():
+def test_damaged_exif_is_ignored():
     data = saved(
         Image.new("RGB", (16, 8), RED), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"
     )
@@ -164,12 +164,12 @@ def test_a_truncated_file_is_refused(kind, share):
         (png_header(5, 5), "cannot be decoded"),
     ],
 )
-def test_what_is_no_good_image_is_refused_with_its_reason(data, reason):
+def test_the_error_names_what_is_wrong_with_an_image(data, reason):
     with pytest.raises(InvalidImage, match=reason):
         open_image(data)
 
 
-def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(InvalidImage, match="300 x 300 pixels, over the limit of 50000"):
         open_image(saved(Image.new("L", (300, 300))), max_pixels=50_000)
@@ -186,7 +186,7 @@ def test_an_image_without_pixels_is_refused():
 
 
 @pytest.mark.parametrize("size", [(1, 201), (30_000, 2)])
-def test_a_mere_line_is_refused(size):
+def test_an_image_that_is_too_narrow_is_refused(size):
     with pytest.raises(InvalidImage, match=f"{size[0]} x {size[1]} pixels, a side more than 200"):
         open_image(saved(Image.new("RGB", size)))
     assert open_image(saved(Image.new("RGB", (1, 200)))).size == (1, 200)
@@ -204,7 +204,7 @@ def test_a_mere_line_is_refused(size):
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_whatever_pillow_raises_becomes_an_invalid_image(failure, monkeypatch):
+def test_every_exception_of_pillow_becomes_invalid_image(failure, monkeypatch):
     def fail(self):
         raise failure
 
@@ -214,26 +214,26 @@ def test_whatever_pillow_raises_becomes_an_invalid_image(failure, monkeypatch):
         open_image(data)
 
 
-def test_no_warning_comes_out():
+def test_no_warning_reaches_the_caller():
     palette = saved(Image.new("P", (4, 4)), transparency=bytes([0]))
     damaged = saved(NOISE, "TIFF")[:-3]
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         open_image(palette)
         for data in (damaged, png_header(9_500, 9_500)):  # Pillow warns from 89 million pixels
             with pytest.raises(InvalidImage, match="image"):
                 open_image(data, max_pixels=100_000_000)
-    assert not heard
+    assert not caught
 
 
-def test_random_damage_never_gets_past_the_error():
+def test_random_damage_raises_nothing_but_invalid_image():
     rng = np.random.default_rng(0)
     for kind in FORMATS:
         data = np.frombuffer(saved(NOISE.resize((40, 40)), kind), np.uint8)
         for _ in range(30):
             broken = data.copy()
-            where = rng.integers(0, len(broken), 12)
-            broken[where] = rng.integers(0, 256, 12)
+            positions = rng.integers(0, len(broken), 12)
+            broken[positions] = rng.integers(0, 256, 12)
             with contextlib.suppress(InvalidImage):
                 assert open_image(broken.tobytes()).mode == "RGB"
 
@@ -252,14 +252,14 @@ def test_a_picture_in_memory_of_a_rare_mode_becomes_rgb(mode):
     ("mode", "value", "grey"),
     [("I", 200, 200), ("I", 65535, 255), ("I", 2**31 - 1, 255), ("F", 1.0, 255), ("F", 51.0, 51)],
 )
-def test_deep_modes_are_scaled_by_the_range_that_holds_them(mode, value, grey):
+def test_deep_modes_are_scaled_by_the_smallest_range_that_holds_them(mode, value, grey):
     assert corner(to_rgb(Image.new(mode, (2, 2), value))) == (grey, grey, grey)
 
 
-def test_numbers_that_are_none_become_black():
+def test_nan_becomes_black():
     assert corner(to_rgb(Image.fromarray(np.full((2, 2), np.nan, np.float32)))) == BLACK
 
 
-def test_what_is_rgb_already_is_not_copied():
+def test_an_rgb_image_is_not_copied():
     image = Image.new("RGB", (2, 2))
     assert to_rgb(image) is image

@@ -12,20 +12,20 @@ from tests.toy import ToyEncoder, joint_encoder, two_encoders
 @pytest.fixture
 def loads(monkeypatch):
     """The specs that were loaded, in order."""
-    made = {
+    encoders = {
         "two/text": lambda: two_encoders()["text"],
         "two/image": lambda: two_encoders()["image"],
     }
-    made |= {"joint": joint_encoder, "other": lambda: ToyEncoder("text", salt="other")}
-    asked = []
+    encoders |= {"joint": joint_encoder, "other": lambda: ToyEncoder("text", salt="other")}
+    loaded = []
 
     def load(spec, *, device, precision):
         assert precision == "auto"
-        asked.append(spec)
-        return made[spec]()
+        loaded.append(spec)
+        return encoders[spec]()
 
     monkeypatch.setattr("isthmus.encoders.stack.load_encoder", load)
-    return asked
+    return loaded
 
 
 def test_an_encoder_is_loaded_when_it_is_first_asked_for(loads):
@@ -59,20 +59,20 @@ def test_a_modality_without_encoder_is_refused(loads):
 
 
 def test_the_recorded_precision_is_used(monkeypatch):
-    asked = []
+    loaded = []
 
     def load(spec, *, device, precision):
-        asked.append(precision)
+        loaded.append(precision)
         return ToyEncoder("text")
 
     monkeypatch.setattr("isthmus.encoders.stack.load_encoder", load)
     encoder_of = LazyEncoders({"text": "x"}, {"text.precision": "fp32"})
     with pytest.raises(FingerprintMismatch, match=r"text\.precision was 'fp32' and is None"):
         encoder_of("text")
-    assert asked == ["fp32"]
+    assert loaded == ["fp32"]
 
 
-def test_a_model_that_is_gone_says_how_the_space_learns_where_it_is():
+def test_the_error_of_a_missing_model_names_the_remedy():
     encoder_of = LazyEncoders({"text": "static//no/such/folder"}, {})
     with pytest.raises(
         UnknownEncoder, match=r"nothing is at /no/such/folder\. .*reembed --text-encoder SPEC"

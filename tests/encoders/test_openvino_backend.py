@@ -1,4 +1,4 @@
-"""Encoders on OpenVINO: close to what they were, named so, and refused where they are not."""
+"""Encoders on OpenVINO: vectors close to the model's, and refusal of those that are not."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ INT8 = "local/text?backend=openvino-int8"
 
 
 @pytest.fixture(scope="module")
-def plain():
-    return load_encoder("local/text", device="cpu")
+def plain(encoder_of):
+    return encoder_of("local/text")
 
 
 @pytest.fixture(scope="module")
-def quick():
-    return load_encoder(INT8, device="cpu")
+def quick(encoder_of):
+    return encoder_of(INT8)
 
 
 def test_its_vectors_are_nearly_those_of_the_model(plain, quick):
@@ -47,42 +47,42 @@ def test_it_has_a_fingerprint_of_its_own_and_keeps_it(plain, quick):
         LazyEncoders({"text": INT8}, recorded)("text")
 
 
-def test_an_alignment_holds_whatever_runs_the_model(quick, tmp_path):
-    encoders = {"text": quick, "image": load_encoder("local/image", device="cpu")}
+def test_an_alignment_stays_valid_on_another_backend(quick, encoder_of, tmp_path):
+    encoders = {"text": quick, "image": encoder_of("local/image")}
     space = Space.create(tmp_path / "s", encoders)
     assert space.settings.alignment
     assert space.settings.encoders["text"] == INT8
 
 
-def test_threads_get_what_one_gets(quick):
+def test_threads_get_the_same_vectors(quick):
     texts = TEXTS * 3
     expected = quick.encode(texts)
     with ThreadPoolExecutor(4) as threads:
-        found = np.concatenate(list(threads.map(lambda text: quick.encode([text]), texts)))
-    assert (found * expected).sum(1).min() > 0.999
+        vectors = np.concatenate(list(threads.map(lambda text: quick.encode([text]), texts)))
+    assert (vectors * expected).sum(1).min() > 0.999
 
 
-def test_mixed_vectors_are_nearer_to_the_model_than_those_in_8_bits(plain, quick):
-    mixed = load_encoder("local/text?backend=openvino-mixed", device="cpu")
+def test_mixed_vectors_are_nearer_to_the_model_than_those_in_8_bits(plain, quick, encoder_of):
+    mixed = encoder_of("local/text?backend=openvino-mixed")
     expected = plain.encode(TEXTS)
-    turned = [1 - (one.encode(TEXTS) * expected).sum(1).mean() for one in (mixed, quick)]
-    assert turned[0] < turned[1] / 2
+    errors = [1 - (one.encode(TEXTS) * expected).sum(1).mean() for one in (mixed, quick)]
+    assert errors[0] < errors[1] / 2
     assert mixed.agreement > quick.agreement
     assert " layers " in mixed.components["text.backend"]
 
 
-@pytest.mark.parametrize("make", [models.bert_folder, models.sentence_folder])
-def test_other_kinds_of_text_models(make, tmp_path):
-    kind = "transformers" if make is models.bert_folder else "sentence-transformers"
-    spec = f"{kind}/{make(tmp_path)}"
-    expected = load_encoder(spec, device="cpu").encode(TEXTS)
+@pytest.mark.parametrize("save", [models.bert_folder, models.sentence_folder])
+def test_other_families_of_text_models(save, encoder_of, folder_of):
+    family = "transformers" if save is models.bert_folder else "sentence-transformers"
+    spec = f"{family}/{folder_of(save)}"
+    expected = encoder_of(spec).encode(TEXTS)
     for backend in ("openvino-fp32", "openvino-bf16", "openvino-mixed", "openvino-int8"):
-        found = load_encoder(f"{spec}?backend={backend}").encode(TEXTS)
-        assert (found * expected).sum(1).min() > (0.99999 if "fp32" in backend else 0.99)
+        vectors = load_encoder(f"{spec}?backend={backend}").encode(TEXTS)
+        assert (vectors * expected).sum(1).min() > (0.99999 if "fp32" in backend else 0.99)
 
 
 @pytest.mark.parametrize(
-    ("kind", "save"),
+    ("prefix", "save"),
     [
         ("local/image", None),
         ("transformers/", models.vit_folder),
@@ -90,15 +90,15 @@ def test_other_kinds_of_text_models(make, tmp_path):
         ("timm/test_vit:", models.timm_checkpoint),
     ],
 )
-def test_models_of_images(kind, save, tmp_path):
-    spec = f"{kind}{save(tmp_path)}" if save else kind
+def test_models_of_images(prefix, save, encoder_of, folder_of):
+    spec = f"{prefix}{folder_of(save)}" if save else prefix
     images = [*pictures(), *pictures()]
-    expected = load_encoder(spec, device="cpu").encode(images, "image")
-    for backend, least in (("openvino-fp32", 0.99999), ("openvino-bf16", 0.9)):
-        quick = load_encoder(f"{spec}?backend={backend}&agreement={least}")
-        assert (quick.encode(images, "image") * expected).sum(1).min() > least
+    expected = encoder_of(spec).encode(images, "image")
+    for backend, cosine in (("openvino-fp32", 0.99999), ("openvino-bf16", 0.9)):
+        quick = load_encoder(f"{spec}?backend={backend}&agreement={cosine}")
+        assert (quick.encode(images, "image") * expected).sum(1).min() > cosine
         assert quick.components["image.backend"].startswith(backend)
-        assert least <= quick.agreement <= 1.000001
+        assert cosine <= quick.agreement <= 1.000001
 
 
 def test_vectors_that_agree_too_little_are_refused():
@@ -120,7 +120,7 @@ def test_vectors_that_agree_too_little_are_refused():
         (INT8, "cuda", "a backend runs on the CPU, not on 'cuda'"),
     ],
 )
-def test_what_cannot_be_used_is_refused(spec, device, reason):
+def test_options_that_do_not_fit_are_refused(spec, device, reason):
     with pytest.raises(InvalidInput, match=reason):
         load_encoder(spec, device=device)
 

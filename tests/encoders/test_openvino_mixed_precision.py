@@ -1,4 +1,4 @@
-"""Which layers are computed in 8 bits."""
+"""The choice of the layers that are computed in 8 bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GROUP = 4
 
 
 class Toy(torch.nn.Module):
-    """Two layers: of one, 8 bits hold all values; of the other, one value drowns the rest."""
+    """Two layers: 8 bits represent all weights of one, and few of the other (an outlier)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Toy(torch.nn.Module):
 INPUT = {"x": torch.tensor([[0.0, 1, -1, 127, -127, 0, 1, 2], [0, 3, 127, 1, 1, 127, 2, 4]])}
 
 
-def test_layers_that_turn_nothing_are_chosen_and_the_model_is_as_before():
+def test_insensitive_layers_are_chosen_and_the_model_is_unchanged():
     model = Toy()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert layers_for_int8(model, model, INPUT, GROUP, budget=1e-9) == ["exact"]
@@ -37,7 +37,7 @@ def test_layers_that_turn_nothing_are_chosen_and_the_model_is_as_before():
     assert not model.exact._forward_pre_hooks
 
 
-def test_a_layer_that_does_too_much_harm_does_not_stop_the_rest():
-    harms, sizes = {"a": 5.0, "b": 1.0, "c": 2.0}, {"a": 10, "b": 1, "c": 1}
-    assert within_budget(harms, sizes, 3.5) == ["b", "c"]
+def test_a_layer_over_the_budget_does_not_stop_the_rest():
+    sensitivities, sizes = {"a": 5.0, "b": 1.0, "c": 2.0}, {"a": 10, "b": 1, "c": 1}
+    assert within_budget(sensitivities, sizes, 3.5) == ["b", "c"]
     assert within_budget({"a": -1e-9}, {"a": 1}, 0.0) == ["a"]

@@ -1,4 +1,4 @@
-"""From specs to encoders, and what is said when that fails."""
+"""From specs to encoders, and the errors on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.encoders import models
 
 
 class Constant(Encoder):
-    """An encoder of somebody else."""
+    """An encoder of another package."""
 
     modalities = frozenset({"text", "image"})
     dim = 2
@@ -34,11 +34,11 @@ class Constant(Encoder):
 
 @pytest.fixture
 def registered(monkeypatch):
-    def give(name: str, value: str):
+    def register(name: str, value: str):
         point = EntryPoint(name, value, registry.ENTRY_POINTS)
         monkeypatch.setattr(registry, "entry_points", lambda group: [point])
 
-    return give
+    return register
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_local_is_a_pair(spec):
 
 
 @pytest.mark.parametrize("spec", ["", "nothing", "nothing/here", "/models/clip"])
-def test_an_unknown_kind_lists_those_that_are_known(spec, registered):
+def test_the_error_of_an_unknown_family_lists_the_known_ones(spec, registered):
     registered("constant", f"{__name__}:Constant")
     known = r"local/text; open_clip/ViT-B-32:.*; sentence-transformers/.*timm/.*constant/…"
     with pytest.raises(UnknownEncoder, match=f"no encoder of kind .*{known}"):
@@ -93,7 +93,7 @@ def test_a_registered_encoder_that_cannot_be_imported(registered):
 
 
 @pytest.mark.parametrize("spec", ["local/text?pooling=cls", "timm/test_vit?max_length=3"])
-def test_an_option_that_a_kind_does_not_take(spec):
+def test_an_option_that_a_family_does_not_take(spec):
     with pytest.raises(InvalidInput, match=r"does not take.*(pooling|max_length)"):
         load_encoder(spec)
 
@@ -148,7 +148,7 @@ def test_an_unreachable_hub_names_spec_cause_and_remedy(spec, offline):
         "open_clip//no/such/folder",
     ],
 )
-def test_a_path_where_nothing_is(spec):
+def test_a_path_that_does_not_exist(spec):
     with pytest.raises(UnknownEncoder, match=f"cannot load '{spec}': nothing is at .*no"):
         load_encoder(spec, device="cpu")
 
@@ -172,8 +172,8 @@ def test_an_empty_folder_is_no_model(tmp_path):
             load_encoder(spec, device="cpu")
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
-    checkpoint = models.timm_checkpoint(tmp_path)
+def test_a_checkpoint_of_another_architecture_is_refused(folder_of):
+    checkpoint = folder_of(models.timm_checkpoint)
     with pytest.raises(UnknownEncoder, match="cannot load 'timm/test_efficientnet:"):
         load_encoder(f"timm/test_efficientnet:{checkpoint}", device="cpu")
 
@@ -195,7 +195,7 @@ def test_a_checkpoint_with_missing_weights_is_refused(tmp_path):
     ("model_type", "reason"),
     [("clvp", "known are clip, siglip, siglip2, clap"), ("blip", "known are clip")],
 )
-def test_models_of_other_kinds_are_refused(model_type, reason, tmp_path):
+def test_joint_models_of_unknown_families_are_refused(model_type, reason, tmp_path):
     from transformers import AutoConfig
 
     AutoConfig.for_model(model_type).save_pretrained(tmp_path)
@@ -215,9 +215,9 @@ def test_models_of_other_kinds_are_refused(model_type, reason, tmp_path):
         (models.clip_folder, "pooling=cls", "has its own pooling"),
     ],
 )
-def test_an_option_that_does_not_fit(save, option, reason, tmp_path):
+def test_an_option_that_does_not_fit(save, option, reason, folder_of):
     with pytest.raises(InvalidInput, match=reason):
-        load_encoder(f"transformers/{save(tmp_path)}?{option}", device="cpu")
+        load_encoder(f"transformers/{folder_of(save)}?{option}", device="cpu")
 
 
 def test_importing_encoders_imports_no_library_of_models():
@@ -239,7 +239,7 @@ def test_local_text_imports_neither_sentence_transformers_nor_image_libraries():
 
 
 @pytest.mark.parametrize(
-    ("save", "written", "kind"),
+    ("save", "spec", "prefix"),
     [
         (models.bert_folder, "transformers/models/x?pooling=cls", "transformers/"),
         (models.clap_folder, "clap/models/x", "clap/"),
@@ -247,13 +247,13 @@ def test_local_text_imports_neither_sentence_transformers_nor_image_libraries():
         (models.timm_checkpoint, "timm/test_vit:models/x", "timm/test_vit:"),
     ],
 )
-def test_a_spec_keeps_its_meaning_in_another_folder(save, written, kind, tmp_path, monkeypatch):
+def test_a_spec_keeps_its_meaning_in_another_folder(save, spec, prefix, tmp_path, monkeypatch):
     save(tmp_path / "models" / "x")
     monkeypatch.chdir(tmp_path)
-    encoder = load_encoder(written, device="cpu")
-    assert encoder.spec.partition("?")[0] == f"{kind}{tmp_path}/models/x"
-    assert encoder.spec.endswith("?pooling=cls") == ("?" in written)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
+    encoder = load_encoder(spec, device="cpu")
+    assert encoder.spec.partition("?")[0] == f"{prefix}{tmp_path}/models/x"
+    assert encoder.spec.endswith("?pooling=cls") == ("?" in spec)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
     again = load_encoder(encoder.spec, device="cpu")
     assert (again.spec, again.fingerprint) == (encoder.spec, encoder.fingerprint)

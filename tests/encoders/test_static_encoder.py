@@ -1,4 +1,4 @@
-"""Static encoders: sums of token vectors, whatever a text is made of."""
+"""Static encoders: sums of token vectors for any text."""
 
 from __future__ import annotations
 
@@ -50,34 +50,34 @@ def test_weights_and_shared_rows(folder, tmp_path):
     shared = torch.from_numpy(table)[mapping] / weights[mapping, None]
     save_file({"embeddings": shared, "weights": weights, "mapping": mapping.int()},
               path / "model.safetensors")  # fmt: skip
-    found = load_encoder(f"static/{path}").encode(["red hat !", "shoes"])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    vectors = load_encoder(f"static/{path}").encode(["red hat !", "shoes"])
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text("redshoat ,!\t\n\u3000x", max_size=20), max_size=8))
 def test_ids_are_those_of_the_tokenizer(texts):
-    plain, words = make_tokenizer(), WordTokenizer(make_tokenizer(), pad_id=0)
+    plain, tokenize = make_tokenizer(), WordTokenizer(make_tokenizer(), pad_id=0)
     expected = [
-        [n for n in found.ids if n != 1] or [0]
-        for found in plain.encode_batch(texts, add_special_tokens=False)
+        [n for n in encoding.ids if n != 1] or [0]
+        for encoding in plain.encode_batch(texts, add_special_tokens=False)
     ]
-    for _ in range(2):  # the second time all words are known
-        bags = words(texts)
+    for _ in range(2):  # the second time all words are in the cache
+        bags = tokenize(texts)
         assert [ids.tolist() for ids in bags.split()] == expected
 
 
-def test_words_beyond_what_is_remembered_give_the_same(folder, monkeypatch):
+def test_a_full_word_cache_does_not_change_vectors(folder, monkeypatch):
     path, _ = folder
     texts = ["red shoe", "hat hat", "shoes", "", "red !"]
     expected = load_encoder(f"static/{path}").encode(texts * 3)
     monkeypatch.setattr(static, "MAX_CACHED_WORDS", 1)
     encoder = load_encoder(f"static/{path}")
-    found = [encoder.encode([text]) for text in texts * 3]
-    np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-6)
+    vectors = [encoder.encode([text]) for text in texts * 3]
+    np.testing.assert_allclose(np.concatenate(vectors), expected, atol=1e-6)
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_a_missing_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(UnknownEncoder, match=r"cannot load 'static/small': nothing is at small"):
         load_encoder("static/small")
     with pytest.raises(UnknownEncoder, match=f"cannot load 'static/{tmp_path}'"):

@@ -1,4 +1,4 @@
-"""Batches, devices, precision: what all PyTorch encoders share."""
+"""Batches, devices and precision of all PyTorch encoders."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_row_over_the_limit_is_a_batch_of_its_own():
     assert [r.tolist() for r in batches_by_length(np.array([5, 999]), 64, 8)] == [[1], [0]]
 
 
-def test_order_is_that_of_the_input_over_many_chunks():
+def test_many_chunks_keep_the_order_of_the_input():
     encoder = toy()
     texts = ["x" * (n % 37 + 1) + chr(65 + n % 26) for n in range(5_000)]
     vectors = encoder.encode(texts)
@@ -74,7 +74,7 @@ def test_compiling_does_not_change_the_fingerprint():
     assert toy(Runtime(torch.device("cpu"), "fp32", True)).fingerprint == toy().fingerprint
 
 
-def test_the_weights_hash_sees_names_types_shapes_and_bytes():
+def test_the_weights_hash_depends_on_names_types_shapes_and_bytes():
     base = {"a": torch.arange(4.0), "b": torch.zeros(())}
     same = {"b": torch.zeros(()), "a": torch.arange(4.0)}
     others = [
@@ -94,21 +94,21 @@ def test_a_pickle_that_holds_code_is_refused(tmp_path):
         read_weights(tmp_path / "model.pth")
 
 
-def test_workers_leave_the_threads_of_others_alone():
+def test_the_thread_pool_leaves_other_threads_unchanged():
     before = torch.get_num_threads()
     assert set(cpu_thread_pool().map(lambda _: torch.get_num_threads(), range(8))) == {1}
-    elsewhere: list[int] = []
-    thread = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+    outside: list[int] = []
+    thread = threading.Thread(target=lambda: outside.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert (torch.get_num_threads(), elsewhere) == (before, [before])
+    assert (torch.get_num_threads(), outside) == (before, [before])
 
 
-def test_one_ahead_raises_where_the_piece_is_read():
-    read = prefetch_map(lambda n: 1 // n, [1, 0, 1])
-    assert next(read) == 1
+def test_prefetching_raises_where_the_result_is_read():
+    results = prefetch_map(lambda n: 1 // n, [1, 0, 1])
+    assert next(results) == 1
     with pytest.raises(ZeroDivisionError, match="division"):
-        next(read)
+        next(results)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_one_ahead_raises_where_the_piece_is_read():
         ("cpu", "fp8", "precision 'fp8' cannot be used"),
     ],
 )
-def test_what_is_absent_is_not_replaced_silently(device, precision, reason, monkeypatch):
+def test_an_absent_device_or_precision_is_refused(device, precision, reason, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(InvalidInput, match=reason):
         choose_runtime(device, precision)
@@ -133,7 +133,7 @@ def test_auto_is_float32_on_a_cpu(monkeypatch):
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp16")])
-def test_auto_on_a_gpu_is_what_it_computes_in(has_bf16, precision, monkeypatch):
+def test_auto_on_a_gpu_is_its_half_precision(has_bf16, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
     assert choose_runtime() == Runtime(torch.device("cuda"), precision, False)

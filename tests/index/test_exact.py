@@ -22,17 +22,17 @@ def test_exact_search_agrees_with_sorting(seed, rows, k, share):
     rng = np.random.default_rng(seed)
     vectors, queries = unit(rng, rows, 8), unit(rng, 3, 8)
     mask = None if share is None else rng.random(rows) < share
-    allowed = None if mask is None else Bitmap(mask)
-    scores, positions = exact_search(queries, vectors, k, allowed)
+    bitmap = None if mask is None else Bitmap(mask)
+    scores, positions = exact_search(queries, vectors, k, bitmap)
     np.testing.assert_allclose(scores, by_sorting(queries, vectors, k, mask), atol=1e-5)
     for row, found in enumerate(positions):
-        there = found >= 0
-        assert np.isfinite(scores[row][there]).all()
-        assert len(set(found[there].tolist())) == there.sum()
+        is_found = found >= 0
+        assert np.isfinite(scores[row][is_found]).all()
+        assert len(set(found[is_found].tolist())) == is_found.sum()
         np.testing.assert_allclose(
-            (vectors[found[there]] @ queries[row]), scores[row][there], atol=1e-5
+            (vectors[found[is_found]] @ queries[row]), scores[row][is_found], atol=1e-5
         )
-        assert mask is None or mask[found[there]].all()
+        assert mask is None or mask[found[is_found]].all()
 
 
 def test_rescoring_ranks_candidates_by_their_true_score_and_pads():
@@ -42,8 +42,8 @@ def test_rescoring_ranks_candidates_by_their_true_score_and_pads():
     found[0, 3:] = -1
     scores, positions = rescore(queries, vectors, found, 9)
     for row in range(4):
-        mine = found[row][found[row] >= 0]
-        order = mine[np.argsort(-(vectors[mine] @ queries[row]))]
+        candidates = found[row][found[row] >= 0]
+        order = candidates[np.argsort(-(vectors[candidates] @ queries[row]))]
         assert positions[row].tolist() == [*order.tolist(), *[-1] * (9 - len(order))]
         np.testing.assert_allclose(
             scores[row][: len(order)], vectors[order] @ queries[row], atol=1e-6

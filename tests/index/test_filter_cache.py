@@ -24,7 +24,7 @@ def filled(space):
 def asked(monkeypatch):
     """What the table engine was asked."""
     calls = []
-    for name in ("select", "select_among"):
+    for name in ("select", "select_from"):
         real = getattr(Snapshot, name)
 
         def spy(self, where, *rest, real=real, name=name):

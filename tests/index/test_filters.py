@@ -267,7 +267,7 @@ def test_a_filter_selects_what_sql_says(predicate, chance):
     everything = snapshot().row_ids()
     some = np.array(chance.sample(everything.tolist(), chance.randint(0, len(everything))))
     some = some.astype(np.uint64)
-    among = snapshot().select_among(where, some)
+    among = snapshot().select_from(where, some)
     assert among.dtype == np.uint64
     assert among.tolist() == some[np.isin(some, snapshot().select(where))].tolist()
 
@@ -386,7 +386,7 @@ def test_a_filter_is_refused_with_the_cause_and_the_columns(where, cause):
     with pytest.raises(InvalidFilter):
         filled().count(where=where)
     with pytest.raises(InvalidFilter):
-        snapshot().select_among(where, snapshot().row_ids())
+        snapshot().select_from(where, snapshot().row_ids())
 
 
 WORDS = """
@@ -426,7 +426,7 @@ def test_any_text_is_a_filter_or_refused(where):
     if selected is not None:
         everything = before.row_ids()
         assert set(selected) <= set(everything)
-        among = before.select_among(where, everything)
+        among = before.select_from(where, everything)
         assert sorted(among.tolist()) == sorted(selected.tolist())
         # What stands before a valid predicate and an AND can only select less.
         both = before.select(f"({where}\n) and Mixed >= 0")
@@ -530,10 +530,10 @@ def test_whatever_the_engine_raises_is_a_refusal(monkeypatch, failure):
 
 def test_row_ids_that_are_not_there_or_not_searchable_are_not_selected():
     given_ids = np.array([2**40, *snapshot().row_ids(), 2**50, 2**63], np.uint64)
-    among = snapshot().select_among("true", given_ids)
+    among = snapshot().select_from("true", given_ids)
     assert len(among) == len(ROWS)
-    assert len(snapshot().select_among("true", given_ids[:0])) == 0
-    assert snapshot().select_among("price < 1", given_ids[[3, 3]]).tolist() in (
+    assert len(snapshot().select_from("true", given_ids[:0])) == 0
+    assert snapshot().select_from("price < 1", given_ids[[3, 3]]).tolist() in (
         [],
         given_ids[[3, 3]].tolist(),
     )

@@ -9,14 +9,12 @@ from isthmus import Space
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import exact_search
-from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.gpu import GpuIndex, choose_devices, exact_on, require_gpu_form
-from isthmus.index.ann.recipes import INVERTED_FILE, RECIPES, suitable
-from isthmus.index.ann.search_parameters import SearchParameters
+from isthmus.index.ann.recipes import RECIPES, suitable
 from tests.index.vectors import clustered
 from tests.toy import item, two_encoders
 
-ON_GPU = [recipe for recipe in (*RECIPES, INVERTED_FILE) if recipe.on_gpu]
+ON_GPU = [recipe for recipe in RECIPES if recipe.has_gpu_form]
 
 
 def gpus():
@@ -52,12 +50,14 @@ def test_auto_is_the_cpu_where_there_is_no_gpu():
 
 def test_a_recipe_without_a_gpu_form_is_refused_by_name():
     for recipe in RECIPES:
-        if recipe.on_gpu:
-            require_gpu_form(recipe.name)
+        if recipe.has_gpu_form:
+            require_gpu_form(recipe)
         else:
             with pytest.raises(UnsupportedOperation, match=r"no GPU form of.*--device cuda"):
-                require_gpu_form(recipe.name)
-    assert [r.name for r in suitable(32, on_gpu=True)] == [r.name for r in RECIPES if r.on_gpu]
+                require_gpu_form(recipe)
+    assert [r.name for r in suitable(32, on_gpu=True)] == [
+        r.name for r in RECIPES if r.has_gpu_form
+    ]
 
 
 @pytest.mark.gpu
@@ -65,8 +65,8 @@ def test_a_recipe_without_a_gpu_form_is_refused_by_name():
 @pytest.mark.parametrize("recipe", ON_GPU, ids=lambda recipe: recipe.name)
 def test_a_gpu_finds_what_the_cpu_finds(recipe):
     vectors = clustered(np.random.default_rng(0), 20_000, 64)
-    index = VectorIndex.build(recipe, vectors)
-    index = index.trying(SearchParameters(visits=index.most_visits // 4))
+    index = recipe.build(vectors)
+    index = index.with_width(index.max_width // 4)
     placed = GpuIndex(index, choose_devices("cuda"))
     queries = vectors[:200]
     here, there = index.search(queries, 10), placed.search(queries, 10)
@@ -79,10 +79,10 @@ def test_a_gpu_finds_what_the_cpu_finds(recipe):
 @needs_gpu
 def test_a_filter_holds_on_a_gpu():
     vectors = clustered(np.random.default_rng(0), 20_000, 64)
-    allowed = Bitmap(np.arange(len(vectors)) % 7 == 0)
-    placed = GpuIndex(VectorIndex.build(RECIPES[0], vectors), choose_devices("cuda"))
-    scores, found = placed.search_allowed(vectors[:50], 10, allowed, 0)
-    best, _ = exact_search(vectors[:50], vectors, 10, allowed)
+    bitmap = Bitmap(np.arange(len(vectors)) % 7 == 0)
+    placed = GpuIndex(RECIPES[0].build(vectors), choose_devices("cuda"))
+    scores, found = placed.search_filtered(vectors[:50], 10, bitmap, 0)
+    best, _ = exact_search(vectors[:50], vectors, 10, bitmap)
     assert (found % 7 == 0).all()
     np.testing.assert_allclose(scores, best, atol=1e-4)
 

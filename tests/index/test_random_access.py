@@ -1,4 +1,4 @@
-"""Vectors mapped for reads here and there."""
+"""Vectors mapped for random access."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.index.ann import random_access as module
-from isthmus.index.ann.random_access import memory_limit, scattered
+from isthmus.index.ann.random_access import memory_limit, random_access
 
 
 @pytest.fixture
@@ -17,17 +17,17 @@ def mapped(tmp_path):
 
 def test_a_file_that_memory_may_not_hold_is_mapped_again_with_the_same_vectors(mapped, monkeypatch):
     monkeypatch.setattr(module, "memory_limit", lambda: 100)
-    again = scattered(mapped)
+    again = random_access(mapped)
     assert not np.shares_memory(again, mapped)
     np.testing.assert_array_equal(again, mapped)
 
 
 def test_what_fits_or_is_no_whole_file_stays_as_it_is(mapped, monkeypatch):
-    assert scattered(mapped) is mapped
+    assert random_access(mapped) is mapped
     monkeypatch.setattr(module, "memory_limit", lambda: 100)
     part, copy = mapped[2:], mapped.copy()
-    assert scattered(part) is part
-    assert scattered(copy) is copy
+    assert random_access(part) is part
+    assert random_access(copy) is copy
 
 
 def test_the_limit_is_the_smaller_of_machine_and_control_group(tmp_path, monkeypatch):

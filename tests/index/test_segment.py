@@ -35,10 +35,10 @@ def test_a_row_that_is_none_has_no_vector(without):
 
 
 def test_items_are_found_however_often_they_are_looked_up(monkeypatch):
-    monkeypatch.setattr(module, "MOST_KNOWN", 3)
+    monkeypatch.setattr(module, "MAX_CACHED_ROWS", 3)
     segment = make(range(ITEMS))
     for n in [5, 5, 150, 5, 7, 9, 150, 7]:
         assert segment.find([f"i{n}", "nothing"]).tolist() == [n, -1]
-    assert len(segment._known) <= 3
+    assert len(segment._cached_rows) <= 3
     many = [*(f"i{n}" for n in range(ITEMS)), "nothing"]
     assert segment.find(many).tolist() == [*range(ITEMS), -1]

@@ -17,14 +17,14 @@ queries = st.sampled_from(range(20)).map(
 )
 
 
-def slow_mmr(relevance, alike, k, diversity):
+def slow_mmr(relevance, similarity, k, diversity):
     """Maximal marginal relevance as the paper defines it."""
     chosen = []
     while len(chosen) < min(k, len(relevance)):
         rest = [i for i in range(len(relevance)) if i not in chosen]
         gain = {
             i: (1 - diversity) * relevance[i]
-            - diversity * max((alike[i, j] for j in chosen), default=0.0)
+            - diversity * max((similarity[i, j] for j in chosen), default=0.0)
             for i in rest
         }
         chosen.append(max(rest, key=lambda i: gain[i]))
@@ -38,7 +38,7 @@ def twins(tmp_path):
     return space
 
 
-def test_a_twin_gives_way_to_another_item(tmp_path):
+def test_a_duplicate_gives_way_to_another_item(tmp_path):
     space = twins(tmp_path)
     assert ids(space.search("1 0", k=2)) == ["a", "a again"]
     # gains after a: twin (1 - d) 0.8 - d, b (1 - d) 0.6, equal at d = 1 / 6
@@ -61,7 +61,7 @@ def test_similar_items_may_be_diverse_too(tmp_path):
     assert ids(space.similar("query", k=2, diversity=0.5)) == ["a", "b"]
 
 
-def test_items_are_alike_in_the_named_vectors_that_both_have(tmp_path):
+def test_similarity_is_the_mean_over_common_named_vectors(tmp_path):
     encoders = {"text": PointEncoder(2), "image": ToyEncoder("image", dim=8, salt="image")}
     space = Space.create(tmp_path / "s", encoders)
     space.upsert(
@@ -85,42 +85,44 @@ def test_items_are_alike_in_the_named_vectors_that_both_have(tmp_path):
     k=st.integers(1, 80),
     diversity=st.floats(0, 1),
     extra=st.integers(0, 70),
-    least=st.integers(0, 60),
+    min_n=st.integers(0, 60),
 )
-def test_it_is_what_the_definition_says(crowd, query, k, diversity, extra, least):
-    where = f"n >= {least}"
+def test_lists_follow_the_definition_of_mmr(crowd, query, k, diversity, extra, min_n):
+    where = f"n >= {min_n}"
     hits = crowd.search(
         vector=query, k=k, diversity=diversity, num_candidates=k + extra, where=where
     )
     plain = crowd.search(vector=query, k=k + extra, where=where)
-    assert len(hits) == min(k, len(IDS) - least)
+    assert len(hits) == min(k, len(IDS) - min_n)
     assert len(set(ids(hits))) == len(hits)
     scores = {hit.item_id: hit.score for hit in plain}
     assert all(hit.score == scores[hit.item_id] for hit in hits)
     at = [IDS.index(hit.item_id) for hit in hits]
-    alike = _likeness(crowd)
+    similarity = _similarities(crowd)
     pool = [IDS.index(hit.item_id) for hit in plain]
     relevance = np.array([hit.score for hit in plain])
-    own = np.array([scores[IDS[i]] for i in at])
+    relevance_of = np.array([scores[IDS[i]] for i in at])
     for place in range(len(at)):  # every choice is a best one, whatever ties there are
         rest = [n for n, i in enumerate(pool) if i not in at[:place]]
-        near = [max((alike[pool[n], j] for j in at[:place]), default=0.0) for n in rest]
+        near = [max((similarity[pool[n], j] for j in at[:place]), default=0.0) for n in rest]
         gains = (1 - diversity) * relevance[rest] - diversity * np.array(near)
-        mine = max((alike[at[place], j] for j in at[:place]), default=0.0)
-        assert (1 - diversity) * own[place] - diversity * mine >= gains.max() - 1e-5
+        max_similarity = max((similarity[at[place], j] for j in at[:place]), default=0.0)
+        assert (1 - diversity) * relevance_of[
+            place
+        ] - diversity * max_similarity >= gains.max() - 1e-5
 
 
 _KNOWN = {}
 
 
-def _likeness(space):
+def _similarities(space):
     """Give the mean cosine over shared named vectors of all pairs, shape (n, n)."""
     if not _KNOWN:
         view = space.opened.view()
         parts = [view.vectors(b.name, view.find(IDS)) for b in view.named_vectors]
         both = sum(np.outer(p.present, p.present).astype(int) for p in parts)
-        _KNOWN["alike"] = sum(p.vectors @ p.vectors.T for p in parts) / both
-    return _KNOWN["alike"]
+        _KNOWN["similarity"] = sum(p.vectors @ p.vectors.T for p in parts) / both
+    return _KNOWN["similarity"]
 
 
 @settings(max_examples=30, deadline=None)
@@ -146,11 +148,11 @@ def test_recommendations_may_be_diverse(crowd):
     assert len(diverse) == 12
     assert not set(IDS[:3]) & set(ids(diverse))
     assert ids(diverse)[0] == ids(plain)[0]
-    alike = _likeness(crowd)
+    similarity = _similarities(crowd)
 
     def closeness(hits):
         at = [IDS.index(hit.item_id) for hit in hits]
-        return alike[np.ix_(at, at)].mean()
+        return similarity[np.ix_(at, at)].mean()
 
     assert closeness(diverse) < closeness(plain)
     table = crowd.recommend_batch([("u", user)], k=12, diversity=0.7)

@@ -32,25 +32,25 @@ def scores(hits):
     return {hit.item_id: hit.score for hit in hits}
 
 
-def test_one_like_is_similar(compass):
+def test_one_positive_example_equals_similar(compass):
     assert compass.search(like=["east"]) == compass.similar("east")
     assert compass.search(like="east") == compass.search(like=["east", "east"])
 
 
-def test_likes_are_averaged(compass):
+def test_positive_examples_are_averaged(compass):
     hits = compass.search(like=["east", "north"])
     assert ids(hits) == ["ne", "se", "west"]  # to (1, 1) / sqrt 2
     assert [h.score for h in hits] == pytest.approx(np.array([1.4, 0.2, -1.0]) / np.sqrt(2))
 
 
-def test_a_like_joins_the_text_and_the_vector(compass):
+def test_positive_examples_are_averaged_with_the_text_or_vector(compass):
     expected = {"ne": 1.4, "se": 0.2, "west": -1.0, "east": 1.0}
-    for asked in ({"text": "1 0"}, {"vector": [1, 0]}):
-        found = scores(compass.search(**asked, like=["north"]))
+    for query in ({"text": "1 0"}, {"vector": [1, 0]}):
+        found = scores(compass.search(**query, like=["north"]))
         assert found == pytest.approx({k: v / np.sqrt(2) for k, v in expected.items()})
 
 
-def test_an_unlike_pushes_away(compass):
+def test_a_negative_example_lowers_similar_items(compass):
     # 2 (1, 0) - (0, 1) = (2, -1)
     expected = {"se": 2.2, "ne": 0.4, "west": -2.0}
     expected = {name: value / np.sqrt(5) for name, value in expected.items()}
@@ -60,7 +60,7 @@ def test_an_unlike_pushes_away(compass):
     assert found == pytest.approx({**expected, "east": 2 / np.sqrt(5)})
 
 
-def test_with_unlikes_alone_the_least_similar_come_first(compass):
+def test_with_negative_examples_alone_the_least_similar_come_first(compass):
     hits = compass.search(unlike=["east"])
     assert ids(hits) == ["west", "north", "ne", "se"]
     assert [hit.score for hit in hits] == pytest.approx([1.0, 0.0, -0.6, -0.8], abs=1e-6)
@@ -100,7 +100,7 @@ def test_an_example_without_vectors_is_named(space):
         space.search(like=["a", "b"])
 
 
-def test_examples_speak_in_the_named_vectors_they_have(space):
+def test_examples_take_part_in_the_named_vectors_they_have(space):
     space.upsert(
         [
             item("sea", "sea"),
@@ -126,14 +126,14 @@ def test_examples_speak_in_the_named_vectors_they_have(space):
     cut=st.integers(0, 8),
     seed=st.integers(0, 30),
 )
-def test_with_a_vector_it_is_the_formula(crowd, examples, cut, seed):
+def test_queries_with_examples_follow_the_formula(crowd, examples, cut, seed):
     like, unlike = examples[:cut], examples[cut:]
-    asked = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
+    query = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
     at = {name: MATRIX[IDS.index(name)].astype(float) for name in examples}
-    p = np.mean([asked, *(at[name] for name in like)], axis=0)
-    wanted = p + (p - np.mean([at[name] for name in unlike], axis=0)) if unlike else p
-    plain = crowd.search(vector=wanted, k=100)
-    hits = crowd.search(vector=asked, like=like, unlike=unlike, k=100)
+    p = np.mean([query, *(at[name] for name in like)], axis=0)
+    combined = p + (p - np.mean([at[name] for name in unlike], axis=0)) if unlike else p
+    plain = crowd.search(vector=combined, k=100)
+    hits = crowd.search(vector=query, like=like, unlike=unlike, k=100)
     assert not set(examples) & set(ids(hits))
     pictured = any(IDS.index(name) % 2 for name in like)
     if pictured:  # then pictures speak too, and the score is that of several named vectors

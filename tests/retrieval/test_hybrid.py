@@ -17,7 +17,7 @@ def ids(hits):
     return [hit.item_id for hit in hits]
 
 
-def found_by(space, words):
+def ids_with(space, words):
     view = space.opened.view()
     return set(view.item_ids(search_bm25(view, words, 1_000)[0]))
 
@@ -55,7 +55,7 @@ def test_the_score_is_the_sum_of_the_reciprocal_ranks(shop):
     assert "similarity" not in plain[0].as_dict()
 
 
-def test_a_rare_word_wins_where_vectors_know_nothing_of_it(space):
+def test_a_rare_word_wins_where_vectors_do_not_encode_it(space):
     """The toy encoder takes ``4711`` and ``XK-4711`` for different words; BM25 does not."""
     space.upsert([*SHOES, *(item(f"n{n}", f"4711{n} thing") for n in range(30))])
     assert ids(space.search("4711", k=1)) != ["e"]
@@ -84,27 +84,27 @@ def test_filters_hold_for_both_rankings(space):
         space.search("sea", hybrid=True, domain="c")
 
 
-def test_there_are_k_results_where_k_exist(shop):
+def test_k_results_are_returned_where_k_exist(shop):
     assert len(shop.search("unheard", k=5, hybrid=True)) == 5
     assert len(shop.search("red", k=5, hybrid=True)) == 5
     assert len(shop.search("red", k=50, hybrid=True)) == 5
     assert len(shop.search("red", k=50, hybrid=True, where="price > 25")) == 3
 
 
-def test_what_is_new_changed_or_deleted_counts_at_once(shop):
+def test_new_changed_and_deleted_items_count_at_once(shop):
     shop.publish()
     shop.upsert([item("n", "zebra boots"), item("a", "green scarf", price=10)])
     shop.delete("b")
     for _ in range(2):
-        assert found_by(shop, "boots") == {"n"}
-        assert found_by(shop, "zebra") == {"n"}
-        assert found_by(shop, "scarf") == {"a"}
-        assert found_by(shop, "red") == {"c"}
+        assert ids_with(shop, "boots") == {"n"}
+        assert ids_with(shop, "zebra") == {"n"}
+        assert ids_with(shop, "scarf") == {"a"}
+        assert ids_with(shop, "red") == {"c"}
         assert "b" not in ids(shop.search("boots", hybrid=True))
         shop.publish()
 
 
-def test_the_index_of_words_is_made_at_need_and_kept_up_by_publishing(shop):
+def test_the_text_index_is_built_on_demand_and_updated_by_publishing(shop):
     snapshot = shop.opened.catalog.snapshot
     assert not snapshot().has_text_index
     shop.search("red", hybrid=True)
@@ -116,11 +116,11 @@ def test_the_index_of_words_is_made_at_need_and_kept_up_by_publishing(shop):
     shop.publish()
     shop.index_text()
     assert snapshot().version == before + 1, "up to date: nothing is written"
-    assert found_by(shop, "zebra") == {"n"}
+    assert ids_with(shop, "zebra") == {"n"}
     assert shop.opened.view().delta == 0
 
 
-def test_a_search_beside_a_writer_needs_no_index(shop):
+def test_a_search_beside_a_writer_works_without_a_text_index(shop):
     with writing(shop.path, "catalog"):
         hits = shop.search("red boots", hybrid=True)
         shop.publish()
@@ -140,10 +140,10 @@ def test_a_space_that_cannot_be_written_can_be_searched(shop, monkeypatch):
 def test_words_are_found_in_every_script_and_form(space):
     space.upsert([item("ja", "東京の天気"), item("de", "Käse-Brötchen"), item("en", "The Boots")])
     space.index_text()
-    assert found_by(space, "天気") == {"ja"}
-    assert found_by(space, "KASE") == {"de"}
-    assert found_by(space, "boot") == {"en"}
-    assert found_by(space, "the") == {"en"}
+    assert ids_with(space, "天気") == {"ja"}
+    assert ids_with(space, "KASE") == {"de"}
+    assert ids_with(space, "boot") == {"en"}
+    assert ids_with(space, "the") == {"en"}
 
 
 def test_an_item_with_a_picture_alone_has_no_words(tmp_path):
@@ -166,7 +166,7 @@ def test_an_empty_space_finds_nothing(space):
     assert space.search("red", hybrid=True) == []
 
 
-def test_what_cannot_be_hybrid_is_refused(shop, tmp_path):
+def test_invalid_hybrid_options_are_refused(shop, tmp_path):
     with pytest.raises(InvalidInput, match="give a text"):
         shop.search(image=picture("red"), hybrid=True)
     with pytest.raises(InvalidInput, match="give a text"):
@@ -193,7 +193,7 @@ def fuzzed(tmp_path_factory):
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_plain_words(fuzzed, text):
-    assert len(found_by(fuzzed, text)) <= 6
+    assert len(ids_with(fuzzed, text)) <= 6
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_any_text_is_plain_words(fuzzed, text):
     ],
 )
 def test_operators_are_words_too(fuzzed, text):
-    assert {"a", "b", "c", "n"} <= found_by(fuzzed, text)
+    assert {"a", "b", "c", "n"} <= ids_with(fuzzed, text)
 
 
 WORDS = [f"w{n}" for n in range(6)]
@@ -224,7 +224,7 @@ STEPS = st.one_of(
 
 @settings(max_examples=25, deadline=None)
 @given(steps=st.lists(STEPS, min_size=4, max_size=14))
-def test_words_find_what_is_there_whatever_was_done(tmp_path_factory, steps):
+def test_words_match_the_catalog_after_any_operations(tmp_path_factory, steps):
     space = Space.create(tmp_path_factory.mktemp("steps") / "s", text_encoder())
     truth = {}
     for what, values in steps:
@@ -243,4 +243,4 @@ def test_words_find_what_is_there_whatever_was_done(tmp_path_factory, steps):
             space.opened.catalog._dataset.optimize.compact_files()
         for word in WORDS:
             wanted = {name for name, text in truth.items() if word in text.split()}
-            assert found_by(space, word) == wanted
+            assert ids_with(space, word) == wanted

@@ -29,7 +29,7 @@ def colours(tmp_path):
     return space
 
 
-def test_each_content_is_a_point_near_what_it_is_like(colours):
+def test_each_content_is_a_point_near_similar_contents(colours):
     drawn = colours.map()
     assert (drawn.vector_name, len(drawn)) == ("joint", 242)
     rows = drawn.table().to_pylist()
@@ -62,7 +62,7 @@ def test_the_same_space_and_seed_give_the_same_map(colours, tmp_path):
     assert first._repr_png_() == (tmp_path / "map.png").read_bytes()
 
 
-def test_only_the_items_that_are_asked_for_are_drawn(colours):
+def test_only_selected_items_are_drawn(colours):
     assert set(colours.map(domain="words", where="item_id <> 'both'").modalities) == {"text"}
     few = colours.map(limit=7, seed=1)
     assert len(set(few.item_ids)) == 7
@@ -100,36 +100,36 @@ def test_few_items_have_a_map_too(tmp_path, count):
     drawn.save(tmp_path / "map.png")
 
 
-def test_neighbours_are_taken_from_each_modality_alike():
+def test_neighbours_are_taken_equally_from_each_modality():
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((40, 8)).astype(np.float32)
     vectors[20:, 0] += 9  # the gap between modalities
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     kinds = ["text"] * 20 + ["image"] * 20
     found = find_neighbours(vectors, kinds, 6)
-    assert found.places.shape == (40, 7)
-    assert (found.places[:, 0] == np.arange(40)).all()
-    assert ((found.places[:, 1:] < 20).sum(axis=1) == 3).all()
+    assert found.indices.shape == (40, 7)
+    assert (found.indices[:, 0] == np.arange(40)).all()
+    assert ((found.indices[:, 1:] < 20).sum(axis=1) == 3).all()
     assert (np.diff(found.distances, axis=1) >= 0).all()
     cosines = vectors @ vectors.T - 9 * np.eye(40)
     for row in range(40):
         texts = np.argsort(-cosines[row, :20])[:3]
         images = 20 + np.argsort(-cosines[row, 20:])[:3]
-        assert set(found.places[row, 1:]) == {*texts, *images}
-        assert row not in found.places[row, 1:]
+        assert set(found.indices[row, 1:]) == {*texts, *images}
+        assert row not in found.indices[row, 1:]
 
 
 def test_a_modality_of_one_content_has_neighbours():
     found = find_neighbours(np.eye(9, dtype=np.float32), ["text"] * 8 + ["image"], 4)
-    assert found.places.shape == (9, 3)
-    assert set(found.places[8, 1:]) < set(range(8))
+    assert found.indices.shape == (9, 3)
+    assert set(found.indices[8, 1:]) < set(range(8))
 
 
 def test_vectors_that_are_all_the_same_are_laid_out():
     assert np.isfinite(lay_out(np.ones((9, 3), np.float32), ["text"] * 9, 0)).all()
 
 
-def test_what_is_missing_is_named(colours, tmp_path, monkeypatch):
+def test_invalid_options_and_missing_libraries_are_named(colours, tmp_path, monkeypatch):
     drawn = colours.map()
     with pytest.raises(InvalidInput, match=r"cannot draw into .*map\.gif; give a name in \.png"):
         drawn.save(tmp_path / "map.gif")

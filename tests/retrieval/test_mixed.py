@@ -19,13 +19,11 @@ def text(rng):
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("recipe", ["IVF PQ4 fast-scan + SQ8", "HNSW SQ8"])
-def test_base_delta_and_deletions_answer_as_the_dictionary_does(
-    tmp_path, monkeypatch, recipe, seed
-):
+def test_release_delta_and_deletions_answer_like_a_dictionary(tmp_path, monkeypatch, recipe, seed):
     monkeypatch.setattr(
         "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
     )
-    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 50)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 50)
     rng = np.random.default_rng(seed)
     encoder = text_encoder()
     space = Space.create(tmp_path / "s", {"text": encoder})

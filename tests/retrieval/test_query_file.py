@@ -11,7 +11,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput
-from isthmus.index.catalog.content_encoding import FILES_A_BATCH
+from isthmus.index.catalog.content_encoding import FILES_PER_BATCH
 from tests.toy import item, picture, text_encoder
 
 
@@ -48,7 +48,7 @@ def listed(hits):
     return [(hit.item_id, hit.score) for hit in hits]
 
 
-def test_every_kind_of_query_finds_what_it_finds_alone(shop, tmp_path):
+def test_every_kind_of_query_finds_the_same_as_a_single_search(shop, tmp_path):
     (tmp_path / "p").mkdir()
     (tmp_path / "p/blue.png").write_bytes(picture("blue", 5))
     vector = text_encoder().encode(["snow hill"])[0] * 3
@@ -102,7 +102,7 @@ def test_a_bad_query_stops_no_other(shop, tmp_path):
     assert list(lists(tmp_path / "out.parquet")) == ["good", "fine"]
     assert (report.queries, report.answered, report.rows) == (10, 2, 2)
     reasons = {problem.query_id: (problem.row, problem.reason) for problem in report.problems}
-    wanted = {
+    expected = {
         "lost": (1, "no file"),
         "broken": (2, "not an image"),
         "nan": (3, "norm nan"),
@@ -112,8 +112,8 @@ def test_a_bad_query_stops_no_other(shop, tmp_path):
         "empty": (7, "nothing to search for"),
         "http": (8, "switched off"),
     }
-    assert reasons.keys() == wanted.keys()
-    for name, (row, part) in wanted.items():
+    assert reasons.keys() == expected.keys()
+    for name, (row, part) in expected.items():
         assert reasons[name][0] == row
         assert part in reasons[name][1]
     assert str(report.problems[0]).startswith("row 1, query 'lost': no file")
@@ -128,7 +128,7 @@ def test_texts_are_encoded_in_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(
         encoder, "embed", lambda batch, modality: sizes.append(len(batch)) or embed(batch, modality)
     )
-    monkeypatch.setattr("isthmus.retrieval.search.query_file.QUERIES_A_BATCH", 8)
+    monkeypatch.setattr("isthmus.retrieval.search.query_file.BATCH_SIZE", 8)
     queries = [{"query_id": n, "text": f"word{n}"} for n in range(20)]
     report = space.search_file(queries, tmp_path / "out.parquet", k=1)
     assert sizes == [8, 8, 4]
@@ -138,7 +138,7 @@ def test_texts_are_encoded_in_batches(tmp_path, monkeypatch):
 
 
 def test_images_are_encoded_in_batches_around_bad_ones(shop, tmp_path, monkeypatch):
-    monkeypatch.setitem(FILES_A_BATCH, "image", 3)
+    monkeypatch.setitem(FILES_PER_BATCH, "image", 3)
     colours = ["red", "blue", "bad", "bad", "bad", "bad", "blue", "red"]
     queries = [
         {"query_id": f"{n}", "image": b"?" if colour == "bad" else picture(colour, 9)}
@@ -188,7 +188,7 @@ def test_k_domains_and_filters_hold(shop, tmp_path):
         shop.search_file(queries, out, domain="music")
 
 
-def test_a_space_without_images_says_so_of_the_query(tmp_path):
+def test_a_space_without_images_reports_the_query(tmp_path):
     space = Space.create(tmp_path / "s", text_encoder())
     space.upsert([item("a", "sea")])
     queries = [{"query_id": "p", "image": picture("red")}, {"query_id": "t", "text": "sea"}]
@@ -223,7 +223,7 @@ def test_no_queries_make_an_empty_file(shop, tmp_path):
         ({"query_id": ["a"], "image": [1]}, "'image' is int64"),
     ],
 )
-def test_what_is_no_list_of_queries_is_refused(shop, tmp_path, queries, message):
+def test_invalid_query_files_are_refused(shop, tmp_path, queries, message):
     out = tmp_path / "out.parquet"
     out.write_text("kept")
     with pytest.raises(InvalidInput, match=message):

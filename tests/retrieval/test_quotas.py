@@ -28,11 +28,11 @@ def shelves(tmp_path):
     return space
 
 
-def test_a_list_without_quotas_is_swamped(shelves):
+def test_one_domain_fills_a_list_without_quotas(shelves):
     assert counts(shelves.search("1 0", k=6)) == {"films": 6}
 
 
-def test_places_go_to_the_domains(shelves):
+def test_slots_go_to_the_domains(shelves):
     hits = shelves.search("1 0", k=6, quotas={"films": 3, "books": 2, "songs": 1})
     assert ids(hits) == ["f0", "f1", "f2", "b0", "b1", "s0"]
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -43,12 +43,12 @@ def test_shares_go_by_the_largest_remainder(shelves):
     assert counts(hits) == {"films": 3, "books": 1, "songs": 1}  # 2.5, 1.5 and 1
 
 
-def test_places_left_over_go_to_the_other_domains(shelves):
+def test_remaining_slots_go_to_the_other_domains(shelves):
     assert ids(shelves.search("1 0", k=4, quotas={"films": 2})) == ["f0", "f1", "b0", "b1"]
     assert counts(shelves.search("1 0", k=8, quotas={"songs": 0.25})) == {"films": 6, "songs": 2}
 
 
-def test_unfilled_places_go_to_the_best_of_the_other_quotas(shelves):
+def test_unfilled_slots_go_to_the_best_of_the_other_quotas(shelves):
     hits = shelves.search("1 0", k=8, quotas={"songs": 4, "books": 4})
     assert ids(hits) == ["f0", "f1", "b0", "b1", "b2", "b3", "s0", "s1"]
     hits = shelves.search("1 0", k=6, quotas={"songs": 4, "books": 2})
@@ -89,14 +89,14 @@ def some_quotas(draw):
 
 @settings(max_examples=80, deadline=None)
 @given(
-    asked=some_quotas(),
+    k_and_quotas=some_quotas(),
     seed=st.integers(0, 30),
     start=st.integers(0, 66),
     calibrate=st.booleans(),
     diversity=st.sampled_from([0.0, 0.4]),
 )
-def test_quotas_are_kept_and_lists_are_full(crowd, asked, seed, start, calibrate, diversity):
-    k, quotas = asked
+def test_quotas_are_kept_and_lists_are_full(crowd, k_and_quotas, seed, start, calibrate, diversity):
+    k, quotas = k_and_quotas
     query = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
     options = {"vector": query, "where": f"n >= {start}", "normalize_scores": calibrate}
     hits = crowd.search(k=k, quotas=quotas, diversity=diversity, **options)

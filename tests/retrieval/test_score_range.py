@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidInput
+from isthmus.retrieval.search import query
 from tests.retrieval.crowd import DOMAIN, IDS, MATRIX, ids, unit
 from tests.toy import PointEncoder, item
 
@@ -22,7 +23,7 @@ def compass(tmp_path):
     return space
 
 
-def test_only_what_scores_enough(compass):
+def test_only_items_with_the_minimum_score_are_returned(compass):
     assert ids(compass.search("1 0", k=None, min_score=0.7)) == ["a", "b"]
     assert ids(compass.search("1 0", k=None, min_score=-2)) == ["a", "b", "c", "d"]
     assert ids(compass.search("1 0", k=1, min_score=0.7)) == ["a"]
@@ -46,43 +47,42 @@ def _narrow():
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=seeds, least=st.floats(-1.1, 1.1), start=st.integers(0, 70), books=st.booleans())
-def test_it_is_what_brute_force_finds(crowd, seed, least, start, books):
+@given(seed=seeds, threshold=st.floats(-1.1, 1.1), start=st.integers(0, 70), books=st.booleans())
+def test_range_search_equals_brute_force(crowd, seed, threshold, start, books):
     query = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
     hits = crowd.search(
         vector=query,
         k=None,
-        min_score=least,
+        min_score=threshold,
         where=f"n >= {start}",
         domain="books" if books else None,
     )
     scores = dict(zip(IDS, (MATRIX @ query).tolist(), strict=True))
     allowed = {i for i in IDS[start:] if not books or DOMAIN[i] == "books"}
-    sure = {i for i in allowed if scores[i] >= least + 1e-5}
-    maybe = {i for i in allowed if scores[i] >= least - 1e-5}
+    sure = {i for i in allowed if scores[i] >= threshold + 1e-5}
+    maybe = {i for i in allowed if scores[i] >= threshold - 1e-5}
     assert sure <= set(ids(hits)) <= maybe
-    assert all(hit.score >= least for hit in hits)
+    assert all(hit.score >= threshold for hit in hits)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
 @settings(max_examples=60, deadline=None)
-@given(name=st.sampled_from(IDS), least=st.floats(-1, 1), calibrate=st.booleans())
-def test_over_several_named_vectors_nothing_is_missed(crowd, name, least, calibrate):
+@given(name=st.sampled_from(IDS), threshold=st.floats(-1, 1), calibrate=st.booleans())
+def test_over_several_named_vectors_nothing_is_missed(crowd, name, threshold, calibrate):
     everything = crowd.similar(name, k=1_000, normalize_scores=calibrate)
-    hits = crowd.similar(name, k=None, min_score=least, normalize_scores=calibrate)
-    sure = {hit.item_id for hit in everything if hit.score >= least + 1e-5}
-    maybe = {hit.item_id for hit in everything if hit.score >= least - 1e-5}
+    hits = crowd.similar(name, k=None, min_score=threshold, normalize_scores=calibrate)
+    sure = {hit.item_id for hit in everything if hit.score >= threshold + 1e-5}
+    maybe = {hit.item_id for hit in everything if hit.score >= threshold - 1e-5}
     assert sure <= set(ids(hits)) <= maybe
     scores = {hit.item_id: hit.score for hit in everything}
     assert [h.score for h in hits] == pytest.approx([scores[i] for i in ids(hits)], abs=1e-5)
-    few = crowd.similar(name, k=3, min_score=least, normalize_scores=calibrate)
+    few = crowd.similar(name, k=3, min_score=threshold, normalize_scores=calibrate)
     assert len(few) == min(3, len(hits))
 
 
-def test_the_search_is_widened_no_further_than_it_must(crowd, monkeypatch):
+def test_the_search_is_not_widened_further_than_necessary(crowd, monkeypatch):
     depths = []
-    from isthmus.retrieval.search import query
-
+    ranked = crowd.search(vector=MATRIX[0], k=5)
     plain = query.search_vectors
 
     def spy(view, queries, depth, allowed):
@@ -90,7 +90,6 @@ def test_the_search_is_widened_no_further_than_it_must(crowd, monkeypatch):
         return plain(view, queries, depth, allowed)
 
     monkeypatch.setattr(query, "search_vectors", spy)
-    ranked = crowd.search(vector=MATRIX[0], k=5)
     crowd.search(vector=MATRIX[0], k=None, min_score=ranked[4].score)
     assert depths == [2, 4, 8]
 

@@ -63,7 +63,7 @@ def test_nothing_is_encoded_for_the_weights_of_a_space(tmp_path):
     assert encoder.encoded == []
 
 
-def test_a_rollback_brings_former_weights_back(tmp_path):
+def test_a_rollback_restores_former_weights(tmp_path):
     space = make(tmp_path / "s", "aligned")
     space.upsert(ITEMS)
     space.publish()
@@ -80,7 +80,7 @@ def test_a_rollback_brings_former_weights_back(tmp_path):
     assert opened.search("red", k=3)
 
 
-def test_weights_stay_when_a_space_is_aligned_anew(tmp_path):
+def test_weights_stay_when_a_space_is_realigned(tmp_path):
     space = make(tmp_path / "s", "aligned")
     space.upsert(ITEMS)
     space.set_weights({"image": 4})

@@ -389,7 +389,7 @@ def with_exact_rows(space, rows):
 def test_a_large_named_vector_gets_the_recipe_that_was_measured_to_be_the_cheapest(
     space, monkeypatch
 ):
-    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 100)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 100)
     large(space)
     space = with_exact_rows(space, 1_000)
     manifest = space.publish(recall=0.98)
@@ -423,7 +423,7 @@ def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, re
     manifest = with_exact_rows(space, 1_000).publish(recall=0.95)
     planned = manifest.plans["text"].table[0].sample
     assert planned.recall["text to item"] >= 0.95
-    assert manifest.named_vectors["text"].known_misses == planned.known_misses
+    assert manifest.named_vectors["text"].indexed_miss_ratio == planned.indexed_miss_ratio
     rng = np.random.default_rng(1)
     texts = [" ".join(rng.choice([f"w{n}" for n in range(400)], 4)) for _ in range(500)]
     view, queries = space.opened.view(), two_encoders()["text"].encode(texts, "text")
@@ -487,12 +487,12 @@ def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
     space.publish()
     health = space.status()["index"]["text"]
     assert health["retrain"] is None
-    assert health["recall_now"] is None
+    assert health["current_recall"] is None
     large(space, 3_100)
     health = space.status()["index"]["text"]
     assert (health["vectors"], health["trained_rows"]) == (3_100, 1_500)
     assert "3,100 vectors are 2.1 times those that it was trained on" in health["retrain"]
-    assert health["recall_now"] >= 0.9
+    assert health["current_recall"] >= 0.9
     space.publish()
     assert space.status()["index"]["text"]["retrain"] is None
 
@@ -518,7 +518,7 @@ def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd):
     assert plan.extrapolated
     assert (plan.rows, plan.sampled) == (10**9, 1_500)
     exact = next(row for row in plan.table if row.recipe == "exact fp32")
-    assert exact.expected.bytes_a_vector == 4 * 64
+    assert exact.expected.bytes_per_vector == 4 * 64
     assert exact.expected.p50_ms > 100 * exact.sample.p50_ms
     for row in plan.table:  # a graph's searches grow with the logarithm; building with the rows
         if row.recipe.startswith("HNSW"):

@@ -41,7 +41,7 @@ def apart(tmp_path_factory):
     return space
 
 
-def test_weights_of_a_query_decide_which_modality_is_looked_at(joint):
+def test_weights_of_a_query_choose_the_modality(joint):
     mixed = {"red-blue", "blue-red"}
     by_text = scores(joint.search("red", k=None, min_score=-1, weights={"image": 0.1}))
     by_image = scores(joint.search("red", k=None, min_score=-1, weights={"image": 10}))
@@ -70,7 +70,7 @@ def test_a_query_with_weights_is_one_of_a_space_with_these_weights(tmp_path, enc
         made.publish()
 
 
-def test_weights_hold_for_what_came_after_the_first_query_with_them(tmp_path):
+def test_weights_apply_to_items_added_after_the_first_query_with_them(tmp_path):
     space = Space.create(tmp_path / "s", joint_encoder())
     space.upsert([item("old", "ship", image=picture("red"))])
     space.publish()
@@ -117,7 +117,7 @@ def test_an_item_does_not_depend_on_the_weight_of_what_it_lacks(joint, weight, w
             assert after[name] == pytest.approx(before[name], abs=1e-6)
 
 
-def test_a_weight_of_zero_leaves_what_has_nothing_else(joint):
+def test_a_weight_of_zero_keeps_items_without_another_modality(joint):
     found = scores(joint.search("red", k=None, min_score=-1, weights={"image": 0}))
     assert found["red-blue"] == found["red-green"] == pytest.approx(1, abs=1e-5)
     assert found["only red picture"] == pytest.approx(1, abs=1e-5)
@@ -125,10 +125,10 @@ def test_a_weight_of_zero_leaves_what_has_nothing_else(joint):
 
 
 def test_weights_weigh_named_vectors_against_each_other(apart):
-    asked = {"text": "red", "image": picture("blue", 5)}
-    found = scores(apart.search(**asked, k=50, weights={"image": 1e-6}))
+    query = {"text": "red", "image": picture("blue", 5)}
+    found = scores(apart.search(**query, k=50, weights={"image": 1e-6}))
     assert found["red-green"] == pytest.approx(found["red-blue"], abs=1e-4)
-    found = scores(apart.search(**asked, k=50, weights={"text": 1e-6}))
+    found = scores(apart.search(**query, k=50, weights={"text": 1e-6}))
     assert found["ship-blue"] == pytest.approx(found["red-blue"], abs=1e-4)
 
 

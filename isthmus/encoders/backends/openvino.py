@@ -1,11 +1,11 @@
-"""OpenVINO in place of PyTorch for the model of an encoder, with a gate on what changes.
+"""OpenVINO instead of PyTorch for the model of an encoder, with a check of the vectors.
 
-Int8: weights in 8 bits with a scale and an offset for each row, inputs of matrix products in 8 bits
-with a scale for each 64 values of each token, worked out as they come, and all else in bf16. Mixed:
-the same for those linear layers alone that turn vectors little (`mixed_precision`). One scale for a
-whole batch, as PyTorch's dynamic quantisation has it, was measured and turns vectors too far
-(docs/openvino.md). Models of images have fp32 and bf16 alone: what rounds as it goes is made for
-linear layers, and many of theirs are convolutions.
+``openvino-int8``: weights in 8 bits with a scale and an offset per row; inputs of matrix products
+in 8 bits with a scale per 64 values of each token, computed as they come; all else in bf16.
+``openvino-mixed``: the same, but only for the linear layers that change vectors little
+(`layers_for_int8`). One scale for a whole batch, as in PyTorch's dynamic quantisation, changes
+vectors too much (measured in docs/openvino.md). Models of images run in fp32 and bf16 only: dynamic
+rounding exists for linear layers, and many layers of image models are convolutions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import io
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,26 +32,13 @@ if TYPE_CHECKING:
     import torch
 
     from isthmus.encoders.backends.towers import Forward, ModalityTower, Tensors
-from collections.abc import Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from isthmus.encoders.backends.towers import Forward
-
-if TYPE_CHECKING:
-    import torch
-
-BUDGET: Final = 3e-5
-LEVELS: Final = 255
-SIGNED: Final = 127
-LEAST: Final = 1e-9
-
-HINTS: Final = {"openvino-fp32": "f32", "openvino-bf16": "bf16"}  # without rounding to 8 bits
-BACKENDS: Final = ("openvino-int8", "openvino-mixed", *HINTS)
-AGREEMENT: Final = 0.99
+PRECISION_HINTS: Final = {"openvino-fp32": "f32", "openvino-bf16": "bf16"}  # without 8 bits
+BACKENDS: Final = ("openvino-int8", "openvino-mixed", *PRECISION_HINTS)
+MIN_AGREEMENT: Final = 0.99
 GROUP: Final = 64
 
-# Of every length that items have; the gate compares vectors on them.
+# Texts of every length that items have. Vectors before and after conversion are compared on them.
 SAMPLE: Final = (
     "red boots",
     "Toy Story (1995)",
@@ -66,6 +54,13 @@ SAMPLE: Final = (
     "news: central bank raises rates by a quarter point as inflation slows. " * 6,
 )
 
+MAX_SENSITIVITY: Final = 3e-5
+"""Largest mean 1 - cosine of rounded vectors: it changes about 1 % of ten nearest neighbours."""
+
+UINT8_LEVELS: Final = 255
+INT8_MAX: Final = 127
+MIN_STEP: Final = 1e-9
+
 
 def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None) -> Encoder:
     """Let OpenVINO run the model of an encoder on the CPU.
@@ -73,25 +68,25 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     Parameters
     ----------
     encoder : Encoder
-        An encoder of text alone or of images alone that PyTorch runs, on the CPU; it is changed
+        An encoder of text alone or of images alone that runs in PyTorch on the CPU; it is changed
         in place.
     backend : {"openvino-int8", "openvino-mixed", "openvino-bf16", "openvino-fp32"}
-        In which numbers to compute; images take the last two.
+        Numeric types; images take the last two.
     agreement : str, optional
-        The least cosine, over sample contents, between the vectors of before and after; by default
-        0.99. What was measured is kept as the encoder's `agreement`.
+        Smallest accepted cosine, over sample contents, between the vectors before and after; by
+        default 0.99. The measured value becomes the encoder's `agreement`.
 
     Returns
     -------
     Encoder
-        The same, with another fingerprint.
+        The same object, with another fingerprint.
 
     Raises
     ------
     InvalidInput
-        If the backend is unknown, the encoder is no such, or the vectors agree too little.
+        If the backend is unknown, the encoder is not of this kind, or the vectors agree too little.
     MissingDependency
-        If OpenVINO, or for int8 and mixed NNCF, is not installed.
+        If OpenVINO is not installed, or NNCF for int8 and mixed.
     """
     if backend not in BACKENDS:
         raise InvalidInput(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
@@ -101,79 +96,77 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
             "leave backend out"
         )
     (modality,) = encoder.modalities
-    if modality == IMAGE and backend not in HINTS:
-        raise InvalidInput(f"backend={backend} is for text; images take {' or '.join(HINTS)}")
-    least = _share(agreement)
+    if modality == IMAGE and backend not in PRECISION_HINTS:
+        raise InvalidInput(
+            f"backend={backend} is for text; images take {' or '.join(PRECISION_HINTS)}"
+        )
+    required = _cosine(agreement)
     sample = _sample(modality)
     before = encoder.encode(sample, modality)
-    made, forward = _compile(encoder.model, encoder.towers[modality], sample, backend)
-    encoder.replace_forward(modality, forward, {"backend": f"{backend} {made}"})
+    description, forward = _compile(encoder.model, encoder.towers[modality], sample, backend)
+    encoder.replace_forward(modality, forward, {"backend": f"{backend} {description}"})
     encoder.agreement = float((encoder.encode(sample, modality) * before).sum(1).min())
-    if encoder.agreement < least:
+    if encoder.agreement < required:
         raise InvalidInput(
             f"with backend={backend} the vectors of {encoder.spec!r} agree with the model's to a "
             f"cosine of {encoder.agreement:.4f} only on the worst of {len(sample)} samples, and "
-            f"{least} is asked for; leave backend out, or accept it with agreement="
+            f"{required} is asked for; leave backend out, or accept it with agreement="
             f"{max(0.0, encoder.agreement - 0.001):.3f}"
         )
     return encoder
 
 
 def _sample(modality: Modality) -> Sequence[Any]:
-    """Give contents that the gate compares vectors on: texts, or pictures from plain to noise."""
+    """Return contents to compare vectors on: texts, or images from plain to noisy."""
     if modality != IMAGE:
         return SAMPLE
     rng = np.random.default_rng(0)
-    grains = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (1, 2, 4, 8, 16, 64, 256)]
+    noise = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (1, 2, 4, 8, 16, 64, 256)]
     sizes = [(320, 240), (240, 320)]
     return [
-        Image.fromarray(grain).resize(size, Image.Resampling.BICUBIC)
-        for grain in grains
+        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+        for pixels in noise
         for size in sizes
     ]
 
 
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep tracing and compression from printing; what matters is raised."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _share(agreement: str | None) -> float:
+def _cosine(agreement: str | None) -> float:
     try:
-        least = AGREEMENT if agreement is None else float(agreement)
+        cosine = MIN_AGREEMENT if agreement is None else float(agreement)
     except ValueError:
-        least = -1.0
-    if not 0 <= least <= 1:
+        cosine = -1.0
+    if not 0 <= cosine <= 1:
         raise InvalidInput(f"agreement={agreement} cannot be used; give a cosine from 0 to 1")
-    return least
+    return cosine
 
 
 def _compile(
     model: Any, tower: ModalityTower, sample: Sequence[Any], backend: str
 ) -> tuple[str, Forward]:
-    """Give OpenVINO's version and how it rounds, and a function in place of the model's."""
+    """Convert and compile a model.
+
+    Returns
+    -------
+    description : str
+        OpenVINO's version and the rounding, for the encoder's components.
+    forward : callable
+        Replaces the forward function of the tower.
+    """
     import torch
 
-    openvino, nncf = _libraries(backend)
-    count = torch.get_num_threads()
-    made = openvino.__version__.split("-")[0]
+    openvino, nncf = _import_libraries(backend)
+    n_threads = torch.get_num_threads()
+    description = openvino.__version__.split("-")[0]
     settings: dict[str, int | str] = {
-        "INFERENCE_NUM_THREADS": count,
-        "NUM_STREAMS": count,
-        "INFERENCE_PRECISION_HINT": HINTS.get(backend, "bf16"),
+        "INFERENCE_NUM_THREADS": n_threads,
+        "NUM_STREAMS": n_threads,
+        "INFERENCE_PRECISION_HINT": PRECISION_HINTS.get(backend, "bf16"),
     }
     batch = tower.collate(tower.prepare(sample[:3]))
-    rounded = None
+    layers = None
     if backend == "openvino-mixed":
-        rounded = layers_for_int8(model, tower.forward, tower.collate(tower.prepare(sample)), GROUP)
-    with _quietly():
+        layers = layers_for_int8(model, tower.forward, tower.collate(tower.prepare(sample)), GROUP)
+    with _silenced():
         converted = openvino.convert_model(
             _traceable(model, tower.forward, batch), example_input=tuple(batch.values())
         )
@@ -181,22 +174,23 @@ def _compile(
             converted = nncf.compress_weights(
                 converted,
                 mode=nncf.CompressWeightsMode.INT8_ASYM,
-                ignored_scope=_all_but(rounded, converted, nncf),
+                ignored_scope=_scope_without(layers, converted, nncf),
             )
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
-            made = f"{made}, asymmetric products, groups of {GROUP}"
+            description = f"{description}, asymmetric products, groups of {GROUP}"
         compiled = openvino.Core().compile_model(converted, "CPU", settings)
-    if rounded is not None:
-        made = f"{made}, {len(rounded)} layers {digest(' '.join(rounded)).hex()[:8]}"
-    return made, _Requests(compiled)
+    if layers is not None:
+        layers_digest = digest(" ".join(layers)).hex()[:8]
+        description = f"{description}, {len(layers)} layers {layers_digest}"
+    return description, _CompiledModel(compiled)
 
 
-def _all_but(layers: list[str] | None, converted: Any, nncf: Any) -> Any:
-    """Name all that has weights, but for some linear layers of the model; None stands for all.
+def _scope_without(layers: list[str] | None, converted: Any, nncf: Any) -> Any:
+    """Return the operations that keep their precision: all but these linear layers (None: all).
 
-    Tables of embeddings are left as they are in any case: looking up is no faster in 8 bits.
+    Embedding tables keep theirs in any case: looking up is no faster in 8 bits.
     """
-    wanted = tuple(f"__module.model.{name}/" for name in layers or ())
+    rounded_prefixes = tuple(f"__module.model.{name}/" for name in layers or ())
     names = [
         op.get_friendly_name()
         for op in converted.get_ops()
@@ -204,17 +198,18 @@ def _all_but(layers: list[str] | None, converted: Any, nncf: Any) -> Any:
         or (
             layers is not None
             and op.get_type_name() == "MatMul"
-            and not op.get_friendly_name().startswith(wanted)
+            and not op.get_friendly_name().startswith(rounded_prefixes)
         )
     ]
     return nncf.IgnoredScope(names=names, validate=False)
 
 
-def _libraries(backend: str) -> tuple[Any, Any]:
+def _import_libraries(backend: str) -> tuple[Any, Any]:
+    """Return OpenVINO, and NNCF where the backend rounds to 8 bits."""
     try:
         import openvino
 
-        if backend in HINTS:
+        if backend in PRECISION_HINTS:
             return openvino, None
         import nncf
     except ImportError as error:
@@ -226,8 +221,23 @@ def _libraries(backend: str) -> tuple[Any, Any]:
     return openvino, nncf
 
 
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep tracing and compression from printing; errors are raised all the same."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _traceable(model: Any, forward: Forward, batch: Tensors) -> Any:
-    """Give a module of both, so that the model's weights are found; it takes what a batch has."""
+    """Return a module of model and forward function, with the tensors of a batch as arguments.
+
+    The model is a submodule of it, so that OpenVINO finds its weights.
+    """
     from torch import nn
 
     class Traceable(nn.Module):
@@ -241,23 +251,20 @@ def _traceable(model: Any, forward: Forward, batch: Tensors) -> Any:
     return Traceable()
 
 
-class _Requests:
-    """A compiled model; each thread asks it through a request of its own."""
+class _CompiledModel:
+    """A compiled model, with one inference request per thread."""
 
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
-        self._own = threading.local()
+        self._of_thread = threading.local()
 
     def __call__(self, **batch: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if not hasattr(self._own, "request"):
-            self._own.request = self._compiled.create_infer_request()
-        found = self._own.request.infer([tensor.numpy() for tensor in batch.values()])
-        return torch.from_numpy(found[0].copy())
-
-
-"""The most that vectors may turn, as 1 - cosine in the mean: some 1 % of ten neighbours."""
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._compiled.create_infer_request()
+        outputs = self._of_thread.request.infer([tensor.numpy() for tensor in batch.values()])
+        return torch.from_numpy(outputs[0].copy())  # the next call overwrites the output
 
 
 def layers_for_int8(
@@ -265,27 +272,33 @@ def layers_for_int8(
     forward: Forward,
     batch: Mapping[str, torch.Tensor],
     group: int,
-    budget: float = BUDGET,
+    budget: float = MAX_SENSITIVITY,
 ) -> list[str]:
-    """Name the linear layers that may be computed in 8 bits.
+    """Return the linear layers that may be computed in 8 bits.
+
+    Each linear layer is rounded alone, as OpenVINO rounds it, and its sensitivity is the mean
+    1 - cosine of the vectors of sample texts before and after. Sensitivities of several layers add
+    up to about that of all together. Layers are taken in the order of sensitivity per weight while
+    the sum stays within the budget (as in HAWQ-V2; Dong et al., NeurIPS 2020, whose sensitivities
+    are derived and not measured).
 
     Parameters
     ----------
     model : torch.nn.Module
-        The model; it is as before afterwards.
+        The model; unchanged afterwards.
     forward : callable
-        Gives vectors of a batch, and runs the model.
+        Runs the model on a batch and returns vectors.
     batch : mapping of str to Tensor
         Sample texts.
     group : int
-        Values of a token's input that share a scale.
+        Number of values of a token's input that share a scale.
     budget : float
-        The most that the sum of harms may be.
+        Largest sum of sensitivities.
 
     Returns
     -------
     list of str
-        Names of modules, in their order; none where each alone does more harm.
+        Names of modules, in their order; empty if every layer exceeds the budget.
     """
     import torch
 
@@ -293,66 +306,72 @@ def layers_for_int8(
         name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear)
     }
     with torch.inference_mode():
-        expected = _unit(forward(**batch))
-        harms = {}
+        exact = _unit(forward(**batch))  # (n, dim)
+        sensitivities = {}
         for name, layer in layers.items():
             with rounded(layer, group):
-                harms[name] = float(1 - (_unit(forward(**batch)) * expected).sum(1).mean())
-    return within_budget(harms, {n: own.weight.numel() for n, own in layers.items()}, budget)
+                cosines = (_unit(forward(**batch)) * exact).sum(1)  # (n,)
+                sensitivities[name] = float(1 - cosines.mean())
+    sizes = {name: layer.weight.numel() for name, layer in layers.items()}
+    return within_budget(sensitivities, sizes, budget)
 
 
-def within_budget(harms: Mapping[str, float], sizes: Mapping[str, int], budget: float) -> list[str]:
-    """Choose layers of little harm for their size, until the budget is spent.
+def within_budget(
+    sensitivities: Mapping[str, float], sizes: Mapping[str, int], budget: float
+) -> list[str]:
+    """Return layers of low sensitivity for their size, whose sum stays within the budget.
 
     Examples
     --------
     >>> within_budget({"a": 3.0, "b": 1.0, "c": 9.0}, {"a": 6, "b": 1, "c": 3}, 4.0)
     ['a', 'b']
     """
-    chosen, spent = set(), 0.0
-    for name in sorted(harms, key=lambda name: max(harms[name], 0.0) / sizes[name]):
-        if spent + max(harms[name], 0.0) <= budget:
-            chosen.add(name)
-            spent += max(harms[name], 0.0)
-    return [name for name in harms if name in chosen]
+    costs = {name: max(sensitivity, 0.0) for name, sensitivity in sensitivities.items()}
+    selected, total = set(), 0.0
+    for name in sorted(costs, key=lambda name: costs[name] / sizes[name]):
+        if total + costs[name] <= budget:
+            selected.add(name)
+            total += costs[name]
+    return [name for name in costs if name in selected]
 
 
 @contextmanager
 def rounded(layer: torch.nn.Linear, group: int) -> Iterator[None]:
-    """Let a layer compute as if in 8 bits.
+    """Let a linear layer compute as if in 8 bits, until the ``with`` statement ends.
 
     Parameters
     ----------
     layer : torch.nn.Linear
-        The layer; it is as before afterwards.
+        The layer.
     group : int
-        Values of a token's input that share a scale.
+        Number of values of a token's input that share a scale.
     """
-    own = layer.weight.data
-    hook = layer.register_forward_pre_hook(lambda _, given: (round_input(given[0], group),))
-    layer.weight.data = round_weight(own)
+    weight = layer.weight.data
+    hook = layer.register_forward_pre_hook(lambda _, inputs: (round_input(inputs[0], group),))
+    layer.weight.data = round_weight(weight)
     try:
         yield
     finally:
         hook.remove()
-        layer.weight.data = own
+        layer.weight.data = weight
 
 
 def round_weight(weight: torch.Tensor) -> torch.Tensor:
-    """Round to 256 levels between the least and the largest of each row."""
-    least = weight.amin(dim=1, keepdim=True)
-    step = (weight.amax(dim=1, keepdim=True) - least).clamp(min=LEAST) / LEVELS
-    return ((weight - least) / step).round() * step + least
+    """Round to 256 levels between the smallest and the largest value of each row."""
+    smallest = weight.amin(dim=1, keepdim=True)  # (n_out, 1)
+    step = (weight.amax(dim=1, keepdim=True) - smallest).clamp(min=MIN_STEP) / UINT8_LEVELS
+    return ((weight - smallest) / step).round() * step + smallest
 
 
-def round_input(given: torch.Tensor, group: int) -> torch.Tensor:
-    """Round to 255 levels around zero, with a scale for each group of a token's values."""
-    length = given.shape[-1]
+def round_input(values: torch.Tensor, group: int) -> torch.Tensor:
+    """Round to 255 levels around zero, with a scale per group of a token's values."""
+    length = values.shape[-1]
     if length % group:
         group = length
-    grouped = given.reshape(*given.shape[:-1], length // group, group)
-    step = grouped.abs().amax(dim=-1, keepdim=True).clamp(min=LEAST) / SIGNED
-    return ((grouped / step).round() * step).reshape(given.shape)
+    # (..., length) to (..., n_groups, group)
+    grouped = values.reshape(*values.shape[:-1], length // group, group)
+    step = grouped.abs().amax(dim=-1, keepdim=True).clamp(min=MIN_STEP) / INT8_MAX
+    return ((grouped / step).round() * step).reshape(values.shape)
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:

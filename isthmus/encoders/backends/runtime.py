@@ -1,21 +1,21 @@
-"""Where and how exactly a model runs: device, precision, compilation."""
+"""How a model runs: device, precision, compilation, batch limits, threads and prefetching."""
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
     import torch
-import os
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -26,12 +26,12 @@ _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 class BatchLimits(NamedTuple):
-    """How large a batch may be.
+    """The largest batch of each modality.
 
     Attributes
     ----------
     tokens : int
-        Tokens, padding included.
+        Tokens in a batch of texts, padding included.
     texts, images : int
         Texts, or images.
     windows : int
@@ -44,7 +44,7 @@ class BatchLimits(NamedTuple):
     windows: int
 
 
-# Measured: on a CPU a batch is fastest while what it computes stays in the core's cache.
+# Measured. On a CPU a batch is fastest while its intermediate results fit into the core's cache.
 CPU_LIMITS = BatchLimits(tokens=1_024, texts=64, images=4, windows=2)
 GPU_LIMITS = BatchLimits(tokens=16_384, texts=512, images=64, windows=32)
 
@@ -56,9 +56,9 @@ class Runtime:
     Attributes
     ----------
     device : torch.device
-        Where the model lies.
+        Device of the model.
     precision : {"fp32", "bf16", "fp16"}
-        What matrix products are computed in; weights stay float32.
+        Precision of matrix products; weights stay float32.
     compile : bool
         Whether the model goes through ``torch.compile``.
     """
@@ -69,7 +69,7 @@ class Runtime:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of numbers that this precision stands for."""
+        """The PyTorch type of this precision."""
         import torch
 
         types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -77,7 +77,7 @@ class Runtime:
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """Run what is inside without gradients and in this precision."""
+        """Run the body of the ``with`` statement without gradients and in this precision."""
         import torch
 
         half = torch.float16 if self.precision == "fp16" else torch.bfloat16
@@ -89,17 +89,17 @@ class Runtime:
 
     @property
     def limits(self) -> BatchLimits:
-        """How large a batch may be on this device."""
+        """The largest batches on this device."""
         return CPU_LIMITS if self.device.type == "cpu" else GPU_LIMITS
 
-    def spread(self, function: Callable[[A], B], batches: Sequence[A]) -> Iterator[B]:
-        """Apply a function to batches, in order: on a CPU several of them at once."""
+    def map_batches(self, function: Callable[[A], B], batches: Sequence[A]) -> Iterator[B]:
+        """Apply a function to batches, in order; on a CPU, to several of them at once."""
         if self.device.type == "cpu" and len(batches) > 1 and not self.compile:
             return cpu_thread_pool().map(function, batches)
         return map(function, batches)
 
-    def finish(self, function: Any) -> Any:
-        """Compile a function, if this runtime compiles."""
+    def compiled(self, function: Any) -> Any:
+        """Return the function, compiled if this runtime compiles."""
         import torch
 
         return torch.compile(function, dynamic=True) if self.compile else function
@@ -121,11 +121,11 @@ def choose_runtime(device: str = "auto", precision: str = "auto", compile: bool 
     Raises
     ------
     InvalidInput
-        If the device is absent or does not compute in this precision. Nothing is replaced
-        silently by something else.
+        If the device is absent or does not compute in this precision. Neither is ever replaced
+        by another silently.
     """
-    chosen = _choose_device(device)
-    return Runtime(chosen, _choose_precision(precision, chosen), compile)
+    torch_device = _choose_device(device)
+    return Runtime(torch_device, _choose_precision(precision, torch_device), compile)
 
 
 def _choose_device(name: str) -> torch.device:
@@ -153,8 +153,8 @@ def _choose_precision(name: str, device: torch.device) -> Precision:
         if not on_gpu:
             return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    known: tuple[Precision, ...] = get_args(Precision)
-    for precision in known:
+    precisions: tuple[Precision, ...] = get_args(Precision)
+    for precision in precisions:
         if name == precision and (on_gpu or precision == "fp32"):
             return precision
     raise InvalidInput(
@@ -165,27 +165,33 @@ def _choose_precision(name: str, device: torch.device) -> Precision:
 
 @cache
 def cpu_thread_pool() -> ThreadPoolExecutor:
-    """Give the process's pool: as many threads as PyTorch uses, each of which uses itself only."""
+    """Return the thread pool of the process: whole batches, each on one core.
+
+    The pool has as many threads as PyTorch uses, and each of its threads computes on one core.
+    PyTorch itself would split every operation over all cores and wait for the slowest at each; on
+    a core that another program uses too, this waiting takes most of the time. Whole batches side
+    by side wait once, at the end.
+    """
     import torch
 
     count = torch.get_num_threads()
     started = threading.Barrier(count)
 
-    def compute_alone() -> None:
-        torch.get_num_threads()  # a thread takes over the process's number at its first call
+    def use_one_core() -> None:
+        torch.get_num_threads()  # the first call of a thread overwrites its number with the global
         torch.set_num_threads(1)
 
-    workers = ThreadPoolExecutor(count, "isthmus-encode", initializer=compute_alone)
-    list(workers.map(lambda _: started.wait(), range(count)))
-    torch.set_num_threads(count)  # for threads that start later: setting is for those as well
-    return workers
+    pool = ThreadPoolExecutor(count, "isthmus-encode", initializer=use_one_core)
+    list(pool.map(lambda _: started.wait(), range(count)))
+    torch.set_num_threads(count)  # `set_num_threads(1)` applies to threads that start later too
+    return pool
 
 
 os.register_at_fork(after_in_child=cpu_thread_pool.cache_clear)
 
 
 def prefetch(values: Iterator[A]) -> Iterator[A]:
-    """Give the values of an iterator, the next one already under way in a thread.
+    """Yield the values of an iterator; a thread computes the next one while one is used.
 
     Examples
     --------
@@ -194,19 +200,19 @@ def prefetch(values: Iterator[A]) -> Iterator[A]:
     """
     end = object()
     with ThreadPoolExecutor(1) as thread:
-        waiting: Future[Any] = thread.submit(next, values, end)
-        while (value := waiting.result()) is not end:
-            waiting = thread.submit(next, values, end)
+        pending: Future[Any] = thread.submit(next, values, end)
+        while (value := pending.result()) is not end:
+            pending = thread.submit(next, values, end)
             yield value
 
 
-def prefetch_map(function: Callable[[A], B], pieces: Sequence[A]) -> Iterator[B]:
-    """Apply a function to each piece, one piece ahead of the reader, in order.
+def prefetch_map(function: Callable[[A], B], chunks: Sequence[A]) -> Iterator[B]:
+    """Apply a function to chunks in order, one chunk ahead of the reader.
 
     Examples
     --------
     >>> list(prefetch_map(len, ["a", "bb", "ccc"]))
     [1, 2, 3]
     """
-    done = map(function, pieces)
-    return done if len(pieces) <= 1 else prefetch(done)  # a single query waits for no thread
+    results = map(function, chunks)
+    return results if len(chunks) <= 1 else prefetch(results)  # a single query needs no thread

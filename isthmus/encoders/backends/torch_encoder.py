@@ -1,4 +1,4 @@
-"""An encoder that runs a PyTorch model: what all of them share."""
+"""The base of all encoders that run a PyTorch model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ from isthmus.schema import Modality
 if TYPE_CHECKING:
     import torch
     from torch import nn
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
 
 
 class TorchEncoder(Encoder):
@@ -30,30 +26,30 @@ class TorchEncoder(Encoder):
     ----------
     model : torch.nn.Module
         The model, on the CPU, in float32; the encoder moves it to its device.
-    towers : mapping of str to Tower
-        How each modality is prepared and run through the model.
+    towers : mapping of str to ModalityTower
+        Preparation and forward pass of each modality.
     dim : int
         Length of a vector.
     identity : mapping of str to str
-        What changes a vector for every modality: kind, model, configuration.
+        Components of every modality: kind, model, configuration.
     runtime : Runtime
-        Where and how exactly to compute.
+        Device and precision.
     weights : mapping of str to torch.Tensor, optional
-        What the weights hash is taken of, if not the model's own state.
+        The weights that vectors depend on; by default the model's state.
 
     Attributes
     ----------
     model : torch.nn.Module
-        The model, for those who train it further.
-    towers : dict of str to Tower
+        The model, for further training.
+    towers : dict of str to ModalityTower
         See above.
-    used : frozenset of str
-        Names of the weights that a vector depends on.
+    used_weights : frozenset of str
+        Names of the weights that vectors depend on.
     bytes : int
-        Size of the weights.
+        Size of those weights.
     agreement : float
-        The least cosine measured between its vectors and those of the model as it is; 1 unless
-        something else than PyTorch runs it.
+        Smallest cosine between its vectors and those of the model in PyTorch, measured on samples;
+        1 unless another backend runs the model.
     """
 
     def __init__(
@@ -71,11 +67,11 @@ class TorchEncoder(Encoder):
         self.model = model
         self.towers = dict(towers)
         self._runtime = runtime
-        used = weights or model.state_dict()
-        self.used = frozenset(used)
+        weights = weights or model.state_dict()
+        self.used_weights = frozenset(weights)
         self.agreement = 1.0
-        self.bytes = sum(tensor.nbytes for tensor in used.values())
-        self._components = self._describe(identity, used)
+        self.bytes = sum(tensor.nbytes for tensor in weights.values())
+        self._components = self._describe(identity, weights)
         self._place(model)
 
     @property
@@ -85,29 +81,29 @@ class TorchEncoder(Encoder):
 
     @property
     def tokenizer(self) -> Any | None:
-        """The ``tokenizers.Tokenizer`` of its texts, where it has one."""
+        """The ``tokenizers.Tokenizer`` of its texts, if it has one."""
         tower = self.towers.get("text")
         return tower.tokenizer if isinstance(tower, TextTower) else None
 
     def replace_forward(
         self, modality: Modality, forward: Forward, components: Mapping[str, str]
     ) -> None:
-        """Let something else run the model for a modality.
+        """Let another backend run the model for a modality.
 
         Parameters
         ----------
         modality : str
-            Whose tower.
+            The modality of the tower.
         forward : callable
-            Takes and gives what the tower's own does.
+            Has the arguments and the result of the tower's `forward`.
         components : mapping of str to str
-            What of this changes a vector.
+            Settings of the backend that change a vector.
         """
         self.towers[modality].forward = forward
         self._components |= {f"{modality}.{name}": value for name, value in components.items()}
 
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
-        """Tokenise texts, resize images, cut audio; safe to call from several threads at once."""
+        """Tokenise texts, resize images, or cut audio; thread-safe."""
         self.require(modality)
         return self.towers[modality].prepare(batch)
 
@@ -118,34 +114,36 @@ class TorchEncoder(Encoder):
         -------
         numpy.ndarray
             float32, shape (len(prepared), dim); rows of unit norm, or zero where the model
-            gives zero.
+            returns zero.
         """
         self.require(modality)
         tower = self.towers[modality]
-        parted = [tower.pieces(value) for value in prepared]
-        vectors = self._embed(tower, [piece for pieces in parted for piece in pieces])
-        return mean_of_inputs(vectors, [len(pieces) for pieces in parted])
-
-    def _embed(self, tower: ModalityTower, pieces: Sequence[Any]) -> FloatArray:
-        batches = list(tower.batches(pieces, self._runtime.limits))
-
-        def run(rows: Rows) -> torch.Tensor:
-            return self._forward(tower, tower.collate([pieces[row] for row in rows]))
-
-        out = np.empty((len(pieces), self.dim), np.float32)
-        done = list(self._runtime.spread(run, batches))  # all queued before the device is awaited
-        for rows, vectors in zip(batches, done, strict=True):
-            out[rows] = vectors.cpu().numpy()
-        return out
+        inputs_of = [tower.inputs(value) for value in prepared]
+        vectors = self._embed(tower, [one for inputs in inputs_of for one in inputs])
+        return mean_of_inputs(vectors, [len(inputs) for inputs in inputs_of])
 
     def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
-        """Turn content into vectors, preparing the next piece while the model runs."""
+        """Turn content into vectors, preparing the next chunk while the model runs."""
         self.require(modality)
-        chunk = self.towers[modality].chunk
-        pieces = [batch[start : start + chunk] for start in range(0, len(batch), chunk)]
-        prepared = prefetch_map(lambda piece: self.prepare(piece, modality), pieces)
-        vectors = [self.embed(piece, modality) for piece in prepared]
+        size = self.towers[modality].chunk
+        chunks = [batch[start : start + size] for start in range(0, len(batch), size)]
+        prepared_chunks = prefetch_map(lambda chunk: self.prepare(chunk, modality), chunks)
+        vectors = [self.embed(prepared, modality) for prepared in prepared_chunks]
         return np.concatenate([np.empty((0, self.dim), np.float32), *vectors])
+
+    def _embed(self, tower: ModalityTower, inputs: Sequence[Any]) -> FloatArray:
+        """Run the model over its inputs, in batches; shape (len(inputs), dim)."""
+        batches = list(tower.batches(inputs, self._runtime.limits))
+
+        def run(rows: Rows) -> torch.Tensor:
+            return self._forward(tower, tower.collate([inputs[row] for row in rows]))
+
+        vectors = np.empty((len(inputs), self.dim), np.float32)
+        # All batches are queued on the device before the first result is awaited.
+        results = list(self._runtime.map_batches(run, batches))
+        for rows, result in zip(batches, results, strict=True):
+            vectors[rows] = result.cpu().numpy()
+        return vectors
 
     def _forward(self, tower: ModalityTower, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         from torch.nn.functional import normalize
@@ -153,20 +151,20 @@ class TorchEncoder(Encoder):
         device = self._runtime.device
         with self._runtime.inference():
             vectors = tower.forward(**{name: t.to(device) for name, t in batch.items()})
-        return normalize(vectors.float(), dim=-1)
+        return normalize(vectors.float(), dim=-1)  # (n, dim); float32, so that norms are exact
 
     def _describe(
         self, identity: Mapping[str, str], weights: Mapping[str, torch.Tensor]
     ) -> dict[str, str]:
-        parts = {
+        components = {
             **identity,
             "weights": hash_weights(weights),
             "dim": str(self.dim),
             "precision": self._runtime.precision,
         }
         for modality, tower in self.towers.items():
-            parts |= {f"{modality}.{name}": value for name, value in tower.components.items()}
-        return parts
+            components |= {f"{modality}.{name}": value for name, value in tower.components.items()}
+        return components
 
     def _place(self, model: nn.Module) -> None:
         import torch
@@ -174,18 +172,18 @@ class TorchEncoder(Encoder):
         model.eval().requires_grad_(False)
         model.to(device=self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for tower in self.towers.values():
-            tower.forward = self._runtime.finish(tower.forward)
+            tower.forward = self._runtime.compiled(tower.forward)
 
 
 def mean_of_inputs(vectors: FloatArray, counts: Sequence[int]) -> FloatArray:
-    """Make one vector of those of each content's pieces: their mean, at unit norm.
+    """Average the vectors of each content's model inputs, and scale the means to unit norm.
 
     Parameters
     ----------
     vectors : numpy.ndarray
         float32, shape (sum(counts), dim), unit rows.
     counts : sequence of int
-        Pieces of each content, at least one.
+        Number of model inputs of each content, at least 1.
 
     Returns
     -------
@@ -200,6 +198,6 @@ def mean_of_inputs(vectors: FloatArray, counts: Sequence[int]) -> FloatArray:
     if len(vectors) == len(counts):
         return vectors
     starts = np.cumsum([0, *counts[:-1]])
-    sums = np.add.reduceat(vectors, starts, axis=0, dtype=np.float64)
+    sums = np.add.reduceat(vectors, starts, axis=0, dtype=np.float64)  # (len(counts), dim)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.asarray(sums / np.where(norms > 0, norms, 1), np.float32)

@@ -1,4 +1,4 @@
-"""A tower: the half of a model that takes one modality."""
+"""Towers: the part of a model that takes one modality, with its preparation and batching."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class ModalityTower(ABC):
     Attributes
     ----------
     forward : callable
-        The model: named tensors of a batch in, vectors of shape (n, dim) out.
+        The model: the named tensors of a batch to vectors, shape (n, dim).
     components : mapping of str to str
-        What changes a vector, besides the weights.
+        Everything that changes a vector, besides the weights.
     chunk : int
-        How much content is prepared at once, ahead of the model.
+        Number of contents that are prepared at once, ahead of the model.
     """
 
     forward: Forward
@@ -47,17 +47,17 @@ class ModalityTower(ABC):
     def prepare(self, content: Sequence[Any]) -> list[Any]:
         """Do the work that needs no model; called from several threads at once."""
 
-    def pieces(self, prepared: Any) -> Sequence[Any]:
-        """Give the pieces of a prepared value that go through the model; their mean counts."""
+    def inputs(self, prepared: Any) -> Sequence[Any]:
+        """Return the model inputs of one prepared content; the mean of their vectors counts."""
         return (prepared,)
 
     @abstractmethod
-    def batches(self, prepared: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
-        """Divide pieces into batches: positions, each of them once."""
+    def batches(self, inputs: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
+        """Divide model inputs into batches: positions, each of them once."""
 
     @abstractmethod
     def collate(self, batch: Sequence[Any]) -> Tensors:
-        """Make one set of tensors of a batch."""
+        """Return the tensors of a batch of model inputs, by argument name of `forward`."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class TextTower(ModalityTower):
     Attributes
     ----------
     tokenize : callable
-        Texts to token ids, truncated but not padded; safe to call from several threads.
+        Texts to token ids, truncated but not padded; thread-safe.
     forward : callable
         ``forward(input_ids, attention_mask)``, both of shape (n, length).
     components : mapping of str to str
@@ -75,13 +75,13 @@ class TextTower(ModalityTower):
     pad_id : int
         Token that fills a row.
     width : int, optional
-        Length every row is padded to, for models that were trained so.
+        Length that every row is padded to, for models that were trained so.
     pad_left : bool
-        Whether padding stands in front.
+        Whether the padding precedes the tokens.
     chunk : int
-        How many texts are tokenised at once.
+        Number of texts that are tokenised at once.
     tokenizer : tokenizers.Tokenizer, optional
-        What is behind `tokenize`, where it is one of that library.
+        The tokenizer behind `tokenize`, if it is one of that library.
     """
 
     tokenize: Callable[[Sequence[str]], list[list[int]]]
@@ -94,21 +94,21 @@ class TextTower(ModalityTower):
     tokenizer: Any = None
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
-        """Tokenise texts; one without tokens becomes padding, since a model reads something."""
+        """Tokenise texts; a text without tokens becomes one padding token."""
         return [ids or [self.pad_id] for ids in self.tokenize(list(content))]
 
-    def batches(self, prepared: Sequence[list[int]], limits: BatchLimits) -> Iterator[Rows]:
+    def batches(self, inputs: Sequence[list[int]], limits: BatchLimits) -> Iterator[Rows]:
         """Divide texts by length, the longest first."""
-        lengths = np.array([self.width or len(ids) for ids in prepared], np.int64)
+        lengths = np.array([self.width or len(ids) for ids in inputs], np.int64)
         return batches_by_length(lengths, limits.tokens, limits.texts)
 
     def collate(self, batch: Sequence[list[int]]) -> Tensors:
-        """Pad the rows of a batch to one length."""
+        """Pad the rows of a batch to one length: two tensors of shape (n, length)."""
         import torch
 
-        lengths = np.array([len(ids) for ids in batch])
+        lengths = np.array([len(ids) for ids in batch])  # (n,)
         width = self.width or max(1, int(lengths.max()))
-        mask = np.arange(width) < lengths[:, None]
+        mask = np.arange(width) < lengths[:, None]  # (n, width)
         mask = mask[:, ::-1] if self.pad_left else mask
         ids = np.full(mask.shape, self.pad_id, np.int64)
         ids[mask] = np.concatenate([np.asarray(row, np.int64) for row in batch])
@@ -127,11 +127,11 @@ class ImageTower(ModalityTower):
     transform : callable
         An RGB image to named arrays of the model's input shape.
     forward : callable
-        Called with the arrays' names.
+        The model; its arguments have the names of the arrays.
     components : mapping of str to str
         Size, crop, interpolation, normalisation.
     chunk : int
-        How many images are resized at once.
+        Number of images that are resized at once.
     """
 
     transform: Callable[[Image.Image], Arrays]
@@ -143,10 +143,10 @@ class ImageTower(ModalityTower):
         """Bring images of any mode to the model's input shape."""
         return [self.transform(to_rgb(image)) for image in content]
 
-    def batches(self, prepared: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
+    def batches(self, inputs: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
         """Divide images in order."""
-        for start in range(0, len(prepared), limits.images):
-            yield np.arange(start, min(start + limits.images, len(prepared)))
+        for start in range(0, len(inputs), limits.images):
+            yield np.arange(start, min(start + limits.images, len(inputs)))
 
     def collate(self, batch: Sequence[Arrays]) -> Tensors:
         """Stack the arrays of a batch."""
@@ -157,22 +157,23 @@ class ImageTower(ModalityTower):
 class AudioTower(ModalityTower):
     """Audio: resampled, cut into windows, and batched with windows of the same shape.
 
-    A batch is never padded, since some models (those with a norm over time) hear the padding.
+    A batch is never padded, because padding changes the vectors of some models (those with a norm
+    over time).
 
     Attributes
     ----------
     extract : callable
-        Samples of one window to named arrays; safe to call from several threads.
+        Samples of one window to named arrays; thread-safe.
     rate : int
         Samples a second that the model was trained with.
     windows : Windows
         How a clip is cut.
     forward : callable
-        Called with the arrays' names.
+        The model; its arguments have the names of the arrays.
     components : mapping of str to str
         Feature extraction, windows, resampling, pooling.
     chunk : int
-        How many clips are prepared at once.
+        Number of clips that are prepared at once.
     """
 
     extract: Callable[[Samples], Arrays]
@@ -183,19 +184,19 @@ class AudioTower(ModalityTower):
     chunk: int = 8
 
     def prepare(self, content: Sequence[Waveform]) -> list[list[Arrays]]:
-        """Give the arrays of each window of each clip."""
+        """Return the arrays of each window of each clip."""
         return [self._prepare(validated_waveform(waveform)) for waveform in content]
 
-    def pieces(self, prepared: list[Arrays]) -> Sequence[Arrays]:
-        """Give the windows of a clip."""
+    def inputs(self, prepared: list[Arrays]) -> Sequence[Arrays]:
+        """Return the windows of a clip."""
         return prepared
 
-    def batches(self, prepared: Sequence[Arrays], limits: BatchLimits) -> Iterator[Rows]:
+    def batches(self, inputs: Sequence[Arrays], limits: BatchLimits) -> Iterator[Rows]:
         """Divide windows by shape."""
-        alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
-        for at, arrays in enumerate(prepared):
-            alike.setdefault(tuple(array.shape for array in arrays.values()), []).append(at)
-        for rows in alike.values():
+        by_shape: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for row, arrays in enumerate(inputs):
+            by_shape.setdefault(tuple(array.shape for array in arrays.values()), []).append(row)
+        for rows in by_shape.values():
             for start in range(0, len(rows), limits.windows):
                 yield np.array(rows[start : start + limits.windows], np.int64)
 
@@ -205,14 +206,14 @@ class AudioTower(ModalityTower):
 
     def _prepare(self, waveform: Waveform) -> list[Arrays]:
         samples = resample(waveform, self.rate)
-        short = round(MIN_SECONDS * self.rate) - len(samples)
-        if short > 0:
-            samples = np.pad(samples, (0, short))
+        n_missing = round(MIN_SECONDS * self.rate) - len(samples)
+        if n_missing > 0:
+            samples = np.pad(samples, (0, n_missing))
         return [self.extract(window) for window in self.windows.cut(samples)]
 
 
 def stack_arrays(batch: Sequence[Arrays]) -> Tensors:
-    """Stack the arrays of a batch under their names."""
+    """Stack arrays of one shape under their names: shape (...) each to (n, ...)."""
     import torch
 
     return {name: torch.from_numpy(np.stack([one[name] for one in batch])) for name in batch[0]}

@@ -78,7 +78,7 @@ def _save(encoder: TorchEncoder, spec: str, folder: Path) -> str:
         source = find_source(rest, spec)
         _save_preprocessing(source.name, source.local, folder)
     state = model.state_dict()  # random, unused poolers are left out
-    used = {name: state[name] for name in state if name in encoder.used}
+    used = {name: state[name] for name in state if name in encoder.used_weights}
     model.save_pretrained(folder, state_dict=used)
     return f"transformers/{folder}{suffix}"
 

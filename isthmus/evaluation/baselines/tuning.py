@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.answers import KeptResults
+from isthmus.evaluation.answers import ResultCache
 from isthmus.evaluation.baselines.als import ALS
 from isthmus.evaluation.baselines.baseline import Baseline, BaselineSystem
 from isthmus.evaluation.baselines.chance import Chance
@@ -64,7 +64,7 @@ def tuned(
     *,
     metric: str = "ndcg@10",
     contents: ItemVectors | None = None,
-    kept: KeptResults | None = None,
+    kept: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[BaselineSystem]:
     """Fit every baseline of a grid on a validation task, and keep the best.
@@ -111,7 +111,7 @@ def tuned_rater(
     grid: Sequence[RatingBaseline],
     task: Task,
     *,
-    kept: KeptResults | None = None,
+    kept: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[RatingBaseline]:
     """Let every baseline of a grid predict the values of a validation task, and keep the best.
@@ -180,7 +180,7 @@ def _trial_of(baseline: Baseline | RatingBaseline, task: Task) -> dict[str, Any]
 
 
 def _scored(
-    kept: KeptResults | None, what: Mapping[str, Any], measure: Callable[[], float]
+    kept: ResultCache | None, what: Mapping[str, Any], measure: Callable[[], float]
 ) -> float:
     """Give the score that was kept of a trial, or measure and keep it."""
     text = None if kept is None else kept.get(what)

@@ -1,4 +1,4 @@
-"""What a search may return, with all that searches derive from it worked out once."""
+"""Bitmaps: the rows or vectors that a search may return, as FAISS's ID selectors take them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import Counts, FloatArray, Mask, Positions
 
-KEPT_BYTES = 16 * 2**20
+MAX_CACHED_BYTES = 16 * 2**20  # of the vectors of one bitmap, gathered for exact search
 
 
 class Bitmap:
-    """A mask over rows or vectors that never changes.
+    """An immutable mask over rows or vectors, with cached derivations.
 
     Parameters
     ----------
     mask : numpy.ndarray
-        bool, shape (n,); not to be written to afterwards.
+        bool, shape (n,); must not be written to afterwards.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
-        self._of_rows: dict[str, Bitmap] = {}
-        self._in_cells: dict[int, Counts] = {}
+        self._of_vectors: dict[str, Bitmap] = {}
+        self._list_counts: dict[int, Counts] = {}
         self._gathered: FloatArray | None = None
 
     def __len__(self) -> int:
@@ -34,56 +34,65 @@ class Bitmap:
 
     @cached_property
     def count(self) -> int:
-        """How many are allowed."""
+        """Number of set bits."""
         return int(np.count_nonzero(self.mask))
 
     @property
-    def everything(self) -> bool:
-        """Whether all are allowed."""
+    def is_full(self) -> bool:
+        """Whether every bit is set."""
         return self.count == len(self.mask)
 
     @property
-    def share(self) -> float:
-        """Which part of all is allowed."""
+    def fraction(self) -> float:
+        """Fraction of set bits."""
         return self.count / max(len(self.mask), 1)
 
     @cached_property
     def positions(self) -> Positions:
-        """The allowed ones, ascending, shape (count,)."""
+        """Positions of the set bits, ascending, shape (count,)."""
         return np.flatnonzero(self.mask)
 
     @cached_property
     def selector(self) -> Any:
-        """The same as FAISS wants it."""
+        """The `faiss.IDSelectorBitmap` of the mask."""
         faiss: Any = import_module("faiss")
         return faiss.IDSelectorBitmap(np.packbits(self.mask, bitorder="little"))
 
-    def at(self, vector_name: str, rows: Positions) -> Bitmap:
-        """Give the mask over a block's vectors, whose rows these are.
+    def of_vectors(self, vector_name: str, rows: Positions) -> Bitmap:
+        """Return the bitmap over the vectors of a name, one for each of `rows`.
 
-        Each named vector has its own, since what is derived of it is of that block's vectors.
+        It is cached by name, since what is derived from it belongs to those vectors.
         """
-        if vector_name not in self._of_rows:
-            straight = len(rows) == len(self.mask)
-            self._of_rows[vector_name] = Bitmap(self.mask if straight else self.mask[rows])
-        return self._of_rows[vector_name]
+        if vector_name not in self._of_vectors:
+            every_row = len(rows) == len(self.mask)  # rows ascend, so they are 0 .. n - 1
+            self._of_vectors[vector_name] = Bitmap(self.mask if every_row else self.mask[rows])
+        return self._of_vectors[vector_name]
 
     def gather(self, vectors: FloatArray, start: int, stop: int) -> FloatArray:
-        """Give the vectors at some of the positions, shape (stop - start, dim).
+        """Return the vectors at positions `start` to `stop`, shape (stop - start, dim).
 
-        Where they are few altogether they are kept, for the next search with this filter.
+        Small sets are cached as a whole for the next search with this bitmap.
         """
         part = self.positions[start:stop]
-        if self.count * vectors.itemsize * vectors.shape[1] > KEPT_BYTES:
+        if self.count * vectors.itemsize * vectors.shape[1] > MAX_CACHED_BYTES:
             return np.asarray(vectors[part])
         if self._gathered is None:
             self._gathered = np.asarray(vectors[self.positions])
         return self._gathered[start:stop]
 
-    def in_cells(self, cell_of: npt.NDArray[np.int32], cells: int) -> Counts:
-        """Count the allowed ones in each cell of an inverted file, shape (cells,)."""
-        key = id(cell_of)
-        if key not in self._in_cells:
-            counts = np.bincount(cell_of[self.positions], minlength=cells)
-            self._in_cells[key] = counts.astype(np.int64)
-        return self._in_cells[key]
+    def count_per_list(self, list_of: npt.NDArray[np.int32], nlist: int) -> Counts:
+        """Return the number of set bits in each list of an inverted file, shape (nlist,).
+
+        Parameters
+        ----------
+        list_of : numpy.ndarray
+            int32, shape (n,): the list of each vector. The caller keeps it alive, since the
+            result is cached by its identity.
+        nlist : int
+            Number of lists.
+        """
+        key = id(list_of)
+        if key not in self._list_counts:
+            counts = np.bincount(list_of[self.positions], minlength=nlist)
+            self._list_counts[key] = counts.astype(np.int64)
+        return self._list_counts[key]

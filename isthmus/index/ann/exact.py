@@ -1,4 +1,4 @@
-"""Exact inner-product search over rows of a matrix, through FAISS."""
+"""Exact inner-product search over the rows of a matrix, through FAISS."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from isthmus.index.ann.bitmap import Bitmap
 from isthmus.numerics.arrays import FloatArray, Positions
 
 Knn = Callable[[FloatArray, FloatArray, int], tuple[FloatArray, Positions]]
-GATHERED_ROWS = 65_536
-FEW_EXCLUDED = 256
-BLAS_FROM = 4_096  # numbers: 11 queries of 384 dimensions
+GATHERED_ROWS = 65_536  # rows that are copied at a time, which bounds the memory of a filter
+MAX_POST_FILTERED = 256  # so few excluded rows are searched too and dropped from a longer result
+BLAS_FROM = 4_096  # numbers in the queries: 11 queries of 384 dimensions
 
 
 def exact_search(
-    queries: FloatArray, vectors: FloatArray, k: int, allowed: Bitmap | None = None
+    queries: FloatArray, vectors: FloatArray, k: int, bitmap: Bitmap | None = None
 ) -> tuple[FloatArray, Positions]:
-    """Find the k rows of highest inner product with each query.
+    """Return the k rows of highest inner product with each query.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def exact_search(
     vectors : numpy.ndarray
         float32, shape (n_rows, dim); may be memory-mapped.
     k : int
-        How many rows a query wants.
-    allowed : Allowed, optional
+        Number of rows per query.
+    bitmap : Bitmap, optional
         The rows to consider.
 
     Returns
@@ -42,24 +42,24 @@ def exact_search(
     positions : numpy.ndarray
         int64, shape (n_queries, k); -1 where there are no more rows.
     """
-    if allowed is None or allowed.everything:
+    if bitmap is None or bitmap.is_full:
         return _knn(queries, vectors, k)
-    excluded = len(vectors) - allowed.count
-    if allowed.count and excluded <= FEW_EXCLUDED:
-        scores, found = _knn(queries, vectors, k + excluded)
-        return drop(scores, found, allowed, k)
-    best = nothing(len(queries), k)
-    for start in range(0, allowed.count, GATHERED_ROWS):
-        part = allowed.positions[start : start + GATHERED_ROWS]
-        scores, found = _knn(queries, allowed.gather(vectors, start, start + GATHERED_ROWS), k)
-        best = merge_best([best, (scores, np.where(found >= 0, part[found], -1))], k)
+    excluded = len(vectors) - bitmap.count
+    if bitmap.count and excluded <= MAX_POST_FILTERED:
+        scores, positions = _knn(queries, vectors, k + excluded)
+        return post_filter(scores, positions, bitmap, k)
+    best = empty_result(len(queries), k)
+    for start in range(0, bitmap.count, GATHERED_ROWS):
+        part = bitmap.positions[start : start + GATHERED_ROWS]
+        scores, found = _knn(queries, bitmap.gather(vectors, start, start + GATHERED_ROWS), k)
+        best = merge_top_k([best, (scores, np.where(found >= 0, part[found], -1))], k)
     return best
 
 
 def rescore(
-    queries: FloatArray, vectors: FloatArray, found: Positions, k: int
+    queries: FloatArray, vectors: FloatArray, candidates: Positions, k: int
 ) -> tuple[FloatArray, Positions]:
-    """Rank found rows by their true inner product, and keep the k best.
+    """Return the k best candidates by their exact inner product.
 
     Parameters
     ----------
@@ -67,69 +67,88 @@ def rescore(
         float32, shape (n_queries, dim).
     vectors : numpy.ndarray
         float32, shape (n_rows, dim).
-    found : numpy.ndarray
+    candidates : numpy.ndarray
         int64, shape (n_queries, m): rows, -1 for none.
     k : int
-        How many a query wants.
+        Number of rows per query.
 
     Returns
     -------
     scores, positions : numpy.ndarray
-        Shape (n_queries, k), as `exact_search` gives them.
+        Shape (n_queries, k), as `exact_search` returns them.
     """
-    scores = _scores_of(queries, vectors, found)
+    scores = _inner_products(queries, vectors, candidates)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    lists = np.arange(len(order))[:, None]
-    scores, found = scores[lists, order], found[lists, order]
-    if found.shape[1] == k:
-        return scores, found
-    filled = nothing(len(found), k)
-    filled[0][:, : found.shape[1]], filled[1][:, : found.shape[1]] = scores, found
-    return filled
+    queries_axis = np.arange(len(order))[:, None]
+    scores, candidates = scores[queries_axis, order], candidates[queries_axis, order]
+    m = candidates.shape[1]
+    if m == k:
+        return scores, candidates
+    padded = empty_result(len(candidates), k)
+    padded[0][:, :m], padded[1][:, :m] = scores, candidates
+    return padded
 
 
-def _scores_of(queries: FloatArray, vectors: FloatArray, found: Positions) -> FloatArray:
-    """Give the inner products of queries with rows; -inf for a row that is none.
+def _inner_products(queries: FloatArray, vectors: FloatArray, candidates: Positions) -> FloatArray:
+    """Return inner products of queries with candidate rows; -inf where the row is -1.
 
-    FAISS reads each row where it lies; fetching them first takes twice as long.
+    FAISS reads each row in place; to gather the rows first takes twice as long.
     """
     faiss: Any = import_module("faiss")
     queries, vectors = (np.ascontiguousarray(a, np.float32) for a in (queries, vectors))
-    found = np.ascontiguousarray(found, np.int64)
-    scores = np.empty(found.shape, np.float32)
+    candidates = np.ascontiguousarray(candidates, np.int64)
+    scores = np.empty(candidates.shape, np.float32)
     faiss.fvec_inner_products_by_idx(
-        *(faiss.swig_ptr(a) for a in (scores, queries, vectors, found)),
+        *(faiss.swig_ptr(a) for a in (scores, queries, vectors, candidates)),
         vectors.shape[1],
-        *found.shape,
+        *candidates.shape,
     )
-    scores[found < 0] = -np.inf
+    scores[candidates < 0] = -np.inf
     return scores
 
 
-def merge_best(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[FloatArray, Positions]:
-    """Merge ranked lists of the same queries into their best k, each of shape (n_queries, k)."""
+def merge_top_k(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[FloatArray, Positions]:
+    """Merge ranked results of the same queries into their best k, each of shape (n_queries, k)."""
     scores = np.concatenate([part[0] for part in parts], axis=1)
     positions = np.concatenate([part[1] for part in parts], axis=1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
 
 
+def post_filter(
+    scores: FloatArray, positions: Positions, bitmap: Bitmap, k: int
+) -> tuple[FloatArray, Positions]:
+    """Remove what the bitmap excludes from ranked results, and return the best k of the rest."""
+    excluded = (positions < 0) | ~bitmap.mask[positions]
+    scores, positions = np.where(excluded, -np.inf, scores), np.where(excluded, -1, positions)
+    order = np.argsort(excluded, axis=1, kind="stable")[:, :k]
+    return (
+        np.take_along_axis(scores, order, 1).astype(np.float32),
+        np.take_along_axis(positions, order, 1),
+    )
+
+
+def empty_result(n_queries: int, k: int) -> tuple[FloatArray, Positions]:
+    """Return scores of -inf and positions of -1, each of shape (n_queries, k)."""
+    return np.full((n_queries, k), -np.inf, np.float32), np.full((n_queries, k), -1, np.int64)
+
+
 def _knn_cpu(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
     faiss = _tuned_faiss()
-    found: tuple[FloatArray, Positions] = faiss.knn(
+    result: tuple[FloatArray, Positions] = faiss.knn(
         queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT
     )
-    return found
+    return result
 
 
 @cache
 def _tuned_faiss() -> Any:
-    """Import FAISS, and let it multiply matrices from a few queries on.
+    """Import FAISS, and let it use matrix multiplication from a few queries on.
 
-    It counts numbers in the queries, and by default compares some 300 queries of 384 dimensions
-    one by one, each with a pass of its own over all vectors: six times slower, and ruinous where
-    the vectors do not fit into memory. Older versions
-    count queries, and do so from 20 on.
+    FAISS compares the amount of numbers in the queries with a threshold. By default some 300
+    queries of 384 dimensions are compared one by one, each with a pass of its own over all vectors:
+    six times slower, and far worse where the vectors do not fit into memory. Older versions
+    of FAISS count queries, and multiply from 20 on.
     """
     faiss = import_module("faiss")
     if faiss.cvar.distance_compute_blas_threshold > BLAS_FROM:
@@ -137,34 +156,16 @@ def _tuned_faiss() -> Any:
     return faiss
 
 
-knn_of: ContextVar[Knn] = ContextVar("knn_of", default=_knn_cpu)  # a GPU may take its place
+knn_of: ContextVar[Knn] = ContextVar("knn_of", default=_knn_cpu)  # `gpu.exact_on` replaces it
 
 
 def _knn(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, Positions]:
-    scores, positions = nothing(len(queries), k)
-    reach = min(k, len(vectors))
-    if reach and len(queries):
-        scores[:, :reach], positions[:, :reach] = knn_of.get()(
+    scores, positions = empty_result(len(queries), k)
+    n_results = min(k, len(vectors))
+    if n_results and len(queries):
+        scores[:, :n_results], positions[:, :n_results] = knn_of.get()(
             np.ascontiguousarray(queries, np.float32),
             np.ascontiguousarray(vectors, np.float32),
-            reach,
+            n_results,
         )
     return scores, positions
-
-
-def drop(
-    scores: FloatArray, found: Positions, allowed: Bitmap, k: int
-) -> tuple[FloatArray, Positions]:
-    """Leave out of ranked lists what is not allowed, and keep the k best."""
-    bad = (found < 0) | ~allowed.mask[found]
-    scores, found = np.where(bad, -np.inf, scores), np.where(bad, -1, found)
-    order = np.argsort(bad, axis=1, kind="stable")[:, :k]
-    return (
-        np.take_along_axis(scores, order, 1).astype(np.float32),
-        np.take_along_axis(found, order, 1),
-    )
-
-
-def nothing(queries: int, k: int) -> tuple[FloatArray, Positions]:
-    """Give the answer of nothing found, each of shape (queries, k)."""
-    return np.full((queries, k), -np.inf, np.float32), np.full((queries, k), -1, np.int64)

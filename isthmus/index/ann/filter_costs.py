@@ -1,31 +1,31 @@
-"""When a filtered search goes through the index, and when through the survivors one by one."""
+"""Costs of filtered searches: through the index, or by exact search over the bitmap."""
 
 from __future__ import annotations
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-MOST_EXACT = 5_000  # so few survivors are compared one by one without asking
+MAX_EXACT = 5_000  # so few vectors are searched exactly without looking at costs
 
 
 class FilterCostPoint(BaseModel):
-    """What a filtered search through the index costs where a share of the vectors survives.
+    """The cost of a filtered search through the index at one fraction of the vectors.
 
     Attributes
     ----------
-    share : float
-        Which part of the vectors the filter lets through.
-    visits : int
-        What `VectorIndex.search_allowed` has to visit to reach the recall.
+    fraction : float
+        Fraction of the vectors that pass the filter.
+    n_candidates : int
+        What `VectorIndex.search_filtered` needs to reach the recall.
     recall : float
-        Measured recall@10 with it.
+        Recall@10 measured with it.
     query_us : float
-        Microseconds a query.
+        Microseconds per query.
     """
 
     model_config = ConfigDict(extra="forbid")
-    share: float
-    visits: int
+    fraction: float
+    n_candidates: int
     recall: float
     query_us: float
 
@@ -35,11 +35,12 @@ class FilterCosts(BaseModel):
 
     Attributes
     ----------
-    points : list of MaskedPoint
-        Through the index, by descending share; shares whose recall was out of reach are absent.
+    points : list of FilterCostPoint
+        Through the index, by descending fraction; fractions whose recall was out of reach are
+        absent.
     gather_us, scan_us : float
-        One by one: microseconds to fetch a surviving vector, once for all queries of a batch,
-        and to compare it with one query.
+        Exact search: microseconds to gather a vector, once for all queries of a batch, and to
+        compare it with one query.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,24 +48,32 @@ class FilterCosts(BaseModel):
     gather_us: float
     scan_us: float
 
-    def visits_for(
-        self, allowed: int, share: float, queries: int, search_scale: float = 1.0
+    def candidates_for(
+        self, count: int, fraction: float, n_queries: int, search_scale: float = 1.0
     ) -> int | None:
-        """Choose for a number of survivors and queries; None means one by one.
+        """Return `n_candidates` for a search through the index; None if exact search is cheaper.
 
-        With less `search_scale` than 1 that share of what the recall takes is visited. Between two
-        measured shares, visits and cost are interpolated on logarithmic axes.
+        Between two measured fractions, candidates and cost are interpolated on logarithmic axes.
+
+        Parameters
+        ----------
+        count, fraction
+            Number and fraction of the vectors that pass the filter.
+        n_queries : int
+            Queries of the batch.
+        search_scale : float
+            Factor on the candidates, at most 1.
         """
-        if allowed <= MOST_EXACT or not self.points or share < self.points[-1].share:
+        if count <= MAX_EXACT or not self.points or fraction < self.points[-1].fraction:
             return None
-        one_by_one = allowed * (self.gather_us + self.scan_us * queries)
-        if one_by_one <= search_scale * queries * self._at(
-            share, [p.query_us for p in self.points]
-        ):
+        exact_us = count * (self.gather_us + self.scan_us * n_queries)
+        index_us = n_queries * self._at(fraction, [p.query_us for p in self.points])
+        if exact_us <= search_scale * index_us:
             return None
-        return int(np.ceil(search_scale * self._at(share, [float(p.visits) for p in self.points])))
+        n_candidates = self._at(fraction, [float(p.n_candidates) for p in self.points])
+        return int(np.ceil(search_scale * n_candidates))
 
-    def _at(self, share: float, values: list[float]) -> float:
-        shares = np.log([point.share for point in reversed(self.points)])
+    def _at(self, fraction: float, values: list[float]) -> float:
+        fractions = np.log([point.fraction for point in reversed(self.points)])
         logs = np.log(np.maximum(values[::-1], 1e-9))
-        return float(np.exp(np.interp(np.log(share), shares, logs)))
+        return float(np.exp(np.interp(np.log(fraction), fractions, logs)))

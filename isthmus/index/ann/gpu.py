@@ -1,4 +1,4 @@
-"""Indexes on GPUs, where FAISS has a form of the recipe for one; never a silent fallback."""
+"""Indexes on GPUs, where FAISS has a GPU form of the recipe; there is no silent fallback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.index.ann.bitmap import Bitmap
+from isthmus.index.ann.contract import MIN_RESULTS, FamilyIndex, Recipe, VectorIndex
 from isthmus.index.ann.exact import exact_search, knn_of, rescore
-from isthmus.index.ann.faiss_index import FEWEST_WANTED, VectorIndex
 from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.ann.segment import Segment
@@ -24,13 +25,13 @@ from isthmus.numerics.arrays import FloatArray, Positions
 
 Layout = Literal["replicate", "shard"]
 Devices = tuple[int, ...]
-SCRATCH = 1.2  # a card has to hold an index and what searches need beside it
+SCRATCH_FACTOR = 1.2  # a card has to hold an index and what searches need beside it
 
 _exact_devices: ContextVar[Devices] = ContextVar("exact_devices", default=())
 
 
 def choose_devices(name: str) -> Devices:
-    """Choose the GPUs that hold indexes; empty for the CPU.
+    """Return the GPUs that hold indexes; empty for the CPU.
 
     Parameters
     ----------
@@ -41,120 +42,134 @@ def choose_devices(name: str) -> Devices:
     Raises
     ------
     InvalidInput
-        If FAISS does not see that GPU. Nothing is replaced silently.
+        If FAISS does not see that GPU. There is no silent fallback.
     """
-    import faiss
-
+    faiss: Any = import_module("faiss")
     count = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
     if name == "cpu" or (name == "auto" and count == 0):
         return ()
-    wanted = tuple(range(count)) if name == "all" else (_number(name),)
-    if not wanted or max(wanted) >= count:
+    devices = tuple(range(count)) if name == "all" else (_device_number(name),)
+    if not devices or max(devices) >= count:
         raise InvalidInput(
             f"device {name!r} is absent: FAISS sees {count} GPU(s); use device='auto' or 'cpu', "
             "or install faiss-gpu and a driver for the card"
         )
-    return wanted
+    return devices
 
 
-def require_gpu_form(recipe: str) -> None:
-    """Refuse a recipe that FAISS has no GPU form of.
+def require_gpu_form(recipe: Recipe) -> None:
+    """Raise `UnsupportedOperation` for a recipe that FAISS has no GPU form of.
 
     Raises
     ------
     UnsupportedOperation
         The message names the remedy.
     """
-    if not recipe_named(recipe).on_gpu:
+    if not recipe.has_gpu_form:
         raise UnsupportedOperation(
-            f"FAISS has no GPU form of {recipe}; plan for the GPU with: isthmus publish --device "
-            "cuda --retrain, or search on the CPU with device='cpu'"
+            f"FAISS has no GPU form of {recipe.name}; plan for the GPU with: isthmus publish "
+            "--device cuda --retrain, or search on the CPU with device='cpu'"
         )
 
 
 class GpuIndex(VectorIndex):
-    """An index that one or several GPUs hold, in half precision; scores are exact all the same.
+    """An index on one or several GPUs, in half precision; its scores are exact all the same.
 
-    FAISS's GPU indexes know no filters and are not safe for threads: filtered searches compare
-    the survivors one by one on the GPU, and searches take turns.
+    FAISS's GPU indexes have no filters and are not safe for threads. A filtered search therefore
+    compares every vector of the bitmap on the GPU, and searches take turns.
 
     Parameters
     ----------
-    index : VectorIndex
-        The same on the CPU, which is what is written to disk.
+    index : FamilyIndex
+        The same index in main memory, which is what is written to disk.
     devices : tuple of int
         The GPUs.
     layout : str
-        ``replicate`` (each GPU has all, and takes a share of the queries) or ``shard`` (each has
-        a share of the vectors).
+        ``replicate`` (each GPU holds everything and takes a part of the queries) or ``shard``
+        (each holds a part of the vectors).
+    placed : faiss.Index, optional
+        The index on the GPUs, if it is there already.
+
+    Raises
+    ------
+    UnsupportedOperation
+        If the recipe has no GPU form.
     """
 
+    placement = "gpu"
+
     def __init__(
-        self, index: VectorIndex, devices: Devices, layout: Layout = "replicate", placed: Any = None
+        self, index: FamilyIndex, devices: Devices, layout: Layout = "replicate", placed: Any = None
     ) -> None:
-        super().__init__(index.recipe, index.vectors, placed, index.parameters)
-        require_gpu_form(index.recipe.name)
+        super().__init__(index.recipe, index.vectors, index.parameters)
+        require_gpu_form(index.recipe)
         self._cpu, self._devices, self._layout = index, devices, layout
-        self._turn = Lock()
-        if placed is None:
-            self._index = _placed(index, devices, layout)
+        self._lock = Lock()
+        self._index = _copy_to_gpus(index, devices, layout) if placed is None else placed
 
-    def trying(self, parameters: SearchParameters) -> VectorIndex:
-        """Give the same index, searched with another effort."""
-        return GpuIndex(self._cpu.trying(parameters), self._devices, self._layout, self._index)
-
-    @property
-    def most_visits(self) -> int:
-        """The number of cells; 0 where there are none."""
-        return self._cpu.most_visits
+    def with_parameters(self, parameters: SearchParameters) -> VectorIndex:
+        """Return the same index, searched with other parameters."""
+        index = self._cpu.with_parameters(parameters)
+        return GpuIndex(index, self._devices, self._layout, self._index)
 
     @property
-    def bytes_a_vector(self) -> float:
+    def in_memory(self) -> FamilyIndex:
+        """The same index in main memory."""
+        return self._cpu
+
+    @property
+    def max_width(self) -> int:
+        """The greatest useful search width; 0 for none."""
+        return self._cpu.max_width
+
+    @property
+    def bytes_per_vector(self) -> float:
         """Size of the index as it is written, over n."""
-        return self._cpu.bytes_a_vector
+        return self._cpu.bytes_per_vector
 
     def search(
         self, queries: FloatArray, k: int, search_scale: float = 1.0
     ) -> tuple[FloatArray, Positions]:
-        """Find about the k best vectors for each query, with all the effort always."""
+        """Return about the k best vectors for each query; `search_scale` has no effect."""
         del search_scale
-        faiss: Any = import_module("faiss")
-        wanted = min(max(2 * k, FEWEST_WANTED), len(self))
-        given = {}
-        if self.recipe.family == "ivf":
-            given = {"params": faiss.SearchParametersIVF(nprobe=self.parameters.visits)}
-        with self._turn:
-            _, found = self._index.search(
-                np.ascontiguousarray(queries, np.float32), wanted, **given
+        n_results = min(max(2 * k, MIN_RESULTS), len(self))  # half precision swaps close ones
+        with self._lock:
+            _, candidates = self._index.search(
+                np.ascontiguousarray(queries, np.float32), n_results, **self._cpu.gpu_arguments
             )
-        return rescore(queries, self.vectors, found, k)
+        return rescore(queries, self.vectors, candidates, k)
 
-    def search_allowed(
-        self, queries: FloatArray, k: int, allowed: Bitmap, visits: int, search_scale: float = 1.0
+    def search_filtered(
+        self,
+        queries: FloatArray,
+        k: int,
+        bitmap: Bitmap,
+        n_candidates: int,
+        search_scale: float = 1.0,
     ) -> tuple[FloatArray, Positions]:
-        """Compare the survivors one by one: FAISS's GPU indexes would ignore the filter."""
-        del visits, search_scale
-        with self._turn, exact_on(self._devices):
-            return exact_search(queries, self.vectors, k, allowed)
+        """Search the bitmap exactly: FAISS's GPU indexes would ignore the filter."""
+        del n_candidates, search_scale
+        with self._lock, exact_on(self._devices):
+            return exact_search(queries, self.vectors, k, bitmap)
 
-    def write(self, path: Any) -> None:
-        """Write the index as the CPU has it."""
+    def write(self, path: Path) -> None:
+        """Write the index of main memory."""
         self._cpu.write(path)
 
-    def fit(self, vectors: FloatArray) -> float | None:
-        """Give the mean cosine of vectors with the centre of their cell."""
-        return self._cpu.fit(vectors)
+    def training_fit(self, vectors: FloatArray) -> float | None:
+        """Return the mean cosine of vectors with what training has for them."""
+        return self._cpu.training_fit(vectors)
 
 
-def placing(devices: Devices) -> Callable[[VectorIndex], VectorIndex]:
-    """Give what puts an index onto GPUs, or leaves it where there are none."""
+def placing(devices: Devices) -> Callable[[FamilyIndex], VectorIndex]:
+    """Return the function that copies an index to GPUs; for no devices, the identity."""
     if not devices:
         return lambda index: index
     return lambda index: GpuIndex(index, devices, layout_for(index, devices))
 
 
-def place_segment(segment: Segment, devices: Devices, *, insist: bool) -> Segment:
-    """Put the indexes of a segment onto GPUs.
+def place_segment(segment: Segment, devices: Devices, *, required: bool) -> Segment:
+    """Return a segment with its indexes on GPUs.
 
     Parameters
     ----------
@@ -162,9 +177,9 @@ def place_segment(segment: Segment, devices: Devices, *, insist: bool) -> Segmen
         Of a release.
     devices : tuple of int
         The GPUs; empty leaves everything where it is.
-    insist : bool
-        Whether to refuse a recipe that has no GPU form rather than leave it on the CPU, where
-        the status shows it.
+    required : bool
+        Whether a recipe without a GPU form is refused. Otherwise it stays on the CPU, which the
+        status shows.
 
     Raises
     ------
@@ -175,25 +190,24 @@ def place_segment(segment: Segment, devices: Devices, *, insist: bool) -> Segmen
         return segment
     named_vectors = {}
     for name, segment_vectors in segment.named_vectors.items():
-        index = segment_vectors.index or VectorIndex(recipe_named(EXACT), segment_vectors.vectors)
-        if insist or index.recipe.on_gpu:
-            index = placing(devices)(index)
+        index = segment_vectors.index or recipe_named(EXACT).build(segment_vectors.vectors)
+        if required or index.recipe.has_gpu_form:
+            index = placing(devices)(index.in_memory)
         named_vectors[name] = replace(segment_vectors, index=index)
     return replace(segment, named_vectors=named_vectors)
 
 
 def layout_for(index: VectorIndex, devices: Devices) -> Layout:
-    """Shard an index that one card cannot hold, else replicate it."""
-    import torch
-
-    needed = index.bytes_a_vector * len(index) * SCRATCH
+    """Return ``shard`` for an index that one card cannot hold, else ``replicate``."""
+    torch: Any = import_module("torch")
+    needed = index.bytes_per_vector * len(index) * SCRATCH_FACTOR
     free = min(torch.cuda.mem_get_info(device)[0] for device in devices)
     return "shard" if needed > free else "replicate"
 
 
 @contextmanager
 def exact_on(devices: Devices) -> Iterator[None]:
-    """Run exact searches of this thread on the first of some GPUs, if there are any."""
+    """Run the exact searches of this thread on the first of some GPUs, if there are any."""
     before = _exact_devices.set(devices)
     previous = knn_of.set(_knn_gpu) if devices else None
     try:
@@ -220,12 +234,9 @@ def _resources(device: int) -> Any:
     return faiss.StandardGpuResources()
 
 
-def _placed(index: VectorIndex, devices: Devices, layout: Layout) -> Any:
+def _copy_to_gpus(index: FamilyIndex, devices: Devices, layout: Layout) -> Any:
     faiss: Any = import_module("faiss")
-    on_cpu = index.faiss_index
-    if on_cpu is None:
-        on_cpu = faiss.IndexFlatIP(index.vectors.shape[1])
-        on_cpu.add(np.ascontiguousarray(index.vectors))
+    on_cpu = index.faiss_index_for_gpu
     if len(devices) == 1:
         options = faiss.GpuClonerOptions()
         options.useFloat16 = True
@@ -235,7 +246,7 @@ def _placed(index: VectorIndex, devices: Devices, layout: Layout) -> Any:
     return faiss.index_cpu_to_gpus_list(on_cpu, options, list(devices))
 
 
-def _number(name: str) -> int:
+def _device_number(name: str) -> int:
     kind, _, number = name.partition(":")
     if kind != "cuda" or (number and not number.isdigit()):
         raise InvalidInput(f"unknown device {name!r}; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'all'")

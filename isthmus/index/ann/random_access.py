@@ -1,8 +1,8 @@
-"""Reads here and there from a file that memory may not hold.
+"""Memory maps for random access to a file that memory may not hold.
 
 The kernel reads ahead, megabytes for the few pages that scoring a candidate needs. While the file
-fits into memory that warms it; once it does not, it is all that the disk does (seen: 6.6 MiB
-read for each vector). So such a file is mapped once more, with the advice not to.
+fits into memory that warms it; once it does not, the disk does little else (6.6 MiB were read for
+each vector). Such a file is mapped once more, with the advice not to read ahead.
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ import numpy as np
 
 from isthmus.numerics.arrays import FloatArray
 
-FITS = 0.5  # of the memory; the rest is for the index and everything else
+MAX_MEMORY_SHARE = 0.5  # of the memory; the rest is for the index and everything else
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def scattered(vectors: FloatArray) -> FloatArray:
-    """Give the same vectors, mapped for reads here and there where they are many.
+def random_access(vectors: FloatArray) -> FloatArray:
+    """Return the same vectors, mapped for random access where they are many.
 
     Parameters
     ----------
     vectors : numpy.ndarray
-        float32, shape (n, dim). Anything but a whole mapped file is given back as it is.
+        float32, shape (n, dim). Anything but a whole mapped file is returned as it is.
     """
     file = _whole_file(vectors)
-    if file is None or vectors.nbytes < FITS * memory_limit() or not hasattr(mmap, "MADV_RANDOM"):
+    if (
+        file is None
+        or vectors.nbytes < MAX_MEMORY_SHARE * memory_limit()
+        or not hasattr(mmap, "MADV_RANDOM")
+    ):
         return vectors
     with file.open("rb") as opened:
         mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
@@ -38,16 +42,16 @@ def scattered(vectors: FloatArray) -> FloatArray:
 
 
 def memory_limit() -> int:
-    """Give the bytes that this process may have: the machine's, or its control group's."""
+    """Return the bytes that this process may use: the machine's, or its control group's."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for line in _lines(Path("/proc/self/cgroup")):
-        _, controllers, own = line.split(":", 2)
+        _, controllers, group = line.split(":", 2)
         folder, name = CGROUPS, "memory.max"
         if controllers:
             folder, name = CGROUPS / "memory", "memory.limit_in_bytes"
         if controllers in ("", "memory"):
-            for place in (folder / own.lstrip("/"), folder):
-                limits += [int(said) for said in _lines(place / name) if said.isdigit()]
+            for directory in (folder / group.lstrip("/"), folder):
+                limits += [int(value) for value in _lines(directory / name) if value.isdigit()]
     return min(limits)
 
 

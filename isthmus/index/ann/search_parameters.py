@@ -1,4 +1,4 @@
-"""The least effort that reaches a recall, found by doubling and then halving."""
+"""Search parameters of an index, and the smallest that reach a recall."""
 
 from __future__ import annotations
 
@@ -6,31 +6,64 @@ from collections.abc import Callable, Iterator
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FINE = 1 / 32  # how far above the least the answer may lie, as a part of it
+TOLERANCE = (
+    1 / 32
+)  # how far above the smallest sufficient number the result may lie, relative to it
+
+
+class SearchParameters(BaseModel):
+    """How much of an index a search looks at; the names are those of FAISS.
+
+    Attributes
+    ----------
+    nprobe : int or None
+        Lists of an inverted file that a query visits.
+    ef_search : int or None
+        Length of the candidate list of an HNSW graph.
+    refine_factor : int
+        Candidates per result that are scored again, in finer codes (FAISS's ``k_factor``) or by
+        the vectors themselves; 1 for none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    nprobe: int | None = Field(default=None, ge=0)
+    ef_search: int | None = Field(default=None, ge=0)
+    refine_factor: int = Field(default=1, ge=1)
+
+    @property
+    def width(self) -> int:
+        """The search width: `nprobe` or `ef_search`; 0 where the family has neither."""
+        return self.nprobe or self.ef_search or 0
+
+    def __str__(self) -> str:
+        parts = [f"nprobe={self.nprobe}"] if self.nprobe else []
+        parts += [f"ef_search={self.ef_search}"] if self.ef_search else []
+        parts += [f"refine_factor={self.refine_factor}"] if self.refine_factor > 1 else []
+        return " ".join(parts)
 
 
 def smallest_sufficient(
     recall: Callable[[int], float],
     first: int,
-    most: int,
+    maximum: int,
     target: float,
     *,
-    least_gain: float | None = None,
+    min_gain: float | None = None,
 ) -> int | None:
-    """Find about the least number with which a recall is reached.
+    """Return about the smallest number with which a recall is reached.
 
-    It is doubled until it suffices, then narrowed between that and the last that did not. What is
-    given has been measured to suffice, and a number 1/32 smaller (or smaller by one) not to.
+    The number is doubled until it suffices, then bisected between that and the last that did not.
+    The result was measured to suffice, and a number 1/32 smaller (or smaller by one) was not.
 
     Parameters
     ----------
     recall : callable
-        Gives the recall with a number; costly, and rising but for noise.
-    first, most : int
-        The smallest number tried at first, and the greatest.
+        Returns the recall with a number. It is costly, and rises but for noise.
+    first, maximum : int
+        The first number tried, and the greatest.
     target : float
         The recall to reach.
-    least_gain : float, optional
+    min_gain : float, optional
         A doubling that gains less ends the search.
 
     Returns
@@ -38,20 +71,20 @@ def smallest_sufficient(
     int or None
         None where none suffices.
     """
-    low, last = 0, None
-    for number in _doubling(first, most):
+    too_small, previous = 0, None
+    for number in _doubling(first, maximum):
         reached = recall(number)
         if reached >= target:
-            return _narrow(recall, low, number, target)
-        if least_gain is not None and last is not None and reached - last < least_gain:
+            return _bisect(recall, too_small, number, target)
+        if min_gain is not None and previous is not None and reached - previous < min_gain:
             return None
-        low, last = number, reached
+        too_small, previous = number, reached
     return None
 
 
-def _narrow(recall: Callable[[int], float], low: int, high: int, target: float) -> int:
-    """Narrow between a number that misses the target and one that reaches it."""
-    while high - low > max(1, high * FINE):
+def _bisect(recall: Callable[[int], float], low: int, high: int, target: float) -> int:
+    """Bisect between a number that misses the target and one that reaches it."""
+    while high - low > max(1, high * TOLERANCE):
         middle = (low + high) // 2
         if recall(middle) >= target:
             high = middle
@@ -60,31 +93,9 @@ def _narrow(recall: Callable[[int], float], low: int, high: int, target: float) 
     return high
 
 
-def _doubling(first: int, most: int) -> Iterator[int]:
-    number = min(first, most)
-    while number < most:
+def _doubling(first: int, maximum: int) -> Iterator[int]:
+    number = min(first, maximum)
+    while number < maximum:
         yield number
         number *= 2
-    yield most
-
-
-class SearchParameters(BaseModel):
-    """How hard a search tries.
-
-    Attributes
-    ----------
-    visits : int
-        Cells of an inverted file that a query visits (FAISS calls it nprobe), or the length of
-        an HNSW graph's candidate list (efSearch); 0 where the recipe has no such choice.
-    depth : int
-        Candidates for each result that are scored again, in finer codes (k_factor) or by the
-        vectors themselves; 1 for none.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    visits: int = Field(default=0, ge=0)
-    depth: int = Field(default=1, ge=1)
-
-    def __str__(self) -> str:
-        named = [f"visits={self.visits}"] if self.visits else []
-        return " ".join([*named, *([f"depth={self.depth}"] if self.depth > 1 else [])])
+    yield maximum

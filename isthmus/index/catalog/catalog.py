@@ -1,4 +1,4 @@
-"""The catalog: the table of items and the only truth of a space; every index is its cache."""
+"""The catalog: the table of items. It is the truth of a space; every index is a cache of it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from isthmus.schema import (
     vector_column,
 )
 
-VERSIONS = "_versions"  # where the table engine keeps a file for each version
+VERSIONS = "_versions"  # folder in which Lance has a file for each version
 
 
 class Catalog:
-    """Writes the items of a space.
+    """The items of a space; reads go through `snapshot`.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Catalog:
 
     @classmethod
     def create(cls, folder: Path, named_vectors: Sequence[NamedVector]) -> Catalog:
-        """Make an empty catalog."""
+        """Create an empty catalog."""
         import lance
 
         schema = _schema(named_vectors)
@@ -56,25 +56,25 @@ class Catalog:
         return cls(folder)
 
     def touched(self) -> int:
-        """Give when a version last came or went, in nanoseconds since 1970 (some 2 µs)."""
+        """Return when a version was last added or removed, in ns since 1970 (some 2 µs)."""
         return self._versions.stat().st_mtime_ns
 
     def snapshot(self) -> Snapshot:
-        """Give the catalog as it is now."""
+        """Return the catalog as it is now."""
         import lance
 
         return Snapshot(lance.dataset(self._path))
 
-    def add_attributes(self, wanted: pa.Schema) -> pa.Schema:
-        """Add the attribute columns that are new, and give all of these as they are stored."""
+    def add_attributes(self, attributes: pa.Schema) -> pa.Schema:
+        """Add attribute columns that are new; return all of these with their stored types."""
         self._dataset.checkout_latest()
-        new = [field for field in wanted if field.name not in self._dataset.schema.names]
+        new = [field for field in attributes if field.name not in self._dataset.schema.names]
         if new:
             self._dataset.add_columns(pa.schema(new))
-        return pa.schema([self._dataset.schema.field(name) for name in wanted.names])
+        return pa.schema([self._dataset.schema.field(name) for name in attributes.names])
 
     def write(self, added: pa.Table, changed: pa.Table) -> None:
-        """Store items: new ones are appended, changed ones replaced."""
+        """Append added items and replace changed ones."""
         self._dataset.checkout_latest()
         if len(added):
             self._dataset.insert(self._complete(added), mode="append")
@@ -83,7 +83,7 @@ class Catalog:
             merge.when_not_matched_insert_all().execute(self._complete(changed))
 
     def delete(self, item_ids: Sequence[str]) -> int:
-        """Delete items and give how many there were."""
+        """Delete items; return how many there were."""
         self._dataset.checkout_latest()
         before = self._dataset.count_rows()
         for predicate in predicates_in(ITEM_ID, item_ids):
@@ -91,7 +91,7 @@ class Catalog:
         return int(before - self._dataset.count_rows())
 
     def index_text(self) -> None:
-        """Make the index of words, or bring it up to date."""
+        """Build the full-text index, or bring it up to date."""
         self._dataset.checkout_latest()
         index_words(self._dataset)
 
@@ -101,20 +101,19 @@ class Catalog:
         read: Sequence[str],
         compute: Callable[[pa.RecordBatch], pa.Array],
     ) -> None:
-        """Give every item its vector in a named vector that is new to the catalog.
+        """Add the column of a new named vector to every item.
 
-        Rows do not count as changed by it. A column that was left half done, by a job that was
-        killed, is made anew.
+        Rows do not count as changed. An incomplete column of a job that was killed is replaced.
 
         Parameters
         ----------
         named_vector : NamedVector
             The named vector.
         read : sequence of str
-            Columns that its vectors are computed from.
+            Columns that `compute` needs.
         compute : callable
-            Gives the vectors of a batch of rows, a list or null for each. It must not ask Lance
-            for anything: that would wait for the very threads it is called from.
+            Returns the vectors of a batch of rows, a list or null for each. It must not read from
+            Lance, which would deadlock: it runs in Lance's threads.
         """
         import lance
 
@@ -129,23 +128,23 @@ class Catalog:
         self._dataset.add_columns(computed, read_columns=list(read), batch_size=SCAN_ROWS)
 
     def drop_vectors(self, columns: Sequence[str]) -> None:
-        """Drop columns of vectors, those of them that are there."""
+        """Drop columns of vectors; unknown names are ignored."""
         self._dataset.checkout_latest()
-        there = [name for name in columns if name in self._dataset.schema.names]
-        if there:
-            self._dataset.drop_columns(there)
+        present = [name for name in columns if name in self._dataset.schema.names]
+        if present:
+            self._dataset.drop_columns(present)
 
     def vector_columns(self) -> list[str]:
-        """Name the columns of vectors that are there."""
+        """Return the names of the columns of vectors."""
         self._dataset.checkout_latest()
         return [n for n in self._dataset.schema.names if n.startswith(vector_column(""))]
 
     def compact_if_fragmented(self) -> None:
-        """Merge small fragments where there are many."""
+        """Merge small fragments if there are many; index item ids in a large table."""
         compact_if_fragmented(self._dataset, ITEM_ID)
 
     def _complete(self, table: pa.Table) -> pa.Table:
-        """Put the columns in the catalog's order and types; absent ones become null."""
+        """Return a table with the catalog's columns and types; missing columns are null."""
         columns = []
         for field in self._dataset.schema:
             if field.name in table.column_names:
@@ -156,9 +155,7 @@ class Catalog:
 
 
 def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
-    media = media_columns(
-        {modality for named_vector in named_vectors for modality in named_vector.modalities}
-    )
+    media = media_columns({m for vector in named_vectors for m in vector.modalities})
     digested: list[Modality] = ["text", *media]
     return pa.schema(
         [
@@ -169,7 +166,7 @@ def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
             (MODALITY_MASK, pa.uint8()),
             (ROW_HASH, pa.binary(DIGEST_BYTES)),
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
-            # Lists, not fixed-size lists: an absent vector then takes no room in memory.
-            *((b.column, pa.list_(pa.float32())) for b in named_vectors),
+            # Lists, not fixed-size lists: an absent vector takes no memory.
+            *((vector.column, pa.list_(pa.float32())) for vector in named_vectors),
         ]
     )

@@ -1,4 +1,4 @@
-"""Compaction: fewer, larger files, and no more versions of the tables than are to be kept."""
+"""Compaction: merge small files of the tables, and drop old versions."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from isthmus.schema import (
 
 @dataclass(frozen=True)
 class CompactReport:
-    """What compacting a table did.
+    """The result of compacting a table.
 
     Attributes
     ----------
     table : str
         Its folder in the space.
     fragments_before, fragments : int
-        Files of rows, before and after.
+        Number of fragments, before and after.
     versions_removed, bytes_freed : int
-        Old versions dropped, and the bytes that only they used.
+        Number of versions dropped, and the bytes that only they used.
     """
 
     table: str
@@ -45,18 +45,18 @@ class CompactReport:
 def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[CompactReport]:
     """Compact every table of a space; the caller holds the locks of catalog and interactions.
 
-    Queries go on meanwhile: a reader keeps the version that it has open, as long as that is no
-    older than what is kept. Of interactions no deleted row is left in the files that stay, so that
-    a forgotten user is gone from the disk once no older version is kept.
+    Queries go on: a reader keeps the version that it has open, unless that is older than
+    `keep_days`. Fragments of interactions are rewritten without deleted rows. So a deleted user is
+    gone from the disk when the older versions are.
 
     Parameters
     ----------
     space : Path
         Folder of the space.
     keep_days : float
-        Versions younger than this stay.
+        Age in days; younger versions stay.
     progress : bool, default False
-        Whether to show a bar.
+        Whether to show a progress bar.
     """
     tables = list(_tables(space))
     reports = []
@@ -69,16 +69,16 @@ def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[Co
 
 
 def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
-    """Compact where items or interactions hold versions past their time, unless somebody writes.
+    """Compact if items or interactions have versions older than `keep_days`.
 
-    Old versions cost disk alone, so there is always a next time. Nothing is reported where nothing
-    was done.
+    Nothing is done, and no report returned, while another process writes: old versions only cost
+    disk space, and the next call can drop them.
     """
     try:
         with writing(space, "catalog", 0), writing(space, "interactions", 0):
-            written = (space / folder for folder in (CATALOG_TABLE, INTERACTIONS_TABLE))
+            tables = (space / folder for folder in (CATALOG_TABLE, INTERACTIONS_TABLE))
             keep = timedelta(days=keep_days)
-            if any(has_versions_older(path, keep) for path in written):
+            if any(has_versions_older(path, keep) for path in tables):
                 return compact(space, keep_days)
     except OSError:  # SpaceLocked is one
         pass
@@ -86,8 +86,8 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
 
 
 def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
-    """Give each table, the column it is looked up by, and the share of deleted rows it may keep."""
-    kept = [
+    """Yield each table, its key column, and the share of deleted rows that fragments can keep."""
+    tables = [
         (space / CATALOG_TABLE, ITEM_ID, DELETED_SHARE),
         (space / QUARANTINE_TABLE, ITEM_ID, DELETED_SHARE),
         (space / INTERACTIONS_TABLE, USER_ID, 0.0),
@@ -96,4 +96,4 @@ def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
             for path in sorted((space / EMBEDDING_CACHE_FOLDER).glob("*.lance"))
         ),
     ]
-    yield from (table for table in kept if open_table(table[0]) is not None)
+    yield from (table for table in tables if open_table(table[0]) is not None)

@@ -1,4 +1,4 @@
-"""Contents to vectors: whatever a cache lacks goes through a model, once."""
+"""Content encoding: contents that an embedding cache lacks go through a model, once."""
 
 from __future__ import annotations
 
@@ -24,50 +24,98 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import Advance
 from isthmus.schema import EMBEDDING_CACHE_FOLDER, Modality
 
-TEXTS_A_BATCH = 1_024
-FILES_A_BATCH: dict[Modality, int] = {"image": 64, "audio": 8}  # one clip has many windows
-DECODERS = 2
+TEXTS_PER_BATCH = 1_024
+FILES_PER_BATCH: dict[Modality, int] = {"image": 64, "audio": 8}  # one clip has many windows
+DECODING_THREADS = 2
 
 T = TypeVar("T")
 
+EncoderOf = Callable[[Modality], Encoder]
+
+
+def open_embedding_caches(
+    space: Path, settings: SpaceSettings, *, lazy: bool = False
+) -> dict[Modality, EmbeddingCache]:
+    """Return the embedding cache of each modality of a space; see `EmbeddingCache` for `lazy`."""
+    return {m: open_embedding_cache(space, settings, m, lazy=lazy) for m in settings.encoders}
+
+
+def open_embedding_cache(
+    space: Path, settings: SpaceSettings, modality: Modality, *, lazy: bool = False
+) -> EmbeddingCache:
+    """Return the embedding cache of one modality of a space; see `EmbeddingCache` for `lazy`."""
+    dim = named_vector_of(settings.layout, modality).dim
+    fingerprint = settings.encoder_fingerprint(modality)
+    return EmbeddingCache(space / EMBEDDING_CACHE_FOLDER, modality, fingerprint, dim, lazy=lazy)
+
+
+def lookup_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> MaskedVectors:
+    """Return the cached vectors of contents; absent without content, or where it is not cached.
+
+    Parameters
+    ----------
+    cache : EmbeddingCache
+        The cache.
+    hashes : sequence of bytes or None
+        Content digests, shape (n,).
+    """
+    present = np.array([h is not None for h in hashes], bool)
+    contents = [h for h in hashes if h is not None]
+    cached = cache.contains(contents) if contents else np.zeros(0, bool)
+    present[present] = cached
+    vectors = np.zeros((len(hashes), cache.dim), np.float32)  # (n, dim)
+    contents = [h for h, hit in zip(contents, cached.tolist(), strict=True) if hit]
+    if contents:
+        vectors[present] = cache.vectors(contents)
+    return MaskedVectors(vectors, present)
+
+
+def to_list_column(masked: MaskedVectors) -> pa.ListArray:
+    """Return vectors as a column of lists, null where absent, shape (n,)."""
+    dim = masked.vectors.shape[1]
+    ends = np.cumsum(masked.present) * dim
+    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
+    flat = pa.array(masked.vectors[masked.present].ravel())
+    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~masked.present))
+
 
 class ContentEncoder:
-    """Encodes contents into caches.
+    """Encodes contents into embedding caches.
 
     Parameters
     ----------
     caches : mapping of str to EmbeddingCache
         A cache for each modality.
     media : MediaStore
-        Reads files.
+        Reads media.
     encoder_of : callable
-        Gives the encoder of a modality; called only if something must be encoded.
+        Returns the encoder of a modality; called only if something must be encoded.
 
     Attributes
     ----------
     encoded : dict of str to int
-        Contents that went through a model, by modality.
+        Number of contents that went through a model, by modality.
     """
 
     def __init__(
         self,
         caches: Mapping[Modality, EmbeddingCache],
         media: MediaStore,
-        encoder_of: Callable[[Modality], Encoder],
+        encoder_of: EncoderOf,
     ) -> None:
         self._caches, self._media, self._encoder_of = caches, media, encoder_of
         self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
 
-    def unknown(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
-        """Give the contents that the cache lacks."""
-        wanted = list(hashes)
-        if not wanted:
+    def missing(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
+        """Return the contents that the embedding cache lacks."""
+        contents = list(hashes)
+        if not contents:
             return []
-        known = self._caches[modality].contains(wanted)
-        return [h for h, there in zip(wanted, known.tolist(), strict=True) if not there]
+        cached = self._caches[modality].contains(contents)
+        return [h for h, hit in zip(contents, cached.tolist(), strict=True) if not hit]
 
     def prepare_texts(self, texts: Mapping[bytes, str]) -> dict[bytes, Any]:
-        """Tokenise texts: all that needs no model to run."""
+        """Return the tokens of texts: the part of the encoding that needs no model to run."""
         if not texts:
             return {}
         prepared = self._encoder_of("text").prepare(list(texts.values()), "text")
@@ -76,12 +124,12 @@ class ContentEncoder:
     def encode_texts(
         self, hashes: Sequence[bytes], prepared: Mapping[bytes, Any], advance: Advance
     ) -> None:
-        """Encode texts, in pieces that reach the cache one by one."""
-        for piece in batched(hashes, TEXTS_A_BATCH):
-            vectors = self._encoder_of("text").embed([prepared[h] for h in piece], "text")
-            self._caches["text"].add(piece, vectors)
-            self.encoded["text"] += len(piece)
-            advance(len(piece))
+        """Encode texts in batches; each batch is cached when it is done."""
+        for batch in batched(hashes, TEXTS_PER_BATCH):
+            vectors = self._encoder_of("text").embed([prepared[h] for h in batch], "text")
+            self._caches["text"].add(batch, vectors)
+            self.encoded["text"] += len(batch)
+            advance(len(batch))
 
     def encode_files(
         self,
@@ -90,11 +138,17 @@ class ContentEncoder:
         references: Mapping[bytes, str],
         advance: Advance,
     ) -> dict[bytes, InvalidMedia]:
-        """Encode files, decoded in threads beside the model; give those that failed."""
-        bad: dict[bytes, InvalidMedia] = {}
+        """Encode media in batches; threads decode them while the model runs.
+
+        Returns
+        -------
+        dict of bytes to InvalidMedia
+            The contents that failed.
+        """
+        failed: dict[bytes, InvalidMedia] = {}
         if not hashes:
-            return bad
-        encoder, at_once = self._encoder_of(modality), FILES_A_BATCH[modality]
+            return failed
+        encoder, batch_size = self._encoder_of(modality), FILES_PER_BATCH[modality]
 
         def prepare(content: bytes) -> Any:
             try:
@@ -105,81 +159,44 @@ class ContentEncoder:
             except InvalidMedia as error:
                 return error
 
-        with ThreadPoolExecutor(DECODERS) as decoders:
-            prepared = _map_ahead(decoders, prepare, hashes, waiting_most=2 * at_once)
-            for batch in batched(zip(hashes, prepared, strict=True), at_once):
-                good = [(h, value) for h, value in batch if not isinstance(value, InvalidMedia)]
-                bad |= {h: value for h, value in batch if isinstance(value, InvalidMedia)}
-                if good:
-                    vectors = encoder.embed([value for _, value in good], modality)
-                    bad |= self._record([h for h, _ in good], vectors, modality)
+        with ThreadPoolExecutor(DECODING_THREADS) as threads:
+            prepared = _map_ahead(threads, prepare, hashes, max_waiting=2 * batch_size)
+            for batch in batched(zip(hashes, prepared, strict=True), batch_size):
+                valid = [(h, value) for h, value in batch if not isinstance(value, InvalidMedia)]
+                failed |= {h: value for h, value in batch if isinstance(value, InvalidMedia)}
+                if valid:
+                    vectors = encoder.embed([value for _, value in valid], modality)
+                    failed |= self._add([h for h, _ in valid], vectors, modality)
                 advance(len(batch))
-        return bad
+        return failed
 
-    def _record(
+    def _add(
         self, hashes: Sequence[bytes], vectors: FloatArray, modality: Modality
     ) -> dict[bytes, InvalidMedia]:
-        """Remember vectors; give the contents whose vectors are no numbers."""
-        finite = np.asarray(np.isfinite(vectors).all(axis=1), bool).tolist()
-        kept = [h for h, fit in zip(hashes, finite, strict=True) if fit]
-        self._caches[modality].add(kept, vectors[finite])
-        self.encoded[modality] += len(kept)
-        failed = InvalidMedia("the encoder gives a vector that holds NaN or infinity")
-        return {h: failed for h, fit in zip(hashes, finite, strict=True) if not fit}
+        """Cache vectors; return the contents whose vectors are not finite."""
+        finite = np.asarray(np.isfinite(vectors).all(axis=1), bool)
+        flags = finite.tolist()
+        valid = [h for h, is_finite in zip(hashes, flags, strict=True) if is_finite]
+        self._caches[modality].add(valid, vectors[finite])
+        self.encoded[modality] += len(valid)
+        error = InvalidMedia("the encoder gives a vector that holds NaN or infinity")
+        return {h: error for h, is_finite in zip(hashes, flags, strict=True) if not is_finite}
 
 
 def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Give values in lists of at most so many."""
-    rest = iter(values)
-    while batch := list(islice(rest, size)):
+    """Yield values in lists of `size`; the last may be shorter."""
+    iterator = iter(values)
+    while batch := list(islice(iterator, size)):
         yield batch
 
 
 def _map_ahead(
-    pool: Executor, work: Any, values: Sequence[bytes], waiting_most: int
+    pool: Executor, function: Any, values: Sequence[bytes], max_waiting: int
 ) -> Iterator[Any]:
-    """Map in threads, in order, with a bounded number of results waiting."""
-    rest = iter(values)
-    waiting = [pool.submit(work, value) for value in islice(rest, waiting_most)]
-    while waiting:
-        done = waiting.pop(0).result()
-        waiting += [pool.submit(work, value) for value in islice(rest, 1)]
-        yield done
-
-
-def stored_vectors(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> MaskedVectors:
-    """Look the vectors of contents up; absent where there is no content, or it was not encoded."""
-    present = np.array([h is not None for h in hashes], bool)
-    wanted = [h for h in hashes if h is not None]
-    known = cache.contains(wanted) if wanted else np.zeros(0, bool)
-    present[present] = known
-    vectors = np.zeros((len(hashes), cache.dim), np.float32)
-    found = [h for h, there in zip(wanted, known.tolist(), strict=True) if there]
-    if found:
-        vectors[present] = cache.vectors(found)
-    return MaskedVectors(vectors, present)
-
-
-def as_column(part: MaskedVectors) -> pa.ListArray:
-    """Write vectors as a column of lists, null where absent."""
-    dim = part.vectors.shape[1]
-    ends = np.cumsum(part.present) * dim
-    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
-    flat = pa.array(part.vectors[part.present].ravel())
-    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~part.present))
-
-
-def open_embedding_caches(
-    space: Path, settings: SpaceSettings, *, peek: bool = False
-) -> dict[Modality, EmbeddingCache]:
-    """Open the cache of each modality of a space."""
-    return {m: open_embedding_cache(space, settings, m, peek=peek) for m in settings.encoders}
-
-
-def open_embedding_cache(
-    space: Path, settings: SpaceSettings, modality: Modality, *, peek: bool = False
-) -> EmbeddingCache:
-    """Open the cache of one modality of a space; see `EmbeddingCache` for `peek`."""
-    dim = named_vector_of(settings.layout, modality).dim
-    fingerprint = settings.encoder_fingerprint(modality)
-    return EmbeddingCache(space / EMBEDDING_CACHE_FOLDER, modality, fingerprint, dim, peek=peek)
+    """Map in threads, in order, with at most `max_waiting` results in memory."""
+    iterator = iter(values)
+    futures = [pool.submit(function, value) for value in islice(iterator, max_waiting)]
+    while futures:
+        result = futures.pop(0).result()
+        futures += [pool.submit(function, value) for value in islice(iterator, 1)]
+        yield result

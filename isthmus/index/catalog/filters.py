@@ -1,18 +1,18 @@
-"""Filters: a user's SQL predicate, read by the table engine and refused where it reads it oddly.
+"""Filters: SQL predicates of users, checked before the table engine evaluates them.
 
-The engine (Lance on DataFusion) parses, types and evaluates predicates; nothing here does. It has
-habits, though, that would make a filter mean something else than what stands there, or end the
-process. These are refused before it sees them, by the words and quotes of a predicate alone, or
-by what it planned:
+The engine (Lance on DataFusion) parses, types and evaluates predicates. It evaluates some of them
+in another way than SQL defines, and some end the process. These are rejected here, by their tokens
+or by the plan of the engine:
 
-* Text after the end of a predicate, which it drops: ``price < 100, n > 1`` and ``a < 1) or (b``.
-* ``"name"``, which in SQL is a column and to the engine a text.
-* Columns of Isthmus and row numbers of the engine, all of which begin with an underscore.
-* Text columns that it would turn into numbers or dates unasked, to compare them.
-* Functions whose result can be larger than memory, or another at each call.
-* Columns and null in IN lists, and several lists of one column, which it merges wrongly.
-* ``IS DISTINCT FROM`` before an AND or OR, all of which it takes as its right side.
-* Nesting that overflows its stack, or doubles its plan with each level.
+* Text after the end of a predicate, which the engine drops: ``price < 100, n > 1`` and
+  ``a < 1) or (b``.
+* ``"name"``, which is a column in SQL and a text to the engine.
+* Internal columns and the row numbers of the engine; all begin with an underscore.
+* Text columns that the engine would cast to numbers or dates implicitly.
+* Functions whose result can exceed the memory, or differs between calls.
+* Columns and null in IN lists, and several lists of one column, which the engine merges wrongly.
+* ``IS DISTINCT FROM`` before an AND or OR, which the engine parses as part of its right side.
+* Nesting that overflows the stack of the engine, or doubles its plan with each level.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import pyarrow as pa
 from isthmus.errors import InvalidFilter
 from isthmus.schema import INTERNAL_PREFIX
 
-SHOWN = 300
+MAX_SHOWN = 300
 _SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+")
 _PREFIXES = re.compile(
     r"^(?:Invalid user input|Not supported|External error|Query Execution error|Execution error"
@@ -48,10 +48,10 @@ _HINTS = {
     r"Float64 U?Int": "; where whole numbers meet fractions, write cast(column as double)",
 }
 
-LONGEST = 500_000
-MOST_WORDS = 256
-DEEPEST = 12
-DEEPEST_DOUBLING = 4
+MAX_CHARACTERS = 500_000
+MAX_WORDS = 256
+MAX_DEPTH = 12
+MAX_DOUBLING_DEPTH = 4  # of functions that double the plan with each level
 
 FUNCTIONS = {
     "text": "ascii bit_length btrim char_length character_length chr concat concat_ws contains "
@@ -110,8 +110,8 @@ _IMPLICIT_CAST = re.compile(r"CAST\(([^()\s]+) AS ([^)]*)")
 _PLAN_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
-def check(dataset: Any, where: Any, columns: pa.Schema) -> None:
-    """Refuse a predicate that the engine would not evaluate as it stands there.
+def check_filter(dataset: Any, where: Any, columns: pa.Schema) -> None:
+    """Raise if the engine would not evaluate a predicate as SQL defines it.
 
     Parameters
     ----------
@@ -120,19 +120,21 @@ def check(dataset: Any, where: Any, columns: pa.Schema) -> None:
     where : str
         The predicate.
     columns : pyarrow.Schema
-        The columns that a predicate may name.
+        The columns that a predicate can use.
 
     Raises
     ------
     Exception
-        Of any kind, the engine's own included; call it within `refusing`.
+        Of any kind, including the engine's own; call it within `raising_invalid_filter`.
     """
     if not isinstance(where, str):
         raise InvalidFilter(f"a filter is an SQL predicate in a str, not a {type(where).__name__}.")
     if not where.strip():
         raise InvalidFilter("it is empty; leave it out, or write None, to have no filter.")
-    if len(where) > LONGEST:
-        raise InvalidFilter(f"it has {len(where):,} characters; at most {LONGEST:,} are read.")
+    if len(where) > MAX_CHARACTERS:
+        raise InvalidFilter(
+            f"it has {len(where):,} characters; at most {MAX_CHARACTERS:,} are read."
+        )
     tokens = list(_TOKEN.finditer(where))
     _check_signs(tokens)
     _check_names(tokens)
@@ -144,7 +146,7 @@ def check(dataset: Any, where: Any, columns: pa.Schema) -> None:
 
 
 def depends_on_time(where: str) -> bool:
-    """Tell whether a predicate may select other rows at another time (``now()`` and its like).
+    """Return whether a predicate depends on the current time (``now()`` and similar functions).
 
     Examples
     --------
@@ -154,12 +156,12 @@ def depends_on_time(where: str) -> bool:
     return any(_word(token) in _CLOCKS for token in _TOKEN.finditer(where))
 
 
-def columns_named(where: str, columns: pa.Schema) -> list[str]:
-    """Give the columns that a predicate may read, and perhaps more: those whose name is in it.
+def columns_in_filter(where: str, columns: pa.Schema) -> list[str]:
+    """Return the columns whose name occurs in a predicate: those it reads, and perhaps more.
 
     Examples
     --------
-    >>> columns_named("Price < 100", pa.schema([("price", pa.int64()), ("year", pa.int64())]))
+    >>> columns_in_filter("Price < 100", pa.schema([("price", pa.int64()), ("year", pa.int64())]))
     ['price']
     """
     lowered = where.lower()
@@ -190,7 +192,7 @@ def _check_names(tokens: list[re.Match[str]]) -> None:
 
 
 def _check_nesting(tokens: list[re.Match[str]]) -> None:
-    words, betweens, own_and = 0, 0, False
+    words, betweens, and_of_between = 0, 0, False
     open_brackets: list[bool] = []
     distinct = -1  # the depth of an open IS DISTINCT FROM
     for i, token in enumerate(tokens):
@@ -200,36 +202,36 @@ def _check_nesting(tokens: list[re.Match[str]]) -> None:
         elif sign and sign in ")]" and open_brackets:
             open_brackets.pop()
             distinct = distinct if distinct <= len(open_brackets) else -1
-        if len(open_brackets) > DEEPEST or sum(open_brackets) > DEEPEST_DOUBLING:
-            raise InvalidFilter(f"brackets stand more than {DEEPEST} deep.")
+        if len(open_brackets) > MAX_DEPTH or sum(open_brackets) > MAX_DOUBLING_DEPTH:
+            raise InvalidFilter(f"brackets stand more than {MAX_DEPTH} deep.")
         if word == "distinct":
             distinct = len(open_brackets)
         elif word in ("and", "or") and distinct == len(open_brackets):
             raise InvalidFilter("IS DISTINCT FROM takes all that follows; put it in brackets.")
         if word == "between":
-            betweens, own_and = betweens + 1, True
-        elif word == "or" or (word == "and" and not own_and):
+            betweens, and_of_between = betweens + 1, True
+        elif word == "or" or (word == "and" and not and_of_between):
             betweens = 0
         elif word == "and":
-            own_and = False
-        if betweens > DEEPEST_DOUBLING:
+            and_of_between = False
+        if betweens > MAX_DOUBLING_DEPTH:
             raise InvalidFilter("one BETWEEN compares the result of another.")
         if word not in ("and", "or") and (token["name"] or word or (sign and sign not in "(),")):
             words += 1
-    if words > MOST_WORDS:
+    if words > MAX_WORDS:
         raise InvalidFilter(
-            f"it has {words:,} names, words and operators, and at most {MOST_WORDS} are read; "
+            f"it has {words:,} names, words and operators, and at most {MAX_WORDS} are read; "
             "write column in ('a', 'b', ...) for many values."
         )
 
 
 def _check_lists(tokens: list[re.Match[str]]) -> None:
-    """Refuse IN lists that the engine merges into something else.
+    """Raise if the engine would merge IN lists wrongly.
 
-    It merges two lists of one column as sets of expressions, and gives true or false also where
-    the column is null. So a list may hold values only, neither columns nor null; and a column has
-    several lists only where null and false select the same: not below a NOT, not in a comparison,
-    and not where one NOT IN or another would do.
+    The engine merges two lists of one column as sets of expressions, and returns true or false
+    even where the column is null. So a list must hold only values, neither columns nor null. A
+    column can have several lists only where null and false select the same rows: not below a NOT,
+    not in a comparison, and not where a NOT IN stands beside an OR.
     """
     words, signs = [_word(token) for token in tokens], [token["sign"] for token in tokens]
     lists, negated_lists = Counter[str](), Counter[str]()
@@ -271,10 +273,10 @@ def _check_values(tokens: list[re.Match[str]]) -> None:
 
 
 def _check_end(dataset: Any, where: str) -> None:
-    """Find out whether the engine read a predicate to its end, for it drops what it cannot read.
+    """Raise if the engine parses only the beginning of a predicate.
 
-    A column that nothing has is put behind the predicate: if the engine does not miss it, the
-    engine had stopped before. The result selects nothing; it can only refuse.
+    An unknown column is appended to the predicate. If the engine does not complain about it, the
+    engine stopped parsing before the end.
     """
     try:
         dataset.scanner(filter=f"{where}\nAND {_END}", **_SCAN).explain_plan()
@@ -285,15 +287,15 @@ def _check_end(dataset: Any, where: str) -> None:
 
 
 def _check_casts(plan: str, tokens: list[re.Match[str]], columns: pa.Schema) -> None:
-    """Refuse a column that the engine turns into something else where nothing asks for it."""
+    """Raise if the plan casts a column to another kind of type that the predicate does not name."""
     if any(_word(token) in _CASTS or token["sign"] == "::" for token in tokens):
         return
     for name, target in _IMPLICIT_CAST.findall(_PLAN_TEXT.sub("", plan)):
         if name in columns.names:
-            own, other = _kind(columns.field(name).type), _kind_named(target)
-            if other not in (own, "text", "other"):
+            kind, target_kind = _kind(columns.field(name).type), _kind_named(target)
+            if target_kind not in (kind, "text", "other"):
                 raise InvalidFilter(
-                    f"column {name} is {columns.field(name).type} and meets a {other}; "
+                    f"column {name} is {columns.field(name).type} and meets a {target_kind}; "
                     f"write cast({name} as ...) where that is meant."
                 )
 
@@ -327,8 +329,8 @@ def _word(token: re.Match[str]) -> str:
 
 
 @contextmanager
-def refusing(where: Any, columns: pa.Schema) -> Iterator[None]:
-    """Turn whatever goes wrong with a filter into `InvalidFilter`, with the columns there are."""
+def raising_invalid_filter(where: Any, columns: pa.Schema) -> Iterator[None]:
+    """Raise any error of a filter as `InvalidFilter`, with the list of columns."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
@@ -343,7 +345,7 @@ def refusing(where: Any, columns: pa.Schema) -> Iterator[None]:
 
 
 def _cause(error: BaseException, where: Any) -> str:
-    """Say in few words what the engine says in many."""
+    """Return a short form of the engine's message."""
     text = _SOURCE_LINE.sub("", str(error)).partition(" Valid fields")[0]
     if len(str(where)) > 3:
         text = text.replace(str(where), "…")
@@ -365,5 +367,5 @@ def _cause(error: BaseException, where: Any) -> str:
 
 
 def shorten(text: str) -> str:
-    """Cut off what is too long to be shown."""
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    """Return a text cut to a length that fits in a message."""
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"

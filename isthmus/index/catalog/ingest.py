@@ -1,9 +1,13 @@
-"""The batch job: items in, vectors stored; nothing is encoded twice, nothing is lost."""
+"""Ingest: a batch job that validates items, encodes new contents and stores the items.
+
+Contents that an embedding cache has are not encoded again. A job that was killed can be repeated:
+it continues with what is not stored yet.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,22 +15,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from isthmus.data.columns import Problems
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.backends.runtime import prefetch
 from isthmus.encoders.embedding_cache import EmbeddingCache
-from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import fuse
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.content_encoding import (
     ContentEncoder,
-    as_column,
+    EncoderOf,
     batched,
-    stored_vectors,
+    lookup_vectors,
+    to_list_column,
 )
-from isthmus.index.catalog.item_changes import ChangeFinder, Changes, ItemDigests
+from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, ItemDigests
 from isthmus.index.catalog.quarantine import Failure, Quarantine
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
@@ -41,30 +46,30 @@ from isthmus.schema import (
     modality_bit,
 )
 
-SMALL = 20  # times as much is stored as comes
-MOST_PEEKED = 50_000
+SMALL_RATIO = 20  # a batch is small if the catalog has this many times as many rows
+MAX_LAZY_ROWS = 50_000
 COMMIT_ROWS = 4_096
-READERS = 8
+READING_THREADS = 8
 
 
 @dataclass
 class AddReport:
-    """What a batch job did.
+    """The result of adding items.
 
     Attributes
     ----------
     rows_read : int
-        Rows of the input; the sum of the four counts below.
+        Rows of the input: the sum of added, changed, unchanged and invalid.
     added, changed, unchanged : int
-        Items that were new, differed, or were there already.
+        Items that were new, that differed from the stored ones, or that were the same.
     invalid : int
-        Rows left out because they break the rules.
+        Rows left out because they are invalid.
     quarantined : int
         Items with a content that could not be read or decoded.
     encoded : dict of str to int
-        Contents that went through a model, by modality.
+        Number of contents that went through a model, by modality.
     seconds : float
-        How long it took.
+        Duration.
     problems : list of str
         What is wrong with each invalid row.
     """
@@ -80,30 +85,30 @@ class AddReport:
     problems: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the report as plain values."""
+        """Return the report as plain values."""
         return asdict(self)
 
 
 class Ingest:
-    """One batch job over a space; the caller holds the catalog's lock.
+    """One batch job on a space; the caller holds the catalog's lock.
 
     Parameters
     ----------
     catalog : Catalog
-        Where items go.
+        Stores the items.
     quarantine : Quarantine
-        Where failures go.
+        Stores the failures.
     media : MediaStore
-        Reads files.
+        Reads media.
     caches : dict of str to EmbeddingCache
-        A cache for each modality of the space.
+        An embedding cache for each modality of the space.
     settings : SpaceSettings
         The named vectors and the fusion weights of the space.
     encoder_of : callable
-        Gives the encoder of a modality; called only if something must be encoded, since loading
-        one takes seconds.
+        Returns the encoder of a modality. It is called only if something must be encoded, because
+        loading an encoder takes seconds.
     alignment : Alignment, optional
-        What the settings' aligned named vector is made by.
+        The alignment that the settings name.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class Ingest:
         media: MediaStore,
         caches: dict[Modality, EmbeddingCache],
         settings: SpaceSettings,
-        encoder_of: Callable[[Modality], Encoder],
+        encoder_of: EncoderOf,
         alignment: Alignment | None = None,
     ) -> None:
         self._alignment = alignment
@@ -122,57 +127,59 @@ class Ingest:
         self._media = media
         self._caches = caches
         self._settings = settings
-        self._contents = ContentEncoder(caches, media, encoder_of)
-        self.report = AddReport(encoded=self._contents.encoded)
+        self._encoder = ContentEncoder(caches, media, encoder_of)
+        self.report = AddReport(encoded=self._encoder.encoded)
 
     def add(
         self, reader: ItemReader, *, skip_invalid: bool = False, progress: bool = False
     ) -> AddReport:
-        """Add items, encoding only what was never encoded.
+        """Add items; encode only contents that no cache has.
 
         Raises
         ------
         InvalidItems
-            If rows break the rules, unless they are to be skipped; nothing is stored then.
+            If rows are invalid and `skip_invalid` is false; nothing is stored then.
         """
         snapshot = self._catalog.snapshot()
-        known = snapshot.digests(peek=is_small(reader.rows, snapshot.rows))
+        stored = snapshot.digests(lazy=is_small_batch(reader.rows, snapshot.rows))
         with progress_bar("checking", reader.rows, show=progress) as advance:
-            rows = reader.check(snapshot.attributes, _OneDomainAnItem(known), advance)
+            rows = reader.check(snapshot.attributes, _DomainCheck(stored), advance)
         if not skip_invalid:
             reader.raise_if_invalid()
         self.report.invalid = len(reader.problems)
         self.report.problems = [f"row {n}: {p}" for n, p in sorted(reader.problems.items())]
         self.report.rows_read = self.report.invalid
         attributes = self._catalog.add_attributes(reader.attributes)
-        with ThreadPoolExecutor(READERS) as readers:
-            finder = ChangeFinder(known, self._media, list(self._caches), readers)
+        with ThreadPoolExecutor(READING_THREADS) as readers:
+            finder = ChangeFinder(stored, self._media, list(self._caches), readers)
             batches = reader.batches(COMMIT_ROWS, attributes)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
         return self.report
 
-    def again(self, item_ids: Sequence[str]) -> AddReport:
-        """Take items of the catalog through the job again, whether they changed or not."""
+    def retry(self, item_ids: Sequence[str]) -> AddReport:
+        """Encode and store items of the catalog again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
         columns = [*snapshot.item_columns, *snapshot.attributes.names]
-        items = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
-        with ThreadPoolExecutor(READERS) as readers:
+        tables = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
+        with ThreadPoolExecutor(READING_THREADS) as readers:
             finder = ChangeFinder(None, self._media, list(self._caches), readers)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
-                self._run((self._without_inline(table) for table in items), finder, advance)
+                self._run((self._with_inline_columns(t) for t in tables), finder, advance)
         return self.report
 
-    def _without_inline(self, items: pa.Table) -> pa.Table:
+    def _with_inline_columns(self, items: pa.Table) -> pa.Table:
+        """Add the columns of media given as bytes, all null: stored media are references."""
         for modality in media_columns(self._caches):
-            nothing = pa.nulls(len(items), pa.binary())
-            items = items.append_column(inline_column(modality), nothing)
+            nulls = pa.nulls(len(items), pa.binary())
+            items = items.append_column(inline_column(modality), nulls)
         return items
 
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
         try:
-            for changes, texts in prefetch(self._plan(batch, finder) for batch in batches):
+            # The next batch is read and tokenized while the model encodes this one.
+            for changes, texts in prefetch(self._prepare(batch, finder) for batch in batches):
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
         finally:
@@ -181,108 +188,121 @@ class Ingest:
             self._catalog.compact_if_fragmented()
             self.report.seconds = round(time.perf_counter() - start, 3)
 
-    def _plan(self, batch: pa.Table, finder: ChangeFinder) -> tuple[Changes, dict[bytes, Any]]:
-        """Find changes and tokenise their unknown texts: all that needs no model to run."""
+    def _prepare(
+        self, batch: pa.Table, finder: ChangeFinder
+    ) -> tuple[ItemChanges, dict[bytes, Any]]:
+        """Return the changes of a batch and the tokens of its texts that no cache has."""
         changes = finder.find(batch)
-        wanted = self._unknown("text", changes)
-        texts = {h: changes.contents["text"][h] for h in wanted}
-        return changes, self._contents.prepare_texts(texts)
+        missing = self._missing("text", changes)
+        texts = {h: changes.contents["text"][h] for h in missing}
+        return changes, self._encoder.prepare_texts(texts)
 
-    def _encode(self, changes: Changes, texts: dict[bytes, Any], advance: Advance) -> list[Failure]:
-        """Encode what the caches lack; give what could not be decoded."""
-        unknown = {modality: self._unknown(modality, changes) for modality in self._caches}
-        count = sum(map(len, unknown.values()))
-        advance_a_content = _share(changes.read, count, advance)
-        self._contents.encode_texts(unknown.get("text", []), texts, advance_a_content)
+    def _encode(
+        self, changes: ItemChanges, texts: dict[bytes, Any], advance: Advance
+    ) -> list[Failure]:
+        """Encode what the caches lack; return what could not be decoded."""
+        missing = {modality: self._missing(modality, changes) for modality in self._caches}
+        n_contents = sum(map(len, missing.values()))
+        advance_content = _per_content(changes.rows_read, n_contents, advance)
+        self._encoder.encode_texts(missing.get("text", []), texts, advance_content)
         failures = []
         for modality in MEDIA:
-            hashes, references = unknown.get(modality, []), changes.contents.get(modality, {})
-            bad = self._contents.encode_files(modality, hashes, references, advance_a_content)
-            failures += _failures(changes, modality, bad)
-        if not count:
-            advance(changes.read)
+            hashes, references = missing.get(modality, []), changes.contents.get(modality, {})
+            failed = self._encoder.encode_files(modality, hashes, references, advance_content)
+            failures += _failures(changes, modality, failed)
+        if not n_contents:
+            advance(changes.rows_read)
         return failures
 
-    def _unknown(self, modality: Modality, changes: Changes) -> list[bytes]:
-        return self._contents.unknown(modality, changes.contents.get(modality, {}))
+    def _missing(self, modality: Modality, changes: ItemChanges) -> list[bytes]:
+        return self._encoder.missing(modality, changes.contents.get(modality, {}))
 
-    def _commit(self, changes: Changes, failures: list[Failure]) -> None:
+    def _commit(self, changes: ItemChanges, failures: list[Failure]) -> None:
         items = changes.items
         if len(items):
             items = self._with_vectors(items, changes.hashes)
+            # Before the catalog: after a kill, every content in the catalog is in a cache.
             for cache in self._caches.values():
-                cache.flush()  # what the catalog holds, the cache knows, even after a kill
+                cache.flush()
             new = pa.array(changes.new)
             self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
-            self._quarantine.settle(items.column(ITEM_ID).to_pylist(), failures)
+            self._quarantine.record(items.column(ITEM_ID).to_pylist(), failures)
         report = self.report
-        report.rows_read += changes.read
+        report.rows_read += changes.rows_read
         report.added += int(changes.new.sum())
         report.changed += int((~changes.new).sum())
-        report.unchanged += changes.read - len(items)
+        report.unchanged += changes.rows_read - len(items)
         report.quarantined += len({failure.item_id for failure in failures})
 
     def _with_vectors(
         self, items: pa.Table, hashes: dict[Modality, list[bytes | None]]
     ) -> pa.Table:
-        parts = {m: stored_vectors(self._caches[m], h) for m, h in hashes.items()}
+        """Add the columns of named vectors, and the mask of the modalities that have a vector."""
+        vectors = {m: lookup_vectors(self._caches[m], h) for m, h in hashes.items()}
         mask = np.zeros(len(items), np.uint8)
-        for modality, part in parts.items():
-            mask |= part.present.astype(np.uint8) * np.uint8(modality_bit(modality))
+        for modality, masked in vectors.items():
+            mask |= masked.present.astype(np.uint8) * np.uint8(modality_bit(modality))
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
-        fused = fuse(settings.layout, settings.weights, parts, self._alignment)
+        fused = fuse(settings.layout, settings.weights, vectors, self._alignment)
         for named_vector in settings.layout:
             if named_vector.name in fused:
-                items = items.append_column(
-                    named_vector.column, as_column(fused[named_vector.name])
-                )
+                column = to_list_column(fused[named_vector.name])
+                items = items.append_column(named_vector.column, column)
         return items
 
 
-def is_small(rows: int | None, stored: int) -> bool:
-    """Tell whether a job is so small that it looks things up rather than loads all it may need."""
-    return rows is not None and rows <= MOST_PEEKED and rows * SMALL <= stored
+def is_small_batch(rows: int | None, stored: int) -> bool:
+    """Return whether a batch is so small that look-ups cost less than loading all digests.
+
+    Parameters
+    ----------
+    rows : int or None
+        Rows of the batch; None if unknown.
+    stored : int
+        Rows of the catalog.
+    """
+    return rows is not None and rows <= MAX_LAZY_ROWS and rows * SMALL_RATIO <= stored
 
 
-class _OneDomainAnItem:
-    """Finds items that would move an item id from one domain to another."""
+class _DomainCheck:
+    """Finds rows whose item id belongs to an item of another domain."""
 
-    def __init__(self, known: ItemDigests) -> None:
-        self._known = known
+    def __init__(self, stored: ItemDigests) -> None:
+        self._stored = stored
 
-    def __call__(self, item_ids: pa.Array, domains: Any) -> list[tuple[int, str]]:
+    def __call__(self, item_ids: pa.Array, domains: Any) -> Problems:
         names = [name or "" for name in item_ids.to_pylist()]
-        known = self._known.among(names)
-        places = known.find(names)
+        stored = self._stored.of_items(names)
+        positions = stored.find(names)
         problems = []
-        for row in np.flatnonzero(places >= 0).tolist():
-            there, here = known.domain(int(places[row])), domains[row].as_py()
-            if here is not None and there != here:
+        for row in np.flatnonzero(positions >= 0).tolist():
+            present, given = stored.domain(int(positions[row])), domains[row].as_py()
+            if given is not None and present != given:
                 name = item_ids[row].as_py()
                 problems.append(
                     (
                         row,
-                        f"item id {name!r} belongs to domain {there!r} already, not {here!r}; "
-                        f'give ids of their own (--id "{here}-{{…}}"), or delete that item first',
+                        f"item id {name!r} belongs to domain {present!r} already, not {given!r}; "
+                        f'give ids of their own (--id "{given}-{{…}}"), or delete that item first',
                     )
                 )
         return problems
 
 
 def _failures(
-    changes: Changes, modality: Modality, bad: dict[bytes, InvalidMedia]
+    changes: ItemChanges, modality: Modality, failed: dict[bytes, InvalidMedia]
 ) -> list[Failure]:
-    if not bad:
+    if not failed:
         return []
     rows = changes.items.select([ITEM_ID, DOMAIN, modality]).to_pylist()
     return [
-        Failure(row[ITEM_ID], modality, row[DOMAIN], row[modality], str(bad[h]))
+        Failure(row[ITEM_ID], modality, row[DOMAIN], row[modality], str(failed[h]))
         for row, h in zip(rows, changes.hashes[modality], strict=True)
-        if h in bad
+        if h in failed
     ]
 
 
-def _share(rows: int, contents: int, advance: Advance) -> Advance:
-    """Spread the rows of a batch evenly over its contents, so that the bar moves steadily."""
+def _per_content(rows: int, contents: int, advance: Advance) -> Advance:
+    """Return an advance by contents that adds up to the rows of a batch."""
     return lambda steps: advance(rows * steps / max(contents, 1))

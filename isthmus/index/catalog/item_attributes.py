@@ -1,4 +1,4 @@
-"""Numbers among the attributes of items: prices, sizes, years, dates, what is true or not."""
+"""Attributes of items as features: all text of an item, and its numeric attributes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,28 @@ from isthmus.schema import TEXT
 Numbers = npt.NDArray[np.float64]
 
 
-def number_names(snapshot: Snapshot) -> tuple[str, ...]:
-    """Name the attributes that are numbers, moments (dates and times) or truth values."""
-    return tuple(field.name for field in snapshot.attributes if _is_number(field.type))
+def item_texts(snapshot: Snapshot, row_ids: RowIds) -> list[str]:
+    """Return all text of items, shape (n_rows,): the text column and the textual attributes.
+
+    The text of a deleted row is empty.
+    """
+    columns = [TEXT, *(field.name for field in snapshot.attributes if _is_textual(field.type))]
+    values = (column.to_pylist() for column in snapshot.fetch(row_ids, columns).columns)
+    return [" ".join(map(_join, filter(None, row))) for row in zip(*values, strict=True)]
 
 
-def numbers(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]) -> Numbers:
-    """Give attributes of rows as numbers, moments as microseconds, what is true as 1.
+def numeric_attribute_names(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the names of the attributes that are numbers, dates, times or booleans."""
+    return tuple(field.name for field in snapshot.attributes if _is_numeric(field.type))
+
+
+def numeric_attributes(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]) -> Numbers:
+    """Return attributes of items as numbers: times as microseconds, true as 1.
 
     Parameters
     ----------
     snapshot : Snapshot
-        Where they are.
+        The catalog.
     row_ids : numpy.ndarray
         uint64, shape (n_rows,).
     names : sequence of str
@@ -35,50 +45,42 @@ def numbers(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]) -> Number
     Returns
     -------
     numpy.ndarray
-        float64, shape (n_rows, n_names): not a number where an item has none, and in the whole
-        column where an attribute is unknown or no number.
+        float64, shape (n_rows, n_names): NaN where an item has no value, and in the whole column
+        of an attribute that is unknown or not numeric.
     """
     out = np.full((len(row_ids), len(names)), np.nan)
-    known = number_names(snapshot)
-    there = [name for name in names if name in known]
-    if there and len(row_ids):
-        table = snapshot.fetch(row_ids, there)
-        for name in there:
-            out[:, names.index(name)] = _plain(table.column(name))
+    numeric = numeric_attribute_names(snapshot)
+    present = [name for name in names if name in numeric]
+    if present and len(row_ids):
+        table = snapshot.fetch(row_ids, present)
+        for name in present:
+            out[:, names.index(name)] = _to_floats(table.column(name))
     return out
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    plain = pat.is_integer(kind) or pat.is_floating(kind) or pat.is_decimal(kind)
-    return bool(plain or pat.is_boolean(kind) or _is_moment(kind))
+def _is_textual(type_: pa.DataType) -> bool:
+    is_list = pa.types.is_list(type_) or pa.types.is_large_list(type_)
+    value_type = type_.value_type if is_list else type_
+    return bool(pa.types.is_string(value_type) or pa.types.is_large_string(value_type))
 
 
-def _is_moment(kind: pa.DataType) -> bool:
-    return bool(pat.is_date(kind) or pat.is_timestamp(kind))
+def _join(value: str | list[str | None]) -> str:
+    return value if isinstance(value, str) else " ".join(filter(None, value))
 
 
-def _plain(column: pa.ChunkedArray) -> Numbers:
-    if _is_moment(column.type):
+def _is_numeric(type_: pa.DataType) -> bool:
+    is_number = pat.is_integer(type_) or pat.is_floating(type_) or pat.is_decimal(type_)
+    return bool(is_number or pat.is_boolean(type_) or _is_time(type_))
+
+
+def _is_time(type_: pa.DataType) -> bool:
+    return bool(pat.is_date(type_) or pat.is_timestamp(type_))
+
+
+def _to_floats(column: pa.ChunkedArray) -> Numbers:
+    if _is_time(column.type):
         column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     elif pat.is_boolean(column.type):
         column = column.cast(pa.int8())
-    own = column.cast(pa.float64(), safe=False).combine_chunks()
-    return np.asarray(own.to_numpy(zero_copy_only=False), np.float64)
-
-
-def written(snapshot: Snapshot, row_ids: RowIds) -> list[str]:
-    """Give all that is written of rows, shape (n_rows,); nothing of a row that is gone."""
-    told = [TEXT, *(field.name for field in snapshot.attributes if _is_text(field.type))]
-    columns = (column.to_pylist() for column in snapshot.fetch(row_ids, told).columns)
-    return [" ".join(map(_joined, filter(None, row))) for row in zip(*columns, strict=True)]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    """Tell whether a type is text, or a list of texts."""
-    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    own = kind.value_type if listed else kind
-    return bool(pa.types.is_string(own) or pa.types.is_large_string(own))
-
-
-def _joined(value: str | list[str | None]) -> str:
-    return value if isinstance(value, str) else " ".join(filter(None, value))
+    floats = column.cast(pa.float64(), safe=False).combine_chunks()
+    return np.asarray(floats.to_numpy(zero_copy_only=False), np.float64)

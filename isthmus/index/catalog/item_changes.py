@@ -1,4 +1,8 @@
-"""Changes: which items of a batch are new or changed, and which contents they need encoded."""
+"""Item changes: which items of a batch are new or changed, and which contents they have.
+
+An item is compared by digests: one of its row (all columns), and one of each content (the text,
+the bytes of the media). The catalog stores both.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.media import DATA_URI, MediaStore, from_data_uri
-from isthmus.digests import DigestIndex, digest, keys_of
+from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.quarantine import Failure
 from isthmus.numerics.arrays import Mask
@@ -27,28 +31,87 @@ from isthmus.schema import (
     inline_column,
 )
 
+ROW = "row"  # the name of the row digest beside those of the modalities
+
+
+class ItemDigests:
+    """Digests of stored items, in memory.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Item id, domain, and the digests of the row and of its contents.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._index = DigestIndex(keys_of(map(digest, table.column(ITEM_ID).to_pylist())))
+        self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
+        columns: dict[str, str] = {ROW: ROW_HASH}
+        columns |= {str(modality): name for modality, name in CONTENT_HASH.items()}
+        self._hashes = {
+            kind: table.column(name).combine_chunks()
+            for kind, name in columns.items()
+            if name in table.column_names
+        }
+
+    def of_items(self, item_ids: Sequence[str]) -> ItemDigests:
+        """Return digests that include those of these items."""
+        del item_ids
+        return self
+
+    def find(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the position of each item, -1 for a new item, shape (n_items,)."""
+        return self._index.find(keys_of(map(digest, item_ids)))
+
+    def domain(self, position: int) -> str:
+        """Return the domain of the item at a position."""
+        return str(self._domains[position].as_py())
+
+    def hashes(self, kind: str, positions: npt.NDArray[np.int64]) -> list[bytes | None]:
+        """Return the digests of items: of their ``row``, or of their content of a modality."""
+        indices = pa.array(positions, mask=positions < 0)
+        hashes: list[bytes | None] = self._hashes[kind].take(indices).to_pylist()
+        return hashes
+
+
+class LazyItemDigests(ItemDigests):
+    """Digests of stored items that are read for each batch, for jobs much smaller than the catalog.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the table of some items.
+    """
+
+    def __init__(self, read: Callable[[Sequence[str]], pa.Table]) -> None:
+        self._read = read
+
+    def of_items(self, item_ids: Sequence[str]) -> ItemDigests:
+        """Return the digests of these items, read from the catalog."""
+        return ItemDigests(self._read(item_ids))
+
 
 @dataclass
-class Changes:
+class ItemChanges:
     """The new and changed items of one batch.
 
     Attributes
     ----------
-    read : int
-        Rows of the batch.
+    rows_read : int
+        Number of rows in the batch.
     items : pyarrow.Table
-        Its new and changed items, with digests and without vectors.
+        The new and changed items, with digests and without vectors.
     new : numpy.ndarray
-        bool, shape (len(items),): which are new.
+        bool, shape (n_items,): items that the catalog does not have yet.
     hashes : dict of str to list
-        Content digest of each item, by modality; None where there is no content.
+        By modality, the digest of each item's content; None for an item without that content.
     contents : dict of str to dict
-        The distinct contents, by modality: digest to text, or to a reference to a file.
+        By modality, the distinct contents: digest to text, or to the reference of a file.
     failures : list of Failure
-        Contents that cannot even be read.
+        Contents that could not be read.
     """
 
-    read: int
+    rows_read: int
     items: pa.Table
     new: Mask
     hashes: dict[Modality, list[bytes | None]]
@@ -61,31 +124,31 @@ class ChangeFinder:
 
     Parameters
     ----------
-    known : ItemDigests or None
-        What the catalog holds; None takes every item as changed.
+    stored : ItemDigests or None
+        Digests of the items in the catalog; None treats every item as changed.
     media : MediaStore
-        Reads files, and keeps those that came inline.
+        Reads media, and stores media given as bytes.
     modalities : sequence of str
         Modalities that the space encodes.
     readers : Executor
-        Threads that read files.
+        Threads that read media.
     """
 
     def __init__(
         self,
-        known: ItemDigests | None,
+        stored: ItemDigests | None,
         media: MediaStore,
         modalities: Sequence[Modality],
         readers: Executor,
     ) -> None:
-        self._known = known
+        self._stored = stored
         self._media = media
         self._modalities = tuple(modalities)
         self._readers = readers
 
-    def find(self, batch: pa.Table) -> Changes:
-        """Find the changes of a batch of items."""
-        batch, failures = self._keep_inline(batch)
+    def find(self, batch: pa.Table) -> ItemChanges:
+        """Return the changes of a batch of items."""
+        batch, failures = self._store_inline_media(batch)
         hashes: dict[Modality, list[bytes | None]] = {}
         if "text" in self._modalities:
             hashes["text"] = [digest(t) if t else None for t in batch.column(TEXT).to_pylist()]
@@ -94,32 +157,32 @@ class ChangeFinder:
                 hashes[modality] = self._hash_files(batch, modality, failures)
         row_hashes = _hash_rows(batch)
         new, changed = self._compare(batch, row_hashes, hashes)
-        pending = np.flatnonzero(new | changed)
-        hashes = {m: [h[i] for i in pending] for m, h in hashes.items()}
-        items = batch.append_column(ROW_HASH, pa.array(row_hashes, pa.binary(16)))
-        items = items.take(pa.array(pending, pa.int64()))
+        rows = np.flatnonzero(new | changed)
+        hashes = {m: [h[i] for i in rows] for m, h in hashes.items()}
+        items = batch.append_column(ROW_HASH, pa.array(row_hashes, pa.binary(DIGEST_BYTES)))
+        items = items.take(pa.array(rows, pa.int64()))
         for modality, column in CONTENT_HASH.items():
             digests = hashes.get(modality) or [None] * len(items)
-            items = items.append_column(column, pa.array(digests, pa.binary(16)))
-        waiting = set(items.column(ITEM_ID).to_pylist())
-        return Changes(
-            read=len(batch),
+            items = items.append_column(column, pa.array(digests, pa.binary(DIGEST_BYTES)))
+        item_ids = set(items.column(ITEM_ID).to_pylist())
+        return ItemChanges(
+            rows_read=len(batch),
             items=items,
-            new=new[pending],
+            new=new[rows],
             hashes=hashes,
             contents={m: _distinct(h, items.column(m).to_pylist()) for m, h in hashes.items()},
-            failures=[f for f in failures if f.item_id in waiting],
+            failures=[failure for failure in failures if failure.item_id in item_ids],
         )
 
-    def _keep_inline(self, batch: pa.Table) -> tuple[pa.Table, list[Failure]]:
-        """Put bytes and data URIs into the media store, by reference."""
+    def _store_inline_media(self, batch: pa.Table) -> tuple[pa.Table, list[Failure]]:
+        """Store bytes and data URIs; the batch has references to them afterwards."""
         failures: list[Failure] = []
         for modality in MEDIA:
             if inline_column(modality) in batch.column_names:
-                batch = self._keep_inline_of(batch, modality, failures)
+                batch = self._store_inline(batch, modality, failures)
         return batch, failures
 
-    def _keep_inline_of(
+    def _store_inline(
         self, batch: pa.Table, modality: Modality, failures: list[Failure]
     ) -> pa.Table:
         references = batch.column(modality).to_pylist()
@@ -142,12 +205,12 @@ class ChangeFinder:
     ) -> list[bytes | None]:
         references = batch.column(modality).to_pylist()
         hashes: list[bytes | None] = []
-        for row, found in enumerate(self._readers.map(self._hash_file, references)):
-            if isinstance(found, InvalidMedia):
-                failures.append(_failure(batch, row, modality, references[row], found))
+        for row, result in enumerate(self._readers.map(self._hash_file, references)):
+            if isinstance(result, InvalidMedia):
+                failures.append(_failure(batch, row, modality, references[row], result))
                 hashes.append(None)
             else:
-                hashes.append(found)
+                hashes.append(result)
         return hashes
 
     def _hash_file(self, reference: str | None) -> bytes | InvalidMedia | None:
@@ -164,22 +227,22 @@ class ChangeFinder:
         row_hashes: list[bytes],
         hashes: dict[Modality, list[bytes | None]],
     ) -> tuple[Mask, Mask]:
-        """Tell which items are new, and which are there but differ."""
-        if self._known is None:
+        """Return masks of the new items and of the changed items, shape (n_rows,) each."""
+        if self._stored is None:
             return np.zeros(len(batch), bool), np.ones(len(batch), bool)
         item_ids = batch.column(ITEM_ID).to_pylist()
-        known = self._known.among(item_ids)
-        places = known.find(item_ids)
-        given = {"row": list[bytes | None](row_hashes), **{str(m): h for m, h in hashes.items()}}
+        stored = self._stored.of_items(item_ids)
+        positions = stored.find(item_ids)
+        present = {ROW: list[bytes | None](row_hashes), **{str(m): h for m, h in hashes.items()}}
         differs = np.zeros(len(batch), bool)
-        for what, digests in given.items():
-            stored = known.hashes(what, places)
-            differs |= np.array([a != b for a, b in zip(digests, stored, strict=True)], bool)
-        return places < 0, (places >= 0) & differs
+        for kind, digests in present.items():
+            before = stored.hashes(kind, positions)
+            differs |= np.array([a != b for a, b in zip(digests, before, strict=True)], bool)
+        return positions < 0, (positions >= 0) & differs
 
 
 def _hash_rows(batch: pa.Table) -> list[bytes]:
-    """Digest all but the contents' bytes; absent values do not count, so columns may be added."""
+    """Return a digest of each row; nulls do not count, so that columns can be added."""
     names = sorted(batch.column_names)
     columns = (batch.column(name).to_pylist() for name in names)
     return [
@@ -197,60 +260,3 @@ def _failure(
 ) -> Failure:
     item_id, domain = batch.column(ITEM_ID)[row].as_py(), batch.column(DOMAIN)[row].as_py()
     return Failure(item_id, modality, domain, source, str(error))
-
-
-class ItemDigests:
-    """The digests of items, held in memory.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Item id, domain, and the digests of the row and of its contents.
-    """
-
-    def __init__(self, table: pa.Table) -> None:
-        self._index = DigestIndex(keys_of(map(digest, table.column(ITEM_ID).to_pylist())))
-        self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
-        columns: dict[str, str] = {"row": ROW_HASH}
-        columns |= {str(modality): name for modality, name in CONTENT_HASH.items()}
-        self._hashes = {
-            k: table.column(name).combine_chunks()
-            for k, name in columns.items()
-            if name in table.column_names
-        }
-
-    def among(self, item_ids: Sequence[str]) -> ItemDigests:
-        """Give the digests of these items, and perhaps of others."""
-        del item_ids
-        return self
-
-    def find(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Give the place of each item, or -1 where it is new, shape (len(item_ids),)."""
-        return self._index.find(keys_of(map(digest, item_ids)))
-
-    def domain(self, place: int) -> str:
-        """Give the domain of the item at a place."""
-        return str(self._domains[place].as_py())
-
-    def hashes(self, what: str, places: npt.NDArray[np.int64]) -> list[bytes | None]:
-        """Give the digests (of ``row``, or of a modality) of the items at places."""
-        known = pa.array(places, mask=places < 0)
-        taken: list[bytes | None] = self._hashes[what].take(known).to_pylist()
-        return taken
-
-
-class PeekedDigests(ItemDigests):
-    """The same, read for each batch of items.
-
-    Parameters
-    ----------
-    read : callable
-        Gives the table of some items.
-    """
-
-    def __init__(self, read: Callable[[Sequence[str]], pa.Table]) -> None:
-        self._read = read
-
-    def among(self, item_ids: Sequence[str]) -> ItemDigests:
-        """Read the digests of these items."""
-        return ItemDigests(self._read(item_ids))

@@ -1,4 +1,4 @@
-"""One writer at a time, held by the operating system, so a killed writer lets go."""
+"""Write locks of a space; the operating system releases the lock of a killed writer."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def writing(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Iterator
     folder : Path
         The space.
     what : str
-        ``catalog`` or ``releases``: what is written; the two can be written side by side.
+        What is written: ``catalog``, ``releases``, ``interactions`` or another name. Locks of
+        different names do not exclude each other.
     wait_s : float
-        How long to wait for another writer, in seconds.
+        Longest wait for another writer, in seconds.
 
     Raises
     ------
     SpaceLocked
-        If the other writer is still at work then; the message names it.
+        If another writer holds the lock after the wait; the message names it.
     """
     path = folder / f".{what}.lock"
     holder = folder / f".{what}.writer"

@@ -1,20 +1,27 @@
-"""How a space takes over other encoders: prepared beside the old ones, switched at once."""
+"""Migration of a space to other encoders: prepared beside the old vectors, then switched at once.
+
+1. `Migration.encode_missing`: without a lock, while the space is read and written, every content
+   goes through the new encoders into their embedding caches.
+2. `Migration.prepare`: under the catalog's lock, the new vectors get columns beside the old.
+3. `Migration.switch`: items that changed since are synchronised, and ``space.toml`` is replaced.
+4. `Migration.finish`: the old columns are dropped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
-from isthmus.encoders.encoder import Encoder
 from isthmus.errors import InvalidMedia, IsthmusError
-from isthmus.index.catalog.alignments import keep_only, store_alignment
+from isthmus.index.catalog.alignments import delete_other_alignments, store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.content_encoding import (
     ContentEncoder,
+    EncoderOf,
     open_embedding_cache,
     open_embedding_caches,
 )
@@ -22,22 +29,20 @@ from isthmus.index.catalog.ingest import Ingest
 from isthmus.index.catalog.quarantine import Quarantine
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.vector_columns import (
-    catch_up,
-    drop_unnamed,
-    make_vectors,
-    wrongly_masked,
+    add_missing_columns,
+    drop_unused_columns,
+    items_with_stale_mask,
+    synchronise,
 )
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import CONTENT_HASH, FORMER_SETTINGS_FOLDER, MEDIA, Modality
 
-ROUNDS: Final = 10  # over what was added while the round before was encoded
-
-EncoderOf = Callable[[Modality], Encoder]
+MAX_ROUNDS: Final = 10  # each round encodes what was added while the round before ran
 
 
-class Move:
-    """A space on its way to other encoders; until the switch it is what it was.
+class Migration:
+    """The migration of a space to other encoders; the space stays as it is until the switch.
 
     Parameters
     ----------
@@ -45,113 +50,120 @@ class Move:
         Folder of the space.
     catalog : Catalog
         Its catalog.
-    present : SpaceSettings
-        The settings that it has.
-    wanted : SpaceSettings
-        Those that it is to have, with columns that can stand beside the present ones.
+    current : SpaceSettings
+        Its settings.
+    target : SpaceSettings
+        The new settings, with columns that can stand beside the current ones.
     alignment : Alignment or None
-        The alignment that these name.
+        The alignment that the new settings name.
     encoder_of : callable
-        Gives the encoder of a modality; called only if something must be encoded.
+        Returns the encoder of a modality; called only if something must be encoded.
     media : MediaStore
-        Reads files.
+        Reads media.
+
+    Attributes
+    ----------
+    n_changed : int
+        Number of items that changed between `prepare` and `switch`.
     """
 
     def __init__(
         self,
         space: Path,
         catalog: Catalog,
-        present: SpaceSettings,
-        wanted: SpaceSettings,
+        current: SpaceSettings,
+        target: SpaceSettings,
         alignment: Alignment | None,
         encoder_of: EncoderOf,
         media: MediaStore,
     ) -> None:
         self._space, self._catalog, self._media = space, catalog, media
-        self._present, self._wanted, self._alignment = present, wanted, alignment
+        self._current, self._target, self._alignment = current, target, alignment
         self._encoder_of = encoder_of
-        self._changed: list[Modality] = [
+        modalities: list[Modality] = [
             modality
-            for modality in wanted.encoders
-            if wanted.encoder_fingerprint(modality) != present.encoder_fingerprint(modality)
+            for modality in target.encoders
+            if target.encoder_fingerprint(modality) != current.encoder_fingerprint(modality)
         ]
-        self._filling = EmbeddingCacheFilling(space, wanted, self._changed, media, encoder_of)
-        self.taken_up = 0
+        self._embeddings = MissingEmbeddings(space, target, modalities, media, encoder_of)
+        self.n_changed = 0
 
     @property
     def encoded(self) -> dict[str, int]:
-        """Contents that went through a model, by modality."""
-        return self._filling.encoded
+        """Number of contents that went through a model, by modality."""
+        return self._embeddings.encoded
 
-    def fill(self, *, progress: bool = False) -> None:
-        """Encode every content beside all that goes on, and what is added meanwhile."""
-        for _ in range(ROUNDS):
+    def encode_missing(self, *, progress: bool = False) -> None:
+        """Encode every content, and what is added meanwhile; needs no lock."""
+        for _ in range(MAX_ROUNDS):
             snapshot = self._catalog.snapshot()
-            if not any(self._filling.missing(snapshot).values()):
+            if not any(self._embeddings.count(snapshot).values()):
                 return
-            self._filling.fill(snapshot, progress=progress)
+            self._embeddings.encode(snapshot, progress=progress)
 
     def prepare(self, *, progress: bool = False) -> Snapshot:
-        """Put the new vectors beside the old; the caller holds the lock of the catalog.
+        """Add the new columns beside the old ones; the caller holds the catalog's lock.
 
         Returns
         -------
         Snapshot
             The catalog with both.
         """
-        self._filling.fill(self._catalog.snapshot(), progress=progress)
+        self._embeddings.encode(self._catalog.snapshot(), progress=progress)
         if self._alignment is not None:
             store_alignment(self._space, self._alignment)
-        make_vectors(
+        add_missing_columns(
             self._space,
             self._catalog,
-            self._present,
-            self._wanted,
+            self._current,
+            self._target,
             self._alignment,
             progress=progress,
         )
         return self._catalog.snapshot()
 
     def switch(self, since: int) -> None:
-        """Take up what changed since a version, and let the space be what it is to be.
+        """Synchronise items that changed after a version, and replace the settings of the space.
 
-        The caller holds the locks of releases and catalog. Vectors of the former encoders stay
-        in the catalog until `finish`.
+        The caller holds the locks of releases and catalog. The old columns stay until `finish`.
         """
         changed = self._catalog.snapshot().changed_ids(since)
-        self.taken_up = len(changed)
-        self._filling.fill(self._catalog.snapshot())
-        catch_up(self._space, self._catalog, changed, self._wanted, self._alignment)
-        keep_settings(self._space, self._present)
-        self._wanted.write(self._space)
+        self.n_changed = len(changed)
+        self._embeddings.encode(self._catalog.snapshot())
+        synchronise(self._space, self._catalog, changed, self._target, self._alignment)
+        store_former_settings(self._space, self._current)
+        self._target.write(self._space)
 
     def finish(self, quarantine: Quarantine) -> int:
-        """Drop the former vectors, and settle what cannot be encoded; give how many items.
+        """Drop the old columns and update the quarantine; the caller holds the catalog's lock.
 
-        The caller holds the lock of the catalog.
+        Returns
+        -------
+        int
+            Number of items that are in quarantine now, because their content cannot be encoded.
         """
-        drop_unnamed(self._catalog, self._wanted)
-        return settle(
+        drop_unused_columns(self._catalog, self._target)
+        return retry_stale_items(
             self._space,
             self._catalog,
-            self._wanted,
+            self._target,
             self._alignment,
             self._encoder_of,
             self._media,
             quarantine,
         )
 
-    def give_up(self) -> None:
-        """Drop the new vectors again; the caller holds the lock of the catalog.
+    def abort(self) -> None:
+        """Drop the new columns; the caller holds the catalog's lock.
 
-        What the space has now counts: another process may have aligned it since.
+        The settings are read from disk, because another process may have changed the alignment.
         """
-        found = SpaceSettings.read(self._space)
-        drop_unnamed(self._catalog, found)
-        keep_only(self._space, found.alignment)
+        settings = SpaceSettings.read(self._space)
+        drop_unused_columns(self._catalog, settings)
+        delete_other_alignments(self._space, settings.alignment)
 
 
-def settle(
+def retry_stale_items(
     space: Path,
     catalog: Catalog,
     settings: SpaceSettings,
@@ -160,46 +172,48 @@ def settle(
     media: MediaStore,
     quarantine: Quarantine,
 ) -> int:
-    """Send what has no vector, though it has a content, to quarantine, and take back what has.
+    """Ingest the items again whose modality mask does not match their vectors.
+
+    Items with a content that cannot be encoded go to quarantine; others leave it.
 
     Returns
     -------
     int
-        How many items are in quarantine by it.
+        Number of items that went to quarantine.
     """
-    wrong = wrongly_masked(space, catalog.snapshot(), settings)
-    if not wrong:
+    stale = items_with_stale_mask(space, catalog.snapshot(), settings)
+    if not stale:
         return 0
     caches = open_embedding_caches(space, settings)
     ingest = Ingest(catalog, quarantine, media, caches, settings, encoder_of, alignment)
-    return ingest.again(wrong).quarantined
+    return ingest.retry(stale).quarantined
 
 
-class EmbeddingCacheFilling:
-    """Brings the contents of a catalog into the caches of other encoders.
+class MissingEmbeddings:
+    """Encodes the contents of a catalog that the embedding caches of other encoders lack.
 
-    What is in a cache is on disk within seconds and is not encoded again: a job that is killed
-    goes on where it was.
+    Embeddings reach the disk within seconds and are not encoded again: a job that was killed
+    continues where it stopped.
 
     Parameters
     ----------
     space : Path
         Folder of the space.
     settings : SpaceSettings
-        Those that the space is to have.
+        The settings with the other encoders.
     modalities : sequence of str
-        Modalities whose encoders are others.
+        Modalities whose encoders differ.
     media : MediaStore
-        Reads files.
+        Reads media.
     encoder_of : callable
-        Gives the encoder of a modality; called only if something must be encoded.
+        Returns the encoder of a modality; called only if something must be encoded.
 
     Attributes
     ----------
     encoded : dict of str to int
-        Contents that went through a model, by modality.
+        Number of contents that went through a model, by modality.
     failed : dict of bytes to str
-        Contents that cannot be had or decoded, by digest, and why.
+        The error of each content that could not be read or decoded, by digest.
     """
 
     def __init__(
@@ -208,79 +222,78 @@ class EmbeddingCacheFilling:
         settings: SpaceSettings,
         modalities: Sequence[Modality],
         media: MediaStore,
-        encoder_of: Callable[[Modality], Encoder],
+        encoder_of: EncoderOf,
     ) -> None:
         self._caches: dict[Modality, EmbeddingCache] = {
             modality: open_embedding_cache(space, settings, modality) for modality in modalities
         }
-        self._contents = ContentEncoder(self._caches, media, encoder_of)
+        self._encoder = ContentEncoder(self._caches, media, encoder_of)
         self.failed: dict[bytes, str] = {}
 
     @property
     def encoded(self) -> dict[str, int]:
-        """Contents that went through a model, by modality."""
-        return self._contents.encoded
+        """Number of contents that went through a model, by modality."""
+        return self._encoder.encoded
 
-    def missing(self, snapshot: Snapshot) -> dict[Modality, int]:
-        """Count the contents that the caches lack, but for those that failed."""
+    def count(self, snapshot: Snapshot) -> dict[Modality, int]:
+        """Return the number of contents that the caches lack, without those that failed."""
         counts = dict.fromkeys(self._caches, 0)
         for modality in self._caches:
-            seen: set[bytes] = set()
-            for wanted in self._wanted(snapshot, modality):
-                seen |= wanted.keys()
-            counts[modality] = len(seen)
+            distinct: set[bytes] = set()
+            for contents in self._missing(snapshot, modality):
+                distinct |= contents.keys()
+            counts[modality] = len(distinct)
         return counts
 
-    def fill(self, snapshot: Snapshot, *, progress: bool = False) -> None:
-        """Encode what the caches lack; what cannot be decoded is remembered and stops nothing.
+    def encode(self, snapshot: Snapshot, *, progress: bool = False) -> None:
+        """Encode what the caches lack; note contents that cannot be decoded in `failed`.
 
         Parameters
         ----------
         snapshot : Snapshot
             The catalog.
         progress : bool, default False
-            Whether to show a bar.
+            Whether to show a progress bar.
         """
-        counts = self.missing(snapshot)
         try:
-            for modality, count in counts.items():
+            for modality, count in self.count(snapshot).items():
                 if count:
                     with progress_bar(f"encoding {modality}", count, show=progress) as advance:
-                        for wanted in self._wanted(snapshot, modality):
-                            self._encode(modality, wanted, advance)
+                        for contents in self._missing(snapshot, modality):
+                            self._encode(modality, contents, advance)
         finally:
             for cache in self._caches.values():
                 cache.close()
 
-    def _wanted(self, snapshot: Snapshot, modality: Modality) -> Iterator[dict[bytes, str]]:
-        """Give the contents that the cache lacks, batch by batch, by their digests."""
+    def _missing(self, snapshot: Snapshot, modality: Modality) -> Iterator[dict[bytes, str]]:
+        """Yield the contents that the cache lacks, by digest, one dict per batch of items."""
         for batch in snapshot.batches([modality, CONTENT_HASH[modality]]):
             rows = zip(batch.column(1).to_pylist(), batch.column(0).to_pylist(), strict=True)
-            own = {h: value for h, value in rows if h is not None and h not in self.failed}
-            wanted = self._contents.unknown(modality, own)
-            if wanted:
-                yield {h: own[h] for h in wanted}
+            contents = {h: value for h, value in rows if h is not None and h not in self.failed}
+            missing = self._encoder.missing(modality, contents)
+            if missing:
+                yield {h: contents[h] for h in missing}
 
-    def _encode(self, modality: Modality, wanted: Mapping[bytes, str], advance: Advance) -> None:
-        hashes = self._contents.unknown(modality, wanted)  # less what an earlier batch brought
+    def _encode(self, modality: Modality, contents: Mapping[bytes, str], advance: Advance) -> None:
+        hashes = self._encoder.missing(modality, contents)  # an earlier batch may have had some
         if modality in MEDIA:
-            bad: dict[bytes, InvalidMedia]
-            bad = self._contents.encode_files(modality, hashes, wanted, advance)
-            self.failed |= {h: str(error) for h, error in bad.items()}
+            failed: dict[bytes, InvalidMedia]
+            failed = self._encoder.encode_files(modality, hashes, contents, advance)
+            self.failed |= {h: str(error) for h, error in failed.items()}
         else:
-            prepared = self._contents.prepare_texts({h: wanted[h] for h in hashes})
-            self._contents.encode_texts(hashes, prepared, advance)
+            prepared = self._encoder.prepare_texts({h: contents[h] for h in hashes})
+            self._encoder.encode_texts(hashes, prepared, advance)
 
 
-def keep_settings(space: Path, settings: SpaceSettings) -> None:
-    """Keep the settings of a space, by the fingerprint of its encoder stack."""
+def store_former_settings(space: Path, settings: SpaceSettings) -> None:
+    """Store settings of a space, by fingerprint of the encoder stack, to roll back to."""
     folder = space / FORMER_SETTINGS_FOLDER / settings.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
     settings.write(folder)
 
 
 def former_settings(space: Path) -> Iterator[SpaceSettings]:
-    """Give the settings that were kept and can be read."""
+    """Yield the stored former settings that can be read."""
     for folder in sorted((space / FORMER_SETTINGS_FOLDER).glob("*")):
         try:
             yield SpaceSettings.read(folder)
@@ -288,21 +301,21 @@ def former_settings(space: Path) -> Iterator[SpaceSettings]:
             continue
 
 
-def made_by_others(space: Path, present: SpaceSettings, fingerprint: str) -> bool:
-    """Tell whether a fingerprint stands for other encoders than the present ones.
+def has_other_encoders(space: Path, settings: SpaceSettings, fingerprint: str) -> bool:
+    """Return whether a fingerprint stands for other encoders than the settings.
 
     Parameters
     ----------
     space : Path
         Folder of the space.
-    present : SpaceSettings
+    settings : SpaceSettings
         Its settings.
     fingerprint : str
-        Of an encoder stack that the space had, when its encoders were changed.
+        Fingerprint of an encoder stack that the space may have had before.
     """
     return any(
-        former.encoder_fingerprint(modality) != present.encoder_fingerprint(modality)
+        former.encoder_fingerprint(modality) != settings.encoder_fingerprint(modality)
         for former in former_settings(space)
         if former.fingerprint == fingerprint
-        for modality in present.encoders
+        for modality in settings.encoders
     )

@@ -1,4 +1,4 @@
-"""Pairs to align by, as vectors: out of the caches, or encoded into them once."""
+"""Vectors of text-image pairs for training an alignment, from the embedding caches."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from isthmus.progress import progress_bar
 from isthmus.schema import CONTENT_HASH, DOMAIN, Modality
 
 TEXT: Modality = "text"
-PICTURE: Modality = "image"
+IMAGE: Modality = "image"
 
 
 @dataclass(eq=False)
 class GatheredPairs:
-    """Pairs, and what is wrong with those that are not among them.
+    """Vectors of pairs, and the problems of pairs that were left out.
 
     Attributes
     ----------
     pairs : Pairs
-        Their vectors.
+        The vectors.
     problems : list of str
-        Each pair that was left out, by name, and why.
+        The label of each pair that was left out, and the reason.
     encoded : dict of str to int
-        Contents that went through a model, by modality.
+        Number of contents that went through a model, by modality.
     """
 
     pairs: Pairs
@@ -41,17 +41,17 @@ class GatheredPairs:
     encoded: dict[str, int] = field(default_factory=dict)
 
 
-def pairs_of_catalog(
+def pairs_from_catalog(
     snapshot: Snapshot, caches: Mapping[Modality, EmbeddingCache]
 ) -> GatheredPairs:
-    """Give the items that have both a text and a picture; each domain is a set."""
-    table = snapshot.with_contents([TEXT, PICTURE])
+    """Return the vectors of the items that have a text and an image; each domain is a group."""
+    table = snapshot.content_digests([TEXT, IMAGE])
     texts = table.column(CONTENT_HASH[TEXT]).to_pylist()
-    images = table.column(CONTENT_HASH[PICTURE]).to_pylist()
+    images = table.column(CONTENT_HASH[IMAGE]).to_pylist()
     return _gather(texts, images, table.column(DOMAIN).to_pylist(), caches)
 
 
-def pairs_of_rows(
+def pairs_from_rows(
     rows: Iterable[Pair],
     caches: Mapping[Modality, EmbeddingCache],
     media: MediaStore,
@@ -60,51 +60,51 @@ def pairs_of_rows(
     count: int | None = None,
     progress: bool = False,
 ) -> GatheredPairs:
-    """Give the vectors of pairs that stand in files.
+    """Return the vectors of pairs that a reader yields; encode what the caches lack.
 
-    A pair whose text is empty, or whose picture cannot be read, is left out and reported.
+    A pair whose text is empty, or whose image cannot be read, is left out and reported.
 
     Parameters
     ----------
     rows : iterable of Pair
         The pairs.
     caches : mapping of str to EmbeddingCache
-        Where vectors are kept.
+        An embedding cache for each modality.
     media : MediaStore
-        Reads pictures.
+        Reads images.
     encoder : ContentEncoder
         Encodes what the caches lack.
     count : int, optional
-        How many pairs there are, if that is known.
+        Number of pairs, if it is known.
     progress : bool, default False
-        Whether to show bars.
+        Whether to show progress bars.
     """
-    read = _Read()
+    contents = _PairContents()
     with progress_bar("reading pairs", count, show=progress) as advance:
         for pair in rows:
-            read.take(pair, media)
+            contents.add(pair, media)
             advance(1)
-    bad = _encode(read, encoder, show=progress)
+    failed = _encode(contents, encoder, show=progress)
     for cache in caches.values():
         cache.flush()
-    good = [at for at, image in enumerate(read.images) if image not in bad]
-    read.problems += [
-        f"{label}: {bad[image]}"
-        for label, image in zip(read.labels, read.images, strict=True)
-        if image in bad
+    valid = [i for i, image in enumerate(contents.images) if image not in failed]
+    contents.problems += [
+        f"{label}: {failed[image]}"
+        for label, image in zip(contents.labels, contents.images, strict=True)
+        if image in failed
     ]
     gathered = _gather(
-        [read.texts[at] for at in good],
-        [read.images[at] for at in good],
-        [read.groups[at] for at in good],
+        [contents.texts[i] for i in valid],
+        [contents.images[i] for i in valid],
+        [contents.groups[i] for i in valid],
         caches,
     )
-    gathered.problems, gathered.encoded = read.problems, encoder.encoded
+    gathered.problems, gathered.encoded = contents.problems, encoder.encoded
     return gathered
 
 
-class _Read:
-    """Pairs as they are read: digests of their contents, and where those are."""
+class _PairContents:
+    """The contents of pairs: their digests, and for each digest the text or the reference."""
 
     def __init__(self) -> None:
         self.labels: list[str] = []
@@ -116,8 +116,8 @@ class _Read:
         self.problems: list[str] = []
         self._digests: dict[str, bytes] = {}
 
-    def take(self, pair: Pair, media: MediaStore) -> None:
-        """Remember a pair, or what is wrong with it."""
+    def add(self, pair: Pair, media: MediaStore) -> None:
+        """Add a pair, or its problem."""
         if not pair.text or not pair.text.strip():
             self.problems.append(f"{pair.label}: the text is empty")
         elif not pair.image:
@@ -143,13 +143,15 @@ class _Read:
         return self._digests[reference]
 
 
-def _encode(read: _Read, encoder: ContentEncoder, *, show: bool) -> dict[bytes, InvalidMedia]:
-    texts = encoder.unknown(TEXT, read.text_of)
-    images = encoder.unknown(PICTURE, read.image_at)
+def _encode(
+    contents: _PairContents, encoder: ContentEncoder, *, show: bool
+) -> dict[bytes, InvalidMedia]:
+    texts = encoder.missing(TEXT, contents.text_of)
+    images = encoder.missing(IMAGE, contents.image_at)
     with progress_bar("encoding", len(texts) + len(images), show=show) as advance:
-        prepared = encoder.prepare_texts({h: read.text_of[h] for h in texts})
+        prepared = encoder.prepare_texts({h: contents.text_of[h] for h in texts})
         encoder.encode_texts(texts, prepared, advance)
-        return encoder.encode_files(PICTURE, images, read.image_at, advance)
+        return encoder.encode_files(IMAGE, images, contents.image_at, advance)
 
 
 def _gather(
@@ -158,24 +160,22 @@ def _gather(
     groups: Sequence[str],
     caches: Mapping[Modality, EmbeddingCache],
 ) -> GatheredPairs:
-    """Look the vectors of pairs up; pairs of which a cache lacks one are passed over."""
-    there = np.ones(len(texts), bool)
-    for hashes, modality in ((texts, TEXT), (images, PICTURE)):
+    """Look the vectors of pairs up; skip pairs with a content that no cache has."""
+    cached = np.ones(len(texts), bool)
+    for hashes, modality in ((texts, TEXT), (images, IMAGE)):
         if len(hashes):
-            there &= caches[modality].contains(hashes)
-    kept = np.flatnonzero(there).tolist()
-    names = tuple(dict.fromkeys(groups[at] for at in kept))
-    place = {name: number for number, name in enumerate(names)}
-    own_texts, own_images = [texts[at] for at in kept], [images[at] for at in kept]
+            cached &= caches[modality].contains(hashes)
+    rows = np.flatnonzero(cached).tolist()
+    names = tuple(dict.fromkeys(groups[i] for i in rows))
+    codes = {name: code for code, name in enumerate(names)}
+    texts, images = [texts[i] for i in rows], [images[i] for i in rows]
     return GatheredPairs(
         Pairs(
-            caches[TEXT].vectors(own_texts) if kept else np.empty((0, caches[TEXT].dim), "f4"),
-            caches[PICTURE].vectors(own_images)
-            if kept
-            else np.empty((0, caches[PICTURE].dim), "f4"),
-            ids_of(own_texts),
-            ids_of(own_images),
-            np.array([place[groups[at]] for at in kept], np.int64),
+            caches[TEXT].vectors(texts) if rows else np.empty((0, caches[TEXT].dim), "f4"),
+            caches[IMAGE].vectors(images) if rows else np.empty((0, caches[IMAGE].dim), "f4"),
+            ids_of(texts),
+            ids_of(images),
+            np.array([codes[groups[i]] for i in rows], np.int64),
             names,
         )
     )

@@ -1,4 +1,4 @@
-"""Snapshots: the items table as it is read, at one version."""
+"""Snapshots: the items of a space at one version, read by id, by row id or by filter."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.catalog.filters import check, columns_named, refusing
-from isthmus.index.catalog.item_changes import ItemDigests, PeekedDigests
+from isthmus.index.catalog.filters import check_filter, columns_in_filter, raising_invalid_filter
+from isthmus.index.catalog.item_changes import ItemDigests, LazyItemDigests
 from isthmus.index.catalog.text_index import has_word_index, match_words
 from isthmus.numerics.arrays import sample_rows
 from isthmus.schema import (
@@ -32,17 +32,22 @@ from isthmus.schema import (
     Modality,
 )
 
-TAKEN_ID = "_taken_id"
-TAKEN_ROWS = 5_000
+SCAN_ROWS = 8_192
+MAX_LISTED_ROWS = 50_000  # above this, `fetch` scans the whole table and selects from it
+FILTER_BATCH_ROWS = 5_000
+STABLE_ROW_ID = "_stable_row_id"  # the row id as a plain column of a table in memory
 
 RowIds = npt.NDArray[np.uint64]
 
-SCAN_ROWS = 8_192
-LISTED_ROWS = 50_000  # from which all rows are read, and those asked for are chosen
-
 
 class Snapshot:
-    """The catalog at one version; it never changes."""
+    """The catalog at one version; immutable.
+
+    Parameters
+    ----------
+    dataset : lance.LanceDataset
+        The table, checked out at that version.
+    """
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
@@ -60,157 +65,170 @@ class Snapshot:
     @cached_property
     def attributes(self) -> pa.Schema:
         """The attribute columns and their types."""
-        own = self.item_columns
+        item_columns = self.item_columns
         return pa.schema(
-            [f for f in self._dataset.schema if f.name not in own and not is_internal(f.name)]
+            [
+                field
+                for field in self._dataset.schema
+                if field.name not in item_columns and not is_internal(field.name)
+            ]
         )
 
     @cached_property
     def item_columns(self) -> tuple[str, ...]:
-        """Id, domain and contents of an item: the columns that are no attributes.
+        """Id, domain, text and media of an item: the public columns that are no attributes.
 
-        Where there are no digests of audio, a column called so is an attribute.
+        In a space that does not encode audio, a column ``audio`` is an attribute.
         """
         has_audio = CONTENT_HASH["audio"] in self._dataset.schema.names
         return (*ITEM_COLUMNS, AUDIO) if has_audio else ITEM_COLUMNS
 
     @property
     def columns(self) -> list[str]:
-        """All columns that are stored."""
+        """All stored columns."""
         return list(self._dataset.schema.names)
 
     def changed_ids(self, version: int) -> list[str]:
-        """Give the ids of items that are new or changed after a version."""
+        """Return the ids of items that were added or changed after a version."""
         batches = self.changed_since(version, ())
-        return [item for batch in batches for item in batch.column(ITEM_ID).to_pylist()]
+        return [item_id for batch in batches for item_id in batch.column(ITEM_ID).to_pylist()]
 
     def newest_version(self) -> int:
-        """Give the version of the catalog on disk now (some 20 µs)."""
+        """Return the version of the catalog on disk (some 20 µs)."""
         return int(self._dataset.latest_version)
 
     def row_ids(self) -> RowIds:
-        """Give the row ids of all items, shape (rows,)."""
+        """Return the row ids of all items, shape (n_rows,)."""
         return row_ids_of(self._dataset.scanner(columns=[], with_row_id=True).to_table())
 
     def created_since(self, version: int) -> int:
-        """Count the items that are there now and were not at a version."""
+        """Return the number of items that were added after a version."""
         return int(self._dataset.count_rows(f"{CREATED_AT} > {version}"))
 
     def changed_since(
         self, version: int, named_vectors: Sequence[NamedVector]
     ) -> Iterator[pa.RecordBatch]:
-        """Give items new or changed after a version, with vectors and row ids, in batches."""
+        """Yield items added or changed after a version, with vectors and row ids."""
         yield from self._scan(named_vectors, f"{UPDATED_AT} > {version}").to_batches()
 
     def searchable(self, named_vectors: Sequence[NamedVector]) -> Iterator[pa.RecordBatch]:
-        """Give all items that have a vector, with vectors and row ids, batch by batch."""
+        """Yield all items that have a vector, with vectors and row ids."""
         yield from self._scan(named_vectors, f"{MODALITY_MASK} > 0").to_batches()
 
-    def sample(self, named_vectors: Sequence[NamedVector], most: int) -> pa.Table:
-        """Give items drawn at random, as `searchable` gives them."""
-        there = self.row_ids()
-        drawn = sample_rows(np.random.default_rng(0), there, most)
+    def sample(self, named_vectors: Sequence[NamedVector], size: int) -> pa.Table:
+        """Return a random sample of items, with the columns of `searchable`.
+
+        Parameters
+        ----------
+        named_vectors : sequence of NamedVector
+            Vectors to read.
+        size : int
+            Largest number of items.
+        """
+        sampled = sample_rows(np.random.default_rng(0), self.row_ids(), size)
         columns = [ITEM_ID, DOMAIN, *(named_vector.column for named_vector in named_vectors)]
-        parts = [drawn[i : i + SCAN_ROWS] for i in range(0, max(len(drawn), 1), SCAN_ROWS)]
+        starts = range(0, max(len(sampled), 1), SCAN_ROWS)
+        parts = [sampled[start : start + SCAN_ROWS] for start in starts]
         table = pa.concat_tables([self.fetch(part, columns) for part in parts])
-        return table.append_column(ROW_ID, pa.array(drawn, pa.uint64()))
+        return table.append_column(ROW_ID, pa.array(sampled, pa.uint64()))
 
     def count(self, where: str | None = None) -> int:
-        """Count searchable items, of those that a predicate selects."""
+        """Return the number of searchable items, of those that a predicate selects if given."""
         if where is None:
             return int(self._dataset.count_rows(f"{MODALITY_MASK} > 0"))
         return len(self.select(where))
 
     def select(self, where: str) -> RowIds:
-        """Give the row ids of searchable items that a SQL predicate selects.
+        """Return the row ids of the searchable items that a SQL predicate selects.
 
         Raises
         ------
         InvalidFilter
-            If the table engine refuses the predicate; the message lists the columns.
+            If the predicate is rejected; the message lists the columns.
         """
         return select_rows(self._dataset, where)
 
-    def select_among(self, where: str, row_ids: RowIds) -> RowIds:
-        """Give those of some row ids that `select` would give, in their order.
+    def select_from(self, where: str, row_ids: RowIds) -> RowIds:
+        """Return the row ids among some that a predicate selects, in their order.
 
-        The cost grows with their number and not with the catalog (see
-        `isthmus.index.catalog.snapshot`). Ids that are not there are not selected.
+        The cost grows with the number of row ids and not with the catalog. Unknown row ids are
+        not selected.
 
         Raises
         ------
         InvalidFilter
-            As by `select`.
+            As in `select`.
         """
-        return select_rows_among(self._dataset, where, row_ids)
+        return select_rows_from(self._dataset, where, row_ids)
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
-        """Give columns of rows, in the order of the row ids; null for a row that is gone."""
+        """Return columns of rows, in the order of the row ids; null for a deleted row."""
         if len(row_ids) == 0:
             return self._dataset.schema.empty_table().select(list(columns))
-        listed = having_row_ids(row_ids) if len(row_ids) < LISTED_ROWS else None
+        where = row_id_predicate(row_ids) if len(row_ids) < MAX_LISTED_ROWS else None
         table = self._dataset.scanner(
-            columns=list(columns), filter=listed, with_row_id=True
+            columns=list(columns), filter=where, with_row_id=True
         ).to_table()
-        there = row_ids_of(table)
-        found = np.argsort(there)
-        known = np.append(there[found], np.iinfo(np.uint64).max)
-        at = np.searchsorted(known, row_ids)
-        places = pa.array(np.append(found, 0)[at], mask=known[at] != row_ids)
-        return table.drop_columns([ROW_ID]).take(places)
+        read = row_ids_of(table)
+        order = np.argsort(read)
+        # With a sentinel at the end, so that every row id has an insertion point in the array.
+        ascending = np.append(read[order], np.iinfo(np.uint64).max)
+        at = np.searchsorted(ascending, row_ids)
+        rows = pa.array(np.append(order, 0)[at], mask=ascending[at] != row_ids)
+        return table.drop_columns([ROW_ID]).take(rows)
 
     def find(self, item_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
-        """Give columns of the items with these ids; ids that are not there are left out."""
+        """Return columns of the items with these ids, in any order; unknown ids are left out."""
         tables = [
             self._dataset.scanner(columns=list(columns), filter=predicate).to_table()
             for predicate in predicates_in(ITEM_ID, item_ids)
         ]
         return pa.concat_tables(tables or [self._dataset.schema.empty_table().select(columns)])
 
-    def holds(self, item_ids: pa.Array) -> pa.BooleanArray:
-        """Tell for each item id whether there is such an item, searchable or not."""
+    def contains(self, item_ids: pa.Array) -> pa.BooleanArray:
+        """Return for each item id whether the catalog has the item, searchable or not."""
         if len(item_ids) <= VALUES_PER_PREDICATE:
-            there = self.find(item_ids.to_pylist(), [ITEM_ID]).column(ITEM_ID)
+            present = self.find(item_ids.to_pylist(), [ITEM_ID]).column(ITEM_ID)
         else:
-            there = self.column(ITEM_ID)
-        return pc.is_in(item_ids, value_set=there.combine_chunks())
+            present = self.column(ITEM_ID)
+        return pc.is_in(item_ids, value_set=present.combine_chunks())
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Give one column of every item."""
+        """Return one column of every item."""
         return self._dataset.to_table(columns=[name]).column(name)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Give columns of every item, batch by batch."""
+        """Yield columns of every item."""
         yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
 
-    def with_contents(self, modalities: Sequence[Modality]) -> pa.Table:
-        """Give domain and content digests of the items that have all of these modalities."""
+    def content_digests(self, modalities: Sequence[Modality]) -> pa.Table:
+        """Return domain and content digests of the items that have all of these modalities."""
         columns = [CONTENT_HASH[modality] for modality in modalities]
-        there = " AND ".join(f"{column} IS NOT NULL" for column in columns)
-        table: pa.Table = self._dataset.to_table(columns=[DOMAIN, *columns], filter=there)
+        where = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        table: pa.Table = self._dataset.to_table(columns=[DOMAIN, *columns], filter=where)
         return table
 
-    def digests(self, *, peek: bool = False) -> ItemDigests:
-        """Give the digests of every item, to tell what has changed.
+    def digests(self, *, lazy: bool = False) -> ItemDigests:
+        """Return the digests of every item, to detect changes.
 
         Parameters
         ----------
-        peek : bool, default False
-            Look items up as they are asked for, rather than load all at once.
+        lazy : bool, default False
+            Look items up when they are asked for, instead of loading all of them.
         """
-        there = self._dataset.schema.names
-        columns = [ITEM_ID, DOMAIN, ROW_HASH, *(h for h in CONTENT_HASH.values() if h in there)]
-        if peek:
-            return PeekedDigests(lambda item_ids: self.find(item_ids, columns))
+        stored = self._dataset.schema.names
+        columns = [ITEM_ID, DOMAIN, ROW_HASH, *(h for h in CONTENT_HASH.values() if h in stored)]
+        if lazy:
+            return LazyItemDigests(lambda item_ids: self.find(item_ids, columns))
         return ItemDigests(self._dataset.to_table(columns=columns))
 
     @property
     def has_text_index(self) -> bool:
-        """Whether the texts have an index of words, perhaps an older one."""
+        """Whether the texts have a full-text index, which may be out of date."""
         return has_word_index(self._dataset)
 
     def match_words(self, text: str, limit: int) -> pa.Table:
-        """Give item_id and ``_score`` of items that share a word with a text, best by BM25 first.
+        """Return item_id and ``_score`` of items that share a word with a text, best by BM25 first.
 
         See `isthmus.index.catalog.text_index`.
         """
@@ -227,63 +245,63 @@ class Snapshot:
 
 
 def row_ids_of(rows: pa.Table | pa.RecordBatch) -> RowIds:
-    """Give the row ids of rows that were read with theirs, shape (n_rows,)."""
+    """Return the row ids of rows that were read with row ids, shape (n_rows,)."""
     return np.asarray(rows.column(ROW_ID).to_numpy(), np.uint64)
 
 
-def having_row_ids(row_ids: RowIds) -> str:
-    """Give the predicate that selects the rows with some row ids.
+def row_id_predicate(row_ids: RowIds) -> str:
+    """Return the predicate that selects the rows with some row ids.
 
     Examples
     --------
-    >>> having_row_ids(np.array([3, 5], np.uint64))
+    >>> row_id_predicate(np.array([3, 5], np.uint64))
     '_rowid IN (3, 5)'
     """
     return f"{ROW_ID} IN ({', '.join(map(str, row_ids.tolist()))})"
 
 
 def is_internal(column: str) -> bool:
-    """Tell whether a column is none that a filter may name."""
+    """Return whether a column is internal: hidden from users and from filters."""
     return column.startswith(INTERNAL_PREFIX)
 
 
 def select_rows(dataset: Any, where: str) -> RowIds:
-    """Give the row ids of searchable items that a predicate selects, by reading the table.
+    """Return the row ids of the searchable items that a predicate selects, by a table scan.
 
     Raises
     ------
     InvalidFilter
-        If the table engine refuses the predicate; the message lists the columns.
+        If the predicate is rejected; the message lists the columns.
     """
     columns = _visible(dataset)
-    with refusing(where, columns):
-        check(dataset, where, columns)
+    with raising_invalid_filter(where, columns):
+        check_filter(dataset, where, columns)
         table = dataset.scanner(columns=[MODALITY_MASK], filter=where, with_row_id=True).to_table()
     selected: RowIds = row_ids_of(table)[_is_searchable(table)]
     return selected
 
 
-def select_rows_among(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
-    """Give those of some row ids that `select_rows` would give, in their order.
+def select_rows_from(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
+    """Return the row ids among some that `select_rows` selects, in their order.
 
-    The rows are taken by id and filtered in memory, so the cost grows with their number and
-    not with the table. A value that the predicate cannot be computed for (a text that is cast to
-    a number and is none) is met only if it is in one of these rows.
+    The rows are read by id and filtered in memory, so the cost grows with their number and not
+    with the table. A value for which the predicate fails (such as a text that is cast to a number
+    and is none) raises only if it is in one of these rows.
 
     Raises
     ------
     InvalidFilter
-        As by `select_rows`.
+        As in `select_rows`.
     """
     columns = _visible(dataset)
-    found = [row_ids[:0]]
-    with refusing(where, columns):
-        check(dataset, where, columns)
-        read = columns_named(where, columns)
-        parts = np.split(row_ids, range(TAKEN_ROWS, len(row_ids), TAKEN_ROWS))
-        found += [_select_in_memory(_take(dataset, part, read), where) for part in parts]
-    selected: RowIds = row_ids[np.isin(row_ids, np.concatenate(found))]
-    return selected
+    selected = [row_ids[:0]]
+    with raising_invalid_filter(where, columns):
+        check_filter(dataset, where, columns)
+        read = columns_in_filter(where, columns)
+        parts = np.split(row_ids, range(FILTER_BATCH_ROWS, len(row_ids), FILTER_BATCH_ROWS))
+        selected += [_select_in_memory(_take(dataset, part, read), where) for part in parts]
+    result: RowIds = row_ids[np.isin(row_ids, np.concatenate(selected))]
+    return result
 
 
 def _select_in_memory(rows: pa.Table, where: str) -> RowIds:
@@ -291,23 +309,23 @@ def _select_in_memory(rows: pa.Table, where: str) -> RowIds:
 
     if not len(rows):
         return np.empty(0, np.uint64)
-    scanner = lance.write_dataset(rows, "memory://").scanner(columns=[TAKEN_ID], filter=where)
-    return np.asarray(scanner.to_table().column(TAKEN_ID).to_numpy(), np.uint64)
+    scanner = lance.write_dataset(rows, "memory://").scanner(columns=[STABLE_ROW_ID], filter=where)
+    return np.asarray(scanner.to_table().column(STABLE_ROW_ID).to_numpy(), np.uint64)
 
 
 def _take(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
-    """Give columns of those of the rows that are searchable, with their ids, in any order."""
+    """Return columns of the searchable rows among some, with their ids, in any order."""
     if not len(row_ids):
-        return pa.table({TAKEN_ID: pa.array([], pa.uint64())})
+        return pa.table({STABLE_ROW_ID: pa.array([], pa.uint64())})
     table = dataset.scanner(
-        columns=[*columns, MODALITY_MASK], filter=having_row_ids(row_ids), with_row_id=True
+        columns=[*columns, MODALITY_MASK], filter=row_id_predicate(row_ids), with_row_id=True
     ).to_table()
     table = table.filter(pa.array(_is_searchable(table))).drop_columns([MODALITY_MASK])
-    return table.rename_columns([*columns, TAKEN_ID])
+    return table.rename_columns([*columns, STABLE_ROW_ID])
 
 
 def _visible(dataset: Any) -> pa.Schema:
-    """Give the columns that a filter may name."""
+    """Return the columns that a filter can use."""
     return pa.schema([f for f in dataset.schema if not is_internal(f.name)])
 
 

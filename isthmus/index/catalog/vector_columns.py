@@ -1,4 +1,10 @@
-"""Other named vectors for a space: vectors made anew out of the caches, and nothing encoded."""
+"""Columns of vectors, computed from the embedding caches.
+
+They are computed when the weights, the alignment or the encoders change; nothing is encoded. A
+changed named vector gets a new column beside the old one. Then ``space.toml`` is replaced, and the
+columns that it no longer names are dropped. So a crash leaves the space as it was before, or as it
+is after the change.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.digests import DigestIndex, digest, keys_of
@@ -18,16 +23,16 @@ from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.content_encoding import (
-    as_column,
     batched,
+    lookup_vectors,
     open_embedding_cache,
     open_embedding_caches,
-    stored_vectors,
+    to_list_column,
 )
 from isthmus.index.catalog.ingest import COMMIT_ROWS
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.settings import SpaceSettings
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Mask
 from isthmus.progress import progress_bar
 from isthmus.schema import (
     CONTENT_HASH,
@@ -47,7 +52,7 @@ def realign(
     *,
     progress: bool = False,
 ) -> SpaceSettings:
-    """Give a space another alignment, or none; the caller holds the catalog's lock.
+    """Replace the alignment of a space, or remove it; the caller holds the catalog's lock.
 
     Parameters
     ----------
@@ -58,22 +63,22 @@ def realign(
     settings : SpaceSettings
         Its settings.
     alignment : Alignment or None
-        The alignment.
+        The new alignment.
     progress : bool, default False
-        Whether to show a bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     SpaceSettings
-        The settings that it has now.
+        The new settings.
     """
     changed = settings.with_alignment(alignment)
     if alignment is not None and changed.alignment != settings.alignment:
         store_alignment(space, alignment)
-    return relay(space, catalog, settings, changed, alignment, progress=progress)
+    return change_vectors(space, catalog, settings, changed, alignment, progress=progress)
 
 
-def relay(
+def change_vectors(
     space: Path,
     catalog: Catalog,
     settings: SpaceSettings,
@@ -82,32 +87,31 @@ def relay(
     *,
     progress: bool = False,
 ) -> SpaceSettings:
-    """Give a space other settings of its named vectors, and the vectors that they ask for.
+    """Replace the settings of a space and the vectors that follow from them.
 
-    The vectors stand in columns of their own before ``space.toml`` names them, so a crash leaves
-    the space as it was or as it is to be. Columns that it no longer names are dropped at the end.
     The caller holds the catalog's lock.
 
     Parameters
     ----------
     space, catalog, settings, progress
-        As for `realign`.
+        As in `realign`.
     changed : SpaceSettings
-        The settings of the same encoders that it is to have.
+        The new settings, with the same encoders.
     alignment : Alignment or None
-        The alignment that these name.
+        The alignment that the new settings name.
 
     Returns
     -------
     SpaceSettings
-        The settings that it has now.
+        The new settings.
     """
-    make_vectors(space, catalog, settings, changed, alignment, progress=progress)
-    switch_vectors(space, catalog, changed)
+    add_missing_columns(space, catalog, settings, changed, alignment, progress=progress)
+    changed.write(space)
+    drop_unused_columns(catalog, changed)
     return changed
 
 
-def make_vectors(
+def add_missing_columns(
     space: Path,
     catalog: Catalog,
     settings: SpaceSettings,
@@ -116,56 +120,64 @@ def make_vectors(
     *,
     progress: bool = False,
 ) -> None:
-    """Put the vectors that other settings ask for beside those that are there, see `relay`."""
-    there = {named_vector.column for named_vector in settings.layout}
+    """Compute the columns that the changed settings name and the present ones do not."""
+    present = {named_vector.column for named_vector in settings.layout}
     for named_vector in changed.layout:
-        if named_vector.column not in there:
-            _compute(space, catalog, changed, alignment, named_vector, show=progress)
+        if named_vector.column not in present:
+            _add_column(space, catalog, changed, alignment, named_vector, progress=progress)
 
 
-def switch_vectors(space: Path, catalog: Catalog, changed: SpaceSettings) -> None:
-    """Give a space other settings, and drop the vectors that these do not name."""
-    changed.write(space)
-    drop_unnamed(catalog, changed)
+def drop_unused_columns(catalog: Catalog, settings: SpaceSettings) -> None:
+    """Drop the columns of vectors that the settings do not name."""
+    used = {named_vector.column for named_vector in settings.layout}
+    catalog.drop_vectors([name for name in catalog.vector_columns() if name not in used])
 
 
-def drop_unnamed(catalog: Catalog, settings: SpaceSettings) -> None:
-    """Drop the vectors that the settings of a space do not name."""
-    named = {named_vector.column for named_vector in settings.layout}
-    catalog.drop_vectors([name for name in catalog.vector_columns() if name not in named])
-
-
-def _compute(
+def _add_column(
     space: Path,
     catalog: Catalog,
     settings: SpaceSettings,
     alignment: Alignment | None,
     named_vector: NamedVector,
     *,
-    show: bool,
+    progress: bool,
 ) -> None:
     file = space / VECTORS_FILE
     try:
-        made = _write(file, space, catalog.snapshot(), settings, alignment, named_vector, show=show)
-        catalog.compute_vectors(named_vector, [ITEM_ID], made.column)
+        snapshot = catalog.snapshot()
+        vectors = _fuse_to_file(
+            file, space, snapshot, settings, alignment, named_vector, progress=progress
+        )
+        catalog.compute_vectors(named_vector, [ITEM_ID], vectors.column_of)
     finally:
         file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
-    """Vectors of all items in a named vector, in a file, by item id."""
+class _FileVectors:
+    """A named vector of all items, in a memory-mapped file.
 
-    places: DigestIndex
+    Attributes
+    ----------
+    index : DigestIndex
+        Row of each item id.
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim).
+    present : numpy.ndarray
+        bool, shape (n_items,): items that have a vector.
+    """
+
+    index: DigestIndex
     vectors: FloatArray
-    present: npt.NDArray[np.bool_]
+    present: Mask
 
-    def column(self, batch: pa.RecordBatch) -> pa.ListArray:
-        at = self.places.find(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
-        return as_column(MaskedVectors(self.vectors[at], self.present[at]))
+    def column_of(self, batch: pa.RecordBatch) -> pa.ListArray:
+        """Return the vectors of a batch of items."""
+        rows = self.index.find(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
+        return to_list_column(MaskedVectors(self.vectors[rows], self.present[rows]))
 
 
-def _write(
+def _fuse_to_file(
     file: Path,
     space: Path,
     snapshot: Snapshot,
@@ -173,56 +185,60 @@ def _write(
     alignment: Alignment | None,
     named_vector: NamedVector,
     *,
-    show: bool,
-) -> _Made:
-    """Fuse the vectors that the caches hold for every item, into a raw file of float32."""
+    progress: bool,
+) -> _FileVectors:
+    """Fuse the cached vectors of every item, into a raw file of float32.
+
+    The file comes first because the callback of `Catalog.compute_vectors` must not read from
+    Lance, and the caches are Lance tables.
+    """
     caches = {m: open_embedding_cache(space, settings, m) for m in named_vector.modalities}
-    hashes = [CONTENT_HASH[modality] for modality in named_vector.modalities]
+    hash_columns = [CONTENT_HASH[modality] for modality in named_vector.modalities]
     keys, present = [], []
+    label = f"making named vector {named_vector.name}"
     with (
         file.open("wb") as out,
-        progress_bar(
-            f"making named vector {named_vector.name}", snapshot.rows, show=show
-        ) as advance,
+        progress_bar(label, snapshot.rows, show=progress) as advance,
     ):
-        for batch in snapshot.batches([ITEM_ID, *hashes]):
-            parts = {
-                modality: stored_vectors(cache, batch.column(CONTENT_HASH[modality]).to_pylist())
+        for batch in snapshot.batches([ITEM_ID, *hash_columns]):
+            vectors = {
+                modality: lookup_vectors(cache, batch.column(CONTENT_HASH[modality]).to_pylist())
                 for modality, cache in caches.items()
             }
-            fused = fuse([named_vector], settings.weights, parts, alignment)[named_vector.name]
+            fused = fuse([named_vector], settings.weights, vectors, alignment)[named_vector.name]
             np.where(fused.present[:, None], fused.vectors, 0).astype("<f4").tofile(out)
             keys.append(keys_of(map(digest, batch.column(ITEM_ID).to_pylist())))
             present.append(fused.present)
             advance(len(batch))
-    vectors = np.empty((0, named_vector.dim), np.float32)
+    matrix = np.empty((0, named_vector.dim), np.float32)
     if keys:
-        vectors = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, named_vector.dim)
+        matrix = np.asarray(np.memmap(file, "<f4", "r")).reshape(-1, named_vector.dim)
     index = DigestIndex(np.concatenate([*keys, np.empty(0, np.uint64)]))
-    return _Made(index, vectors, np.concatenate([*present, np.empty(0, bool)]))
+    return _FileVectors(index, matrix, np.concatenate([*present, np.empty(0, bool)]))
 
 
-def catch_up(
+def synchronise(
     space: Path,
     catalog: Catalog,
     item_ids: Sequence[str],
     settings: SpaceSettings,
     alignment: Alignment | None,
 ) -> None:
-    """Give items their vectors in the named vectors of other settings, beside those that they have.
+    """Compute the vectors of some items in the columns that the new settings name.
 
-    What is in no cache is absent. The caller holds the catalog's lock.
+    Contents that are in no cache have no vector. The columns of other settings stay. The caller
+    holds the catalog's lock.
 
     Parameters
     ----------
     space : Path
         Folder of the space.
     catalog : Catalog
-        Its catalog, with columns for these named vectors.
+        Its catalog, which has the columns already.
     item_ids : sequence of str
         The items.
     settings : SpaceSettings
-        The settings that the space is to have.
+        The new settings.
     alignment : Alignment or None
         The alignment that these name.
     """
@@ -232,40 +248,43 @@ def catch_up(
     snapshot = catalog.snapshot()
     for part in batched(item_ids, COMMIT_ROWS):
         items = snapshot.find(part, snapshot.columns)
-        parts: dict[Modality, MaskedVectors] = {
-            modality: stored_vectors(cache, items.column(CONTENT_HASH[modality]).to_pylist())
+        vectors: dict[Modality, MaskedVectors] = {
+            modality: lookup_vectors(cache, items.column(CONTENT_HASH[modality]).to_pylist())
             for modality, cache in caches.items()
         }
-        fused = fuse(settings.layout, settings.weights, parts, alignment)
+        fused = fuse(settings.layout, settings.weights, vectors, alignment)
         for named_vector in settings.layout:
+            column = to_list_column(fused[named_vector.name])
             items = items.drop_columns([named_vector.column])
-            items = items.append_column(named_vector.column, as_column(fused[named_vector.name]))
+            items = items.append_column(named_vector.column, column)
         catalog.write(items.slice(0, 0), items)
 
 
-def wrongly_masked(space: Path, snapshot: Snapshot, settings: SpaceSettings) -> list[str]:
-    """Give the items whose mask names other modalities than those that have a vector now."""
+def items_with_stale_mask(space: Path, snapshot: Snapshot, settings: SpaceSettings) -> list[str]:
+    """Return the items whose modality mask does not match the contents that are cached."""
     caches = open_embedding_caches(space, settings)
     columns = [CONTENT_HASH[modality] for modality in caches]
-    found: list[str] = []
+    stale: list[str] = []
     for batch in snapshot.batches([ITEM_ID, MODALITY_MASK, *columns]):
-        hashes = {m: batch.column(CONTENT_HASH[m]).to_pylist() for m in caches}
-        masks = _masks({m: _known(caches[m], own) for m, own in hashes.items()})
-        differs = masks != batch.column(MODALITY_MASK).to_numpy(zero_copy_only=False)
-        ids = batch.column(ITEM_ID).to_pylist()
-        found += [ids[row] for row in np.flatnonzero(differs)]
-    return found
+        cached = {
+            modality: _is_cached(cache, batch.column(CONTENT_HASH[modality]).to_pylist())
+            for modality, cache in caches.items()
+        }
+        stored = batch.column(MODALITY_MASK).to_numpy(zero_copy_only=False)
+        item_ids = batch.column(ITEM_ID).to_pylist()
+        stale += [item_ids[row] for row in np.flatnonzero(_modality_masks(cached) != stored)]
+    return stale
 
 
-def _known(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> npt.NDArray[np.bool_]:
-    """Tell which contents are there and in the cache."""
-    there = np.array([h is not None for h in hashes], bool)
-    if there.any():
-        there[there] = cache.contains([h for h in hashes if h is not None])
-    return there
+def _is_cached(cache: EmbeddingCache, hashes: Sequence[bytes | None]) -> Mask:
+    """Return which items have a content that the cache has, shape (n_items,)."""
+    cached = np.array([h is not None for h in hashes], bool)
+    if cached.any():
+        cached[cached] = cache.contains([h for h in hashes if h is not None])
+    return cached
 
 
-def _masks(known: Mapping[Modality, npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint8]:
-    masks = [own * np.uint8(modality_bit(modality)) for modality, own in known.items()]
-    joined: npt.NDArray[np.uint8] = np.bitwise_or.reduce(masks)
-    return joined
+def _modality_masks(cached: Mapping[Modality, Mask]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    bits = [mask * np.uint8(modality_bit(modality)) for modality, mask in cached.items()]
+    masks: np.ndarray[tuple[int], np.dtype[np.uint8]] = np.bitwise_or.reduce(bits)
+    return masks

@@ -1,4 +1,4 @@
-"""The vectors of single contents of items, in the named vectors of a space: nothing is encoded."""
+"""The vectors of single modalities of items, read from the embedding caches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.alignments import load_alignment
-from isthmus.index.catalog.content_encoding import open_embedding_cache, stored_vectors
+from isthmus.index.catalog.content_encoding import lookup_vectors, open_embedding_cache
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray, Positions
@@ -19,7 +19,7 @@ from isthmus.schema import CONTENT_HASH, Modality
 
 
 class ContentVectors:
-    """Gives the vector that each modality of an item has by itself, out of the embedding caches.
+    """Returns the vector that each modality of an item has by itself, out of the embedding caches.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class ContentVectors:
         """
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
-        found = stored_vectors(self._cache(modality), hashes)
+        found = lookup_vectors(self._cache(modality), hashes)
         if not named_vector.alignment:
             return found
         vectors = np.zeros((len(rows), named_vector.dim), np.float32)
@@ -64,6 +64,6 @@ class ContentVectors:
     def _cache(self, modality: Modality) -> EmbeddingCache:
         if modality not in self._caches:
             self._caches[modality] = open_embedding_cache(
-                self._space, self._settings, modality, peek=True
+                self._space, self._settings, modality, lazy=True
             )
         return self._caches[modality]

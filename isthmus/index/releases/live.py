@@ -1,4 +1,4 @@
-"""The live view: always what is on disk now."""
+"""The live view: what is on disk now."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isthmus.encoders.stack import NamedVector
+from isthmus.encoders.stack import NamedVector, describe_difference
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.ann.bitmap import Bitmap
+from isthmus.index.ann.gpu import choose_devices, place_segment
 from isthmus.index.ann.segment import Segment, has_vector, join_segments, segment_of
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.snapshot import RowIds, Snapshot, row_ids_of
@@ -20,19 +20,46 @@ from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import Mask
-
-if TYPE_CHECKING:
-    from isthmus.index.releases.release import Release
-from isthmus.encoders.stack import describe_difference
 from isthmus.schema import SPACE_FILE
 
-MOST_DELTAS = 4
+MAX_DELTAS = 4  # segments; each costs every query a search of its own
+SETTLED_NS = 1_000_000_000  # longer than the resolution of the clock of any file system
 
-SETTLED_NS = 1_000_000_000  # longer than what any file system counts time in
+
+class CurrentSettings:
+    """Checks whether the encoders or the alignment of a space were changed since it was opened.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    settings : SpaceSettings
+        Its settings when it was opened.
+    """
+
+    def __init__(self, space: Path, settings: SpaceSettings) -> None:
+        self._space, self._settings = space, settings
+        self._file = space / SPACE_FILE  # to join the path costs as much as a stat
+        self._stamp: tuple[int, int] | None = None
+
+    def require(self) -> None:
+        """Raise `FingerprintMismatch` if they were changed; costs some 2 µs if they were not."""
+        stat = self._file.stat()
+        stamp = stat.st_mtime_ns, stat.st_ino
+        if stamp == self._stamp:
+            return
+        current = SpaceSettings.read(self._space)
+        if current.fingerprint != self._settings.fingerprint:
+            difference = describe_difference(self._settings.components, current.components)
+            raise FingerprintMismatch(
+                f"{self._space} was changed since it was opened: {difference}. Its vectors cannot "
+                "be compared with those of before; open it again"
+            )
+        self._stamp = stamp
 
 
 @dataclass(frozen=True)
-class Seen:
+class _Seen:
     """A view, and what was on disk when it was made.
 
     Attributes
@@ -42,8 +69,8 @@ class Seen:
     release : (int, int) or None
         Stamp of the current release.
     touched : int or None
-        When the catalog was last touched, if that was well before it was looked at: a version
-        may come within the tick of the clock that the last one came in.
+        Modification time of the catalog (ns), if it was well before the check. Two versions may
+        otherwise share a time stamp.
     """
 
     view: View
@@ -61,10 +88,10 @@ class LiveView:
     catalog : Catalog
         Its catalog.
     settings : SpaceSettings
-        Its settings; a release of another encoder stack is refused, and so is every question
-        once they were changed on disk.
+        Its settings; a release of another encoder stack is refused, and so is every query
+        after they were changed on disk.
     device : str, default "auto"
-        What holds the indexes, see `choose_devices`.
+        The device that holds the indexes, see `choose_devices`.
     """
 
     def __init__(
@@ -82,10 +109,10 @@ class LiveView:
         self._device = device
         if device not in ("auto", "cpu"):
             self._devices()  # an absent GPU is refused at once
-        self._seen: Seen | None = None
+        self._seen: _Seen | None = None
 
     def now(self) -> View:
-        """Give the view of this moment; where nothing changed, that costs some 10 µs.
+        """Return the current view; costs some 10 µs where nothing changed.
 
         Raises
         ------
@@ -100,32 +127,28 @@ class LiveView:
         if seen is None or seen.release != stamp:
             release = self._open_release()  # before the snapshot, which must not be older
             view = open_view(self._catalog.snapshot(), self._named_vectors, release, self._place)
-            self._seen = Seen(view, stamp)
+            self._seen = _Seen(view, stamp)
             return view
         touched = self._catalog.touched()
         if touched == seen.touched:
             return seen.view
         settled = time.time_ns() - touched > SETTLED_NS
-        self._seen = Seen(self._caught_up(seen.view), stamp, touched if settled else None)
+        self._seen = _Seen(self._updated(seen.view), stamp, touched if settled else None)
         return self._seen.view
 
-    def _caught_up(self, view: View) -> View:
+    def _updated(self, view: View) -> View:
         if view.snapshot.newest_version() == view.snapshot.version:
             return view
-        return advance(view, self._catalog.snapshot())
+        return apply_delta(view, self._catalog.snapshot())
 
     def require_settings(self) -> None:
         """Raise `FingerprintMismatch` if the space was aligned anew since it was opened."""
         self._settings.require()
 
     def _place(self, segment: Segment) -> Segment:
-        from isthmus.index.ann.gpu import place_segment
-
-        return place_segment(segment, self._devices(), insist=self._device != "auto")
+        return place_segment(segment, self._devices(), required=self._device != "auto")
 
     def _devices(self) -> tuple[int, ...]:
-        from isthmus.index.ann.gpu import choose_devices
-
         return choose_devices(self._device)
 
     def _open_release(self) -> Release | None:
@@ -145,7 +168,7 @@ def open_view(
     release: Release | None,
     place: Callable[[Segment], Segment] = lambda segment: segment,
 ) -> View:
-    """Join a release, placed on a device, with the catalog rows that are newer than it."""
+    """Return a view of a release, placed on a device, and the catalog rows that are newer."""
     if release is None:
         return _with_changes(View(snapshot, named_vectors, None, (), ()), snapshot, 0, 0)
     base = place(release.segment)
@@ -153,27 +176,28 @@ def open_view(
     return _with_changes(view, snapshot, release.catalog_version, release.catalog_rows)
 
 
-def advance(view: View, snapshot: Snapshot) -> View:
-    """Give the view of a later version of the catalog; costs only what has changed."""
+def apply_delta(view: View, snapshot: Snapshot) -> View:
+    """Return the view of a later version of the catalog; the cost is that of the changes."""
     return _with_changes(view, snapshot, view.snapshot.version, view.snapshot.rows)
 
 
 def _with_changes(view: View, snapshot: Snapshot, version: int, rows_before: int) -> View:
     touched, deltas = _read_changes(snapshot, version, view.named_vectors)
-    gone = [s.mask_of(touched) for s in view.segments]
+    replaced = [s.mask_of(touched) for s in view.segments]
     if snapshot.rows != rows_before + snapshot.created_since(version):
-        there = snapshot.row_ids()
-        gone = [g | ~s.mask_of(there) for s, g in zip(view.segments, gone, strict=True)]
-    alive = [_without(a, g) for a, g in zip(view.alive, gone, strict=True)]
+        # Fewer rows than were there and created since: some were deleted.
+        existing = snapshot.row_ids()
+        replaced = [r | ~s.mask_of(existing) for s, r in zip(view.segments, replaced, strict=True)]
+    alive = [_without(a, r) for a, r in zip(view.alive, replaced, strict=True)]
     alive += [delta.all_rows() for delta in deltas]
-    segments, alive = _with_few_deltas(view, [*view.segments, *deltas], alive)
+    segments, alive = _merge_deltas(view, [*view.segments, *deltas], alive)
     return View(snapshot, view.named_vectors, view.release, tuple(segments), tuple(alive))
 
 
 def _read_changes(
     snapshot: Snapshot, version: int, named_vectors: Sequence[NamedVector]
 ) -> tuple[RowIds, list[Segment]]:
-    """Give the row ids touched after a version, and a segment of those with vectors."""
+    """Return the row ids changed after a version, and a segment of those with vectors."""
     touched, parts = [np.empty(0, np.uint64)], []
     for batch in snapshot.changed_since(version, named_vectors):
         touched.append(row_ids_of(batch))
@@ -185,49 +209,17 @@ def _read_changes(
     return np.concatenate(touched), parts
 
 
-def _with_few_deltas(
+def _merge_deltas(
     view: View, segments: list[Segment], alive: list[Bitmap]
 ) -> tuple[list[Segment], list[Bitmap]]:
-    """Join the deltas where they have become many."""
+    """Merge the delta segments into one if there are more than `MAX_DELTAS`."""
     first = 0 if view.release is None else 1
-    if len(segments) - first <= MOST_DELTAS:
+    if len(segments) - first <= MAX_DELTAS:
         return segments, alive
     joined = join_segments(segments[first:], [a.mask for a in alive[first:]])
     return [*segments[:first], joined], [*alive[:first], joined.all_rows()]
 
 
-def _without(alive: Bitmap, gone: Mask) -> Bitmap:
-    """Take rows away; the same object where there are none, so that what it knows is kept."""
-    return Bitmap(alive.mask & ~gone) if (alive.mask & gone).any() else alive
-
-
-class CurrentSettings:
-    """Looks whether the encoders or the alignment of a space were changed since it was opened.
-
-    Parameters
-    ----------
-    space : Path
-        Folder of the space.
-    settings : SpaceSettings
-        Its settings when it was opened.
-    """
-
-    def __init__(self, space: Path, settings: SpaceSettings) -> None:
-        self._space, self._settings = space, settings
-        self._file = space / SPACE_FILE  # to join them costs as much as to look
-        self._stamp: tuple[int, int] | None = None
-
-    def require(self) -> None:
-        """Raise `FingerprintMismatch` if they were; where nothing changed, that costs some 2 µs."""
-        stat = self._file.stat()
-        stamp = stat.st_mtime_ns, stat.st_ino
-        if stamp == self._stamp:
-            return
-        found = SpaceSettings.read(self._space)
-        if found.fingerprint != self._settings.fingerprint:
-            difference = describe_difference(self._settings.components, found.components)
-            raise FingerprintMismatch(
-                f"{self._space} was changed since it was opened: {difference}. Its vectors cannot "
-                "be compared with those of before; open it again"
-            )
-        self._stamp = stamp
+def _without(alive: Bitmap, removed: Mask) -> Bitmap:
+    """Remove rows; the same object is returned if there are none, which keeps its caches."""
+    return Bitmap(alive.mask & ~removed) if (alive.mask & removed).any() else alive

@@ -1,23 +1,32 @@
-"""The manifest of a release: what it holds, how it was built, and what was measured of it."""
+"""The manifest and the files of a release: what it holds, how it was built, what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from isthmus.index.ann.filter_costs import FilterCosts
-from isthmus.index.ann.recipes import EXACT, INVERTED_FILE
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.files import checksum
-from isthmus.index.releases.plan import FullSize, Plan
+from isthmus.index.releases.plan import FullSizeCosts, Plan
 from isthmus.index.settings import Targets
 from isthmus.numerics.arrays import FloatArray, Positions
 
 ROWS = "rows.arrow"
+
+
+class RecallRow(BaseModel):
+    """Measured recall@10 of one named vector, kind of query and domain."""
+
+    model_config = ConfigDict(extra="forbid")
+    vector_name: str
+    kind: str
+    domain: str
+    queries: int
+    recall: float
 
 
 class VectorManifest(BaseModel):
@@ -26,24 +35,22 @@ class VectorManifest(BaseModel):
     Attributes
     ----------
     vectors, dim : int
-        How many vectors, and how long.
+        Number of vectors, and their dimension.
     recipe : str
         Name of the recipe.
     parameters : SearchParameters
-        How hard searches try.
-    masked : MaskedCosts or None
-        What filtered searches cost.
+        The parameters that reach the recall target.
+    filter_costs : FilterCosts or None
+        Costs of filtered search.
     trained_rows : int
-        How many vectors there were when the recipe was planned and trained.
-    fit : float or None
-        Mean cosine of a vector with what training has for it, then; see `VectorIndex.fit`.
-    bytes_a_vector, queries_s, p50_ms, p99_ms, build_s : float or None
-        Size of the index over the vectors; queries a second in a batch; a single query;
-        training and filling.
-    known_misses : float
+        Number of vectors when the recipe was planned and trained.
+    training_fit : float or None
+        What `VectorIndex.training_fit` returned then.
+    bytes_per_vector, queries_per_s, p50_ms, p99_ms, build_s : float or None
+        Size of the index over the vectors; throughput of a batch; latency of a single query;
+        seconds to train and fill.
+    indexed_miss_ratio : float
         As in `SegmentVectors`.
-    lists : int or None
-        In releases of the first format, the visited cells of an inverted file.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,42 +58,32 @@ class VectorManifest(BaseModel):
     dim: int
     recipe: str
     parameters: SearchParameters = SearchParameters()
-    masked: FilterCosts | None = None
-    trained_rows: int = 0
-    fit: float | None = None
-    bytes_a_vector: float | None = None
-    queries_s: float | None = None
+    filter_costs: FilterCosts | None = None
+    trained_rows: int
+    training_fit: float | None = None
+    bytes_per_vector: float | None = None
+    queries_per_s: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     build_s: float | None = None
-    known_misses: float = 1.0
-    lists: int | None = None
-
-    @model_validator(mode="after")
-    def _of_first_format(self) -> Self:
-        if self.lists is not None:
-            self.recipe, self.parameters = INVERTED_FILE.name, SearchParameters(visits=self.lists)
-        elif self.recipe == "exact (float32)":
-            self.recipe = EXACT
-        self.trained_rows = self.trained_rows or self.vectors
-        return self
+    indexed_miss_ratio: float = 1.0
 
     @property
-    def expectation(self) -> FullSize:
-        """What was measured at full size."""
-        return FullSize(
+    def costs(self) -> FullSizeCosts:
+        """The costs measured at full size."""
+        return FullSizeCosts(
             rows=self.vectors,
             p50_ms=self.p50_ms or 0.0,
             p99_ms=self.p99_ms or 0.0,
-            queries_s=self.queries_s or 1.0,
-            bytes_a_vector=self.bytes_a_vector or 0.0,
+            queries_per_s=self.queries_per_s or 1.0,
+            bytes_per_vector=self.bytes_per_vector or 0.0,
             build_s=self.build_s or 0.0,
         )
 
     @property
-    def cost(self) -> float:
-        """What a query costs, see `FullSize.cost`."""
-        return self.expectation.cost
+    def query_cost(self) -> float:
+        """The cost of a query, see `FullSizeCosts.query_cost`."""
+        return self.costs.query_cost
 
 
 class FileManifest(BaseModel):
@@ -120,52 +117,41 @@ class Manifest(BaseModel):
 
     @property
     def worst_recall(self) -> float:
-        """The smallest measured recall, 1 where there was nothing to measure."""
+        """The smallest measured recall; 1 if nothing was measured."""
         return min((row.recall for row in self.recall), default=1.0)
 
 
 def file_manifests(folder: Path, names: Sequence[str]) -> dict[str, FileManifest]:
-    """Describe the files of a release."""
+    """Return size and checksum of the files of a release."""
     return {
         name: FileManifest(bytes=(folder / name).stat().st_size, checksum=checksum(folder / name))
         for name in names
     }
 
 
-class RecallRow(BaseModel):
-    """Measured recall@10 of one named vector, kind of query and domain."""
-
-    model_config = ConfigDict(extra="forbid")
-    vector_name: str
-    kind: str
-    domain: str
-    queries: int
-    recall: float
-
-
 def vectors_file(vector_name: str) -> str:
-    """Name the file of a block's vectors: raw little-endian float32, row after row."""
+    """Return the name of the file of vectors: raw little-endian float32, row after row."""
     return f"{vector_name}.vectors.f32"
 
 
 def rows_file(vector_name: str) -> str:
-    """Name the file of the row of each of a block's vectors: raw little-endian int64."""
+    """Return the name of the file of each vector's row: raw little-endian int64."""
     return f"{vector_name}.rows.i64"
 
 
 def index_file(vector_name: str) -> str:
-    """Name the file of a block's FAISS index."""
+    """Return the name of the file of the FAISS index."""
     return f"{vector_name}.index.faiss"
 
 
 def open_vectors(folder: Path, vector_name: str, dim: int) -> FloatArray:
-    """Map a block's vectors, shape (n_vectors, dim)."""
+    """Return the memory-mapped vectors of a name, shape (n_vectors, dim)."""
     path = folder / vectors_file(vector_name)
-    if path.stat().st_size == 0:
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
         return np.empty((0, dim), np.float32)
     return np.asarray(np.memmap(path, "<f4", "r")).reshape(-1, dim)
 
 
 def open_rows(folder: Path, vector_name: str) -> Positions:
-    """Read the row of each of a block's vectors, shape (n_vectors,)."""
+    """Return the row of each vector of a name, shape (n_vectors,)."""
     return np.fromfile(folder / rows_file(vector_name), "<i8")

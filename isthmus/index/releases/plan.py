@@ -1,4 +1,4 @@
-"""A plan: what recipes were measured to do, which of them meet the targets, and at what cost."""
+"""A plan: the measured costs of every recipe, which of them meet the targets, and which is best."""
 
 from __future__ import annotations
 
@@ -8,78 +8,80 @@ import numpy as np
 from pydantic import BaseModel, ByteSize, ConfigDict
 
 from isthmus.errors import ImpossibleTargets
-from isthmus.index.ann.recipes import Recipe, recipe_named
+from isthmus.index.ann.contract import Recipe
+from isthmus.index.ann.recipes import recipe_named
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.settings import Targets
 
 MIB = 2**20
-BYTES_WEIGHT = 0.25
+MEMORY_EXPONENT = 0.25  # of the bytes in the cost of a query
+ERROR_EXPONENT = 0.25  # of the extrapolation, in the error of its costs
 
 
-class Measured(BaseModel):
-    """What a recipe did on one sample.
+class SampleCosts(BaseModel):
+    """What a recipe was measured to do on a sample.
 
     Attributes
     ----------
     rows : int
         Vectors in the sample.
-    reached : bool
-        Whether it reached the recall with some effort.
+    reaches_recall : bool
+        Whether some search parameters reach the recall target.
     parameters : SearchParameters
-        That effort, or the greatest worth trying.
+        The fastest that do, or else the greatest worth trying.
     recall : dict of str to float
         Smallest recall@10 over the domains, by kind of query.
     p50_ms, p99_ms : float
-        A single query, in milliseconds.
-    queries_s : float
-        Queries a second in a batch.
-    bytes_a_vector : float
+        Latency of a single query, in milliseconds.
+    queries_per_s : float
+        Throughput of a batch.
+    bytes_per_vector : float
         Size of the index over the vectors.
     build_s : float
         Seconds to train and fill.
-    known_misses : float
-        As in `SegmentVectors`, measured with contents that were held out.
+    indexed_miss_ratio : float
+        As in `SegmentVectors`, measured with items that were held out.
     """
 
     model_config = ConfigDict(extra="forbid")
     rows: int
-    reached: bool
+    reaches_recall: bool
     parameters: SearchParameters
     recall: dict[str, float]
     p50_ms: float
     p99_ms: float
-    queries_s: float
-    bytes_a_vector: float
+    queries_per_s: float
+    bytes_per_vector: float
     build_s: float
-    known_misses: float = 1.0
+    indexed_miss_ratio: float = 1.0
 
 
-class FullSize(BaseModel):
-    """What a recipe does at the plan's number of rows.
+class FullSizeCosts(BaseModel):
+    """What a recipe costs at the number of rows of the plan.
 
     Attributes
     ----------
     rows : int
         Vectors.
-    p50_ms, p99_ms, queries_s, bytes_a_vector, build_s : float
-        As in `Measured`.
+    p50_ms, p99_ms, queries_per_s, bytes_per_vector, build_s : float
+        As in `SampleCosts`.
     """
 
     model_config = ConfigDict(extra="forbid")
     rows: int
     p50_ms: float
     p99_ms: float
-    queries_s: float
-    bytes_a_vector: float
+    queries_per_s: float
+    bytes_per_vector: float
     build_s: float
 
     @property
-    def cost(self) -> float:
-        """What a query costs: its time, times the fourth root of the bytes of a vector.
+    def query_cost(self) -> float:
+        """The cost of a query: its time, times the fourth root of the bytes per vector.
 
-        So an index 16 times as large has to be twice as quick. Who has less memory says so.
+        An index 16 times as large has to be twice as fast. A memory target overrides this.
         """
-        return float(self.bytes_a_vector**BYTES_WEIGHT / self.queries_s)
+        return float(self.bytes_per_vector**MEMORY_EXPONENT / self.queries_per_s)
 
 
 class PlanRow(BaseModel):
@@ -89,41 +91,41 @@ class PlanRow(BaseModel):
     ----------
     recipe : str
         Its name.
-    sample : Measured
+    sample : SampleCosts
         What was measured on the sample.
-    expected : FullSize
-        What is to be expected at full size; measured too where `built`.
+    expected : FullSizeCosts
+        Extrapolated to full size; measured there if `built`.
     built : bool
         Whether it was built at full size.
     verdict : str
-        ``chosen``, or why it lost.
+        ``chosen``, or why it was not.
     """
 
     model_config = ConfigDict(extra="forbid")
     recipe: str
-    sample: Measured
-    expected: FullSize
+    sample: SampleCosts
+    expected: FullSizeCosts
     built: bool = False
     verdict: str = ""
 
 
 class Plan(BaseModel):
-    """Every recipe measured for one named vector.
+    """Every recipe, measured for one named vector.
 
     Attributes
     ----------
     vector_name : str
-        Of this named vector.
+        The named vector.
     rows : int
-        For so many vectors.
+        Vectors that it is for.
     sampled : int
-        Measured on so many.
+        Vectors that it was measured on.
     extrapolated : bool
-        Whether figures for `rows` are read off a curve through two sample sizes.
+        Whether figures for `rows` are extrapolated from two sample sizes.
     threads : int
-        Threads that batches ran on; single queries run on one.
+        Threads of a batch; single queries run on one.
     targets : Targets
-        What had to be met.
+        What has to be met.
     table : list of PlanRow
         Cheapest first.
     """
@@ -140,24 +142,24 @@ class Plan(BaseModel):
     @property
     def ranked(self) -> list[Recipe]:
         """The recipes that meet the targets, cheapest first."""
-        return [recipe_named(row.recipe) for row in self.table if not _misses(row, self.targets)]
+        return [recipe_named(row.recipe) for row in self.table if not _miss(row, self.targets)]
 
-    def least_cost_of(self, recipe: Recipe) -> float:
-        """Give what a recipe may cost at the least, for all that a sample can tell.
+    def min_query_cost(self, recipe: Recipe) -> float:
+        """Return the least that a query of a recipe may cost, given the error of extrapolation.
 
-        The further a curve is carried the less it says: it may be off by the fourth root of how
-        many times the sample the rows are (twice, for twenty times).
+        The further a curve is extrapolated, the greater the error: it may be off by the fourth
+        root of how many times the sample the rows are (twice, for sixteen times).
         """
-        cost = next(row.expected.cost for row in self.table if row.recipe == recipe.name)
-        return cost / float(max(self.rows / self.sampled, 1.0) ** 0.25)
+        cost = next(row.expected.query_cost for row in self.table if row.recipe == recipe.name)
+        return cost / float(max(self.rows / self.sampled, 1.0) ** ERROR_EXPONENT)
 
-    def known_misses_of(self, recipe: Recipe) -> float:
-        """Give what was measured of a recipe and new contents, see `SegmentVectors`."""
-        rows = (row.sample for row in self.table if row.recipe == recipe.name)
-        return next((sample.known_misses for sample in rows), 1.0)
+    def indexed_miss_ratio(self, recipe: Recipe) -> float:
+        """Return the measured ratio of a recipe, see `SegmentVectors`."""
+        samples = (row.sample for row in self.table if row.recipe == recipe.name)
+        return next((sample.indexed_miss_ratio for sample in samples), 1.0)
 
-    def with_costs(self, measured: Mapping[str, FullSize], chosen: str) -> Plan:
-        """Give the same plan with what recipes were measured to do at full size."""
+    def with_costs(self, measured: Mapping[str, FullSizeCosts], chosen: str) -> Plan:
+        """Return the plan with costs of recipes that were measured at full size."""
         table = [
             row.model_copy(update={"expected": measured[row.recipe], "built": True})
             if row.recipe in measured
@@ -168,17 +170,18 @@ class Plan(BaseModel):
 
 
 def require_possible(plan: Plan) -> None:
-    """Refuse targets that no recipe meets.
+    """Raise if no recipe meets the targets.
 
     Raises
     ------
     ImpossibleTargets
-        The message names the nearest that can be had.
+        The message names the nearest possible targets.
     """
     if plan.ranked:
         return
     nearest = min(plan.table, key=lambda row: _excess(row, plan.targets))
-    recall = np.floor(_recall(nearest) * 1e3) / 1e3  # figures that can be asked for as they stand
+    # Rounded so that the targets in the message can be met as they stand.
+    recall = np.floor(_recall(nearest) * 1e3) / 1e3
     p99, mib = np.ceil(nearest.expected.p99_ms * 1e2) / 1e2, np.ceil(_memory(nearest) / MIB)
     raise ImpossibleTargets(
         f"no recipe has {plan.targets} for {plan.rows:,} vectors named {plan.vector_name!r}; the "
@@ -188,43 +191,42 @@ def require_possible(plan: Plan) -> None:
 
 
 def judge(table: Sequence[PlanRow], targets: Targets, chosen: str | None = None) -> list[PlanRow]:
-    """Order rows by cost, the chosen first and those that miss a target last; say why they lost."""
+    """Return rows with verdicts: the chosen first, by cost, and those that miss a target last."""
     ordered = sorted(
         table,
-        key=lambda row: (row.recipe != chosen, bool(_misses(row, targets)), row.expected.cost),
+        key=lambda row: (row.recipe != chosen, bool(_miss(row, targets)), row.expected.query_cost),
     )
-    best = ordered[0].expected.cost
+    best = ordered[0].expected.query_cost
     judged = []
-    for place, row in enumerate(ordered):
-        ratio = row.expected.cost / best
+    for position, row in enumerate(ordered):
+        ratio = row.expected.query_cost / best
         dearer = f"costs {ratio:,.1f} times as much"
         if ratio < 1:
             dearer = f"expected at {ratio:.1f} times, but so were others that turned out dearer"
-        verdict = _misses(row, targets) or ("chosen" if place == 0 else dearer)
+        verdict = _miss(row, targets) or ("chosen" if position == 0 else dearer)
         judged.append(row.model_copy(update={"verdict": verdict}))
     return judged
 
 
-def _misses(row: PlanRow, targets: Targets) -> str:
-    """Say which target a recipe misses; empty for none."""
-    had = row.expected
-    if not row.sample.reached:
+def _miss(row: PlanRow, targets: Targets) -> str:
+    """Return which target a recipe misses, in words; empty for none."""
+    costs = row.expected
+    if not row.sample.reaches_recall:
         return f"recall@10 is {_recall(row):.3f} at most"
-    if targets.latency_ms is not None and had.p99_ms > targets.latency_ms:
-        return f"p99 of {had.p99_ms:.2f} ms"
+    if targets.latency_ms is not None and costs.p99_ms > targets.latency_ms:
+        return f"p99 of {costs.p99_ms:.2f} ms"
     if targets.memory is not None and _memory(row) > targets.memory:
         return f"needs {ByteSize(_memory(row)).human_readable()}"
     return ""
 
 
 def _excess(row: PlanRow, targets: Targets) -> float:
-    """Say by how much a recipe misses the targets, as a sum of logarithms."""
-    had = row.expected
+    """Return by how much a recipe misses the targets, as a sum of logarithms."""
     excess = 0.0
-    if not row.sample.reached:
-        excess += 10 * np.log(targets.recall / max(_recall(row), 1e-3))
+    if not row.sample.reaches_recall:
+        excess += 10 * np.log(targets.recall / max(_recall(row), 1e-3))  # recall weighs most
     if targets.latency_ms is not None:
-        excess += max(0.0, np.log(had.p99_ms / targets.latency_ms))
+        excess += max(0.0, np.log(row.expected.p99_ms / targets.latency_ms))
     if targets.memory is not None:
         excess += max(0.0, np.log(_memory(row) / targets.memory))
     return float(excess)
@@ -235,4 +237,4 @@ def _recall(row: PlanRow) -> float:
 
 
 def _memory(row: PlanRow) -> float:
-    return row.expected.bytes_a_vector * row.expected.rows
+    return row.expected.bytes_per_vector * row.expected.rows

@@ -1,4 +1,4 @@
-"""Publishing: build a release from the catalog, measure it, and make it current if it is good."""
+"""Publishing: build a release of the catalog, check it, and make it current if it passes."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from isthmus.index.releases.manifest import (
     vectors_file,
 )
 from isthmus.index.releases.plan import Plan
-from isthmus.index.releases.recall import QuerySampler, make_trials
+from isthmus.index.releases.recall import QuerySampler, make_recall_tests
 from isthmus.index.releases.release import Release, Releases
-from isthmus.index.releases.release_check import misses, reach
+from isthmus.index.releases.release_check import shortfalls, widen_to_target
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings, Targets
 from isthmus.progress import progress_bar
 from isthmus.schema import DOMAIN, ITEM_ID, ROW_ID
 
-GATE_SEED = 7  # other queries than those that the indexes were tuned with
+CHECK_SEED = 7  # other queries than those that the indexes were tuned with
 
 
 class Attachment(Protocol):
-    """What belongs to a release beside its indexes, and is versioned and checked with them."""
+    """A part of a release beside its indexes, versioned and checked with them."""
 
     def write(self, folder: Path) -> list[str]:
-        """Write files into the folder of a release, and name them."""
+        """Write files into the folder of a release, and return their names."""
         ...
 
     def shortfalls(self) -> list[str]:
-        """Say why the release must not become current; nothing where it may."""
+        """Return why the release must not become current; empty where it may."""
         ...
 
 
@@ -58,19 +58,19 @@ class Attachments:
     Parameters
     ----------
     parts : sequence of Attachment
-        What belongs to a release.
+        The attachments.
     """
 
     def __init__(self, parts: Sequence[Attachment]) -> None:
         self._parts = tuple(parts)
 
     def write(self, folder: Path) -> list[str]:
-        """Write the files of all of them, and name them."""
+        """Write the files of all attachments, and return their names."""
         return [name for part in self._parts for name in part.write(folder)]
 
     def shortfalls(self) -> list[str]:
-        """Say why the release must not become current."""
-        return [said for part in self._parts for said in part.shortfalls()]
+        """Return why the release must not become current."""
+        return [reason for part in self._parts for reason in part.shortfalls()]
 
 
 class Publisher:
@@ -81,17 +81,17 @@ class Publisher:
     space : Path
         Folder of the space.
     named_vectors : tuple of NamedVector
-        The named vectors of its item vectors.
+        The named vectors of its items.
     fingerprint : str
         Fingerprint of its encoder stack.
     settings : IndexSettings
-        Recall target and recipe.
+        Targets and limits.
     queries_of : callable
-        Kinds of query to measure, see `make_trials`.
+        Returns recall queries, see `make_recall_tests`.
     devices : tuple of int
         GPUs to measure on; empty for the CPU.
     attachment : Attachment, optional
-        What else belongs to a release.
+        Other parts of the release.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Publisher:
         return manifest
 
     def rollback(self, number: int | None, switch: Callable[[], None] | None = None) -> int:
-        """Make an earlier release current: this one, or the newest accepted before the current."""
+        """Make an earlier release current; by default the last accepted before the current one."""
         chosen = self._releases.open(self._releases.previous() if number is None else number)
         chosen.verify()
         self._accept(chosen.manifest, switch)
@@ -195,7 +195,7 @@ class Publisher:
         self._releases.make_current(manifest.number)
 
     def _usable(self) -> Release | None:
-        """Open the current release, if it is sound and its plans and training may serve again."""
+        """Return the current release, if it is intact and its training may be used again."""
         try:
             current = self._releases.current()
             if current is None or current.manifest.fingerprint != self._fingerprint:
@@ -227,7 +227,7 @@ class Publisher:
         view = _open(folder, snapshot, self._named_vectors)
         named_vectors: dict[str, VectorManifest] = {}
         plans: dict[str, Plan] = {}
-        trials = []
+        tests = []
         for named_vector in self._named_vectors:
             builder = IndexBuilder(
                 view,
@@ -241,11 +241,13 @@ class Publisher:
             built = builder.build()
             view, named_vectors[named_vector.name] = built.view, built.manifest
             plans |= {} if built.plan is None else {named_vector.name: built.plan}
-            trials += make_trials(view, named_vector.name, self._sample_queries, seed=GATE_SEED)
-        view, recall = reach(view, trials, self._settings.recall)
+            tests += make_recall_tests(
+                view, named_vector.name, self._sample_queries, seed=CHECK_SEED
+            )
+        view, recall = widen_to_target(view, tests, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]
         attached = [] if self._attachment is None else self._attachment.write(folder)
-        shortfalls = [] if self._attachment is None else self._attachment.shortfalls()
+        problems = [] if self._attachment is None else self._attachment.shortfalls()
         names += [n for b in self._named_vectors for n in (vectors_file(b.name), rows_file(b.name))]
         manifest = Manifest(
             number=number,
@@ -254,15 +256,15 @@ class Publisher:
             catalog_version=snapshot.version,
             catalog_rows=snapshot.rows,
             rows=rows,
-            accepted=not (misses(recall, named_vectors, self._settings.targets) or shortfalls),
+            accepted=not (shortfalls(recall, named_vectors, self._settings.targets) or problems),
             recall_target=self._settings.recall,
             targets=self._settings.targets,
-            named_vectors=_with_efforts(named_vectors, view),
+            named_vectors=_with_parameters(named_vectors, view),
             plans=plans,
             recall=recall,
             files=file_manifests(folder, [*names, *attached]),
             attached=attached,
-            attachment_shortfalls=shortfalls,
+            attachment_shortfalls=problems,
             built_s=round(time.perf_counter() - start, 1),
         )
         return self._releases.seal(folder, manifest)
@@ -279,18 +281,18 @@ def _remedy(manifest: Manifest) -> str:
 
 def _shortfalls(manifest: Manifest) -> list[str]:
     targets = manifest.targets or Targets(recall=manifest.recall_target)
-    missed = misses(manifest.recall, manifest.named_vectors, targets)
+    missed = shortfalls(manifest.recall, manifest.named_vectors, targets)
     return [*missed, *manifest.attachment_shortfalls]
 
 
 def _write_rows(
     folder: Path, snapshot: Snapshot, named_vectors: tuple[NamedVector, ...], *, show: bool
 ) -> int:
-    """Stream the catalog into raw files; give the number of rows."""
+    """Stream the catalog into raw files; return the number of rows."""
     schema = pa.schema([(ROW_ID, pa.uint64()), (ITEM_ID, pa.string()), (DOMAIN, pa.string())])
-    written = 0
+    offset = 0
     files = {b.name: (folder / vectors_file(b.name)).open("wb") for b in named_vectors}
-    places = {b.name: (folder / rows_file(b.name)).open("wb") for b in named_vectors}
+    row_files = {b.name: (folder / rows_file(b.name)).open("wb") for b in named_vectors}
     try:
         with (
             pa.ipc.new_file(str(folder / ROWS), schema) as rows,
@@ -300,19 +302,19 @@ def _write_rows(
                 kept = batch.filter(has_vector(batch, named_vectors))
                 rows.write_batch(kept.select(schema.names).cast(schema))
                 for named_vector in named_vectors:
-                    vectors, at = dense(kept.column(named_vector.column), named_vector.dim)
+                    vectors, positions = dense(kept.column(named_vector.column), named_vector.dim)
                     vectors.astype("<f4", copy=False).tofile(files[named_vector.name])
-                    (at + written).astype("<i8").tofile(places[named_vector.name])
-                written += len(kept)
+                    (positions + offset).astype("<i8").tofile(row_files[named_vector.name])
+                offset += len(kept)
                 advance(len(kept))
     finally:
-        for file in (*files.values(), *places.values()):
+        for file in (*files.values(), *row_files.values()):
             file.close()
-    return written
+    return offset
 
 
 def _open(folder: Path, snapshot: Snapshot, named_vectors: tuple[NamedVector, ...]) -> View:
-    """Open what was written, without indexes."""
+    """Open the written rows and vectors, without indexes."""
     with pa.memory_map(str(folder / ROWS)) as file:
         table = pa.ipc.open_file(file).read_all()
     segment = Segment(
@@ -339,15 +341,18 @@ def _write_indexes(folder: Path, view: View) -> list[str]:
     return names
 
 
-def _with_efforts(
+def _with_parameters(
     named_vectors: dict[str, VectorManifest], view: View
 ) -> dict[str, VectorManifest]:
-    """Note the efforts that the gate settled on."""
+    """Record the search parameters and filter costs that the release check settled on."""
     settled = {}
     for name, manifest in named_vectors.items():
-        own = view.segments[0].named_vectors[name]
-        update = (
-            {} if own.index is None else {"parameters": own.index.parameters, "masked": own.masked}
-        )
-        settled[name] = manifest.model_copy(update=update)
+        vectors = view.segments[0].named_vectors[name]
+        settled[name] = manifest
+        if vectors.index is not None:
+            update = {
+                "parameters": vectors.index.parameters,
+                "filter_costs": vectors.filter_costs,
+            }
+            settled[name] = manifest.model_copy(update=update)
     return settled

@@ -1,4 +1,4 @@
-"""Releases: immutable, numbered, published states of the index, one of them current."""
+"""Releases: immutable, numbered, published states of the indexes, one of them current."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from isthmus.errors import CorruptRelease, ReleaseNotFound
-from isthmus.index.ann.faiss_index import VectorIndex
 from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
@@ -57,7 +56,7 @@ class Release:
 
     @property
     def catalog_rows(self) -> int:
-        """Number of items in the catalog then."""
+        """Number of items in the catalog at that version."""
         return self.manifest.catalog_rows
 
     def verify(self) -> None:
@@ -68,10 +67,12 @@ class Release:
         CorruptRelease
             If a file is missing, cut off or changed; the message names it.
         """
-        for name, known in self.manifest.files.items():
+        for name, expected in self.manifest.files.items():
             path = self.folder / name
             try:
-                intact = path.stat().st_size == known.bytes and checksum(path) == known.checksum
+                intact = (
+                    path.stat().st_size == expected.bytes and checksum(path) == expected.checksum
+                )
             except OSError:
                 intact = False
             if not intact:
@@ -92,18 +93,24 @@ class Release:
             domains=pa.chunked_array(table.column(DOMAIN).chunks, pa.string())
             .combine_chunks()
             .dictionary_encode(),
-            named_vectors={name: self._block(name) for name in self.manifest.named_vectors},
+            named_vectors={
+                name: self._segment_vectors(name) for name in self.manifest.named_vectors
+            },
         )
 
-    def _block(self, name: str) -> SegmentVectors:
-        known = self.manifest.named_vectors[name]
-        index, vectors = None, open_vectors(self.folder, name, known.dim)
-        if known.recipe != EXACT:
-            recipe = recipe_named(known.recipe)
-            file = self.folder / index_file(name)
-            index = VectorIndex.read(file, recipe, vectors, known.parameters)
-        rows = open_rows(self.folder, name)
-        return SegmentVectors(vectors, rows, index, known.masked, known.known_misses)
+    def _segment_vectors(self, name: str) -> SegmentVectors:
+        manifest = self.manifest.named_vectors[name]
+        index, vectors = None, open_vectors(self.folder, name, manifest.dim)
+        if manifest.recipe != EXACT:
+            recipe = recipe_named(manifest.recipe)
+            index = recipe.read(self.folder / index_file(name), vectors, manifest.parameters)
+        return SegmentVectors(
+            vectors,
+            open_rows(self.folder, name),
+            index,
+            manifest.filter_costs,
+            manifest.indexed_miss_ratio,
+        )
 
 
 class Releases:
@@ -117,7 +124,7 @@ class Releases:
 
     def __init__(self, space: Path) -> None:
         self._space = space
-        self._current = space / CURRENT_FILE  # to join them costs as much as to look
+        self._current = space / CURRENT_FILE  # to join the path costs as much as a stat
         self._folder = space / RELEASES_FOLDER
 
     def numbers(self) -> list[int]:
@@ -129,22 +136,22 @@ class Releases:
     def open(self, number: int) -> Release:
         """Open a release, or raise `ReleaseNotFound`."""
         if number not in self.numbers():
-            known = ", ".join(map(str, self.numbers())) or "none"
-            raise ReleaseNotFound(f"no release {number} in {self._space}; there are: {known}")
+            available = ", ".join(map(str, self.numbers())) or "none"
+            raise ReleaseNotFound(f"no release {number} in {self._space}; there are: {available}")
         return Release(self._folder / _name(number))
 
     def all(self) -> list[Release]:
         """Open every release whose manifest can be read, ascending."""
-        found = []
+        releases = []
         for number in self.numbers():
             try:
-                found.append(self.open(number))
+                releases.append(self.open(number))
             except CorruptRelease:
                 continue
-        return found
+        return releases
 
     def current_number(self) -> int | None:
-        """Give the number of the current release; None before the first."""
+        """Return the number of the current release; None before the first."""
         try:
             return int((self._space / CURRENT_FILE).read_text())
         except FileNotFoundError:
@@ -160,7 +167,7 @@ class Releases:
         return None if number is None else self.open(number)
 
     def current_stamp(self) -> tuple[int, int] | None:
-        """Give what changes whenever CURRENT is replaced (some 2 µs); None before the first."""
+        """Return what changes whenever CURRENT is replaced, in some 2 µs; None before the first."""
         try:
             stat = self._current.stat()
         except FileNotFoundError:
@@ -168,11 +175,11 @@ class Releases:
         return stat.st_mtime_ns, stat.st_ino
 
     def make_current(self, number: int) -> None:
-        """Move CURRENT, at once and durably."""
+        """Make a release current, atomically and durably."""
         write_atomically(self._space / CURRENT_FILE, f"{_name(number)}\n".encode())
 
     def begin(self) -> tuple[int, Path]:
-        """Give the next number and a fresh folder to build it in; left-overs are removed."""
+        """Return the next number and an empty folder to build in; left-overs are removed."""
         self._folder.mkdir(exist_ok=True)
         for left_over in self._folder.glob(f"{BUILDING}*"):
             shutil.rmtree(left_over, ignore_errors=True)
@@ -182,7 +189,7 @@ class Releases:
         return number, folder
 
     def seal(self, folder: Path, manifest: Manifest) -> Release:
-        """Give a built folder its manifest and its final name."""
+        """Write the manifest of a built folder, and give the folder its final name."""
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
         final = self._folder / _name(manifest.number)
         folder.rename(final)
@@ -190,7 +197,7 @@ class Releases:
         return Release(final)
 
     def previous(self) -> int:
-        """Give the newest accepted release before the current one, or raise."""
+        """Return the newest accepted release before the current one, or raise `ReleaseNotFound`."""
         current = self.current_number() or 0
         older = [r.number for r in self.all() if r.number < current and r.manifest.accepted]
         if not older:

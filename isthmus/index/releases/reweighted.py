@@ -13,10 +13,10 @@ from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import MaskedVectors, fuse
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.ann.segment import Segment, SegmentVectors
-from isthmus.index.catalog.content_encoding import open_embedding_caches, stored_vectors
-from isthmus.index.catalog.ingest import is_small
+from isthmus.index.catalog.content_encoding import lookup_vectors, open_embedding_caches
+from isthmus.index.catalog.ingest import is_small_batch
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
-from isthmus.index.lru_cache import Recent
+from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.schema import CONTENT_HASH, Modality
@@ -48,7 +48,7 @@ class Reweighting:
         self._meeting = [
             named_vector for named_vector in settings.layout if len(named_vector.modalities) > 1
         ]
-        self._recent: Recent[Segment] = Recent(KEPT)
+        self._recent: LRUCache[Segment] = LRUCache(KEPT)
 
     def view(self, view: View, weights: Mapping[Modality, float]) -> View:
         """Give the view as the items would lie under some weights of modalities."""
@@ -66,8 +66,8 @@ class Reweighting:
     def _reweighted(
         self, segment: Segment, snapshot: Snapshot, weights: Mapping[Modality, float]
     ) -> Segment:
-        peek = is_small(len(segment), snapshot.rows)
-        caches = open_embedding_caches(self._space, self._settings, peek=peek)
+        lazy = is_small_batch(len(segment), snapshot.rows)
+        caches = open_embedding_caches(self._space, self._settings, lazy=lazy)
 
         def fused_anew(named_vector: NamedVector) -> SegmentVectors:
             own = segment.named_vectors[named_vector.name]
@@ -98,7 +98,7 @@ def _several(
     ]
     several = np.sum([[h is not None for h in own] for own in hashes], axis=0) > 1
     return {
-        modality: stored_vectors(
+        modality: lookup_vectors(
             caches[modality], [h if s else None for h, s in zip(own, several, strict=True)]
         )
         for modality, own in zip(named_vector.modalities, hashes, strict=True)

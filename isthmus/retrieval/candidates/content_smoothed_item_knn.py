@@ -1,4 +1,4 @@
-"""Neighbours through content: what is said of an item holds for items like it."""
+"""Item-KNN smoothed over the content graph, so that it reaches items without interactions."""
 
 from __future__ import annotations
 
@@ -21,67 +21,73 @@ from isthmus.retrieval.candidates.user_histories import UserHistories
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-LENDERS = 1_000  # items whose scores are passed on to those like them
+PROPAGATED = 1_000  # the best items of a user, whose scores are propagated
 
 
 @dataclass
 class ContentSmoothedItemKNN(CandidateGenerator):
-    """Item neighbours, carried to items without users by the items nearest in content.
+    """Score items by item-KNN, propagated along the content graph on both sides.
 
-    A history's item lends part of its weight to those like it, and a proposed item has the mean
-    score of those like it. So items that nobody used yet, in the history or in the list, are
-    bridged to items that somebody did.
+    With A the content graph (see `TrainingData.content_graph`), S the item-KNN similarities and x
+    a history, the scores are ``A S' (x + smoothing A' x)``: items of the history pass a part of
+    their weight to items with similar content, and a candidate has the weighted mean score of the
+    items with similar content. Both sides so reach cold-start items.
 
     Attributes
     ----------
-    lent : float
-        Weight that a history's item lends; one that the neighbours do not know lends all.
-    own, other, shrink : float
+    smoothing : float
+        The weight that an item of the history passes on; an item without interactions passes all.
+    alpha, beta, shrink : float
         As for `ItemKNN`.
     """
 
     name: ClassVar[str] = "content-smoothed item-KNN"
-    lent: float = 0.3
-    own: float = 0.5
-    other: float = 0.1
+    smoothing: float = 0.3
+    alpha: float = 0.5
+    beta: float = 0.1
     shrink: float = 5.0
-    _turned: tuple[csr_array, ColumnsByDomain] | None = field(default=None, init=False, repr=False)
+    _to_items: tuple[csr_array, ColumnsByDomain] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
-    def fit(self, corpus: TrainingData) -> Self:
-        """Find neighbours by users; those by content are the corpus's own."""
-        self._neighbours = ItemKNN(own=self.own, other=self.other, shrink=self.shrink)
-        self._neighbours.fit(corpus)
-        self._used, self._turned = corpus.popularity > 0, None
+    def fit(self, data: TrainingData) -> Self:
+        """Fit the item-KNN; the content graph is that of the data."""
+        self._item_knn = self._unfitted().fit(data)
+        self._has_users, self._to_items = data.popularity > 0, None
         return self
 
-    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
-        """Score items of the domain by those like them."""
-        graph = corpus.content_graph
-        scores = self._neighbours.scores(corpus, self._lend(corpus, histories, graph), target)
-        passed_on = scores.top_k(LENDERS).dot(self._lending_to(corpus, graph, target))
-        return SparseScorer(passed_on, len(corpus))
+    def scorer(self, data: TrainingData, users: UserHistories, target: int) -> SparseScorer:
+        """Return the smoothed scores."""
+        graph = data.content_graph
+        scores = self._item_knn.scores(data, self._smoothed(data, users, graph), target)
+        propagated = scores.top_k(PROPAGATED).dot(self._graph_to(data, graph, target))
+        return SparseScorer(propagated, len(data))
 
     def state(self) -> ArrayState:
-        """Give the neighbours by users."""
-        return {**self._neighbours.state(), "used": self._used}
+        """Return the item-KNN similarities, and which items have interactions."""
+        return {**self._item_knn.state(), "has_users": self._has_users}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take the neighbours by users."""
-        self._neighbours = ItemKNN().restore(state)
-        self._used = state["used"]
+        """Take back what `state` returned."""
+        self._item_knn = self._unfitted().restore(state)
+        self._has_users = state["has_users"]
         return self
 
-    def _lending_to(self, corpus: TrainingData, graph: csr_array, target: int) -> csr_array:
-        """Give the graph the other way round, to the items of a domain."""
-        if self._turned is None or self._turned[0] is not graph:
-            self._turned = graph, ColumnsByDomain(to_csr(graph.T))
-        return self._turned[1].of(corpus, target)
+    def _unfitted(self) -> ItemKNN:
+        return ItemKNN(alpha=self.alpha, beta=self.beta, shrink=self.shrink)
 
-    def _lend(self, corpus: TrainingData, histories: UserHistories, graph: csr_array) -> SparseRows:
-        """Spread histories over the items like theirs that have users."""
-        used = np.zeros(len(corpus), bool)
-        used[: len(self._used)] = self._used
-        own = histories.rows
-        lent = np.where(used[own.columns], np.float32(self.lent), np.float32(1))
-        spread = own.concatenate_rows(own._replace(values=own.values * lent).dot(graph))
-        return spread.filter(used[spread.columns])
+    def _graph_to(self, data: TrainingData, graph: csr_array, target: int) -> csr_array:
+        """Return the transposed graph with the items of a domain as columns."""
+        if self._to_items is None or self._to_items[0] is not graph:
+            self._to_items = graph, ColumnsByDomain(to_csr(graph.T))
+        return self._to_items[1].of(data, target)
+
+    def _smoothed(self, data: TrainingData, users: UserHistories, graph: csr_array) -> SparseRows:
+        """Return histories spread over items with similar content, of items with interactions."""
+        has_users = np.zeros(len(data), bool)
+        has_users[: len(self._has_users)] = self._has_users
+        rows = users.rows
+        passed_on = np.where(has_users[rows.columns], np.float32(self.smoothing), np.float32(1))
+        neighbours = rows._replace(values=rows.values * passed_on).dot(graph)
+        spread = rows.concatenate_rows(neighbours)
+        return spread.filter(has_users[spread.columns])

@@ -1,4 +1,4 @@
-"""The sources of candidates, all of them."""
+"""The candidate generators, and a set of them that is fitted, stored and queried together."""
 
 from __future__ import annotations
 
@@ -24,26 +24,7 @@ from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.candidates.user_knn import UserKNN
 
-
-def default_generators(seed: int = 0) -> list[CandidateGenerator]:
-    """Give every source with its default settings."""
-    return [
-        Popularity(),
-        Trend(),
-        ItemKNN("item-KNN (cosine)", own=0.5, other=0.5, shrink=10.0),
-        ItemKNN("item-KNN (popular)", own=0.5, other=0.1, shrink=5.0),
-        ItemKNN("item-KNN (conditional)", own=1.0, other=0.0, shrink=100.0),
-        ItemKNN("item-KNN (in-domain)", within=True),
-        EASE(),
-        UserKNN(),
-        ALS(seed=seed),
-        Content(),
-        ContentSmoothedItemKNN(),
-        TfidfOverlap(),
-        TwoTower(seed=seed),
-    ]
-
-
+# The names under which classes are stored. They stay when a class is renamed.
 KINDS: dict[str, type[CandidateGenerator]] = {
     "popularity": Popularity,
     "trend": Trend,
@@ -55,27 +36,56 @@ KINDS: dict[str, type[CandidateGenerator]] = {
     "content_smoothed_item_knn": ContentSmoothedItemKNN,
     "tfidf_overlap": TfidfOverlap,
     "two_tower": TwoTower,
-}  # the names under which classes are stored; they outlive a renamed class
+}
+
+
+def item_knn_variants() -> list[CandidateGenerator]:
+    """Return the configurations of item-KNN that run side by side, one a line."""
+    return [
+        ItemKNN("item-KNN (cosine)", alpha=0.5, beta=0.5, shrink=10.0),
+        ItemKNN("item-KNN (popular)", alpha=0.5, beta=0.1, shrink=5.0),
+        ItemKNN("item-KNN (conditional)", alpha=1.0, beta=0.0, shrink=100.0),
+        ItemKNN("item-KNN (in-domain)", in_domain=True),
+    ]
+
+
+def default_generators(seed: int = 0) -> list[CandidateGenerator]:
+    """Return every candidate generator, unfitted, with its default hyperparameters."""
+    return [
+        Popularity(),
+        Trend(),
+        *item_knn_variants(),
+        EASE(),
+        UserKNN(),
+        ALS(seed=seed),
+        Content(),
+        ContentSmoothedItemKNN(),
+        TfidfOverlap(),
+        TwoTower(seed=seed),
+    ]
 
 
 class CandidateGenerators:
-    """Some sources that learn and are asked together.
+    """Some candidate generators that are fitted and queried together.
 
     Parameters
     ----------
-    sources : sequence of CandidateSource
-        Which.
+    generators : sequence of CandidateGenerator
+        Their names differ.
 
     Raises
     ------
     InvalidInput
-        If there are none, or two have one name.
+        If there are none, or two have the same name.
     """
 
-    def __init__(self, sources: Sequence[CandidateGenerator]) -> None:
-        self._by_name = {source.name: source for source in sources}
-        if not sources or len(self._by_name) < len(sources):
-            raise InvalidInput("a pool needs one source or more, each with a name of its own")
+    def __init__(self, generators: Sequence[CandidateGenerator]) -> None:
+        self._by_name = {generator.name: generator for generator in generators}
+        if not generators or len(self._by_name) < len(generators):
+            raise InvalidInput(
+                "candidates need one generator or more, each with a name of its own; got "
+                f"{', '.join(generator.name for generator in generators) or 'none'}"
+            )
 
     def __iter__(self) -> Iterator[CandidateGenerator]:
         return iter(self._by_name.values())
@@ -85,57 +95,54 @@ class CandidateGenerators:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the sources."""
+        """The names of the generators."""
         return tuple(self._by_name)
 
-    def fit(self, corpus: TrainingData, *, show: bool = False) -> Self:
-        """Teach every source."""
-        with progress_bar("learning candidates", len(self._by_name), show=show) as advance:
-            for source in self:
-                source.fit(corpus)
+    def fit(self, data: TrainingData, *, show: bool = False) -> Self:
+        """Fit every generator, with a progress bar if `show`."""
+        with progress_bar("fitting candidate generators", len(self._by_name), show=show) as advance:
+            for generator in self:
+                generator.fit(data)
                 advance(1)
         return self
 
-    def scorers(
-        self, corpus: TrainingData, histories: UserHistories, target: int
-    ) -> dict[str, Scorer]:
-        """Ask every source about a domain's items for users."""
-        return {source.name: source.scorer(corpus, histories, target) for source in self}
+    def scorers(self, data: TrainingData, users: UserHistories, target: int) -> dict[str, Scorer]:
+        """Return the scorer of every generator, see `CandidateGenerator.scorer`."""
+        return {generator.name: generator.scorer(data, users, target) for generator in self}
 
     def description(self) -> list[dict[str, Any]]:
-        """Return the name, the class and the hyperparameters of every source, JSON-serialisable."""
+        """Return the name, class and hyperparameters of every generator, JSON-serialisable."""
         names = {kind: name for name, kind in KINDS.items()}
         return [
-            {"name": source.name, "kind": names[type(source)], "settings": source.settings()}
-            for source in self
+            {"name": own.name, "kind": names[type(own)], "settings": own.settings()} for own in self
         ]
 
     @classmethod
     def from_description(cls, description: Sequence[Mapping[str, Any]]) -> Self:
-        """Return untrained sources with the hyperparameters that a description states.
+        """Return unfitted generators with the hyperparameters that a description states.
 
         Raises
         ------
         KeyError, TypeError
             If this version has no such class, or the class has no such hyperparameter.
         """
-        return cls([KINDS[own["kind"]](**own["settings"]) for own in description])
+        return cls([KINDS[entry["kind"]](**entry["settings"]) for entry in description])
 
     def state(self) -> ArrayState:
-        """Return what all of them learned, keyed by the name of the source."""
+        """Return what all generators learned, keyed by the name of the generator."""
         return {
-            f"{source.name}/{key}": value
-            for source in self
-            for key, value in source.state().items()
+            f"{generator.name}/{key}": value
+            for generator in self
+            for key, value in generator.state().items()
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
-        for source in self:
-            source.restore(with_prefix(state, f"{source.name}/"))
+        for generator in self:
+            generator.restore(with_prefix(state, f"{generator.name}/"))
         return self
 
 
-def without(sources: Sequence[CandidateGenerator], *names: str) -> list[CandidateGenerator]:
-    """Leave some sources out, for an ablation."""
-    return [source for source in sources if source.name not in names]
+def without(generators: Sequence[CandidateGenerator], *names: str) -> list[CandidateGenerator]:
+    """Return the generators but for some, for an ablation."""
+    return [generator for generator in generators if generator.name not in names]

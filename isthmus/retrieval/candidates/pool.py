@@ -1,4 +1,4 @@
-"""The pool: what all sources found for each user, without repeats, and what each says of it."""
+"""The candidate pool: the union of what all generators retrieve, scored by all of them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class CandidatePool:
     Attributes
     ----------
     sources : tuple of str
-        Who was asked.
+        The names of the generators.
     starts : numpy.ndarray
         int64, shape (n_users + 1,): the candidates of user *i* are ``starts[i]`` to
         ``starts[i + 1]``.
     items : numpy.ndarray
-        int64, shape (n_candidates,): ascending for each user.
+        int64, shape (n_candidates,), ascending for each user.
     scores : numpy.ndarray
-        float32, shape (n_sources, n_candidates): what each source says of every candidate,
-        whoever found it.
+        float32, shape (n_generators, n_candidates): the score of every candidate by each
+        generator, also where another one retrieved it.
     ranks : numpy.ndarray
-        int32, shape (n_sources, n_candidates): its place in a source's list, from 1; 0 where the
-        source did not propose it.
+        int32, shape (n_generators, n_candidates): the rank in the list of a generator, from 1; 0
+        where it did not retrieve the candidate.
     """
 
     sources: tuple[str, ...]
@@ -45,6 +45,7 @@ class CandidatePool:
     ranks: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
+        """Return the number of users."""
         return len(self.starts) - 1
 
     @property
@@ -52,51 +53,50 @@ class CandidatePool:
         """The user of each candidate, shape (n_candidates,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
-    def filter(self, kept: Mask) -> CandidatePool:
-        """Keep some candidates, shape (n_candidates,)."""
-        starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
-        return CandidatePool(
-            self.sources, starts, self.items[kept], self.scores[:, kept], self.ranks[:, kept]
-        )
+    def filter(self, mask: Mask) -> CandidatePool:
+        """Return the candidates where a mask of shape (n_candidates,) is true; users stay."""
+        starts = np.concatenate([[0], np.cumsum(mask)])[self.starts]
+        scores, ranks = self.scores[:, mask], self.ranks[:, mask]
+        return CandidatePool(self.sources, starts, self.items[mask], scores, ranks)
 
 
 def candidate_pool(
     scorers: Mapping[str, Scorer], n: int, allowed: Mask, seen: csr_array
 ) -> CandidatePool:
-    """Ask every source for its best, and every source of all that were found.
+    """Return the best items of every scorer, and the scores of all of them by every scorer.
 
     Parameters
     ----------
-    opinions : mapping of str to Opinion
-        What each source thinks of items for these users.
+    scorers : mapping of str to Scorer
+        The scorer of each generator for these users.
     n : int
-        Items that each source may propose to a user.
+        Items that each scorer retrieves for a user, at most.
     allowed : numpy.ndarray
-        bool, shape (n_items,): what may be proposed.
+        bool, shape (n_items,): items that may be candidates.
     seen : scipy.sparse.csr_array
         Non-zero where a user has seen an item, shape (n_users, n_items).
     """
-    users, width = seen.shape
+    n_users, n_items = seen.shape
     lists = [scorer.top_k(n, allowed, seen) for scorer in scorers.values()]
-    keys = [_keys(found, width) for found in lists]
-    every = np.concatenate([np.empty(0, np.int64), *keys])
-    union = unique_sorted(every)
-    owners, items = np.divmod(union, width)
+    keys = [_keys(top, n_items) for top in lists]  # a user and an item, as one number
+    all_keys = np.concatenate([np.empty(0, np.int64), *keys])
+    union = unique_sorted(all_keys)
+    owners, items = np.divmod(union, n_items)
     ranks = np.zeros((len(lists), len(union)), np.int32)
-    proposers = np.repeat(np.arange(len(lists)), [len(key) for key in keys])
-    ranks[proposers, np.searchsorted(union, every)] = np.concatenate([*map(_places, lists)])
+    retrieved_by = np.repeat(np.arange(len(lists)), [len(key) for key in keys])
+    ranks[retrieved_by, np.searchsorted(union, all_keys)] = np.concatenate([*map(_ranks, lists)])
     scores = np.zeros((len(lists), len(union)), np.float32)
-    for source, scorer in enumerate(scorers.values()):
-        scores[source] = scorer.score_pairs(owners, items)
-    starts = np.searchsorted(owners, np.arange(users + 1))
+    for row, scorer in enumerate(scorers.values()):
+        scores[row] = scorer.score_pairs(owners, items)
+    starts = np.searchsorted(owners, np.arange(n_users + 1))
     return CandidatePool(tuple(scorers), starts, items, scores, ranks)
 
 
-def _places(found: TopK) -> Columns:
-    """Give each item its place in its list, from 1."""
-    return np.arange(1, len(found.items) + 1) - np.repeat(found.starts[:-1], np.diff(found.starts))
+def _ranks(top: TopK) -> Columns:
+    """Return the rank of each item in its list, from 1."""
+    return np.arange(1, len(top.items) + 1) - np.repeat(top.starts[:-1], np.diff(top.starts))
 
 
-def _keys(found: TopK, width: int) -> Columns:
-    owners = np.repeat(np.arange(len(found.starts) - 1), np.diff(found.starts))
-    return owners * width + found.items
+def _keys(top: TopK, n_items: int) -> Columns:
+    owners = np.repeat(np.arange(len(top.starts) - 1), np.diff(top.starts))
+    return owners * n_items + top.items

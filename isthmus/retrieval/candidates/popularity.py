@@ -1,4 +1,4 @@
-"""What many liked, and what many like now."""
+"""Popularity, over all time or recent."""
 
 from __future__ import annotations
 
@@ -18,73 +18,67 @@ from isthmus.retrieval.candidates.user_histories import UserHistories
 
 @dataclass
 class Popularity(CandidateGenerator):
-    """The items of the domain that most users liked; the score is their number."""
+    """Score items by the number of users that liked them, the same for everybody."""
 
     name: ClassVar[str] = "popularity"
 
-    def fit(self, corpus: TrainingData) -> Self:
+    def fit(self, data: TrainingData) -> Self:
         """Count the users of each item."""
-        return self._keep(self._count(corpus))
+        return self._set_scores(self._count(data))
 
-    def scorer(
-        self, corpus: TrainingData, histories: UserHistories, target: int
-    ) -> PopularityScorer:
-        """Score items of the domain alike for everybody."""
-        scores = self._by_length.get(len(corpus))
+    def scorer(self, data: TrainingData, users: UserHistories, target: int) -> PopularityScorer:
+        """Return the counts; items newer than the fit score 0."""
+        scores = self._by_length.get(len(data))
         if scores is None:
             self._by_length.clear()
-            scores = self._by_length[len(corpus)] = _padded(self._scores, len(corpus))
-        if target not in self._orders:
-            self._orders[target] = self._order[corpus.domains[self._order] == target]
-        return PopularityScorer(scores, self._orders[target], len(histories))
+            padded = np.pad(self._scores, (0, len(data) - len(self._scores)))
+            scores = self._by_length[len(data)] = padded
+        if target not in self._order_of_domain:
+            self._order_of_domain[target] = self._order[data.domains[self._order] == target]
+        return PopularityScorer(scores, self._order_of_domain[target], len(users))
 
     def state(self) -> ArrayState:
-        """Give the scores."""
+        """Return the scores."""
         return {"scores": self._scores}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take the scores."""
-        return self._keep(state["scores"])
+        """Take back what `state` returned."""
+        return self._set_scores(state["scores"])
 
-    def _count(self, corpus: TrainingData) -> FloatArray:
-        return corpus.popularity.astype(np.float32)
+    def _count(self, data: TrainingData) -> FloatArray:
+        return data.popularity.astype(np.float32)
 
-    def _keep(self, scores: FloatArray) -> Self:
+    def _set_scores(self, scores: FloatArray) -> Self:
         self._scores: FloatArray = scores
         self._by_length: dict[int, FloatArray] = {}
         ranked: Columns = np.argsort(-scores, kind="stable")
         self._order = ranked[scores[ranked] > 0]
-        self._orders: dict[int, Columns] = {}
+        self._order_of_domain: dict[int, Columns] = {}
         return self
-
-
-def _padded(scores: FloatArray, n_items: int) -> FloatArray:
-    """Return scores with zeros appended for items that are newer than the fit."""
-    return np.pad(scores, (0, n_items - len(scores)))
 
 
 @dataclass
 class Trend(Popularity):
-    """The same, where an interaction counts the less the older it is.
+    """Score items by the number of recent likes: the weight of a like decays exponentially.
 
-    Without times it has no opinion.
+    Without times every score is 0.
 
     Attributes
     ----------
     half_life : float
-        The age at which an interaction counts half, as a share of the time between the first
-        decile of the interactions and the last one.
+        The age at which a like counts half, as a share of the time between the first decile of
+        the likes and the last like.
     """
 
     name: ClassVar[str] = "trend"
     half_life: float = 0.1
 
-    def _count(self, corpus: TrainingData) -> FloatArray:
-        matrix = corpus.interactions
+    def _count(self, data: TrainingData) -> FloatArray:
+        matrix = data.interactions
         counted = matrix.likes & ~np.isnan(matrix.moments)
         moments = matrix.moments[counted]
         if not len(moments) or moments.min() == moments.max():
-            return np.zeros(len(corpus), np.float32)
+            return np.zeros(len(data), np.float32)
         span = max(moments.max() - np.quantile(moments, 0.1), 1.0)
-        fresh = 0.5 ** ((moments.max() - moments) / (self.half_life * span))
-        return np.bincount(matrix.columns[counted], fresh, len(corpus)).astype(np.float32)
+        weights = 0.5 ** ((moments.max() - moments) / (self.half_life * span))
+        return np.bincount(matrix.columns[counted], weights, len(data)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Items that share words with those of the history: of their texts and attributes."""
+"""Candidates that share rare words with the history, in texts and attributes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isthmus.numerics.sparse_rows import sparse_rows
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_features import ItemFeatures
-from isthmus.retrieval.candidates.scorer import TopK, runs, seen_by
+from isthmus.retrieval.candidates.scorer import TopK, pairs_by_user, seen_by
 from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -24,142 +24,142 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SHARPNESS = 5.0
-LONGEST = 50
-POSTINGS = 60_000  # pairs of a history's word and an item that has it, looked at for a user
-SPARE = 4  # items found by the rarest words, over the length of a list
-WORDS = "items"
+MAX_HISTORY = 50  # items of a history, those that weigh most
+MAX_POSTINGS = 60_000  # entries of the inverted index that are read for a user
+OVERFETCH = 4  # items found by the rarest words, over the length of the list
+ITEMS = "items"
 
 
 @dataclass
 class TfidfOverlap(CandidateGenerator):
-    """Items whose texts and attributes share rare words with those of the history.
+    """Score items by the words that they share with those of the history.
 
-    A score is ``log(mean(exp(5 cosine))) / 5`` over the liked items, weighted as in the history;
-    the cosines are of TF-IDF vectors (see `TfidfVocabulary`). Names, brands and categories, which
-    embeddings blur, connect items here, new items included. Nothing is learned from interactions.
+    A score is ``log(1 + mean(exp(5 cosine) - 1)) / 5`` over the liked items, weighted as in the
+    history; the cosines are of TF-IDF vectors (see `TfidfVocabulary`). Names, brands and
+    categories, which embeddings blur, connect items here, cold-start items included. Nothing is
+    learned from interactions.
     """
 
     name: ClassVar[str] = "TF-IDF overlap"
-    _joined: tuple[ItemFeatures, csr_array, ColumnsByDomain] | None = field(
-        default=None, init=False, repr=False
+    _extended: tuple[ItemFeatures, csr_array, ColumnsByDomain] | None = field(
+        default=None, init=False, repr=False, compare=False
     )
 
-    def fit(self, corpus: TrainingData) -> Self:
-        """Learn the words of all items."""
-        self._vocabulary, self._items = corpus.tfidf
-        self._joined = None
+    def fit(self, data: TrainingData) -> Self:
+        """Take the TF-IDF vectors of all items."""
+        self._vocabulary, self._items = data.tfidf
+        self._extended = None
         return self
 
-    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> TfidfScorer:
-        """Score items of the domain by the words that they share."""
-        items, columns_by_domain = self._joined_with(corpus)
-        liked = histories.liked.top_weighted(LONGEST)
-        return TfidfScorer(
-            items, columns_by_domain.of(corpus, target), liked, corpus.in_domain(target)
-        )
+    def scorer(self, data: TrainingData, users: UserHistories, target: int) -> TfidfScorer:
+        """Return the similarities of the domain's items by words."""
+        items, inverted = self._extended_to(data)
+        history = users.liked.top_weighted(MAX_HISTORY)
+        return TfidfScorer(items, inverted.of(data, target), history, data.in_domain(target))
 
     def state(self) -> ArrayState:
-        """Give the words of items."""
-        return {**self._vocabulary.state(), **sparse_to_arrays(WORDS, self._items)}
+        """Return the vocabulary, and the vectors of all items."""
+        return {**self._vocabulary.state(), **sparse_to_arrays(ITEMS, self._items)}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take the words of items."""
+        """Take back what `state` returned."""
         self._vocabulary = TfidfVocabulary.from_state(state)
-        self._items, self._joined = sparse_from_arrays(WORDS, state), None
+        self._items, self._extended = sparse_from_arrays(ITEMS, state), None
         return self
 
-    def _joined_with(self, corpus: TrainingData) -> tuple[csr_array, ColumnsByDomain]:
-        """Give the words of all items, new ones too, and the items of each word."""
+    def _extended_to(self, data: TrainingData) -> tuple[csr_array, ColumnsByDomain]:
+        """Return the vectors of all items, new ones too, and the inverted index."""
         from scipy.sparse import vstack
 
-        joined = self._joined
-        if joined is None or joined[0] is not corpus.features:
+        extended = self._extended
+        if extended is None or extended[0] is not data.features:
             items = self._items
-            if len(corpus) > items.shape[0]:
-                new = corpus.features.texts(np.arange(items.shape[0], len(corpus)))
-                items = to_csr(vstack([items, self._vocabulary.transform(new)], format="csr"))
-            joined = self._joined = corpus.features, items, ColumnsByDomain(to_csr(items.T))
-        return joined[1], joined[2]
+            if len(data) > items.shape[0]:
+                texts = data.features.texts(np.arange(items.shape[0], len(data)))
+                items = to_csr(vstack([items, self._vocabulary.transform(texts)], format="csr"))
+            extended = self._extended = data.features, items, ColumnsByDomain(to_csr(items.T))
+        return extended[1], extended[2]
 
 
 @dataclass(frozen=True, eq=False)
 class TfidfScorer:
-    """How alike in words items are to what users liked.
+    """The similarity of items to histories, by the words that they share.
 
     Attributes
     ----------
     items : scipy.sparse.csr_array
-        float32, shape (n_items, n_words), unit rows.
-    turned : scipy.sparse.csr_array
-        The items of the domain by words, float32, shape (n_words, n_items).
-    liked : Histories
-        The users.
-    inside : numpy.ndarray
+        TF-IDF vectors, float32, shape (n_items, n_words), unit rows.
+    inverted : scipy.sparse.csr_array
+        The inverted index of the domain: float32, shape (n_words, n_items).
+    users : UserHistories
+        The liked items.
+    in_domain : numpy.ndarray
         bool, shape (n_items,): the items of the domain.
     """
 
     items: csr_array
-    turned: csr_array
-    liked: UserHistories
-    inside: Mask
+    inverted: csr_array
+    users: UserHistories
+    in_domain: Mask
 
     def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
-        """Give the best items, see `Scorer.best`.
+        """Return the best items, see `Scorer.top_k`.
 
-        Where the words of a history are in very many items, what shares the rarest of them is
-        found first, and scored by all of them.
+        Where the words of a history are in very many items, the inverted index is read for the
+        rarest of them only, and what it finds is reranked by all words.
         """
-        counts = np.diff(self.turned.indptr)
-        found = []
-        for user in range(len(self.liked)):
-            own, weights = self._history(user)
-            rare = _rarest(own, counts)
-            sums = _sharpened(rare @ self.turned, weights)
+        document_counts = np.diff(self.inverted.indptr)
+        rows = []
+        for user in range(len(self.users)):
+            vectors, weights = self._history(user)
+            rare = _rarest_words(vectors, document_counts)
+            sums = _pooled(rare @ self.inverted, weights)  # (n_items,)
             columns = np.flatnonzero((sums > 0) & allowed)
             columns = columns[~np.isin(columns, seen_by(seen, user))]
-            if rare is not own:
-                columns = columns[np.sort(top_k(sums[columns], SPARE * n))]
-                sums[columns] = _sharpened(own @ self.items[columns].T, weights)
+            if rare is not vectors:
+                columns = columns[np.sort(top_k(sums[columns], OVERFETCH * n))]
+                sums[columns] = _pooled(vectors @ self.items[columns].T, weights)
             top = columns[top_k(sums[columns], n)]
-            found.append((top, _softened(sums[top])))
-        return TopK(*sparse_rows(found))
+            rows.append((top, _scores(sums[top])))
+        return TopK(*sparse_rows(rows))
 
     def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
-        """Give the scores of pairs."""
+        """Return the scores of pairs."""
         out = np.zeros(len(users), np.float32)
-        for user, pairs in runs(users, len(self.liked)):
-            asked = items[pairs]
-            own, weights = self._history(user)
-            sums = _sharpened(own @ self.items[asked].T, weights)
-            out[pairs] = np.where(self.inside[asked], _softened(sums), 0)
+        for user, pairs in pairs_by_user(users, len(self.users)):
+            columns = items[pairs]
+            vectors, weights = self._history(user)
+            sums = _pooled(vectors @ self.items[columns].T, weights)
+            out[pairs] = np.where(self.in_domain[columns], _scores(sums), 0)
         return out
 
     def _history(self, user: int) -> tuple[csr_array, FloatArray]:
-        """Give the words of what a user liked, and how much each of that weighs."""
-        columns, weights = self.liked.rows.row(user)
+        """Return the vectors of a user's items, and their weights, which add up to 1."""
+        columns, weights = self.users.rows.row(user)
         return self.items[columns], weights / max(float(weights.sum()), 1e-9)
 
 
-def _rarest(own: csr_array, counts: Columns) -> csr_array:
-    """Keep the rarest words of a history, as many as there are postings to look at."""
+def _rarest_words(vectors: csr_array, document_counts: Columns) -> csr_array:
+    """Return the rarest words of a history, as many as `MAX_POSTINGS` postings allow."""
     from scipy.sparse import csr_array
 
-    lengths = counts[own.indices]
-    if lengths.sum() <= POSTINGS:
-        return own
+    lengths = document_counts[vectors.indices]
+    if lengths.sum() <= MAX_POSTINGS:
+        return vectors
     order = np.argsort(lengths, kind="stable")
     kept = np.zeros(len(order), bool)
-    kept[order[np.cumsum(lengths[order]) <= POSTINGS]] = True
-    starts = np.concatenate([[0], np.cumsum(kept)])[own.indptr]
-    return csr_array((own.data[kept], own.indices[kept], starts), shape=own.shape)
+    kept[order[np.cumsum(lengths[order]) <= MAX_POSTINGS]] = True
+    starts = np.concatenate([[0], np.cumsum(kept)])[vectors.indptr]
+    return csr_array((vectors.data[kept], vectors.indices[kept], starts), shape=vectors.shape)
 
 
-def _sharpened(cosines: csr_array, weights: FloatArray) -> FloatArray:
-    """Add up ``exp(5 cosine) - 1`` over a history, float32, shape (n_items,)."""
-    rows = np.repeat(weights, np.diff(cosines.indptr))
-    sharp = np.expm1(SHARPNESS * cosines.data) * rows
-    return np.bincount(cosines.indices, sharp, cosines.shape[1]).astype(np.float32)
+def _pooled(cosines: csr_array, weights: FloatArray) -> FloatArray:
+    """Return the weighted sum of ``exp(5 cosine) - 1`` over a history, float32, (n_items,)."""
+    weights = np.repeat(weights, np.diff(cosines.indptr))
+    values = np.expm1(SHARPNESS * cosines.data) * weights
+    return np.bincount(cosines.indices, values, cosines.shape[1]).astype(np.float32)
 
 
-def _softened(sums: FloatArray) -> FloatArray:
+def _scores(sums: FloatArray) -> FloatArray:
+    """Return the soft maximum that pooled similarities stand for."""
     return np.asarray(np.log1p(sums) / SHARPNESS, np.float32)

@@ -133,6 +133,13 @@ class UserHistories:
         ones = np.ones(len(seen.columns), np.float32)
         return csr_array((ones, seen.columns, seen.starts), shape=(len(self), n_items))
 
+    def weights_matrix(self, n_items: int) -> csr_array:
+        """Return the weights of the liked items, float32, shape (n_users, n_items)."""
+        from scipy.sparse import csr_array
+
+        rows = self.rows
+        return csr_array((rows.values, rows.columns, rows.starts), shape=(len(self), n_items))
+
     def top_weighted(self, n: int) -> UserHistories:
         """Return the n entries of each user with the largest weights; ties keep the first."""
         owners = self.owners

@@ -1,19 +1,19 @@
-"""What users with similar histories liked (Herlocker et al., SIGIR 1999)."""
+"""User-based nearest neighbours (Resnick et al., CSCW 1994; Herlocker et al., SIGIR 1999)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import ArrayState
-from isthmus.numerics.sparse import scale, sparse_from_arrays, sparse_to_arrays
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
+from isthmus.numerics.co_occurrence import CountSimilarity
+from isthmus.numerics.sparse import scale, sparse_from_arrays, sparse_to_arrays, to_csr
 from isthmus.numerics.sparse_rows import SparseRows
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
-from isthmus.retrieval.candidates.item_knn import unit_rows
 from isthmus.retrieval.candidates.scorer import SparseScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -21,51 +21,101 @@ from isthmus.retrieval.candidates.user_histories import UserHistories
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+ItemWeights = Literal["none", "idf", "squared_idf"]
+
 
 @dataclass
 class UserKNN(CandidateGenerator):
-    """Items liked by the users whose histories, in all domains, are nearest by cosine.
+    """Score items by the summed similarity of the neighbours that liked them.
 
-    Rare items count more: an item liked by n of N users weighs ``log(1 + N / n)``.
+    The similarity is that of weighted item sets, over all domains, see `CountSimilarity`: two
+    users share the weight of the items that both liked.
 
     Attributes
     ----------
-    k : int
-        Neighbours of a user.
+    k : int or None
+        Neighbours of a user; None takes all users that share an item.
+    alpha, beta : float
+        Exponents of the weight of the user's items and of the neighbour's.
+    shrink : float
+        Added to the denominator.
+    jaccard : bool
+        Whether the similarity is Jaccard's; the exponents are then not used.
+    item_weights : str
+        The weight of an item liked by n of N users. ``"none"``: 1; ``"idf"``:
+        ``log(N / (1 + n))``, at least 0; ``"squared_idf"``: ``log(1 + N / n)^2``, with which the
+        similarity for exponents of 0.5 is the cosine of histories that are weighted by idf.
     """
 
     name: ClassVar[str] = "user-KNN"
-    k: int = 300
+    k: int | None = 300
+    alpha: float = 0.5
+    beta: float = 0.5
+    shrink: float = 0.0
+    jaccard: bool = False
+    item_weights: ItemWeights = "squared_idf"
 
-    def fit(self, corpus: TrainingData) -> Self:
-        """Keep what every user liked."""
-        return self._keep(corpus.liked)
+    def fit(self, data: TrainingData) -> Self:
+        """Index the users by the items that they liked."""
+        return self._fit(data.liked)
 
-    def scorer(self, corpus: TrainingData, histories: UserHistories, target: int) -> SparseScorer:
-        """Add up the likeness of the neighbours that liked an item."""
-        known = histories.first_items(len(self._rarity)).rows
-        rare = known._replace(values=known.values * self._rarity[known.columns])
-        nearest = _unit(rare).dot(self._by_item).top_k(self.k)
-        return SparseScorer(nearest.dot(self._liked.of(corpus, target)), len(corpus))
+    def scorer(
+        self,
+        data: TrainingData,
+        users: UserHistories,
+        target: int,
+        training_rows: Columns | None = None,
+    ) -> SparseScorer:
+        """Return the summed similarity of the neighbours that liked an item.
+
+        Parameters
+        ----------
+        data, users, target
+            As for every generator.
+        training_rows : numpy.ndarray, optional
+            int64, shape (n_users,): the row of each user in the training data, -1 if none. That
+            row is not a neighbour. By default a user may be the own neighbour.
+        """
+        rows = users.first_items(len(self._weights)).rows
+        similar = self._similarities(rows)
+        if training_rows is not None:
+            similar = similar.filter(similar.columns != training_rows[similar.owners])
+        if self.k is not None:
+            similar = similar.top_k(self.k)
+        return SparseScorer(similar.dot(self._liked.of(data, target)), len(data))
 
     def state(self) -> ArrayState:
-        """Give what every user liked."""
+        """Return what every user liked."""
         return sparse_to_arrays("liked", self._liked.matrix)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take what every user liked."""
-        return self._keep(sparse_from_arrays("liked", state))
+        """Take back what `state` returned."""
+        return self._fit(sparse_from_arrays("liked", state))
 
-    def _keep(self, liked: csr_array) -> Self:
+    def _fit(self, liked: csr_array) -> Self:
         self._liked = ColumnsByDomain(liked)
-        users = np.asarray(liked.sum(axis=0)).ravel()
-        self._rarity = np.log1p(liked.shape[0] / np.maximum(users, 1)).astype(np.float32)
-        self._by_item = unit_rows(scale(liked, None, self._rarity)).T.tocsr()
+        self._similarity = CountSimilarity(self.alpha, self.beta, self.shrink, self.jaccard)
+        self._weights = _item_weights(liked, self.item_weights)
+        self._by_item = to_csr(scale(liked, None, self._weights).T)  # (n_items, n_users)
+        self._terms = self._similarity.column_terms(np.asarray(liked @ self._weights, np.float32))
         return self
 
+    def _similarities(self, rows: SparseRows) -> SparseRows:
+        """Return the similarity of users to all training users, shape (n_users, n_training)."""
+        shared = rows.dot(self._by_item)
+        # For a history of ones this is the weight of its items; else the squared norm.
+        weights = rows.values**2 * self._weights[rows.columns]
+        totals = np.bincount(rows.owners, weights, len(rows.starts) - 1).astype(np.float32)
+        terms = self._similarity.row_terms(totals)[shared.owners]
+        values = self._similarity(shared.values, terms, self._terms[shared.columns])
+        return shared._replace(values=values)
 
-def _unit(rows: SparseRows) -> SparseRows:
-    """Divide each row by its length."""
-    owners = rows.owners
-    norms = np.sqrt(np.bincount(owners, rows.values**2, len(rows.starts) - 1))
-    return rows._replace(values=(rows.values / np.maximum(norms, 1e-12)[owners]).astype(np.float32))
+
+def _item_weights(liked: csr_array, kind: ItemWeights) -> FloatArray:
+    """Return the weight of each item, float32, shape (n_items,), see `UserKNN`."""
+    n_users, users = liked.shape[0], np.asarray(liked.sum(axis=0)).ravel()
+    if kind == "none":
+        return np.ones(len(users), np.float32)
+    if kind == "idf":
+        return np.maximum(np.log(n_users / (1 + users)), 0).astype(np.float32)
+    return (np.log1p(n_users / np.maximum(users, 1)).astype(np.float32) ** 2).astype(np.float32)

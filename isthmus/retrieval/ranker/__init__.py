@@ -1,1 +1,1 @@
-"""The ranking head: it orders the pool of candidates of a user."""
+"""The ranker: it orders the candidates of a user by features and attention over the history."""

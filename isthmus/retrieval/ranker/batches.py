@@ -1,4 +1,4 @@
-"""Padded batches of candidates and histories."""
+"""Padded batches of candidates and histories, to train a ranker on and to score with it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.examples import Examples
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.network import Batch, HeadNetwork
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.network import Batch, RankerNetwork
 
-LONGEST = 50
-LEAST = 1e-3
+MAX_HISTORY = 50
+MIN_TRAIT = 1e-3
+LIST_LENGTH = 10
 
 
-class Known(NamedTuple):
-    """What attention looks at of histories.
+class HistoryInputs(NamedTuple):
+    """What the attention of a ranker reads of histories.
 
     Attributes
     ----------
     contents : numpy.ndarray
-        float32, shape (n_entries, content).
+        float32, shape (n_entries, coarse_dim).
     traits : numpy.ndarray
         float32, shape (n_entries, 3), see `Batch`.
     starts : numpy.ndarray
-        int64, shape (n_users + 1,): where each user's entries begin.
+        int64, shape (n_users + 1,): the entries of user *i* are ``starts[i]`` to
+        ``starts[i + 1]``.
     """
 
     contents: FloatArray
@@ -43,12 +45,47 @@ class Known(NamedTuple):
     starts: Columns
 
 
+class LabelledBatch(NamedTuple):
+    """A batch with its labels.
+
+    Attributes
+    ----------
+    batch : Batch
+        Candidates and histories.
+    labels : Tensor
+        bool, shape (n_users, n_candidates): which candidates are relevant.
+    log_probabilities : Tensor
+        float32, the same shape: logarithm of the sampling probability of a candidate.
+    """
+
+    batch: Batch
+    labels: Tensor
+    log_probabilities: Tensor
+
+
+def history_inputs(
+    corpus: TrainingData, histories: UserHistories, statistics: ItemStatistics, target: int
+) -> HistoryInputs:
+    """Return contents and traits of the 50 strongest entries of each history."""
+    strongest = histories.liked.top_weighted(MAX_HISTORY)
+    strength = strongest.weights / np.maximum(strongest.recency, MIN_TRAIT)
+    traits = np.stack(
+        [
+            np.log(np.maximum(strength, MIN_TRAIT)),
+            np.log(np.maximum(strongest.recency, MIN_TRAIT)),
+            corpus.domains[strongest.columns] == target,
+        ],
+        axis=1,
+    ).astype(np.float32)
+    return HistoryInputs(statistics.coarse(corpus, strongest.columns), traits, strongest.starts)
+
+
 def make_batch(
     features: FloatArray,
     starts: Columns,
     evidence: FloatArray,
-    offered: FloatArray,
-    known: Known,
+    candidate_contents: FloatArray,
+    history: HistoryInputs,
 ) -> Batch:
     """Pad candidates and histories.
 
@@ -57,68 +94,33 @@ def make_batch(
     features : numpy.ndarray
         Shape (n_candidates, n_features).
     starts : numpy.ndarray
-        int64, shape (n_users + 1,): where each user's candidates begin.
+        int64, shape (n_users + 1,): where the candidates of each user begin.
     evidence : numpy.ndarray
         Shape (n_users,).
-    offered : numpy.ndarray
-        Shape (n_candidates, content).
-    known : Known
-        What attention looks at of the histories.
+    candidate_contents : numpy.ndarray
+        Shape (n_candidates, coarse_dim).
+    history : HistoryInputs
+        The histories.
     """
-    contents, traits, history_starts = known
-    mask = padded(np.ones(starts[-1] - starts[0], bool), starts)
+    n_entries = history.starts[-1] - history.starts[0]
     return Batch(
         features=padded(features.astype(np.float32), starts),
-        mask=mask,
+        mask=padded(np.ones(starts[-1] - starts[0], bool), starts),
         evidence=torch.from_numpy(np.asarray(evidence, np.float32)),
-        offered=padded(offered, starts),
-        known=padded(contents, history_starts),
-        traits=padded(traits, history_starts),
-        present=padded(np.ones(history_starts[-1] - history_starts[0], bool), history_starts),
+        candidate_contents=padded(candidate_contents, starts),
+        history_contents=padded(history.contents, history.starts),
+        history_traits=padded(history.traits, history.starts),
+        history_mask=padded(np.ones(n_entries, bool), history.starts),
     )
 
 
-def known_of(
-    corpus: TrainingData, histories: UserHistories, facts: ItemFacts, target: int
-) -> Known:
-    """Give contents and traits of the strongest 50 entries of each history."""
-    kept = histories.liked.top_weighted(LONGEST)
-    traits = np.stack(
-        [
-            np.log(np.maximum(kept.weights / np.maximum(kept.recency, LEAST), LEAST)),
-            np.log(np.maximum(kept.recency, LEAST)),
-            corpus.domains[kept.columns] == target,
-        ],
-        axis=1,
-    ).astype(np.float32)
-    return Known(facts.coarse(corpus, kept.columns), traits, kept.starts)
-
-
 def padded(values: npt.NDArray[Any], starts: Columns) -> Tensor:
-    """Give rows of one length, filled up with zeros, shape (n_rows, longest, ...)."""
+    """Return rows of equal length, padded with zeros, shape (n_rows, max_length, ...)."""
     lengths = np.diff(starts)
     out = np.zeros((len(lengths), int(lengths.max(initial=0)), *values.shape[1:]), values.dtype)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     out[rows, np.arange(len(rows)) - (starts - starts[0])[rows]] = values
     return torch.from_numpy(out)
-
-
-class Labelled(NamedTuple):
-    """A batch, and which of its candidates were liked.
-
-    Attributes
-    ----------
-    batch : Batch
-        Candidates and histories.
-    labels : Tensor
-        bool, shape (n_users, n_candidates).
-    corrections : Tensor
-        float32, the same shape: log-probability that a candidate was kept.
-    """
-
-    batch: Batch
-    labels: Tensor
-    corrections: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,69 +130,77 @@ class ExampleBatches:
     Attributes
     ----------
     examples : Examples
-        What from.
+        The examples.
     contents : numpy.ndarray
-        float32, shape (n_items, content): coarse contents of all items.
-    known : callable
-        Gives contents and traits of histories.
+        float32, shape (n_items, coarse_dim): coarse contents of all items.
+    history_inputs : callable
+        Returns contents and traits of histories.
     """
 
     examples: Examples
     contents: FloatArray
-    known: Callable[[UserHistories], Known]
+    history_inputs: Callable[[UserHistories], HistoryInputs]
 
     @classmethod
-    def of(cls, examples: Examples, corpus: TrainingData, facts: ItemFacts) -> ExampleBatches:
+    def of(
+        cls, examples: Examples, corpus: TrainingData, statistics: ItemStatistics
+    ) -> ExampleBatches:
         """Take contents and domains from a corpus."""
         return cls(
             examples,
-            facts.coarse(corpus, np.arange(len(corpus))),
-            lambda histories: known_of(corpus, histories, facts, examples.target),
+            statistics.coarse(corpus, np.arange(len(corpus))),
+            lambda histories: history_inputs(corpus, histories, statistics, examples.target),
         )
 
-    def make(self, users: Columns) -> Labelled:
-        """Make a batch of some examples."""
-        whole = self.examples
-        lengths = whole.starts[users + 1] - whole.starts[users]
+    @property
+    def validation(self) -> Columns:
+        """Positions of the validation examples, int64, shape (n_validation,)."""
+        return np.flatnonzero(self.examples.validation)
+
+    def make(self, rows: Columns) -> LabelledBatch:
+        """Make a batch of the examples at some positions."""
+        examples = self.examples
+        lengths = examples.starts[rows + 1] - examples.starts[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        at = concatenate_ranges(whole.starts[users], lengths)
+        at = concatenate_ranges(examples.starts[rows], lengths)
         batch = make_batch(
-            whole.features[at],
+            examples.features[at],
             starts,
-            whole.evidence[users],
-            self.contents[whole.items[at]],
-            self.known(whole.histories.take_users(users)),
+            examples.evidence[rows],
+            self.contents[examples.items[at]],
+            self.history_inputs(examples.histories.take_users(rows)),
         )
         labels = torch.zeros(batch.mask.shape, dtype=torch.bool)
-        labels[batch.mask] = torch.from_numpy(whole.labels[at])
-        corrections = torch.zeros(batch.mask.shape)
-        corrections[batch.mask] = torch.from_numpy(whole.corrections[at])
-        return Labelled(batch, labels, corrections)
+        labels[batch.mask] = torch.from_numpy(examples.labels[at])
+        log_probabilities = torch.zeros(batch.mask.shape)
+        log_probabilities[batch.mask] = torch.from_numpy(examples.log_probabilities[at])
+        return LabelledBatch(batch, labels, log_probabilities)
 
     def scores(
-        self, network: HeadNetwork, users: Columns, size: int, device: str = "cpu"
+        self, network: RankerNetwork, rows: Columns, batch_size: int, device: str = "cpu"
     ) -> Iterator[FloatArray]:
-        """Score the candidates of each example, shape (n_candidates of it,)."""
+        """Score the candidates of each example, shape (n_candidates of the example,)."""
         network.eval()
         with torch.inference_mode():
-            for some in in_parts(users, size):
-                batch = self.make(some).batch
+            for chunk in chunks(rows, batch_size):
+                batch = self.make(chunk).batch
                 scores = network.score(batch.to(device)).cpu().numpy()
-                mask = batch.mask.numpy()
-                yield from (row[own] for row, own in zip(scores, mask, strict=True))
+                for row, mask in zip(scores, batch.mask.numpy(), strict=True):
+                    yield row[mask]
 
-    def ndcg(self, users: Columns, scores: Iterator[FloatArray]) -> PerUser:
-        """Give NDCG@10 of examples by scores; what has -inf is not in the list."""
-        hits = np.zeros((len(users), 10), bool)
-        for row, user, own in zip(hits, users, scores, strict=True):
-            labels = self.examples.labels[self.examples.starts[user] :]
-            top = top_k(own, 10)
-            top = top[np.isfinite(own[top])]
-            row[: len(top)] = labels[top]
-        return ranking_metrics(hits, self.examples.wanted[users], [10])["ndcg@10"]
+    def ndcg(self, rows: Columns, scores: Iterator[FloatArray]) -> PerUser:
+        """Return NDCG@10 of examples by scores; a candidate scored -inf is not in the list."""
+        hits = np.zeros((len(rows), LIST_LENGTH), bool)
+        for hit, row, candidate_scores in zip(hits, rows, scores, strict=True):
+            labels = self.examples.labels[self.examples.starts[row] :]
+            top = top_k(candidate_scores, LIST_LENGTH)
+            top = top[np.isfinite(candidate_scores[top])]
+            hit[: len(top)] = labels[top]
+        metric = f"ndcg@{LIST_LENGTH}"
+        return ranking_metrics(hits, self.examples.n_relevant[rows], [LIST_LENGTH])[metric]
 
 
-def in_parts(users: Columns, size: int) -> Iterator[Columns]:
-    """Give users in parts."""
-    for start in range(0, len(users), size):
-        yield users[start : start + size]
+def chunks(rows: Columns, size: int) -> Iterator[Columns]:
+    """Return positions in chunks of a size."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

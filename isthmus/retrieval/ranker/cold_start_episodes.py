@@ -1,4 +1,10 @@
-"""Simulated cold users and cold items: what is hidden from the sources, and shown of a user."""
+"""Cold-start episodes: users whose interactions in a domain are hidden, and items made new.
+
+A cross-fitting fold hides from everything that learns what its users did in the target domain,
+and every interaction with some items. Its users are then shown with few or no items of the domain,
+or asked to find the new items; what they went on to like is the answer. So a ranker meets scores
+of users and items that the candidate generators do not know, as in use.
+"""
 
 from __future__ import annotations
 
@@ -14,74 +20,92 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 SHOTS = (0, 1, 3, 5)
-COLD_ITEMS = 0.1
-SHARE_SHOWN = 0.8
-FEWEST_TESTED = 5
+COLD_USER = "0"
+MOST_SHOWN = "most"
+NEW_ITEMS = "new"
+NEW_ITEM_SHARE = 0.1
+SHOWN_SHARE = 0.8
+SCENARIOS_PER_USER = 2  # beside the cold one
+MIN_VALIDATION_USERS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Some users whose deeds in the target domain are hidden, and some items that are new.
+    """A cross-fitting fold: users hidden in the target domain, and items made new.
 
     Attributes
     ----------
     users : numpy.ndarray
-        int64: rows of the users in the corpus's matrix.
-    new : numpy.ndarray
-        bool, shape (n_items,): items that the sources never saw used.
+        int64, shape (n_fold_users,): rows of the users in the matrix of the corpus.
+    new_items : numpy.ndarray
+        bool, shape (n_items,): items without any visible interaction.
     hidden : numpy.ndarray
-        bool, shape (n_entries,): what the sources do not see.
+        bool, shape (n_entries,): entries of the matrix that nothing learns from.
     """
 
     users: Columns
-    new: Mask
+    new_items: Mask
     hidden: Mask
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """Users as they will be met, and what they went on to like.
+class Episodes:
+    """Simulated users of one scenario, and what they went on to like.
 
     Attributes
     ----------
-    name : str
-        What is shown: ``"0"`` to ``"5"`` items of the target domain, ``"most"``, or ``"new"``
-        where new items alone are ranked.
+    scenario : str
+        How much is shown of the target domain: ``"0"`` to ``"5"`` liked items, ``"most"`` for
+        four fifths of them, or ``"new"`` where only new items are ranked.
     users : numpy.ndarray
-        int64, shape (n_users,): rows in the corpus's matrix.
-    histories : Histories
+        int64, shape (n_users,): rows in the matrix of the corpus.
+    histories : UserHistories
         What is shown of them.
-    labels, owners : numpy.ndarray
-        int64, shape (n_labels,): what is hidden, and whose it is.
+    relevant, owners : numpy.ndarray
+        int64, shape (n_relevant,): the hidden liked items, and the position in `users` of the
+        user of each.
     allowed : numpy.ndarray
-        bool, shape (n_items,): what is ranked.
+        bool, shape (n_items,): the items that are ranked.
     """
 
-    name: str
+    scenario: str
     users: Columns
     histories: UserHistories
-    labels: Columns
+    relevant: Columns
     owners: Columns
     allowed: Mask
 
+    def slice(self, start: int, stop: int) -> Episodes:
+        """Return the episodes of the users from `start` up to `stop`."""
+        inside = (self.owners >= start) & (self.owners < stop)
+        rows = np.arange(start, stop)
+        return Episodes(
+            self.scenario,
+            self.users[rows],
+            self.histories.take_users(rows),
+            self.relevant[inside],
+            self.owners[inside] - start,
+            self.allowed,
+        )
+
 
 def make_folds(
-    corpus: TrainingData, target: int, folds: int, seed: int, most_users: int | None = None
+    corpus: TrainingData, target: int, folds: int, seed: int, max_users: int | None = None
 ) -> Iterator[Fold]:
-    """Part the users of a domain into folds.
+    """Divide the users of a domain into cross-fitting folds.
 
     Parameters
     ----------
-    corpus : Corpus
-        What there is.
+    corpus : TrainingData
+        Items and interactions.
     target : int
         Code of the domain.
     folds : int
-        How many; 1 hides a fifth of the users.
+        Number of folds; with 1, the only fold holds a fifth of the users.
     seed : int
-        Of the parting.
-    most_users : int, optional
-        Users a fold, at most.
+        Random seed.
+    max_users : int, optional
+        Users of a fold, at most.
     """
     rng = np.random.default_rng(seed)
     matrix = corpus.interactions
@@ -91,30 +115,31 @@ def make_folds(
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(corpus.in_domain(target) & (corpus.popularity > 0)))
     for part in parts:
-        part = np.sort(part[:most_users])
-        new = np.zeros(len(corpus), bool)
-        new[rng.choice(items, int(COLD_ITEMS * len(items)), replace=False)] = True
-        chosen = _marked(part, len(matrix.users))
-        yield Fold(part, new, (chosen[owners] & inside) | new[matrix.columns])
+        part = np.sort(part[:max_users])
+        new_items = np.zeros(len(corpus), bool)
+        new_items[rng.choice(items, int(NEW_ITEM_SHARE * len(items)), replace=False)] = True
+        in_fold = _mask_of(part, len(matrix.users))
+        yield Fold(part, new_items, (in_fold[owners] & inside) | new_items[matrix.columns])
 
 
-def choose_tested(
+def choose_validation_users(
     corpus: TrainingData, folds: Sequence[Fold], target: int, share: float, seed: int
 ) -> Mask:
-    """Choose the users that are not learned from, the same in every fold and case.
+    """Choose the users that are validated on, the same in every fold and scenario.
 
     Parameters
     ----------
-    corpus : Corpus
-        What there is.
+    corpus : TrainingData
+        Items and interactions.
     folds : sequence of Fold
-        Of its users.
+        Folds of its users.
     target : int
         Code of the domain.
     share : float
-        Of the users; where it comes to fewer than five, it is five, or a fifth if that is less.
+        Share of the users; where it comes to fewer than five users, it is five, or a fifth of the
+        users if that is less.
     seed : int
-        Of the choice.
+        Random seed.
 
     Returns
     -------
@@ -122,97 +147,106 @@ def choose_tested(
         bool, shape (n_users,).
     """
     matrix = corpus.interactions
-    chances = np.random.default_rng(seed).random(len(matrix.users))
-    wanted = _liked(matrix) & (corpus.domains[matrix.columns] == target)
-    met = np.zeros(len(matrix.users), bool)
+    draws = np.random.default_rng(seed).random(len(matrix.users))
+    liked = _liked(matrix) & (corpus.domains[matrix.columns] == target)
+    in_episode = np.zeros(len(matrix.users), bool)
     for fold in folds:
-        own = _marked(fold.users, len(matrix.users))[matrix.owners]
-        met[matrix.owners[wanted & own & ~fold.new[matrix.columns]]] = True
-    order = np.sort(chances[met])
-    fewest = order[: max(1, min(FEWEST_TESTED, len(order) // 5))]
-    return np.asarray(chances <= max(share, float(fewest.max(initial=0))))
+        of_fold = _mask_of(fold.users, len(matrix.users))[matrix.owners]
+        in_episode[matrix.owners[liked & of_fold & ~fold.new_items[matrix.columns]]] = True
+    ascending = np.sort(draws[in_episode])
+    fewest = ascending[: max(1, min(MIN_VALIDATION_USERS, len(ascending) // 5))]
+    return np.asarray(draws <= max(share, float(fewest.max(initial=0))))
 
 
-def make_cases(
+def make_episodes(
     corpus: TrainingData, fold: Fold, target: int, seed: int, ignored: Mask | None = None
-) -> Iterator[Case]:
-    """Show the users of a fold as they will be met.
+) -> Iterator[Episodes]:
+    """Simulate the users of a fold in the scenarios in which they will be met.
 
-    Every user is met cold, and with two of the other amounts shown, as far as they have so much.
+    Every user appears without any item of the domain, and in two of the other scenarios, as far
+    as the user has enough items.
 
     Parameters
     ----------
-    corpus : Corpus
-        What there is.
+    corpus : TrainingData
+        Items and interactions.
     fold : Fold
         The users, and what is hidden.
     target : int
         Code of the domain.
     seed : int
-        Of what is shown.
+        Seed of the choice of what is shown.
     ignored : numpy.ndarray, optional
         bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
     matrix = corpus.interactions if ignored is None else corpus.interactions.restricted_to(~ignored)
-    yield from _cold_users(matrix, fold, corpus.in_domain(target), rng)
-    yield from _cold_items(matrix, fold, rng)
+    yield from _cold_user_episodes(matrix, fold, corpus.in_domain(target), rng)
+    yield from _cold_item_episodes(matrix, fold, rng)
 
 
-def _cold_users(
+def _cold_user_episodes(
     matrix: InteractionMatrix, fold: Fold, in_target: Mask, rng: np.random.Generator
-) -> Iterator[Case]:
-    member = _marked(fold.users, len(matrix.users))
-    matrix = matrix.without(~member[matrix.owners] | fold.new[matrix.columns])
+) -> Iterator[Episodes]:
+    in_fold = _mask_of(fold.users, len(matrix.users))
+    matrix = matrix.without(~in_fold[matrix.owners] | fold.new_items[matrix.columns])
     owners, inside = matrix.owners, in_target[matrix.columns]
     liked = inside & _liked(matrix)
-    counts = np.bincount(owners, liked, len(member)).astype(np.int64)
-    places = rank_in_rows(owners, liked, rng.random(len(owners)))
-    draw = rng.permuted(np.tile(np.arange(1, len(SHOTS) + 1), (len(member), 1)), axis=1)[:, :2]
-    allowed = in_target & ~fold.new
+    counts = np.bincount(owners, liked, len(in_fold)).astype(np.int64)  # (n_users,)
+    places = rank_in_rows(owners, liked, rng.random(len(owners)))  # liked items first
+    scenarios = np.tile(np.arange(1, len(SHOTS) + 1), (len(in_fold), 1))
+    drawn = rng.permuted(scenarios, axis=1)[:, :SCENARIOS_PER_USER]
+    allowed = in_target & ~fold.new_items
     for number in range(len(SHOTS) + 1):
         most = number == len(SHOTS)
-        shown = np.floor(SHARE_SHOWN * counts) if most else np.full(len(counts), SHOTS[number])
-        met = (counts > shown) & ((number == 0) | (draw == number).any(axis=1))
+        n_shown = np.floor(SHOWN_SHARE * counts) if most else np.full(len(counts), SHOTS[number])
+        chosen = (counts > n_shown) & ((number == 0) | (drawn == number).any(axis=1))
         if most:
-            met &= shown > max(SHOTS)
-        near = liked & (places < shown[owners])
-        visible = met[owners] & (~inside | near)
-        hidden = met[owners] & liked & ~near
-        if met.any():
-            name = "most" if most else str(SHOTS[number])
-            yield _case(name, matrix, np.flatnonzero(met), visible, hidden, allowed)
+            chosen &= n_shown > max(SHOTS)
+        among_shown = liked & (places < n_shown[owners])
+        shown = chosen[owners] & (~inside | among_shown)
+        relevant = chosen[owners] & liked & ~among_shown
+        if chosen.any():
+            name = MOST_SHOWN if most else str(SHOTS[number])
+            yield _episodes(name, matrix, np.flatnonzero(chosen), shown, relevant, allowed)
 
 
-def _cold_items(matrix: InteractionMatrix, fold: Fold, rng: np.random.Generator) -> Iterator[Case]:
-    """Let users who liked a new item find it, half as many as there are users in the fold."""
-    owners, new, liked = matrix.owners, fold.new[matrix.columns], _liked(matrix)
-    counts = np.bincount(owners, new & liked, len(matrix.users))
-    known = np.bincount(owners, ~new & liked, len(matrix.users))
-    users = rng.permutation(np.flatnonzero((counts > 0) & (known > 0)))
+def _cold_item_episodes(
+    matrix: InteractionMatrix, fold: Fold, rng: np.random.Generator
+) -> Iterator[Episodes]:
+    """Ask users who liked a new item for it; they are half as many as the users of the fold."""
+    owners, new, liked = matrix.owners, fold.new_items[matrix.columns], _liked(matrix)
+    n_new = np.bincount(owners, new & liked, len(matrix.users))
+    n_other = np.bincount(owners, ~new & liked, len(matrix.users))
+    users = rng.permutation(np.flatnonzero((n_new > 0) & (n_other > 0)))
     users = np.sort(users[: max(1, len(fold.users) // 2)])
     if len(users):
-        met = _marked(users, len(matrix.users))[owners]
-        yield _case("new", matrix, users, met & ~new, met & new & liked, fold.new)
+        chosen = _mask_of(users, len(matrix.users))[owners]
+        shown, relevant = chosen & ~new, chosen & new & liked
+        yield _episodes(NEW_ITEMS, matrix, users, shown, relevant, fold.new_items)
 
 
-def _case(
-    name: str, matrix: InteractionMatrix, users: Columns, shown: Mask, hidden: Mask, allowed: Mask
-) -> Case:
-    """Weigh what is shown by itself, so that nothing of what is hidden is in the weights."""
-    place = np.zeros(len(matrix.users), np.int64)
-    place[users] = np.arange(len(users))
+def _episodes(
+    scenario: str,
+    matrix: InteractionMatrix,
+    users: Columns,
+    shown: Mask,
+    relevant: Mask,
+    allowed: Mask,
+) -> Episodes:
+    """Make episodes; weights come from what is shown alone, so nothing hidden leaks into them."""
+    position = np.zeros(len(matrix.users), np.int64)
+    position[users] = np.arange(len(users))
     histories = UserHistories.from_interactions(matrix.without(~shown)).take_users(users).liked
-    return Case(
-        name, users, histories, matrix.columns[hidden], place[matrix.owners[hidden]], allowed
-    )
+    owners = position[matrix.owners[relevant]]
+    return Episodes(scenario, users, histories, matrix.columns[relevant], owners, allowed)
 
 
 def _liked(matrix: InteractionMatrix) -> Mask:
     return matrix.likes & (matrix.strengths > 0)
 
 
-def _marked(users: Columns, n: int) -> Mask:
+def _mask_of(users: Columns, n: int) -> Mask:
     mask = np.zeros(n, bool)
     mask[users] = True
     return mask

@@ -1,11 +1,13 @@
-"""Examples for the ranking head: pools of simulated users, as the sources meet strangers."""
+"""Training examples of a ranker: the candidates of simulated cold-start users, with labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.progress import progress_bar
@@ -14,218 +16,238 @@ from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.cold_start_episodes import Case, choose_tested, make_cases, make_folds
-from isthmus.retrieval.ranker.features import make_features
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.cold_start_episodes import (
+    Episodes,
+    choose_validation_users,
+    make_episodes,
+    make_folds,
+)
+from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, feature_columns
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import ExampleSettings
 
-USERS_AT_ONCE = 256
+USERS_PER_CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Users with candidates, of which some were liked.
+    """Users with candidates, some of which they liked.
 
     Attributes
     ----------
-    case : numpy.ndarray
-        str objects, shape (n_users,): what was shown, see `Case`.
-    group : numpy.ndarray
-        int64, shape (n_users,): who it was; the examples of one person are not parted.
+    scenarios : numpy.ndarray
+        str objects, shape (n_examples,): how much was shown, see `Episodes`.
+    users : numpy.ndarray
+        int64, shape (n_examples,): who it was; the examples of a user are never divided between
+        training and validation.
     starts : numpy.ndarray
-        int64, shape (n_users + 1,).
+        int64, shape (n_examples + 1,): the candidates of example *i* are ``starts[i]`` to
+        ``starts[i + 1]``.
     items : numpy.ndarray
         int64, shape (n_candidates,).
+    columns : tuple of str
+        Names of the features.
     features : numpy.ndarray
-        float16, shape (n_candidates, n_features).
+        float16, shape (n_candidates, n_columns).
     labels : numpy.ndarray
-        bool, shape (n_candidates,).
-    corrections : numpy.ndarray
-        float32, shape (n_candidates,): log-probability that the candidate was kept.
+        bool, shape (n_candidates,): which candidates are relevant.
+    log_probabilities : numpy.ndarray
+        float32, shape (n_candidates,): logarithm of the probability with which the candidate was
+        sampled, 0 for one that was kept for certain.
     evidence : numpy.ndarray
-        float32, shape (n_users,).
-    wanted : numpy.ndarray
-        int64, shape (n_users,): how many items were liked, found or not.
-    tested : numpy.ndarray
-        bool, shape (n_users,): who is not trained on, but stopped by; of them every candidate is
-        kept.
-    histories : Histories
+        float32, shape (n_examples,): see `Features`.
+    n_relevant : numpy.ndarray
+        int64, shape (n_examples,): relevant items, whether among the candidates or not.
+    validation : numpy.ndarray
+        bool, shape (n_examples,): examples of validation users, which are not trained on; all
+        candidates of these are kept.
+    histories : UserHistories
         What was shown.
     target : int
         Code of the domain.
     """
 
-    case: Columns
-    group: Columns
+    scenarios: Columns
+    users: Columns
     starts: Columns
     items: Columns
+    columns: tuple[str, ...]
     features: FloatArray
     labels: Mask
-    corrections: FloatArray
+    log_probabilities: FloatArray
     evidence: FloatArray
-    wanted: Columns
-    tested: Mask
+    n_relevant: Columns
+    validation: Mask
     histories: UserHistories
     target: int
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def candidates_of(self, example: int) -> slice:
+        """Return where the candidates of an example are."""
+        return slice(self.starts[example], self.starts[example + 1])
+
 
 def make_examples(
     corpus: TrainingData,
-    make_sources: Callable[[], Sequence[CandidateGenerator]],
-    facts_of: Callable[[], ItemFacts],
+    make_generators: Callable[[], Sequence[CandidateGenerator]],
+    make_statistics: Callable[[], ItemStatistics],
     target: int,
     settings: ExampleSettings,
     *,
+    columns: Sequence[str] | None = None,
     ignored: Mask | None = None,
     show: bool = False,
 ) -> Examples:
-    """Make examples of every user of a domain.
+    """Make examples of the users of a domain, by cross-fitting.
 
-    For each fold the sources learn without what its users did in the domain and without some
-    items (cross-fitting), so that the head meets scores of strangers, as it will in use.
+    For each fold, generators and statistics learn without what its users did in the domain and
+    without some items. So the ranker is trained on scores of cold-start users, as it meets in use.
 
     Parameters
     ----------
-    corpus : Corpus
-        What may be learned from.
-    make_sources, facts_of : callable
-        Give sources and facts that learned nothing yet.
+    corpus : TrainingData
+        Items and interactions.
+    make_generators, make_statistics : callable
+        Return generators and statistics that are not fitted.
     target : int
         Code of the domain.
     settings : ExampleSettings
-        How.
+        How to make them.
+    columns : sequence of str, optional
+        Names of the features; by default all.
     ignored : numpy.ndarray, optional
         bool, shape (n_items,): items that no history shows.
     show : bool
-        Whether to show bars.
+        Whether to show progress bars.
     """
     parts: list[Examples] = []
-    folds = list(make_folds(corpus, target, settings.folds, settings.seed, settings.most_users))
-    tested = choose_tested(corpus, folds, target, settings.tested, settings.seed)
+    folds = list(make_folds(corpus, target, settings.folds, settings.seed, settings.max_users))
+    validation = choose_validation_users(
+        corpus, folds, target, settings.validation_share, settings.seed
+    )
     for number, fold in enumerate(folds):
         visible = corpus.without_entries(fold.hidden)
-        sources = CandidateGenerators(make_sources()).fit(visible, show=show)
-        facts = facts_of().fit(visible)
-        cases = make_cases(corpus, fold, target, settings.seed + number, ignored)
-        parts += _of_fold(visible, cases, tested, sources, facts, target, settings, show=show)
+        generators = CandidateGenerators(make_generators()).fit(visible, show=show)
+        maker = _ExampleMaker(
+            visible,
+            generators,
+            make_statistics().fit(visible),
+            target,
+            tuple(feature_columns(generators.names) if columns is None else columns),
+            settings,
+        )
+        episodes = make_episodes(corpus, fold, target, settings.seed + number, ignored)
+        parts += maker.examples(list(episodes), validation, show=show)
     return join_examples(parts)
 
 
-def _of_fold(
-    corpus: TrainingData,
-    cases: Iterator[Case],
-    tested: Mask,
-    sources: CandidateGenerators,
-    facts: ItemFacts,
-    target: int,
-    settings: ExampleSettings,
-    *,
-    show: bool,
-) -> Iterator[Examples]:
-    rng = np.random.default_rng(settings.seed)
-    met = list(cases)
-    with progress_bar("making examples", sum(len(c.users) for c in met), show=show) as advance:
-        for case in met:
-            for start in range(0, len(case.users), USERS_AT_ONCE):
-                users = np.arange(start, min(start + USERS_AT_ONCE, len(case.users)))
-                part = _part(case, users)
-                chosen = tested[part.users]
-                yield _of_case(corpus, part, chosen, sources, facts, target, settings, rng)
-                advance(len(users))
+@dataclass(frozen=True, eq=False)
+class _ExampleMaker:
+    """Turns the episodes of one fold into examples."""
 
+    corpus: TrainingData
+    generators: CandidateGenerators
+    statistics: ItemStatistics
+    target: int
+    columns: tuple[str, ...]
+    settings: ExampleSettings
 
-def _part(case: Case, users: Columns) -> Case:
-    kept = (case.owners >= users[0]) & (case.owners <= users[-1])
-    return Case(
-        case.name,
-        case.users[users],
-        case.histories.take_users(users),
-        case.labels[kept],
-        case.owners[kept] - users[0],
-        case.allowed,
-    )
+    def examples(
+        self, episodes: Sequence[Episodes], validation: Mask, *, show: bool
+    ) -> Iterator[Examples]:
+        rng = np.random.default_rng(self.settings.seed)
+        total = sum(len(some.users) for some in episodes)
+        with progress_bar("making examples", total, show=show) as advance:
+            for scenario in episodes:
+                for start in range(0, len(scenario.users), USERS_PER_CHUNK):
+                    stop = min(start + USERS_PER_CHUNK, len(scenario.users))
+                    part = scenario.slice(start, stop)
+                    yield self._of_episodes(part, validation[part.users], rng)
+                    advance(stop - start)
 
-
-def _of_case(
-    corpus: TrainingData,
-    case: Case,
-    tested: Mask,
-    sources: CandidateGenerators,
-    facts: ItemFacts,
-    target: int,
-    settings: ExampleSettings,
-    rng: np.random.Generator,
-) -> Examples:
-    scorers = sources.scorers(corpus, case.histories, target)
-    seen = case.histories.seen(len(corpus))
-    pool = candidate_pool(scorers, settings.depth, case.allowed, seen)
-    features = make_features(corpus, case.histories, pool, facts, target)
-    keys = pool.owners * len(corpus) + pool.items
-    labels = np.isin(keys, case.owners * len(corpus) + case.labels)
-    kept, corrections = _sample(pool, labels, tested, settings, rng)
-    thin = pool.filter(kept)
-    return Examples(
-        case=np.full(len(pool), case.name, object),
-        group=case.users,
-        starts=thin.starts,
-        items=thin.items,
-        features=features.values[kept].astype(np.float16),
-        labels=labels[kept],
-        corrections=corrections[kept],
-        evidence=features.evidence,
-        wanted=np.bincount(case.owners, minlength=len(pool)),
-        tested=tested,
-        histories=case.histories,
-        target=target,
-    )
+    def _of_episodes(
+        self, episodes: Episodes, validation: Mask, rng: np.random.Generator
+    ) -> Examples:
+        corpus, histories = self.corpus, episodes.histories
+        scorers = self.generators.scorers(corpus, histories, self.target)
+        seen = histories.seen(len(corpus))
+        pool = candidate_pool(scorers, self.settings.depth, episodes.allowed, seen)
+        inputs = FeatureInputs(corpus, histories, pool, self.statistics, self.target)
+        features = compute_features(inputs, self.columns)
+        keys = pool.owners * len(corpus) + pool.items
+        labels = np.isin(keys, episodes.owners * len(corpus) + episodes.relevant)
+        kept, log_probabilities = _sample(pool, labels, validation, self.settings, rng)
+        sampled = pool.filter(kept)
+        return Examples(
+            scenarios=np.full(len(pool), episodes.scenario, object),
+            users=episodes.users,
+            starts=sampled.starts,
+            items=sampled.items,
+            columns=self.columns,
+            features=features.values[kept].astype(np.float16),
+            labels=labels[kept],
+            log_probabilities=log_probabilities[kept],
+            evidence=features.evidence,
+            n_relevant=np.bincount(episodes.owners, minlength=len(pool)),
+            validation=validation,
+            histories=histories,
+            target=self.target,
+        )
 
 
 def _sample(
     pool: CandidatePool,
     labels: Mask,
-    tested: Mask,
+    validation: Mask,
     settings: ExampleSettings,
     rng: np.random.Generator,
 ) -> tuple[Mask, FloatArray]:
-    """Keep positives, hard candidates, and some of the others."""
+    """Keep positives and hard negatives, and a random sample of the other candidates."""
     best = np.where(pool.ranks > 0, pool.ranks, np.iinfo(np.int32).max).min(axis=0)
     owners = pool.owners
-    sure = labels | (best <= settings.sure) | tested[owners]
-    others = np.bincount(owners, ~sure, len(pool))
-    chance = np.minimum(settings.others / np.maximum(others, 1), 1)[owners]
-    chance = np.where(sure, 1.0, chance)
-    return rng.random(len(chance)) < chance, np.log(chance).astype(np.float32)
+    certain = labels | (best <= settings.always_kept_rank) | validation[owners]
+    others = np.bincount(owners, ~certain, len(pool))  # (n_users,)
+    probability = np.minimum(settings.sampled_negatives / np.maximum(others, 1), 1)[owners]
+    probability = np.where(certain, 1.0, probability)
+    return rng.random(len(probability)) < probability, np.log(probability).astype(np.float32)
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:
-    """Put examples of one domain together."""
-    ends = np.cumsum([0, *(part.starts[-1] for part in parts)])
-    entries = np.cumsum([0, *(part.histories.starts[-1] for part in parts)])
-    history = [part.histories for part in parts]
+    """Concatenate examples of one domain."""
+    histories = [part.histories for part in parts]
+
+    def joined(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def joined_entries(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(history, name) for history in histories])
+
     return Examples(
-        case=np.concatenate([part.case for part in parts]),
-        group=np.concatenate([part.group for part in parts]),
-        starts=np.concatenate(
-            [[0], *(p.starts[1:] + e for p, e in zip(parts, ends, strict=False))]
-        ),
-        items=np.concatenate([part.items for part in parts]),
-        features=np.concatenate([part.features for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        corrections=np.concatenate([part.corrections for part in parts]),
-        evidence=np.concatenate([part.evidence for part in parts]),
-        wanted=np.concatenate([part.wanted for part in parts]),
-        tested=np.concatenate([part.tested for part in parts]),
+        scenarios=joined("scenarios"),
+        users=joined("users"),
+        starts=_joined_starts([part.starts for part in parts]),
+        items=joined("items"),
+        columns=parts[0].columns,
+        features=joined("features"),
+        labels=joined("labels"),
+        log_probabilities=joined("log_probabilities"),
+        evidence=joined("evidence"),
+        n_relevant=joined("n_relevant"),
+        validation=joined("validation"),
         histories=UserHistories(
-            np.concatenate(
-                [[0], *(h.starts[1:] + e for h, e in zip(history, entries, strict=False))]
-            ),
-            np.concatenate([h.columns for h in history]),
-            np.concatenate([h.weights for h in history]),
-            np.concatenate([h.recency for h in history]),
-            np.concatenate([h.assumed for h in history]),
+            _joined_starts([history.starts for history in histories]),
+            joined_entries("columns"),
+            joined_entries("weights"),
+            joined_entries("recency"),
+            joined_entries("assumed"),
         ),
         target=parts[0].target,
     )
+
+
+def _joined_starts(starts: Sequence[Columns]) -> Columns:
+    offsets = np.cumsum([0, *(own[-1] for own in starts)])
+    parts = [own[1:] + offset for own, offset in zip(starts, offsets, strict=False)]
+    return np.concatenate([[0], *parts])

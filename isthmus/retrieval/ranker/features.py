@@ -1,35 +1,94 @@
-"""Features: what the head looks at, the same for every domain and every space.
+"""Features of candidates: a registry of named groups, the same for every domain and every space.
 
-No feature names an item or a user, and most do not depend on the scale of a source's scores, so a
-head that was trained on one domain means something on another.
+To add a feature, add a column to a `FeatureGroup` below, or a group to `FEATURE_GROUPS`. A ranker
+stores the names of the columns that it was trained with and selects them by name, so the order of
+the registry has no meaning and new columns do not disturb rankers that are already stored.
+
+No feature identifies an item or a user, and most are independent of the scale of the scores of a
+generator, so a ranker that was trained on one domain is meaningful on another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
+from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import row_max
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.item_statistics import FACTS, ItemFacts
-from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS
+from isthmus.retrieval.ranker.item_statistics import STATISTICS, ItemStatistics
+from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS
 
-OF_SOURCE = ("share", "place", "level")
-OF_USER = ("items", "items in domain", "domains", "popularity of items")
-LIKENESS = ("nearest", "mean", "alike")
-OF_CONTENT = tuple(
-    f"{what}{where}{how}"
-    for how in ("", ", coarse")
-    for where in ("", " in domain")
-    for what in LIKENESS
-)
-LONGEST = 100
+POPULARITY = "item: popularity"
+GENERATOR_RANK = "discounted rank"
+MAX_HISTORY = 100
 SHARPNESS = 5.0
+SIMILARITY_COLUMNS = ("nearest", "mean", "soft maximum")
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureInputs:
+    """What features are computed from.
+
+    Attributes
+    ----------
+    corpus : TrainingData
+        The items.
+    histories : UserHistories
+        The users.
+    pool : CandidatePool
+        The candidates of these users.
+    statistics : ItemStatistics
+        Statistics of the items.
+    target : int
+        Code of the domain that is recommended from.
+    """
+
+    corpus: TrainingData
+    histories: UserHistories
+    pool: CandidatePool
+    statistics: ItemStatistics
+    target: int
+
+    @cached_property
+    def owners(self) -> Columns:
+        """The user of each candidate, int64, shape (n_candidates,)."""
+        return self.pool.owners
+
+
+@dataclass(frozen=True)
+class FeatureGroup:
+    """Columns that are computed together.
+
+    Attributes
+    ----------
+    name : str
+        Prefix of the names of the columns.
+    columns : tuple of str
+        The columns, in the order in which `compute` returns them.
+    compute : callable
+        Returns the values, float32, shape (n_candidates, n_columns); with `per_generator`, the
+        columns of the first generator of the pool, then those of the second, and so on.
+    per_generator : bool
+        Whether every candidate generator has these columns; they are named after it then.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    compute: Callable[[FeatureInputs], FloatArray]
+    per_generator: bool = False
+
+    def column_names(self, generators: Sequence[str]) -> tuple[str, ...]:
+        """Return the full names of the columns, such as ``"item: popularity"``."""
+        prefixes = generators if self.per_generator else (self.name,)
+        return tuple(column_name(prefix, column) for prefix in prefixes for column in self.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,147 +97,229 @@ class Features:
 
     Attributes
     ----------
+    columns : tuple of str
+        Names of the features.
     values : numpy.ndarray
-        float32, shape (n_candidates, n_features), see `feature_names`.
+        float32, shape (n_candidates, n_columns).
     evidence : numpy.ndarray
-        float32, shape (n_users,): logarithm of one plus what is known of each.
+        float32, shape (n_users,): ``log(1 + n)`` of the number of liked items of each user.
     """
 
+    columns: tuple[str, ...]
     values: FloatArray
     evidence: FloatArray
 
 
-def feature_names(sources: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the features, in their order; numbers stand last, which a head may look past."""
-    of_sources = [f"{source}: {what}" for source in sources for what in OF_SOURCE]
-    return (
-        *of_sources,
-        *(f"item: {fact}" for fact in FACTS),
-        *(f"user: {what}" for what in OF_USER),
-        *(f"content: {what}" for what in OF_CONTENT),
-        *(f"numbers: {what}" for what in OF_NUMBERS),
-    )
+def column_name(prefix: str, column: str) -> str:
+    """Return the full name of a column of a group or a candidate generator."""
+    return f"{prefix}: {column}"
 
 
-def make_features(
-    corpus: TrainingData,
-    histories: UserHistories,
-    pool: CandidatePool,
-    facts: ItemFacts,
-    target: int,
-) -> Features:
-    """Look at every candidate of a pool.
+def feature_columns(generators: Sequence[str], *, numeric: bool = True) -> tuple[str, ...]:
+    """Return the names of all features, given the names of the candidate generators.
 
-    Of each source: the score over the best that the user's candidates have, ``1 / log2(1 + rank)``
-    in its list, and the logarithm of the score itself.
+    Parameters
+    ----------
+    generators : sequence of str
+        Names of the candidate generators.
+    numeric : bool, default True
+        Whether to include the features of numeric attributes.
     """
-    owners = pool.owners
-    take_users, evidence = _of_users(corpus, histories, facts, target)
-    values = np.concatenate(
-        [
-            _of_sources(pool, owners),
-            facts.of(corpus, pool.items),
-            take_users[owners],
-            _of_content(corpus, histories, pool, facts, target),
-            facts.numbers.nearness(corpus, histories, pool, target),
-        ],
-        axis=1,
-    )
-    return Features(values.astype(np.float32), evidence)
+    groups = [group for group in FEATURE_GROUPS if numeric or group is not NUMERIC]
+    return tuple(name for group in groups for name in group.column_names(generators))
 
 
-def _of_sources(pool: CandidatePool, owners: Columns) -> FloatArray:
-    """Give share, place and level of every source, shape (n_candidates, 3 * n_sources)."""
-    scores, ranks = pool.scores.T, pool.ranks.T
+def require_columns(columns: Iterable[str], generators: Sequence[str]) -> None:
+    """Check that every named feature can be computed from these candidate generators.
+
+    Raises
+    ------
+    InvalidInput
+        If one cannot; the message names all of them.
+    """
+    available = set(feature_columns(generators))
+    missing = [repr(name) for name in columns if name not in available]
+    if missing:
+        raise InvalidInput(f"no feature {', '.join(missing)} in this version")
+
+
+def compute_features(inputs: FeatureInputs, columns: Sequence[str]) -> Features:
+    """Compute features of every candidate of a pool.
+
+    Parameters
+    ----------
+    inputs : FeatureInputs
+        The candidates and their users.
+    columns : sequence of str
+        Names of the features; only the groups that they belong to are computed.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no such feature.
+    """
+    generators, needed = inputs.pool.sources, set(columns)
+    require_columns(columns, generators)
+    names: list[str] = []
+    blocks = [np.empty((len(inputs.pool.items), 0), np.float32)]
+    for group in FEATURE_GROUPS:
+        group_names = group.column_names(generators)
+        if needed.intersection(group_names):
+            names += group_names
+            blocks.append(group.compute(inputs))
+    values = np.concatenate(blocks, axis=1)  # (n_candidates, len(names))
+    if names != list(columns):
+        place = {name: at for at, name in enumerate(names)}
+        values = values[:, [place[name] for name in columns]]
+    evidence = np.log1p(_liked_counts(inputs.histories)).astype(np.float32)
+    return Features(tuple(columns), values.astype(np.float32, copy=False), evidence)
+
+
+def _generator_features(inputs: FeatureInputs) -> FloatArray:
+    """Return three columns a generator, shape (n_candidates, 3 * n_generators).
+
+    The score over the best score among the user's candidates, ``1 / log2(1 + rank)`` in the list
+    of the generator (0 where it did not propose the candidate), and the logarithm of the score.
+    """
+    pool, owners = inputs.pool, inputs.owners
+    scores, ranks = pool.scores.T, pool.ranks.T  # (n_candidates, n_generators)
     positive = np.maximum(scores, 0)
-    most = row_max(positive, pool.starts)[owners]
-    share = positive / np.maximum(most, 1e-12)
-    place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
-    level = np.sign(scores) * np.log1p(10 * np.abs(scores))
-    told = np.stack([share, place, level], axis=2).astype(np.float32)
-    return told.reshape(len(owners), len(OF_SOURCE) * len(pool.sources))
+    best = row_max(positive, pool.starts)[owners]
+    relative = positive / np.maximum(best, 1e-12)
+    discounted = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
+    logarithm = np.sign(scores) * np.log1p(10 * np.abs(scores))
+    # of shape (n_candidates, n_generators, 3)
+    features = np.stack([relative, discounted, logarithm], axis=2).astype(np.float32)
+    return features.reshape(len(owners), len(GENERATOR.columns) * len(pool.sources))
 
 
-def _of_users(
-    corpus: TrainingData, histories: UserHistories, facts: ItemFacts, target: int
-) -> tuple[FloatArray, FloatArray]:
+def _item_features(inputs: FeatureInputs) -> FloatArray:
+    return inputs.statistics.of(inputs.corpus, inputs.pool.items)
+
+
+def _liked_counts(histories: UserHistories) -> npt.NDArray[np.float64]:
+    return np.asarray(
+        np.bincount(histories.owners, histories.weights > 0, len(histories)), np.float64
+    )
+
+
+def _user_features(inputs: FeatureInputs) -> FloatArray:
+    """Return features of the user of each candidate, shape (n_candidates, 4)."""
+    corpus, histories = inputs.corpus, inputs.histories
     owners, n = histories.owners, len(histories)
     liked = histories.weights > 0
     domains = corpus.domains[histories.columns]
-    counts = np.bincount(owners, liked, n)
-    in_target = np.bincount(owners, liked & (domains == target), n)
+    counts = _liked_counts(histories)
+    in_target = np.bincount(owners, liked & (domains == inputs.target), n)
     pairs = np.unique(owners[liked] * len(corpus.domain_names) + domains[liked])
-    several = np.bincount(pairs // len(corpus.domain_names), minlength=n)
-    popular = np.bincount(owners, liked * facts.popularity(histories.columns), n)
-    values = [np.log1p(counts), np.log1p(in_target), several, popular / np.maximum(counts, 1)]
-    return np.stack(values, axis=1).astype(np.float32), np.log1p(counts).astype(np.float32)
+    n_domains = np.bincount(pairs // len(corpus.domain_names), minlength=n)
+    popularity = np.bincount(owners, liked * inputs.statistics.popularity(histories.columns), n)
+    features = [
+        np.log1p(counts),
+        np.log1p(in_target),
+        n_domains,
+        popularity / np.maximum(counts, 1),
+    ]
+    return np.stack(features, axis=1).astype(np.float32)[inputs.owners]
 
 
-def _of_content(
-    corpus: TrainingData,
-    histories: UserHistories,
-    pool: CandidatePool,
-    facts: ItemFacts,
-    target: int,
-) -> FloatArray:
-    """Compare contents, and coarse contents, with what was liked: all, and in the domain."""
-    histories = histories.liked.top_weighted(LONGEST)
-    out = np.zeros((len(pool.items), len(OF_CONTENT)), np.float32)
-    inside = corpus.domains[histories.columns] == target
-    kinds = [(_fetch(get, corpus, pool.items), get(corpus, histories.columns))
-             for get in (facts.contents, facts.coarse)]  # fmt: skip
+def _content_features(inputs: FeatureInputs) -> FloatArray:
+    """Compare the contents of candidates with those of liked items, shape (n_candidates, 12)."""
+    corpus, pool = inputs.corpus, inputs.pool
+    histories = inputs.histories.liked.top_weighted(MAX_HISTORY)
+    out = np.zeros((len(pool.items), len(CONTENT.columns)), np.float32)
+    inside = corpus.domains[histories.columns] == inputs.target
+    kinds = [
+        (_fetcher(get, corpus, pool.items), get(corpus, histories.columns))
+        for get in (inputs.statistics.contents, inputs.statistics.coarse)
+    ]
     for user in range(len(pool)):
         start, end = histories.starts[user], histories.starts[user + 1]
-        own = slice(pool.starts[user], pool.starts[user + 1])
-        if start == end or own.start == own.stop:
+        rows = slice(pool.starts[user], pool.starts[user + 1])
+        if start == end or rows.start == rows.stop:
             continue
-        weights, same = histories.weights[start:end], inside[start:end]
-        cosines = np.stack([known[start:end] @ of(own).T for of, known in kinds])
-        out[own] = _likenesses(cosines, weights, same).T
+        # (n_kinds, n_entries, n_candidates of the user)
+        cosines = np.stack([history[start:end] @ fetch(rows).T for fetch, history in kinds])
+        out[rows] = _similarities(cosines, histories.weights[start:end], inside[start:end]).T
     return out
 
 
-def _fetch(
+def _fetcher(
     get: Callable[[TrainingData, Columns], FloatArray], corpus: TrainingData, items: Columns
 ) -> Callable[[slice], FloatArray]:
-    """Tell how to get contents of some of the items: those of all at once if they are not held."""
+    """Return a function from a slice of the items to their contents.
+
+    Contents that are mapped already are read a slice at a time; others are mapped all at once.
+    """
     if corpus.projected_features is not None:
         return lambda part: get(corpus, items[part])
-    whole = get(corpus, items)
-    return lambda part: whole[part]
+    contents = get(corpus, items)
+    return lambda part: contents[part]
 
 
-def _likenesses(cosines: FloatArray, weights: FloatArray, inside: Mask) -> FloatArray:
-    """Give likenesses to all of a history, and to what of it is in the domain, 0 without any.
+def _similarities(cosines: FloatArray, weights: FloatArray, inside: Mask) -> FloatArray:
+    """Return similarities to a whole history, and to its part in the target domain (0 if empty).
 
-    Each is the largest cosine, the mean, and a mean between the two, in which what is near weighs
-    more: ``log(mean(exp(5 cosine))) / 5``. Many items somewhat alike can so outweigh the one that
-    is nearest, and a long history does not drown what is like the candidate.
+    Each is the largest cosine, the weighted mean, and a soft maximum between the two,
+    ``log(mean(exp(5 cosine))) / 5``. With the soft maximum many moderately similar items can
+    outweigh the single nearest one, and a long history does not drown what is similar.
 
     Parameters
     ----------
     cosines : numpy.ndarray
-        float32, shape (n_kinds, n_entries, n_candidates): of contents of several kinds.
+        float32, shape (n_kinds, n_entries, n_candidates); overwritten.
     weights : numpy.ndarray
         float32, shape (n_entries,).
     inside : numpy.ndarray
-        bool, shape (n_entries,).
+        bool, shape (n_entries,): entries in the target domain.
 
     Returns
     -------
     numpy.ndarray
-        float32, shape (n_kinds * 2 * 3, n_candidates), see `OF_CONTENT`.
+        float32, shape (n_kinds * 2 * 3, n_candidates), in the order of the columns of `CONTENT`.
     """
-    out = np.zeros((len(cosines), 2, len(LIKENESS), cosines.shape[2]), np.float32)
+    out = np.zeros((len(cosines), 2, len(SIMILARITY_COLUMNS), cosines.shape[2]), np.float32)
     shares = np.stack([weights, weights * inside])
     shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
-    counted = np.stack([np.ones_like(inside), inside]).astype(np.float32)
-    counted /= np.maximum(counted.sum(axis=1, keepdims=True), 1)
-    told = 2 if inside.any() else 1
+    uniform = np.stack([np.ones_like(inside), inside]).astype(np.float32)
+    uniform /= np.maximum(uniform.sum(axis=1, keepdims=True), 1)
+    n = 2 if inside.any() else 1  # without entries in the domain its similarities stay 0
     out[:, 0, 0] = cosines.max(axis=1)
-    if told > 1:
+    if n > 1:
         out[:, 1, 0] = out[:, 0, 0] if inside.all() else cosines[:, inside].max(axis=1)
-    out[:, :told, 1] = shares[:told] @ cosines
+    out[:, :n, 1] = shares[:n] @ cosines
     cosines *= SHARPNESS
-    out[:, :told, 2] = np.log(counted[:told] @ np.exp(cosines, out=cosines)) / SHARPNESS
+    out[:, :n, 2] = np.log(uniform[:n] @ np.exp(cosines, out=cosines)) / SHARPNESS
     return out.reshape(-1, cosines.shape[2])
+
+
+def _numeric_features(inputs: FeatureInputs) -> FloatArray:
+    return inputs.statistics.numeric.features(
+        inputs.corpus, inputs.histories, inputs.pool, inputs.target
+    )
+
+
+GENERATOR = FeatureGroup(
+    "generator",
+    ("relative score", GENERATOR_RANK, "log score"),
+    _generator_features,
+    per_generator=True,
+)
+ITEM = FeatureGroup("item", STATISTICS, _item_features)
+USER = FeatureGroup(
+    "user",
+    ("liked items", "liked items in domain", "domains", "popularity of liked items"),
+    _user_features,
+)
+CONTENT = FeatureGroup(
+    "content",
+    tuple(
+        f"{similarity}{where}{kind}"
+        for kind in ("", ", coarse")
+        for where in ("", " in domain")
+        for similarity in SIMILARITY_COLUMNS
+    ),
+    _content_features,
+)
+NUMERIC = FeatureGroup("numeric", NUMERIC_COLUMNS, _numeric_features)
+FEATURE_GROUPS = (GENERATOR, ITEM, USER, CONTENT, NUMERIC)

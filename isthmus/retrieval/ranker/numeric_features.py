@@ -1,4 +1,4 @@
-"""Numbers among the attributes of items (price, size, year), and how near a history is in them."""
+"""Features of numeric item attributes (price, size, year): how near candidates are to a history."""
 
 from __future__ import annotations
 
@@ -16,232 +16,255 @@ from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
-NEARNESS = ("nearest", "mean", "alike")
-OF_NUMBERS = (
-    *(f"{what}{where}" for where in ("", " in domain") for what in NEARNESS),
-    "compared",
+CLOSENESS_COLUMNS = ("nearest", "mean", "soft match")
+NUMERIC_COLUMNS = (
+    *(f"{closeness}{where}" for where in ("", " in domain") for closeness in CLOSENESS_COLUMNS),
+    "comparable",
 )
 Values = npt.NDArray[np.float64]
 
-KNOTS = 1_001  # values of an attribute that are kept, from the least to the largest
-FEWEST_PAIRS = 20
-DOUBT = 2.0  # standard errors
+MAX_QUANTILES = 1_001  # values of an attribute that are stored, from the smallest to the largest
+MIN_PAIRS = 20
+STANDARD_ERRORS = 2.0
 SHARPNESS = 10.0
-LONGEST = 100
+MAX_HISTORY = 100
 
 
-def _nothing() -> npt.NDArray[Any]:
+def _empty() -> npt.NDArray[Any]:
     return np.empty((0, 0), np.float32)
 
 
 @dataclass
-class ItemNumbers:
-    """The numbers of items, as ranks in their domains, and how much each number tells.
+class NumericAttributes:
+    """Numeric attributes as ranks within their domains, and how informative each attribute is.
 
-    A rank is the share of the domain's values that are less, equal ones counting half. What a
-    number tells in a domain is by how much the ranks of two things that one user liked there
-    differ less than those of any two things that were liked: 1 less the quotient of both means,
-    the first raised by two standard errors. A number by which nobody chooses, an item number for
-    instance, so tells nothing, and is not looked at.
+    The rank of a value is its mid-distribution value: the share of smaller values of the domain,
+    with equal values counted half. The informativeness of an attribute in a domain is one minus
+    the quotient of two mean absolute rank differences: between pairs of items liked by the same
+    user (increased by two standard errors), and between any two liked items (Gini's mean
+    difference). It is 0 for an attribute by which nobody chooses, such as an item number, and
+    such an attribute is ignored.
     """
 
     names: tuple[str, ...] = field(default=(), init=False)
-    _knots: npt.NDArray[np.float64] = field(default_factory=_nothing, init=False, repr=False)
-    _ranks: FloatArray = field(default_factory=_nothing, init=False, repr=False)
-    _told: FloatArray = field(default_factory=_nothing, init=False, repr=False)
-    _joined: tuple[ItemFeatures, FloatArray] | None = field(default=None, init=False, repr=False)
+    _quantiles: npt.NDArray[np.float64] = field(default_factory=_empty, init=False, repr=False)
+    _ranks: FloatArray = field(default_factory=_empty, init=False, repr=False)
+    _informativeness: FloatArray = field(default_factory=_empty, init=False, repr=False)
+    _with_new: tuple[ItemFeatures, FloatArray] | None = field(default=None, init=False, repr=False)
 
     def fit(self, corpus: TrainingData) -> Self:
-        """Learn ranks, and what they tell; numbers that tell nothing anywhere are not kept."""
-        self._joined = None
-        everything = np.arange(len(corpus))
-        entries = _shuffled_by_owner(corpus)
-        found = []
-        for name in corpus.features.number_names:  # one by one: there may be very many
-            values = corpus.features.numbers(everything, (name,))[:, 0]
-            knots = _knots(values, corpus)
-            ranks = _ranked(values, corpus.domains, knots)
-            told = _told(ranks, corpus, *entries)
-            if (told > 0).any():
-                found.append((name, knots, ranks, told))
-        self.names = tuple(name for name, *_ in found)
-        self._knots = _side_by_side([knots for _, knots, _, _ in found])
-        self._ranks = _side_by_side([ranks for _, _, ranks, _ in found])
-        self._told = _side_by_side([told for *_, told in found])
+        """Learn ranks and informativeness; attributes that are informative nowhere are dropped."""
+        self._with_new = None
+        items = np.arange(len(corpus))
+        liked, owners = _shuffled_likes(corpus)
+        kept = []
+        for name in corpus.features.number_names:  # one at a time: there may be very many
+            values = corpus.features.numbers(items, (name,))[:, 0]
+            quantiles = _quantiles_by_domain(values, corpus)
+            ranks = _ranks_by_domain(values, corpus.domains, quantiles)
+            informativeness = _informativeness_by_domain(ranks, corpus, liked, owners)
+            if (informativeness > 0).any():
+                kept.append((name, quantiles, ranks, informativeness))
+        self.names = tuple(name for name, *_ in kept)
+        self._quantiles = _stacked([quantiles for _, quantiles, _, _ in kept])
+        self._ranks = _stacked([ranks for _, _, ranks, _ in kept])
+        self._informativeness = _stacked([informativeness for *_, informativeness in kept])
         return self
 
     @property
-    def tell(self) -> bool:
-        """Whether any number tells anything in any domain."""
+    def informative(self) -> bool:
+        """Whether any attribute is informative in any domain."""
         return bool(self.names)
 
-    def nearness(
+    def features(
         self, corpus: TrainingData, histories: UserHistories, pool: CandidatePool, target: int
     ) -> FloatArray:
-        """Compare candidates with what users liked, in the numbers that tell something.
+        """Compare candidates with the liked items of their users in the informative attributes.
 
-        Nearness is 1 less the difference of ranks. Of all that was liked, and of what is in the
-        domain, there are the nearest, the mean, and the mean of ``exp(-10 difference)``; each a
-        mean over the numbers that both have, weighed by what they tell. Where there is nothing to
-        compare all is 0.
+        Closeness is one minus the absolute difference of ranks. There are the largest closeness
+        to a liked item, the weighted mean, and the weighted mean of ``exp(-10 difference)``, over
+        all liked items and over those in the target domain. Each is a mean over the attributes
+        that both items have, weighted by informativeness. Where nothing is comparable, all are 0.
 
         Returns
         -------
         numpy.ndarray
-            float32, shape (n_candidates, 7), see `OF_NUMBERS`.
+            float32, shape (n_candidates, 7), see `NUMERIC_COLUMNS`.
         """
-        out = np.zeros((len(pool.items), len(OF_NUMBERS)), np.float32)
-        telling = np.flatnonzero(self._told[target] > 0) if self.tell else ()
-        if not len(telling):
+        out = np.zeros((len(pool.items), len(NUMERIC_COLUMNS)), np.float32)
+        used = np.flatnonzero(self._informativeness[target] > 0) if self.informative else ()
+        if not len(used):
             return out
-        ranks, told = self._of(corpus), self._told[target, telling]
-        histories = histories.liked.top_weighted(LONGEST)
+        ranks, informativeness = self._all_ranks(corpus), self._informativeness[target, used]
+        histories = histories.liked.top_weighted(MAX_HISTORY)
         inside = corpus.domains[histories.columns] == target
         for user in range(len(pool)):
             entries = slice(histories.starts[user], histories.starts[user + 1])
-            own = slice(pool.starts[user], pool.starts[user + 1])
-            if entries.start == entries.stop or own.start == own.stop:
+            rows = slice(pool.starts[user], pool.starts[user + 1])
+            if entries.start == entries.stop or rows.start == rows.stop:
                 continue
-            known = ranks[np.ix_(histories.columns[entries], telling)]
-            offered = ranks[np.ix_(pool.items[own], telling)]
-            out[own] = _compared(known, offered, told, histories.weights[entries], inside[entries])
+            out[rows] = _user_features(
+                ranks[np.ix_(histories.columns[entries], used)],
+                ranks[np.ix_(pool.items[rows], used)],
+                informativeness,
+                histories.weights[entries],
+                inside[entries],
+            )
         return out
 
     def state(self) -> ArrayState:
-        """Give what was learned as arrays."""
+        """Return what was learned as arrays."""
         names = json.dumps(self.names).encode()
         return {
             "names": np.frombuffer(names, np.uint8).copy(),
-            "knots": self._knots,
+            "quantiles": self._quantiles,
             "ranks": self._ranks,
-            "told": self._told,
+            "informativeness": self._informativeness,
         }
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Take back what `state` gave."""
+        """Take back what `state` returned."""
         self.names = tuple(json.loads(state["names"].tobytes()))
-        self._knots, self._ranks, self._told = state["knots"], state["ranks"], state["told"]
-        self._joined = None
+        self._quantiles, self._ranks = state["quantiles"], state["ranks"]
+        self._informativeness = state["informativeness"]
+        self._with_new = None
         return self
 
-    def _of(self, corpus: TrainingData) -> FloatArray:
-        """Give the ranks of all items, new ones too, float32, shape (n_items, n_names)."""
+    def _all_ranks(self, corpus: TrainingData) -> FloatArray:
+        """Return the ranks of all items, new ones included, float32, shape (n_items, n_names)."""
         learned = len(self._ranks)
         if len(corpus) <= learned:
             return self._ranks
-        if self._joined is None or self._joined[0] is not corpus.features:
+        if self._with_new is None or self._with_new[0] is not corpus.features:
             new = np.arange(learned, len(corpus))
             values, domains = corpus.features.numbers(new, self.names), corpus.domains[new]
             ranks = [
-                _ranked(values[:, at], domains, self._knots[:, :, at])
+                _ranks_by_domain(values[:, at], domains, self._quantiles[:, :, at])
                 for at in range(len(self.names))
             ]
-            self._joined = corpus.features, np.concatenate([self._ranks, _side_by_side(ranks)])
-        return self._joined[1]
+            self._with_new = corpus.features, np.concatenate([self._ranks, _stacked(ranks)])
+        return self._with_new[1]
 
 
-def _side_by_side(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.stack(columns, axis=-1) if columns else _nothing()
+def _stacked(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return np.stack(columns, axis=-1) if columns else _empty()
 
 
-def _knots(values: Values, corpus: TrainingData) -> Values:
-    """Give known values of each domain, ascending, evenly spread, then not numbers."""
-    out = np.full((len(corpus.domain_names), KNOTS), np.nan)
+def _quantiles_by_domain(values: Values, corpus: TrainingData) -> Values:
+    """Return evenly spaced ascending values of each domain, padded with NaN at the end.
+
+    The shape is (n_domains, `MAX_QUANTILES`).
+    """
+    out = np.full((len(corpus.domain_names), MAX_QUANTILES), np.nan)
     for code in range(len(out)):
-        known = np.sort(values[corpus.in_domain(code) & ~np.isnan(values)])
-        if len(known) > KNOTS:
-            known = known[np.linspace(0, len(known) - 1, KNOTS).round().astype(np.int64)]
-        out[code, : len(known)] = known
+        ascending = np.sort(values[corpus.in_domain(code) & ~np.isnan(values)])
+        if len(ascending) > MAX_QUANTILES:
+            places = np.linspace(0, len(ascending) - 1, MAX_QUANTILES).round().astype(np.int64)
+            ascending = ascending[places]
+        out[code, : len(ascending)] = ascending
     return out
 
 
-def _ranked(values: Values, domains: Columns, knots: Values) -> FloatArray:
-    """Give the rank of each value in its domain; not a number where there is none."""
+def _ranks_by_domain(values: Values, domains: Columns, quantiles: Values) -> FloatArray:
+    """Return the rank of each value in its domain; NaN where there is no value."""
     out = np.full(len(values), np.nan, np.float32)
     for code in np.unique(domains).tolist():
-        ascending = knots[code][~np.isnan(knots[code])]
-        asked = np.flatnonzero((domains == code) & ~np.isnan(values))
+        ascending = quantiles[code][~np.isnan(quantiles[code])]
+        rows = np.flatnonzero((domains == code) & ~np.isnan(values))
         if len(ascending):
-            out[asked] = _rank(values[asked], ascending)
+            out[rows] = _ranks(values[rows], ascending)
     return out
 
 
-def _rank(values: Values, ascending: Values) -> FloatArray:
+def _ranks(values: Values, ascending: Values) -> FloatArray:
     below = np.searchsorted(ascending, values, side="left")
     up_to = np.searchsorted(ascending, values, side="right")
     return ((below + up_to) / (2 * len(ascending))).astype(np.float32)
 
 
-def _shuffled_by_owner(corpus: TrainingData) -> tuple[Columns, Columns]:
-    """Give columns and owners of what was liked, those of a user together, in chance's order."""
+def _shuffled_likes(corpus: TrainingData) -> tuple[Columns, Columns]:
+    """Return item and user of each like, grouped by user, in random order within a user."""
     order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.interactions.likes))
     owners = corpus.interactions.owners[order]
     by_owner = np.argsort(owners, kind="stable")
     return corpus.interactions.columns[order[by_owner]], owners[by_owner]
 
 
-def _told(ranks: FloatArray, corpus: TrainingData, liked: Columns, owners: Columns) -> FloatArray:
-    """Give what a number tells in each domain, float32, shape (n_domains,)."""
-    domains = np.where(np.isnan(ranks), -1, corpus.domains)[liked]
-    own = [np.flatnonzero(domains == code) for code in range(len(corpus.domain_names))]
-    return np.array([_less_than_chance(ranks[liked[at]], owners[at]) for at in own], np.float32)
-
-
-def _less_than_chance(ranks: FloatArray, owners: Columns) -> float:
-    """Give by how much ranks of the same owner, side by side, differ less than any two; 0 or more.
-
-    The mean difference of any two is Gini's: of *n* ascending values
-    ``2 / n**2 * sum((2 k - n - 1) x_k)``.
-    """
-    apart = np.abs(np.diff(ranks.astype(np.float64)))[owners[1:] == owners[:-1]]
-    n = len(ranks)
-    if len(apart) < FEWEST_PAIRS:
-        return 0.0
-    chance = 2 / n**2 * float((2 * np.arange(1, n + 1) - n - 1) @ np.sort(ranks).astype(np.float64))
-    if chance <= 1e-9:
-        return 0.0
-    doubt = DOUBT * float(apart.std()) / len(apart) ** 0.5
-    return float(max(1 - (float(apart.mean()) + doubt) / chance, 0.0))
-
-
-def _compared(
-    known: FloatArray, offered: FloatArray, told: FloatArray, weights: FloatArray, inside: Mask
+def _informativeness_by_domain(
+    ranks: FloatArray, corpus: TrainingData, liked: Columns, owners: Columns
 ) -> FloatArray:
-    """Compare the candidates of a user with a history.
+    """Return the informativeness of an attribute in each domain, float32, shape (n_domains,)."""
+    domains = np.where(np.isnan(ranks), -1, corpus.domains)[liked]
+    likes = [np.flatnonzero(domains == code) for code in range(len(corpus.domain_names))]
+    return np.array([_informativeness(ranks[liked[at]], owners[at]) for at in likes], np.float32)
+
+
+def _informativeness(ranks: FloatArray, owners: Columns) -> float:
+    """Return how much less ranks of one user differ than those of any two likes; 0 or more.
+
+    Gini's mean difference of *n* ascending values is ``2 / n**2 * sum((2 k - n - 1) x_k)``.
+    """
+    differences = np.abs(np.diff(ranks.astype(np.float64)))[owners[1:] == owners[:-1]]
+    n = len(ranks)
+    if len(differences) < MIN_PAIRS:
+        return 0.0
+    gini = 2 / n**2 * float((2 * np.arange(1, n + 1) - n - 1) @ np.sort(ranks).astype(np.float64))
+    if gini <= 1e-9:
+        return 0.0
+    margin = STANDARD_ERRORS * float(differences.std()) / len(differences) ** 0.5
+    return float(max(1 - (float(differences.mean()) + margin) / gini, 0.0))
+
+
+def _user_features(
+    history: FloatArray,
+    candidates: FloatArray,
+    informativeness: FloatArray,
+    weights: FloatArray,
+    inside: Mask,
+) -> FloatArray:
+    """Compare the candidates of one user with the history.
 
     Parameters
     ----------
-    known : numpy.ndarray
-        float32, shape (n_entries, n_names): ranks, not a number where there is none.
-    offered : numpy.ndarray
-        The same, shape (n_candidates, n_names).
-    told : numpy.ndarray
-        float32, shape (n_names,): what each number tells.
+    history : numpy.ndarray
+        float32, shape (n_entries, n_names): ranks, NaN where an item lacks the attribute.
+    candidates : numpy.ndarray
+        float32, shape (n_candidates, n_names): likewise.
+    informativeness : numpy.ndarray
+        float32, shape (n_names,).
     weights : numpy.ndarray
         float32, shape (n_entries,), above 0.
     inside : numpy.ndarray
-        bool, shape (n_entries,).
+        bool, shape (n_entries,): entries in the target domain.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n_candidates, 7), see `NUMERIC_COLUMNS`.
     """
-    out = np.zeros((len(offered), len(OF_NUMBERS)), np.float32)
-    for chosen, first in ((np.ones_like(inside), 0), (inside, len(NEARNESS))):
-        total = np.zeros((len(offered), 1), np.float32)
-        sums = np.zeros((len(offered), len(NEARNESS)), np.float32)
-        for at, much in enumerate(told.tolist()):
-            both = chosen & ~np.isnan(known[:, at])
-            if both.any():
-                own = _nearness(known[both, at], offered[:, at], weights[both])
-                there = ~np.isnan(offered[:, at])
-                sums[there] += much * own[there]
-                total[there] += much
-        out[:, first : first + len(NEARNESS)] = sums / np.maximum(total, 1e-9)
-        if first == 0:
-            out[:, -1] = total[:, 0] > 0
-    return out
+    parts = []
+    for chosen in (np.ones_like(inside), inside):
+        total = np.zeros((len(candidates), 1), np.float32)
+        sums = np.zeros((len(candidates), len(CLOSENESS_COLUMNS)), np.float32)
+        for at, weight in enumerate(informativeness.tolist()):
+            rows = chosen & ~np.isnan(history[:, at])
+            if rows.any():
+                closeness = _closeness(history[rows, at], candidates[:, at], weights[rows])
+                present = ~np.isnan(candidates[:, at])
+                sums[present] += weight * closeness[present]
+                total[present] += weight
+        parts.append((sums / np.maximum(total, 1e-9), total > 0))
+    (everywhere, comparable), (in_domain, _) = parts
+    return np.concatenate([everywhere, in_domain, comparable], axis=1).astype(np.float32)
 
 
-def _nearness(known: FloatArray, offered: FloatArray, weights: FloatArray) -> FloatArray:
-    """Give nearest, mean and alike of one number, shape (n_candidates, 3)."""
-    apart = np.abs(known[:, None] - offered)
+def _closeness(history: FloatArray, candidates: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the closeness columns of one attribute, shape (n_candidates, 3)."""
+    differences = np.abs(history[:, None] - candidates)  # (n_entries, n_candidates)
     shares = weights / weights.sum()
-    told = [1 - apart.min(axis=0), 1 - shares @ apart, shares @ np.exp(-SHARPNESS * apart)]
-    return np.stack(told, axis=1)
+    columns = [
+        1 - differences.min(axis=0),
+        1 - shares @ differences,
+        shares @ np.exp(-SHARPNESS * differences),
+    ]
+    return np.stack(columns, axis=1)

@@ -1,10 +1,10 @@
-"""The ranking head as it is used: a network and the names of what it looks at."""
+"""The ranker as it is used: a trained network, and the names of what it reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,86 +15,90 @@ from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.batches import Known, known_of
-from isthmus.retrieval.ranker.features import Features, feature_names, make_features
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.batches import HistoryInputs, history_inputs
+from isthmus.retrieval.ranker.features import (
+    FeatureInputs,
+    Features,
+    compute_features,
+    feature_columns,
+    require_columns,
+)
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.network import (
-    ATTENDED,
-    CLAMPED,
+    ATTENDED_TRAITS,
+    ATTENTION_FEATURES,
+    MAX_DEVIATIONS,
     POPULARITY_SCALE,
     SHARPNESS,
-    TOLD_TRAITS,
-    HeadNetwork,
-    HeadShape,
-    Network,
+    EnsembleMember,
+    NetworkShape,
+    RankerNetwork,
 )
-from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS
-
-SIZES = ("content", "hidden", "rank", "attention", "members")  # beside what follows from sources
 
 
 @dataclass(frozen=True, eq=False)
-class RankingHead:
+class Ranker:
     """Scores the candidates of users.
 
     Attributes
     ----------
-    network : HeadNetwork
-        The trained network.
-    sources : tuple of str
-        The sources that it knows, in their order.
+    network : RankerNetwork
+        The network; it names the features that it reads.
+    generators : tuple of str
+        Names of the candidate generators whose candidates it was trained on.
     """
 
-    network: HeadNetwork
-    sources: tuple[str, ...]
-    _served: dict[str, tuple[int, FusedNetwork]] = field(default_factory=dict, repr=False)
+    network: RankerNetwork
+    generators: tuple[str, ...]
+    _fused: dict[Literal["network"], tuple[int, FusedNetwork]] = field(
+        default_factory=dict, repr=False
+    )
 
     @classmethod
     def untrained(
         cls,
-        sources: Sequence[str],
+        generators: Sequence[str],
         content: int,
         *,
         members: int = 3,
         hidden: int = 64,
         dropout: float = 0.2,
         seed: int = 0,
-        numbers: bool = True,
-    ) -> RankingHead:
-        """Make a head that learned nothing yet.
+        columns: Sequence[str] | None = None,
+    ) -> Ranker:
+        """Make a ranker with random weights.
 
         Parameters
         ----------
-        sources : sequence of str
-            Names of the sources.
+        generators : sequence of str
+            Names of the candidate generators.
         content : int
-            Length of mapped contents.
-        members, hidden
-            See `HeadShape`.
+            Length of coarse contents.
+        members, hidden : int
+            See `NetworkShape`.
         dropout : float
-            In training.
+            Dropout probability while training.
         seed : int
-            Of the first weights.
-        numbers : bool
-            Whether it looks at what `ItemNumbers` tells.
+            Seed of the weights.
+        columns : sequence of str, optional
+            Names of the features that it reads; by default all.
         """
         torch.manual_seed(seed)
-        names = feature_names(tuple(sources))
-        shape = HeadShape(
-            features=len(names) - (0 if numbers else len(OF_NUMBERS)),
-            popularity=names.index("item: popularity"),
-            content=content,
-            hidden=hidden,
-            members=members,
-        )
-        return cls(HeadNetwork(shape, dropout), tuple(sources))
+        columns = feature_columns(generators) if columns is None else columns
+        shape = NetworkShape(content=content, hidden=hidden, members=members)
+        return cls(RankerNetwork(columns, shape, dropout), tuple(generators))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features that it reads."""
+        return self.network.features
 
     def score(
         self,
         corpus: TrainingData,
         histories: UserHistories,
         pool: CandidatePool,
-        facts: ItemFacts,
+        statistics: ItemStatistics,
         target: int,
     ) -> FloatArray:
         """Score every candidate of a pool, float32, shape (n_candidates,).
@@ -102,117 +106,127 @@ class RankingHead:
         Raises
         ------
         InvalidInput
-            If the pool comes from other sources than the head was trained with.
+            If the pool has other candidate generators than those of the training.
         """
-        if pool.sources != self.sources:
+        missing = [repr(name) for name in self.generators if name not in pool.sources]
+        unknown = [repr(name) for name in pool.sources if name not in self.generators]
+        if missing or unknown:
+            parts = [f"there is no {', '.join(missing)}"] if missing else []
+            parts += [f"it does not know {', '.join(unknown)}"] if unknown else []
             raise InvalidInput(
-                f"the head was trained with candidates from {', '.join(self.sources)}; these come "
-                f"from {', '.join(pool.sources)}: train anew with: isthmus train"
+                f"the ranker was trained with other candidate generators: {'; '.join(parts)}; "
+                "train again with: isthmus train"
             )
-        features = make_features(corpus, histories, pool, facts, target)
-        return self.score_features(features, corpus, histories, pool, facts, target)
+        inputs = FeatureInputs(corpus, histories, pool, statistics, target)
+        features = compute_features(inputs, self.columns)
+        return self.score_features(features, inputs)
 
-    def score_features(
-        self,
-        features: Features,
-        corpus: TrainingData,
-        histories: UserHistories,
-        pool: CandidatePool,
-        facts: ItemFacts,
-        target: int,
-    ) -> FloatArray:
-        """Score a pool whose features are known."""
-        return self._fused().scores(
+    def score_features(self, features: Features, inputs: FeatureInputs) -> FloatArray:
+        """Score a pool whose features, see `columns`, are computed already."""
+        return self._fused_network().scores(
             features.values,
-            pool.starts,
+            inputs.pool.starts,
             features.evidence,
-            facts.coarse(corpus, pool.items),
-            known_of(corpus, histories, facts, target),
+            inputs.statistics.coarse(inputs.corpus, inputs.pool.items),
+            history_inputs(inputs.corpus, inputs.histories, inputs.statistics, inputs.target),
         )
 
     def popularity_part(self, popularity: FloatArray) -> FloatArray:
-        """Give the part of the score that is popularity alone, shape of the popularities."""
+        """Return the part of the score that comes from popularity, in the shape of the input."""
         with torch.inference_mode():
-            weight = float(nn.functional.softplus(self.network.popular).mean())
+            weight = float(nn.functional.softplus(self.network.popularity_weight).mean())
         return np.asarray(weight * POPULARITY_SCALE * popularity, np.float32)
 
     def state(self) -> ArrayState:
-        """Give the weights as arrays."""
+        """Return the weights as arrays."""
         return {key: value.numpy() for key, value in self.network.state_dict().items()}
 
     def description(self) -> dict[str, Any]:
-        """Give what is needed beside the weights, as plain values."""
-        return {"sources": list(self.sources), "shape": asdict(self.network.shape)}
-
-    @property
-    def numbers(self) -> bool:
-        """Whether it looks at what `ItemNumbers` tells."""
-        return self.network.shape.features == len(feature_names(self.sources))
-
-    def fits(self, other: RankingHead) -> bool:
-        """Tell whether it can go on where another would begin; either may look past numbers."""
-        own = asdict(self.network.shape) | {"features": other.network.shape.features}
-        return self.sources == other.sources and own == asdict(other.network.shape)
-
-    def unlike(self, other: RankingHead) -> str:
-        """Say in what it looks at something else than another head, or has another size."""
-        own, sizes = asdict(self.network.shape), asdict(other.network.shape)
-        more = [repr(name) for name in self.sources if name not in other.sources]
-        less = [repr(name) for name in other.sources if name not in self.sources]
-        parts = [f"it looks at {', '.join(more)} too"] if more else []
-        parts += [f"it does not look at {', '.join(less)}"] if less else []
-        parts += [
-            f"its {name} is {own[name]}, not {sizes[name]}"
-            for name in SIZES
-            if own[name] != sizes[name]
-        ]
-        return "; ".join(parts) or "its sources stand in another order"
+        """Return what is needed beside the weights, JSON-serialisable."""
+        return {
+            "generators": list(self.generators),
+            "features": list(self.columns),
+            "shape": asdict(self.network.shape),
+        }
 
     @classmethod
-    def restored(cls, description: dict[str, Any], state: ArrayState) -> RankingHead:
-        """Make the head of what `description` and `state` gave."""
-        network = HeadNetwork(HeadShape(**description["shape"]))
+    def restored(cls, description: dict[str, Any], state: ArrayState) -> Ranker:
+        """Make the ranker whose `description` and `state` these are.
+
+        Raises
+        ------
+        InvalidInput
+            If it reads a feature that this version does not compute.
+        """
+        generators = tuple(description["generators"])
+        require_columns(description["features"], generators)
+        network = RankerNetwork(description["features"], NetworkShape(**description["shape"]))
         network.load_state_dict({key: torch.from_numpy(np.array(v)) for key, v in state.items()})
         network.eval()
-        return cls(network, tuple(description["sources"]))
+        return cls(network, generators)
 
-    def _fused(self) -> FusedNetwork:
-        """Give the network as it serves, made anew where it was trained since."""
-        known = self._served.get("network")
-        if known is None or known[0] != self.network.changes:
-            known = self._served["network"] = self.network.changes, FusedNetwork(self.network)
-        return known[1]
+    def misfits(self, other: Ranker) -> list[str]:
+        """Say why this ranker cannot be trained on in place of another; empty where it can.
+
+        It needs the same candidate generators and sizes. Its features may differ, since they are
+        computed by name.
+        """
+        mine, theirs = asdict(self.network.shape), asdict(other.network.shape)
+        more = [repr(name) for name in self.generators if name not in other.generators]
+        less = [repr(name) for name in other.generators if name not in self.generators]
+        parts = [f"it needs the candidate generators {', '.join(more)}"] if more else []
+        parts += (
+            [f"it was trained without the candidate generators {', '.join(less)}"] if less else []
+        )
+        parts += [
+            f"its {name} is {mine[name]}, not {theirs[name]}"
+            for name in mine
+            if mine[name] != theirs[name]
+        ]
+        return parts
+
+    def _fused_network(self) -> FusedNetwork:
+        """Return the network as it serves; it is made again where the network was trained since."""
+        cached = self._fused.get("network")
+        if cached is None or cached[0] != self.network.version:
+            cached = self._fused["network"] = self.network.version, FusedNetwork(self.network)
+        return cached[1]
 
 
 class FusedNetwork:
-    """Gives the scores of `HeadNetwork.score`, but for rounding, without padding.
+    """Computes `RankerNetwork.score` without padding, with products of weights made in advance.
+
+    Lists are often made for one user at a time, where many small operations cost more than the
+    arithmetic. So the first layers of all members are one matrix product, and of the second cross,
+    of which only a weighted sum is needed, only that sum is computed: ``w (x * (U d + b))`` is
+    ``(x (w U)) d + x (w b)``. Scores differ from `RankerNetwork.score` by rounding.
 
     Parameters
     ----------
-    network : HeadNetwork
-        A trained network; later changes of it are not seen.
+    network : RankerNetwork
+        A trained network; later changes of it have no effect.
     """
 
-    def __init__(self, network: HeadNetwork) -> None:
-        shape, attention = network.shape, network.attention
-        self._popularity = shape.popularity
+    def __init__(self, network: RankerNetwork) -> None:
+        attention = network.attention
+        self._popularity_column = network.popularity_column
         self._mean = _array(network.mean)
         self._scale = 1 / _array(network.deviation)
-        self._popular = _array(nn.functional.softplus(network.popular))
-        self._rates = _array(nn.functional.softplus(network.rate))
-        sharp = SHARPNESS * attention.scale
-        self._look = sharp * _array(attention.key.weight).T @ _array(attention.query.weight)
-        self._traits = _array(attention.traits.weight)[0]
+        self._popularity_weights = _array(nn.functional.softplus(network.popularity_weight))
+        self._gate_rates = _array(nn.functional.softplus(network.gate_rate))
+        scale = SHARPNESS * attention.scale
+        self._bilinear = scale * _array(attention.key.weight).T @ _array(attention.query.weight)
+        self._trait_weights = _array(attention.traits.weight)[0]
         self._trait_bias = _array(attention.traits.bias)
-        self._members = _Members(network)
+        self._members = _FusedMembers(network)
 
     def scores(
         self,
         features: FloatArray,
         starts: Columns,
         evidence: FloatArray,
-        offered: FloatArray,
-        known: Known,
+        candidate_contents: FloatArray,
+        history: HistoryInputs,
     ) -> FloatArray:
         """Score candidates, float32, shape (n_candidates,).
 
@@ -221,104 +235,119 @@ class FusedNetwork:
         features : numpy.ndarray
             float32, shape (n_candidates, n_features).
         starts : numpy.ndarray
-            int64, shape (n_users + 1,): where each user's candidates begin.
+            int64, shape (n_users + 1,): where the candidates of each user begin.
         evidence : numpy.ndarray
-            float32, shape (n_users,): logarithm of one plus what is known of each.
-        offered : numpy.ndarray
-            float32, shape (n_candidates, content): contents of the candidates.
-        known : Known
+            float32, shape (n_users,): ``log(1 + n)`` of the number of liked items of each user.
+        candidate_contents : numpy.ndarray
+            float32, shape (n_candidates, content).
+        history : HistoryInputs
             The histories.
         """
-        features = features[:, : len(self._mean)]
-        out = POPULARITY_SCALE * self._popular.mean() * features[:, self._popularity]
-        gates = (1 - np.exp(-self._rates * evidence[:, None])) / len(self._rates)
-        for user in np.flatnonzero(evidence > 0).tolist():  # of the others popularity is all
-            own = slice(starts[user], starts[user + 1])
-            if own.start == own.stop:
+        popularity = features[:, self._popularity_column]
+        out = POPULARITY_SCALE * self._popularity_weights.mean() * popularity
+        gates = (1 - np.exp(-self._gate_rates * evidence[:, None])) / len(self._gate_rates)
+        for user in np.flatnonzero(evidence > 0).tolist():  # without evidence the gate is 0
+            rows = slice(starts[user], starts[user + 1])
+            if rows.start == rows.stop:
                 continue
-            entries = slice(known.starts[user], known.starts[user + 1])
-            told = np.empty((own.stop - own.start, features.shape[1] + ATTENDED), np.float32)
-            plain = told[:, :-ATTENDED]
-            np.subtract(features[own], self._mean, out=plain)
-            plain *= self._scale
-            np.clip(plain, -CLAMPED, CLAMPED, out=plain)
-            told[:, -ATTENDED:] = self.attended(
-                offered[own], known.contents[entries], known.traits[entries]
+            entries = slice(history.starts[user], history.starts[user + 1])
+            width = features.shape[1] + ATTENTION_FEATURES
+            inputs = np.empty((rows.stop - rows.start, width), np.float32)
+            standardised = inputs[:, :-ATTENTION_FEATURES]
+            np.subtract(features[rows], self._mean, out=standardised)
+            standardised *= self._scale
+            np.clip(standardised, -MAX_DEVIATIONS, MAX_DEVIATIONS, out=standardised)
+            inputs[:, -ATTENTION_FEATURES:] = self._attention_features(
+                candidate_contents[rows], history.contents[entries], history.traits[entries]
             )
-            out[own] += gates[user] @ self._members.scores(told)
+            out[rows] += gates[user] @ self._members.scores(inputs)
         return np.asarray(out, np.float32)
 
-    def attended(self, offered: FloatArray, known: FloatArray, traits: FloatArray) -> FloatArray:
-        """Give what attention tells of a user's candidates, see `Attention`, shape (n, 4)."""
-        if not len(known):
-            return np.zeros((len(offered), ATTENDED), np.float32)
-        both = np.concatenate([known, known @ self._look]) @ offered.T  # (2 n_entries, n)
-        cosines, logits = both[: len(known)], both[len(known) :]
-        logits += (traits @ self._traits + self._trait_bias)[:, None]
+    def _attention_features(
+        self, candidates: FloatArray, history: FloatArray, traits: FloatArray
+    ) -> FloatArray:
+        """Return `Attention.forward` for the candidates of one user, shape (n, 4)."""
+        if not len(history):
+            return np.zeros((len(candidates), ATTENTION_FEATURES), np.float32)
+        both = np.concatenate([history, history @ self._bilinear]) @ candidates.T
+        cosines, logits = both[: len(history)], both[len(history) :]  # (n_entries, n) each
+        logits += (traits @ self._trait_weights + self._trait_bias)[:, None]
         logits -= logits.max(axis=0)
         weights = np.exp(logits, out=logits)
-        told = np.empty((ATTENDED, len(offered)), np.float32)
-        told[1] = 1  # the largest weight, before they are made to add up to one
-        told[2:] = traits[:, TOLD_TRAITS].T @ weights
+        out = np.empty((ATTENTION_FEATURES, len(candidates)), np.float32)
+        out[1] = 1  # the largest weight, before the weights are normalised to a sum of one
+        out[2:] = traits[:, ATTENDED_TRAITS].T @ weights
         total = weights.sum(axis=0)
         weights *= cosines
-        weights.sum(axis=0, out=told[0])
-        told /= total
-        return told.T
+        weights.sum(axis=0, out=out[0])
+        out /= total
+        return out.T
 
 
-class _Members:
+class _FusedMembers:
     """The members of a network side by side."""
 
-    def __init__(self, network: HeadNetwork) -> None:
-        shape, members = network.shape, [_Member(own) for own in _members_of(network)]
+    def __init__(self, network: RankerNetwork) -> None:
+        shape = network.shape
+        members = [
+            _FusedMember(member) for member in network.members if isinstance(member, EnsembleMember)
+        ]
         self._count, self._hidden, self._rank = len(members), shape.hidden, shape.rank
         parts = zip(*(member.first for member in members), strict=True)
         self._first = np.concatenate([np.concatenate(part) for part in parts]).T.copy()
         self._deep_bias = np.concatenate([member.deep_bias for member in members])
         self._up, self._up_bias, self._down, self._second, self._second_bias, self._last = (
-            np.stack(part) for part in zip(*(member.others for member in members), strict=True)
+            np.stack(part) for part in zip(*(member.stacked for member in members), strict=True)
         )
         self._bias = np.array([[member.bias] for member in members], np.float32)
 
-    def scores(self, told: FloatArray) -> FloatArray:
-        """Give each member's scores of candidates, shape (members, n)."""
+    def scores(self, inputs: FloatArray) -> FloatArray:
+        """Return the scores of candidates by each member, shape (members, n)."""
         count, rank, wide = self._count, self._rank, self._count * self._hidden
-        first = told @ self._first
+        first = inputs @ self._first  # (n, members * (hidden + 2 rank + 1))
         ends = wide, wide + count * rank, wide + 2 * count * rank
         deep = _gelu(first[:, : ends[0]] + self._deep_bias)
         down, side = (
-            first[:, start:end].reshape(len(told), count, rank).transpose(1, 0, 2)
+            first[:, start:end].reshape(len(inputs), count, rank).transpose(1, 0, 2)
             for start, end in (ends[:2], ends[1:])
-        )
+        )  # (members, n, rank) each
         crossed = down @ self._up
         crossed += self._up_bias
-        crossed *= told
+        crossed *= inputs
         after = crossed @ self._down  # (members, n, rank + 1)
         out: FloatArray = np.einsum("mnr,mnr->mn", after[:, :, :rank], side)
         out += after[:, :, rank]
         out += first[:, ends[2] :].T
-        second = deep.reshape(len(told), count, -1).transpose(1, 0, 2) @ self._second
+        second = deep.reshape(len(inputs), count, -1).transpose(1, 0, 2) @ self._second
         second += self._second_bias
         out += (_gelu(second) @ self._last)[:, :, 0]
         out += self._bias
         return out
 
 
-class _Member:
-    """The weights of one member, brought into another order."""
+class _FusedMember:
+    """The weights of one member, rearranged.
 
-    def __init__(self, member: Network) -> None:
+    Attributes
+    ----------
+    first : tuple of numpy.ndarray
+        Weights that multiply the inputs: of the perceptron, of the first cross, of the second
+        cross, and of the linear part.
+    stacked : tuple of numpy.ndarray
+        The other weights, to be stacked over the members.
+    """
+
+    def __init__(self, member: EnsembleMember) -> None:
         weight = _array(member.crossed.weight)[0]
-        down = [_array(part.weight) for part in _linear(member.down)]
-        up = [_array(part.weight) for part in _linear(member.up)]
-        up_bias = [_array(part.bias) for part in _linear(member.up)]
-        deep = [part for part in member.deep if isinstance(part, nn.Linear)]
-        straight = _array(member.linear.weight) + weight * up_bias[1]
-        self.first = (_array(deep[0].weight), down[0], (weight[:, None] * up[1]).T, straight)
+        down = [_array(part.weight) for part in _linear_layers(member.down)]
+        up = [_array(part.weight) for part in _linear_layers(member.up)]
+        up_bias = [_array(part.bias) for part in _linear_layers(member.up)]
+        deep = _linear_layers(member.deep)
+        linear = _array(member.linear.weight) + weight * up_bias[1]
+        self.first = (_array(deep[0].weight), down[0], (weight[:, None] * up[1]).T, linear)
         self.deep_bias = _array(deep[0].bias)
         self.bias = float(_array(member.linear.bias)[0] + _array(deep[2].bias)[0])
-        self.others = (
+        self.stacked = (
             up[0].T,
             up_bias[0][None] + 1,
             np.concatenate([down[1], weight[None]]).T,
@@ -328,11 +357,7 @@ class _Member:
         )
 
 
-def _members_of(network: HeadNetwork) -> list[Network]:
-    return [member for member in network.members if isinstance(member, Network)]
-
-
-def _linear(parts: nn.ModuleList) -> list[nn.Linear]:
+def _linear_layers(parts: nn.ModuleList | nn.Sequential) -> list[nn.Linear]:
     return [part for part in parts if isinstance(part, nn.Linear)]
 
 

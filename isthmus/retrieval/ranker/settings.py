@@ -1,4 +1,4 @@
-"""How a head is trained, as settings; apart from the training, which takes PyTorch."""
+"""Settings of the training of a ranker; kept apart from the training, which imports PyTorch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,40 @@ PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
+class ExampleSettings:
+    """How training examples are made from simulated cold-start users.
+
+    Attributes
+    ----------
+    folds : int
+        Number of cross-fitting folds of the users. The candidate generators that propose
+        candidates to the users of a fold have not seen these users in the target domain.
+    validation_share : float
+        Share of the users that early stopping looks at, see `choose_validation_users`.
+    depth : int
+        Candidates that each generator proposes.
+    always_kept_rank : int
+        Candidates up to this rank in any generator are always kept.
+    sampled_negatives : int
+        Expected number of further candidates that are sampled for a user.
+    max_users : int or None
+        Users of a fold, at most.
+    seed : int
+        Random seed.
+    """
+
+    folds: int = 3
+    validation_share: float = 0.06
+    depth: int = 200
+    always_kept_rank: int = 10
+    sampled_negatives: int = 100
+    max_users: int | None = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
-    """How a head is trained.
+    """How a ranker is trained.
 
     Attributes
     ----------
@@ -21,41 +53,41 @@ class TrainingSettings:
     epochs : int
         Passes over the examples, at most.
     patience : int
-        Passes without a better NDCG@10 of the tested users before it stops.
-    patient_steps : int
-        The same in steps; the longer of the two counts, since few examples make short passes, and
-        few tested users a bumpy curve.
-    batch : int
-        Users a step.
-    rate : float
-        Largest step of AdamW; it warms up over a tenth of the first pass and then falls with the
-        square root of the steps.
-    decay : float
-        Weight decay.
+        Epochs without a better NDCG@10 of the validation users before training stops.
+    patience_steps : int
+        The same in optimizer steps; the longer of the two counts, since few examples make short
+        epochs, and few validation users a noisy curve.
+    batch_size : int
+        Users of a step.
+    learning_rate : float
+        Peak learning rate of AdamW; it warms up over a tenth of the first epoch and then falls
+        with the square root of the step.
+    weight_decay : float
+        Weight decay of AdamW.
     dropout : float
-        In the networks.
+        Dropout probability.
     members, hidden : int
-        See `HeadShape`.
+        Ensemble members and hidden units, see `NetworkShape`.
     distil : int
-        Units of a small head that is distilled from the trained one and takes its place, see
-        `isthmus.retrieval.recommend.distillation`; 0 for none.
+        Hidden units of a single small network that is distilled from the trained ranker and
+        replaces it, see `isthmus.retrieval.recommend.distillation`; 0 for none.
     precision : str
         ``"fp32"`` or ``"bf16"``.
     device : str
-        ``"cpu"`` or ``"cuda"``; with `distributed`, what accelerate was started with.
+        ``"cpu"`` or ``"cuda"``; ignored with `distributed`.
     distributed : bool
-        Whether to train by accelerate on several devices.
+        Whether to train with accelerate, on the devices that it was started with.
     seed : int
-        Of all that is left to chance.
+        Random seed.
     """
 
     loss: Loss = "listwise"
     epochs: int = 10
     patience: int = 2
-    patient_steps: int = 300
-    batch: int = 64
-    rate: float = 2e-3
-    decay: float = 1e-2
+    patience_steps: int = 300
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
     dropout: float = 0.2
     members: int = 3
     hidden: int = 64
@@ -63,35 +95,4 @@ class TrainingSettings:
     precision: str = "fp32"
     device: str = "cpu"
     distributed: bool = False
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class ExampleSettings:
-    """How examples are made.
-
-    Attributes
-    ----------
-    folds : int
-        Parts of the users, each met by sources that did not see it.
-    tested : float
-        Share of the users that early stopping looks at, see `choose_tested`.
-    depth : int
-        Candidates of each source.
-    sure : int
-        Candidates up to this rank in any source are kept.
-    others : int
-        Of the further ones so many are kept by chance, in the mean.
-    most_users : int or None
-        Users a fold.
-    seed : int
-        Of all that is left to chance.
-    """
-
-    folds: int = 3
-    tested: float = 0.06
-    depth: int = 200
-    sure: int = 10
-    others: int = 100
-    most_users: int | None = 10_000
     seed: int = 0

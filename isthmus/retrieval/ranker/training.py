@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.checkpoint import Checkpoint
 from isthmus.numerics.training import (
@@ -21,22 +22,22 @@ from isthmus.numerics.training import (
     Validation,
     warmup_inverse_sqrt,
 )
-from isthmus.retrieval.ranker.batches import ExampleBatches, Labelled, in_parts
-from isthmus.retrieval.ranker.network import HeadNetwork
+from isthmus.retrieval.ranker.batches import ExampleBatches, LabelledBatch, chunks
+from isthmus.retrieval.ranker.network import RankerNetwork
 from isthmus.retrieval.ranker.settings import Loss, TrainingSettings
 
 STANDARDISED_ROWS = 500_000  # rows that mean and deviation of the features are taken of
 
-BatchLoss = Callable[[Labelled, Tensor], Tensor]
+BatchLoss = Callable[[LabelledBatch, Tensor], Tensor]
 """The loss of a batch, given its scores, shape (members, n_users, n_candidates)."""
 
 
-def train_head(
-    network: HeadNetwork,
+def train_ranker(
+    network: RankerNetwork,
     batches: ExampleBatches,
     settings: TrainingSettings,
     *,
-    fresh: bool = True,
+    standardise: bool = True,
     folder: Path | None = None,
     on_epoch: OnEpoch | None = None,
     batch_loss: BatchLoss | None = None,
@@ -46,14 +47,14 @@ def train_head(
 
     Parameters
     ----------
-    network : HeadNetwork
+    network : RankerNetwork
         The network.
     batches : ExampleBatches
-        Examples of one domain: those for training, and those for validation (`tested`).
+        Examples of one domain: those for training, and those for validation .
     settings : TrainingSettings
         Hyperparameters.
-    fresh : bool, default True
-        Whether features are standardised by these examples; False keeps the statistics of a
+    standardise : bool, default True
+        Whether to standardise the features by these examples; False keeps the statistics of a
         pretrained network.
     folder : Path, optional
         Folder of the checkpoint that an interrupted run resumes from.
@@ -68,10 +69,11 @@ def train_head(
     Returns
     -------
     list of EpochResult
-        NDCG@10 of the validation users by case and the training loss, from the untrained network.
+        From the untrained network on: training loss, and NDCG@10 of the validation users by
+        scenario.
     """
     training = _RankerTraining(network, batches, settings, batch_loss)
-    if fresh:
+    if standardise:
         training.standardise()
     history = training.loop(folder).run("training the ranker", on_epoch=on_epoch, show=show)
     network.eval().to("cpu")
@@ -83,7 +85,7 @@ class _RankerTraining:
 
     def __init__(
         self,
-        network: HeadNetwork,
+        network: RankerNetwork,
         batches: ExampleBatches,
         settings: TrainingSettings,
         batch_loss: BatchLoss | None = None,
@@ -92,16 +94,20 @@ class _RankerTraining:
         self.batch_loss = batch_loss or self._settings_loss
         self.batches, self.settings = batches, settings
         examples = batches.examples
-        users = np.repeat(np.arange(len(examples)), np.diff(examples.starts))
-        has_positive = np.bincount(users, examples.labels, len(examples)) > 0
-        self.training = np.flatnonzero(~examples.tested & has_positive)
-        self.validation = np.flatnonzero(examples.tested)
+        if examples.columns != network.features:
+            raise InvalidInput(
+                "the examples have other features than the network; make them with its columns"
+            )
+        owners = np.repeat(np.arange(len(examples)), np.diff(examples.starts))
+        has_positive = np.bincount(owners, examples.labels, len(examples)) > 0
+        self.training = np.flatnonzero(~examples.validation & has_positive)
+        self.validation = batches.validation
         self.device = settings.device
         self.network = network.to(self.device).train()
         optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.rate, weight_decay=settings.decay
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        warmup = max(1, len(self.training) // settings.batch // 10)
+        warmup = max(1, len(self.training) // settings.batch_size // 10)
         self.schedule = warmup_inverse_sqrt(optimizer, warmup, 10 * warmup)
         self.optimizer: Any = optimizer
         self.model: Any = network
@@ -112,8 +118,8 @@ class _RankerTraining:
     def loop(self, folder: Path | None) -> TrainingLoop[Columns]:
         """Return the training loop, with its checkpoint in a folder."""
         settings = self.settings
-        steps = max(1, -(-len(self.training) // settings.batch))
-        patience = max(settings.patience, -(-settings.patient_steps // steps))
+        steps = max(1, -(-len(self.training) // settings.batch_size))
+        patience = max(settings.patience, -(-settings.patience_steps // steps))
         return TrainingLoop(
             self._loss,
             self._epoch_batches,
@@ -135,7 +141,7 @@ class _RankerTraining:
         """
         features = self.batches.examples.features
         step = max(1, len(features) // STANDARDISED_ROWS)
-        sample = features[::step, : self.network.shape.features].astype(np.float32)
+        sample = features[::step].astype(np.float32)
         varies = sample.min(axis=0) < sample.max(axis=0)
         deviation = np.where(varies, np.maximum(sample.std(axis=0), 1e-3), np.float32(1))
         self.network.mean[:] = torch.from_numpy(sample.mean(axis=0))
@@ -151,56 +157,59 @@ class _RankerTraining:
 
     def _key(self) -> str:
         """Identify what is trained; a run may resume with more epochs, or on another device."""
-        fixed = replace(self.settings, epochs=0, patience=0, patient_steps=0, device="")
-        return repr((self.network.shape, fixed))
+        fixed = replace(self.settings, epochs=0, patience=0, patience_steps=0, device="")
+        return repr((self.network.features, self.network.shape, fixed))
 
     def _epoch_batches(self, epoch: int) -> Iterator[Columns]:
-        """Return the users of each batch, those of this process where there are several."""
+        """Return the examples of each batch; with several processes, those of this one."""
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(self.training)
         if self.accelerator is not None:
             order = order[self.accelerator.process_index :: self.accelerator.num_processes]
-        return in_parts(order, self.settings.batch)
+        return chunks(order, self.settings.batch_size)
 
-    def _loss(self, users: Columns) -> Tensor:
-        batch, labels, corrections = self.batches.make(users)
-        labelled = Labelled(
-            batch.to(self.device), labels.to(self.device), corrections.to(self.device)
+    def _loss(self, rows: Columns) -> Tensor:
+        batch, labels, log_probabilities = self.batches.make(rows)
+        labelled = LabelledBatch(
+            batch.to(self.device), labels.to(self.device), log_probabilities.to(self.device)
         )
         return self.batch_loss(labelled, self.model(labelled.batch).float())
 
-    def _settings_loss(self, labelled: Labelled, scores: Tensor) -> Tensor:
+    def _settings_loss(self, labelled: LabelledBatch, scores: Tensor) -> Tensor:
         """Return the loss of the settings, summed over the members."""
-        batch, labels, corrections = labelled
+        batch, labels, log_probabilities = labelled
         losses = [
-            loss_of(self.settings.loss, member, labels, batch.mask, corrections).mean()
+            loss_of(self.settings.loss, member, labels, batch.mask, log_probabilities).mean()
             for member in scores
         ]
         return torch.stack(losses).sum()
 
     def _validate(self) -> dict[str, float]:
-        """Return the mean NDCG@10 of the validation users for each case."""
-        users = self.validation
-        scores = self.batches.scores(self.network, users, self.settings.batch, self.device)
-        ndcg, case = self.batches.ndcg(users, scores), self.batches.examples.case[users]
+        """Return the mean NDCG@10 of the validation users by scenario."""
+        rows = self.validation
+        scores = self.batches.scores(self.network, rows, self.settings.batch_size, self.device)
+        ndcg, scenarios = self.batches.ndcg(rows, scores), self.batches.examples.scenarios[rows]
         self.network.train()
-        return {name: float(ndcg[case == name].mean()) for name in dict.fromkeys(case.tolist())}
+        names = dict.fromkeys(scenarios.tolist())
+        return {name: float(ndcg[scenarios == name].mean()) for name in names}
 
 
-def listwise_loss(scores: Tensor, labels: Tensor, mask: Tensor, corrections: Tensor) -> Tensor:
-    """Give minus the mean log-probability of the positives among all candidates, for each user.
+def listwise_loss(
+    scores: Tensor, labels: Tensor, mask: Tensor, log_probabilities: Tensor
+) -> Tensor:
+    """Return minus the mean log-probability of the positives among all candidates of each user.
 
-    The softmax over a user's pool (ListNet; Cao et al., ICML 2007) from a sample of it: a
-    candidate kept with probability q has ``-log q`` added to its score.
+    The softmax over a user's candidates (ListNet; Cao et al., ICML 2007), estimated from a sample
+    of them: a candidate that was sampled with probability q has ``-log q`` added to its score.
 
     Parameters
     ----------
     scores : Tensor
         Shape (n_users, n_candidates).
     labels : Tensor
-        bool, the same shape: which are positives.
+        bool, the same shape: which candidates are positives.
     mask : Tensor
-        bool, the same shape: which are candidates.
-    corrections : Tensor
+        bool, the same shape: which are candidates, not padding.
+    log_probabilities : Tensor
         log q, the same shape; 0 for positives.
 
     Returns
@@ -208,28 +217,33 @@ def listwise_loss(scores: Tensor, labels: Tensor, mask: Tensor, corrections: Ten
     Tensor
         Shape (n_users,); 0 for users without positives.
     """
-    corrected = (scores - corrections).masked_fill(~mask, -torch.inf)
+    corrected = (scores - log_probabilities).masked_fill(~mask, -torch.inf)
     logs = torch.log_softmax(corrected, dim=1).masked_fill(~labels, 0)
     return -logs.sum(dim=1) / labels.sum(dim=1).clamp(min=1)
 
 
-def pairwise_loss(scores: Tensor, labels: Tensor, mask: Tensor, corrections: Tensor) -> Tensor:
-    """Give minus the mean log-probability that a positive is above a negative, for each user.
+def pairwise_loss(
+    scores: Tensor, labels: Tensor, mask: Tensor, log_probabilities: Tensor
+) -> Tensor:
+    """Return minus the mean log-probability that a positive ranks above a negative, by user.
 
-    Bayesian personalized ranking (Rendle et al., UAI 2009) over all pairs; a negative kept with
-    probability q weighs 1/q.
+    Bayesian personalized ranking (Rendle et al., UAI 2009) over all pairs; a negative that was
+    sampled with probability q has the weight 1/q.
 
     Parameters and result are those of `listwise_loss`.
     """
     owners, places = labels.nonzero(as_tuple=True)
-    gaps = scores[owners, places][:, None] - scores[owners]
-    weights = (torch.exp(-corrections) * (mask & ~labels))[owners]
+    gaps = scores[owners, places][:, None] - scores[owners]  # (n_positives, n_candidates)
+    weights = (torch.exp(-log_probabilities) * (mask & ~labels))[owners]
     losses = -nn.functional.logsigmoid(gaps) * weights
     total = scores.new_zeros(len(scores)).index_add(0, owners, losses.sum(dim=1))
     weight = scores.new_zeros(len(scores)).index_add(0, owners, weights.sum(dim=1))
     return total / weight.clamp(min=1e-9)
 
 
-def loss_of(name: Loss, scores: Tensor, labels: Tensor, mask: Tensor, q: Tensor) -> Tensor:
-    """Give a loss by its name."""
-    return (listwise_loss if name == "listwise" else pairwise_loss)(scores, labels, mask, q)
+def loss_of(
+    name: Loss, scores: Tensor, labels: Tensor, mask: Tensor, log_probabilities: Tensor
+) -> Tensor:
+    """Return a loss by its name."""
+    function = listwise_loss if name == "listwise" else pairwise_loss
+    return function(scores, labels, mask, log_probabilities)

@@ -1,1 +1,1 @@
-"""The recommender: sources of candidates and ranking heads, trained, kept, and asked together."""
+"""The recommender: candidate generators and rankers, trained, stored, served and explained."""

@@ -1,17 +1,17 @@
-"""Distillation of a ranking head: an ensemble of networks into a single small one.
+"""Distillation of a ranker: an ensemble of networks into a single small one.
 
-The student learns the teacher's softmax over the candidates of simulated users, by the
+The student learns the softmax of the teacher over the candidates of simulated users, by the
 Kullback-Leibler divergence (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
-Network", 2015, over lists as in "Ranking Distillation", Tang and Wang, KDD 2018), beside what
-these users liked. It is a head like any other, and knows nothing of its teacher.
+Network", 2015, over lists as in "Ranking Distillation", Tang and Wang, KDD 2018), and what these
+users liked. The student is a ranker like any other, independent of its teacher.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -22,163 +22,170 @@ from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import estimate
 from isthmus.numerics.training import OnEpoch
-from isthmus.retrieval.ranker.batches import ExampleBatches, Labelled
-from isthmus.retrieval.ranker.network import HeadNetwork
-from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.batches import ExampleBatches, LabelledBatch
+from isthmus.retrieval.ranker.network import RankerNetwork
+from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import Loss, TrainingSettings
-from isthmus.retrieval.ranker.training import BatchLoss, loss_of, train_head
-from isthmus.retrieval.recommend.report import HeadDistillation, HeadFigures
+from isthmus.retrieval.ranker.training import BatchLoss, loss_of, train_ranker
+from isthmus.retrieval.recommend.report import RankerDistillation, RankerFigures
 
 TEMPERATURE: Final = 2.0
-LABELS: Final = 0.3  # weight of what the users liked
-PASSES: Final = 2  # for one of the teacher: its scores do not let a student overfit
-RATE: Final = 2.0
-AT_ONCE: Final = 64
-DEEP: Final = 200
-TIMED: Final = 50
+LABEL_WEIGHT: Final = 0.3
+EPOCH_FACTOR: Final = 2  # a student does not overfit the scores of a teacher
+LEARNING_RATE_FACTOR: Final = 2.0
+BATCH_SIZE: Final = 64
+RECALL_DEPTH: Final = 200
+TIMED_USERS: Final = 50
+WARM_UP_USERS: Final = 3
 
 
-def distil_head(
-    teacher: RankingHead,
+def distil_ranker(
+    teacher: Ranker,
     batches: ExampleBatches,
     settings: TrainingSettings,
     *,
     folder: Path | None = None,
     on_epoch: OnEpoch | None = None,
     show: bool = False,
-) -> tuple[RankingHead, HeadDistillation]:
-    """Distil a head into one of a single network of `settings.distil` units.
+) -> tuple[Ranker, RankerDistillation]:
+    """Distil a ranker into one with a single network of `settings.distil` hidden units.
 
     Parameters
     ----------
-    teacher : RankingHead
-        What is learned from; it stays as it is.
+    teacher : Ranker
+        The trained ranker; it is not changed.
     batches : ExampleBatches
-        The examples that the teacher was trained on; those tested stop the student, too, and both
-        are measured on them.
+        The examples that the teacher was trained on. The validation examples stop the student,
+        too, and both are measured on them.
     settings : TrainingSettings
-        How.
+        How the teacher was trained.
     folder, on_epoch, show
-        As for `isthmus.retrieval.ranker.training.train_head`.
+        As for `isthmus.retrieval.ranker.training.train_ranker`.
 
     Returns
     -------
-    head, report
-        The student, and what it is worth beside its teacher.
+    ranker, report
+        The student, and its quality and cost beside those of the teacher.
     """
-    units = settings.distil
-    shape = replace(
-        teacher.network.shape,
+    units, shape = settings.distil, teacher.network.shape
+    student_shape = replace(
+        shape,
         members=1,
         hidden=units,
-        rank=min(teacher.network.shape.rank, max(2, units // 4)),
-        attention=min(teacher.network.shape.attention, max(2, units)),
+        rank=min(shape.rank, max(2, units // 4)),
+        attention=min(shape.attention, max(2, units)),
     )
     torch.manual_seed(settings.seed)
-    student = RankingHead(HeadNetwork(shape, dropout=0.0), teacher.sources)
+    network = RankerNetwork(teacher.columns, student_shape, dropout=0.0)
+    student = Ranker(network, teacher.generators)
     teacher.network.to(settings.device).eval()
-    train_head(
+    train_ranker(
         student.network,
         batches,
-        replace(settings, epochs=PASSES * settings.epochs, rate=RATE * settings.rate),
+        replace(
+            settings,
+            epochs=EPOCH_FACTOR * settings.epochs,
+            learning_rate=LEARNING_RATE_FACTOR * settings.learning_rate,
+        ),
         folder=folder,
         on_epoch=on_epoch,
         batch_loss=distillation_loss(teacher.network, settings.loss),
         show=show,
     )
     teacher.network.to("cpu")
-    return student, compare_heads(teacher, student, batches)
+    return student, compare_rankers(teacher, student, batches)
 
 
-def distillation_loss(teacher: HeadNetwork, loss: Loss) -> BatchLoss:
-    """Give the loss of a student: that of `divergence`, and of what was liked."""
+def distillation_loss(teacher: RankerNetwork, loss: Loss) -> BatchLoss:
+    """Return the loss of a student: `divergence` from the teacher, and the loss of the labels."""
 
-    def batch_loss(made: Labelled, scores: Tensor) -> Tensor:
-        batch, labels, corrections = made
+    def batch_loss(made: LabelledBatch, scores: Tensor) -> Tensor:
+        batch, labels, log_probabilities = made
         with torch.no_grad():
-            taught = teacher(batch).float().mean(dim=0)
+            teacher_scores = teacher(batch).float().mean(dim=0)
         total = scores.new_zeros(())
         for member in scores:
-            apart = divergence(taught, member, batch.mask, corrections)
-            liked = loss_of(loss, member, labels, batch.mask, corrections)
-            total = total + (apart + LABELS * liked).mean()
+            apart = divergence(teacher_scores, member, batch.mask, log_probabilities)
+            of_labels = loss_of(loss, member, labels, batch.mask, log_probabilities)
+            total = total + (apart + LABEL_WEIGHT * of_labels).mean()
         return total
 
     return batch_loss
 
 
-def divergence(taught: Tensor, scores: Tensor, mask: Tensor, corrections: Tensor) -> Tensor:
-    """Give how far scores are from those taught: KL of their softmaxes, for each user.
+def divergence(
+    teacher_scores: Tensor, scores: Tensor, mask: Tensor, log_probabilities: Tensor
+) -> Tensor:
+    """Return the Kullback-Leibler divergence between the softmaxes of two scores, by user.
 
     Parameters
     ----------
-    taught, scores : Tensor
-        Of the teacher and the student, shape (n_users, n_candidates).
+    teacher_scores, scores : Tensor
+        Shape (n_users, n_candidates).
     mask : Tensor
-        bool, the same shape: which are candidates.
-    corrections : Tensor
-        Log-probability that a candidate was kept, the same shape: one that was kept with
-        probability q stands for 1 / q of them.
+        bool, the same shape: which are candidates, not padding.
+    log_probabilities : Tensor
+        Logarithm of the sampling probability of each candidate, the same shape: a candidate that
+        was sampled with probability q stands for 1 / q candidates.
 
     Returns
     -------
     Tensor
-        Shape (n_users,); times the square of the temperature, so that its gradient does not
-        depend on it.
+        Shape (n_users,); multiplied by the square of the temperature, so that the size of the
+        gradient does not depend on it.
     """
 
-    def logs(of: Tensor) -> Tensor:
-        own = (of / TEMPERATURE - corrections).masked_fill(~mask, -torch.inf)
-        return torch.log_softmax(own, dim=1).masked_fill(~mask, 0)
+    def log_softmax(values: Tensor) -> Tensor:
+        corrected = (values / TEMPERATURE - log_probabilities).masked_fill(~mask, -torch.inf)
+        return torch.log_softmax(corrected, dim=1).masked_fill(~mask, 0)
 
-    wanted, found = logs(taught), logs(scores)
-    weights = torch.exp(wanted) * mask
-    return TEMPERATURE**2 * (weights * (wanted - found)).sum(dim=1)
+    teacher_logs, logs = log_softmax(teacher_scores), log_softmax(scores)
+    weights = torch.exp(teacher_logs) * mask
+    return TEMPERATURE**2 * (weights * (teacher_logs - logs)).sum(dim=1)
 
 
-def compare_heads(
-    teacher: RankingHead, student: RankingHead, batches: ExampleBatches
-) -> HeadDistillation:
-    """Measure two heads on the tested users."""
-    tested = np.flatnonzero(batches.examples.tested)
-    ndcg = [_ndcg(head, batches, tested) for head in (teacher, student)]
+def compare_rankers(
+    teacher: Ranker, student: Ranker, batches: ExampleBatches
+) -> RankerDistillation:
+    """Measure two rankers on the validation examples."""
+    rows = batches.validation
+    ndcg = [
+        batches.ndcg(rows, batches.scores(ranker.network, rows, BATCH_SIZE))
+        for ranker in (teacher, student)
+    ]
     figures = [
-        HeadFigures(
-            ndcg=float(own.mean()),
-            recall=float(_recall(head, batches, tested).mean()),
-            parameters=sum(p.numel() for p in head.network.parameters()),
-            milliseconds=_milliseconds(head, batches, tested),
+        RankerFigures(
+            ndcg=float(values.mean()),
+            recall=float(_recall(ranker, batches, rows).mean()),
+            parameters=sum(p.numel() for p in ranker.network.parameters()),
+            milliseconds=_milliseconds(ranker, batches, rows),
         )
-        for head, own in zip((teacher, student), ndcg, strict=True)
+        for ranker, values in zip((teacher, student), ndcg, strict=True)
     ]
     gain = estimate(ndcg[1] - ndcg[0])
-    return HeadDistillation(
-        teacher=figures[0], student=figures[1], low=gain.low, high=gain.high, users=len(tested)
+    return RankerDistillation(
+        teacher=figures[0], student=figures[1], low=gain.low, high=gain.high, users=len(rows)
     )
 
 
-def _ndcg(head: RankingHead, batches: ExampleBatches, users: Columns) -> PerUser:
-    return batches.ndcg(users, batches.scores(head.network, users, AT_ONCE))
+def _recall(ranker: Ranker, batches: ExampleBatches, rows: Columns) -> PerUser:
+    """Return recall@200 of examples, shape (n_rows,)."""
+    examples, recall = batches.examples, np.zeros(len(rows))
+    scored = batches.scores(ranker.network, rows, BATCH_SIZE)
+    for at, (row, scores) in enumerate(zip(rows, scored, strict=True)):
+        labels = examples.labels[examples.candidates_of(row)]
+        top = np.argsort(-scores, kind="stable")[:RECALL_DEPTH]
+        recall[at] = labels[top].sum() / max(1, examples.n_relevant[row])
+    return recall
 
 
-def _recall(head: RankingHead, batches: ExampleBatches, users: Columns) -> PerUser:
-    examples, found = batches.examples, np.zeros(len(users))
-    for at, (user, scores) in enumerate(
-        zip(users, batches.scores(head.network, users, AT_ONCE), strict=True)
-    ):
-        labels = examples.labels[examples.starts[user] : examples.starts[user + 1]]
-        best = np.argsort(-scores, kind="stable")[:DEEP]
-        found[at] = labels[best].sum() / max(1, examples.wanted[user])
-    return found
-
-
-def _milliseconds(head: RankingHead, batches: ExampleBatches, users: Columns) -> float:
-    """Time the network on users one by one, as in use."""
-    some = [batches.make(users[[at]]).batch for at in range(min(TIMED, len(users)))]
-    taken = []
+def _milliseconds(ranker: Ranker, batches: ExampleBatches, rows: Columns) -> float:
+    """Return the median time of the network for users one at a time, as in use."""
+    timed = [batches.make(rows[[at]]).batch for at in range(min(TIMED_USERS, len(rows)))]
+    durations = []
     with torch.inference_mode():
-        for batch in [*some[:3], *some]:
+        for batch in [*timed[:WARM_UP_USERS], *timed]:
             start = time.perf_counter()
-            head.network.score(batch)
-            taken.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(taken[3:] or taken or [0.0])
+            ranker.network.score(batch)
+            durations.append(time.perf_counter() - start)
+    return 1e3 * median(durations[WARM_UP_USERS:] or durations or [0.0])

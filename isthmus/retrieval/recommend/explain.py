@@ -1,4 +1,4 @@
-"""Explanations by deletion: what the score would be without a piece of evidence."""
+"""Explanations by deletion: the score that an item would have without a piece of evidence."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from isthmus.numerics.arrays import Columns, FloatArray, Mask, Positions
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.recommend.recommender import DEPTH, Answer, Recommender, depth_of
-from isthmus.retrieval.recommend.serving import Serving, within
+from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
+from isthmus.retrieval.recommend.serving import Serving, select_within
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.retrieval.search.results import (
     ContentReason,
     Explanation,
+    GeneratorReason,
     HistoryReason,
     Hit,
-    SourceReason,
 )
 
-MOST_REMOVED = 30
+MAX_DELETIONS = 30
 
 
 def explain_hits(
@@ -35,37 +35,37 @@ def explain_hits(
     groups: Sequence[DomainGroup],
     n: int,
 ) -> list[Hit]:
-    """Give hits with their explanations; those of domains without a head have none.
+    """Return hits with their explanations; those of domains without a ranker have none.
 
     Parameters
     ----------
     serving : Serving
-        What answered.
+        The recommender.
     user : User
-        To whom.
+        The user.
     text : mapping of str to numpy.ndarray, optional
-        The vectors of what the user says.
+        The vectors of the text of the user.
     rows : numpy.ndarray
         int64, shape (n_hits,): the rows of the hits.
     hits : sequence of Hit
-        What was answered.
-    groups : sequence of Group
+        The hits.
+    groups : sequence of DomainGroup
         The domains, and the rows that may be recommended.
     n : int
-        Items that each group was asked for.
+        Number of items that each group was asked for.
     """
     history = serving.histories([user], [text])
     out = list(hits)
     for domain in dict.fromkeys(hit.domain for hit in hits):
-        if domain not in serving.recommender.heads:
+        if domain not in serving.recommender.rankers:
             continue
         places = [place for place, hit in enumerate(hits) if hit.domain == domain]
         items = serving.contents.columns[rows[places]]
         group = next(group for group in groups if domain in group.domains)
-        allowed = serving.allowed(domain, within(serving, group, [domain]))
-        reasons = explain(serving, history, domain, items, allowed, depth=depth_of(n))
-        for place, reason in zip(places, reasons, strict=True):
-            out[place] = replace(hits[place], explanation=reason)
+        allowed = serving.allowed(domain, select_within(serving, group, [domain]))
+        explanations = explain(serving, history, domain, items, allowed, depth=depth_of(n))
+        for place, explanation in zip(places, explanations, strict=True):
+            out[place] = replace(hits[place], explanation=explanation)
     return out
 
 
@@ -80,56 +80,61 @@ def explain(
 ) -> list[Explanation]:
     """Explain the scores of items for one user.
 
-    Each piece of evidence is taken away and the whole is ranked again: an item of the history
-    before candidates are looked for, a source or a named vector of contents after that. The fall of
-    the score is the gain.
+    Each piece of evidence is deleted in turn, and the items are ranked again: an item of the
+    history is deleted before candidates are generated, a generator or a named vector after
+    that. The gain of the evidence is the fall of the score.
 
     Parameters
     ----------
     serving : Serving
-        What answers.
-    history : Histories
-        Of one user.
+        The recommender.
+    history : UserHistories
+        History of one user.
     domain : str
         The domain of the items.
     items : numpy.ndarray
-        int64, shape (n_items,): columns of the items, which are among the candidates.
+        int64, shape (n_items,): columns of the items, which must be candidates.
     allowed : numpy.ndarray
-        bool, shape (n_items,): what may be recommended.
+        bool, shape (n_items,): the items that may be recommended.
     depth : int
-        Candidates of each source.
+        Candidates of each generator.
     """
-    history = serving.recommender.shown(serving.corpus, history, domain)
-    entries = _strongest(history)
-    variants = _without_each(history, entries)
-    answer = serving.answer(variants, domain, allowed, depth=depth)
-    scores = np.stack([_scores(answer, user, items) for user in range(len(variants))])
-    own = _pool_of(answer.pool, 0)
-    silent = _without_each_source(serving, history, domain, own, items)
-    blind = _without_each_vector(serving, history, domain, own, items)
-    head = serving.recommender.heads[domain]
-    popular = head.popularity_part(serving.recommender.facts.popularity(items))
+    history = serving.recommender.without_ignored(serving.corpus, history, domain)
+    entries = _strongest_entries(history)
+    variants = _without_each_entry(history, entries)
+    ranked = serving.rank(variants, domain, allowed, depth=depth)
+    # (1 + n_entries, n_items): with the whole history, then without each entry
+    scores = np.stack([_scores(ranked, user, items) for user in range(len(variants))])
+    pool = _pool_of_user(ranked.pool, 0)
+    without_generator = _without_each_generator(serving, history, domain, pool, items)
+    without_vector = _without_each_vector(serving, history, domain, pool, items)
+    ranker = serving.recommender.rankers[domain]
+    popularity = ranker.popularity_part(serving.recommender.statistics.popularity(items))
     return [
         Explanation(
             score=float(scores[0, at]),
-            popularity=float(popular[at]),
-            personal=float(scores[0, at] - popular[at]),
-            history=_history(serving, history, entries, scores[0, at] - scores[1:, at], item),
-            sources=_sources(own, item, scores[0, at] - silent[:, at]),
-            contents=_contents(serving.contents.vector_names, scores[0, at] - blind[:, at]),
+            popularity=float(popularity[at]),
+            personal=float(scores[0, at] - popularity[at]),
+            history=_history_reasons(
+                serving, history, entries, scores[0, at] - scores[1:, at], item
+            ),
+            generators=_generator_reasons(pool, item, scores[0, at] - without_generator[:, at]),
+            contents=_content_reasons(
+                serving.contents.vector_names, scores[0, at] - without_vector[:, at]
+            ),
         )
         for at, item in enumerate(items.tolist())
     ]
 
 
-def _strongest(history: UserHistories) -> Columns:
-    """Give the places of the entries that weigh most, thirty at most."""
-    order = np.argsort(-history.weights, kind="stable")[:MOST_REMOVED]
+def _strongest_entries(history: UserHistories) -> Columns:
+    """Return the positions of the entries with the largest weights, at most thirty."""
+    order = np.argsort(-history.weights, kind="stable")[:MAX_DELETIONS]
     return np.sort(order[history.weights[order] > 0])
 
 
-def _without_each(history: UserHistories, entries: Columns) -> UserHistories:
-    """Give the history whole, and without each of some entries."""
+def _without_each_entry(history: UserHistories, entries: Columns) -> UserHistories:
+    """Return the whole history, and the history without each of some entries."""
     n = len(history.columns)
     copies = history.take_users(np.zeros(len(entries) + 1, np.int64))
     kept = np.ones(len(copies.columns), bool)
@@ -137,50 +142,53 @@ def _without_each(history: UserHistories, entries: Columns) -> UserHistories:
     return copies.filter(kept)
 
 
-def _scores(answer: Answer, user: int, items: Columns) -> FloatArray:
-    """Give a user's scores of items; what is no candidate any more has the lowest there is."""
-    pool = answer.pool
-    own = slice(pool.starts[user], pool.starts[user + 1])
-    found, scores = pool.items[own], answer.scores[own]
-    if not len(found):
+def _scores(ranked: RankedPool, user: int, items: Columns) -> FloatArray:
+    """Return scores of items for a user; an item that is no candidate has the lowest score."""
+    rows = ranked.rows_of(user)
+    candidates, scores = ranked.pool.items[rows], ranked.scores[rows]
+    if not len(candidates):
         return np.zeros(len(items), np.float32)
-    at = np.minimum(np.searchsorted(found, items), len(found) - 1)
-    return np.where(found[at] == items, scores[at], scores.min())
+    at = np.minimum(np.searchsorted(candidates, items), len(candidates) - 1)
+    return np.where(candidates[at] == items, scores[at], scores.min())
 
 
-def _pool_of(pool: CandidatePool, user: int) -> CandidatePool:
-    own = slice(pool.starts[user], pool.starts[user + 1])
-    starts = np.array([0, own.stop - own.start])
-    return CandidatePool(
-        pool.sources, starts, pool.items[own], pool.scores[:, own], pool.ranks[:, own]
+def _pool_of_user(pool: CandidatePool, user: int) -> CandidatePool:
+    rows = slice(pool.starts[user], pool.starts[user + 1])
+    starts = np.array([0, rows.stop - rows.start])
+    return replace(
+        pool,
+        starts=starts,
+        items=pool.items[rows],
+        scores=pool.scores[:, rows],
+        ranks=pool.ranks[:, rows],
     )
 
 
-def _without_each_source(
+def _without_each_generator(
     serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
-    """Score items with each source silent in turn, shape (n_sources, n_items)."""
+    """Score items with each generator silenced in turn, shape (n_generators, n_items)."""
     out = np.zeros((len(pool.sources), len(items)), np.float32)
-    for source in range(len(pool.sources)):
+    for at in range(len(pool.sources)):
         scores, ranks = pool.scores.copy(), pool.ranks.copy()
-        scores[source], ranks[source] = 0, 0
-        silent = replace(pool, scores=scores, ranks=ranks)
-        out[source] = _rescored(serving.recommender, serving.corpus, history, domain, silent, items)
+        scores[at], ranks[at] = 0, 0
+        silenced = replace(pool, scores=scores, ranks=ranks)
+        out[at] = _rescored(serving.recommender, serving.corpus, history, domain, silenced, items)
     return out
 
 
 def _without_each_vector(
     serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
-    """Score items with each named vector of contents unseen in turn, shape (n_vectors, n_items)."""
-    vector_names = serving.contents.vector_names
-    corpus = replace(
-        serving.corpus, projected_features=None, coarse_features=None
-    )  # to be mapped otherwise
-    out = np.zeros((len(vector_names), len(items)), np.float32)
-    for at, vector_name in enumerate(vector_names):
-        blind = serving.recommender.facts.without(serving.contents.part_of(vector_name))
-        recommender = replace(serving.recommender, facts=blind)
+    """Score items with each named vector ignored in turn, shape (n_vectors, n_items)."""
+    names = serving.contents.vector_names
+    # Without cached projections, so that features are projected without the vector.
+    corpus = replace(serving.corpus, projected_features=None, coarse_features=None)
+    out = np.zeros((len(names), len(items)), np.float32)
+    for at, name in enumerate(names):
+        part = serving.contents.part_of(name)
+        statistics = serving.recommender.statistics.without_components(part)
+        recommender = replace(serving.recommender, statistics=statistics)
         out[at] = _rescored(recommender, corpus, history, domain, pool, items)
     return out
 
@@ -193,29 +201,31 @@ def _rescored(
     pool: CandidatePool,
     items: Columns,
 ) -> FloatArray:
-    head, target = recommender.heads[domain], recommender.domain_names.index(domain)
-    found = head.score(corpus, history, pool, recommender.facts, target)
-    return _scores(Answer(pool, found), 0, items)
+    ranker, target = recommender.rankers[domain], recommender.domain_names.index(domain)
+    scores = ranker.score(corpus, history, pool, recommender.statistics, target)
+    return _scores(RankedPool(pool, scores), 0, items)
 
 
-def _history(
+def _history_reasons(
     serving: Serving, history: UserHistories, entries: Columns, gains: FloatArray, item: int
 ) -> tuple[HistoryReason, ...]:
     names = serving.corpus.item_ids[history.columns[entries]]
-    likeness = serving.contents.similarities(history.columns[entries], item)
+    similarities = serving.contents.similarities(history.columns[entries], item)
     order = np.argsort(-gains, kind="stable")
-    return tuple(HistoryReason(str(names[at]), float(gains[at]), likeness[at]) for at in order)
+    return tuple(HistoryReason(str(names[at]), float(gains[at]), similarities[at]) for at in order)
 
 
-def _sources(pool: CandidatePool, item: int, gains: FloatArray) -> tuple[SourceReason, ...]:
+def _generator_reasons(
+    pool: CandidatePool, item: int, gains: FloatArray
+) -> tuple[GeneratorReason, ...]:
     at = int(np.searchsorted(pool.items, item))
     order = np.argsort(-gains, kind="stable")
     return tuple(
-        SourceReason(pool.sources[s], int(pool.ranks[s, at]) or None, float(gains[s]))
+        GeneratorReason(pool.sources[s], int(pool.ranks[s, at]) or None, float(gains[s]))
         for s in order
     )
 
 
-def _contents(vector_names: Sequence[str], gains: FloatArray) -> tuple[ContentReason, ...]:
+def _content_reasons(names: Sequence[str], gains: FloatArray) -> tuple[ContentReason, ...]:
     order = np.argsort(-gains, kind="stable")
-    return tuple(ContentReason(vector_names[at], float(gains[at])) for at in order)
+    return tuple(ContentReason(names[at], float(gains[at])) for at in order)

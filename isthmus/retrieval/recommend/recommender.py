@@ -1,4 +1,4 @@
-"""A trained recommender: sources, facts, and a ranking head for each target domain."""
+"""A trained recommender: candidate generators, item statistics, a ranker for each target domain."""
 
 from __future__ import annotations
 
@@ -15,50 +15,54 @@ from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ratings.model import RatingModel
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from isthmus.retrieval.ranker.ranker import RankingHead
+    from isthmus.retrieval.ranker.ranker import Ranker
 
 DEPTH = 200
-CANDIDATES_A_PLACE = 5
-FEWEST_CANDIDATES = 60
+CANDIDATES_PER_PLACE = 5
+MIN_CANDIDATES = 60
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What was found for a batch of users.
+class RankedPool:
+    """The ranked candidates of a batch of users.
 
     Attributes
     ----------
-    pool : Pool
-        The candidates, with what every source says of them.
+    pool : CandidatePool
+        The candidates, with the scores and ranks of every generator.
     scores : numpy.ndarray
-        float32, shape (n_candidates,): the head's.
+        float32, shape (n_candidates,): scores of the ranker.
     """
 
     pool: CandidatePool
     scores: FloatArray
 
+    def rows_of(self, user: int) -> slice:
+        """Return where the candidates of a user are."""
+        return slice(self.pool.starts[user], self.pool.starts[user + 1])
+
     def best(self, user: int, n: int) -> tuple[Columns, FloatArray]:
-        """Give a user's n best items and their scores."""
-        own = slice(self.pool.starts[user], self.pool.starts[user + 1])
-        top = top_k(self.scores[own], n)
-        return self.pool.items[own][top], self.scores[own][top]
+        """Return the n best items of a user and their scores, best first."""
+        rows = self.rows_of(user)
+        top = top_k(self.scores[rows], n)
+        return self.pool.items[rows][top], self.scores[rows][top]
 
     def scores_of(self, user: int) -> FloatArray:
-        """Give the scores of all candidates of a user."""
-        return self.scores[self.pool.starts[user] : self.pool.starts[user + 1]]
+        """Return the scores of all candidates of a user."""
+        return self.scores[self.rows_of(user)]
 
-    def found_by(self, user: int, source: str, n: int) -> Columns:
-        """Give what a source proposed to a user, best first, at most n items."""
-        own = slice(self.pool.starts[user], self.pool.starts[user + 1])
-        ranks = self.pool.ranks[self.pool.sources.index(source), own]
+    def proposed_by(self, generator: str, user: int, n: int) -> Columns:
+        """Return what a generator proposed to a user, best first, at most n items."""
+        rows = self.rows_of(user)
+        ranks = self.pool.ranks[self.pool.sources.index(generator), rows]
         order = np.argsort(ranks, kind="stable")
-        return self.pool.items[own][order[ranks[order] > 0]][:n]
+        return self.pool.items[rows][order[ranks[order] > 0]][:n]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,23 +76,23 @@ class Recommender:
     domain_names : tuple of str
         The domains, by code.
     domains : numpy.ndarray
-        int64, shape (n_items,).
-    sources : Sources
-        The sources of candidates.
-    facts : ItemFacts
-        What is known of items.
-    heads : mapping of str to RankingHead
-        The head of each target domain.
-    alike : scipy.sparse.csr_array
-        The items nearest in content, see `TrainingData.content_graph`.
+        int64, shape (n_items,): codes.
+    generators : CandidateGenerators
+        The candidate generators.
+    statistics : ItemStatistics
+        Statistics of the items.
+    rankers : mapping of str to Ranker
+        The ranker of each target domain.
+    content_graph : scipy.sparse.csr_array
+        The content k-nearest-neighbour graph of the items, see `TrainingData.content_graph`.
     positive_from : float or None
-        Least value of an interaction that counts as liked; None where all above zero do.
+        Smallest value of an interaction that counts as liked; None where all above zero do.
     ignored : mapping of str to sequence of str
-        For a target domain, the domains whose histories do harm there, and are not looked at.
+        For a target domain, the domains whose histories hurt there and are ignored.
     rating : RatingModel or None
-        Predicts values, where those that it learned from differ.
+        Predicts values, if the values that it learned from differ.
     vector_names : tuple of str
-        The named vectors of the item vectors that it learned from.
+        The named vectors of the items that it learned from.
     rated_events : tuple of str or None
         The kinds of event whose values are ratings; None where all are.
     """
@@ -96,17 +100,17 @@ class Recommender:
     item_ids: npt.NDArray[np.object_]
     domain_names: tuple[str, ...]
     domains: Columns
-    sources: CandidateGenerators
-    facts: ItemFacts
-    heads: Mapping[str, RankingHead]
-    alike: csr_array
+    generators: CandidateGenerators
+    statistics: ItemStatistics
+    rankers: Mapping[str, Ranker]
+    content_graph: csr_array
     positive_from: float | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rating: RatingModel | None = None
     vector_names: tuple[str, ...] = ()
     rated_events: tuple[str, ...] | None = None
 
-    def answer(
+    def rank(
         self,
         corpus: TrainingData,
         histories: UserHistories,
@@ -114,31 +118,33 @@ class Recommender:
         allowed: Mask,
         *,
         depth: int = DEPTH,
-    ) -> Answer:
-        """Find and rank candidates.
+    ) -> RankedPool:
+        """Generate candidates and rank them.
 
         Parameters
         ----------
-        corpus : Corpus
-            The items: those it learned from, then those that are new.
-        histories : Histories
+        corpus : TrainingData
+            The items: those it learned from, then new ones.
+        histories : UserHistories
             The users.
         domain : str
-            Where to recommend; one that it has a head for.
+            The target domain; it must have a ranker.
         allowed : numpy.ndarray
-            bool, shape (n_items,): which items of the domain may be recommended.
+            bool, shape (n_items,): the items of the domain that may be recommended.
         depth : int
-            Candidates of each source.
+            Candidates of each generator.
         """
         target = self.domain_names.index(domain)
-        histories = self.shown(corpus, histories, domain)
-        scorers = self.sources.scorers(corpus, histories, target)
+        histories = self.without_ignored(corpus, histories, domain)
+        scorers = self.generators.scorers(corpus, histories, target)
         pool = candidate_pool(scorers, depth, allowed, histories.seen(len(corpus)))
-        head = self.heads[domain]
-        return Answer(pool, head.score(corpus, histories, pool, self.facts, target))
+        ranker = self.rankers[domain]
+        return RankedPool(pool, ranker.score(corpus, histories, pool, self.statistics, target))
 
-    def shown(self, corpus: TrainingData, histories: UserHistories, domain: str) -> UserHistories:
-        """Give histories without the domains that are ignored for a target."""
+    def without_ignored(
+        self, corpus: TrainingData, histories: UserHistories, domain: str
+    ) -> UserHistories:
+        """Return histories without the domains that are ignored for a target domain."""
         ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
         if not ignored:
             return histories
@@ -146,5 +152,5 @@ class Recommender:
 
 
 def depth_of(n: int) -> int:
-    """Give how many candidates a list of n wants of each source: five a place, from 60 to 200."""
-    return max(min(CANDIDATES_A_PLACE * n, DEPTH), FEWEST_CANDIDATES, n)
+    """Return the candidates of each generator for a list of n: five a place, from 60 to 200."""
+    return max(min(CANDIDATES_PER_PLACE * n, DEPTH), MIN_CANDIDATES, n)

@@ -1,4 +1,4 @@
-"""What the training of a head came to, as it is kept beside the head."""
+"""Reports of the training of rankers, stored beside the rankers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pydantic import BaseModel, ConfigDict
 from isthmus.retrieval.source_domains.lift import Lift, harmful
 
 ALL = "all"
-FEWEST_USERS = 20
+MIN_USERS = 20
 
 
 class Trial(BaseModel):
-    """Settings that were tried.
+    """Hyperparameters that were tried.
 
     Attributes
     ----------
     settings : dict
-        Those that were searched for, by name.
+        The hyperparameters by name.
     score : float
-        The best NDCG@10 of the tested users, mean over the cases.
+        The best NDCG@10 of the validation users, mean over the scenarios.
     pruned : bool
-        Whether it was given up before its end.
+        Whether the trial was stopped early.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,14 +32,14 @@ class Trial(BaseModel):
 
 
 class TuningReport(BaseModel):
-    """All that was tried, and what is best of it.
+    """The trials of a hyperparameter search, and the best of them.
 
     Attributes
     ----------
     trials : list of Trial
-        In their order; the first has the settings that were given.
+        In order; the first has the settings that the search started from.
     best : dict
-        The settings of the trial with the largest score of those that were not given up.
+        The hyperparameters of the trial with the largest score of those that were not pruned.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -47,47 +47,47 @@ class TuningReport(BaseModel):
     best: dict[str, Any]
 
 
-class CaseReport(BaseModel):
-    """NDCG@10 of the tested users in one case.
+class ScenarioReport(BaseModel):
+    """NDCG@10 of the validation users in one scenario.
 
     Attributes
     ----------
     users : int
-        How many.
-    head : float
-        The head's.
-    sources : dict of str to float
-        That of each source alone.
+        Number of simulated users.
+    ranker : float
+        NDCG@10 of the ranker.
+    generators : dict of str to float
+        NDCG@10 of the list of each candidate generator alone.
     best : str
-        The best source.
+        The best generator.
     low, high : float
-        95 % interval of the head's gain over it: a paired bootstrap, corrected for as many
-        comparisons as there are sources.
+        95 % interval of the gain of the ranker over it: a paired bootstrap, corrected for as many
+        comparisons as there are generators.
     coverage : dict of str to float
-        Share of what was liked that a source proposed, and the union of all (``"union"``).
+        Share of the relevant items that a generator proposed, and all together (``"union"``).
     """
 
     model_config = ConfigDict(extra="forbid")
     users: int
-    head: float
-    sources: dict[str, float]
+    ranker: float
+    generators: dict[str, float]
     best: str
     low: float
     high: float
     coverage: dict[str, float]
 
 
-class HeadFigures(BaseModel):
-    """What a head is worth, and what it costs.
+class RankerFigures(BaseModel):
+    """Quality and cost of a ranker.
 
     Attributes
     ----------
     ndcg, recall : float
-        NDCG@10 and recall@200 of the tested users.
+        NDCG@10 and recall@200 of the validation users.
     parameters : int
-        Numbers that it consists of.
+        Number of parameters.
     milliseconds : float
-        To score the candidates of one user, features given; the median.
+        Median time to score the candidates of one user, without the features.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -97,61 +97,63 @@ class HeadFigures(BaseModel):
     milliseconds: float
 
 
-class HeadDistillation(BaseModel):
-    """A small head beside the one that it was distilled from, on users neither was trained on.
+class RankerDistillation(BaseModel):
+    """A distilled ranker beside its teacher, on users that neither was trained on.
 
     Attributes
     ----------
-    teacher, student : HeadFigures
-        Both.
+    teacher, student : RankerFigures
+        Both rankers.
     low, high : float
-        95 % interval of the student's NDCG@10 less the teacher's, users drawn anew.
+        95 % interval of the NDCG@10 of the student minus that of the teacher, by a bootstrap over
+        users.
     users : int
-        How many were tested.
+        Number of validation examples.
     """
 
     model_config = ConfigDict(extra="forbid")
-    teacher: HeadFigures
-    student: HeadFigures
+    teacher: RankerFigures
+    student: RankerFigures
     low: float
     high: float
     users: int
 
     @property
     def speed_ratio(self) -> float:
-        """How many times as fast the student is."""
+        """Time of the teacher over that of the student."""
         return self.teacher.milliseconds / self.student.milliseconds
 
     @property
     def size_ratio(self) -> float:
-        """How many times as small the student is."""
+        """Parameters of the teacher over those of the student."""
         return self.teacher.parameters / self.student.parameters
 
 
-class HeadReport(BaseModel):
-    """What the training of a head came to.
+class RankerReport(BaseModel):
+    """The report of the training of one ranker.
 
     Attributes
     ----------
     domain : str
         The target domain.
     pretrained_on : list of str
-        Domains that it learned on before.
+        Domains that it was trained on before.
     lifts : dict of str to Lift
-        What the histories of other domains are worth, where the guard measured it.
+        Lift by the histories of other domains, where it was measured.
     tuning : TuningReport or None
-        The settings that were tried, where it was tuned.
-    distillation : HeadDistillation or None
-        The trained head beside the small one that took its place, where that was asked for;
-        `cases` are of the small one then, `loss` and `curve` of the first.
-    cases : dict of str to CaseReport
-        By what was shown of the users, see `Case`, and all of them together (``"all"``).
+        The hyperparameter search, if there was one.
+    distillation : RankerDistillation or None
+        The trained ranker beside the distilled one that replaced it, if it was distilled. In that
+        case `scenarios` describe the distilled one, `loss` and `curve` its teacher.
+    scenarios : dict of str to ScenarioReport
+        By how much was shown of the users, see `Episodes`, and all of them together (``"all"``).
     loss : list of float
-        Mean training loss of each pass.
+        Mean training loss of each epoch.
     curve : list of float
-        NDCG@10 of the tested users, mean over the cases, before training and after each pass.
+        NDCG@10 of the validation users, mean over the scenarios, before training and after each
+        epoch.
     seconds : float
-        How long it took, candidates included.
+        Duration, with the making of candidates.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -159,26 +161,27 @@ class HeadReport(BaseModel):
     pretrained_on: list[str]
     lifts: dict[str, Lift] = {}
     tuning: TuningReport | None = None
-    distillation: HeadDistillation | None = None
-    cases: dict[str, CaseReport]
+    distillation: RankerDistillation | None = None
+    scenarios: dict[str, ScenarioReport]
     loss: list[float]
     curve: list[float]
     seconds: float
 
     @property
     def ignored(self) -> list[str]:
-        """The domains whose histories hurt, and are not looked at."""
+        """The domains whose histories hurt, and which are ignored."""
         return harmful(self.lifts)
 
-    def losses(self) -> list[str]:
-        """Say whether the head loses to one of its own sources, beyond doubt.
+    def shortfalls(self) -> list[str]:
+        """Return a message if the ranker is significantly worse than one of its generators.
 
-        Fewer than twenty simulated users leave doubt, whatever their interval says.
+        With fewer than 20 simulated users nothing is significant, whatever the interval says.
         """
-        own = self.cases[ALL]
-        if own.high >= 0 or own.users < FEWEST_USERS:
+        whole = self.scenarios[ALL]
+        if whole.high >= 0 or whole.users < MIN_USERS:
             return []
         return [
-            f"the head of {self.domain} loses to {own.best} alone (NDCG@10 {own.head:.4f} against "
-            f"{own.sources[own.best]:.4f}, {own.users} simulated users)"
+            f"the ranker of {self.domain} loses to {whole.best} alone (NDCG@10 "
+            f"{whole.ranker:.4f} against {whole.generators[whole.best]:.4f}, {whole.users} "
+            "simulated users)"
         ]

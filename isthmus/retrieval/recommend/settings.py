@@ -1,20 +1,17 @@
-"""How a recommender is trained."""
+"""Settings of the training of a recommender."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.candidates.feature_projection import NORMALISATIONS, Normalisation
+from isthmus.retrieval.candidates.feature_projection import Normalisation
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.two_tower import TwoTower
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.settings import LOSSES, PRECISIONS, ExampleSettings, TrainingSettings
-
-Choice = TypeVar("Choice", bound=str)
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
+from isthmus.retrieval.recommend.request import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -24,31 +21,34 @@ class RecommenderSettings:
     Attributes
     ----------
     examples : ExampleSettings
-        How users are simulated.
+        How cold-start users are simulated.
     training : TrainingSettings
-        How the head learns.
+        How rankers are trained.
     leave_out : tuple of str
-        Sources to do without.
+        Candidate generators that are not used.
     normalisation : str
-        Of contents: ``"none"``, ``"centre"`` or ``"whiten"``, see `FeatureProjection`.
+        Normalisation of item features: ``"none"``, ``"centre"`` or ``"whiten"``, see
+        `FeatureProjection`.
     adversarial, coral, mmd : float
-        Weights of the terms that make domains alike, see `TwoTower`; 0 switches one off.
+        Weights of the domain adaptation terms of the two-tower model, see `TwoTower`; 0 switches
+        one off.
     pretrain : bool
-        Whether a target's head first learns on the other domains as targets.
+        Whether the ranker of a target is first trained on the other domains as targets.
     guard : bool
-        Whether domains whose histories are measured to harm a target are ignored there, see
-        `measure_lifts`.
+        Whether to measure the lift by the histories of the other domains, and to ignore for a
+        target those that hurt, see `measure_lifts`.
     trials : int
-        How many settings of a head to try, see `tune_head`; 0 takes those of `training`.
+        Number of hyperparameter settings to try for each ranker, see `tune_ranker`; with 0 those
+        of `training` are used.
     tower_epochs : int
-        Passes of the two towers over the users, at most.
+        Epochs of the two-tower model, at most.
     seed : int
-        Of the sources.
+        Seed of the candidate generators.
 
     Raises
     ------
     InvalidInput
-        If there is no such source.
+        If there is no such generator to leave out.
     """
 
     examples: ExampleSettings = field(default_factory=ExampleSettings)
@@ -65,81 +65,48 @@ class RecommenderSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        names = [source.name for source in default_generators()]
+        names = [generator.name for generator in default_generators()]
         for name in self.leave_out:
             if name not in names:
-                there = ", ".join(map(repr, names))  # some have commas
-                raise InvalidInput(f"no source {name!r} to leave out; there are {there}")
+                available = ", ".join(map(repr, names))  # some names have commas
+                raise InvalidInput(
+                    f"no candidate generator {name!r} to leave out; there are {available}"
+                )
 
-    def make_sources(self) -> list[CandidateGenerator]:
-        """Give the sources, untaught."""
-        sources = default_generators(self.seed)
-        for source in sources:
-            if isinstance(source, TwoTower):
-                source.normalisation = self.normalisation
-                source.adversarial, source.coral = self.adversarial, self.coral
-                source.mmd = self.mmd
-                source.epochs = self.tower_epochs
-        return [source for source in sources if source.name not in self.leave_out]
+    def make_generators(self) -> list[CandidateGenerator]:
+        """Return the candidate generators, not fitted."""
+        generators = default_generators(self.seed)
+        for generator in generators:
+            if isinstance(generator, TwoTower):
+                generator.normalisation = self.normalisation
+                generator.adversarial, generator.coral = self.adversarial, self.coral
+                generator.mmd = self.mmd
+                generator.epochs = self.tower_epochs
+        return [generator for generator in generators if generator.name not in self.leave_out]
 
-    def make_facts(self) -> ItemFacts:
-        """Give the facts, unlearned."""
-        return ItemFacts(normalisation=self.normalisation, seed=self.seed)
-
-
-def _one_of(what: str, given: str, there: Sequence[Choice]) -> Choice:
-    if given not in there:
-        raise InvalidInput(f"no {what} {given!r}; there are {', '.join(there)}")
-    return there[there.index(given)]
+    def make_statistics(self) -> ItemStatistics:
+        """Return the item statistics, not fitted."""
+        return ItemStatistics(normalisation=self.normalisation, seed=self.seed)
 
 
-def settings_from(
-    *,
-    loss: str,
-    folds: int,
-    epochs: int,
-    leave_out: Sequence[str],
-    adversarial: float,
-    coral: float,
-    precision: str,
-    distributed: bool,
-    seed: int,
-    mmd: float = 0.0,
-    normalisation: str = "whiten",
-    guard: bool = True,
-    trials: int = 0,
-    distil: int = 0,
-) -> RecommenderSettings:
-    """Make settings of plain values, and refuse those that make no sense.
-
-    Raises
-    ------
-    InvalidInput
-        If a value is none that there is.
-    """
-    least_of = (("folds", folds, 1), ("epochs", epochs, 1), ("tune", trials, 0))
-    for name, value, least in (*least_of, ("distil_head", distil, 0)):
-        if value < least:
-            raise InvalidInput(f"{name} is {value}; give {least} or more")
-    for name, weight in (("adversarial", adversarial), ("coral", coral), ("mmd", mmd)):
-        if not weight >= 0:
-            raise InvalidInput(f"the weight {name} is {weight}; give zero or more")
+def recommender_settings(settings: TrainSettings) -> RecommenderSettings:
+    """Return the full settings of a training."""
     return RecommenderSettings(
-        examples=ExampleSettings(folds=folds, seed=seed),
+        examples=ExampleSettings(folds=settings.cross_fitting_folds, seed=settings.seed),
         training=TrainingSettings(
-            loss=_one_of("loss", loss, LOSSES),
-            epochs=epochs,
-            distil=distil,
-            precision=_one_of("precision", precision, PRECISIONS),
-            distributed=distributed,
-            seed=seed,
+            loss=settings.loss,
+            epochs=settings.epochs,
+            distil=settings.distilled_units,
+            precision=settings.precision,
+            distributed=settings.distributed,
+            seed=settings.seed,
         ),
-        leave_out=tuple(leave_out),
-        normalisation=_one_of("normalisation", normalisation, NORMALISATIONS),
-        adversarial=adversarial,
-        coral=coral,
-        mmd=mmd,
-        guard=guard,
-        trials=trials,
-        seed=seed,
+        leave_out=settings.exclude_generators or (),
+        normalisation=settings.feature_normalization,
+        adversarial=settings.adversarial_weight,
+        coral=settings.coral_weight,
+        mmd=settings.mmd_weight,
+        guard=settings.check_source_domains,
+        trials=settings.tuning_trials,
+        seed=settings.seed,
     )

@@ -13,7 +13,11 @@ import pyarrow as pa
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.catalog.item_attributes import number_names, numbers, written
+from isthmus.index.catalog.item_attributes import (
+    item_texts,
+    numeric_attribute_names,
+    numeric_attributes,
+)
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -165,7 +169,7 @@ class ViewContents:
         rows = self.rows[columns]
         out = [""] * len(columns)
         there = np.flatnonzero(rows >= 0)
-        found = written(self.view.snapshot, self.view.row_ids(rows[there]))
+        found = item_texts(self.view.snapshot, self.view.row_ids(rows[there]))
         for at, text in zip(there.tolist(), found, strict=True):
             out[at] = text
         return out
@@ -173,14 +177,14 @@ class ViewContents:
     @property
     def number_names(self) -> tuple[str, ...]:
         """The attributes that are numbers, moments or truth values."""
-        return number_names(self.view.snapshot)
+        return numeric_attribute_names(self.view.snapshot)
 
     def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
         """Read attributes in the catalog; not a number for an item that is gone."""
         rows = self.rows[columns]
         out = np.full((len(columns), len(names)), np.nan)
         there = np.flatnonzero(rows >= 0)
-        out[there] = numbers(self.view.snapshot, self.view.row_ids(rows[there]), names)
+        out[there] = numeric_attributes(self.view.snapshot, self.view.row_ids(rows[there]), names)
         return out
 
     def nearest(
@@ -257,7 +261,7 @@ class ViewContents:
         rows = np.zeros(len(self.columns), bool)
         chosen = self.rows[allowed]
         rows[chosen[chosen >= 0]] = True
-        return self.view.only(rows)
+        return self.view.select_mask(rows)
 
     def _split_vector(self, vector: FloatArray) -> dict[str, FloatArray]:
         """Take a vector apart into unit vectors of the named vectors that it has."""

@@ -67,7 +67,7 @@ class SpaceRecommender:
             serving = self.serving(view)
             if serving is None:
                 raise InvalidInput(
-                    "explanations need a trained head: isthmus train, then isthmus publish"
+                    "explanations need a trained ranker: isthmus train, then isthmus publish"
                 )
             depth = request.depth or 1
             hits = explain_hits(serving, user, texts[0], rows, hits, groups, depth)

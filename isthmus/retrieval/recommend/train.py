@@ -1,4 +1,4 @@
-"""Training a recommender: sources and facts of all domains, and a head for each target."""
+"""Training of a recommender: generators and statistics of all domains, a ranker for each target."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import Examples, make_examples
-from isthmus.retrieval.ranker.features import OF_SOURCE
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.features import GENERATOR_RANK, column_name, feature_columns
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import TrainingSettings
-from isthmus.retrieval.ranker.training import train_head
+from isthmus.retrieval.ranker.training import train_ranker
 from isthmus.retrieval.ratings.model import RatingModel
-from isthmus.retrieval.recommend.distillation import distil_head
+from isthmus.retrieval.recommend.distillation import distil_ranker
 from isthmus.retrieval.recommend.recommender import Recommender
-from isthmus.retrieval.recommend.report import ALL, CaseReport, HeadReport, TuningReport
+from isthmus.retrieval.recommend.report import ALL, RankerReport, ScenarioReport, TuningReport
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.retrieval.recommend.tuning import require_optuna, tune_head
+from isthmus.retrieval.recommend.tuning import require_optuna, tune_ranker
 from isthmus.retrieval.source_domains.lift import Lift, harmful, measure_lifts
 
+MIN_USERS = 20
 RESAMPLES = 2_000
-USERS_AT_ONCE = 64
-
-FEWEST_USERS = 20
+BATCH_SIZE = 64
+RANKER = "ranker"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A recommender, and what its training came to.
+    """A trained recommender, and the reports of its training.
 
     Attributes
     ----------
     recommender : Recommender
-        What was trained.
-    reports : dict of str to HeadReport
+        The recommender.
+    reports : dict of str to RankerReport
         By target domain.
     seconds : float
-        How long it took.
+        Duration of the training.
     """
 
     recommender: Recommender
-    reports: dict[str, HeadReport]
+    reports: dict[str, RankerReport]
     seconds: float
 
 
@@ -66,8 +66,8 @@ def train_recommender(
     *,
     positive_from: float | None = None,
     rated: RatingData | None = None,
-    pretrained: Mapping[str, RankingHead] | None = None,
-    sources_of: dict[str, Sequence[str]] | None = None,
+    pretrained: Mapping[str, Ranker] | None = None,
+    pretrain_on: dict[str, Sequence[str]] | None = None,
     folder: Path | None = None,
     show: bool = False,
 ) -> Trained:
@@ -75,91 +75,89 @@ def train_recommender(
 
     Parameters
     ----------
-    corpus : Corpus
-        What may be learned from.
+    corpus : TrainingData
+        Items and interactions.
     settings : RecommenderSettings
-        How.
+        How to train.
     targets : sequence of str, optional
-        Domains to recommend in; by default all with 20 users or more.
+        Domains to recommend from; by default all with 20 users or more.
     positive_from : float, optional
-        The least value that the corpus counts as liked, to be remembered.
+        The smallest value that the corpus counts as liked; stored with the recommender.
     rated : RatingData, optional
-        What users gave items of the corpus, to learn to predict it too, where it differs.
-    pretrained : mapping of str to RankingHead, optional
-        Heads to go on from, such as those of another space: that of the target's name, or else
+        Ratings of items of the corpus. If they differ, a model that predicts them is trained too.
+    pretrained : mapping of str to Ranker, optional
+        Rankers to fine-tune, such as those of another space: that of the target's name, or else
         the first.
-    sources_of : dict of str to sequence of str, optional
-        For a target, the domains that its head is pretrained on; by default, where the settings
-        say so, all other targets.
+    pretrain_on : dict of str to sequence of str, optional
+        For a target, the domains that its ranker is trained on first; by default all other
+        targets if the settings say so, or else none.
     folder : Path, optional
         Where checkpoints are kept while it trains.
     show : bool
-        Whether to show bars.
+        Whether to show progress bars.
 
     Raises
     ------
     InvalidInput
-        If a target has too few users, a pretrained head looks at something else, or is to be
-        tuned.
+        If a target has too few users, or a pretrained ranker does not fit or is to be tuned.
     MissingDependency
-        If heads are to be tuned, and optuna is not installed.
+        If rankers are to be tuned, and optuna is not installed.
     """
     start = time.perf_counter()
     if settings.trials:
         _require_tunable(settings, pretrained)
     targets = _targets(corpus, targets)
-    for name in {name for names in (sources_of or {}).values() for name in names}:
+    for name in {name for names in (pretrain_on or {}).values() for name in names}:
         _require_users(corpus, name)
-    facts = settings.make_facts().fit(corpus)
-    training = _HeadTraining(corpus, facts, settings, pretrained, folder, show)
+    statistics = settings.make_statistics().fit(corpus)
+    training = _RankerTraining(corpus, statistics, settings, pretrained, folder, show)
     for target in targets if pretrained else ():
-        training.first(target, settings.training)  # what does not fit is refused at once
-    heads, reports = {}, {}
+        training.initial(target, settings.training)  # a ranker that does not fit fails at once
+    rankers, reports = {}, {}
     for target in targets:
-        others = (sources_of or {}).get(target)
+        others = (pretrain_on or {}).get(target)
         if others is None:
-            others = _others(corpus, target) if settings.pretrain else []
-        heads[target], reports[target] = training.train(target, others)
-    sources = CandidateGenerators(settings.make_sources()).fit(corpus, show=show)
+            others = _domains_with_users(corpus, target) if settings.pretrain else []
+        rankers[target], reports[target] = training.train(target, others)
     recommender = Recommender(
-        corpus.item_ids,
-        corpus.domain_names,
-        corpus.domains,
-        sources,
-        facts,
-        heads,
-        corpus.content_graph,
-        positive_from,
-        {target: report.ignored for target, report in reports.items()},
-        None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        corpus.features.vector_names,
-        None if rated is None else rated.events,
+        item_ids=corpus.item_ids,
+        domain_names=corpus.domain_names,
+        domains=corpus.domains,
+        generators=CandidateGenerators(settings.make_generators()).fit(corpus, show=show),
+        statistics=statistics,
+        rankers=rankers,
+        content_graph=corpus.content_graph,
+        positive_from=positive_from,
+        ignored={target: report.ignored for target, report in reports.items()},
+        rating=None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
+        vector_names=corpus.features.vector_names,
+        rated_events=None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
 
-def users_of(corpus: TrainingData, domain: str) -> int:
-    """Count the users who liked something of a domain."""
+def count_users(corpus: TrainingData, domain: str) -> int:
+    """Return the number of users who liked something of a domain."""
     return int(corpus.domain_users(corpus.domain_code(domain)).sum())
 
 
-def rating_model(corpus: TrainingData, given: InteractionMatrix, seed: int) -> RatingModel | None:
-    """Learn to predict what users gave items; None where all of it is equal."""
-    strengths = given.strengths
-    if not len(strengths) or strengths.min() == strengths.max():
+def rating_model(corpus: TrainingData, ratings: InteractionMatrix, seed: int) -> RatingModel | None:
+    """Train a model of ratings; None if all ratings are equal."""
+    values = ratings.strengths
+    if not len(values) or values.min() == values.max():
         return None
     contents = corpus.features.take(np.arange(len(corpus)))
-    return RatingModel.fit(given, contents, corpus.domains, seed=seed)
+    return RatingModel.fit(ratings, contents, corpus.domains, seed=seed)
 
 
 def _require_tunable(
-    settings: RecommenderSettings, pretrained: Mapping[str, RankingHead] | None
+    settings: RecommenderSettings, pretrained: Mapping[str, Ranker] | None
 ) -> None:
     require_optuna()
     if pretrained:
         raise InvalidInput(
-            "a head that goes on from another keeps its sizes, so it cannot be tuned; leave out "
-            "start_from (--finetune) or trials (--tune)"
+            "a pretrained ranker keeps its sizes, so it cannot be tuned; leave out start_from "
+            "(--finetune) or trials (--tune)"
         )
     if settings.training.distributed:
         raise InvalidInput(
@@ -171,76 +169,108 @@ def _require_tunable(
 def _targets(corpus: TrainingData, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
         _require_users(corpus, name)
-    found = targets or _others(corpus, None)
-    if not found:
+    chosen = targets or _domains_with_users(corpus)
+    if not chosen:
         raise InvalidInput(
-            f"no domain has {FEWEST_USERS} users who liked something of it; add interactions "
+            f"no domain has {MIN_USERS} users who liked something of it; add interactions "
             "with: isthmus interactions add"
         )
-    return list(found)
+    return list(chosen)
 
 
 def _require_users(corpus: TrainingData, domain: str) -> None:
     if domain not in corpus.domain_names:
         raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
-    if users_of(corpus, domain) < FEWEST_USERS:
+    if count_users(corpus, domain) < MIN_USERS:
         raise InvalidInput(
-            f"only {users_of(corpus, domain)} users liked something of {domain!r}, and a head "
-            f"needs {FEWEST_USERS}; add interactions with: isthmus interactions add"
+            f"only {count_users(corpus, domain)} users liked something of {domain!r}, and a "
+            f"ranker needs {MIN_USERS}; add interactions with: isthmus interactions add"
         )
 
 
-def _others(corpus: TrainingData, target: str | None) -> list[str]:
+def _domains_with_users(corpus: TrainingData, target: str | None = None) -> list[str]:
+    """Return the domains with enough users to train on, other than a target."""
     names = (name for name in corpus.domain_names if name != target)
-    return [name for name in names if users_of(corpus, name) >= FEWEST_USERS]
+    return [name for name in names if count_users(corpus, name) >= MIN_USERS]
 
 
 @dataclass(frozen=True, eq=False)
-class _HeadTraining:
+class _RankerTraining:
     corpus: TrainingData
-    facts: ItemFacts
+    statistics: ItemStatistics
     settings: RecommenderSettings
-    pretrained: Mapping[str, RankingHead] | None
+    pretrained: Mapping[str, Ranker] | None
     folder: Path | None
     show: bool
 
-    def train(self, target: str, others: Sequence[str]) -> tuple[RankingHead, HeadReport]:
-        """Train the head of a target, on other domains first."""
+    def train(self, target: str, others: Sequence[str]) -> tuple[Ranker, RankerReport]:
+        """Train the ranker of a target, on other domains first."""
         start = time.perf_counter()
         lifts = self._lifts(target)
         ignored = harmful(lifts)
         others = [name for name in others if name not in ignored]
-        batches = self._batches(target, ignored, folds=self.settings.examples.folds)
-        how, tuning = self._tuned(target, batches)
-        head, fresh = self.first(target, how), not self.pretrained
+        columns = self.initial(target, self.settings.training).columns
+        batches = self._batches(target, columns, ignored, self.settings.examples.folds)
+        settings, tuning = self._tuned(target, batches)
+        ranker, standardise = self.initial(target, settings), not self.pretrained
         for other in others:
-            batches_there = self._batches(other, ignored, folds=1)
-            self._fit(head, batches_there, how, other, target, fresh=fresh)
-            fresh = False
-        curve = self._fit(head, batches, how, target, fresh=fresh)
+            other_batches = self._batches(other, columns, ignored, folds=1)
+            self._fit(ranker, other_batches, settings, other, target, standardise=standardise)
+            standardise = False
+        curve = self._fit(ranker, batches, settings, target, standardise=standardise)
         distillation = None
-        if how.distil:
-            own = (
-                None
-                if self.folder is None
-                else self.folder / f"{self.corpus.domain_code(target)}-small"
+        if settings.distil:
+            folder = self._subfolder(f"{self.corpus.domain_code(target)}-distilled")
+            ranker, distillation = distil_ranker(
+                ranker, batches, settings, folder=folder, show=self.show
             )
-            head, distillation = distil_head(head, batches, how, folder=own, show=self.show)
-        report = HeadReport(
+        report = RankerReport(
             domain=target,
             pretrained_on=others,
             lifts=lifts,
             tuning=tuning,
             distillation=distillation,
-            cases=compare_with_sources(head, batches),
-            loss=[own.loss for own in curve[1:]],
-            curve=[own.score for own in curve],
+            scenarios=compare_with_generators(ranker, batches),
+            loss=[epoch.loss for epoch in curve[1:]],
+            curve=[epoch.score for epoch in curve],
             seconds=time.perf_counter() - start,
         )
-        return head, report
+        return ranker, report
+
+    def initial(self, target: str, settings: TrainingSettings) -> Ranker:
+        """Return the ranker that the training of a target starts from.
+
+        Raises
+        ------
+        InvalidInput
+            If a pretrained one does not fit.
+        """
+        untrained = self._untrained(settings)
+        if not self.pretrained:
+            return untrained
+        pretrained = self.pretrained.get(target) or next(iter(self.pretrained.values()))
+        misfits = pretrained.misfits(untrained)
+        if misfits:
+            raise InvalidInput(
+                f"the pretrained ranker does not fit: {'; '.join(misfits)}; train without it, or "
+                "with its settings"
+            )
+        return deepcopy(pretrained)
+
+    def _untrained(self, settings: TrainingSettings) -> Ranker:
+        generators = [generator.name for generator in self.settings.make_generators()]
+        return Ranker.untrained(
+            generators,
+            self.statistics.coarse_dim,
+            members=settings.members,
+            hidden=settings.hidden,
+            dropout=settings.dropout,
+            seed=settings.seed,
+            columns=feature_columns(generators, numeric=self.statistics.numeric.informative),
+        )
 
     def _lifts(self, target: str) -> dict[str, Lift]:
-        """Measure what other domains are worth, where the guard is on."""
+        """Measure the lift by other domains, if the guard is on."""
         if not self.settings.guard:
             return {}
         seed = self.settings.examples.seed
@@ -249,139 +279,115 @@ class _HeadTraining:
     def _tuned(
         self, target: str, batches: ExampleBatches
     ) -> tuple[TrainingSettings, TuningReport | None]:
-        """Give the settings of a head, searched for where that was asked."""
-        how, trials = self.settings.training, self.settings.trials
+        """Return the settings of a ranker, after a search if trials are asked for."""
+        settings, trials = self.settings.training, self.settings.trials
         if not trials:
-            return how, None
-        folder = (
-            None
-            if self.folder is None
-            else self.folder / f"{self.corpus.domain_code(target)}-tuning"
-        )
-        return tune_head(self._untrained, batches, how, trials, folder=folder, show=self.show)
-
-    def first(self, target: str, how: TrainingSettings) -> RankingHead:
-        """Give the head that the training of a target begins with.
-
-        Raises
-        ------
-        InvalidInput
-            If a pretrained one looks at something else.
-        """
-        untrained = self._untrained(how)
-        if not self.pretrained:
-            return untrained
-        given = self.pretrained.get(target) or next(iter(self.pretrained.values()))
-        if not given.fits(untrained):
-            raise InvalidInput(
-                f"the pretrained head does not fit: {given.unlike(untrained)}; train without it, "
-                "or with its settings"
-            )
-        return deepcopy(given)
-
-    def _untrained(self, how: TrainingSettings) -> RankingHead:
-        names = [source.name for source in self.settings.make_sources()]
-        return RankingHead.untrained(
-            names,
-            self.facts.width,
-            members=how.members,
-            hidden=how.hidden,
-            dropout=how.dropout,
-            seed=how.seed,
-            numbers=self.facts.numbers.tell,
+            return settings, None
+        folder = self._subfolder(f"{self.corpus.domain_code(target)}-tuning")
+        return tune_ranker(
+            self._untrained, batches, settings, trials, folder=folder, show=self.show
         )
 
-    def _batches(self, target: str, ignored: Sequence[str], folds: int) -> ExampleBatches:
+    def _batches(
+        self, target: str, columns: Sequence[str], ignored: Sequence[str], folds: int
+    ) -> ExampleBatches:
         codes = [self.corpus.domain_code(name) for name in ignored if name != target]
         examples = make_examples(
             self.corpus,
-            self.settings.make_sources,
-            self.settings.make_facts,
+            self.settings.make_generators,
+            self.settings.make_statistics,
             self.corpus.domain_code(target),
             replace(self.settings.examples, folds=folds),
+            columns=columns,
             ignored=np.isin(self.corpus.domains, codes),
             show=self.show,
         )
-        return ExampleBatches.of(examples, self.corpus, self.facts)
+        return ExampleBatches.of(examples, self.corpus, self.statistics)
 
     def _fit(
         self,
-        head: RankingHead,
+        ranker: Ranker,
         batches: ExampleBatches,
-        how: TrainingSettings,
+        settings: TrainingSettings,
         *domains: str,
-        fresh: bool,
+        standardise: bool,
     ) -> list[EpochResult]:
         name = "-".join(str(self.corpus.domain_code(domain)) for domain in domains)
-        folder = None if self.folder is None else self.folder / name
-        return train_head(
-            head.network,
+        return train_ranker(
+            ranker.network,
             batches,
-            how,
-            fresh=fresh,
-            folder=folder,
+            settings,
+            standardise=standardise,
+            folder=self._subfolder(name),
             show=self.show,
         )
 
-
-def compare_with_sources(head: RankingHead, batches: ExampleBatches) -> dict[str, CaseReport]:
-    """Rank the tested users' candidates by the head, and by each source alone."""
-    examples = batches.examples
-    tested = np.flatnonzero(examples.tested)
-    ranked = {"head": batches.ndcg(tested, batches.scores(head.network, tested, USERS_AT_ONCE))}
-    for source in head.sources:
-        ranked[source] = batches.ndcg(tested, _places(examples, tested, head, source))
-    cases = examples.case[tested]
-    masks = {str(case): cases == case for case in dict.fromkeys(cases.tolist())}
-    masks[ALL] = np.ones(len(tested), bool)
-    return {name: _case(head, examples, tested, ranked, own) for name, own in masks.items()}
+    def _subfolder(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / name
 
 
-def _case(
-    head: RankingHead,
+def compare_with_generators(ranker: Ranker, batches: ExampleBatches) -> dict[str, ScenarioReport]:
+    """Rank the candidates of the validation users by the ranker, and by each generator alone.
+
+    Returns
+    -------
+    dict of str to ScenarioReport
+        By scenario, and of all scenarios together.
+    """
+    examples, rows = batches.examples, batches.validation
+    ndcg = {RANKER: batches.ndcg(rows, batches.scores(ranker.network, rows, BATCH_SIZE))}
+    for generator in ranker.generators:
+        ndcg[generator] = batches.ndcg(rows, _generator_ranks(examples, rows, generator))
+    scenarios = examples.scenarios[rows]
+    masks = {str(name): scenarios == name for name in dict.fromkeys(scenarios.tolist())}
+    masks[ALL] = np.ones(len(rows), bool)
+    return {
+        name: _scenario_report(ranker.generators, examples, rows, ndcg, mask)
+        for name, mask in masks.items()
+    }
+
+
+def _scenario_report(
+    generators: Sequence[str],
     examples: Examples,
-    tested: Columns,
-    ranked: Mapping[str, PerUser],
-    own: Mask,
-) -> CaseReport:
-    means = {name: float(values[own].mean()) for name, values in ranked.items()}
-    alone = {name: means[name] for name in head.sources}
+    rows: Columns,
+    ndcg: Mapping[str, PerUser],
+    mask: Mask,
+) -> ScenarioReport:
+    means = {name: float(values[mask].mean()) for name, values in ndcg.items()}
+    alone = {name: means[name] for name in generators}
     best = max(alone, key=lambda name: alone[name])
-    gains = (ranked["head"] - ranked[best])[own]
-    level = 1 - 0.05 / len(head.sources)
+    gains = (ndcg[RANKER] - ndcg[best])[mask]
+    level = 1 - 0.05 / len(generators)  # Bonferroni
     low, high = interval(resampled_means(gains[:, None], RESAMPLES, 0)[:, 0], level)
-    return CaseReport(
-        users=int(own.sum()),
-        head=means["head"],
-        sources=alone,
+    return ScenarioReport(
+        users=int(mask.sum()),
+        ranker=means[RANKER],
+        generators=alone,
         best=best,
         low=low,
         high=high,
-        coverage=_coverage(head, examples, tested[own]),
+        coverage=_coverage(generators, examples, rows[mask]),
     )
 
 
-def _coverage(head: RankingHead, examples: Examples, users: Columns) -> dict[str, float]:
-    wanted = np.maximum(examples.wanted[users], 1)
-    found = {name: np.zeros(len(users)) for name in (*head.sources, "union")}
-    for at, user in enumerate(users):
-        labels = examples.labels[examples.starts[user] : examples.starts[user + 1]]
-        found["union"][at] = labels.sum()
-    for name in head.sources:
-        for at, (user, places) in enumerate(
-            zip(users, _places(examples, users, head, name), strict=True)
-        ):
-            labels = examples.labels[examples.starts[user] : examples.starts[user + 1]]
-            found[name][at] = (labels & np.isfinite(places)).sum()
-    return {name: float((own / wanted).mean()) for name, own in found.items()}
+def _coverage(generators: Sequence[str], examples: Examples, rows: Columns) -> dict[str, float]:
+    """Return the mean share of relevant items that each generator, and all together, proposed."""
+    labels = [examples.labels[examples.candidates_of(row)] for row in rows]
+    hits = {"union": np.array([own.sum() for own in labels], np.float64)}
+    for name in generators:
+        ranks = _generator_ranks(examples, rows, name)
+        hits[name] = np.array(
+            [(own & np.isfinite(rank)).sum() for own, rank in zip(labels, ranks, strict=True)],
+            np.float64,
+        )
+    n_relevant = np.maximum(examples.n_relevant[rows], 1)
+    return {name: float((hits[name] / n_relevant).mean()) for name in (*generators, "union")}
 
 
-def _places(
-    examples: Examples, users: Columns, head: RankingHead, source: str
-) -> Iterator[FloatArray]:
-    """Score candidates by their place in a source's list; -inf for what it did not propose."""
-    column = head.sources.index(source) * len(OF_SOURCE) + OF_SOURCE.index("place")
-    for user in users:
-        rows = slice(examples.starts[user], examples.starts[user + 1])
-        places = examples.features[rows, column].astype(np.float32)
-        yield np.where(places > 0, places, -np.inf)
+def _generator_ranks(examples: Examples, rows: Columns, generator: str) -> Iterator[FloatArray]:
+    """Score candidates by their rank in the list of a generator; -inf if it did not propose it."""
+    column = examples.columns.index(column_name(generator, GENERATOR_RANK))
+    for row in rows:
+        ranks = examples.features[examples.candidates_of(row), column].astype(np.float32)
+        yield np.where(ranks > 0, ranks, -np.inf)

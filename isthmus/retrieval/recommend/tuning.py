@@ -1,4 +1,4 @@
-"""Settings of a head, searched for with optuna: the examples are made once, and heads are cheap."""
+"""Hyperparameter search for a ranker with optuna; the examples are made once."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from isthmus.errors import MissingDependency
 from isthmus.numerics.training import EpochResult
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ranker.batches import ExampleBatches
-from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import LOSSES, TrainingSettings
-from isthmus.retrieval.ranker.training import train_head
+from isthmus.retrieval.ranker.training import train_ranker
 from isthmus.retrieval.recommend.report import Trial, TuningReport
 
 if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "tuning.journal"
-CURIOUS_TRIALS = 5
-CURIOUS_PASSES = 2
+UNPRUNED_TRIALS = 5
+UNPRUNED_EPOCHS = 2
+SEARCHED = ("loss", "learning_rate", "weight_decay", "dropout", "hidden", "members")
 
-MakeHead = Callable[[TrainingSettings], RankingHead]
+MakeRanker = Callable[[TrainingSettings], Ranker]
 
 
-def tune_head(
-    make_head: MakeHead,
+def tune_ranker(
+    make_ranker: MakeRanker,
     batches: ExampleBatches,
     settings: TrainingSettings,
     trials: int,
@@ -35,34 +36,34 @@ def tune_head(
     folder: Path | None = None,
     show: bool = False,
 ) -> tuple[TrainingSettings, TuningReport]:
-    """Search for the settings with which a head ranks the tested users best.
+    """Search for the hyperparameters with which a ranker scores the validation users best.
 
-    The first trial has the settings given, so that nothing worse is chosen. The others are drawn
-    by a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), each with a seed of its
-    own, so that a search that was interrupted ends as one that was not; a trial that is below the
-    median of the others after a pass is given up.
+    The first trial has the given settings, so the result is never worse than these. The others
+    are drawn by a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), each with a
+    seed of its own, so that an interrupted search ends like one that was not. A trial below the
+    median of the others after an epoch is pruned.
 
     Parameters
     ----------
-    make_head : callable
-        Gives an untrained head of some settings.
+    make_ranker : callable
+        Returns an untrained ranker for some settings.
     batches : ExampleBatches
         The examples, of one domain.
     settings : TrainingSettings
-        Where to start; what is not searched for stays.
+        Where the search starts; hyperparameters that are not searched keep these values.
     trials : int
-        How many, 1 or more.
+        Number of trials, 1 or more.
     folder : Path, optional
-        Where trials are kept; a search that was cut off goes on from there.
+        Where trials are stored; an interrupted search resumes from it.
     show : bool
-        Whether to show a bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     settings : TrainingSettings
-        The best.
+        The best settings.
     report : TuningReport
-        What was tried.
+        The trials.
 
     Raises
     ------
@@ -73,8 +74,8 @@ def tune_head(
     from optuna.samplers import TPESampler
 
     study = _study(folder, settings)
-    objective = _Objective(make_head, batches, settings)
-    with progress_bar("tuning the head", trials, show=show) as advance:
+    objective = _Objective(make_ranker, batches, settings)
+    with progress_bar("tuning the ranker", trials, show=show) as advance:
         advance(len(_finished(study)))
         while (done := len(_finished(study))) < trials:
             study.sampler = TPESampler(seed=settings.seed + done)
@@ -86,33 +87,33 @@ def tune_head(
 
 class _Objective:
     def __init__(
-        self, make_head: MakeHead, batches: ExampleBatches, settings: TrainingSettings
+        self, make_ranker: MakeRanker, batches: ExampleBatches, settings: TrainingSettings
     ) -> None:
-        self.make_head, self.batches, self.settings = make_head, batches, settings
+        self.make_ranker, self.batches, self.settings = make_ranker, batches, settings
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Train a head, and give its best score."""
+        """Train a ranker, and return its best score."""
         from optuna import TrialPruned
 
         scores: list[float] = []
 
-        def report(number: int, result: EpochResult) -> None:
-            scores.append(result.score)
-            trial.report(result.score, number)
+        def on_epoch(number: int, epoch: EpochResult) -> None:
+            scores.append(epoch.score)
+            trial.report(epoch.score, number)
             if trial.should_prune():
                 raise TrialPruned
 
-        own = replace(self.settings, **_draw(trial))
-        train_head(self.make_head(own).network, self.batches, own, on_epoch=report)
+        settings = replace(self.settings, **_suggest(trial))
+        train_ranker(self.make_ranker(settings).network, self.batches, settings, on_epoch=on_epoch)
         return max(scores)
 
 
-def _draw(trial: optuna.Trial) -> dict[str, Any]:
-    """Draw what is searched for."""
+def _suggest(trial: optuna.Trial) -> dict[str, Any]:
+    """Draw the hyperparameters `SEARCHED`."""
     return {
         "loss": trial.suggest_categorical("loss", LOSSES),
-        "rate": trial.suggest_float("rate", 2e-4, 1e-2, log=True),
-        "decay": trial.suggest_float("decay", 1e-5, 1e-1, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 2e-4, 1e-2, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
         "dropout": trial.suggest_float("dropout", 0.0, 0.5),
         "hidden": trial.suggest_categorical("hidden", (16, 32, 64, 128)),
         "members": trial.suggest_int("members", 1, 5),
@@ -120,27 +121,26 @@ def _draw(trial: optuna.Trial) -> dict[str, Any]:
 
 
 def _study(folder: Path | None, settings: TrainingSettings) -> optuna.Study:
-    """Take up the search of a folder, or begin one."""
+    """Load the search of a folder, or start one."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name="head",
-        storage=_journal(folder),
+        study_name="ranker",
+        storage=_storage(folder),
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(CURIOUS_TRIALS, CURIOUS_PASSES),
+        pruner=optuna.pruners.MedianPruner(UNPRUNED_TRIALS, UNPRUNED_EPOCHS),
         load_if_exists=True,
     )
     states = optuna.trial.TrialState
-    for cut_off in study.get_trials(states=(states.RUNNING,)):
-        study.tell(cut_off.number, state=states.FAIL)
+    for interrupted in study.get_trials(states=(states.RUNNING,)):
+        study.tell(interrupted.number, state=states.FAIL)
     if not _finished(study) and not study.get_trials(states=(states.WAITING,)):
-        names = ("loss", "rate", "decay", "dropout", "hidden", "members")
-        study.enqueue_trial({name: asdict(settings)[name] for name in names})
+        study.enqueue_trial({name: asdict(settings)[name] for name in SEARCHED})
     return study
 
 
-def _journal(folder: Path | None) -> optuna.storages.BaseStorage:
+def _storage(folder: Path | None) -> optuna.storages.BaseStorage:
     from optuna.storages import InMemoryStorage, JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -172,7 +172,7 @@ def _report(study: optuna.Study) -> TuningReport:
 
 
 def require_optuna() -> None:
-    """Refuse where optuna is not installed.
+    """Check that optuna is installed.
 
     Raises
     ------

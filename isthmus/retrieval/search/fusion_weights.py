@@ -3,7 +3,7 @@
 A query in several named vectors scores an item by the weighted mean of its similarities in them.
 What is learned is a factor a named vector, which multiplies its weight in the space.
 The factors are the same for all queries of a kind: weights that depend on the query were measured
-and were no better (docs/fusion.md).
+and were no better (docs/experiments/fusion.md).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 
 from isthmus.index.ann.exact import exact_search
 from isthmus.index.ann.segment import Segment
-from isthmus.index.lru_cache import Recent
+from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.recall import QuerySampler, RecallQueries
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions, sample_rows
@@ -37,13 +37,13 @@ class HubnessCorrection:
     Parameters
     ----------
     sample_queries : callable
-        Kinds of query, see `isthmus.index.releases.recall.make_trials`.
+        Kinds of query, see `isthmus.index.releases.recall.make_recall_tests`.
     """
 
     def __init__(self, sample_queries: QuerySampler) -> None:
         self._sample_queries = sample_queries
-        self._queries: Recent[dict[str, FloatArray]] = Recent(CACHE_SIZE)
-        self._similarities: Recent[FloatArray] = Recent(CACHE_SIZE)
+        self._queries: LRUCache[dict[str, FloatArray]] = LRUCache(CACHE_SIZE)
+        self._similarities: LRUCache[FloatArray] = LRUCache(CACHE_SIZE)
 
     def penalty(
         self, view: View, vector_names: Sequence[str], kind: str, weights: Mapping[str, float]

@@ -60,7 +60,7 @@ def find_duplicates(
     selection : Selection, optional
         The items to compare.
     vector_name : str, optional
-        NamedVector to compare in; by default the one that most of the items have.
+        The named vector to compare in; by default the one that most of the items have.
     show : bool
         Whether to show a bar.
 
@@ -98,7 +98,7 @@ class _Finder:
         self._vector_name = vector_name
         self._rows = rows
         self._mask = mask
-        self._selection = view.only(mask)
+        self._selection = view.select_mask(mask)
         self._threshold = threshold
         self._position = np.full(len(mask), -1, np.int64)
         self._position[rows] = np.arange(len(rows))
@@ -144,7 +144,7 @@ class _Finder:
                 outside[self._rows[groups == group]] = False
                 for items in _batches(open_items[groups[open_items] == group]):
                     n_pairs = len(self._pairs)
-                    self._compare(items, WIDTHS[0], self._view.only(outside))
+                    self._compare(items, WIDTHS[0], self._view.select_mask(outside))
                     reaching = np.concatenate([a for a, _ in self._pairs[n_pairs:]])
                     still_open.append(np.intersect1d(items, reaching))
             open_items = np.concatenate(still_open)
@@ -153,10 +153,10 @@ class _Finder:
         """Search the neighbours of items; return the items of which all are duplicates."""
         vectors = self._view.vectors(self._vector_name, self._rows[items]).vectors
         scores, rows = self._view.search(self._vector_name, vectors, width, selection)
-        found = rows >= 0  # (n_items, width)
-        positions = np.where(found, self._position[np.maximum(rows, 0)], -1)
-        is_other = found & (positions != items[:, None])
-        similar = found & (scores >= self._threshold)
+        is_row = rows >= 0  # (n_items, width)
+        positions = np.where(is_row, self._position[np.maximum(rows, 0)], -1)
+        is_other = is_row & (positions != items[:, None])
+        similar = is_row & (scores >= self._threshold)
         query, column = np.nonzero(is_other & similar)
         a, b, score = items[query], positions[query, column], scores[query, column]
         self._pairs.append((a, b))

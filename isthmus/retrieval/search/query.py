@@ -20,9 +20,8 @@ from isthmus.errors import UnsupportedModality
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 
-OVERSAMPLING: Final = (
-    4  # candidates of each named vector a result, where a query has several named vectors
-)
+# Where a query has several named vectors: candidates of each of them for a result.
+OVERSAMPLING: Final = 4
 MIN_CANDIDATES: Final = 100
 RANGE_DEPTH: Final = 256  # candidates that a range search begins with
 WIDENING: Final = 4
@@ -251,7 +250,7 @@ def vectors_of_items(view: View, selections: Sequence[Selection | None]) -> set[
     return {
         named_vector.name
         for named_vector in view.named_vectors
-        if any(view.holds(named_vector.name, selection) for selection in selections)
+        if any(view.has_vectors(named_vector.name, selection) for selection in selections)
     }
 
 

@@ -23,7 +23,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import MaskedVectors, fuse
 from isthmus.encoders.stack import NamedVector, named_vector_of
 from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
-from isthmus.index.catalog.content_encoding import DECODERS, FILES_A_BATCH, batched
+from isthmus.index.catalog.content_encoding import DECODING_THREADS, FILES_PER_BATCH, batched
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MEDIA, TEXT, VECTOR, Modality
@@ -230,8 +230,8 @@ class QueryEncoder:
         self, modality: Modality, queries: list[FileQuery]
     ) -> Iterator[_EncodedBatch]:
         """Decode and encode files, few at a time: a decoded one takes megabytes."""
-        with ThreadPoolExecutor(DECODERS) as decoders:
-            for batch in batched(queries, FILES_A_BATCH[modality]):
+        with ThreadPoolExecutor(DECODING_THREADS) as decoders:
+            for batch in batched(queries, FILES_PER_BATCH[modality]):
                 decoded = list(decoders.map(partial(self._decode, modality), batch))
                 good = [query for query in batch if not query.reason]
                 if good:

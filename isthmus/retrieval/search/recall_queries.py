@@ -39,11 +39,11 @@ class RecallQuerySampler:
             item_rows, content_rows = rows[::2], rows[1::2]
             yield RecallQueries("item to item", view.vectors(vector_name, item_rows).vectors)
             kind = f"{layout.modalities[0]} to item"
-            yield RecallQueries(kind, view.vectors(vector_name, content_rows).vectors, new=True)
+            yield RecallQueries(kind, view.vectors(vector_name, content_rows).vectors, unseen=True)
             return
         yield RecallQueries("item to item", view.vectors(vector_name, rows).vectors)
         for modality in layout.modalities:
             contents = self._contents.of(view, layout, modality, rows)
             yield RecallQueries(
-                f"{modality} to item", contents.vectors[contents.present], own=False
+                f"{modality} to item", contents.vectors[contents.present], includes_self=False
             )

@@ -163,7 +163,7 @@ class HistoryReason:
 
 
 @dataclass(frozen=True)
-class SourceReason:
+class GeneratorReason:
     """The contribution of a candidate generator to a recommendation.
 
     Attributes
@@ -212,7 +212,7 @@ class Explanation:
         The rest, which is due to the user's history.
     history : tuple of HistoryReason
         The largest gain first.
-    sources : tuple of SourceReason
+    generators : tuple of GeneratorReason
         The largest gain first.
     contents : tuple of ContentReason
         The largest gain first.
@@ -222,5 +222,5 @@ class Explanation:
     popularity: float
     personal: float
     history: tuple[HistoryReason, ...]
-    sources: tuple[SourceReason, ...]
+    generators: tuple[GeneratorReason, ...]
     contents: tuple[ContentReason, ...]

@@ -1,1 +1,1 @@
-"""Which other domains help to recommend in a domain, and which do harm."""
+"""Source domains: which other domains help to recommend from a target domain, and which hurt."""

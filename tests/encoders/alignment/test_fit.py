@@ -23,7 +23,7 @@ from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.errors import InvalidInput
 from tests.encoders.alignment.worlds import turned_pairs
 
-QUICK = AlignmentSettings(dim=12, epochs=4, batch=64, held_out=0.2)
+QUICK = AlignmentSettings(dim=12, epochs=4, batch_size=64, held_out=0.2)
 
 
 def test_a_known_rotation_is_recovered():
@@ -37,7 +37,7 @@ def test_a_known_rotation_is_recovered():
 
 @pytest.mark.parametrize(
     "changed",
-    [{"hidden": 8}, {"modality_dropout": 0.5}, {"anchor": 1.0}, {"hard": 0.0}],
+    [{"hidden": 8}, {"modality_dropout": 0.5}, {"anchor_weight": 1.0}, {"hard_negatives": 0.0}],
     ids=str,
 )
 def test_it_is_never_worse_than_its_start_on_what_is_held_out(changed):

@@ -9,7 +9,7 @@ from isthmus import DistillSettings, load_encoder
 from tests.encoders import models
 
 WORDS = ["red", "green", "blue", "shoe", "hat", "a", "of", "zorb", "quix"]
-QUICK = DistillSettings(epochs=3, batch=32, rate=3e-3, held_out=0.2)
+QUICK = DistillSettings(epochs=3, batch_size=32, learning_rate=3e-3, held_out=0.2)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus import distill
 from tests.encoders import models
-from tests.encoders.contract import EncoderContract, pictures
+from tests.encoders.contract import ImageEncoderContract, SavedEncoderContract, pictures
 from tests.encoders.distillation.conftest import QUICK, WORDS
 
 
@@ -18,13 +18,17 @@ def texts(seed: int) -> list[str]:
     return [" ".join(random.choice(WORDS, random.integers(1, 6))) for _ in range(120)]
 
 
-class TestStatic(EncoderContract):
+class TestStatic(SavedEncoderContract):
+    modalities = ("text",)
+
     def make(self, folder: Path, seed: int) -> str:
         teacher = f"sentence-transformers/{models.sentence_folder(folder / 'teacher', seed)}"
         return distill(teacher, "static", texts(seed), folder / "student", settings=QUICK).student
 
 
-class TestStaticInHalves(EncoderContract):
+class TestStaticInHalves(SavedEncoderContract):
+    modalities = ("text",)
+
     def make(self, folder: Path, seed: int) -> str:
         teacher = f"transformers/{models.bert_folder(folder / 'teacher', seed)}"
         settings = replace(QUICK, storage="float16")
@@ -32,7 +36,8 @@ class TestStaticInHalves(EncoderContract):
         return made.student
 
 
-class TestSmallTransformer(EncoderContract):
+class TestSmallTransformer(SavedEncoderContract):
+    modalities = ("text",)
     options = ("?pooling=cls", "?max_length=9")
 
     def make(self, folder: Path, seed: int) -> str:
@@ -41,7 +46,9 @@ class TestSmallTransformer(EncoderContract):
         return distill(teacher, student, texts(seed), folder / "student", settings=QUICK).student
 
 
-class TestSmallImageModel(EncoderContract):
+class TestSmallImageModel(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("image",)
+
     def make(self, folder: Path, seed: int) -> str:
         teacher = f"transformers/{models.vit_folder(folder / 'teacher', seed)}"
         student = f"transformers/{models.convnext_folder(folder / 'start', seed)}"
@@ -50,10 +57,7 @@ class TestSmallImageModel(EncoderContract):
         for n, picture in enumerate(pictures()):
             for turn in range(0, 80, 20):
                 picture.rotate(turn, expand=True).save(given / f"{n}-{turn}.png")
-        settings = replace(QUICK, batch=8, epochs=1)
+        settings = replace(QUICK, batch_size=8, epochs=1)
         return distill(
             teacher, student, given, folder / "student", modality="image", settings=settings
         ).student
-
-
-del EncoderContract  # it is abstract: pytest would collect it here

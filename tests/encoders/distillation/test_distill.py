@@ -80,7 +80,7 @@ def test_a_timm_model_learns_from_images_and_bad_ones_are_named(tmp_path):
     (given / "99.png").write_bytes(b"no picture")
     teacher = f"transformers/{models.vit_folder(tmp_path / 'teacher')}"
     student = f"timm/test_vit:{models.timm_checkpoint(tmp_path / 'start', 3)}"
-    settings = replace(QUICK, epochs=3, batch=8)
+    settings = replace(QUICK, epochs=3, batch_size=8)
     made = distill(teacher, student, given, tmp_path / "out", modality="image", settings=settings)
     assert made.problems == ((30, "not an image in a known format"),)
     assert made.losses[-1] < made.losses[0]
@@ -191,7 +191,7 @@ def test_frequent_words_become_tokens_and_rare_ones_stay_in_pieces(teacher, text
     vocabulary = json.loads((tmp_path / "out" / "tokenizer.json").read_text())["model"]["vocab"]
     assert {"zorb", "quix"} <= vocabulary.keys()
     assert "wug" not in vocabulary
-    distill(teacher, "static", given, tmp_path / "none", settings=replace(QUICK, words=0))
+    distill(teacher, "static", given, tmp_path / "none", settings=replace(QUICK, max_words=0))
     vocabulary = json.loads((tmp_path / "none" / "tokenizer.json").read_text())["model"]["vocab"]
     assert "zorb" not in vocabulary
 
@@ -301,8 +301,8 @@ def test_neither_teacher_nor_student_is_overwritten(teacher, texts, tmp_path):
 
 @pytest.mark.parametrize(
     "setting",
-    [{"epochs": -1}, {"batch": 1}, {"rate": 0}, {"temperature": 0}, {"storage": "int4"},
-     {"held_out": 1.0}, {"words": -1}, {"similarity": -1}],
+    [{"epochs": -1}, {"batch_size": 1}, {"learning_rate": 0}, {"temperature": 0},
+     {"storage": "int4"}, {"held_out": 1.0}, {"max_words": -1}, {"similarity_weight": -1}],
 )  # fmt: skip
 def test_settings_that_cannot_be_used_are_refused(setting):
     (name,) = setting

@@ -11,7 +11,13 @@ from isthmus import FinetuneSettings, OtherDomain
 
 WORDS = ("red", "green", "blue", "shoe", "hat", "zorb", "quix", "wug")
 QUICK = FinetuneSettings(
-    epochs=2, batch=32, rate=3e-3, validation=0.2, held_out=0.3, anchors=8, max_forgetting=1.0
+    epochs=2,
+    batch_size=32,
+    learning_rate=3e-3,
+    validation=0.2,
+    held_out=0.3,
+    anchor_texts=8,
+    max_forgetting=1.0,
 )
 
 

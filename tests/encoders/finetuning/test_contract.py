@@ -11,13 +11,14 @@ from PIL import Image
 
 from isthmus import finetune
 from tests.encoders import models
-from tests.encoders.contract import EncoderContract
+from tests.encoders.contract import ImageEncoderContract, SavedEncoderContract
 from tests.encoders.finetuning.conftest import QUICK, WORDS
 
 PAIRS = [(f"a {a} {b}", f"{b} of {a}") for a, b in itertools.permutations(WORDS, 2)]
 
 
-class TestLora(EncoderContract):
+class TestLora(SavedEncoderContract):
+    modalities = ("text",)
     options = ("?pooling=cls", "?max_length=9")
 
     def make(self, folder: Path, seed: int) -> str:
@@ -25,7 +26,8 @@ class TestLora(EncoderContract):
         return finetune(start, PAIRS, folder / "tuned", settings=QUICK).after
 
 
-class TestUpperLayersOfSentenceTransformers(EncoderContract):
+class TestUpperLayersOfSentenceTransformers(SavedEncoderContract):
+    modalities = ("text",)
     options = ("?max_length=9",)
 
     def make(self, folder: Path, seed: int) -> str:
@@ -34,7 +36,8 @@ class TestUpperLayersOfSentenceTransformers(EncoderContract):
         return finetune(start, PAIRS, folder / "tuned", settings=settings).after
 
 
-class TestTextAndPictures(EncoderContract):
+class TestTextAndPictures(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image")
     options = ("?max_length=9",)
 
     def make(self, folder: Path, seed: int) -> str:
@@ -47,8 +50,5 @@ class TestTextAndPictures(EncoderContract):
             noise = random.integers(0, 255, (20, 20, 3), dtype=np.uint8)
             Image.fromarray(noise).save(given / f"{n}.png")
             rows.append({"text": text, "image": str(given / f"{n}.png")})
-        settings = replace(QUICK, epochs=1, batch=8)
+        settings = replace(QUICK, epochs=1, batch_size=8)
         return finetune(start, rows, folder / "tuned", image="image", settings=settings).after
-
-
-del EncoderContract  # it is abstract: pytest would collect it here

@@ -47,8 +47,8 @@ def run(start, pairs, out, **changed):
 @pytest.mark.parametrize(("method", "layers"), [("lora", None), ("lora", 1), ("full", None)])
 def test_it_finds_pairs_that_it_never_saw(start, pairs, tmp_path, method, layers):
     rate = 1e-2 if method == "lora" else 3e-3
-    made = run(start, pairs, tmp_path / "out", method=method, layers=layers, rate=rate, epochs=30,
-               patience=30)  # fmt: skip
+    made = run(start, pairs, tmp_path / "out", method=method, layers=layers, learning_rate=rate,
+               epochs=30, patience=30)  # fmt: skip
     assert made.losses[-1] < made.losses[0]
     assert made.target.ratio.value > 1.2
     assert made.training_pairs + made.validation_pairs + made.test_pairs == made.pairs == len(pairs)
@@ -85,7 +85,7 @@ def test_frozen_layers_that_are_run_once_change_nothing(start, pairs, elsewhere,
 
 
 def test_layers_below_are_left_as_they_were(start, pairs, tmp_path):
-    made = run(start, pairs, tmp_path / "out", layers=1, method="full", rate=1e-2)
+    made = run(start, pairs, tmp_path / "out", layers=1, method="full", learning_rate=1e-2)
     states = [load_encoder(spec, device="cpu").model.state_dict() for spec in (start, made.after)]
     moved = {
         name
@@ -112,7 +112,7 @@ def test_after_an_interrupt_it_comes_to_the_same_encoder(start, pairs, elsewhere
 def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_encoder(
     start, pairs, tmp_path, monkeypatch
 ):
-    whole = run(start, pairs, tmp_path / "whole", batch=4)
+    whole = run(start, pairs, tmp_path / "whole", batch_size=4)
     steps = iter(range(3))
 
     def fail_at_last(*given):
@@ -124,8 +124,8 @@ def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_encoder(
         patched.setattr(checkpoint, "SECONDS_BETWEEN", -1.0)
         patched.setattr(training, "symmetric_contrastive", fail_at_last)
         with pytest.raises(Interrupt):
-            run(start, pairs, tmp_path / "cut", batch=4)
-    cut = run(start, pairs, tmp_path / "cut", batch=4)
+            run(start, pairs, tmp_path / "cut", batch_size=4)
+    cut = run(start, pairs, tmp_path / "cut", batch_size=4)
     assert cut.losses == whole.losses
     assert cut.after_fingerprint == whole.after_fingerprint
 
@@ -145,7 +145,7 @@ def test_without_a_pass_it_is_the_encoder_that_it_was(start, pairs, elsewhere, t
 
 
 def test_training_ends_when_nothing_is_gained(start, pairs, tmp_path):
-    made = run(start, pairs, tmp_path / "out", epochs=20, patience=1, rate=1.0)
+    made = run(start, pairs, tmp_path / "out", epochs=20, patience=1, learning_rate=1.0)
     assert len(made.losses) == made.best_epoch + 1
 
 
@@ -153,24 +153,26 @@ def test_an_anchor_keeps_other_domains_where_they_were(start, pairs, elsewhere, 
     def kept(name, **changed):
         unlabelled = OtherDomain("letters", elsewhere.texts)
         made = run(start, pairs, tmp_path / name, others=[unlabelled], epochs=6, patience=6,
-                   rate=1e-2, **changed)  # fmt: skip
+                   learning_rate=1e-2, **changed)  # fmt: skip
         assert made.other_domains["letters"].measure == "neighbours"
         return made.shares[1].kept["letters"]
 
-    assert kept("with", anchor=10.0, anchors=32) > kept("without", anchor=0.0)
+    assert kept("with", anchor_weight=10.0, anchor_texts=32) > kept("without", anchor_weight=0.0)
 
 
 def test_no_more_is_taken_than_other_domains_bear(start, pairs, elsewhere, tmp_path):
     made = run(start, pairs, tmp_path / "out", others=[OtherDomain("letters", elsewhere.texts)],
-               epochs=10, rate=3e-2, anchor=0.0, max_forgetting=0.0)  # fmt: skip
+               epochs=10, learning_rate=3e-2, anchor_weight=0.0, max_forgetting=0.0)  # fmt: skip
     (taken,) = (one for one in made.shares if one.share == made.share)
     assert taken.kept["letters"] >= 1
     assert made.share < 1
 
 
 def test_a_tuned_encoder_can_be_tuned_further(start, pairs, tmp_path):
-    first = run(start, pairs, tmp_path / "a", rate=1e-2)
-    second = run(first.after, [(f"{a} b", f"c {b}") for a, b in pairs], tmp_path / "b", rate=1e-2)
+    first = run(start, pairs, tmp_path / "a", learning_rate=1e-2)
+    second = run(
+        first.after, [(f"{a} b", f"c {b}") for a, b in pairs], tmp_path / "b", learning_rate=1e-2
+    )
     assert second.before_fingerprint == first.after_fingerprint
     assert not (tmp_path / "b" / "distillation.json").exists()
     with pytest.raises(
@@ -210,7 +212,7 @@ def test_pictures_that_cannot_be_read_are_named(tmp_path):
     rows = [{"text": f"a {n}", "image": picture("red", 4 + n)} for n in range(40)]
     rows += [{"text": "torn", "image": picture("red")[:40]}, {"text": "none", "image": None}]
     made = finetune(spec, rows, tmp_path / "out", image="image",
-                    settings=replace(QUICK, epochs=1, batch=4))  # fmt: skip
+                    settings=replace(QUICK, epochs=1, batch_size=4))  # fmt: skip
     assert [row for row, _ in made.problems] == [40, 41]
     assert made.target.measure == "pairs"
 
@@ -239,8 +241,8 @@ def test_what_cannot_be_tuned_is_refused(start, pairs, tmp_path):
 @pytest.mark.parametrize(
     "setting",
     [{"method": "dora"}, {"rank": 0}, {"layers": 0}, {"epochs": -1}, {"patience": 0},
-     {"batch": 1}, {"rate": 0}, {"temperature": 0}, {"anchor": -1}, {"anchors": 1},
-     {"max_forgetting": 2}, {"validation": 0}, {"held_out": 0.95}],
+     {"batch_size": 1}, {"learning_rate": 0}, {"temperature": 0}, {"anchor_weight": -1},
+     {"anchor_texts": 1}, {"max_forgetting": 2}, {"validation": 0}, {"held_out": 0.95}],
 )  # fmt: skip
 def test_settings_that_cannot_be_used_are_refused(setting):
     (name,) = setting

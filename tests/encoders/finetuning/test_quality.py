@@ -108,7 +108,7 @@ def test_small_groups_stay_together_and_a_large_one_is_divided():
 def test_known_pairs_are_never_negatives():
     pairs = np.array([[0, 1], [1, 2], [3, 4], [0, 5]])
     known = np.concatenate([pairs, [[0, 2], [4, 5]]])
-    settings = FinetuneSettings(batch=4, anchors=3)
+    settings = FinetuneSettings(batch_size=4, anchor_texts=3)
     batch = next(PairBatches(pairs, known, False, range(6, 16), settings).of_epoch(1))
     both = {tuple(sorted(p)) for p in known.tolist()}
     for i, first in enumerate(batch.rows[batch.first]):

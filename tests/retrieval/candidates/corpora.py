@@ -91,5 +91,5 @@ def quick_sources(seed: int = 0) -> list[CandidateGenerator]:
         if isinstance(source, ALS):
             source.factors, source.iterations, source.regularization = 8, 3, 1.0
         if isinstance(source, TwoTower):
-            source.epochs, source.dim, source.batch = 2, 16, 16
+            source.epochs, source.dim, source.batch_size = 2, 16, 16
     return sources

@@ -1,4 +1,4 @@
-"""What the two towers learn by: the sampled softmax, and the terms that make domains alike."""
+"""The losses of the two-tower model: the sampled softmax and the domain adaptation terms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.numerics.negative_sampling import sampled_softmax
+from isthmus.numerics.negative_sampling import NegativeSampler, sampled_softmax
 from isthmus.retrieval.candidates.domain_adaptation import (
     coral_loss,
     domain_loss,
@@ -17,7 +17,7 @@ from isthmus.retrieval.candidates.domain_adaptation import (
     mmd_loss,
     reverse_gradient,
 )
-from isthmus.retrieval.candidates.two_tower_training import MOST_LABELS, Draw, lessons
+from isthmus.retrieval.candidates.two_tower_training import MAX_LABELS, make_batches
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from tests.retrieval.candidates.corpora import BOOKS, FILMS, SONGS, make_corpus
 
@@ -102,37 +102,41 @@ def test_a_sample_of_nothing_but_the_own_has_a_gradient():
     torch.testing.assert_close(sampled[2], torch.zeros((), dtype=torch.float64))
 
 
-def test_a_domain_is_drawn_whole_or_with_the_chances_that_are_told():
+def sampler_of(corpus, size):
+    return NegativeSampler(corpus.popularity, corpus.domains, len(corpus.domain_names), size)
+
+
+def test_a_small_domain_is_returned_whole_and_a_large_one_with_its_log_probabilities():
     corpus = make_corpus(items=24)
-    items, logs = Draw(corpus, 24).draw(FILMS, np.random.default_rng(0))
+    items, log_q = sampler_of(corpus, 24).sample(FILMS, np.random.default_rng(0))
     assert items.tolist() == np.flatnonzero(corpus.in_domain(FILMS)).tolist()
-    assert logs.tolist() == [0] * 24
-    draw, rng, counts = Draw(corpus, 6), np.random.default_rng(0), np.zeros(len(corpus))
-    told = np.zeros(len(corpus))
+    assert log_q.tolist() == [0] * 24
+    sampler, rng, counts = sampler_of(corpus, 6), np.random.default_rng(0), np.zeros(len(corpus))
+    stated = np.zeros(len(corpus))
     for _ in range(3_000):
-        items, logs = draw.draw(BOOKS, rng)
+        items, log_q = sampler.sample(BOOKS, rng)
         assert (np.diff(items) > 0).all()
         counts[items] += 1
-        told[items] = np.exp(logs.numpy())
+        stated[items] = np.exp(log_q.numpy())
     books = corpus.in_domain(BOOKS)
     assert not counts[~books].any()
-    np.testing.assert_allclose(counts[books] / 3_000, told[books], atol=0.04)
+    np.testing.assert_allclose(counts[books] / 3_000, stated[books], atol=0.04)
 
 
-def test_lessons_hide_what_they_ask_for():
+def test_batches_hide_items_of_their_target_domain():
     corpus = make_corpus(items=24, users=60)
     histories = UserHistories.from_interactions(corpus.interactions).liked
-    met = 0
-    for lesson in lessons(corpus, histories, 16, np.random.default_rng(3)):
-        assert (corpus.domains[lesson.labels] == lesson.target).all()
-        assert lesson.target != SONGS
-        shown = set(zip(lesson.histories.owners, lesson.histories.columns, strict=True))
-        hidden = set(zip(lesson.owners, lesson.labels, strict=True))
-        assert not shown & hidden
-        assert len(lesson.histories) <= 16
-        assert np.bincount(lesson.owners).max(initial=0) <= MOST_LABELS
-        met += len(lesson.histories)
-    assert met == (histories.counts() > 1).sum()
+    n_users = 0
+    for batch in make_batches(corpus, histories, 16, np.random.default_rng(3)):
+        assert (corpus.domains[batch.labels] == batch.target).all()
+        assert batch.target != SONGS
+        visible = set(zip(batch.users.owners, batch.users.columns, strict=True))
+        hidden = set(zip(batch.owners, batch.labels, strict=True))
+        assert not visible & hidden
+        assert len(batch.users) <= 16
+        assert np.bincount(batch.owners).max(initial=0) <= MAX_LABELS
+        n_users += len(batch.users)
+    assert n_users == (histories.counts() > 1).sum()
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])

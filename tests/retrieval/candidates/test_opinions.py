@@ -76,18 +76,18 @@ def test_shared_opinions(case):
 
 
 @settings(deadline=None)
-@given(cases(), st.sampled_from([1, 10, module.CELLS_AT_ONCE]))
+@given(cases(), st.sampled_from([1, 10, module.MAX_PRODUCTS]))
 def test_product_opinions_by_parts(case, cells):
     """Each item has a direction of its own, so that products are the table's scores, exactly."""
     table, allowed, seen, n = case
     vectors = np.eye(table.shape[1], dtype=np.float32)
     scorer = DotProductScorer(table, vectors, DotProductIndex(np.arange(len(vectors)), vectors))
-    before = module.CELLS_AT_ONCE
-    module.CELLS_AT_ONCE = cells
+    before = module.MAX_PRODUCTS
+    module.MAX_PRODUCTS = cells
     try:
         found = scorer.top_k(n, allowed, csr_array(seen))
     finally:
-        module.CELLS_AT_ONCE = before
+        module.MAX_PRODUCTS = before
     for user, own in enumerate(lists_of(found)):
         good = by_sorting(table, allowed, seen, n)[user]
         assert own[: len(good)] == good  # what scores zero may follow
@@ -107,7 +107,7 @@ def test_products_leave_out_items_that_are_on_no_shelf():
 def test_the_nearest_of_several_interests_counts():
     corpus = make_corpus(users=0, items=8)
     vectors = corpus.features.vectors
-    scorer = InterestScorer(corpus, [np.array([0, 1]), np.empty(0, np.int64)])
+    scorer = InterestScorer(corpus.features, [np.array([0, 1]), np.empty(0, np.int64)])
     seen = np.zeros((2, len(corpus)))
     seen[0, :2] = 1
     found = scorer.top_k(4, np.ones(len(corpus), bool), csr_array(seen))

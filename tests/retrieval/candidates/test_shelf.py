@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.retrieval.candidates import scorer as module
-from isthmus.retrieval.candidates.scorer import DotProductIndex
+from isthmus.retrieval.candidates import dot_product_index as module
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
 
 ITEMS, DIM = 400, 21
 
@@ -17,7 +17,7 @@ def vectors():
 
 
 @pytest.mark.parametrize("allowed", ["all", "half", "three", "none"])
-@pytest.mark.parametrize("count", [1, 6, module.MANY_USERS])
+@pytest.mark.parametrize("count", [1, 6, module.MIN_BATCH])
 def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypatch):
     users = np.random.default_rng(1).standard_normal((count, DIM)).astype(np.float32)
     columns = np.arange(5, 2 * ITEMS + 5, 2)
@@ -26,7 +26,7 @@ def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypa
     items = np.zeros((columns[-1] + 1, DIM), np.float32)
     items[columns] = vectors
     whole = DotProductIndex(columns, items).top_k(users, 30, mask)
-    monkeypatch.setattr(module, "HALVES_FROM", 1)
+    monkeypatch.setattr(module, "MIN_HALF_PRECISION", 1)
     large = DotProductIndex(columns, items)
     for writeable in (True, False):
         mask.flags.writeable = writeable
@@ -37,7 +37,7 @@ def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypa
 
 
 def test_a_mask_that_may_change_is_looked_at_each_time(vectors, monkeypatch):
-    monkeypatch.setattr(module, "HALVES_FROM", 1)
+    monkeypatch.setattr(module, "MIN_HALF_PRECISION", 1)
     index, mask = DotProductIndex(np.arange(ITEMS), vectors), np.ones(ITEMS, bool)
     first = int(index.top_k(vectors[:1], 1, mask)[0][0, 0])
     mask[first] = False

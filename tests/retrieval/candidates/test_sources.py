@@ -293,7 +293,7 @@ def test_sources_are_kept_and_restored_together(learned, grown):
 
 def test_names_must_be_names_of_one_source_each():
     for wrong in ([], [Popularity(), Popularity()]):
-        with pytest.raises(InvalidInput, match="one source or more, each with a name of its own"):
+        with pytest.raises(InvalidInput, match="one generator or more, each with a name of its"):
             CandidateGenerators(wrong)
 
 

@@ -9,15 +9,15 @@ import torch
 
 from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.candidates.two_tower_network import UserTower
-from isthmus.retrieval.candidates.two_tower_training import _pooled, _residuals
+from isthmus.retrieval.candidates.two_tower_training import _embeddings_of, _user_vectors
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from tests.retrieval.candidates.corpora import FILMS, make_corpus
 
 
 def test_users_have_the_vectors_that_the_trained_tower_gives_them():
     learned, corpus = make_corpus(), make_corpus(new=4)
-    source = TwoTower(epochs=1, dim=16, batch=16).fit(learned)
-    model, rng = source._model, np.random.default_rng(0)
+    source = TwoTower(epochs=1, dim=16, batch_size=16).fit(learned)
+    model, rng = source._network, np.random.default_rng(0)
     with torch.no_grad():
         for own in model.parameters():
             own += torch.randn(own.shape, generator=torch.Generator().manual_seed(1))
@@ -26,21 +26,22 @@ def test_users_have_the_vectors_that_the_trained_tower_gives_them():
     histories = UserHistories.from_lists(columns, strengths)
     everything = np.arange(len(corpus))
     entries, domains = histories.columns, corpus.domains[histories.columns]
-    contents = source._space.transform(corpus.features, corpus.domains, entries)
+    contents = source._projection.transform(corpus.features, corpus.domains, entries)
     with torch.inference_mode():
-        items, kept = _residuals(model, entries)
+        items, kept = _embeddings_of(model, entries)
         parts = torch.from_numpy(contents), torch.from_numpy(domains)
-        known = model.known(items, *parts, kept)
-        expected = _pooled(model, known, corpus, histories, FILMS).numpy()
+        known = model.history_items(items, *parts, kept)
+        expected = _user_vectors(model, known, corpus, histories, FILMS).numpy()
     found = UserTower(model).vectors(contents, domains, histories, FILMS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     held = replace(
-        corpus, coarse_features=source._space.transform(corpus.features, corpus.domains, everything)
+        corpus,
+        coarse_features=source._projection.transform(corpus.features, corpus.domains, everything),
     )
     small = make_corpus(items=16)
-    another = replace(source._space)
+    another = replace(source._projection)
     another.fit(small.features, small.domains, len(small.domain_names))
-    for by in (source._space, another):
+    for by in (source._projection, another):
         served = TwoTower().restore(source.state())
         one = served.user_vectors(replace(held, projection=by), histories, FILMS)
         other = served.user_vectors(corpus, histories, FILMS)

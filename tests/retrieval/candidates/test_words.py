@@ -85,7 +85,7 @@ def test_words_that_are_in_very_many_items_are_looked_at_last(monkeypatch):
     inside, seen = corpus.in_domain(BOOKS), histories_of([0]).seen(len(corpus))
     whole = scorer.top_k(10, inside, seen)
     assert whole.items.tolist() == [1, 2, 3]
-    monkeypatch.setattr(shared_words, "POSTINGS", 2)  # rare is in two books, dull in three
+    monkeypatch.setattr(shared_words, "MAX_POSTINGS", 2)  # rare is in two books, dull in three
     found = scorer.top_k(10, inside, seen)
     assert found.items.tolist() == [1]
     np.testing.assert_allclose(found.scores, whole.scores[:1], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Ask ranx in a process of its own, without Numba's compiler, which would take a minute."""
+"""Run ranx in a process of its own, without Numba's compiler, which would take a minute."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ else:
 """
 
 
-def ranx_says(asked: dict[str, Any]) -> dict[str, Any]:
+def ranx_says(request: dict[str, Any]) -> dict[str, Any]:
     """Give the figures of ranx: of ``run`` and ``qrels``, or p-values of two systems."""
     pytest.importorskip("ranx")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
-        input=json.dumps(asked),
+        input=json.dumps(request),
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,

@@ -35,9 +35,11 @@ def ratings(users: int, seed: int = 0) -> list[dict]:
     rng = np.random.default_rng(seed)
     rows, start = [], datetime(2020, 1, 1, tzinfo=UTC)
     for user in range(users):
-        own, other = rng.choice(len(THEMES), 2, replace=False)
+        favourite, other = rng.choice(len(THEMES), 2, replace=False)
         for kind in "fb":
-            liked = [f"{kind}-{THEMES[own].split()[0]}-{n}" for n in rng.choice(EACH, 7, False)]
+            liked = [
+                f"{kind}-{THEMES[favourite].split()[0]}-{n}" for n in rng.choice(EACH, 7, False)
+            ]
             poor = [f"{kind}-{THEMES[other].split()[0]}-{n}" for n in rng.choice(EACH, 2, False)]
             for name, stars in [
                 *((i, (4.0, 5.0)) for i in liked),

@@ -46,12 +46,15 @@ class Sourced:
     """Item-KNN and popularity, one after the other."""
 
     def __init__(self):
-        self.sources = {"item-KNN": BaselineSystem(ItemKNN()), NASTY: BaselineSystem(Popularity())}
+        self.generators = {
+            "item-KNN": BaselineSystem(ItemKNN()),
+            NASTY: BaselineSystem(Popularity()),
+        }
 
     def recommend(self, task, n):
-        found = {name: s.recommend(task, n).items for name, s in self.sources.items()}
+        found = {name: s.recommend(task, n).items for name, s in self.generators.items()}
         mixed = [[*a[: n // 2], *b] for a, b in zip(*found.values(), strict=True)]
-        return Lists(mixed, sources={name: [own[:5] for own in f] for name, f in found.items()})
+        return Lists(mixed, generators={name: [own[:5] for own in f] for name, f in found.items()})
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +130,7 @@ def test_lists_of_the_wrong_number_fail_alone():
     assert found.tasks[0].systems[1].error is None
 
 
-def test_ablations_are_compared_with_their_whole_and_sources_are_measured(rich_evaluation):
+def test_ablations_are_compared_with_their_whole_and_generators_are_measured(rich_evaluation):
     task = rich_evaluation.tasks[0]
     assert [(c.system, c.reference) for c in task.ablations] == [("without a source", NASTY)]
     assert task.best_baseline in ("random", "popularity")
@@ -135,8 +138,8 @@ def test_ablations_are_compared_with_their_whole_and_sources_are_measured(rich_e
         task.best_baseline
     }
     sourced = task.systems[2]
-    assert [source.source for source in sourced.coverage.sources] == ["item-KNN", NASTY]
-    recalls = [source.recall for source in sourced.coverage.sources]
+    assert [generator.generator for generator in sourced.coverage.generators] == ["item-KNN", NASTY]
+    recalls = [generator.recall for generator in sourced.coverage.generators]
     assert max(recalls) <= sourced.coverage.union <= sum(recalls)
     fates = sourced.loss.model_dump()
     assert fates["found"] + fates["ranked_below"] + fates["never_candidate"] == task.truth
@@ -229,7 +232,7 @@ def test_the_page_needs_nothing_beside_itself_and_escapes_all_text(page_text):
     assert all(page.images)
     assert NASTY in page.text
     for heading in (
-        "Summary", "Ablations", "Coverage of candidate sources", "Where truth is lost",
+        "Summary", "Ablations", "Coverage of candidate generators", "Where truth is lost",
         "Accuracy beside coverage and novelty", "Settings", "By what is known of a user",
         "By popularity of the hidden items",
     ):  # fmt: skip

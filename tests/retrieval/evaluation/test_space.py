@@ -1,4 +1,4 @@
-"""Evaluations through the space: protocols, systems, targets, errors, what is kept."""
+"""Evaluations through the space: protocols, systems, targets, errors, what is cached."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from isthmus import EvaluationPlan, Space
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.baselines.baseline import BaselineSystem
 from isthmus.evaluation.baselines.popularity import Popularity
-from isthmus.evaluation.interaction_log import positives_of
+from isthmus.evaluation.interaction_log import select_positives
 from isthmus.evaluation.lists import Lists
-from isthmus.evaluation.plan import BASELINES, PROTOCOLS, proposals
 from isthmus.evaluation.report import Evaluation
-from isthmus.evaluation.systems import Learner
-from isthmus.operations.evaluation import evaluation_material
+from isthmus.evaluation.request import PROTOCOLS
+from isthmus.evaluation.splits import BASELINES, planned_splits
+from isthmus.evaluation.systems import SystemFactory
+from isthmus.operations.evaluation import evaluation_data
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
 
-FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "least_users": 3}
+FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "min_users": 3}
 SIMPLE = ("random", "popularity", "content", "mean", "offsets")
 
 
@@ -141,10 +142,10 @@ def test_a_factory_is_handed_the_val_task_alone(shop):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
-    material = evaluation_material(shop.opened, {})
+    data = evaluation_data(shop.opened, {})
     plan = plan_of(protocol, targets=())
-    for proposal in proposals(plan, material.interactions, material.domains):
-        made = proposal.make()
+    for split in planned_splits(plan, data.interactions, data.domains):
+        made = split.make()
         for task in made:
             assert not hidden(task) & pairs(task.train)
             for user in task.users:
@@ -159,12 +160,10 @@ def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
 @given(seed=st.integers(0, 10_000), protocol=st.sampled_from(PROTOCOLS))
 def test_hidden_pairs_are_nowhere_in_random_worlds(seed, protocol):
     table, domains = two_shops(seed=seed)
-    given_plan = EvaluationPlan(
-        systems=["interests"], protocols=[protocol], seed=seed, least_users=1
-    )
-    for proposal in proposals(given_plan, table, domains):
+    given_plan = EvaluationPlan(systems=["interests"], protocols=[protocol], seed=seed, min_users=1)
+    for split in planned_splits(given_plan, table, domains):
         try:
-            made = proposal.make()
+            made = split.make()
         except InvalidInput:
             continue  # this seed holds nobody out
         for task in made:
@@ -191,7 +190,7 @@ def test_raters_take_part_where_values_are_predicted(shop):
         def rate(self, task):
             return [np.full(len(user.truth), 5.0) for user in task.users]
 
-    learned = Learner(lambda val: Five(), ranks=False, rates=True)
+    learned = SystemFactory(lambda val: Five(), ranks=False, rates=True)
     found = shop.evaluate(plan_of("warm", "rating"), systems={"five": Five(), "late": learned})
     assert not {"five", "late"} & set(named(found.tasks[0]))
     rated = named(found.tasks[3])
@@ -219,8 +218,8 @@ def test_what_has_too_little_data_is_skipped_with_the_reason(tmp_path):
         InvalidInput, match=r"nothing could be evaluated \(warm books: the protocol"
     ):
         space.evaluate(plan_of("warm"))
-    few = plan_of("warm", targets=["films"], least_users=50)
-    with pytest.raises(InvalidInput, match="fewer than the least of 50"):
+    few = plan_of("warm", targets=["films"], min_users=50)
+    with pytest.raises(InvalidInput, match="fewer than the minimum of 50"):
         space.evaluate(few)
 
 
@@ -259,19 +258,19 @@ def test_interactions_with_unknown_items_do_not_count(tmp_path):
 def test_items_without_vectors_are_candidates_of_zeros(tmp_path):
     space = make_shop(tmp_path, users=60)
     space.upsert([{"item_id": "bare", "domain": "books", "image": "absent.png", "text": "x"}])
-    material = evaluation_material(space.opened, {})
-    assert set(material.contents.item_ids) == set(material.domains)
-    norms = np.linalg.norm(material.contents.vectors, axis=1)
+    data = evaluation_data(space.opened, {})
+    assert set(data.contents.item_ids) == set(data.domains)
+    norms = np.linalg.norm(data.contents.vectors, axis=1)
     assert norms == pytest.approx(np.ones(len(norms)), abs=1e-5)
     space.delete(["bare"])
-    assert "bare" not in evaluation_material(space.opened, {}).domains
+    assert "bare" not in evaluation_data(space.opened, {}).domains
 
 
 def test_ready_protocols_need_no_interactions(shop, tmp_path):
     folder = tmp_path / "warm_books"
     folder.mkdir()
-    (proposal,) = proposals(plan_of("warm"), *parts(shop))
-    val, test = proposal.make()
+    (split,) = planned_splits(plan_of("warm"), *parts(shop))
+    val, test = split.make()
     pq.write_table(test.train, folder / "train.parquet")
     pq.write_table(pa.table({"item_id": list(test.candidates)}), folder / "candidates.parquet")
     for task in (val, test):
@@ -294,8 +293,8 @@ def test_ready_protocols_need_no_interactions(shop, tmp_path):
 
 
 def parts(space):
-    material = evaluation_material(space.opened, {})
-    return material.interactions, material.domains
+    data = evaluation_data(space.opened, {})
+    return data.interactions, data.domains
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=20))
@@ -303,15 +302,15 @@ def parts(space):
 def test_positives_by_default(values):
     table = pa.table({"value": pa.array(values, pa.float32())})
     if len(set(values)) == 1:
-        assert len(positives_of(table).table) == len(values)
+        assert len(select_positives(table).table) == len(values)
     elif max(values) <= 0:
-        with pytest.raises(InvalidInput, match="what is positive must be told"):
-            positives_of(table)
+        with pytest.raises(InvalidInput, match="the threshold of positives is unclear"):
+            select_positives(table)
     else:
-        found = positives_of(table)
-        kept = found.table.column("value").to_pylist()
-        assert kept == [v for v in values if np.float32(v) >= np.float32(0.8 * max(values))]
-        assert found.of == len(values)
+        found = select_positives(table)
+        selected = found.table.column("value").to_pylist()
+        assert selected == [v for v in values if np.float32(v) >= np.float32(0.8 * max(values))]
+        assert found.n_interactions == len(values)
         assert pc.max(found.table.column("value")).as_py() == max(values)
 
 
@@ -329,7 +328,7 @@ def test_an_evaluation_that_was_interrupted_goes_on(shop, tmp_path):
                 raise Stop
             return BaselineSystem(Popularity())
 
-        return Learner(make, settings={"is": "popularity"})
+        return SystemFactory(make, settings={"is": "popularity"})
 
     plan = plan_of("warm", "cold", baselines=["content", "popularity"])
     systems = {"first": learner("first"), "second": learner("second", stops=True)}
@@ -337,9 +336,9 @@ def test_an_evaluation_that_was_interrupted_goes_on(shop, tmp_path):
         shop.evaluate(plan, systems=systems, out=tmp_path / "out")
     assert calls == [("first", "warm books"), ("second", "warm books")]
     assert not (tmp_path / "out/evaluation.json").exists()
-    kept = sorted(path.name for path in (tmp_path / "out/kept").iterdir())
+    cached = sorted(path.name for path in (tmp_path / "out/cache").iterdir())
     # two trials of content; answers of content, popularity, interests and first to val
-    assert len(kept) == 6
+    assert len(cached) == 6
 
     calls.clear()
     systems["second"] = learner("second")
@@ -363,7 +362,7 @@ def test_an_evaluation_that_was_interrupted_goes_on(shop, tmp_path):
 
 
 def test_other_settings_seeds_and_broken_files_are_computed_anew(shop, tmp_path):
-    asked = []
+    splits = []
 
     class Counted(BaselineSystem):
         strength = 1
@@ -372,13 +371,13 @@ def test_other_settings_seeds_and_broken_files_are_computed_anew(shop, tmp_path)
             return {"strength": self.strength}
 
         def recommend(self, task, n):
-            asked.append(task.split)
+            splits.append(task.split)
             return super().recommend(task, n)
 
     def run(plan, system):
-        asked.clear()
+        splits.clear()
         shop.evaluate(plan, systems={"own": system}, out=tmp_path)
-        return len(asked)
+        return len(splits)
 
     system = Counted(Popularity())
     assert run(plan_of("warm"), system) == 2
@@ -388,7 +387,7 @@ def test_other_settings_seeds_and_broken_files_are_computed_anew(shop, tmp_path)
     system.strength = 2
     assert run(plan_of("warm"), system) == 2
     assert run(plan_of("warm"), BaselineSystem(Popularity())) == 0
-    for path in (tmp_path / "kept").iterdir():
+    for path in (tmp_path / "cache").iterdir():
         json.loads(path.read_text())
         path.write_text('{"result": 3')
     assert run(plan_of("warm"), system) == 2

@@ -99,6 +99,6 @@ def test_popularity_counts_users_and_not_interactions():
 
 def test_evidence_is_what_is_known_in_the_target():
     task = small_task()
-    assert [task.known_in_target(user) for user in task.users] == [0, 1]
+    assert [task.visible_in_target(user) for user in task.users] == [0, 1]
     anywhere = small_task(target_domain=None)
-    assert [anywhere.known_in_target(user) for user in anywhere.users] == [1, 2]
+    assert [anywhere.visible_in_target(user) for user in anywhere.users] == [1, 2]

@@ -76,10 +76,10 @@ def small_task(**changes) -> Task:
 class Fixed:
     """A system that answers with what it was made with."""
 
-    def __init__(self, items, sources=None) -> None:
-        self.items, self.sources = items, sources or {}
+    def __init__(self, items, generators=None) -> None:
+        self.items, self.generators = items, generators or {}
 
     def recommend(self, task, n):
         from isthmus.evaluation.lists import Lists
 
-        return Lists(self.items, sources=self.sources)
+        return Lists(self.items, generators=self.generators)

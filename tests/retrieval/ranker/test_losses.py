@@ -1,4 +1,4 @@
-"""The losses of the head against the full list, and by hand."""
+"""The losses of the ranker against the full list, and by hand."""
 
 from __future__ import annotations
 

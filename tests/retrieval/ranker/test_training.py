@@ -1,4 +1,4 @@
-"""The training of a head: it learns, it stops at its best, and it goes on after a break."""
+"""The training of a ranker: it learns, it stops at its best, and it goes on after a break."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
 from isthmus.retrieval.ranker.batches import ExampleBatches
 from isthmus.retrieval.ranker.examples import make_examples
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.ranker import RankingHead
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
-from isthmus.retrieval.ranker.training import train_head
+from isthmus.retrieval.ranker.training import train_ranker
 from tests.retrieval.candidates.corpora import BOOKS, make_corpus
 
-SETTINGS = TrainingSettings(epochs=4, patience=4, members=2, hidden=8, batch=16)
+SETTINGS = TrainingSettings(epochs=4, patience=4, members=2, hidden=8, batch_size=16)
 
 
 def sources():
@@ -31,18 +31,18 @@ def sources():
 def batches():
     corpus = make_corpus(users=80, items=24)
     how = ExampleSettings(folds=2, depth=12, seed=3)
-    examples = make_examples(corpus, sources, ItemFacts, BOOKS, how)
-    return ExampleBatches.of(examples, corpus, ItemFacts().fit(corpus))
+    examples = make_examples(corpus, sources, ItemStatistics, BOOKS, how)
+    return ExampleBatches.of(examples, corpus, ItemStatistics().fit(corpus))
 
 
 def fresh(batches):
     names = [source.name for source in sources()]
-    return RankingHead.untrained(names, batches.contents.shape[1], members=2, hidden=8)
+    return Ranker.untrained(names, batches.contents.shape[1], members=2, hidden=8)
 
 
 def train(batches, settings=SETTINGS, **options):
-    head = fresh(batches)
-    return head, train_head(head.network, batches, settings, **options)
+    ranker = fresh(batches)
+    return ranker, train_ranker(ranker.network, batches, settings, **options)
 
 
 def same(one, other):
@@ -65,46 +65,46 @@ def test_it_learns(trained):
 
 
 def test_what_is_the_same_in_all_examples_keeps_its_unit(batches, trained):
-    head, _ = trained
+    ranker, _ = trained
     seen = batches.examples.features.astype(np.float32)
     constant = seen.min(axis=0) == seen.max(axis=0)
     assert 0 < constant.sum() < len(constant)  # numbers for one: these items have none
-    deviations = head.network.deviation.numpy()
+    deviations = ranker.network.deviation.numpy()
     assert (deviations[constant] == 1).all()
     expected = np.maximum(seen[:, ~constant].std(axis=0), 1e-3)
     np.testing.assert_allclose(deviations[~constant], expected, rtol=1e-5)
 
 
 def test_it_is_left_at_its_best(batches, trained):
-    head, curve = trained
-    tested = np.flatnonzero(batches.examples.tested)
-    found = batches.ndcg(tested, batches.scores(head.network, tested, 16))
-    case = batches.examples.case[tested]
+    ranker, curve = trained
+    tested = np.flatnonzero(batches.examples.validation)
+    found = batches.ndcg(tested, batches.scores(ranker.network, tested, 16))
+    case = batches.examples.scenarios[tested]
     means = [found[case == name].mean() for name in curve[0].scores]
     assert np.mean(means) == pytest.approx(max(own.score for own in curve), abs=1e-9)
-    assert not head.network.training
+    assert not ranker.network.training
 
 
 @pytest.mark.parametrize("loss", ["listwise", "pairwise"])
 def test_equal_seeds_learn_the_same(batches, loss):
-    how = TrainingSettings(loss=loss, epochs=2, members=2, hidden=8, batch=16)
+    how = TrainingSettings(loss=loss, epochs=2, members=2, hidden=8, batch_size=16)
     (one, first), (other, second) = train(batches, how), train(batches, how)
     same(one, other)
     assert [own.score for own in first] == [own.score for own in second]
 
 
 def test_it_stops_when_nothing_is_gained(batches):
-    still = replace(SETTINGS, epochs=9, patience=2, patient_steps=0, rate=0.0)
-    head, curve = train(batches, still)
+    still = replace(SETTINGS, epochs=9, patience=2, patience_steps=0, learning_rate=0.0)
+    ranker, curve = train(batches, still)
     assert len(curve) == 3
     for key, value in fresh(batches).state().items():
         if key not in ("mean", "deviation"):
-            np.testing.assert_array_equal(value, head.state()[key])
+            np.testing.assert_array_equal(value, ranker.state()[key])
 
 
 def test_short_passes_are_waited_for_by_their_steps(batches):
-    still = replace(SETTINGS, epochs=9, patience=2, rate=0.0)
-    learned = np.flatnonzero(~batches.examples.tested)
+    still = replace(SETTINGS, epochs=9, patience=2, learning_rate=0.0)
+    learned = np.flatnonzero(~batches.examples.validation)
     assert len(learned) < 16 * 60
     assert len(train(batches, still)[1]) == 10  # 300 steps are more than nine passes
 
@@ -127,8 +127,8 @@ def test_after_a_break_it_comes_to_the_same(batches, trained, tmp_path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             train(batches, folder=tmp_path)
     torch.manual_seed(99)  # another process
-    head, curve = train(batches, folder=tmp_path)
-    same(head, trained[0])
+    ranker, curve = train(batches, folder=tmp_path)
+    same(ranker, trained[0])
     assert [own.scores for own in curve] == [own.scores for own in trained[1]]
     assert [own.loss for own in curve[1:]] == [own.loss for own in trained[1][1:]]
     again, _ = train(batches, folder=tmp_path)  # nothing is left to do
@@ -145,11 +145,11 @@ def test_tested_users_are_never_trained_on(batches, monkeypatch):
         return make(self, users)
 
     monkeypatch.setattr(ExampleBatches, "make", watching)
-    train(batches, TrainingSettings(epochs=1, members=2, hidden=8, batch=16))
+    train(batches, TrainingSettings(epochs=1, members=2, hidden=8, batch_size=16))
     assert met
-    assert not batches.examples.tested[met].any()
-    tested = set(batches.examples.group[batches.examples.tested].tolist())
-    assert not tested & set(batches.examples.group[met].tolist())
+    assert not batches.examples.validation[met].any()
+    tested = set(batches.examples.users[batches.examples.validation].tolist())
+    assert not tested & set(batches.examples.users[met].tolist())
 
 
 def test_a_batch_holds_each_example_as_it_is(batches):
@@ -164,6 +164,6 @@ def test_a_batch_holds_each_example_as_it_is(batches):
         assert not made.labels[row, n:].any()
         np.testing.assert_array_equal(made.batch.features[row, :n], examples.features[own])
         np.testing.assert_array_equal(
-            made.batch.offered[row, :n], batches.contents[examples.items[own]]
+            made.batch.candidate_contents[row, :n], batches.contents[examples.items[own]]
         )
-        np.testing.assert_allclose(made.corrections[row, :n], examples.corrections[own])
+        np.testing.assert_allclose(made.log_probabilities[row, :n], examples.log_probabilities[own])

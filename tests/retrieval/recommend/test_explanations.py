@@ -41,7 +41,7 @@ def test_a_user_of_whom_nothing_is_known_has_nothing_personal(board):
         own = hit.explanation
         assert own.personal == pytest.approx(0, abs=1e-5)
         assert own.history == ()
-        for reason in (*own.sources, *own.contents):
+        for reason in (*own.generators, *own.contents):
             assert reason.gain == pytest.approx(0, abs=1e-5)
 
 
@@ -57,12 +57,12 @@ def test_reasons_come_by_their_gains(board):
     user = User(mixed(3))
     for hit in board.recommend(user, domain="books", k=10, explain=True):
         own = hit.explanation
-        for reasons in (own.history, own.sources, own.contents):
+        for reasons in (own.history, own.generators, own.contents):
             gains = [reason.gain for reason in reasons]
             assert gains == sorted(gains, reverse=True)
         assert sorted(reason.item_id for reason in own.history) == sorted(mixed(3))
         assert all(set(reason.similarity) == {"text"} for reason in own.history)
-        assert any(source.rank for source in own.sources)
+        assert any(source.rank for source in own.generators)
 
 
 @pytest.mark.parametrize("taste", range(TASTES))
@@ -107,11 +107,11 @@ def test_a_filter_does_not_change_whose_reasons_are_told(copied):
     scores = [hit.explanation.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
     for hit in hits:
-        ranks = [source.rank for source in hit.explanation.sources if source.rank]
+        ranks = [source.rank for source in hit.explanation.generators if source.rank]
         assert ranks
         assert max(ranks) <= 12
     deep = space.recommend(User(mixed(1)), domain="books", k=340, explain=True)
-    assert all(any(s.rank for s in hit.explanation.sources) for hit in deep)
+    assert all(any(s.rank for s in hit.explanation.generators) for hit in deep)
 
 
 def test_it_tells_which_modality_counts(tmp_path):
@@ -146,10 +146,10 @@ def test_it_tells_which_modality_counts(tmp_path):
     assert np.mean(gains["image"]) > max(np.mean(gains["text"]), 0)
 
 
-def test_explanations_need_a_head(tmp_path):
+def test_explanations_need_a_ranker(tmp_path):
     space = Space.create(tmp_path / "bare", two_encoders())
     space.upsert([item("a", "sea")])
-    with pytest.raises(InvalidInput, match="explanations need a trained head: isthmus train, then"):
+    with pytest.raises(InvalidInput, match="explanations need a trained ranker: isthmus train"):
         space.recommend(User(), explain=True)
 
 

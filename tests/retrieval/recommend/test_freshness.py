@@ -121,7 +121,7 @@ def test_a_domain_that_is_gone_does_no_harm(copied):
         assert all(hit.domain == "books" for hit in space.recommend(user, k=5))
 
 
-def test_a_domain_without_a_head_is_answered_too(copied):
+def test_a_domain_without_a_ranker_is_answered_too(copied):
     space = copied()
     space.upsert([item(f"song{n}", f"filmsword3 song{n}", "songs") for n in range(4)])
     user = User(history=[name("films", 3, 0)])

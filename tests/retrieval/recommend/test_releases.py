@@ -48,22 +48,22 @@ def tamper(space, **changes):
 
 
 def losing(space):
-    """Make the report of what was trained last say that the head of books loses."""
+    """Make the report of what was trained last say that the ranker of books loses."""
     reports = json.loads(description(space).read_text())["reports"]
-    own = reports["books"]["cases"]["all"]
-    own |= {"low": -0.3, "high": -0.1, "head": 0.2, "best": "popularity"}
-    own["sources"]["popularity"] = 0.4
+    own = reports["books"]["scenarios"]["all"]
+    own |= {"low": -0.3, "high": -0.1, "ranker": 0.2, "best": "popularity"}
+    own["generators"]["popularity"] = 0.4
     tamper(space, reports=reports, created="later")
 
 
-def heads(space):
-    """Turn the heads of what was trained last, so that it answers otherwise."""
+def rankers(space):
+    """Turn the rankers of what was trained last, so that it answers otherwise."""
     from safetensors.numpy import load_file, save_file
 
     folder = description(space).parent
-    for path in folder.glob("head-*.safetensors"):
+    for path in folder.glob("ranker-*.safetensors"):
         state = load_file(path)
-        state["popular"] = np.full_like(state["popular"], -9)
+        state["popularity_weight"] = np.full_like(state["popularity_weight"], -9)
         for key in state:
             if "crossed.weight" in key or "linear.weight" in key:
                 state[key] = -state[key]
@@ -86,10 +86,10 @@ def test_it_is_kept_over_releases_without_a_training(board, copied):
     assert lists(copied()) == before
 
 
-def test_heads_are_rolled_back_with_the_release(copied):
+def test_rankers_are_rolled_back_with_the_release(copied):
     space = copied()
     first = lists(space)
-    heads(space)
+    rankers(space)
     tamper(space, created="later")
     space.publish()
     second = lists(space)
@@ -110,7 +110,7 @@ def test_heads_are_rolled_back_with_the_release(copied):
 def test_what_was_trained_since_can_be_passed_over(copied):
     space = copied()
     first = lists(space)
-    heads(space)
+    rankers(space)
     tamper(space, created="later")
     space.publish(keep_recommender=True)
     assert lists(space) == first
@@ -125,21 +125,21 @@ def test_a_release_made_anew_has_what_was_trained_last(copied):
     assert lists(space) == first
 
 
-def test_a_head_that_loses_is_refused(copied):
+def test_a_ranker_that_loses_is_refused(copied):
     space = copied()
     before = lists(space)
     losing(space)
     with pytest.raises(ReleaseRejected) as refused:
         space.publish()
     assert str(refused.value) == (
-        "release 2 is kept but not current: the head of books loses to popularity alone "
+        "release 2 is kept but not current: the ranker of books loses to popularity alone "
         f"(NDCG@10 0.2000 against 0.4000, {users_of(space)} simulated users). "
         "Train anew with: isthmus train, or keep what was published with: isthmus publish "
         "--keep-recommender"
     )
     assert space.current_release == 1
     assert lists(space) == before
-    with pytest.raises(ReleaseRejected, match="the head of books loses to popularity alone"):
+    with pytest.raises(ReleaseRejected, match="the ranker of books loses to popularity alone"):
         space.rollback(2)
     with pytest.raises(ReleaseRejected):
         space.publish()
@@ -148,11 +148,13 @@ def test_a_head_that_loses_is_refused(copied):
 
 
 def users_of(space):
-    return json.loads(description(space).read_text())["reports"]["books"]["cases"]["all"]["users"]
+    return json.loads(description(space).read_text())["reports"]["books"]["scenarios"]["all"][
+        "users"
+    ]
 
 
-FILES = ["recommender.json", "items.arrow", "sources.safetensors", "facts.safetensors",
-         "head-0.safetensors"]  # fmt: skip
+FILES = ["recommender.json", "items.arrow", "generators.safetensors", "item_statistics.safetensors",
+         "ranker-0.safetensors"]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", ["absent", "empty", "half"])
@@ -161,7 +163,7 @@ def test_damaged_files_are_refused_with_the_remedy(board, tmp_path, file, how):
     folder = tmp_path / "recommender"
     shutil.copytree(board.path / "training" / "recommender", folder)
     damage(folder / file, how)
-    with pytest.raises(CorruptRelease, match="train anew with: isthmus train"):
+    with pytest.raises(CorruptRelease, match="train again with: isthmus train"):
         load_recommender(folder)
 
 
@@ -175,15 +177,15 @@ def damage(path, how):
 @pytest.mark.parametrize("change", [
     {"format": 99},
     {"settings": {}},
-    {"sources": "none"},
+    {"generators": "none"},
     {"domains": ["films"]},
-    {"heads": {"books": {"sources": []}}},
+    {"rankers": {"books": {"generators": []}}},
     {"unknown": 1},
 ])  # fmt: skip
 def test_descriptions_that_do_not_fit_are_refused(copied, change):
     space = copied()
     tamper(space, **change)
-    with pytest.raises(CorruptRelease, match="train anew with: isthmus train"):
+    with pytest.raises(CorruptRelease, match="train again with: isthmus train"):
         load_recommender(description(space).parent)
 
 
@@ -193,7 +195,7 @@ def test_what_was_trained_and_damaged_is_not_published(copied, file):
     before = lists(space)
     tamper(space, created="later")
     damage(description(space).parent / file, "half")
-    with pytest.raises(CorruptRelease, match="train anew with: isthmus train"):
+    with pytest.raises(CorruptRelease, match="train again with: isthmus train"):
         space.publish()
     assert space.current_release == 1
     assert lists(space) == before
@@ -201,7 +203,7 @@ def test_what_was_trained_and_damaged_is_not_published(copied, file):
 
 def test_a_release_whose_recommender_is_damaged_says_so(copied):
     space = copied()
-    damage(space.path / "releases" / "000001" / "recommender" / "sources.safetensors", "half")
+    damage(space.path / "releases" / "000001" / "recommender" / "generators.safetensors", "half")
     with pytest.raises(CorruptRelease, match="rebuild it from the catalog with: isthmus publish"):
         copied().recommend(User())
     space.upsert([item("another", "word", "films")])
@@ -209,20 +211,20 @@ def test_a_release_whose_recommender_is_damaged_says_so(copied):
     assert space.recommend(User(id="u3"), domain="books", k=1)
 
 
-def test_another_space_goes_on_from_these_heads(board, tmp_path):
+def test_another_space_goes_on_from_these_rankers(board, tmp_path):
     other = checkerboard(tmp_path / "other.space", users=40)
     other.train("books", start_from=board.path, settings=QUICK)
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
     less = replace(QUICK, leave_out=("ALS",), examples=None)  # refused before there are any
-    with pytest.raises(InvalidInput, match="does not fit: it looks at 'factors' too; train with"):
+    with pytest.raises(InvalidInput, match="needs the candidate generators 'ALS'; train with"):
         other.train("books", start_from=board.path, settings=less)
     small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)
     with pytest.raises(InvalidInput, match="does not fit: its hidden is 16, not 8; train without"):
         other.train("books", start_from=board.path, settings=small)
     bare = Space.create(tmp_path / "bare.space", {"text": text_encoder()})
-    with pytest.raises(InvalidInput, match="has published no head; train one there with"):
+    with pytest.raises(InvalidInput, match="has published no ranker; train one there with"):
         other.train("books", start_from=bare.path, settings=QUICK)
     with pytest.raises(SpaceNotFound, match="nowhere is no space"):
         other.train("books", start_from=tmp_path / "nowhere", settings=QUICK)
@@ -233,7 +235,7 @@ def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
 ):
     def defaults(seed=0):
         return [
-            ItemKNN("inserted at the front", own=1.0, k=1),
+            ItemKNN("inserted at the front", alpha=1.0, k=1),
             *(source for source in default_generators(seed) if source.name not in ("ALS",)),
             ALS(regularization=1.0, alpha=1.0, seed=seed),
         ]

@@ -41,16 +41,16 @@ def test_it_says_what_was_trained(shop):
     report = made.reports["books"]
     assert report.domain == "books"
     assert len(report.curve) == len(report.loss) + 1 == 4
-    assert {"0", "all"} <= set(report.cases) <= {"0", "1", "3", "5", "most", "new", "all"}
-    cases = [own for key, own in report.cases.items() if key != "all"]
-    whole = report.cases["all"]
+    assert {"0", "all"} <= set(report.scenarios) <= {"0", "1", "3", "5", "most", "new", "all"}
+    cases = [own for key, own in report.scenarios.items() if key != "all"]
+    whole = report.scenarios["all"]
     assert whole.users == sum(own.users for own in cases)
-    assert whole.head == pytest.approx(
-        np.average([c.head for c in cases], weights=[c.users for c in cases])
+    assert whole.ranker == pytest.approx(
+        np.average([c.ranker for c in cases], weights=[c.users for c in cases])
     )
-    assert whole.low <= whole.head - whole.sources[whole.best] <= whole.high
-    for own in report.cases.values():
-        assert own.sources[own.best] == max(own.sources.values())
+    assert whole.low <= whole.ranker - whole.generators[whole.best] <= whole.high
+    for own in report.scenarios.values():
+        assert own.generators[own.best] == max(own.generators.values())
         assert own.coverage["union"] >= max(own.coverage[source] for source in own.sources)
         assert set(own.sources) == set(FEW)
     assert made.interactions == 64 * 8
@@ -59,11 +59,11 @@ def test_it_says_what_was_trained(shop):
 
 
 def test_both_domains_are_targets_where_nothing_is_said(board):
-    heads = load_recommender(board.path / "training" / "recommender").heads
-    assert set(heads) == {"films", "books"}
+    rankers = load_recommender(board.path / "training" / "recommender").rankers
+    assert set(rankers) == {"films", "books"}
 
 
-def test_heads_are_pretrained_on_other_domains(shop):
+def test_rankers_are_pretrained_on_other_domains(shop):
     made = shop.train("books", pretrain=["films", "books"], settings=BRIEF)
     assert made.reports["books"].pretrained_on == ["films"]
 
@@ -72,7 +72,7 @@ def test_contents_are_centred_unless_it_is_switched_off(shop):
     for how, centred in (("whiten", True), ("centre", True), ("none", False)):
         shop.train("books", settings=replace(BRIEF, normalisation=how))
         made = load_recommender(shop.path / "training" / "recommender")
-        assert made.facts.space.state()["means"].any() == centred
+        assert made.statistics.content_space.state()["means"].any() == centred
     shop.publish()
     assert len(shop.recommend(User(id="u3"), domain="books", k=5)) == 5
 
@@ -100,7 +100,9 @@ def test_unknown_domains_are_refused(shop):
 
 def test_too_few_users_are_refused(tmp_path):
     few = checkerboard(tmp_path / "few.space", users=19)
-    with pytest.raises(InvalidInput, match="only 19 users liked something of 'books', and a head "):
+    with pytest.raises(
+        InvalidInput, match="only 19 users liked something of 'books', and a ranker "
+    ):
         few.train("books", settings=BRIEF)
     with pytest.raises(InvalidInput, match="no domain has 20 users who liked something of it"):
         few.train(settings=BRIEF)
@@ -113,9 +115,9 @@ def test_twenty_users_are_enough(tmp_path, seed):
         "books",
         settings=replace(BRIEF, seed=seed, examples=replace(BRIEF.examples, folds=1, seed=seed)),
     )
-    whole = made.reports["books"].cases["all"]
+    whole = made.reports["books"].scenarios["all"]
     assert whole.users >= 1
-    assert np.isfinite([whole.head, whole.low, whole.high]).all()
+    assert np.isfinite([whole.ranker, whole.low, whole.high]).all()
 
 
 def test_dislikes_are_no_users(tmp_path):
@@ -137,7 +139,7 @@ def test_dislikes_are_no_users(tmp_path):
         ({"coral": -1.0}, "the weight coral is -1.0; give zero or more"),
         ({"mmd": -0.5}, "the weight mmd is -0.5; give zero or more"),
         ({"adversarial": float("nan")}, "the weight adversarial is nan; give zero or more"),
-        ({"leave_out": ["luck"]}, "no source 'luck' to leave out; there are 'popularity', "),
+        ({"leave_out": ["luck"]}, "no candidate generator 'luck' to leave out; there are 'pop"),
         ({"normalisation": "bleach"}, "no normalisation 'bleach'; there are none, centre, whiten"),
     ],
 )
@@ -171,13 +173,17 @@ def breaking(after):
 def kept(space):
     """Give all that was trained last as arrays."""
     made = load_recommender(space.path / "training" / "recommender")
-    heads = [{f"{d}.{key}": v for key, v in head.state().items()} for d, head in made.heads.items()]
-    return {**made.sources.state(), **made.facts.state(), **heads[0], **heads[1]}
+    rankers = {
+        f"{domain}.{key}": value
+        for domain, ranker in made.rankers.items()
+        for key, value in ranker.state().items()
+    }
+    return {**made.generators.state(), **made.statistics.state(), **rankers}
 
 
 def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
     whole, expected = shop.train(settings=BRIEF), kept(shop)
-    for after in (2, 3):  # in the first head, and then in the second
+    for after in (2, 3):  # in the first ranker, and then in the second
         with monkeypatch.context() as patch:
             patch.setattr("isthmus.numerics.training.progress_bar", breaking(after))
             with pytest.raises(KeyboardInterrupt):

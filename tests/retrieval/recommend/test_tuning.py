@@ -1,4 +1,4 @@
-"""Settings of a head that are searched for: kept, resumed, and used."""
+"""Settings of a ranker that are searched for: kept, resumed, and used."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_best_of_three_trials_is_trained(board):
     finished = [trial for trial in report.tuning.trials if not trial.pruned]
     winner = max(finished, key=lambda trial: trial.score)
     assert winner.settings == best
-    shape = made.heads["books"]["shape"]
+    shape = made.rankers["books"]["shape"]
     assert (shape["hidden"], shape["members"]) == (best["hidden"], best["members"])
     assert max(report.curve) == pytest.approx(winner.score, abs=1e-6)
 
@@ -44,10 +44,10 @@ def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(board, tmp_p
         trained.append(1)
         if len(trained) == 2:
             raise KeyboardInterrupt
-        return train_head(*arguments, **options)
+        return train_ranker(*arguments, **options)
 
-    train_head = tuning.train_head
-    monkeypatch.setattr(tuning, "train_head", interrupted)
+    train_ranker = tuning.train_ranker
+    monkeypatch.setattr(tuning, "train_ranker", interrupted)
     with pytest.raises(KeyboardInterrupt):
         board.train("books", settings=THREE)
     again = board.train("books", settings=THREE).reports["books"].tuning
@@ -61,7 +61,7 @@ def test_without_optuna_the_extra_is_named_before_anything_is_learned(board, mon
         board.train("books", settings=THREE)
 
 
-def test_a_head_that_goes_on_from_another_is_not_tuned(board):
+def test_a_ranker_that_goes_on_from_another_is_not_tuned(board):
     board.train("books", settings=replace(THREE, trials=0))
     board.publish()
     with pytest.raises(InvalidInput, match=r"keeps its sizes.*--finetune.*--tune"):

@@ -224,7 +224,7 @@ def test_nobody_is_answered_by_an_empty_table(board):
     assert board.recommend_batch([]).num_rows == 0
 
 
-def test_without_heads_other_users_of_a_batch_change_nothing(tmp_path):
+def test_without_rankers_other_users_of_a_batch_change_nothing(tmp_path):
     """One gives up to five stars and one up to three; each has a favourite of their own."""
     space = Space.create(tmp_path / "space", {"text": text_encoder()})
     space.upsert([item(f"{word}{n}", f"{word} {n}") for word in ("sea", "jazz") for n in range(5)])

@@ -16,7 +16,7 @@ TASTES = 8
 ITEMS_A_TASTE = 6
 QUICK = RecommenderSettings(
     examples=ExampleSettings(folds=2, depth=40),
-    training=TrainingSettings(epochs=15, members=1, hidden=16, batch=16, patience=15),
+    training=TrainingSettings(epochs=15, members=1, hidden=16, batch_size=16, patience=15),
     tower_epochs=8,
 )
 

@@ -198,9 +198,9 @@ class _ContrastiveTraining:
     def batches(self, epoch: int) -> Iterator[torch.Tensor]:
         """Yield rows of pairs: random ones, and hard negatives of some of them."""
         settings, count = self._settings, len(self._pairs)
-        sampled = max(int(settings.batch * (1 - settings.hard)), 2)
-        mined = min(settings.batch, count) - sampled
-        if (epoch - 1) % MINING_INTERVAL == 0 and settings.hard and mined > 0:
+        sampled = max(int(settings.batch_size * (1 - settings.hard_negatives)), 2)
+        mined = min(settings.batch_size, count) - sampled
+        if (epoch - 1) % MINING_INTERVAL == 0 and settings.hard_negatives and mined > 0:
             text, image = self.model.heads()
             self._negatives = mine_hard_negatives(
                 text(self._pairs.text), image(self._pairs.image), self._pairs
@@ -217,7 +217,7 @@ class _ContrastiveTraining:
 
     def loss(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the loss of a batch, with the penalty on the distance from the start."""
-        model, anchor = self.model, self._settings.anchor
+        model, anchor = self.model, self._settings.anchor_weight
         text, image = model.text(self._text[rows]), model.image(self._image[rows])  # (n, dim)
         same = same_content(self._text_ids[rows], self._image_ids[rows])
         scale = model.log_scale.clamp(max=-math.log(MIN_TEMPERATURE)).exp()

@@ -2,77 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Final
 
-from isthmus.errors import InvalidInput
+from pydantic import Field
 
-MIN_PAIRS = 20
+from isthmus.requests import validated_settings
+
+MIN_PAIRS: Final = 20
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
+@validated_settings
 class AlignmentSettings:
-    """Hyperparameters of an alignment; the defaults are meant for any data.
+    """Hyperparameters of an alignment; the defaults are meant for any data."""
 
-    Attributes
-    ----------
-    dim : int
-        Length of an aligned vector.
-    held_out : float
-        Share of each set that is held out, for early stopping and for the report.
-    epochs : int
-        Maximum number of epochs.
-    patience : int
-        Epochs without improvement on the held-out pairs before training stops.
-    batch : int
-        Pairs in a batch.
-    hard : float
-        Share of a batch that is hard negatives: the pairs whose images lie nearest to the other
-        texts of the batch.
-    hidden : int
-        Units of the nonlinear part of a head; 0 for a linear head.
-    dropout : float
-        Dropout rate of the inputs.
-    modality_dropout : float
-        Probability that an item is represented by its other modality alone, as an item that has
-        one modality; else by the mean of both, as an item of a catalog that has two.
-    learning_rate : float
-        Learning rate, relative to the size of the weights.
-    anchor : float
-        Weight of the squared distance from the closed form.
-    experts : bool
-        Whether each of several sets has heads of its own beside the common ones, in one vector;
-        for linear heads.
-    seed : int
-        Random seed.
-
-    Raises
-    ------
-    InvalidInput
-        If a value is out of range.
-    """
-
-    dim: int = 256
-    held_out: float = 0.1
-    epochs: int = 30
-    patience: int = 4
-    batch: int = 1_024
-    hard: float = 0.25
-    hidden: int = 0
-    dropout: float = 0.2
-    modality_dropout: float = 1.0
-    learning_rate: float = 5e-3
-    anchor: float = 0.0
-    experts: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "epochs", "patience", "batch"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} is {getattr(self, name)}; give one or more")
-        for name in ("held_out", "hard", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InvalidInput(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
-        if not 0 <= self.modality_dropout <= 1:
-            raise InvalidInput(f"modality_dropout is {self.modality_dropout}; give 0 to 1")
-        if self.hidden < 0 or self.anchor < 0 or self.learning_rate <= 0:
-            raise InvalidInput("hidden and anchor cannot be negative, nor learning_rate zero")
+    dim: int = Field(default=256, ge=1, description="Length of an aligned vector.")
+    held_out: Share = Field(
+        default=0.1,
+        description="Share of each set that is held out, for early stopping and for the report.",
+    )
+    epochs: int = Field(default=30, ge=1, description="Maximum number of epochs.")
+    patience: int = Field(
+        default=4,
+        ge=1,
+        description="Epochs without improvement on the held-out pairs before training stops.",
+    )
+    batch_size: int = Field(default=1_024, ge=1, description="Pairs in a batch.")
+    hard_negatives: Share = Field(
+        default=0.25,
+        description="Share of a batch that is hard negatives: the pairs whose images lie nearest "
+        "to the other texts of the batch.",
+    )
+    hidden: int = Field(
+        default=0, ge=0, description="Units of the nonlinear part of a head; 0 for a linear head."
+    )
+    dropout: Share = Field(default=0.2, description="Dropout rate of the inputs.")
+    modality_dropout: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Probability that an item is represented by its other modality alone, as an "
+        "item that has one modality; else by the mean of both.",
+    )
+    learning_rate: float = Field(
+        default=5e-3, gt=0, description="Learning rate, relative to the size of the weights."
+    )
+    anchor_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the squared distance from the closed form."
+    )
+    experts: bool = Field(
+        default=True,
+        description="Whether each of several sets has heads of its own beside the common ones, in "
+        "one vector; for linear heads.",
+    )
+    seed: int = Field(default=0, description="Random seed.")

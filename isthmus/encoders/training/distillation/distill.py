@@ -227,7 +227,7 @@ def _static_student(
 ) -> StaticStudent:
     texts = [contents.values[row] for row in rows]
     only_seen = settings.pieces == "seen"
-    tokenizer = build_tokenizer(teacher, texts, settings.words, only_seen=only_seen)
+    tokenizer = build_tokenizer(teacher, texts, settings.max_words, only_seen=only_seen)
     tokens = token_texts(tokenizer)
     token_vectors = encode_cached(
         teacher,

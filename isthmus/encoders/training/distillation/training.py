@@ -55,7 +55,7 @@ def train_student(
     list of float
         Mean loss of each epoch.
     """
-    size = min(settings.batch or student.batch, len(rows))
+    size = min(settings.batch_size or student.batch, len(rows))
     steps = len(rows) // size  # an epoch leaves out the rows of an incomplete batch
 
     def batches(epoch: int) -> Iterator[Rows]:
@@ -68,12 +68,12 @@ def train_student(
         teacher = torch.from_numpy(targets[batch])  # (n, teacher dim)
         vectors, mapped = student.vectors(batch.tolist())  # (n, student dim), (n, teacher dim)
         total = cosine_loss(mapped, teacher)
-        if settings.similarity:
+        if settings.similarity_weight:
             similarity = similarity_loss(vectors, teacher, settings.temperature)
-            total = total + settings.similarity * similarity
+            total = total + settings.similarity_weight * similarity
         return total
 
-    optimizer = student.optimizer(settings.rate or student.rate)
+    optimizer = student.optimizer(settings.learning_rate or student.rate)
     loop = TrainingLoop(
         loss,
         batches,

@@ -225,7 +225,7 @@ def _make_trainable(encoder: TorchEncoder, settings: FinetuneSettings) -> list[s
     """Turn on gradients of the weights that are trained, and return their names."""
     model: Any = encoder.model
     if settings.method == "full":
-        names = [n for n in trained_parameters(model, settings.layers) if n in encoder.used]
+        names = [n for n in trained_parameters(model, settings.layers) if n in encoder.used_weights]
         for name, weight in model.named_parameters():
             weight.requires_grad_(name in set(names))
         return names

@@ -84,7 +84,7 @@ class PairBatches:
 
         self._pairs, self._ordered, self._anchor_rows = pairs, ordered, anchor_rows
         self._settings = settings
-        self._size = min(settings.batch, len(pairs))
+        self._size = min(settings.batch_size, len(pairs))
         self.steps_per_epoch = len(pairs) // self._size  # an incomplete batch is left out
         count = max(int(known.max()) + 1, 1)
         both = np.concatenate([known, known[:, ::-1]])
@@ -104,7 +104,7 @@ class PairBatches:
         if not self._ordered:
             swapped = rng.random(len(pairs)) < 0.5
             pairs = np.where(swapped[:, None], pairs[:, ::-1], pairs)
-        count = min(settings.anchors, len(self._anchor_rows)) if settings.anchor else 0
+        count = min(settings.anchor_texts, len(self._anchor_rows)) if settings.anchor_weight else 0
         anchors = rng.choice(len(self._anchor_rows), count, replace=False)
         contents = np.concatenate([pairs.T.ravel(), anchors + self._anchor_rows.start])
         rows, positions = np.unique(contents, return_inverse=True)
@@ -168,10 +168,10 @@ def train_network(
             after = vectors[batch.anchor_positions]
             drift = cosine_loss(after, before)
             drift = drift + similarity_loss(after, before, settings.temperature)
-            total = total + settings.anchor * drift
+            total = total + settings.anchor_weight * drift
         return total
 
-    optimizer = torch.optim.AdamW(list(network.trained.values()), lr=settings.initial_rate)
+    optimizer = torch.optim.AdamW(list(network.trained.values()), lr=settings.first_learning_rate)
     loop = TrainingLoop(
         loss,
         batches.of_epoch,

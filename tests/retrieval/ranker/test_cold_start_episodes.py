@@ -1,4 +1,4 @@
-"""Nothing of what simulated users went on to like is in anything that the head looks at."""
+"""Nothing of what simulated users went on to like is in anything that the ranker looks at."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.ranker.cold_start_episodes import (
     SHOTS,
     Fold,
-    choose_tested,
-    make_cases,
+    choose_validation_users,
+    make_episodes,
     make_folds,
 )
 from isthmus.retrieval.ranker.examples import make_examples
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import ExampleSettings
 from tests.retrieval.candidates.corpora import BOOKS, DOMAINS, FILMS, make_corpus
 
@@ -56,10 +56,10 @@ def test_sources_see_nothing_of_the_users_and_items_of_a_fold(corpus, folds):
         assert seen == {
             (user, item)
             for user, item in entries(corpus)
-            if not fold.new[item] and not (user in fold.users and books[item])
+            if not fold.new_items[item] and not (user in fold.users and books[item])
         }
-        assert fold.new.sum() == 2
-        assert books[fold.new].all()
+        assert fold.new_items.sum() == 2
+        assert books[fold.new_items].all()
 
 
 def test_folds_part_the_users_of_the_domain(corpus):
@@ -67,7 +67,7 @@ def test_folds_part_the_users_of_the_domain(corpus):
     met = np.concatenate([fold.users for fold in folds])
     liked = entries(corpus, domain=BOOKS, liked=True)
     assert sorted(met.tolist()) == sorted({user for user, _ in liked})
-    (few,) = make_folds(corpus, BOOKS, 1, seed=5, most_users=4)
+    (few,) = make_folds(corpus, BOOKS, 1, seed=5, max_users=4)
     assert len(few.users) == 4
 
 
@@ -75,15 +75,15 @@ def test_labels_are_liked_hidden_and_never_shown(corpus, folds):
     liked = entries(corpus, domain=BOOKS, liked=True)
     for fold in folds:
         seen = entries(corpus.without_entries(fold.hidden))
-        for case in make_cases(corpus, fold, BOOKS, seed=7):
-            labels = pairs(case.users[case.owners], case.labels)
+        for case in make_episodes(corpus, fold, BOOKS, seed=7):
+            labels = pairs(case.users[case.owners], case.relevant)
             shown = pairs(case.users[case.histories.owners], case.histories.columns)
             assert labels
             assert labels <= liked
             assert not labels & shown
             assert not labels & seen
             assert shown <= entries(corpus, liked=True)
-            assert case.allowed[case.labels].all()
+            assert case.allowed[case.relevant].all()
             assert not (case.allowed & ~corpus.in_domain(BOOKS)).any()
             assert len(case.histories) == len(case.users)
             assert set(case.owners.tolist()) == set(range(len(case.users)))
@@ -92,10 +92,10 @@ def test_labels_are_liked_hidden_and_never_shown(corpus, folds):
 def test_every_user_is_met_cold_and_with_as_many_items_as_the_case_says(corpus, folds):
     liked = entries(corpus, domain=BOOKS, liked=True)
     for fold in folds:
-        cases = {case.name: case for case in make_cases(corpus, fold, BOOKS, seed=7)}
+        cases = {case.scenario: case for case in make_episodes(corpus, fold, BOOKS, seed=7)}
         assert {"0", "1", "new"} <= set(cases) <= {"0", "1", "3", "5", "most", "new"}
         counts = {
-            user: sum(u == user and not fold.new[item] for u, item in liked)
+            user: sum(u == user and not fold.new_items[item] for u, item in liked)
             for user in fold.users.tolist()
         }
         assert set(cases["0"].users.tolist()) == {user for user, n in counts.items() if n}
@@ -104,13 +104,13 @@ def test_every_user_is_met_cold_and_with_as_many_items_as_the_case_says(corpus, 
                 continue
             case = cases[str(shots)]
             assert (case.histories.counts(corpus.in_domain(BOOKS)) == shots).all()
-            assert not fold.new[case.histories.columns].any()
-            assert not case.allowed[fold.new].any()
+            assert not fold.new_items[case.histories.columns].any()
+            assert not case.allowed[fold.new_items].any()
             for user, n in zip(case.users, np.bincount(case.owners), strict=True):
                 assert n == counts[user] - shots
         new = cases["new"]
-        assert new.allowed.tolist() == fold.new.tolist()
-        assert not fold.new[new.histories.columns].any()
+        assert new.allowed.tolist() == fold.new_items.tolist()
+        assert not fold.new_items[new.histories.columns].any()
 
 
 def changed(corpus, which, seed=1):
@@ -136,16 +136,16 @@ def test_values_and_times_of_what_is_hidden_are_in_no_history(corpus, folds):
     for fold in folds:
         other = changed(corpus, fold.hidden)
         cold, new = (
-            {case.name: case for case in make_cases(own, fold, BOOKS, seed=7)}["0"]
+            {case.scenario: case for case in make_episodes(own, fold, BOOKS, seed=7)}["0"]
             for own in (corpus, other)
         )
         same_histories(cold.histories, new.histories)
-        of_new = changed(corpus, fold.new[corpus.interactions.columns])
+        of_new = changed(corpus, fold.new_items[corpus.interactions.columns])
         for one, two in zip(
-            make_cases(corpus, fold, BOOKS, seed=7), make_cases(of_new, fold, BOOKS, seed=7),
+            make_episodes(corpus, fold, BOOKS, seed=7), make_episodes(of_new, fold, BOOKS, seed=7),
             strict=True,
         ):  # fmt: skip
-            assert one.name == two.name
+            assert one.scenario == two.scenario
             same_histories(one.histories, two.histories)
 
 
@@ -167,13 +167,16 @@ def test_which_items_are_hidden_is_in_no_history(corpus, folds):
             ),
         )
         own = np.isin(other.interactions.owners, fold.users) & books[other.interactions.columns]
-        same = Fold(fold.users, fold.new, own | fold.new[other.interactions.columns])
-        one = corpus.without_entries(fold.hidden).interactions
-        two = other.without_entries(same.hidden).interactions
+        same = Fold(fold.users, fold.new_items, own | fold.new_items[other.interactions.columns])
+        one, two = (
+            corpus.without_entries(fold.hidden).interactions,
+            other.without_entries(same.hidden).interactions,
+        )
         for name in ("starts", "columns", "strengths", "moments", "likes"):
             np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
         cold, also = (
-            next(iter(make_cases(c, f, BOOKS, seed=7))) for c, f in ((corpus, fold), (other, same))
+            next(iter(make_episodes(c, f, BOOKS, seed=7)))
+            for c, f in ((corpus, fold), (other, same))
         )
         both = np.intersect1d(cold.users, also.users)
         same_histories(
@@ -188,15 +191,15 @@ def sources():
 
 def examples(corpus, **settings):
     how = ExampleSettings(**{"folds": 1, "depth": 12, "seed": 5, **settings})
-    return make_examples(corpus, sources, ItemFacts, BOOKS, how)
+    return make_examples(corpus, sources, ItemStatistics, BOOKS, how)
 
 
 def test_no_feature_changes_with_what_is_hidden(corpus):
     (fold,) = make_folds(corpus, BOOKS, 1, seed=5)
     one, two = examples(corpus), examples(changed(corpus, fold.hidden))
-    of_new = examples(changed(corpus, fold.new[corpus.interactions.columns]))
-    assert one.case.tolist() == two.case.tolist() == of_new.case.tolist()
-    cold, also = (np.repeat(own.case == "0", np.diff(own.starts)) for own in (one, two))
+    of_new = examples(changed(corpus, fold.new_items[corpus.interactions.columns]))
+    assert one.scenarios.tolist() == two.scenarios.tolist() == of_new.scenarios.tolist()
+    cold, also = (np.repeat(own.scenarios == "0", np.diff(own.starts)) for own in (one, two))
     assert cold.any()
     np.testing.assert_array_equal(one.features[cold], two.features[also])
     np.testing.assert_array_equal(one.items[cold], two.items[also])
@@ -208,7 +211,7 @@ def test_no_feature_changes_with_what_is_hidden(corpus):
 def test_a_tested_user_is_tested_in_every_example(corpus, folds):
     made = examples(corpus, folds=folds)
     by_user: dict[int, set[bool]] = {}
-    for user, tested in zip(made.group.tolist(), made.tested.tolist(), strict=True):
+    for user, tested in zip(made.users.tolist(), made.validation.tolist(), strict=True):
         by_user.setdefault(user, set()).add(tested)
     assert all(len(kinds) == 1 for kinds in by_user.values())
     assert {True} in by_user.values()
@@ -220,31 +223,39 @@ def test_a_tested_user_is_tested_in_every_example(corpus, folds):
 def test_small_domains_have_tested_users_too(seed, folds):
     small = make_corpus(users=20, items=24, seed=seed)
     made = list(make_folds(small, BOOKS, folds, seed))
-    tested = choose_tested(small, made, BOOKS, 0.1, seed)
+    tested = choose_validation_users(small, made, BOOKS, 0.1, seed)
     met = np.concatenate([fold.users for fold in made])
     assert 1 <= tested[met].sum() <= max(1, len(met) // 2)
-    cold = [case.users for fold in made for case in make_cases(small, fold, BOOKS, seed)]
+    cold = [case.users for fold in made for case in make_episodes(small, fold, BOOKS, seed)]
     assert tested[np.concatenate(cold)].any()
 
 
 def test_what_was_liked_and_found_is_labelled_and_kept(corpus):
-    made = examples(corpus, others=1)
+    made = examples(corpus, sampled_negatives=1)
     liked = entries(corpus, domain=BOOKS, liked=True)
-    owners = np.repeat(made.group, np.diff(made.starts))
+    owners = np.repeat(made.users, np.diff(made.starts))
     for user, item, label in zip(owners, made.items, made.labels, strict=True):
         assert not label or (user, item) in liked
-    assert (made.corrections <= 0).all()
-    assert not made.corrections[made.labels].any()
-    tested = np.repeat(made.tested, np.diff(made.starts))
-    assert not made.corrections[tested].any()  # of the tested every candidate is kept
-    assert (made.corrections < 0).any()
+    assert (made.log_probabilities <= 0).all()
+    assert not made.log_probabilities[made.labels].any()
+    tested = np.repeat(made.validation, np.diff(made.starts))
+    assert not made.log_probabilities[tested].any()  # of the tested every candidate is kept
+    assert (made.log_probabilities < 0).any()
     places = np.repeat(np.arange(len(made)), np.diff(made.starts))
-    assert (np.bincount(places, made.labels, len(made)) <= made.wanted).all()
+    assert (np.bincount(places, made.labels, len(made)) <= made.n_relevant).all()
 
 
 def test_equal_seeds_make_equal_examples(corpus):
     one, two = examples(corpus), examples(corpus)
-    for name in ("starts", "items", "features", "labels", "corrections", "evidence", "tested"):
+    for name in (
+        "starts",
+        "items",
+        "features",
+        "labels",
+        "log_probabilities",
+        "evidence",
+        "validation",
+    ):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
 
 

@@ -1,4 +1,4 @@
-"""A ranking head distilled into a small one."""
+"""A ranker distilled into a small one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommend.distillation import TEMPERATURE, divergence
-from isthmus.retrieval.recommend.settings import settings_from
+from isthmus.retrieval.recommend.request import TrainSettings
 from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommend.test_train import BRIEF
 from tests.retrieval.recommend.worlds import checkerboard, taste_of
@@ -27,11 +27,11 @@ def trained(tmp_path_factory):
     return space, space.train("books", settings=SETTINGS)
 
 
-def test_the_small_head_is_the_one_that_is_kept(trained):
+def test_the_small_ranker_is_the_one_that_is_kept(trained):
     space, made = trained
-    shape = load_recommender(space.path / "training" / "recommender").heads["books"].network.shape
+    shape = load_recommender(space.path / "training" / "recommender").rankers["books"].network.shape
     assert (shape.members, shape.hidden) == (1, 8)
-    assert made.heads["books"]["shape"]["hidden"] == 8
+    assert made.rankers["books"]["shape"]["hidden"] == 8
     assert (LARGE.members, LARGE.hidden) == (2, 32)
 
 
@@ -39,11 +39,11 @@ def test_the_report_compares_it_with_its_teacher(trained):
     found = trained[1].reports["books"].distillation
     assert found.student.parameters < found.teacher.parameters / 3
     assert found.size_ratio == found.teacher.parameters / found.student.parameters
-    assert found.student.ndcg == pytest.approx(trained[1].reports["books"].cases["all"].head)
+    assert found.student.ndcg == pytest.approx(trained[1].reports["books"].scenarios["all"].ranker)
     assert found.low <= found.student.ndcg - found.teacher.ndcg <= found.high
     assert found.student.recall == found.teacher.recall  # all candidates fit into 200
     assert found.student.ndcg > 0.8 * found.teacher.ndcg
-    assert found.users == trained[1].reports["books"].cases["all"].users
+    assert found.users == trained[1].reports["books"].scenarios["all"].users
     assert min(found.student.milliseconds, found.teacher.milliseconds) > 0
 
 
@@ -61,19 +61,8 @@ def test_without_the_option_nothing_is_distilled(tmp_path):
 
 
 def test_bad_sizes_are_refused():
-    with pytest.raises(InvalidInput, match="distil_head is -1; give 0 or more"):
-        settings_from(
-            loss="listwise",
-            folds=1,
-            epochs=1,
-            leave_out=(),
-            adversarial=0,
-            coral=0,
-            precision="fp32",
-            distributed=False,
-            seed=0,
-            distil=-1,
-        )
+    with pytest.raises(InvalidInput, match="distilled_units is -1; give 0 or more"):
+        TrainSettings(distilled_units=-1)
 
 
 def test_the_divergence_is_that_of_the_softmaxes():

@@ -14,11 +14,10 @@ from isthmus import Space, User
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.item_statistics import ItemFacts
-from isthmus.retrieval.ranker.numeric_features import OF_NUMBERS, ItemNumbers
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS, NumericAttributes
 from isthmus.retrieval.recommend.space_data import space_corpus
 from isthmus.retrieval.recommend.store import load_recommender, read_description
-from isthmus.schema import FORMAT
 from tests.retrieval.candidates.corpora import BOOKS, SONGS, histories_of, make_corpus
 from tests.retrieval.recommend.worlds import QUICK
 from tests.toy import item, text_encoder
@@ -46,36 +45,36 @@ def pool_of(*items):
 
 
 def nearness(numbers, corpus, history, items, target=BOOKS):
-    found = numbers.nearness(corpus, history, pool_of(*items), target)
-    return {name: found[:, at].tolist() for at, name in enumerate(OF_NUMBERS)}
+    found = numbers.features(corpus, history, pool_of(*items), target)
+    return {name: found[:, at].tolist() for at, name in enumerate(NUMERIC_COLUMNS)}
 
 
-def test_what_nobody_chooses_by_tells_nothing(corpus):
+def test_an_attribute_by_which_nobody_chooses_is_not_informative(corpus):
     rng = np.random.default_rng(0)
     chance = rng.permutation(2 * ITEMS).astype(float)
     same = np.ones(2 * ITEMS)
     none = np.full(2 * ITEMS, np.nan)
     world = counted(corpus, chance=chance, same=same, none=none)
-    assert not ItemNumbers().fit(world).tell
-    assert ItemNumbers().fit(counted(corpus, chance=chance, taste=TASTE)).names == ("taste",)
+    assert not NumericAttributes().fit(world).informative
+    assert NumericAttributes().fit(counted(corpus, chance=chance, taste=TASTE)).names == ("taste",)
 
 
 def test_without_numbers_there_is_nothing_to_compare(corpus):
-    numbers = ItemNumbers().fit(corpus)
+    numbers = NumericAttributes().fit(corpus)
     found = nearness(numbers, corpus, histories_of([0, 4]), [1, 8])
     assert all(values == [0, 0] for values in found.values())
 
 
 def test_nearness_is_one_less_the_difference_of_ranks(corpus):
     world = counted(corpus, taste=TASTE)
-    numbers = ItemNumbers().fit(world)
+    numbers = NumericAttributes().fit(world)
     found = nearness(numbers, world, histories_of([0, 24]), [4, 1, 3])  # of ranks 1/8, 3/8, 7/8
     apart = np.array([0, 0.25, 0.75])
     for where in ("", " in domain"):
         np.testing.assert_allclose(found[f"nearest{where}"], 1 - apart, rtol=1e-6)
         np.testing.assert_allclose(found[f"mean{where}"], 1 - apart, rtol=1e-6)
-        np.testing.assert_allclose(found[f"alike{where}"], np.exp(-10 * apart), rtol=1e-5)
-    assert found["compared"] == [1, 1, 1]
+        np.testing.assert_allclose(found[f"soft match{where}"], np.exp(-10 * apart), rtol=1e-5)
+    assert found["comparable"] == [1, 1, 1]
 
 
 def test_what_weighs_more_counts_more_and_dislikes_do_not(corpus):
@@ -84,7 +83,7 @@ def test_what_weighs_more_counts_more_and_dislikes_do_not(corpus):
     history = UserHistories.from_lists(
         [np.array([0, 2, 3])], weights
     )  # tastes 0, 2 and one disliked
-    found = nearness(ItemNumbers().fit(world), world, history, [4])
+    found = nearness(NumericAttributes().fit(world), world, history, [4])
     assert found["nearest"] == [1]
     np.testing.assert_allclose(found["mean"], 1 - 0.5 * (0.5 / 1.5), rtol=1e-6)
 
@@ -92,25 +91,27 @@ def test_what_weighs_more_counts_more_and_dislikes_do_not(corpus):
 def test_another_domain_has_ranks_of_its_own(corpus):
     prices = np.where(np.arange(2 * ITEMS) < ITEMS, TASTE, 1_000 + 500 * TASTE)
     world = counted(corpus, price=prices)
-    found = nearness(ItemNumbers().fit(world), world, histories_of([25]), [1, 2])  # a film, taste 1
+    found = nearness(
+        NumericAttributes().fit(world), world, histories_of([25]), [1, 2]
+    )  # a film, taste 1
     np.testing.assert_allclose(found["nearest"], [1, 0.75], rtol=1e-6)
     assert found["nearest in domain"] == [0, 0]
-    assert found["compared"] == [1, 1]
+    assert found["comparable"] == [1, 1]
 
 
 def test_an_item_without_a_number_is_not_compared(corpus):
     gone = TASTE.copy()
     gone[[4, 8]] = np.nan
     world = counted(corpus, taste=gone)
-    numbers = ItemNumbers().fit(world)
-    assert nearness(numbers, world, histories_of([0]), [4, 12])["compared"] == [0, 1]
-    assert nearness(numbers, world, histories_of([8]), [12])["compared"] == [0]
+    numbers = NumericAttributes().fit(world)
+    assert nearness(numbers, world, histories_of([0]), [4, 12])["comparable"] == [0, 1]
+    assert nearness(numbers, world, histories_of([8]), [12])["comparable"] == [0]
 
 
 def test_numbers_weigh_by_what_they_tell(corpus):
     blurred = np.where(np.arange(2 * ITEMS) % 8 < 4, TASTE, 3 - TASTE)
     world = counted(corpus, taste=TASTE, blurred=blurred)
-    found = nearness(ItemNumbers().fit(world), world, histories_of([0]), [7, 3])
+    found = nearness(NumericAttributes().fit(world), world, histories_of([0]), [7, 3])
     # 7 is far by what tells much and near by what tells little, 3 is far by both
     assert 0.2 < found["nearest"][0] < 0.5
     np.testing.assert_allclose(found["nearest"][1], 0.25, rtol=1e-5)
@@ -118,18 +119,18 @@ def test_numbers_weigh_by_what_they_tell(corpus):
 
 def test_what_is_kept_is_read_back(corpus):
     world = counted(corpus, taste=TASTE, other=-TASTE)
-    facts = ItemFacts().fit(world)
-    kept = {key: np.array(value) for key, value in facts.state().items()}
-    again = ItemFacts().restore(kept)
-    assert again.numbers.names == ("taste", "other")
+    statistics = ItemStatistics().fit(world)
+    kept = {key: np.array(value) for key, value in statistics.state().items()}
+    again = ItemStatistics().restore(kept)
+    assert again.numeric.names == ("taste", "other")
     asked = world, histories_of([0, 5]), [1, 2, 3]
-    assert nearness(again.numbers, *asked) == nearness(facts.numbers, *asked)
-    bare = ItemFacts().restore(ItemFacts().fit(corpus).state())
-    assert not bare.numbers.tell
+    assert nearness(again.numeric, *asked) == nearness(statistics.numeric, *asked)
+    bare = ItemStatistics().restore(ItemStatistics().fit(corpus).state())
+    assert not bare.numeric.informative
 
 
 def test_new_items_are_ranked_among_those_learned_from(corpus):
-    numbers = ItemNumbers().fit(counted(corpus, taste=TASTE))
+    numbers = NumericAttributes().fit(counted(corpus, taste=TASTE))
     grown = make_corpus(users=0, items=ITEMS, new=4)
     grown = counted(grown, taste=np.concatenate([TASTE, [0, 9, 0.5, np.nan]]))
     domains = grown.domains.copy()
@@ -138,13 +139,13 @@ def test_new_items_are_ranked_among_those_learned_from(corpus):
     new = [2 * ITEMS + n for n in range(4)]
     found = nearness(numbers, grown, histories_of([0]), new)
     np.testing.assert_allclose(found["nearest"], [1, 1 - 7 / 8, 1 - 1 / 8, 0], rtol=1e-6)
-    assert found["compared"] == [1, 1, 1, 0]
+    assert found["comparable"] == [1, 1, 1, 0]
 
 
 def test_a_domain_that_nobody_used_is_not_compared(corpus):
-    numbers = ItemNumbers().fit(counted(corpus, taste=TASTE))
+    numbers = NumericAttributes().fit(counted(corpus, taste=TASTE))
     world = counted(corpus, taste=TASTE)
-    assert not any(nearness(numbers, world, histories_of([0]), [1], SONGS)["compared"])
+    assert not any(nearness(numbers, world, histories_of([0]), [1], SONGS)["comparable"])
 
 
 @given(
@@ -159,8 +160,8 @@ def test_units_do_not_matter(scale, offset, values):
         for own in (np.array(values, float), scale * np.array(values, float) + offset)
     )
     asked = histories_of([0, 25]), [1, 2, 3]
-    first = nearness(ItemNumbers().fit(one), one, *asked)
-    assert nearness(ItemNumbers().fit(other), other, *asked) == first
+    first = nearness(NumericAttributes().fit(one), one, *asked)
+    assert nearness(NumericAttributes().fit(other), other, *asked) == first
     assert all(0 <= value <= 1 for values in first.values() for value in values)
 
 
@@ -243,20 +244,29 @@ def test_new_items_are_ordered_by_the_price_that_a_user_pays(priced):
         assert set(found[len(first) :]) <= last
 
 
-def test_a_recommender_that_reads_numeric_attributes_is_stored_with_their_names(priced):
+def test_a_stored_ranker_names_the_numeric_features_that_it_needs(priced):
     folder = priced.path / "training" / "recommender"
-    assert read_description(folder).format == FORMAT
-    assert load_recommender(folder).facts.numbers.names == ("price",)
+    needed = read_description(folder).rankers["books"]["features"]
+    assert {f"numeric: {name}" for name in NUMERIC_COLUMNS} <= set(needed)
+    assert load_recommender(folder).statistics.numeric.names == ("price",)
 
 
-def test_heads_go_on_where_there_are_numbers_and_where_there_are_none(priced, tmp_path):
+def numeric_features(space):
+    """Return how many numeric features the stored ranker of books needs."""
+    stored = read_description(space.path / "training" / "recommender").rankers["books"]
+    return sum(name.startswith("numeric: ") for name in stored["features"])
+
+
+def test_rankers_are_fine_tuned_where_there_are_numbers_and_where_there_are_none(priced, tmp_path):
     plain = price_world(tmp_path / "plain.space", priced=False)
     plain.train("books", start_from=priced.path, settings=BRIEF)
     plain.publish()
+    assert numeric_features(plain) == len(NUMERIC_COLUMNS)
     other = price_world(tmp_path / "other.space")
     bare = price_world(tmp_path / "bare.space", priced=False)
     bare.train("books", settings=BRIEF)
     bare.publish()
+    assert numeric_features(bare) == 0
     other.train("books", start_from=bare.path, settings=BRIEF)
     other.publish()
     for space in (plain, other):

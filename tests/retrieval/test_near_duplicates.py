@@ -60,7 +60,7 @@ def test_the_same_text_in_two_domains_is_a_group(space):
     assert space.duplicates(1.0) == table
 
 
-def test_a_chain_is_one_group_and_tells_how_far_its_ends_are(circle):
+def test_a_chain_is_one_group_with_the_similarity_of_its_ends(circle):
     """Neighbours are 10 degrees apart; the ends are 40."""
     circle.upsert([item(f"i{a:02}", str(a)) for a in (0, 10, 20, 30, 40)])
     circle.upsert([item("j", "90"), item("k", "95"), item("alone", "180")])
@@ -115,7 +115,7 @@ def test_an_empty_space_has_no_duplicates(space):
     assert len(table) == 0
 
 
-def test_what_makes_no_sense_is_refused(space):
+def test_invalid_options_are_refused(space):
     space.upsert([item("a", "sea")])
     for threshold in (0, -1, 1.1, float("nan")):
         with pytest.raises(InvalidInput, match="threshold is"):
@@ -137,7 +137,7 @@ def test_a_thousand_copies_are_one_group(space):
 
 
 def test_the_index_finds_what_exact_search_finds(space, monkeypatch):
-    monkeypatch.setattr("isthmus.index.ann.filter_costs.MOST_EXACT", 100)
+    monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 100)
     rng = np.random.default_rng(0)
     words = [f"w{n}" for n in range(100)]
     texts = [" ".join(rng.choice(words, 4)) for _ in range(1_500)]
@@ -150,17 +150,17 @@ def test_the_index_finds_what_exact_search_finds(space, monkeypatch):
     indexed = Space.open(space.path)
     assert indexed.publish(recall=0.9).named_vectors["text"].recipe != "exact fp32"
     found = {frozenset(g) for g in groups_of(indexed.duplicates(0.99)).values()}
-    wanted = {frozenset(g) for g in groups_of(exact).values()}
-    assert len(wanted) >= 200
-    assert found == wanted
+    expected = {frozenset(g) for g in groups_of(exact).values()}
+    assert len(expected) >= 200
+    assert found == expected
 
 
 def brute_force(vectors, threshold):
     """Components by repeated flooding over all pairs."""
-    alike = vectors @ vectors.T >= threshold
+    similar = vectors @ vectors.T >= threshold
     label = np.arange(len(vectors))
     while True:
-        lowest = np.where(alike, label[None, :], len(vectors)).min(axis=1)
+        lowest = np.where(similar, label[None, :], len(vectors)).min(axis=1)
         if (lowest == label).all():
             break
         label = lowest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus.evaluation.attribution import Attribution, attribute, cover
+from isthmus.evaluation.attribution import Attribution, attribute, generator_coverage
 from isthmus.evaluation.buckets import by_evidence, by_truth
 from isthmus.evaluation.lists import truth_ranks
 from isthmus.evaluation.task import TestUser
@@ -14,7 +14,7 @@ from tests.retrieval.evaluation.worlds import interactions, small_task
 LISTS = [["b0", "b1"], ["b2", "b1"]]
 
 
-def test_users_are_parted_by_what_is_known():
+def test_users_are_grouped_by_visible_interactions():
     a, b = [f"a{i}" for i in range(12)], [f"b{i}" for i in range(12)]
     known = [(0, 0), (0, 1), (2, 2), (11, 3), (4, 5), (10, 6)]
     users = [
@@ -37,7 +37,7 @@ def test_users_are_parted_by_what_is_known():
     assert found["source interactions", "2-3"].figure.value == pytest.approx(0.25)
 
 
-def test_truth_is_parted_by_domain_and_popularity():
+def test_hidden_items_are_grouped_by_domain_and_popularity():
     train = interactions([(f"v{v}", "b0") for v in range(6)] + [("v0", "b1")])
     task = small_task(
         train=train,
@@ -60,7 +60,7 @@ def test_truth_is_parted_by_domain_and_popularity():
     assert deeper["users of the truth", "1-5"] == 1.0
 
 
-def test_truth_is_parted_by_modalities_where_they_differ():
+def test_hidden_items_are_grouped_by_modalities_where_they_differ():
     task = small_task(
         users=[TestUser("u1", (), ("b0", "b1")), TestUser("u2", (), ("b1", "b2", "b3"))],
         candidates=["b0", "b1", "b2", "b3"],
@@ -73,31 +73,34 @@ def test_truth_is_parted_by_modalities_where_they_differ():
         "text": (2, 2, 1.0),
         "text and image": (2, 2, 0.5),
     }
-    alike = dict.fromkeys(task.candidates, "text")
-    for same in (None, {}, alike):
+    all_text = dict.fromkeys(task.candidates, "text")
+    for same in (None, {}, all_text):
         assert {x.by for x in by_truth(task, ranks, 2, same)} == {
             "domain of the truth",
             "users of the truth",
         }
 
 
-def test_every_hidden_item_has_one_fate():
+def test_every_hidden_item_is_counted_once():
     task = small_task()
-    sources = {"one": [["b0", "b3"], []], "two": [["b5"], ["b2"]]}
-    assert attribute(task, LISTS, sources, 1) == Attribution(1, 1, 2, 0)
-    assert attribute(task, LISTS, sources, 2) == Attribution(2, 2, 1, 0)
+    generators = {"one": [["b0", "b3"], []], "two": [["b5"], ["b2"]]}
+    assert attribute(task, LISTS, generators, 1) == Attribution(1, 1, 2, 0)
+    assert attribute(task, LISTS, generators, 2) == Attribution(2, 2, 1, 0)
     assert attribute(task, LISTS, {}, 2) == Attribution(2, 2, 0, 1)
 
 
-def test_coverage_of_sources_each_alone_and_together():
+def test_coverage_of_candidate_generators_each_and_together():
     task = small_task()
-    sources = {"one": [["b0", "b3"], []], "two": [["a0", "b5", "b0"], ["b4", "b1"]]}
-    first, union = cover(task, sources, 1)
-    assert {s.source: (s.recall, s.alone) for s in first} == {
+    generators = {"one": [["b0", "b3"], []], "two": [["a0", "b5", "b0"], ["b4", "b1"]]}
+    first, union = generator_coverage(task, generators, 1)
+    assert {g.generator: (g.recall, g.unique) for g in first} == {
         "one": (0.25, 0.25),
         "two": (0.75, 0.75),
     }
     assert union == 1.0
-    deep, union = cover(task, sources, 2)
-    assert {s.source: (s.recall, s.alone) for s in deep} == {"one": (0.25, 0.0), "two": (1.0, 0.75)}
+    deep, union = generator_coverage(task, generators, 2)
+    assert {g.generator: (g.recall, g.unique) for g in deep} == {
+        "one": (0.25, 0.0),
+        "two": (1.0, 0.75),
+    }
     assert union == 1.0

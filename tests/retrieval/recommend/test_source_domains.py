@@ -69,7 +69,7 @@ def test_domains_are_counted(world):
 def test_training_ignores_what_hurts_and_keeps_what_helps(guarded):
     release = guarded.releases()[-1]
     made = read_description(guarded.path / "releases" / f"{release.number:06}" / "recommender")
-    assert made.heads["books"]["ignored_domains"] == ["posts"]
+    assert made.rankers["books"]["ignored_domains"] == ["posts"]
     report = made.reports["books"]
     assert report.ignored == ["posts"]
     assert report.lifts["films"].verdict == "helps"
@@ -92,7 +92,7 @@ def test_posts_in_a_history_change_no_list_of_books(guarded, taste):
 def test_without_the_guard_nothing_is_measured_or_ignored(tmp_path):
     space = noisy(tmp_path / "shop.space")
     made = space.train("books", settings=replace(SHORT, guard=False))
-    assert made.heads["books"]["ignored_domains"] == []
+    assert made.rankers["books"]["ignored_domains"] == []
     assert made.reports["books"].lifts == {}
 
 
