@@ -1,4 +1,4 @@
-"""Values predicted from means: what any rating model has to beat."""
+"""Ratings predicted from means: the baselines of a rating model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.evaluation.baselines.baseline import Places, places_of
+from isthmus.evaluation.baselines.baseline import places_of
 from isthmus.evaluation.task import Task
+from isthmus.numerics.arrays import Positions
 from isthmus.schema import ITEM_ID, USER_ID, VALUE
 
 Values = npt.NDArray[np.float64]
@@ -21,49 +22,49 @@ Values = npt.NDArray[np.float64]
 
 @dataclass
 class RatingBaseline(ABC):
-    """A method that predicts values, with its settings.
+    """A method that predicts ratings, with its hyperparameters.
 
     Attributes
     ----------
     name : str
-        What it is called in reports.
+        The name in reports.
     """
 
     name: ClassVar[str]
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings by name."""
+        """Return the hyperparameters by name."""
         return asdict(self)
 
     @abstractmethod
     def rate(self, task: Task) -> Sequence[Values]:
-        """Learn from the train table, and predict the value of each item of each user's truth."""
+        """Fit to the train table; return the rating of each item of each user's truth."""
 
 
 @dataclass
 class GlobalMean(RatingBaseline):
-    """The mean of all values."""
+    """The mean of all ratings."""
 
     name: ClassVar[str] = "mean"
 
     def rate(self, task: Task) -> Sequence[Values]:
-        """Give everything the mean."""
+        """Return the mean for every item."""
         mean = pc.mean(task.train.column(VALUE)).as_py()
         return [np.full(len(user.truth), mean) for user in task.users]
 
 
 @dataclass
 class Offsets(RatingBaseline):
-    """The mean, and how far the item and then the user lie from it.
+    """The mean plus an offset of the item and an offset of the user.
 
     ``mu + b_i + b_u`` with ``b_i = sum(r - mu) / (items + n_i)`` and
-    ``b_u = sum(r - mu - b_i) / (users + n_u)`` (Koren, ACM TKDD 2010, section 2.1), within the
-    values that there are. Whoever is unknown lies at 0.
+    ``b_u = sum(r - mu - b_i) / (users + n_u)`` (Koren, ACM TKDD 2010, section 2.1), clipped to
+    the range of the ratings. Unknown items and users have offset 0.
 
     Attributes
     ----------
     items, users : float
-        What draws the offsets of those with few values towards 0.
+        Damping: the larger, the nearer to 0 are the offsets of those with few ratings.
     """
 
     name: ClassVar[str] = "offsets"
@@ -71,7 +72,7 @@ class Offsets(RatingBaseline):
     users: float = 10.0
 
     def rate(self, task: Task) -> Sequence[Values]:
-        """Give each item the sum of mean and offsets."""
+        """Return the sum of mean and offsets."""
         values = np.asarray(task.train.column(VALUE).to_numpy(), np.float64)
         item_ids, user_ids = (pc.unique(task.train.column(name)) for name in (ITEM_ID, USER_ID))
         rows = places_of(task.train.column(ITEM_ID), item_ids)
@@ -88,8 +89,8 @@ class Offsets(RatingBaseline):
         return np.split(np.clip(whole, values.min(), values.max()), np.cumsum(lengths)[:-1])
 
 
-def _offsets(places: Places, rest: Values, n: int, damping: float) -> Values:
-    """Give the damped mean of each place, and 0 at the end: where -1 leads. Shape (n + 1,)."""
+def _offsets(places: Positions, rest: Values, n: int, damping: float) -> Values:
+    """Return the damped mean of each place, shape (n + 1,); the last is 0, read for place -1."""
     sums = np.bincount(places, rest, minlength=n)
     counts = np.bincount(places, minlength=n)
     return np.append(sums / (counts + damping), 0.0)
