@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.interaction_log import Codes, InteractionLog, Mask, hash_uniform
+from isthmus.evaluation.interaction_log import InteractionLog, hash_uniform
 from isthmus.evaluation.task import Kind, Split, Task, TestUser
+from isthmus.numerics.arrays import Counts, Mask, Positions
 from isthmus.schema import TIME
 
 SPLITS: tuple[Split, Split] = ("val", "test")
@@ -363,7 +364,7 @@ def _task(
     )  # fmt: skip
 
 
-def _assign_splits(ids: Any, eligible: Any, share: float, seed: int) -> Codes:
+def _assign_splits(ids: Any, eligible: Any, share: float, seed: int) -> Positions:
     """Return the index in `SPLITS` that each id is held out for, and -1 for the others."""
     if not 0 < share <= 0.5:
         raise InvalidInput(f"the share is {share}; give one over 0.0 and up to 0.5, for each split")
@@ -372,7 +373,7 @@ def _assign_splits(ids: Any, eligible: Any, share: float, seed: int) -> Codes:
 
 
 def _first_of_each(
-    log: InteractionLog, mask: Mask, hashes: Any, counts: Codes, *, by_time: bool = False
+    log: InteractionLog, mask: Mask, hashes: Any, counts: Counts, *, by_time: bool = False
 ) -> Mask:
     """Choose `counts` of each user's items in the mask by hash, or by time and then hash.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from isthmus.evaluation.report import ComparisonResult, Evaluation, Figure, TaskResult
+from isthmus.evaluation.report import ComparisonResult, Evaluation, MetricValue, TaskResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,17 +58,17 @@ def format_ratio(comparison: ComparisonResult | None) -> str:
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]{star}"
 
 
-def format_figure(figure: Figure | None, digits: int = 4) -> str:
-    """Return a figure with its interval.
+def format_value(estimate: MetricValue | None, digits: int = 4) -> str:
+    """Return the value of a metric with its interval.
 
     Examples
     --------
-    >>> format_figure(Figure(value=0.06, low=0.05, high=0.07), 2)
+    >>> format_value(MetricValue(value=0.06, low=0.05, high=0.07), 2)
     '0.06 [0.05, 0.07]'
     """
-    if figure is None:
+    if estimate is None:
         return "-"
-    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 
 def _table(task: TaskResult, metric: str, k: int) -> Table:
@@ -93,7 +93,7 @@ def _table(task: TaskResult, metric: str, k: int) -> Table:
         coverage = system.lists.get(f"coverage@{k}")
         table.add_row(
             name,
-            format_figure(system.metrics[metric]),
+            format_value(system.metrics[metric]),
             format_ratio(comparisons.get(system.name)),
             *(f"{system.metrics[other].value:.4f}" for other in others),
             "-" if coverage is None else f"{coverage:.3f}",

@@ -12,13 +12,14 @@ import numpy as np
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.contract import FamilyIndex, Recipe, SharedTraining
 from isthmus.index.ann.exact import exact_search
+from isthmus.index.ann.faiss_index import FaissIndex
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.numerics.arrays import FloatArray, Positions
 
 FLOAT32_BYTES = 4
 
 
-class FlatIndex(FamilyIndex):
+class FlatIndex(FaissIndex):
     """A flat index. In float32 the vectors themselves are the index, and no FAISS index exists."""
 
     first_width = 0
