@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.baselines.means import GlobalMean, Offsets
+from isthmus.evaluation.baselines.rating_means import GlobalMean, Offsets
 from isthmus.evaluation.evaluate import evaluate
 from isthmus.evaluation.protocols import rating
 from isthmus.evaluation.space_systems import RatingSystem
