@@ -52,7 +52,7 @@ from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import ExampleSettings
 from isthmus.retrieval.ranker.training import TrainingSettings, train_ranker
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.schema import TIME, WEIGHT
 
 USERS_AT_ONCE = 256
@@ -160,7 +160,7 @@ class Bench:
         self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_corpus(view, space.opened.block_weights, train)
+        self.corpus = space_training_data(view, space.opened.block_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}

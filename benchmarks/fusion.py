@@ -241,9 +241,9 @@ def _new_films(asked: argparse.Namespace) -> dict[str, Any]:
             figure = system.metrics["ndcg@10"]
             shown = _shown(Estimate(figure.value, figure.low, figure.high))
             parts = [
-                f"{b.name} {b.figure.value:.3f} ({b.truth:,})"
+                f"{b.name} {b.estimate.value:.3f} ({b.truth:,})"
                 for b in system.buckets
-                if b.by == "modalities of the truth" and b.metric == "found@10" and b.figure
+                if b.by == "modalities of the truth" and b.metric == "found@10" and b.estimate
             ]
             rows.append([system.name, name, shown, ", ".join(parts)])
             report[f"{system.name}, {name}"] = system.model_dump()

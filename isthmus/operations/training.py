@@ -39,7 +39,7 @@ def train(
     progress: bool = False,
 ) -> Description:
     """Train candidate generators and rankers on the stored interactions."""
-    from isthmus.retrieval.recommend.space_data import space_corpus
+    from isthmus.retrieval.recommend.space_data import space_training_data
     from isthmus.retrieval.recommend.train import train_recommender
 
     if not isinstance(settings, RecommenderSettings):
@@ -48,7 +48,9 @@ def train(
     view = space.view()
     with writing(space.path, "training", space.wait_s):
         work = _work_folder(space, settings, request, positive_from)
-        data = space_corpus(view, space.vector_weights, interactions, positive_from=positive_from)
+        data = space_training_data(
+            view, space.vector_weights, interactions, positive_from=positive_from
+        )
         start_from = request.start_from
         trained = train_recommender(
             data,
@@ -70,11 +72,11 @@ def train(
 
 
 def _ratings(view: View, interactions: pa.Table) -> RatingData:
-    from isthmus.retrieval.recommend.space_data import space_matrix
+    from isthmus.retrieval.recommend.space_data import space_interactions
 
     events = rated_events(interactions)
     return RatingData(
-        events, space_matrix(view, with_unit_weights(select_events(interactions, events)))
+        events, space_interactions(view, with_unit_weights(select_events(interactions, events)))
     )
 
 

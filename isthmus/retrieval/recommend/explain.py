@@ -60,7 +60,7 @@ def explain_hits(
         if domain not in serving.recommender.rankers:
             continue
         places = [place for place, hit in enumerate(hits) if hit.domain == domain]
-        items = serving.contents.columns[rows[places]]
+        items = serving.features.columns[rows[places]]
         group = next(group for group in groups if domain in group.domains)
         allowed = serving.allowed(domain, select_within(serving, group, [domain]))
         explanations = explain(serving, history, domain, items, allowed, depth=depth_of(n))
@@ -120,7 +120,7 @@ def explain(
             ),
             generators=_generator_reasons(pool, item, scores[0, at] - without_generator[:, at]),
             contents=_content_reasons(
-                serving.contents.vector_names, scores[0, at] - without_vector[:, at]
+                serving.features.vector_names, scores[0, at] - without_vector[:, at]
             ),
         )
         for at, item in enumerate(items.tolist())
@@ -181,12 +181,12 @@ def _without_each_vector(
     serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
     """Score items with each named vector ignored in turn, shape (n_vectors, n_items)."""
-    names = serving.contents.vector_names
+    names = serving.features.vector_names
     # Without cached projections, so that features are projected without the vector.
     corpus = replace(serving.corpus, projected_features=None, coarse_features=None)
     out = np.zeros((len(names), len(items)), np.float32)
     for at, name in enumerate(names):
-        part = serving.contents.part_of(name)
+        part = serving.features.part_of(name)
         statistics = serving.recommender.statistics.without_components(part)
         recommender = replace(serving.recommender, statistics=statistics)
         out[at] = _rescored(recommender, corpus, history, domain, pool, items)
@@ -210,7 +210,7 @@ def _history_reasons(
     serving: Serving, history: UserHistories, entries: Columns, gains: FloatArray, item: int
 ) -> tuple[HistoryReason, ...]:
     names = serving.corpus.item_ids[history.columns[entries]]
-    similarities = serving.contents.similarities(history.columns[entries], item)
+    similarities = serving.features.similarities(history.columns[entries], item)
     order = np.argsort(-gains, kind="stable")
     return tuple(HistoryReason(str(names[at]), float(gains[at]), similarities[at]) for at in order)
 

@@ -51,8 +51,8 @@ def test_it_says_what_was_trained(shop):
     assert whole.low <= whole.ranker - whole.generators[whole.best] <= whole.high
     for own in report.scenarios.values():
         assert own.generators[own.best] == max(own.generators.values())
-        assert own.coverage["union"] >= max(own.coverage[source] for source in own.sources)
-        assert set(own.sources) == set(FEW)
+        assert own.coverage["union"] >= max(own.coverage[source] for source in own.generators)
+        assert set(own.generators) == set(FEW)
     assert made.interactions == 64 * 8
     assert made.positive_from is None
     assert shop.current_release is None
@@ -72,7 +72,7 @@ def test_contents_are_centred_unless_it_is_switched_off(shop):
     for how, centred in (("whiten", True), ("centre", True), ("none", False)):
         shop.train("books", settings=replace(BRIEF, normalisation=how))
         made = load_recommender(shop.path / "training" / "recommender")
-        assert made.statistics.content_space.state()["means"].any() == centred
+        assert made.statistics.projection.state()["means"].any() == centred
     shop.publish()
     assert len(shop.recommend(User(id="u3"), domain="books", k=5)) == 5
 
