@@ -506,7 +506,7 @@ def test_an_interrupt_passes_through(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isthmus.index.catalog.snapshot.check", interrupt)
+    monkeypatch.setattr("isthmus.index.catalog.snapshot.check_filter", interrupt)
     with pytest.raises(KeyboardInterrupt):
         snapshot().select("price < 1")
 
@@ -522,7 +522,7 @@ def test_whatever_the_engine_raises_is_a_refusal(monkeypatch, failure):
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr("isthmus.index.catalog.snapshot.check", fail)
+    monkeypatch.setattr("isthmus.index.catalog.snapshot.check_filter", fail)
     with pytest.raises(InvalidFilter, match="The columns are") as refused:
         snapshot().select("price < 1")
     assert refused.value.__cause__ is failure
