@@ -29,7 +29,7 @@ import torch
 
 from isthmus import DistillSettings, Encoder, distill, load_encoder
 from isthmus.digests import digest
-from isthmus.encoders.training.cached_vectors import teacher_vectors
+from isthmus.encoders.training.cached_vectors import encode_cached
 from isthmus.numerics import metrics
 from isthmus.numerics.statistics import ratio_estimate
 from isthmus.numerics.top_k import top_k_of_rows
@@ -221,7 +221,7 @@ def main() -> None:
 
 def kept_vectors(teacher: Encoder, texts: list[str], out: Path) -> np.ndarray:
     """Give the teacher's vectors, worked out once."""
-    return teacher_vectors(
+    return encode_cached(
         teacher,
         "text",
         [digest(text) for text in texts],
