@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from isthmus.evaluation.report import ComparisonResult, Evaluation, MetricValue, TaskResult
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 SIGNIFICANCE = 0.05
 WIDTH = 160  # characters, where the output is no terminal
@@ -25,8 +25,6 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
     console : rich.console.Console, optional
         By default standard output.
     """
-    from rich.console import Console
-
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     for task in evaluation.tasks:
         metric = "rmse" if task.kind == "rating" else evaluation.settings.metric
@@ -72,10 +70,6 @@ def format_value(estimate: MetricValue | None, digits: int = 4) -> str:
 
 
 def _table(task: TaskResult, metric: str, k: int) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     title = (
         f"{task.name} ({task.split}): {task.users:,} users, {task.truth:,} hidden items, "
         f"{task.candidates:,} candidates"

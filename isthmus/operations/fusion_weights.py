@@ -100,7 +100,7 @@ def learn_fusion(
     if len(space.named_vectors) < 2:
         raise InvalidInput(
             "the items of this space have one named vector, so there is nothing to weigh; weights "
-            "of the modalities that meet in it are set with: isthmus weights image=2"
+            "of the modalities that meet in it are set with: isthmus set-weights image=2"
         )
     view = space.view()
     relevance = _relevance(space, view, request)

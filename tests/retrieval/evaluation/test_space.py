@@ -63,7 +63,7 @@ def test_every_protocol_in_every_domain(whole):
             f"warm {domain}",
             f"cold items of {domain}",
             f"ratings of {domain}",
-            f"after a moment in {domain}",
+            f"temporal {domain}",
         )
         for split in ("val", "test")
     ]
