@@ -29,7 +29,7 @@ from isthmus.errors import (
     UnsupportedModality,
 )
 from isthmus.index.ann.recipes import EXACT, RECIPES, recipe_named
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.releases.recall import USER, USER_WITHIN
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
@@ -752,7 +752,7 @@ def test_publishing_drops_versions_past_their_time_unless_somebody_writes(space)
     space = Space.open(space.path, encoder=two_encoders())
     for n in range(5):
         space.upsert([item(f"f{n}", f"word{n}")])
-    with writing(space.path, "catalog"):
+    with write_lock(space.path, "catalog"):
         space.publish()
         assert len(_versions(space)) > 5
     space.publish()
