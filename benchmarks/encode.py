@@ -35,7 +35,7 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.functional import normalize
 
 from isthmus.encoders import Encoder, load_encoder, open_image
-from isthmus.encoders.training.distillation.report import nearest, recall
+from isthmus.encoders.training.retrieval_quality import nearest_neighbors, neighbor_recall
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 BATCH = 64
@@ -94,10 +94,11 @@ def backend_ways(texts: list[str]) -> dict[str, Way]:
 def compare_neighbours(vectors: dict[str, np.ndarray]) -> None:
     """Print how many of the ten nearest others of each text stay as the first way has them."""
     first = next(iter(vectors.values()))
-    own = nearest(first)
+    own = nearest_neighbors(first)
     for name, found in vectors.items():
         mean = float((found * first).sum(1).mean())
-        print(f"{name:<30} mean cosine {mean:.5f}  recall@10 {recall(own, nearest(found)):.4f}")
+        kept = neighbor_recall(own, nearest_neighbors(found))
+        print(f"{name:<30} mean cosine {mean:.5f}  recall@10 {kept:.4f}")
 
 
 def image_ways(files: list[Path], device: str) -> dict[str, Way]:

@@ -33,9 +33,9 @@ from scipy.sparse import csr_matrix
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
 from isthmus.digests import digest
 from isthmus.encoders.training.finetuning import network as network_module
-from isthmus.encoders.training.finetuning.layers import MOST_BYTES
+from isthmus.encoders.training.finetuning.layers import MAX_STATE_BYTES
 from isthmus.encoders.training.finetuning.network import TunedNetwork
-from isthmus.encoders.training.finetuning.pairs import ContentPairs, Examples
+from isthmus.encoders.training.finetuning.pairs import ContentPairs, TrainingContents
 from isthmus.encoders.training.finetuning.training import PairBatches
 from isthmus.encoders.training.saving import require_trainable
 from isthmus.numerics.co_occurrence import co_occurring_pairs
@@ -109,11 +109,11 @@ def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int 
     folder.mkdir(parents=True, exist_ok=True)
     for layers in (6, settings.layers):
         own = replace(settings, layers=layers)
-        for most in (0,) if layers == 6 else (0, MOST_BYTES):
-            network_module.MOST_BYTES = most
+        for most in (0,) if layers == 6 else (0, MAX_STATE_BYTES):
+            network_module.MAX_STATE_BYTES = most
             encoder = require_trainable(load_encoder(spec, device="cpu"), spec)
             start = time.perf_counter()
-            network = TunedNetwork(encoder, Examples(contents, []), rows, own, folder)
+            network = TunedNetwork(encoder, TrainingContents(contents, []), rows, own, folder)
             made = time.perf_counter() - start
             seconds = []
             for batch in batches:

@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from common.tables import print_heading, print_table, write_json
 
 from isthmus import EvaluationPlan, Space
+from isthmus.numerics.metrics import graded_ndcg
 from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.retrieval.search.results import Hit
 
@@ -117,9 +118,7 @@ def _table(values: dict[str, np.ndarray], test: slice, alone: str, fixed: str) -
 
 def _ndcg(hits: Sequence[Hit], degrees: np.ndarray, place: dict[str, int]) -> float:
     gains = degrees[[place[hit.item_id] for hit in hits]]
-    discounts = 1 / np.log2(np.arange(2, K + 2))
-    ideal = np.sort(degrees)[::-1][:K] @ discounts
-    return float(gains @ discounts[: len(gains)] / ideal) if ideal > 0 else 0.0
+    return graded_ndcg(gains, degrees, K)
 
 
 def _pairs(catalogue: Catalogue, queries: np.ndarray) -> list[dict[str, str]]:
@@ -241,9 +240,9 @@ def _new_films(asked: argparse.Namespace) -> dict[str, Any]:
             figure = system.metrics["ndcg@10"]
             shown = _shown(Estimate(figure.value, figure.low, figure.high))
             parts = [
-                f"{b.name} {b.figure.value:.3f} ({b.truth:,})"
+                f"{b.name} {b.estimate.value:.3f} ({b.truth:,})"
                 for b in system.buckets
-                if b.by == "modalities of the truth" and b.metric == "found@10" and b.figure
+                if b.by == "modalities of the truth" and b.metric == "found@10" and b.estimate
             ]
             rows.append([system.name, name, shown, ", ".join(parts)])
             report[f"{system.name}, {name}"] = system.model_dump()

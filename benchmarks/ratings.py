@@ -37,7 +37,7 @@ from common.tables import print_heading, print_table, write_json
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.ratings.neighbours import NeighbourSettings
-from isthmus.retrieval.ratings.weights import Head
+from isthmus.retrieval.ratings.weights import ComponentWeights
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data")) / "movielens_posters"
 KNOWN = (20, 50, 100, 300)
@@ -73,9 +73,9 @@ def measure_peer(name: str, settings: PeerSettings, part: Part, seed: int) -> Me
     start = time.perf_counter()
     predict = fit(name, settings, joined(part.train, part.question.histories), seed)
     trained = time.perf_counter()
-    found = predict(part.question.asked)
+    found = predict(part.question.pairs)
     seconds = (trained - start, time.perf_counter() - trained)
-    return Measured(found - part.question.values, seconds)
+    return Measured(found - part.question.truth, seconds)
 
 
 def measure_model(model: RatingModel, part: Part, trained: float) -> Measured:
@@ -83,7 +83,7 @@ def measure_model(model: RatingModel, part: Part, trained: float) -> Measured:
     histories, asked = packed(part.question)
     start = time.perf_counter()
     found = np.concatenate(model.predict(histories, asked))
-    return Measured(found - part.question.values, (trained, time.perf_counter() - start))
+    return Measured(found - part.question.truth, (trained, time.perf_counter() - start))
 
 
 def whole_and_parts(
@@ -94,7 +94,7 @@ def whole_and_parts(
     start = time.perf_counter()
     whole = RatingModel.fit(part.train, vectors, domains, seed=seed)
     out = {"Isthmus": (whole, time.perf_counter() - start)}
-    out["- head"] = (replace(whole, head=Head({})), 0.0)
+    out["- weights"] = (replace(whole, weights=ComponentWeights({})), 0.0)
     how = whole.settings
     lesser = {
         "- neighbours": (replace(how, neighbours=NO_NEIGHBOURS), vectors),
@@ -133,7 +133,7 @@ def figures(errors: Errors, reference: Errors, rows: npt.NDArray[np.int64]) -> d
 
 def show(part: Part, measured: dict[str, Measured]) -> dict[str, Any]:
     """Print the table of one part, and give it."""
-    rows, values = part.question.asked.rows, part.question.values
+    rows, values = part.question.pairs.rows, part.question.truth
     print_heading(f"{part.name}: {len(values):,} ratings of {len(np.unique(rows))} users")
     reference = measured[REFERENCE].errors
     found = {name: figures(own.errors, reference, rows) for name, own in measured.items()}
@@ -148,7 +148,7 @@ def show(part: Part, measured: dict[str, Measured]) -> dict[str, Any]:
 
 def show_by_known(part: Part, measured: dict[str, Measured]) -> None:
     """Print RMSE by how many ratings of the user are known."""
-    known = part.question.histories.by_user[part.question.asked.rows]
+    known = part.question.histories.user_counts[part.question.pairs.rows]
     group = np.searchsorted(KNOWN, known)
     names = [f"to {KNOWN[0]}", *(f"to {k}" for k in KNOWN[1:]), f"over {KNOWN[-1]}"]
     print_heading("RMSE by known ratings of the user")
@@ -172,7 +172,7 @@ def measure_split(
     out: dict[str, Any] = {"chosen": asdict(models["Isthmus"][0].settings), "peers": peers}
     print(out, flush=True)
     for part in parts:
-        mean = part.question.values - part.train.values.mean()
+        mean = part.question.truth - part.train.values.mean()
         measured = {"mean": Measured(-mean, (0.0, 0.0))}
         for name, settings in peers.items():
             measured[name] = measure_peer(name, settings, part, seed)

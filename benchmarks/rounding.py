@@ -20,7 +20,7 @@ from encode import mixed_texts
 
 from isthmus.encoders import load_encoder
 from isthmus.encoders.backends.openvino import GROUP, SAMPLE, layers_for_int8, round_weight, rounded
-from isthmus.encoders.training.distillation.report import nearest, recall
+from isthmus.encoders.training.retrieval_quality import nearest_neighbors, neighbor_recall
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
 def show(name: str, share: float, expected: np.ndarray, found: np.ndarray) -> None:
     """Print a row."""
     turned = float(1 - (found * expected).sum(1).mean())
-    kept = recall(nearest(expected), nearest(found))
+    kept = neighbor_recall(nearest_neighbors(expected), nearest_neighbors(found))
     print(f"{name:<36}{share:>12.2f}{turned:>12.1e}{kept:>9.4f}", flush=True)
 
 

@@ -847,13 +847,13 @@ class Space:
         --------
         ``[source.domain for source in space.source_domains("books").sources]``
         """
-        from isthmus.retrieval.recommend.space_data import space_corpus
+        from isthmus.retrieval.recommend.space_data import space_training_data
         from isthmus.retrieval.source_domains.assessment import assess_sources
 
         request = SourceDomainsRequest.of(locals())
         interactions, least = self.opened.training_interactions(request.positive_from)
         view, weights = self.opened.view(), self.opened.vector_weights
-        data = space_corpus(view, weights, interactions, positive_from=least)
+        data = space_training_data(view, weights, interactions, positive_from=least)
         return assess_sources(data, request.target, measure=request.measure, seed=request.seed)
 
     def train(

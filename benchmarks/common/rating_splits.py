@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from isthmus.evaluation.protocols import rating
 from isthmus.evaluation.task import Task
-from isthmus.retrieval.ratings.cross_fitting import Question
-from isthmus.retrieval.ratings.neighbours import Asked
+from isthmus.retrieval.ratings.cross_fitting import HeldOut
+from isthmus.retrieval.ratings.neighbours import Pairs
 from isthmus.retrieval.ratings.ratings import History, Ratings
 from isthmus.schema import DOMAIN, ITEM_ID, TIME, USER_ID, VALUE
 
@@ -45,7 +45,7 @@ class Part:
 
     name: str
     train: Ratings
-    question: Question
+    question: HeldOut
 
 
 def read_films(folder: Path) -> Films:
@@ -81,9 +81,9 @@ def few_shot_split(films: Films, seed: int) -> dict[str, list[Part]]:
     }
 
 
-def packed(question: Question) -> tuple[list[History], list[npt.NDArray[np.int64]]]:
+def packed(question: HeldOut) -> tuple[list[History], list[npt.NDArray[np.int64]]]:
     """Give a history and the asked items for every row, to ask a rating model."""
-    known, asked = question.histories, question.asked
+    known, asked = question.histories, question.pairs
     starts = known.starts[1:-1]
     histories = zip(np.split(known.columns, starts), np.split(known.values, starts), strict=True)
     cuts = np.searchsorted(asked.rows, np.arange(1, known.shape[0]))
@@ -118,13 +118,13 @@ def _few(
     place: npt.NDArray[np.int64],
     shots: int,
 ) -> Part:
-    shown = whole.only(own & (place < shots))
-    hidden = whole.only(own & (place >= max(SHOTS)))
-    return Part(f"{shots} known", whole.only(others), _question(shown, hidden))
+    shown = whole.filter(own & (place < shots))
+    hidden = whole.filter(own & (place >= max(SHOTS)))
+    return Part(f"{shots} known", whole.filter(others), _question(shown, hidden))
 
 
-def _question(histories: Ratings, hidden: Ratings) -> Question:
-    return Question(histories, Asked(hidden.rows, hidden.columns), hidden.values)
+def _question(histories: Ratings, hidden: Ratings) -> HeldOut:
+    return HeldOut(histories, Pairs(hidden.rows, hidden.columns), hidden.values)
 
 
 def _places(ratings: Ratings, generator: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.retrieval.ratings.neighbours import Asked
+from isthmus.retrieval.ratings.neighbours import Pairs
 from isthmus.retrieval.ratings.ratings import Ratings
 
 Settings = dict[str, Any]
-Predict = Callable[[Asked], npt.NDArray[np.float64]]
+Predict = Callable[[Pairs], npt.NDArray[np.float64]]
 
 
 def grids() -> dict[str, list[Settings]]:
@@ -48,7 +48,7 @@ def fit(name: str, settings: Settings, train: Ratings, seed: int) -> Predict:
         made = (BaselineOnly if name == "BaselineOnly" else KNNBaseline)(**settings, verbose=False)
     made.fit(known)
 
-    def predict(asked: Asked) -> npt.NDArray[np.float64]:
+    def predict(asked: Pairs) -> npt.NDArray[np.float64]:
         pairs = zip(asked.rows.tolist(), asked.columns.tolist(), strict=True)
         return np.array([made.predict(user, item).est for user, item in pairs])
 

@@ -13,6 +13,7 @@ from isthmus.cli.show import print_table, show_json, show_left_out, table_of
 if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
     from isthmus.encoders.training.finetuning.report import FinetuneReport
+    from isthmus.numerics.statistics import Estimate
     from isthmus.operations.alignment import AlignReport
     from isthmus.operations.fusion_weights import WeightsReport
     from isthmus.operations.reembedding import ReembedReport
@@ -179,20 +180,20 @@ def _show_table(report: DistillReport) -> None:
 
 
 def show_finetuning(report: FinetuneReport, *, as_json: bool) -> None:
-    """Print the encoder before and after, in the target and elsewhere."""
+    """Print the encoder before and after, in the target and in other domains."""
     if as_json:
         show_json(report.as_dict())
         return
     show_left_out([f"left out row {row}: {what}" for row, what in report.problems])
     _show_shares(report)
-    _show_compared(report)
+    _show_comparisons(report)
     frozen = "; frozen layers run once" if report.skipped_frozen else ""
     typer.echo(
-        f"{report.pairs:,} pairs of {report.contents:,} contents: {report.learned:,} learned from, "
-        f"{report.chosen:,} chosen on, {report.measured:,} measured on; "
-        f"{report.anchors:,} texts of other domains held on to; "
+        f"{report.pairs:,} pairs of {report.contents:,} contents: "
+        f"{report.training_pairs:,} trained on, {report.validation_pairs:,} validated on, "
+        f"{report.test_pairs:,} tested on; {report.anchors:,} anchor texts of other domains; "
         f"{report.trained_weights:,} weights trained{frozen}; "
-        f"best after pass {report.best_pass} of {len(report.losses)}; {report.seconds:.0f} s"
+        f"best epoch {report.best_epoch} of {len(report.losses)}; {report.seconds:.0f} s"
     )
     if not report.share:
         typer.echo("nothing of the change was taken: no share of it gains and forgets little")
@@ -200,9 +201,9 @@ def show_finetuning(report: FinetuneReport, *, as_json: bool) -> None:
 
 
 def _show_shares(report: FinetuneReport) -> None:
-    names = list(report.tried[0].kept)
+    names = list(report.shares[0].kept)
     table = table_of("share of the change", "NDCG@10 target", *(f"{name} kept" for name in names))
-    for one in report.tried:
+    for one in report.shares:
         taken = " (taken)" if one.share == report.share else ""
         table.add_row(
             f"{one.share:g}{taken}",
@@ -212,24 +213,28 @@ def _show_shares(report: FinetuneReport) -> None:
     print_table(table)
 
 
-def _show_compared(report: FinetuneReport) -> None:
+def _show_comparisons(report: FinetuneReport) -> None:
     table = table_of(
         "held out", "by", "queries", "searched", "NDCG@10 before", "after", "recall@10 before",
         "after", "NDCG after / before",
     )  # fmt: skip
-    for one in report.compared:
+    for one in report.comparisons:
         table.add_row(
             one.name,
             one.measure,
             f"{one.queries:,}",
             f"{one.searched:,}",
-            str(one.ndcg_before),
-            str(one.ndcg_after),
+            _interval(one.ndcg_before),
+            _interval(one.ndcg_after),
             f"{one.recall_before.value:.4f}",
             f"{one.recall_after.value:.4f}",
-            str(one.ratio),
+            _interval(one.ratio),
         )
     print_table(table)
+
+
+def _interval(figure: Estimate) -> str:
+    return f"{figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}]"
 
 
 def show_training(made: Description, *, as_json: bool) -> None:

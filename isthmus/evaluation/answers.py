@@ -29,9 +29,9 @@ from isthmus.evaluation.report import (
     BucketResult,
     CoverageResult,
     EvaluationSettings,
-    Figure,
     GeneratorResult,
     LossResult,
+    MetricValue,
     SystemResult,
     library_versions,
 )
@@ -205,7 +205,7 @@ class SystemRunner:
 
 def _rating_metrics(
     task: Task, system: FittedSystem, settings: EvaluationSettings
-) -> dict[str, Figure]:
+) -> dict[str, MetricValue]:
     if not hasattr(system, "rate"):
         raise InvalidInput("it predicts no values; it has no method rate(task)")
     predicted = [np.asarray(values, np.float64) for values in system.rate(task)]
@@ -217,8 +217,8 @@ def _rating_metrics(
     rmse = interval(np.sqrt(resampled[:, 0] / resampled[:, 2]))
     mae = interval(resampled[:, 1] / resampled[:, 2])
     return {
-        "rmse": Figure(value=means["rmse"], low=rmse[0], high=rmse[1]),
-        "mae": Figure(value=means["mae"], low=mae[0], high=mae[1]),
+        "rmse": MetricValue(value=means["rmse"], low=rmse[0], high=rmse[1]),
+        "mae": MetricValue(value=means["mae"], low=mae[0], high=mae[1]),
     }
 
 
@@ -238,7 +238,7 @@ def _measure_lists(
         np.stack(list(values.values()), axis=1), settings.resamples, settings.seed
     )
     metrics = {
-        metric: to_figure(Estimate(float(of_users.mean()), *interval(resampled[:, column])))
+        metric: to_metric_value(Estimate(float(of_users.mean()), *interval(resampled[:, column])))
         for column, (metric, of_users) in enumerate(values.items())
     }
     coverage = None
@@ -279,13 +279,13 @@ def _buckets(
 
 
 def _to_result(bucket: Bucket) -> BucketResult:
-    figure = None if bucket.figure is None else to_figure(bucket.figure)
-    return BucketResult(**{**vars(bucket), "figure": figure})
+    estimate = None if bucket.estimate is None else to_metric_value(bucket.estimate)
+    return BucketResult(**{**vars(bucket), "estimate": estimate})
 
 
-def to_figure(estimate: Estimate) -> Figure:
+def to_metric_value(estimate: Estimate) -> MetricValue:
     """Return an estimate as it is reported."""
-    return Figure(**estimate._asdict())
+    return MetricValue(**estimate._asdict())
 
 
 def _since(start: float) -> float:

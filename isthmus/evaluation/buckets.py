@@ -39,7 +39,7 @@ class Bucket:
         Numbers of users and of hidden items.
     metric : str
         The name of the metric.
-    figure : Estimate or None
+    estimate : Estimate or None
         The value with its interval; None where the interval is undefined.
     """
 
@@ -48,7 +48,7 @@ class Bucket:
     users: int
     truth: int
     metric: str
-    figure: Estimate | None
+    estimate: Estimate | None
 
 
 def bucket_names(edges: Sequence[int]) -> list[str]:
@@ -90,9 +90,9 @@ def by_evidence(
         for number, name in enumerate(bucket_names(EVIDENCE)):
             mask = bucket_of == number
             if mask.any():
-                figure = estimate(values[mask], resamples=resamples, seed=seed)
+                value = estimate(values[mask], resamples=resamples, seed=seed)
                 n, hidden = int(mask.sum()), int(truths[mask].sum())
-                out.append(Bucket(by, name, n, hidden, metric, figure))
+                out.append(Bucket(by, name, n, hidden, metric, value))
     return out
 
 
@@ -147,11 +147,11 @@ def by_truth(
         for column, name in enumerate(buckets):
             mask = hidden[:, column] > 0
             if mask.any():
-                figure = ratio_estimate(
+                value = ratio_estimate(
                     found[mask, column], hidden[mask, column], resamples=resamples, seed=seed
                 )
                 items = int(hidden[:, column].sum())
-                out.append(Bucket(by, name, int(mask.sum()), items, f"found@{k}", figure))
+                out.append(Bucket(by, name, int(mask.sum()), items, f"found@{k}", value))
     return out
 
 

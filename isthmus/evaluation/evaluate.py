@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.answers import Answer, SystemRunner, to_figure
+from isthmus.evaluation.answers import Answer, SystemRunner, to_metric_value
 from isthmus.evaluation.lists import ItemVectors, Rater, Recommender
 from isthmus.evaluation.report import (
     ComparisonResult,
@@ -230,8 +230,8 @@ def _compare(
             system=name,
             reference=reference,
             metric=settings.metric,
-            difference=to_figure(comparison.difference),
-            ratio=None if comparison.ratio is None else to_figure(comparison.ratio),
+            difference=to_metric_value(comparison.difference),
+            ratio=None if comparison.ratio is None else to_metric_value(comparison.ratio),
             p_value=comparison.p_value,
             adjusted_p=comparison.adjusted_p,
         )

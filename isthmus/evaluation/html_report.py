@@ -26,7 +26,7 @@ from isthmus.evaluation.plots import (
     draw_summary,
 )
 from isthmus.evaluation.report import Evaluation, TaskResult
-from isthmus.evaluation.terminal import SIGNIFICANCE, format_figure, format_ratio
+from isthmus.evaluation.terminal import SIGNIFICANCE, format_ratio, format_value
 
 TEMPLATE: Final = "report.html.j2"
 BUCKETS: Final = (
@@ -159,7 +159,7 @@ def _summary(task: TaskResult, metric: str) -> _Part:
         rows.append(
             (
                 name,
-                format_figure(system.metrics[metric]),
+                format_value(system.metrics[metric]),
                 format_ratio(comparisons.get(system.name)),
                 *(f"{system.metrics[other].value:.4f}" for other in others),
                 *(_format(system.lists[list_metric]) for list_metric in list_metrics),
@@ -169,7 +169,7 @@ def _summary(task: TaskResult, metric: str) -> _Part:
     heads = ("system", metric, "over best baseline", *others, *list_metrics, "seconds")
     contents: list[_Plot | _Table] = [_Table(heads, rows)]
     if answered:
-        values = "; ".join(f"{s.name} {format_figure(s.metrics[metric])}" for s in answered)
+        values = "; ".join(f"{s.name} {format_value(s.metrics[metric])}" for s in answered)
         caption = f"{metric} of every system with its 95 % interval."
         contents.append(_Plot(draw_summary(task, metric), caption, values))
     return _Part("Summary", contents)
@@ -184,8 +184,8 @@ def _ablations(task: TaskResult) -> Iterator[_Part]:
         (
             ablation.system,
             ablation.reference,
-            format_figure(values[ablation.system]),
-            format_figure(ablation.difference),
+            format_value(values[ablation.system]),
+            format_value(ablation.difference),
             format_ratio(ablation),
             f"{ablation.adjusted_p:.4f}",
         )
@@ -209,9 +209,9 @@ def _buckets(evaluation: Evaluation, task: TaskResult) -> Iterator[_Part]:
         if len({bucket.name for _, bucket in buckets}) < 2:
             continue
         values = "; ".join(
-            f"{name}, {bucket.name}: {bucket.figure.value:.4f}"
+            f"{name}, {bucket.name}: {bucket.estimate.value:.4f}"
             for name, bucket in buckets
-            if bucket.figure is not None
+            if bucket.estimate is not None
         )
         caption = (
             f"{metric} by {by}, with 95 % intervals."

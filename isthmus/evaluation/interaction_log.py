@@ -15,10 +15,8 @@ from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.task import INTERACTION_COLUMNS
+from isthmus.numerics.arrays import Counts, Mask, Positions
 from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE
-
-Mask = npt.NDArray[np.bool_]
-Codes = npt.NDArray[np.int64]
 
 
 class InteractionLog:
@@ -76,7 +74,7 @@ class InteractionLog:
         is_first[rows[first]] = True
         return is_first
 
-    def counts(self, mask: Mask) -> Codes:
+    def counts(self, mask: Mask) -> Counts:
         """Return the number of distinct items of each user in the mask, shape (n_users,)."""
         return np.bincount(self.users[self.first_of_pairs(mask)], minlength=len(self.user_ids))
 
@@ -150,7 +148,7 @@ def _check(table: pa.Table) -> None:
             raise InvalidInput(f"{table.column(name).null_count} interactions have no {name}")
 
 
-def _encode(column: pa.ChunkedArray) -> tuple[list[str], Codes]:
+def _encode(column: pa.ChunkedArray) -> tuple[list[str], Positions]:
     """Return the sorted distinct ids, and the index of each row's id among them."""
     ids = pc.unique(column.cast(pa.string())).sort()
     return ids.to_pylist(), np.asarray(

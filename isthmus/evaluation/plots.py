@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isthmus.digests import digest
-from isthmus.evaluation.report import BucketResult, Figure, SystemResult, TaskResult
+from isthmus.evaluation.report import BucketResult, MetricValue, SystemResult, TaskResult
 from isthmus.plotting import PALETTE, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
 MARKERS = "osD^vPX*"
 HATCHES = ("", "///", "...")
@@ -50,9 +49,9 @@ def draw_summary(task: TaskResult, metric: str) -> str:
     shown.sort(key=lambda pair: pair[1].value, reverse=metric in ERRORS)
 
     def draw(axes: Axes) -> None:
-        for place, (system, figure) in enumerate(shown):
+        for place, (system, value) in enumerate(shown):
             colour = PALETTE[1] if system.name == task.best_baseline else PALETTE[0]
-            _error_bar(axes, figure, place, colour, horizontal=True)
+            _error_bar(axes, value, place, colour, horizontal=True)
         axes.set_yticks(range(len(shown)), [system.name for system, _ in shown])
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlabel(f"{metric}, 95 % interval")
@@ -69,12 +68,12 @@ def draw_buckets(task: TaskResult, by: str, metric: str) -> str:
         shown = [s for s in task.systems if _buckets_of(s, by, metric)]
         for number, system in enumerate(shown):
             shift = 0.6 * ((number + 0.5) / len(shown) - 0.5)
-            for at, bucket in enumerate(b for b in _buckets_of(system, by, metric) if b.figure):
+            for at, bucket in enumerate(b for b in _buckets_of(system, by, metric) if b.estimate):
                 label = system.name if at == 0 else None
                 marker, colour = MARKERS[number % len(MARKERS)], PALETTE[number % len(PALETTE)]
                 at_x = places[bucket.name] + shift
-                if bucket.figure is not None:
-                    _error_bar(axes, bucket.figure, at_x, colour, marker=marker, label=label)
+                if bucket.estimate is not None:
+                    _error_bar(axes, bucket.estimate, at_x, colour, marker=marker, label=label)
         axes.set_xticks(range(len(names)), [_label(task, by, metric, name) for name in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set_xlabel(by)
@@ -172,7 +171,7 @@ def _label(task: TaskResult, by: str, metric: str, name: str) -> str:
 
 def _error_bar(
     axes: Axes,
-    figure: Figure,
+    estimate: MetricValue,
     place: float,
     colour: str,
     *,
@@ -181,12 +180,12 @@ def _error_bar(
     label: str | None = None,
 ) -> None:
     # A bootstrap interval may exclude the value itself by a rounding error.
-    ends = [[max(figure.value - figure.low, 0)], [max(figure.high - figure.value, 0)]]
+    ends = [[max(estimate.value - estimate.low, 0)], [max(estimate.high - estimate.value, 0)]]
     style: dict[str, Any] = {"fmt": marker, "color": colour, "capsize": 3, "label": label}
     if horizontal:
-        axes.errorbar([figure.value], [place], xerr=ends, **style)
+        axes.errorbar([estimate.value], [place], xerr=ends, **style)
     else:
-        axes.errorbar([place], [figure.value], yerr=ends, **style)
+        axes.errorbar([place], [estimate.value], yerr=ends, **style)
 
 
 def _from_zero(axes: Axes) -> None:
@@ -220,11 +219,11 @@ def _svg(draw: Callable[[Axes], None], height: float) -> str:
     """Draw on a canvas 8.6 inches wide, and return the SVG element without its metadata."""
     matplotlib = require_matplotlib("the report's plots", "evaluate")
     from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure
 
     out = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": draw.__qualname__}):
-        figure: Canvas = Drawing(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         figure.savefig(out, format="svg", metadata={"Date": None})

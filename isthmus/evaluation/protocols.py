@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.interaction_log import Codes, InteractionLog, Mask, hash_uniform
+from isthmus.evaluation.interaction_log import InteractionLog, hash_uniform
 from isthmus.evaluation.task import Kind, Split, Task, TestUser
+from isthmus.numerics.arrays import Counts, Mask, Positions
 from isthmus.schema import TIME
 
 SPLITS: tuple[Split, Split] = ("val", "test")
@@ -263,7 +264,7 @@ def temporal(
         else (_cutoff_of_time(log, time) for time in times)
     )
     if not first < second:
-        raise InvalidInput(f"the moments {first} and {second} are not one after the other")
+        raise InvalidInput(f"the cut-offs {first} and {second} are not ascending")
     tasks = []
     for split, start, end in zip(SPLITS, (first, second), (second, None), strict=True):
         before = at < start
@@ -317,7 +318,7 @@ def _temporal_task(
         "items that start later": len(np.unique(log.items[pairs & ~items_before[log.items]])),
         "hidden of items that start later": int((pairs & ~items_before[log.items]).sum()),
     }
-    name = f"after a moment in {target_domain or 'all'}"
+    name = f"temporal {target_domain or 'all'}"
     return _task(log, name, "temporal", split, target_domain, before, hide, facts)
 
 
@@ -355,7 +356,7 @@ def _task(
     if not users:
         raise InvalidInput(
             f"the protocol {name!r} hides nothing for {split}; there are too few interactions, or "
-            "a share or a moment leaves none out"
+            "a share or a cut-off leaves none out"
         )
     return Task(
         name, kind, log.table.filter(pa.array(train)), users, ranked, target_domain, log.domains,
@@ -363,7 +364,7 @@ def _task(
     )  # fmt: skip
 
 
-def _assign_splits(ids: Any, eligible: Any, share: float, seed: int) -> Codes:
+def _assign_splits(ids: Any, eligible: Any, share: float, seed: int) -> Positions:
     """Return the index in `SPLITS` that each id is held out for, and -1 for the others."""
     if not 0 < share <= 0.5:
         raise InvalidInput(f"the share is {share}; give one over 0.0 and up to 0.5, for each split")
@@ -372,7 +373,7 @@ def _assign_splits(ids: Any, eligible: Any, share: float, seed: int) -> Codes:
 
 
 def _first_of_each(
-    log: InteractionLog, mask: Mask, hashes: Any, counts: Codes, *, by_time: bool = False
+    log: InteractionLog, mask: Mask, hashes: Any, counts: Counts, *, by_time: bool = False
 ) -> Mask:
     """Choose `counts` of each user's items in the mask by hash, or by time and then hash.
 
@@ -405,5 +406,5 @@ def _cutoff_of_time(log: InteractionLog, time: datetime | float) -> Any:
     try:
         scalar = pa.scalar(time, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
-        raise InvalidInput(f"{time!r} is no moment among times of type {kind}: {error}") from error
+        raise InvalidInput(f"{time!r} is no cut-off for times of type {kind}: {error}") from error
     return scalar.cast(pa.int64()).as_py() if pa.types.is_temporal(kind) else scalar.as_py()

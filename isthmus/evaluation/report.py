@@ -23,8 +23,8 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Figure(_Model):
-    """A figure with its 95 % interval."""
+class MetricValue(_Model):
+    """The value of a metric with its 95 % interval."""
 
     value: float
     low: float
@@ -32,14 +32,14 @@ class Figure(_Model):
 
 
 class BucketResult(_Model):
-    """A figure on a part of a task; see `isthmus.evaluation.buckets.Bucket`."""
+    """A metric on a part of a task; see `isthmus.evaluation.buckets.Bucket`."""
 
     by: str
     name: str
     users: int
     truth: int
     metric: str
-    figure: Figure | None
+    estimate: MetricValue | None
 
 
 class GeneratorResult(_Model):
@@ -83,7 +83,7 @@ class SystemResult(_Model):
     lists : dict
         Properties of the lists: coverage, Gini, novelty, popularity, diversity.
     buckets : list of BucketResult
-        Figures on parts of the task.
+        Metrics on parts of the task.
     coverage : CoverageResult or None
         Of its candidate generators, where it names some.
     loss : LossResult or None
@@ -93,7 +93,7 @@ class SystemResult(_Model):
     name: str
     seconds: float
     error: str | None = None
-    metrics: dict[str, Figure] = Field(default_factory=dict)
+    metrics: dict[str, MetricValue] = Field(default_factory=dict)
     lists: dict[str, float | None] = Field(default_factory=dict)
     buckets: list[BucketResult] = Field(default_factory=list)
     coverage: CoverageResult | None = None
@@ -116,8 +116,8 @@ class ComparisonResult(_Model):
     system: str
     reference: str
     metric: str
-    difference: Figure
-    ratio: Figure | None
+    difference: MetricValue
+    ratio: MetricValue | None
     p_value: float
     adjusted_p: float
 
@@ -193,7 +193,7 @@ class Evaluation(_Model):
     created : str
         When, in UTC.
     versions : dict
-        Of Python and the libraries that figures depend on.
+        Of Python and the libraries that results depend on.
     settings : EvaluationSettings
         How it was measured, with the seed, and the settings of the systems.
     tasks : list of TaskResult

@@ -50,8 +50,8 @@ class EvaluationPlan:
         default=None,
         description="What is hidden: cold (all that some users did in the target), few1, few3, "
         "few5 (all but so many), warm (a fifth), cold_item (all of some items), rating (some "
-        "values, to be predicted), temporal (all after a moment); by default all of them, or none "
-        "where folders are given.",
+        "values, to be predicted), temporal (all after a cut-off time); by default all of them, or "
+        "none where folders are given.",
     )
     folders: tuple[Path, ...] = Field(
         default=(), description="Ready protocols: train, val, test, candidates as Parquet."

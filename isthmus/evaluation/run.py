@@ -12,10 +12,8 @@ import pyarrow as pa
 
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.answers import ResultCache, SystemRunner
-from isthmus.evaluation.baselines.baseline import BaselineSystem
-from isthmus.evaluation.baselines.chance import Chance
-from isthmus.evaluation.baselines.content import Content
-from isthmus.evaluation.baselines.means import RatingBaseline
+from isthmus.evaluation.baselines.baseline import BaselineSystem, Random
+from isthmus.evaluation.baselines.rating_means import RatingBaseline
 from isthmus.evaluation.baselines.tuning import (
     Trial,
     default_grids,
@@ -212,7 +210,7 @@ class _Run:
                 return first, ()
             rater = tuned_rater(grid, val, kept=self.cache, advance=advance)
             return rater.system, rater.trials
-        contents = self.data.contents if isinstance(first, Content) else None
+        contents = self.data.contents if first.needs_vectors else None
         if not has_choice:
             return BaselineSystem(first, *(() if contents is None else contents.parts)), ()
         best = tuned(
@@ -231,7 +229,7 @@ def _evaluation_settings(plan: EvaluationPlan) -> EvaluationSettings:
         ks=plan.ks, metric=plan.metric, n=plan.n, resamples=plan.resamples, seed=plan.seed
     )
     names = plan.baseline_names
-    to_beat = [name for name in names if name != Chance.name] or names
+    to_beat = [name for name in names if name != Random.NAME] or names
     return settings.model_copy(update={"baselines": list(to_beat)})
 
 

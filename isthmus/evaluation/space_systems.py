@@ -16,14 +16,14 @@ from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.systems import SystemFactory
 from isthmus.evaluation.task import Task, TestUser
 from isthmus.index.releases.view import View
-from isthmus.retrieval.ratings.components import Settings
+from isthmus.retrieval.ratings.components import RatingSettings
 from isthmus.retrieval.ratings.content import Features
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.ratings.ratings import Codes, History
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.examples import item_vectors
 from isthmus.retrieval.search.ranking import DomainGroup
@@ -111,7 +111,7 @@ class TrainedSystem:
         from isthmus.retrieval.recommend.train import train_recommender
 
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
-        corpus = space_corpus(view, weights, train)
+        corpus = space_training_data(view, weights, train)
         targets = None if task.target_domain is None else [task.target_domain]
         trained = train_recommender(corpus, settings, targets, show=show)
         return cls(Serving.of(trained.recommender, view, weights), weights)
@@ -150,10 +150,10 @@ class TrainedSystem:
         histories = serving.histories(users, [None] * len(users))
         allowed = serving.allowed(domain, group.selection)
         ranked = serving.rank(histories, domain, allowed)
-        ids = serving.corpus.item_ids
+        ids = serving.data.item_ids
         for user in range(len(users)):
             items.append(ids[ranked.best(user, n)[0]].tolist())
-            for name in ranked.pool.sources:
+            for name in ranked.pool.generators:
                 proposed = ids[ranked.proposed_by(name, user, n)].tolist()
                 generators.setdefault(name, []).append(proposed)
 
@@ -204,7 +204,7 @@ class RatingSystem:
         Items with content, beside those of the task.
     vectors : numpy.ndarray, optional
         float32, shape (len(item_ids), dim): their content.
-    settings : Settings, optional
+    settings : RatingSettings, optional
         By default chosen by cross-validation within the train table.
     seed : int
         Random seed.
@@ -215,7 +215,7 @@ class RatingSystem:
         item_ids: Sequence[str] = (),
         vectors: Features | None = None,
         *,
-        settings: Settings | None = None,
+        settings: RatingSettings | None = None,
         seed: int = 0,
     ) -> None:
         if vectors is not None and len(vectors) != len(item_ids):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-from isthmus.evaluation.report import ComparisonResult, Evaluation, Figure, TaskResult
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from isthmus.evaluation.report import ComparisonResult, Evaluation, MetricValue, TaskResult
 
 SIGNIFICANCE = 0.05
 WIDTH = 160  # characters, where the output is no terminal
@@ -25,8 +25,6 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
     console : rich.console.Console, optional
         By default standard output.
     """
-    from rich.console import Console
-
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     for task in evaluation.tasks:
         metric = "rmse" if task.kind == "rating" else evaluation.settings.metric
@@ -58,24 +56,20 @@ def format_ratio(comparison: ComparisonResult | None) -> str:
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]{star}"
 
 
-def format_figure(figure: Figure | None, digits: int = 4) -> str:
-    """Return a figure with its interval.
+def format_value(estimate: MetricValue | None, digits: int = 4) -> str:
+    """Return the value of a metric with its interval.
 
     Examples
     --------
-    >>> format_figure(Figure(value=0.06, low=0.05, high=0.07), 2)
+    >>> format_value(MetricValue(value=0.06, low=0.05, high=0.07), 2)
     '0.06 [0.05, 0.07]'
     """
-    if figure is None:
+    if estimate is None:
         return "-"
-    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 
 def _table(task: TaskResult, metric: str, k: int) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     title = (
         f"{task.name} ({task.split}): {task.users:,} users, {task.truth:,} hidden items, "
         f"{task.candidates:,} candidates"
@@ -93,7 +87,7 @@ def _table(task: TaskResult, metric: str, k: int) -> Table:
         coverage = system.lists.get(f"coverage@{k}")
         table.add_row(
             name,
-            format_figure(system.metrics[metric]),
+            format_value(system.metrics[metric]),
             format_ratio(comparisons.get(system.name)),
             *(f"{system.metrics[other].value:.4f}" for other in others),
             "-" if coverage is None else f"{coverage:.3f}",

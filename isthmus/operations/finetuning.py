@@ -10,7 +10,8 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.digests import digest
-from isthmus.encoders.training.finetuning.pairs import LEAST, ContentPairs
+from isthmus.encoders.training.finetuning.pairs import MIN_PAIRS as MIN_FINETUNE_PAIRS
+from isthmus.encoders.training.finetuning.pairs import ContentPairs
 from isthmus.encoders.training.finetuning.quality import OtherDomain
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.index.open_space import OpenSpace
@@ -143,11 +144,11 @@ def pairs_of_texts(texts: Sequence[str], pairs: Rows) -> ContentPairs:
     rows = np.array([place.get(text, -1) for text in texts], np.int64)
     own = np.unique(np.sort(rows[pairs], axis=1), axis=0) if len(pairs) else pairs
     own = own[(own[:, 0] >= 0) & (own[:, 0] != own[:, 1])]
-    if len(own) < LEAST:
+    if len(own) < MIN_FINETUNE_PAIRS:
         raise InvalidInput(
-            f"{len(own)} pairs of items belong together by their users, and at least {LEAST} are "
-            "needed; add interactions, or ask for fewer users in common with min_common_users "
-            "(--min-common-users)"
+            f"{len(own)} pairs of items belong together by their users, and at least "
+            f"{MIN_FINETUNE_PAIRS} are needed; add interactions, or ask for fewer users in common "
+            "with min_common_users (--min-common-users)"
         )
     return ContentPairs(
         ["text"] * len(place),

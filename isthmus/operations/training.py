@@ -16,7 +16,7 @@ from isthmus.data.interactions.ratings import (
 )
 from isthmus.digests import digest
 from isthmus.errors import FingerprintMismatch
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
@@ -39,16 +39,18 @@ def train(
     progress: bool = False,
 ) -> Description:
     """Train candidate generators and rankers on the stored interactions."""
-    from isthmus.retrieval.recommend.space_data import space_corpus
+    from isthmus.retrieval.recommend.space_data import space_training_data
     from isthmus.retrieval.recommend.train import train_recommender
 
     if not isinstance(settings, RecommenderSettings):
         settings = recommender_settings(settings or TrainSettings())
     interactions, positive_from = space.training_interactions(request.positive_from)
     view = space.view()
-    with writing(space.path, "training", space.wait_s):
+    with write_lock(space.path, "training", space.wait_s):
         work = _work_folder(space, settings, request, positive_from)
-        data = space_corpus(view, space.vector_weights, interactions, positive_from=positive_from)
+        data = space_training_data(
+            view, space.vector_weights, interactions, positive_from=positive_from
+        )
         start_from = request.start_from
         trained = train_recommender(
             data,
@@ -70,11 +72,11 @@ def train(
 
 
 def _ratings(view: View, interactions: pa.Table) -> RatingData:
-    from isthmus.retrieval.recommend.space_data import space_matrix
+    from isthmus.retrieval.recommend.space_data import space_interactions
 
     events = rated_events(interactions)
     return RatingData(
-        events, space_matrix(view, with_unit_weights(select_events(interactions, events)))
+        events, space_interactions(view, with_unit_weights(select_events(interactions, events)))
     )
 
 

@@ -81,7 +81,7 @@ def test_users_tell_what_belongs_together(shop, tmp_path):
     report = shop.finetune("wug", tmp_path / "out", settings=QUICK, device="cpu")
     assert report.before == shop.settings.encoders["text"]
     assert report.contents == 60
-    assert {name: one.measure for name, one in report.elsewhere.items()} == {"zorb": "pairs"}
+    assert {name: one.measure for name, one in report.other_domains.items()} == {"zorb": "pairs"}
     start = replace(QUICK, epochs=0)
     few = shop.finetune("wug", tmp_path / "few", settings=start, device="cpu", max_pairs_per_item=5)
     assert few.pairs < report.pairs

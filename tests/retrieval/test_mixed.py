@@ -62,4 +62,4 @@ def check(space, encoder, model, newer, domain, rng):
         hits += int((scores >= worst - 1e-5).sum())
         best_newer = {n for n in newer if n in place and cosines[place[n]] > worst + 1e-5}
         assert best_newer <= set(ids)  # what is newer than the release is found exactly
-    assert hits >= 0.88 * K * len(queries)  # these queries are unlike the items of the gate
+    assert hits >= 0.88 * K * len(queries)  # these queries are unlike the recall queries

@@ -29,7 +29,7 @@ from isthmus.errors import (
     UnsupportedModality,
 )
 from isthmus.index.ann.recipes import EXACT, RECIPES, recipe_named
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.releases.recall import USER, USER_WITHIN
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
@@ -445,9 +445,10 @@ def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkey
     chosen, *others = plan.table
     assert (plan.rows, plan.sampled, chosen.built) == (4_000, 1_000, True)
     for row in others:
-        least = plan.least_cost_of(recipe_named(row.recipe))
-        assert least == pytest.approx(row.expected.cost / 4**0.25)
-        assert chosen.expected.cost <= (row.expected.cost if row.built else least)
+        smallest = plan.min_query_cost(recipe_named(row.recipe))
+        assert smallest == pytest.approx(row.expected.query_cost / 4**0.25)
+        cost = row.expected.query_cost if row.built else smallest
+        assert chosen.expected.query_cost <= cost
 
 
 def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
@@ -550,8 +551,8 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
     large(space)
     space = with_exact_rows(space, 1_000)
     space.publish()
-    trial = "isthmus.index.releases.recall.Trial.recall"
-    monkeypatch.setattr(trial, lambda self, view: 0.5 if self.kind.name == USER_WITHIN else 1.0)
+    recall = "isthmus.index.releases.recall.RecallTest.recall"
+    monkeypatch.setattr(recall, lambda self, _: 0.5 if self.queries.name == USER_WITHIN else 1.0)
     with pytest.raises(
         ReleaseRejected, match=r"recall@10 of text, user to item, .* in . is 0\.500"
     ):
@@ -565,7 +566,9 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
 def test_a_latency_that_nothing_has_at_full_size_is_missed_by_exact_search_too(space, monkeypatch):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
-    monkeypatch.setattr("isthmus.index.releases.build.single_ms", lambda index, queries: (8.0, 9.0))
+    monkeypatch.setattr(
+        "isthmus.index.releases.build.latency_ms", lambda index, queries: (8.0, 9.0)
+    )
     with pytest.raises(ReleaseRejected, match=r"p99 of text is 9\.0 ms, over 5"):
         space.publish(latency_ms=5)
     assert space.current_release is None
@@ -749,7 +752,7 @@ def test_publishing_drops_versions_past_their_time_unless_somebody_writes(space)
     space = Space.open(space.path, encoder=two_encoders())
     for n in range(5):
         space.upsert([item(f"f{n}", f"word{n}")])
-    with writing(space.path, "catalog"):
+    with write_lock(space.path, "catalog"):
         space.publish()
         assert len(_versions(space)) > 5
     space.publish()

@@ -1,4 +1,4 @@
-"""The teacher's vectors, worked out once and kept."""
+"""Vectors of an encoder, encoded once and kept in an embedding cache."""
 
 from __future__ import annotations
 
@@ -15,49 +15,48 @@ from isthmus.schema import Modality
 CONTENTS_AT_ONCE: Final[dict[Modality, int]] = {"text": 512, "image": 32}
 
 
-def teacher_vectors(
-    teacher: Encoder,
+def encode_cached(
+    encoder: Encoder,
     modality: Modality,
     digests: Sequence[bytes],
     load: Callable[[Iterable[int]], list[Any]],
     folder: Path,
     *,
-    label: str = "the teacher's vectors",
+    label: str = "encoding",
     show: bool = False,
 ) -> FloatArray:
-    """Give the teacher's vectors of contents, from the embedding cache where they are there.
+    """Return the vectors of contents, those in the cache without encoding.
 
     Parameters
     ----------
-    teacher : Encoder
-        Is asked for what the embedding cache lacks; an interrupt loses a few seconds of that.
+    encoder : Encoder
+        Encodes what the cache lacks; an interruption loses a few seconds of that.
     modality : {"text", "image"}
-        What the contents are.
+        Modality of the contents.
     digests : sequence of bytes
-        Of each content.
+        Digest of each content.
     load : callable
-        Row numbers to contents.
+        Returns the contents of some rows, as the encoder takes them.
     folder : Path
-        Where the embedding cache is.
+        Folder of the cache.
     label : str
-        What the bar is called.
-    show : bool
-        Whether to show a bar.
+        Text of the progress bar.
+    show : bool, default False
+        Whether to show a progress bar.
 
     Returns
     -------
     numpy.ndarray
-        float32, shape (len(digests), teacher.dim).
+        float32, shape (len(digests), encoder.dim).
     """
-    cache = EmbeddingCache(folder, modality, teacher.fingerprint, teacher.dim)
-    missing = [row for row, known in enumerate(cache.contains(digests).tolist()) if not known]
+    cache = EmbeddingCache(folder, modality, encoder.fingerprint, encoder.dim)
+    missing = [row for row, cached in enumerate(cache.contains(digests).tolist()) if not cached]
     try:
         with progress_bar(label, len(digests), show=show) as advance:
             advance(len(digests) - len(missing))
             for start in range(0, len(missing), CONTENTS_AT_ONCE[modality]):
                 rows = missing[start : start + CONTENTS_AT_ONCE[modality]]
-                vectors = teacher.encode(load(rows), modality)
-                cache.add([digests[row] for row in rows], vectors)
+                cache.add([digests[row] for row in rows], encoder.encode(load(rows), modality))
                 advance(len(rows))
     finally:
         cache.close()

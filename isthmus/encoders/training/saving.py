@@ -1,4 +1,4 @@
-"""Encoders whose weights were trained further, written as their own libraries write them."""
+"""Folders of trained encoders: opened for a run, and written in the formats of their libraries."""
 
 from __future__ import annotations
 
@@ -10,52 +10,50 @@ from typing import TYPE_CHECKING, Any, Final
 from isthmus.encoders.hub import find_source
 from isthmus.encoders.models.local import text_package
 from isthmus.encoders.models.transformers_parts import quiet_transformers
-from isthmus.encoders.registry import LOCAL_PAIR, parse_spec
+from isthmus.encoders.registry import LOCAL_PAIR, parse_spec, spec_path
 from isthmus.errors import InvalidInput
 
 if TYPE_CHECKING:
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
     from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.registry import spec_path
 
 WORK: Final = "work"
-
-SAVED_KINDS: Final = ("transformers", "sentence-transformers", "timm")
+TRAINABLE_FAMILIES: Final = ("transformers", "sentence-transformers", "timm")
 WEIGHTS: Final = "model.safetensors"
-PREPARATION: Final = frozenset({".json", ".txt", ".model"})
+PREPROCESSING_SUFFIXES: Final = frozenset({".json", ".txt", ".model"})
 TOKENIZER_SETTINGS: Final = "tokenizer_config.json"
-REPORTS: Final = frozenset({"distillation.json", "finetuning.json"})  # of how the source was made
+REPORTS: Final = frozenset({"distillation.json", "finetuning.json"})  # of the source: not copied
 
 
 def require_trainable(encoder: Encoder, spec: str, remedy: str = "") -> TorchEncoder:
-    """Give an encoder as one whose weights can be trained and saved, or raise `InvalidInput`."""
+    """Return the encoder if its weights can be trained and saved, else raise `InvalidInput`."""
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
 
-    known = parse_spec(spec).family in SAVED_KINDS or spec == LOCAL_PAIR["text"]
-    if not known or not isinstance(encoder, TorchEncoder):
+    trainable = parse_spec(spec).family in TRAINABLE_FAMILIES or spec == LOCAL_PAIR["text"]
+    if not trainable or not isinstance(encoder, TorchEncoder):
         raise InvalidInput(
             f"{spec!r} cannot be trained further; give {remedy}a spec that begins with "
-            f"{', '.join(SAVED_KINDS)}"
+            f"{', '.join(TRAINABLE_FAMILIES)}"
         )
     return encoder
 
 
 def save_encoder(encoder: TorchEncoder, spec: str, folder: Path) -> str:
-    """Write the weights that an encoder's model has now, with what prepares its contents.
+    """Write the current weights of an encoder's model, with its tokenizer or image processor.
 
     Parameters
     ----------
     encoder : TorchEncoder
-        What `spec` loads, with weights of the same names and shapes; see `require_trainable`.
+        The encoder of `spec`, whose weights may have changed; see `require_trainable`.
     spec : str
-        Where it came from.
+        Spec that the encoder was loaded from.
     folder : Path
-        Where it goes; files of the same names are replaced.
+        Destination; files of the same names are replaced.
 
     Returns
     -------
     str
-        Spec of what was written.
+        Spec of the saved encoder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with quiet_transformers():
@@ -65,24 +63,24 @@ def save_encoder(encoder: TorchEncoder, spec: str, folder: Path) -> str:
 def _save(encoder: TorchEncoder, spec: str, folder: Path) -> str:
     kind, rest, options = parse_spec(spec)
     query = "&".join(f"{name}={value}" for name, value in options.items())
-    behind = f"?{query}" if query else ""
+    suffix = f"?{query}" if query else ""
     model: Any = encoder.model
     if kind == "timm":
         architecture = rest.partition(":")[0]
         _save_tensors(model, folder)
-        return f"timm/{architecture}:{folder / WEIGHTS}{behind}"
+        return f"timm/{architecture}:{folder / WEIGHTS}{suffix}"
     if kind == "sentence-transformers":
         model.save(str(folder))
-        return f"sentence-transformers/{folder}{behind}"
+        return f"sentence-transformers/{folder}{suffix}"
     if kind == "local":
-        _save_local_preparation(folder)
+        _save_local_tokenizer(folder)
     else:
         source = find_source(rest, spec)
-        _save_preparation(source.name, source.local, folder)
-    state = model.state_dict()  # poolers that are random and unused stay behind
+        _save_preprocessing(source.name, source.local, folder)
+    state = model.state_dict()  # random, unused poolers are left out
     used = {name: state[name] for name in state if name in encoder.used_weights}
     model.save_pretrained(folder, state_dict=used)
-    return f"transformers/{folder}{behind}"
+    return f"transformers/{folder}{suffix}"
 
 
 def _save_tensors(model: Any, folder: Path) -> None:
@@ -92,8 +90,8 @@ def _save_tensors(model: Any, folder: Path) -> None:
     save_file(state, folder / WEIGHTS)
 
 
-def _save_preparation(name: str, local: bool, folder: Path) -> None:
-    """Copy tokenizer and image processor: every small file of the model's folder."""
+def _save_preprocessing(name: str, local: bool, folder: Path) -> None:
+    """Copy the tokenizer and the image processor."""
     if local:
         _copy_small_files(Path(name), folder)
         return
@@ -102,44 +100,44 @@ def _save_preparation(name: str, local: bool, folder: Path) -> None:
     for loader in (AutoTokenizer, AutoImageProcessor):
         try:
             loader.from_pretrained(name).save_pretrained(folder)
-        except (OSError, ValueError):  # a model has the one, or the other
+        except (OSError, ValueError):  # a model has one of the two
             continue
 
 
-def _save_local_preparation(folder: Path) -> None:
-    """Copy the tokenizer of ``local/text``, which states the tokens that its model takes."""
-    package, most = text_package()
+def _save_local_tokenizer(folder: Path) -> None:
+    """Copy the tokenizer of ``local/text``, with the maximum length of its model."""
+    package, max_tokens = text_package()
     for name in ("tokenizer.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copyfile(package / name, folder / name)
     settings = json.loads((package / TOKENIZER_SETTINGS).read_text("utf-8"))
-    settings["model_max_length"] = most
+    settings["model_max_length"] = max_tokens
     (folder / TOKENIZER_SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
 
 
 def _copy_small_files(source: Path, folder: Path) -> None:
     for file in source.iterdir():
-        if file.is_file() and file.suffix in PREPARATION and file.name not in REPORTS:
+        if file.is_file() and file.suffix in PREPROCESSING_SUFFIXES and file.name not in REPORTS:
             shutil.copyfile(file, folder / file.name)
 
 
 def open_work_folder(folder: Path, made: str, report: str, *sources: str) -> Path:
-    """Make the folder of an encoder, or open one that the same kind of training made.
+    """Create the folder of a trained encoder, or open one of the same kind of training.
 
     Parameters
     ----------
     folder : Path
-        Where; it gets a folder ``work``.
+        The folder; a subfolder ``work`` is created in it.
     made : str
-        What is made there, for the errors: ``"distilled"`` or ``"fine-tuned"``.
+        Kind of training, for the errors: ``"distilled"`` or ``"fine-tuned"``.
     report : str
-        The file that such a training leaves.
+        Name of the report that such a training writes.
     sources : str
-        Specs of the encoders that it is made of.
+        Specs of the encoders it is trained from.
 
     Raises
     ------
     InvalidInput
-        If it is a file, or holds something else or one of the sources.
+        If the folder is a file, holds something else, or holds one of the sources.
     """
     if folder.exists() and not folder.is_dir():
         raise InvalidInput(f"{folder} is a file; give a folder for the {made} encoder")

@@ -1,1 +1,1 @@
-"""What a recommender has to beat: simple and strong methods, each with a grid to tune over."""
+"""Baselines: candidate generators behind an adapter, rating means, and the grids to tune them."""

@@ -1,10 +1,10 @@
-"""What every baseline does: learn from one matrix of all domains, score, rank without bias."""
+"""Candidate generators, and random lists, as baselines of an evaluation."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,89 +12,102 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.task import Task, TestUser
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
+from isthmus.numerics.sparse import binarize
+from isthmus.numerics.top_k import top_k
+from isthmus.retrieval.candidates.content import Content
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.candidates.user_knn import UserKNN
 from isthmus.schema import ITEM_ID, USER_ID
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 USERS_AT_ONCE = 256
-Places = npt.NDArray[np.int64]
+ALL_ITEMS = 0  # the code of the one domain that all items of an evaluation are in
 
 
-@dataclass
 class Baseline(ABC):
-    """A method with its settings; `fit` teaches it, `recommend` asks it.
+    """A recommender that is fitted to a train table and ranks candidates for users.
 
-    Items with equal scores are ordered by chance, the same chance for the same seed, and never by
-    their place among the items.
+    Items with equal scores are in random order, the same order for the same seed, and never in
+    the order of the items.
 
     Attributes
     ----------
-    name : str
-        What it is called in reports.
     seed : int
-        Of whatever is left to chance.
+        Of the order of ties, and of what else is random.
     """
 
-    name: ClassVar[str]
-    seed: int = 0
+    seed: int
 
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name in reports."""
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether `fit` needs the content vectors of the items."""
+        return False
+
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Give the settings by name."""
-        return asdict(self)
+        """Return the hyperparameters by name."""
 
     def fit(
         self, train: pa.Table, item_ids: Sequence[str], vectors: FloatArray | None = None
     ) -> Self:
-        """Learn from interactions of all domains.
+        """Fit to the interactions of all domains.
 
         Parameters
         ----------
         train : pyarrow.Table
             user_id and item_id; a pair counts once, whatever its value.
         item_ids : sequence of str
-            Every item there is; interactions with others are passed over.
+            All items; interactions with others are ignored.
         vectors : numpy.ndarray, optional
-            float32, shape (n_items, dim): the content of the items, where the method looks at it.
+            float32, shape (n_items, dim): content vectors, for a method that needs them.
         """
         self._item_ids = pa.array(item_ids, pa.string())
-        users = pc.unique(train.column(USER_ID))
-        self._user_ids = pa.array(users, pa.string())
+        self._user_ids = pa.array(pc.unique(train.column(USER_ID)), pa.string())
         rows = places_of(train.column(USER_ID), self._user_ids)
-        self._matrix = _binary(
-            rows, places_of(train.column(ITEM_ID), self._item_ids), (len(users), len(item_ids))
-        )
-        self._learn(self._matrix, vectors)
+        shape = (len(self._user_ids), len(item_ids))
+        matrix = _binary(rows, places_of(train.column(ITEM_ID), self._item_ids), shape)
+        self._fit(matrix, vectors)
         return self
 
     def recommend(
         self, users: Sequence[TestUser], candidates: Sequence[str], n: int
     ) -> list[npt.NDArray[np.object_]]:
-        """Rank candidates for users by their histories; what is excluded is left out.
+        """Rank candidates for users by their histories; excluded items are left out.
 
         Parameters
         ----------
         users : sequence of TestUser
-            Whom to recommend to; of them only the id, the history and the exclusions are read.
+            Only the id, the history and the exclusions are read.
         candidates : sequence of str
-            What may be recommended, all of it among the items of `fit`.
+            Items that may be recommended, all of them among the items of `fit`.
         n : int
             Items a user.
 
         Returns
         -------
         list of numpy.ndarray
-            Item ids for each user, best first; fewer than n only where there are not so many.
+            Item ids for each user, best first; fewer than n only if there are no more.
 
         Raises
         ------
         InvalidInput
-            If n is no number of items, or a candidate was not among the items.
+            If n is below 1, or a candidate was not among the items of `fit`.
         """
         if n < 1:
             raise InvalidInput(f"n is {n}; ask for 1 item a user or more")
@@ -108,46 +121,131 @@ class Baseline(ABC):
         ids = np.array(self._item_ids.take(pa.array(columns)).to_pylist(), object)
         out: list[npt.NDArray[np.object_]] = []
         for start in range(0, len(users), USERS_AT_ONCE):
-            part = users[start : start + USERS_AT_ONCE]
-            histories = self._rows([user.history for user in part])
-            scores = self._score(histories, part, columns)
-            scores[self._rows([u.exclude for u in part])[:, columns].nonzero()] = -np.inf
-            out += [ids[best] for best in _best(scores, n)]
+            batch = users[start : start + USERS_AT_ONCE]
+            scores = self._score(self._rows([user.history for user in batch]), batch, columns)
+            excluded = self._rows([user.exclude for user in batch])[:, columns]
+            scores[excluded.nonzero()] = -np.inf
+            for row in scores:
+                best = top_k(row, n)
+                out.append(ids[best[np.isfinite(row[best])]])
         return out
 
     @abstractmethod
-    def _learn(self, matrix: csr_array, vectors: FloatArray | None) -> None:
-        """Learn from a matrix of ones, float32, shape (n_users, n_items)."""
+    def _fit(self, matrix: csr_array, vectors: FloatArray | None) -> None:
+        """Fit to a matrix of ones, float32, shape (n_users, n_items)."""
 
     @abstractmethod
     def _score(
-        self, histories: csr_array, users: Sequence[TestUser], columns: Places
+        self, histories: csr_array, users: Sequence[TestUser], columns: Positions
     ) -> FloatArray:
-        """Score the items at the columns for users, float32, shape (n_users, n_columns)."""
+        """Return the scores of the items at the columns, float32, shape (n_users, n_columns).
+
+        `histories` are ones, shape (n_users, n_items).
+        """
 
     def _rows(self, items: Sequence[Sequence[str]]) -> csr_array:
-        """Give lists of items as a matrix of ones, shape (len(items), n_items)."""
-        lengths = [len(own) for own in items]
-        flat = pa.array([item for own in items for item in own], pa.string())
+        """Return lists of items as a matrix of ones, shape (len(items), n_items)."""
+        lengths = [len(ids) for ids in items]
+        flat = pa.array([item for ids in items for item in ids], pa.string())
         rows = np.repeat(np.arange(len(items)), lengths)
         return _binary(rows, places_of(flat, self._item_ids), (len(items), len(self._item_ids)))
 
-    def _shuffle(self, items: Sequence[str]) -> Places:
-        """Give a random order of items that depends on their ids and the seed alone."""
+    def _shuffle(self, items: Sequence[str]) -> Positions:
+        """Return a random order of items that depends only on their ids and the seed."""
         keys = keys_of(digest(f"{self.seed}:{item}") for item in items)
         return np.argsort(keys, kind="stable")
 
 
 @dataclass
+class GeneratorBaseline(Baseline):
+    """A candidate generator as a baseline: it scores all candidates of every user.
+
+    Attributes
+    ----------
+    generator : CandidateGenerator
+        The method, with its hyperparameters.
+    """
+
+    generator: CandidateGenerator
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the generator."""
+        return self.generator.name
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether the generator scores by content."""
+        return isinstance(self.generator, Content)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the seed, and the hyperparameters of the generator."""
+        own = self.generator.settings()
+        own.pop("name", None)
+        return {"seed": self.seed, **own}
+
+    def _fit(self, matrix: csr_array, vectors: FloatArray | None) -> None:
+        if self.needs_vectors and (vectors is None or len(vectors) != len(self._item_ids)):
+            raise InvalidInput("the content baseline needs one vector an item; give vectors to fit")
+        if vectors is None or not self.needs_vectors:
+            vectors = np.empty((matrix.shape[1], 0), np.float32)
+        self._data = training_data(self._item_ids.to_pylist(), matrix, vectors)
+        self.generator.fit(self._data)
+
+    def _score(
+        self, histories: csr_array, users: Sequence[TestUser], columns: Positions
+    ) -> FloatArray:
+        rows = _user_histories(histories)
+        if isinstance(self.generator, UserKNN):
+            ids = pa.array([user.user_id for user in users], pa.string())
+            training_rows = places_of(ids, self._user_ids)
+            scorer = self.generator.scorer(self._data, rows, ALL_ITEMS, training_rows)
+            scores = scorer.score_pairs(*_all_pairs(len(rows), columns))
+        else:
+            other = self.generator.scorer(self._data, rows, ALL_ITEMS)
+            scores = other.score_pairs(*_all_pairs(len(rows), columns))
+        return np.array(scores, np.float32).reshape(len(rows), len(columns))
+
+
+@dataclass
+class Random(Baseline):
+    """Random lists, other ones for each user, from the seed and the user's id."""
+
+    NAME: ClassVar[str] = "random"
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Return ``"random"``."""
+        return self.NAME
+
+    def settings(self) -> dict[str, Any]:
+        """Return the seed."""
+        return {"seed": self.seed}
+
+    def _fit(self, matrix: csr_array, vectors: FloatArray | None) -> None:
+        del matrix, vectors
+
+    def _score(
+        self, histories: csr_array, users: Sequence[TestUser], columns: Positions
+    ) -> FloatArray:
+        del histories
+        seeds = keys_of(digest(f"{self.seed}:{user.user_id}") for user in users)
+        rows = [np.random.default_rng(seed).random(len(columns), np.float32) for seed in seeds]
+        return np.array(rows, np.float32).reshape(len(users), len(columns))
+
+
+@dataclass
 class BaselineSystem:
-    """A baseline that can be evaluated: it learns a task's train table, and answers the task.
+    """A baseline as a system of an evaluation: it is fitted to a task, and answers it.
 
     Attributes
     ----------
     baseline : Baseline
         The method.
     item_ids : sequence of str
-        Items beside those of the task.
+        Items with vectors; those of the task are added.
     vectors : numpy.ndarray, optional
         float32, shape (n_item_ids, dim): their content.
     """
@@ -157,63 +255,92 @@ class BaselineSystem:
     vectors: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        self._learned: pa.Table | None = None
-        self._known: frozenset[str] = frozenset()
+        self._train: pa.Table | None = None
+        self._fitted_items: frozenset[str] = frozenset()
 
     def recommend(self, task: Task, n: int) -> Lists:
         """Fit, unless the last task had the same train table, and rank."""
         items = _items_of(task, self.item_ids)
-        same = self._learned is not None and self._learned.equals(task.train)
-        if not same or not self._known.issuperset(items):
+        same = self._train is not None and self._train.equals(task.train)
+        if not same or not self._fitted_items.issuperset(items):
             self.baseline.fit(task.train, items, self._vectors(len(items)))
-            self._learned, self._known = task.train, frozenset(items)
+            self._train, self._fitted_items = task.train, frozenset(items)
         return Lists(self.baseline.recommend(task.users, task.candidates, n))
 
-    def _vectors(self, items: int) -> FloatArray | None:
+    def _vectors(self, n_items: int) -> FloatArray | None:
         if self.vectors is None:
             return None
-        without = np.zeros((items - len(self.vectors), self.vectors.shape[1]), np.float32)
-        return np.concatenate([self.vectors, without])
+        missing = np.zeros((n_items - len(self.vectors), self.vectors.shape[1]), np.float32)
+        return np.concatenate([self.vectors, missing])
+
+
+def training_data(item_ids: Sequence[str], matrix: csr_array, vectors: FloatArray) -> TrainingData:
+    """Return the training data of an evaluation: every entry liked, all items in one domain.
+
+    Parameters
+    ----------
+    item_ids : sequence of str
+        The columns of the matrix.
+    matrix : scipy.sparse.csr_array
+        Ones, float32, shape (n_users, n_items), columns ascending.
+    vectors : numpy.ndarray
+        float32, shape (n_items, dim): content, of any length.
+
+    Raises
+    ------
+    InvalidInput
+        If a vector is not finite.
+    """
+    if not np.isfinite(vectors).all():
+        raise InvalidInput("a vector is not finite; give zeros to an item without content")
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    n_users, n_items = matrix.shape
+    return TrainingData(
+        item_ids=np.array(item_ids, object),
+        domain_names=("items",),
+        domains=np.full(n_items, ALL_ITEMS, np.int64),
+        features=InMemoryItemFeatures(np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)),
+        interactions=InteractionMatrix(
+            users=np.arange(n_users).astype(object),
+            items=n_items,
+            starts=matrix.indptr.astype(np.int64),
+            columns=matrix.indices.astype(np.int64),
+            strengths=np.ones(matrix.nnz, np.float32),
+            moments=np.full(matrix.nnz, np.nan),
+            likes=np.ones(matrix.nnz, bool),
+        ),
+    )
+
+
+def places_of(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Positions:
+    """Return the place of each value, and -1 where it is absent."""
+    found = pc.index_in(values.cast(pa.string()), value_set=among)
+    return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
+
+
+def _user_histories(histories: csr_array) -> UserHistories:
+    ones = np.ones(histories.nnz, np.float32)
+    starts, columns = histories.indptr.astype(np.int64), histories.indices.astype(np.int64)
+    return UserHistories(starts, columns, ones, ones, np.zeros(histories.nnz, bool))
+
+
+def _all_pairs(n_users: int, columns: Positions) -> tuple[Positions, Positions]:
+    """Return every pair of a user and a column, users ascending."""
+    return np.repeat(np.arange(n_users), len(columns)), np.tile(columns, n_users)
 
 
 def _items_of(task: Task, first: Sequence[str]) -> list[str]:
-    """Give the first items, then all others that a task names."""
+    """Return the first items, then all others that a task names."""
     trained = pc.unique(task.train.column(ITEM_ID)).to_pylist()
     histories = (item for user in task.users for item in user.history)
     return list(dict.fromkeys([*first, *trained, *task.candidates, *histories]))
 
 
-def places_of(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Places:
-    """Give the place of each value, and -1 where it is absent."""
-    found = pc.index_in(values.cast(pa.string()), value_set=among)
-    return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
-
-
-def _binary(rows: Places, columns: Places, shape: tuple[int, int]) -> csr_array:
+def _binary(rows: Positions, columns: Positions, shape: tuple[int, int]) -> csr_array:
     from scipy.sparse import csr_array
 
     known = columns >= 0
     ones = np.ones(int(known.sum()), np.float32)
     matrix = csr_array((ones, (rows[known], columns[known])), shape=shape)
     matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix
-
-
-def _best(scores: FloatArray, n: int) -> list[Places]:
-    """Give the places of the n best of each row, of equals the first; -inf is left out.
-
-    Examples
-    --------
-    >>> [own.tolist() for own in _best(np.array([[1, 2, 1, 1], [-np.inf, 3, 3, 5]]), 3)]
-    [[1, 0, 2], [3, 1, 2]]
-    """
-    n = min(n, scores.shape[1])
-    out = []
-    for row in scores:
-        last = np.partition(row, -n)[-n]
-        above = np.flatnonzero(row > last)
-        top = np.concatenate([above, np.flatnonzero(row == last)[: n - len(above)]])
-        order = top[np.argsort(-row[top], kind="stable")]
-        out.append(order[np.isfinite(row[order])])
-    return out
+    return binarize(matrix)

@@ -1,4 +1,4 @@
-"""Settings chosen on validation: every one of a grid is fitted and measured."""
+"""Grid search on validation: every baseline of a grid is fitted and measured."""
 
 from __future__ import annotations
 
@@ -13,27 +13,41 @@ import numpy as np
 
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.answers import ResultCache
-from isthmus.evaluation.baselines.als import ALS
-from isthmus.evaluation.baselines.baseline import Baseline, BaselineSystem
-from isthmus.evaluation.baselines.chance import Chance
-from isthmus.evaluation.baselines.content import Content
-from isthmus.evaluation.baselines.ease import EASE
-from isthmus.evaluation.baselines.item_knn import ItemKNN
-from isthmus.evaluation.baselines.means import GlobalMean, Offsets, RatingBaseline
-from isthmus.evaluation.baselines.neighbours import SIMILARITIES
-from isthmus.evaluation.baselines.popularity import Popularity
-from isthmus.evaluation.baselines.user_knn import UserKNN
+from isthmus.evaluation.baselines.baseline import (
+    Baseline,
+    BaselineSystem,
+    GeneratorBaseline,
+    Random,
+)
+from isthmus.evaluation.baselines.rating_means import GlobalMean, Offsets, RatingBaseline
 from isthmus.evaluation.lists import ItemVectors, clean_lists, hit_matrix
 from isthmus.evaluation.task import Task
 from isthmus.numerics.metrics import ranking_metrics, rating_errors
 from isthmus.progress import Advance, ignore_progress
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.content import Content
+from isthmus.retrieval.candidates.ease import EASE
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.candidates.user_knn import ItemWeights, UserKNN
 
 S = TypeVar("S")
+
+MAX_EASE_SIDE = 12_000  # users or items of which a square matrix is held, in float32
+
+# Of `CountSimilarity`: the larger alpha, the higher popular items are ranked.
+SIMILARITIES: dict[str, dict[str, Any]] = {
+    "cosine": {"alpha": 0.5, "beta": 0.5},
+    "asymmetric": {"alpha": 0.75, "beta": 0.25},
+    "conditional": {"alpha": 1.0, "beta": 0.0},
+    "jaccard": {"jaccard": True},
+}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What settings came to on validation."""
+    """Hyperparameters, and their score on validation."""
 
     settings: dict[str, Any]
     score: float
@@ -46,11 +60,11 @@ class Tuned(Generic[S]):
     Attributes
     ----------
     system : BaselineSystem or RatingBaseline
-        The best of it.
+        The best one.
     score : float
-        What it has on validation.
+        Its score on validation.
     trials : tuple of Trial
-        All that was tried, in the order of the grid.
+        Every one, in the order of the grid.
     """
 
     system: S
@@ -67,22 +81,22 @@ def tuned(
     kept: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[BaselineSystem]:
-    """Fit every baseline of a grid on a validation task, and keep the best.
+    """Fit every baseline of a grid to a validation task, and return the best.
 
     Parameters
     ----------
     grid : sequence of Baseline
-        What to try; of equals the first is kept.
+        The baselines; ties keep the first.
     task : Task
         A task of the split ``"val"``.
     metric : str
-        What is maximised, as named by `ranking_metrics`.
+        The metric that is maximised, as named by `ranking_metrics`.
     contents : ItemVectors, optional
-        Content of the items, for the methods that look at it.
+        Content vectors of the items, for the methods that need them.
     kept : KeptResults, optional
-        Where trials are kept; one that is there is not made again.
+        A cache of trials.
     advance : callable
-        Is called after each trial.
+        Called after each trial.
 
     Raises
     ------
@@ -114,12 +128,12 @@ def tuned_rater(
     kept: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[RatingBaseline]:
-    """Let every baseline of a grid predict the values of a validation task, and keep the best.
+    """Let every baseline of a grid predict a validation task, and return the best.
 
     Parameters
     ----------
     grid : sequence of RatingBaseline
-        What to try; of equals the first is kept.
+        The baselines; ties keep the first.
     task : Task
         A rating task of the split ``"val"``. The root mean square error is minimised.
     kept, advance
@@ -143,25 +157,61 @@ def tuned_rater(
 
 
 def default_grids(*, content: bool = False, seed: int = 0) -> dict[str, list[Baseline]]:
-    """Give the grid of every baseline by its name; that of content where there are vectors."""
-    items = product(SIMILARITIES, (100, None), (10.0, 50.0, 200.0, 500.0))
-    users = product(SIMILARITIES, (300, None), (0.0, 10.0), (False, True))
-    factors = product((32, 64, 128), (10.0, 30.0, 100.0, 300.0), (1.0, 10.0))
-    grids: list[list[Baseline]] = [
-        [Chance(seed)],
-        [Popularity(seed)],
-        [ItemKNN(seed, similarity, k, shrink) for similarity, k, shrink in items],
-        [UserKNN(seed, similarity, k, shrink, rare) for similarity, k, shrink, rare in users],
-        [EASE(seed, l2) for l2 in (100.0, 300.0, 1_000.0, 3_000.0)],
-        [ALS(seed, size, ridge, alpha) for size, ridge, alpha in factors],
+    """Return the grid of every baseline by its name; with that of content if asked for."""
+    grids: list[list[Baseline]] = [[Random(seed)]]
+    generators: list[list[CandidateGenerator]] = [
+        [Popularity()],
+        _item_knn_grid(),
+        _user_knn_grid(),
+        _ease_grid(),
+        _als_grid(seed),
     ]
     if content:
-        grids.append([Content(seed, "mean"), Content(seed, "max")])
+        generators.append([Content("mean"), Content("max")])
+    grids += [[GeneratorBaseline(own, seed) for own in grid] for grid in generators]
     return {grid[0].name: grid for grid in grids}
 
 
+def _item_knn_grid() -> list[CandidateGenerator]:
+    grid = product(SIMILARITIES.values(), (100, None), (10.0, 50.0, 200.0, 500.0))
+    return [
+        ItemKNN(**similarity, k=k, shrink=shrink, max_user_items=None)
+        for similarity, k, shrink in grid
+    ]
+
+
+def _user_knn_grid() -> list[CandidateGenerator]:
+    weights: tuple[ItemWeights, ...] = ("none", "idf")
+    grid = product(SIMILARITIES.values(), (300, None), (0.0, 10.0), weights)
+    return [
+        UserKNN(**similarity, k=k, shrink=shrink, item_weights=weight)
+        for similarity, k, shrink, weight in grid
+    ]
+
+
+def _ease_grid() -> list[CandidateGenerator]:
+    grid = (100.0, 300.0, 1_000.0, 3_000.0)
+    return [EASE(l2=l2, max_items=MAX_EASE_SIDE, k=None, min_users=1) for l2 in grid]
+
+
+def _als_grid(seed: int) -> list[CandidateGenerator]:
+    grid = product((32, 64, 128), (10.0, 30.0, 100.0, 300.0), (1.0, 10.0))
+    return [als(factors, l2, alpha, seed=seed) for factors, l2, alpha in grid]
+
+
+def als(
+    factors: int = 64,
+    regularization: float = 10.0,
+    alpha: float = 10.0,
+    iterations: int = 15,
+    seed: int = 0,
+) -> ALS:
+    """Return ALS with the confidences of implicit, which folds users in as it fits them."""
+    return ALS(factors, regularization, alpha, iterations, seed, False, added_confidence=0.0)
+
+
 def rating_grids() -> dict[str, list[RatingBaseline]]:
-    """Give the grid of every baseline that predicts values, by its name."""
+    """Return the grid of every rating baseline by its name."""
     damped = product((25.0, 10.0, 5.0), (10.0, 5.0, 2.0))
     grids: list[list[RatingBaseline]] = [[GlobalMean()], [Offsets(*own) for own in damped]]
     return {grid[0].name: grid for grid in grids}
@@ -182,7 +232,7 @@ def _trial_of(baseline: Baseline | RatingBaseline, task: Task) -> dict[str, Any]
 def _scored(
     kept: ResultCache | None, what: Mapping[str, Any], measure: Callable[[], float]
 ) -> float:
-    """Give the score that was kept of a trial, or measure and keep it."""
+    """Return the cached score of a trial, or measure and cache it."""
     text = None if kept is None else kept.get(what)
     if text is not None:
         return float(json.loads(text))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,13 +11,14 @@ import numpy as np
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.contract import FamilyIndex, Recipe, SharedTraining
 from isthmus.index.ann.exact import exact_search
+from isthmus.index.ann.faiss_index import FaissIndex
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.numerics.arrays import FloatArray, Positions
 
 FLOAT32_BYTES = 4
 
 
-class FlatIndex(FamilyIndex):
+class FlatIndex(FaissIndex):
     """A flat index. In float32 the vectors themselves are the index, and no FAISS index exists."""
 
     first_width = 0
@@ -98,11 +98,6 @@ class FlatIndex(FamilyIndex):
         if self._index is None:
             return exact_search(queries, self.vectors, k, bitmap)
         return super().search_filtered(queries, k, bitmap, n_candidates, search_scale)
-
-    def write(self, path: Path) -> None:
-        """Write the index; float32 has none, since the vectors are stored elsewhere."""
-        if self._index is not None:
-            super().write(path)
 
     def _base_parameters(self, width: int, selector: Mapping[str, Any]) -> Any:
         del width

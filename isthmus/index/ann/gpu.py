@@ -16,8 +16,9 @@ import numpy as np
 
 from isthmus.errors import InvalidInput, UnsupportedOperation
 from isthmus.index.ann.bitmap import Bitmap
-from isthmus.index.ann.contract import MIN_RESULTS, FamilyIndex, Recipe, VectorIndex
+from isthmus.index.ann.contract import FamilyIndex, Recipe, VectorIndex
 from isthmus.index.ann.exact import exact_search, knn_of, rescore
+from isthmus.index.ann.faiss_index import MIN_RESULTS
 from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.ann.segment import Segment

@@ -15,12 +15,8 @@ from typing import Any
 import numpy as np
 
 from isthmus.index.ann.bitmap import Bitmap
-from isthmus.index.ann.contract import (
-    FamilyIndex,
-    Recipe,
-    SharedTraining,
-    add_in_batches,
-)
+from isthmus.index.ann.contract import Recipe, SharedTraining
+from isthmus.index.ann.faiss_index import FaissIndex, add_in_batches
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.numerics.arrays import FloatArray
 
@@ -31,7 +27,7 @@ MAX_WIDTH_PER_RESCORED = 8  # a wider search than this gains nothing where sign 
 MAX_FILTERED_CANDIDATES = 4_096
 
 
-class HnswIndex(FamilyIndex):
+class HnswIndex(FaissIndex):
     """A graph of neighbours, searched with a candidate list of length ``ef_search``.
 
     With sign codes so little of a vector is left that candidates are scored by their vectors,

@@ -12,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.index.ann.bitmap import Bitmap
-from isthmus.index.ann.contract import (
+from isthmus.index.ann.contract import Recipe, SharedTraining, power_law
+from isthmus.index.ann.exact import rescore
+from isthmus.index.ann.faiss_index import (
     MIN_RESULTS,
     TRAINING_ROWS,
-    FamilyIndex,
-    Recipe,
-    SharedTraining,
-    power_law,
+    FaissIndex,
     training_sample,
     unrefined,
 )
-from isthmus.index.ann.exact import rescore
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.numerics.arrays import Counts, FloatArray, Positions
 
@@ -36,7 +34,7 @@ QUERY_BY_QUERY = 10  # FAISS's number of the fast-scan implementation
 CACHED_BYTES = 16 * 2**20  # codes that a processor's cache may hold
 
 
-class IvfIndex(FamilyIndex):
+class IvfIndex(FaissIndex):
     """Lists of vectors by nearest centroid, of which a query visits the ``nprobe`` nearest."""
 
     first_width = 8

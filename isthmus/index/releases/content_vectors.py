@@ -38,7 +38,7 @@ class ContentVectors:
     def of(
         self, view: View, named_vector: NamedVector, modality: Modality, rows: Positions
     ) -> MaskedVectors:
-        """Give the vectors of one modality of some items, in a named vector that it belongs to.
+        """Return the vectors of one modality of some items, in a named vector that it belongs to.
 
         Returns
         -------
@@ -48,13 +48,13 @@ class ContentVectors:
         """
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
-        found = lookup_vectors(self._cache(modality), hashes)
+        cached = lookup_vectors(self._cache(modality), hashes)
         if not named_vector.alignment:
-            return found
+            return cached
         vectors = np.zeros((len(rows), named_vector.dim), np.float32)
-        if found.present.any():
-            vectors[found.present] = self._align(modality, found.vectors[found.present])
-        return MaskedVectors(vectors, found.present)
+        if cached.present.any():
+            vectors[cached.present] = self._align(modality, cached.vectors[cached.present])
+        return MaskedVectors(vectors, cached.present)
 
     def _align(self, modality: Modality, vectors: FloatArray) -> FloatArray:
         if self._alignment is None:

@@ -1,5 +1,5 @@
-"""Predicted ratings: what a user, known by a history alone, would rate an item.
+"""Rating prediction: the rating that a user, known by a history alone, would give an item.
 
-Nothing is kept of a user. Whoever asks gives a history, the user's state is solved from it in
-closed form, and so a new user or a new rating moves the next prediction without training.
+No user is stored. Each request brings a history, from which the state of the user is inferred in
+closed form, so a new user or a new rating changes the next prediction without training.
 """

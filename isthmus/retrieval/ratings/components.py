@@ -1,4 +1,4 @@
-"""The parts that a prediction is the sum of, before they are weighed."""
+"""The components that a prediction is the sum of, before they are weighted."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from isthmus.retrieval.ratings.content import Features, unit
-from isthmus.retrieval.ratings.factors import Factors, Users, solve_users
-from isthmus.retrieval.ratings.neighbours import Asked, CoRatings, Neighbours, NeighbourSettings
+from isthmus.retrieval.ratings.content import Features, unit_rows
+from isthmus.retrieval.ratings.factors import FactorModel, UserPosteriors
+from isthmus.retrieval.ratings.neighbours import CoRatings, Neighbours, NeighbourSettings, Pairs
 from isthmus.retrieval.ratings.ratings import Codes, Floats, Ratings
 
-PARTS = ("content", "item", "user", "factors", "neighbours")
+COMPONENTS = ("content", "item", "user", "factors", "neighbours")
+ITEM_COMPONENTS = ("content", "item")  # those that do not depend on the user
+USER_RATINGS = "ratings of the user"
 EVIDENCE = (
-    "ratings of the user",
+    USER_RATINGS,
     "ratings of the item",
     "variance of the user",
     "variance of the item",
-    "closeness of the user",
-    "similarity found",
-    "content there",
+    "precision of the user",
+    "similarity of neighbours",
+    "item has content",
 )
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What is chosen by cross-validation.
+class RatingSettings:
+    """Hyperparameters, chosen by cross-validation.
 
     Attributes
     ----------
     factors : int
         Number of factors.
     features : int
-        Components of the content that the prior of items reads.
+        Number of content features that the prior of items uses.
     neighbours : NeighbourSettings
-        How neighbours are weighed.
+        Hyperparameters of the item neighbours.
     """
 
     factors: int = 4
@@ -44,12 +46,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Items:
-    """What is known of items beside ratings.
+    """What is known of items apart from ratings.
 
     Attributes
     ----------
     features : numpy.ndarray
-        float32, shape (n_items, n_features): content, zeros where there is none.
+        float32, shape (n_items, n_features): content features, zeros where there is no content.
     domains : numpy.ndarray
         int64, shape (n_items,): code of the domain.
     """
@@ -62,112 +64,175 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What each part says of some pairs, in standard deviations of the ratings.
+class Biases:
+    """The mean of all ratings, and the bias of each domain.
 
     Attributes
     ----------
-    level : numpy.ndarray
-        float64, shape (n,): what the domain adds to the mean of all.
-    values : numpy.ndarray
-        float64, shape (n, len(PARTS)).
-    evidence : numpy.ndarray
-        float64, shape (n, len(EVIDENCE)): how much each rests on.
+    mean : float
+        Mean of all ratings.
     domains : numpy.ndarray
-        int64, shape (n,): the domain of the item.
+        float64, shape (n_domains,): bias of each domain.
     """
 
-    level: Floats
+    mean: float
+    domains: Floats
+
+    @classmethod
+    def fit(cls, ratings: Ratings, domains: Codes) -> Biases:
+        """Learn from ratings; the domain of each item is a code from 0.
+
+        The biases are shrunk by empirical Bayes: the observed mean of domain d is multiplied by
+        ``t² / (t² + e_d²)``, with ``e_d`` the standard error of the mean over the items of the
+        domain and ``t²`` the variance between domains beyond it (moments of DerSimonian and Laird,
+        equal weights). A domain without ratings has the bias 0.
+        """
+        mean = float(ratings.values.mean())
+        n_domains = int(domains.max(initial=-1)) + 1
+        rated = np.flatnonzero(ratings.item_counts)
+        sums = np.bincount(ratings.columns, ratings.values - mean, ratings.shape[1])[rated]
+        item_means, of = sums / ratings.item_counts[rated], domains[rated]
+        n_items = np.bincount(of, minlength=n_domains)
+        centres = np.bincount(of, item_means, n_domains) / np.maximum(n_items, 1)
+        freedom = len(rated) - int((n_items > 0).sum())
+        residual = float(((item_means - centres[of]) ** 2).sum())
+        within = residual / freedom if freedom > 0 else 0.0
+        present = n_items > 0
+        errors = within / np.maximum(n_items, 1)
+        observed = _domain_means(ratings, domains, mean, n_domains)
+        if present.sum() < 2:
+            return cls(mean, np.zeros(n_domains))
+        between = max(float((observed[present] ** 2).mean() - errors[present].mean()), 0.0)
+        shrinkage = between / np.maximum(between + errors, 1e-12)
+        return cls(mean, np.where(present, shrinkage * observed, 0.0))
+
+    def of(self, domains: Codes) -> Floats:
+        """Return the bias of domain codes; 0 for an unknown code."""
+        known = domains < len(self.domains)
+        return np.where(known, np.append(self.domains, 0.0)[np.where(known, domains, -1)], 0.0)
+
+
+def _domain_means(ratings: Ratings, domains: Codes, mean: float, n_domains: int) -> Floats:
+    of = domains[ratings.columns]
+    sums = np.bincount(of, ratings.values - mean, n_domains)
+    return np.asarray(sums / np.maximum(np.bincount(of, minlength=n_domains), 1), np.float64)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How ratings are standardised: by the bias of their domain, and one standard deviation.
+
+    Attributes
+    ----------
+    biases : Biases
+        Biases of the domains, in ratings.
+    deviation : float
+        Standard deviation of the ratings; everything else is in units of it.
+    """
+
+    biases: Biases
+    deviation: float
+
+    @classmethod
+    def fit(cls, ratings: Ratings, items: Items) -> Scale:
+        """Learn from ratings."""
+        return cls(Biases.fit(ratings, items.domains), float(ratings.values.std()) or 1.0)
+
+    def standardise(self, values: Floats, domains: Codes) -> Floats:
+        """Return ratings minus the bias of their domain, in standard deviations."""
+        bias = self.biases.mean + self.biases.of(domains)
+        return np.asarray((values - bias) / self.deviation, np.float64)
+
+    def standardised(self, ratings: Ratings, items: Items) -> Ratings:
+        """Return the ratings of a table, standardised."""
+        domains = items.domains[ratings.columns]
+        return ratings.with_values(self.standardise(ratings.values, domains))
+
+
+@dataclass(frozen=True)
+class Components:
+    """The components of the predictions of some pairs, in standard deviations.
+
+    Attributes
+    ----------
+    bias : numpy.ndarray
+        float64, shape (n,): bias of the domain.
+    values : numpy.ndarray
+        float64, shape (n, len(COMPONENTS)).
+    evidence : numpy.ndarray
+        float64, shape (n, len(EVIDENCE)): what each component rests on.
+    domains : numpy.ndarray
+        int64, shape (n,): domain of the item.
+    """
+
+    bias: Floats
     values: Floats
     evidence: Floats
     domains: Codes
 
+    def __getitem__(self, rows: Codes) -> Components:
+        return Components(
+            self.bias[rows], self.values[rows], self.evidence[rows], self.domains[rows]
+        )
+
     @property
     def sums(self) -> Floats:
-        """The sum of all parts, each at weight 1."""
-        return np.asarray(self.level + self.values.sum(axis=1), np.float64)
+        """The sum of all components, each with weight 1, shape (n,)."""
+        return np.asarray(self.bias + self.values.sum(axis=1), np.float64)
 
 
 @dataclass(frozen=True)
-class PartModel:
-    """Levels, factors and neighbours, learned from one set of ratings.
+class ComponentModel:
+    """Biases, factors and neighbours, learned from one set of ratings.
 
     Attributes
     ----------
-    levels : Levels
-        Of domains, in ratings.
-    deviation : float
-        The standard deviation of the ratings: all else is in units of it.
+    scale : Scale
+        Standardisation of ratings.
     counts : numpy.ndarray
-        int64, shape (n_items,): ratings of each item.
-    factors : Factors
-        Deviations and factors of items.
+        int64, shape (n_items,): number of ratings of each item.
+    factors : FactorModel
+        Biases and factors of items.
     neighbours : Neighbours
         Similarities of items.
     items : Items
         Content and domains.
     """
 
-    levels: Levels
-    deviation: float
+    scale: Scale
     counts: Codes
-    factors: Factors
+    factors: FactorModel
     neighbours: Neighbours
     items: Items
 
     @classmethod
-    def fit(cls, ratings: Ratings, items: Items, settings: Settings, seed: int) -> PartModel:
+    def fit(
+        cls, ratings: Ratings, items: Items, settings: RatingSettings, seed: int
+    ) -> ComponentModel:
         """Learn from ratings in their own scale."""
-        levels, deviation, centred = standardised(ratings, items)
+        scale = Scale.fit(ratings, items)
+        standardised = scale.standardised(ratings, items)
         features = items.features[:, : settings.features]
-        factors = Factors.fit(centred, features, settings.factors, seed)
-        co_ratings = CoRatings.fit(user_residuals(factors, centred))
+        factors = FactorModel.fit(standardised, features, settings.factors, seed)
+        co_ratings = CoRatings.fit(scaled_residuals(factors, standardised))
         shrink = settings.neighbours.shrink
         neighbours = Neighbours(settings.neighbours, co_ratings.similarities(shrink))
-        return cls(levels, deviation, ratings.by_item, factors, neighbours, items)
+        return cls(scale, ratings.item_counts, factors, neighbours, items)
 
-    def parts(self, histories: Ratings, asked: Asked) -> Parts:
-        """Give what each part says of asked pairs to users known by these histories alone.
+    def components(self, histories: Ratings, pairs: Pairs) -> Components:
+        """Return the components of pairs, for users known by these histories alone.
 
-        The cost follows from the items that histories and questions name, not from all there are.
+        The cost depends on the items of the histories and pairs, not on the number of all items.
         """
-        named = np.concatenate([histories.columns, asked.columns])
-        near, places = np.unique(named, return_inverse=True)
-        known, shape = len(histories), (histories.shape[0], len(near))
-        return self._only(near)._parts(
-            Ratings(histories.rows, places[:known], histories.values, shape),
-            Asked(asked.rows, places[known:]),
+        named = np.concatenate([histories.columns, pairs.columns])
+        used, places = np.unique(named, return_inverse=True)
+        n, shape = len(histories), (histories.shape[0], len(used))
+        return self._take_items(used)._components(
+            Ratings(histories.rows, places[:n], histories.values, shape),
+            Pairs(pairs.rows, places[n:]),
         )
 
-    def _only(self, columns: Codes) -> PartModel:
-        return replace(
-            self,
-            counts=self.counts[columns],
-            factors=self.factors.only(columns),
-            neighbours=self.neighbours.only(columns),
-            items=Items(self.items.features[columns], self.items.domains[columns]),
-        )
-
-    def _parts(self, histories: Ratings, asked: Asked) -> Parts:
-        centred = centre(histories, self.items, self.levels, self.deviation)
-        moments = self.factors.items
-        users = solve_users(centred, moments, self.factors.noise)
-        residuals = centred.values - expected(moments.means, users, centred.rows, centred.columns)
-        lean, similarity = self.neighbours.lean(
-            centred, residuals, asked, unit(self.items.features)
-        )
-        rows, columns = asked
-        tastes, own = users.moments.means[rows], moments.means[columns]
-        prior = self._prior(columns)
-        values = np.stack(
-            [prior, own[:, 0] - prior, tastes[:, 0], _dot(tastes[:, 1:], own[:, 1:]), lean], axis=1
-        )
-        domains = self.items.domains[columns]
-        level = self.levels.of(domains) / self.deviation
-        evidence = self._evidence(histories, asked, users, similarity)
-        return Parts(level, values, evidence, domains)
-
-    def extended(self, new: Items) -> PartModel:
+    def extended(self, new: Items) -> ComponentModel:
         """Append items without ratings."""
         items = Items(
             np.concatenate([self.items.features, new.features]),
@@ -182,26 +247,66 @@ class PartModel:
             items=items,
         )
 
-    def _prior(self, columns: Codes) -> Floats:
+    def _take_items(self, columns: Codes) -> ComponentModel:
+        return replace(
+            self,
+            counts=self.counts[columns],
+            factors=self.factors.take_items(columns),
+            neighbours=self.neighbours.take_items(columns),
+            items=Items(self.items.features[columns], self.items.domains[columns]),
+        )
+
+    def _components(self, histories: Ratings, pairs: Pairs) -> Components:
+        standardised = self.scale.standardised(histories, self.items)
+        users = self.factors.users(standardised)
+        expected = self.factors.expected(users, standardised.rows, standardised.columns)
+        neighbour_residuals, similarity = self.neighbours.residuals(
+            standardised, standardised.values - expected, pairs, unit_rows(self.items.features)
+        )
+        rows, columns = pairs
+        of_users = users.parameters.means[rows]  # (n, k + 1)
+        of_items = self.factors.items.means[columns]
+        prior = self._item_prior(columns)
+        values = np.stack(
+            [
+                prior,
+                of_items[:, 0] - prior,
+                of_users[:, 0],
+                (of_users[:, 1:] * of_items[:, 1:]).sum(axis=1),
+                neighbour_residuals,
+            ],
+            axis=1,
+        )
+        domains = self.items.domains[columns]
+        bias = self.scale.biases.of(domains) / self.scale.deviation
+        return Components(
+            bias, values, self._evidence(histories, pairs, users, similarity), domains
+        )
+
+    def _item_prior(self, columns: Codes) -> Floats:
+        """Return the biases of items that their content predicts, shape (n,)."""
         weights = self.factors.weights[:, 0]
         features = self.items.features[columns, : len(weights)]
         return np.asarray(features.astype(np.float64) @ weights, np.float64)
 
     def _evidence(
-        self, histories: Ratings, asked: Asked, users: Users, similarity: Floats
+        self, histories: Ratings, pairs: Pairs, users: UserPosteriors, similarity: Floats
     ) -> Floats:
-        rows, columns = asked
-        moments, people = self.factors.items[columns], users.moments
-        mine, its = moments.design, people.design[rows]
-        user_variance = np.einsum("nk,nkl,nl->n", mine, people.covariances[rows], mine)
-        item_variance = np.einsum("nk,nkl,nl->n", its, moments.covariances, its)
+        """Return what the components of each pair rest on, see `EVIDENCE`."""
+        rows, columns = pairs
+        of_items, of_users = self.factors.items[columns], users.parameters
+        item_design, user_design = of_items.design, of_users.design[rows]
+        user_variance = np.einsum(
+            "nk,nkl,nl->n", item_design, of_users.covariances[rows], item_design
+        )
+        item_variance = np.einsum("nk,nkl,nl->n", user_design, of_items.covariances, user_design)
         return np.stack(
             [
-                np.log1p(histories.by_user[rows]),
+                np.log1p(histories.user_counts[rows]),
                 np.log1p(self.counts[columns]),
                 user_variance,
                 item_variance,
-                np.log(users.closeness[rows]),
+                np.log(users.precisions[rows]),
                 np.log1p(similarity),
                 self.items.features[columns].any(axis=1).astype(np.float64),
             ],
@@ -209,87 +314,10 @@ class PartModel:
         )
 
 
-def standardised(ratings: Ratings, items: Items) -> tuple[Levels, float, Ratings]:
-    """Give levels, the standard deviation, and ratings less their level in units of it."""
-    levels = Levels.fit(ratings, items.domains)
-    deviation = float(ratings.values.std()) or 1.0
-    return levels, deviation, centre(ratings, items, levels, deviation)
-
-
-def centre(ratings: Ratings, items: Items, levels: Levels, deviation: float) -> Ratings:
-    """Give ratings less the level of their domain, in standard deviations."""
-    level = levels.mean + levels.of(items.domains)[ratings.columns]
-    values = (ratings.values - level) / deviation
-    return Ratings(ratings.rows, ratings.columns, values, ratings.shape)
-
-
-def expected(means: Floats, users: Users, rows: Codes, columns: Codes) -> Floats:
-    """Give what factors expect of pairs."""
-    tastes, own = users.moments.means[rows], means[columns]
-    return np.asarray(tastes[:, 0] + own[:, 0] + _dot(tastes[:, 1:], own[:, 1:]), np.float64)
-
-
-def user_residuals(factors: Factors, centred: Ratings) -> Ratings:
-    """Give how far the ratings are from what factors expect, in each user's deviations."""
-    users = solve_users(centred, factors.items, factors.noise)
-    off = centred.values - expected(factors.items.means, users, centred.rows, centred.columns)
-    scale = np.sqrt(users.closeness[centred.rows] / factors.noise.variance)
-    return Ratings(centred.rows, centred.columns, off * scale, centred.shape)
-
-
-def _dot(a: Floats, b: Floats) -> Floats:
-    return np.asarray((a * b).sum(axis=1), np.float64)
-
-
-@dataclass(frozen=True)
-class Levels:
-    """What is expected of a rating when its item's domain alone is known.
-
-    Attributes
-    ----------
-    mean : float
-        Of all ratings.
-    offsets : numpy.ndarray
-        float64, shape (n_domains,): what is added for each domain.
-    """
-
-    mean: float
-    offsets: Floats
-
-    @classmethod
-    def fit(cls, ratings: Ratings, domains: Codes) -> Levels:
-        """Learn from ratings; the domain of each item is a code from 0.
-
-        The offsets are shrunk by empirical Bayes: ``t² / (t² + e_d²)`` of what was seen stays,
-        with ``e_d`` the standard error of a domain's mean over its items and ``t²`` the variance
-        between domains beyond it (DerSimonian and Laird's moments, equal weights). A domain
-        without ratings stays at the mean of all.
-        """
-        mean = float(ratings.values.mean())
-        count = int(domains.max(initial=-1)) + 1
-        rated = np.flatnonzero(ratings.by_item)
-        sums = np.bincount(ratings.columns, ratings.values - mean, ratings.shape[1])[rated]
-        own, of = sums / ratings.by_item[rated], domains[rated]
-        items = np.bincount(of, minlength=count)
-        centres = np.bincount(of, own, count) / np.maximum(items, 1)
-        freedom = len(rated) - int((items > 0).sum())
-        within = float(((own - centres[of]) ** 2).sum()) / freedom if freedom > 0 else 0.0
-        there = items > 0
-        errors = within / np.maximum(items, 1)
-        seen = _means_by_domain(ratings, domains, mean, count)
-        if there.sum() < 2:
-            return cls(mean, np.zeros(count))
-        between = max(float((seen[there] ** 2).mean() - errors[there].mean()), 0.0)
-        kept = between / np.maximum(between + errors, 1e-12)
-        return cls(mean, np.where(there, kept * seen, 0.0))
-
-    def of(self, domains: Codes) -> Floats:
-        """Give the offset of each domain code; of a code never seen, 0."""
-        known = domains < len(self.offsets)
-        return np.where(known, np.append(self.offsets, 0.0)[np.where(known, domains, -1)], 0.0)
-
-
-def _means_by_domain(ratings: Ratings, domains: Codes, mean: float, count: int) -> Floats:
-    of = domains[ratings.columns]
-    sums = np.bincount(of, ratings.values - mean, count)
-    return np.asarray(sums / np.maximum(np.bincount(of, minlength=count), 1), np.float64)
+def scaled_residuals(factors: FactorModel, standardised: Ratings) -> Ratings:
+    """Return the residuals of a factor model, in standard deviations of each user."""
+    users = factors.users(standardised)
+    expected = factors.expected(users, standardised.rows, standardised.columns)
+    precisions = users.precisions[standardised.rows]
+    scale = np.sqrt(precisions / factors.user_prior.noise_variance)
+    return standardised.with_values((standardised.values - expected) * scale)

@@ -1,8 +1,9 @@
-"""Parts of ratings that the parts have not seen, to learn the weights of the parts from.
+"""Cross-fitting of the components, and the choice of hyperparameters on one of its folds.
 
-Of every fold a part model is learned from the rest, and asked about what the fold hides: for
-users with all the rest of their ratings, for users with a few of them, and for users of whom the
-model has seen nothing. Of some items a fold hides every rating, so that there are new items too.
+For each fold, a component model is learned from the other ratings and predicts the ratings that
+the fold holds out: for users with all their other ratings, for users with a few of them, and for
+users that the model has not seen. For some items a fold holds out every rating, so there are new
+items too. The weights of the components are learned from these predictions.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from isthmus.retrieval.ratings.components import (
+    ComponentModel,
+    Components,
     Items,
-    PartModel,
-    Parts,
-    Settings,
-    centre,
-    expected,
-    standardised,
-    user_residuals,
+    RatingSettings,
+    Scale,
+    scaled_residuals,
 )
-from isthmus.retrieval.ratings.content import unit
-from isthmus.retrieval.ratings.factors import Factors, solve_users
-from isthmus.retrieval.ratings.neighbours import Asked, CoRatings, Neighbours, NeighbourSettings
+from isthmus.retrieval.ratings.content import unit_rows
+from isthmus.retrieval.ratings.factors import FactorModel
+from isthmus.retrieval.ratings.neighbours import CoRatings, Neighbours, NeighbourSettings, Pairs
 from isthmus.retrieval.ratings.ratings import Codes, Floats, Mask, Ratings
+
+FOLDS = 5
+GROUPS_PER_FOLD = 5
+"""Of the users, and of the items, one in FOLDS * GROUPS_PER_FOLD is held out whole from a fold."""
+MAX_PAIRS_OF_NEW_USER = 50
 
 FACTORS = (0, 2, 4, 8, 16)
 FEATURES = (32, 128)
@@ -34,240 +38,243 @@ NEIGHBOURS: dict[str, tuple[float, ...]] = {
     "shrink": (30.0, 100.0, 300.0, 1000.0),
     "content": (0.0, 0.3, 1.0, 3.0),
     "power": (1.0, 2.0, 3.0, 4.0),
-    "most": (10, 20, 40, 80, 160),
+    "k": (10, 20, 40, 80, 160),
     "damping": (0.1, 0.3, 1.0, 3.0),
 }
 PATIENCE = 2
-ASKED = 20_000
-
-FOLDS = 5
-GROUPS = 5
-"""So many groups a fold has of users, and of items, of which one is hidden from it whole."""
-NEW_USER_ASKED = 50
+MAX_TUNING_PAIRS = 20_000
 
 
-class Question(NamedTuple):
-    """What a part model is asked: pairs, the histories it may see, and the ratings they had."""
+class HeldOut(NamedTuple):
+    """Pairs to predict, the histories that may be used for it, and the true ratings."""
 
     histories: Ratings
-    asked: Asked
-    values: Floats
+    pairs: Pairs
+    truth: Floats
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What is seen of the ratings, and what is asked of the rest.
+    """The ratings to learn from, and the held-out ones.
 
     Attributes
     ----------
-    visible : Ratings
+    training : Ratings
         To learn from.
-    hidden : Question
-        The fold's own ratings, of users with all of their visible ones.
-    thin : Question
-        The same of users with a few of them, or none.
-    new : Question
-        Ratings of users that are not visible, with a few of the others.
+    known_users : HeldOut
+        Held-out ratings of users with all of their training ratings.
+    thinned_users : HeldOut
+        The same for users with a few of their training ratings, or none.
+    new_users : HeldOut
+        Ratings of users without training ratings, with a few of their others.
     """
 
-    visible: Ratings
-    hidden: Question
-    thin: Question
-    new: Question
+    training: Ratings
+    known_users: HeldOut
+    thinned_users: HeldOut
+    new_users: HeldOut
 
     @property
-    def questions(self) -> tuple[Question, Question, Question]:
+    def held_out(self) -> tuple[HeldOut, HeldOut, HeldOut]:
         """All three."""
-        return self.hidden, self.thin, self.new
+        return self.known_users, self.thinned_users, self.new_users
 
 
-class Rows(NamedTuple):
-    """Parts, and what the rating was, in the standard deviations of the fold.
+class CrossFitted(NamedTuple):
+    """Components of held-out pairs, and the true rating, in standard deviations of the fold.
 
     Attributes
     ----------
-    parts : Parts
-        Of some pairs.
+    components : Components
+        Of n pairs.
     truth : numpy.ndarray
         float64, shape (n,).
     users : numpy.ndarray
-        int64, shape (n,): whose rating it is.
+        int64, shape (n,): user of each pair.
     """
 
-    parts: Parts
+    components: Components
     truth: Floats
     users: Codes
 
+    def take(self, rows: Codes) -> CrossFitted:
+        """Return some of the pairs."""
+        return CrossFitted(self.components[rows], self.truth[rows], self.users[rows])
 
-def folds(ratings: Ratings, seed: int) -> Iterator[Fold]:
+
+def make_folds(ratings: Ratings, seed: int) -> Iterator[Fold]:
     """Divide ratings into folds."""
     generator = np.random.default_rng(seed)
     number = generator.permutation(len(ratings)) % FOLDS
-    user_group = generator.permutation(ratings.shape[0]) % (FOLDS * GROUPS)
-    item_group = generator.permutation(ratings.shape[1]) % (FOLDS * GROUPS)
+    user_group = generator.permutation(ratings.shape[0]) % (FOLDS * GROUPS_PER_FOLD)
+    item_group = generator.permutation(ratings.shape[1]) % (FOLDS * GROUPS_PER_FOLD)
     for fold in range(FOLDS):
         new_user = (user_group == fold)[ratings.rows]
         new_item = (item_group == fold)[ratings.columns]
-        hidden = number == fold
-        visible = ratings.only(~hidden & ~new_user & ~new_item)
-        if len(visible):
+        held_out = number == fold
+        training = ratings.filter(~held_out & ~new_user & ~new_item)
+        if len(training):
+            truth = ratings.filter(held_out & ~new_user)
             yield Fold(
-                visible,
-                _question(visible, ratings.only(hidden & ~new_user)),
-                _question(_thinned(visible, generator), ratings.only(hidden & ~new_user)),
-                _unseen(ratings.only(new_user), generator),
+                training,
+                _held_out(training, truth),
+                _held_out(training.filter(_few(training, generator, min_left=0)), truth),
+                _new_users(ratings.filter(new_user), generator),
             )
 
 
-def rows_of(model: PartModel, question: Question) -> Rows:
-    """Ask a part model."""
-    truth = (question.values - model.levels.mean) / model.deviation
-    parts = model.parts(question.histories, question.asked)
-    return Rows(parts, truth, question.asked.rows)
-
-
 def cross_fitted(
-    ratings: Ratings, items: Items, settings: Settings, seed: int
-) -> Iterator[tuple[Fold, list[Rows]]]:
-    """Learn from each fold's visible ratings, and give what it says to its questions."""
-    for fold in folds(ratings, seed):
-        model = PartModel.fit(fold.visible, items, settings, seed)
-        yield fold, [rows_of(model, question) for question in fold.questions]
+    ratings: Ratings, items: Items, settings: RatingSettings, seed: int
+) -> Iterator[tuple[Fold, list[CrossFitted]]]:
+    """Learn from the training ratings of each fold, and predict the held-out ones."""
+    for fold in make_folds(ratings, seed):
+        model = ComponentModel.fit(fold.training, items, settings, seed)
+        yield fold, [predict_held_out(model, held_out) for held_out in fold.held_out]
 
 
-def joined(rows: list[Rows]) -> Rows:
-    """Put rows one after the other."""
-    parts = [own.parts for own in rows]
-    return Rows(
-        Parts(
-            np.concatenate([own.level for own in parts]),
-            np.concatenate([own.values for own in parts]),
-            np.concatenate([own.evidence for own in parts]),
-            np.concatenate([own.domains for own in parts]),
+def predict_held_out(model: ComponentModel, held_out: HeldOut) -> CrossFitted:
+    """Return the components of held-out pairs."""
+    truth = (held_out.truth - model.scale.biases.mean) / model.scale.deviation
+    components = model.components(held_out.histories, held_out.pairs)
+    return CrossFitted(components, truth, held_out.pairs.rows)
+
+
+def join_cross_fitted(parts: list[CrossFitted]) -> CrossFitted:
+    """Concatenate the pairs of several folds."""
+    components = [part.components for part in parts]
+    return CrossFitted(
+        Components(
+            np.concatenate([part.bias for part in components]),
+            np.concatenate([part.values for part in components]),
+            np.concatenate([part.evidence for part in components]),
+            np.concatenate([part.domains for part in components]),
         ),
-        np.concatenate([own.truth for own in rows]),
-        np.concatenate([own.users for own in rows]),
+        np.concatenate([part.truth for part in parts]),
+        np.concatenate([part.users for part in parts]),
     )
 
 
-def _question(histories: Ratings, asked: Ratings) -> Question:
-    return Question(histories, Asked(asked.rows, asked.columns), asked.values)
+def _held_out(histories: Ratings, truth: Ratings) -> HeldOut:
+    return HeldOut(histories, Pairs(truth.rows, truth.columns), truth.values)
 
 
-def _unseen(ratings: Ratings, generator: np.random.Generator) -> Question:
-    shown = _few(ratings, generator, least_left=1)
-    left = _first_of_each(~shown, ratings, generator, np.full(ratings.shape[0], NEW_USER_ASKED))
-    return _question(ratings.only(shown), ratings.only(left))
+def _new_users(ratings: Ratings, generator: np.random.Generator) -> HeldOut:
+    shown = _few(ratings, generator, min_left=1)
+    limits = np.full(ratings.shape[0], MAX_PAIRS_OF_NEW_USER)
+    truth = _sample_of_each_user(~shown, ratings, generator, limits)
+    return _held_out(ratings.filter(shown), ratings.filter(truth))
 
 
-def _thinned(ratings: Ratings, generator: np.random.Generator) -> Ratings:
-    return ratings.only(_few(ratings, generator, least_left=0))
+def _few(ratings: Ratings, generator: np.random.Generator, min_left: int) -> Mask:
+    """Choose ratings of each user: from none to all, small numbers as often as large ones."""
+    largest = np.maximum(ratings.user_counts - min_left, 0)
+    draws = generator.random(len(largest))
+    counts = np.floor((largest + 1.0) ** draws - 1 + 1e-9).astype(np.int64)
+    return _sample_of_each_user(np.ones(len(ratings), bool), ratings, generator, counts)
 
 
-def _few(ratings: Ratings, generator: np.random.Generator, least_left: int) -> Mask:
-    """Choose some ratings of each user: from none to all, small numbers as often as large ones."""
-    most = np.maximum(ratings.by_user - least_left, 0)
-    wanted = np.floor((most + 1.0) ** generator.random(len(most)) - 1 + 1e-9).astype(np.int64)
-    return _first_of_each(np.ones(len(ratings), bool), ratings, generator, wanted)
-
-
-def _first_of_each(
-    mask: Mask, ratings: Ratings, generator: np.random.Generator, wanted: Codes
+def _sample_of_each_user(
+    mask: Mask, ratings: Ratings, generator: np.random.Generator, counts: Codes
 ) -> Mask:
-    """Choose so many of each user's entries in the mask, at random."""
+    """Choose a number of each user's ratings in a mask, at random."""
     entries = np.flatnonzero(mask)
     order = entries[np.lexsort((generator.random(len(entries)), ratings.rows[entries]))]
     users = ratings.rows[order]
     chosen = np.zeros(len(ratings), bool)
-    chosen[order[np.arange(len(order)) - np.searchsorted(users, users) < wanted[users]]] = True
+    chosen[order[np.arange(len(order)) - np.searchsorted(users, users) < counts[users]]] = True
     return chosen
 
 
-def choose(fold: Fold, items: Items, seed: int) -> Settings:
-    """Give the settings that predict the hidden ratings of a fold best.
+def tune(ratings: Ratings, items: Items, seed: int) -> RatingSettings:
+    """Return the hyperparameters that predict the held-out ratings of the first fold best.
 
-    First the number of factors, rising until two in a row are no better; then the
-    components of the content; then each setting of the neighbours in turn.
+    First the number of factors is raised until two in a row are no better; then the number of
+    content features is chosen, then each hyperparameter of the neighbours in turn.
     """
-    trial = _Trial(fold, items, seed)
-    factors = _climb(FACTORS, lambda own: trial.fit(own, FEATURES[0]))
-    widths = sorted({min(own, items.features.shape[1]) for own in FEATURES})
-    features = min(widths, key=lambda own: trial.fit(factors, own))
-    return Settings(factors, features, trial.neighbours(factors, features))
+    folds = make_folds(ratings, seed)
+    fold = next((fold for fold in folds if len(fold.known_users.truth)), None)
+    if fold is None:
+        return RatingSettings(factors=0)
+    search = _Search(fold, items, seed)
+    factors = _first_minimum(FACTORS, lambda n: search.factor_error(n, FEATURES[0]))
+    widths = sorted({min(n, items.features.shape[1]) for n in FEATURES})
+    features = min(widths, key=lambda n: search.factor_error(factors, n))
+    return RatingSettings(factors, features, search.best_neighbours(factors, features))
 
 
-def _climb(values: Iterable[int], error: Callable[[int], float]) -> int:
-    best, least, worse = 0, np.inf, 0
+def _first_minimum(values: Iterable[int], error: Callable[[int], float]) -> int:
+    best, smallest, worse = 0, np.inf, 0
     for value in values:
-        found = error(value)
-        worse = worse + 1 if found >= least else 0
+        current = error(value)
+        worse = worse + 1 if current >= smallest else 0
         if worse == PATIENCE:
             break
-        if found < least:
-            best, least = value, found
+        if current < smallest:
+            best, smallest = value, current
     return best
 
 
-class _Trial:
-    """One fold, its ratings standardised, and what has been learned from it so far."""
+class _Search:
+    """One fold with standardised ratings, and the factor models that were fitted to it."""
 
     def __init__(self, fold: Fold, items: Items, seed: int) -> None:
         self._items, self._seed = items, seed
-        levels, deviation, self._visible = standardised(fold.visible, items)
-        histories, asked, values = fold.hidden
-        drawn = np.random.default_rng(seed).permutation(len(values))
-        chosen = np.sort(drawn[:ASKED])
-        self._asked = Asked(asked.rows[chosen], asked.columns[chosen])
-        self._histories = centre(histories, items, levels, deviation)
-        level = levels.mean + levels.of(items.domains)[self._asked.columns]
-        self._truth = (values[chosen] - level) / deviation
-        self._fitted: dict[tuple[int, int], tuple[Factors, float]] = {}
+        scale = Scale.fit(fold.training, items)
+        self._training = scale.standardised(fold.training, items)
+        histories, pairs, truth = fold.known_users
+        drawn = np.random.default_rng(seed).permutation(len(truth))
+        chosen = np.sort(drawn[:MAX_TUNING_PAIRS])
+        self._pairs = Pairs(pairs.rows[chosen], pairs.columns[chosen])
+        self._histories = scale.standardised(histories, items)
+        domains = items.domains[self._pairs.columns]
+        self._truth = scale.standardise(truth[chosen], domains)
+        self._fitted: dict[tuple[int, int], tuple[FactorModel, float]] = {}
 
-    def fit(self, factors: int, features: int) -> float:
-        """Learn, and give the mean squared error."""
+    def factor_error(self, factors: int, features: int) -> float:
+        """Return the mean squared error of a factor model."""
         key = (factors, min(features, self._items.features.shape[1]))
         if key not in self._fitted:
-            own = self._items.features[:, : key[1]]
-            model = Factors.fit(self._visible, own, factors, self._seed)
-            self._fitted[key] = (model, float((self._left(model) ** 2).mean()))
+            of_items = self._items.features[:, : key[1]]
+            model = FactorModel.fit(self._training, of_items, factors, self._seed)
+            self._fitted[key] = (model, float((self._errors(model) ** 2).mean()))
         return self._fitted[key][1]
 
-    def neighbours(self, factors: int, features: int) -> NeighbourSettings:
-        """Choose how neighbours are weighed, given the factors."""
-        self.fit(factors, features)
+    def best_neighbours(self, factors: int, features: int) -> NeighbourSettings:
+        """Choose the hyperparameters of the neighbours, given the factor model."""
+        self.factor_error(factors, features)
         model = self._fitted[factors, features][0]
-        co_ratings = CoRatings.fit(user_residuals(model, self._visible))
-        left, residuals = self._left(model), self._residuals(model)
-        units = unit(self._items.features)
+        co_ratings = CoRatings.fit(scaled_residuals(model, self._training))
+        errors, residuals = self._errors(model), self._residuals(model)
+        units = unit_rows(self._items.features)
 
-        def error(how: NeighbourSettings) -> float:
-            near = Neighbours(how, co_ratings.similarities(how.shrink))
-            lean, _ = near.lean(self._histories, residuals, self._asked, units)
-            scale = max(float(lean @ left), 0.0) / max(float(lean @ lean), 1e-12)
-            return float(((left - scale * lean) ** 2).mean())
+        def error(settings: NeighbourSettings) -> float:
+            neighbours = Neighbours(settings, co_ratings.similarities(settings.shrink))
+            predicted, _ = neighbours.residuals(self._histories, residuals, self._pairs, units)
+            scale = max(float(predicted @ errors), 0.0) / max(float(predicted @ predicted), 1e-12)
+            return float(((errors - scale * predicted) ** 2).mean())
 
-        return _one_by_one(NeighbourSettings(), error)
+        return _coordinate_search(NeighbourSettings(), error)
 
-    def _left(self, model: Factors) -> Floats:
-        users = solve_users(self._histories, model.items, model.noise)
-        return self._truth - expected(model.items.means, users, *self._asked)
+    def _errors(self, model: FactorModel) -> Floats:
+        users = model.users(self._histories)
+        return self._truth - model.expected(users, *self._pairs)
 
-    def _residuals(self, model: Factors) -> Floats:
-        known = self._histories
-        users = solve_users(known, model.items, model.noise)
-        return known.values - expected(model.items.means, users, known.rows, known.columns)
+    def _residuals(self, model: FactorModel) -> Floats:
+        histories = self._histories
+        users = model.users(histories)
+        return histories.values - model.expected(users, histories.rows, histories.columns)
 
 
-def _one_by_one(
+def _coordinate_search(
     start: NeighbourSettings, error: Callable[[NeighbourSettings], float]
 ) -> NeighbourSettings:
-    best, least = start, error(start)
+    best, smallest = start, error(start)
     for name, values in NEIGHBOURS.items():
-        now: Any = getattr(best, name)
+        current: Any = getattr(best, name)
         for value in values:
-            if value != now:
-                tried = replace(best, **{name: type(now)(value)})
-                found = error(tried)
-                if found < least:
-                    best, least = tried, found
+            if value != current:
+                candidate = replace(best, **{name: type(current)(value)})
+                of_candidate = error(candidate)
+                if of_candidate < smallest:
+                    best, smallest = candidate, of_candidate
     return best

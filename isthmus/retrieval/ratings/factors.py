@@ -1,14 +1,21 @@
-"""Deviations and factors of users and items, by variational Bayes, with content as the prior.
+"""Biases and factors of users and items by variational Bayes, with content as the prior of items.
 
-A rating is ``b_u + b_i + p_u . q_i`` plus noise, beyond what its domain has. An item's
-``(b_i, q_i)`` has the prior ``N(W' x_i, V)`` with x_i its content, a user's the prior ``N(0, L)``.
-W, V, L and the noise are learned with the rest by expectation and maximisation, so there is no
-ridge to set: how much is believed of a user or an item follows from how much is known of them.
+Beyond the bias of its domain, a rating is ``b_u + b_i + p_u . q_i`` plus noise of variance
+``s² / t_u``. The parameters ``(b_i, q_i)`` of an item have the prior ``N(W' x_i, V)`` with x_i its
+features, those of a user the prior ``N(0, L)``, and the precision factor t_u of a user a Gamma
+prior of mean 1. W, V, L and s² are learned with the rest by expectation maximisation, so there is
+no regularisation to tune: how far an estimate moves from the prior follows from the number of
+ratings.
+
+Items are known up to a covariance S, so in the posterior of a user
+``E[(1, q_i)(1, q_i)'] = z z' + S`` takes the place of the ``z z'`` of a regression on known items.
+Given t_u the posterior is Gaussian; both are solved alternately (the expectation maximisation of
+the t-distribution).
 
 After Lim and Teh, *Variational Bayesian approach to movie rating prediction* (KDD Cup 2007), with
 full prior covariances, priors from content (as Agarwal and Chen, *Regression-based latent factor
-models*, KDD 2009), and a precision of each user's own (Lakshminarayanan et al., *Robust Bayesian
-matrix factorisation*, AISTATS 2011).
+models*, KDD 2009), and a precision for each user (Lakshminarayanan et al., *Robust Bayesian matrix
+factorisation*, AISTATS 2011).
 """
 
 from __future__ import annotations
@@ -24,164 +31,17 @@ from isthmus.retrieval.ratings.ratings import Codes, Floats, Ratings
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-ROUNDS = 8
-
-SWEEPS = 30
-ENOUGH = 1e-4
-SAMENESS = 10.0
-FIRST_NOISE = 0.3
-FIRST_DEVIATION, FIRST_TASTE, FIRST_FACTOR = 0.2, 1.0, 0.1
-
-
-@dataclass(frozen=True)
-class Factors:
-    """What is known of items and of users in general.
-
-    Attributes
-    ----------
-    means : numpy.ndarray
-        float32, shape (n_items, k + 1): deviation and factors of items.
-    covariances : numpy.ndarray
-        float32, shape (n_items, k + 1, k + 1).
-    weights : numpy.ndarray
-        float64, shape (n_features, k + 1): W, from content to the prior mean.
-    spread : numpy.ndarray
-        float64, shape (k + 1, k + 1): V, of items around it.
-    noise : Noise
-        Of users.
-    """
-
-    means: Features
-    covariances: Features
-    weights: Floats
-    spread: Floats
-    noise: Noise
-
-    @classmethod
-    def fit(cls, ratings: Ratings, features: Features, count: int, seed: int) -> Factors:
-        """Learn from ratings.
-
-        Parameters
-        ----------
-        ratings : Ratings
-            Values less what is expected of the domain, in standard deviations.
-        features : numpy.ndarray
-            float32, shape (n_items, n_features): content.
-        count : int
-            Number of factors, 0 or more.
-        seed : int
-            Of where the search starts.
-        """
-        items = ratings.shape[1]
-        rated = np.flatnonzero(ratings.by_item)
-        prior = ContentPrior(features[rated].astype(np.float64), count + 1)
-        state = _start(ratings, count, seed)
-        expected, previous = np.zeros((items, count + 1)), np.inf
-        for _ in range(SWEEPS):
-            people = solve_users(ratings, state.items, state.noise)
-            found = _solve_items(ratings, people, state, expected)
-            weights = prior.fit(found.means[rated], np.diag(state.spread))
-            expected = features.astype(np.float64) @ weights
-            state = _learn(ratings, people, found, expected, rated)
-            if abs(previous - state.noise.variance) < ENOUGH * state.noise.variance:
-                break
-            previous = state.noise.variance
-        kept = state.items
-        return cls(
-            kept.means.astype(np.float32),
-            kept.covariances.astype(np.float32),
-            weights,
-            state.spread,
-            state.noise,
-        )
-
-    @property
-    def items(self) -> Moments:
-        """Moments of all items."""
-        return Moments(self.means.astype(np.float64), self.covariances.astype(np.float64))
-
-    def only(self, columns: Codes) -> Factors:
-        """Give some of the items."""
-        return replace(self, means=self.means[columns], covariances=self.covariances[columns])
-
-    def extended(self, features: Features) -> Factors:
-        """Append items of which the content alone is known."""
-        means = features.astype(np.float64) @ self.weights
-        covariances = np.repeat(self.spread[None], len(features), axis=0)
-        return replace(
-            self,
-            means=np.concatenate([self.means, means.astype(np.float32)]),
-            covariances=np.concatenate([self.covariances, covariances.astype(np.float32)]),
-        )
+MAX_ITERATIONS = 30
+TOLERANCE = 1e-4  # relative change of the noise variance
+USER_ITERATIONS = 8
+INITIAL_CONCENTRATION = 10.0
+INITIAL_NOISE = 0.3
+INITIAL_BIAS, INITIAL_USER_FACTOR, INITIAL_ITEM_FACTOR = 0.2, 1.0, 0.1  # variances
 
 
 @dataclass(frozen=True)
-class _State:
-    items: Moments
-    spread: Floats
-    noise: Noise
-
-
-def _start(ratings: Ratings, count: int, seed: int) -> _State:
-    generator = np.random.default_rng(seed)
-    means = np.zeros((ratings.shape[1], count + 1))
-    means[:, 1:] = generator.normal(size=(ratings.shape[1], count)) * np.sqrt(FIRST_FACTOR)
-    spread = np.diag([FIRST_DEVIATION, *[FIRST_FACTOR] * count])
-    prior = np.diag([FIRST_DEVIATION, *[FIRST_TASTE] * count])
-    covariances = np.repeat(spread[None] / 2, len(means), axis=0)
-    return _State(Moments(means, covariances), spread, Noise(prior, FIRST_NOISE, SAMENESS))
-
-
-def _solve_items(ratings: Ratings, people: Users, state: _State, expected: Floats) -> Moments:
-    weights = people.closeness[ratings.rows] / state.noise.variance
-    ones = ratings.matrix(weights).T.tocsr()
-    values = ratings.matrix(weights * ratings.values).T.tocsr()
-    found = gather(ones, values, people.moments)
-    precision = np.linalg.inv(state.spread)
-    covariances = np.linalg.inv(found.grams + precision)
-    targets = found.targets + expected @ precision
-    return Moments(np.einsum("nij,nj->ni", covariances, targets), covariances)
-
-
-def _learn(
-    ratings: Ratings,
-    people: Users,
-    items: Moments,
-    expected: Floats,
-    rated: Codes,
-) -> _State:
-    active = ratings.by_user > 0
-    own = people.moments
-    prior = _second(own.means[active], own.covariances[active])
-    off = items.means[rated] - expected[rated]
-    spread = _second(off, items.covariances[rated])
-    variance = float((people.closeness * people.squares).sum() / len(ratings))
-    sameness = _sameness(people.closeness[active], people.log_closeness[active])
-    return _State(items, spread, Noise(prior, max(variance, 1e-6), sameness))
-
-
-def _second(means: Floats, covariances: Floats) -> Floats:
-    """Give the mean second moment, kept invertible."""
-    found = (means.T @ means + covariances.sum(axis=0)) / len(means)
-    return np.asarray(found + 1e-8 * np.eye(len(found)), np.float64)
-
-
-def _sameness(closeness: Floats, logs: Floats) -> float:
-    """Solve the weight of the Gamma prior for the users' posteriors, by bisection."""
-    from scipy.special import digamma
-
-    gap = 1 + float((logs - closeness).mean())
-    low, high = np.log(1.0), np.log(1e4)
-    for _ in range(50):
-        middle = (low + high) / 2
-        half = np.exp(middle) / 2
-        low, high = (middle, high) if gap + np.log(half) - digamma(half) > 0 else (low, middle)
-    return float(np.exp((low + high) / 2))
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Normal distributions of vectors whose first number is a deviation, the others factors.
+class Posteriors:
+    """Normal distributions of vectors of a bias and k factors.
 
     Attributes
     ----------
@@ -194,19 +54,19 @@ class Moments:
     means: Floats
     covariances: Floats
 
-    def __getitem__(self, chosen: Codes) -> Moments:
-        return Moments(self.means[chosen], self.covariances[chosen])
+    def __getitem__(self, chosen: Codes) -> Posteriors:
+        return Posteriors(self.means[chosen], self.covariances[chosen])
 
     @property
     def design(self) -> Floats:
-        """What the other side is multiplied by: ``(1, factors)``, shape (n, k + 1)."""
+        """The vectors ``(1, factors)`` that the other side is multiplied by, shape (n, k + 1)."""
         out = self.means.copy()
         out[:, 0] = 1
         return out
 
     @property
     def design_covariances(self) -> Floats:
-        """The covariance of the design: that of the factors, framed by zeros."""
+        """The covariances of `design`: those of the factors, with zeros for the constant."""
         out = self.covariances.copy()
         out[:, 0, :] = 0
         out[:, :, 0] = 0
@@ -214,49 +74,49 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Noise:
-    """What is known of users in general.
+class UserPrior:
+    """The distribution of users.
 
     Attributes
     ----------
-    prior : numpy.ndarray
-        float64, shape (k + 1, k + 1): the covariance L.
-    variance : float
-        Of a rating around what is expected, s².
-    sameness : float
-        Weight of the prior of t_u, in ratings: the larger, the more alike users are.
+    covariance : numpy.ndarray
+        float64, shape (k + 1, k + 1): L.
+    noise_variance : float
+        s², of a rating around its expectation.
+    concentration : float
+        Weight of the Gamma prior of t_u, in ratings; the larger, the more alike users are.
     """
 
-    prior: Floats
-    variance: float
-    sameness: float
+    covariance: Floats
+    noise_variance: float
+    concentration: float
 
 
 @dataclass(frozen=True)
-class Users:
+class UserPosteriors:
     """The states of some users.
 
     Attributes
     ----------
-    moments : Moments
-        Deviation and tastes.
-    closeness : numpy.ndarray
-        float64, shape (n,): t_u, 1 for an average user.
-    log_closeness : numpy.ndarray
-        float64, shape (n,): the expectation of its logarithm.
-    squares : numpy.ndarray
-        float64, shape (n,): the expected sum of squared errors.
+    parameters : Posteriors
+        Biases and factors.
+    precisions : numpy.ndarray
+        float64, shape (n,): expectation of t_u, 1 for an average user.
+    log_precisions : numpy.ndarray
+        float64, shape (n,): expectation of the logarithm of t_u.
+    squared_errors : numpy.ndarray
+        float64, shape (n,): expected sum of squared errors.
     """
 
-    moments: Moments
-    closeness: Floats
-    log_closeness: Floats
-    squares: Floats
+    parameters: Posteriors
+    precisions: Floats
+    log_precisions: Floats
+    squared_errors: Floats
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Sums over one side's entries that a posterior needs.
+class NormalEquations:
+    """Sums over the ratings of each row that its posterior needs.
 
     Attributes
     ----------
@@ -269,56 +129,220 @@ class Evidence:
     grams: Floats
     targets: Floats
 
+    @classmethod
+    def of(cls, weights: csr_array, weighted: csr_array, columns: Posteriors) -> NormalEquations:
+        """Sum over the entries of each row.
 
-def gather(ones: csr_array, values: csr_array, other: Moments) -> Evidence:
-    """Sum over the entries of each row, weighted.
-
-    Parameters
-    ----------
-    ones, values : scipy.sparse.csr_array
-        The weight of each entry, and the weight times the value, shape (n, n_other).
-    other : Moments
-        Of the columns.
-    """
-    design, width = other.design, other.means.shape[1]
-    squares = design[:, :, None] * design[:, None, :] + other.design_covariances
-    offsets = design * other.means[:, :1]
-    offsets[:, 1:] += other.covariances[:, 0, 1:]
-    grams = (ones @ squares.reshape(-1, width * width)).reshape(-1, width, width)
-    return Evidence(grams, values @ design - ones @ offsets)
+        Parameters
+        ----------
+        weights, weighted : scipy.sparse.csr_array
+            Weight, and weight times value, of each entry, shape (n, n_columns).
+        columns : Posteriors
+            Parameters of the columns.
+        """
+        design, width = columns.design, columns.means.shape[1]
+        squares = design[:, :, None] * design[:, None, :] + columns.design_covariances
+        offsets = design * columns.means[:, :1]
+        offsets[:, 1:] += columns.covariances[:, 0, 1:]
+        grams = (weights @ squares.reshape(-1, width * width)).reshape(-1, width, width)
+        return cls(grams, weighted @ design - weights @ offsets)
 
 
-def solve_users(ratings: Ratings, items: Moments, noise: Noise) -> Users:
-    """Solve every user's state from the entries of their row.
+def infer_users(ratings: Ratings, items: Posteriors, prior: UserPrior) -> UserPosteriors:
+    """Infer the state of every user from the ratings of the user.
 
     Parameters
     ----------
     ratings : Ratings
-        Values less what is expected of the domain, in standard deviations.
-    items : Moments
-        Of all items.
-    noise : Noise
-        Of users in general.
+        Values minus the bias of the domain, in standard deviations.
+    items : Posteriors
+        Parameters of all items.
+    prior : UserPrior
+        The distribution of users.
     """
     from scipy.special import digamma
 
     used, places = np.unique(ratings.columns, return_inverse=True)
     near = Ratings(ratings.rows, places, ratings.values, (ratings.shape[0], len(used)))
-    own, counts = items[used], near.by_user
-    found = gather(near.matrix(np.ones(len(near))), near.matrix(near.values), own)
-    left = (near.values - own.means[places, 0]) ** 2 + own.covariances[places, 0, 0]
-    totals = np.bincount(near.rows, left, near.shape[0])
-    precision = np.linalg.inv(noise.prior)
-    closeness = np.ones(len(counts))
-    for _ in range(ROUNDS):
-        weights = closeness / noise.variance
-        covariances = np.linalg.inv(weights[:, None, None] * found.grams + precision)
-        means = np.einsum("nij,nj->ni", covariances, weights[:, None] * found.targets)
+    rated, counts = items[used], near.user_counts
+    sums = NormalEquations.of(near.matrix(np.ones(len(near))), near.matrix(near.values), rated)
+    squares = (near.values - rated.means[places, 0]) ** 2 + rated.covariances[places, 0, 0]
+    totals = np.bincount(near.rows, squares, near.shape[0])
+    prior_precision = np.linalg.inv(prior.covariance)
+    precisions = np.ones(len(counts))
+    for _ in range(USER_ITERATIONS):
+        weights = precisions / prior.noise_variance
+        covariances = np.linalg.inv(weights[:, None, None] * sums.grams + prior_precision)
+        means = np.einsum("nij,nj->ni", covariances, weights[:, None] * sums.targets)
         second = means[:, :, None] * means[:, None, :] + covariances
-        squares = totals - 2 * (means * found.targets).sum(axis=1)
-        squares += (found.grams * second).sum(axis=(1, 2))
-        shape = noise.sameness + counts
-        rate = noise.sameness + np.maximum(squares, 0) / noise.variance
-        closeness = shape / rate
+        errors = totals - 2 * (means * sums.targets).sum(axis=1)
+        errors += (sums.grams * second).sum(axis=(1, 2))
+        shape = prior.concentration + counts  # of the Gamma posterior of t_u, times two
+        rate = prior.concentration + np.maximum(errors, 0) / prior.noise_variance
+        precisions = shape / rate
     logs = digamma(shape / 2) - np.log(rate / 2)
-    return Users(Moments(means, covariances), closeness, logs, np.maximum(squares, 0))
+    return UserPosteriors(Posteriors(means, covariances), precisions, logs, np.maximum(errors, 0))
+
+
+@dataclass(frozen=True)
+class FactorModel:
+    """Parameters of items, and the distribution of users.
+
+    Attributes
+    ----------
+    means : numpy.ndarray
+        float32, shape (n_items, k + 1): biases and factors of items.
+    covariances : numpy.ndarray
+        float32, shape (n_items, k + 1, k + 1).
+    weights : numpy.ndarray
+        float64, shape (n_features, k + 1): W, from features to the prior mean.
+    item_covariance : numpy.ndarray
+        float64, shape (k + 1, k + 1): V, of items around the prior mean.
+    user_prior : UserPrior
+        The distribution of users.
+    """
+
+    means: Features
+    covariances: Features
+    weights: Floats
+    item_covariance: Floats
+    user_prior: UserPrior
+
+    @classmethod
+    def fit(cls, ratings: Ratings, features: Features, n_factors: int, seed: int) -> FactorModel:
+        """Learn from ratings.
+
+        Parameters
+        ----------
+        ratings : Ratings
+            Values minus the bias of the domain, in standard deviations.
+        features : numpy.ndarray
+            float32, shape (n_items, n_features): content features.
+        n_factors : int
+            Number of factors, 0 or more.
+        seed : int
+            Seed of the initial factors.
+        """
+        n_items = ratings.shape[1]
+        rated = np.flatnonzero(ratings.item_counts)
+        prior = ContentPrior(features[rated].astype(np.float64), n_factors + 1)
+        state = _initial_state(ratings, n_factors, seed)
+        expected, previous = np.zeros((n_items, n_factors + 1)), np.inf
+        for _ in range(MAX_ITERATIONS):
+            users = infer_users(ratings, state.items, state.user_prior)
+            items = _infer_items(ratings, users, state, expected)
+            weights = prior.fit(items.means[rated], np.diag(state.item_covariance))
+            expected = features.astype(np.float64) @ weights
+            state = _updated_state(ratings, users, items, expected, rated)
+            noise = state.user_prior.noise_variance
+            if abs(previous - noise) < TOLERANCE * noise:
+                break
+            previous = noise
+        return cls(
+            state.items.means.astype(np.float32),
+            state.items.covariances.astype(np.float32),
+            weights,
+            state.item_covariance,
+            state.user_prior,
+        )
+
+    @property
+    def items(self) -> Posteriors:
+        """Parameters of all items."""
+        return Posteriors(self.means.astype(np.float64), self.covariances.astype(np.float64))
+
+    def users(self, ratings: Ratings) -> UserPosteriors:
+        """Infer the state of every user from the ratings of the user, see `infer_users`."""
+        return infer_users(ratings, self.items, self.user_prior)
+
+    def expected(self, users: UserPosteriors, rows: Codes, columns: Codes) -> Floats:
+        """Return the expected rating of pairs of a user and an item, float64, shape (n,)."""
+        of_users = users.parameters.means[rows]
+        of_items = self.means[columns].astype(np.float64)
+        factors = (of_users[:, 1:] * of_items[:, 1:]).sum(axis=1)
+        return np.asarray(of_users[:, 0] + of_items[:, 0] + factors, np.float64)
+
+    def take_items(self, columns: Codes) -> FactorModel:
+        """Return the model of some of the items."""
+        return replace(self, means=self.means[columns], covariances=self.covariances[columns])
+
+    def extended(self, features: Features) -> FactorModel:
+        """Append items without ratings, of which only the features are known."""
+        means = features.astype(np.float64) @ self.weights
+        covariances = np.repeat(self.item_covariance[None], len(features), axis=0)
+        return replace(
+            self,
+            means=np.concatenate([self.means, means.astype(np.float32)]),
+            covariances=np.concatenate([self.covariances, covariances.astype(np.float32)]),
+        )
+
+
+@dataclass(frozen=True)
+class _State:
+    items: Posteriors
+    item_covariance: Floats
+    user_prior: UserPrior
+
+
+def _initial_state(ratings: Ratings, n_factors: int, seed: int) -> _State:
+    generator = np.random.default_rng(seed)
+    n_items = ratings.shape[1]
+    means = np.zeros((n_items, n_factors + 1))
+    means[:, 1:] = generator.normal(size=(n_items, n_factors)) * np.sqrt(INITIAL_ITEM_FACTOR)
+    item_covariance = np.diag([INITIAL_BIAS, *[INITIAL_ITEM_FACTOR] * n_factors])
+    user_covariance = np.diag([INITIAL_BIAS, *[INITIAL_USER_FACTOR] * n_factors])
+    covariances = np.repeat(item_covariance[None] / 2, n_items, axis=0)
+    prior = UserPrior(user_covariance, INITIAL_NOISE, INITIAL_CONCENTRATION)
+    return _State(Posteriors(means, covariances), item_covariance, prior)
+
+
+def _infer_items(
+    ratings: Ratings, users: UserPosteriors, state: _State, expected: Floats
+) -> Posteriors:
+    weights = users.precisions[ratings.rows] / state.user_prior.noise_variance
+    sums = NormalEquations.of(
+        ratings.matrix(weights).T.tocsr(),
+        ratings.matrix(weights * ratings.values).T.tocsr(),
+        users.parameters,
+    )
+    prior_precision = np.linalg.inv(state.item_covariance)
+    covariances = np.linalg.inv(sums.grams + prior_precision)
+    targets = sums.targets + expected @ prior_precision
+    return Posteriors(np.einsum("nij,nj->ni", covariances, targets), covariances)
+
+
+def _updated_state(
+    ratings: Ratings,
+    users: UserPosteriors,
+    items: Posteriors,
+    expected: Floats,
+    rated: Codes,
+) -> _State:
+    active = ratings.user_counts > 0
+    parameters = users.parameters
+    user_covariance = _second_moment(parameters.means[active], parameters.covariances[active])
+    off = items.means[rated] - expected[rated]
+    item_covariance = _second_moment(off, items.covariances[rated])
+    noise = float((users.precisions * users.squared_errors).sum() / len(ratings))
+    concentration = _concentration(users.precisions[active], users.log_precisions[active])
+    prior = UserPrior(user_covariance, max(noise, 1e-6), concentration)
+    return _State(items, item_covariance, prior)
+
+
+def _second_moment(means: Floats, covariances: Floats) -> Floats:
+    """Return the mean second moment, kept invertible."""
+    moment = (means.T @ means + covariances.sum(axis=0)) / len(means)
+    return np.asarray(moment + 1e-8 * np.eye(len(moment)), np.float64)
+
+
+def _concentration(precisions: Floats, logs: Floats) -> float:
+    """Solve the concentration of the Gamma prior given the posteriors of users, by bisection."""
+    from scipy.special import digamma
+
+    gap = 1 + float((logs - precisions).mean())
+    low, high = np.log(1.0), np.log(1e4)
+    for _ in range(50):
+        middle = (low + high) / 2
+        half = np.exp(middle) / 2
+        low, high = (middle, high) if gap + np.log(half) - digamma(half) > 0 else (low, middle)
+    return float(np.exp((low + high) / 2))

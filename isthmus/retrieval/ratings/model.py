@@ -1,4 +1,4 @@
-"""The rating model: parts, their weights, and the scale."""
+"""The rating model: components, their weights, and the rating scale."""
 
 from __future__ import annotations
 
@@ -10,37 +10,43 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.ratings.components import PARTS, Items, PartModel, Parts, Settings
-from isthmus.retrieval.ratings.content import ContentBasis, Features
-from isthmus.retrieval.ratings.cross_fitting import choose, cross_fitted, folds, joined
-from isthmus.retrieval.ratings.neighbours import Asked
+from isthmus.retrieval.ratings.components import (
+    COMPONENTS,
+    ComponentModel,
+    Components,
+    Items,
+    RatingSettings,
+)
+from isthmus.retrieval.ratings.content import ContentProjection, Features
+from isthmus.retrieval.ratings.cross_fitting import cross_fitted, join_cross_fitted, tune
+from isthmus.retrieval.ratings.neighbours import Pairs
 from isthmus.retrieval.ratings.ratings import Codes, Floats, History, Ratings, checked_columns
-from isthmus.retrieval.ratings.weights import Head
+from isthmus.retrieval.ratings.weights import ComponentWeights
 
 if TYPE_CHECKING:
     from isthmus.data.interactions.matrix import InteractionMatrix
 
 Columns = Sequence[int] | npt.NDArray[np.integer[Any]]
-ADDENDS = ("global", "domain", *PARTS, "adjustment")
+TERMS = ("global", "domain", *COMPONENTS, "adjustment")
 
 
 @dataclass(frozen=True)
-class Explained:
-    """Predictions for one user, and what they are the sum of.
+class RatingExplanation:
+    """Predictions for one user, and the terms that they are the sum of.
 
     Attributes
     ----------
     predicted : numpy.ndarray
-        float32, shape (n,): within the scale.
-    addends : dict of str to numpy.ndarray
-        float32, shape (n,), for each of `ADDENDS`: what the mean of all ratings, the domain, the
-        content, the item beyond its content, the user, their tastes, similar items of the history
-        and the head's adjustment give. They add up to the prediction before it is held within the
-        scale.
+        float32, shape (n,): within the rating scale.
+    terms : dict of str to numpy.ndarray
+        float32, shape (n,), for each of `TERMS`: the mean of all ratings, the bias of the domain,
+        what the content of the item predicts, the bias of the item beyond that, the bias of the
+        user, the factors, similar items of the history, and the adjustment. Their sum is the
+        prediction before it is clipped to the scale.
     """
 
     predicted: Features
-    addends: dict[str, Features]
+    terms: dict[str, Features]
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,23 @@ class RatingModel:
 
     Attributes
     ----------
-    parts : PartModel
-        Levels, factors and neighbours.
-    head : Head
-        How the parts are weighed.
-    basis : ContentBasis
-        How vectors become content.
-    scale : tuple of float
-        The smallest and largest rating of the training; predictions lie within.
-    settings : Settings
-        What was chosen by cross-validation.
+    components : ComponentModel
+        Biases, factors and neighbours.
+    weights : ComponentWeights
+        Weights of the components.
+    projection : ContentProjection
+        Map from content vectors to features.
+    limits : tuple of float
+        The smallest and largest rating of the training; predictions are clipped to them.
+    settings : RatingSettings
+        Hyperparameters, chosen by cross-validation.
     """
 
-    parts: PartModel
-    head: Head
-    basis: ContentBasis
-    scale: tuple[float, float]
-    settings: Settings
+    components: ComponentModel
+    weights: ComponentWeights
+    projection: ContentProjection
+    limits: tuple[float, float]
+    settings: RatingSettings
 
     @classmethod
     def fit(
@@ -74,7 +80,7 @@ class RatingModel:
         vectors: npt.NDArray[np.float32],
         domains: Codes,
         *,
-        settings: Settings | None = None,
+        settings: RatingSettings | None = None,
         seed: int = 0,
     ) -> RatingModel:
         """Learn from ratings.
@@ -87,81 +93,91 @@ class RatingModel:
             float32, shape (n_items, dim): content; a row of zeros has none. dim may be 0.
         domains : numpy.ndarray
             int, shape (n_items,): a code from 0 for the domain of each item.
-        settings : Settings, optional
+        settings : RatingSettings, optional
             By default chosen by cross-validation.
         seed : int
-            Of all that is left to chance: with the same seed and input, on the same machine with
-            the same number of threads, the model is the same.
+            Random seed: with the same seed and input, on the same machine with the same number of
+            threads, the model is the same.
 
         Raises
         ------
         InvalidInput
             If there are no ratings, one is not finite, or the shapes do not fit.
         """
-        own = ratings if isinstance(ratings, Ratings) else Ratings.of(ratings)
-        codes = _checked(own, vectors, domains)
-        basis = ContentBasis.fit(vectors, codes)
-        items = Items(basis.features(vectors, codes), codes)
-        settings = settings or _chosen(own, items, seed)
-        rows = [part for _, found in cross_fitted(own, items, settings, seed) for part in found]
-        head = Head.fit(joined(rows), seed) if rows else Head({})
-        parts = PartModel.fit(own, items, settings, seed)
-        return cls(parts, head, basis, (float(own.values.min()), float(own.values.max())), settings)
+        table = ratings if isinstance(ratings, Ratings) else Ratings.from_matrix(ratings)
+        codes = _checked(table, vectors, domains)
+        projection = ContentProjection.fit(vectors, codes)
+        items = Items(projection.transform(vectors, codes), codes)
+        settings = settings or tune(table, items, seed)
+        pairs = [part for _, parts in cross_fitted(table, items, settings, seed) for part in parts]
+        weights = (
+            ComponentWeights.fit(join_cross_fitted(pairs), seed) if pairs else ComponentWeights({})
+        )
+        components = ComponentModel.fit(table, items, settings, seed)
+        limits = float(table.values.min()), float(table.values.max())
+        return cls(components, weights, projection, limits, settings)
 
     @property
-    def items(self) -> int:
-        """Number of items that may be asked for."""
-        return len(self.parts.items)
+    def n_items(self) -> int:
+        """Number of items that it can predict."""
+        return len(self.components.items)
 
-    def predict(self, histories: Sequence[History], asked: Sequence[Columns]) -> list[Features]:
+    def predict(self, histories: Sequence[History], items: Sequence[Columns]) -> list[Features]:
         """Predict ratings.
 
         Parameters
         ----------
         histories : sequence of History
-            What each user is known to have rated, in any order; empty where nothing is known.
-        asked : sequence of sequence of int
-            For each of them, the items to predict.
+            The known ratings of each user, in any order; may be empty.
+        items : sequence of sequence of int
+            For each user, the items to predict.
 
         Returns
         -------
         list of numpy.ndarray
-            float32 for each user, within the scale, in the order asked.
+            float32 for each user, within the rating scale, in the order of the items.
 
         Raises
         ------
         InvalidInput
-            If there is not one list of items a history, or one of either is malformed.
+            If there is not one list of items for each history, or one of either is malformed.
         """
-        pairs, parts, order = self._parts(histories, asked)
-        found = np.empty(len(order), np.float32)
-        found[order] = self._scaled(self.head.predict(parts))
-        return _split(found, pairs)
-
-    def explain(self, histories: Sequence[History], asked: Sequence[Columns]) -> list[Explained]:
-        """Predict ratings, and tell what they are the sum of; as `predict` otherwise."""
-        pairs, parts, order = self._parts(histories, asked)
-        weighed = self.head.weigh(parts)
-        own, unit = self.parts, self.parts.deviation
-        table = np.empty((len(order), len(ADDENDS)))
-        table[order, 0] = own.levels.mean
-        table[order, 1] = parts.level * unit
-        table[order, 2:-1] = weighed.weights * parts.values * unit
-        table[order, -1] = weighed.adjustment * unit
+        lists, components, order = self._components(histories, items)
         predicted = np.empty(len(order), np.float32)
-        predicted[order] = self._scaled(self.head.predict(parts))
-        addends = [dict(zip(ADDENDS, t.T, strict=True)) for t in _split(table.astype("f4"), pairs)]
-        return [Explained(*both) for both in zip(_split(predicted, pairs), addends, strict=True)]
+        predicted[order] = self._rescaled(self.weights.predict(components))
+        return _split(predicted, lists)
+
+    def explain(
+        self, histories: Sequence[History], items: Sequence[Columns]
+    ) -> list[RatingExplanation]:
+        """Predict ratings as `predict` does, and return the terms that they are the sum of."""
+        lists, components, order = self._components(histories, items)
+        weights = self.weights.weights(components)
+        scale = self.components.scale
+        table = np.empty((len(order), len(TERMS)))
+        table[order, 0] = scale.biases.mean
+        table[order, 1] = components.bias * scale.deviation
+        table[order, 2:-1] = weights.components * components.values * scale.deviation
+        table[order, -1] = weights.adjustment * scale.deviation
+        predicted = np.empty(len(order), np.float32)
+        predicted[order] = self._rescaled(self.weights.predict(components))
+        terms = [
+            dict(zip(TERMS, part.T, strict=True))
+            for part in _split(table.astype(np.float32), lists)
+        ]
+        return [
+            RatingExplanation(*both) for both in zip(_split(predicted, lists), terms, strict=True)
+        ]
 
     def extended(self, vectors: npt.NDArray[np.float32], domains: Codes) -> RatingModel:
-        """Append items of which nothing is known but their content, without training.
+        """Append items of which only the content is known, without training.
 
         Parameters
         ----------
         vectors : numpy.ndarray
-            float32, shape (n_new, dim), made as those of the training.
+            float32, shape (n_new, dim), from the encoders of the training.
         domains : numpy.ndarray
-            int, shape (n_new,): codes as in training; one that is new is taken as average.
+            int, shape (n_new,): codes as in training; an unknown one counts as average.
 
         Raises
         ------
@@ -169,38 +185,35 @@ class RatingModel:
             If the shapes do not fit.
         """
         codes = _checked_domains(vectors, domains)
-        features = self.basis.features(vectors, codes)
-        return replace(self, parts=self.parts.extended(Items(features, codes)))
+        features = self.projection.transform(vectors, codes)
+        return replace(self, components=self.components.extended(Items(features, codes)))
 
-    def _parts(
-        self, histories: Sequence[History], asked: Sequence[Columns]
-    ) -> tuple[list[Codes], Parts, Codes]:
-        if len(histories) != len(asked):
+    def _components(
+        self, histories: Sequence[History], items: Sequence[Columns]
+    ) -> tuple[list[Codes], Components, Codes]:
+        """Return the lists of items, the components of all pairs, and the order of these pairs."""
+        if len(histories) != len(items):
             raise InvalidInput(
-                f"{len(histories)} histories and {len(asked)} lists of items; give one each a user"
+                f"{len(histories)} histories and {len(items)} lists of items; give one each a user"
             )
-        packed = Ratings.packed(histories, self.items)
-        pairs = [
-            checked_columns(f"list {number}", own, self.items) for number, own in enumerate(asked)
+        known = Ratings.from_histories(histories, self.n_items)
+        lists = [
+            checked_columns(f"list {number}", own, self.n_items) for number, own in enumerate(items)
         ]
-        rows = np.repeat(np.arange(len(pairs)), [len(own) for own in pairs])
-        columns = np.concatenate([np.zeros(0, np.int64), *pairs])
+        rows = np.repeat(np.arange(len(lists)), [len(columns) for columns in lists])
+        columns = np.concatenate([np.zeros(0, np.int64), *lists])
         order = np.lexsort((columns, rows))
-        return pairs, self.parts.parts(packed, Asked(rows[order], columns[order])), order
+        pairs = Pairs(rows[order], columns[order])
+        return lists, self.components.components(known, pairs), order
 
-    def _scaled(self, predicted: Floats) -> Floats:
-        whole = self.parts.levels.mean + self.parts.deviation * predicted
-        return np.asarray(np.clip(whole, *self.scale), np.float64)
-
-
-def _split(flat: npt.NDArray[Any], pairs: Sequence[Codes]) -> list[npt.NDArray[Any]]:
-    return np.split(flat, np.cumsum([len(own) for own in pairs])[:-1]) if pairs else []
+    def _rescaled(self, standardised: Floats) -> Floats:
+        scale = self.components.scale
+        ratings = scale.biases.mean + scale.deviation * standardised
+        return np.asarray(np.clip(ratings, *self.limits), np.float64)
 
 
-def _chosen(ratings: Ratings, items: Items, seed: int) -> Settings:
-    """Choose settings on the first fold that hides something."""
-    fold = next((fold for fold in folds(ratings, seed) if len(fold.hidden.values)), None)
-    return Settings(factors=0) if fold is None else choose(fold, items, seed)
+def _split(flat: npt.NDArray[Any], lists: Sequence[Codes]) -> list[npt.NDArray[Any]]:
+    return np.split(flat, np.cumsum([len(own) for own in lists])[:-1]) if lists else []
 
 
 def _checked(ratings: Ratings, vectors: npt.NDArray[np.float32], domains: Codes) -> Codes:

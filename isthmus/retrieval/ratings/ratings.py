@@ -1,4 +1,4 @@
-"""Ratings as three arrays, and histories as the same three."""
+"""Ratings as three arrays, and histories in the same form."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Mask = npt.NDArray[np.bool_]
 
 
 class History(NamedTuple):
-    """What is known of a user, in any order.
+    """The ratings of one user, in any order.
 
     Attributes
     ----------
     columns : sequence of int
-        The items rated, each once.
+        The rated items, each once.
     values : sequence of float
         The rating of each.
     """
@@ -38,14 +38,14 @@ class History(NamedTuple):
 
 @dataclass(frozen=True)
 class Ratings:
-    """Entries in the order of their rows, and of their columns within a row.
+    """Ratings sorted by user, and by item within a user.
 
     Attributes
     ----------
     rows, columns : numpy.ndarray
-        int64, shape (entries,): the user and the item of each.
+        int64, shape (n_ratings,): the user and the item of each.
     values : numpy.ndarray
-        float64, shape (entries,).
+        float64, shape (n_ratings,).
     shape : tuple of int
         Number of users, and of items.
     """
@@ -59,58 +59,62 @@ class Ratings:
         return len(self.rows)
 
     @classmethod
-    def of(cls, matrix: InteractionMatrix) -> Ratings:
-        """Take the entries of a matrix with their values."""
-        rows = matrix.owners
-        return cls(rows, matrix.columns, matrix.strengths.astype(np.float64), matrix.shape)
+    def from_matrix(cls, matrix: InteractionMatrix) -> Ratings:
+        """Take the entries of a matrix; their strengths are the ratings."""
+        values = matrix.strengths.astype(np.float64)
+        return cls(matrix.owners, matrix.columns, values, matrix.shape)
 
     @classmethod
-    def packed(cls, histories: Sequence[History], items: int) -> Ratings:
-        """Put histories one after the other, a row each.
+    def from_histories(cls, histories: Sequence[History], n_items: int) -> Ratings:
+        """Concatenate histories, one row each.
 
         Raises
         ------
         InvalidInput
-            If one has not one value an item, a value that is not finite, an item that is not
-            there, or an item twice; the message names the history.
+            If a history has not one value an item, a value that is not finite, an unknown item,
+            or an item twice; the message names the history.
         """
-        parts = [_checked(number, own, items) for number, own in enumerate(histories)]
+        parts = [_checked(number, own, n_items) for number, own in enumerate(histories)]
         lengths = [len(columns) for columns, _ in parts]
         return cls(
             np.repeat(np.arange(len(parts)), lengths),
             np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in parts)]),
             np.concatenate([np.zeros(0), *(values for _, values in parts)]),
-            (len(parts), items),
+            (len(parts), n_items),
         )
 
     @property
     def starts(self) -> Codes:
-        """Where each row begins, and where the last ends, shape (users + 1,)."""
+        """Where the ratings of each user begin, and where the last ones end, (n_users + 1,)."""
         return np.searchsorted(self.rows, np.arange(self.shape[0] + 1)).astype(np.int64)
 
     @property
-    def by_user(self) -> Codes:
-        """Number of entries of each row."""
+    def user_counts(self) -> Codes:
+        """Number of ratings by each user, shape (n_users,)."""
         return np.bincount(self.rows, minlength=self.shape[0]).astype(np.int64)
 
     @property
-    def by_item(self) -> Codes:
-        """Number of entries of each column."""
+    def item_counts(self) -> Codes:
+        """Number of ratings of each item, shape (n_items,)."""
         return np.bincount(self.columns, minlength=self.shape[1]).astype(np.int64)
 
-    def only(self, kept: Mask) -> Ratings:
-        """Give some of the entries; users and items keep their numbers."""
-        return Ratings(self.rows[kept], self.columns[kept], self.values[kept], self.shape)
+    def filter(self, mask: Mask) -> Ratings:
+        """Return some of the ratings; users and items keep their numbers."""
+        return Ratings(self.rows[mask], self.columns[mask], self.values[mask], self.shape)
+
+    def with_values(self, values: Floats) -> Ratings:
+        """Return the same pairs with other values."""
+        return Ratings(self.rows, self.columns, values, self.shape)
 
     def matrix(self, data: Floats) -> csr_array:
-        """Give a number for each entry as a sparse matrix, shape `shape`."""
+        """Return a number for each rating as a sparse matrix, shape (n_users, n_items)."""
         from scipy.sparse import csr_array
 
         return csr_array((data, self.columns, self.starts), shape=self.shape)
 
 
-def _checked(number: int, history: History, items: int) -> tuple[Codes, Floats]:
-    columns = checked_columns(f"history {number}", history.columns, items)
+def _checked(number: int, history: History, n_items: int) -> tuple[Codes, Floats]:
+    columns = checked_columns(f"history {number}", history.columns, n_items)
     values = np.asarray(history.values, np.float64).reshape(-1)
     if len(columns) != len(values):
         raise InvalidInput(
@@ -121,30 +125,32 @@ def _checked(number: int, history: History, items: int) -> tuple[Codes, Floats]:
         raise InvalidInput(f"history {number} has no finite value for item {bad}; leave it out")
     order = np.argsort(columns, kind="stable")
     columns, values = columns[order], values[order]
-    twice = columns[1:][columns[1:] == columns[:-1]]
-    if len(twice):
-        raise InvalidInput(f"history {number} rates item {twice[0]} twice; give the latest alone")
+    repeated = columns[1:][columns[1:] == columns[:-1]]
+    if len(repeated):
+        raise InvalidInput(
+            f"history {number} rates item {repeated[0]} twice; give the latest alone"
+        )
     return columns, values
 
 
 def checked_columns(
-    what: str, columns: Sequence[int] | npt.NDArray[np.integer[Any]], items: int
+    what: str, columns: Sequence[int] | npt.NDArray[np.integer[Any]], n_items: int
 ) -> Codes:
-    """Give item numbers as int64.
+    """Return item numbers as int64.
 
     Raises
     ------
     InvalidInput
         If one is not the number of an item.
     """
-    found = np.asarray(columns)
-    if found.size and not np.issubdtype(found.dtype, np.integer):
-        raise InvalidInput(f"{what} has items of type {found.dtype}; give whole numbers")
-    found = found.astype(np.int64).reshape(-1)
-    outside = found[(found < 0) | (found >= items)]
+    array = np.asarray(columns)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise InvalidInput(f"{what} has items of type {array.dtype}; give whole numbers")
+    array = array.astype(np.int64).reshape(-1)
+    outside = array[(array < 0) | (array >= n_items)]
     if len(outside):
         raise InvalidInput(
-            f"{what} has item {outside[0]}, but the model knows items 0 to {items - 1}; add new "
+            f"{what} has item {outside[0]}, but the model knows items 0 to {n_items - 1}; add new "
             "items with RatingModel.extended"
         )
-    return found
+    return array

@@ -1,98 +1,108 @@
-"""A rating model in a folder: one JSON file that tells what it is, one file of tensors."""
+"""A rating model in a folder: one JSON file that describes it, one file of tensors."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.errors import CorruptRelease, UnsupportedFormat
 from isthmus.index.files import checksum, write_atomically
-from isthmus.retrieval.ratings.components import EVIDENCE, PARTS, Items, Levels, PartModel, Settings
-from isthmus.retrieval.ratings.content import ContentBasis
-from isthmus.retrieval.ratings.factors import Factors, Noise
+from isthmus.numerics.arrays import with_prefix
+from isthmus.retrieval.ratings.components import (
+    COMPONENTS,
+    EVIDENCE,
+    Biases,
+    ComponentModel,
+    Items,
+    RatingSettings,
+    Scale,
+)
+from isthmus.retrieval.ratings.content import ContentProjection
+from isthmus.retrieval.ratings.factors import FactorModel, UserPrior
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.ratings.neighbours import Neighbours, NeighbourSettings
-from isthmus.retrieval.ratings.weights import Head
+from isthmus.retrieval.ratings.weights import ComponentWeights
+from isthmus.schema import FORMAT
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-VERSION = 1
-ABOUT = "rating.json"
+DESCRIPTION = "rating.json"
 TENSORS = "rating.safetensors"
+WEIGHTS = "weights."
 REMEDY = "train the rating model again, or go back to an older release"
 
 Tensors = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
-class About(BaseModel):
-    """What is beside the tensors.
+class Description(BaseModel):
+    """What is stored beside the tensors.
 
     Attributes
     ----------
-    version : int
-        Of this format.
+    format : int
+        On-disk format.
     checksum : str
-        Of the file of tensors.
-    parts, evidence : list of str
-        What the head was trained to weigh, and by.
+        Checksum of the file of tensors.
+    components, evidence : list of str
+        The components that are weighted, and the evidence that their weights depend on, in the
+        order of the tensors.
     settings : dict
-        As chosen by cross-validation.
-    mean, deviation, low, high, variance, sameness : float
-        Of the ratings, and of users in general.
+        Hyperparameters, chosen by cross-validation.
+    mean, deviation, low, high : float
+        Mean, standard deviation, smallest and largest of the ratings.
+    noise_variance, concentration : float
+        See `UserPrior`.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int
+    format: int
     checksum: str
-    parts: list[str]
+    components: list[str]
     evidence: list[str]
     settings: dict[str, Any]
     mean: float
     deviation: float
     low: float
     high: float
-    variance: float
-    sameness: float
+    noise_variance: float
+    concentration: float
 
 
 def save(model: RatingModel, folder: str | Path) -> None:
-    """Write a model; what `load` gives predicts exactly the same.
+    """Write a model; the model that `load` returns predicts exactly the same.
 
     Parameters
     ----------
     model : RatingModel
-        What to write.
+        The model.
     folder : path
-        Made where it is not there. A model in it is replaced.
+        Made if it does not exist. A model in it is replaced.
     """
     from safetensors.numpy import save as to_bytes
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: np.ascontiguousarray(own) for name, own in _tensors(model).items()}
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in _tensors(model).items()}
     write_atomically(folder / TENSORS, to_bytes(tensors))
-    parts = model.parts
-    about = About(
-        version=VERSION,
+    scale, prior = model.components.scale, model.components.factors.user_prior
+    description = Description(
+        format=FORMAT,
         checksum=checksum(folder / TENSORS),
-        parts=list(PARTS),
+        components=list(COMPONENTS),
         evidence=list(EVIDENCE),
         settings=asdict(model.settings),
-        mean=parts.levels.mean,
-        deviation=parts.deviation,
-        low=model.scale[0],
-        high=model.scale[1],
-        variance=parts.factors.noise.variance,
-        sameness=parts.factors.noise.sameness,
+        mean=scale.biases.mean,
+        deviation=scale.deviation,
+        low=model.limits[0],
+        high=model.limits[1],
+        noise_variance=prior.noise_variance,
+        concentration=prior.concentration,
     )
-    write_atomically(folder / ABOUT, about.model_dump_json(indent=1).encode())
+    write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
 
 
 def load(folder: str | Path) -> RatingModel:
@@ -103,98 +113,100 @@ def load(folder: str | Path) -> RatingModel:
     CorruptRelease
         If a file is missing, cut off or changed; the message names it.
     UnsupportedFormat
-        If it was written by a version that made it otherwise.
+        If it has another format, or other components.
     """
     folder = Path(folder)
-    about = _about(folder / ABOUT)
+    description = _read_description(folder / DESCRIPTION)
     path = folder / TENSORS
     try:
-        intact = checksum(path) == about.checksum
+        intact = checksum(path) == description.checksum
     except OSError:
         intact = False
     if not intact:
         raise CorruptRelease(f"{path} is missing or damaged; {REMEDY}")
     from safetensors.numpy import load_file
 
-    return _model(about, load_file(path))
+    return _model(description, load_file(path))
 
 
-def _about(path: Path) -> About:
+def _read_description(path: Path) -> Description:
     try:
-        found = json.loads(path.read_bytes())
-        version = found["version"]
+        content = json.loads(path.read_bytes())
+        stored_format = content["format"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CorruptRelease(f"{path} is missing or damaged; {REMEDY}") from error
-    if version != VERSION:
+    if stored_format != FORMAT:
         raise UnsupportedFormat(
-            f"{path} has version {version!r}; this version of Isthmus reads version {VERSION}: "
+            f"{path} has format {stored_format!r}; this version of Isthmus reads format {FORMAT}: "
             "install the version of Isthmus that wrote it, or train the rating model again"
         )
     try:
-        about = About.model_validate(found)
+        description = Description.model_validate(content)
     except ValidationError as error:
         raise CorruptRelease(f"{path} is damaged; {REMEDY}") from error
-    if (tuple(about.parts), tuple(about.evidence)) != (PARTS, EVIDENCE):
+    names = tuple(description.components), tuple(description.evidence)
+    if names != (COMPONENTS, EVIDENCE):
         raise UnsupportedFormat(
-            f"{path} weighs {', '.join(about.parts)}, this version of Isthmus {', '.join(PARTS)}; "
-            "install the version of Isthmus that wrote it, or train the rating model again"
+            f"{path} weighs {', '.join(description.components)} by "
+            f"{', '.join(description.evidence)}, this version of Isthmus {', '.join(COMPONENTS)} "
+            f"by {', '.join(EVIDENCE)}; install the version of Isthmus that wrote it, or train "
+            "the rating model again"
         )
-    return about
+    return description
 
 
 def _tensors(model: RatingModel) -> Tensors:
-    parts, factors = model.parts, model.parts.factors
-    similar = parts.neighbours.similar
+    components, factors = model.components, model.components.factors
+    covariances = components.neighbours.covariances
     return {
-        "levels": parts.levels.offsets,
-        "counts": parts.counts,
-        "items.features": parts.items.features,
-        "items.domains": parts.items.domains,
+        "biases.domains": components.scale.biases.domains,
+        "counts": components.counts,
+        "items.features": components.items.features,
+        "items.domains": components.items.domains,
         "factors.means": factors.means,
         "factors.covariances": factors.covariances,
         "factors.weights": factors.weights,
-        "factors.spread": factors.spread,
-        "noise.prior": factors.noise.prior,
-        "similar.data": similar.data,
-        "similar.columns": similar.indices,
-        "similar.starts": similar.indptr,
-        "content.centres": model.basis.centres,
-        "content.axes": model.basis.axes,
-        **{f"head.{name}": tensor for name, tensor in model.head.tensors.items()},
+        "factors.item_covariance": factors.item_covariance,
+        "factors.user_covariance": factors.user_prior.covariance,
+        "neighbours.data": covariances.data,
+        "neighbours.indices": covariances.indices,
+        "neighbours.indptr": covariances.indptr,
+        "projection.means": model.projection.means,
+        "projection.components": model.projection.components,
+        **{WEIGHTS + name: tensor for name, tensor in model.weights.tensors.items()},
     }
 
 
-def _model(about: About, own: Tensors) -> RatingModel:
-    settings = dict(about.settings)
-    neighbours = NeighbourSettings(**settings.pop("neighbours"))
-    items = Items(own["items.features"], own["items.domains"])
-    parts = PartModel(
-        levels=Levels(about.mean, own["levels"]),
-        deviation=about.deviation,
-        counts=own["counts"],
-        factors=Factors(
-            own["factors.means"],
-            own["factors.covariances"],
-            own["factors.weights"],
-            own["factors.spread"],
-            Noise(own["noise.prior"], about.variance, about.sameness),
-        ),
-        neighbours=Neighbours(neighbours, _similar(own, len(items))),
-        items=items,
-    )
-    start = "head."
-    head = {name[len(start) :]: own[name] for name in own if name.startswith(start)}
-    return RatingModel(
-        parts=parts,
-        head=Head(head),
-        basis=ContentBasis(own["content.centres"], own["content.axes"]),
-        scale=(about.low, about.high),
-        settings=Settings(**settings, neighbours=neighbours),
-    )
-
-
-def _similar(own: Tensors, items: int) -> csr_array:
+def _model(description: Description, tensors: Tensors) -> RatingModel:
     from scipy.sparse import csr_array
 
-    data = own["similar.data"], own["similar.columns"], own["similar.starts"]
-    return csr_array(data, shape=(items, items))
+    settings = dict(description.settings)
+    neighbours = NeighbourSettings(**settings.pop("neighbours"))
+    items = Items(tensors["items.features"], tensors["items.domains"])
+    parts = (tensors[f"neighbours.{name}"] for name in ("data", "indices", "indptr"))
+    covariances = csr_array(tuple(parts), shape=(len(items), len(items)))
+    prior = UserPrior(
+        tensors["factors.user_covariance"],
+        description.noise_variance,
+        description.concentration,
+    )
+    components = ComponentModel(
+        scale=Scale(Biases(description.mean, tensors["biases.domains"]), description.deviation),
+        counts=tensors["counts"],
+        factors=FactorModel(
+            tensors["factors.means"],
+            tensors["factors.covariances"],
+            tensors["factors.weights"],
+            tensors["factors.item_covariance"],
+            prior,
+        ),
+        neighbours=Neighbours(neighbours, covariances),
+        items=items,
+    )
+    return RatingModel(
+        components=components,
+        weights=ComponentWeights(with_prefix(tensors, WEIGHTS)),
+        projection=ContentProjection(tensors["projection.means"], tensors["projection.components"]),
+        limits=(description.low, description.high),
+        settings=RatingSettings(**settings, neighbours=neighbours),
+    )

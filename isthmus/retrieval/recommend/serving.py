@@ -21,7 +21,7 @@ from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
-from isthmus.retrieval.recommend.space_data import ViewContents, codes_of
+from isthmus.retrieval.recommend.space_data import ViewItemFeatures, codes_of
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.query import ScoredRows
 from isthmus.retrieval.search.ranking import DomainGroup
@@ -45,15 +45,15 @@ class Serving:
     ----------
     recommender : Recommender
         The recommender.
-    corpus : TrainingData
+    data : TrainingData
         The items that it learned from, then those that are new.
     contents : ViewContents
         The contents of these, read from the view.
     """
 
     recommender: Recommender
-    corpus: TrainingData
-    contents: ViewContents
+    data: TrainingData
+    features: ViewItemFeatures
     _masks: LRUCache[Mask] = field(
         init=False, default_factory=lambda: LRUCache(MAX_MASKS), repr=False
     )
@@ -87,38 +87,38 @@ class Serving:
         codes = codes_of(view.item_domains(new), recommender.domain_names)
         new, codes = new[codes >= 0], codes[codes >= 0]
         rows = np.concatenate([known, new])
-        contents = ViewContents(view, rows, weights, recommender.vector_names)
+        features = ViewItemFeatures(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
-        projected = _projected_features(recommender, contents, domains, before)
-        corpus = TrainingData(
+        projected = _projected_features(recommender, features, domains, before)
+        data = TrainingData(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
-            features=contents,
+            features=features,
             interactions=_empty_matrix(len(domains)),
             projected_features=projected,
             coarse_features=coarse(projected),
             projection=recommender.statistics.projection,
-            _content_graph=[_content_graph(recommender, contents, codes)],
+            _content_graph=[_content_graph(recommender, features, codes)],
         )
-        return cls(recommender, corpus, contents)
+        return cls(recommender, data, features)
 
     @property
     def view(self) -> View:
         """The view that it is joined with."""
-        return self.contents.view
+        return self.features.view
 
     def allowed(self, domain: str, selection: Selection | None) -> Mask:
         """Return which items of a domain may be recommended, shape (n_items,); read-only."""
         return self._masks.get((domain, selection), lambda: self._make_mask(domain, selection))
 
     def _make_mask(self, domain: str, selection: Selection | None) -> Mask:
-        rows = self.contents.rows
-        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.domain_code(domain))
+        rows = self.features.rows
+        mask = (rows >= 0) & self.data.in_domain(self.data.domain_code(domain))
         if selection is not None:
             mask &= selection.rows[np.maximum(rows, 0)]
         if selection is not None and selection.count == int(mask.sum()):
-            self.contents.remember(mask, selection)
+            self.features.remember(mask, selection)
         mask.flags.writeable = False
         return mask
 
@@ -137,21 +137,21 @@ class Serving:
         self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH
     ) -> RankedPool:
         """Generate candidates and rank them, see `Recommender.rank`."""
-        return self.recommender.rank(self.corpus, histories, domain, allowed, depth=depth)
+        return self.recommender.rank(self.data, histories, domain, allowed, depth=depth)
 
     @cached_property
     def rating(self) -> RatingModel | None:
         """The rating model, extended by the items that are new."""
         model = self.recommender.rating
-        new = np.arange(len(self.recommender.item_ids), len(self.corpus))
+        new = np.arange(len(self.recommender.item_ids), len(self.data))
         if model is None or not len(new):
             return model
-        return model.extended(self.contents.take(new), self.corpus.domains[new])
+        return model.extended(self.features.take(new), self.data.domains[new])
 
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
         """Return the column of each item, -1 for an unknown one."""
         rows = self.view.find(item_ids)
-        columns = self.contents.columns  # empty if the space was emptied
+        columns = self.features.columns  # empty if the space was emptied
         return np.where(rows >= 0, columns[rows], -1) if len(columns) else rows
 
     def _items_near(self, text: Mapping[str, FloatArray] | None) -> tuple[Columns, FloatArray]:
@@ -163,9 +163,9 @@ class Serving:
             for vector in self.view.named_vectors
             if vector.name in self.recommender.vector_names
         ]
-        present = self.contents.rows >= 0
+        present = self.features.rows >= 0
         query = np.concatenate(parts)[None]  # (1, dim)
-        items, cosines = self.contents.nearest(query, ITEMS_PER_TEXT, present)
+        items, cosines = self.features.nearest(query, ITEMS_PER_TEXT, present)
         found = items[0] >= 0
         weights = np.exp(SHARPNESS * (cosines[0][found] - cosines[0].max(initial=-1)))
         return items[0][found], np.asarray(weights, np.float32)
@@ -203,24 +203,24 @@ def _current_rows(recommender: Recommender, view: View) -> Columns:
 
 
 def _projected_features(
-    recommender: Recommender, contents: ViewContents, domains: Columns, before: Serving | None
+    recommender: Recommender, features: ViewItemFeatures, domains: Columns, before: Serving | None
 ) -> FloatArray:
     """Project the features of all items; those that are unchanged are copied from before."""
     projection, learned = recommender.statistics.projection, len(recommender.item_ids)
     out = np.zeros((len(domains), projection.width), np.float32)
     changed = np.ones(len(domains), bool)
-    if before is not None and before.corpus.projected_features is not None:
-        first = before.contents.view.release_rows
-        rows = contents.rows[:learned]
-        changed[:learned] = (rows != before.contents.rows[:learned]) | (rows >= first)
-        out[:learned] = before.corpus.projected_features[:learned]
+    if before is not None and before.data.projected_features is not None:
+        first = before.features.view.release_rows
+        rows = features.rows[:learned]
+        changed[:learned] = (rows != before.features.rows[:learned]) | (rows >= first)
+        out[:learned] = before.data.projected_features[:learned]
     columns = np.flatnonzero(changed)
-    out[columns] = projection.transform(contents, domains, columns)
+    out[columns] = projection.transform(features, domains, columns)
     return out
 
 
 def _content_graph(
-    recommender: Recommender, contents: ViewContents, new_codes: Columns
+    recommender: Recommender, features: ViewItemFeatures, new_codes: Columns
 ) -> csr_array:
     """Return the content k-NN graph, with the neighbours of new items."""
     from scipy.sparse import vstack
@@ -232,7 +232,7 @@ def _content_graph(
     new = np.zeros(width, bool)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
-    neighbours = content_graph(contents, domains, new)
+    neighbours = content_graph(features, domains, new)
     return to_csr(vstack([pad_columns(learned, width), neighbours[known:]], format="csr"))
 
 
@@ -311,11 +311,11 @@ def domain_shares(serving: Serving, histories: UserHistories, domains: Sequence[
     The shares of the domains in the history, shrunk to their shares of all interactions with the
     weight of five interactions.
     """
-    corpus, statistics = serving.corpus, serving.recommender.statistics
-    names = list(corpus.domain_names)
+    data, statistics = serving.data, serving.recommender.statistics
+    names = list(data.domain_names)
     codes = np.array([names.index(d) if d in names else -1 for d in domains], np.int64)
     liked = histories.weights > 0
-    keys = histories.owners[liked] * len(names) + corpus.domains[histories.columns[liked]]
+    keys = histories.owners[liked] * len(names) + data.domains[histories.columns[liked]]
     counts = np.bincount(keys, minlength=len(histories) * len(names)).astype(np.float64)
     counts = counts.reshape(len(histories), len(names))
     uses = statistics.interactions_by_domain
@@ -341,7 +341,7 @@ def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> Scor
     all_scores = pool.scores_of(user)
     top = float(all_scores.max(initial=-np.inf))
     total = float(np.exp(all_scores - top).sum()) if len(all_scores) else 1.0
-    return serving.contents.rows[items], np.exp(scores - top) / np.float32(total)
+    return serving.features.rows[items], np.exp(scores - top) / np.float32(total)
 
 
 def _merge(lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:

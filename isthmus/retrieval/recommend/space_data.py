@@ -1,11 +1,11 @@
-"""The corpus of a space: its items as they are now, and the interactions that are stored."""
+"""The training data of a space: its items, with features from a view, and stored interactions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,26 +24,21 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.search.examples import item_vectors
 from isthmus.retrieval.search.query import Query, search_top_k
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-from collections.abc import Callable
-from typing import NamedTuple
+MAX_CACHED_ENTRIES = 4_000_000  # of eight bytes, over all lists
+MAX_CACHED_KINDS = 32
+MAX_SELECTIONS = 8
+ROWS_PER_CHUNK = 16_384
 
-KEPT_ENTRIES = 4_000_000  # of eight bytes, over all lists
-KEPT_KINDS = 32
 Search = Callable[[Columns], tuple[Columns, FloatArray]]
 
-ROWS_AT_ONCE = 16_384
-SELECTIONS = 8
 
-
-class Among(NamedTuple):
-    """What a list depends on beside the item and its length.
+class SearchScope(NamedTuple):
+    """What a list of neighbours depends on, apart from the item and the length.
 
     Attributes
     ----------
     allowed : numpy.ndarray
-        bool, shape (n_items,): what may be in it; not written to.
+        bool, shape (n_items,): the items that may be in it; read-only.
     search_scale : float
         See `ItemFeatures.nearest`.
     """
@@ -52,22 +47,25 @@ class Among(NamedTuple):
     search_scale: float
 
 
-class _Kept(NamedTuple):
-    among: Among
+class _Cached(NamedTuple):
+    scope: SearchScope
     length: int
     lists: dict[int, tuple[npt.NDArray[np.int32], FloatArray]]
 
 
-class NearLists:
-    """The lists that were asked for lately; threads may share it."""
+class NeighbourLists:
+    """A cache of the neighbours of items: many users have an interest in the same item.
+
+    Threads may share it.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[Any, _Kept] = {}
+        self._cached: dict[Any, _Cached] = {}
 
     def get(
-        self, columns: Columns, n: int, among: Among, search: Search
+        self, columns: Columns, n: int, scope: SearchScope, search: Search
     ) -> tuple[Columns, FloatArray]:
-        """Give a list for each item, searching for those that are not known.
+        """Return the list of each item; lists that are not cached are searched.
 
         Parameters
         ----------
@@ -75,55 +73,55 @@ class NearLists:
             int64, shape (n_lists,): the items.
         n : int
             Length of a list.
-        among : Among
-            What else it depends on.
+        scope : SearchScope
+            What else the lists depend on.
         search : callable
-            Gives the lists of some items, int64 and float32, shape (n_some, n).
+            Returns the lists of some items, int64 and float32, shape (n_some, n).
         """
-        lists = self._lists_of(n, among)
-        found = [lists.get(column) for column in columns.tolist()]
-        missing = [at for at, known in enumerate(found) if known is None]
+        cache = self._lists_of(n, scope)
+        lists = [cache.get(column) for column in columns.tolist()]
+        missing = [at for at, known in enumerate(lists) if known is None]
         if missing:
-            asked, place = np.unique(columns[missing], return_inverse=True)
-            items, cosines = search(asked)
-            made = list(zip(items.astype(np.int32), cosines, strict=True))
-            lists.update(zip(asked.tolist(), made, strict=True))
-            for at, own in zip(missing, place.tolist(), strict=True):
-                found[at] = made[own]
+            searched, place = np.unique(columns[missing], return_inverse=True)
+            items, cosines = search(searched)
+            new = list(zip(items.astype(np.int32), cosines, strict=True))
+            cache.update(zip(searched.tolist(), new, strict=True))
+            for at, new_at in zip(missing, place.tolist(), strict=True):
+                lists[at] = new[new_at]
         out = np.empty((len(columns), n), np.int64), np.empty((len(columns), n), np.float32)
-        for at, own in enumerate(found):
-            if own is not None:
-                out[0][at], out[1][at] = own
+        for at, known in enumerate(lists):
+            if known is not None:
+                out[0][at], out[1][at] = known
         return out
 
     def _lists_of(
-        self, n: int, among: Among
+        self, n: int, scope: SearchScope
     ) -> dict[int, tuple[npt.NDArray[np.int32], FloatArray]]:
-        """Give the lists of a kind; all are forgotten once they are many."""
-        entries = sum(own.length * len(own.lists) for own in self._kept.values())
-        if entries > KEPT_ENTRIES or len(self._kept) > KEPT_KINDS:
-            self._kept = {}
-        key = id(among.allowed), among.search_scale, n
-        kept = self._kept.get(key)
-        if kept is None or kept.among.allowed is not among.allowed:
-            kept = self._kept[key] = _Kept(among, n, {})
-        return kept.lists
+        """Return the cached lists of a length and scope; a full cache is emptied."""
+        entries = sum(cached.length * len(cached.lists) for cached in self._cached.values())
+        if entries > MAX_CACHED_ENTRIES or len(self._cached) > MAX_CACHED_KINDS:
+            self._cached = {}
+        key = id(scope.allowed), scope.search_scale, n
+        cached = self._cached.get(key)
+        if cached is None or cached.scope.allowed is not scope.allowed:
+            cached = self._cached[key] = _Cached(scope, n, {})
+        return cached.lists
 
 
 @dataclass(frozen=True, eq=False)
-class ViewContents:
-    """The contents of items, out of a view: its named vectors side by side.
+class ViewItemFeatures:
+    """The features of items, read from a view: its named vectors side by side.
 
     Attributes
     ----------
     view : View
         Where the vectors are.
     rows : numpy.ndarray
-        int64, shape (n_items,): the row of each item; -1 for one that is gone.
+        int64, shape (n_items,): row of each item; -1 for a deleted one.
     weights : mapping of str to float
         Weight of each named vector.
     vector_names : tuple of str
-        The named vectors that are looked at.
+        The named vectors that are used.
     """
 
     view: View
@@ -131,157 +129,155 @@ class ViewContents:
     weights: Mapping[str, float]
     vector_names: tuple[str, ...]
     _selections: dict[int, tuple[Mask, Selection]] = field(default_factory=dict, repr=False)
-    _near: NearLists = field(default_factory=NearLists, repr=False)
+    _neighbours: NeighbourLists = field(default_factory=NeighbourLists, repr=False)
 
     @property
     def dim(self) -> int:
         """Length of a vector."""
-        return sum(named_vector.dim for named_vector in self._chosen)
+        return sum(vector.dim for vector in self._used)
 
     @cached_property
-    def _chosen(self) -> list[NamedVector]:
-        return [
-            named_vector
-            for named_vector in self.view.named_vectors
-            if named_vector.name in self.vector_names
-        ]
+    def _used(self) -> list[NamedVector]:
+        return [vector for vector in self.view.named_vectors if vector.name in self.vector_names]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @cached_property
     def columns(self) -> Columns:
-        """The item of each row, -1 where it is none, shape (n_rows,)."""
+        """The item of each row, -1 where there is none, shape (n_rows,)."""
         out = np.full(int(self.view.living.rows.shape[0]), -1, np.int64)
-        there = np.flatnonzero(self.rows >= 0)
-        out[self.rows[there]] = there
+        present = np.flatnonzero(self.rows >= 0)
+        out[self.rows[present]] = present
         return out
 
     def take(self, columns: Columns) -> FloatArray:
-        """Give the vectors of items, each named vector weighing by the root of its weight."""
-        if len(columns) <= ROWS_AT_ONCE:
+        """Return the vectors of items, each part multiplied by the root of its weight."""
+        if len(columns) <= ROWS_PER_CHUNK:
             return item_vectors(self.view, self.rows[columns], self.weights, self.vector_names)
-        parts = range(0, len(columns), ROWS_AT_ONCE)
-        return np.concatenate([self.take(columns[at : at + ROWS_AT_ONCE]) for at in parts])
+        starts = range(0, len(columns), ROWS_PER_CHUNK)
+        return np.concatenate([self.take(columns[at : at + ROWS_PER_CHUNK]) for at in starts])
 
     def texts(self, columns: Columns) -> list[str]:
-        """Read what is written of items in the catalog; nothing of one that is gone."""
+        """Return the texts of items from the catalog; empty for a deleted item."""
         rows = self.rows[columns]
         out = [""] * len(columns)
-        there = np.flatnonzero(rows >= 0)
-        found = item_texts(self.view.snapshot, self.view.row_ids(rows[there]))
-        for at, text in zip(there.tolist(), found, strict=True):
+        present = np.flatnonzero(rows >= 0)
+        texts = item_texts(self.view.snapshot, self.view.row_ids(rows[present]))
+        for at, text in zip(present.tolist(), texts, strict=True):
             out[at] = text
         return out
 
     @property
     def number_names(self) -> tuple[str, ...]:
-        """The attributes that are numbers, moments or truth values."""
+        """The attributes that are numbers, times or truth values."""
         return numeric_attribute_names(self.view.snapshot)
 
     def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Read attributes in the catalog; not a number for an item that is gone."""
+        """Return numeric attributes from the catalog; NaN for a deleted item."""
         rows = self.rows[columns]
         out = np.full((len(columns), len(names)), np.nan)
-        there = np.flatnonzero(rows >= 0)
-        out[there] = numeric_attributes(self.view.snapshot, self.view.row_ids(rows[there]), names)
+        present = np.flatnonzero(rows >= 0)
+        out[present] = numeric_attributes(
+            self.view.snapshot, self.view.row_ids(rows[present]), names
+        )
         return out
 
     def nearest(
         self, vectors: FloatArray, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
-        """Search the index of the space; see `ItemFeatures.nearest`."""
-        found = np.full((len(vectors), n), -1, np.int64)
-        scores = np.full((len(vectors), n), -1, np.float32)
-        queries = [Query(self._split_vector(vector)) for vector in vectors]
+        """Search the index of the space, see `ItemFeatures.nearest`."""
+        items = np.full((len(vectors), n), -1, np.int64)
+        cosines = np.full((len(vectors), n), -1, np.float32)
+        queries = [Query(self._split(vector)) for vector in vectors]
         asked = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
         lists = search_top_k(
             self.view, [queries[at] for at in asked], n, selection, self.weights, search_scale
         )
-        for at, (rows, own) in zip(asked, lists, strict=True):
+        several = len(self.view.named_vectors) > 1
+        for at, (rows, scores) in zip(asked, lists, strict=True):
             columns = self.columns[rows]
-            if (
-                len(self.view.named_vectors) > 1
-            ):  # ranked by what is beyond chance, not by the cosine
-                own = self.take(columns) @ vectors[at]
-                order = np.argsort(-own, kind="stable")
-                columns, own = columns[order], own[order]
-            found[at, : len(rows)], scores[at, : len(rows)] = columns, own
-        return found, scores
+            if several:  # scores are normalised between named vectors, and no cosines
+                scores = self.take(columns) @ vectors[at]
+                order = np.argsort(-scores, kind="stable")
+                columns, scores = columns[order], scores[order]
+            items[at, : len(rows)], cosines[at, : len(rows)] = columns, scores
+        return items, cosines
 
     def nearest_to_items(
         self, columns: Columns, n: int, allowed: Mask, search_scale: float = 1.0
     ) -> tuple[Columns, FloatArray]:
         """Search the index for neighbours of items, cached; see `ItemFeatures`."""
-        if allowed.flags.writeable:  # it may mean something else the next time
+        if allowed.flags.writeable:  # its content may change, so nothing is cached by its id
             return self.nearest(self.take(columns), n, allowed, search_scale)
 
         def search(some: Columns) -> tuple[Columns, FloatArray]:
             return self.nearest(self.take(some), n, allowed, search_scale)
 
-        return self._near.get(columns, n, Among(allowed, search_scale), search)
+        return self._neighbours.get(columns, n, SearchScope(allowed, search_scale), search)
 
     def similarities(self, columns: Columns, item: int) -> list[dict[str, float]]:
-        """Give the cosine of each of some items with one, in every named vector that both have."""
+        """Return the cosines of some items with one, for each named vector that both have."""
         out: list[dict[str, float]] = [{} for _ in columns]
         rows, row = self.rows[columns], self.rows[[item]]
-        there = np.flatnonzero(rows >= 0)
-        for named_vector in self._chosen:
-            own, one = (
-                self.view.vectors(named_vector.name, rows[there]),
-                self.view.vectors(named_vector.name, row),
-            )
+        present = np.flatnonzero(rows >= 0)
+        for vector in self._used:
+            some = self.view.vectors(vector.name, rows[present])
+            one = self.view.vectors(vector.name, row)
             if not one.present[0]:
                 continue
-            cosines = own.vectors @ one.vectors[0]
-            for at, cosine in zip(there[own.present], cosines[own.present], strict=True):
-                out[at][named_vector.name] = float(cosine)
+            cosines = some.vectors @ one.vectors[0]
+            for at, cosine in zip(present[some.present], cosines[some.present], strict=True):
+                out[at][vector.name] = float(cosine)
         return out
 
     def part_of(self, name: str) -> slice:
-        """Tell where in a vector a named vector is."""
+        """Return where in a vector a named vector is."""
         return self._parts[name]
 
     @cached_property
     def _parts(self) -> dict[str, slice]:
-        ends = np.cumsum([named_vector.dim for named_vector in self._chosen]).tolist()
-        return {b.name: slice(e - b.dim, e) for b, e in zip(self._chosen, ends, strict=True)}
+        ends = np.cumsum([vector.dim for vector in self._used]).tolist()
+        return {
+            vector.name: slice(end - vector.dim, end)
+            for vector, end in zip(self._used, ends, strict=True)
+        }
 
     def remember(self, allowed: Mask, selection: Selection) -> None:
-        """Know the selection of a mask over the items, so that it need not be made."""
-        if len(self._selections) >= SELECTIONS:
+        """Cache the selection of a mask over the items."""
+        if len(self._selections) >= MAX_SELECTIONS:
             self._selections.clear()
         self._selections[id(allowed)] = allowed, selection
 
     def _selection(self, allowed: Mask) -> Selection:
-        known = self._selections.get(id(allowed))
-        if known is not None and known[0] is allowed:
-            return known[1]
+        cached = self._selections.get(id(allowed))
+        if cached is not None and cached[0] is allowed:
+            return cached[1]
         rows = np.zeros(len(self.columns), bool)
         chosen = self.rows[allowed]
         rows[chosen[chosen >= 0]] = True
         return self.view.select_mask(rows)
 
-    def _split_vector(self, vector: FloatArray) -> dict[str, FloatArray]:
-        """Take a vector apart into unit vectors of the named vectors that it has."""
+    def _split(self, vector: FloatArray) -> dict[str, FloatArray]:
+        """Split a vector into the named vectors that it has, each at unit length."""
         out = {}
         for name, part in self._parts.items():
-            own = vector[part]
-            norm = float(np.linalg.norm(own))
+            values = vector[part]
+            norm = float(np.linalg.norm(values))
             if norm > 1e-6:
-                out[name] = np.asarray(own / norm, np.float32)
+                out[name] = np.asarray(values / norm, np.float32)
         return out
 
 
-def space_corpus(
+def space_training_data(
     view: View,
     weights: Mapping[str, float],
     interactions: pa.Table,
     *,
     positive_from: float | None = None,
 ) -> TrainingData:
-    """Make the corpus of every living item of a view.
+    """Make the training data of every item of a view.
 
     Parameters
     ----------
@@ -292,7 +288,7 @@ def space_corpus(
     interactions : pyarrow.Table
         user_id, item_id, value, weight and time.
     positive_from : float, optional
-        Least value that is liked, see `InteractionMatrix`.
+        Smallest value that counts as liked, see `InteractionMatrix`.
     """
     rows = np.flatnonzero(view.living.rows)
     names = tuple(view.domains)
@@ -300,42 +296,44 @@ def space_corpus(
         item_ids=view.item_ids(rows),
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),
-        features=ViewContents(view, rows, weights, vectors_in_use(view)),
-        interactions=space_matrix(view, interactions, positive_from=positive_from),
+        features=ViewItemFeatures(view, rows, weights, vectors_in_use(view)),
+        interactions=space_interactions(view, interactions, positive_from=positive_from),
     )
 
 
-def space_matrix(
+def space_interactions(
     view: View, interactions: pa.Table, *, positive_from: float | None = None
 ) -> InteractionMatrix:
-    """Make the matrix of users and the living items of a view, as `space_corpus` counts them."""
+    """Make the matrix of users and the items of a view, with the columns of the training data."""
     living = view.living.rows
-    columns = np.append(np.where(living, np.cumsum(living) - 1, -1), -1)  # the last: not found
+    # The last entry is the column of an item that is not found.
+    columns = np.append(np.where(living, np.cumsum(living) - 1, -1), -1)
 
     def find(item_ids: Sequence[str]) -> Columns:
         return columns[view.find(item_ids)]
 
-    items = int(living.sum())
-    return InteractionMatrix.from_table(interactions, find, items, positive_from=positive_from)
+    n_items = int(living.sum())
+    return InteractionMatrix.from_table(interactions, find, n_items, positive_from=positive_from)
 
 
 def vectors_in_use(view: View) -> tuple[str, ...]:
-    """Name the encoders' named vectors in which some item has a vector; all where there is none.
+    """Return the named vectors of encoders that some item has; all of them if no item has any.
 
-    What was learned from contents must outlive an alignment, which can be learned anew any day.
+    Vectors of an alignment are left out: what is learned from contents must outlive an alignment,
+    which can be trained again at any time.
     """
-    own = [named_vector for named_vector in view.named_vectors if not named_vector.alignment]
+    encoded = [vector for vector in view.named_vectors if not vector.alignment]
     used = tuple(
-        named_vector.name
-        for named_vector in own
-        if any(len(segment.named_vectors[named_vector.name].rows) for segment in view.segments)
+        vector.name
+        for vector in encoded
+        if any(len(segment.named_vectors[vector.name].rows) for segment in view.segments)
     )
-    return used or tuple(named_vector.name for named_vector in own)
+    return used or tuple(vector.name for vector in encoded)
 
 
 def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:
-    """Give the code of each domain, -1 for one that is not named."""
-    found = pa.array(domains, pa.string()).dictionary_encode()
+    """Return the code of each domain, -1 for an unknown one."""
+    encoded = pa.array(domains, pa.string()).dictionary_encode()
     place = {name: code for code, name in enumerate(names)}
-    codes = np.array([place.get(name, -1) for name in found.dictionary.to_pylist()], np.int64)
-    return codes[found.indices.to_numpy(zero_copy_only=False)] if len(found) else codes
+    codes = np.array([place.get(name, -1) for name in encoded.dictionary.to_pylist()], np.int64)
+    return codes[encoded.indices.to_numpy(zero_copy_only=False)] if len(encoded) else codes

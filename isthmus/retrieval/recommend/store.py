@@ -21,7 +21,8 @@ from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
-from isthmus.retrieval.ratings.store import ABOUT, TENSORS
+from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
+from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
 from isthmus.retrieval.ratings.store import save as save_rating
 from isthmus.retrieval.recommend.recommender import Recommender
@@ -243,7 +244,7 @@ def settings_of(description: Description) -> RecommenderSettings:
 def files_of(description: Description) -> list[str]:
     """Return the names of the files of a recommender."""
     rankers = [ranker_file(description.domains.index(domain)) for domain in description.rankers]
-    rating = [ABOUT, TENSORS] if description.rates else []
+    rating = [RATING_DESCRIPTION, RATING_TENSORS] if description.rates else []
     return [DESCRIPTION, ITEMS, GENERATORS, STATISTICS, *rankers, *rating]
 
 

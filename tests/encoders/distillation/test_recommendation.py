@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from isthmus.encoders.training.distillation.report import (
-    Case,
-    find_users,
+    UserCase,
     measure_recommendation,
-    read_liked,
+    read_user_items,
+    split_users,
 )
 from isthmus.errors import InvalidInput, InvalidMapping
 
@@ -17,7 +17,7 @@ from isthmus.errors import InvalidInput, InvalidMapping
 def test_ndcg_is_that_of_the_nearest_to_what_a_user_liked():
     teacher = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
     student = teacher[[0, 2, 3, 1]]  # each held out is like the wrong one
-    users = [Case(np.array([0]), np.array([1])), Case(np.array([2]), np.array([3]))]
+    users = [UserCase(np.array([0]), np.array([1])), UserCase(np.array([2]), np.array([3]))]
     found = measure_recommendation(teacher, student, users, np.array([1, 3]))
     assert (found.users, found.items, found.ndcg_teacher) == (2, 2, 1.0)
     second = 1 / np.log2(3)
@@ -29,15 +29,15 @@ def test_ndcg_is_that_of_the_nearest_to_what_a_user_liked():
 def test_what_a_user_liked_is_parted_by_what_was_held_out():
     places = {"a": 0, "b": 1, "again b": 1, "c": 2}
     liked = {"one": ["a", "b", "again b", "gone"], "two": ["a", "c"], "three": ["b"]}
-    (case,) = find_users(liked, places, np.array([1]))
-    assert (case.known.tolist(), case.wanted.tolist()) == ([0], [1])
+    (case,) = split_users(liked, places, np.array([1]))
+    assert (case.history.tolist(), case.relevant.tolist()) == ([0], [1])
     with pytest.raises(InvalidInput, match="no user liked both an item that is held out"):
-        find_users({"two": ["a", "c"]}, places, np.array([1]))
+        split_users({"two": ["a", "c"]}, places, np.array([1]))
 
 
 def test_interactions_need_users_and_items():
-    assert read_liked([{"user_id": "u", "item_id": "a"}, {"user_id": None, "item_id": "b"}]) == {
-        "u": ["a"]
-    }
+    assert read_user_items(
+        [{"user_id": "u", "item_id": "a"}, {"user_id": None, "item_id": "b"}]
+    ) == {"u": ["a"]}
     with pytest.raises(InvalidMapping, match="no column 'item_id', only user_id"):
-        read_liked([{"user_id": "u"}])
+        read_user_items([{"user_id": "u"}])

@@ -13,8 +13,8 @@ import pytest
 
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
 from isthmus.encoders.training.finetuning import training
-from isthmus.encoders.training.finetuning.quality import MOST_ANCHORS, divide_domain
-from isthmus.encoders.training.finetuning.training import symmetric_contrastive
+from isthmus.encoders.training.finetuning.quality import MAX_ANCHORS, split_domain
+from isthmus.encoders.training.losses import symmetric_contrastive
 from isthmus.errors import InvalidInput, InvalidMapping, MissingDependency, UnsupportedModality
 from isthmus.numerics import checkpoint
 from tests.encoders import models
@@ -51,8 +51,8 @@ def test_it_finds_pairs_that_it_never_saw(start, pairs, tmp_path, method, layers
                epochs=30, patience=30)  # fmt: skip
     assert made.losses[-1] < made.losses[0]
     assert made.target.ratio.value > 1.2
-    assert made.learned + made.chosen + made.measured == made.pairs == len(pairs)
-    assert (made.target.queries, made.target.searched) == (2 * made.measured, 2 * made.measured)
+    assert made.training_pairs + made.validation_pairs + made.test_pairs == made.pairs == len(pairs)
+    assert (made.target.queries, made.target.searched) == (2 * made.test_pairs, 2 * made.test_pairs)
 
 
 def test_what_was_saved_is_what_was_measured(start, pairs, elsewhere, tmp_path):
@@ -64,11 +64,11 @@ def test_what_was_saved_is_what_was_measured(start, pairs, elsewhere, tmp_path):
     assert before.dim == after.dim
     stored = json.loads((tmp_path / "out" / "finetuning.json").read_text())
     assert stored == json.loads(json.dumps(made.as_dict()))
-    assert [one.share for one in made.tried] == [0.0, 1.0, 0.75, 0.5, 0.25]
-    assert made.share == max(made.tried, key=lambda one: (one.target, -one.share)).share
-    assert made.tried[0].target == made.qualities[0]
-    assert made.tried[1].target == pytest.approx(made.qualities[made.best_pass], abs=0.02)
-    assert made.elsewhere["letters"].measure == "labels"
+    assert [one.share for one in made.shares] == [0.0, 1.0, 0.75, 0.5, 0.25]
+    assert made.share == max(made.shares, key=lambda one: (one.target, -one.share)).share
+    assert made.shares[0].target == made.validation_scores[0]
+    assert made.shares[1].target == pytest.approx(made.validation_scores[made.best_epoch], abs=0.02)
+    assert made.other_domains["letters"].measure == "labels"
     assert not (tmp_path / "out" / "work" / "shares").exists()
 
 
@@ -77,7 +77,7 @@ def test_frozen_layers_that_are_run_once_change_nothing(start, pairs, elsewhere,
 
     skipped = run(start, pairs, tmp_path / "a", layers=1, others=[elsewhere])
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(network, "MOST_BYTES", 0)
+        patched.setattr(network, "MAX_STATE_BYTES", 0)
         whole = run(start, pairs, tmp_path / "b", layers=1, others=[elsewhere])
     assert (skipped.skipped_frozen, whole.skipped_frozen) == (True, False)
     assert skipped.losses == pytest.approx(whole.losses, abs=1e-4)
@@ -105,7 +105,7 @@ def test_after_an_interrupt_it_comes_to_the_same_encoder(start, pairs, elsewhere
     seen = []
     cut = run(start, pairs, tmp_path / "cut", on_epoch=lambda n, loss: seen.append(n), **given)
     assert seen == list(range(2, len(whole.losses) + 1))
-    assert (cut.losses, cut.qualities) == (whole.losses, whole.qualities)
+    assert (cut.losses, cut.validation_scores) == (whole.losses, whole.validation_scores)
     assert cut.after_fingerprint == whole.after_fingerprint
 
 
@@ -141,12 +141,12 @@ def test_without_a_pass_it_is_the_encoder_that_it_was(start, pairs, elsewhere, t
     made = run(start, pairs, tmp_path / "out", epochs=0, others=[elsewhere])
     assert made.share == 0
     assert made.after_fingerprint == made.before_fingerprint
-    assert (made.target.ratio.value, made.elsewhere["letters"].ratio.value) == (1.0, 1.0)
+    assert (made.target.ratio.value, made.other_domains["letters"].ratio.value) == (1.0, 1.0)
 
 
 def test_training_ends_when_nothing_is_gained(start, pairs, tmp_path):
     made = run(start, pairs, tmp_path / "out", epochs=20, patience=1, learning_rate=1.0)
-    assert len(made.losses) == made.best_pass + 1
+    assert len(made.losses) == made.best_epoch + 1
 
 
 def test_an_anchor_keeps_other_domains_where_they_were(start, pairs, elsewhere, tmp_path):
@@ -154,8 +154,8 @@ def test_an_anchor_keeps_other_domains_where_they_were(start, pairs, elsewhere, 
         unlabelled = OtherDomain("letters", elsewhere.texts)
         made = run(start, pairs, tmp_path / name, others=[unlabelled], epochs=6, patience=6,
                    learning_rate=1e-2, **changed)  # fmt: skip
-        assert made.elsewhere["letters"].measure == "neighbours"
-        return made.tried[1].kept["letters"]
+        assert made.other_domains["letters"].measure == "neighbours"
+        return made.shares[1].kept["letters"]
 
     assert kept("with", anchor_weight=10.0, anchor_texts=32) > kept("without", anchor_weight=0.0)
 
@@ -163,7 +163,7 @@ def test_an_anchor_keeps_other_domains_where_they_were(start, pairs, elsewhere, 
 def test_no_more_is_taken_than_other_domains_bear(start, pairs, elsewhere, tmp_path):
     made = run(start, pairs, tmp_path / "out", others=[OtherDomain("letters", elsewhere.texts)],
                epochs=10, learning_rate=3e-2, anchor_weight=0.0, max_forgetting=0.0)  # fmt: skip
-    (taken,) = (one for one in made.tried if one.share == made.share)
+    (taken,) = (one for one in made.shares if one.share == made.share)
     assert taken.kept["letters"] >= 1
     assert made.share < 1
 
@@ -204,7 +204,7 @@ def test_files_and_what_is_wrong_with_some_rows(start, pairs, tmp_path):
     assert made.problems == (
         (count, "is null"), (count + 1, "is null"), (count + 2, "is twice the same"))  # fmt: skip
     assert (made.rows_read, made.pairs) == (count + 3, count)
-    assert list(made.elsewhere) == ["other 1"]
+    assert list(made.other_domains) == ["other 1"]
 
 
 def test_pictures_that_cannot_be_read_are_named(tmp_path):
@@ -246,7 +246,7 @@ def test_what_cannot_be_tuned_is_refused(start, pairs, tmp_path):
 )  # fmt: skip
 def test_settings_that_cannot_be_used_are_refused(setting):
     (name,) = setting
-    with pytest.raises(InvalidInput, match=f"{name}=.* cannot be used to fine-tune; give "):
+    with pytest.raises(InvalidInput, match=f"{name} is .*; give "):
         FinetuneSettings(**setting)
 
 
@@ -260,11 +260,11 @@ def test_without_peft_the_command_that_installs_it_is_named(start, pairs, tmp_pa
 def test_a_domain_is_divided_by_digests_and_each_text_counts_once():
     texts = [f"text {n % 3_000}" for n in range(4_000)]
     pairs = np.array([[n, n + 1] for n in range(0, 2_000, 2)] + [[5, 3_005]])
-    divided = divide_domain(OtherDomain("d", texts, pairs=pairs), 0)
-    assert len(divided.domain.texts) == 3_000
-    assert len(divided.domain.pairs) == 1_000
-    assert len(divided.anchors) == MOST_ANCHORS
-    measured = {divided.domain.texts[row] for row in divided.rows(2)}
-    assert not measured & set(divided.anchors)
-    first, second = divided.domain.pairs.T
-    assert (divided.parts[first] == divided.parts[second]).all()
+    split = split_domain(OtherDomain("d", texts, pairs=pairs), 0)
+    assert len(split.domain.texts) == 3_000
+    assert len(split.domain.pairs) == 1_000
+    assert len(split.anchors) == MAX_ANCHORS
+    measured = {split.domain.texts[row] for row in split.rows(2)}
+    assert not measured & set(split.anchors)
+    first, second = split.domain.pairs.T
+    assert (split.splits[first] == split.splits[second]).all()

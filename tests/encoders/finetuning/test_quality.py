@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus import FinetuneSettings
-from isthmus.encoders.training.finetuning.layers import stacks_of
-from isthmus.encoders.training.finetuning.pairs import draw_parts, keys_by_pairs, pairs_within
-from isthmus.encoders.training.finetuning.quality import (
-    LabelTruth,
-    PairTruth,
-    mean_of,
-    ratio_of,
-    search_all,
-    similarity_kept,
-)
+from isthmus.encoders.training.finetuning.layers import layer_stacks
+from isthmus.encoders.training.finetuning.pairs import assign_splits, component_keys, pairs_of_split
+from isthmus.encoders.training.finetuning.quality import similarity_kept
+from isthmus.encoders.training.finetuning.report import ratio_of_means
 from isthmus.encoders.training.finetuning.training import PairBatches
+from isthmus.encoders.training.retrieval_quality import (
+    LabelRelevance,
+    PairRelevance,
+    search_quality,
+)
+from isthmus.numerics.statistics import estimate
 
 
 def unit(vectors):
@@ -50,11 +50,11 @@ def test_figures_are_those_of_the_book(seed):
     pairs = random.integers(0, 30, (25, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     known = {tuple(pair) for pair in pairs.tolist()} | {(b, a) for a, b in pairs.tolist()}
-    found = search_all(vectors, PairTruth(30, pairs))
+    found = search_quality(vectors, PairRelevance(30, pairs))
     expected = plainly(vectors, lambda a, b: (a, b) in known, lambda a, b: True)
     np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
     labels = [random.choice(["", "x", "y", "z"]) for _ in range(30)]
-    found = search_all(vectors, LabelTruth(labels))
+    found = search_quality(vectors, LabelRelevance(labels))
     expected = plainly(
         vectors, lambda a, b: bool(labels[a]) and labels[a] == labels[b], lambda a, b: True
     )
@@ -66,7 +66,7 @@ def test_texts_search_pictures_and_pictures_texts():
     vectors = unit(random.standard_normal((40, 5)))
     pairs = np.stack([np.arange(20), np.arange(20, 40)], 1)
     sides = np.repeat([0, 1], 20)
-    found = search_all(vectors, PairTruth(40, pairs), sides)
+    found = search_quality(vectors, PairRelevance(40, pairs), sides)
     expected = plainly(vectors, lambda a, b: abs(a - b) == 20, lambda a, b: sides[a] != sides[b])
     np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
 
@@ -82,27 +82,27 @@ def test_intervals_hold_the_figure_and_paired_ratios_are_sharper():
     random = np.random.default_rng(0)
     before = random.random(400)
     after = 1.2 * before
-    assert ratio_of(after, before).low == pytest.approx(1.2)
-    mean = mean_of(before)
+    assert ratio_of_means(after, before).low == pytest.approx(1.2)
+    mean = estimate(before)
     assert mean.low < mean.value < mean.high
     assert mean.high - mean.low == pytest.approx(4 * before.std() / 20, rel=0.15)
 
 
 def test_parts_depend_on_the_key_alone():
     keys = [bytes([n // 256, n % 256]) for n in range(4_000)]
-    parts = draw_parts(keys, 0.1, 0.2, 3)
+    parts = assign_splits(keys, 0.1, 0.2, 3)
     assert np.bincount(parts) / 4_000 == pytest.approx([0.7, 0.1, 0.2], abs=0.02)
-    assert draw_parts(keys[::-1], 0.1, 0.2, 3)[::-1].tolist() == parts.tolist()
+    assert assign_splits(keys[::-1], 0.1, 0.2, 3)[::-1].tolist() == parts.tolist()
 
 
 def test_small_groups_stay_together_and_a_large_one_is_divided():
     digests = [bytes([n]) for n in range(100)]
     few = np.array([[n, n + 1] for n in range(0, 100, 2)])
-    assert len(set(keys_by_pairs(digests, few))) == 50
+    assert len(set(component_keys(digests, few))) == 50
     chain = np.array([[n, n + 1] for n in range(99)])
-    assert keys_by_pairs(digests, chain) == digests
-    parts = draw_parts(digests, 0.2, 0.3, 0)
-    assert set(parts[pairs_within(chain, parts, 2)].ravel().tolist()) <= {2}
+    assert component_keys(digests, chain) == digests
+    parts = assign_splits(digests, 0.2, 0.3, 0)
+    assert set(parts[pairs_of_split(chain, parts, 2)].ravel().tolist()) <= {2}
 
 
 def test_known_pairs_are_never_negatives():
@@ -125,6 +125,6 @@ def test_layers_are_found_wherever_they_stand(tmp_path):
     from tests.encoders import models
 
     clip = load_encoder(f"transformers/{models.clip_folder(tmp_path / 'c')}", device="cpu")
-    assert [len(stack.layers) for stack in stacks_of(clip.model)] == [2, 2]
+    assert [len(stack.layers) for stack in layer_stacks(clip.model)] == [2, 2]
     vit = load_encoder(f"timm/test_vit:{models.timm_checkpoint(tmp_path / 't')}", device="cpu")
-    assert [stack.name for stack in stacks_of(vit.model)] == ["blocks"]
+    assert [stack.name for stack in layer_stacks(vit.model)] == ["blocks"]

@@ -16,7 +16,7 @@ from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
 from isthmus.retrieval.candidates.tfidf_overlap import TfidfOverlap
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.retrieval.recommend.space_data import space_training_data
 from tests.retrieval.candidates.corpora import BOOKS, FILMS, histories_of, make_corpus
 from tests.toy import item, text_encoder
 
@@ -113,7 +113,7 @@ def space(tmp_path):
 
 def test_text_and_attributes_of_text_are_what_is_written(space):
     view = space.opened.view()
-    corpus = space_corpus(view, {}, space.interactions())
+    corpus = space_training_data(view, {}, space.interactions())
     found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(3)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Acme", "c": "hat"}
 
@@ -121,6 +121,6 @@ def test_text_and_attributes_of_text_are_what_is_written(space):
 def test_what_was_changed_is_read_anew(space):
     space.upsert([item("b", "shoes", brand="Other", price=7)])
     space.delete("c")
-    corpus = space_corpus(space.opened.view(), {}, space.interactions())
+    corpus = space_training_data(space.opened.view(), {}, space.interactions())
     found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(2)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Other"}

@@ -32,9 +32,9 @@ def test_users_are_grouped_by_visible_interactions():
         "0": 1, "1": 1, "2-3": 2, "4-5": 1, "6-10": 1,
     }  # fmt: skip
     cold = found["target interactions", "0"]
-    assert cold.figure is not None
-    assert (cold.figure.value, cold.figure.low, cold.figure.high) == (0.5, 0.0, 1.0)
-    assert found["source interactions", "2-3"].figure.value == pytest.approx(0.25)
+    assert cold.estimate is not None
+    assert (cold.estimate.value, cold.estimate.low, cold.estimate.high) == (0.5, 0.0, 1.0)
+    assert found["source interactions", "2-3"].estimate.value == pytest.approx(0.25)
 
 
 def test_hidden_items_are_grouped_by_domain_and_popularity():
@@ -48,7 +48,7 @@ def test_hidden_items_are_grouped_by_domain_and_popularity():
     )
     ranks = truth_ranks([["b0", "b1"], ["b2", "c0", "b1"]], [u.truth for u in task.users])
     found = {(x.by, x.name): x for x in by_truth(task, ranks, 2)}
-    counted = {key: (x.users, x.truth, round(x.figure.value, 4)) for key, x in found.items()}
+    counted = {key: (x.users, x.truth, round(x.estimate.value, 4)) for key, x in found.items()}
     assert counted == {
         ("domain of the truth", "b"): (2, 4, 0.25),
         ("domain of the truth", "c"): (1, 1, 1.0),
@@ -56,7 +56,7 @@ def test_hidden_items_are_grouped_by_domain_and_popularity():
         ("users of the truth", "1-5"): (1, 1, 0.0),
         ("users of the truth", "6-20"): (2, 2, 0.5),
     }
-    deeper = {(x.by, x.name): x.figure.value for x in by_truth(task, ranks, 3)}
+    deeper = {(x.by, x.name): x.estimate.value for x in by_truth(task, ranks, 3)}
     assert deeper["users of the truth", "1-5"] == 1.0
 
 
@@ -68,7 +68,7 @@ def test_hidden_items_are_grouped_by_modalities_where_they_differ():
     ranks = truth_ranks([["b0"], ["b1", "b2"]], [u.truth for u in task.users])
     modalities = {"b0": "text", "b1": "text and image", "b2": "text"}
     found = {x.name: x for x in by_truth(task, ranks, 2, modalities) if x.by.startswith("modal")}
-    assert {n: (x.users, x.truth, round(x.figure.value, 4)) for n, x in found.items()} == {
+    assert {n: (x.users, x.truth, round(x.estimate.value, 4)) for n, x in found.items()} == {
         "none": (1, 1, 0.0),
         "text": (2, 2, 1.0),
         "text and image": (2, 2, 0.5),

@@ -12,16 +12,15 @@ import pytest
 from rich.console import Console
 
 from isthmus.errors import InvalidInput, MissingDependency
-from isthmus.evaluation.baselines.baseline import BaselineSystem
-from isthmus.evaluation.baselines.chance import Chance
-from isthmus.evaluation.baselines.item_knn import ItemKNN
-from isthmus.evaluation.baselines.popularity import Popularity
+from isthmus.evaluation.baselines.baseline import BaselineSystem, GeneratorBaseline, Random
 from isthmus.evaluation.evaluate import evaluate
 from isthmus.evaluation.html_report import render_html, write_html
 from isthmus.evaluation.lists import ItemVectors, Lists
 from isthmus.evaluation.protocols import few_shot, rating, temporal
 from isthmus.evaluation.report import Evaluation
 from isthmus.evaluation.terminal import show_evaluation
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.popularity import Popularity
 from tests.retrieval.evaluation.worlds import Fixed, small_task, two_shops
 
 GOOD = [["b0", "b5"], ["b1", "b2"]]
@@ -47,8 +46,10 @@ class Sourced:
 
     def __init__(self):
         self.generators = {
-            "item-KNN": BaselineSystem(ItemKNN()),
-            NASTY: BaselineSystem(Popularity()),
+            "item-KNN": BaselineSystem(
+                GeneratorBaseline(ItemKNN(k=None, shrink=50.0, max_user_items=None))
+            ),
+            NASTY: BaselineSystem(GeneratorBaseline(Popularity())),
         }
 
     def recommend(self, task, n):
@@ -63,10 +64,12 @@ def rich_evaluation():
     tasks = [few_shot(table, domains, "b", 3).val, temporal(table, domains, "b").test]
     tasks += [rating(table, domains).test]
     systems = {
-        "random": BaselineSystem(Chance()),
-        "popularity": BaselineSystem(Popularity()),
+        "random": BaselineSystem(Random()),
+        "popularity": BaselineSystem(GeneratorBaseline(Popularity())),
         NASTY: Sourced(),
-        "without a source": BaselineSystem(ItemKNN()),
+        "without a source": BaselineSystem(
+            GeneratorBaseline(ItemKNN(k=None, shrink=50.0, max_user_items=None))
+        ),
         "broken": Broken(),
         "mean": Mean(),
     }

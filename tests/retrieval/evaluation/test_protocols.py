@@ -263,11 +263,11 @@ def test_a_split_by_time_needs_times_in_order():
     table, domains = two_shops()
     with pytest.raises(InvalidInput, match="3 interactions have no time"):
         temporal(pa.concat_tables([table, interactions([("u", "a1")] * 3)]), domains)
-    with pytest.raises(InvalidInput, match="not one after the other"):
+    with pytest.raises(InvalidInput, match="not ascending"):
         temporal(table, domains, times=(5.0, 5.0))
     with pytest.raises(InvalidInput, match="give two rising shares"):
         temporal(table, domains, shares=(0.9, 0.8))
-    with pytest.raises(InvalidInput, match="'noon' is no moment"):
+    with pytest.raises(InvalidInput, match="'noon' is no cut-off"):
         temporal(table, domains, times=("noon", "night"))
 
 

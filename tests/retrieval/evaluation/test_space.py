@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from isthmus import EvaluationPlan, Space
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.baselines.baseline import BaselineSystem
-from isthmus.evaluation.baselines.popularity import Popularity
+from isthmus.evaluation.baselines.baseline import BaselineSystem, GeneratorBaseline
 from isthmus.evaluation.interaction_log import select_positives
 from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.report import Evaluation
@@ -23,6 +22,7 @@ from isthmus.evaluation.request import PROTOCOLS
 from isthmus.evaluation.splits import BASELINES, planned_splits
 from isthmus.evaluation.systems import SystemFactory
 from isthmus.operations.evaluation import evaluation_data
+from isthmus.retrieval.candidates.popularity import Popularity
 from tests.retrieval.evaluation.shops import make_shop
 from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
@@ -63,7 +63,7 @@ def test_every_protocol_in_every_domain(whole):
             f"warm {domain}",
             f"cold items of {domain}",
             f"ratings of {domain}",
-            f"after a moment in {domain}",
+            f"temporal {domain}",
         )
         for split in ("val", "test")
     ]
@@ -175,7 +175,7 @@ def test_systems_that_fail_stop_nothing(shop):
     def broken(task):
         raise RuntimeError("no model")
 
-    given_systems = {"broken": broken, "fine": BaselineSystem(Popularity())}
+    given_systems = {"broken": broken, "fine": BaselineSystem(GeneratorBaseline(Popularity()))}
     found = shop.evaluate(plan_of("warm"), systems=given_systems).tasks[1]
     assert named(found)["broken"].error == "RuntimeError: no model"
     assert named(found)["fine"].metrics == named(found)["popularity"].metrics
@@ -326,7 +326,7 @@ def test_an_evaluation_that_was_interrupted_goes_on(shop, tmp_path):
             calls.append((name, val.name))
             if stops:
                 raise Stop
-            return BaselineSystem(Popularity())
+            return BaselineSystem(GeneratorBaseline(Popularity()))
 
         return SystemFactory(make, settings={"is": "popularity"})
 
@@ -379,14 +379,14 @@ def test_other_settings_seeds_and_broken_files_are_computed_anew(shop, tmp_path)
         shop.evaluate(plan, systems={"own": system}, out=tmp_path)
         return len(splits)
 
-    system = Counted(Popularity())
+    system = Counted(GeneratorBaseline(Popularity()))
     assert run(plan_of("warm"), system) == 2
     assert run(plan_of("warm"), system) == 0
     assert run(plan_of("warm", seed=1), system) == 2
     assert run(plan_of("warm", ks=(10,)), system) == 2
     system.strength = 2
     assert run(plan_of("warm"), system) == 2
-    assert run(plan_of("warm"), BaselineSystem(Popularity())) == 0
+    assert run(plan_of("warm"), BaselineSystem(GeneratorBaseline(Popularity()))) == 0
     for path in (tmp_path / "cache").iterdir():
         json.loads(path.read_text())
         path.write_text('{"result": 3')

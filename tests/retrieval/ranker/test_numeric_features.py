@@ -16,7 +16,7 @@ from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS, NumericAttributes
-from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.retrieval.recommend.store import load_recommender, read_description
 from tests.retrieval.candidates.corpora import BOOKS, SONGS, histories_of, make_corpus
 from tests.retrieval.recommend.worlds import QUICK
@@ -175,7 +175,7 @@ def test_what_is_a_number_is_read_out_of_the_catalog(tmp_path):
             item("b", "x", price=None, size=None, sold=False, day=None, at=None, brand="n"),
         ]
     )
-    contents = space_corpus(space.opened.view(), {}, space.interactions()).features
+    contents = space_training_data(space.opened.view(), {}, space.interactions()).features
     names = contents.number_names
     assert set(names) == {"price", "size", "sold", "day", "at"}
     found = contents.numbers(np.arange(2), ("price", "size", "sold", "day", "at", "brand", "no"))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.retrieval.ratings.components import Items, Settings
-from isthmus.retrieval.ratings.cross_fitting import FOLDS, cross_fitted, folds
+from isthmus.retrieval.ratings.components import Items, RatingSettings
+from isthmus.retrieval.ratings.cross_fitting import FOLDS, cross_fitted, make_folds
 from isthmus.retrieval.ratings.ratings import Ratings
 from tests.retrieval.ratings.worlds import one_domain, ratings_of, tastes
 
@@ -26,22 +26,22 @@ def keys(ratings):
 def test_nothing_asked_is_visible_and_every_rating_is_asked(world):
     ratings, _ = world
     asked = set()
-    for fold in folds(ratings, seed=0):
-        for question in fold.questions:
-            own = set(zip(*map(np.ndarray.tolist, question.asked), strict=True))
-            assert not own & keys(fold.visible)
+    for fold in make_folds(ratings, seed=0):
+        for question in fold.held_out:
+            own = set(zip(*map(np.ndarray.tolist, question.pairs), strict=True))
+            assert not own & keys(fold.training)
             assert not own & keys(question.histories)
-        assert keys(fold.hidden.histories) <= keys(fold.visible)
-        assert keys(fold.thin.histories) <= keys(fold.visible)
-        assert not set(fold.new.asked.rows.tolist()) & set(fold.visible.rows.tolist())
-        asked |= set(zip(*map(np.ndarray.tolist, fold.hidden.asked), strict=True))
-        asked |= set(zip(*map(np.ndarray.tolist, fold.new.asked), strict=True))
+        assert keys(fold.known_users.histories) <= keys(fold.training)
+        assert keys(fold.thinned_users.histories) <= keys(fold.training)
+        assert not set(fold.new_users.pairs.rows.tolist()) & set(fold.training.rows.tolist())
+        asked |= set(zip(*map(np.ndarray.tolist, fold.known_users.pairs), strict=True))
+        asked |= set(zip(*map(np.ndarray.tolist, fold.new_users.pairs), strict=True))
     assert len(asked) > 0.95 * len(ratings)
 
 
 def test_a_rating_does_not_change_the_parts_of_its_own_fold(world):
     ratings, items = world
-    settings = Settings(2, 8)
+    settings = RatingSettings(2, 8)
     before = list(cross_fitted(ratings, items, settings, 0))
     changed = ratings.values.copy()
     entry = 17
@@ -51,15 +51,15 @@ def test_a_rating_does_not_change_the_parts_of_its_own_fold(world):
     same = 0
     for (fold, old), (_, new) in zip(before, after, strict=True):
         pair = (ratings.rows[entry], ratings.columns[entry])
-        if pair in set(zip(*map(np.ndarray.tolist, fold.hidden.asked), strict=True)):
+        if pair in set(zip(*map(np.ndarray.tolist, fold.known_users.pairs), strict=True)):
             same += 1
-            np.testing.assert_array_equal(old[0].parts.values, new[0].parts.values)
-            np.testing.assert_array_equal(old[0].parts.evidence, new[0].parts.evidence)
-            np.testing.assert_array_equal(old[0].parts.level, new[0].parts.level)
+            np.testing.assert_array_equal(old[0].components.values, new[0].components.values)
+            np.testing.assert_array_equal(old[0].components.evidence, new[0].components.evidence)
+            np.testing.assert_array_equal(old[0].components.bias, new[0].components.bias)
     assert same == 1
 
 
 def test_folds_of_a_few_ratings_may_be_empty_but_do_not_fail():
     ratings = Ratings(np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1), (1, 1))
-    for fold in folds(ratings, seed=0):
-        assert len(fold.visible) == 1
+    for fold in make_folds(ratings, seed=0):
+        assert len(fold.training) == 1

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.ratings.components import Settings
-from isthmus.retrieval.ratings.model import ADDENDS, RatingModel
+from isthmus.retrieval.ratings.components import RatingSettings
+from isthmus.retrieval.ratings.model import TERMS, RatingModel
 from isthmus.retrieval.ratings.ratings import History, Ratings
 from tests.retrieval.ratings.worlds import additive, history, one_domain, ratings_of, tastes
 
 NOBODY = History((), ())
-PLAIN = Settings(factors=0)
+PLAIN = RatingSettings(factors=0)
 
 
 def empty(items):
@@ -46,12 +46,14 @@ def test_a_user_without_ratings_gets_the_shrunk_mean_of_the_item():
     model, table = _noisy()
     items = table.shape[1]
     (found,) = model.explain([NOBODY], [np.arange(items)])
-    expected = sum(found.addends[name] for name in ("global", "domain", "content", "item"))
-    np.testing.assert_allclose(found.predicted, np.clip(expected, *model.scale), atol=1e-6)
+    expected = sum(found.terms[name] for name in ("global", "domain", "content", "item"))
+    np.testing.assert_allclose(found.predicted, np.clip(expected, *model.limits), atol=1e-6)
     for name in ("user", "factors", "neighbours", "adjustment"):
-        np.testing.assert_array_equal(found.addends[name], 0)
+        np.testing.assert_array_equal(found.terms[name], 0)
     mean, counts = np.nanmean(table, axis=0), (~np.isnan(table)).sum(axis=0)
-    shrunk = (found.predicted - model.parts.levels.mean) / (mean - model.parts.levels.mean)
+    shrunk = (found.predicted - model.components.scale.biases.mean) / (
+        mean - model.components.scale.biases.mean
+    )
     assert ((shrunk > 0) & (shrunk < 1.1)).all()
     few, many = shrunk[counts <= 3].mean(), shrunk[counts >= 20].mean()
     assert few < many
@@ -108,7 +110,9 @@ def test_predictions_lie_within_the_scale_seen_and_follow_it(scale):
     table, vectors, kind = tastes(users=60, items=30)
     low, high = scale
     moved = low + (np.clip(table, 1.5, 4.5) - 1.5) / 3 * (high - low)
-    model = RatingModel.fit(ratings_of(moved), vectors, one_domain(30), settings=Settings(2, 8))
+    model = RatingModel.fit(
+        ratings_of(moved), vectors, one_domain(30), settings=RatingSettings(2, 8)
+    )
     found = np.array(model.predict([history(moved, u) for u in range(4)], [np.arange(30)] * 4))
     assert low <= found.min()
     assert found.max() <= high
@@ -138,11 +142,11 @@ def test_users_do_not_move_each_other(two_camps):
         np.testing.assert_allclose(model.predict([own], [np.arange(60)])[0], found, atol=1e-6)
 
 
-def test_the_addends_add_up(two_camps):
+def test_the_terms_add_up(two_camps):
     model, table, *_ = two_camps
     (found,) = model.explain([history(table, 3)], [np.arange(60)])
-    assert list(found.addends) == list(ADDENDS)
-    whole = np.clip(sum(found.addends.values()), *model.scale)
+    assert list(found.terms) == list(TERMS)
+    whole = np.clip(sum(found.terms.values()), *model.limits)
     np.testing.assert_allclose(whole, found.predicted, atol=1e-5)
     np.testing.assert_array_equal(
         model.predict([history(table, 3)], [np.arange(60)])[0], found.predicted
@@ -210,7 +214,7 @@ def test_malformed_training_is_refused():
     with pytest.raises(InvalidInput, match="domains of shape"):
         RatingModel.fit(ratings, empty(40), np.zeros(40))
     with pytest.raises(InvalidInput, match="there are no ratings"):
-        RatingModel.fit(ratings.only(np.zeros(len(ratings), bool)), empty(40), one_domain(40))
+        RatingModel.fit(ratings.filter(np.zeros(len(ratings), bool)), empty(40), one_domain(40))
     bad = np.zeros((40, 2), np.float32)
     bad[7] = np.inf
     with pytest.raises(InvalidInput, match="the vector of item 7 is not finite"):

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from isthmus.retrieval.ratings.components import Levels
-from isthmus.retrieval.ratings.neighbours import Asked, CoRatings, Neighbours, NeighbourSettings
+from isthmus.retrieval.ratings.components import Biases
+from isthmus.retrieval.ratings.neighbours import CoRatings, Neighbours, NeighbourSettings, Pairs
 from isthmus.retrieval.ratings.ratings import Ratings
 from tests.retrieval.ratings.worlds import ratings_of
 
@@ -31,8 +31,8 @@ def test_common_users_are_summed_as_by_hand(table):
 def test_some_items_keep_their_similarities(table, chosen):
     near = Neighbours(NeighbourSettings(), CoRatings.fit(ratings_of(table)).similarities(10.0))
     columns = np.array(sorted(chosen))
-    whole = near.similar.toarray()[np.ix_(columns, columns)]
-    np.testing.assert_array_equal(near.only(columns).similar.toarray(), whole)
+    whole = near.covariances.toarray()[np.ix_(columns, columns)]
+    np.testing.assert_array_equal(near.take_items(columns).covariances.toarray(), whole)
 
 
 def test_content_alone_makes_neighbours_and_no_item_is_its_own():
@@ -41,8 +41,8 @@ def test_content_alone_makes_neighbours_and_no_item_is_its_own():
     how = NeighbourSettings(content=1.0, power=2.0, damping=1.0)
     near = Neighbours(how, CoRatings.fit(nothing).similarities(1.0))
     known = Ratings(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), (2, 3))
-    asked = Asked(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1]))
-    lean, weight = near.lean(known, np.array([3.0]), asked, units)
+    asked = Pairs(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1]))
+    lean, weight = near.residuals(known, np.array([3.0]), asked, units)
     assert lean.tolist() == [0, 1.5, 0, 0]
     assert weight.tolist() == [0, 1, 0, 0]
 
@@ -54,8 +54,8 @@ def test_levels_are_shrunk_by_what_items_differ_in():
     table = np.tile(its, (4, 1))
     table[:, few:] += 1
     domains = np.repeat([0, 1], [few, many])
-    levels = Levels.fit(ratings_of(table), domains)
+    biases = Biases.fit(ratings_of(table), domains)
     seen = [table[:, domains == d].mean() - table.mean() for d in (0, 1)]
-    shares = levels.offsets / seen
+    shares = biases.domains / seen
     assert 0 < shares[0] < shares[1] < 1
-    assert levels.of(np.array([2])).tolist() == [0]
+    assert biases.of(np.array([2])).tolist() == [0]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from isthmus.errors import CorruptRelease, UnsupportedFormat
-from isthmus.retrieval.ratings.components import Settings
+from isthmus.retrieval.ratings.components import RatingSettings
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.ratings.ratings import History
-from isthmus.retrieval.ratings.store import ABOUT, TENSORS, load, save
+from isthmus.retrieval.ratings.store import DESCRIPTION, TENSORS, load, save
 from tests.retrieval.ratings.worlds import history, one_domain, ratings_of, tastes
 
 
@@ -19,7 +19,9 @@ from tests.retrieval.ratings.worlds import history, one_domain, ratings_of, tast
 def trained():
     table, vectors, _ = tastes()
     domains = np.arange(60) % 3
-    return RatingModel.fit(ratings_of(table), vectors, domains, settings=Settings(2, 8)), table
+    return RatingModel.fit(
+        ratings_of(table), vectors, domains, settings=RatingSettings(2, 8)
+    ), table
 
 
 @pytest.fixture
@@ -33,15 +35,15 @@ def test_what_is_read_predicts_exactly_the_same(trained, folder):
     histories = [*(history(table, u) for u in range(10)), History((), ())]
     read = load(folder)
     assert read.settings == model.settings
-    assert read.head.tensors.keys() == model.head.tensors.keys()
+    assert read.weights.tensors.keys() == model.weights.tensors.keys()
     for own, again in zip(
         model.explain(histories, [np.arange(60)] * 11),
         read.explain(histories, [np.arange(60)] * 11),
         strict=True,
     ):
         np.testing.assert_array_equal(own.predicted, again.predicted)
-        for name, addend in own.addends.items():
-            np.testing.assert_array_equal(addend, again.addends[name])
+        for name, term in own.terms.items():
+            np.testing.assert_array_equal(term, again.terms[name])
 
 
 def test_what_is_read_can_be_extended(trained, folder):
@@ -56,13 +58,13 @@ def test_what_is_read_can_be_extended(trained, folder):
 def test_a_model_replaces_another(trained, folder):
     table, vectors, _ = tastes(users=30, items=20, seed=5)
     other = RatingModel.fit(
-        ratings_of(table), vectors, one_domain(20), settings=Settings(factors=0)
+        ratings_of(table), vectors, one_domain(20), settings=RatingSettings(factors=0)
     )
     save(other, folder)
-    assert load(folder).items == 20
+    assert load(folder).n_items == 20
 
 
-@pytest.mark.parametrize("name", [ABOUT, TENSORS])
+@pytest.mark.parametrize("name", [DESCRIPTION, TENSORS])
 @pytest.mark.parametrize("harm", ["missing", "cut off", "changed"])
 def test_damaged_files_are_refused_by_name(folder, name, harm):
     path = folder / name
@@ -72,20 +74,22 @@ def test_damaged_files_are_refused_by_name(folder, name, harm):
     elif harm == "cut off":
         path.write_bytes(data[: len(data) // 2])
     else:
-        path.write_bytes(data.replace(b'"mean"', b'"men"') if name == ABOUT else data[:-1] + b"?")
+        path.write_bytes(
+            data.replace(b'"mean"', b'"men"') if name == DESCRIPTION else data[:-1] + b"?"
+        )
     with pytest.raises(CorruptRelease, match=name):
         load(folder)
 
 
 def test_another_version_is_refused(folder):
-    about = json.loads((folder / ABOUT).read_text())
-    (folder / ABOUT).write_text(json.dumps(about | {"version": 99}))
-    with pytest.raises(UnsupportedFormat, match="version 99; this version of Isthmus reads"):
+    about = json.loads((folder / DESCRIPTION).read_text())
+    (folder / DESCRIPTION).write_text(json.dumps(about | {"format": 99}))
+    with pytest.raises(UnsupportedFormat, match="format 99; this version of Isthmus reads"):
         load(folder)
 
 
 def test_other_parts_are_refused(folder):
-    about = json.loads((folder / ABOUT).read_text())
-    (folder / ABOUT).write_text(json.dumps(about | {"parts": ["magic"]}))
+    about = json.loads((folder / DESCRIPTION).read_text())
+    (folder / DESCRIPTION).write_text(json.dumps(about | {"components": ["magic"]}))
     with pytest.raises(UnsupportedFormat, match="weighs magic"):
         load(folder)

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pytest
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.baselines.means import GlobalMean, Offsets
+from isthmus.evaluation.baselines.rating_means import GlobalMean, Offsets
 from isthmus.evaluation.evaluate import evaluate
 from isthmus.evaluation.protocols import rating
 from isthmus.evaluation.space_systems import RatingSystem
 from isthmus.evaluation.task import Task, TestUser
-from isthmus.retrieval.ratings.components import Settings
+from isthmus.retrieval.ratings.components import RatingSettings
 from tests.retrieval.ratings.worlds import tastes
 
 
@@ -54,7 +54,7 @@ def test_users_and_items_without_a_past_are_rated():
     train = table_of([("a", "x", 1.0), ("a", "y", 2.0), ("b", "x", 1.0), ("b", "y", 2.0)])
     users = [TestUser("a", ("x",), ("z",), ratings=(1.0,)), TestUser("c", (), ("y", "x"))]
     task = Task("t", "rating", train, users, ["x", "y", "z"], None)
-    model = RatingSystem(settings=Settings(factors=0))
+    model = RatingSystem(settings=RatingSettings(factors=0))
     for system in (model, Offsets(), GlobalMean()):
         new_item, new_user = system.rate(task)
         assert new_item.shape == (1,)

@@ -10,7 +10,7 @@ import pytest
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.recommend.space_data import space_corpus
+from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.schema import INTERACTIONS
 from tests.retrieval.recommend.worlds import ITEMS_A_TASTE, QUICK, TASTES, name, taste_of
 from tests.toy import COLOURS, item, picture, two_encoders
@@ -164,7 +164,9 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
         ]
     )
     view = space.opened.view()
-    corpus = space_corpus(view, space.opened.block_weights, pa.Table.from_pylist([], INTERACTIONS))
+    corpus = space_training_data(
+        view, space.opened.block_weights, pa.Table.from_pylist([], INTERACTIONS)
+    )
     place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])
     found = corpus.features.similarities(columns, place["both"])

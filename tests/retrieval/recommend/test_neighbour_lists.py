@@ -1,11 +1,11 @@
-"""Lists of near items are remembered, and only where they are the same."""
+"""Lists of neighbours are cached, by everything that they depend on."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from isthmus.retrieval.recommend import space_data as module
-from isthmus.retrieval.recommend.space_data import Among, NearLists
+from isthmus.retrieval.recommend.space_data import NeighbourLists, SearchScope
 
 
 class Search:
@@ -29,21 +29,21 @@ def get(lists, search, columns, n, among):
 
 
 def test_each_item_is_searched_for_once_a_kind(monkeypatch):
-    lists, search, one = NearLists(), Search(), Among(np.ones(9, bool), 0.2)
+    lists, search, one = NeighbourLists(), Search(), SearchScope(np.ones(9, bool), 0.2)
     get(lists, search, [4, 7, 4], 3, one)
     get(lists, search, [7, 1], 3, one)
     get(lists, search, [], 3, one)
     assert search.asked == [4, 7, 1]
     get(lists, search, [7], 5, one)
-    get(lists, search, [7], 3, Among(np.ones(9, bool), 0.2))
-    get(lists, search, [7], 3, Among(one.allowed, 1.0))
+    get(lists, search, [7], 3, SearchScope(np.ones(9, bool), 0.2))
+    get(lists, search, [7], 3, SearchScope(one.allowed, 1.0))
     assert search.asked == [4, 7, 1, 7, 7, 7]
-    monkeypatch.setattr(module, "KEPT_ENTRIES", 1)
+    monkeypatch.setattr(module, "MAX_CACHED_ENTRIES", 1)
     get(lists, search, [7], 3, one)
     assert search.asked[6:] == [7]
-    monkeypatch.setattr(module, "KEPT_ENTRIES", 100)
-    monkeypatch.setattr(module, "KEPT_KINDS", 1)
+    monkeypatch.setattr(module, "MAX_CACHED_ENTRIES", 100)
+    monkeypatch.setattr(module, "MAX_CACHED_KINDS", 1)
     for _ in range(2):
         for n in (2, 3, 4):
             get(lists, search, [7], n, one)
-    assert len(lists._kept) <= 2
+    assert len(lists._cached) <= 2

@@ -1,1 +1,1 @@
-"""Distillation: small, fast encoders that learn the vectors of large ones."""
+"""Distillation: small, fast encoders trained on the vectors of large ones."""

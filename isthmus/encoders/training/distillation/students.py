@@ -1,4 +1,4 @@
-"""What every student is to the training."""
+"""Students: the contract of what is trained, and small networks of text or images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import torch
-import itertools
-from typing import TYPE_CHECKING
 
 from isthmus.encoders.registry import load_encoder
 from isthmus.encoders.training.distillation.inputs import Contents
@@ -21,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Student(ABC):
-    """Something with parameters that turns the contents of a training into vectors.
+    """A trainable model that maps the training contents to vectors.
 
     Attributes
     ----------
     batch : int
-        Contents a step, where the settings do not say.
+        Default batch size.
     rate : float
-        Size of the first step, where the settings do not say.
+        Default initial learning rate.
     """
 
     batch: int
@@ -36,22 +31,22 @@ class Student(ABC):
 
     @abstractmethod
     def optimizer(self, rate: float) -> torch.optim.Optimizer:
-        """Make what moves the parameters."""
+        """Return an optimiser of the parameters."""
 
     @abstractmethod
     def vectors(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the vectors of contents, with gradients.
+        """Return the vectors of contents, with gradients.
 
         Parameters
         ----------
         rows : sequence of int
-            Which of the contents.
+            Rows of the training contents.
 
         Returns
         -------
         tuple of torch.Tensor
-            Of unit norm: the student's own, shape (n, student's dim), and the same brought into
-            the teacher's space, shape (n, teacher's dim).
+            Rows of unit norm: the student's vectors, shape (n, student's dim), and the same
+            mapped into the teacher's space, shape (n, teacher's dim).
         """
 
     @abstractmethod
@@ -64,31 +59,31 @@ class Student(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> str:
-        """Write an encoder into a folder, and give its spec."""
+        """Write an encoder into a folder, and return its spec."""
 
 
 class NetworkStudent(Student):
-    """A network as its encoder runs it, with gradients.
+    """The network of an encoder, with gradients.
 
-    Where the dimensions of the two differ, the student's vectors reach the teacher's space by a
-    linear map that is trained with it and left behind (Romero et al., "FitNets", ICLR 2015); the
-    similarity loss is taken of the student's own.
+    Where the dimensions of the two differ, a linear map to the teacher's space is trained beside
+    the network and discarded afterwards (Romero et al., "FitNets", ICLR 2015); the similarity loss
+    is taken of the unmapped vectors.
 
     Parameters
     ----------
     spec : str
-        What is trained: a model of Transformers, Sentence Transformers or timm.
+        A model of Transformers, Sentence Transformers or timm.
     contents : Contents
-        What it learns from.
+        Training contents.
     dim : int
-        The teacher's.
+        Dimension of the teacher.
     seed : int
-        Of the linear map.
+        Seed of the linear map.
 
     Raises
     ------
     InvalidInput
-        If such an encoder cannot be trained here, or does not take these contents.
+        If the encoder cannot be trained, or does not take the modality of the contents.
     """
 
     batch = 64
@@ -97,54 +92,48 @@ class NetworkStudent(Student):
     def __init__(self, spec: str, contents: Contents, dim: int, seed: int) -> None:
         import torch
 
-        self._spec = spec
+        self._spec, self._contents = spec, contents
         loaded = load_encoder(spec, device="cpu", precision="fp32")
-        encoder = require_trainable(loaded, spec, "'static', or ")
-        self._encoder, self._contents = encoder, contents
-        encoder.require(contents.modality)
-        self._tower = encoder.towers[contents.modality]
-        self._model: Any = encoder.model
+        self._encoder = require_trainable(loaded, spec, "'static', or ")
+        self._encoder.require(contents.modality)
+        self._tower = self._encoder.towers[contents.modality]
+        self._model: Any = self._encoder.model
         self._model.requires_grad_(True)
-        self._head: torch.nn.Module = torch.nn.Identity()
-        if encoder.dim != dim:
+        self._map: torch.nn.Module = torch.nn.Identity()
+        if self._encoder.dim != dim:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                self._head = torch.nn.Linear(encoder.dim, dim, bias=False)
-        self._prepared = self._prepare_texts()
+                self._map = torch.nn.Linear(self._encoder.dim, dim, bias=False)
+        self._tokens: list[Any] | None = None  # of all texts; images would not fit into memory
+        if contents.modality == "text":
+            self._tokens = self._tower.prepare(contents.values)
 
     def optimizer(self, rate: float) -> torch.optim.Optimizer:
-        """Make AdamW over the network and the linear map."""
+        """Return AdamW over the network and the linear map."""
         import torch
 
-        found = itertools.chain(self._model.parameters(), self._head.parameters())
-        return torch.optim.AdamW(list(found), lr=rate)
+        return torch.optim.AdamW([*self._model.parameters(), *self._map.parameters()], lr=rate)
 
     def vectors(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Run the network over contents."""
         from torch.nn.functional import normalize
 
-        if self._prepared is None:
+        if self._tokens is None:
             prepared = self._tower.prepare(self._contents.load(rows))
         else:
-            prepared = [self._prepared[row] for row in rows]
-        own = self._tower.forward(**self._tower.collate(prepared)).float()
-        return normalize(own, dim=-1), normalize(self._head(own), dim=-1)
+            prepared = [self._tokens[row] for row in rows]
+        vectors = self._tower.forward(**self._tower.collate(prepared)).float()
+        return normalize(vectors, dim=-1), normalize(self._map(vectors), dim=-1)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the parameters of the network and of the linear map."""
-        return {"model": self._model.state_dict(), "head": self._head.state_dict()}
+        return {"model": self._model.state_dict(), "map": self._map.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set the parameters of the network and of the linear map."""
         self._model.load_state_dict(state_dict["model"])
-        self._head.load_state_dict(state_dict["head"])
+        self._map.load_state_dict(state_dict["map"])
 
     def save(self, folder: Path) -> str:
-        """Write the model as its own library does, with what prepares its contents."""
+        """Write the model in the format of its own library."""
         return save_encoder(self._encoder, self._spec, folder)
-
-    def _prepare_texts(self) -> list[Any] | None:
-        """Tokenise all texts at once; images are too large for that."""
-        if self._contents.modality != "text":
-            return None
-        return self._tower.prepare(self._contents.values)

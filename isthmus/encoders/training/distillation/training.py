@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from isthmus.encoders.training.distillation.inputs import Rows
 from isthmus.encoders.training.distillation.settings import DistillSettings
 from isthmus.encoders.training.distillation.students import Student
 from isthmus.encoders.training.losses import cosine_loss, similarity_loss
+from isthmus.encoders.training.retrieval_quality import Rows
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint
 from isthmus.numerics.training import OnEpoch, TrainingLoop, linear_decay

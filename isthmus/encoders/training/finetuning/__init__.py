@@ -1,1 +1,1 @@
-"""Fine-tuning: an encoder learns what goes together in a domain, and forgets little elsewhere."""
+"""Fine-tuning of encoders on pairs of a domain, with little forgetting in other domains."""

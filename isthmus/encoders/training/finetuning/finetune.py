@@ -1,11 +1,11 @@
-"""Fine-tune an encoder by pairs, save it as an encoder, and measure what it gained and forgot."""
+"""Fine-tune an encoder on pairs, save it as an encoder, and measure what it gains and forgets."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,36 +15,48 @@ import numpy as np
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import load_encoder
-from isthmus.encoders.training.cached_vectors import teacher_vectors
-from isthmus.encoders.training.finetuning.interpolation import choose_share, try_shares
+from isthmus.encoders.training.cached_vectors import encode_cached
 from isthmus.encoders.training.finetuning.network import (
-    Changes,
     TunedNetwork,
+    WeightChanges,
     apply_changes,
     require_peft,
 )
 from isthmus.encoders.training.finetuning.pairs import (
-    CHOOSING,
-    LEARNING,
-    MEASURING,
+    TEST,
+    TRAINING,
+    VALIDATION,
     ContentPairs,
-    Examples,
-    Rows,
-    draw_parts,
+    Pairs,
+    TrainingContents,
+    assign_splits,
+    component_keys,
     gather_pairs,
-    keys_by_pairs,
-    pairs_within,
+    pairs_of_split,
 )
 from isthmus.encoders.training.finetuning.quality import (
-    DividedDomain,
-    Exam,
-    divide_domain,
+    TARGET,
+    DomainQuality,
+    Evaluation,
+    SplitDomain,
     gather_domains,
+    split_domain,
 )
-from isthmus.encoders.training.finetuning.report import REPORT, FinetuneReport, compare
+from isthmus.encoders.training.finetuning.report import (
+    REPORT,
+    FinetuneReport,
+    ShareQuality,
+    compare,
+)
 from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 from isthmus.encoders.training.finetuning.training import PairBatches, train_network
-from isthmus.encoders.training.saving import WORK, open_work_folder, require_trainable, save_encoder
+from isthmus.encoders.training.retrieval_quality import Rows
+from isthmus.encoders.training.saving import (
+    WORK,
+    open_work_folder,
+    require_trainable,
+    save_encoder,
+)
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint
@@ -53,7 +65,8 @@ from isthmus.numerics.training import EpochResult, TrainingHistory
 if TYPE_CHECKING:
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
 
-LEAST: Final = 4  # pairs of a part
+MIN_SPLIT_PAIRS: Final = 4
+SHARES: Final = (1.0, 0.75, 0.5, 0.25)
 
 
 def finetune(
@@ -72,41 +85,41 @@ def finetune(
     on_epoch: Callable[[int, float], None] | None = None,
     progress: bool = False,
 ) -> FinetuneReport:
-    """Train an encoder further on what belongs together, and save it as an encoder.
+    """Train an encoder on contents that belong together, and save it as an encoder.
 
-    Everything that takes long is kept in the folder ``work`` under `out` as it is done: run the
-    same again after an interrupt, and it goes on. The folder may be deleted afterwards.
+    Embeddings and checkpoints are kept in the folder ``work`` under `out`: after an interruption
+    the same call resumes. The folder may be deleted afterwards.
 
     Parameters
     ----------
     encoder : str
         Spec of the encoder to start from: ``local/text``, a model of Transformers, Sentence
-        Transformers or timm, or what an earlier fine-tuning saved.
+        Transformers or timm, or an encoder that an earlier fine-tuning saved.
     pairs : list of (str, str); path, list of those, table, frame, or list of dicts; ContentPairs
         Contents that belong together.
     out : str or Path
         Folder for the encoder; new, or that of a fine-tuning.
     others : sequence, optional
         Other domains, which should not be forgotten: each an `OtherDomain`, a file or other
-        thing that holds rows, or a list of texts.
+        source of rows, or a list of texts.
     text : str, optional
         Template or column of the text of a pair, ``text`` by default.
     other : str, optional
         Template or column of the text that belongs to it, ``other`` by default.
     image : str, optional
-        Column of the picture that belongs to it, in the place of `other`.
+        Column of the image that belongs to it, instead of `other`.
     others_text : str, optional
         Template or column of the text in `others`, ``text`` by default.
     label : str, optional
         Column of a label in `others`: texts of one label belong together.
     settings : FinetuneSettings, optional
-        How.
+        Hyperparameters.
     device : str, default "auto"
-        Where the encoder runs.
+        Device of the encoder.
     on_epoch : callable, optional
         Called after every epoch with its number and mean loss; what it raises ends the training.
     progress : bool, default False
-        Whether to show bars.
+        Whether to show progress bars.
 
     Returns
     -------
@@ -138,21 +151,21 @@ def finetune(
     if others:
         before.require("text")
     domains = [
-        divide_domain(one, settings.seed) for one in gather_domains(others, others_text, label)
+        split_domain(domain, settings.seed) for domain in gather_domains(others, others_text, label)
     ]
-    task = _Task(encoder, before, contents, domains, settings, folder, device, progress)
-    return task.carry_out(on_epoch, started)
+    finetuning = _Finetuning(encoder, before, contents, domains, settings, folder, device, progress)
+    return finetuning.run(on_epoch, started)
 
 
-class _Task:
-    """One fine-tuning: all that its steps share."""
+class _Finetuning:
+    """One fine-tuning: the state that its steps share."""
 
     def __init__(
         self,
         spec: str,
         before: TorchEncoder,
         contents: ContentPairs,
-        domains: list[DividedDomain],
+        domains: list[SplitDomain],
         settings: FinetuneSettings,
         folder: Path,
         device: str,
@@ -162,32 +175,30 @@ class _Task:
         self._domains, self._settings, self._folder = domains, settings, folder
         self._device, self._show = device, show
         self._work = folder / WORK
-        self._parts = _divide(contents, settings)
-        self._anchors = list(dict.fromkeys(text for own in domains for text in own.anchors))
+        self._splits = _split_contents(contents, settings)
+        self._anchors = list(dict.fromkeys(text for one in domains for text in one.anchors))
 
-    def carry_out(
-        self, on_epoch: Callable[[int, float], None] | None, started: float
-    ) -> FinetuneReport:
-        """Train, choose how much of the change is taken, save, and measure."""
-        examples = Examples(self._contents, self._anchors)
-        choosing = self._exam(CHOOSING)
+    def run(self, on_epoch: Callable[[int, float], None] | None, started: float) -> FinetuneReport:
+        """Train, choose the share of the change, save, and test."""
+        contents = TrainingContents(self._contents, self._anchors)
+        validation = self._evaluation(VALIDATION)
+        training_rows = self._pairs(TRAINING).ravel()
         network = TunedNetwork(
             _load(self._spec, self._device),
-            examples,
-            sorted({*self._pairs(LEARNING).ravel(), *choosing.rows, *examples.anchor_rows}),
+            contents,
+            sorted({*training_rows, *validation.rows, *contents.anchor_rows}),
             self._settings,
             self._work,
             show=self._show,
         )
-        history = self._train(network, examples, choosing, on_epoch)
+        history = self._train(network, contents, validation, on_epoch)
         changes = network.changes()
-        tried = try_shares(choosing, self._before, lambda share: self._candidate(changes, share))
-        chosen = choose_share(tried, self._settings.max_forgetting)
+        shares = try_shares(validation, self._before, lambda share: self._candidate(changes, share))
+        chosen = choose_share(shares, self._settings.max_forgetting)
         spec = self._save(changes, chosen.share, self._folder)
         after = _load(spec, self._device)
         shutil.rmtree(self._work / "shares", ignore_errors=True)
-        measuring = self._exam(MEASURING)
-        compared = compare(measuring.start_from(self._before), measuring.ask(after))
+        test = self._evaluation(TEST)
         report = FinetuneReport(
             before=self._spec,
             after=spec,
@@ -197,18 +208,20 @@ class _Task:
             problems=self._contents.problems,
             contents=len(self._contents),
             pairs=len(self._contents.pairs),
-            learned=len(self._pairs(LEARNING)),
-            chosen=len(choosing.pairs),
-            measured=len(measuring.pairs),
+            training_pairs=len(self._pairs(TRAINING)),
+            validation_pairs=len(validation.pairs),
+            test_pairs=len(test.pairs),
             anchors=len(self._anchors),
-            trained_weights=sum(own.numel() for own in network.trained.values()),
+            trained_weights=sum(weights.numel() for weights in network.trained.values()),
             skipped_frozen=network.skips_frozen,
             losses=history.losses,
-            qualities=history.scores,
-            best_pass=history.best_epoch,
-            tried=tried,
+            validation_scores=history.scores,
+            best_epoch=history.best_epoch,
+            shares=shares,
             share=chosen.share,
-            compared=compared,
+            comparisons=compare(
+                test.evaluate(self._before, self._before), test.evaluate(after, self._before)
+            ),
             settings=asdict(self._settings),
             seconds=time.monotonic() - started,
         )
@@ -218,22 +231,23 @@ class _Task:
     def _train(
         self,
         network: TunedNetwork,
-        examples: Examples,
-        exam: Exam,
+        contents: TrainingContents,
+        validation: Evaluation,
         on_epoch: Callable[[int, float], None] | None,
     ) -> TrainingHistory:
         batches = PairBatches(
-            self._pairs(LEARNING),
+            self._pairs(TRAINING),
             self._contents.pairs,
             self._contents.ordered,
-            examples.anchor_rows,
+            contents.anchor_rows,
             self._settings,
         )
 
         def measure() -> float:
-            return float(exam.mark_of(network.encode(exam.rows.tolist())).quality.mean())
+            vectors = network.encode(validation.rows.tolist())
+            return float(validation.target_quality(vectors).quality.mean())
 
-        def report(epoch: int, result: EpochResult) -> None:
+        def report_epoch(epoch: int, result: EpochResult) -> None:
             if epoch and on_epoch is not None:
                 on_epoch(epoch, result.loss)
 
@@ -244,42 +258,42 @@ class _Task:
             measure,
             self._settings,
             Checkpoint(self._work, self._key()),
-            on_epoch=report,
+            on_epoch=report_epoch,
             show=self._show,
         )
 
-    def _pairs(self, part: int) -> Rows:
-        return pairs_within(self._contents.pairs, self._parts, part)
+    def _pairs(self, split: int) -> Pairs:
+        return pairs_of_split(self._contents.pairs, self._splits, split)
 
-    def _exam(self, part: int) -> Exam:
-        return Exam(
+    def _evaluation(self, split: int) -> Evaluation:
+        return Evaluation(
             self._contents,
-            self._parts,
+            self._splits,
             self._domains,
-            part,
+            split,
             self._work,
-            bystanders=part == MEASURING,  # choices are made often, and must be cheap
+            distractors=split == TEST,  # validation happens often and must be cheap
             show=self._show,
         )
 
     def _anchor_vectors(self) -> FloatArray:
         if not self._anchors:
             return np.empty((0, self._before.dim), np.float32)
-        return teacher_vectors(
+        return encode_cached(
             self._before,
             "text",
             [digest(text) for text in self._anchors],
             lambda rows: [self._anchors[row] for row in rows],
             self._work,
-            label="encoding texts to hold on to",
+            label="encoding anchor texts",
             show=self._show,
         )
 
-    def _candidate(self, changes: Changes, share: float) -> Encoder:
+    def _candidate(self, changes: WeightChanges, share: float) -> Encoder:
         folder = self._work / "shares" / f"{share:g}"
         return _load(self._save(changes, share, folder), self._device)
 
-    def _save(self, changes: Changes, share: float, folder: Path) -> str:
+    def _save(self, changes: WeightChanges, share: float, folder: Path) -> str:
         """Write the encoder with a share of the change."""
         encoder = load_encoder(self._spec, device="cpu", precision="fp32")
         trainable = require_trainable(encoder, self._spec)
@@ -287,13 +301,67 @@ class _Task:
         return save_encoder(trainable, self._spec, folder)
 
     def _key(self) -> str:
-        """Digest what decides how a training goes."""
+        """Return a digest of everything that the trained weights depend on."""
         contents = self._contents
         parts = [self._spec, self._before.fingerprint]
         parts.append(json.dumps(asdict(self._settings), sort_keys=True))
-        given = b"".join([*contents.digests, contents.pairs.tobytes()])
-        held = b"".join(digest(text) for text in self._anchors)
-        return digest("\n".join(parts).encode() + given + held).hex()
+        data = b"".join([*contents.digests, contents.pairs.tobytes()])
+        anchors = b"".join(digest(text) for text in self._anchors)
+        return digest("\n".join(parts).encode() + data + anchors).hex()
+
+
+def try_shares(
+    validation: Evaluation,
+    before: Encoder,
+    changed: Callable[[float], Encoder],
+    shares: Sequence[float] = SHARES,
+) -> list[ShareQuality]:
+    """Evaluate the encoder before, and with each share of the change.
+
+    Parameters
+    ----------
+    validation : Evaluation
+        Evaluates encoders on the validation split.
+    before : Encoder
+        The encoder before fine-tuning.
+    changed : callable
+        Returns the encoder with a share of the change.
+    shares : sequence of float
+        Shares of the change.
+    """
+    start = validation.evaluate(before, before)
+    qualities = [_share_quality(0.0, start, start)]
+    for share in shares:
+        evaluated = validation.evaluate(changed(share), before)
+        qualities.append(_share_quality(share, evaluated, start))
+    return qualities
+
+
+def choose_share(shares: Sequence[ShareQuality], allowed: float) -> ShareQuality:
+    """Return the share with the best target among those that forget no more than is allowed.
+
+    Examples
+    --------
+    >>> shares = [ShareQuality(s, s, {"books": 1 - s / 10}) for s in (0, 0.5, 1)]
+    >>> choose_share(shares, 0.06).share
+    0.5
+    """
+    return max(
+        (one for one in shares if not one.forgets(allowed)),
+        key=lambda one: (one.target, -one.share),
+    )
+
+
+def _share_quality(
+    share: float, after: Mapping[str, DomainQuality], before: Mapping[str, DomainQuality]
+) -> ShareQuality:
+    means = {name: float(one.quality.mean()) for name, one in after.items()}
+    kept = {
+        name: mean / max(float(before[name].quality.mean()), 1e-12)
+        for name, mean in means.items()
+        if name != TARGET
+    }
+    return ShareQuality(share, means[TARGET], kept)
 
 
 def _load(spec: str, device: str) -> TorchEncoder:
@@ -301,16 +369,16 @@ def _load(spec: str, device: str) -> TorchEncoder:
     return require_trainable(encoder, spec, "'local/text', or ")
 
 
-def _divide(contents: ContentPairs, settings: FinetuneSettings) -> Rows:
-    """Give the part of each content, and see to it that each part has pairs."""
-    keys = keys_by_pairs(contents.digests, contents.pairs)
-    parts = draw_parts(keys, settings.validation, settings.held_out, settings.seed)
-    counts = {part: len(pairs_within(contents.pairs, parts, part)) for part in range(3)}
-    if min(counts.values()) < LEAST:
+def _split_contents(contents: ContentPairs, settings: FinetuneSettings) -> Rows:
+    """Return the split of each content; raise `InvalidInput` if a split has too few pairs."""
+    keys = component_keys(contents.digests, contents.pairs)
+    splits = assign_splits(keys, settings.validation, settings.held_out, settings.seed)
+    counts = [len(pairs_of_split(contents.pairs, splits, split)) for split in range(3)]
+    if min(counts) < MIN_SPLIT_PAIRS:
         raise InvalidInput(
-            f"of {len(contents.pairs)} pairs, {counts[LEARNING]} would be learned from, "
-            f"{counts[CHOOSING]} chosen on and {counts[MEASURING]} measured on, and {LEAST} of "
-            "each are needed; give more pairs, or other shares with choosing (--choosing) and "
-            "held_out (--held-out)"
+            f"of {len(contents.pairs)} pairs, {counts[TRAINING]} would be learned from, "
+            f"{counts[VALIDATION]} validated on and {counts[TEST]} tested on, and "
+            f"{MIN_SPLIT_PAIRS} of each are needed; give more pairs, or other shares with "
+            "validation (--validation) and held_out (--held-out)"
         )
-    return parts
+    return splits

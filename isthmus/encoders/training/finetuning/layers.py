@@ -1,43 +1,39 @@
-"""The layers of a model: where they stand, and which of its parameters lie where."""
+"""Layers of a model: stacks, the parameters that are trained, and outputs of frozen layers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from isthmus.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from torch import nn
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from isthmus.encoders.backends.towers import TextTower, batches_by_length
+from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-MOST_BYTES: Final = 4 * 2**30
-TOKENS_A_BATCH: Final = 1_024
+MAX_STATE_BYTES: Final = 4 * 2**30
+TOKENS_PER_BATCH: Final = 1_024
 TEXTS_PER_BATCH: Final = 64
 TOLERANCE: Final = 1e-4
-CHECKED: Final = 8
+CHECKED_TEXTS: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
-    """Layers of one kind that a model runs one after the other.
+class LayerStack:
+    """Layers of one class that a model runs one after the other.
 
     Attributes
     ----------
     name : str
-        Where they stand in the model.
+        Name of the module that holds them.
     layers : nn.ModuleList or nn.Sequential
         The layers.
     """
@@ -46,29 +42,29 @@ class Stack:
     layers: Any
 
     def first_trained(self, layers: int | None) -> int:
-        """Give the number of the lowest layer that is trained."""
+        """Return the number of the lowest trained layer."""
         return 0 if layers is None else max(0, len(self.layers) - layers)
 
 
-def stacks_of(model: nn.Module) -> list[Stack]:
-    """Find the stacks of a model, leaving out those inside of others.
+def layer_stacks(model: nn.Module) -> list[LayerStack]:
+    """Return the outermost stacks of a model.
 
-    A stack is two or more modules of one class that have linear maps, in a list.
+    A stack is a list of two or more modules of one class that contain linear layers.
     """
     from torch import nn
 
-    found: list[Stack] = []
+    stacks: list[LayerStack] = []
     for name, module in model.named_modules():
         if not isinstance(module, (nn.ModuleList, nn.Sequential)) or len(module) < 2:
             continue
-        inside = any(name.startswith(f"{stack.name}.") for stack in found)
-        if not inside and len({type(layer) for layer in module}) == 1 and _has_maps(module):
-            found.append(Stack(name, module))
-    return found
+        nested = any(name.startswith(f"{stack.name}.") for stack in stacks)
+        if not nested and len({type(layer) for layer in module}) == 1 and _has_linear(module):
+            stacks.append(LayerStack(name, module))
+    return stacks
 
 
-def linear_maps(model: nn.Module, layers: int | None) -> list[str]:
-    """Name the linear maps in the layers that are trained.
+def trained_linear_layers(model: nn.Module, layers: int | None) -> list[str]:
+    """Return the names of the linear layers that LoRA changes.
 
     Raises
     ------
@@ -77,15 +73,11 @@ def linear_maps(model: nn.Module, layers: int | None) -> list[str]:
     """
     from torch import nn
 
-    trained = [
-        f"{stack.name}.{number}."
-        for stack in stacks_of(model)
-        for number in range(stack.first_trained(layers), len(stack.layers))
-    ]
+    prefixes = _trained_prefixes(layer_stacks(model), layers)
     names = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.startswith(tuple(trained))
+        if isinstance(module, nn.Linear) and name.startswith(prefixes)
     ]
     if not names:
         raise InvalidInput(
@@ -96,7 +88,7 @@ def linear_maps(model: nn.Module, layers: int | None) -> list[str]:
 
 
 def trained_parameters(model: nn.Module, layers: int | None) -> list[str]:
-    """Name the parameters that full fine-tuning moves: all, or those of the upper layers.
+    """Return the names of the parameters that full fine-tuning changes.
 
     Raises
     ------
@@ -106,170 +98,173 @@ def trained_parameters(model: nn.Module, layers: int | None) -> list[str]:
     names = [name for name, _ in model.named_parameters()]
     if layers is None:
         return names
-    stacks = stacks_of(model)
+    stacks = layer_stacks(model)
     if not stacks:
         raise InvalidInput("this model has no layers that could be counted; leave layers out")
-    upper = tuple(
+    return [name for name in names if name.startswith(_trained_prefixes(stacks, layers))]
+
+
+def _trained_prefixes(stacks: Sequence[LayerStack], layers: int | None) -> tuple[str, ...]:
+    return tuple(
         f"{stack.name}.{number}."
         for stack in stacks
         for number in range(stack.first_trained(layers), len(stack.layers))
     )
-    return [name for name in names if name.startswith(upper)]
 
 
-def _has_maps(module: nn.Module) -> bool:
+def _has_linear(module: nn.Module) -> bool:
     from torch import nn
 
-    return any(isinstance(own, nn.Linear) for own in module.modules())
+    return any(isinstance(part, nn.Linear) for part in module.modules())
 
 
-class _Enough(Exception):
-    """Ends a run of the model at the first trained layer."""
+class _StopForward(Exception):
+    """Ends a forward pass at the first trained layer."""
 
 
 class FrozenLayers:
-    """The states of texts below the first trained layer, in a file of float32.
+    """Inputs of the first trained layer, computed once for every text and kept in a file.
 
     Parameters
     ----------
     tower : TextTower
         Prepares and runs texts.
-    stack : Stack
+    stack : LayerStack
         The layers of the model.
     first : int
-        The lowest layer that is trained.
-    prepared : sequence of list of int
+        The lowest trained layer.
+    tokens : sequence of list of int
         Token ids of each text.
     rows : sequence of int
-        The texts that are asked for.
+        The texts that will be run.
     file : Path
-        Where the states are kept.
+        File of the states, float32, shape (total tokens, width).
     device : torch.device
-        Where the model lies.
-    show : bool
-        Whether to show a bar.
+        Device of the model.
+    show : bool, default False
+        Whether to show a progress bar.
     """
 
     def __init__(
         self,
         tower: TextTower,
-        stack: Stack,
+        stack: LayerStack,
         first: int,
-        prepared: Sequence[list[int]],
+        tokens: Sequence[list[int]],
         rows: Sequence[int],
         file: Path,
         device: torch.device,
         *,
         show: bool = False,
     ) -> None:
-        self._device = device
         self._tower, self._layers, self._first = tower, stack.layers, first
-        self._prepared = prepared
-        self._lengths = np.zeros(len(prepared), np.int64)
-        self._lengths[rows] = [len(prepared[row]) for row in rows]
+        self._tokens, self._device = tokens, device
+        self._lengths = np.zeros(len(tokens), np.int64)
+        self._lengths[rows] = [len(tokens[row]) for row in rows]
         self._starts = np.concatenate([[0], np.cumsum(self._lengths)])
         self._rows = np.array(rows, np.int64)
-        self._states = self._record(file, show=show)
+        self._states = self._compute(file, show=show)
 
     def forward(self, rows: Sequence[int]) -> torch.Tensor:
         """Run the trained layers over texts."""
         batch = self._batch(rows)
-        states = self._padded(rows, batch["attention_mask"])
-        with self._only_above(states):
+        states = self._padded_states(rows, batch["attention_mask"])
+        with self._starting_from(states):
             return self._tower.forward(**batch)
 
-    def agrees(self) -> bool:
-        """Tell whether some texts have the same vectors as when all layers run."""
+    def matches_full_model(self) -> bool:
+        """Return whether some texts have the same vectors as when all layers run."""
         import torch
 
-        rows = self._rows[:CHECKED].tolist()
+        rows = self._rows[:CHECKED_TEXTS].tolist()
         with torch.no_grad():
-            whole = self._tower.forward(**self._batch(rows))
+            full = self._tower.forward(**self._batch(rows))
             try:
-                above = self.forward(rows)
-            except (RuntimeError, TypeError, LookupError):  # layers that need those below them
+                partial = self.forward(rows)
+            except (RuntimeError, TypeError, LookupError):  # the upper layers need the lower ones
                 return False
-        return whole.shape == above.shape and bool((whole - above).abs().max() < TOLERANCE)
+        return full.shape == partial.shape and bool((full - partial).abs().max() < TOLERANCE)
 
-    def _record(self, file: Path, *, show: bool) -> Any:
-        """Run the frozen layers over the texts that are asked for."""
+    def _compute(self, file: Path, *, show: bool) -> Any:
+        """Run the frozen layers over the texts, and return their outputs as a memmap."""
         lengths = self._lengths[self._rows]
         states: Any = None
         with progress_bar("running the frozen layers", len(lengths), show=show) as advance:
-            for places in batches_by_length(lengths, TOKENS_A_BATCH, TEXTS_PER_BATCH):
-                rows = self._rows[places]
-                own = self._below(rows.tolist())
+            for positions in batches_by_length(lengths, TOKENS_PER_BATCH, TEXTS_PER_BATCH):
+                rows = self._rows[positions]
+                outputs = self._frozen_outputs(rows.tolist())
                 if states is None:
-                    shape = (int(self._starts[-1]), own.shape[1])
+                    shape = (int(self._starts[-1]), outputs.shape[1])
                     states = np.memmap(file, "<f4", "w+", shape=shape)
                 ends = np.cumsum([0, *self._lengths[rows]])
                 for row, start, end in zip(rows, ends[:-1], ends[1:], strict=True):
-                    states[self._starts[row] : self._starts[row + 1]] = own[start:end]
+                    states[self._starts[row] : self._starts[row + 1]] = outputs[start:end]
                 advance(len(rows))
         return states
 
-    def _below(self, rows: Sequence[int]) -> FloatArray:
-        """Give what enters the first trained layer, text after text, shape (tokens, width)."""
+    def _frozen_outputs(self, rows: Sequence[int]) -> FloatArray:
+        """Return the inputs of the first trained layer, text after text, (n_tokens, width)."""
         import torch
 
         batch = self._batch(rows)
-        with torch.no_grad(), self._watching() as seen, suppress(_Enough):
+        with torch.no_grad(), self._recording() as inputs, suppress(_StopForward):
             self._tower.forward(**batch)
-        own: FloatArray = seen[0][batch["attention_mask"].bool()].cpu().numpy()
-        return own
+        outputs: FloatArray = inputs[0][batch["attention_mask"].bool()].cpu().numpy()
+        return outputs
 
     @contextmanager
-    def _watching(self) -> Iterator[list[torch.Tensor]]:
-        """Keep what enters the first trained layer, and run no further."""
-        seen: list[torch.Tensor] = []
+    def _recording(self) -> Iterator[list[torch.Tensor]]:
+        """Record the input of the first trained layer, and stop there."""
+        inputs: list[torch.Tensor] = []
 
-        def keep(module: Any, args: Any, kwargs: Any) -> None:
+        def record(module: Any, args: Any, kwargs: Any) -> None:
             del module
-            seen.append(args[0] if args else kwargs["hidden_states"])
-            raise _Enough
+            inputs.append(args[0] if args else kwargs["hidden_states"])
+            raise _StopForward
 
-        hook = self._layers[self._first].register_forward_pre_hook(keep, with_kwargs=True)
+        hook = self._layers[self._first].register_forward_pre_hook(record, with_kwargs=True)
         try:
-            yield seen
+            yield inputs
         finally:
             hook.remove()
 
     @contextmanager
-    def _only_above(self, states: torch.Tensor) -> Iterator[None]:
-        """Leave the frozen layers out, and let kept states enter the first that is trained."""
+    def _starting_from(self, states: torch.Tensor) -> Iterator[None]:
+        """Remove the frozen layers, and feed states to the first trained one."""
 
-        def put(module: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        def replace_input(module: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
             del module
             if args:
                 return (states, *args[1:]), kwargs
             return args, {**kwargs, "hidden_states": states}
 
-        hook = self._layers[self._first].register_forward_pre_hook(put, with_kwargs=True)
+        hook = self._layers[self._first].register_forward_pre_hook(replace_input, with_kwargs=True)
         modules = self._layers._modules
-        kept = dict(modules)
-        above = [layer for number, layer in enumerate(kept.values()) if number >= self._first]
+        original = dict(modules)
+        trained = list(original.values())[self._first :]
         modules.clear()
-        modules.update({str(number): layer for number, layer in enumerate(above)})
+        modules.update({str(number): layer for number, layer in enumerate(trained)})
         try:
             yield
         finally:
             hook.remove()
             modules.clear()
-            modules.update(kept)
+            modules.update(original)
 
-    def _padded(self, rows: Sequence[int], mask: torch.Tensor) -> torch.Tensor:
+    def _padded_states(self, rows: Sequence[int], mask: torch.Tensor) -> torch.Tensor:
+        """Return the states of texts, shape (n_texts, longest, width)."""
         import torch
 
-        own = [self._states[self._starts[row] : self._starts[row + 1]] for row in rows]
-        states = torch.zeros(*mask.shape, self._states.shape[1], device=self._device)
-        states[mask.bool()] = torch.from_numpy(np.concatenate(own)).to(self._device)
-        return states
+        states = [self._states[self._starts[row] : self._starts[row + 1]] for row in rows]
+        padded = torch.zeros(*mask.shape, self._states.shape[1], device=self._device)
+        padded[mask.bool()] = torch.from_numpy(np.concatenate(states)).to(self._device)
+        return padded
 
     def _batch(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        batch = self._tower.collate([self._prepared[row] for row in rows])
+        batch = self._tower.collate([self._tokens[row] for row in rows])
         return {name: tensor.to(self._device) for name, tensor in batch.items()}
 
 
-def bytes_of_states(prepared: Sequence[list[int]], dim: int) -> int:
-    """Give the size of the states of texts."""
-    return 4 * dim * sum(len(ids) for ids in prepared)
+def state_bytes(tokens: Sequence[list[int]], dim: int) -> int:
+    """Return the size of the states of texts."""
+    return 4 * dim * sum(len(ids) for ids in tokens)

@@ -1,4 +1,4 @@
-"""A network that is fine-tuned: which of its weights move, its vectors, and how far it moved."""
+"""The fine-tuned network: its trained weights, its vectors, and the change of its weights."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from isthmus.encoders.backends.towers import TextTower, batches_by_length
 from isthmus.encoders.training.finetuning.layers import (
-    MOST_BYTES,
+    MAX_STATE_BYTES,
     FrozenLayers,
-    bytes_of_states,
-    linear_maps,
-    stacks_of,
+    layer_stacks,
+    state_bytes,
+    trained_linear_layers,
     trained_parameters,
 )
+from isthmus.encoders.training.finetuning.pairs import TrainingContents
 from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 from isthmus.errors import InvalidInput, MissingDependency
 from isthmus.numerics.arrays import FloatArray
@@ -26,40 +27,45 @@ if TYPE_CHECKING:
     import torch
 
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
-    from isthmus.encoders.training.finetuning.pairs import Examples
 
 STATES: Final = "states.f32"
 ADAPTER: Final = "default"
 TEXTS_PER_BATCH: Final = 64
-TOKENS_A_BATCH: Final = 2_048
-TOKENS_A_STEP: Final = 512
-PICTURES_A_BATCH: Final = 32
+TOKENS_PER_BATCH: Final = 2_048  # without gradients
+TOKENS_PER_STEP: Final = 512  # with gradients
+IMAGES_PER_BATCH: Final = 32
 
-Changes = dict[str, "torch.Tensor"]
+WeightChanges = dict[str, "torch.Tensor"]
+"""The change of each weight of an encoder, by name."""
 
 
 class TunedNetwork:
-    """An encoder's network, with gradients.
+    """The network of an encoder, with gradients.
 
     Parameters
     ----------
     encoder : TorchEncoder
-        What is trained, in place.
-    examples : Examples
-        What it may be run over.
+        The encoder, trained in place.
+    contents : TrainingContents
+        Contents of training and validation.
     rows : sequence of int
-        Those that it will be run over again and again.
+        Rows of the contents that the network will be run over in every epoch.
     settings : FinetuneSettings
-        How.
+        Hyperparameters.
     folder : Path
-        Where the states of frozen layers are kept.
-    show : bool
-        Whether to show a bar.
+        Folder for the outputs of frozen layers.
+    show : bool, default False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    trained : dict of str to torch.Tensor
+        The trained weights by name.
 
     Raises
     ------
     MissingDependency
-        If peft is not installed, and LoRA is asked for.
+        If the method is LoRA and peft is not installed.
     InvalidInput
         If the model has no such layers.
     """
@@ -67,73 +73,73 @@ class TunedNetwork:
     def __init__(
         self,
         encoder: TorchEncoder,
-        examples: Examples,
+        contents: TrainingContents,
         rows: Sequence[int],
         settings: FinetuneSettings,
         folder: Path,
         *,
         show: bool = False,
     ) -> None:
-        self._encoder, self._examples = encoder, examples
+        self._encoder, self._contents = encoder, contents
         self._model: Any = encoder.model
         self._device = next(self._model.parameters()).device
         names = _make_trainable(encoder, settings)
         parameters = dict(self._model.named_parameters())
         self.trained: dict[str, torch.Tensor] = {name: parameters[name] for name in names}
-        self._start = {name: own.detach().clone() for name, own in self.trained.items()}
-        self._prepared = examples.prepare(encoder)
-        self._frozen = self._skip_frozen(rows, settings, folder, show=show)
+        self._start = {name: weight.detach().clone() for name, weight in self.trained.items()}
+        self._tokens = contents.tokenize(encoder)
+        self._frozen = self._frozen_layers(rows, settings, folder, show=show)
 
     @property
     def skips_frozen(self) -> bool:
-        """Whether the frozen layers were run once, and are not run again."""
+        """Whether the outputs of the frozen layers were computed once and are reused."""
         return self._frozen is not None
 
     def vectors(self, rows: Sequence[int]) -> torch.Tensor:
-        """Run the network over examples of one or more modalities.
+        """Return the vectors of contents of any modality, with gradients.
 
         Returns
         -------
         torch.Tensor
-            Shape (len(rows), dim), rows of unit norm, with gradients.
+            Shape (len(rows), dim), rows of unit norm.
         """
         import torch
         from torch.nn.functional import normalize
 
-        own = [self._examples.modalities[row] for row in rows]
-        kinds = sorted(set(own))
-        parts, places = [], []
-        for modality in kinds:
-            at = [place for place, kind in enumerate(own) if kind == modality]
-            parts.append(self._forward(modality, [rows[place] for place in at]))
-            places += at
-        order = np.argsort(places)
-        return normalize(torch.cat(parts)[torch.from_numpy(order).to(self._device)], dim=-1)
+        modalities = [self._contents.modalities[row] for row in rows]
+        parts, positions = [], []
+        for modality in sorted(set(modalities)):
+            own = [position for position, one in enumerate(modalities) if one == modality]
+            parts.append(self._forward(modality, [rows[position] for position in own]))
+            positions += own
+        order = torch.from_numpy(np.argsort(positions)).to(self._device)
+        return normalize(torch.cat(parts)[order], dim=-1)
 
     def encode(self, rows: Sequence[int]) -> FloatArray:
-        """Give the vectors of examples as they are now, float32, shape (len(rows), dim)."""
+        """Return the current vectors of contents, float32, shape (len(rows), dim)."""
         import torch
 
-        out = np.empty((len(rows), self._encoder.dim), np.float32)
+        vectors = np.empty((len(rows), self._encoder.dim), np.float32)
         with torch.no_grad():
             for batch in self._batches(rows):
-                out[batch] = self.vectors([rows[at] for at in batch]).cpu().numpy()
-        return out
+                own = self.vectors([rows[position] for position in batch])
+                vectors[batch] = own.cpu().numpy()
+        return vectors
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the trained weights."""
-        return {name: own.detach().cpu().clone() for name, own in self.trained.items()}
+        return {name: weight.detach().cpu().clone() for name, weight in self.trained.items()}
 
     def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> None:
         """Set the trained weights."""
         import torch
 
         with torch.no_grad():
-            for name, own in self.trained.items():
-                own.copy_(state_dict[name])
+            for name, weight in self.trained.items():
+                weight.copy_(state_dict[name])
 
-    def changes(self) -> Changes:
-        """Give how far each weight of the encoder moved, by its name in the encoder."""
+    def changes(self) -> WeightChanges:
+        """Return the change of each weight of the encoder, by its name in the encoder."""
         adapted = _adapted_layers(self._model)
         if adapted:
             return {
@@ -141,29 +147,27 @@ class TunedNetwork:
                 for name, layer in adapted.items()
             }
         return {
-            name: (own.detach() - self._start[name]).cpu() for name, own in self.trained.items()
+            name: (weight.detach() - self._start[name]).cpu()
+            for name, weight in self.trained.items()
         }
 
     def _forward(self, modality: Modality, rows: Sequence[int]) -> torch.Tensor:
-        """Run examples of one modality; texts by length, since one batch is as wide as its longest.
-
-        Pictures are one batch.
-        """
+        """Run contents of one modality; texts in batches by length, images in one batch."""
         import torch
 
         if modality != "text":
             tower = self._encoder.towers[modality]
-            return self._run(modality, tower.prepare(self._examples.load(rows)))
-        lengths = np.array([len(self._prepared[row]) for row in rows], np.int64)
-        batches = list(batches_by_length(lengths, TOKENS_A_STEP, TEXTS_PER_BATCH))
-        parts = [self._texts([rows[at] for at in batch]) for batch in batches]
+            return self._run(modality, tower.prepare(self._contents.load(rows)))
+        lengths = np.array([len(self._tokens[row]) for row in rows], np.int64)
+        batches = list(batches_by_length(lengths, TOKENS_PER_STEP, TEXTS_PER_BATCH))
+        parts = [self._run_texts([rows[position] for position in batch]) for batch in batches]
         order = torch.from_numpy(np.argsort(np.concatenate(batches))).to(self._device)
         return torch.cat(parts)[order]
 
-    def _texts(self, rows: Sequence[int]) -> torch.Tensor:
+    def _run_texts(self, rows: Sequence[int]) -> torch.Tensor:
         if self._frozen is not None:
             return self._frozen.forward(rows).float()
-        return self._run("text", [self._prepared[row] for row in rows])
+        return self._run("text", [self._tokens[row] for row in rows])
 
     def _run(self, modality: Modality, prepared: Sequence[Any]) -> torch.Tensor:
         tower = self._encoder.towers[modality]
@@ -171,65 +175,65 @@ class TunedNetwork:
         return tower.forward(**batch).float()
 
     def _batches(self, rows: Sequence[int]) -> list[list[int]]:
-        """Divide places into batches: texts by length, pictures in order."""
-        own = [self._examples.modalities[row] for row in rows]
-        texts = [at for at, kind in enumerate(own) if kind == "text"]
-        files = [at for at, kind in enumerate(own) if kind != "text"]
-        lengths = np.array([len(self._prepared[rows[at]]) for at in texts], np.int64)
-        found = [
-            [texts[at] for at in batch.tolist()]
-            for batch in batches_by_length(lengths, TOKENS_A_BATCH, TEXTS_PER_BATCH)
+        """Return batches of positions: texts by length, images in order."""
+        modalities = [self._contents.modalities[row] for row in rows]
+        texts = [position for position, one in enumerate(modalities) if one == "text"]
+        images = [position for position, one in enumerate(modalities) if one != "text"]
+        lengths = np.array([len(self._tokens[rows[position]]) for position in texts], np.int64)
+        batches = [
+            [texts[number] for number in batch.tolist()]
+            for batch in batches_by_length(lengths, TOKENS_PER_BATCH, TEXTS_PER_BATCH)
         ]
-        starts = range(0, len(files), PICTURES_A_BATCH)
-        return found + [files[start : start + PICTURES_A_BATCH] for start in starts]
+        starts = range(0, len(images), IMAGES_PER_BATCH)
+        return batches + [images[start : start + IMAGES_PER_BATCH] for start in starts]
 
-    def _skip_frozen(
+    def _frozen_layers(
         self, rows: Sequence[int], settings: FinetuneSettings, folder: Path, *, show: bool
     ) -> FrozenLayers | None:
-        """Run the frozen layers once, where that is the same and fits on the disk."""
-        stacks = stacks_of(self._model)
+        """Run the frozen layers once, where the result is the same and fits on the disk."""
+        stacks = layer_stacks(self._model)
         tower = self._encoder.towers.get("text")
-        alone = set(self._examples.modalities) == {"text"} and len(stacks) == 1
-        if not alone or not isinstance(tower, TextTower) or self._encoder.modalities != {"text"}:
+        text_only = set(self._contents.modalities) == {"text"} == self._encoder.modalities
+        if not text_only or len(stacks) != 1 or not isinstance(tower, TextTower):
             return None
         first = stacks[0].first_trained(settings.layers)
-        own = [self._prepared[row] for row in rows]
-        if not first or bytes_of_states(own, self._encoder.dim) > MOST_BYTES:
+        size = state_bytes([self._tokens[row] for row in rows], self._encoder.dim)
+        if not first or size > MAX_STATE_BYTES:
             return None
         file = folder / STATES
         frozen = FrozenLayers(
-            tower, stacks[0], first, self._prepared, rows, file, self._device, show=show
+            tower, stacks[0], first, self._tokens, rows, file, self._device, show=show
         )
-        return frozen if frozen.agrees() else None
+        return frozen if frozen.matches_full_model() else None
 
 
-def apply_changes(encoder: TorchEncoder, changes: Changes, share: float) -> None:
-    """Move the weights of an encoder as it was by a share of the changes, in place.
+def apply_changes(encoder: TorchEncoder, changes: WeightChanges, share: float) -> None:
+    """Add a share of the changes to the weights of an encoder, in place.
 
-    Between the two ends this is the interpolation of weights of Wortsman et al. ("Robust
-    fine-tuning of zero-shot models", CVPR 2022).
+    Between 0 and 1 this is the interpolation of weights of Wortsman et al., "Robust fine-tuning of
+    zero-shot models" (CVPR 2022).
     """
     import torch
 
     parameters = dict(encoder.model.named_parameters())
     with torch.no_grad():
-        for name, moved in changes.items():
-            parameters[name].add_(share * moved.to(parameters[name].device))
+        for name, change in changes.items():
+            parameters[name].add_(share * change.to(parameters[name].device))
 
 
 def _make_trainable(encoder: TorchEncoder, settings: FinetuneSettings) -> list[str]:
-    """Let the weights move that are to move, and name them."""
+    """Turn on gradients of the weights that are trained, and return their names."""
     model: Any = encoder.model
     if settings.method == "full":
         names = [n for n in trained_parameters(model, settings.layers) if n in encoder.used_weights]
-        for name, own in model.named_parameters():
-            own.requires_grad_(name in set(names))
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(name in set(names))
         return names
-    return _inject(model, settings)
+    return _inject_lora(model, settings)
 
 
-def _inject(model: Any, settings: FinetuneSettings) -> list[str]:
-    """Put low-rank changes, which are none at first, beside the linear maps of the layers."""
+def _inject_lora(model: Any, settings: FinetuneSettings) -> list[str]:
+    """Add low-rank updates, 0 at first, to the linear layers, and return their names."""
     import torch
 
     require_peft()
@@ -239,12 +243,12 @@ def _inject(model: Any, settings: FinetuneSettings) -> list[str]:
         r=settings.rank,
         lora_alpha=settings.rank,
         lora_dropout=0.0,
-        target_modules=linear_maps(model, settings.layers),
+        target_modules=trained_linear_layers(model, settings.layers),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         inject_adapter_in_model(config, model)
-    names = [name for name, own in model.named_parameters() if own.requires_grad]
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
     if not names:
         raise InvalidInput("peft found nothing to change in this model; use method='full'")
     return names

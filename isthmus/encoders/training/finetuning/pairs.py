@@ -1,4 +1,4 @@
-"""Pairs to fine-tune by: contents that belong together, and those that cannot be used."""
+"""Training data of fine-tuning: contents that belong together, their splits, and anchor texts."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.training.distillation.inputs import check_text
+from isthmus.encoders.training.retrieval_quality import Rows
 from isthmus.errors import InvalidInput, InvalidMapping, InvalidMedia
 from isthmus.schema import IMAGE, TEXT, Modality
 
 if TYPE_CHECKING:
     from isthmus.encoders.backends.torch_encoder import TorchEncoder
 
-
-Rows = npt.NDArray[np.int64]
 Pairs = npt.NDArray[np.int64]  # shape (n_pairs, 2): rows of contents
-LEARNING: Final = 0
-CHOOSING: Final = 1
-MEASURING: Final = 2
-LARGE_GROUP: Final = 0.05  # of all contents: so many that hang together are told apart one by one
+
+TRAINING: Final = 0
+VALIDATION: Final = 1
+TEST: Final = 2
 
 OTHER: Final = "other"
-LEAST: Final = 10
+MIN_PAIRS: Final = 10
+LARGE_COMPONENT: Final = 0.05  # share of all contents from which a component is split
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class ContentPairs:
     Attributes
     ----------
     modalities : list of str
-        Of each content.
+        Modality of each content.
     values : list of str
-        Texts, or references of pictures.
+        Texts, or references of images.
     digests : list of bytes
-        Of each content.
+        Digest of each content.
     pairs : numpy.ndarray
-        int64, shape (n_pairs, 2): rows of contents; none twice.
+        int64, shape (n_pairs, 2): distinct pairs of rows of contents.
     ordered : bool
-        Whether the two sides of a pair differ in kind, as text and picture do.
+        Whether the two sides of a pair differ in kind, as text and image do.
     rows_read : int
-        How many were given.
+        Number of rows given.
     problems : tuple of (int, str)
-        Row number and what is wrong with it, for those that cannot be used.
+        Number and error of each row that cannot be used.
     media : MediaStore, optional
-        Reads pictures.
+        Reads images.
     """
 
     modalities: list[Modality]
@@ -74,13 +74,60 @@ class ContentPairs:
         return len(self.values)
 
     def load(self, rows: Iterable[int]) -> list[Any]:
-        """Give contents as an encoder takes them: texts, or decoded pictures."""
+        """Return contents as an encoder takes them: texts, or decoded images."""
         return [self._load(row) for row in rows]
 
     def _load(self, row: int) -> Any:
         if self.modalities[row] == TEXT or self.media is None:
             return self.values[row]
         return decode(self.modalities[row], self.media.read(self.values[row]))
+
+
+class TrainingContents:
+    """The contents of the pairs, followed by the anchor texts.
+
+    Parameters
+    ----------
+    contents : ContentPairs
+        The pairs.
+    anchors : sequence of str
+        Texts of other domains.
+
+    Attributes
+    ----------
+    modalities : list of str
+        Modality of each content.
+    """
+
+    def __init__(self, contents: ContentPairs, anchors: Sequence[str]) -> None:
+        self._contents, self._anchors = contents, list(anchors)
+        texts: list[Modality] = ["text"] * len(self._anchors)
+        self.modalities: list[Modality] = [*contents.modalities, *texts]
+
+    def __len__(self) -> int:
+        return len(self.modalities)
+
+    @property
+    def anchor_rows(self) -> range:
+        """Rows of the anchor texts."""
+        return range(len(self._contents), len(self))
+
+    def load(self, rows: Iterable[int]) -> list[Any]:
+        """Return contents as an encoder takes them."""
+        first = self.anchor_rows.start
+        return [
+            self._anchors[row - first] if row >= first else self._contents.load([row])[0]
+            for row in rows
+        ]
+
+    def tokenize(self, encoder: TorchEncoder) -> list[Any]:
+        """Return the tokens of all texts by row; images, too large to keep prepared, are None."""
+        rows = [row for row, modality in enumerate(self.modalities) if modality == "text"]
+        prepared: list[Any] = [None] * len(self)
+        tokens = encoder.prepare(self.load(rows), "text") if rows else []
+        for row, ids in zip(rows, tokens, strict=True):
+            prepared[row] = ids
+        return prepared
 
 
 def gather_pairs(
@@ -91,44 +138,43 @@ def gather_pairs(
     other: str | None = None,
     image: str | None = None,
 ) -> ContentPairs:
-    """Gather pairs of files, frames or lists.
+    """Gather the distinct pairs of files, frames or lists.
 
     Parameters
     ----------
     given : list of (str, str); or path, list of those, table, frame, or list of dicts
-        Two texts that belong together; or rows with a text and another text, or a picture.
+        Two texts that belong together; or rows with a text and another text, or an image.
     folder : Path
-        Where pictures go that come as bytes.
+        Folder for images that are given as bytes.
     text : str, optional
         Column or template of the text, ``text`` by default.
     other : str, optional
         Column or template of the text that belongs to it, ``other`` by default.
     image : str, optional
-        Column of the picture that belongs to it, in the place of `other`.
+        Column of the image that belongs to it, instead of `other`.
 
     Raises
     ------
     InvalidInput
-        If too few can be used; what is wrong with single rows is kept in
+        If fewer than 10 pairs can be used. Single rows that cannot be used are listed in
         `ContentPairs.problems`.
     InvalidMapping
         If a column is absent.
     """
     if other and image:
         raise InvalidInput("a text belongs to another text or to a picture: give one of the two")
-    media = MediaStore(folder)
-    found = _Found(media)
+    collector = _PairCollector(MediaStore(folder))
     if image:
         for pair in PairReader(given, text, image):
-            found.add((TEXT, pair.text), (IMAGE, pair.image))
+            collector.add((TEXT, pair.text), (IMAGE, pair.image))
     else:
-        for first, second in _texts(given, text, other):
-            found.add((TEXT, first), (TEXT, second))
-    return found.finish(ordered=bool(image))
+        for first, second in _read_texts(given, text, other):
+            collector.add((TEXT, first), (TEXT, second))
+    return collector.finish(ordered=bool(image))
 
 
-class _Found:
-    """Pairs as they come, each content and each pair of them once."""
+class _PairCollector:
+    """Collects distinct contents and distinct pairs, and the errors of rows."""
 
     def __init__(self, media: MediaStore) -> None:
         self._media = media
@@ -152,11 +198,11 @@ class _Found:
         self._count += 1
 
     def finish(self, *, ordered: bool) -> ContentPairs:
-        if len(self._pairs) < LEAST:
+        if len(self._pairs) < MIN_PAIRS:
             shown = "; ".join(f"row {row}: {what}" for row, what in self._problems[:3])
             raise InvalidInput(
                 f"{len(self._pairs)} distinct pairs of {self._count} rows can be used to "
-                f"fine-tune, and at least {LEAST} are needed{f' ({shown})' if shown else ''}"
+                f"fine-tune, and at least {MIN_PAIRS} are needed{f' ({shown})' if shown else ''}"
             )
         return ContentPairs(
             [modality for modality, _, _ in self._contents],
@@ -186,7 +232,7 @@ class _Found:
         return modality, reference, digest(data)
 
 
-def _texts(given: Any, text: str | None, other: str | None) -> Iterator[Sequence[Any]]:
+def _read_texts(given: Any, text: str | None, other: str | None) -> Iterator[Sequence[Any]]:
     if isinstance(given, (list, tuple)) and all(
         isinstance(one, (tuple, list)) and len(one) == 2 for one in given
     ):
@@ -194,14 +240,14 @@ def _texts(given: Any, text: str | None, other: str | None) -> Iterator[Sequence
         return
     templates = TextTemplate(text or TEXT), TextTemplate(other or OTHER)
     for source in open_sources(given):
-        yield from _columns(source, *templates)
+        yield from _read_columns(source, *templates)
 
 
-def _columns(
+def _read_columns(
     source: Source, first: TextTemplate, second: TextTemplate
 ) -> Iterator[tuple[str | None, str | None]]:
-    wanted = list(dict.fromkeys([*first.fields, *second.fields]))
-    for name in wanted:
+    names = list(dict.fromkeys([*first.fields, *second.fields]))
+    for name in names:
         if name not in source.schema.names:
             raise InvalidMapping(
                 f"{source.name} has no column {name!r}, only {', '.join(source.schema.names)}; "
@@ -209,45 +255,45 @@ def _columns(
                 "image (--image)"
             )
     for batch in source.batches():
-        columns = pa.Table.from_batches([batch]).select(wanted).to_pydict()
+        columns = pa.Table.from_batches([batch]).select(names).to_pydict()
         yield from zip(first.render_columns(columns), second.render_columns(columns), strict=True)
 
 
-def draw_parts(keys: Sequence[bytes], choosing: float, held_out: float, seed: int) -> Rows:
-    """Give the part of each key, by its digest: the same whatever else is given.
+def assign_splits(keys: Sequence[bytes], validation: float, test: float, seed: int) -> Rows:
+    """Return the split of each key; it depends on its digest and the seed alone.
 
     Parameters
     ----------
     keys : sequence of bytes
-        What decides; equal keys fall into one part.
-    choosing, held_out : float
-        Shares of the parts `CHOOSING` and `MEASURING`; the rest is for `LEARNING`.
+        Equal keys fall into one split.
+    validation, test : float
+        Shares of the splits `VALIDATION` and `TEST`; the rest is `TRAINING`.
     seed : int
-        Of the draw.
+        Random seed.
 
     Examples
     --------
-    >>> draw_parts([b"a", b"b", b"a"], 0.4, 0.4, 0).tolist()
+    >>> assign_splits([b"a", b"b", b"a"], 0.4, 0.4, 0).tolist()
     [2, 1, 2]
     """
     salt = seed.to_bytes(8, "little", signed=True)
-    draws = np.array([int.from_bytes(digest(salt + key)[:8], "little") for key in keys]) / 2.0**64
-    parts = np.full(len(keys), LEARNING, np.int64)
-    parts[draws < choosing + held_out] = CHOOSING
-    parts[draws < held_out] = MEASURING
-    return parts
+    hashes = np.array([int.from_bytes(digest(salt + key)[:8], "little") for key in keys]) / 2.0**64
+    splits = np.full(len(keys), TRAINING, np.int64)
+    splits[hashes < validation + test] = VALIDATION
+    splits[hashes < test] = TEST
+    return splits
 
 
-def keys_by_pairs(digests: Sequence[bytes], pairs: Pairs) -> list[bytes]:
-    """Give a key for each content, so that what hangs together by pairs is kept together.
+def component_keys(digests: Sequence[bytes], pairs: Pairs) -> list[bytes]:
+    """Return a key for each content, equal for contents that pairs connect.
 
-    Where most hangs together with most, as items that users share do, every content has a key of
-    its own, and pairs across two parts are of no use.
+    Where one component holds a large share of all contents, as with items that users share, every
+    content has a key of its own, and pairs across two splits are not used.
 
     Parameters
     ----------
     digests : sequence of bytes
-        Of each content.
+        Digest of each content.
     pairs : numpy.ndarray
         int64, shape (n_pairs, 2).
     """
@@ -255,64 +301,17 @@ def keys_by_pairs(digests: Sequence[bytes], pairs: Pairs) -> list[bytes]:
     from scipy.sparse.csgraph import connected_components
 
     count = len(digests)
-    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    groups = connected_components(links, directed=False)[1]
-    if np.bincount(groups, minlength=1).max() > max(LARGE_GROUP * count, 2):
+    edges = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    components = connected_components(edges, directed=False)[1]
+    if np.bincount(components, minlength=1).max() > max(LARGE_COMPONENT * count, 2):
         return list(digests)
-    least: dict[int, bytes] = {}
-    for group, own in zip(groups.tolist(), digests, strict=True):
-        least[group] = min(own, least.get(group, own))
-    return [least[group] for group in groups.tolist()]
+    keys: dict[int, bytes] = {}
+    for component, content in zip(components.tolist(), digests, strict=True):
+        keys[component] = min(content, keys.get(component, content))
+    return [keys[component] for component in components.tolist()]
 
 
-def pairs_within(pairs: Pairs, parts: Rows, part: int) -> Pairs:
-    """Give the pairs both of whose contents are in a part."""
-    within: Pairs = pairs[(parts[pairs] == part).all(axis=1)]
-    return within
-
-
-class Examples:
-    """The contents of the pairs, then the texts to hold on to.
-
-    Parameters
-    ----------
-    contents : ContentPairs
-        The pairs.
-    anchors : sequence of str
-        Texts of other domains.
-
-    Attributes
-    ----------
-    modalities : list of str
-        Of each content.
-    """
-
-    def __init__(self, contents: ContentPairs, anchors: Sequence[str]) -> None:
-        self._contents, self._anchors = contents, list(anchors)
-        texts: list[Modality] = ["text"] * len(self._anchors)
-        self.modalities: list[Modality] = [*contents.modalities, *texts]
-
-    def __len__(self) -> int:
-        return len(self.modalities)
-
-    @property
-    def anchor_rows(self) -> range:
-        """The rows of the texts to hold on to."""
-        return range(len(self._contents), len(self))
-
-    def load(self, rows: Iterable[int]) -> list[Any]:
-        """Give contents as an encoder takes them."""
-        own = len(self._contents)
-        return [
-            self._anchors[row - own] if row >= own else self._contents.load([row])[0]
-            for row in rows
-        ]
-
-    def prepare(self, encoder: TorchEncoder) -> list[Any]:
-        """Tokenise all texts at once; pictures are too large for that, and stay None."""
-        rows = [row for row, modality in enumerate(self.modalities) if modality == "text"]
-        prepared: list[Any] = [None] * len(self)
-        tokens = encoder.prepare(self.load(rows), "text") if rows else []
-        for row, own in zip(rows, tokens, strict=True):
-            prepared[row] = own
-        return prepared
+def pairs_of_split(pairs: Pairs, splits: Rows, split: int) -> Pairs:
+    """Return the pairs whose contents are both in a split."""
+    selected: Pairs = pairs[(splits[pairs] == split).all(axis=1)]
+    return selected

@@ -1,242 +1,64 @@
-"""How well contents find those that they belong with: before, after, and how sure that is."""
+"""Quality of an encoder in the target domain, and in other domains, which it may forget."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from isthmus.digests import digest
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.training.cached_vectors import teacher_vectors
-from isthmus.encoders.training.distillation.inputs import Contents, gather_contents
+from isthmus.encoders.training.cached_vectors import encode_cached
+from isthmus.encoders.training.distillation.inputs import MAX_LABEL_SIZE, gather_contents
 from isthmus.encoders.training.finetuning.pairs import (
-    LEARNING,
+    TRAINING,
     ContentPairs,
     Pairs,
+    assign_splits,
+    component_keys,
+    pairs_of_split,
+)
+from isthmus.encoders.training.retrieval_quality import (
+    LabelRelevance,
+    PairRelevance,
+    PerQuery,
+    Relevance,
     Rows,
-    draw_parts,
-    keys_by_pairs,
-    pairs_within,
+    nearest_neighbors,
+    neighbor_cosines,
+    search_quality,
 )
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import MODALITIES
 
 Measure = Literal["pairs", "labels", "neighbours"]
-TARGET = "target"
 
-CHOOSING_SHARE: Final = 0.2
-MEASURING_SHARE: Final = 0.3
-MOST_CHOOSING: Final = 1_000  # they are encoded for every choice there is
-MOST_MEASURING: Final = 2_500
-MOST_ANCHORS: Final = 1_000
-FEW_ALIKE: Final = 20  # texts a label, up to which those of one label are kept together
-
-K: Final = 10
-AT_ONCE: Final = 512
-RESAMPLES: Final = 1_000
-GAINS: Final = 1 / np.log2(np.arange(2, K + 2))
-
-Figures = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
-
-class Truth(ABC):
-    """What belongs together among some contents."""
-
-    answers: Rows
-    """How many others belong to each content, shape (n,)."""
-
-    @abstractmethod
-    def hits(self, queries: Rows, found: Rows) -> Mask:
-        """Tell which of what was found, shape (n, k), belongs to the query of its row."""
-
-
-class PairTruth(Truth):
-    """Contents that belong together by pairs.
-
-    Parameters
-    ----------
-    count : int
-        How many contents there are.
-    pairs : numpy.ndarray
-        int64, shape (n_pairs, 2).
-    """
-
-    def __init__(self, count: int, pairs: Pairs) -> None:
-        self._count = count
-        both = np.concatenate([pairs, pairs[:, ::-1]])
-        self._known = np.unique(both[:, 0] * count + both[:, 1])
-        self.answers = np.bincount(self._known // max(count, 1), minlength=count)
-
-    def hits(self, queries: Rows, found: Rows) -> Mask:
-        """Tell which are pairs."""
-        return np.isin(queries[:, None] * self._count + found, self._known)
-
-
-class LabelTruth(Truth):
-    """Contents that belong together by a label; an empty one is none."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._marks = np.unique(np.array(labels, np.str_), return_inverse=True)[1]
-        there = np.array([bool(label) for label in labels], bool)
-        self.answers = np.where(there, np.bincount(self._marks)[self._marks] - 1, 0)
-
-    def hits(self, queries: Rows, found: Rows) -> Mask:
-        """Tell which have the same label."""
-        return np.asarray(self._marks[found] == self._marks[queries][:, None])
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What each query was worth.
-
-    Attributes
-    ----------
-    ndcg, recall : numpy.ndarray
-        float64, shape (n_queries,): NDCG@10 and recall@10.
-    """
-
-    ndcg: Figures
-    recall: Figures
-
-
-def search_all(vectors: FloatArray, truth: Truth, sides: Rows | None = None) -> Found:
-    """Let each content that belongs to another search the others, and see what is found.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray
-        float32, shape (n, dim), rows of unit norm.
-    truth : Truth
-        What belongs together.
-    sides : numpy.ndarray, optional
-        Shape (n,): a content searches only those of another side; by default all the others.
-
-    Examples
-    --------
-    >>> vectors = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
-    >>> search_all(vectors, PairTruth(4, np.array([[0, 1]]))).ndcg.tolist()
-    [1.0, 1.0]
-    """
-    queries = np.flatnonzero(truth.answers)
-    found = nearest_of(vectors, queries, sides)
-    hits = truth.hits(queries, found)
-    answers = truth.answers[queries]
-    ideal = np.cumsum(GAINS)[np.minimum(answers, K) - 1]
-    return Found((hits * GAINS[: hits.shape[1]]).sum(1) / ideal, hits.sum(1) / answers)
-
-
-def nearest_of(vectors: FloatArray, queries: Rows, sides: Rows | None = None) -> Rows:
-    """Give the nearest others of some rows, the nearest first, shape (n_queries, at most K)."""
-    k = min(K, len(vectors) - 1)
-    parts = [np.empty((0, k), np.int64)]
-    for start in range(0, len(queries), AT_ONCE):
-        own = queries[start : start + AT_ONCE]
-        scores = vectors[own] @ vectors.T
-        if sides is not None:
-            scores[sides[own][:, None] == sides] = -np.inf
-        scores[np.arange(len(own)), own] = -np.inf
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
-        parts.append(np.take_along_axis(top, order, 1))
-    return np.concatenate(parts)
-
-
-def similarity_kept(before: FloatArray, after: FloatArray) -> Figures:
-    """Give what the neighbours found after are worth by the vectors of before.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (n,): for each content the mean cosine, before, with the ten nearest of
-        after over that with its ten nearest of before; 1 where none is lost.
-    """
-    rows = np.arange(len(before))
-    near, found = nearest_of(before, rows), nearest_of(after, rows)
-    own, new = (_mean_cosines(before, own) for own in (near, found))
-    return np.asarray(new / np.maximum(own, 1e-9), np.float64)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure, with the bounds that hold 95 % of what resampling the queries gives.
-
-    Attributes
-    ----------
-    value, low, high : float
-        The figure and its bounds.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
-
-
-def mean_of(figures: Figures, seed: int = 0) -> Interval:
-    """Give the mean over queries."""
-    means = _resampled(seed, figures)[0]
-    return _interval(float(figures.mean()), means)
-
-
-def ratio_of(after: Figures, before: Figures, seed: int = 0) -> Interval:
-    """Give the mean after over the mean before, the queries of both drawn together.
-
-    Examples
-    --------
-    >>> ratio_of(np.array([0.2, 0.4]), np.array([0.1, 0.2])).low
-    2.0
-    """
-    means = _resampled(seed, after, before)
-    return _interval(
-        float(after.mean() / max(before.mean(), 1e-12)), means[0] / np.maximum(means[1], 1e-12)
-    )
-
-
-def _resampled(seed: int, *figures: Figures) -> list[Figures]:
-    """Give the means of queries drawn with replacement, the same draws for all figures."""
-    random, count = np.random.default_rng(seed), len(figures[0])
-    draws = [random.multinomial(count, np.full(count, 1 / count)) for _ in range(RESAMPLES)]
-    return [np.array([draw @ one for draw in draws]) / count for one in figures]
-
-
-def _interval(value: float, means: Figures) -> Interval:
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
-
-
-def _mean_cosines(vectors: FloatArray, found: Rows) -> Figures:
-    parts = [
-        np.einsum("nd,nkd->nk", vectors[start : start + AT_ONCE], vectors[rows]).mean(1)
-        for start in range(0, len(found), AT_ONCE)
-        if len(rows := found[start : start + AT_ONCE])
-    ]
-    return np.concatenate(parts).astype(np.float64)
+TARGET: Final = "target"
+VALIDATION_SHARE: Final = 0.2
+TEST_SHARE: Final = 0.3
+MAX_VALIDATION: Final = 1_000  # they are encoded for every share of the change
+MAX_TEST: Final = 2_500
+MAX_ANCHORS: Final = 1_000
 
 
 @dataclass(frozen=True)
 class OtherDomain:
-    """Texts of another domain, and what belongs together there.
+    """Texts of another domain, and which of them belong together.
 
     Attributes
     ----------
     name : str
-        What the report calls it.
+        Name in the report.
     texts : list of str
-        Its texts.
+        Texts of the domain.
     labels : list of str, optional
-        Of each text, empty where it has none: texts of one label belong together.
+        Label of each text, empty without one: texts of one label belong together.
     pairs : numpy.ndarray, optional
-        int64, shape (n_pairs, 2): rows of texts that belong together, in the place of labels.
-        With neither, what was near before is what should be near.
+        int64, shape (n_pairs, 2): rows of texts that belong together, instead of labels. With
+        neither, the measure is how much of the similarity of nearest neighbours is kept.
     """
 
     name: str
@@ -246,233 +68,264 @@ class OtherDomain:
 
 
 @dataclass(frozen=True, eq=False)
-class DividedDomain:
-    """Another domain with its texts divided: to hold on to, to choose on, to measure on.
+class SplitDomain:
+    """Another domain with its texts split into anchors, validation and test texts.
 
     Attributes
     ----------
     domain : OtherDomain
-        The domain, each text of it once.
+        The domain, with distinct texts.
     digests : list of bytes
-        Of each text.
-    parts : numpy.ndarray
-        int64, shape (n_texts,): see `draw_parts`.
+        Digest of each text.
+    splits : numpy.ndarray
+        int64, shape (n_texts,): see `assign_splits`.
     """
 
     domain: OtherDomain
     digests: list[bytes] = field(repr=False)
-    parts: Rows = field(repr=False)
+    splits: Rows = field(repr=False)
 
     @property
     def anchors(self) -> list[str]:
-        """The texts to hold on to, at most `MOST_ANCHORS`, drawn by their digests."""
-        rows = sorted(self.rows(LEARNING).tolist(), key=lambda row: self.digests[row])
-        return [self.domain.texts[row] for row in rows[:MOST_ANCHORS]]
+        """Texts of the training split, at most `MAX_ANCHORS`, sampled by their digests."""
+        rows = sorted(self.rows(TRAINING).tolist(), key=lambda row: self.digests[row])
+        return [self.domain.texts[row] for row in rows[:MAX_ANCHORS]]
 
-    def rows(self, part: int) -> Rows:
-        """Give the texts of a part."""
-        return np.flatnonzero(self.parts == part)
+    def rows(self, split: int) -> Rows:
+        """Return the rows of a split."""
+        return np.flatnonzero(self.splits == split)
 
-    def truth(self, part: int) -> Truth | None:
-        """Tell what belongs together among the texts of a part; None where nothing is known."""
-        rows = self.rows(part)
+    def relevance(self, split: int) -> Relevance | None:
+        """Return the relevance among the texts of a split; None without labels and pairs."""
+        rows = self.rows(split)
         if self.domain.pairs is not None:
-            places = np.full(len(self.parts), -1)
-            places[rows] = np.arange(len(rows))
-            own = pairs_within(self.domain.pairs, self.parts, part)
-            return PairTruth(len(rows), places[own])
+            positions = np.full(len(self.splits), -1)
+            positions[rows] = np.arange(len(rows))
+            pairs = pairs_of_split(self.domain.pairs, self.splits, split)
+            return PairRelevance(len(rows), positions[pairs])
         if self.domain.labels is not None:
-            return LabelTruth([self.domain.labels[row] for row in rows])
+            return LabelRelevance([self.domain.labels[row] for row in rows])
         return None
 
 
-def divide_domain(domain: OtherDomain, seed: int) -> DividedDomain:
-    """Divide another domain, each text once."""
-    domain = _distinct_texts(domain)
+def split_domain(domain: OtherDomain, seed: int) -> SplitDomain:
+    """Split the distinct texts of another domain."""
+    domain = _distinct(domain)
     digests = [digest(text) for text in domain.texts]
-    keys = _split_keys(domain, digests)
     count = max(len(digests), 1)
     shares = (
-        min(CHOOSING_SHARE, MOST_CHOOSING / count),
-        min(MEASURING_SHARE, MOST_MEASURING / count),
+        min(VALIDATION_SHARE, MAX_VALIDATION / count),
+        min(TEST_SHARE, MAX_TEST / count),
     )
-    return DividedDomain(domain, digests, draw_parts(keys, *shares, seed))
+    return SplitDomain(domain, digests, assign_splits(_keys(domain, digests), *shares, seed))
 
 
 def gather_domains(
     given: Sequence[Any], text: str | None = None, label: str | None = None
 ) -> list[OtherDomain]:
-    """Read other domains, each from a file or whatever else holds rows or texts.
+    """Read other domains.
 
     Parameters
     ----------
     given : sequence
-        `OtherDomain`, or what `gather_contents` takes.
+        `OtherDomain`, or what `gather_contents` takes: files, rows or texts.
     text, label : str, optional
         Template of the text; column of the label.
     """
-    names: dict[str, int] = {}
-    found = []
+    counts: dict[str, int] = {}
+    domains = []
     for number, one in enumerate(given):
         if isinstance(one, OtherDomain):
-            found.append(one)
+            domains.append(one)
             continue
-        contents: Contents = gather_contents(one, "text", text, label)
+        contents = gather_contents(one, "text", text, label)
         name = Path(one).stem if isinstance(one, (str, Path)) else f"other {number + 1}"
-        names[name] = names.get(name, 0) + 1
-        name = f"{name} {names[name]}" if names[name] > 1 else name
-        found.append(OtherDomain(name, contents.values, contents.labels))
-    return found
+        counts[name] = counts.get(name, 0) + 1
+        name = f"{name} {counts[name]}" if counts[name] > 1 else name
+        domains.append(OtherDomain(name, contents.values, contents.labels))
+    return domains
 
 
-def _distinct_texts(domain: OtherDomain) -> OtherDomain:
-    place: dict[str, int] = {}
-    own = np.array([place.setdefault(text, len(place)) for text in domain.texts], np.int64)
-    first = np.unique(own, return_index=True)[1]
-    labels = None if domain.labels is None else [domain.labels[at] for at in first]
+def _distinct(domain: OtherDomain) -> OtherDomain:
+    """Return a domain with each text once."""
+    numbers: dict[str, int] = {}
+    rows = np.array([numbers.setdefault(text, len(numbers)) for text in domain.texts], np.int64)
+    first = np.unique(rows, return_index=True)[1]
+    labels = None if domain.labels is None else [domain.labels[row] for row in first]
     pairs = domain.pairs
     if pairs is not None:
-        pairs = np.unique(np.sort(own[pairs], axis=1), axis=0)
+        pairs = np.unique(np.sort(rows[pairs], axis=1), axis=0)
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    return OtherDomain(domain.name, list(place), labels, pairs)
+    return OtherDomain(domain.name, list(numbers), labels, pairs)
 
 
-def _split_keys(domain: OtherDomain, digests: list[bytes]) -> list[bytes]:
+def _keys(domain: OtherDomain, digests: list[bytes]) -> list[bytes]:
+    """Return a key for each text: texts that belong together stay in one split if they can."""
     if domain.pairs is not None:
-        return keys_by_pairs(digests, domain.pairs)
+        return component_keys(digests, domain.pairs)
     labels = domain.labels
-    if labels is not None and len(labels) <= FEW_ALIKE * len(set(labels)):
-        return [label.encode() or own for label, own in zip(labels, digests, strict=True)]
+    if labels is not None and len(labels) <= MAX_LABEL_SIZE * len(set(labels)):
+        return [label.encode() or text for label, text in zip(labels, digests, strict=True)]
     return digests
 
 
 @dataclass(frozen=True, eq=False)
-class Mark:
-    """What an encoder is worth in one domain.
+class DomainQuality:
+    """Quality of an encoder in one domain.
 
     Attributes
     ----------
     measure : {"pairs", "labels", "neighbours"}
-        What should be found: the other content of a pair, contents of the same label, or what
-        was near before.
+        What is relevant: the other content of a pair, contents of the same label, or the nearest
+        neighbours before fine-tuning.
     quality : numpy.ndarray
         float64, shape (n_queries,): NDCG@10; for neighbours `similarity_kept`.
     recall : numpy.ndarray
         float64, shape (n_queries,): recall@10; for neighbours the same as `quality`.
     searched : int
-        Contents that were searched.
+        Number of contents that were searched.
     """
 
     measure: Measure
-    quality: Figures
-    recall: Figures
+    quality: PerQuery
+    recall: PerQuery
     searched: int
 
 
-class Exam:
-    """One part of the contents, that encoders are asked about.
+class Evaluation:
+    """Evaluates encoders on one split of the target and of the other domains.
 
     Parameters
     ----------
     contents : ContentPairs
-        Of the target.
-    parts : numpy.ndarray
-        int64: the part of each of them.
-    others : sequence of DividedDomain
+        Contents of the target.
+    splits : numpy.ndarray
+        int64: the split of each of them.
+    others : sequence of SplitDomain
         The other domains.
-    part : int
-        Which part is asked.
+    split : int
+        The split that is evaluated.
     folder : Path
-        Where vectors are kept, by the fingerprint of the encoder.
-    bystanders : bool
-        Whether contents of the target that belong to no other are searched too.
-    show : bool
-        Whether to show bars.
+        Folder of the embedding cache.
+    distractors : bool, default True
+        Whether contents of the target that are in no pair are searched too.
+    show : bool, default False
+        Whether to show progress bars.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        int64: contents of the target that are searched.
+    pairs : numpy.ndarray
+        int64, shape (n_pairs, 2): pairs of the split, as positions in `rows`.
     """
 
     def __init__(
         self,
         contents: ContentPairs,
-        parts: Rows,
-        others: Sequence[DividedDomain],
-        part: int,
+        splits: Rows,
+        others: Sequence[SplitDomain],
+        split: int,
         folder: Path,
         *,
-        bystanders: bool = True,
+        distractors: bool = True,
         show: bool = False,
     ) -> None:
-        self._contents, self._others, self._part = contents, others, part
+        self._contents, self._others, self._split = contents, others, split
         self._folder, self._show = folder, show
-        pairs = pairs_within(contents.pairs, parts, part)
-        self.rows = np.flatnonzero(parts == part) if bystanders else np.unique(pairs)
-        places = np.full(len(parts), -1)
-        places[self.rows] = np.arange(len(self.rows))
-        self.pairs = places[pairs]
-        self._before: Encoder | None = None
+        pairs = pairs_of_split(contents.pairs, splits, split)
+        self.rows = np.flatnonzero(splits == split) if distractors else np.unique(pairs)
+        positions = np.full(len(splits), -1)
+        positions[self.rows] = np.arange(len(self.rows))
+        self.pairs = positions[pairs]
 
-    def start_from(self, encoder: Encoder) -> dict[str, Mark]:
-        """Ask the encoder that others are compared with."""
-        self._before = encoder
-        return self.ask(encoder)
+    def evaluate(self, encoder: Encoder, before: Encoder) -> dict[str, DomainQuality]:
+        """Return the quality of an encoder in the target and in each other domain, by name.
 
-    def ask(self, encoder: Encoder) -> dict[str, Mark]:
-        """Ask an encoder; give its mark in the target and in each other domain, by name."""
-        marks = {TARGET: self.mark_of(self._target_vectors(encoder))}
-        for divided in self._others:
-            if len(divided.rows(self._part)) > 1:
-                marks[divided.domain.name] = self._elsewhere(encoder, divided)
-        return {name: mark for name, mark in marks.items() if len(mark.quality)}
+        Parameters
+        ----------
+        encoder : Encoder
+            The encoder.
+        before : Encoder
+            The encoder before fine-tuning, whose neighbours are the reference of domains without
+            labels and pairs.
+        """
+        qualities = {TARGET: self.target_quality(self._target_vectors(encoder))}
+        for other in self._others:
+            if len(other.rows(self._split)) > 1:
+                qualities[other.domain.name] = self._other_quality(encoder, before, other)
+        return {name: found for name, found in qualities.items() if len(found.quality)}
 
-    def mark_of(self, vectors: FloatArray) -> Mark:
-        """Give what vectors of the target's contents of this part are worth."""
-        kinds = [MODALITIES.index(self._contents.modalities[row]) for row in self.rows]
-        sides = np.array(kinds, np.int64) if self._contents.ordered else None
-        found = search_all(vectors, PairTruth(len(self.rows), self.pairs), sides)
-        return Mark("pairs", found.ndcg, found.recall, len(self.rows))
+    def target_quality(self, vectors: FloatArray) -> DomainQuality:
+        """Return the quality of vectors of `rows`, float32, shape (len(rows), dim)."""
+        modalities = [MODALITIES.index(self._contents.modalities[row]) for row in self.rows]
+        sides = np.array(modalities, np.int64) if self._contents.ordered else None
+        found = search_quality(vectors, PairRelevance(len(self.rows), self.pairs), sides)
+        return DomainQuality("pairs", found.ndcg, found.recall, len(self.rows))
 
     def _target_vectors(self, encoder: Encoder) -> FloatArray:
-        out = np.empty((len(self.rows), encoder.dim), np.float32)
-        kinds = [self._contents.modalities[row] for row in self.rows]
-        for modality in sorted(set(kinds)):
-            at = [place for place, kind in enumerate(kinds) if kind == modality]
-            own = [int(self.rows[place]) for place in at]
-            out[at] = teacher_vectors(
+        vectors = np.empty((len(self.rows), encoder.dim), np.float32)
+        modalities = [self._contents.modalities[row] for row in self.rows]
+        for modality in sorted(set(modalities)):
+            positions = [n for n, own in enumerate(modalities) if own == modality]
+            rows = [int(self.rows[position]) for position in positions]
+            vectors[positions] = encode_cached(
                 encoder,
                 modality,
-                [self._contents.digests[row] for row in own],
-                _picking(self._contents.load, own),
+                [self._contents.digests[row] for row in rows],
+                _loader(self._contents.load, rows),
                 self._folder,
                 label="encoding the target",
                 show=self._show,
             )
-        return out
+        return vectors
 
-    def _elsewhere(self, encoder: Encoder, divided: DividedDomain) -> Mark:
-        rows = divided.rows(self._part)
-        truth = divided.truth(self._part)
-        vectors = self._text_vectors(encoder, divided, rows)
-        if truth is None:
-            before = self._text_vectors(self._before or encoder, divided, rows)
-            kept = similarity_kept(before, vectors)
-            return Mark("neighbours", kept, kept, len(rows))
-        found = search_all(vectors, truth)
-        measure: Measure = "labels" if divided.domain.pairs is None else "pairs"
-        return Mark(measure, found.ndcg, found.recall, len(rows))
+    def _other_quality(
+        self, encoder: Encoder, before: Encoder, other: SplitDomain
+    ) -> DomainQuality:
+        rows = other.rows(self._split)
+        relevance = other.relevance(self._split)
+        vectors = self._text_vectors(encoder, other, rows)
+        if relevance is None:
+            kept = similarity_kept(self._text_vectors(before, other, rows), vectors)
+            return DomainQuality("neighbours", kept, kept, len(rows))
+        found = search_quality(vectors, relevance)
+        measure: Measure = "labels" if other.domain.pairs is None else "pairs"
+        return DomainQuality(measure, found.ndcg, found.recall, len(rows))
 
-    def _text_vectors(self, encoder: Encoder, divided: DividedDomain, rows: Rows) -> FloatArray:
-        return teacher_vectors(
+    def _text_vectors(self, encoder: Encoder, other: SplitDomain, rows: Rows) -> FloatArray:
+        return encode_cached(
             encoder,
             "text",
-            [divided.digests[row] for row in rows],
-            lambda wanted: [divided.domain.texts[rows[at]] for at in wanted],
+            [other.digests[row] for row in rows],
+            lambda positions: [other.domain.texts[rows[position]] for position in positions],
             self._folder,
-            label=f"encoding {divided.domain.name}",
+            label=f"encoding {other.domain.name}",
             show=self._show,
         )
 
 
-def _picking(
+def similarity_kept(before: FloatArray, after: FloatArray) -> PerQuery:
+    """Return how much of the similarity of nearest neighbours an encoder keeps.
+
+    Parameters
+    ----------
+    before, after : numpy.ndarray
+        float32, shape (n, dim), rows of unit norm: vectors of the same contents.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n,): mean cosine by `before` with the ten nearest by `after`, over that
+        with the ten nearest by `before`; 1 where none is lost.
+    """
+    reference = neighbor_cosines(before, nearest_neighbors(before))
+    changed = neighbor_cosines(before, nearest_neighbors(after))
+    return np.asarray(changed / np.maximum(reference, 1e-9), np.float64)
+
+
+def _loader(
     load: Callable[[Iterable[int]], list[Any]], rows: Sequence[int]
 ) -> Callable[[Iterable[int]], list[Any]]:
-    """Give a loader of places among some rows."""
-    return lambda wanted: load([rows[at] for at in wanted])
+    """Return a function that loads positions of some rows."""
+    return lambda positions: load([rows[position] for position in positions])
