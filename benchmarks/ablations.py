@@ -208,7 +208,7 @@ class Bench:
             scorers = sources.scorers(corpus, histories, target)
             pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
             inputs = FeatureInputs(corpus, histories, pool, statistics, target)
-            features = compute_features(inputs, feature_columns(pool.sources))
+            features = compute_features(inputs, feature_columns(pool.generators))
             truth = [self._columns(user.truth) for user in users]
             out.append(ScoredRows(histories, pool, features, truth))
         return out
@@ -300,7 +300,7 @@ def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -
 
 def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     """Take from the candidates of users what a variant does without."""
-    gone, kept = _columns_of(variant, part.pool.sources, part.features.columns)
+    gone, kept = _columns_of(variant, part.pool.generators, part.features.columns)
     if not gone:
         return part
     there = (part.features.values[:, kept] > 0).any(axis=1)
