@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from isthmus import DistillSettings, distill, load_encoder
-from isthmus.encoders.training.distillation import training
+from isthmus.encoders.training.distillation import distill as training
 from isthmus.encoders.training.losses import cosine_loss
 from isthmus.errors import (
     InvalidInput,
