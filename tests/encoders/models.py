@@ -177,7 +177,7 @@ def clap_folder(folder: Path, seed: int = 0, *, fused: bool = False) -> Path:
 
 
 def wav2vec2_folder(folder: Path, seed: int = 0, *, norm: str = "group") -> Path:
-    """A model of raw audio of any length; its first norm depends on padding unless it is "layer"."""
+    """A model of raw audio; its first norm depends on padding unless it is "layer"."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
     torch.manual_seed(seed)
