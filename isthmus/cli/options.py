@@ -100,7 +100,7 @@ class OptionsOf:
         """Return the values of the fields that were given, mappings parsed."""
         values = {}
         for name, info in fields_of(self.model).items():
-            value = given.get(name)
+            value = None if name in self.omit else given.get(name)
             if value is None or value == []:
                 continue
             values[name] = parse_mapping(name, value) if _is_mapping(info.annotation) else value

@@ -288,7 +288,7 @@ class SpaceSettings(BaseModel):
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SpaceNotFound(
                 f"{folder} is no space (it has no {SPACE_FILE}); "
-                f"make one with: isthmus create {folder}"
+                f"make one with: isthmus create --space {folder}"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path} is not valid TOML: {error}") from error
@@ -296,7 +296,7 @@ class SpaceSettings(BaseModel):
             raise UnsupportedFormat(
                 f"{folder} has on-disk format {values.get('format')!r}, and this version of "
                 f"Isthmus reads format {FORMAT} only. Build the space again from its items with: "
-                f"isthmus create NEW, then isthmus add ITEMS --space NEW"
+                f"isthmus create --space NEW, then isthmus upsert ITEMS --space NEW"
             )
         try:
             return cls.model_validate(values)

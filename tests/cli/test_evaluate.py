@@ -99,7 +99,7 @@ def test_without_interactions_it_says_what_to_do(shop, run):
 def test_a_killed_evaluation_goes_on(rated, run_json, environment, tmp_path):
     asked = (*ASK, "--protocols", "warm", "cold", "--baselines", "popularity", "item-KNN", "EASE")
     command = [str(COMMAND), *asked, "--out", "card"]
-    folder = tmp_path / "card/kept"
+    folder = tmp_path / "card/cache"
 
     def finished():
         return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}

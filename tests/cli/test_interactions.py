@@ -54,7 +54,10 @@ def test_the_whole_job(shop, run_json):
             "waits": True,
         },
     ]
-    assert run_json("interactions", "forget", "7", "--space", shop) == {"user": "7", "forgotten": 2}
+    assert run_json("interactions", "forget-user", "7", "--space", shop) == {
+        "user": "7",
+        "forgotten": 2,
+    }
     assert run_json("interactions", "show", "7", "--space", shop) == []
     assert run_json("interactions", "count", "--space", shop)["rows"] == 1
 

@@ -38,7 +38,9 @@ def test_a_space_of_another_format_is_refused_with_the_command_that_rebuilds_it(
     changed = toml.replace(f"format = {FORMAT}\n", other)
     assert changed != toml
     (tmp_path / "s" / SPACE_FILE).write_text(changed)
-    with pytest.raises(UnsupportedFormat, match="isthmus create NEW, then isthmus add ITEMS"):
+    with pytest.raises(
+        UnsupportedFormat, match="isthmus create --space NEW, then isthmus upsert ITEMS"
+    ):
         Space.open(tmp_path / "s")
 
 

@@ -99,7 +99,7 @@ def explain(
     depth : int
         Candidates of each generator.
     """
-    history = serving.recommender.without_ignored(serving.corpus, history, domain)
+    history = serving.recommender.without_ignored(serving.data, history, domain)
     entries = _strongest_entries(history)
     variants = _without_each_entry(history, entries)
     ranked = serving.rank(variants, domain, allowed, depth=depth)
@@ -168,12 +168,12 @@ def _without_each_generator(
     serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
     """Score items with each generator silenced in turn, shape (n_generators, n_items)."""
-    out = np.zeros((len(pool.sources), len(items)), np.float32)
-    for at in range(len(pool.sources)):
+    out = np.zeros((len(pool.generators), len(items)), np.float32)
+    for at in range(len(pool.generators)):
         scores, ranks = pool.scores.copy(), pool.ranks.copy()
         scores[at], ranks[at] = 0, 0
         silenced = replace(pool, scores=scores, ranks=ranks)
-        out[at] = _rescored(serving.recommender, serving.corpus, history, domain, silenced, items)
+        out[at] = _rescored(serving.recommender, serving.data, history, domain, silenced, items)
     return out
 
 
@@ -183,33 +183,33 @@ def _without_each_vector(
     """Score items with each named vector ignored in turn, shape (n_vectors, n_items)."""
     names = serving.features.vector_names
     # Without cached projections, so that features are projected without the vector.
-    corpus = replace(serving.corpus, projected_features=None, coarse_features=None)
+    data = replace(serving.data, projected_features=None, coarse_features=None)
     out = np.zeros((len(names), len(items)), np.float32)
     for at, name in enumerate(names):
         part = serving.features.part_of(name)
         statistics = serving.recommender.statistics.without_components(part)
         recommender = replace(serving.recommender, statistics=statistics)
-        out[at] = _rescored(recommender, corpus, history, domain, pool, items)
+        out[at] = _rescored(recommender, data, history, domain, pool, items)
     return out
 
 
 def _rescored(
     recommender: Recommender,
-    corpus: TrainingData,
+    data: TrainingData,
     history: UserHistories,
     domain: str,
     pool: CandidatePool,
     items: Columns,
 ) -> FloatArray:
     ranker, target = recommender.rankers[domain], recommender.domain_names.index(domain)
-    scores = ranker.score(corpus, history, pool, recommender.statistics, target)
+    scores = ranker.score(data, history, pool, recommender.statistics, target)
     return _scores(RankedPool(pool, scores), 0, items)
 
 
 def _history_reasons(
     serving: Serving, history: UserHistories, entries: Columns, gains: FloatArray, item: int
 ) -> tuple[HistoryReason, ...]:
-    names = serving.corpus.item_ids[history.columns[entries]]
+    names = serving.data.item_ids[history.columns[entries]]
     similarities = serving.features.similarities(history.columns[entries], item)
     order = np.argsort(-gains, kind="stable")
     return tuple(HistoryReason(str(names[at]), float(gains[at]), similarities[at]) for at in order)
@@ -221,7 +221,7 @@ def _generator_reasons(
     at = int(np.searchsorted(pool.items, item))
     order = np.argsort(-gains, kind="stable")
     return tuple(
-        GeneratorReason(pool.sources[s], int(pool.ranks[s, at]) or None, float(gains[s]))
+        GeneratorReason(pool.generators[s], int(pool.ranks[s, at]) or None, float(gains[s]))
         for s in order
     )
 

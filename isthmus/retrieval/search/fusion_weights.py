@@ -122,7 +122,7 @@ class LearnedFactors:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(
                 f"{space / FILE} is damaged or of another version ({error}); learn it anew with: "
-                "isthmus weights --learn, or remove it"
+                "isthmus learn-fusion, or remove it"
             ) from error
 
 

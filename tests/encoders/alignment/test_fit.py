@@ -19,7 +19,7 @@ from isthmus.encoders.training.alignment.cross_modal_recall import (
 )
 from isthmus.encoders.training.alignment.fit import fit_alignment
 from isthmus.encoders.training.alignment.pairs import join_pairs
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.errors import InvalidInput
 from tests.encoders.alignment.worlds import turned_pairs
 

@@ -1,0 +1,192 @@
+"""The names of verbs and arguments agree in Python, on the command line and on their page."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from isthmus import AlignmentSettings, EvaluationPlan, FinetuneSettings, Space, TrainSettings
+from isthmus.cli.main import app
+from isthmus.operations.request import (
+    AlignRequest,
+    CreateRequest,
+    FinetuneRequest,
+    InteractionsRequest,
+    LearnFusionRequest,
+    PlanRequest,
+    PublishRequest,
+    ReembedRequest,
+    UpsertRequest,
+)
+from isthmus.requests import fields_of
+from isthmus.retrieval.recommend.request import (
+    PredictRatingsRequest,
+    RecommendBatchRequest,
+    RecommendFileRequest,
+    RecommendRequest,
+    SourceDomainsRequest,
+    TrainRequest,
+)
+from isthmus.retrieval.search.request import (
+    DuplicatesRequest,
+    FilterOptions,
+    MapRequest,
+    SearchBatchRequest,
+    SearchFileRequest,
+    SearchRequest,
+    SimilarRequest,
+)
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
+REQUESTS = {
+    "create": CreateRequest,
+    "upsert": UpsertRequest,
+    "count": FilterOptions,
+    "search": SearchRequest,
+    "similar": SimilarRequest,
+    "search_batch": SearchBatchRequest,
+    "search_file": SearchFileRequest,
+    "duplicates": DuplicatesRequest,
+    "map": MapRequest,
+    "add_interactions": InteractionsRequest,
+    "recommend": RecommendRequest,
+    "recommend_batch": RecommendBatchRequest,
+    "recommend_file": RecommendFileRequest,
+    "predict_ratings": PredictRatingsRequest,
+    "source_domains": SourceDomainsRequest,
+    "train": TrainRequest,
+    "publish": PublishRequest,
+    "plan": PlanRequest,
+    "reembed": ReembedRequest,
+    "align": AlignRequest,
+    "learn_fusion": LearnFusionRequest,
+    "finetune": FinetuneRequest,
+}
+SETTINGS = {
+    "train": ("settings", TrainSettings),
+    "align": ("settings", AlignmentSettings),
+    "finetune": ("settings", FinetuneSettings),
+    "evaluate": ("plan", EvaluationPlan),
+}
+# In Python these say how a call runs, and not what is asked of it.
+HOW = {"self", "cls", "progress", "settings"}
+PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
+# Commands about interactions are a group of their own.
+GROUPED = {
+    "add_interactions": "interactions add",
+    "interactions": "interactions show",
+    "forget_user": "interactions forget-user",
+}
+PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
+CLI_ONLY = {
+    "distill",
+    "interactions",
+    "add",
+    "weights",
+}  # a function, a group, an alias, a property
+
+
+def verbs() -> list[str]:
+    """The public methods of Space."""
+    return [
+        name
+        for name, value in vars(Space).items()
+        if not name.startswith("_") and not isinstance(value, property)
+    ]
+
+
+def command_of(verb: str) -> object | None:
+    """The command of a verb; None where it has none."""
+    if verb in PYTHON_ONLY:
+        return None
+    command = get_command(app)
+    for word in GROUPED.get(verb, verb.replace("_", "-")).split():
+        command = command.commands[word]
+    return command
+
+
+def arguments(verb: str) -> list[str]:
+    """What a verb is asked with, hyperparameters by name."""
+    names = [n for n in inspect.signature(getattr(Space, verb)).parameters if n not in HOW]
+    if verb in SETTINGS:
+        prefix, model = SETTINGS[verb]
+        names = [n for n in names if n != prefix]
+        names += [f"{prefix}.{name}" for name in fields_of(model)]
+    return names
+
+
+def option_of(verb: str, argument: str) -> str:
+    """The option of an argument, or the name of its positional argument; a dash for none."""
+    command = command_of(verb)
+    params = {} if command is None else {param.name: param for param in command.params}
+    name = argument.rpartition(".")[2]
+    renamed = {("create", "path"): "space", ("interactions", "user_id"): "user"}
+    renamed |= {("forget_user", "user_id"): "user", ("set_weights", "weights"): "given"}
+    param = params.get(renamed.get((verb, argument), name))
+    if param is None:
+        return "—"
+    if param.param_type_name == "argument":
+        return f"`{(param.metavar or param.name).strip('[]').upper()}`"
+    return f"`{max(param.opts, key=len) if len(name) > 1 else param.opts[0]}`"
+
+
+def expected_rows() -> list[tuple[str, str, str]]:
+    """Verb, argument and option, in the order of the class."""
+    return [
+        (verb, f"`{argument}`", option_of(verb, argument))
+        for verb in verbs()
+        for argument in arguments(verb)
+    ]
+
+
+def rows_of_page(heading: str) -> list[list[str]]:
+    """The rows of the table below a heading."""
+    section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize("verb", REQUESTS)
+def test_a_method_has_the_keywords_and_defaults_of_its_request(verb):
+    parameters = inspect.signature(getattr(Space, verb)).parameters
+    fields = fields_of(REQUESTS[verb])
+    given = {name: parameter for name, parameter in parameters.items() if name not in HOW}
+    assert set(given) == set(fields)
+    for name, field in fields.items():
+        default = given[name].default
+        assert field.is_required() == (default is inspect.Parameter.empty), name
+        if not field.is_required():
+            assert field.default == default, name
+        assert field.description, name
+
+
+def test_every_verb_is_a_command_of_its_name_and_no_other_is():
+    commands = set(get_command(app).commands)
+    of_verbs = {verb.replace("_", "-") for verb in verbs() if verb not in {*PYTHON_ONLY, *GROUPED}}
+    assert commands - CLI_ONLY == of_verbs
+    assert all(command_of(verb) is not None for verb in GROUPED)
+
+
+def test_an_option_has_the_name_of_its_argument():
+    for verb, argument, option in expected_rows():
+        name = argument.strip("`").rpartition(".")[2]
+        if option.startswith("`-") and (verb, name) != ("create", "path"):
+            assert option.strip("`") in (f"--{name.replace('_', '-')}", f"-{name}")
+
+
+def test_the_page_lists_the_verbs():
+    listed = [re.sub(r"[`()]|Space\.", "", row[0]) for row in rows_of_page("Verbs")]
+    assert listed == verbs()
+    for verb, row in zip(listed, rows_of_page("Verbs"), strict=True):
+        words = GROUPED.get(verb, verb.replace("_", "-"))
+        assert row[1] == ("—" if verb in PYTHON_ONLY else f"`isthmus {words}`")
+
+
+def test_the_page_lists_the_arguments():
+    assert [tuple(row[:3]) for row in rows_of_page("Arguments")] == [
+        (f"`{verb}`", argument, option) for verb, argument, option in expected_rows()
+    ]
