@@ -29,11 +29,12 @@ from common.tables import print_table
 
 from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
+from isthmus.index.open_space import vector_weights
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import ndcg, recall
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.numerics.top_k import top_k
-from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.generators import CandidateGenerators, item_knn_variants
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -60,9 +61,7 @@ USERS_AT_ONCE = 256
 FOUND, DEPTH = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
-ITEM_NEIGHBOURS = tuple(
-    f"item neighbours, {kind}" for kind in ("even", "popular", "conditional", "within the domain")
-)
+ITEM_KNN = tuple(generator.name for generator in item_knn_variants())
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,28 @@ class Variant:
     pretrain: bool = False
 
 
+def others(name: str) -> tuple[str, ...]:
+    """Return the item-KNN configurations but for one."""
+    return tuple(other for other in ITEM_KNN if other != name)
+
+
 QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
-    "without item neighbours (four)": Variant(without=ITEM_NEIGHBOURS),
-    "without item regression": Variant(without=("item regression",)),
-    "without user neighbours": Variant(without=("user neighbours",)),
-    "without factors": Variant(without=("factors",)),
+    "without all item-KNN": Variant(without=ITEM_KNN),
+    **{f"without {name}": Variant(without=(name,)) for name in ITEM_KNN},
+    **{f"{name} alone of item-KNN": Variant(without=others(name)) for name in ITEM_KNN[:3]},
+    "without EASE": Variant(without=("EASE",)),
+    "without user-KNN": Variant(without=("user-KNN",)),
+    "without ALS": Variant(without=("ALS",)),
     "without content": Variant(without=("content",)),
-    "without shared words": Variant(without=("shared words",)),
-    "without bridged neighbours": Variant(without=("bridged neighbours",)),
-    "without content and bridged": Variant(without=("content", "bridged neighbours")),
-    "without two towers": Variant(without=("two towers",)),
+    "without TF-IDF overlap": Variant(without=("TF-IDF overlap",)),
+    "without content-smoothed item-KNN": Variant(without=("content-smoothed item-KNN",)),
+    "without content and content-smoothed item-KNN": Variant(
+        without=("content", "content-smoothed item-KNN")
+    ),
+    "without two-tower": Variant(without=("two-tower",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
 SLOW: dict[str, Variant] = {
@@ -110,8 +118,12 @@ SLOW: dict[str, Variant] = {
     "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial=0.1)),
     "CORAL towers (1)": Variant(learning=RecommenderSettings(coral=1.0)),
     "MMD towers (1)": Variant(learning=RecommenderSettings(mmd=1.0)),
-    "contents not whitened": Variant(learning=RecommenderSettings(normalisation="centre")),
-    "contents not centred either": Variant(learning=RecommenderSettings(normalisation="none")),
+    "item features centred, not whitened": Variant(
+        learning=RecommenderSettings(normalisation="centre")
+    ),
+    "item features neither centred nor whitened": Variant(
+        learning=RecommenderSettings(normalisation="none")
+    ),
 }
 
 
@@ -161,7 +173,7 @@ class Bench:
         self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_training_data(view, space.opened.block_weights, train)
+        self.corpus = space_training_data(view, vector_weights(space.settings), train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}

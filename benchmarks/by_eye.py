@@ -100,7 +100,7 @@ def as_markdown(rows: list[SheetRow]) -> str:
         return f"{(hit.text or hit.item_id)[:60]} ({hit.domain}, {hit.score:.2f})"
 
     return "\n".join(
-        f"* **{row.asked[:80]}**: {'; '.join(shown(hit) for hit in row.hits[:3])}" for row in rows
+        f"* **{row.query[:80]}**: {'; '.join(shown(hit) for hit in row.hits[:3])}" for row in rows
     )
 
 

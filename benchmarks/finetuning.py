@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from isthmus.cli.show_finetuning import show_finetuning
 from scipy.sparse import csr_matrix
 
 from isthmus import FinetuneSettings, OtherDomain, finetune, load_encoder
+from isthmus.cli.show_reports import show_finetuning
 from isthmus.digests import digest
 from isthmus.encoders.training.finetuning import network as network_module
 from isthmus.encoders.training.finetuning.layers import MAX_STATE_BYTES

@@ -15,10 +15,11 @@ from common.standin import looked_up, write_items
 
 from isthmus import Space
 from isthmus.errors import ImpossibleTargets, ReleaseRejected
+from isthmus.index.ann.faiss_index import MIN_RESULTS, FaissIndex
 from isthmus.index.releases.release import Releases
 from peers.peer import Peer
 
-BLOCK = "text"
+VECTOR_NAME = "text"
 FEW = 1_000
 RECALLS = (0.92, 0.93, 0.94, 0.95, 0.97, 0.99)
 
@@ -90,7 +91,7 @@ class IsthmusPeer(Peer):
 
     def recipe(self) -> str:
         """Name the index that was published."""
-        vector = self.manifest.named_vectors[BLOCK]
+        vector = self.manifest.named_vectors[VECTOR_NAME]
         return f"{vector.recipe} {vector.parameters}"
 
     def upsert_seconds(self, count: int) -> float:
@@ -118,16 +119,16 @@ class IsthmusPeer(Peer):
         raw = raw_index(self._path, k)
         if raw is None:
             return None
-        index, reach, parameters = raw
+        index, n_results, parameters = raw
         many = np.load(queries)
         seconds: dict[str, list[float]] = {}
         ways = {
             "batch": lambda: self._space.search_batch(many, k=k),
-            "raw batch": lambda: index.search(many, reach, params=parameters),
+            "raw batch": lambda: index.search(many, n_results, params=parameters),
         }
         one_by_one = {
             "single": lambda query: self._space.search(vector=query, k=k),
-            "raw single": lambda query: index.search(query[None], reach, params=parameters),
+            "raw single": lambda query: index.search(query[None], n_results, params=parameters),
         }
         for _ in range(repeats):
             for name, way in ways.items():
@@ -140,16 +141,24 @@ class IsthmusPeer(Peer):
 def index_path(space: Path) -> Path | None:
     """Find the FAISS file of the current release; None where search is exact."""
     folder = space / "releases" / (space / "CURRENT").read_text().strip()
-    return next(iter(sorted(folder.glob(f"{BLOCK}*.faiss"))), None)
+    return next(iter(sorted(folder.glob(f"{VECTOR_NAME}*.faiss"))), None)
 
 
 def raw_index(space: Path, k: int) -> tuple[Any, int, Any] | None:
-    """Open the current release's FAISS index, with the number and parameters Isthmus asks with."""
+    """Open the current release's FAISS index.
+
+    Returns
+    -------
+    tuple or None
+        The index, and the number of results and the parameters with which Isthmus searches it;
+        None where the search is exact.
+    """
     release = Releases(space).current()
-    index = release.segment.named_vectors[BLOCK].index if release else None
-    if index is None:
+    index = release.segment.named_vectors[VECTOR_NAME].index if release else None
+    if not isinstance(index, FaissIndex) or index.faiss_index is None:
         return None
-    return index.faiss_index, index.reach(k), index.search_parameters(k)
+    n_results = min(max(k, MIN_RESULTS), len(index))
+    return index.faiss_index, index.n_rescored(n_results), index.faiss_parameters(n_results)
 
 
 def _seconds(work: Any, clock: Callable[[], float]) -> float:

@@ -4,8 +4,8 @@
 in 8 bits with a scale per 64 values of each token, computed as they come; all else in bf16.
 ``openvino-mixed``: the same, but only for the linear layers that change vectors little
 (`layers_for_int8`). One scale for a whole batch, as in PyTorch's dynamic quantisation, changes
-vectors too much (measured in docs/openvino.md). Models of images run in fp32 and bf16 only: dynamic
-rounding exists for linear layers, and many layers of image models are convolutions.
+vectors too much (measured in docs/experiments/openvino.md). Models of images run in fp32 and bf16
+only: dynamic rounding exists for linear layers, and many layers of image models are convolutions.
 """
 
 from __future__ import annotations

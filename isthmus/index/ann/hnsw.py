@@ -2,7 +2,7 @@
 
 All graphs over the same vectors share their links, which are made once by codes of 8 bits a
 dimension: a quarter of the memory of the vectors, and faster than coarser codes
-(docs/search_figures.md).
+(docs/experiments/search.md).
 """
 
 from __future__ import annotations

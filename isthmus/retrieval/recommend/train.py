@@ -157,12 +157,12 @@ def _require_tunable(
     if pretrained:
         raise InvalidInput(
             "a pretrained ranker keeps its sizes, so it cannot be tuned; leave out start_from "
-            "(--finetune) or trials (--tune)"
+            "(--start-from) or tuning_trials (--tuning-trials)"
         )
     if settings.training.distributed:
         raise InvalidInput(
             "several processes cannot tune together; leave out distributed (--distributed) or "
-            "trials (--tune)"
+            "tuning_trials (--tuning-trials)"
         )
 
 

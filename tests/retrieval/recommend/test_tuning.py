@@ -64,5 +64,5 @@ def test_without_optuna_the_extra_is_named_before_anything_is_learned(board, mon
 def test_a_ranker_that_goes_on_from_another_is_not_tuned(board):
     board.train("books", settings=replace(THREE, trials=0))
     board.publish()
-    with pytest.raises(InvalidInput, match=r"keeps its sizes.*--finetune.*--tune"):
+    with pytest.raises(InvalidInput, match=r"keeps its sizes.*--start-from.*--tuning-trials"):
         board.train("books", settings=THREE, start_from=board.path)
