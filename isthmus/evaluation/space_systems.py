@@ -150,7 +150,7 @@ class TrainedSystem:
         histories = serving.histories(users, [None] * len(users))
         allowed = serving.allowed(domain, group.selection)
         ranked = serving.rank(histories, domain, allowed)
-        ids = serving.corpus.item_ids
+        ids = serving.data.item_ids
         for user in range(len(users)):
             items.append(ids[ranked.best(user, n)[0]].tolist())
             for name in ranked.pool.sources:

@@ -64,7 +64,7 @@ class LabelledBatch(NamedTuple):
 
 
 def history_inputs(
-    corpus: TrainingData, histories: UserHistories, statistics: ItemStatistics, target: int
+    data: TrainingData, histories: UserHistories, statistics: ItemStatistics, target: int
 ) -> HistoryInputs:
     """Return contents and traits of the 50 strongest entries of each history."""
     strongest = histories.liked.top_weighted(MAX_HISTORY)
@@ -73,11 +73,11 @@ def history_inputs(
         [
             np.log(np.maximum(strength, MIN_TRAIT)),
             np.log(np.maximum(strongest.recency, MIN_TRAIT)),
-            corpus.domains[strongest.columns] == target,
+            data.domains[strongest.columns] == target,
         ],
         axis=1,
     ).astype(np.float32)
-    return HistoryInputs(statistics.coarse(corpus, strongest.columns), traits, strongest.starts)
+    return HistoryInputs(statistics.coarse(data, strongest.columns), traits, strongest.starts)
 
 
 def make_batch(
@@ -143,13 +143,13 @@ class ExampleBatches:
 
     @classmethod
     def of(
-        cls, examples: Examples, corpus: TrainingData, statistics: ItemStatistics
+        cls, examples: Examples, data: TrainingData, statistics: ItemStatistics
     ) -> ExampleBatches:
-        """Take contents and domains from a corpus."""
+        """Take contents and domains from training data."""
         return cls(
             examples,
-            statistics.coarse(corpus, np.arange(len(corpus))),
-            lambda histories: history_inputs(corpus, histories, statistics, examples.target),
+            statistics.coarse(data, np.arange(len(data))),
+            lambda histories: history_inputs(data, histories, statistics, examples.target),
         )
 
     @property

@@ -36,11 +36,11 @@ class Fold:
     Attributes
     ----------
     users : numpy.ndarray
-        int64, shape (n_fold_users,): rows of the users in the matrix of the corpus.
+        int64, shape (n_fold_users,): rows of the users in the interaction matrix.
     new_items : numpy.ndarray
         bool, shape (n_items,): items without any visible interaction.
     hidden : numpy.ndarray
-        bool, shape (n_entries,): entries of the matrix that nothing learns from.
+        bool, shape (n_entries,): entries of the interaction matrix that nothing learns from.
     """
 
     users: Columns
@@ -58,7 +58,7 @@ class Episodes:
         How much is shown of the target domain: ``"0"`` to ``"5"`` liked items, ``"most"`` for
         four fifths of them, or ``"new"`` where only new items are ranked.
     users : numpy.ndarray
-        int64, shape (n_users,): rows in the matrix of the corpus.
+        int64, shape (n_users,): rows in the interaction matrix.
     histories : UserHistories
         What is shown of them.
     relevant, owners : numpy.ndarray
@@ -90,13 +90,13 @@ class Episodes:
 
 
 def make_folds(
-    corpus: TrainingData, target: int, folds: int, seed: int, max_users: int | None = None
+    data: TrainingData, target: int, folds: int, seed: int, max_users: int | None = None
 ) -> Iterator[Fold]:
     """Divide the users of a domain into cross-fitting folds.
 
     Parameters
     ----------
-    corpus : TrainingData
+    data : TrainingData
         Items and interactions.
     target : int
         Code of the domain.
@@ -108,28 +108,28 @@ def make_folds(
         Users of a fold, at most.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.interactions
+    matrix = data.interactions
     owners = matrix.owners
-    inside = corpus.domains[matrix.columns] == target
-    users = rng.permutation(np.flatnonzero(corpus.domain_users(target)))
+    inside = data.domains[matrix.columns] == target
+    users = rng.permutation(np.flatnonzero(data.domain_users(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
-    items = rng.permutation(np.flatnonzero(corpus.in_domain(target) & (corpus.popularity > 0)))
+    items = rng.permutation(np.flatnonzero(data.in_domain(target) & (data.popularity > 0)))
     for part in parts:
         part = np.sort(part[:max_users])
-        new_items = np.zeros(len(corpus), bool)
+        new_items = np.zeros(len(data), bool)
         new_items[rng.choice(items, int(NEW_ITEM_SHARE * len(items)), replace=False)] = True
         in_fold = _mask_of(part, len(matrix.users))
         yield Fold(part, new_items, (in_fold[owners] & inside) | new_items[matrix.columns])
 
 
 def choose_validation_users(
-    corpus: TrainingData, folds: Sequence[Fold], target: int, share: float, seed: int
+    data: TrainingData, folds: Sequence[Fold], target: int, share: float, seed: int
 ) -> Mask:
     """Choose the users that are validated on, the same in every fold and scenario.
 
     Parameters
     ----------
-    corpus : TrainingData
+    data : TrainingData
         Items and interactions.
     folds : sequence of Fold
         Folds of its users.
@@ -146,9 +146,9 @@ def choose_validation_users(
     numpy.ndarray
         bool, shape (n_users,).
     """
-    matrix = corpus.interactions
+    matrix = data.interactions
     draws = np.random.default_rng(seed).random(len(matrix.users))
-    liked = _liked(matrix) & (corpus.domains[matrix.columns] == target)
+    liked = _liked(matrix) & (data.domains[matrix.columns] == target)
     in_episode = np.zeros(len(matrix.users), bool)
     for fold in folds:
         of_fold = _mask_of(fold.users, len(matrix.users))[matrix.owners]
@@ -159,7 +159,7 @@ def choose_validation_users(
 
 
 def make_episodes(
-    corpus: TrainingData, fold: Fold, target: int, seed: int, ignored: Mask | None = None
+    data: TrainingData, fold: Fold, target: int, seed: int, ignored: Mask | None = None
 ) -> Iterator[Episodes]:
     """Simulate the users of a fold in the scenarios in which they will be met.
 
@@ -168,7 +168,7 @@ def make_episodes(
 
     Parameters
     ----------
-    corpus : TrainingData
+    data : TrainingData
         Items and interactions.
     fold : Fold
         The users, and what is hidden.
@@ -180,8 +180,8 @@ def make_episodes(
         bool, shape (n_items,): items that no history shows.
     """
     rng = np.random.default_rng(seed)
-    matrix = corpus.interactions if ignored is None else corpus.interactions.restricted_to(~ignored)
-    yield from _cold_user_episodes(matrix, fold, corpus.in_domain(target), rng)
+    matrix = data.interactions if ignored is None else data.interactions.restricted_to(~ignored)
+    yield from _cold_user_episodes(matrix, fold, data.in_domain(target), rng)
     yield from _cold_item_episodes(matrix, fold, rng)
 
 

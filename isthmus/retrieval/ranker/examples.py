@@ -90,7 +90,7 @@ class Examples:
 
 
 def make_examples(
-    corpus: TrainingData,
+    data: TrainingData,
     make_generators: Callable[[], Sequence[CandidateGenerator]],
     make_statistics: Callable[[], ItemStatistics],
     target: int,
@@ -107,7 +107,7 @@ def make_examples(
 
     Parameters
     ----------
-    corpus : TrainingData
+    data : TrainingData
         Items and interactions.
     make_generators, make_statistics : callable
         Return generators and statistics that are not fitted.
@@ -123,12 +123,12 @@ def make_examples(
         Whether to show progress bars.
     """
     parts: list[Examples] = []
-    folds = list(make_folds(corpus, target, settings.folds, settings.seed, settings.max_users))
+    folds = list(make_folds(data, target, settings.folds, settings.seed, settings.max_users))
     validation = choose_validation_users(
-        corpus, folds, target, settings.validation_share, settings.seed
+        data, folds, target, settings.validation_share, settings.seed
     )
     for number, fold in enumerate(folds):
-        visible = corpus.without_entries(fold.hidden)
+        visible = data.without_entries(fold.hidden)
         generators = CandidateGenerators(make_generators()).fit(visible, show=show)
         maker = _ExampleMaker(
             visible,
@@ -138,7 +138,7 @@ def make_examples(
             tuple(feature_columns(generators.names) if columns is None else columns),
             settings,
         )
-        episodes = make_episodes(corpus, fold, target, settings.seed + number, ignored)
+        episodes = make_episodes(data, fold, target, settings.seed + number, ignored)
         parts += maker.examples(list(episodes), validation, show=show)
     return join_examples(parts)
 
@@ -147,7 +147,7 @@ def make_examples(
 class _ExampleMaker:
     """Turns the episodes of one fold into examples."""
 
-    corpus: TrainingData
+    data: TrainingData
     generators: CandidateGenerators
     statistics: ItemStatistics
     target: int
@@ -170,14 +170,14 @@ class _ExampleMaker:
     def _of_episodes(
         self, episodes: Episodes, validation: Mask, rng: np.random.Generator
     ) -> Examples:
-        corpus, histories = self.corpus, episodes.histories
-        scorers = self.generators.scorers(corpus, histories, self.target)
-        seen = histories.seen(len(corpus))
+        data, histories = self.data, episodes.histories
+        scorers = self.generators.scorers(data, histories, self.target)
+        seen = histories.seen(len(data))
         pool = candidate_pool(scorers, self.settings.depth, episodes.allowed, seen)
-        inputs = FeatureInputs(corpus, histories, pool, self.statistics, self.target)
+        inputs = FeatureInputs(data, histories, pool, self.statistics, self.target)
         features = compute_features(inputs, self.columns)
-        keys = pool.owners * len(corpus) + pool.items
-        labels = np.isin(keys, episodes.owners * len(corpus) + episodes.relevant)
+        keys = pool.owners * len(data) + pool.items
+        labels = np.isin(keys, episodes.owners * len(data) + episodes.relevant)
         kept, log_probabilities = _sample(pool, labels, validation, self.settings, rng)
         sampled = pool.filter(kept)
         return Examples(

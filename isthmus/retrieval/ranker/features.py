@@ -39,7 +39,7 @@ class FeatureInputs:
 
     Attributes
     ----------
-    corpus : TrainingData
+    data : TrainingData
         The items.
     histories : UserHistories
         The users.
@@ -51,7 +51,7 @@ class FeatureInputs:
         Code of the domain that is recommended from.
     """
 
-    corpus: TrainingData
+    data: TrainingData
     histories: UserHistories
     pool: CandidatePool
     statistics: ItemStatistics
@@ -194,7 +194,7 @@ def _generator_features(inputs: FeatureInputs) -> FloatArray:
 
 
 def _item_features(inputs: FeatureInputs) -> FloatArray:
-    return inputs.statistics.of(inputs.corpus, inputs.pool.items)
+    return inputs.statistics.of(inputs.data, inputs.pool.items)
 
 
 def _liked_counts(histories: UserHistories) -> npt.NDArray[np.float64]:
@@ -205,14 +205,14 @@ def _liked_counts(histories: UserHistories) -> npt.NDArray[np.float64]:
 
 def _user_features(inputs: FeatureInputs) -> FloatArray:
     """Return features of the user of each candidate, shape (n_candidates, 4)."""
-    corpus, histories = inputs.corpus, inputs.histories
+    data, histories = inputs.data, inputs.histories
     owners, n = histories.owners, len(histories)
     liked = histories.weights > 0
-    domains = corpus.domains[histories.columns]
+    domains = data.domains[histories.columns]
     counts = _liked_counts(histories)
     in_target = np.bincount(owners, liked & (domains == inputs.target), n)
-    pairs = np.unique(owners[liked] * len(corpus.domain_names) + domains[liked])
-    n_domains = np.bincount(pairs // len(corpus.domain_names), minlength=n)
+    pairs = np.unique(owners[liked] * len(data.domain_names) + domains[liked])
+    n_domains = np.bincount(pairs // len(data.domain_names), minlength=n)
     popularity = np.bincount(owners, liked * inputs.statistics.popularity(histories.columns), n)
     features = [
         np.log1p(counts),
@@ -225,12 +225,12 @@ def _user_features(inputs: FeatureInputs) -> FloatArray:
 
 def _content_features(inputs: FeatureInputs) -> FloatArray:
     """Compare the contents of candidates with those of liked items, shape (n_candidates, 12)."""
-    corpus, pool = inputs.corpus, inputs.pool
+    data, pool = inputs.data, inputs.pool
     histories = inputs.histories.liked.top_weighted(MAX_HISTORY)
     out = np.zeros((len(pool.items), len(CONTENT.columns)), np.float32)
-    inside = corpus.domains[histories.columns] == inputs.target
+    inside = data.domains[histories.columns] == inputs.target
     kinds = [
-        (_fetcher(get, corpus, pool.items), get(corpus, histories.columns))
+        (_fetcher(get, data, pool.items), get(data, histories.columns))
         for get in (inputs.statistics.contents, inputs.statistics.coarse)
     ]
     for user in range(len(pool)):
@@ -245,15 +245,15 @@ def _content_features(inputs: FeatureInputs) -> FloatArray:
 
 
 def _fetcher(
-    get: Callable[[TrainingData, Columns], FloatArray], corpus: TrainingData, items: Columns
+    get: Callable[[TrainingData, Columns], FloatArray], data: TrainingData, items: Columns
 ) -> Callable[[slice], FloatArray]:
     """Return a function from a slice of the items to their contents.
 
     Contents that are mapped already are read a slice at a time; others are mapped all at once.
     """
-    if corpus.projected_features is not None:
-        return lambda part: get(corpus, items[part])
-    contents = get(corpus, items)
+    if data.projected_features is not None:
+        return lambda part: get(data, items[part])
+    contents = get(data, items)
     return lambda part: contents[part]
 
 
@@ -295,7 +295,7 @@ def _similarities(cosines: FloatArray, weights: FloatArray, inside: Mask) -> Flo
 
 def _numeric_features(inputs: FeatureInputs) -> FloatArray:
     return inputs.statistics.numeric.features(
-        inputs.corpus, inputs.histories, inputs.pool, inputs.target
+        inputs.data, inputs.histories, inputs.pool, inputs.target
     )
 
 

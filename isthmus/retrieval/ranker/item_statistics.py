@@ -32,7 +32,7 @@ STATISTICS = (
 
 @dataclass
 class ItemStatistics:
-    """Statistics of items, learned from a corpus.
+    """Statistics of items, learned from training data.
 
     Popularity is the logarithm of the number of users over that of the most popular item of the
     domain. The mean popularity of the items nearest in content stands beside it; new items have
@@ -56,21 +56,21 @@ class ItemStatistics:
         default=None, init=False, repr=False
     )
 
-    def fit(self, corpus: TrainingData) -> Self:
+    def fit(self, data: TrainingData) -> Self:
         """Learn the statistics."""
         self._similar_popularity = None
         self.projection = FeatureProjection(self.dim, self.normalisation, self.seed)
-        self.projection.fit(corpus.features, corpus.domains, len(corpus.domain_names))
-        self._popularity = _popularity(corpus)
-        self._discounted_rank = _discounted_popularity_ranks(corpus)
-        self._freshness = _freshness(corpus)
-        self.numeric = NumericAttributes().fit(corpus)
+        self.projection.fit(data.features, data.domains, len(data.domain_names))
+        self._popularity = _popularity(data)
+        self._discounted_rank = _discounted_popularity_ranks(data)
+        self._freshness = _freshness(data)
+        self.numeric = NumericAttributes().fit(data)
         self.interactions_by_domain = np.bincount(
-            corpus.domains, corpus.popularity, len(corpus.domain_names)
+            data.domains, data.popularity, len(data.domain_names)
         ).astype(np.float32)
         return self
 
-    def of(self, corpus: TrainingData, items: Columns) -> FloatArray:
+    def of(self, data: TrainingData, items: Columns) -> FloatArray:
         """Return the statistics of items, float32, shape (len(items), len(STATISTICS)).
 
         An item that is newer than the statistics has those of an older item that nobody used.
@@ -80,7 +80,7 @@ class ItemStatistics:
         columns = [
             np.where(known, self._popularity[at], 0),
             np.where(known, self._discounted_rank[at], 0),
-            self._popularity_of_similar(corpus)[items],
+            self._popularity_of_similar(data)[items],
             ~known | (self._popularity[at] == 0),
             np.where(known, self._freshness[at], 0),
         ]
@@ -97,18 +97,18 @@ class ItemStatistics:
         """Length of coarse contents, which the attention of the ranker reads."""
         return min(COARSE_DIM, self.projection.width)
 
-    def contents(self, corpus: TrainingData, items: Columns) -> FloatArray:
+    def contents(self, data: TrainingData, items: Columns) -> FloatArray:
         """Return the mapped contents of items, float32, shape (len(items), dim)."""
-        if corpus.projected_features is not None:
-            return corpus.projected_features[items]
+        if data.projected_features is not None:
+            return data.projected_features[items]
         distinct, at = np.unique(items, return_inverse=True)
-        return self.projection.transform(corpus.features, corpus.domains, distinct)[at]
+        return self.projection.transform(data.features, data.domains, distinct)[at]
 
-    def coarse(self, corpus: TrainingData, items: Columns) -> FloatArray:
+    def coarse(self, data: TrainingData, items: Columns) -> FloatArray:
         """Return the coarse contents of items, see `coarse`, shape (len(items), coarse_dim)."""
-        if corpus.coarse_features is not None:
-            return corpus.coarse_features[items]
-        return coarse(self.contents(corpus, items))
+        if data.coarse_features is not None:
+            return data.coarse_features[items]
+        return coarse(self.contents(data, items))
 
     def without_components(self, part: slice) -> ItemStatistics:
         """Return a copy that ignores some components of the content vectors."""
@@ -142,11 +142,11 @@ class ItemStatistics:
         self.numeric = NumericAttributes().restore(numeric) if numeric else NumericAttributes()
         return self
 
-    def _popularity_of_similar(self, corpus: TrainingData) -> FloatArray:
+    def _popularity_of_similar(self, data: TrainingData) -> FloatArray:
         """Return the mean popularity of the neighbours in content of every item, cached."""
-        graph, cached = corpus.content_graph, self._similar_popularity
+        graph, cached = data.content_graph, self._similar_popularity
         if cached is None or cached[0] is not graph:
-            popularity = self.popularity(np.arange(len(corpus)))
+            popularity = self.popularity(np.arange(len(data)))
             cached = self._similar_popularity = graph, np.asarray(graph @ popularity, np.float32)
         return cached[1]
 
@@ -158,31 +158,31 @@ def coarse(contents: FloatArray) -> FloatArray:
     return np.asarray(components / np.maximum(norms, 1e-6), np.float32)
 
 
-def _popularity(corpus: TrainingData) -> FloatArray:
-    logs = np.log1p(corpus.popularity)
+def _popularity(data: TrainingData) -> FloatArray:
+    logs = np.log1p(data.popularity)
     largest = np.array(
-        [logs[corpus.in_domain(code)].max(initial=0) for code in range(len(corpus.domain_names))]
+        [logs[data.in_domain(code)].max(initial=0) for code in range(len(data.domain_names))]
     )
-    return np.asarray(logs / np.maximum(largest, 1e-9)[corpus.domains], np.float32)
+    return np.asarray(logs / np.maximum(largest, 1e-9)[data.domains], np.float32)
 
 
-def _discounted_popularity_ranks(corpus: TrainingData) -> FloatArray:
+def _discounted_popularity_ranks(data: TrainingData) -> FloatArray:
     """Return ``1 / log2(1 + rank)`` of used items by popularity in their domain, 0 for others."""
-    out = np.zeros(len(corpus), np.float32)
-    for code in range(len(corpus.domain_names)):
-        used = np.flatnonzero(corpus.in_domain(code) & (corpus.popularity > 0))
-        order = used[np.argsort(-corpus.popularity[used], kind="stable")]
+    out = np.zeros(len(data), np.float32)
+    for code in range(len(data.domain_names)):
+        used = np.flatnonzero(data.in_domain(code) & (data.popularity > 0))
+        order = used[np.argsort(-data.popularity[used], kind="stable")]
         out[order] = 1 / np.log2(np.arange(2, len(order) + 2))
     return out
 
 
-def _freshness(corpus: TrainingData) -> FloatArray:
+def _freshness(data: TrainingData) -> FloatArray:
     """Return 1 for an item first used just now, falling to 0 for the oldest; 0 without times."""
-    moments, columns = corpus.interactions.moments, corpus.interactions.columns
+    moments, columns = data.interactions.moments, data.interactions.columns
     timed = ~np.isnan(moments)
     if not timed.any():
-        return np.zeros(len(corpus), np.float32)
-    first = np.full(len(corpus), np.inf)
+        return np.zeros(len(data), np.float32)
+    first = np.full(len(data), np.inf)
     np.minimum.at(first, columns[timed], moments[timed])
     start, end = moments[timed].min(), moments[timed].max()
     fresh = (first - start) / max(end - start, 1e-9)

@@ -52,17 +52,17 @@ class NumericAttributes:
     _informativeness: FloatArray = field(default_factory=_empty, init=False, repr=False)
     _with_new: tuple[ItemFeatures, FloatArray] | None = field(default=None, init=False, repr=False)
 
-    def fit(self, corpus: TrainingData) -> Self:
+    def fit(self, data: TrainingData) -> Self:
         """Learn ranks and informativeness; attributes that are informative nowhere are dropped."""
         self._with_new = None
-        items = np.arange(len(corpus))
-        liked, owners = _shuffled_likes(corpus)
+        items = np.arange(len(data))
+        liked, owners = _shuffled_likes(data)
         kept = []
-        for name in corpus.features.number_names:  # one at a time: there may be very many
-            values = corpus.features.numbers(items, (name,))[:, 0]
-            quantiles = _quantiles_by_domain(values, corpus)
-            ranks = _ranks_by_domain(values, corpus.domains, quantiles)
-            informativeness = _informativeness_by_domain(ranks, corpus, liked, owners)
+        for name in data.features.number_names:  # one at a time: there may be very many
+            values = data.features.numbers(items, (name,))[:, 0]
+            quantiles = _quantiles_by_domain(values, data)
+            ranks = _ranks_by_domain(values, data.domains, quantiles)
+            informativeness = _informativeness_by_domain(ranks, data, liked, owners)
             if (informativeness > 0).any():
                 kept.append((name, quantiles, ranks, informativeness))
         self.names = tuple(name for name, *_ in kept)
@@ -77,7 +77,7 @@ class NumericAttributes:
         return bool(self.names)
 
     def features(
-        self, corpus: TrainingData, histories: UserHistories, pool: CandidatePool, target: int
+        self, data: TrainingData, histories: UserHistories, pool: CandidatePool, target: int
     ) -> FloatArray:
         """Compare candidates with the liked items of their users in the informative attributes.
 
@@ -95,9 +95,9 @@ class NumericAttributes:
         used = np.flatnonzero(self._informativeness[target] > 0) if self.informative else ()
         if not len(used):
             return out
-        ranks, informativeness = self._all_ranks(corpus), self._informativeness[target, used]
+        ranks, informativeness = self._all_ranks(data), self._informativeness[target, used]
         histories = histories.liked.top_weighted(MAX_HISTORY)
-        inside = corpus.domains[histories.columns] == target
+        inside = data.domains[histories.columns] == target
         for user in range(len(pool)):
             entries = slice(histories.starts[user], histories.starts[user + 1])
             rows = slice(pool.starts[user], pool.starts[user + 1])
@@ -130,19 +130,19 @@ class NumericAttributes:
         self._with_new = None
         return self
 
-    def _all_ranks(self, corpus: TrainingData) -> FloatArray:
+    def _all_ranks(self, data: TrainingData) -> FloatArray:
         """Return the ranks of all items, new ones included, float32, shape (n_items, n_names)."""
         learned = len(self._ranks)
-        if len(corpus) <= learned:
+        if len(data) <= learned:
             return self._ranks
-        if self._with_new is None or self._with_new[0] is not corpus.features:
-            new = np.arange(learned, len(corpus))
-            values, domains = corpus.features.numbers(new, self.names), corpus.domains[new]
+        if self._with_new is None or self._with_new[0] is not data.features:
+            new = np.arange(learned, len(data))
+            values, domains = data.features.numbers(new, self.names), data.domains[new]
             ranks = [
                 _ranks_by_domain(values[:, at], domains, self._quantiles[:, :, at])
                 for at in range(len(self.names))
             ]
-            self._with_new = corpus.features, np.concatenate([self._ranks, _stacked(ranks)])
+            self._with_new = data.features, np.concatenate([self._ranks, _stacked(ranks)])
         return self._with_new[1]
 
 
@@ -150,14 +150,14 @@ def _stacked(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.stack(columns, axis=-1) if columns else _empty()
 
 
-def _quantiles_by_domain(values: Values, corpus: TrainingData) -> Values:
+def _quantiles_by_domain(values: Values, data: TrainingData) -> Values:
     """Return evenly spaced ascending values of each domain, padded with NaN at the end.
 
     The shape is (n_domains, `MAX_QUANTILES`).
     """
-    out = np.full((len(corpus.domain_names), MAX_QUANTILES), np.nan)
+    out = np.full((len(data.domain_names), MAX_QUANTILES), np.nan)
     for code in range(len(out)):
-        ascending = np.sort(values[corpus.in_domain(code) & ~np.isnan(values)])
+        ascending = np.sort(values[data.in_domain(code) & ~np.isnan(values)])
         if len(ascending) > MAX_QUANTILES:
             places = np.linspace(0, len(ascending) - 1, MAX_QUANTILES).round().astype(np.int64)
             ascending = ascending[places]
@@ -182,20 +182,20 @@ def _ranks(values: Values, ascending: Values) -> FloatArray:
     return ((below + up_to) / (2 * len(ascending))).astype(np.float32)
 
 
-def _shuffled_likes(corpus: TrainingData) -> tuple[Columns, Columns]:
+def _shuffled_likes(data: TrainingData) -> tuple[Columns, Columns]:
     """Return item and user of each like, grouped by user, in random order within a user."""
-    order = np.random.default_rng(0).permutation(np.flatnonzero(corpus.interactions.likes))
-    owners = corpus.interactions.owners[order]
+    order = np.random.default_rng(0).permutation(np.flatnonzero(data.interactions.likes))
+    owners = data.interactions.owners[order]
     by_owner = np.argsort(owners, kind="stable")
-    return corpus.interactions.columns[order[by_owner]], owners[by_owner]
+    return data.interactions.columns[order[by_owner]], owners[by_owner]
 
 
 def _informativeness_by_domain(
-    ranks: FloatArray, corpus: TrainingData, liked: Columns, owners: Columns
+    ranks: FloatArray, data: TrainingData, liked: Columns, owners: Columns
 ) -> FloatArray:
     """Return the informativeness of an attribute in each domain, float32, shape (n_domains,)."""
-    domains = np.where(np.isnan(ranks), -1, corpus.domains)[liked]
-    likes = [np.flatnonzero(domains == code) for code in range(len(corpus.domain_names))]
+    domains = np.where(np.isnan(ranks), -1, data.domains)[liked]
+    likes = [np.flatnonzero(domains == code) for code in range(len(data.domain_names))]
     return np.array([_informativeness(ranks[liked[at]], owners[at]) for at in likes], np.float32)
 
 

@@ -95,7 +95,7 @@ class Ranker:
 
     def score(
         self,
-        corpus: TrainingData,
+        data: TrainingData,
         histories: UserHistories,
         pool: CandidatePool,
         statistics: ItemStatistics,
@@ -117,7 +117,7 @@ class Ranker:
                 f"the ranker was trained with other candidate generators: {'; '.join(parts)}; "
                 "train again with: isthmus train"
             )
-        inputs = FeatureInputs(corpus, histories, pool, statistics, target)
+        inputs = FeatureInputs(data, histories, pool, statistics, target)
         features = compute_features(inputs, self.columns)
         return self.score_features(features, inputs)
 
@@ -127,8 +127,8 @@ class Ranker:
             features.values,
             inputs.pool.starts,
             features.evidence,
-            inputs.statistics.coarse(inputs.corpus, inputs.pool.items),
-            history_inputs(inputs.corpus, inputs.histories, inputs.statistics, inputs.target),
+            inputs.statistics.coarse(inputs.data, inputs.pool.items),
+            history_inputs(inputs.data, inputs.histories, inputs.statistics, inputs.target),
         )
 
     def popularity_part(self, popularity: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Recommendation from content: a user's interests, each with its own share of the list."""
+"""Content-based recommendation: the interests of a user, each with a share of the list."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from isthmus.retrieval.search.diversity import maximal_marginal_relevance
 from isthmus.retrieval.search.examples import Interest, find_interests
 from isthmus.retrieval.search.query import Query, ScoredRows, search_top_k
 
-SAMPLE = 4_000
-FEW_FROM_AN_INTEREST = 20
+SAMPLE_SIZE = 4_000
+MIN_ITEMS_PER_INTEREST = 20
 TYPICAL_DIVERSITY = 0.5
 
 
@@ -28,21 +28,21 @@ def recommend(
 ) -> list[ScoredRows]:
     """Rank items for each user.
 
-    Each interest ranks the items; an item's score is the interest's share of the user's
-    attention over the item's rank in it, the best over the interests. So every interest has
-    about its share of any top of the list (the method of highest averages, D'Hondt's).
-    A user of whom nothing is known gets typical and diverse items.
+    Each interest ranks the items. The score of an item is the share of an interest in the weight
+    of all interests, divided by the rank of the item for it, the largest over the interests. So
+    every interest has about its share of any top of the list (the highest averages method of
+    D'Hondt). A user without a history and a text gets typical and diverse items.
 
     Parameters
     ----------
     view : View
-        What is searched.
+        The items.
     users : sequence of User
-        Whom to recommend to.
+        The users.
     text_vectors : sequence of mapping or None
-        The vectors of each user's text by named vector, shape (dim,).
+        The vectors of the text of each user by name, shape (dim,).
     k : int
-        Items a user.
+        Items for each user.
     allowed : Selection, optional
         The rows that may be returned.
     weights : mapping of str to float
@@ -51,28 +51,30 @@ def recommend(
     Returns
     -------
     list of (rows, scores)
-        For each user, best first, at most k; items of the history are left out.
+        For each user, best first, at most k; without the items of the history.
     """
-    seen = _find_histories(view, users)
+    seen = _history_rows(view, users)
     interests = [
         _interests(view, user, rows, text)
         for user, rows, text in zip(users, seen, text_vectors, strict=True)
     ]
     queries = [
         Query(interest.vectors, exclude=rows)
-        for own, rows in zip(interests, seen, strict=True)
-        for interest in own
+        for of_user, rows in zip(interests, seen, strict=True)
+        for interest in of_user
     ]
-    lists = iter(search_top_k(view, queries, max(k, FEW_FROM_AN_INTEREST), allowed, weights))
-    ranked = [_combine([(interest, next(lists)) for interest in own], k) for own in interests]
+    lists = iter(search_top_k(view, queries, max(k, MIN_ITEMS_PER_INTEREST), allowed, weights))
+    ranked = [
+        _combine([(interest, next(lists)) for interest in of_user], k) for of_user in interests
+    ]
     return [
-        _typical(view, k, allowed, rows) if not own else found
-        for own, rows, found in zip(interests, seen, ranked, strict=True)
+        found if of_user else _typical(view, k, allowed, rows)
+        for of_user, rows, found in zip(interests, seen, ranked, strict=True)
     ]
 
 
-def _find_histories(view: View, users: Sequence[User]) -> list[Positions]:
-    """Find the rows of all histories at once; -1 where an item is not there."""
+def _history_rows(view: View, users: Sequence[User]) -> list[Positions]:
+    """Return the rows of each history; -1 for an unknown item."""
     rows = view.find([entry.item_id for user in users for entry in user.history])
     ends = np.cumsum([len(user.history) for user in users])[:-1]
     return list(np.split(rows, ends)) if users else []
@@ -83,17 +85,18 @@ def _interests(
 ) -> list[Interest]:
     interests = find_interests(view, rows, user.importance())
     if text:
-        most = max((interest.weight for interest in interests), default=1.0)
-        interests.insert(0, Interest(dict(text), most))
+        weight = max((interest.weight for interest in interests), default=1.0)
+        interests.insert(0, Interest(dict(text), weight))
     return interests
 
 
-def _combine(found: Sequence[tuple[Interest, ScoredRows]], k: int) -> ScoredRows:
-    if not found:
+def _combine(lists: Sequence[tuple[Interest, ScoredRows]], k: int) -> ScoredRows:
+    """Merge the lists of the interests of a user."""
+    if not lists:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    total = sum(interest.weight for interest, _ in found)
-    rows = np.concatenate([rows for _, (rows, _) in found])
-    shares = [i.weight / total / np.arange(1, len(r) + 1) for i, (r, _) in found]
+    total = sum(interest.weight for interest, _ in lists)
+    rows = np.concatenate([rows for _, (rows, _) in lists])
+    shares = [i.weight / total / np.arange(1, len(r) + 1) for i, (r, _) in lists]
     distinct, at = np.unique(rows, return_inverse=True)
     scores = np.zeros(len(distinct))
     np.maximum.at(scores, at, np.concatenate(shares))
@@ -102,12 +105,12 @@ def _combine(found: Sequence[tuple[Interest, ScoredRows]], k: int) -> ScoredRows
 
 
 def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> ScoredRows:
-    """Choose items that are central yet unlike each other (maximal marginal relevance)."""
+    """Choose items that are central but dissimilar (maximal marginal relevance)."""
     mask = (view.living if allowed is None else allowed).rows.copy()
     mask[seen[seen >= 0]] = False
     rows = np.flatnonzero(mask)
-    rows = np.sort(np.random.default_rng(0).permutation(rows)[:SAMPLE])
-    named_vector = max(view.named_vectors, key=lambda b: int(view.present(b.name, rows).sum()))
+    rows = np.sort(np.random.default_rng(0).permutation(rows)[:SAMPLE_SIZE])
+    named_vector = max(view.named_vectors, key=lambda v: int(view.present(v.name, rows).sum()))
     part = view.vectors(named_vector.name, rows)
     rows, vectors = rows[part.present], part.vectors[part.present]
     central = vectors @ vectors.mean(axis=0) if len(vectors) else np.empty(0, np.float32)

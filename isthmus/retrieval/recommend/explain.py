@@ -99,7 +99,7 @@ def explain(
     depth : int
         Candidates of each generator.
     """
-    history = serving.recommender.without_ignored(serving.corpus, history, domain)
+    history = serving.recommender.without_ignored(serving.data, history, domain)
     entries = _strongest_entries(history)
     variants = _without_each_entry(history, entries)
     ranked = serving.rank(variants, domain, allowed, depth=depth)
@@ -173,7 +173,7 @@ def _without_each_generator(
         scores, ranks = pool.scores.copy(), pool.ranks.copy()
         scores[at], ranks[at] = 0, 0
         silenced = replace(pool, scores=scores, ranks=ranks)
-        out[at] = _rescored(serving.recommender, serving.corpus, history, domain, silenced, items)
+        out[at] = _rescored(serving.recommender, serving.data, history, domain, silenced, items)
     return out
 
 
@@ -183,33 +183,33 @@ def _without_each_vector(
     """Score items with each named vector ignored in turn, shape (n_vectors, n_items)."""
     names = serving.features.vector_names
     # Without cached projections, so that features are projected without the vector.
-    corpus = replace(serving.corpus, projected_features=None, coarse_features=None)
+    data = replace(serving.data, projected_features=None, coarse_features=None)
     out = np.zeros((len(names), len(items)), np.float32)
     for at, name in enumerate(names):
         part = serving.features.part_of(name)
         statistics = serving.recommender.statistics.without_components(part)
         recommender = replace(serving.recommender, statistics=statistics)
-        out[at] = _rescored(recommender, corpus, history, domain, pool, items)
+        out[at] = _rescored(recommender, data, history, domain, pool, items)
     return out
 
 
 def _rescored(
     recommender: Recommender,
-    corpus: TrainingData,
+    data: TrainingData,
     history: UserHistories,
     domain: str,
     pool: CandidatePool,
     items: Columns,
 ) -> FloatArray:
     ranker, target = recommender.rankers[domain], recommender.domain_names.index(domain)
-    scores = ranker.score(corpus, history, pool, recommender.statistics, target)
+    scores = ranker.score(data, history, pool, recommender.statistics, target)
     return _scores(RankedPool(pool, scores), 0, items)
 
 
 def _history_reasons(
     serving: Serving, history: UserHistories, entries: Columns, gains: FloatArray, item: int
 ) -> tuple[HistoryReason, ...]:
-    names = serving.corpus.item_ids[history.columns[entries]]
+    names = serving.data.item_ids[history.columns[entries]]
     similarities = serving.features.similarities(history.columns[entries], item)
     order = np.argsort(-gains, kind="stable")
     return tuple(HistoryReason(str(names[at]), float(gains[at]), similarities[at]) for at in order)

@@ -67,7 +67,7 @@ class RankedPool:
 
 @dataclass(frozen=True, eq=False)
 class Recommender:
-    """Everything that was learned of the items and domains of a corpus.
+    """Everything that was learned of items and domains.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Recommender:
 
     def rank(
         self,
-        corpus: TrainingData,
+        data: TrainingData,
         histories: UserHistories,
         domain: str,
         allowed: Mask,
@@ -123,7 +123,7 @@ class Recommender:
 
         Parameters
         ----------
-        corpus : TrainingData
+        data : TrainingData
             The items: those it learned from, then new ones.
         histories : UserHistories
             The users.
@@ -135,20 +135,20 @@ class Recommender:
             Candidates of each generator.
         """
         target = self.domain_names.index(domain)
-        histories = self.without_ignored(corpus, histories, domain)
-        scorers = self.generators.scorers(corpus, histories, target)
-        pool = candidate_pool(scorers, depth, allowed, histories.seen(len(corpus)))
+        histories = self.without_ignored(data, histories, domain)
+        scorers = self.generators.scorers(data, histories, target)
+        pool = candidate_pool(scorers, depth, allowed, histories.seen(len(data)))
         ranker = self.rankers[domain]
-        return RankedPool(pool, ranker.score(corpus, histories, pool, self.statistics, target))
+        return RankedPool(pool, ranker.score(data, histories, pool, self.statistics, target))
 
     def without_ignored(
-        self, corpus: TrainingData, histories: UserHistories, domain: str
+        self, data: TrainingData, histories: UserHistories, domain: str
     ) -> UserHistories:
         """Return histories without the domains that are ignored for a target domain."""
         ignored = [self.domain_names.index(name) for name in self.ignored.get(domain, ())]
         if not ignored:
             return histories
-        return histories.filter(~np.isin(corpus.domains[histories.columns], ignored))
+        return histories.filter(~np.isin(data.domains[histories.columns], ignored))
 
 
 def depth_of(n: int) -> int:

@@ -45,14 +45,14 @@ class Serving:
     ----------
     recommender : Recommender
         The recommender.
-    corpus : TrainingData
+    data : TrainingData
         The items that it learned from, then those that are new.
     contents : ViewContents
         The contents of these, read from the view.
     """
 
     recommender: Recommender
-    corpus: TrainingData
+    data: TrainingData
     features: ViewItemFeatures
     _masks: LRUCache[Mask] = field(
         init=False, default_factory=lambda: LRUCache(MAX_MASKS), repr=False
@@ -90,7 +90,7 @@ class Serving:
         features = ViewItemFeatures(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
         projected = _projected_features(recommender, features, domains, before)
-        corpus = TrainingData(
+        data = TrainingData(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
@@ -101,7 +101,7 @@ class Serving:
             projection=recommender.statistics.projection,
             _content_graph=[_content_graph(recommender, features, codes)],
         )
-        return cls(recommender, corpus, features)
+        return cls(recommender, data, features)
 
     @property
     def view(self) -> View:
@@ -114,7 +114,7 @@ class Serving:
 
     def _make_mask(self, domain: str, selection: Selection | None) -> Mask:
         rows = self.features.rows
-        mask = (rows >= 0) & self.corpus.in_domain(self.corpus.domain_code(domain))
+        mask = (rows >= 0) & self.data.in_domain(self.data.domain_code(domain))
         if selection is not None:
             mask &= selection.rows[np.maximum(rows, 0)]
         if selection is not None and selection.count == int(mask.sum()):
@@ -137,16 +137,16 @@ class Serving:
         self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH
     ) -> RankedPool:
         """Generate candidates and rank them, see `Recommender.rank`."""
-        return self.recommender.rank(self.corpus, histories, domain, allowed, depth=depth)
+        return self.recommender.rank(self.data, histories, domain, allowed, depth=depth)
 
     @cached_property
     def rating(self) -> RatingModel | None:
         """The rating model, extended by the items that are new."""
         model = self.recommender.rating
-        new = np.arange(len(self.recommender.item_ids), len(self.corpus))
+        new = np.arange(len(self.recommender.item_ids), len(self.data))
         if model is None or not len(new):
             return model
-        return model.extended(self.features.take(new), self.corpus.domains[new])
+        return model.extended(self.features.take(new), self.data.domains[new])
 
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
         """Return the column of each item, -1 for an unknown one."""
@@ -209,11 +209,11 @@ def _projected_features(
     projection, learned = recommender.statistics.projection, len(recommender.item_ids)
     out = np.zeros((len(domains), projection.width), np.float32)
     changed = np.ones(len(domains), bool)
-    if before is not None and before.corpus.projected_features is not None:
+    if before is not None and before.data.projected_features is not None:
         first = before.features.view.release_rows
         rows = features.rows[:learned]
         changed[:learned] = (rows != before.features.rows[:learned]) | (rows >= first)
-        out[:learned] = before.corpus.projected_features[:learned]
+        out[:learned] = before.data.projected_features[:learned]
     columns = np.flatnonzero(changed)
     out[columns] = projection.transform(features, domains, columns)
     return out
@@ -311,11 +311,11 @@ def domain_shares(serving: Serving, histories: UserHistories, domains: Sequence[
     The shares of the domains in the history, shrunk to their shares of all interactions with the
     weight of five interactions.
     """
-    corpus, statistics = serving.corpus, serving.recommender.statistics
-    names = list(corpus.domain_names)
+    data, statistics = serving.data, serving.recommender.statistics
+    names = list(data.domain_names)
     codes = np.array([names.index(d) if d in names else -1 for d in domains], np.int64)
     liked = histories.weights > 0
-    keys = histories.owners[liked] * len(names) + corpus.domains[histories.columns[liked]]
+    keys = histories.owners[liked] * len(names) + data.domains[histories.columns[liked]]
     counts = np.bincount(keys, minlength=len(histories) * len(names)).astype(np.float64)
     counts = counts.reshape(len(histories), len(names))
     uses = statistics.interactions_by_domain

@@ -60,7 +60,7 @@ class Trained:
 
 
 def train_recommender(
-    corpus: TrainingData,
+    data: TrainingData,
     settings: RecommenderSettings,
     targets: Sequence[str] | None = None,
     *,
@@ -75,16 +75,16 @@ def train_recommender(
 
     Parameters
     ----------
-    corpus : TrainingData
+    data : TrainingData
         Items and interactions.
     settings : RecommenderSettings
         How to train.
     targets : sequence of str, optional
         Domains to recommend from; by default all with 20 users or more.
     positive_from : float, optional
-        The smallest value that the corpus counts as liked; stored with the recommender.
+        The smallest value that the training data counts as liked; stored with the recommender.
     rated : RatingData, optional
-        Ratings of items of the corpus. If they differ, a model that predicts them is trained too.
+        Ratings of the items. If they differ, a model that predicts them is trained too.
     pretrained : mapping of str to Ranker, optional
         Rankers to fine-tune, such as those of another space: that of the target's name, or else
         the first.
@@ -106,48 +106,48 @@ def train_recommender(
     start = time.perf_counter()
     if settings.trials:
         _require_tunable(settings, pretrained)
-    targets = _targets(corpus, targets)
+    targets = _targets(data, targets)
     for name in {name for names in (pretrain_on or {}).values() for name in names}:
-        _require_users(corpus, name)
-    statistics = settings.make_statistics().fit(corpus)
-    training = _RankerTraining(corpus, statistics, settings, pretrained, folder, show)
+        _require_users(data, name)
+    statistics = settings.make_statistics().fit(data)
+    training = _RankerTraining(data, statistics, settings, pretrained, folder, show)
     for target in targets if pretrained else ():
         training.initial(target, settings.training)  # a ranker that does not fit fails at once
     rankers, reports = {}, {}
     for target in targets:
         others = (pretrain_on or {}).get(target)
         if others is None:
-            others = _domains_with_users(corpus, target) if settings.pretrain else []
+            others = _domains_with_users(data, target) if settings.pretrain else []
         rankers[target], reports[target] = training.train(target, others)
     recommender = Recommender(
-        item_ids=corpus.item_ids,
-        domain_names=corpus.domain_names,
-        domains=corpus.domains,
-        generators=CandidateGenerators(settings.make_generators()).fit(corpus, show=show),
+        item_ids=data.item_ids,
+        domain_names=data.domain_names,
+        domains=data.domains,
+        generators=CandidateGenerators(settings.make_generators()).fit(data, show=show),
         statistics=statistics,
         rankers=rankers,
-        content_graph=corpus.content_graph,
+        content_graph=data.content_graph,
         positive_from=positive_from,
         ignored={target: report.ignored for target, report in reports.items()},
-        rating=None if rated is None else rating_model(corpus, rated.matrix, settings.seed),
-        vector_names=corpus.features.vector_names,
+        rating=None if rated is None else rating_model(data, rated.matrix, settings.seed),
+        vector_names=data.features.vector_names,
         rated_events=None if rated is None else rated.events,
     )
     return Trained(recommender, reports, time.perf_counter() - start)
 
 
-def count_users(corpus: TrainingData, domain: str) -> int:
+def count_users(data: TrainingData, domain: str) -> int:
     """Return the number of users who liked something of a domain."""
-    return int(corpus.domain_users(corpus.domain_code(domain)).sum())
+    return int(data.domain_users(data.domain_code(domain)).sum())
 
 
-def rating_model(corpus: TrainingData, ratings: InteractionMatrix, seed: int) -> RatingModel | None:
+def rating_model(data: TrainingData, ratings: InteractionMatrix, seed: int) -> RatingModel | None:
     """Train a model of ratings; None if all ratings are equal."""
     values = ratings.strengths
     if not len(values) or values.min() == values.max():
         return None
-    contents = corpus.features.take(np.arange(len(corpus)))
-    return RatingModel.fit(ratings, contents, corpus.domains, seed=seed)
+    contents = data.features.take(np.arange(len(data)))
+    return RatingModel.fit(ratings, contents, data.domains, seed=seed)
 
 
 def _require_tunable(
@@ -166,10 +166,10 @@ def _require_tunable(
         )
 
 
-def _targets(corpus: TrainingData, targets: Sequence[str] | None) -> list[str]:
+def _targets(data: TrainingData, targets: Sequence[str] | None) -> list[str]:
     for name in targets or ():
-        _require_users(corpus, name)
-    chosen = targets or _domains_with_users(corpus)
+        _require_users(data, name)
+    chosen = targets or _domains_with_users(data)
     if not chosen:
         raise InvalidInput(
             f"no domain has {MIN_USERS} users who liked something of it; add interactions "
@@ -178,25 +178,25 @@ def _targets(corpus: TrainingData, targets: Sequence[str] | None) -> list[str]:
     return list(chosen)
 
 
-def _require_users(corpus: TrainingData, domain: str) -> None:
-    if domain not in corpus.domain_names:
-        raise InvalidInput(f"no domain {domain!r}; there are {', '.join(corpus.domain_names)}")
-    if count_users(corpus, domain) < MIN_USERS:
+def _require_users(data: TrainingData, domain: str) -> None:
+    if domain not in data.domain_names:
+        raise InvalidInput(f"no domain {domain!r}; there are {', '.join(data.domain_names)}")
+    if count_users(data, domain) < MIN_USERS:
         raise InvalidInput(
-            f"only {count_users(corpus, domain)} users liked something of {domain!r}, and a "
+            f"only {count_users(data, domain)} users liked something of {domain!r}, and a "
             f"ranker needs {MIN_USERS}; add interactions with: isthmus interactions add"
         )
 
 
-def _domains_with_users(corpus: TrainingData, target: str | None = None) -> list[str]:
+def _domains_with_users(data: TrainingData, target: str | None = None) -> list[str]:
     """Return the domains with enough users to train on, other than a target."""
-    names = (name for name in corpus.domain_names if name != target)
-    return [name for name in names if count_users(corpus, name) >= MIN_USERS]
+    names = (name for name in data.domain_names if name != target)
+    return [name for name in names if count_users(data, name) >= MIN_USERS]
 
 
 @dataclass(frozen=True, eq=False)
 class _RankerTraining:
-    corpus: TrainingData
+    data: TrainingData
     statistics: ItemStatistics
     settings: RecommenderSettings
     pretrained: Mapping[str, Ranker] | None
@@ -220,7 +220,7 @@ class _RankerTraining:
         curve = self._fit(ranker, batches, settings, target, standardise=standardise)
         distillation = None
         if settings.distil:
-            folder = self._subfolder(f"{self.corpus.domain_code(target)}-distilled")
+            folder = self._subfolder(f"{self.data.domain_code(target)}-distilled")
             ranker, distillation = distil_ranker(
                 ranker, batches, settings, folder=folder, show=self.show
             )
@@ -274,7 +274,7 @@ class _RankerTraining:
         if not self.settings.guard:
             return {}
         seed = self.settings.examples.seed
-        return measure_lifts(self.corpus, self.corpus.domain_code(target), seed=seed)
+        return measure_lifts(self.data, self.data.domain_code(target), seed=seed)
 
     def _tuned(
         self, target: str, batches: ExampleBatches
@@ -283,7 +283,7 @@ class _RankerTraining:
         settings, trials = self.settings.training, self.settings.trials
         if not trials:
             return settings, None
-        folder = self._subfolder(f"{self.corpus.domain_code(target)}-tuning")
+        folder = self._subfolder(f"{self.data.domain_code(target)}-tuning")
         return tune_ranker(
             self._untrained, batches, settings, trials, folder=folder, show=self.show
         )
@@ -291,18 +291,18 @@ class _RankerTraining:
     def _batches(
         self, target: str, columns: Sequence[str], ignored: Sequence[str], folds: int
     ) -> ExampleBatches:
-        codes = [self.corpus.domain_code(name) for name in ignored if name != target]
+        codes = [self.data.domain_code(name) for name in ignored if name != target]
         examples = make_examples(
-            self.corpus,
+            self.data,
             self.settings.make_generators,
             self.settings.make_statistics,
-            self.corpus.domain_code(target),
+            self.data.domain_code(target),
             replace(self.settings.examples, folds=folds),
             columns=columns,
-            ignored=np.isin(self.corpus.domains, codes),
+            ignored=np.isin(self.data.domains, codes),
             show=self.show,
         )
-        return ExampleBatches.of(examples, self.corpus, self.statistics)
+        return ExampleBatches.of(examples, self.data, self.statistics)
 
     def _fit(
         self,
@@ -312,7 +312,7 @@ class _RankerTraining:
         *domains: str,
         standardise: bool,
     ) -> list[EpochResult]:
-        name = "-".join(str(self.corpus.domain_code(domain)) for domain in domains)
+        name = "-".join(str(self.data.domain_code(domain)) for domain in domains)
         return train_ranker(
             ranker.network,
             batches,

@@ -1,4 +1,4 @@
-"""Users: whatever is known of somebody, in any domains."""
+"""Users: a history in any domains, clicks, ratings and a text; and files of users."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ HALF_LIFE = 20.0
 
 @dataclass(frozen=True)
 class Interaction:
-    """One thing a user did with an item.
+    """An interaction of a user with an item.
 
     Attributes
     ----------
     item_id : str
         The item.
     value : float
-        How strong it was (a rating, a weight); zero or less counts as seen and no more.
+        Its strength (a rating, a weight); zero or less counts as seen, not as liked.
     time : datetime or float or None
-        When; any scale, as long as it is the same for all of a user's interactions. A datetime
-        without a zone is taken as UTC.
+        When it happened, on the same scale for all interactions of a user. A datetime without a
+        time zone is taken as UTC.
     """
 
     item_id: str
@@ -53,18 +53,18 @@ class User:
     text : str, optional
         What the user says or is said to like.
     id : str, optional
-        Whose interactions the space holds; they come before the history given here.
+        The id of the user in the space; the stored interactions precede the given history.
     clicks : iterable of str, optional
         Items just looked at, oldest first; newer than everything else.
     ratings : mapping or iterable of (str, float), optional
-        Items and what they were given, in no order. What got no more than half of the best
-        counts as seen and no more.
+        Items and their ratings, in no order. Items rated no more than half as high as the best
+        count as seen, not as liked.
 
     Raises
     ------
     InvalidInput
-        If an interaction cannot be understood, with its place, or something else is of a kind
-        that says nothing.
+        If an interaction cannot be parsed, or an argument has the wrong type; the message names
+        the position.
 
     Examples
     --------
@@ -96,30 +96,30 @@ class User:
         self._unordered = range(len(rated))
 
     def after(self, stored: Sequence[Interaction], ordered: bool) -> User:
-        """Give the same user with an earlier history.
+        """Return the same user with an earlier history.
 
         Parameters
         ----------
         stored : sequence of Interaction
-            What is known from before, oldest first where it is ordered.
+            Earlier interactions, oldest first if they are ordered.
         ordered : bool
-            Whether the order says anything of when.
+            Whether their order is that of time.
         """
-        whole = User(text=self.text, id=self.id)
+        user = User(text=self.text, id=self.id)
         strongest = max((entry.value for entry in stored), default=0.0)
-        own = max((entry.value for entry in self.history), default=0.0)
-        scale = strongest / own if strongest > 0 and own > 0 else 1.0
+        given = max((entry.value for entry in self.history), default=0.0)
+        scale = strongest / given if strongest > 0 and given > 0 else 1.0
         latest = (replace(entry, value=entry.value * scale) for entry in self.history)
-        whole.history, whole.ratings = (*stored, *latest), self.ratings
+        user.history, user.ratings = (*stored, *latest), self.ratings
         first = len(stored) if ordered else 0
-        whole._unordered = range(first, len(stored) + len(self._unordered))
-        return whole
+        user._unordered = range(first, len(stored) + len(self._unordered))
+        return user
 
     def __repr__(self) -> str:
         return f"User({len(self.history)} interactions, text={self.text!r}, id={self.id!r})"
 
     def importance(self) -> npt.NDArray[np.float64]:
-        """Weigh each interaction, shape (len(history),).
+        """Return the weight of each interaction, shape (len(history),).
 
         Strength (value over the strongest value, zero if not positive) times recency, which
         halves every 20 interactions.
@@ -129,9 +129,9 @@ class User:
         return np.asarray(strength * 0.5 ** (self.ages() / HALF_LIFE))
 
     def ages(self) -> npt.NDArray[np.float64]:
-        """Give the place of each interaction counted from the newest, shape (len(history),).
+        """Return the position of each interaction from the newest, 0, shape (len(history),).
 
-        What has no order, as ratings, all has the age of the last of it.
+        Interactions without an order, such as ratings, all have the age of the newest of them.
         """
         ages = np.arange(len(self.history), dtype=np.float64)[::-1].copy()
         if self._unordered:
@@ -142,30 +142,31 @@ class User:
 def stored_histories(
     interactions: pa.Table, positive_from: Mapping[str, float | None] | float | None
 ) -> dict[str, tuple[list[Interaction], bool]]:
-    """Give the history of each user of a table, and whether its order is that of time.
+    """Return the history of each user of a table, and whether its order is that of time.
 
     Parameters
     ----------
     interactions : pyarrow.Table
-        user_id, item_id, value, weight and time, each user's oldest first. Several with one item
-        are one, as strong as the strongest and as new as the newest.
+        user_id, item_id, value, weight and time, oldest first for each user. Several
+        interactions with one item become one, as strong as the strongest and as new as the
+        newest.
     positive_from : float or mapping of str to float, optional
-        What has a smaller value counts as seen and no more; for all users, or each.
+        Interactions with a smaller value count as seen, not as liked; for all users, or each.
     """
-    found: dict[str, dict[str, Interaction]] = {}
+    by_user: dict[str, dict[str, Interaction]] = {}
     names = (USER_ID, ITEM_ID, VALUE, WEIGHT, TIME)
     columns = (interactions.column(name).to_pylist() for name in names)
     for user, item, value, weight, time in zip(*columns, strict=True):
-        own = found.setdefault(user, {})
-        before = own.pop(item, None)
-        told = positive_from.get(user) if isinstance(positive_from, Mapping) else positive_from
-        least = np.float32(told or 0.0)  # as values are stored
-        liked = value > 0 and value >= least
+        history = by_user.setdefault(user, {})
+        before = history.pop(item, None)
+        threshold = positive_from.get(user) if isinstance(positive_from, Mapping) else positive_from
+        smallest = np.float32(threshold or 0.0)  # as values are stored
+        liked = value > 0 and value >= smallest
         strength = value * weight if liked else 0.0
-        own[item] = Interaction(item, max(strength, before.value if before else 0.0), time)
+        history[item] = Interaction(item, max(strength, before.value if before else 0.0), time)
     return {
-        user: (list(own.values()), all(entry.time is not None for entry in own.values()))
-        for user, own in found.items()
+        user: (list(history.values()), all(entry.time is not None for entry in history.values()))
+        for user, history in by_user.items()
     }
 
 
@@ -215,7 +216,7 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _shares(rated: Sequence[Interaction], strongest: float) -> list[Interaction]:
-    """Give ratings as shares of the best; what got no more than half of it has none."""
+    """Return ratings as shares of the best; 0 for those no more than half of it."""
     best = max((entry.value for entry in rated), default=0.0)
     good = [e.value / best if best > 0 and e.value > best / 2 else 0.0 for e in rated]
     return [replace(e, value=share * strongest) for e, share in zip(rated, good, strict=True)]
@@ -272,7 +273,7 @@ def recommend_file(
 
 
 def read_users(path: Path) -> Iterator[tuple[str, User]]:
-    """Give the users of a file, with their ids as text."""
+    """Return the users of a file with their ids."""
     known: set[str] = set()
     for place, row in enumerate(_rows(path)):
         user_id = "" if row[USER_ID] is None else str(row[USER_ID])
@@ -300,7 +301,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _user(user_id: str, row: Mapping[str, Any]) -> User:
     ratings = row.get(RATINGS)
-    if isinstance(ratings, Mapping):  # as JSON has them; what others rated is empty
+    if isinstance(ratings, Mapping):  # from JSON; items that other users rated are null
         ratings = {item_id: value for item_id, value in ratings.items() if value is not None}
     return User(
         row.get(HISTORY), row.get(TEXT), id=user_id, clicks=row.get(CLICKS), ratings=ratings

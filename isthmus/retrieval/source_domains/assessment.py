@@ -120,13 +120,13 @@ class SourceReport(BaseModel):
 
 
 def assess_sources(
-    corpus: TrainingData, target: str, *, measure: bool = True, seed: int = 0
+    data: TrainingData, target: str, *, measure: bool = True, seed: int = 0
 ) -> SourceReport:
     """Rank the other domains as sources for a target.
 
     Parameters
     ----------
-    corpus : TrainingData
+    data : TrainingData
         Items and interactions.
     target : str
         The target domain.
@@ -141,41 +141,41 @@ def assess_sources(
     InvalidInput
         If there is no such domain.
     """
-    if target not in corpus.domain_names:
-        raise InvalidInput(f"no domain {target!r}; there are {', '.join(corpus.domain_names)}")
+    if target not in data.domain_names:
+        raise InvalidInput(f"no domain {target!r}; there are {', '.join(data.domain_names)}")
     start = time.perf_counter()
-    code = corpus.domain_code(target)
-    lifts = measure_lifts(corpus, code, seed=seed) if measure else {}
+    code = data.domain_code(target)
+    lifts = measure_lifts(data, code, seed=seed) if measure else {}
     sources = [
         SourceDomain(
             domain=name,
-            quality=quality_of(corpus, other),
-            relatedness=relatedness_of(corpus, other, code, seed=seed),
+            quality=quality_of(data, other),
+            relatedness=relatedness_of(data, other, code, seed=seed),
             lift=lifts.get(name),
         )
-        for other, name in enumerate(corpus.domain_names)
+        for other, name in enumerate(data.domain_names)
         if name != target
     ]
     return SourceReport(
         target=target,
-        quality=quality_of(corpus, code),
+        quality=quality_of(data, code),
         sources=sorted(sources, key=SourceDomain.sort_key),
         seconds=time.perf_counter() - start,
     )
 
 
-def quality_of(corpus: TrainingData, code: int) -> Quality:
+def quality_of(data: TrainingData, code: int) -> Quality:
     """Return the size, density and age of a domain."""
-    inside = corpus.in_domain(code)
-    liked = inside[corpus.interactions.columns] & corpus.interactions.likes
-    items, users = int(inside.sum()), int(corpus.domain_users(code).sum())
+    inside = data.in_domain(code)
+    liked = inside[data.interactions.columns] & data.interactions.likes
+    items, users = int(inside.sum()), int(data.domain_users(code).sum())
     interactions = int(liked.sum())
     return Quality(
         items=items,
         users=users,
         interactions=interactions,
         density=interactions / max(items * users, 1),
-        recent=_recent_share(corpus.interactions.moments, liked),
+        recent=_recent_share(data.interactions.moments, liked),
     )
 
 
@@ -187,11 +187,11 @@ def _recent_share(moments: npt.NDArray[np.float64], liked: npt.NDArray[np.bool_]
     return float((times >= end - RECENT_SHARE * (end - start)).mean())
 
 
-def relatedness_of(corpus: TrainingData, source: int, target: int, *, seed: int = 0) -> Relatedness:
+def relatedness_of(data: TrainingData, source: int, target: int, *, seed: int = 0) -> Relatedness:
     """Compare two domains, given by their codes."""
-    of_source, of_target = corpus.domain_users(source), corpus.domain_users(target)
+    of_source, of_target = data.domain_users(source), data.domain_users(target)
     shared = int((of_source & of_target).sum())
-    samples = [_sample_contents(corpus, code, seed) for code in (source, target)]
+    samples = [_sample_contents(data, code, seed) for code in (source, target)]
     return Relatedness(
         shared_users=shared,
         jaccard=shared / max(int((of_source | of_target).sum()), 1),
@@ -240,10 +240,10 @@ def _distances(one: FloatArray, other: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float32)
 
 
-def _sample_contents(corpus: TrainingData, code: int, seed: int) -> FloatArray:
+def _sample_contents(data: TrainingData, code: int, seed: int) -> FloatArray:
     """Return the contents of a sample of items of a domain, without those that have none."""
-    items = np.random.default_rng(seed).permutation(np.flatnonzero(corpus.in_domain(code)))
-    vectors = corpus.features.take(np.sort(items[:MAX_SAMPLE]))
+    items = np.random.default_rng(seed).permutation(np.flatnonzero(data.in_domain(code)))
+    vectors = data.features.take(np.sort(items[:MAX_SAMPLE]))
     return vectors[vectors.any(axis=1)]
 
 

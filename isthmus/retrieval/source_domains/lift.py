@@ -101,7 +101,7 @@ class _Pair(NamedTuple):
     hidden: Figures
 
 
-def measure_lifts(corpus: TrainingData, target: int, *, seed: int = 0) -> dict[str, Lift]:
+def measure_lifts(data: TrainingData, target: int, *, seed: int = 0) -> dict[str, Lift]:
     """Measure the lift of every other domain for cold-start users of a target domain.
 
     Users of the target are simulated as cold-start users (see `make_folds`): what they did there
@@ -117,7 +117,7 @@ def measure_lifts(corpus: TrainingData, target: int, *, seed: int = 0) -> dict[s
 
     Parameters
     ----------
-    corpus : TrainingData
+    data : TrainingData
         Items and interactions.
     target : int
         Code of the domain.
@@ -130,9 +130,9 @@ def measure_lifts(corpus: TrainingData, target: int, *, seed: int = 0) -> dict[s
         For every other domain. A fifth of the users is simulated, 2,000 at most; if a fifth is
         less than 500, all are, a fifth at a time.
     """
-    others = [code for code in range(len(corpus.domain_names)) if code != target]
-    measurable = [code for code in others if _n_shared(corpus, code, target) >= MIN_USERS]
-    trials = list(_cold_start_trials(corpus, target, seed)) if measurable else []
+    others = [code for code in range(len(data.domain_names)) if code != target]
+    measurable = [code for code in others if _n_shared(data, code, target) >= MIN_USERS]
+    trials = list(_cold_start_trials(data, target, seed)) if measurable else []
     level = 1 - 0.05 / max(len(measurable), 1)
     lifts = {code: Lift(users=0, verdict="unmeasured") for code in others}
     removed: list[int] = []
@@ -140,7 +140,7 @@ def measure_lifts(corpus: TrainingData, target: int, *, seed: int = 0) -> dict[s
         lifts |= _measure(trials, measurable, removed, target, level, seed)
         worst = min(measurable, key=lambda code: _harm(lifts[code]), default=-1)
         if worst < 0 or not _harm(lifts[worst]):
-            return {corpus.domain_names[code]: lift for code, lift in lifts.items()}
+            return {data.domain_names[code]: lift for code, lift in lifts.items()}
         removed.append(worst)
         measurable.remove(worst)
 
@@ -150,18 +150,18 @@ def harmful(lifts: Mapping[str, Lift]) -> list[str]:
     return [name for name, lift in lifts.items() if lift.verdict == "hurts"]
 
 
-def _n_shared(corpus: TrainingData, source: int, target: int) -> int:
-    return int((corpus.domain_users(source) & corpus.domain_users(target)).sum())
+def _n_shared(data: TrainingData, source: int, target: int) -> int:
+    return int((data.domain_users(source) & data.domain_users(target)).sum())
 
 
-def _cold_start_trials(corpus: TrainingData, target: int, seed: int) -> Iterator[_Trial]:
+def _cold_start_trials(data: TrainingData, target: int, seed: int) -> Iterator[_Trial]:
     """Simulate the cold-start users of a domain."""
-    many = int(corpus.domain_users(target).sum()) >= FOLDS * ENOUGH_USERS
-    folds = make_folds(corpus, target, 1 if many else FOLDS, seed, MAX_USERS)
+    many = int(data.domain_users(target).sum()) >= FOLDS * ENOUGH_USERS
+    folds = make_folds(data, target, 1 if many else FOLDS, seed, MAX_USERS)
     for number, fold in enumerate(folds):
-        episodes = next(make_episodes(corpus, fold, target, seed + number), None)
+        episodes = next(make_episodes(data, fold, target, seed + number), None)
         if episodes is not None and episodes.scenario == COLD_USER:
-            yield _Trial(QuickRanker.of(corpus.without_entries(fold.hidden), seed), episodes)
+            yield _Trial(QuickRanker.of(data.without_entries(fold.hidden), seed), episodes)
 
 
 def _measure(
@@ -193,10 +193,10 @@ def _compare(
     target: int,
 ) -> Iterator[tuple[int, _Pair]]:
     """Measure the users with all remaining domains, and without each one that they liked."""
-    whole = episodes.histories.without_items(np.isin(ranker.corpus.domains, removed))
+    whole = episodes.histories.without_items(np.isin(ranker.data.domains, removed))
     shown = ranker.figures(episodes, np.arange(len(whole)), whole, target)
     for code in codes:
-        inside = ranker.corpus.in_domain(code)
+        inside = ranker.data.in_domain(code)
         users = np.flatnonzero(whole.counts(inside) > 0)
         if len(users):
             rest = whole.without_items(inside).take_users(users)
@@ -244,21 +244,21 @@ class QuickRanker:
 
     Attributes
     ----------
-    corpus : TrainingData
+    data : TrainingData
         What it was fitted on.
     generators : CandidateGenerators
         The three candidate generators; popularity is the first.
     """
 
-    corpus: TrainingData
+    data: TrainingData
     generators: CandidateGenerators
 
     @classmethod
-    def of(cls, corpus: TrainingData, seed: int) -> QuickRanker:
-        """Fit to a corpus."""
+    def of(cls, data: TrainingData, seed: int) -> QuickRanker:
+        """Fit to training data."""
         neighbours = ItemKNN("neighbours", alpha=1.0, beta=0.0, shrink=100.0)
         factors = ALS(factors=32, iterations=6, seed=seed)
-        return cls(corpus, CandidateGenerators([Popularity(), neighbours, factors]).fit(corpus))
+        return cls(data, CandidateGenerators([Popularity(), neighbours, factors]).fit(data))
 
     def figures(
         self, episodes: Episodes, users: Columns, histories: UserHistories, target: int
@@ -282,7 +282,7 @@ class QuickRanker:
             Shape (2, n_users, n_weights): NDCG@10 and recall@200 with each weight.
         """
         n_relevant = np.bincount(episodes.owners, minlength=len(episodes.users))[users]
-        keys = episodes.owners * len(self.corpus) + episodes.relevant
+        keys = episodes.owners * len(self.data) + episodes.relevant
         cuts = range(USERS_PER_CHUNK, len(users), USERS_PER_CHUNK)
         parts = [
             self._chunk_figures(
@@ -301,10 +301,10 @@ class QuickRanker:
         keys: Columns,
         target: int,
     ) -> Figures:
-        corpus = self.corpus
-        scorers = self.generators.scorers(corpus, histories, target)
-        pool = candidate_pool(scorers, DEPTH, episodes.allowed, histories.seen(len(corpus)))
-        relevant = np.isin(users[pool.owners] * len(corpus) + pool.items, keys)
+        data = self.data
+        scorers = self.generators.scorers(data, histories, target)
+        pool = candidate_pool(scorers, DEPTH, episodes.allowed, histories.seen(len(data)))
+        relevant = np.isin(users[pool.owners] * len(data) + pool.items, keys)
         fused = np.where(pool.ranks > 0, 1 / (SMOOTHING + pool.ranks), 0)  # (3, n_candidates)
         personal = fused[1:].mean(axis=0)
         figures = [

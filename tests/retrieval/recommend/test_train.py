@@ -13,7 +13,8 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.checkpoint import Checkpoint
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.ranker import training
-from isthmus.retrieval.recommend.settings import settings_from
+from isthmus.retrieval.recommend.request import TrainSettings
+from isthmus.retrieval.recommend.settings import recommender_settings
 from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
 from tests.retrieval.recommend.worlds import board as deeds
@@ -130,26 +131,29 @@ def test_dislikes_are_no_users(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("options", "message"),
     [
-        ({"loss": "hinge"}, "no loss 'hinge'; there are listwise, pairwise"),
-        ({"precision": "fp8"}, "no precision 'fp8'; there are fp32, bf16"),
-        ({"folds": 0}, "folds is 0; give 1 or more"),
+        ({"loss": "hinge"}, "loss is 'hinge'; give one of 'listwise' or 'pairwise'"),
+        ({"precision": "fp8"}, "precision is 'fp8'; give one of 'fp32' or 'bf16'"),
+        ({"cross_fitting_folds": 0}, "cross_fitting_folds is 0; give 1 or more"),
         ({"epochs": 0}, "epochs is 0; give 1 or more"),
-        ({"coral": -1.0}, "the weight coral is -1.0; give zero or more"),
-        ({"mmd": -0.5}, "the weight mmd is -0.5; give zero or more"),
-        ({"adversarial": float("nan")}, "the weight adversarial is nan; give zero or more"),
-        ({"leave_out": ["luck"]}, "no candidate generator 'luck' to leave out; there are 'pop"),
-        ({"normalisation": "bleach"}, "no normalisation 'bleach'; there are none, centre, whiten"),
+        ({"coral_weight": -1.0}, "coral_weight is -1.0; give 0 or more"),
+        ({"mmd_weight": -0.5}, "mmd_weight is -0.5; give 0 or more"),
+        ({"adversarial_weight": float("nan")}, "adversarial_weight is nan; give 0 or more"),
+        (
+            {"exclude_generators": ["luck"]},
+            "no candidate generator 'luck' to leave out; there are 'popularity', ",
+        ),
+        (
+            {"feature_normalization": "bleach"},
+            "feature_normalization is 'bleach'; give one of 'none', 'centre' or 'whiten'",
+        ),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(wrong, said):
-    plain = {"loss": "listwise", "folds": 2, "epochs": 3, "leave_out": (), "adversarial": 0.0,
-             "coral": 0.0, "precision": "fp32", "distributed": False, "guard": True,
-             "trials": 0, "seed": 0}  # fmt: skip
+def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(InvalidInput) as refused:
-        settings_from(**{**plain, **wrong})
-    assert said in str(refused.value)
+        recommender_settings(TrainSettings(**options))
+    assert message in str(refused.value)
 
 
 def breaking(after):
