@@ -20,10 +20,10 @@ from isthmus.errors import (
     UnsupportedModality,
     UnsupportedOperation,
 )
-from isthmus.index.catalog.alignments import FOLDER as ALIGNMENTS
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.lock import writing
 from isthmus.index.catalog.vector_columns import realign
+from isthmus.schema import ALIGNMENTS_FOLDER as ALIGNMENTS
 from tests.encoders import models
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.toy import ToyEncoder, item, picture, text_encoder, two_encoders
