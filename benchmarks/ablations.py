@@ -160,7 +160,7 @@ class Bench:
         self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_training_data(view, space.opened.block_weights, train)
+        self.corpus = space_training_data(view, space.opened.vector_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}

@@ -165,7 +165,7 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
     )
     view = space.opened.view()
     corpus = space_training_data(
-        view, space.opened.block_weights, pa.Table.from_pylist([], INTERACTIONS)
+        view, space.opened.vector_weights, pa.Table.from_pylist([], INTERACTIONS)
     )
     place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])
