@@ -30,6 +30,7 @@ from common.tables import print_table
 from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
 from isthmus.numerics.arrays import Columns
+from isthmus.numerics.metrics import ndcg, recall
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generators import CandidateGenerators
@@ -207,7 +208,7 @@ class Bench:
             scorers = sources.scorers(corpus, histories, target)
             pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
             inputs = FeatureInputs(corpus, histories, pool, statistics, target)
-            features = compute_features(inputs, feature_columns(pool.sources))
+            features = compute_features(inputs, feature_columns(pool.generators))
             truth = [self._columns(user.truth) for user in users]
             out.append(ScoredRows(histories, pool, features, truth))
         return out
@@ -299,7 +300,7 @@ def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -
 
 def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     """Take from the candidates of users what a variant does without."""
-    gone, kept = _columns_of(variant, part.pool.sources, part.features.columns)
+    gone, kept = _columns_of(variant, part.pool.generators, part.features.columns)
     if not gone:
         return part
     there = (part.features.values[:, kept] > 0).any(axis=1)
@@ -324,16 +325,13 @@ def _found(
     target = corpus.domain_code(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     inputs = FeatureInputs(corpus, part.histories, part.pool, statistics, target)
     scores = ranker.score_features(part.features, inputs)
-    discounts = 1 / np.log2(np.arange(2, FOUND + 2))
-    ndcg, recall = np.zeros(len(part.pool)), np.zeros(len(part.pool))
+    hits = np.zeros((len(part.pool), DEPTH), bool)
     for user, truth in enumerate(part.truth):
         own = slice(part.pool.starts[user], part.pool.starts[user + 1])
-        hits = np.isin(part.pool.items[own][top_k(scores[own], DEPTH)], truth)
-        first = hits[:FOUND]
-        best = discounts[: min(FOUND, len(truth))].sum()
-        ndcg[user] = (first * discounts[: len(first)]).sum() / best
-        recall[user] = hits.sum() / len(truth)
-    return ndcg, recall
+        top = part.pool.items[own][top_k(scores[own], DEPTH)]
+        hits[user, : len(top)] = np.isin(top, truth)
+    n_relevant = np.array([len(truth) for truth in part.truth], np.int64)
+    return ndcg(hits, n_relevant, FOUND), recall(hits, n_relevant, DEPTH)
 
 
 def _tag(learning: RecommenderSettings) -> str:

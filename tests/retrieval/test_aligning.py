@@ -16,8 +16,8 @@ from isthmus.errors import (
     UnsupportedModality,
     UnsupportedOperation,
 )
-from isthmus.index.catalog.alignments import FOLDER, IN_RELEASE
 from isthmus.retrieval.search.searcher import encode_contents
+from isthmus.schema import ALIGNMENTS_FOLDER, RELEASE_ALIGNMENT_FOLDER
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.toy import COLOURS, item, joint_encoder, picture, two_encoders
 
@@ -142,11 +142,11 @@ def test_rollback_brings_the_former_alignment_back(aligned):
     assert aligned.status()["aligned"] is False
     with pytest.raises(UnsupportedModality, match="isthmus align"):
         aligned.search("red", domain="pictures")
-    assert not list((aligned.path / FOLDER).glob("*"))
+    assert not list((aligned.path / ALIGNMENTS_FOLDER).glob("*"))
     assert aligned.rollback(2) == 2
     assert aligned.fingerprint == first
     assert [h.item_id for h in aligned.search("red", domain="later")] == ["new"]
-    assert (aligned.path / "releases/000002" / IN_RELEASE).is_dir()
+    assert (aligned.path / "releases/000002" / RELEASE_ALIGNMENT_FOLDER).is_dir()
 
 
 def test_pairs_of_files_and_what_is_wrong_with_some(space, tmp_path):

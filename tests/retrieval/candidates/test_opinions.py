@@ -149,7 +149,7 @@ def test_pools_against_brute_force(parts, n):
     }
     pool = candidate_pool(scorers, n, allowed, csr_array(seen))
     lists = {name: by_sorting(table, allowed, seen, n) for name, table in tables.items()}
-    assert pool.sources == tuple(tables)
+    assert pool.generators == tuple(tables)
     assert len(pool) == users
     for user in range(users):
         own = slice(pool.starts[user], pool.starts[user + 1])

@@ -138,7 +138,7 @@ def features(corpus, statistics, histories, target=FILMS, n=6):
     allowed = corpus.in_domain(target)
     pool = candidate_pool(scorers, n, allowed, histories.seen(len(corpus)))
     found = compute_features(
-        FeatureInputs(corpus, histories, pool, statistics, target), feature_columns(pool.sources)
+        FeatureInputs(corpus, histories, pool, statistics, target), feature_columns(pool.generators)
     )
     names = feature_columns(taught.names)
     return pool, found, {name: found.values[:, at] for at, name in enumerate(names)}
@@ -147,7 +147,7 @@ def features(corpus, statistics, histories, target=FILMS, n=6):
 def test_features_of_sources_are_shares_places_and_levels(corpus, statistics):
     pool, found, by_name = features(corpus, statistics, histories_of([0, 4, 8], [17, 21], []))
     assert found.values.shape == (len(pool.items), len(by_name))
-    for at, name in enumerate(pool.sources):
+    for at, name in enumerate(pool.generators):
         for user in range(3):
             own = slice(pool.starts[user], pool.starts[user + 1])
             scores, ranks = pool.scores[at, own], pool.ranks[at, own]
@@ -243,7 +243,7 @@ def test_an_empty_pool_has_no_features(corpus, statistics):
     scorers = CandidateGenerators([Popularity()]).fit(corpus).scorers(corpus, histories, FILMS)
     pool = candidate_pool(scorers, 5, none, histories.seen(len(corpus)))
     found = compute_features(
-        FeatureInputs(corpus, histories, pool, statistics, FILMS), feature_columns(pool.sources)
+        FeatureInputs(corpus, histories, pool, statistics, FILMS), feature_columns(pool.generators)
     )
-    assert found.values.shape == (0, len(feature_columns(pool.sources)))
+    assert found.values.shape == (0, len(feature_columns(pool.generators)))
     assert found.evidence.tolist() == [pytest.approx(np.log(2)), 0]

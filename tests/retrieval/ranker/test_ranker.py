@@ -104,7 +104,7 @@ def test_a_user_alone_is_scored_as_in_a_batch(ranker, corpus, statistics, source
 def batch_of(corpus, statistics, sources, histories):
     pool = pool_of(corpus, sources, histories)
     found = compute_features(
-        FeatureInputs(corpus, histories, pool, statistics, FILMS), feature_columns(pool.sources)
+        FeatureInputs(corpus, histories, pool, statistics, FILMS), feature_columns(pool.generators)
     )
     return make_batch(
         found.values,
@@ -220,7 +220,7 @@ def test_the_order_of_generators_does_not_matter(ranker, corpus, statistics, sou
     pool = pool_of(corpus, sources, USERS)
     expected = ranker.score(corpus, USERS, pool, statistics, FILMS)
     turned = replace(
-        pool, sources=pool.sources[::-1], scores=pool.scores[::-1], ranks=pool.ranks[::-1]
+        pool, generators=pool.generators[::-1], scores=pool.scores[::-1], ranks=pool.ranks[::-1]
     )
     found = ranker.score(corpus, USERS, turned, statistics, FILMS)
     np.testing.assert_array_equal(found, expected)
