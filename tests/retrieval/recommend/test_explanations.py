@@ -134,7 +134,12 @@ def test_it_tells_which_modality_counts(tmp_path):
             for n in rng.permutation(10)[:3]
         ]
     )
-    space.train("books", settings=replace(QUICK, leave_out=("two-tower", "ALS"), guard=False))
+    space.train(
+        "books",
+        settings=replace(
+            QUICK, exclude_generators=("two-tower", "ALS"), check_source_domains=False
+        ),
+    )
     space.publish()
     gains = {"text": [], "image": []}
     for colour in range(6):
