@@ -156,8 +156,8 @@ def _require_tunable(
     require_optuna()
     if pretrained:
         raise InvalidInput(
-            "a pretrained ranker keeps its sizes, so it cannot be tuned; leave out start_from "
-            "(--finetune) or trials (--tune)"
+            "a pretrained ranker keeps its sizes, so it cannot be tuned; leave out start_from or "
+            "tuning_trials"
         )
     if settings.training.distributed:
         raise InvalidInput(
