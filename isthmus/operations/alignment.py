@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.errors import InvalidInput, ReleaseRejected, UnsupportedOperation
 from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
 from isthmus.index.catalog.lock import write_lock

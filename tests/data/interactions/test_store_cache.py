@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import isthmus.data.interactions.store as module
 from isthmus.data.interactions.store import InteractionStore
-from tests.data.interactions.test_rule import ROW, add, row
+from tests.data.interactions.test_deduplication import ROW, add, row
 
 USERS = ["b", "nobody", "a"]
 JOBS = st.one_of(
