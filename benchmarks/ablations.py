@@ -30,6 +30,7 @@ from common.tables import print_table
 from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
 from isthmus.numerics.arrays import Columns
+from isthmus.numerics.metrics import ndcg, recall
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generators import CandidateGenerators
@@ -106,11 +107,13 @@ QUICK: dict[str, Variant] = {
 }
 SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
-    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial=0.1)),
-    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral=1.0)),
-    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd=1.0)),
-    "contents not whitened": Variant(learning=RecommenderSettings(normalisation="centre")),
-    "contents not centred either": Variant(learning=RecommenderSettings(normalisation="none")),
+    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial_weight=0.1)),
+    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral_weight=1.0)),
+    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd_weight=1.0)),
+    "contents not whitened": Variant(learning=RecommenderSettings(feature_normalization="centre")),
+    "contents not centred either": Variant(
+        learning=RecommenderSettings(feature_normalization="none")
+    ),
 }
 
 
@@ -160,7 +163,7 @@ class Bench:
         self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_training_data(view, space.opened.block_weights, train)
+        self.corpus = space_training_data(view, space.opened.vector_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}
@@ -207,7 +210,7 @@ class Bench:
             scorers = sources.scorers(corpus, histories, target)
             pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
             inputs = FeatureInputs(corpus, histories, pool, statistics, target)
-            features = compute_features(inputs, feature_columns(pool.sources))
+            features = compute_features(inputs, feature_columns(pool.generators))
             truth = [self._columns(user.truth) for user in users]
             out.append(ScoredRows(histories, pool, features, truth))
         return out
@@ -299,7 +302,7 @@ def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -
 
 def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
     """Take from the candidates of users what a variant does without."""
-    gone, kept = _columns_of(variant, part.pool.sources, part.features.columns)
+    gone, kept = _columns_of(variant, part.pool.generators, part.features.columns)
     if not gone:
         return part
     there = (part.features.values[:, kept] > 0).any(axis=1)
@@ -324,24 +327,22 @@ def _found(
     target = corpus.domain_code(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
     inputs = FeatureInputs(corpus, part.histories, part.pool, statistics, target)
     scores = ranker.score_features(part.features, inputs)
-    discounts = 1 / np.log2(np.arange(2, FOUND + 2))
-    ndcg, recall = np.zeros(len(part.pool)), np.zeros(len(part.pool))
+    hits = np.zeros((len(part.pool), DEPTH), bool)
     for user, truth in enumerate(part.truth):
         own = slice(part.pool.starts[user], part.pool.starts[user + 1])
-        hits = np.isin(part.pool.items[own][top_k(scores[own], DEPTH)], truth)
-        first = hits[:FOUND]
-        best = discounts[: min(FOUND, len(truth))].sum()
-        ndcg[user] = (first * discounts[: len(first)]).sum() / best
-        recall[user] = hits.sum() / len(truth)
-    return ndcg, recall
+        top = part.pool.items[own][top_k(scores[own], DEPTH)]
+        hits[user, : len(top)] = np.isin(top, truth)
+    n_relevant = np.array([len(truth) for truth in part.truth], np.int64)
+    return ndcg(hits, n_relevant, FOUND), recall(hits, n_relevant, DEPTH)
 
 
 def _tag(learning: RecommenderSettings) -> str:
-    less = "".join(f"-no {name}" for name in learning.leave_out)
+    less = "".join(f"-no {name}" for name in learning.exclude_generators)
     users = learning.examples.max_users
-    how = "" if learning.normalisation == "whiten" else f"-{learning.normalisation}"
-    how += f"-mmd{learning.mmd:g}" if learning.mmd else ""
-    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}{how}"
+    how = "" if learning.feature_normalization == "whiten" else f"-{learning.feature_normalization}"
+    how += f"-mmd{learning.mmd_weight:g}" if learning.mmd_weight else ""
+    losses = f"adversarial{learning.adversarial_weight:g}-coral{learning.coral_weight:g}"
+    return f"{losses}-{users}{less}{how}"
 
 
 def show(results: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> None:
@@ -385,7 +386,7 @@ def main() -> None:
     examples = ExampleSettings(folds=arguments.folds, max_users=arguments.max_users)
     for label, variant in variants.items():
         less = tuple(arguments.leave_out)
-        learning = replace(variant.learning, examples=examples, leave_out=less)
+        learning = replace(variant.learning, examples=examples, exclude_generators=less)
         variants[label] = replace(variant, learning=learning)
     results: dict[str, list[Figures]] = {}
     for seed in arguments.seeds:

@@ -38,7 +38,7 @@ from isthmus.encoders.training.alignment.cross_modal_recall import (
 )
 from isthmus.encoders.training.alignment.fit import closed_form, train_from, train_sets
 from isthmus.encoders.training.alignment.pairs import Pairs, join_pairs
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.search.hubness import MAX_QUERIES, mean_similarity_to_nearest
 

@@ -30,6 +30,9 @@ import torch
 from isthmus import DistillSettings, Encoder, distill, load_encoder
 from isthmus.digests import digest
 from isthmus.encoders.training.cached_vectors import encode_cached
+from isthmus.numerics import metrics
+from isthmus.numerics.statistics import ratio_estimate
+from isthmus.numerics.top_k import top_k_of_rows
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 TEACHER = "local/text"
@@ -107,9 +110,7 @@ def best(queries: np.ndarray, texts: np.ndarray, itself: bool) -> np.ndarray:
         if itself:
             rows = np.arange(len(scores))
             scores[rows, start + rows] = -np.inf
-        top = np.argpartition(-scores, K, axis=1)[:, :K]
-        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
-        found.append(np.take_along_axis(top, order, 1))
+        found.append(top_k_of_rows(scores, K))
     return np.concatenate(found)
 
 
@@ -118,10 +119,9 @@ def ndcg(task: Task, found: np.ndarray) -> np.ndarray:
     names, labels = np.unique(task.labels, return_inverse=True)
     wanted = np.searchsorted(names, task.query_labels)
     answers = np.bincount(labels, minlength=len(names))[wanted] - task.itself
-    gains = 1 / np.log2(np.arange(2, K + 2))
-    reached = ((labels[found] == wanted[:, None]) * gains).sum(1)
-    ideal = np.cumsum(gains)[np.clip(answers, 1, K) - 1]
-    return (reached / ideal)[answers > 0]
+    asked = answers > 0
+    hits = labels[found[asked]] == wanted[asked, None]
+    return metrics.ndcg(hits, answers[asked], K)
 
 
 def compare_quality(tasks: list[Task], teacher: Vectors, students: dict[str, Vectors]) -> None:
@@ -137,21 +137,14 @@ def compare_quality(tasks: list[Task], teacher: Vectors, students: dict[str, Vec
             reached = ndcg(task, found)
             same = (own[:, :, None] == found[:, None, :]).any(2).mean()
             kept[name].append(reached.mean() / scores.mean())
-            low, high = interval(reached, scores)
+            kept_share = ratio_estimate(reached, scores, resamples=1_000)
+            low, high = (kept_share.low, kept_share.high) if kept_share else (np.nan, np.nan)
             print(
                 f"{'':<40}{name:<26}{reached.mean():>8.4f}{kept[name][-1]:>8.1%}{same:>10.3f}"
                 f"  95 % of kept: {low:.1%} to {high:.1%}"
             )
     for name, shares in kept.items():
         print(f"{name}: mean kept {np.mean(shares):.1%}, least {min(shares):.1%}")
-
-
-def interval(reached: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """Give the 95 % bootstrap interval of the share that is kept, queries drawn anew."""
-    random = np.random.default_rng(0)
-    draws = random.integers(0, len(scores), (1_000, len(scores)))
-    low, high = np.percentile(reached[draws].mean(1) / scores[draws].mean(1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def compare_speed(texts: list[str], folder: Path, repetitions: int) -> None:

@@ -76,7 +76,7 @@ def tune(workers: dict[str, Remote], data: Data, target: float) -> dict[str, Any
     for name, worker in workers.items():
         chosen[name] = settle(worker, sweep(worker, data, worst, target), target)
         said = chosen[name]
-        print(f"{name}: {said['effort']}, unfiltered recall {said['recall']:.4f}", flush=True)
+        print(f"{name}: {said['parameters']}, unfiltered recall {said['recall']:.4f}", flush=True)
     return chosen
 
 

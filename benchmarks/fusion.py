@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from common.tables import print_heading, print_table, write_json
 
 from isthmus import EvaluationPlan, Space
+from isthmus.numerics.metrics import graded_ndcg
 from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.retrieval.search.results import Hit
 
@@ -117,9 +118,7 @@ def _table(values: dict[str, np.ndarray], test: slice, alone: str, fixed: str) -
 
 def _ndcg(hits: Sequence[Hit], degrees: np.ndarray, place: dict[str, int]) -> float:
     gains = degrees[[place[hit.item_id] for hit in hits]]
-    discounts = 1 / np.log2(np.arange(2, K + 2))
-    ideal = np.sort(degrees)[::-1][:K] @ discounts
-    return float(gains @ discounts[: len(gains)] / ideal) if ideal > 0 else 0.0
+    return graded_ndcg(gains, degrees, K)
 
 
 def _pairs(catalogue: Catalogue, queries: np.ndarray) -> list[dict[str, str]]:

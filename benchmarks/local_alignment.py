@@ -21,7 +21,7 @@ from isthmus.encoders.alignment import PACKAGED, Alignment
 from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.cross_modal_recall import CrossModalRecall, recall_by_set
 from isthmus.encoders.training.alignment.fit import fit_alignment
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.settings import AlignmentSettings
 
 DIM = 480  # 120 for each set and for all of them together
 CARD = """# The alignment of `local`

@@ -38,19 +38,19 @@ Curve = list[dict[str, Any]]
 def sweep(worker: Remote, data: Data, worst: Floats, target: float) -> Curve:
     """Try settings until the target is reached, list by list, and give the curve."""
     curve: Curve = []
-    for efforts in worker.call("grids", len(data.base)):
-        for effort in efforts:
+    for grid in worker.call("grids", len(data.base)):
+        for parameters in grid:
             try:
-                tuned = worker.call("tune", effort)
+                tuned = worker.call("tune", parameters)
                 found = worker.call("answers", K, ANSWER_S)
             except PeerFailed as error:
-                print(f"  {effort}: {str(error).strip().splitlines()[-1]}", flush=True)
+                print(f"  {parameters}: {str(error).strip().splitlines()[-1]}", flush=True)
                 continue
             reached = recall(data.base, data.queries, found, worst)
             rate = worker.call("batch", K, SWEEP_S)
             curve.append(
                 {
-                    "effort": effort,
+                    "parameters": parameters,
                     "recall": reached,
                     "batch_qps": rate,
                     "queries": len(found),
@@ -118,7 +118,7 @@ def compare(
 def settle(worker: Remote, curve: Curve, target: float) -> dict[str, Any]:
     """Put a peer at the setting it is compared with, and give that point of the curve."""
     chosen = choose(curve, target)
-    worker.call("tune", chosen["effort"])
+    worker.call("tune", chosen["parameters"])
     worker.call("answers", K, ANSWER_S)
     return chosen
 
@@ -140,7 +140,7 @@ def print_peers(measured: dict[str, dict[str, Any]], target: float) -> None:
         rows.append(
             (
                 name if name in good else f"{name} *",
-                str(chosen["effort"]),
+                str(chosen["parameters"]),
                 f"{chosen['recall']:.4f}",
                 f"{m['batch_qps']:,.0f}",
                 f"{m['batch_qps'] / rate:.2f}",

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isthmus.encoders.encoder import Encoder
     from isthmus.encoders.registry import load_encoder
-    from isthmus.encoders.training.alignment.settings import AlignmentSettings
     from isthmus.encoders.training.distillation.distill import distill
     from isthmus.encoders.training.distillation.report import DistillReport
-    from isthmus.encoders.training.distillation.settings import DistillSettings
     from isthmus.encoders.training.finetuning.finetune import finetune
     from isthmus.encoders.training.finetuning.quality import OtherDomain
     from isthmus.encoders.training.finetuning.report import FinetuneReport
-    from isthmus.encoders.training.finetuning.settings import FinetuneSettings
+    from isthmus.encoders.training.settings import (
+        AlignmentSettings,
+        DistillSettings,
+        FinetuneSettings,
+    )
     from isthmus.errors import IsthmusError
     from isthmus.evaluation.request import EvaluationPlan
     from isthmus.retrieval.recommend.request import TrainSettings
@@ -47,13 +49,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AlignmentSettings": "isthmus.encoders.training.alignment.settings",
+    "AlignmentSettings": "isthmus.encoders.training.settings",
     "DistillReport": "isthmus.encoders.training.distillation.report",
-    "DistillSettings": "isthmus.encoders.training.distillation.settings",
+    "DistillSettings": "isthmus.encoders.training.settings",
     "Encoder": "isthmus.encoders.encoder",
     "EvaluationPlan": "isthmus.evaluation.request",
     "FinetuneReport": "isthmus.encoders.training.finetuning.report",
-    "FinetuneSettings": "isthmus.encoders.training.finetuning.settings",
+    "FinetuneSettings": "isthmus.encoders.training.settings",
     "BatchResults": "isthmus.retrieval.search.results",
     "Hit": "isthmus.retrieval.search.results",
     "Interaction": "isthmus.retrieval.recommend.users",

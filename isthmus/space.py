@@ -82,9 +82,8 @@ from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
 
 if TYPE_CHECKING:
-    from isthmus.encoders.training.alignment.settings import AlignmentSettings
     from isthmus.encoders.training.finetuning.report import FinetuneReport
-    from isthmus.encoders.training.finetuning.settings import FinetuneSettings
+    from isthmus.encoders.training.settings import AlignmentSettings, FinetuneSettings
     from isthmus.evaluation.report import Evaluation
     from isthmus.evaluation.request import EvaluationPlan
     from isthmus.evaluation.systems import System

@@ -67,9 +67,9 @@ class Worker:
         """Give the settings to try, cheapest first."""
         return self.peer.grids(rows)
 
-    def tune(self, effort: Any) -> float:
+    def tune(self, parameters: Any) -> float:
         """Take a setting, and give the seconds (some peers build anew)."""
-        return self._building(lambda: self.peer.tune(effort))
+        return self._building(lambda: self.peer.tune(parameters))
 
     def choose(self, queries: Integers) -> None:
         """Measure with some of the queries from here on."""

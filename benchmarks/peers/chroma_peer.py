@@ -41,9 +41,9 @@ class ChromaPeer(Peer):
         """Give values of ef_search."""
         return [steps(10, min(rows, 1_000))]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set ef_search; it holds from the next opening, so open the collection anew."""
-        self._items.modify(configuration={"hnsw": {"ef_search": effort}})
+        self._items.modify(configuration={"hnsw": {"ef_search": parameters}})
         del self._items
         SharedSystemClient.clear_system_cache()
         self._items = self._client().get_collection(NAME, embedding_function=None)

@@ -29,6 +29,6 @@ class FaissHnswPeer(FaissPeer):
         """Give values of efSearch."""
         return [steps(10, min(rows, 2_000))]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set efSearch."""
-        self._parameters = faiss.SearchParametersHNSW(efSearch=effort)
+        self._parameters = faiss.SearchParametersHNSW(efSearch=parameters)

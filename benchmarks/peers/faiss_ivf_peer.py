@@ -34,9 +34,9 @@ class FaissIvfPeer(FaissPeer):
         cells = steps(1, _cells(rows))
         return [[(n, factor) for n in cells] for factor in (2, 4, 10)]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set both."""
-        nprobe, factor = effort
+        nprobe, factor = parameters
         self._inner = faiss.SearchParametersIVF(nprobe=nprobe)
         self._parameters = faiss.IndexRefineSearchParameters(
             k_factor=factor, base_index_params=self._inner

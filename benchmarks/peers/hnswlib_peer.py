@@ -32,9 +32,9 @@ class HnswlibPeer(Peer):
         """Give values of ef."""
         return [steps(10, min(rows, 2_000))]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set ef."""
-        self._index.set_ef(effort)
+        self._index.set_ef(parameters)
 
     def search(self, queries: Floats, k: int) -> Any:
         """Search."""

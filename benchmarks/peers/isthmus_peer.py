@@ -46,15 +46,15 @@ class IsthmusPeer(Peer):
         del rows
         return [list(RECALLS)]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Publish for a recall; what the space promises is another one than is measured here."""
-        if effort == self._published:
+        if parameters == self._published:
             return
         try:
-            self.manifest = self._space.publish(recall=effort)
+            self.manifest = self._space.publish(recall=parameters)
         except (ReleaseRejected, ImpossibleTargets) as error:
-            raise ValueError(f"recall {effort} is out of reach: {error}") from error
-        self._published = effort
+            raise ValueError(f"recall {parameters} is out of reach: {error}") from error
+        self._published = parameters
         self._space = Space.open(self._path)
 
     def search(self, queries: Floats, k: int) -> Any:

@@ -38,9 +38,9 @@ class LancedbPeer(Peer):
         most = min(rows, 1_000)
         return [[(20, ef, factor) for ef in steps(10 * (factor or 1), most)] for factor in (0, 2)]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set the three."""
-        self._probes, self._ef, self._factor = effort
+        self._probes, self._ef, self._factor = parameters
 
     def search(self, queries: Floats, k: int) -> Any:
         """Search by many vectors in one request."""

@@ -40,7 +40,7 @@ class Peer(ABC):
         """Give settings of `tune` in lists, each from the cheapest to the most thorough."""
 
     @abstractmethod
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Search with this setting from here on."""
 
     @abstractmethod

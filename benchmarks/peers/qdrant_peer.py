@@ -41,7 +41,7 @@ class QdrantPeer(Peer):
         del rows
         return [["exact"]]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Do nothing."""
 
     def search(self, queries: Floats, k: int) -> Any:

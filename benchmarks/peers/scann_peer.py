@@ -33,9 +33,9 @@ class ScannPeer(Peer):
         leaves = steps(1, int(np.sqrt(rows)))
         return [[(n, reorder) for n in leaves] for reorder in (20, 40, 100)]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set both."""
-        self._leaves, self._reorder = effort
+        self._leaves, self._reorder = parameters
 
     def search(self, queries: Floats, k: int) -> Any:
         """Search, not in parallel."""

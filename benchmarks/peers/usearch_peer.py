@@ -28,9 +28,9 @@ class UsearchPeer(Peer):
         """Give values of expansion_search."""
         return [steps(10, min(rows, 2_000))]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set expansion_search."""
-        self._index.expansion_search = effort
+        self._index.expansion_search = parameters
 
     def search(self, queries: Floats, k: int) -> Any:
         """Search."""

@@ -31,9 +31,9 @@ class VoyagerPeer(Peer):
         """Give values of query_ef."""
         return [steps(10, min(rows, 2_000))]
 
-    def tune(self, effort: Any) -> None:
+    def tune(self, parameters: Any) -> None:
         """Set query_ef."""
-        self._ef = effort
+        self._ef = parameters
 
     def search(self, queries: Floats, k: int) -> Any:
         """Search."""

@@ -30,9 +30,7 @@ from isthmus.cli.show_reports import (
     show_reembedding,
     show_weights,
 )
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
-from isthmus.encoders.training.distillation.settings import DistillSettings
-from isthmus.encoders.training.finetuning.settings import FinetuneSettings
+from isthmus.encoders.training.settings import AlignmentSettings, DistillSettings, FinetuneSettings
 from isthmus.errors import InvalidInput
 from isthmus.operations.request import (
     AlignRequest,

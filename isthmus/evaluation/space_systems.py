@@ -153,7 +153,7 @@ class TrainedSystem:
         ids = serving.data.item_ids
         for user in range(len(users)):
             items.append(ids[ranked.best(user, n)[0]].tolist())
-            for name in ranked.pool.sources:
+            for name in ranked.pool.generators:
                 proposed = ids[ranked.proposed_by(name, user, n)].tolist()
                 generators.setdefault(name, []).append(proposed)
 

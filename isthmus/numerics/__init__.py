@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: metrics, statistics, sparse rows, sampling. Knows no item and no user."""
+"""Arrays, sparse matrices, metrics, statistics, sampling and the training loop."""

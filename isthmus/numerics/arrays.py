@@ -1,4 +1,4 @@
-"""Array types that the whole package shares."""
+"""Array types, named array states, and sampling of rows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def with_prefix(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> ArrayStat
     >>> with_prefix({"a/x": np.zeros(1), "b/x": np.ones(1)}, "a/")
     {'x': array([0.])}
     """
-    return {key[len(prefix) :]: own for key, own in state.items() if key.startswith(prefix)}
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
 def sample_rows(rng: np.random.Generator, rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
-    """Draw some of the rows, each once, and give them ascending."""
+    """Return a random sample of rows without replacement, ascending."""
     return np.sort(rng.permutation(rows)[:most])

@@ -1,8 +1,8 @@
-"""How well lists find the truth: one number a user, from the places that hold truth.
+"""Ranking metrics of each user, and rating errors.
 
-`hits` is a boolean matrix of shape (n_users, n), True where the item at that place is truth, and
-`truths` the number of hidden items of each user, shape (n_users,). With ``h_i`` the hit at place
-i and ``t`` the number of hidden items:
+`hits` is a boolean matrix of shape (n_users, n): whether the item at a rank is relevant.
+`n_relevant` is the number of relevant items of each user, shape (n_users,). With ``h_i`` the hit at
+rank i and ``t`` the number of relevant items:
 
 * precision@k = ``sum_{i<=k} h_i / k``
 * recall@k = ``sum_{i<=k} h_i / t``
@@ -13,7 +13,7 @@ i and ``t`` the number of hidden items:
 * NDCG@k = ``sum_{i<=k} h_i / log2(i + 1)`` over the same sum for ``min(t, k)`` hits on top
   (Järvelin and Kekäläinen, ACM TOIS 2002, with binary gains)
 
-A list shorter than k is as one with misses behind it; a user without a list has 0 throughout.
+A list shorter than k counts as padded with misses; a user without a list has 0 throughout.
 The definitions are those of ranx.
 """
 
@@ -32,7 +32,7 @@ PerUser = npt.NDArray[np.float64]
 
 
 def precision(hits: Hits, k: int) -> PerUser:
-    """Give precision@k, shape (n_users,).
+    """Return precision@k, shape (n_users,).
 
     Examples
     --------
@@ -42,30 +42,30 @@ def precision(hits: Hits, k: int) -> PerUser:
     return np.asarray(hits[:, :k].sum(axis=1) / k, np.float64)
 
 
-def recall(hits: Hits, truths: Counts, k: int) -> PerUser:
-    """Give recall@k, shape (n_users,).
+def recall(hits: Hits, n_relevant: Counts, k: int) -> PerUser:
+    """Return recall@k, shape (n_users,).
 
     Examples
     --------
     >>> recall(np.array([[True, False, True, False]]), np.array([5]), 4).tolist()
     [0.4]
     """
-    return np.asarray(hits[:, :k].sum(axis=1) / truths, np.float64)
+    return np.asarray(hits[:, :k].sum(axis=1) / n_relevant, np.float64)
 
 
-def f1(hits: Hits, truths: Counts, k: int) -> PerUser:
-    """Give F1@k, shape (n_users,): ``2 P R / (P + R)`` is ``2 hits / (k + t)``.
+def f1(hits: Hits, n_relevant: Counts, k: int) -> PerUser:
+    """Return F1@k, shape (n_users,): ``2 P R / (P + R)`` is ``2 hits / (k + t)``.
 
     Examples
     --------
     >>> f1(np.array([[True, False, True, False]]), np.array([4]), 4).tolist()
     [0.5]
     """
-    return np.asarray(2 * hits[:, :k].sum(axis=1) / (k + truths), np.float64)
+    return np.asarray(2 * hits[:, :k].sum(axis=1) / (k + n_relevant), np.float64)
 
 
 def hit_rate(hits: Hits, k: int) -> PerUser:
-    """Give hit rate@k, shape (n_users,).
+    """Return hit rate@k, shape (n_users,).
 
     Examples
     --------
@@ -76,7 +76,7 @@ def hit_rate(hits: Hits, k: int) -> PerUser:
 
 
 def reciprocal_rank(hits: Hits, k: int) -> PerUser:
-    """Give MRR@k before the mean, shape (n_users,).
+    """Return MRR@k before the mean, shape (n_users,).
 
     Examples
     --------
@@ -89,56 +89,91 @@ def reciprocal_rank(hits: Hits, k: int) -> PerUser:
     return np.asarray(within.any(axis=1) / (within.argmax(axis=1) + 1), np.float64)
 
 
-def average_precision(hits: Hits, truths: Counts, k: int) -> PerUser:
-    """Give MAP@k before the mean, shape (n_users,).
+def average_precision(hits: Hits, n_relevant: Counts, k: int) -> PerUser:
+    """Return MAP@k before the mean, shape (n_users,).
 
     Examples
     --------
-    Hits at places 1 and 3 of three hidden items: (1/1 + 2/3) / 3.
+    Hits at places 1 and 3 of three relevant items: (1/1 + 2/3) / 3.
 
     >>> average_precision(np.array([[True, False, True]]), np.array([3]), 3).round(4).tolist()
     [0.5556]
     """
     within = hits[:, :k]
     precisions = within.cumsum(axis=1) / np.arange(1, within.shape[1] + 1)
-    return np.asarray((precisions * within).sum(axis=1) / truths, np.float64)
+    return np.asarray((precisions * within).sum(axis=1) / n_relevant, np.float64)
 
 
-def ndcg(hits: Hits, truths: Counts, k: int) -> PerUser:
-    """Give NDCG@k, shape (n_users,).
+def ndcg(hits: Hits, n_relevant: Counts, k: int) -> PerUser:
+    """Return NDCG@k, shape (n_users,).
 
     Examples
     --------
-    Hits at places 1 and 3 of three hidden items: (1 + 1/2) / (1 + 0.6309 + 1/2).
+    Hits at places 1 and 3 of three relevant items: (1 + 1/2) / (1 + 0.6309 + 1/2).
 
     >>> ndcg(np.array([[True, False, True]]), np.array([3]), 3).round(4).tolist()
     [0.7039]
     """
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    ideal = discounts.cumsum()[np.minimum(truths, k) - 1]
+    ideal = discounts.cumsum()[np.minimum(n_relevant, k) - 1]
     within = hits[:, :k]
     return np.asarray(within @ discounts[: within.shape[1]] / ideal, np.float64)
 
 
-def ranking_metrics(hits: Hits, truths: Counts, ks: Sequence[int]) -> dict[str, PerUser]:
-    """Give every metric at every k, by names such as ``ndcg@10``; ``mrr`` is of the whole list.
+def graded_ndcg(gains: npt.NDArray[Any], all_gains: npt.NDArray[Any], k: int) -> float:
+    """Return NDCG@k of one list with graded gains.
+
+    Parameters
+    ----------
+    gains : numpy.ndarray
+        The gain of each item of the list, in its order.
+    all_gains : numpy.ndarray
+        The gains of all items, in any order.
+
+    Examples
+    --------
+    >>> graded_ndcg(np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0]), 2).__round__(4)
+    0.6309
+    """
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.sort(all_gains)[::-1][:k]
+    best = float(ideal @ discounts[: len(ideal)])
+    return float(gains[:k] @ discounts[: len(gains)]) / best if best > 0 else 0.0
+
+
+def ranking_metrics(hits: Hits, n_relevant: Counts, ks: Sequence[int]) -> dict[str, PerUser]:
+    """Return every metric at every k, by names such as ``ndcg@10``; ``mrr`` is of the whole list.
+
+    Parameters
+    ----------
+    hits : numpy.ndarray
+        bool, shape (n_users, n).
+    n_relevant : numpy.ndarray
+        int64, shape (n_users,), 1 or more.
+    ks : sequence of int
+        Lengths of lists.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        float64, shape (n_users,), for each metric.
 
     Raises
     ------
     InvalidInput
-        If a k is not 1 or more, or a user has no truth.
+        If a k is not 1 or more, or a user has no relevant item.
     """
-    if min(ks, default=0) < 1 or truths.min(initial=1) < 1:
-        raise InvalidInput(f"metrics need k from 1 and users with truth; k is {tuple(ks)}")
+    if min(ks, default=0) < 1 or n_relevant.min(initial=1) < 1:
+        raise InvalidInput(f"metrics need k from 1 and users with relevant items; k is {tuple(ks)}")
     out: dict[str, PerUser] = {}
     for k in ks:
-        out[f"ndcg@{k}"] = ndcg(hits, truths, k)
-        out[f"recall@{k}"] = recall(hits, truths, k)
+        out[f"ndcg@{k}"] = ndcg(hits, n_relevant, k)
+        out[f"recall@{k}"] = recall(hits, n_relevant, k)
         out[f"precision@{k}"] = precision(hits, k)
-        out[f"f1@{k}"] = f1(hits, truths, k)
+        out[f"f1@{k}"] = f1(hits, n_relevant, k)
         out[f"hit_rate@{k}"] = hit_rate(hits, k)
         out[f"mrr@{k}"] = reciprocal_rank(hits, k)
-        out[f"map@{k}"] = average_precision(hits, truths, k)
+        out[f"map@{k}"] = average_precision(hits, n_relevant, k)
     out["mrr"] = reciprocal_rank(hits, hits.shape[1])
     return out
 
@@ -146,7 +181,7 @@ def ranking_metrics(hits: Hits, truths: Counts, ks: Sequence[int]) -> dict[str, 
 def rating_errors(
     predicted: Sequence[npt.NDArray[np.floating[Any]]], ratings: Sequence[Sequence[float]]
 ) -> Mapping[str, float]:
-    """Give ``rmse`` and ``mae`` over all ratings, each of the same weight.
+    """Return ``rmse`` and ``mae`` over all ratings, each of the same weight.
 
     Parameters
     ----------

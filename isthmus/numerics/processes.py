@@ -1,7 +1,7 @@
-"""Parts of an input worked on side by side, by processes that share all that was loaded before.
+"""A parallel map over forked processes, which share what was loaded before the fork.
 
-Python lets one thread at a time do what lies between NumPy's calls, and a list is made of many of
-them: two threads made 1.3 times as many lists as one.
+The global interpreter lock serialises what lies between calls of NumPy, and ranking makes many
+small calls: two threads ranked 1.3 times as many lists as one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-WAITING = 2  # parts given out to each process, of which one is worked on
+MAX_PENDING = 2  # parts submitted to each process, of which one is worked on
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -27,18 +27,18 @@ _work: Callable[[Any], Any] | None = None  # of this process, if it was started 
 def forked(
     work: Callable[[Part], Result], parts: Iterable[Part], processes: int
 ) -> Iterator[Result]:
-    """Give the results of parts, in their order.
+    """Yield the results of parts, in their order.
 
     Parameters
     ----------
     work : callable
-        What is done with a part. It must not need a thread that was running before, such as those
-        of a Lance table.
+        Applied to each part. It must not need a thread that ran before the fork, such as those of
+        a Lance table.
     parts : iterable
-        Taken a few ahead, by this process.
+        Read a few ahead, by this process.
     processes : int
-        How many besides this one; with one, and where there is no safe way to fork (another
-        system than Linux, a GPU in use), this process does it all.
+        Number of processes. With one, and where forking is not safe (other systems than Linux, a
+        GPU in use), this process does all the work.
     """
     if processes < 2 or not _can_fork():
         yield from map(work, parts)
@@ -50,7 +50,7 @@ def forked(
             with warnings.catch_warnings():  # Lance's, whose tables the processes do not touch
                 warnings.filterwarnings("ignore", "lance is not fork-safe")
                 pending.append(pool.submit(_answer, part))
-            if len(pending) > WAITING * processes:
+            if len(pending) > MAX_PENDING * processes:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -59,7 +59,7 @@ def forked(
 
 
 def cores() -> int:
-    """Give the number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -69,7 +69,7 @@ def _can_fork() -> bool:
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
-    """Take over the work, and keep libraries from using threads: the others use the other cores."""
+    """Set the work of this process, with one thread: the other processes use the other cores."""
     global _work
     _work = work
     import_module("threadpoolctl").threadpool_limits(1)

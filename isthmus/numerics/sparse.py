@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def binarize(matrix: csr_array | csr_matrix) -> csr_array:
-    """Give a sparse matrix with 1 in the place of every entry, float32."""
+    """Return a sparse matrix with every stored entry set to 1, float32."""
     from scipy.sparse import csr_array
 
     ones = np.ones(len(matrix.indices), np.float32)
@@ -23,7 +23,7 @@ def binarize(matrix: csr_array | csr_matrix) -> csr_array:
 
 
 def to_csr(matrix: Any) -> csr_array:
-    """Give a sparse matrix by rows, its columns ascending."""
+    """Return a sparse matrix in CSR format, columns ascending, with 32-bit indices."""
     from scipy.sparse import csr_array
 
     out = csr_array(matrix)
@@ -34,7 +34,7 @@ def to_csr(matrix: Any) -> csr_array:
 def with_int32_indices(
     data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Give the parts of a sparse matrix with numbers of 32 bits, which halves what is read."""
+    """Return the arrays of a CSR matrix with 32-bit indices, which halves the memory read."""
     if len(data) > np.iinfo(np.int32).max:
         return data, columns, starts
     return data, columns.astype(np.int32, copy=False), starts.astype(np.int32, copy=False)
@@ -43,7 +43,7 @@ def with_int32_indices(
 def scale(
     matrix: csr_array, rows: npt.ArrayLike | None = None, columns: npt.ArrayLike | None = None
 ) -> csr_array:
-    """Multiply the rows and the columns of a sparse matrix by factors, float32."""
+    """Return a sparse matrix with rows and columns multiplied by factors, float32."""
     from scipy.sparse import csr_array
 
     data = matrix.data.astype(np.float32, copy=True)
@@ -55,46 +55,56 @@ def scale(
 
 
 def pad_columns(matrix: csr_array, columns: int) -> csr_array:
-    """Give a sparse matrix more columns, empty ones."""
+    """Return a sparse matrix with empty columns appended, up to a number of columns."""
     from scipy.sparse import csr_array
 
     return csr_array((matrix.data, matrix.indices, matrix.indptr), shape=(matrix.shape[0], columns))
 
 
 def row_max(values: FloatArray, starts: Columns) -> FloatArray:
-    """Give the largest value of each row, 0 where it has none, shape (n_rows, ...)."""
+    """Return the maximum of each row, 0 for empty rows, shape (n_rows, ...)."""
     out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
-    there = np.diff(starts) > 0
-    if there.any():
-        out[there] = np.maximum.reduceat(values, starts[:-1][there])
+    filled = np.diff(starts) > 0  # reduceat has no empty groups
+    if filled.any():
+        out[filled] = np.maximum.reduceat(values, starts[:-1][filled])
     return out
 
 
 def row_sum(values: FloatArray, starts: Columns) -> FloatArray:
-    """Give the sum of each row, 0 where it has nothing, shape (n_rows, ...)."""
+    """Return the sum of each row, 0 for empty rows, shape (n_rows, ...)."""
     out = np.zeros((len(starts) - 1, *values.shape[1:]), values.dtype)
-    there = np.diff(starts) > 0
-    if there.any():
-        out[there] = np.add.reduceat(values, starts[:-1][there])
+    filled = np.diff(starts) > 0
+    if filled.any():
+        out[filled] = np.add.reduceat(values, starts[:-1][filled])
     return out
 
 
 def rank_in_rows(rows: Columns, first: Mask, keys: npt.NDArray[np.float64]) -> Columns:
-    """Give each entry its place in its row, by key, some before all others; rows are ascending."""
+    """Return the rank of each entry in its row by key, entries in `first` before all others.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        int64, shape (n_entries,), ascending: the row of each entry.
+    first : numpy.ndarray
+        bool, shape (n_entries,).
+    keys : numpy.ndarray
+        float64, shape (n_entries,).
+    """
     order = np.lexsort((keys, ~first, rows))
-    places = np.empty(len(rows), np.int64)
-    places[order] = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    return places
+    ranks = np.empty(len(rows), np.int64)
+    ranks[order] = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    return ranks
 
 
 def pack_ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:
-    """Give where each of some arrays begins in their concatenation, and the concatenation."""
+    """Return the offsets of arrays in their concatenation, and the concatenation."""
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     return starts, np.concatenate([np.empty(0, np.int64), *parts])
 
 
 def concatenate_ranges(starts: Columns, lengths: Columns) -> Columns:
-    """Give the numbers of several ranges, one range after the other.
+    """Return the numbers of several ranges, one range after the other.
 
     Examples
     --------
@@ -107,7 +117,7 @@ def concatenate_ranges(starts: Columns, lengths: Columns) -> Columns:
 
 
 def unique_sorted(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Give each value once, ascending; several times faster than NumPy's, which also hashes.
+    """Return the distinct values, ascending; several times faster than `numpy.unique`.
 
     Examples
     --------
@@ -121,7 +131,7 @@ def unique_sorted(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def isin_sorted(values: Columns, ascending: Columns) -> Mask:
-    """Tell which values are among some, which are ascending; for few, quicker than NumPy's.
+    """Return whether each value is in an ascending array; faster than `numpy.isin` for few.
 
     Examples
     --------

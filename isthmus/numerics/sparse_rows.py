@@ -1,7 +1,7 @@
 """Sparse rows, one for each user, and their products with sparse matrices.
 
-A list is made for one user at a time, and SciPy's matrices cost more to set up there than to
-multiply; these are plain arrays.
+When one user is served, setting up a matrix of SciPy costs more than multiplying it. These are
+plain arrays.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from isthmus.numerics.top_k import top_k
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-CROWDED = 1 / 16  # entries over columns from which a row is summed up densely
+DENSE_SHARE = 1 / 16  # entries over columns from which a row is summed up densely
 
-ENTRIES_AT_ONCE = 100_000  # what is picked of a matrix should stay in the cache
-FEW_ROWS = 64  # of a matrix, which are picked by hand: SciPy takes longer to begin
+MAX_ENTRIES = 100_000  # entries gathered from a matrix at once; they should stay in the cache
+FEW_ROWS = 64  # up to here rows are gathered by slices, without the overhead of SciPy
 
-_of_thread = threading.local()
+_thread_local = threading.local()
 
 
 class SparseRows(NamedTuple):
-    """Rows of numbers that are mostly zero.
+    """Rows of a sparse matrix.
 
     Attributes
     ----------
@@ -52,23 +52,23 @@ class SparseRows(NamedTuple):
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
     def row(self, row: int) -> tuple[Columns, FloatArray]:
-        """Give columns and values of a row."""
+        """Return columns and values of a row."""
         start, end = int(self.starts[row]), int(self.starts[row + 1])
         return self.columns[start:end], self.values[start:end]
 
     def iter_rows(self) -> Iterator[tuple[Columns, FloatArray]]:
-        """Give columns and values of each row."""
+        """Yield columns and values of each row."""
         bounds = self.starts.tolist()
         for start, end in pairwise(bounds):
             yield self.columns[start:end], self.values[start:end]
 
     def filter(self, kept: Mask) -> SparseRows:
-        """Keep some entries, shape (n_entries,)."""
+        """Return the entries where a mask of shape (n_entries,) is true; rows stay."""
         starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
         return SparseRows(starts, self.columns[kept], self.values[kept])
 
     def top_k(self, n: int) -> SparseRows:
-        """Keep the n largest entries of each row, of equals the first."""
+        """Return the n largest entries of each row; ties keep the first."""
         rows = []
         for columns, values in self.iter_rows():
             top = np.sort(top_k(values, n))
@@ -76,7 +76,7 @@ class SparseRows(NamedTuple):
         return sparse_rows(rows)
 
     def concatenate_rows(self, other: SparseRows) -> SparseRows:
-        """Add the entries of other rows; a column may then be there twice."""
+        """Return the entries of both; a column may then occur twice in a row."""
         pairs = zip(self.iter_rows(), other.iter_rows(), strict=True)
         return sparse_rows(
             [
@@ -86,19 +86,19 @@ class SparseRows(NamedTuple):
         )
 
     def dot(self, matrix: csr_array) -> SparseRows:
-        """Multiply with a matrix of float32: its rows, weighted and added up.
+        """Return the product with a sparse float32 matrix.
 
         Returns
         -------
         SparseRows
-            Columns ascending in each row, none twice, no value zero.
+            Columns ascend in each row, without duplicates; no value is zero.
         """
         lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
         ends = np.concatenate([[0], np.cumsum(lengths)])[self.starts]
         found: list[tuple[Columns, FloatArray]] = []
-        for first, last in _parts(ends):
+        for first, last in _ranges(ends):
             own = slice(int(self.starts[first]), int(self.starts[last]))
-            columns, values = _picked(matrix, self.columns[own])
+            columns, values = _gathered(matrix, self.columns[own])
             values *= np.repeat(self.values[own], lengths[own])
             bounds = (ends[first : last + 1] - ends[first]).tolist()
             found += [
@@ -108,7 +108,7 @@ class SparseRows(NamedTuple):
         return sparse_rows(found)
 
     def lookup(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
-        """Give entries, 0 where there is none, float32, shape (n_pairs,).
+        """Return entries, 0 where none is stored, float32, shape (n_pairs,).
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class SparseRows(NamedTuple):
         columns : numpy.ndarray
             int64, shape (n_pairs,).
         width : int
-            Greater than every column.
+            Number of columns.
         """
         out = np.zeros(len(rows), np.float32)
         dense = _zeros(width, np.float32)
@@ -133,27 +133,27 @@ class SparseRows(NamedTuple):
 
 
 def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
-    """Make rows of the columns and values of each."""
+    """Return the rows of which columns and values are given."""
     starts, columns = pack_ragged([own for own, _ in rows])
     values = np.concatenate([np.empty(0, np.float32), *(own for _, own in rows)])
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))
 
 
-def _parts(ends: Columns) -> Iterator[tuple[int, int]]:
-    """Part rows so that those of a part have few entries together, or are but one."""
+def _ranges(ends: Columns) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows with `MAX_ENTRIES` entries together at most, or of one row."""
     first, rows = 0, len(ends) - 1
-    if ends[-1] <= ENTRIES_AT_ONCE:
+    if ends[-1] <= MAX_ENTRIES:
         yield first, rows
         return
     while first < rows:
-        last = int(np.searchsorted(ends, ends[first] + ENTRIES_AT_ONCE, side="right")) - 1
+        last = int(np.searchsorted(ends, ends[first] + MAX_ENTRIES, side="right")) - 1
         last = min(max(last, first + 1), rows)
         yield first, last
         first = last
 
 
-def _picked(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], FloatArray]:
-    """Give columns and values of some rows of a matrix, one row after the other."""
+def _gathered(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], FloatArray]:
+    """Return columns and values of some rows of a matrix, one row after the other."""
     if not len(rows) or len(rows) > FEW_ROWS:
         found = matrix[rows]
         return found.indices, found.data
@@ -169,8 +169,8 @@ def _picked(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], Fl
 def _summed(
     columns: npt.NDArray[np.int32], values: FloatArray, width: int
 ) -> tuple[Columns, FloatArray]:
-    """Add up the values of each column."""
-    if len(columns) >= CROWDED * width:
+    """Return the distinct columns, ascending, and the sum of the values of each."""
+    if len(columns) >= DENSE_SHARE * width:
         sums = np.bincount(columns, values, width)
         there = np.flatnonzero(sums != 0)
         return there, sums[there].astype(np.float32)
@@ -188,12 +188,12 @@ def _summed(
 
 
 def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
-    """Give a thread's own row of zeros, which whoever writes to it leaves as zeros.
+    """Return a row of zeros that belongs to the thread. Callers set what they write back to zero.
 
-    Making one anew costs as much as what is done with it.
+    Allocating one costs as much as what is done with it.
     """
-    known: npt.NDArray[Any] | None = getattr(_of_thread, kind.__name__, None)
+    known: npt.NDArray[Any] | None = getattr(_thread_local, kind.__name__, None)
     if known is None or len(known) < width:
         known = np.zeros(width, kind)
-        setattr(_of_thread, kind.__name__, known)
+        setattr(_thread_local, kind.__name__, known)
     return known[:width]

@@ -1,19 +1,19 @@
-"""How sure a figure is, and whether one system is better than another.
+"""Bootstrap intervals, and paired tests between systems.
 
-Intervals are of the percentile bootstrap over users (Efron and Tibshirani, 1993). Systems are
-compared on the same users, so every resample takes the same users of both.
+Intervals are percentile bootstrap intervals over users (Efron and Tibshirani, 1993). Systems are
+compared on the same users, so a resample takes the same users of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.errors import InvalidInput, MissingDependency
+from isthmus.errors import InvalidInput
 from isthmus.numerics.metrics import PerUser
 
 Test = Literal["fisher", "student"]
@@ -22,11 +22,11 @@ Means = npt.NDArray[np.float64]
 TESTS: tuple[Test, ...] = get_args(Test)
 CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
 PERMUTATIONS = 10_000
-DRAWS_AT_ONCE = 1 << 22
+SAMPLES_AT_ONCE = 1 << 22
 
 
 class Estimate(NamedTuple):
-    """A figure with its interval."""
+    """A mean with its 95 % interval."""
 
     value: float
     low: float
@@ -35,14 +35,14 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system beside another, on the same users.
+    """A system compared with a reference, on the same users.
 
     Attributes
     ----------
     difference : Estimate
         Mean of the system minus mean of the reference.
     ratio : Estimate or None
-        Mean of the system over mean of the reference; None where `ratio_estimate` gives none.
+        Mean of the system over mean of the reference; None where `ratio_estimate` returns None.
     p_value, adjusted_p : float
         Of the test that there is no difference; and corrected for the number of comparisons.
     """
@@ -54,16 +54,16 @@ class Comparison:
 
 
 def resampled_means(values: Means, resamples: int = 2_000, seed: int = 0) -> Means:
-    """Give the means of resamples of the users, with replacement.
+    """Return the means over users that are sampled with replacement.
 
     Parameters
     ----------
     values : numpy.ndarray
-        Shape (n_users, m): m figures of each user.
+        Shape (n_users, m): m values of each user.
     resamples : int
-        How many; the same seed takes the same users.
+        Number of resamples.
     seed : int
-        Of the draws.
+        The same seed takes the same users.
 
     Returns
     -------
@@ -73,22 +73,22 @@ def resampled_means(values: Means, resamples: int = 2_000, seed: int = 0) -> Mea
     n = len(values)
     rng = np.random.default_rng(seed)
     means = []
-    step = max(1, DRAWS_AT_ONCE // n)
+    step = max(1, SAMPLES_AT_ONCE // n)
     for start in range(0, resamples, step):
-        drawn = rng.integers(0, n, (min(step, resamples - start), n))
-        times = np.stack([np.bincount(row, minlength=n) for row in drawn])
-        means.append(times @ values / n)
+        sampled = rng.integers(0, n, (min(step, resamples - start), n))
+        counts = np.stack([np.bincount(row, minlength=n) for row in sampled])  # (step, n)
+        means.append(counts @ values / n)
     return np.concatenate(means)
 
 
 def interval(means: Means, level: float = 0.95) -> tuple[float, float]:
-    """Give the percentile interval of resampled figures, shape (resamples,)."""
+    """Return the percentile interval of resampled values, shape (resamples,)."""
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def estimate(values: PerUser, *, resamples: int = 2_000, seed: int = 0) -> Estimate:
-    """Give the mean of one figure a user, with its 95 % interval.
+    """Return the mean of one value a user, with its 95 % interval.
 
     Examples
     --------
@@ -102,10 +102,9 @@ def estimate(values: PerUser, *, resamples: int = 2_000, seed: int = 0) -> Estim
 def ratio_estimate(
     above: PerUser, below: PerUser, *, resamples: int = 2_000, seed: int = 0
 ) -> Estimate | None:
-    """Give the ratio of two means over the same users, with its paired 95 % interval.
+    """Return the ratio of two means over the same users, with its paired 95 % interval.
 
-    None if the mean below is 0, of the users or of a resample of them: a ratio to next to nothing
-    has no interval.
+    None if the mean below is 0, over the users or over a resample: such a ratio has no interval.
 
     Examples
     --------
@@ -130,12 +129,12 @@ def compare(
     Parameters
     ----------
     values : mapping of str to numpy.ndarray
-        One figure a user of each system, shape (n_users,).
+        One value a user, for each system, shape (n_users,).
     reference : str
         The system that the others are compared with.
     test : str
         ``"fisher"``: Fisher's paired randomization test (Smucker et al., CIKM 2007).
-        ``"student"``: the paired t-test of ranx.
+        ``"student"``: the paired t-test.
     correction : str
         ``"holm"`` or ``"bonferroni"``, over the compared systems.
     resamples, seed : int
@@ -150,8 +149,6 @@ def compare(
     ------
     InvalidInput
         If the reference, the test or the correction is unknown.
-    MissingDependency
-        If the test is ranx's and ranx is not installed.
     """
     if reference not in values or test not in TESTS or correction not in CORRECTIONS:
         raise InvalidInput(
@@ -175,19 +172,24 @@ def compare(
 
 
 def p_value(control: PerUser, treatment: PerUser, test: Test = "fisher", *, seed: int = 0) -> float:
-    """Give the two-sided p-value of the difference between two systems on the same users."""
+    """Return the two-sided p-value of the difference between two systems on the same users."""
     if np.array_equal(control, treatment):
         return 1.0
     if test == "student":
-        return float(_ranx_tests().paired_student_t_test(control, treatment)[0])
+        return _student(control, treatment)
     return _fisher(control, treatment, seed)
+
+
+def _student(control: PerUser, treatment: PerUser) -> float:
+    from scipy.stats import ttest_rel
+
+    return float(ttest_rel(control, treatment).pvalue)
 
 
 def _fisher(control: PerUser, treatment: PerUser, seed: int) -> float:
     """Test by flipping the signs of the users' differences, all ways or 10,000 at random.
 
-    It is the test of ranx, whose seed does not reach the threads that permute, so that its p-values
-    vary from run to run; that of SciPy is reproducible, and never 0.
+    The p-value of SciPy is reproducible, and never 0.
     """
     from scipy.stats import permutation_test
 
@@ -196,7 +198,7 @@ def _fisher(control: PerUser, treatment: PerUser, seed: int) -> float:
         lambda flipped, axis: flipped.mean(axis=axis),
         permutation_type="samples",
         n_resamples=PERMUTATIONS,
-        batch=max(1, DRAWS_AT_ONCE // len(control)),
+        batch=max(1, SAMPLES_AT_ONCE // len(control)),
         random_state=np.random.default_rng(seed),
     )
     return float(tested.pvalue)
@@ -238,14 +240,3 @@ def _ratio(above: float, below: float, means: Means) -> Estimate | None:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = means[:, 0] / means[:, 1]
     return Estimate(above / below, *interval(ratios)) if np.isfinite(ratios).all() else None
-
-
-def _ranx_tests() -> Any:
-    try:
-        from ranx import statistical_tests
-    except ImportError as error:
-        raise MissingDependency(
-            "ranx, whose t-test was asked for, is not installed; install it with: "
-            "pip install 'isthmus[evaluate]'"
-        ) from error
-    return statistical_tests

@@ -1,27 +1,48 @@
-"""The largest values of an array."""
+"""The largest values of arrays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray
 
-if TYPE_CHECKING:
-    pass
 
-
-def top_k(values: FloatArray, n: int) -> Columns:
-    """Give the places of the n largest values, the largest first, of equals the first.
+def top_k(values: FloatArray, k: int) -> Columns:
+    """Return the places of the k largest values, the largest first; ties keep the first.
 
     Examples
     --------
-    >>> largest(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
+    >>> top_k(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
     [1, 3, 2]
     """
-    if len(values) > n > 0:
-        top = np.flatnonzero(values >= np.partition(values, -n)[-n])
+    if len(values) > k > 0:
+        top = np.flatnonzero(values >= np.partition(values, -k)[-k])
     else:
-        top = np.arange(len(values) if n else 0)
-    return top[np.argsort(-values[top], kind="stable")[:n]]
+        top = np.arange(len(values) if k else 0)
+    return top[np.argsort(-values[top], kind="stable")[:k]]
+
+
+def top_k_of_rows(scores: FloatArray, k: int) -> npt.NDArray[np.int64]:
+    """Return the places of the k largest values of each row, the largest first.
+
+    Of values that tie at the boundary any may be returned.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Shape (n_rows, n), with ``k <= n``.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, shape (n_rows, k).
+
+    Examples
+    --------
+    >>> top_k_of_rows(np.array([[1.0, 3.0, 2.0], [6.0, 5.0, 4.0]]), 2).tolist()
+    [[1, 2], [0, 1]]
+    """
+    top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
+    return np.take_along_axis(top, order, 1)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.alignment import Alignment
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.errors import InvalidInput, ReleaseRejected, UnsupportedOperation
 from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_from_catalog, pairs_from_rows
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
@@ -98,7 +98,7 @@ def align(
 
 
 def _gather(space: OpenSpace, request: AlignRequest, *, progress: bool) -> GatheredPairs:
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         caches: Mapping[Modality, EmbeddingCache] = open_embedding_caches(
             space.path, space.settings
@@ -127,14 +127,14 @@ def _with_unique_dim(space: OpenSpace, settings: AlignmentSettings | None) -> Al
 def _switch_and_publish(space: OpenSpace, learned: Alignment, *, progress: bool) -> int | None:
     """Switch to an alignment; if its release is rejected, switch back."""
     former = space.alignment
-    with writing(space.path, "releases", space.wait_s):
+    with write_lock(space.path, "releases", space.wait_s):
         switch_alignment(space, learned, progress=progress)
     if Releases(space.path).current_number() is None:
         return None
     try:
         return publish(space, PublishRequest(), progress=progress).number
     except ReleaseRejected:
-        with writing(space.path, "releases", space.wait_s):
+        with write_lock(space.path, "releases", space.wait_s):
             switch_alignment(space, former)
         raise
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from isthmus.encoders.training.finetuning.report import FinetuneReport
-    from isthmus.encoders.training.finetuning.settings import FinetuneSettings
+    from isthmus.encoders.training.settings import FinetuneSettings
 
 MIN_PAIRS: Final = 100  # of another domain, to measure it by its pairs
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.errors import InvalidInput, ReleaseRejected
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.view import View
@@ -61,7 +61,7 @@ def set_weights(
 ) -> WeightsReport:
     """Switch to other fusion weights, and publish a release with them where one is current."""
     former, columns = modality_weights(space), {v.column for v in space.named_vectors}
-    with writing(space.path, "releases", space.wait_s):
+    with write_lock(space.path, "releases", space.wait_s):
         switch_weights(space, weights, progress=progress)
     fused_anew = [v.name for v in space.named_vectors if v.column not in columns]
     release = None
@@ -69,7 +69,7 @@ def set_weights(
         try:
             release = publish(space, PublishRequest(), progress=progress).number
         except ReleaseRejected:
-            with writing(space.path, "releases", space.wait_s):
+            with write_lock(space.path, "releases", space.wait_s):
                 switch_weights(space, former)
             raise
     return WeightsReport(modality_weights(space), former, fused_anew, release)
@@ -110,7 +110,7 @@ def learn_fusion(
             f"only {len(relevance.queries)} queries can be learned from, and {MIN_QUERIES} are "
             f"needed; {'; '.join(relevance.problems[:3]) or 'give more to learn from'}"
         )
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         fusion_weights.update(report)
     return replace(report, problems=relevance.problems)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.ingest import InteractionReport, add_interactions
 from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.operations.request import InteractionsRequest
 from isthmus.schema import ITEM_ID
@@ -21,7 +21,7 @@ def store_interactions(
     """Add interactions; one is kept for each user, item and kind of event."""
     columns = request.model_dump(exclude={"source", "skip_invalid"})
     reader = InteractionReader(request.source, InteractionMapping(**columns))
-    with writing(space.path, "interactions", space.wait_s):
+    with write_lock(space.path, "interactions", space.wait_s):
         return add_interactions(
             space.interactions,
             reader,
@@ -47,5 +47,5 @@ def read_interactions(
 
 def forget_user(space: OpenSpace, user_id: str) -> int:
     """Delete every interaction of a user, and return how many there were."""
-    with writing(space.path, "interactions", space.wait_s):
+    with write_lock(space.path, "interactions", space.wait_s):
         return space.interactions.delete_user(user_id)

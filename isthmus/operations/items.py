@@ -20,7 +20,7 @@ from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
 from isthmus.index.catalog.content_encoding import open_embedding_caches
 from isthmus.index.catalog.ingest import AddReport, Ingest, is_small_batch
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.operations.request import CreateRequest, UpsertRequest
@@ -80,7 +80,7 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
 
 def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:
     """Delete items, and return how many there were."""
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.quarantine.record(item_ids, [])
         return space.catalog.delete(item_ids)
 
@@ -114,8 +114,8 @@ def compact_space(
     if days < 0:
         raise InvalidInput(f"keep_days is {days}; give zero or more")
     with (
-        writing(space.path, "catalog", space.wait_s),
-        writing(space.path, "interactions", space.wait_s),
+        write_lock(space.path, "catalog", space.wait_s),
+        write_lock(space.path, "interactions", space.wait_s),
     ):
         return compact(space.path, days, progress=progress)
 
@@ -123,7 +123,7 @@ def compact_space(
 @contextmanager
 def _ingesting(space: OpenSpace, rows: int | None, *, http: bool) -> Iterator[Ingest]:
     """Hold the lock of the catalog for one batch job."""
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         lazy = is_small_batch(rows, space.catalog.snapshot().rows)
         caches = open_embedding_caches(space.path, space.settings, lazy=lazy)

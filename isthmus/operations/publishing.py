@@ -8,7 +8,7 @@ from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.migration import has_other_encoders
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.manifest import Manifest
@@ -28,7 +28,7 @@ def publish(space: OpenSpace, request: PublishRequest, *, progress: bool = False
     index = _index_settings(space, request)
     if any("text" in named_vector.modalities for named_vector in space.named_vectors):
         index_text_if_free(space.path, space.catalog)
-    with writing(space.path, "releases", space.wait_s):
+    with write_lock(space.path, "releases", space.wait_s):
         space.live.require_settings()
         current = None if request.rebuild else _current_release(space.path)
         if current is not None and has_other_encoders(
@@ -54,7 +54,7 @@ def plan(space: OpenSpace, request: PlanRequest, *, progress: bool = False) -> l
 
 def rollback(space: OpenSpace, number: int | None) -> int:
     """Make an earlier release current, with the encoders and weights that it was made with."""
-    with writing(space.path, "releases", space.wait_s):
+    with write_lock(space.path, "releases", space.wait_s):
         space.live.require_settings()
         switch_to_release(space, number)
         return make_publisher(space, space.settings.index).rollback(number)

@@ -15,7 +15,7 @@ from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack, LazyEncoders
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
 from isthmus.index.catalog.alignments import delete_other_alignments
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.migration import Migration, retry_stale_items
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.vector_columns import drop_unused_columns
@@ -76,7 +76,7 @@ class ReembedReport:
 def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False) -> ReembedReport:
     """Move a space to other encoders: re-encode, build a release, then switch at once."""
     started = time.monotonic()
-    with writing(space.path, LOCK, space.wait_s):
+    with write_lock(space.path, LOCK, space.wait_s):
         space.live.require_settings()
         former = space.fingerprint
         encoders = _encoders_with(space, request)
@@ -95,7 +95,7 @@ def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False
         migration.encode_missing(progress=progress)
         release = _switch(space, migration, settings, progress=progress)
         space.switch(settings, given)
-        with writing(space.path, "catalog", space.wait_s):
+        with write_lock(space.path, "catalog", space.wait_s):
             quarantined = migration.finish(space.quarantine)
         delete_other_alignments(space.path, settings.alignment)
         return ReembedReport(
@@ -116,7 +116,7 @@ def _switch(
     space: OpenSpace, migration: Migration, settings: SpaceSettings, *, progress: bool
 ) -> int | None:
     """Build a release of the new vectors beside the old, and let both take over at once."""
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         with _given_up(migration):
             both = migration.prepare(progress=progress)
@@ -124,19 +124,19 @@ def _switch(
 
     def switch() -> None:
         nonlocal switched
-        with writing(space.path, "catalog", space.wait_s):
+        with write_lock(space.path, "catalog", space.wait_s):
             space.live.require_settings()
             migration.switch(both.version)
             switched = True
             shutil.rmtree(trained_folder(space.path), ignore_errors=True)
 
     try:
-        with writing(space.path, "releases", space.wait_s):
+        with write_lock(space.path, "releases", space.wait_s):
             space.live.require_settings()
             return _publish_migrated(space, both, settings, switch, progress=progress)
     finally:
         if not switched:
-            with writing(space.path, "catalog", space.wait_s):
+            with write_lock(space.path, "catalog", space.wait_s):
                 migration.abort()
 
 
@@ -221,7 +221,7 @@ def _complete_switch(
     current = Releases(space.path).current()
     if current is not None and current.manifest.fingerprint != space.fingerprint:
         release = publish(space, PublishRequest(rebuild=True, keep_recommender=True)).number
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         switch_encoder_specs(space, specs, encoder_of)
         drop_unused_columns(space.catalog, space.settings)

@@ -10,7 +10,7 @@ from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.alignments import delete_other_alignments, load_release_alignment
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.migration import Migration, former_settings
 from isthmus.index.catalog.vector_columns import change_vectors, realign
 from isthmus.index.open_space import OpenSpace
@@ -24,7 +24,7 @@ def switch_alignment(
     space: OpenSpace, alignment: Alignment | None, *, progress: bool = False
 ) -> None:
     """Switch to another alignment, or to none; the caller holds the lock of the releases."""
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         space.switch(
             realign(space.path, space.catalog, space.settings, alignment, progress=progress)
@@ -34,7 +34,7 @@ def switch_alignment(
 
 def switch_weights(space: OpenSpace, weights: ModalityWeights, *, progress: bool = False) -> None:
     """Switch to other fusion weights; the caller holds the lock of the releases."""
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         changed = space.settings.with_weights(weights)
         space.switch(
@@ -97,7 +97,7 @@ def _switch_encoders(
     encoder_of = space.recorded_encoders(settings)
     migration = start_migration(space, settings, alignment, encoder_of)
     migration.encode_missing()
-    with writing(space.path, "catalog", space.wait_s):
+    with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
         migration.switch(migration.prepare().version)
         shutil.rmtree(trained_folder(space.path), ignore_errors=True)

@@ -16,7 +16,7 @@ from isthmus.data.interactions.ratings import (
 )
 from isthmus.digests import digest
 from isthmus.errors import FingerprintMismatch
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
@@ -46,7 +46,7 @@ def train(
         settings = recommender_settings(settings or TrainSettings())
     interactions, positive_from = space.training_interactions(request.positive_from)
     view = space.view()
-    with writing(space.path, "training", space.wait_s):
+    with write_lock(space.path, "training", space.wait_s):
         work = _work_folder(space, settings, request, positive_from)
         data = space_training_data(
             view, space.vector_weights, interactions, positive_from=positive_from

@@ -10,7 +10,7 @@ from isthmus.data.media import MediaLimits, MediaStore, from_data_uri, to_data_u
 from isthmus.errors import InvalidMedia
 
 
-def test_inline_bytes_are_kept_once(tmp_path):
+def test_equal_inline_bytes_are_stored_once(tmp_path):
     store = MediaStore(tmp_path / "media")
     first, second = store.put(b"picture"), store.put(b"picture")
     assert first == second
@@ -68,7 +68,7 @@ def server():
     server.shutdown()
 
 
-def test_addresses_are_off_unless_switched_on(server, tmp_path):
+def test_addresses_are_refused_by_default(server, tmp_path):
     with pytest.raises(InvalidMedia, match="switched off; allow them with http=True"):
         MediaStore(tmp_path).read(f"{server}/picture")
 
@@ -78,7 +78,9 @@ def test_private_addresses_are_refused(server, tmp_path):
         MediaStore(tmp_path, MediaLimits(http=True)).read(f"{server}/picture")
 
 
-def test_a_name_that_leads_elsewhere_the_second_time_is_refused(server, tmp_path, monkeypatch):
+def test_a_host_that_resolves_to_a_private_address_the_second_time_is_refused(
+    server, tmp_path, monkeypatch
+):
     port = server.rsplit(":", 1)[1]
     answers = iter([[(0, 0, 0, "", ("93.184.216.34", 80))]])
     real = socket.getaddrinfo

@@ -118,7 +118,7 @@ def test_files_with_other_columns_fill_up_with_nulls(tmp_path):
     assert [(row["year"], row["price"]) for row in rows] == [(1, None), (None, 2.0)]
 
 
-def test_a_csv_keeps_ids_as_text_and_finds_types(tmp_path):
+def test_a_csv_keeps_ids_as_text_and_infers_types(tmp_path):
     path = tmp_path / "items.csv"
     path.write_text(
         "item_id,domain,title,zip,made,ok\n01,d,5,01234,2026-01-02,true\n2,d,x,5,2026-03-04,false\n"
@@ -137,7 +137,7 @@ def test_a_csv_column_that_turns_to_text_late_is_text(tmp_path):
     assert ItemReader(path).attributes.field("stock").type == pa.string()
 
 
-def test_json_lines_may_leave_fields_out_and_widen_numbers(tmp_path):
+def test_json_lines_can_omit_fields_and_widen_numbers(tmp_path):
     path = tmp_path / "items.jsonl"
     path.write_text(
         '{"item_id": "a", "domain": "d", "title": "t", "price": 1}\n\n'

@@ -20,7 +20,7 @@ from isthmus.errors import InvalidMapping
         ("A film called {title}", {"title": None}, None),
     ],
 )
-def test_a_template_renders_what_is_there(template, row, text):
+def test_a_template_renders_the_fields_that_have_values(template, row, text):
     assert TextTemplate(template).render(row) == text
 
 

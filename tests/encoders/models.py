@@ -67,7 +67,7 @@ def vit_folder(folder: Path, seed: int = 0) -> Path:
 
 
 def convnext_folder(folder: Path, seed: int = 0) -> Path:
-    """An image model of Transformers that gives a map of features."""
+    """An image model of Transformers whose hidden states are a feature map."""
     from transformers import ConvNextConfig, ConvNextImageProcessor, ConvNextModel
 
     torch.manual_seed(seed)
@@ -177,7 +177,7 @@ def clap_folder(folder: Path, seed: int = 0, *, fused: bool = False) -> Path:
 
 
 def wav2vec2_folder(folder: Path, seed: int = 0, *, norm: str = "group") -> Path:
-    """A model of waves of any length; its first norm hears padding, unless it is of layers."""
+    """A model of raw audio; its first norm depends on padding unless it is "layer"."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
     torch.manual_seed(seed)
@@ -202,7 +202,7 @@ def wav2vec2_folder(folder: Path, seed: int = 0, *, norm: str = "group") -> Path
 
 
 def ast_folder(folder: Path, seed: int = 0) -> Path:
-    """A model of patches of spectrograms of 0.64 seconds, behind two tokens of its own."""
+    """A model of patches of 0.64 s spectrograms, with two special tokens before them."""
     from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
 
     torch.manual_seed(seed)
@@ -252,7 +252,7 @@ def whisper_folder(folder: Path, seed: int = 0) -> Path:
 
 
 def aligned_folder(folder: Path, seed: int = 0) -> Path:
-    """A text and an image model of Transformers behind heads of random weights."""
+    """A text and an image model of Transformers behind projection heads of random weights."""
     import numpy as np
 
     from isthmus.encoders import load_encoder

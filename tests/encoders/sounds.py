@@ -1,4 +1,4 @@
-"""Sounds that are generated, and files of them."""
+"""Generated sounds, and files of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def sine(hertz: float, seconds: float = 0.5, rate: int = 16_000) -> Waveform:
 
 def noise(seconds: float, rate: int = 16_000, seed: int = 0) -> Waveform:
     """Noise of one seed."""
-    drawn = np.random.default_rng(seed).standard_normal(round(seconds * rate))
-    return Waveform((0.1 * drawn).astype(np.float32), rate)
+    samples = np.random.default_rng(seed).standard_normal(round(seconds * rate))
+    return Waveform((0.1 * samples).astype(np.float32), rate)
 
 
 def sounds() -> list[Waveform]:
-    """Clips of several lengths and rates, the last as the first."""
+    """Clips of several lengths and rates; the last equals the first."""
     return [
         sine(440),
         noise(2.7),

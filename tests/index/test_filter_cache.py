@@ -1,4 +1,4 @@
-"""Filters are worked out once for a release, and only for what is new after an upsert."""
+"""A filter is evaluated once per segment; after an upsert only for the new items."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def asked(monkeypatch):
     return calls
 
 
-def test_a_repeated_filter_asks_the_engine_once_a_segment(filled, asked):
+def test_a_repeated_filter_is_evaluated_once_per_segment(filled, asked):
     space = Space.open(filled.path, encoder=two_encoders())
     segments = len(space.opened.view().segments)
     for _ in range(3):
@@ -44,7 +44,7 @@ def test_a_repeated_filter_asks_the_engine_once_a_segment(filled, asked):
     assert len(asked) == segments == 2
 
 
-def test_an_upsert_asks_only_about_what_is_new(filled, asked):
+def test_after_an_upsert_only_new_items_are_filtered(filled, asked):
     before = {h.item_id for h in filled.search("word", k=99, where="stock > 1")}
     assert "gone" not in before
     assert "i3" not in before
@@ -55,13 +55,13 @@ def test_an_upsert_asks_only_about_what_is_new(filled, asked):
     assert len(asked) == 1
 
 
-def test_a_filter_that_asks_for_the_time_is_never_kept(filled, asked):
+def test_a_filter_that_depends_on_the_time_is_never_cached(filled, asked):
     for _ in range(2):
         assert filled.count(where="now() > timestamp '2020-01-01 00:00:00'") == 41
     assert len(asked) == 2 * len(filled.opened.view().segments)
 
 
 @pytest.mark.parametrize("where", [5, ["stock > 1"], {"stock": 1}])
-def test_what_is_no_text_is_refused(filled, where):
+def test_a_filter_that_is_no_text_is_refused(filled, where):
     with pytest.raises(InvalidFilter, match="The columns are"):
         filled.search("word", where=where)

@@ -1,4 +1,4 @@
-"""Filters: what SQL says, on every row, or a refusal."""
+"""A filter selects the rows that SQL selects, or is refused."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ predicates = st.recursive(atoms(), larger, max_leaves=4) | st.recursive(
 @given(
     predicates | st.recursive(atoms(["n"]), larger, max_leaves=4), st.randoms(use_true_random=False)
 )
-def test_a_filter_selects_what_sql_says(predicate, chance):
+def test_a_filter_selects_the_rows_that_sql_selects(predicate, chance):
     where, evaluate = predicate
     expected = {row["item_id"] for row in ROWS if evaluate(row) is True}
     space = filled()
@@ -512,13 +512,13 @@ def test_an_interrupt_passes_through(monkeypatch):
 
 
 class Panic(BaseException):
-    """Derives, as a panic of the engine does, from no Exception."""
+    """A BaseException, as a panic of the engine is."""
 
 
 @pytest.mark.parametrize(
     "failure", [Panic("x"), OSError("x"), RuntimeError("x"), pa.ArrowException("x"), KeyError("x")]
 )
-def test_whatever_the_engine_raises_is_a_refusal(monkeypatch, failure):
+def test_any_error_of_the_engine_is_an_invalid_filter(monkeypatch, failure):
     def fail(*_):
         raise failure
 
@@ -528,7 +528,7 @@ def test_whatever_the_engine_raises_is_a_refusal(monkeypatch, failure):
     assert refused.value.__cause__ is failure
 
 
-def test_row_ids_that_are_not_there_or_not_searchable_are_not_selected():
+def test_unknown_and_unsearchable_row_ids_are_not_selected():
     given_ids = np.array([2**40, *snapshot().row_ids(), 2**50, 2**63], np.uint64)
     among = snapshot().select_from("true", given_ids)
     assert len(among) == len(ROWS)
@@ -539,7 +539,7 @@ def test_row_ids_that_are_not_there_or_not_searchable_are_not_selected():
     )
 
 
-def test_every_verb_applies_the_filter_of_the_task():
+def test_every_verb_applies_filters():
     space = filled()
     where = VALID[0]
     expected = {
@@ -647,13 +647,13 @@ def test_attributes_arrive_typed_and_come_back(space, tmp_path, kind):
         assert got == values.cast(type_).to_pylist()
 
 
-def test_lists_without_any_value_have_no_type_yet(space):
+def test_empty_lists_have_no_type_yet(space):
     space.upsert([item("a", "x", tags=[])])
     space.upsert([item("b", "y", tags=["t"])])
     assert space.count(where="array_has(tags, 't')") == 1
 
 
-def test_what_is_below_the_microsecond_is_cut_off(space):
+def test_times_are_truncated_to_microseconds(space):
     moment = pa.array([1_767_229_200_000_000_999], pa.timestamp("ns"))
     space.upsert(pa.table({"item_id": ["a"], "domain": ["d"], "text": ["x"], "at": moment}))
     assert space.count(where="at = timestamp '2026-01-01 01:00:00'") == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isthmus import Space
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.errors import (
     FingerprintMismatch,
     InvalidInput,

@@ -12,7 +12,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import SpaceLocked
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from tests.toy import item, two_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_second_writer_fails_with_the_name_of_the_first(space):
     hasty = Space.open(space.path, encoder=two_encoders(), wait_s=0.1)
     with (
-        writing(space.path, "catalog"),
+        write_lock(space.path, "catalog"),
         pytest.raises(SpaceLocked, match=r"being written by process \d+ .*waited 0\.1 s"),
     ):
         hasty.upsert([item("a", "x")])
@@ -29,7 +29,7 @@ def test_a_second_writer_fails_with_the_name_of_the_first(space):
 
 
 def test_publishing_and_adding_go_side_by_side(space):
-    with writing(space.path, "catalog"):
+    with write_lock(space.path, "catalog"):
         assert space.publish().number == 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput, UnsupportedModality
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.retrieval.search.hybrid import search_bm25
 from tests.toy import ToyEncoder, item, joint_encoder, picture, text_encoder, two_encoders
 
@@ -121,7 +121,7 @@ def test_the_text_index_is_built_on_demand_and_updated_by_publishing(shop):
 
 
 def test_a_search_beside_a_writer_works_without_a_text_index(shop):
-    with writing(shop.path, "catalog"):
+    with write_lock(shop.path, "catalog"):
         hits = shop.search("red boots", hybrid=True)
         shop.publish()
     assert ids(hits)[0] == "a"
@@ -132,7 +132,7 @@ def test_a_space_that_cannot_be_written_can_be_searched(shop, monkeypatch):
     def refuse(*_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr("isthmus.retrieval.search.hybrid.writing", refuse)
+    monkeypatch.setattr("isthmus.retrieval.search.hybrid.write_lock", refuse)
     assert ids(shop.search("red boots", hybrid=True))[0] == "a"
     assert not shop.opened.catalog.snapshot().has_text_index
 

@@ -21,7 +21,7 @@ from isthmus.errors import (
     UnsupportedOperation,
 )
 from isthmus.index.catalog.alignments import AlignmentAttachment
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.vector_columns import realign
 from isthmus.schema import ALIGNMENTS_FOLDER as ALIGNMENTS
 from tests.encoders import models
@@ -176,7 +176,7 @@ def test_a_space_that_is_aligned_meanwhile_is_not_moved(tmp_path, monkeypatch):
 
     def write(self, folder):
         monkeypatch.undo()
-        with writing(space.path, "catalog"):
+        with write_lock(space.path, "catalog"):
             realign(space.path, meddler.opened.catalog, meddler.settings, some_alignment())
         return written(self, folder)
 

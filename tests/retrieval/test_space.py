@@ -29,7 +29,7 @@ from isthmus.errors import (
     UnsupportedModality,
 )
 from isthmus.index.ann.recipes import EXACT, RECIPES, recipe_named
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.releases.recall import USER, USER_WITHIN
 from tests.toy import item, joint_encoder, picture, text_encoder, two_encoders
 
@@ -551,8 +551,8 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
     large(space)
     space = with_exact_rows(space, 1_000)
     space.publish()
-    trial = "isthmus.index.releases.recall.Trial.recall"
-    monkeypatch.setattr(trial, lambda self, view: 0.5 if self.kind.name == USER_WITHIN else 1.0)
+    recall = "isthmus.index.releases.recall.RecallTest.recall"
+    monkeypatch.setattr(recall, lambda self, _: 0.5 if self.queries.name == USER_WITHIN else 1.0)
     with pytest.raises(
         ReleaseRejected, match=r"recall@10 of text, user to item, .* in . is 0\.500"
     ):
@@ -566,7 +566,9 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
 def test_a_latency_that_nothing_has_at_full_size_is_missed_by_exact_search_too(space, monkeypatch):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
-    monkeypatch.setattr("isthmus.index.releases.build.single_ms", lambda index, queries: (8.0, 9.0))
+    monkeypatch.setattr(
+        "isthmus.index.releases.build.latency_ms", lambda index, queries: (8.0, 9.0)
+    )
     with pytest.raises(ReleaseRejected, match=r"p99 of text is 9\.0 ms, over 5"):
         space.publish(latency_ms=5)
     assert space.current_release is None
@@ -750,7 +752,7 @@ def test_publishing_drops_versions_past_their_time_unless_somebody_writes(space)
     space = Space.open(space.path, encoder=two_encoders())
     for n in range(5):
         space.upsert([item(f"f{n}", f"word{n}")])
-    with writing(space.path, "catalog"):
+    with write_lock(space.path, "catalog"):
         space.publish()
         assert len(_versions(space)) > 5
     space.publish()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.metrics import ndcg, recall
+from isthmus.numerics.top_k import top_k_of_rows
 
 K: Final = 10
 QUERIES_AT_ONCE: Final = 512
@@ -142,9 +143,7 @@ def nearest_neighbors(
         if sides is not None:
             scores[sides[rows][:, None] == sides] = -np.inf
         scores[np.arange(len(rows)), rows] = -np.inf
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
-        parts.append(np.take_along_axis(top, order, 1))
+        parts.append(top_k_of_rows(scores, k))
     return np.concatenate(parts)
 
 

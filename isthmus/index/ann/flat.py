@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -99,11 +98,6 @@ class FlatIndex(FaissIndex):
         if self._index is None:
             return exact_search(queries, self.vectors, k, bitmap)
         return super().search_filtered(queries, k, bitmap, n_candidates, search_scale)
-
-    def write(self, path: Path) -> None:
-        """Write the index; float32 has none, since the vectors are stored elsewhere."""
-        if self._index is not None:
-            super().write(path)
 
     def _base_parameters(self, width: int, selector: Mapping[str, Any]) -> Any:
         del width

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from isthmus.data.lance_tables import DELETED_SHARE, compact_table, has_versions_older, open_table
 from isthmus.encoders.embedding_cache import CONTENT
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.progress import progress_bar
 from isthmus.schema import (
     CATALOG_TABLE,
@@ -75,7 +75,7 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
     disk space, and the next call can drop them.
     """
     try:
-        with writing(space, "catalog", 0), writing(space, "interactions", 0):
+        with write_lock(space, "catalog", 0), write_lock(space, "interactions", 0):
             tables = (space / folder for folder in (CATALOG_TABLE, INTERACTIONS_TABLE))
             keep = timedelta(days=keep_days)
             if any(has_versions_older(path, keep) for path in tables):

@@ -17,7 +17,7 @@ DEFAULT_WAIT_S = 30.0
 
 
 @contextmanager
-def writing(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Iterator[None]:
+def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Iterator[None]:
     """Hold a space's write lock.
 
     Parameters

@@ -333,10 +333,11 @@ def _open(folder: Path, snapshot: Snapshot, named_vectors: tuple[NamedVector, ..
 
 
 def _write_indexes(folder: Path, view: View) -> list[str]:
+    """Write the FAISS indexes; return the names of their files."""
     names = []
-    for name, segment_vectors in view.segments[0].named_vectors.items():
-        if segment_vectors.index is not None:
-            segment_vectors.index.write(folder / index_file(name))
+    for name, vectors in view.segments[0].named_vectors.items():
+        if vectors.index is not None and not vectors.index.in_memory.is_exact:
+            vectors.index.write(folder / index_file(name))
             names.append(index_file(name))
     return names
 

@@ -1,1 +1,1 @@
-"""Candidates: independent sources under one contract, and the pool of all they found."""
+"""Candidate generation: generators behind one contract, and the pool of what they retrieve."""

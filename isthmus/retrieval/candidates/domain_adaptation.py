@@ -1,4 +1,4 @@
-"""Terms that make the domains alike: a critic behind a gradient reversal, CORAL, and MMD."""
+"""Domain adaptation losses: a domain classifier behind a gradient reversal, CORAL, and MMD."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the kernels, over the mean squared distance
+KERNEL_WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # over the mean squared distance
 
 
 class _Reversal(torch.autograd.Function):
@@ -23,17 +23,17 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(values: Tensor, weight: float) -> Tensor:
-    """Give the values; their gradient comes back with the other sign, times a weight."""
+    """Return the values; their gradient is multiplied by minus the weight."""
     return torch.as_tensor(_Reversal.apply(values, weight))
 
 
 def make_critic(dim: int, domains: int) -> nn.Module:
-    """Make a network that tells the domain from a vector."""
+    """Return a classifier of the domain of a vector."""
     return nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, domains))
 
 
 def domain_loss(critic: nn.Module, vectors: Tensor, domains: Tensor, weight: float) -> Tensor:
-    """Give the loss of telling domains apart: the critic learns to, the vectors learn to resist.
+    """Return the loss of a domain classifier, which the vectors are trained to increase.
 
     Domain-adversarial training (Ganin et al., JMLR 2016).
     """
@@ -41,9 +41,9 @@ def domain_loss(critic: nn.Module, vectors: Tensor, domains: Tensor, weight: flo
 
 
 def coral_loss(vectors: Tensor, domains: Tensor) -> Tensor:
-    """Give the squared distance between the domains' means and covariances, over their length.
+    """Return the squared distance between the domains' means and covariances, over the dimension.
 
-    Deep CORAL (Sun and Saenko, ECCV 2016), with the means beside the covariances, averaged over
+    Deep CORAL (Sun and Saenko, ECCV 2016), with means added to the covariances. It is averaged over
     the pairs of domains that have two vectors or more.
     """
     dim = vectors.shape[1]
@@ -56,10 +56,10 @@ def coral_loss(vectors: Tensor, domains: Tensor) -> Tensor:
 
 
 def mmd_loss(vectors: Tensor, domains: Tensor) -> Tensor:
-    """Give the squared maximum mean discrepancy between the domains.
+    """Return the squared maximum mean discrepancy between the domains.
 
-    The mean of five Gaussian kernels, as wide as the mean squared distance and as twice and four
-    times more and less (Gretton et al., JMLR 2012; Long et al., ICML 2015), averaged over the
+    The kernel is the mean of five Gaussian kernels, whose widths are the mean squared distance
+    times 1/4 to 4 (Gretton et al., JMLR 2012; Long et al., ICML 2015), averaged over the
     pairs of domains that have two vectors or more. It is zero only for equal distributions, where
     CORAL compares two moments.
     """
@@ -69,7 +69,7 @@ def mmd_loss(vectors: Tensor, domains: Tensor) -> Tensor:
         squares = both.square().sum(1)
         apart = (squares[:, None] + squares - 2 * both @ both.T).clamp_min(0)
         width = apart.detach().mean().clamp_min(1e-12)
-        near = torch.stack([torch.exp(-apart / (scale * width)) for scale in WIDTHS]).mean(0)
+        near = torch.stack([torch.exp(-apart / (scale * width)) for scale in KERNEL_WIDTHS]).mean(0)
         n = len(one)
         return near[:n, :n].mean() + near[n:, n:].mean() - 2 * near[:n, n:].mean()
 
@@ -79,7 +79,7 @@ def mmd_loss(vectors: Tensor, domains: Tensor) -> Tensor:
 def _over_pairs(
     vectors: Tensor, domains: Tensor, distance: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """Average a distance over the pairs of domains that have two vectors or more."""
+    """Return the mean distance over the pairs of domains that have two vectors or more."""
     parts = [vectors[domains == code] for code in torch.unique(domains)]
     parts = [part for part in parts if len(part) > 1]
     losses = [distance(one, other) for i, one in enumerate(parts) for other in parts[:i]]

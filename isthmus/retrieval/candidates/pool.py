@@ -23,7 +23,7 @@ class CandidatePool:
 
     Attributes
     ----------
-    sources : tuple of str
+    generators : tuple of str
         The names of the generators.
     starts : numpy.ndarray
         int64, shape (n_users + 1,): the candidates of user *i* are ``starts[i]`` to
@@ -38,7 +38,7 @@ class CandidatePool:
         where it did not retrieve the candidate.
     """
 
-    sources: tuple[str, ...]
+    generators: tuple[str, ...]
     starts: Columns
     items: Columns
     scores: FloatArray
@@ -57,7 +57,7 @@ class CandidatePool:
         """Return the candidates where a mask of shape (n_candidates,) is true; users stay."""
         starts = np.concatenate([[0], np.cumsum(mask)])[self.starts]
         scores, ranks = self.scores[:, mask], self.ranks[:, mask]
-        return CandidatePool(self.sources, starts, self.items[mask], scores, ranks)
+        return CandidatePool(self.generators, starts, self.items[mask], scores, ranks)
 
 
 def candidate_pool(

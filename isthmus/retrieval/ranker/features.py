@@ -158,7 +158,7 @@ def compute_features(inputs: FeatureInputs, columns: Sequence[str]) -> Features:
     InvalidInput
         If there is no such feature.
     """
-    generators, needed = inputs.pool.sources, set(columns)
+    generators, needed = inputs.pool.generators, set(columns)
     require_columns(columns, generators)
     names: list[str] = []
     blocks = [np.empty((len(inputs.pool.items), 0), np.float32)]
@@ -190,7 +190,7 @@ def _generator_features(inputs: FeatureInputs) -> FloatArray:
     logarithm = np.sign(scores) * np.log1p(10 * np.abs(scores))
     # of shape (n_candidates, n_generators, 3)
     features = np.stack([relative, discounted, logarithm], axis=2).astype(np.float32)
-    return features.reshape(len(owners), len(GENERATOR.columns) * len(pool.sources))
+    return features.reshape(len(owners), len(GENERATOR.columns) * len(pool.generators))
 
 
 def _item_features(inputs: FeatureInputs) -> FloatArray:

@@ -108,8 +108,8 @@ class Ranker:
         InvalidInput
             If the pool has other candidate generators than those of the training.
         """
-        missing = [repr(name) for name in self.generators if name not in pool.sources]
-        unknown = [repr(name) for name in pool.sources if name not in self.generators]
+        missing = [repr(name) for name in self.generators if name not in pool.generators]
+        unknown = [repr(name) for name in pool.generators if name not in self.generators]
         if missing or unknown:
             parts = [f"there is no {', '.join(missing)}"] if missing else []
             parts += [f"it does not know {', '.join(unknown)}"] if unknown else []

@@ -168,8 +168,8 @@ def _without_each_generator(
     serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, items: Columns
 ) -> FloatArray:
     """Score items with each generator silenced in turn, shape (n_generators, n_items)."""
-    out = np.zeros((len(pool.sources), len(items)), np.float32)
-    for at in range(len(pool.sources)):
+    out = np.zeros((len(pool.generators), len(items)), np.float32)
+    for at in range(len(pool.generators)):
         scores, ranks = pool.scores.copy(), pool.ranks.copy()
         scores[at], ranks[at] = 0, 0
         silenced = replace(pool, scores=scores, ranks=ranks)
@@ -221,7 +221,7 @@ def _generator_reasons(
     at = int(np.searchsorted(pool.items, item))
     order = np.argsort(-gains, kind="stable")
     return tuple(
-        GeneratorReason(pool.sources[s], int(pool.ranks[s, at]) or None, float(gains[s]))
+        GeneratorReason(pool.generators[s], int(pool.ranks[s, at]) or None, float(gains[s]))
         for s in order
     )
 

@@ -60,7 +60,7 @@ class RankedPool:
     def proposed_by(self, generator: str, user: int, n: int) -> Columns:
         """Return what a generator proposed to a user, best first, at most n items."""
         rows = self.rows_of(user)
-        ranks = self.pool.ranks[self.pool.sources.index(generator), rows]
+        ranks = self.pool.ranks[self.pool.generators.index(generator), rows]
         order = np.argsort(ranks, kind="stable")
         return self.pool.items[rows][order[ranks[order] > 0]][:n]
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
 from isthmus.index.catalog.catalog import Catalog
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.text_index import WORD_SCORE
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
@@ -43,7 +43,7 @@ def index_text(space: Path, catalog: Catalog, wait_s: float) -> None:
     SpaceLocked
         If another process is still writing to the catalog after `wait_s` seconds.
     """
-    with writing(space, "catalog", wait_s):
+    with write_lock(space, "catalog", wait_s):
         catalog.index_text()
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.numerics.arrays import Columns
-from isthmus.numerics.metrics import PerUser
+from isthmus.numerics.metrics import PerUser, ndcg, recall
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.candidates.als import ALS
 from isthmus.retrieval.candidates.generators import CandidateGenerators
@@ -321,9 +321,7 @@ def _pool_figures(
     owners = pool.owners
     order = np.lexsort((-scores, owners))
     places = np.arange(len(order)) - pool.starts[owners]
-    hits = relevant[order]
-    discounts = 1 / np.log2(np.arange(2, LIST_LENGTH + 2))
-    gains = np.where(places < LIST_LENGTH, hits / np.log2(places + 2), 0)
-    ideal = discounts.cumsum()[np.minimum(n_relevant, LIST_LENGTH) - 1]
-    n_hits = np.bincount(owners, hits & (places < DEPTH), len(n_relevant))
-    return np.stack([np.bincount(owners, gains, len(n_relevant)) / ideal, n_hits / n_relevant])
+    hits = np.zeros((len(n_relevant), DEPTH), bool)
+    listed = places < DEPTH
+    hits[owners[listed], places[listed]] = relevant[order][listed]
+    return np.stack([ndcg(hits, n_relevant, LIST_LENGTH), recall(hits, n_relevant, DEPTH)])

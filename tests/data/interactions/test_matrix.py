@@ -62,7 +62,7 @@ def test_values_up_to_zero_are_seen_and_not_liked(few):
     assert few.liked.nnz == 2
 
 
-def test_what_is_liked_may_start_higher():
+def test_the_threshold_of_liked_values_can_be_higher():
     few = matrix(
         ("u", "a", "rate", 3.5, 1.0, None),
         ("u", "b", "rate", 4.0, 1.0, None),
@@ -74,7 +74,7 @@ def test_what_is_liked_may_start_higher():
 
 
 @pytest.mark.parametrize("positive_from", [0, -1.0, math.nan])
-def test_what_is_liked_starts_above_zero(positive_from):
+def test_the_threshold_of_liked_values_is_above_zero(positive_from):
     with pytest.raises(InvalidInput, match="give a value above zero"):
         matrix(positive_from=positive_from)
 

@@ -27,7 +27,7 @@ def stored(space):
     return sorted(map(tuple, (row.values() for row in table.to_pylist())))
 
 
-def test_a_killed_job_is_completed_by_doing_it_again(space, tmp_path):
+def test_repeating_a_killed_job_completes_it(space, tmp_path):
     whole = Space.create(tmp_path / "whole.space", two_encoders())
     whole.add_interactions(rows(0, ROWS))
     for wanted in KILLED_AT:

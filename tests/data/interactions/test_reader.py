@@ -1,4 +1,4 @@
-"""Every kind of input gives the same interactions; what is wrong is told by row."""
+"""Every kind of input gives the same interactions; problems are reported by row."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_timestamps_of_every_unit_and_zone_are_understood(unit, zone):
     assert found["time"] == MOMENT
 
 
-def test_what_is_below_the_microsecond_is_cut_off():
+def test_times_are_truncated_to_microseconds():
     column = pa.array([1_000_000_000_123_456_789], pa.timestamp("ns"))
     (found,) = read(pa.table({"user_id": ["u"], "item_id": ["i"], "time": column}))
     assert found["time"] == MOMENT.replace(microsecond=123_456)
@@ -284,7 +284,7 @@ def test_timestamps_that_python_cannot_hold_are_refused_by_number():
         assert caught.value.problems == ((1, f"column 'time' holds {shown}, which is no time"),)
 
 
-def test_the_first_thing_wrong_with_a_row_is_told_and_rows_count_over_all_files(tmp_path):
+def test_the_first_problem_of_a_row_is_reported_with_its_number_over_all_files(tmp_path):
     pq.write_table(pa.Table.from_pylist([GOOD]), tmp_path / "a.parquet")
     bad = {**GOOD, "user_id": None, "rating": float("inf")}
     schema = pa.Table.from_pylist([GOOD]).schema
@@ -293,7 +293,7 @@ def test_the_first_thing_wrong_with_a_row_is_told_and_rows_count_over_all_files(
         read(tmp_path)
 
 
-def test_rows_that_make_no_table_are_refused_by_number():
+def test_rows_that_form_no_table_are_refused_by_number():
     rows = [GOOD, {**GOOD, "rating": "x"}]
     with pytest.raises(InvalidInteractions, match=r"row 1: column 'rating' holds 'x' \(str\)"):
         read(rows)
@@ -341,7 +341,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         read(tmp_path / "i.parquet")
 
 
-def test_no_rows_are_no_problem():
+def test_an_empty_input_is_valid():
     assert read([]) == []
     assert read(TABLE.slice(0, 0)) == []
 

@@ -11,7 +11,7 @@ from isthmus.data.interactions.matrix import InteractionMatrix
 
 
 @pytest.mark.real_data
-def test_movielens_is_added_once_and_found_again(space, real_data):
+def test_movielens_is_added_once_and_read_back(space, real_data):
     path = real_data / "movielens_posters" / "interactions.parquet"
     rows = pq.read_table(path)
     first = space.add_interactions(path)

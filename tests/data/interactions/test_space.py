@@ -1,4 +1,4 @@
-"""Interactions through the space: added, read, waiting for their items, forgotten, counted."""
+"""Interactions through the space: added, read, waiting for their items, deleted, counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from isthmus import Space
 from isthmus.data.interactions.ingest import UnknownItems
 from isthmus.errors import InvalidInteractions, SpaceLocked
-from isthmus.index.catalog.lock import writing
+from isthmus.index.catalog.lock import write_lock
 from isthmus.schema import INTERACTIONS
 from tests.toy import item, two_encoders
 
@@ -114,14 +114,14 @@ def test_interactions_with_a_deleted_item_wait_for_it(shop):
     assert pairs(shop.interactions("u")) == [("u", "f1"), ("u", "f2")]
 
 
-def test_more_unknown_items_than_are_looked_up_one_by_one_are_found_too(shop):
+def test_many_unknown_items_are_counted_too(shop):
     rows = pa.table({"user_id": ["u"] * 6_000, "item_id": [f"g{n}" for n in range(5_999)] + ["f1"]})
     report = shop.add_interactions(rows)
     assert (report.unknown_items.items, report.unknown_items.interactions) == (5_999, 5_999)
     assert report.unknown_items.examples == ["g0", "g1", "g10", "g100", "g1000"]
 
 
-def test_invalid_rows_refuse_the_job_or_are_left_out(shop):
+def test_invalid_rows_stop_the_job_or_are_skipped(shop):
     rows = [did("u", "f1"), did(None, "f1"), did("u", "f2", float("inf"))]
     with pytest.raises(InvalidInteractions, match="2 invalid row"):
         shop.add_interactions(rows)
@@ -134,7 +134,7 @@ def test_invalid_rows_refuse_the_job_or_are_left_out(shop):
     ]
 
 
-def test_an_invalid_row_takes_nobodys_place(shop):
+def test_an_invalid_row_replaces_no_stored_row(shop):
     report = shop.add_interactions(
         [did("u", "f1", 4.0), did("u", "f1", float("nan"))], skip_invalid=True
     )
@@ -142,7 +142,7 @@ def test_an_invalid_row_takes_nobodys_place(shop):
     assert shop.interactions("u").column("value").to_pylist() == [4.0]
 
 
-def test_a_user_is_forgotten_at_once(shop):
+def test_a_user_is_deleted_at_once(shop):
     other = Space.open(shop.path, encoder=two_encoders())
     shop.add_interactions([did("u", "f1"), did("u", "f2"), did("it's", "f1")])
     assert len(other.interactions("u")) == 2
@@ -159,7 +159,7 @@ def holders(folder, text):
 
 
 @pytest.mark.parametrize("others", [3, 60_000])
-def test_a_forgotten_user_is_gone_from_the_disk_after_compaction(shop, others):
+def test_a_deleted_user_is_gone_from_the_disk_after_compaction(shop, others):
     """With many rows there is an index of users, which must not hold them either."""
     table = shop.path / "interactions.lance"
     users = [f"somebody{n}" for n in range(others)]
@@ -201,14 +201,14 @@ def test_compacting_keeps_every_interaction_in_few_files(shop):
     assert len(shop.interactions()) == 40
 
 
-def test_publishing_clears_the_disk_of_versions_past_their_time(shop):
+def test_publishing_drops_versions_that_are_too_old(shop):
     toml = shop.path / "space.toml"
     toml.write_text(toml.read_text().replace("keep_versions_days = 14.0", "keep_versions_days = 0"))
     space = Space.open(shop.path, encoder=two_encoders())
     space.publish()
     space.add_interactions([did("zebra-crossing-quartz", "f1"), did("u", "f1")])
     space.forget_user("zebra-crossing-quartz")
-    with writing(space.path, "interactions"):
+    with write_lock(space.path, "interactions"):
         space.publish()
     assert holders(space.path / "interactions.lance", "zebra-crossing-quartz")
     space.publish()
@@ -216,7 +216,7 @@ def test_publishing_clears_the_disk_of_versions_past_their_time(shop):
     assert pairs(space.interactions()) == [("u", "f1")]
 
 
-def test_the_version_moves_with_every_change_and_no_other(shop):
+def test_only_a_change_raises_the_version(shop):
     store = shop.opened.interactions
     assert store.version == 0
     shop.add_interactions([did("u", "f1")])
@@ -231,7 +231,7 @@ def test_the_version_moves_with_every_change_and_no_other(shop):
 
 def test_a_second_writer_waits_and_then_names_the_first(shop):
     hasty = Space.open(shop.path, encoder=two_encoders(), wait_s=0.1)
-    with writing(shop.path, "interactions"):
+    with write_lock(shop.path, "interactions"):
         with pytest.raises(SpaceLocked, match=r"being written by process \d+"):
             hasty.add_interactions([did("u", "f1")])
         with pytest.raises(SpaceLocked, match="being written"):

@@ -17,7 +17,7 @@ COMMIT_ROWS = 20
 
 
 def rows(first: int, count: int) -> pa.Table:
-    """Give the rows of an input: the same in every process."""
+    """Return the rows of an input, the same in every process."""
     numbers = range(first, first + count)
     users = [f"u{n % 37}" for n in numbers]
     return pa.table(

@@ -37,7 +37,7 @@ def some_alignment(seed: int = 0, hidden: int = 0) -> Alignment:
     )
 
 
-def test_a_gate_tells_whose_columns_count():
+def test_the_gate_weighs_the_columns_of_each_expert():
     head = ProjectionHead(
         np.zeros(2, np.float32),
         np.array([[1, 0, 1], [0, 1, 1]], np.float32),
@@ -55,7 +55,7 @@ def test_a_gate_tells_whose_columns_count():
 
 
 @pytest.mark.parametrize("hidden", [0, 7])
-def test_what_is_saved_is_what_is_read(tmp_path, hidden):
+def test_an_alignment_survives_saving_and_loading(tmp_path, hidden):
     made = some_alignment(hidden=hidden)
     made.save(tmp_path / "a")
     read = Alignment.load(tmp_path / "a")
@@ -88,13 +88,13 @@ def test_a_damaged_file_is_refused(tmp_path):
         Alignment.load(tmp_path / "nothing")
 
 
-def test_it_is_refused_for_other_encoders():
+def test_an_alignment_is_refused_for_other_encoders():
     others = {**two_encoders(), "text": ToyEncoder("text", salt="other")}
     with pytest.raises(FingerprintMismatch, match=r"learned for the text encoder.*isthmus align"):
         EncoderStack(others, alignment=some_alignment())
 
 
-def test_the_packaged_one_is_for_the_local_pair_alone():
+def test_the_packaged_alignment_is_for_the_local_pair_only():
     assert resolve_alignment("auto", two_encoders()) is None
     packaged = Alignment.load(PACKAGED)
     assert packaged.specs == {"text": "local/text", "image": "local/image"}

@@ -1,4 +1,4 @@
-"""Closed forms recover what is known."""
+"""Closed forms recover known maps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_cca_without_a_ridge_recovers_a_linear_map():
     np.testing.assert_allclose(heads[0](text), heads[1](image), atol=1e-3)
 
 
-def test_axes_that_do_not_exist_are_zero(rotated):
+def test_missing_axes_are_zero(rotated):
     text, image = Correlations(*rotated).cca(10, 1.0, 1.0)
     assert (text.dim, image.dim) == (10, 10)
     assert not text(rotated[0])[:, 6:].any()

@@ -1,4 +1,4 @@
-"""Alignments that are learned: what is known is recovered, what is held out was not seen."""
+"""Fitted alignments: known rotations are recovered, held-out pairs are not trained on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from isthmus.encoders.training.alignment.cross_modal_recall import (
 )
 from isthmus.encoders.training.alignment.fit import fit_alignment
 from isthmus.encoders.training.alignment.pairs import join_pairs
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.errors import InvalidInput
-from tests.encoders.alignment.worlds import turned_pairs
+from tests.encoders.alignment.synthetic_pairs import rotated_pairs
 
 QUICK = AlignmentSettings(dim=12, epochs=4, batch_size=64, held_out=0.2)
 
 
 def test_a_known_rotation_is_recovered():
-    pairs = turned_pairs()
+    pairs = rotated_pairs()
     fitted = fit_alignment(pairs, QUICK)
     text, image = fitted.heads[0](pairs.text), fitted.heads[1](pairs.image)
     assert ((text @ image.T).argmax(1) == np.arange(len(pairs))).mean() >= 0.99
@@ -40,8 +40,8 @@ def test_a_known_rotation_is_recovered():
     [{"hidden": 8}, {"modality_dropout": 0.5}, {"anchor_weight": 1.0}, {"hard_negatives": 0.0}],
     ids=str,
 )
-def test_it_is_never_worse_than_its_start_on_what_is_held_out(changed):
-    fitted = fit_alignment(turned_pairs(noise=0.3), replace(QUICK, **changed))
+def test_trained_heads_are_never_worse_than_the_closed_form_on_held_out_pairs(changed):
+    fitted = fit_alignment(rotated_pairs(noise=0.3), replace(QUICK, **changed))
     found = {n: f["a"] for n, f in fitted.report["recall@10"].items()}
     for way in ("text_to_image", "image_to_text"):
         assert 0 < found["aligned"][way] <= 1
@@ -49,9 +49,9 @@ def test_it_is_never_worse_than_its_start_on_what_is_held_out(changed):
     assert mean["aligned"] >= mean["cca"]
 
 
-def test_learning_mends_a_bad_start():
-    pairs = turned_pairs()
-    known, other = Correlations(pairs.text, pairs.image), turned_pairs(noise=9.0)
+def test_training_improves_a_bad_start():
+    pairs = rotated_pairs()
+    known, other = Correlations(pairs.text, pairs.image), rotated_pairs(noise=9.0)
     start = known.cca(12, 1.0, 1.0)[0], Correlations(other.text, other.image).cca(12, 1, 1)[1]
     learned = train_heads(
         start,
@@ -63,9 +63,9 @@ def test_learning_mends_a_bad_start():
     assert learned.recall > mean_recall(start, pairs) + 0.2
 
 
-def test_a_few_pairs_held_out_tell_good_heads_from_bad_ones():
-    pairs, few = turned_pairs(), turned_pairs().take(np.arange(6))
-    known, other = Correlations(pairs.text, pairs.image), turned_pairs(noise=9.0)
+def test_few_held_out_pairs_distinguish_good_heads_from_bad_ones():
+    pairs, few = rotated_pairs(), rotated_pairs().take(np.arange(6))
+    known, other = Correlations(pairs.text, pairs.image), rotated_pairs(noise=9.0)
     good = known.cca(12, 0.1, 0.1)
     bad = good[0], Correlations(other.text, other.image).cca(12, 1, 1)[1]
     assert recall_by_set(bad, few)["a"].text_to_image == 1.0  # ten of six
@@ -74,7 +74,7 @@ def test_a_few_pairs_held_out_tell_good_heads_from_bad_ones():
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 30])
-def test_the_bar_ends_where_it_should(epochs, monkeypatch):
+def test_the_progress_bars_are_filled(epochs, monkeypatch):
     told = []
 
     @contextmanager
@@ -84,33 +84,33 @@ def test_the_bar_ends_where_it_should(epochs, monkeypatch):
 
     monkeypatch.setattr("isthmus.encoders.training.alignment.fit.progress_bar", bar)
     monkeypatch.setattr("isthmus.numerics.training.progress_bar", bar)
-    fit_alignment(turned_pairs(noise=0.3), replace(QUICK, epochs=epochs, patience=2))
+    fit_alignment(rotated_pairs(noise=0.3), replace(QUICK, epochs=epochs, patience=2))
     for name in ("closed form", "contrastive training"):
         assert sum(steps for label, steps in told if label == name) == 0
 
 
 def test_the_same_seed_gives_the_same_heads():
-    one, other = (fit_alignment(turned_pairs(noise=0.3), QUICK) for _ in range(2))
+    one, other = (fit_alignment(rotated_pairs(noise=0.3), QUICK) for _ in range(2))
     np.testing.assert_array_equal(one.heads[0].linear, other.heads[0].linear)
 
 
-def test_what_the_caller_draws_does_not_depend_on_it():
+def test_the_random_state_of_the_caller_is_unchanged():
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    fit_alignment(turned_pairs(), QUICK)
+    fit_alignment(rotated_pairs(), QUICK)
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_several_sets_are_reported_apart():
-    pairs = join_pairs([turned_pairs(60, name="a"), turned_pairs(80, name="b")])
+def test_each_set_is_reported():
+    pairs = join_pairs([rotated_pairs(60, name="a"), rotated_pairs(80, name="b")])
     report = fit_alignment(pairs, QUICK).report
     assert report["pairs"] == {"a": 60, "b": 80}
     assert set(report["recall@10"]["aligned"]) == {"a", "b"}
 
 
-def test_a_set_keeps_its_own_answer_beside_another_that_contradicts_it():
-    one, other = turned_pairs(150, name="a"), turned_pairs(150, name="b")
+def test_experts_serve_sets_that_contradict_each_other():
+    one, other = rotated_pairs(150, name="a"), rotated_pairs(150, name="b")
     moved = replace(other, text=unit_rows(-other.text + 3), image=unit_rows(other.image + 3))
     pairs = join_pairs([one, moved])
     fitted = fit_alignment(pairs, replace(QUICK, dim=36))
@@ -124,11 +124,11 @@ def test_a_set_keeps_its_own_answer_beside_another_that_contradicts_it():
 
 def test_too_few_pairs_are_refused():
     with pytest.raises(InvalidInput, match=r"10 pairs of text and picture.*give 20 or more"):
-        fit_alignment(turned_pairs(10), QUICK)
+        fit_alignment(rotated_pairs(10), QUICK)
 
 
 def test_linked_pairs_are_held_out_together():
-    pairs = turned_pairs(100)
+    pairs = rotated_pairs(100)
     pairs = replace(pairs, text_ids=np.arange(100) // 5, image_ids=np.arange(100) // 2)
     learn, held = pairs.split(0.2, 0)
     assert len(learn) + len(held) == 100
@@ -137,7 +137,7 @@ def test_linked_pairs_are_held_out_together():
     assert not set(learn.image_ids) & set(held.image_ids)
 
 
-def test_any_picture_of_the_same_title_is_right():
+def test_every_image_of_a_title_is_relevant_to_it():
     eye = np.eye(4, dtype=np.float32)
     titles, pictures = np.array([0, 0, 1, 2]), np.arange(4)
     turned = eye[[1, 0, 2, 3]]  # the two pictures of title 0 change places
@@ -148,7 +148,7 @@ def test_any_picture_of_the_same_title_is_right():
     assert found.chance_image_to_text == pytest.approx(1 / 3)
 
 
-def test_what_belongs_to_a_pair_is_never_mined():
-    pairs = replace(turned_pairs(30), text_ids=np.arange(30) // 3)
+def test_positives_are_never_mined_as_hard_negatives():
+    pairs = replace(rotated_pairs(30), text_ids=np.arange(30) // 3)
     near = mine_hard_negatives(pairs.text, pairs.text, pairs)
     assert (pairs.text_ids[near] != pairs.text_ids[:, None]).all()

@@ -1,4 +1,4 @@
-"""A student learns from its teacher, is saved, goes on after an interrupt, and is measured."""
+"""Distillation: students are trained, saved, resumed after interruptions, and measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from isthmus import DistillSettings, distill, load_encoder
-from isthmus.encoders.training.distillation import training
+from isthmus.encoders.training.distillation import distill as training
 from isthmus.encoders.training.losses import cosine_loss
 from isthmus.errors import (
     InvalidInput,
@@ -40,16 +40,16 @@ def interrupt_after(number):
 
 
 class Counting:
-    """A teacher that counts what it is asked."""
+    """A teacher that counts the contents it encodes."""
 
     def __init__(self, encoder):
-        self.encoder, self.asked = encoder, 0
+        self.encoder, self.encoded = encoder, 0
 
     def __getattr__(self, name):
         return getattr(self.encoder, name)
 
     def encode(self, batch, modality="text"):
-        self.asked += len(batch)
+        self.encoded += len(batch)
         return self.encoder.encode(batch, modality)
 
 
@@ -90,7 +90,7 @@ def test_a_timm_model_learns_from_images_and_bad_ones_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["static", "transformers", "sentence-transformers"])
-def test_after_an_interrupt_it_comes_to_the_same_student(kind, teacher, texts, tmp_path):
+def test_a_resumed_run_ends_with_the_same_student(kind, teacher, texts, tmp_path):
     starts = {
         "static": lambda: "static",
         "transformers": lambda: f"transformers/{models.bert_folder(tmp_path / 's', 5)}",
@@ -103,16 +103,16 @@ def test_after_an_interrupt_it_comes_to_the_same_student(kind, teacher, texts, t
     with pytest.raises(Interrupt):
         distill(counting, student, texts, tmp_path / "cut", settings=QUICK,
                 on_epoch=interrupt_after(2))  # fmt: skip
-    asked, seen = counting.asked, []
+    encoded, seen = counting.encoded, []
     cut = distill(teacher, student, texts, tmp_path / "cut", settings=QUICK,
                   on_epoch=lambda number, loss: seen.append(number))  # fmt: skip
-    assert asked >= whole.distinct
+    assert encoded >= whole.distinct
     assert seen == [3]
     assert cut.losses == whole.losses
     assert cut.student_fingerprint == whole.student_fingerprint
 
 
-def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_student(
+def test_a_run_resumed_within_an_epoch_ends_with_the_same_student(
     teacher, texts, tmp_path, monkeypatch
 ):
     whole = distill(teacher, "static", texts, tmp_path / "whole", settings=QUICK)
@@ -136,16 +136,16 @@ def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_student(
     assert cut.student_fingerprint == whole.student_fingerprint
 
 
-def test_what_the_teacher_was_asked_once_it_is_not_asked_again(teacher, texts, tmp_path):
+def test_the_teacher_encodes_each_content_once(teacher, texts, tmp_path):
     first, again = Counting(teacher), Counting(teacher)
     distill(first, "static", texts, tmp_path / "out", settings=QUICK)
     timed = distill(again, "static", [*texts, "a red zorb of quix of zorb"], tmp_path / "out",
                     settings=QUICK).speed.contents  # fmt: skip
-    assert first.asked > len(set(texts))
-    assert again.asked == 1 + 3 * timed + min(8, timed)  # the new text; the rest is measuring
+    assert first.encoded > len(set(texts))
+    assert again.encoded == 1 + 3 * timed + min(8, timed)  # the new text; the rest is measuring
 
 
-def test_a_seed_gives_one_student_and_another_seed_another(teacher, texts, tmp_path):
+def test_the_seed_determines_the_student(teacher, texts, tmp_path):
     def make(name, seed):
         settings = replace(QUICK, seed=seed)
         return distill(teacher, "static", texts, tmp_path / name, settings=settings)
@@ -155,7 +155,7 @@ def test_a_seed_gives_one_student_and_another_seed_another(teacher, texts, tmp_p
     assert first.student_fingerprint != other.student_fingerprint
 
 
-def test_other_settings_do_not_go_on_from_a_checkpoint(teacher, texts, tmp_path):
+def test_a_checkpoint_of_other_settings_is_ignored(teacher, texts, tmp_path):
     distill(teacher, "static", texts, tmp_path / "a", settings=QUICK)
     changed = replace(QUICK, temperature=0.2)
     made = distill(teacher, "static", texts, tmp_path / "a", settings=changed)
@@ -164,7 +164,7 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(teacher, texts, tmp_path)
 
 
 @pytest.mark.parametrize("storage", ["int8", "float16", "float32"])
-def test_it_opens_in_model2vec_with_the_same_vectors(storage, teacher, texts, tmp_path):
+def test_model2vec_opens_the_student_with_the_same_vectors(storage, teacher, texts, tmp_path):
     from model2vec import StaticModel
 
     settings = replace(QUICK, storage=storage)
@@ -174,7 +174,7 @@ def test_it_opens_in_model2vec_with_the_same_vectors(storage, teacher, texts, tm
     np.testing.assert_allclose(ours, peer, atol=2e-3 if storage == "float16" else 1e-6)
 
 
-def test_eight_bits_change_little_and_take_a_quarter(teacher, texts, tmp_path):
+def test_int8_changes_little_and_is_smaller(teacher, texts, tmp_path):
     vectors, sizes = {}, {}
     for storage in ("int8", "float32"):
         settings = replace(QUICK, storage=storage)
@@ -220,7 +220,7 @@ def test_the_report_is_written_beside_the_model(teacher, texts, tmp_path):
     assert stored["size_ratio"] == pytest.approx(made.teacher_bytes / made.student_bytes)
 
 
-def test_a_student_that_is_its_teacher_loses_nothing(teacher, texts, tmp_path):
+def test_a_student_equal_to_its_teacher_keeps_everything(teacher, texts, tmp_path):
     student = teacher.spec
     labelled = [{"text": text, "first": text.split()[0]} for text in texts]
     made = distill(teacher, student, labelled, tmp_path / "out", label="first",
@@ -252,7 +252,7 @@ def test_labels_of_few_contents_are_held_out_whole(teacher, tmp_path):
     assert made.quality.held_out % 5 == 0
 
 
-def test_what_cannot_be_distilled_is_refused(teacher, texts, tmp_path):
+def test_unusable_inputs_are_refused(teacher, texts, tmp_path):
     image = f"transformers/{models.vit_folder(tmp_path / 'image')}"
     table = pa.Table.from_pylist([{"title": text} for text in texts])
     out = tmp_path / "out"
@@ -282,14 +282,16 @@ def test_what_cannot_be_distilled_is_refused(teacher, texts, tmp_path):
         ("static", [{"user_id": "u", "item_id": "x"}], "recommendation cannot be measured"),
     ],
 )
-def test_what_cannot_be_used_is_told_before_the_teacher_is_asked(
+def test_unusable_inputs_are_refused_before_the_teacher_encodes(
     student, interactions, reason, teacher, texts, tmp_path
 ):
-    asked = Counting(teacher)
+    counting = Counting(teacher)
     rows = [{"item_id": str(n), "text": text} for n, text in enumerate(texts)]
     with pytest.raises(IsthmusError, match=reason):
-        distill(asked, student, rows, tmp_path / "out", interactions=interactions, settings=QUICK)
-    assert asked.asked == 0
+        distill(
+            counting, student, rows, tmp_path / "out", interactions=interactions, settings=QUICK
+        )
+    assert counting.encoded == 0
 
 
 def test_neither_teacher_nor_student_is_overwritten(teacher, texts, tmp_path):
@@ -304,9 +306,9 @@ def test_neither_teacher_nor_student_is_overwritten(teacher, texts, tmp_path):
     [{"epochs": -1}, {"batch_size": 1}, {"learning_rate": 0}, {"temperature": 0},
      {"storage": "int4"}, {"held_out": 1.0}, {"max_words": -1}, {"similarity_weight": -1}],
 )  # fmt: skip
-def test_settings_that_cannot_be_used_are_refused(setting):
+def test_settings_out_of_range_are_refused(setting):
     (name,) = setting
-    with pytest.raises(InvalidInput, match=f"{name}=.* cannot be used to distill; give "):
+    with pytest.raises(InvalidInput, match=f"{name} is .*; give "):
         DistillSettings(**setting)
 
 
@@ -318,12 +320,12 @@ def test_without_model2vec_the_command_that_installs_it_is_named(
         distill(teacher, "static", texts, tmp_path / "out", settings=QUICK)
 
 
-def test_pieces_that_no_text_has_may_be_left_out(teacher, texts, tmp_path):
+def test_unseen_pieces_may_be_left_out(teacher, texts, tmp_path):
     whole = distill(teacher, "static", texts, tmp_path / "all", settings=QUICK)
-    asked = Counting(teacher)
+    counting = Counting(teacher)
     few = [text.replace("blue", "red") for text in texts]
     settings = replace(QUICK, pieces="seen")
-    made = distill(asked, "static", few, tmp_path / "seen", settings=settings)
+    made = distill(counting, "static", few, tmp_path / "seen", settings=settings)
     kept = json.loads((tmp_path / "seen" / "tokenizer.json").read_text())["model"]["vocab"]
     everything = json.loads((tmp_path / "all" / "tokenizer.json").read_text())["model"]["vocab"]
     assert kept.keys() < everything.keys()
@@ -333,5 +335,5 @@ def test_pieces_that_no_text_has_may_be_left_out(teacher, texts, tmp_path):
     student = load_encoder(made.student, device="cpu")
     assert np.isfinite(student.encode(["blue shoe"])).all()  # spelled
     assert made.quality.cosine == pytest.approx(whole.quality.cosine, abs=0.05)
-    with pytest.raises(InvalidInput, match="pieces=some cannot be used to distill; give one of"):
+    with pytest.raises(InvalidInput, match="pieces is 'some'; give one of"):
         replace(QUICK, pieces="some")

@@ -1,4 +1,4 @@
-"""What a student changes for users."""
+"""Recommendation by the vectors of teacher and student."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isthmus.encoders.training.distillation.report import (
 from isthmus.errors import InvalidInput, InvalidMapping
 
 
-def test_ndcg_is_that_of_the_nearest_to_what_a_user_liked():
+def test_ndcg_of_ranking_by_the_mean_vector_of_the_history():
     teacher = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.float32)
     student = teacher[[0, 2, 3, 1]]  # each held out is like the wrong one
     users = [UserCase(np.array([0]), np.array([1])), UserCase(np.array([2]), np.array([3]))]
@@ -26,7 +26,7 @@ def test_ndcg_is_that_of_the_nearest_to_what_a_user_liked():
     assert found.low <= found.ndcg_student - found.ndcg_teacher <= found.high
 
 
-def test_what_a_user_liked_is_parted_by_what_was_held_out():
+def test_the_items_of_users_are_split_by_the_held_out_contents():
     places = {"a": 0, "b": 1, "again b": 1, "c": 2}
     liked = {"one": ["a", "b", "again b", "gone"], "two": ["a", "c"], "three": ["b"]}
     (case,) = split_users(liked, places, np.array([1]))

@@ -23,13 +23,13 @@ QUICK = FinetuneSettings(
 
 @pytest.fixture(scope="session")
 def pairs() -> list[tuple[str, str]]:
-    """Two texts belong together if they name the same three things, whatever is beside."""
+    """Return pairs of texts that name the same three things in different words."""
     names = itertools.combinations(WORDS, 3)
     return [(f"a {a} {b} {c}", f"{c} of {a} {b}") for a, b, c in names]
 
 
 @pytest.fixture(scope="session")
-def elsewhere() -> OtherDomain:
+def letters() -> OtherDomain:
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(list("abcdefghij"), 4)) for _ in range(120)]
     return OtherDomain("letters", texts, [text[0] for text in texts])

@@ -1,4 +1,4 @@
-"""An encoder learns pairs, keeps other domains, goes on after an interrupt, and is measured."""
+"""Fine-tuning: pairs are learned, other domains kept, runs resumed, encoders measured."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(start, pairs, out, **changed):
 
 
 @pytest.mark.parametrize(("method", "layers"), [("lora", None), ("lora", 1), ("full", None)])
-def test_it_finds_pairs_that_it_never_saw(start, pairs, tmp_path, method, layers):
+def test_fine_tuning_improves_unseen_pairs(start, pairs, tmp_path, method, layers):
     rate = 1e-2 if method == "lora" else 3e-3
     made = run(start, pairs, tmp_path / "out", method=method, layers=layers, learning_rate=rate,
                epochs=30, patience=30)  # fmt: skip
@@ -55,8 +55,8 @@ def test_it_finds_pairs_that_it_never_saw(start, pairs, tmp_path, method, layers
     assert (made.target.queries, made.target.searched) == (2 * made.test_pairs, 2 * made.test_pairs)
 
 
-def test_what_was_saved_is_what_was_measured(start, pairs, elsewhere, tmp_path):
-    made = run(start, pairs, tmp_path / "out", others=[elsewhere])
+def test_the_saved_encoder_is_the_measured_one(start, pairs, letters, tmp_path):
+    made = run(start, pairs, tmp_path / "out", others=[letters])
     before, after = load_encoder(start, device="cpu"), load_encoder(made.after, device="cpu")
     assert (before.fingerprint, after.fingerprint) == (
         made.before_fingerprint, made.after_fingerprint)  # fmt: skip
@@ -72,19 +72,19 @@ def test_what_was_saved_is_what_was_measured(start, pairs, elsewhere, tmp_path):
     assert not (tmp_path / "out" / "work" / "shares").exists()
 
 
-def test_frozen_layers_that_are_run_once_change_nothing(start, pairs, elsewhere, tmp_path):
+def test_cached_outputs_of_frozen_layers_change_nothing(start, pairs, letters, tmp_path):
     from isthmus.encoders.training.finetuning import network
 
-    skipped = run(start, pairs, tmp_path / "a", layers=1, others=[elsewhere])
+    skipped = run(start, pairs, tmp_path / "a", layers=1, others=[letters])
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(network, "MAX_STATE_BYTES", 0)
-        whole = run(start, pairs, tmp_path / "b", layers=1, others=[elsewhere])
+        whole = run(start, pairs, tmp_path / "b", layers=1, others=[letters])
     assert (skipped.skipped_frozen, whole.skipped_frozen) == (True, False)
     assert skipped.losses == pytest.approx(whole.losses, abs=1e-4)
     assert run(start, pairs, tmp_path / "c").skipped_frozen is False
 
 
-def test_layers_below_are_left_as_they_were(start, pairs, tmp_path):
+def test_lower_layers_stay_unchanged(start, pairs, tmp_path):
     made = run(start, pairs, tmp_path / "out", layers=1, method="full", learning_rate=1e-2)
     states = [load_encoder(spec, device="cpu").model.state_dict() for spec in (start, made.after)]
     moved = {
@@ -97,8 +97,8 @@ def test_layers_below_are_left_as_they_were(start, pairs, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_after_an_interrupt_it_comes_to_the_same_encoder(start, pairs, elsewhere, tmp_path, method):
-    given = {"others": [elsewhere], "method": method, "epochs": 3, "layers": 1}
+def test_a_resumed_run_ends_with_the_same_encoder(start, pairs, letters, tmp_path, method):
+    given = {"others": [letters], "method": method, "epochs": 3, "layers": 1}
     whole = run(start, pairs, tmp_path / "whole", **given)
     with pytest.raises(Interrupt):
         run(start, pairs, tmp_path / "cut", on_epoch=interrupt_after(1), **given)
@@ -109,7 +109,7 @@ def test_after_an_interrupt_it_comes_to_the_same_encoder(start, pairs, elsewhere
     assert cut.after_fingerprint == whole.after_fingerprint
 
 
-def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_encoder(
+def test_a_run_resumed_within_an_epoch_ends_with_the_same_encoder(
     start, pairs, tmp_path, monkeypatch
 ):
     whole = run(start, pairs, tmp_path / "whole", batch_size=4)
@@ -130,28 +130,28 @@ def test_cut_off_in_the_middle_of_a_pass_it_comes_to_the_same_encoder(
     assert cut.after_fingerprint == whole.after_fingerprint
 
 
-def test_other_settings_do_not_go_on_from_a_checkpoint(start, pairs, tmp_path):
+def test_a_checkpoint_of_other_settings_is_ignored(start, pairs, tmp_path):
     run(start, pairs, tmp_path / "a")
     changed = run(start, pairs, tmp_path / "a", temperature=0.2)
     fresh = run(start, pairs, tmp_path / "b", temperature=0.2)
     assert changed.losses == fresh.losses
 
 
-def test_without_a_pass_it_is_the_encoder_that_it_was(start, pairs, elsewhere, tmp_path):
-    made = run(start, pairs, tmp_path / "out", epochs=0, others=[elsewhere])
+def test_without_epochs_the_encoder_is_unchanged(start, pairs, letters, tmp_path):
+    made = run(start, pairs, tmp_path / "out", epochs=0, others=[letters])
     assert made.share == 0
     assert made.after_fingerprint == made.before_fingerprint
     assert (made.target.ratio.value, made.other_domains["letters"].ratio.value) == (1.0, 1.0)
 
 
-def test_training_ends_when_nothing_is_gained(start, pairs, tmp_path):
+def test_training_stops_early_without_improvement(start, pairs, tmp_path):
     made = run(start, pairs, tmp_path / "out", epochs=20, patience=1, learning_rate=1.0)
     assert len(made.losses) == made.best_epoch + 1
 
 
-def test_an_anchor_keeps_other_domains_where_they_were(start, pairs, elsewhere, tmp_path):
+def test_the_anchor_loss_reduces_forgetting(start, pairs, letters, tmp_path):
     def kept(name, **changed):
-        unlabelled = OtherDomain("letters", elsewhere.texts)
+        unlabelled = OtherDomain("letters", letters.texts)
         made = run(start, pairs, tmp_path / name, others=[unlabelled], epochs=6, patience=6,
                    learning_rate=1e-2, **changed)  # fmt: skip
         assert made.other_domains["letters"].measure == "neighbours"
@@ -160,15 +160,15 @@ def test_an_anchor_keeps_other_domains_where_they_were(start, pairs, elsewhere, 
     assert kept("with", anchor_weight=10.0, anchor_texts=32) > kept("without", anchor_weight=0.0)
 
 
-def test_no_more_is_taken_than_other_domains_bear(start, pairs, elsewhere, tmp_path):
-    made = run(start, pairs, tmp_path / "out", others=[OtherDomain("letters", elsewhere.texts)],
+def test_the_chosen_share_forgets_no_more_than_allowed(start, pairs, letters, tmp_path):
+    made = run(start, pairs, tmp_path / "out", others=[OtherDomain("letters", letters.texts)],
                epochs=10, learning_rate=3e-2, anchor_weight=0.0, max_forgetting=0.0)  # fmt: skip
     (taken,) = (one for one in made.shares if one.share == made.share)
     assert taken.kept["letters"] >= 1
     assert made.share < 1
 
 
-def test_a_tuned_encoder_can_be_tuned_further(start, pairs, tmp_path):
+def test_a_fine_tuned_encoder_can_be_fine_tuned_again(start, pairs, tmp_path):
     first = run(start, pairs, tmp_path / "a", learning_rate=1e-2)
     second = run(
         first.after, [(f"{a} b", f"c {b}") for a, b in pairs], tmp_path / "b", learning_rate=1e-2
@@ -191,7 +191,7 @@ def test_local_text_becomes_a_folder_of_transformers(pairs, tmp_path):
     np.testing.assert_allclose(tuned.encode(texts), local.encode(texts), atol=1e-5)
 
 
-def test_files_and_what_is_wrong_with_some_rows(start, pairs, tmp_path):
+def test_pairs_from_files_with_some_bad_rows(start, pairs, tmp_path):
     good = [{"first": a, "second": b} for a, b in pairs]
     bad = [{"first": None, "second": "x"}, {"first": "x", "second": " "},
            {"first": "same", "second": "same"}]  # fmt: skip
@@ -207,7 +207,7 @@ def test_files_and_what_is_wrong_with_some_rows(start, pairs, tmp_path):
     assert list(made.other_domains) == ["other 1"]
 
 
-def test_pictures_that_cannot_be_read_are_named(tmp_path):
+def test_unreadable_images_are_reported(tmp_path):
     spec = f"transformers/{models.clip_folder(tmp_path / 'clip')}"
     rows = [{"text": f"a {n}", "image": picture("red", 4 + n)} for n in range(40)]
     rows += [{"text": "torn", "image": picture("red")[:40]}, {"text": "none", "image": None}]
@@ -217,7 +217,7 @@ def test_pictures_that_cannot_be_read_are_named(tmp_path):
     assert made.target.measure == "pairs"
 
 
-def test_what_cannot_be_tuned_is_refused(start, pairs, tmp_path):
+def test_unusable_inputs_are_refused(start, pairs, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(InvalidInput, match=r"1 distinct pairs of 2 rows.*row 1: is null"):
         finetune(start, [("a", "b"), (None, "b")], out)
@@ -244,9 +244,9 @@ def test_what_cannot_be_tuned_is_refused(start, pairs, tmp_path):
      {"batch_size": 1}, {"learning_rate": 0}, {"temperature": 0}, {"anchor_weight": -1},
      {"anchor_texts": 1}, {"max_forgetting": 2}, {"validation": 0}, {"held_out": 0.95}],
 )  # fmt: skip
-def test_settings_that_cannot_be_used_are_refused(setting):
+def test_settings_out_of_range_are_refused(setting):
     (name,) = setting
-    with pytest.raises(InvalidInput, match=f"{name}=.* cannot be used to fine-tune; give "):
+    with pytest.raises(InvalidInput, match=f"{name} is .*; give "):
         FinetuneSettings(**setting)
 
 
@@ -257,7 +257,7 @@ def test_without_peft_the_command_that_installs_it_is_named(start, pairs, tmp_pa
     assert run(start, pairs, tmp_path / "full", method="full", epochs=1).losses
 
 
-def test_a_domain_is_divided_by_digests_and_each_text_counts_once():
+def test_the_distinct_texts_of_a_domain_are_split_by_digests():
     texts = [f"text {n % 3_000}" for n in range(4_000)]
     pairs = np.array([[n, n + 1] for n in range(0, 2_000, 2)] + [[5, 3_005]])
     split = split_domain(OtherDomain("d", texts, pairs=pairs), 0)

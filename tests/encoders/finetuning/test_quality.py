@@ -1,4 +1,4 @@
-"""Figures against a formula, and the contents of a batch."""
+"""Search quality, splits, batches and layers of fine-tuning."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def unit(vectors):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def plainly(vectors, belongs, allowed):
-    """NDCG@10 and recall@10 of every query that has an answer, by the book."""
+def reference(vectors, belongs, allowed):
+    """Return NDCG@10 and recall@10 of every query that has an answer, computed plainly."""
     out = []
     for query in range(len(vectors)):
         others = [n for n in range(len(vectors)) if n != query and allowed(query, n)]
@@ -44,41 +44,41 @@ def plainly(vectors, belongs, allowed):
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
-def test_figures_are_those_of_the_book(seed):
+def test_search_quality_equals_a_plain_reference(seed):
     random = np.random.default_rng(seed)
     vectors = unit(random.standard_normal((30, 6)))
     pairs = random.integers(0, 30, (25, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     known = {tuple(pair) for pair in pairs.tolist()} | {(b, a) for a, b in pairs.tolist()}
     found = search_quality(vectors, PairRelevance(30, pairs))
-    expected = plainly(vectors, lambda a, b: (a, b) in known, lambda a, b: True)
+    expected = reference(vectors, lambda a, b: (a, b) in known, lambda a, b: True)
     np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
     labels = [random.choice(["", "x", "y", "z"]) for _ in range(30)]
     found = search_quality(vectors, LabelRelevance(labels))
-    expected = plainly(
+    expected = reference(
         vectors, lambda a, b: bool(labels[a]) and labels[a] == labels[b], lambda a, b: True
     )
     np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
 
 
-def test_texts_search_pictures_and_pictures_texts():
+def test_texts_search_images_and_images_texts():
     random = np.random.default_rng(0)
     vectors = unit(random.standard_normal((40, 5)))
     pairs = np.stack([np.arange(20), np.arange(20, 40)], 1)
     sides = np.repeat([0, 1], 20)
     found = search_quality(vectors, PairRelevance(40, pairs), sides)
-    expected = plainly(vectors, lambda a, b: abs(a - b) == 20, lambda a, b: sides[a] != sides[b])
+    expected = reference(vectors, lambda a, b: abs(a - b) == 20, lambda a, b: sides[a] != sides[b])
     np.testing.assert_allclose(np.stack([found.ndcg, found.recall], 1), expected)
 
 
-def test_what_is_kept_is_one_where_nothing_moves():
+def test_the_similarity_kept_is_one_without_a_change():
     vectors = unit(np.random.default_rng(0).standard_normal((50, 6)))
     assert similarity_kept(vectors, vectors) == pytest.approx(np.ones(50))
     turned = unit(np.random.default_rng(1).standard_normal((50, 6)))
     assert similarity_kept(vectors, turned).mean() < 0.9
 
 
-def test_intervals_hold_the_figure_and_paired_ratios_are_sharper():
+def test_intervals_contain_the_mean_and_paired_ratios_are_narrower():
     random = np.random.default_rng(0)
     before = random.random(400)
     after = 1.2 * before
@@ -88,14 +88,14 @@ def test_intervals_hold_the_figure_and_paired_ratios_are_sharper():
     assert mean.high - mean.low == pytest.approx(4 * before.std() / 20, rel=0.15)
 
 
-def test_parts_depend_on_the_key_alone():
+def test_splits_depend_on_the_key_alone():
     keys = [bytes([n // 256, n % 256]) for n in range(4_000)]
     parts = assign_splits(keys, 0.1, 0.2, 3)
     assert np.bincount(parts) / 4_000 == pytest.approx([0.7, 0.1, 0.2], abs=0.02)
     assert assign_splits(keys[::-1], 0.1, 0.2, 3)[::-1].tolist() == parts.tolist()
 
 
-def test_small_groups_stay_together_and_a_large_one_is_divided():
+def test_small_components_stay_together_and_a_large_one_is_split():
     digests = [bytes([n]) for n in range(100)]
     few = np.array([[n, n + 1] for n in range(0, 100, 2)])
     assert len(set(component_keys(digests, few))) == 50
@@ -120,7 +120,7 @@ def test_known_pairs_are_never_negatives():
     assert len(set(batch.rows.tolist())) == len(batch.rows)
 
 
-def test_layers_are_found_wherever_they_stand(tmp_path):
+def test_layer_stacks_are_found_in_every_model(tmp_path):
     from isthmus import load_encoder
     from tests.encoders import models
 

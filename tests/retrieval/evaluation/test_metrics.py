@@ -89,7 +89,7 @@ def test_metrics_are_those_of_ranx():
 def test_metrics_need_k_and_truth():
     with pytest.raises(InvalidInput, match="k from 1"):
         measured(LISTS, TRUTHS, [0])
-    with pytest.raises(InvalidInput, match="users with truth"):
+    with pytest.raises(InvalidInput, match="users with relevant items"):
         measured([["a"]], [[]], [1])
 
 

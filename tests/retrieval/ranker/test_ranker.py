@@ -19,14 +19,19 @@ from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, f
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics, coarse
 from isthmus.retrieval.ranker.network import Batch
 from isthmus.retrieval.ranker.ranker import Ranker
-from tests.retrieval.candidates.corpora import FILMS, histories_of, make_corpus, quick_sources
+from tests.retrieval.candidates.toy_data import (
+    FILMS,
+    histories_of,
+    make_training_data,
+    quick_generators,
+)
 
 USERS = histories_of([0, 4, 8], [], [25, 29, 33, 37, 1], [2], [], list(range(20)))
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    return make_corpus(users=40, items=24)
+    return make_training_data(users=40, items=24)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ def statistics(corpus):
 
 @pytest.fixture(scope="module")
 def sources(corpus):
-    quick = [source for source in quick_sources() if source.name != "trend"]
+    quick = [source for source in quick_generators() if source.name != "trend"]
     return CandidateGenerators(quick).fit(corpus)
 
 
@@ -104,7 +109,7 @@ def test_a_user_alone_is_scored_as_in_a_batch(ranker, corpus, statistics, source
 def batch_of(corpus, statistics, sources, histories):
     pool = pool_of(corpus, sources, histories)
     found = compute_features(
-        FeatureInputs(corpus, histories, pool, statistics, FILMS), feature_columns(pool.sources)
+        FeatureInputs(corpus, histories, pool, statistics, FILMS), feature_columns(pool.generators)
     )
     return make_batch(
         found.values,
@@ -197,7 +202,7 @@ def test_what_was_kept_scores_alike(ranker, corpus, statistics, sources):
 
 
 def test_a_pool_of_other_generators_is_refused(ranker, corpus, statistics):
-    others = CandidateGenerators(quick_sources()[:2]).fit(corpus)
+    others = CandidateGenerators(quick_generators()[:2]).fit(corpus)
     pool = pool_of(corpus, others, USERS)
     with pytest.raises(InvalidInput) as refused:
         ranker.score(corpus, USERS, pool, statistics, FILMS)
@@ -220,7 +225,7 @@ def test_the_order_of_generators_does_not_matter(ranker, corpus, statistics, sou
     pool = pool_of(corpus, sources, USERS)
     expected = ranker.score(corpus, USERS, pool, statistics, FILMS)
     turned = replace(
-        pool, sources=pool.sources[::-1], scores=pool.scores[::-1], ranks=pool.ranks[::-1]
+        pool, generators=pool.generators[::-1], scores=pool.scores[::-1], ranks=pool.ranks[::-1]
     )
     found = ranker.score(corpus, USERS, turned, statistics, FILMS)
     np.testing.assert_array_equal(found, expected)

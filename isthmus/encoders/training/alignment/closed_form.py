@@ -13,7 +13,7 @@ Heads = tuple[ProjectionHead, ProjectionHead]
 
 
 class Correlations:
-    """What the closed forms need of pairs: means, and covariances in their own axes.
+    """Means of pairs, and their covariances in principal axes, from which closed forms follow.
 
     Parameters
     ----------
@@ -38,31 +38,30 @@ class Correlations:
         power: float = 0.5,
         axes: int | None = None,
     ) -> Heads:
-        """Give the heads of regularised canonical correlation analysis.
+        """Return the heads of regularised canonical correlation analysis.
 
         Vinod, "Canonical ridge and econometrics of joint production" (Journal of Econometrics,
-        1976). Canonical axes are weighted by their correlation to a power: with 0 a weak axis
-        counts as much as a strong one, with 0.5 the inner product of the two sides is the least
-        squares one.
+        1976). Canonical axes are weighted by a power of their correlation: with 0 all axes count
+        the same, with 0.5 the inner product of the two sides is the least-squares prediction.
 
         Parameters
         ----------
         dim : int
-            Length of the aligned vectors; axes that do not exist are zero.
+            Length of the aligned vectors; missing axes are zero.
         ridge_text, ridge_image : float
             Added to the variance of each axis, as a multiple of their mean.
         power : float, default 0.5
-            How much strong axes count.
+            Power of the correlations.
         axes : int, optional
-            So many of the strongest axes; by default as many as the aligned vectors are long.
+            Number of axes, the strongest first; by default `dim`.
         """
         text, strength, image = self._canonical(ridge_text, ridge_image)
-        kept = min(dim, len(strength), axes or dim)
-        weights = np.power(np.maximum(strength[:kept], 1e-12), power)
-        return self._heads(text[:, :kept] * weights, image[:, :kept] * weights, dim)
+        count = min(dim, len(strength), axes or dim)
+        weights = np.power(np.maximum(strength[:count], 1e-12), power)
+        return self._heads(text[:, :count] * weights, image[:, :count] * weights, dim)
 
     def procrustes(self, dim: int) -> Heads:
-        """Give the heads of orthogonal Procrustes on the principal axes.
+        """Return the heads of orthogonal Procrustes on the principal axes.
 
         Schönemann, "A generalized solution of the orthogonal Procrustes problem" (Psychometrika,
         1966): both sides are reduced to their first principal axes, and the text is rotated onto
@@ -71,15 +70,15 @@ class Correlations:
         Parameters
         ----------
         dim : int
-            Number of principal axes; no more than the shorter vectors have.
+            Number of principal axes, at most the dimension of the shorter vectors.
         """
-        kept = min(dim, len(self._text_scale), len(self._image_scale))
-        left, _, right = np.linalg.svd(self._cross[-kept:, -kept:])
-        text = self._text_axes[:, -kept:] @ (left @ right)
-        return self._heads(text, self._image_axes[:, -kept:], dim)
+        count = min(dim, len(self._text_scale), len(self._image_scale))
+        left, _, right = np.linalg.svd(self._cross[-count:, -count:])  # eigenvalues ascend
+        text = self._text_axes[:, -count:] @ (left @ right)
+        return self._heads(text, self._image_axes[:, -count:], dim)
 
     def _canonical(self, ridge_text: float, ridge_image: float) -> tuple[Matrix, Matrix, Matrix]:
-        """Give the canonical axes of both sides and their correlations; the last are kept."""
+        """Return the canonical axes of both sides and their correlations; the last are cached."""
         if self._solved is None or self._solved[0] != (ridge_text, ridge_image):
             x = self._whitening(self._text_scale, ridge_text)
             y = self._whitening(self._image_scale, ridge_image)
@@ -107,9 +106,9 @@ class Correlations:
 
 
 def _typical_norm(scale: Matrix, axes: Matrix, weights: Matrix) -> float:
-    """Give the root mean square norm of what a map gives, so that outputs have norms about 1."""
-    turned = axes.T @ weights  # (n_in, dim)
-    return float(np.sqrt(np.maximum((scale[:, None] * turned**2).sum(), 1e-24)))
+    """Return the root mean square norm of the outputs of a map."""
+    rotated = axes.T @ weights  # (n_in, dim)
+    return float(np.sqrt(np.maximum((scale[:, None] * rotated**2).sum(), 1e-24)))
 
 
 def _linear_head(mean: Matrix, weights: Matrix, dim: int) -> ProjectionHead:

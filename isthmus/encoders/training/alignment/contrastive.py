@@ -16,8 +16,8 @@ from torch.nn.functional import dropout, normalize
 from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.training.alignment.closed_form import Heads
 from isthmus.encoders.training.alignment.pairs import Pairs
-from isthmus.encoders.training.alignment.settings import AlignmentSettings
 from isthmus.encoders.training.losses import same_content, symmetric_contrastive
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.training import TrainingLoop, Validation
 

@@ -17,7 +17,7 @@ from isthmus.encoders.training.alignment.cross_modal_recall import (
     rounded_recall_by_set,
 )
 from isthmus.encoders.training.alignment.pairs import Groups, Pairs
-from isthmus.encoders.training.alignment.settings import MIN_PAIRS, AlignmentSettings
+from isthmus.encoders.training.settings import MIN_PAIRS, AlignmentSettings
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar

@@ -1,4 +1,4 @@
-"""Pairs: vectors of texts and pictures that belong together, from one or several sets."""
+"""Pairs: vectors of texts and images that belong together, from one or several sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Groups = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Texts and pictures that belong together, row by row.
+    """Texts and images that belong together, row by row.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Pairs:
     text_ids, image_ids : numpy.ndarray
         int64, shape (n_pairs,): equal where the content is the same.
     sets : numpy.ndarray
-        int64, shape (n_pairs,): the set that each pair comes from, an index into `names`.
+        int64, shape (n_pairs,): the set of each pair, an index into `names`.
     names : tuple of str
         Names of the sets.
     """
@@ -42,7 +42,7 @@ class Pairs:
         return len(self.text)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Pairs:
-        """Give some of the pairs."""
+        """Return the pairs of some rows."""
         return Pairs(
             self.text[rows],
             self.image[rows],
@@ -53,34 +53,34 @@ class Pairs:
         )
 
     def of_set(self, number: int) -> Pairs:
-        """Give the pairs of one set."""
+        """Return the pairs of one set."""
         return self.take(np.flatnonzero(self.sets == number))
 
     def split(self, share: float, seed: int) -> tuple[Pairs, Pairs]:
-        """Hold a share of each set out, with everything that is linked to it.
+        """Hold out a share of each set.
 
-        Pairs that share a text or a picture, even through others, fall on one side, so that
-        nothing held out was seen.
+        Pairs that share a text or an image, even through other pairs, fall on one side, so that
+        no held-out content was trained on.
 
         Returns
         -------
         tuple of Pairs
-            Those to learn from, and those held out.
+            Training pairs and held-out pairs.
         """
-        linked = linked_groups(self.text_ids, self.image_ids)
+        groups = connected_groups(self.text_ids, self.image_ids)
         rng = np.random.default_rng(seed)
-        held = np.zeros(len(self), bool)
+        held_out = np.zeros(len(self), bool)
         for number in range(len(self.names)):
             rows = np.flatnonzero(self.sets == number)
-            groups = rng.permutation(np.unique(linked[rows]))
-            sizes = np.bincount(linked[rows], minlength=linked.max(initial=0) + 1)[groups]
-            chosen = groups[np.cumsum(sizes) <= share * len(rows)]
-            held |= np.isin(linked, chosen)
-        return self.take(np.flatnonzero(~held)), self.take(np.flatnonzero(held))
+            order = rng.permutation(np.unique(groups[rows]))
+            sizes = np.bincount(groups[rows], minlength=groups.max(initial=0) + 1)[order]
+            chosen = order[np.cumsum(sizes) <= share * len(rows)]
+            held_out |= np.isin(groups, chosen)
+        return self.take(np.flatnonzero(~held_out)), self.take(np.flatnonzero(held_out))
 
 
 def join_pairs(sets: Sequence[Pairs]) -> Pairs:
-    """Put sets of pairs behind one another; ids and numbers of sets are kept apart."""
+    """Concatenate sets of pairs; ids and set numbers of different sets stay distinct."""
     texts = np.cumsum([0, *(int(s.text_ids.max(initial=-1)) + 1 for s in sets)])
     images = np.cumsum([0, *(int(s.image_ids.max(initial=-1)) + 1 for s in sets)])
     numbers = np.cumsum([0, *(len(s.names) for s in sets)])
@@ -94,12 +94,12 @@ def join_pairs(sets: Sequence[Pairs]) -> Pairs:
     )
 
 
-def linked_groups(text_ids: Groups, image_ids: Groups) -> Groups:
-    """Give the group of each pair, of those that are linked by contents, shape (n_pairs,).
+def connected_groups(text_ids: Groups, image_ids: Groups) -> Groups:
+    """Return the connected component of each pair by shared contents, shape (n_pairs,).
 
     Examples
     --------
-    >>> linked_groups(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])).tolist()
+    >>> connected_groups(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])).tolist()
     [0, 0, 0, 1]
     """
     from scipy.sparse import coo_array
@@ -109,18 +109,18 @@ def linked_groups(text_ids: Groups, image_ids: Groups) -> Groups:
         return np.empty(0, np.int64)
     texts = int(text_ids.max()) + 1
     size = texts + int(image_ids.max()) + 1
-    links = coo_array((np.ones(len(text_ids)), (text_ids, texts + image_ids)), shape=(size, size))
-    labels = connected_components(links, directed=False)[1][text_ids]
+    edges = coo_array((np.ones(len(text_ids)), (text_ids, texts + image_ids)), shape=(size, size))
+    labels = connected_components(edges, directed=False)[1][text_ids]
     return np.asarray(np.unique(labels, return_inverse=True)[1], np.int64)
 
 
 def ids_of(contents: Sequence[object]) -> Groups:
-    """Give a number for each content, equal ones alike, shape (len(contents),).
+    """Return a number for each content, equal for equal contents, shape (len(contents),).
 
     Examples
     --------
     >>> ids_of(["a", "b", "a"]).tolist()
     [0, 1, 0]
     """
-    known: dict[object, int] = {}
-    return np.array([known.setdefault(c, len(known)) for c in contents], np.int64)
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(c, len(numbers)) for c in contents], np.int64)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -31,7 +31,6 @@ from isthmus.encoders.training.distillation.report import (
     read_user_items,
     split_users,
 )
-from isthmus.encoders.training.distillation.settings import DistillSettings
 from isthmus.encoders.training.distillation.static_student import (
     StaticStudent,
     build_tokenizer,
@@ -40,14 +39,19 @@ from isthmus.encoders.training.distillation.static_student import (
     token_texts,
 )
 from isthmus.encoders.training.distillation.students import NetworkStudent, Student
-from isthmus.encoders.training.distillation.training import train_student
+from isthmus.encoders.training.losses import cosine_loss, similarity_loss
 from isthmus.encoders.training.retrieval_quality import Rows
 from isthmus.encoders.training.saving import WORK, open_work_folder
+from isthmus.encoders.training.settings import DistillSettings
 from isthmus.errors import UnsupportedModality
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint
-from isthmus.numerics.training import EpochResult
+from isthmus.numerics.training import EpochResult, OnEpoch, TrainingLoop, linear_decay
 from isthmus.schema import Modality
+
+if TYPE_CHECKING:
+    import torch
+
 
 STATIC: Final = "static"
 
@@ -275,3 +279,71 @@ def _size_of(folder: Path) -> int:
     """Return the bytes of a saved encoder: all files except the work folder and the report."""
     files = [f for f in folder.rglob("*") if f.is_file() and f.name != REPORT]
     return sum(f.stat().st_size for f in files if WORK not in f.relative_to(folder).parts)
+
+
+def train_student(
+    student: Student,
+    targets: FloatArray,
+    rows: Rows,
+    settings: DistillSettings,
+    checkpoint: Checkpoint,
+    *,
+    on_epoch: OnEpoch | None = None,
+    show: bool = False,
+) -> list[float]:
+    """Train a student in place.
+
+    An interrupted run resumes from its checkpoint and ends with the same student.
+
+    Parameters
+    ----------
+    student : Student
+        The student.
+    targets : numpy.ndarray
+        float32, shape (n_contents, dim): the teacher's vectors, of unit norm.
+    rows : numpy.ndarray
+        int64: the rows of `targets` to train on.
+    settings : DistillSettings
+        Hyperparameters.
+    checkpoint : Checkpoint
+        Where the run resumes from.
+    on_epoch : callable, optional
+        Called after every epoch; what it raises ends the training.
+    show : bool, default False
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    list of float
+        Mean loss of each epoch.
+    """
+    size = min(settings.batch_size or student.batch, len(rows))
+    steps = len(rows) // size  # an epoch leaves out the rows of an incomplete batch
+
+    def batches(epoch: int) -> Iterator[Rows]:
+        order = np.random.default_rng([settings.seed, epoch - 1]).permutation(rows)
+        return (order[step * size : (step + 1) * size] for step in range(steps))
+
+    def loss(batch: Rows) -> torch.Tensor:
+        import torch
+
+        teacher = torch.from_numpy(targets[batch])  # (n, teacher dim)
+        vectors, mapped = student.vectors(batch.tolist())  # (n, student dim), (n, teacher dim)
+        total = cosine_loss(mapped, teacher)
+        if settings.similarity_weight:
+            similarity = similarity_loss(vectors, teacher, settings.temperature)
+            total = total + settings.similarity_weight * similarity
+        return total
+
+    optimizer = student.optimizer(settings.learning_rate or student.rate)
+    loop = TrainingLoop(
+        loss,
+        batches,
+        optimizer,
+        settings.epochs,
+        schedule=linear_decay(optimizer, settings.epochs * steps),
+        model=student,
+        checkpoint=checkpoint,
+    )
+    history = loop.run("training the student", steps_per_epoch=steps, on_epoch=on_epoch, show=show)
+    return history.losses

@@ -48,7 +48,6 @@ from isthmus.encoders.training.finetuning.report import (
     ShareQuality,
     compare,
 )
-from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 from isthmus.encoders.training.finetuning.training import PairBatches, train_network
 from isthmus.encoders.training.retrieval_quality import Rows
 from isthmus.encoders.training.saving import (
@@ -57,6 +56,7 @@ from isthmus.encoders.training.saving import (
     require_trainable,
     save_encoder,
 )
+from isthmus.encoders.training.settings import FinetuneSettings
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint

@@ -18,7 +18,7 @@ from isthmus.encoders.training.finetuning.layers import (
     trained_parameters,
 )
 from isthmus.encoders.training.finetuning.pairs import TrainingContents
-from isthmus.encoders.training.finetuning.settings import FinetuneSettings
+from isthmus.encoders.training.settings import FinetuneSettings
 from isthmus.errors import InvalidInput, MissingDependency
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.encoders.training.finetuning.pairs import Pairs
-from isthmus.encoders.training.finetuning.settings import FinetuneSettings
 from isthmus.encoders.training.losses import cosine_loss, similarity_loss, symmetric_contrastive
 from isthmus.encoders.training.retrieval_quality import Rows
+from isthmus.encoders.training.settings import FinetuneSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.checkpoint import Checkpoint
 from isthmus.numerics.training import (

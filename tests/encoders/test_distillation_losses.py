@@ -1,4 +1,4 @@
-"""The losses beside a plain reference."""
+"""The losses of distillation against a plain reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def units(n, dim, seed):
 
 
 def divergence(student, teacher, temperature):
-    """Loop over rows: sum of p * log(p / q), over all other rows."""
+    """Return the mean over rows of the sum of p * log(p / q) over all other rows."""
     total = 0.0
     for row in range(len(student)):
         others = [n for n in range(len(student)) if n != row]
@@ -43,7 +43,7 @@ def test_the_cosine_loss_equals_its_formula():
     assert found.item() == pytest.approx(expected)
 
 
-def test_both_fall_as_the_student_is_turned_to_its_teacher():
+def test_both_losses_fall_as_the_student_approaches_its_teacher():
     student = torch.tensor(units(12, 5, 0), requires_grad=True)
     teacher = torch.tensor(units(12, 5, 1))
     optimizer = torch.optim.Adam([student], lr=0.05)

@@ -12,7 +12,7 @@ from isthmus.encoders.training.losses import same_content, symmetric_contrastive
 
 
 def by_hand(text, image, text_ids, image_ids, scale):
-    """Each pair's own probability among itself and those that do not belong to it."""
+    """Return the loss from the probability of each answer among itself and its negatives."""
     total = 0.0
     for one, other in ((text, image), (image, text)):
         for i in range(len(one)):
@@ -32,7 +32,7 @@ def by_hand(text, image, text_ids, image_ids, scale):
     [([0, 1, 2, 3], [0, 1, 2, 3]), ([0, 1, 0, 2], [0, 1, 2, 2])],
     ids=["all differ", "copies"],
 )
-def test_it_is_its_formula(text_ids, image_ids):
+def test_the_contrastive_loss_equals_its_formula(text_ids, image_ids):
     rng = np.random.default_rng(0)
     text, image = (rng.standard_normal((4, 3)).astype(np.float32) for _ in range(2))
     same = same_content(torch.tensor(text_ids), torch.tensor(image_ids))
@@ -42,7 +42,7 @@ def test_it_is_its_formula(text_ids, image_ids):
     assert float(loss) == pytest.approx(by_hand(text, image, text_ids, image_ids, 2.0), rel=1e-5)
 
 
-def test_a_copy_is_no_negative():
+def test_copies_are_no_negatives():
     text = torch.eye(2, 3)
     same = same_content(torch.tensor([5, 5]), torch.tensor([0, 1]))
     alone = symmetric_contrastive(text, text.flip(0), same, torch.tensor(10.0))

@@ -8,8 +8,8 @@ from isthmus.encoders.projection_head import unit_rows
 from isthmus.encoders.training.alignment.pairs import Pairs
 
 
-def turned_pairs(count: int = 200, *, noise: float = 0.0, name: str = "a") -> Pairs:
-    """Texts of length 12, whose pictures of length 20 are the same, turned."""
+def rotated_pairs(count: int = 200, *, noise: float = 0.0, name: str = "a") -> Pairs:
+    """Return texts of length 12, and the same vectors rotated into length 20 as images."""
     rng = np.random.default_rng(0)
     meaning = rng.standard_normal((count, 12))
     turn = np.linalg.qr(rng.standard_normal((20, 20)))[0][:12]

@@ -1,4 +1,4 @@
-"""What is held in memory is what is on disk, whoever wrote it."""
+"""The interactions cached in memory equal those on disk, whichever process wrote them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import isthmus.data.interactions.store as module
 from isthmus.data.interactions.store import InteractionStore
-from tests.data.interactions.test_rule import ROW, add, row
+from tests.data.interactions.test_deduplication import ROW, add, row
 
 USERS = ["b", "nobody", "a"]
 JOBS = st.one_of(
@@ -17,11 +17,11 @@ JOBS = st.one_of(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def held_at_once():
-    usual = module.READ_SECONDS_PER_ROW
+def cache_at_once():
+    original = module.READ_SECONDS_PER_ROW
     module.READ_SECONDS_PER_ROW = 0.0
     yield
-    module.READ_SECONDS_PER_ROW = usual
+    module.READ_SECONDS_PER_ROW = original
 
 
 def do(store, job):
@@ -39,27 +39,27 @@ def do(store, job):
 
 @settings(max_examples=40, deadline=None)
 @given(jobs=st.lists(JOBS, min_size=1, max_size=6))
-def test_what_is_held_follows_the_table(tmp_path_factory, jobs):
+def test_cached_interactions_equal_the_table_on_disk(tmp_path_factory, jobs):
     folder = tmp_path_factory.mktemp("s")
-    holding = InteractionStore(folder)
-    add(holding, [row(1.0, user_id="a")])
-    holding.of_users(["a"])
+    cached_store = InteractionStore(folder)
+    add(cached_store, [row(1.0, user_id="a")])
+    cached_store.of_users(["a"])
     for job in jobs:
         do(InteractionStore(folder), job)
         for users in (USERS, ["a"], ["a", "a"], []):
-            expected = InteractionStore(folder).of_users(users)  # its first look is at the disk
-            assert holding.of_users(users).to_pylist() == expected.to_pylist()
-            assert holding.of_users(users).schema == expected.schema
-    assert holding._cache is not None
+            expected = InteractionStore(folder).of_users(users)  # a new store reads from the disk
+            assert cached_store.of_users(users).to_pylist() == expected.to_pylist()
+            assert cached_store.of_users(users).schema == expected.schema
+    assert cached_store._cache is not None
 
 
-def test_a_table_that_is_too_large_is_not_cache(tmp_path, monkeypatch):
+def test_a_table_that_is_too_large_is_not_cached(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_CACHED_ROWS", 2)
     store = InteractionStore(tmp_path)
     add(store, [row(1.0), row(2.0, item_id="j")])
-    for held in (False, True, True):
+    for is_cached in (False, True, True):
         assert len(store.of_users(["u"])) == 2
-        assert (store._cache is not None) == held
+        assert (store._cache is not None) == is_cached
     add(store, [row(3.0, item_id="k")])
     for _ in range(2):
         assert len(store.of_users(["u"])) == 3

@@ -43,7 +43,7 @@ def key_of(row):
 
 
 def apply(model, row):
-    """The rule, as one would write it down."""
+    """Apply the rule for one row."""
     there = model.get(key_of(row))
     oldest = datetime.min.replace(tzinfo=UTC)
     if there is None or (row["time"] or oldest) >= (there["time"] or oldest):
@@ -64,10 +64,12 @@ def add(store, rows):
 
 @settings(max_examples=40, deadline=None)
 @given(jobs=st.lists(st.lists(ROW, max_size=12), max_size=4), commit_rows=st.integers(1, 5))
-def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, jobs, commit_rows):
+def test_any_sequence_of_jobs_equals_the_rule_applied_row_by_row(
+    tmp_path_factory, jobs, commit_rows
+):
     store = InteractionStore(tmp_path_factory.mktemp("s"))
     model = {}
-    usual = isthmus.data.interactions.ingest.COMMIT_ROWS
+    original = isthmus.data.interactions.ingest.COMMIT_ROWS
     isthmus.data.interactions.ingest.COMMIT_ROWS = commit_rows
     try:
         for rows in jobs:
@@ -88,12 +90,12 @@ def test_any_jobs_in_any_pieces_come_to_what_the_rule_says(tmp_path_factory, job
             assert store.version == version
             assert stored(store) == model
     finally:
-        isthmus.data.interactions.ingest.COMMIT_ROWS = usual
+        isthmus.data.interactions.ingest.COMMIT_ROWS = original
 
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.lists(ROW, min_size=2, max_size=12), data=st.data())
-def test_rows_with_times_of_their_own_may_come_in_any_order(tmp_path_factory, rows, data):
+def test_rows_with_distinct_times_can_come_in_any_order(tmp_path_factory, rows, data):
     rows = [{**row, "time": EPOCH + timedelta(hours=n)} for n, row in enumerate(rows)]
     shuffled = data.draw(st.permutations(rows))
     cut = data.draw(st.integers(0, len(rows)))
@@ -123,7 +125,7 @@ def value_after(tmp_path, *rows):
     return found["value"]
 
 
-def test_the_latest_wins_whichever_came_first(tmp_path):
+def test_the_latest_time_wins_in_any_order(tmp_path):
     assert value_after(tmp_path, row(2.0, EPOCH + timedelta(1)), row(1.0, EPOCH)) == 2.0
 
 
@@ -135,7 +137,7 @@ def test_at_equal_times_the_last_wins(tmp_path):
     assert value_after(tmp_path, row(2.0, EPOCH), row(1.0, EPOCH)) == 1.0
 
 
-def test_one_without_a_time_is_older_than_one_with(tmp_path):
+def test_a_row_without_a_time_is_older_than_a_row_with_one(tmp_path):
     assert value_after(tmp_path, row(2.0, EPOCH), row(1.0)) == 2.0
 
 
@@ -146,7 +148,7 @@ def test_a_later_time_alone_is_a_change(tmp_path):
     assert (report.changed, report.unchanged) == (1, 0)
 
 
-def test_a_user_called_as_an_item_is_another_row(tmp_path):
+def test_user_and_item_ids_are_not_interchangeable(tmp_path):
     store = InteractionStore(tmp_path)
     report = add(store, [row(1.0, user_id="a", item_id="b"), row(1.0, user_id="b", item_id="a")])
     assert (report.added, report.repeated) == (2, 0)
