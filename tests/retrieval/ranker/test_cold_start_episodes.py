@@ -19,14 +19,14 @@ from isthmus.retrieval.ranker.cold_start_episodes import (
 from isthmus.retrieval.ranker.examples import make_examples
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import ExampleSettings
-from tests.retrieval.candidates.corpora import BOOKS, DOMAINS, FILMS, make_corpus
+from tests.retrieval.candidates.toy_data import BOOKS, DOMAINS, FILMS, make_training_data
 
 USERS = 60
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    return make_corpus(users=USERS, items=24)
+    return make_training_data(users=USERS, items=24)
 
 
 @pytest.fixture(scope="module", params=[1, 3])
@@ -221,7 +221,7 @@ def test_a_tested_user_is_tested_in_every_example(corpus, folds):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("folds", [1, 3])
 def test_small_domains_have_tested_users_too(seed, folds):
-    small = make_corpus(users=20, items=24, seed=seed)
+    small = make_training_data(users=20, items=24, seed=seed)
     made = list(make_folds(small, BOOKS, folds, seed))
     tested = choose_validation_users(small, made, BOOKS, 0.1, seed)
     met = np.concatenate([fold.users for fold in made])

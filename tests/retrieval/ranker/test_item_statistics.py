@@ -19,19 +19,19 @@ from isthmus.retrieval.ranker.features import (
     feature_columns,
 )
 from isthmus.retrieval.ranker.item_statistics import STATISTICS, ItemStatistics, coarse
-from tests.retrieval.candidates.corpora import (
+from tests.retrieval.candidates.toy_data import (
     BOOKS,
     FILMS,
     histories_of,
-    make_contents,
-    make_corpus,
-    quick_sources,
+    make_training_data,
+    make_vectors,
+    quick_generators,
 )
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    return make_corpus(users=30, items=16)
+    return make_training_data(users=30, items=16)
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +82,12 @@ def test_uses_are_counted_by_domain(corpus, statistics):
 
 @pytest.mark.parametrize("timed", [True, False])
 def test_a_newer_item_is_like_an_old_one_that_nobody_used(timed):
-    corpus = make_corpus(users=30, items=16, new=2)
+    corpus = make_training_data(users=30, items=16, new=2)
     if not timed:
         moments = np.full(len(corpus.interactions), np.nan)
         corpus = replace(corpus, interactions=replace(corpus.interactions, moments=moments))
-    vectors = make_contents(len(corpus))
-    vectors[33] = vectors[32] = make_contents(40)[36]  # of taste 0, and the same
+    vectors = make_vectors(len(corpus))
+    vectors[33] = vectors[32] = make_vectors(40)[36]  # of taste 0, and the same
     domains = corpus.domains.copy()
     domains[32:34] = BOOKS
     whole = replace(
@@ -133,7 +133,7 @@ def test_statistics_are_kept_and_learned_anew(corpus, statistics):
 
 
 def features(corpus, statistics, histories, target=FILMS, n=6):
-    taught = CandidateGenerators(quick_sources()[:4]).fit(corpus)
+    taught = CandidateGenerators(quick_generators()[:4]).fit(corpus)
     scorers = taught.scorers(corpus, histories, target)
     allowed = corpus.in_domain(target)
     pool = candidate_pool(scorers, n, allowed, histories.seen(len(corpus)))
@@ -202,7 +202,7 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
     contents = InMemoryItemFeatures(
         vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1)[:, None]
     )
-    corpus = replace(make_corpus(users=20, items=300), features=contents, _content_graph=[])
+    corpus = replace(make_training_data(users=20, items=300), features=contents, _content_graph=[])
     statistics = ItemStatistics().fit(corpus)
     found = statistics.contents(corpus, np.arange(600))
     assert found.shape == (600, 256)
@@ -227,7 +227,7 @@ def test_features_of_users_of_whom_nothing_is_known(corpus, statistics):
 
 
 def test_contents_are_compared_with_the_strongest_of_a_long_history():
-    corpus = make_corpus(users=20, items=MAX_HISTORY + 20)
+    corpus = make_training_data(users=20, items=MAX_HISTORY + 20)
     statistics = ItemStatistics().fit(corpus)
     long = np.arange(MAX_HISTORY + 10)
     strengths = np.where(long < MAX_HISTORY, 1, 0.01).astype(np.float32)

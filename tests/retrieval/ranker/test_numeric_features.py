@@ -18,7 +18,7 @@ from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS, NumericAttributes
 from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.retrieval.recommend.store import load_recommender, read_description
-from tests.retrieval.candidates.corpora import BOOKS, SONGS, histories_of, make_corpus
+from tests.retrieval.candidates.toy_data import BOOKS, SONGS, histories_of, make_training_data
 from tests.retrieval.recommend.worlds import QUICK
 from tests.toy import item, text_encoder
 
@@ -34,7 +34,7 @@ def counted(corpus, **numbers):
 
 @pytest.fixture(scope="module")
 def corpus():
-    return make_corpus(users=200, items=ITEMS)
+    return make_training_data(users=200, items=ITEMS)
 
 
 def pool_of(*items):
@@ -131,7 +131,7 @@ def test_what_is_kept_is_read_back(corpus):
 
 def test_new_items_are_ranked_among_those_learned_from(corpus):
     numbers = NumericAttributes().fit(counted(corpus, taste=TASTE))
-    grown = make_corpus(users=0, items=ITEMS, new=4)
+    grown = make_training_data(users=0, items=ITEMS, new=4)
     grown = counted(grown, taste=np.concatenate([TASTE, [0, 9, 0.5, np.nan]]))
     domains = grown.domains.copy()
     domains[-4:] = BOOKS
@@ -154,7 +154,7 @@ def test_a_domain_that_nobody_used_is_not_compared(corpus):
     values=st.lists(st.integers(0, 5), min_size=2 * ITEMS, max_size=2 * ITEMS),
 )
 def test_units_do_not_matter(scale, offset, values):
-    corpus = make_corpus(users=60, items=ITEMS)
+    corpus = make_training_data(users=60, items=ITEMS)
     one, other = (
         counted(corpus, value=np.array(own))
         for own in (np.array(values, float), scale * np.array(values, float) + offset)
@@ -193,7 +193,7 @@ BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),
     training=replace(QUICK.training, epochs=2),
-    guard=False,
+    check_source_domains=False,
     tower_epochs=1,
 )
 

@@ -19,14 +19,19 @@ from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, f
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics, coarse
 from isthmus.retrieval.ranker.network import Batch
 from isthmus.retrieval.ranker.ranker import Ranker
-from tests.retrieval.candidates.corpora import FILMS, histories_of, make_corpus, quick_sources
+from tests.retrieval.candidates.toy_data import (
+    FILMS,
+    histories_of,
+    make_training_data,
+    quick_generators,
+)
 
 USERS = histories_of([0, 4, 8], [], [25, 29, 33, 37, 1], [2], [], list(range(20)))
 
 
 @pytest.fixture(scope="module")
 def corpus():
-    return make_corpus(users=40, items=24)
+    return make_training_data(users=40, items=24)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ def statistics(corpus):
 
 @pytest.fixture(scope="module")
 def sources(corpus):
-    quick = [source for source in quick_sources() if source.name != "trend"]
+    quick = [source for source in quick_generators() if source.name != "trend"]
     return CandidateGenerators(quick).fit(corpus)
 
 
@@ -197,7 +202,7 @@ def test_what_was_kept_scores_alike(ranker, corpus, statistics, sources):
 
 
 def test_a_pool_of_other_generators_is_refused(ranker, corpus, statistics):
-    others = CandidateGenerators(quick_sources()[:2]).fit(corpus)
+    others = CandidateGenerators(quick_generators()[:2]).fit(corpus)
     pool = pool_of(corpus, others, USERS)
     with pytest.raises(InvalidInput) as refused:
         ranker.score(corpus, USERS, pool, statistics, FILMS)

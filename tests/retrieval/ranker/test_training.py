@@ -18,7 +18,7 @@ from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.ranker.training import train_ranker
-from tests.retrieval.candidates.corpora import BOOKS, make_corpus
+from tests.retrieval.candidates.toy_data import BOOKS, make_training_data
 
 SETTINGS = TrainingSettings(epochs=4, patience=4, members=2, hidden=8, batch_size=16)
 
@@ -29,7 +29,7 @@ def sources():
 
 @pytest.fixture(scope="module")
 def batches():
-    corpus = make_corpus(users=80, items=24)
+    corpus = make_training_data(users=80, items=24)
     how = ExampleSettings(folds=2, depth=12, seed=3)
     examples = make_examples(corpus, sources, ItemStatistics, BOOKS, how)
     return ExampleBatches.of(examples, corpus, ItemStatistics().fit(corpus))

@@ -18,8 +18,8 @@ from isthmus.retrieval.candidates.scorer import (
     PopularityScorer,
     SparseScorer,
 )
-from tests.retrieval.candidates.corpora import make_corpus
-from tests.retrieval.candidates.sparse import rows_of
+from tests.numerics.sparse import rows_of
+from tests.retrieval.candidates.toy_data import make_training_data
 
 scores = st.sampled_from([0.0, 0.0, 1.0, 2.0, 2.5, 3.0])
 
@@ -61,13 +61,13 @@ def check(scorer, table, allowed, seen, n):
 
 @settings(deadline=None)
 @given(cases())
-def test_sparse_opinions(case):
+def test_sparse_scorers(case):
     check(SparseScorer(rows_of(csr_array(case[0])), case[0].shape[1]), *case)
 
 
 @settings(deadline=None)
 @given(cases())
-def test_shared_opinions(case):
+def test_popularity_scorers(case):
     table, allowed, seen, n = case
     table = np.repeat(table[:1], len(table), axis=0)
     order = np.argsort(-table[0], kind="stable")
@@ -77,7 +77,7 @@ def test_shared_opinions(case):
 
 @settings(deadline=None)
 @given(cases(), st.sampled_from([1, 10, module.MAX_PRODUCTS]))
-def test_product_opinions_by_parts(case, cells):
+def test_dot_product_scorers_in_batches(case, cells):
     """Each item has a direction of its own, so that products are the table's scores, exactly."""
     table, allowed, seen, n = case
     vectors = np.eye(table.shape[1], dtype=np.float32)
@@ -95,7 +95,7 @@ def test_product_opinions_by_parts(case, cells):
             assert own == []
 
 
-def test_products_leave_out_items_that_are_on_no_shelf():
+def test_dot_products_leave_out_items_that_are_not_indexed():
     vectors = np.array([[-1, 0], [0, 0], [2, 0]], np.float32)
     index = DotProductIndex(np.array([0, 2]), vectors)
     scorer = DotProductScorer(np.array([[1, 0], [0, 0]], np.float32), vectors, index)
@@ -105,12 +105,12 @@ def test_products_leave_out_items_that_are_on_no_shelf():
 
 
 def test_the_nearest_of_several_interests_counts():
-    corpus = make_corpus(users=0, items=8)
-    vectors = corpus.features.vectors
-    scorer = InterestScorer(corpus.features, [np.array([0, 1]), np.empty(0, np.int64)])
-    seen = np.zeros((2, len(corpus)))
+    data = make_training_data(users=0, items=8)
+    vectors = data.features.vectors
+    scorer = InterestScorer(data.features, [np.array([0, 1]), np.empty(0, np.int64)])
+    seen = np.zeros((2, len(data)))
     seen[0, :2] = 1
-    found = scorer.top_k(4, np.ones(len(corpus), bool), csr_array(seen))
+    found = scorer.top_k(4, np.ones(len(data), bool), csr_array(seen))
     nearest = (vectors @ vectors[:2].T).max(axis=1)
     order = [i for i in np.argsort(-nearest).tolist() if i > 1][:4]
     assert lists_of(found) == [order, []]
@@ -119,7 +119,7 @@ def test_the_nearest_of_several_interests_counts():
 
 @settings(deadline=None)
 @given(cases())
-def test_entries_of_sparse_matrices(case):
+def test_lookups_of_sparse_rows(case):
     table = case[0]
     rows, columns = np.divmod(np.arange(table.size), table.shape[1])
     sparse, width = rows_of(csr_array(table)), table.shape[1]
@@ -168,8 +168,8 @@ def test_pools_against_brute_force(parts, n):
     assert thin.ranks.tolist() == pool.ranks[:, kept].tolist()
 
 
-def test_contents_are_found_among_the_allowed_alone():
-    vectors = make_corpus(users=0, items=8).features.vectors
+def test_nearest_items_are_among_the_allowed_ones():
+    vectors = make_training_data(users=0, items=8).features.vectors
     contents = InMemoryItemFeatures(vectors)
     allowed = np.arange(16) % 4 == 1
     found, cosines = contents.nearest(vectors[:3], 6, allowed)

@@ -19,7 +19,7 @@ from isthmus.retrieval.candidates.domain_adaptation import (
 )
 from isthmus.retrieval.candidates.two_tower_training import MAX_LABELS, make_batches
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from tests.retrieval.candidates.corpora import BOOKS, FILMS, SONGS, make_corpus
+from tests.retrieval.candidates.toy_data import BOOKS, FILMS, SONGS, make_training_data
 
 USERS, ITEMS = 3, 40
 LABELS = [(0, 3), (0, 17), (1, 5), (2, 0), (2, 38), (2, 39)]
@@ -102,33 +102,33 @@ def test_a_sample_of_nothing_but_the_own_has_a_gradient():
     torch.testing.assert_close(sampled[2], torch.zeros((), dtype=torch.float64))
 
 
-def sampler_of(corpus, size):
-    return NegativeSampler(corpus.popularity, corpus.domains, len(corpus.domain_names), size)
+def sampler_of(data, size):
+    return NegativeSampler(data.popularity, data.domains, len(data.domain_names), size)
 
 
 def test_a_small_domain_is_returned_whole_and_a_large_one_with_its_log_probabilities():
-    corpus = make_corpus(items=24)
-    items, log_q = sampler_of(corpus, 24).sample(FILMS, np.random.default_rng(0))
-    assert items.tolist() == np.flatnonzero(corpus.in_domain(FILMS)).tolist()
+    data = make_training_data(items=24)
+    items, log_q = sampler_of(data, 24).sample(FILMS, np.random.default_rng(0))
+    assert items.tolist() == np.flatnonzero(data.in_domain(FILMS)).tolist()
     assert log_q.tolist() == [0] * 24
-    sampler, rng, counts = sampler_of(corpus, 6), np.random.default_rng(0), np.zeros(len(corpus))
-    stated = np.zeros(len(corpus))
+    sampler, rng, counts = sampler_of(data, 6), np.random.default_rng(0), np.zeros(len(data))
+    stated = np.zeros(len(data))
     for _ in range(3_000):
         items, log_q = sampler.sample(BOOKS, rng)
         assert (np.diff(items) > 0).all()
         counts[items] += 1
         stated[items] = np.exp(log_q.numpy())
-    books = corpus.in_domain(BOOKS)
+    books = data.in_domain(BOOKS)
     assert not counts[~books].any()
     np.testing.assert_allclose(counts[books] / 3_000, stated[books], atol=0.04)
 
 
 def test_batches_hide_items_of_their_target_domain():
-    corpus = make_corpus(items=24, users=60)
-    histories = UserHistories.from_interactions(corpus.interactions).liked
+    data = make_training_data(items=24, users=60)
+    histories = UserHistories.from_interactions(data.interactions).liked
     n_users = 0
-    for batch in make_batches(corpus, histories, 16, np.random.default_rng(3)):
-        assert (corpus.domains[batch.labels] == batch.target).all()
+    for batch in make_batches(data, histories, 16, np.random.default_rng(3)):
+        assert (data.domains[batch.labels] == batch.target).all()
         assert batch.target != SONGS
         visible = set(zip(batch.users.owners, batch.users.columns, strict=True))
         hidden = set(zip(batch.owners, batch.labels, strict=True))
@@ -148,7 +148,7 @@ def test_the_gradient_comes_back_reversed(weight):
     assert values.grad.tolist() == [-weight * 3, -weight * -4]
 
 
-def test_the_critic_learns_what_the_vectors_resist():
+def test_the_classifier_is_trained_and_the_vectors_against_it():
     torch.manual_seed(0)
     vectors = torch.randn(20, 4, requires_grad=True)
     domains = torch.arange(20) % 2
@@ -188,7 +188,7 @@ def test_mmd_is_nothing_for_equal_domains_and_as_by_hand():
     assert float(mmd_loss(vectors, domains)) == pytest.approx(sum(by_hand) / 5)
 
 
-def test_mmd_tells_apart_what_has_equal_means_and_covariances():
+def test_mmd_separates_distributions_of_equal_means_and_covariances():
     torch.manual_seed(0)
     normal = torch.randn(2_000, 1)
     two_points = torch.sign(torch.randn(2_000, 1))
@@ -198,7 +198,7 @@ def test_mmd_tells_apart_what_has_equal_means_and_covariances():
 
 
 @pytest.mark.parametrize("loss_of", [coral_loss, mmd_loss])
-def test_nothing_is_said_of_one_domain(loss_of):
+def test_one_domain_has_no_adaptation_loss(loss_of):
     vectors = torch.randn(5, 3, requires_grad=True)
     loss = loss_of(vectors, torch.tensor([0, 0, 0, 0, 1]))
     loss.backward()

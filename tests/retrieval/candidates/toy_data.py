@@ -1,4 +1,4 @@
-"""Small corpora of two domains, and sources that learn from them in a moment."""
+"""Small training data of two domains, and generators that are fitted to it in a moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ BOOKS, FILMS, SONGS = range(3)
 DIM = 12
 
 
-def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0) -> TrainingData:
+def make_training_data(
+    *, users: int = 40, items: int = 24, new: int = 0, seed: int = 0
+) -> TrainingData:
     """Users who like items of one taste in books and films, and little else; songs are none.
 
     Parameters
@@ -46,7 +48,7 @@ def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0
         domain_names=DOMAINS,
         domains=domains,
         features=InMemoryItemFeatures(
-            make_contents(len(domains)), item_texts=make_texts(len(domains))
+            make_vectors(len(domains)), item_texts=make_texts(len(domains))
         ),
         interactions=InteractionMatrix(
             users=np.array([f"u{n:04}" for n in range(users)], object),
@@ -60,7 +62,7 @@ def make_corpus(*, users: int = 40, items: int = 24, new: int = 0, seed: int = 0
     )
 
 
-def make_contents(n: int) -> np.ndarray:
+def make_vectors(n: int) -> np.ndarray:
     """Unit vectors around the centre of each item's taste, which is its number modulo four."""
     rng = np.random.default_rng(99)
     centres = rng.standard_normal((TASTES, DIM))
@@ -80,16 +82,16 @@ def _liked(rng: np.random.Generator, taste: int, items: int) -> np.ndarray:
 
 
 def histories_of(*lists: Sequence[int]) -> UserHistories:
-    """Give histories of users who liked these items, all of them as much."""
+    """Return histories of users who liked these items, all with the same weight."""
     return UserHistories.from_lists([np.array(own, np.int64) for own in lists])
 
 
-def quick_sources(seed: int = 0) -> list[CandidateGenerator]:
-    """Every source, with settings that learn in a moment."""
-    sources = default_generators(seed)
-    for source in sources:
-        if isinstance(source, ALS):
-            source.factors, source.iterations, source.regularization = 8, 3, 1.0
-        if isinstance(source, TwoTower):
-            source.epochs, source.dim, source.batch_size = 2, 16, 16
-    return sources
+def quick_generators(seed: int = 0) -> list[CandidateGenerator]:
+    """Return every generator, with hyperparameters that are fitted in a moment."""
+    generators = default_generators(seed)
+    for generator in generators:
+        if isinstance(generator, ALS):
+            generator.factors, generator.iterations, generator.regularization = 8, 3, 1.0
+        if isinstance(generator, TwoTower):
+            generator.epochs, generator.dim, generator.batch_size = 2, 16, 16
+    return generators

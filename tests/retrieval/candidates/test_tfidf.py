@@ -11,25 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus import Space
-from isthmus.retrieval.candidates import tfidf_overlap as shared_words
+from isthmus.retrieval.candidates import tfidf_overlap as module
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
 from isthmus.retrieval.candidates.tfidf_overlap import TfidfOverlap
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.recommend.space_data import space_training_data
-from tests.retrieval.candidates.corpora import BOOKS, FILMS, histories_of, make_corpus
+from tests.retrieval.candidates.toy_data import BOOKS, FILMS, histories_of, make_training_data
 from tests.toy import item, text_encoder
 
 LETTERS = st.text(alphabet="abcdef ", max_size=12)
 
 
 def written(texts):
-    """Give a corpus of books whose texts are these."""
-    corpus = make_corpus(items=len(texts), users=0)
+    """Give a data of books whose texts are these."""
+    data = make_training_data(items=len(texts), users=0)
     contents = InMemoryItemFeatures(
-        corpus.features.take(np.arange(len(corpus))), item_texts=[*texts, *texts]
+        data.features.take(np.arange(len(data))), item_texts=[*texts, *texts]
     )
-    return replace(corpus, features=contents)
+    return replace(data, features=contents)
 
 
 def test_words_of_one_item_and_of_many_are_left_out():
@@ -64,12 +64,12 @@ def test_no_texts_have_no_words():
     strengths=st.lists(st.floats(0.1, 1), min_size=3, max_size=3),
 )
 def test_a_score_is_the_sharpened_mean_of_cosines(texts, liked, strengths):
-    corpus = written(texts)
+    data = written(texts)
     weights = np.array(strengths[: len(liked)])
     histories = UserHistories.from_lists([np.array(liked, np.int64)], [weights])
-    rows = corpus.tfidf[1].toarray()
-    source = TfidfOverlap().fit(corpus)
-    scores = source.scorer(corpus, histories, BOOKS).score_pairs(
+    rows = data.tfidf[1].toarray()
+    generator = TfidfOverlap().fit(data)
+    scores = generator.scorer(data, histories, BOOKS).score_pairs(
         np.zeros(len(texts), np.int64), np.arange(len(texts))
     )
     cosines = rows[: len(texts)] @ rows[liked].T
@@ -80,21 +80,21 @@ def test_a_score_is_the_sharpened_mean_of_cosines(texts, liked, strengths):
 
 def test_words_that_are_in_very_many_items_are_looked_at_last(monkeypatch):
     texts = ["rare dull", "rare", "dull", "dull x", "x", *[""] * 45]
-    corpus = written(texts)
-    scorer = TfidfOverlap().fit(corpus).scorer(corpus, histories_of([0]), BOOKS)
-    inside, seen = corpus.in_domain(BOOKS), histories_of([0]).seen(len(corpus))
+    data = written(texts)
+    scorer = TfidfOverlap().fit(data).scorer(data, histories_of([0]), BOOKS)
+    inside, seen = data.in_domain(BOOKS), histories_of([0]).seen(len(data))
     whole = scorer.top_k(10, inside, seen)
     assert whole.items.tolist() == [1, 2, 3]
-    monkeypatch.setattr(shared_words, "MAX_POSTINGS", 2)  # rare is in two books, dull in three
+    monkeypatch.setattr(module, "MAX_POSTINGS", 2)  # rare is in two books, dull in three
     found = scorer.top_k(10, inside, seen)
     assert found.items.tolist() == [1]
     np.testing.assert_allclose(found.scores, whole.scores[:1], rtol=1e-6)
 
 
 def test_items_of_other_domains_are_not_scored():
-    corpus = make_corpus()
-    scorer = TfidfOverlap().fit(corpus).scorer(corpus, histories_of([0, 4]), FILMS)
-    books = np.flatnonzero(corpus.in_domain(BOOKS))
+    data = make_training_data()
+    scorer = TfidfOverlap().fit(data).scorer(data, histories_of([0, 4]), FILMS)
+    books = np.flatnonzero(data.in_domain(BOOKS))
     assert not scorer.score_pairs(np.zeros(len(books), np.int64), books).any()
 
 
@@ -113,14 +113,14 @@ def space(tmp_path):
 
 def test_text_and_attributes_of_text_are_what_is_written(space):
     view = space.opened.view()
-    corpus = space_training_data(view, {}, space.interactions())
-    found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(3)), strict=True))
+    data = space_training_data(view, {}, space.interactions())
+    found = dict(zip(data.item_ids, data.features.texts(np.arange(3)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Acme", "c": "hat"}
 
 
 def test_what_was_changed_is_read_anew(space):
     space.upsert([item("b", "shoes", brand="Other", price=7)])
     space.delete("c")
-    corpus = space_training_data(space.opened.view(), {}, space.interactions())
-    found = dict(zip(corpus.item_ids, corpus.features.texts(np.arange(2)), strict=True))
+    data = space_training_data(space.opened.view(), {}, space.interactions())
+    found = dict(zip(data.item_ids, data.features.texts(np.arange(2)), strict=True))
     assert found == {"a": "boots Acme red warm", "b": "shoes Other"}

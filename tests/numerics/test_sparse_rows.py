@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, random_array
 
-from tests.retrieval.candidates.sparse import rows_of
+from tests.numerics.sparse import rows_of
 
 
 def table_of(rows, width):

@@ -1,0 +1,210 @@
+"""Every candidate generator runs the contract; and what only some of them do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from isthmus.errors import InvalidInput
+from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.content import Content
+from isthmus.retrieval.candidates.content_smoothed_item_knn import ContentSmoothedItemKNN
+from isthmus.retrieval.candidates.ease import EASE
+from isthmus.retrieval.candidates.generators import (
+    CandidateGenerators,
+    default_generators,
+    item_knn_variants,
+    without,
+)
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.item_knn import ItemKNN
+from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.tfidf_overlap import TfidfOverlap
+from isthmus.retrieval.candidates.two_tower import TwoTower
+from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.candidates.user_knn import UserKNN
+from tests.retrieval.candidates.generator_contract import (
+    ITEMS,
+    NEW,
+    USERS,
+    CandidateGeneratorContract,
+    best,
+    pairs,
+)
+from tests.retrieval.candidates.toy_data import (
+    BOOKS,
+    FILMS,
+    histories_of,
+    make_training_data,
+    quick_generators,
+)
+
+NAMES = [generator.name for generator in quick_generators()]
+
+
+class TestPopularity(CandidateGeneratorContract):
+    def make(self):
+        return Popularity()
+
+
+class TestTrend(CandidateGeneratorContract):
+    def make(self):
+        return Trend()
+
+
+class TestItemKNN(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return item_knn_variants()[0]
+
+
+class TestPopularItemKNN(CandidateGeneratorContract):
+    def make(self):
+        return item_knn_variants()[1]
+
+
+class TestConditionalItemKNN(CandidateGeneratorContract):
+    def make(self):
+        return item_knn_variants()[2]
+
+
+class TestInDomainItemKNN(CandidateGeneratorContract):
+    def make(self):
+        return item_knn_variants()[3]
+
+
+class TestJaccardItemKNN(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return ItemKNN(jaccard=True, k=None, max_user_items=None)
+
+
+class TestEASE(CandidateGeneratorContract):
+    def make(self):
+        return EASE()
+
+
+class TestUnprunedEASE(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return EASE(k=None, min_users=1)
+
+
+class TestUserKNN(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return UserKNN()
+
+
+class TestALS(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return ALS(factors=8, iterations=3, regularization=1.0)
+
+
+class TestContent(CandidateGeneratorContract):
+    def make(self):
+        return Content()
+
+
+class TestMaxContent(CandidateGeneratorContract):
+    def make(self):
+        return Content("max")
+
+
+class TestMeanContent(CandidateGeneratorContract):
+    def make(self):
+        return Content("mean")
+
+
+class TestContentSmoothedItemKNN(CandidateGeneratorContract):
+    uses_content_graph = True
+
+    def make(self):
+        return ContentSmoothedItemKNN()
+
+
+class TestTfidfOverlap(CandidateGeneratorContract):
+    def make(self):
+        return TfidfOverlap()
+
+
+class TestTwoTower(CandidateGeneratorContract):
+    def make(self):
+        return TwoTower(epochs=2, dim=16, batch_size=16)
+
+
+def test_every_default_generator_runs_the_contract():
+    classes = CandidateGeneratorContract.__subclasses__()
+    tested = {own().make().name for own in classes}
+    assert tested >= {generator.name for generator in default_generators()}
+
+
+def test_generators_are_stored_and_restored_together():
+    data = make_training_data(items=ITEMS)
+    grown = make_training_data(items=ITEMS, new=NEW)
+    taught = CandidateGenerators(quick_generators()[:6]).fit(data)
+    restored = CandidateGenerators(quick_generators()[:6]).restore(taught.state())
+    assert restored.names == taught.names
+    for name in taught.names:
+        one = best(taught[name], grown, USERS, FILMS)
+        other = best(restored[name], grown, USERS, FILMS)
+        assert [i.tolist() for i, _ in one] == [i.tolist() for i, _ in other]
+
+
+def test_names_must_differ():
+    for wrong in ([], [Popularity(), Popularity()]):
+        with pytest.raises(InvalidInput, match="one generator or more, each with a name of its"):
+            CandidateGenerators(wrong)
+
+
+def test_generators_can_be_left_out():
+    left = without(quick_generators(), "ALS", "trend")
+    assert [generator.name for generator in left] == [n for n in NAMES if n not in ("ALS", "trend")]
+
+
+def test_popularity_counts_users_who_liked():
+    data = make_training_data(items=ITEMS)
+    matrix = data.interactions
+    counts = np.bincount(matrix.columns[matrix.likes], minlength=len(data))
+    table = pairs(Popularity().fit(data), data, histories_of([]), BOOKS)
+    assert table[0].tolist() == counts.tolist()
+
+
+def test_trend_weighs_recent_likes_and_scores_nothing_without_times():
+    data = make_training_data(items=ITEMS)
+    matrix = data.interactions
+    last = matrix.columns[matrix.likes][np.argmax(matrix.moments[matrix.likes])]
+    trend, popularity = Trend().fit(data), Popularity().fit(data)
+    shares = [
+        pairs(own, data, histories_of([]), BOOKS)[0, last]
+        / pairs(own, data, histories_of([]), BOOKS)[0].sum()
+        for own in (trend, popularity)
+    ]
+    assert shares[0] > shares[1]
+    timeless = replace(
+        data,
+        interactions=replace(matrix, moments=np.full(len(matrix), np.nan)),
+        _content_graph=[],
+    )
+    silent = type(trend)().fit(timeless)
+    assert not pairs(silent, timeless, histories_of([0]), BOOKS).any()
+
+
+def test_content_uses_the_strongest_items_of_a_long_history():
+    vectors = np.zeros((250, 2), np.float32)
+    vectors[:240, 1], vectors[0], vectors[240:] = 1, [1, 0], [1, 0]
+    data = make_training_data(users=0, items=125)
+    data = replace(data, features=InMemoryItemFeatures(vectors), domains=np.zeros(250, np.int64))
+    strengths = np.full(240, 1e-4, np.float32)
+    strengths[0] = 1
+    long = UserHistories.from_lists([np.arange(240)], [strengths])
+    ((items, _),) = best(Content().fit(data), data, long, BOOKS)
+    assert sorted(items.tolist()) == list(range(240, 250))
