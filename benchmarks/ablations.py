@@ -107,11 +107,13 @@ QUICK: dict[str, Variant] = {
 }
 SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
-    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial=0.1)),
-    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral=1.0)),
-    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd=1.0)),
-    "contents not whitened": Variant(learning=RecommenderSettings(normalisation="centre")),
-    "contents not centred either": Variant(learning=RecommenderSettings(normalisation="none")),
+    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial_weight=0.1)),
+    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral_weight=1.0)),
+    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd_weight=1.0)),
+    "contents not whitened": Variant(learning=RecommenderSettings(feature_normalization="centre")),
+    "contents not centred either": Variant(
+        learning=RecommenderSettings(feature_normalization="none")
+    ),
 }
 
 
@@ -161,7 +163,7 @@ class Bench:
         self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_training_data(view, space.opened.block_weights, train)
+        self.corpus = space_training_data(view, space.opened.vector_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}
@@ -335,11 +337,12 @@ def _found(
 
 
 def _tag(learning: RecommenderSettings) -> str:
-    less = "".join(f"-no {name}" for name in learning.leave_out)
+    less = "".join(f"-no {name}" for name in learning.exclude_generators)
     users = learning.examples.max_users
-    how = "" if learning.normalisation == "whiten" else f"-{learning.normalisation}"
-    how += f"-mmd{learning.mmd:g}" if learning.mmd else ""
-    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}{how}"
+    how = "" if learning.feature_normalization == "whiten" else f"-{learning.feature_normalization}"
+    how += f"-mmd{learning.mmd_weight:g}" if learning.mmd_weight else ""
+    losses = f"adversarial{learning.adversarial_weight:g}-coral{learning.coral_weight:g}"
+    return f"{losses}-{users}{less}{how}"
 
 
 def show(results: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> None:
@@ -383,7 +386,7 @@ def main() -> None:
     examples = ExampleSettings(folds=arguments.folds, max_users=arguments.max_users)
     for label, variant in variants.items():
         less = tuple(arguments.leave_out)
-        learning = replace(variant.learning, examples=examples, leave_out=less)
+        learning = replace(variant.learning, examples=examples, exclude_generators=less)
         variants[label] = replace(variant, learning=learning)
     results: dict[str, list[Figures]] = {}
     for seed in arguments.seeds:

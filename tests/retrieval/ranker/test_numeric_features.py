@@ -193,7 +193,7 @@ BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),
     training=replace(QUICK.training, epochs=2),
-    guard=False,
+    check_source_domains=False,
     tower_epochs=1,
 )
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from isthmus import EvaluationPlan, Space, User
 from isthmus.errors import InvalidInput, ItemNotFound
-from isthmus.retrieval.candidates.generators import default_generators
-from tests.retrieval.recommend.worlds import QUICK
+from tests.retrieval.recommend.worlds import BRIEF
 from tests.toy import item, text_encoder
 
 FILMS, USERS, GOOD = 24, 60, 12
-FEW = ("popularity", "item-KNN (cosine)")
-BRIEF = replace(
-    QUICK,
-    examples=replace(QUICK.examples, folds=1),
-    training=replace(QUICK.training, epochs=2),
-    leave_out=tuple(source.name for source in default_generators() if source.name not in FEW),
-    guard=False,
-)
 
 
 def stars(film):

@@ -13,11 +13,10 @@ from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommend.distillation import TEMPERATURE, divergence
 from isthmus.retrieval.recommend.request import TrainSettings
 from isthmus.retrieval.recommend.store import load_recommender
-from tests.retrieval.recommend.test_train import BRIEF
-from tests.retrieval.recommend.worlds import checkerboard, taste_of
+from tests.retrieval.recommend.worlds import BRIEF, checkerboard, taste_of
 from tests.toy import text_encoder
 
-LARGE = replace(BRIEF.training, members=2, hidden=32, epochs=8, patience=8, distil=8)
+LARGE = replace(BRIEF.training, members=2, hidden=32, epochs=8, patience=8, distilled_units=8)
 SETTINGS = replace(BRIEF, training=LARGE)
 
 

@@ -134,7 +134,12 @@ def test_it_tells_which_modality_counts(tmp_path):
             for n in rng.permutation(10)[:3]
         ]
     )
-    space.train("books", settings=replace(QUICK, leave_out=("two-tower", "ALS"), guard=False))
+    space.train(
+        "books",
+        settings=replace(
+            QUICK, exclude_generators=("two-tower", "ALS"), check_source_domains=False
+        ),
+    )
     space.publish()
     gains = {"text": [], "image": []}
     for colour in range(6):
@@ -165,7 +170,7 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
     )
     view = space.opened.view()
     corpus = space_training_data(
-        view, space.opened.block_weights, pa.Table.from_pylist([], INTERACTIONS)
+        view, space.opened.vector_weights, pa.Table.from_pylist([], INTERACTIONS)
     )
     place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])

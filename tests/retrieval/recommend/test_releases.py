@@ -217,7 +217,9 @@ def test_another_space_goes_on_from_these_rankers(board, tmp_path):
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
-    less = replace(QUICK, leave_out=("ALS",), examples=None)  # refused before there are any
+    less = replace(
+        QUICK, exclude_generators=("ALS",), examples=None
+    )  # refused before there are any
     with pytest.raises(InvalidInput, match="needs the candidate generators 'ALS'; train with"):
         other.train("books", start_from=board.path, settings=less)
     small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)

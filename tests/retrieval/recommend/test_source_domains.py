@@ -91,7 +91,7 @@ def test_posts_in_a_history_change_no_list_of_books(guarded, taste):
 
 def test_without_the_guard_nothing_is_measured_or_ignored(tmp_path):
     space = noisy(tmp_path / "shop.space")
-    made = space.train("books", settings=replace(SHORT, guard=False))
+    made = space.train("books", settings=replace(SHORT, check_source_domains=False))
     assert made.rankers["books"]["ignored_domains"] == []
     assert made.reports["books"].lifts == {}
 

@@ -11,24 +11,13 @@ import pytest
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
 from isthmus.numerics.checkpoint import Checkpoint
-from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.ranker import training
 from isthmus.retrieval.recommend.request import TrainSettings
 from isthmus.retrieval.recommend.settings import recommender_settings
 from isthmus.retrieval.recommend.store import load_recommender
-from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
+from tests.retrieval.recommend.worlds import BRIEF, FEW, checkerboard, name
 from tests.retrieval.recommend.worlds import board as deeds
 from tests.toy import item, text_encoder
-
-FEW = ("popularity", "item-KNN (cosine)", "content")
-LEFT_OUT = tuple(source.name for source in default_generators() if source.name not in FEW)
-BRIEF = replace(
-    QUICK,
-    examples=replace(QUICK.examples, folds=1),
-    training=replace(QUICK.training, epochs=3, patience=3),
-    leave_out=LEFT_OUT,
-    guard=False,
-)
 
 
 @pytest.fixture
@@ -71,7 +60,7 @@ def test_rankers_are_pretrained_on_other_domains(shop):
 
 def test_contents_are_centred_unless_it_is_switched_off(shop):
     for how, centred in (("whiten", True), ("centre", True), ("none", False)):
-        shop.train("books", settings=replace(BRIEF, normalisation=how))
+        shop.train("books", settings=replace(BRIEF, feature_normalization=how))
         made = load_recommender(shop.path / "training" / "recommender")
         assert made.statistics.projection.state()["means"].any() == centred
     shop.publish()
@@ -142,7 +131,7 @@ def test_dislikes_are_no_users(tmp_path):
         ({"adversarial_weight": float("nan")}, "adversarial_weight is nan; give 0 or more"),
         (
             {"exclude_generators": ["luck"]},
-            "no candidate generator 'luck' to leave out; there are 'popularity', ",
+            "no candidate generator 'luck' to exclude; there are 'popularity', ",
         ),
         (
             {"feature_normalization": "bleach"},
