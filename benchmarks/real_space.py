@@ -49,12 +49,12 @@ def isthmus(*arguments: object) -> dict[str, Any]:
 
 def add(space: Path, file: Path, options: list[str]) -> dict[str, Any]:
     """Add a file of items."""
-    return isthmus("add", file, "--space", space, *options)
+    return isthmus("upsert", file, "--space", space, *options)
 
 
 def kill_on_the_way(space: Path, file: Path, options: list[str], after: float) -> dict[str, int]:
     """Start adding, kill the job, and give what had reached the disk."""
-    command = [COMMAND, "add", str(file), "--space", str(space), *options]
+    command = [COMMAND, "upsert", str(file), "--space", str(space), *options]
     job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(after)
     job.send_signal(signal.SIGKILL)
@@ -91,7 +91,7 @@ def report(name: str, said: dict[str, Any]) -> None:
 def build(space: Path, files: dict[str, tuple[Path, list[str]]], kill_after: float) -> None:
     """Make the space; the first job is killed on the way and taken up again."""
     shutil.rmtree(space, ignore_errors=True)
-    isthmus("create", space)
+    isthmus("create", "--space", space)
     first, options = files["arts + office"]
     there = kill_on_the_way(space, first, options, kill_after)
     resumed = add(space, first, options)
