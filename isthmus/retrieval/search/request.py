@@ -26,7 +26,8 @@ class FilterOptions(Request):
     """Which items take part."""
 
     domain: Names = Field(default=None, description="Only items of this domain, or of several.")
-    where: str | None = Field(
+    # Not validated here: the index names the columns in its error.
+    where: SkipValidation[str | None] = Field(
         default=None,
         description="SQL predicate over item_id, domain, text, image, audio and attributes.",
     )
