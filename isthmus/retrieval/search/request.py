@@ -177,10 +177,10 @@ class SearchRequest(RankingOptions, FusionOptions):
 
     text: str | None = Field(default=None, description="What to look for, in words.")
     image: SkipValidation[Any] = Field(
-        default=None, description="Picture to look for: path, bytes or PIL image."
+        default=None, description="Image to look for: a path; in Python also bytes or a PIL image."
     )
     audio: SkipValidation[Any] = Field(
-        default=None, description="Audio to look for: path, bytes or waveform."
+        default=None, description="Audio to look for: a path; in Python also bytes or a waveform."
     )
     vector: SkipValidation[Any] = Field(
         default=None, description="Vector to look for, of the length of one named vector."

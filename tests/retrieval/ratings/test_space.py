@@ -46,7 +46,7 @@ def test_ratings_are_values_of_the_kind_of_event_that_has_any(cinema):
     np.testing.assert_allclose(found, [stars(n) for n in range(FILMS)], atol=0.5)
 
 
-def test_what_was_only_looked_at_is_no_rating_of_a_user_either(cinema):
+def test_views_are_not_ratings_of_a_user_either(cinema):
     before = cinema.predict_ratings(User(id="new"), ["f1", "f20"])
     views = [{"user_id": "new", "item_id": f"f{n}"} for n in range(8)]
     cinema.add_interactions(views, event="view")
@@ -78,7 +78,7 @@ def test_values_that_differ_by_the_kind_of_event_are_no_ratings(tmp_path):
         space.evaluate(EvaluationPlan(protocols=["rating"]))
 
 
-def test_an_item_that_is_not_there_is_refused(cinema):
+def test_an_unknown_item_is_refused(cinema):
     assert cinema.predict_ratings(User(), "f1").shape == (1,)
     assert cinema.predict_ratings(User(), []).shape == (0,)
     with pytest.raises(ItemNotFound, match="no item 'f99' in this space"):

@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     return space, space.train("books", settings=SETTINGS)
 
 
-def test_the_small_ranker_is_the_one_that_is_kept(trained):
+def test_the_distilled_ranker_is_stored(trained):
     space, made = trained
     shape = load_recommender(space.path / "training" / "recommender").rankers["books"].network.shape
     assert (shape.members, shape.hidden) == (1, 8)
@@ -34,7 +34,7 @@ def test_the_small_ranker_is_the_one_that_is_kept(trained):
     assert (LARGE.members, LARGE.hidden) == (2, 32)
 
 
-def test_the_report_compares_it_with_its_teacher(trained):
+def test_the_report_compares_student_and_teacher(trained):
     found = trained[1].reports["books"].distillation
     assert found.student.parameters < found.teacher.parameters / 3
     assert found.size_ratio == found.teacher.parameters / found.student.parameters
@@ -46,7 +46,7 @@ def test_the_report_compares_it_with_its_teacher(trained):
     assert min(found.student.milliseconds, found.teacher.milliseconds) > 0
 
 
-def test_it_is_published_and_recommends_what_it_was_taught(trained):
+def test_a_distilled_ranker_recommends_like_its_teacher(trained):
     space, _ = trained
     space.publish()
     again = Space.open(space.path, encoder=text_encoder())

@@ -34,7 +34,7 @@ def test_the_best_of_three_trials_is_trained(board):
     assert max(report.curve) == pytest.approx(winner.score, abs=1e-6)
 
 
-def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(board, tmp_path, monkeypatch):
+def test_an_interrupted_search_resumes_and_ends_the_same(board, tmp_path, monkeypatch):
     whole = board.train("books", settings=THREE).reports["books"].tuning
     trained = []
 
@@ -53,13 +53,13 @@ def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(board, tmp_p
     assert again == whole
 
 
-def test_without_optuna_the_extra_is_named_before_anything_is_learned(board, monkeypatch):
+def test_without_optuna_the_extra_is_named_before_training(board, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[tune\]'"):
         board.train("books", settings=THREE)
 
 
-def test_a_ranker_that_goes_on_from_another_is_not_tuned(board):
+def test_a_fine_tuned_ranker_is_not_tuned(board):
     board.train("books", settings=replace(THREE, tuning_trials=0))
     board.publish()
     with pytest.raises(InvalidInput, match=r"keeps its sizes.*start_from.*tuning_trials"):
