@@ -19,7 +19,7 @@ from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS, NumericAt
 from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.retrieval.recommend.store import load_recommender, read_description
 from tests.retrieval.candidates.toy_data import BOOKS, SONGS, histories_of, make_training_data
-from tests.retrieval.recommend.worlds import QUICK
+from tests.retrieval.recommend.worlds import BRIEF, QUICK
 from tests.toy import item, text_encoder
 
 ITEMS = 24
@@ -189,13 +189,7 @@ def test_numeric_attributes_are_read_from_the_catalog(tmp_path):
 
 
 PRICES = 40
-BRIEF = replace(
-    QUICK,
-    examples=replace(QUICK.examples, folds=1),
-    training=replace(QUICK.training, epochs=2),
-    check_source_domains=False,
-    tower_epochs=1,
-)
+PRICED = replace(QUICK, exclude_generators=BRIEF.exclude_generators, check_source_domains=False)
 
 
 def price_world(path, *, priced=True):
@@ -227,7 +221,7 @@ def cost(n, *, priced=True):
 @pytest.fixture(scope="module")
 def priced(tmp_path_factory):
     space = price_world(tmp_path_factory.mktemp("prices") / "s.space")
-    space.train("books", settings=QUICK)
+    space.train("books", settings=PRICED)
     space.publish()
     return space
 
