@@ -7,8 +7,8 @@ split is never read. Examples, pools and every figure are kept in the folder ``-
 command goes on where it was stopped. ``--seeds`` trains every ranker so many times, and the mean
 over them is compared, user by user, with that of the whole.
 
-``--slow`` adds what needs sources or examples of its own, some 15 minutes of one core each: a
-ranker that was first trained on the other domains, and towers that make domains alike.
+``--slow`` adds variants that need generators or examples of their own, some 15 minutes of one core
+each: a ranker pretrained on the other domains, and two-tower models with domain adaptation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from common.tables import print_table
 
 from isthmus import Space
 from isthmus.evaluation.task import Task, read_protocol
-from isthmus.index.open_space import vector_weights
 from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import ndcg, recall
 from isthmus.numerics.statistics import interval, resampled_means
@@ -66,18 +65,18 @@ ITEM_KNN = tuple(generator.name for generator in item_knn_variants())
 
 @dataclass(frozen=True)
 class Variant:
-    """What is done otherwise than in the whole.
+    """How a variant differs from the whole recommender.
 
     Attributes
     ----------
     without : tuple of str
-        CandidateGenerators to do without.
+        Candidate generators that are left out.
     loss : str
         Loss of the ranker.
     corrected : bool
-        Whether the loss knows how candidates were sampled.
+        Whether the loss corrects for the sampling of the candidates (logQ).
     learning : RecommenderSettings
-        How sources are taught; other ones than the whole's need examples of their own.
+        Settings of the training; other ones than those of the whole need examples of their own.
     pretrain : bool
         Whether the ranker is first trained on the other domains as targets.
     """
@@ -115,15 +114,11 @@ QUICK: dict[str, Variant] = {
 }
 SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
-    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial=0.1)),
-    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral=1.0)),
-    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd=1.0)),
-    "item features centred, not whitened": Variant(
-        learning=RecommenderSettings(normalisation="centre")
-    ),
-    "item features neither centred nor whitened": Variant(
-        learning=RecommenderSettings(normalisation="none")
-    ),
+    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial_weight=0.1)),
+    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral_weight=1.0)),
+    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd_weight=1.0)),
+    "features centred only": Variant(learning=RecommenderSettings(feature_normalization="centre")),
+    "features as they are": Variant(learning=RecommenderSettings(feature_normalization="none")),
 }
 
 
@@ -173,7 +168,7 @@ class Bench:
         self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_training_data(view, vector_weights(space.settings), train)
+        self.corpus = space_training_data(view, space.opened.vector_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
         self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}
@@ -199,14 +194,14 @@ class Bench:
         """Find the candidates of the validation users of every protocol."""
 
         def make() -> dict[str, list[ScoredRows]]:
-            sources = CandidateGenerators(learning.make_generators()).fit(self.corpus, show=True)
+            generators = CandidateGenerators(learning.make_generators()).fit(self.corpus, show=True)
             statistics = learning.make_statistics().fit(self.corpus)
-            return {task.name: self._pools(task, sources, statistics) for task in self.tasks}
+            return {task.name: self._pools(task, generators, statistics) for task in self.tasks}
 
         return self._kept(f"ranked-{_tag(learning)}", make)
 
     def _pools(
-        self, task: Task, sources: CandidateGenerators, statistics: ItemStatistics
+        self, task: Task, generators: CandidateGenerators, statistics: ItemStatistics
     ) -> list[ScoredRows]:
         target, corpus = self.corpus.domain_code(self.target), self.corpus
         allowed = np.zeros(len(corpus), bool)
@@ -217,7 +212,7 @@ class Bench:
             known = [self._columns(user.history) for user in users]
             ages = [np.arange(len(own))[::-1].astype(np.float32) for own in known]
             histories = UserHistories.from_lists(known, ages=ages if self.timed else None)
-            scorers = sources.scorers(corpus, histories, target)
+            scorers = generators.scorers(corpus, histories, target)
             pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
             inputs = FeatureInputs(corpus, histories, pool, statistics, target)
             features = compute_features(inputs, feature_columns(pool.generators))
@@ -244,9 +239,9 @@ def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
     """Train a ranker, and return NDCG@10 and recall@200 of every validation user."""
     learning, target = variant.learning, bench.target
     statistics = learning.make_statistics().fit(bench.corpus)
-    sources = tuple(source.name for source in learning.make_generators())
+    generators = tuple(generator.name for generator in learning.make_generators())
     ranker = Ranker.untrained(
-        sources,
+        generators,
         statistics.coarse_dim,
         members=how.members,
         hidden=how.hidden,
@@ -256,11 +251,11 @@ def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
     how, standardise = replace(how, loss=variant.loss), True
     for other in bench.corpus.domain_names if variant.pretrain else ():
         if other != target:
-            there = learned_from(bench.examples(learning, other, 1), variant, sources)
+            there = learned_from(bench.examples(learning, other, 1), variant, generators)
             train_ranker(ranker.network, ExampleBatches.of(there, bench.corpus, statistics), how)
             standardise = False
     own = bench.examples(learning, target, learning.examples.folds)
-    batches = ExampleBatches.of(learned_from(own, variant, sources), bench.corpus, statistics)
+    batches = ExampleBatches.of(learned_from(own, variant, generators), bench.corpus, statistics)
     train_ranker(ranker.network, batches, how, standardise=standardise)
     out: Figures = {}
     for name, parts in bench.ranked(learning).items():
@@ -288,9 +283,9 @@ def of_scenarios(examples: Examples, scenarios: Sequence[str]) -> Examples:
     return replace(examples, starts=starts, histories=histories, **of_users, **of_candidates)
 
 
-def learned_from(examples: Examples, variant: Variant, sources: Sequence[str]) -> Examples:
+def learned_from(examples: Examples, variant: Variant, generators: Sequence[str]) -> Examples:
     """Take from examples what a variant does without."""
-    gone, kept = _columns_of(variant, sources, examples.columns)
+    gone, kept = _columns_of(variant, generators, examples.columns)
     there = np.ones(len(examples.items), bool)
     features = examples.features
     if gone:
@@ -323,11 +318,11 @@ def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
 
 
 def _columns_of(
-    variant: Variant, sources: Sequence[str], columns: Sequence[str]
+    variant: Variant, generators: Sequence[str], columns: Sequence[str]
 ) -> tuple[list[int], list[int]]:
     """Return the columns of the generators that are left out, and the rank columns of the rest."""
-    gone = GENERATOR.column_names([name for name in sources if name in variant.without])
-    kept = [column_name(name, GENERATOR_RANK) for name in sources if name not in variant.without]
+    gone = GENERATOR.column_names([name for name in generators if name in variant.without])
+    kept = [column_name(name, GENERATOR_RANK) for name in generators if name not in variant.without]
     return [columns.index(name) for name in gone], [columns.index(name) for name in kept]
 
 
@@ -347,11 +342,12 @@ def _found(
 
 
 def _tag(learning: RecommenderSettings) -> str:
-    less = "".join(f"-no {name}" for name in learning.leave_out)
+    less = "".join(f"-no {name}" for name in learning.exclude_generators)
     users = learning.examples.max_users
-    how = "" if learning.normalisation == "whiten" else f"-{learning.normalisation}"
-    how += f"-mmd{learning.mmd:g}" if learning.mmd else ""
-    return f"adversarial{learning.adversarial:g}-coral{learning.coral:g}-{users}{less}{how}"
+    how = "" if learning.feature_normalization == "whiten" else f"-{learning.feature_normalization}"
+    how += f"-mmd{learning.mmd_weight:g}" if learning.mmd_weight else ""
+    losses = f"adversarial{learning.adversarial_weight:g}-coral{learning.coral_weight:g}"
+    return f"{losses}-{users}{less}{how}"
 
 
 def show(results: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> None:
@@ -377,14 +373,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--protocol", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder; what is there is kept")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the results; existing ones are reused"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--members", type=int, default=1, help="networks of a ranker")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--scenarios", nargs="+", help="of the examples, see Episodes; default all")
     parser.add_argument("--folds", type=int, default=3, help="fewer are quicker")
     parser.add_argument("--max-users", type=int, default=10_000, help="a fold; fewer are quicker")
-    parser.add_argument("--leave-out", nargs="+", default=[], help="sources that no variant has")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], help="candidate generators that no variant has"
+    )
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--only", nargs="+", choices=[*QUICK, *SLOW])
     arguments = parser.parse_args()
@@ -395,7 +395,7 @@ def main() -> None:
     examples = ExampleSettings(folds=arguments.folds, max_users=arguments.max_users)
     for label, variant in variants.items():
         less = tuple(arguments.leave_out)
-        learning = replace(variant.learning, examples=examples, leave_out=less)
+        learning = replace(variant.learning, examples=examples, exclude_generators=less)
         variants[label] = replace(variant, learning=learning)
     results: dict[str, list[Figures]] = {}
     for seed in arguments.seeds:

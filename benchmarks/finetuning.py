@@ -61,7 +61,7 @@ def shop(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
     rows, columns = [users[user] for user, _ in own], [item for _, item in own]
     likes = csr_matrix((np.ones(len(own)), (rows, columns)), shape=(len(users), len(items)))
     titles = [(row["title"] or "").strip() for row in items]
-    return titles, co_occurring_pairs(likes, least_common=least_common)
+    return titles, co_occurring_pairs(likes, min_common_users=least_common)
 
 
 def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:

@@ -14,6 +14,7 @@ from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike
+from isthmus.evaluation.request import EvaluationPlan
 from isthmus.index.catalog.compact import CompactReport
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S
@@ -60,6 +61,7 @@ from isthmus.retrieval.recommend.request import (
     TrainSettings,
 )
 from isthmus.retrieval.recommend.settings import RecommenderSettings
+from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
 from isthmus.retrieval.recommend.store import Description
 from isthmus.retrieval.recommend.users import User
@@ -80,6 +82,7 @@ from isthmus.retrieval.search.request import (
 from isthmus.retrieval.search.results import BatchResults, Hit
 from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
+from isthmus.retrieval.source_domains.assessment import assess_sources
 
 if TYPE_CHECKING:
     from isthmus.encoders.training.finetuning.report import FinetuneReport
@@ -846,9 +849,6 @@ class Space:
         --------
         ``[source.domain for source in space.source_domains("books").sources]``
         """
-        from isthmus.retrieval.recommend.space_data import space_training_data
-        from isthmus.retrieval.source_domains.assessment import assess_sources
-
         request = SourceDomainsRequest.of(locals())
         interactions, least = self.opened.training_interactions(request.positive_from)
         view, weights = self.opened.view(), self.opened.vector_weights
@@ -935,7 +935,6 @@ class Space:
         --------
         ``space.evaluate(EvaluationPlan(targets=["books"], protocols=["cold"]), out="report")``
         """
-        from isthmus.evaluation.request import EvaluationPlan
         from isthmus.evaluation.run import run_evaluation
 
         plan = plan or EvaluationPlan()

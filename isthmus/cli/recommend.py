@@ -22,6 +22,8 @@ from isthmus.cli.options import (
 from isthmus.cli.show import show_hits, show_json, show_line, show_predictions
 from isthmus.cli.show_reports import show_reasons, show_source_domains, show_training
 from isthmus.evaluation.request import EvaluationPlan
+from isthmus.evaluation.terminal import show_evaluation
+from isthmus.numerics.processes import cores
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendFileRequest,
@@ -77,8 +79,6 @@ def recommend_file(
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to every user of a file; by default on all cores."""
-    from isthmus.numerics.processes import cores
-
     source = context.get_parameter_source("processes")
     if source is None or source.name != "COMMANDLINE":
         request["processes"] = cores()
@@ -150,8 +150,6 @@ def evaluate(
     if as_json:
         show_json(evaluation.model_dump(mode="json"))
     else:
-        from isthmus.evaluation.terminal import show_evaluation
-
         show_evaluation(evaluation)
 
 

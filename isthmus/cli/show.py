@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,8 +209,6 @@ def show_hits(
 ) -> None:
     """Print hits, and draw them where a sheet is asked for."""
     if sheet is not None:
-        from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
-
         row = SheetRow(asked, None if picture is None else str(picture), tuple(hits))
         draw_contact_sheet([row], space.media).save(sheet)
     if as_json:
@@ -329,9 +332,6 @@ def _flat(value: Any) -> str:
 
 def table_of(*columns: str) -> Table:
     """Make a table to print."""
-    from rich import box
-    from rich.table import Table
-
     table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -340,6 +340,4 @@ def table_of(*columns: str) -> Table:
 
 def print_table(table: Table) -> None:
     """Print a table as wide as it wants to be."""
-    from rich.console import Console
-
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
+from isthmus.retrieval.source_domains.assessment import describe_lift
 
 if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
@@ -242,8 +243,6 @@ def show_training(made: Description, *, as_json: bool) -> None:
     if as_json:
         show_json(made.model_dump())
         return
-    from isthmus.retrieval.source_domains.assessment import describe_lift
-
     for domain, report in made.reports.items():
         typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
         table = table_of("known in the domain", "users", "ranker", "best generator alone", "gain",
@@ -321,8 +320,6 @@ def show_source_domains(report: SourceReport, *, as_json: bool) -> None:
     if as_json:
         show_json(report.model_dump())
         return
-    from isthmus.retrieval.source_domains.assessment import describe_lift
-
     own = report.quality
     typer.echo(
         f"\nsources for {report.target} ({own.items:,} items, {own.users:,} users, "

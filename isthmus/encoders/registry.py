@@ -174,10 +174,11 @@ def load_encoder(
         A family, a slash, and a name on a model hub or a local folder. Options follow a question
         mark, as in ``transformers/folder?pooling=cls``:
 
-        - ``pooling``, ``max_length`` (tokens), ``window`` (seconds of audio; docs/experiments/audio.md):
-          where the family takes them;
+        - ``pooling``, ``max_length`` (tokens), ``window`` (seconds of audio, see
+          docs/experiments/audio.md): where the family takes them;
         - ``backend``: ``openvino-fp32`` or ``openvino-bf16`` for encoders of text alone or of
-          images alone, also ``openvino-int8`` or ``openvino-mixed`` for text (docs/experiments/openvino.md);
+          images alone, also ``openvino-int8`` or ``openvino-mixed`` for text, see
+          docs/experiments/openvino.md;
         - ``agreement`` (with ``backend``): the smallest accepted cosine with the vectors of the
           unconverted model, default 0.99.
     device : str, default "auto"

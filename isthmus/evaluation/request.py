@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from pydantic import Field, model_validator
 
 from isthmus.errors import InvalidInput
+from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
 from isthmus.requests import Names, validated_settings
 
 PROTOCOLS: Final = (
@@ -119,6 +120,4 @@ class EvaluationPlan:
 
 
 def _available_baselines() -> tuple[str, ...]:
-    from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
-
     return (*default_grids(content=True), *rating_grids())

@@ -208,7 +208,7 @@ class _Run:
         if isinstance(first, RatingBaseline):
             if not has_choice:
                 return first, ()
-            rater = tuned_rater(grid, val, kept=self.cache, advance=advance)
+            rater = tuned_rater(grid, val, cache=self.cache, advance=advance)
             return rater.system, rater.trials
         contents = self.data.contents if first.needs_vectors else None
         if not has_choice:
@@ -218,7 +218,7 @@ class _Run:
             val,
             metric=self.plan.metric,
             contents=contents,
-            kept=self.cache,
+            cache=self.cache,
             advance=advance,
         )
         return best.system, best.trials

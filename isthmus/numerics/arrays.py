@@ -30,6 +30,6 @@ def with_prefix(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> ArrayStat
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
-def sample_rows(rng: np.random.Generator, rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
+def sample_rows(rng: np.random.Generator, rows: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
     """Return a random sample of rows without replacement, ascending."""
-    return np.sort(rng.permutation(rows)[:most])
+    return np.sort(rng.permutation(rows)[:n])

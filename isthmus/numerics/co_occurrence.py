@@ -168,7 +168,7 @@ def top_k_per_group(matrix: csr_array, k: int | None, groups: Columns | None = N
 
 
 def co_occurring_pairs(
-    likes: csr_matrix, *, least_common: int = MIN_COMMON_USERS, most_each: int = MAX_PARTNERS
+    likes: csr_matrix, *, min_common_users: int = MIN_COMMON_USERS, max_partners: int = MAX_PARTNERS
 ) -> Rows:
     """Return the pairs of items that co-occur more often than chance.
 
@@ -180,9 +180,9 @@ def co_occurring_pairs(
     ----------
     likes : scipy.sparse.csr_matrix
         Shape (n_users, n_items); every stored entry counts, whatever its value.
-    least_common : int, default 2
+    min_common_users : int, default 2
         Users in common, at least.
-    most_each : int, default 10
+    max_partners : int, default 10
         Partners that an item keeps; a pair stays if one of the two keeps it.
 
     Returns
@@ -206,20 +206,20 @@ def co_occurring_pairs(
         common = shared.tocoo()
         first, second = common.row.astype(np.int64) + start, common.col.astype(np.int64)
         products = counts[first] * counts[second]
-        fits = (first != second) & (common.data >= least_common)
+        fits = (first != second) & (common.data >= min_common_users)
         fits &= common.data * ones.shape[0] > products  # expected: products / n_users
         cosines = common.data[fits] / np.sqrt(products[fits])
-        kept.append(_best_partners(first[fits], second[fits], cosines, most_each))
+        kept.append(_best_partners(first[fits], second[fits], cosines, max_partners))
     return np.unique(np.sort(np.concatenate(kept), axis=1), axis=0)
 
 
-def _best_partners(first: Rows, second: Rows, scores: npt.NDArray[np.float64], most: int) -> Rows:
+def _best_partners(first: Rows, second: Rows, scores: npt.NDArray[np.float64], n: int) -> Rows:
     """Return for each item the pairs with the highest scores; ties keep the lower columns."""
     order = np.lexsort((second, -scores, first))
     first, second = first[order], second[order]
     starts = np.flatnonzero(np.concatenate([[True], first[1:] != first[:-1]])[: len(first)])
     rank = np.arange(len(first)) - np.repeat(starts, np.diff([*starts, len(first)]))
-    return np.stack([first, second], axis=1)[rank < most]
+    return np.stack([first, second], axis=1)[rank < n]
 
 
 def _without_diagonal(block: csr_array, first: int) -> csr_array:

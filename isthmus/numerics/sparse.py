@@ -108,7 +108,7 @@ def concatenate_ranges(starts: Columns, lengths: Columns) -> Columns:
 
     Examples
     --------
-    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    >>> concatenate_ranges(np.array([5, 0]), np.array([2, 3])).tolist()
     [5, 6, 0, 1, 2]
     """
     ends = np.cumsum(lengths)
@@ -121,7 +121,7 @@ def unique_sorted(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
     Examples
     --------
-    >>> distinct(np.array([3, 1, 3])).tolist()
+    >>> unique_sorted(np.array([3, 1, 3])).tolist()
     [1, 3]
     """
     ordered = np.sort(values)
@@ -135,7 +135,7 @@ def isin_sorted(values: Columns, ascending: Columns) -> Mask:
 
     Examples
     --------
-    >>> among(np.array([3, 1, 2]), np.array([2, 3])).tolist()
+    >>> isin_sorted(np.array([3, 1, 2]), np.array([2, 3])).tolist()
     [True, False, True]
     """
     if not len(ascending):

@@ -62,10 +62,10 @@ class SparseRows(NamedTuple):
         for start, end in pairwise(bounds):
             yield self.columns[start:end], self.values[start:end]
 
-    def filter(self, kept: Mask) -> SparseRows:
+    def filter(self, mask: Mask) -> SparseRows:
         """Return the entries where a mask of shape (n_entries,) is true; rows stay."""
-        starts = np.concatenate([[0], np.cumsum(kept)])[self.starts]
-        return SparseRows(starts, self.columns[kept], self.values[kept])
+        starts = np.concatenate([[0], np.cumsum(mask)])[self.starts]
+        return SparseRows(starts, self.columns[mask], self.values[mask])
 
     def top_k(self, n: int) -> SparseRows:
         """Return the n largest entries of each row; ties keep the first."""
@@ -80,8 +80,8 @@ class SparseRows(NamedTuple):
         pairs = zip(self.iter_rows(), other.iter_rows(), strict=True)
         return sparse_rows(
             [
-                (np.concatenate([own[0], more[0]]), np.concatenate([own[1], more[1]]))
-                for own, more in pairs
+                (np.concatenate([one[0], two[0]]), np.concatenate([one[1], two[1]]))
+                for one, two in pairs
             ]
         )
 
@@ -95,17 +95,17 @@ class SparseRows(NamedTuple):
         """
         lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
         ends = np.concatenate([[0], np.cumsum(lengths)])[self.starts]
-        found: list[tuple[Columns, FloatArray]] = []
+        products: list[tuple[Columns, FloatArray]] = []
         for first, last in _ranges(ends):
-            own = slice(int(self.starts[first]), int(self.starts[last]))
-            columns, values = _gathered(matrix, self.columns[own])
-            values *= np.repeat(self.values[own], lengths[own])
+            entries = slice(int(self.starts[first]), int(self.starts[last]))
+            columns, values = _gathered(matrix, self.columns[entries])
+            values *= np.repeat(self.values[entries], lengths[entries])
             bounds = (ends[first : last + 1] - ends[first]).tolist()
-            found += [
+            products += [
                 _summed(columns[start:end], values[start:end], matrix.shape[1])
                 for start, end in pairwise(bounds)
             ]
-        return sparse_rows(found)
+        return sparse_rows(products)
 
     def lookup(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
         """Return entries, 0 where none is stored, float32, shape (n_pairs,).
@@ -122,20 +122,20 @@ class SparseRows(NamedTuple):
         out = np.zeros(len(rows), np.float32)
         dense = _zeros(width, np.float32)
         bounds = np.searchsorted(rows, np.arange(len(self.starts))).tolist()
-        for row, (own, values) in enumerate(self.iter_rows()):
-            asked = slice(bounds[row], bounds[row + 1])
+        for row, (stored, values) in enumerate(self.iter_rows()):
+            pairs = slice(bounds[row], bounds[row + 1])
             try:
-                dense[own] = values
-                out[asked] = dense[columns[asked]]
+                dense[stored] = values
+                out[pairs] = dense[columns[pairs]]
             finally:
-                dense[own] = 0
+                dense[stored] = 0
         return out
 
 
 def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
     """Return the rows of which columns and values are given."""
-    starts, columns = pack_ragged([own for own, _ in rows])
-    values = np.concatenate([np.empty(0, np.float32), *(own for _, own in rows)])
+    starts, columns = pack_ragged([row for row, _ in rows])
+    values = np.concatenate([np.empty(0, np.float32), *(row for _, row in rows)])
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))
 
 
@@ -155,8 +155,8 @@ def _ranges(ends: Columns) -> Iterator[tuple[int, int]]:
 def _gathered(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], FloatArray]:
     """Return columns and values of some rows of a matrix, one row after the other."""
     if not len(rows) or len(rows) > FEW_ROWS:
-        found = matrix[rows]
-        return found.indices, found.data
+        selected = matrix[rows]
+        return selected.indices, selected.data
     starts, ends = matrix.indptr[rows].tolist(), matrix.indptr[rows + 1].tolist()
     columns, values = matrix.indices, matrix.data
     parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
@@ -172,19 +172,19 @@ def _summed(
     """Return the distinct columns, ascending, and the sum of the values of each."""
     if len(columns) >= DENSE_SHARE * width:
         sums = np.bincount(columns, values, width)
-        there = np.flatnonzero(sums != 0)
-        return there, sums[there].astype(np.float32)
+        distinct = np.flatnonzero(sums != 0)
+        return distinct, sums[distinct].astype(np.float32)
     sums = _zeros(width, np.float64)
     try:
         np.add.at(sums, columns, values.astype(np.float64))
-        there = unique_sorted(columns)
-        found = sums[there]
+        distinct = unique_sorted(columns)
+        totals = sums[distinct]
     finally:
         sums[columns] = 0
-    kept = found != 0
-    if not kept.all():
-        there, found = there[kept], found[kept]
-    return there.astype(np.int64, copy=False), found.astype(np.float32)
+    nonzero = totals != 0
+    if not nonzero.all():
+        distinct, totals = distinct[nonzero], totals[nonzero]
+    return distinct.astype(np.int64, copy=False), totals.astype(np.float32)
 
 
 def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
@@ -192,8 +192,8 @@ def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
 
     Allocating one costs as much as what is done with it.
     """
-    known: npt.NDArray[Any] | None = getattr(_thread_local, kind.__name__, None)
-    if known is None or len(known) < width:
-        known = np.zeros(width, kind)
-        setattr(_thread_local, kind.__name__, known)
-    return known[:width]
+    row: npt.NDArray[Any] | None = getattr(_thread_local, kind.__name__, None)
+    if row is None or len(row) < width:
+        row = np.zeros(width, kind)
+        setattr(_thread_local, kind.__name__, row)
+    return row[:width]

@@ -44,7 +44,7 @@ class Comparison:
     ratio : Estimate or None
         Mean of the system over mean of the reference; None where `ratio_estimate` returns None.
     p_value, adjusted_p : float
-        Of the test that there is no difference; and corrected for the number of comparisons.
+        Of the null hypothesis of no difference, and corrected for the number of comparisons.
     """
 
     difference: Estimate
@@ -163,10 +163,10 @@ def compare(
     base = float(theirs.mean())
     out = {}
     for place, name in enumerate(others):
-        own, pair = float(values[name].mean()), means[:, [place + 1, 0]]
-        difference = Estimate(own - base, *interval(pair[:, 0] - pair[:, 1]))
+        mean, pair = float(values[name].mean()), means[:, [place + 1, 0]]
+        difference = Estimate(mean - base, *interval(pair[:, 0] - pair[:, 1]))
         out[name] = Comparison(
-            difference, _ratio(own, base, pair), p_values[place], adjusted[place]
+            difference, _ratio(mean, base, pair), p_values[place], adjusted[place]
         )
     return out
 

@@ -331,9 +331,17 @@ class TrainingLoop(Generic[Batch]):
                 "step_in_epoch": self._step_in_epoch,
                 "loss_sum": self._loss_sum,
                 "random": torch.get_rng_state(),
-                "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "cuda_random": _cuda_random_states(),
             }
         )
+
+
+def _cuda_random_states() -> list[torch.Tensor]:
+    """Return the random state of every GPU; none where this process uses no GPU."""
+    import torch
+
+    used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.cuda.get_rng_state_all() if used else []
 
 
 def linear_decay(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.errors import InvalidInput
+from isthmus.evaluation.lists import ItemVectors
+from isthmus.evaluation.space_systems import space_systems_of
 from isthmus.index.open_space import OpenSpace
 from isthmus.retrieval.search.examples import item_vectors
 from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, modalities_in
@@ -37,9 +39,7 @@ def evaluation_data(
     InvalidInput
         If the space has no such system.
     """
-    from isthmus.evaluation.lists import ItemVectors
     from isthmus.evaluation.run import EvaluationData
-    from isthmus.evaluation.space_systems import space_systems_of
 
     view = space.view()
     id_column = view.snapshot.column(ITEM_ID).combine_chunks()

@@ -86,8 +86,8 @@ def _domain_texts(space: OpenSpace, request: FinetuneRequest) -> dict[str, _Doma
         if any(texts):
             pairs = co_occurring_pairs(
                 positives[:, at].tocsr(),
-                least_common=request.min_common_users,
-                most_each=request.max_pairs_per_item,
+                min_common_users=request.min_common_users,
+                max_partners=request.max_pairs_per_item,
             )
             labels = [str(rows[n][label] or "") for n in at] if label else None
             by_domain[name] = _DomainTexts(name, texts, pairs, labels)

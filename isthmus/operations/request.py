@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field, SkipValidation
+from pydantic import Field, SkipValidation
 
-from isthmus.requests import Request, as_tuple
+from isthmus.requests import Request
 
 POSITIVE_FROM = (
     "Least value that counts as positive; by default 0.8 of the largest where values differ."
@@ -185,6 +185,3 @@ class FinetuneRequest(Request):
     )
     positive_from: float | None = Field(default=None, description=POSITIVE_FROM)
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
-
-
-ItemIds = Annotated[tuple[str, ...], BeforeValidator(lambda ids: as_tuple(ids) or ())]

@@ -22,6 +22,7 @@ from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.request import TrainRequest, TrainSettings
 from isthmus.retrieval.recommend.settings import RecommenderSettings, recommender_settings
+from isthmus.retrieval.recommend.space_data import space_interactions, space_training_data
 from isthmus.retrieval.recommend.store import (
     Description,
     published_rankers,
@@ -39,7 +40,6 @@ def train(
     progress: bool = False,
 ) -> Description:
     """Train candidate generators and rankers on the stored interactions."""
-    from isthmus.retrieval.recommend.space_data import space_training_data
     from isthmus.retrieval.recommend.train import train_recommender
 
     if not isinstance(settings, RecommenderSettings):
@@ -72,8 +72,6 @@ def train(
 
 
 def _ratings(view: View, interactions: pa.Table) -> RatingData:
-    from isthmus.retrieval.recommend.space_data import space_interactions
-
     events = rated_events(interactions)
     return RatingData(
         events, space_interactions(view, with_unit_weights(select_events(interactions, events)))

@@ -45,4 +45,4 @@ def test_verdicts_for_people_and_counts_for_programs(shop, run, run_json):
 def test_fewer_than_no_trials_are_refused(run):
     result = run("train", "--tuning-trials", "-1", "--space", "shop")
     assert result.returncode == 2
-    assert "-1 is not in the range" in " ".join(result.stderr.replace("│", " ").split())
+    assert "--tuning-trials" in result.stderr

@@ -41,6 +41,7 @@ from isthmus.retrieval.search.request import (
     SimilarRequest,
 )
 
+COMMAND = get_command(app)
 PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
@@ -103,7 +104,7 @@ def command_of(verb: str) -> object | None:
     """The command of a verb; None where it has none."""
     if verb in PYTHON_ONLY:
         return None
-    command = get_command(app)
+    command = COMMAND
     for word in GROUPED.get(verb, verb.replace("_", "-")).split():
         command = command.commands[word]
     return command
@@ -165,7 +166,7 @@ def test_a_method_has_the_keywords_and_defaults_of_its_request(verb):
 
 
 def test_every_verb_is_a_command_of_its_name_and_no_other_is():
-    commands = set(get_command(app).commands)
+    commands = set(COMMAND.commands)
     of_verbs = {verb.replace("_", "-") for verb in verbs() if verb not in {*PYTHON_ONLY, *GROUPED}}
     assert commands - CLI_ONLY == of_verbs
     assert all(command_of(verb) is not None for verb in GROUPED)

@@ -89,6 +89,7 @@ def test_a_file_is_read_in_blocks(monkeypatch):
         (written(np.ones(9, np.float32), 500), "has 500 samples a second; from 1000 to 192000"),
         (written(np.ones(9, np.float32), 400_000), "has 400000 samples a second"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # WAV files hold the time
 )
 def test_the_error_names_what_is_wrong_with_a_file(data, reason):
     with pytest.raises(InvalidAudio, match=reason):

@@ -38,7 +38,7 @@ def by_the_book(likes: np.ndarray, least: int, most: int) -> list[list[int]]:
 @settings(max_examples=40, deadline=None)
 def test_pairs_are_those_of_the_book(seed, least, most):
     likes = (np.random.default_rng(seed).random((25, 12)) < 0.3).astype(float)
-    found = co_occurring_pairs(csr_matrix(likes), least_common=least, most_each=most)
+    found = co_occurring_pairs(csr_matrix(likes), min_common_users=least, max_partners=most)
     assert found.tolist() == by_the_book(likes, least, most)
 
 

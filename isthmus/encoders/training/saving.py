@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.hub import find_source
 from isthmus.encoders.models.local import text_package
 from isthmus.encoders.models.transformers_parts import quiet_transformers
@@ -27,8 +28,6 @@ REPORTS: Final = frozenset({"distillation.json", "finetuning.json"})  # of the s
 
 def require_trainable(encoder: Encoder, spec: str, remedy: str = "") -> TorchEncoder:
     """Return the encoder if its weights can be trained and saved, else raise `InvalidInput`."""
-    from isthmus.encoders.backends.torch_encoder import TorchEncoder
-
     trainable = parse_spec(spec).family in TRAINABLE_FAMILIES or spec == LOCAL_PAIR["text"]
     if not trainable or not isinstance(encoder, TorchEncoder):
         raise InvalidInput(

@@ -181,9 +181,9 @@ class GeneratorBaseline(Baseline):
 
     def settings(self) -> dict[str, Any]:
         """Return the seed, and the hyperparameters of the generator."""
-        own = self.generator.settings()
-        own.pop("name", None)
-        return {"seed": self.seed, **own}
+        settings = self.generator.settings()
+        settings.pop("name", None)
+        return {"seed": self.seed, **settings}
 
     def _fit(self, matrix: csr_array, vectors: FloatArray | None) -> None:
         if self.needs_vectors and (vectors is None or len(vectors) != len(self._item_ids)):

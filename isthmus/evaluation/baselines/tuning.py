@@ -78,7 +78,7 @@ def tuned(
     *,
     metric: str = "ndcg@10",
     contents: ItemVectors | None = None,
-    kept: ResultCache | None = None,
+    cache: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[BaselineSystem]:
     """Fit every baseline of a grid to a validation task, and return the best.
@@ -93,7 +93,7 @@ def tuned(
         The metric that is maximised, as named by `ranking_metrics`.
     contents : ItemVectors, optional
         Content vectors of the items, for the methods that need them.
-    kept : KeptResults, optional
+    cache : ResultCache, optional
         A cache of trials.
     advance : callable
         Called after each trial.
@@ -105,14 +105,14 @@ def tuned(
     """
     _require_validation(len(grid), task)
     depth = int(metric.rpartition("@")[2]) if "@" in metric else 200
-    given = () if contents is None else contents.parts
+    parts = () if contents is None else contents.parts
     digest = None if contents is None else contents.digest
     trials: list[Trial] = []
     best: BaselineSystem | None = None
     for baseline in grid:
-        system = BaselineSystem(baseline, *given)
+        system = BaselineSystem(baseline, *parts)
         what = _trial_of(baseline, task) | {"metric": metric, "vectors": digest}
-        score = _scored(kept, what, partial(_measure, system, task, metric, depth))
+        score = _scored(cache, what, partial(_measure, system, task, metric, depth))
         if best is None or score > max(trial.score for trial in trials):
             best = system
         trials.append(Trial(baseline.settings(), score))
@@ -125,7 +125,7 @@ def tuned_rater(
     grid: Sequence[RatingBaseline],
     task: Task,
     *,
-    kept: ResultCache | None = None,
+    cache: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[RatingBaseline]:
     """Let every baseline of a grid predict a validation task, and return the best.
@@ -136,7 +136,7 @@ def tuned_rater(
         The baselines; ties keep the first.
     task : Task
         A rating task of the split ``"val"``. The root mean square error is minimised.
-    kept, advance
+    cache, advance
         As for `tuned`.
 
     Raises
@@ -149,7 +149,7 @@ def tuned_rater(
     for baseline in grid:
         what = _trial_of(baseline, task) | {"metric": "rmse"}
         trials.append(
-            Trial(baseline.settings(), _scored(kept, what, partial(_rmse, baseline, task)))
+            Trial(baseline.settings(), _scored(cache, what, partial(_rmse, baseline, task)))
         )
         advance(1)
     best = min(range(len(grid)), key=lambda place: trials[place].score)
@@ -168,7 +168,7 @@ def default_grids(*, content: bool = False, seed: int = 0) -> dict[str, list[Bas
     ]
     if content:
         generators.append([Content("mean"), Content("max")])
-    grids += [[GeneratorBaseline(own, seed) for own in grid] for grid in generators]
+    grids += [[GeneratorBaseline(generator, seed) for generator in grid] for grid in generators]
     return {grid[0].name: grid for grid in grids}
 
 
@@ -213,7 +213,7 @@ def als(
 def rating_grids() -> dict[str, list[RatingBaseline]]:
     """Return the grid of every rating baseline by its name."""
     damped = product((25.0, 10.0, 5.0), (10.0, 5.0, 2.0))
-    grids: list[list[RatingBaseline]] = [[GlobalMean()], [Offsets(*own) for own in damped]]
+    grids: list[list[RatingBaseline]] = [[GlobalMean()], [Offsets(*damping) for damping in damped]]
     return {grid[0].name: grid for grid in grids}
 
 
@@ -230,15 +230,15 @@ def _trial_of(baseline: Baseline | RatingBaseline, task: Task) -> dict[str, Any]
 
 
 def _scored(
-    kept: ResultCache | None, what: Mapping[str, Any], measure: Callable[[], float]
+    cache: ResultCache | None, what: Mapping[str, Any], measure: Callable[[], float]
 ) -> float:
     """Return the cached score of a trial, or measure and cache it."""
-    text = None if kept is None else kept.get(what)
+    text = None if cache is None else cache.get(what)
     if text is not None:
         return float(json.loads(text))
     score = measure()
-    if kept is not None:
-        kept.put(what, json.dumps(score))
+    if cache is not None:
+        cache.put(what, json.dumps(score))
     return score
 
 

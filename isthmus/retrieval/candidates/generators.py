@@ -114,7 +114,12 @@ class CandidateGenerators:
         """Return the name, class and hyperparameters of every generator, JSON-serialisable."""
         names = {kind: name for name, kind in KINDS.items()}
         return [
-            {"name": own.name, "kind": names[type(own)], "settings": own.settings()} for own in self
+            {
+                "name": generator.name,
+                "kind": names[type(generator)],
+                "settings": generator.settings(),
+            }
+            for generator in self
         ]
 
     @classmethod

@@ -68,7 +68,7 @@ class TrainingSettings:
         Dropout probability.
     members, hidden : int
         Ensemble members and hidden units, see `NetworkShape`.
-    distil : int
+    distilled_units : int
         Hidden units of a single small network that is distilled from the trained ranker and
         replaces it, see `isthmus.retrieval.recommend.distillation`; 0 for none.
     precision : str
@@ -91,7 +91,7 @@ class TrainingSettings:
     dropout: float = 0.2
     members: int = 3
     hidden: int = 64
-    distil: int = 0
+    distilled_units: int = 0
     precision: str = "fp32"
     device: str = "cpu"
     distributed: bool = False

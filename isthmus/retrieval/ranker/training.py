@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+import torch  # noqa: TID253
+from torch import Tensor, nn  # noqa: TID253
 
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns
@@ -22,8 +22,8 @@ from isthmus.numerics.training import (
     Validation,
     warmup_inverse_sqrt,
 )
-from isthmus.retrieval.ranker.batches import ExampleBatches, LabelledBatch, chunks
-from isthmus.retrieval.ranker.network import RankerNetwork
+from isthmus.retrieval.ranker.batches import ExampleBatches, LabelledBatch, chunks  # noqa: TID253
+from isthmus.retrieval.ranker.network import RankerNetwork  # noqa: TID253
 from isthmus.retrieval.ranker.settings import Loss, TrainingSettings
 
 STANDARDISED_ROWS = 500_000  # rows that mean and deviation of the features are taken of

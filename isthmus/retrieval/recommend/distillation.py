@@ -48,7 +48,7 @@ def distil_ranker(
     on_epoch: OnEpoch | None = None,
     show: bool = False,
 ) -> tuple[Ranker, RankerDistillation]:
-    """Distil a ranker into one with a single network of `settings.distil` hidden units.
+    """Distil a ranker into one with a single network of `settings.distilled_units` hidden units.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def distil_ranker(
     ranker, report
         The student, and its quality and cost beside those of the teacher.
     """
-    units, shape = settings.distil, teacher.network.shape
+    units, shape = settings.distilled_units, teacher.network.shape
     student_shape = replace(
         shape,
         members=1,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, SkipValidation
+from pydantic import Field, SkipValidation
 
-from isthmus.requests import Names, Request, as_tuple
-from isthmus.retrieval.search.request import ListOptions
+from isthmus.requests import Names, Request
+from isthmus.retrieval.search.request import ItemIds, ListOptions
 
 PROCESSES = "How many processes answer, each on a core of its own (forked, on Linux)."
 
@@ -47,9 +47,7 @@ class PredictRatingsRequest(Request):
     """The ratings that a user would give items."""
 
     user: SkipValidation[Any] = Field(description="The user (`isthmus.User`).")
-    item_ids: Annotated[tuple[str, ...], BeforeValidator(lambda ids: as_tuple(ids) or ())] = Field(
-        description="Items to predict the rating of, known or new."
-    )
+    item_ids: ItemIds = Field(description="Items to predict the rating of, known or new.")
 
 
 class TrainRequest(Request):

@@ -24,20 +24,20 @@ class RecommenderSettings:
         How cold-start users are simulated.
     training : TrainingSettings
         How rankers are trained.
-    leave_out : tuple of str
+    exclude_generators : tuple of str
         Candidate generators that are not used.
-    normalisation : str
+    feature_normalization : str
         Normalisation of item features: ``"none"``, ``"centre"`` or ``"whiten"``, see
         `FeatureProjection`.
-    adversarial, coral, mmd : float
+    adversarial_weight, coral_weight, mmd_weight : float
         Weights of the domain adaptation terms of the two-tower model, see `TwoTower`; 0 switches
         one off.
     pretrain : bool
         Whether the ranker of a target is first trained on the other domains as targets.
-    guard : bool
+    check_source_domains : bool
         Whether to measure the lift by the histories of the other domains, and to ignore for a
         target those that hurt, see `measure_lifts`.
-    trials : int
+    tuning_trials : int
         Number of hyperparameter settings to try for each ranker, see `tune_ranker`; with 0 those
         of `training` are used.
     tower_epochs : int
@@ -48,29 +48,29 @@ class RecommenderSettings:
     Raises
     ------
     InvalidInput
-        If there is no such generator to leave out.
+        If there is no such generator to exclude.
     """
 
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
-    leave_out: tuple[str, ...] = ()
-    normalisation: Normalisation = "whiten"
-    adversarial: float = 0.0
-    coral: float = 0.0
-    mmd: float = 0.0
+    exclude_generators: tuple[str, ...] = ()
+    feature_normalization: Normalisation = "whiten"
+    adversarial_weight: float = 0.0
+    coral_weight: float = 0.0
+    mmd_weight: float = 0.0
     pretrain: bool = False
-    guard: bool = True
-    trials: int = 0
+    check_source_domains: bool = True
+    tuning_trials: int = 0
     tower_epochs: int = 30
     seed: int = 0
 
     def __post_init__(self) -> None:
         names = [generator.name for generator in default_generators()]
-        for name in self.leave_out:
+        for name in self.exclude_generators:
             if name not in names:
                 available = ", ".join(map(repr, names))  # some names have commas
                 raise InvalidInput(
-                    f"no candidate generator {name!r} to leave out; there are {available}"
+                    f"no candidate generator {name!r} to exclude; there are {available}"
                 )
 
     def make_generators(self) -> list[CandidateGenerator]:
@@ -78,15 +78,17 @@ class RecommenderSettings:
         generators = default_generators(self.seed)
         for generator in generators:
             if isinstance(generator, TwoTower):
-                generator.normalisation = self.normalisation
-                generator.adversarial, generator.coral = self.adversarial, self.coral
-                generator.mmd = self.mmd
+                generator.normalisation = self.feature_normalization
+                generator.adversarial, generator.coral = self.adversarial_weight, self.coral_weight
+                generator.mmd = self.mmd_weight
                 generator.epochs = self.tower_epochs
-        return [generator for generator in generators if generator.name not in self.leave_out]
+        return [
+            generator for generator in generators if generator.name not in self.exclude_generators
+        ]
 
     def make_statistics(self) -> ItemStatistics:
         """Return the item statistics, not fitted."""
-        return ItemStatistics(normalisation=self.normalisation, seed=self.seed)
+        return ItemStatistics(normalisation=self.feature_normalization, seed=self.seed)
 
 
 def recommender_settings(settings: TrainSettings) -> RecommenderSettings:
@@ -96,17 +98,17 @@ def recommender_settings(settings: TrainSettings) -> RecommenderSettings:
         training=TrainingSettings(
             loss=settings.loss,
             epochs=settings.epochs,
-            distil=settings.distilled_units,
+            distilled_units=settings.distilled_units,
             precision=settings.precision,
             distributed=settings.distributed,
             seed=settings.seed,
         ),
-        leave_out=settings.exclude_generators or (),
-        normalisation=settings.feature_normalization,
-        adversarial=settings.adversarial_weight,
-        coral=settings.coral_weight,
-        mmd=settings.mmd_weight,
-        guard=settings.check_source_domains,
-        trials=settings.tuning_trials,
+        exclude_generators=settings.exclude_generators or (),
+        feature_normalization=settings.feature_normalization,
+        adversarial_weight=settings.adversarial_weight,
+        coral_weight=settings.coral_weight,
+        mmd_weight=settings.mmd_weight,
+        check_source_domains=settings.check_source_domains,
+        tuning_trials=settings.tuning_trials,
         seed=settings.seed,
     )

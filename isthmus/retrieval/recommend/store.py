@@ -237,7 +237,7 @@ def settings_of(description: Description) -> RecommenderSettings:
             examples=ExampleSettings(**settings.pop("examples")),
             training=TrainingSettings(**settings.pop("training")),
         ),
-        **{**settings, "leave_out": tuple(settings["leave_out"])},
+        **{**settings, "exclude_generators": tuple(settings["exclude_generators"])},
     )
 
 

@@ -104,7 +104,7 @@ def train_recommender(
         If rankers are to be tuned, and optuna is not installed.
     """
     start = time.perf_counter()
-    if settings.trials:
+    if settings.tuning_trials:
         _require_tunable(settings, pretrained)
     targets = _targets(data, targets)
     for name in {name for names in (pretrain_on or {}).values() for name in names}:
@@ -156,13 +156,12 @@ def _require_tunable(
     require_optuna()
     if pretrained:
         raise InvalidInput(
-            "a pretrained ranker keeps its sizes, so it cannot be tuned; leave out start_from "
-            "(--start-from) or tuning_trials (--tuning-trials)"
+            "a pretrained ranker keeps its sizes, so it cannot be tuned; leave out start_from or "
+            "tuning_trials"
         )
     if settings.training.distributed:
         raise InvalidInput(
-            "several processes cannot tune together; leave out distributed (--distributed) or "
-            "tuning_trials (--tuning-trials)"
+            "several processes cannot tune together; leave out distributed or tuning_trials"
         )
 
 
@@ -219,7 +218,7 @@ class _RankerTraining:
             standardise = False
         curve = self._fit(ranker, batches, settings, target, standardise=standardise)
         distillation = None
-        if settings.distil:
+        if settings.distilled_units:
             folder = self._subfolder(f"{self.data.domain_code(target)}-distilled")
             ranker, distillation = distil_ranker(
                 ranker, batches, settings, folder=folder, show=self.show
@@ -270,8 +269,8 @@ class _RankerTraining:
         )
 
     def _lifts(self, target: str) -> dict[str, Lift]:
-        """Measure the lift by other domains, if the guard is on."""
-        if not self.settings.guard:
+        """Measure the lift by other domains."""
+        if not self.settings.check_source_domains:
             return {}
         seed = self.settings.examples.seed
         return measure_lifts(self.data, self.data.domain_code(target), seed=seed)
@@ -280,7 +279,7 @@ class _RankerTraining:
         self, target: str, batches: ExampleBatches
     ) -> tuple[TrainingSettings, TuningReport | None]:
         """Return the settings of a ranker, after a search if trials are asked for."""
-        settings, trials = self.settings.training, self.settings.trials
+        settings, trials = self.settings.training, self.settings.tuning_trials
         if not trials:
             return settings, None
         folder = self._subfolder(f"{self.data.domain_code(target)}-tuning")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from isthmus.errors import MissingDependency
 from isthmus.numerics.training import EpochResult
 from isthmus.progress import progress_bar
-from isthmus.retrieval.ranker.batches import ExampleBatches
-from isthmus.retrieval.ranker.ranker import Ranker
+from isthmus.retrieval.ranker.batches import ExampleBatches  # noqa: TID253
+from isthmus.retrieval.ranker.ranker import Ranker  # noqa: TID253
 from isthmus.retrieval.ranker.settings import LOSSES, TrainingSettings
-from isthmus.retrieval.ranker.training import train_ranker
+from isthmus.retrieval.ranker.training import train_ranker  # noqa: TID253
 from isthmus.retrieval.recommend.report import Trial, TuningReport
 
 if TYPE_CHECKING:

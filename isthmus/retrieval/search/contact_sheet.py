@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
 
 from isthmus.data.media import MediaStore
 from isthmus.encoders.image import open_image
 from isthmus.errors import InvalidImage
 from isthmus.retrieval.search.results import Hit
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
 
 CELL, PICTURE, LINE, GAP = 168, 128, 14, 8  # pixels
 HEIGHT = PICTURE + 4 * LINE + 2 * GAP
@@ -40,7 +37,7 @@ class SheetRow:
     hits: tuple[Hit, ...]
 
 
-def draw_contact_sheet(rows: Sequence[SheetRow], media: MediaStore) -> Image:
+def draw_contact_sheet(rows: Sequence[SheetRow], media: MediaStore) -> Image.Image:
     """Draw queries (left) and their hits, each with picture, text, domain and score.
 
     Returns
@@ -48,8 +45,6 @@ def draw_contact_sheet(rows: Sequence[SheetRow], media: MediaStore) -> Image:
     PIL.Image.Image
         RGB, 168 pixels a column and 200 a row.
     """
-    from PIL import Image, ImageDraw
-
     columns = 1 + max((len(row.hits) for row in rows), default=0)
     sheet = Image.new("RGB", (CELL * columns, HEIGHT * len(rows)), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -66,8 +61,8 @@ def draw_contact_sheet(rows: Sequence[SheetRow], media: MediaStore) -> Image:
 
 
 def _draw_cell(
-    sheet: Image,
-    draw: ImageDraw,
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
     cell: tuple[int, int],
     picture: str | None,
     text: str,
@@ -75,8 +70,6 @@ def _draw_cell(
     ink: str,
     media: MediaStore,
 ) -> None:
-    from PIL import ImageFont
-
     font = ImageFont.load_default(11)
     left, top = cell[0] * CELL + GAP, cell[1] * HEIGHT + GAP
     thumbnail = _thumbnail(picture, media)
@@ -89,11 +82,11 @@ def _draw_cell(
     draw.text((left, top + PICTURE + 4 + 3 * LINE), note, fill=ink, font=font)
 
 
-def _thumbnail(picture: str | None, media: MediaStore) -> Image | None:
+def _thumbnail(picture: str | None, media: MediaStore) -> Image.Image | None:
     if not picture:
         return None
     try:
-        image: Image = open_image(media.read(picture))
+        image: Image.Image = open_image(media.read(picture))
     except InvalidImage:
         return None
     scale = PICTURE / max(image.size)
@@ -101,9 +94,7 @@ def _thumbnail(picture: str | None, media: MediaStore) -> Image | None:
     return image.resize(size)
 
 
-def _wrap(draw: ImageDraw, text: str, width: int, max_lines: int) -> list[str]:
-    from PIL import ImageFont
-
+def _wrap(draw: ImageDraw.ImageDraw, text: str, width: int, max_lines: int) -> list[str]:
     font = ImageFont.load_default(11)
     lines: list[str] = [""]
     for word in text.split():

@@ -26,7 +26,8 @@ class FilterOptions(Request):
     """Which items take part."""
 
     domain: Names = Field(default=None, description="Only items of this domain, or of several.")
-    where: str | None = Field(
+    # Not validated here: the index names the columns in its error.
+    where: SkipValidation[str | None] = Field(
         default=None,
         description="SQL predicate over item_id, domain, text, image, audio and attributes.",
     )
@@ -176,10 +177,10 @@ class SearchRequest(RankingOptions, FusionOptions):
 
     text: str | None = Field(default=None, description="What to look for, in words.")
     image: SkipValidation[Any] = Field(
-        default=None, description="Picture to look for: path, bytes or PIL image."
+        default=None, description="Image to look for: a path; in Python also bytes or a PIL image."
     )
     audio: SkipValidation[Any] = Field(
-        default=None, description="Audio to look for: path, bytes or waveform."
+        default=None, description="Audio to look for: a path; in Python also bytes or a waveform."
     )
     vector: SkipValidation[Any] = Field(
         default=None, description="Vector to look for, of the length of one named vector."

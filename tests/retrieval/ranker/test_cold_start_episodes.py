@@ -1,4 +1,4 @@
-"""Nothing of what simulated users went on to like is in anything that the ranker looks at."""
+"""What cold-start episodes hide does not leak into anything that the ranker reads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pairs(owners, columns):
 
 
 def entries(corpus, *, domain=None, liked=False):
-    """Give the pairs of user and item of a corpus."""
+    """Return the pairs of user and item of a corpus."""
     matrix = corpus.interactions
     kept = np.ones(len(matrix), bool)
     if domain is not None:
@@ -49,7 +49,7 @@ def entries(corpus, *, domain=None, liked=False):
     return pairs(matrix.owners[kept], matrix.columns[kept])
 
 
-def test_sources_see_nothing_of_the_users_and_items_of_a_fold(corpus, folds):
+def test_generators_do_not_see_the_hidden_interactions_of_a_fold(corpus, folds):
     for fold in folds:
         seen = entries(corpus.without_entries(fold.hidden))
         books = corpus.in_domain(BOOKS)
@@ -62,7 +62,7 @@ def test_sources_see_nothing_of_the_users_and_items_of_a_fold(corpus, folds):
         assert books[fold.new_items].all()
 
 
-def test_folds_part_the_users_of_the_domain(corpus):
+def test_folds_partition_the_users_of_the_domain(corpus):
     folds = list(make_folds(corpus, BOOKS, 3, seed=5))
     met = np.concatenate([fold.users for fold in folds])
     liked = entries(corpus, domain=BOOKS, liked=True)
@@ -71,7 +71,7 @@ def test_folds_part_the_users_of_the_domain(corpus):
     assert len(few.users) == 4
 
 
-def test_labels_are_liked_hidden_and_never_shown(corpus, folds):
+def test_relevant_items_are_liked_and_hidden_and_never_shown(corpus, folds):
     liked = entries(corpus, domain=BOOKS, liked=True)
     for fold in folds:
         seen = entries(corpus.without_entries(fold.hidden))
@@ -89,7 +89,7 @@ def test_labels_are_liked_hidden_and_never_shown(corpus, folds):
             assert set(case.owners.tolist()) == set(range(len(case.users)))
 
 
-def test_every_user_is_met_cold_and_with_as_many_items_as_the_case_says(corpus, folds):
+def test_every_user_has_a_cold_episode_and_each_scenario_shows_its_number_of_items(corpus, folds):
     liked = entries(corpus, domain=BOOKS, liked=True)
     for fold in folds:
         cases = {case.scenario: case for case in make_episodes(corpus, fold, BOOKS, seed=7)}
@@ -132,7 +132,7 @@ def same_histories(one, other):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
-def test_values_and_times_of_what_is_hidden_are_in_no_history(corpus, folds):
+def test_hidden_values_and_times_do_not_leak_into_histories(corpus, folds):
     for fold in folds:
         other = changed(corpus, fold.hidden)
         cold, new = (
@@ -149,7 +149,7 @@ def test_values_and_times_of_what_is_hidden_are_in_no_history(corpus, folds):
             same_histories(one.histories, two.histories)
 
 
-def test_which_items_are_hidden_is_in_no_history(corpus, folds):
+def test_hidden_items_do_not_leak_into_histories(corpus, folds):
     """Every hidden book is another book: sources and cold users see the same."""
     for fold in folds:
         matrix, books = corpus.interactions, corpus.in_domain(BOOKS)
@@ -194,7 +194,7 @@ def examples(corpus, **settings):
     return make_examples(corpus, sources, ItemStatistics, BOOKS, how)
 
 
-def test_no_feature_changes_with_what_is_hidden(corpus):
+def test_hidden_interactions_do_not_leak_into_features(corpus):
     (fold,) = make_folds(corpus, BOOKS, 1, seed=5)
     one, two = examples(corpus), examples(changed(corpus, fold.hidden))
     of_new = examples(changed(corpus, fold.new_items[corpus.interactions.columns]))
@@ -208,7 +208,7 @@ def test_no_feature_changes_with_what_is_hidden(corpus):
 
 
 @pytest.mark.parametrize("folds", [1, 2, 3])
-def test_a_tested_user_is_tested_in_every_example(corpus, folds):
+def test_a_validation_user_is_one_in_every_example(corpus, folds):
     made = examples(corpus, folds=folds)
     by_user: dict[int, set[bool]] = {}
     for user, tested in zip(made.users.tolist(), made.validation.tolist(), strict=True):
@@ -220,7 +220,7 @@ def test_a_tested_user_is_tested_in_every_example(corpus, folds):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("folds", [1, 3])
-def test_small_domains_have_tested_users_too(seed, folds):
+def test_small_domains_have_validation_users_too(seed, folds):
     small = make_training_data(users=20, items=24, seed=seed)
     made = list(make_folds(small, BOOKS, folds, seed))
     tested = choose_validation_users(small, made, BOOKS, 0.1, seed)
@@ -230,7 +230,7 @@ def test_small_domains_have_tested_users_too(seed, folds):
     assert tested[np.concatenate(cold)].any()
 
 
-def test_what_was_liked_and_found_is_labelled_and_kept(corpus):
+def test_relevant_candidates_are_labelled_and_never_sampled_away(corpus):
     made = examples(corpus, sampled_negatives=1)
     liked = entries(corpus, domain=BOOKS, liked=True)
     owners = np.repeat(made.users, np.diff(made.starts))
@@ -259,6 +259,6 @@ def test_equal_seeds_make_equal_examples(corpus):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
 
 
-def test_names_of_domains_are_the_corpus_own(corpus):
+def test_domain_codes_are_those_of_the_training_data(corpus):
     assert corpus.domain_code("films") == FILMS
     assert corpus.domain_names == DOMAINS

@@ -55,7 +55,7 @@ def test_popularity_is_the_logarithm_over_that_of_the_most_popular(corpus, stati
         np.testing.assert_allclose(statistics.popularity(np.flatnonzero(own)), expected, rtol=1e-6)
 
 
-def test_places_are_those_by_popularity_in_the_domain(corpus, statistics):
+def test_popularity_ranks_are_within_the_domain(corpus, statistics):
     found = column(statistics, corpus, "discounted popularity rank")
     for code in (BOOKS, FILMS):
         own = np.flatnonzero(corpus.in_domain(code) & (corpus.popularity > 0))
@@ -73,7 +73,7 @@ def test_freshness_falls_with_the_time_of_the_first_use(corpus, statistics):
         assert found[item] == pytest.approx(expected, rel=1e-5)
 
 
-def test_uses_are_counted_by_domain(corpus, statistics):
+def test_interactions_are_counted_by_domain(corpus, statistics):
     liked = corpus.interactions.columns[corpus.interactions.likes]
     assert statistics.interactions_by_domain.tolist() == [
         np.sum(corpus.domains[liked] == code) for code in range(3)
@@ -81,7 +81,7 @@ def test_uses_are_counted_by_domain(corpus, statistics):
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_a_newer_item_is_like_an_old_one_that_nobody_used(timed):
+def test_a_new_item_has_the_statistics_of_an_unused_one(timed):
     corpus = make_training_data(users=30, items=16, new=2)
     if not timed:
         moments = np.full(len(corpus.interactions), np.nan)
@@ -107,7 +107,7 @@ def test_a_newer_item_is_like_an_old_one_that_nobody_used(timed):
     assert old[STATISTICS.index("unused")] == 1
 
 
-def test_the_popularity_of_what_is_alike_follows_the_graph(corpus, statistics):
+def test_the_popularity_of_similar_items_follows_the_content_graph(corpus, statistics):
     expected = corpus.content_graph @ statistics.popularity(np.arange(len(corpus)))
     np.testing.assert_allclose(
         column(statistics, corpus, "popularity of similar items"), expected, rtol=1e-6
@@ -120,7 +120,7 @@ def test_the_popularity_of_what_is_alike_follows_the_graph(corpus, statistics):
     )
 
 
-def test_statistics_are_kept_and_learned_anew(corpus, statistics):
+def test_statistics_are_restored_and_fitted_again(corpus, statistics):
     items = np.arange(len(corpus))
     kept = {key: np.array(value) for key, value in statistics.state().items()}
     restored = ItemStatistics().restore(kept)
@@ -144,7 +144,7 @@ def features(corpus, statistics, histories, target=FILMS, n=6):
     return pool, found, {name: found.values[:, at] for at, name in enumerate(names)}
 
 
-def test_features_of_sources_are_shares_places_and_levels(corpus, statistics):
+def test_features_of_generators_match_their_definitions(corpus, statistics):
     pool, found, by_name = features(corpus, statistics, histories_of([0, 4, 8], [17, 21], []))
     assert found.values.shape == (len(pool.items), len(by_name))
     for at, name in enumerate(pool.generators):
@@ -159,7 +159,7 @@ def test_features_of_sources_are_shares_places_and_levels(corpus, statistics):
         np.testing.assert_allclose(by_name[f"{name}: log score"], level, rtol=1e-5)
 
 
-def test_features_of_users_and_contents_count_what_was_liked(corpus, statistics):
+def test_features_of_users_and_contents_use_liked_items_alone(corpus, statistics):
     strengths = [np.array([1, 0, 1, 1], np.float32)]
     mixed = UserHistories.from_lists([np.array([0, 4, 17, 21])], strengths)
     pool, found, by_name = features(corpus, statistics, mixed)
@@ -188,7 +188,7 @@ def test_features_of_users_and_contents_count_what_was_liked(corpus, statistics)
                 np.testing.assert_allclose(column, value, rtol=1e-4, atol=1e-6)
 
 
-def test_histories_outside_the_domain_are_alike_nowhere_in_it(corpus, statistics):
+def test_histories_outside_the_domain_have_no_similarity_in_it(corpus, statistics):
     _, _, by_name = features(corpus, statistics, UserHistories.from_lists([np.array([0, 1])]))
     for name, values in by_name.items():
         if name.startswith("content:"):
@@ -216,7 +216,7 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
     assert ItemStatistics(dim=8).fit(corpus).coarse_dim == 8
 
 
-def test_features_of_users_of_whom_nothing_is_known(corpus, statistics):
+def test_features_of_unknown_users_are_zero(corpus, statistics):
     disliked = UserHistories.from_lists([np.array([0, 17])], [np.zeros(2, np.float32)])
     for histories in (histories_of([]), disliked):
         _, found, by_name = features(corpus, statistics, histories)

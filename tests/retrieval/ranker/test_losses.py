@@ -25,7 +25,7 @@ def test_the_whole_list_is_a_softmax():
     assert loss.tolist() == [pytest.approx(((total - 1) + (total - 0)) / 2)]
 
 
-def test_a_sample_with_corrections_is_the_full_list_in_the_mean():
+def test_a_corrected_sample_estimates_the_full_list_without_bias():
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(1, 60, generator=generator, dtype=torch.float64)
     labels = torch.arange(60)[None] < 2
@@ -53,7 +53,7 @@ def test_pairs_by_hand():
     assert pairwise_loss(scores, labels, mask, corrections).tolist() == [pytest.approx(expected)]
 
 
-def test_pairs_of_every_user_are_their_own():
+def test_pairs_are_formed_within_a_user():
     rng = np.random.default_rng(0)
     scores, labels = torch.from_numpy(rng.normal(size=(3, 6))), of(rng.random((3, 6)) < 0.4)
     labels, mask = labels.bool(), of([[True] * 6, [True] * 4 + [False] * 2, [True] * 6]).bool()
@@ -69,7 +69,7 @@ def test_pairs_of_every_user_are_their_own():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_users_without_positives_cost_nothing_and_padding_says_nothing(name):
+def test_users_without_positives_and_padding_have_no_loss(name):
     scores = torch.randn(3, 4, dtype=torch.float64).requires_grad_()
     labels = of([[True, False, False, False], [False] * 4, [True] * 4], torch.bool)
     mask = of([[True, True, True, False], [True] * 4, [True] * 4], torch.bool)
@@ -82,7 +82,7 @@ def test_users_without_positives_cost_nothing_and_padding_says_nothing(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_gradient_lifts_what_was_liked(name):
+def test_the_gradient_raises_the_scores_of_positives(name):
     scores = torch.zeros(1, 5, dtype=torch.float64, requires_grad=True)
     labels = of([[False, True, False, False, False]], torch.bool)
     mask = torch.ones(1, 5, dtype=torch.bool)

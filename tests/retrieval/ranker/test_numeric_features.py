@@ -19,7 +19,7 @@ from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS, NumericAt
 from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.retrieval.recommend.store import load_recommender, read_description
 from tests.retrieval.candidates.toy_data import BOOKS, SONGS, histories_of, make_training_data
-from tests.retrieval.recommend.worlds import QUICK
+from tests.retrieval.recommend.worlds import BRIEF, QUICK
 from tests.toy import item, text_encoder
 
 ITEMS = 24
@@ -27,7 +27,7 @@ TASTE = (np.arange(2 * ITEMS) % 4).astype(float)
 
 
 def counted(corpus, **numbers):
-    """Give a corpus whose items have these numbers."""
+    """Return a corpus whose items have these numbers."""
     vectors = corpus.features.take(np.arange(len(corpus)))
     return replace(corpus, features=InMemoryItemFeatures(vectors, attributes=numbers))
 
@@ -38,7 +38,7 @@ def corpus():
 
 
 def pool_of(*items):
-    """Give a pool of one user."""
+    """Return a pool of one user."""
     nothing = np.zeros((1, len(items)))
     starts = np.array([0, len(items)])
     return CandidatePool(("one",), starts, np.array(items), nothing, nothing.astype(np.int64))
@@ -65,7 +65,7 @@ def test_without_numbers_there_is_nothing_to_compare(corpus):
     assert all(values == [0, 0] for values in found.values())
 
 
-def test_nearness_is_one_less_the_difference_of_ranks(corpus):
+def test_closeness_is_one_minus_the_difference_of_ranks(corpus):
     world = counted(corpus, taste=TASTE)
     numbers = NumericAttributes().fit(world)
     found = nearness(numbers, world, histories_of([0, 24]), [4, 1, 3])  # of ranks 1/8, 3/8, 7/8
@@ -77,7 +77,7 @@ def test_nearness_is_one_less_the_difference_of_ranks(corpus):
     assert found["comparable"] == [1, 1, 1]
 
 
-def test_what_weighs_more_counts_more_and_dislikes_do_not(corpus):
+def test_closeness_is_weighted_by_the_history_and_ignores_dislikes(corpus):
     world = counted(corpus, taste=TASTE)
     weights = [np.array([1, 0.5, 0], np.float32)]
     history = UserHistories.from_lists(
@@ -108,7 +108,7 @@ def test_an_item_without_a_number_is_not_compared(corpus):
     assert nearness(numbers, world, histories_of([8]), [12])["comparable"] == [0]
 
 
-def test_numbers_weigh_by_what_they_tell(corpus):
+def test_attributes_are_weighted_by_informativeness(corpus):
     blurred = np.where(np.arange(2 * ITEMS) % 8 < 4, TASTE, 3 - TASTE)
     world = counted(corpus, taste=TASTE, blurred=blurred)
     found = nearness(NumericAttributes().fit(world), world, histories_of([0]), [7, 3])
@@ -117,7 +117,7 @@ def test_numbers_weigh_by_what_they_tell(corpus):
     np.testing.assert_allclose(found["nearest"][1], 0.25, rtol=1e-5)
 
 
-def test_what_is_kept_is_read_back(corpus):
+def test_numeric_attributes_are_restored_with_the_statistics(corpus):
     world = counted(corpus, taste=TASTE, other=-TASTE)
     statistics = ItemStatistics().fit(world)
     kept = {key: np.array(value) for key, value in statistics.state().items()}
@@ -129,7 +129,7 @@ def test_what_is_kept_is_read_back(corpus):
     assert not bare.numeric.informative
 
 
-def test_new_items_are_ranked_among_those_learned_from(corpus):
+def test_new_items_are_ranked_among_the_learned_ones(corpus):
     numbers = NumericAttributes().fit(counted(corpus, taste=TASTE))
     grown = make_training_data(users=0, items=ITEMS, new=4)
     grown = counted(grown, taste=np.concatenate([TASTE, [0, 9, 0.5, np.nan]]))
@@ -165,7 +165,7 @@ def test_units_do_not_matter(scale, offset, values):
     assert all(0 <= value <= 1 for values in first.values() for value in values)
 
 
-def test_what_is_a_number_is_read_out_of_the_catalog(tmp_path):
+def test_numeric_attributes_are_read_from_the_catalog(tmp_path):
     space = Space.create(tmp_path / "s.space", {"text": text_encoder()})
     day = datetime.date(1970, 1, 2)
     moment = datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.UTC)
@@ -189,13 +189,7 @@ def test_what_is_a_number_is_read_out_of_the_catalog(tmp_path):
 
 
 PRICES = 40
-BRIEF = replace(
-    QUICK,
-    examples=replace(QUICK.examples, folds=1),
-    training=replace(QUICK.training, epochs=2),
-    guard=False,
-    tower_epochs=1,
-)
+PRICED = replace(QUICK, exclude_generators=BRIEF.exclude_generators, check_source_domains=False)
 
 
 def price_world(path, *, priced=True):
@@ -227,7 +221,7 @@ def cost(n, *, priced=True):
 @pytest.fixture(scope="module")
 def priced(tmp_path_factory):
     space = price_world(tmp_path_factory.mktemp("prices") / "s.space")
-    space.train("books", settings=QUICK)
+    space.train("books", settings=PRICED)
     space.publish()
     return space
 

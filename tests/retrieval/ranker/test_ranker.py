@@ -68,7 +68,7 @@ def lists(pool, scores):
     return np.split(scores, pool.starts[1:-1])
 
 
-def test_nothing_known_is_the_order_of_popularity(ranker, corpus, statistics, sources):
+def test_unknown_users_get_the_order_of_popularity(ranker, corpus, statistics, sources):
     disliking = UserHistories.from_lists([np.array([25, 26])], [np.zeros(2, np.float32)])
     for histories in (histories_of([]), disliking):
         pool = pool_of(corpus, sources, histories)
@@ -80,7 +80,7 @@ def test_nothing_known_is_the_order_of_popularity(ranker, corpus, statistics, so
         np.testing.assert_allclose(scores, ranker.popularity_part(popularity), rtol=1e-5)
 
 
-def test_what_is_known_makes_a_difference(ranker, corpus, statistics, sources):
+def test_a_history_changes_the_scores(ranker, corpus, statistics, sources):
     pool = pool_of(corpus, sources, USERS)
     scores = lists(pool, ranker.score(corpus, USERS, pool, statistics, FILMS))
     parts = lists(pool, ranker.popularity_part(statistics.popularity(pool.items)))
@@ -125,7 +125,7 @@ def scored(ranker, batch):
         return ranker.network.score(batch)
 
 
-def test_what_serves_scores_as_what_is_trained(ranker, corpus, statistics, sources):
+def test_the_fused_network_scores_like_the_trained_one(ranker, corpus, statistics, sources):
     pool = pool_of(corpus, sources, USERS)
     for _ in range(2):  # and again after its weights were changed
         batch = batch_of(corpus, statistics, sources, USERS)
@@ -165,7 +165,7 @@ def test_the_order_of_the_history_does_not_matter(ranker, corpus, statistics, so
     torch.testing.assert_close(scored(ranker, turned), scored(ranker, batch), rtol=1e-4, atol=1e-4)
 
 
-def test_padding_says_nothing(ranker, corpus, statistics, sources):
+def test_padding_does_not_matter(ranker, corpus, statistics, sources):
     batch = batch_of(corpus, statistics, sources, USERS)
     wider = Batch(
         features=torch.nn.functional.pad(batch.features, (0, 0, 0, 3), value=7.0),
@@ -192,7 +192,7 @@ def test_users_without_a_history_have_a_finite_gradient(ranker, corpus, statisti
     ranker.network.zero_grad()
 
 
-def test_what_was_kept_scores_alike(ranker, corpus, statistics, sources):
+def test_a_restored_ranker_has_the_same_scores(ranker, corpus, statistics, sources):
     kept = {key: np.array(value) for key, value in ranker.state().items()}
     restored = Ranker.restored(ranker.description(), kept)
     assert restored.description() == ranker.description()
@@ -213,7 +213,7 @@ def test_a_pool_of_other_generators_is_refused(ranker, corpus, statistics):
     assert message.endswith("it does not know 'trend'; train again with: isthmus train")
 
 
-def test_nothing_to_rank_is_no_score(ranker, corpus, statistics, sources):
+def test_an_empty_pool_has_no_scores(ranker, corpus, statistics, sources):
     histories = histories_of([0], [])
     scorers = sources.scorers(corpus, histories, FILMS)
     none = np.zeros(len(corpus), bool)
@@ -246,7 +246,7 @@ def test_a_ranker_reads_the_features_that_it_was_trained_with(corpus, statistics
     np.testing.assert_array_equal(found, small.score_features(some, inputs))
 
 
-def test_a_feature_that_is_not_there_is_named(ranker):
+def test_an_unknown_feature_is_named(ranker):
     description = ranker.description()
     description["features"][3] = "item: colour"
     with pytest.raises(InvalidInput, match="no feature 'item: colour' in this version"):
@@ -255,7 +255,7 @@ def test_a_feature_that_is_not_there_is_named(ranker):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.integers(0, 4))
-def test_rows_are_filled_up_with_zeros(lengths, first):
+def test_rows_are_padded_with_zeros(lengths, first):
     starts = first + np.cumsum([0, *lengths])
     values = np.arange(1, sum(lengths) + 1, dtype=np.float32)
     rows = padded(values, starts).tolist()

@@ -1,4 +1,4 @@
-"""The training of a ranker: it learns, it stops at its best, and it goes on after a break."""
+"""The training of a ranker: it learns, stops at its best epoch, and resumes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_it_learns(trained):
     assert {"0", "1", "new"} <= set(curve[0].scores)
 
 
-def test_what_is_the_same_in_all_examples_keeps_its_unit(batches, trained):
+def test_a_constant_feature_keeps_its_unit(batches, trained):
     ranker, _ = trained
     seen = batches.examples.features.astype(np.float32)
     constant = seen.min(axis=0) == seen.max(axis=0)
@@ -102,7 +102,7 @@ def test_it_stops_when_nothing_is_gained(batches):
             np.testing.assert_array_equal(value, ranker.state()[key])
 
 
-def test_short_passes_are_waited_for_by_their_steps(batches):
+def test_patience_counts_steps_where_epochs_are_short(batches):
     still = replace(SETTINGS, epochs=9, patience=2, learning_rate=0.0)
     learned = np.flatnonzero(~batches.examples.validation)
     assert len(learned) < 16 * 60
@@ -110,7 +110,7 @@ def test_short_passes_are_waited_for_by_their_steps(batches):
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3])
-def test_after_a_break_it_comes_to_the_same(batches, trained, tmp_path, monkeypatch, passes):
+def test_a_resumed_training_ends_the_same(batches, trained, tmp_path, monkeypatch, passes):
     @contextmanager
     def breaking(label, total, *, show):
         steps = []
@@ -135,7 +135,7 @@ def test_after_a_break_it_comes_to_the_same(batches, trained, tmp_path, monkeypa
     same(again, trained[0])
 
 
-def test_tested_users_are_never_trained_on(batches, monkeypatch):
+def test_validation_users_are_never_trained_on(batches, monkeypatch):
     met = []
     make = ExampleBatches.make
 

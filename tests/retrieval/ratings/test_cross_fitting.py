@@ -1,4 +1,4 @@
-"""What the head learns from has not been seen by what predicted it."""
+"""Held-out ratings are not seen by the models that predict them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def keys(ratings):
     return set(zip(ratings.rows.tolist(), ratings.columns.tolist(), strict=True))
 
 
-def test_nothing_asked_is_visible_and_every_rating_is_asked(world):
+def test_held_out_ratings_are_not_visible_and_every_rating_is_held_out(world):
     ratings, _ = world
     asked = set()
     for fold in make_folds(ratings, seed=0):
@@ -39,7 +39,7 @@ def test_nothing_asked_is_visible_and_every_rating_is_asked(world):
     assert len(asked) > 0.95 * len(ratings)
 
 
-def test_a_rating_does_not_change_the_parts_of_its_own_fold(world):
+def test_a_rating_does_not_change_the_components_of_its_own_fold(world):
     ratings, items = world
     settings = RatingSettings(2, 8)
     before = list(cross_fitted(ratings, items, settings, 0))
@@ -59,7 +59,7 @@ def test_a_rating_does_not_change_the_parts_of_its_own_fold(world):
     assert same == 1
 
 
-def test_folds_of_a_few_ratings_may_be_empty_but_do_not_fail():
+def test_folds_of_few_ratings_may_be_empty_but_do_not_fail():
     ratings = Ratings(np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1), (1, 1))
     for fold in make_folds(ratings, seed=0):
         assert len(fold.training) == 1

@@ -106,7 +106,7 @@ def test_a_domain_above_the_others_stays_above_for_new_items():
 
 
 @pytest.mark.parametrize("scale", [(0.5, 5.0), (1, 10), (0, 1), (-100, 100)])
-def test_predictions_lie_within_the_scale_seen_and_follow_it(scale):
+def test_predictions_lie_within_the_rating_scale(scale):
     table, vectors, kind = tastes(users=60, items=30)
     low, high = scale
     moved = low + (np.clip(table, 1.5, 4.5) - 1.5) / 3 * (high - low)
@@ -122,7 +122,7 @@ def test_predictions_lie_within_the_scale_seen_and_follow_it(scale):
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 119), st.randoms(use_true_random=False))
-def test_the_order_of_a_history_and_of_what_is_asked_does_not_matter(two_camps, user, random):
+def test_the_order_of_a_history_and_of_the_items_does_not_matter(two_camps, user, random):
     model, table, *_ = two_camps
     own = history(table, user)
     order = list(range(len(own.columns)))
@@ -134,7 +134,7 @@ def test_the_order_of_a_history_and_of_what_is_asked_does_not_matter(two_camps, 
     np.testing.assert_allclose(mixed, straight[asked], atol=1e-6)
 
 
-def test_users_do_not_move_each_other(two_camps):
+def test_users_of_a_batch_do_not_affect_each_other(two_camps):
     model, table, *_ = two_camps
     people = [history(table, u) for u in range(5)]
     together = model.predict([*people, NOBODY], [np.arange(60)] * 6)
@@ -162,7 +162,7 @@ def test_one_seed_gives_one_model():
     np.testing.assert_array_equal(first, second)
 
 
-def test_nobody_and_nothing_asked_are_fine(two_camps):
+def test_empty_batches_and_lists_are_fine(two_camps):
     model, *_ = two_camps
     assert model.predict([], []) == []
     assert [len(own) for own in model.predict([NOBODY, NOBODY], [[], [1]])] == [0, 1]
@@ -194,7 +194,7 @@ def test_ratings_that_are_all_alike_are_predicted():
         (NOBODY, [0.5], "list 0 has items of type float64"),
     ],
 )
-def test_malformed_questions_are_refused(two_camps, own, asked, message):
+def test_malformed_requests_are_refused(two_camps, own, asked, message):
     with pytest.raises(InvalidInput, match=message):
         two_camps[0].predict([own], [asked])
 

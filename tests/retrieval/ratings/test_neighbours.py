@@ -35,7 +35,7 @@ def test_some_items_keep_their_similarities(table, chosen):
     np.testing.assert_array_equal(near.take_items(columns).covariances.toarray(), whole)
 
 
-def test_content_alone_makes_neighbours_and_no_item_is_its_own():
+def test_content_alone_makes_neighbours_and_no_item_is_its_own_neighbour():
     units = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     nothing = Ratings(*np.zeros((2, 0), np.int64), np.zeros(0), (0, 3))
     how = NeighbourSettings(content=1.0, power=2.0, damping=1.0)
@@ -47,7 +47,7 @@ def test_content_alone_makes_neighbours_and_no_item_is_its_own():
     assert weight.tolist() == [0, 1, 0, 0]
 
 
-def test_levels_are_shrunk_by_what_items_differ_in():
+def test_biases_are_shrunk_by_the_variance_of_items():
     generator = np.random.default_rng(0)
     its = generator.normal(size=200)
     few, many = 5, 195

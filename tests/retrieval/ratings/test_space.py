@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from isthmus import EvaluationPlan, Space, User
 from isthmus.errors import InvalidInput, ItemNotFound
-from isthmus.retrieval.candidates.generators import default_generators
-from tests.retrieval.recommend.worlds import QUICK
+from tests.retrieval.recommend.worlds import BRIEF
 from tests.toy import item, text_encoder
 
 FILMS, USERS, GOOD = 24, 60, 12
-FEW = ("popularity", "item-KNN (cosine)")
-BRIEF = replace(
-    QUICK,
-    examples=replace(QUICK.examples, folds=1),
-    training=replace(QUICK.training, epochs=2),
-    leave_out=tuple(source.name for source in default_generators() if source.name not in FEW),
-    guard=False,
-)
 
 
 def stars(film):
@@ -57,7 +46,7 @@ def test_ratings_are_values_of_the_kind_of_event_that_has_any(cinema):
     np.testing.assert_allclose(found, [stars(n) for n in range(FILMS)], atol=0.5)
 
 
-def test_what_was_only_looked_at_is_no_rating_of_a_user_either(cinema):
+def test_views_are_not_ratings_of_a_user_either(cinema):
     before = cinema.predict_ratings(User(id="new"), ["f1", "f20"])
     views = [{"user_id": "new", "item_id": f"f{n}"} for n in range(8)]
     cinema.add_interactions(views, event="view")
@@ -89,7 +78,7 @@ def test_values_that_differ_by_the_kind_of_event_are_no_ratings(tmp_path):
         space.evaluate(EvaluationPlan(protocols=["rating"]))
 
 
-def test_an_item_that_is_not_there_is_refused(cinema):
+def test_an_unknown_item_is_refused(cinema):
     assert cinema.predict_ratings(User(), "f1").shape == (1,)
     assert cinema.predict_ratings(User(), []).shape == (0,)
     with pytest.raises(ItemNotFound, match="no item 'f99' in this space"):

@@ -1,4 +1,4 @@
-"""Rating models on disk: what is read predicts the same, what is damaged is refused."""
+"""Rating models on disk: they predict the same, and damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def folder(trained, tmp_path):
     return tmp_path / "rating"
 
 
-def test_what_is_read_predicts_exactly_the_same(trained, folder):
+def test_a_stored_model_predicts_exactly_the_same(trained, folder):
     model, table = trained
     histories = [*(history(table, u) for u in range(10)), History((), ())]
     read = load(folder)
@@ -46,7 +46,7 @@ def test_what_is_read_predicts_exactly_the_same(trained, folder):
             np.testing.assert_array_equal(term, again.terms[name])
 
 
-def test_what_is_read_can_be_extended(trained, folder):
+def test_a_stored_model_can_be_extended(trained, folder):
     vectors = np.ones((2, 8), np.float32)
     new = np.array([0, 5])
     both = [m.extended(vectors, new) for m in (trained[0], load(folder))]
@@ -81,14 +81,14 @@ def test_damaged_files_are_refused_by_name(folder, name, harm):
         load(folder)
 
 
-def test_another_version_is_refused(folder):
+def test_another_format_is_refused(folder):
     about = json.loads((folder / DESCRIPTION).read_text())
     (folder / DESCRIPTION).write_text(json.dumps(about | {"format": 99}))
     with pytest.raises(UnsupportedFormat, match="format 99; this version of Isthmus reads"):
         load(folder)
 
 
-def test_other_parts_are_refused(folder):
+def test_other_components_are_refused(folder):
     about = json.loads((folder / DESCRIPTION).read_text())
     (folder / DESCRIPTION).write_text(json.dumps(about | {"components": ["magic"]}))
     with pytest.raises(UnsupportedFormat, match="weighs magic"):

@@ -50,7 +50,7 @@ def test_tastes_are_found_where_means_find_nothing(camps):
     assert errors["model"] < 0.3
 
 
-def test_users_and_items_without_a_past_are_rated():
+def test_new_users_and_items_are_rated():
     train = table_of([("a", "x", 1.0), ("a", "y", 2.0), ("b", "x", 1.0), ("b", "y", 2.0)])
     users = [TestUser("a", ("x",), ("z",), ratings=(1.0,)), TestUser("c", (), ("y", "x"))]
     task = Task("t", "rating", train, users, ["x", "y", "z"], None)

@@ -16,7 +16,7 @@ def ratings_of(table):
 
 
 def additive(users=USERS, items=ITEMS, share=0.5, noise=0.0, seed=0):
-    """Give a whole table of user + item effects, and the same with a share of it kept."""
+    """Return a whole table of user + item effects, and the same with a share of it kept."""
     generator = np.random.default_rng(seed)
     own, its = generator.normal(size=users), generator.normal(size=items)
     table = 3 + 0.5 * own[:, None] + 0.5 * its + noise * generator.normal(size=(users, items))
@@ -24,7 +24,7 @@ def additive(users=USERS, items=ITEMS, share=0.5, noise=0.0, seed=0):
 
 
 def tastes(users=120, items=60, share=0.5, seed=0):
-    """Give a world of two camps: content tells what an item is, ratings what a user likes."""
+    """Return a world of two camps: content tells what an item is, ratings what a user likes."""
     generator = np.random.default_rng(seed)
     kind, camp = np.arange(items) % 2, np.arange(users) % 2
     table = np.where(kind == camp[:, None], 4.0, 2.0) + 0.2 * generator.normal(size=(users, items))
@@ -34,7 +34,7 @@ def tastes(users=120, items=60, share=0.5, seed=0):
 
 
 def history(table, user):
-    """Give what a user of a table rated."""
+    """Return what a user of a table rated."""
     known = np.flatnonzero(~np.isnan(table[user]))
     return History(known, table[user, known])
 

@@ -1,4 +1,4 @@
-"""A world of eight tastes: what a film lover is given in books must be of the same taste."""
+"""A world of eight tastes: books for a user of films must be of the same taste."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.retrieval.recommend.worlds import TASTES, name, taste_of
 
 
 @pytest.mark.parametrize("taste", range(TASTES))
-def test_a_stranger_of_one_domain_gets_the_taste_in_the_other(board, taste):
+def test_a_cold_start_user_gets_the_taste_of_another_domain(board, taste):
     user = User(history=[name("films", taste, n) for n in range(3)])
     hits = board.recommend(user, domain="books", k=4)
     assert [taste_of(hit.item_id) for hit in hits] == [taste] * 4
@@ -23,7 +23,7 @@ def test_items_of_the_history_are_left_out(board):
     assert [hit.item_id for hit in hits] == [name("books", 2, 5)]
 
 
-def test_a_user_of_whom_nothing_is_known_gets_what_is_popular(board):
+def test_an_unknown_user_gets_popular_items(board):
     table = board.interactions()
     ids, counts = np.unique(table.column("item_id").to_pylist(), return_counts=True)
     popular = {i: n for i, n in zip(ids, counts, strict=True) if i.startswith("books")}
@@ -37,14 +37,14 @@ def test_stored_interactions_are_the_history_of_an_id(board):
     assert [taste_of(hit.item_id) for hit in hits] == [3, 3]
 
 
-def test_scores_are_shares_that_fall(board):
+def test_scores_are_descending_shares(board):
     hits = board.recommend(User(history=[name("films", 1, 0)]), k=20)
     scores = [hit.score for hit in hits]
     assert scores == sorted(scores, reverse=True)
     assert 0 < sum(scores) <= 1 + 1e-6
 
 
-def test_evaluations_train_it_on_what_a_task_shows(board):
+def test_evaluations_train_on_the_interactions_of_the_task(board):
     plan = EvaluationPlan(
         targets=["books"], protocols=["cold_item"], baselines=["popularity"], systems=["isthmus"]
     )

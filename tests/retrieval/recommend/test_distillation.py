@@ -13,11 +13,10 @@ from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommend.distillation import TEMPERATURE, divergence
 from isthmus.retrieval.recommend.request import TrainSettings
 from isthmus.retrieval.recommend.store import load_recommender
-from tests.retrieval.recommend.test_train import BRIEF
-from tests.retrieval.recommend.worlds import checkerboard, taste_of
+from tests.retrieval.recommend.worlds import BRIEF, checkerboard, taste_of
 from tests.toy import text_encoder
 
-LARGE = replace(BRIEF.training, members=2, hidden=32, epochs=8, patience=8, distil=8)
+LARGE = replace(BRIEF.training, members=2, hidden=32, epochs=8, patience=8, distilled_units=8)
 SETTINGS = replace(BRIEF, training=LARGE)
 
 
@@ -27,7 +26,7 @@ def trained(tmp_path_factory):
     return space, space.train("books", settings=SETTINGS)
 
 
-def test_the_small_ranker_is_the_one_that_is_kept(trained):
+def test_the_distilled_ranker_is_stored(trained):
     space, made = trained
     shape = load_recommender(space.path / "training" / "recommender").rankers["books"].network.shape
     assert (shape.members, shape.hidden) == (1, 8)
@@ -35,7 +34,7 @@ def test_the_small_ranker_is_the_one_that_is_kept(trained):
     assert (LARGE.members, LARGE.hidden) == (2, 32)
 
 
-def test_the_report_compares_it_with_its_teacher(trained):
+def test_the_report_compares_student_and_teacher(trained):
     found = trained[1].reports["books"].distillation
     assert found.student.parameters < found.teacher.parameters / 3
     assert found.size_ratio == found.teacher.parameters / found.student.parameters
@@ -47,7 +46,7 @@ def test_the_report_compares_it_with_its_teacher(trained):
     assert min(found.student.milliseconds, found.teacher.milliseconds) > 0
 
 
-def test_it_is_published_and_recommends_what_it_was_taught(trained):
+def test_a_distilled_ranker_recommends_like_its_teacher(trained):
     space, _ = trained
     space.publish()
     again = Space.open(space.path, encoder=text_encoder())

@@ -1,4 +1,4 @@
-"""Explanations are differences of the real score, and what they name matters."""
+"""Explanations are differences of the real score, and the named reasons matter."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def explained(space, history, item_id, **options):
     return next(hit.explanation for hit in hits if hit.item_id == item_id)
 
 
-def test_popularity_and_person_are_the_score(board):
+def test_popularity_and_personal_part_are_the_score(board):
     for user in (User(mixed(1)), User(id="u3"), User(text="filmsword5"), User()):
         for hit in board.recommend(user, k=12, explain=True):
             own = hit.explanation
             assert own.popularity + own.personal == pytest.approx(own.score, abs=1e-5)
 
 
-def test_a_user_of_whom_nothing_is_known_has_nothing_personal(board):
+def test_an_unknown_user_has_no_personal_part(board):
     for hit in board.recommend(User(), k=EVERY, explain=True):
         own = hit.explanation
         assert own.personal == pytest.approx(0, abs=1e-5)
@@ -45,7 +45,7 @@ def test_a_user_of_whom_nothing_is_known_has_nothing_personal(board):
             assert reason.gain == pytest.approx(0, abs=1e-5)
 
 
-def test_hits_are_those_without_explanations(board):
+def test_explanations_do_not_change_the_hits(board):
     plain = board.recommend(User(mixed(4)), k=9)
     told = board.recommend(User(mixed(4)), k=9, explain=True)
     assert [(h.item_id, h.score) for h in told] == [(h.item_id, h.score) for h in plain]
@@ -53,7 +53,7 @@ def test_hits_are_those_without_explanations(board):
     assert scores == sorted(scores, reverse=True)
 
 
-def test_reasons_come_by_their_gains(board):
+def test_reasons_are_sorted_by_gain(board):
     user = User(mixed(3))
     for hit in board.recommend(user, domain="books", k=10, explain=True):
         own = hit.explanation
@@ -97,7 +97,7 @@ def test_taking_the_named_reason_away_costs_more_than_another(board):
     assert np.mean(named) > 0
 
 
-def test_a_filter_does_not_change_whose_reasons_are_told(copied):
+def test_a_filter_does_not_change_the_reasons(copied):
     """Many items fill the candidates; the filter lets few through, which are explained."""
     space = copied()
     space.upsert([item(f"more{n}", f"booksword{n % 8} more{n}", "books") for n in range(320)])
@@ -114,7 +114,7 @@ def test_a_filter_does_not_change_whose_reasons_are_told(copied):
     assert all(any(s.rank for s in hit.explanation.generators) for hit in deep)
 
 
-def test_it_tells_which_modality_counts(tmp_path):
+def test_explanations_name_the_modality_that_counts(tmp_path):
     """Whoever likes films of one colour likes the books of it; what is written tells nothing."""
     space = Space.create(tmp_path / "shop.space", two_encoders())
     colours = list(COLOURS)
@@ -134,7 +134,12 @@ def test_it_tells_which_modality_counts(tmp_path):
             for n in rng.permutation(10)[:3]
         ]
     )
-    space.train("books", settings=replace(QUICK, leave_out=("two-tower", "ALS"), guard=False))
+    space.train(
+        "books",
+        settings=replace(
+            QUICK, exclude_generators=("two-tower", "ALS"), check_source_domains=False
+        ),
+    )
     space.publish()
     gains = {"text": [], "image": []}
     for colour in range(6):
@@ -165,7 +170,7 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
     )
     view = space.opened.view()
     corpus = space_training_data(
-        view, space.opened.block_weights, pa.Table.from_pylist([], INTERACTIONS)
+        view, space.opened.vector_weights, pa.Table.from_pylist([], INTERACTIONS)
     )
     place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])

@@ -23,12 +23,12 @@ def ids(hits):
 
 
 def copy_of(liked, item_id):
-    """Give an item whose content is that of another one of the checkerboard, but for a word."""
+    """Return an item whose content is that of another one of the checkerboard, but for a word."""
     domain, taste, n = liked.split("-")
     return item(item_id, f"{domain}word{taste} {domain}{taste}x{n}", domain)
 
 
-def test_a_new_item_is_reached_at_once(copied):
+def test_a_new_item_is_recommended_at_once(copied):
     space = copied()
     liked = name("films", 4, 2)
     user = User(history=[name("books", 4, 1), name("books", 4, 2), liked])
@@ -42,7 +42,7 @@ def test_a_new_item_is_reached_at_once(copied):
     assert "new" not in ids(space.recommend(user, domain="films", k=EVERY))
 
 
-def test_a_new_item_in_the_place_of_another_is_known_for_what_it_is(copied):
+def test_a_new_item_in_the_row_of_another_has_its_own_features(copied):
     """One new item goes and another comes: as many items, but not the same."""
     space = copied()
     space.upsert([copy_of(name("films", 4, 2), "new4")])
@@ -114,14 +114,14 @@ def test_an_emptied_space_recommends_nothing(copied, published):
     assert [hit.item_id for hit in space.recommend(User(id="u3"), k=3)] == ["films-again"]
 
 
-def test_a_domain_that_is_gone_does_no_harm(copied):
+def test_a_deleted_domain_does_no_harm(copied):
     space = copied()
     space.delete([name("films", taste, n) for taste in range(TASTES) for n in range(ITEMS_A_TASTE)])
     for user in USERS:
         assert all(hit.domain == "books" for hit in space.recommend(user, k=5))
 
 
-def test_a_domain_without_a_ranker_is_answered_too(copied):
+def test_a_domain_without_a_ranker_is_ranked_by_content(copied):
     space = copied()
     space.upsert([item(f"song{n}", f"filmsword3 song{n}", "songs") for n in range(4)])
     user = User(history=[name("films", 3, 0)])

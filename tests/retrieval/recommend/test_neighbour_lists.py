@@ -9,7 +9,7 @@ from isthmus.retrieval.recommend.space_data import NeighbourLists, SearchScope
 
 
 class Search:
-    """Gives each item the numbers from it on, and counts what it was asked for."""
+    """Returns for each item the numbers from it on, and counts what it was asked for."""
 
     def __init__(self):
         self.asked = []
@@ -28,7 +28,7 @@ def get(lists, search, columns, n, among):
     np.testing.assert_allclose(found[1], expected / 10, rtol=1e-6)
 
 
-def test_each_item_is_searched_for_once_a_kind(monkeypatch):
+def test_each_item_is_searched_once_for_each_scope(monkeypatch):
     lists, search, one = NeighbourLists(), Search(), SearchScope(np.ones(9, bool), 0.2)
     get(lists, search, [4, 7, 4], 3, one)
     get(lists, search, [7, 1], 3, one)

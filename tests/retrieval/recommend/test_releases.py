@@ -1,4 +1,4 @@
-"""What was trained is published, kept, rolled back and refused with the release."""
+"""A trained recommender is published, kept, rolled back and refused with its release."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def rankers(space):
         save_file(state, path)
 
 
-def test_a_space_opened_anew_answers_exactly_alike(board, copied):
+def test_a_reopened_space_answers_exactly_the_same(board, copied):
     assert lists(copied()) == lists(board)
 
 
@@ -107,7 +107,7 @@ def test_rankers_are_rolled_back_with_the_release(copied):
     assert lists(space) == second
 
 
-def test_what_was_trained_since_can_be_passed_over(copied):
+def test_a_newer_training_can_be_left_out(copied):
     space = copied()
     first = lists(space)
     rankers(space)
@@ -118,7 +118,7 @@ def test_what_was_trained_since_can_be_passed_over(copied):
     assert lists(space) != first
 
 
-def test_a_release_made_anew_has_what_was_trained_last(copied):
+def test_a_rebuilt_release_has_the_last_training(copied):
     space = copied()
     first = lists(space)
     space.publish(rebuild=True)
@@ -190,7 +190,7 @@ def test_descriptions_that_do_not_fit_are_refused(copied, change):
 
 
 @pytest.mark.parametrize("file", FILES[1:])
-def test_what_was_trained_and_damaged_is_not_published(copied, file):
+def test_a_damaged_training_is_not_published(copied, file):
     space = copied()
     before = lists(space)
     tamper(space, created="later")
@@ -211,13 +211,15 @@ def test_a_release_whose_recommender_is_damaged_says_so(copied):
     assert space.recommend(User(id="u3"), domain="books", k=1)
 
 
-def test_another_space_goes_on_from_these_rankers(board, tmp_path):
+def test_rankers_are_fine_tuned_in_another_space(board, tmp_path):
     other = checkerboard(tmp_path / "other.space", users=40)
     other.train("books", start_from=board.path, settings=QUICK)
     other.publish()
     hits = other.recommend(User(history=[name("films", 2, 0)]), domain="books", k=3)
     assert len(hits) == 3
-    less = replace(QUICK, leave_out=("ALS",), examples=None)  # refused before there are any
+    less = replace(
+        QUICK, exclude_generators=("ALS",), examples=None
+    )  # refused before there are any
     with pytest.raises(InvalidInput, match="needs the candidate generators 'ALS'; train with"):
         other.train("books", start_from=board.path, settings=less)
     small = replace(QUICK, training=replace(QUICK.training, hidden=8), examples=None)
@@ -247,7 +249,7 @@ def test_a_recommender_is_served_as_it_was_trained_whatever_the_defaults_became(
 
 
 @pytest.mark.parametrize("fit_with", [{"k": 3}, {"k": 300}])
-def test_hyperparameters_come_back_with_what_was_learned(fit_with):
+def test_hyperparameters_are_restored_with_the_state(fit_with):
     trained = CandidateGenerators([UserKNN(**fit_with), Popularity()])
     restored = CandidateGenerators.from_description(json.loads(json.dumps(trained.description())))
     assert restored.description() == trained.description()

@@ -1,4 +1,4 @@
-"""Which domains help, which hurt, and that training switches off those that do."""
+"""Which domains help, which hurt, and that training ignores those that hurt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def guarded(world: Space) -> Space:
     return Space.open(world.path, encoder={"text": text_encoder()})
 
 
-def test_what_helps_stands_first_and_what_hurts_last(world):
+def test_domains_that_help_come_first_and_those_that_hurt_last(world):
     found = world.source_domains("books")
     assert [s.domain for s in found.sources] == ["films", "posts"]
     assert [s.lift.verdict for s in found.sources] == ["helps", "hurts"]
@@ -66,7 +66,7 @@ def test_domains_are_counted(world):
     assert (posts.relatedness.jaccard, posts.relatedness.of_target) == (1, 1)
 
 
-def test_training_ignores_what_hurts_and_keeps_what_helps(guarded):
+def test_training_ignores_domains_that_hurt_and_keeps_those_that_help(guarded):
     release = guarded.releases()[-1]
     made = read_description(guarded.path / "releases" / f"{release.number:06}" / "recommender")
     assert made.rankers["books"]["ignored_domains"] == ["posts"]
@@ -89,9 +89,9 @@ def test_posts_in_a_history_change_no_list_of_books(guarded, taste):
         assert reasons == set(films)
 
 
-def test_without_the_guard_nothing_is_measured_or_ignored(tmp_path):
+def test_without_the_check_nothing_is_measured_or_ignored(tmp_path):
     space = noisy(tmp_path / "shop.space")
-    made = space.train("books", settings=replace(SHORT, guard=False))
+    made = space.train("books", settings=replace(SHORT, check_source_domains=False))
     assert made.rankers["books"]["ignored_domains"] == []
     assert made.reports["books"].lifts == {}
 
@@ -143,7 +143,7 @@ def test_an_unknown_target_is_refused_with_the_domains_there_are(world):
         world.source_domains("music")
 
 
-def test_nothing_to_learn_from_is_refused(tmp_path):
+def test_a_space_without_interactions_is_refused(tmp_path):
     space = Space.create(tmp_path / "shop.space", {"text": text_encoder()})
     space.upsert(catalogue("books"))
     with pytest.raises(InvalidInput, match=r"holds no interactions.*isthmus interactions add"):
@@ -162,7 +162,7 @@ def test_distance_is_a_share_the_same_both_ways(seed, n, m, apart):
     assert content_distance(one, other + 1_000) > 0.99
 
 
-def test_of_one_distribution_the_distance_is_next_to_nothing():
+def test_the_distance_within_a_distribution_is_almost_zero():
     rng = np.random.default_rng(0)
     one, other = rng.standard_normal((2, 1_000, 8)).astype(np.float32)
     assert content_distance(one, other) < 0.005

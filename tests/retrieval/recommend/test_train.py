@@ -1,4 +1,4 @@
-"""Training a space: what is refused, what a report says, and going on after a break."""
+"""Training a space: refusals, reports, and resuming."""
 
 from __future__ import annotations
 
@@ -11,24 +11,13 @@ import pytest
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
 from isthmus.numerics.checkpoint import Checkpoint
-from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.ranker import training
 from isthmus.retrieval.recommend.request import TrainSettings
 from isthmus.retrieval.recommend.settings import recommender_settings
 from isthmus.retrieval.recommend.store import load_recommender
-from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
+from tests.retrieval.recommend.worlds import BRIEF, FEW, checkerboard, name
 from tests.retrieval.recommend.worlds import board as deeds
 from tests.toy import item, text_encoder
-
-FEW = ("popularity", "item-KNN (cosine)", "content")
-LEFT_OUT = tuple(source.name for source in default_generators() if source.name not in FEW)
-BRIEF = replace(
-    QUICK,
-    examples=replace(QUICK.examples, folds=1),
-    training=replace(QUICK.training, epochs=3, patience=3),
-    leave_out=LEFT_OUT,
-    guard=False,
-)
 
 
 @pytest.fixture
@@ -36,7 +25,7 @@ def shop(tmp_path):
     return checkerboard(tmp_path / "shop.space", users=64)
 
 
-def test_it_says_what_was_trained(shop):
+def test_the_report_describes_the_training(shop):
     made = shop.train("books", settings=BRIEF)
     assert list(made.reports) == ["books"]
     report = made.reports["books"]
@@ -59,7 +48,7 @@ def test_it_says_what_was_trained(shop):
     assert shop.current_release is None
 
 
-def test_both_domains_are_targets_where_nothing_is_said(board):
+def test_by_default_all_domains_are_targets(board):
     rankers = load_recommender(board.path / "training" / "recommender").rankers
     assert set(rankers) == {"films", "books"}
 
@@ -71,7 +60,7 @@ def test_rankers_are_pretrained_on_other_domains(shop):
 
 def test_contents_are_centred_unless_it_is_switched_off(shop):
     for how, centred in (("whiten", True), ("centre", True), ("none", False)):
-        shop.train("books", settings=replace(BRIEF, normalisation=how))
+        shop.train("books", settings=replace(BRIEF, feature_normalization=how))
         made = load_recommender(shop.path / "training" / "recommender")
         assert made.statistics.projection.state()["means"].any() == centred
     shop.publish()
@@ -85,7 +74,7 @@ def test_without_interactions_it_says_what_to_do(tmp_path):
         space.train()
 
 
-def test_interactions_that_wait_for_their_items_teach_nothing(tmp_path):
+def test_interactions_of_unknown_items_are_not_trained_on(tmp_path):
     space = Space.create(tmp_path / "empty.space", {"text": text_encoder()})
     space.add_interactions(deeds(4))
     with pytest.raises(InvalidInput, match="no domain has 20 users"):
@@ -121,7 +110,7 @@ def test_twenty_users_are_enough(tmp_path, seed):
     assert np.isfinite([whole.ranker, whole.low, whole.high]).all()
 
 
-def test_dislikes_are_no_users(tmp_path):
+def test_users_who_like_nothing_do_not_count(tmp_path):
     few = checkerboard(tmp_path / "few.space", users=19)
     few.add_interactions(
         [{"user_id": f"v{n}", "item_id": name("books", 0, 0), "value": 0.0} for n in range(9)]
@@ -142,7 +131,7 @@ def test_dislikes_are_no_users(tmp_path):
         ({"adversarial_weight": float("nan")}, "adversarial_weight is nan; give 0 or more"),
         (
             {"exclude_generators": ["luck"]},
-            "no candidate generator 'luck' to leave out; there are 'popularity', ",
+            "no candidate generator 'luck' to exclude; there are 'popularity', ",
         ),
         (
             {"feature_normalization": "bleach"},
@@ -175,7 +164,7 @@ def breaking(after):
 
 
 def kept(space):
-    """Give all that was trained last as arrays."""
+    """Return everything that was trained last as arrays."""
     made = load_recommender(space.path / "training" / "recommender")
     rankers = {
         f"{domain}.{key}": value
@@ -185,7 +174,7 @@ def kept(space):
     return {**made.generators.state(), **made.statistics.state(), **rankers}
 
 
-def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
+def test_an_interrupted_training_ends_the_same(shop, monkeypatch):
     whole, expected = shop.train(settings=BRIEF), kept(shop)
     for after in (2, 3):  # in the first ranker, and then in the second
         with monkeypatch.context() as patch:
@@ -213,7 +202,7 @@ def test_an_interrupted_training_comes_to_the_same(shop, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["positive_from", "interactions", "settings"])
-def test_another_training_does_not_go_on_from_there(shop, monkeypatch, change):
+def test_another_training_does_not_resume_from_it(shop, monkeypatch, change):
     with monkeypatch.context() as patch:
         patch.setattr("isthmus.numerics.training.progress_bar", breaking(2))
         with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Settings of a ranker that are searched for: kept, resumed, and used."""
+"""The hyperparameter search of a ranker: stored, resumed, and used."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import pytest
 from isthmus import Space
 from isthmus.errors import InvalidInput, MissingDependency
 from isthmus.retrieval.recommend import tuning
-from tests.retrieval.recommend.worlds import QUICK, checkerboard
+from tests.retrieval.recommend.worlds import BRIEF, checkerboard
 
-THREE = replace(
-    QUICK, trials=3, guard=False, tower_epochs=1, training=replace(QUICK.training, epochs=3)
-)
+THREE = replace(BRIEF, tuning_trials=3)
 
 
 @pytest.fixture
 def board(tmp_path) -> Space:
-    return checkerboard(tmp_path / "shop.space", users=80)
+    return checkerboard(tmp_path / "shop.space", users=64)
 
 
 def test_the_best_of_three_trials_is_trained(board):
@@ -27,7 +25,7 @@ def test_the_best_of_three_trials_is_trained(board):
     report = made.reports["books"]
     assert len(report.tuning.trials) == 3
     first, best = report.tuning.trials[0].settings, report.tuning.best
-    assert first == {name: getattr(QUICK.training, name) for name in first}
+    assert first == {name: getattr(BRIEF.training, name) for name in first}
     finished = [trial for trial in report.tuning.trials if not trial.pruned]
     winner = max(finished, key=lambda trial: trial.score)
     assert winner.settings == best
@@ -36,7 +34,7 @@ def test_the_best_of_three_trials_is_trained(board):
     assert max(report.curve) == pytest.approx(winner.score, abs=1e-6)
 
 
-def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(board, tmp_path, monkeypatch):
+def test_an_interrupted_search_resumes_and_ends_the_same(board, tmp_path, monkeypatch):
     whole = board.train("books", settings=THREE).reports["books"].tuning
     trained = []
 
@@ -55,14 +53,14 @@ def test_an_interrupted_search_goes_on_and_ends_as_one_that_was_not(board, tmp_p
     assert again == whole
 
 
-def test_without_optuna_the_extra_is_named_before_anything_is_learned(board, monkeypatch):
+def test_without_optuna_the_extra_is_named_before_training(board, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[tune\]'"):
         board.train("books", settings=THREE)
 
 
-def test_a_ranker_that_goes_on_from_another_is_not_tuned(board):
-    board.train("books", settings=replace(THREE, trials=0))
+def test_a_fine_tuned_ranker_is_not_tuned(board):
+    board.train("books", settings=replace(THREE, tuning_trials=0))
     board.publish()
-    with pytest.raises(InvalidInput, match=r"keeps its sizes.*--start-from.*--tuning-trials"):
+    with pytest.raises(InvalidInput, match=r"keeps its sizes.*start_from.*tuning_trials"):
         board.train("books", settings=THREE, start_from=board.path)

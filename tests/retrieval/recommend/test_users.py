@@ -1,4 +1,4 @@
-"""Whatever is known of a user, and many users at once."""
+"""Users with every kind of history, and many users at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tastes(space, user, k=4, domain="books"):
     return [taste_of(hit.item_id) for hit in space.recommend(user, domain=domain, k=k)]
 
 
-def test_ratings_up_to_half_of_the_best_weigh_nothing(board):
+def test_ratings_up_to_half_of_the_best_have_no_weight(board):
     liked = {name("films", 1, n): 5.0 for n in range(3)}
     poor = {name("films", 6, n): stars for n, stars in enumerate((2.5, 1.0, 0.0))}
     user = User(ratings={**liked, **poor})
@@ -103,12 +103,12 @@ def test_times_without_a_zone_are_utc(monkeypatch):
         ({"id": 42}, "id is 42; give a text, such as '42'"),
     ],
 )
-def test_what_says_nothing_is_refused(told, said):
+def test_malformed_users_are_refused(told, said):
     with pytest.raises(InvalidInput, match=said):
         User(**told)
 
 
-def test_what_is_not_known_may_be_none(board):
+def test_unknown_arguments_may_be_none(board):
     nothing = User(None, None, id=None, clicks=None, ratings=None)
     same(answers(board, nothing), answers(board, User()))
     array = np.array([name("films", 2, 0), name("films", 2, 1)])
@@ -128,7 +128,7 @@ def test_text_and_history_both_count(board):
     assert {2, 6} <= set(tastes(board, both, k=12))
 
 
-def test_unknown_users_and_items_are_as_nothing(board):
+def test_unknown_users_and_items_are_ignored(board):
     nothing = answers(board, User())
     for user in (User(id="nobody"), User(["no-such-thing"]), User(text="  ", ratings={})):
         same(answers(board, user), nothing)
@@ -161,7 +161,7 @@ USERS = [
     {"where": "item_id like '%-0'"},
     {"quotas": {"films": 3}},
 ])  # fmt: skip
-def test_many_users_are_answered_as_each_alone(board, options):
+def test_a_batch_is_answered_as_each_user_alone(board, options):
     table = board.recommend_batch(USERS, k=8, **options).to_pylist()
     for user_id, user in USERS:
         own = [row for row in table if row["user_id"] == user_id]
@@ -206,7 +206,7 @@ def enumerated(users):
 
 
 @pytest.mark.parametrize("options", [{"domain": "books"}, {}, {"where": "item_id like '%-0'"}])
-def test_other_processes_answer_as_this_one(board, options, monkeypatch):
+def test_several_processes_answer_as_one(board, options, monkeypatch):
     monkeypatch.setattr(space_recommender, "USERS_A_BATCH", 2)
     alone = board.recommend_batch(USERS, k=8, **options)
     together = board.recommend_batch(USERS, k=8, processes=2, **options)
@@ -220,7 +220,7 @@ def test_no_process_is_refused(board):
         board.recommend_batch(USERS, processes=0)
 
 
-def test_nobody_is_answered_by_an_empty_table(board):
+def test_an_empty_batch_returns_an_empty_table(board):
     assert board.recommend_batch([]).num_rows == 0
 
 
@@ -243,7 +243,7 @@ def test_without_rankers_other_users_of_a_batch_change_nothing(tmp_path):
     assert [row["item_id"] for row in table if row["user_id"] == "strict"] == alone
 
 
-def test_stored_values_reach_a_threshold_that_they_were_given_as(board):
+def test_stored_values_reach_the_threshold_of_the_same_value(board):
     table = board.interactions().slice(0, 2)
     at = table.column_names.index("value")
     column = np.array([0.7, 0.6], np.float32)

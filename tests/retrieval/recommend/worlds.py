@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isthmus import Space
+from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from tests.toy import item, text_encoder
@@ -18,6 +20,16 @@ QUICK = RecommenderSettings(
     examples=ExampleSettings(folds=2, depth=40),
     training=TrainingSettings(epochs=15, members=1, hidden=16, batch_size=16, patience=15),
     tower_epochs=8,
+)
+FEW = ("popularity", "item-KNN (cosine)", "content")
+BRIEF = replace(
+    QUICK,
+    examples=replace(QUICK.examples, folds=1),
+    training=replace(QUICK.training, epochs=3, patience=3),
+    exclude_generators=tuple(
+        generator.name for generator in default_generators() if generator.name not in FEW
+    ),
+    check_source_domains=False,
 )
 
 
