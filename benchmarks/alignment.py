@@ -127,7 +127,7 @@ def _learned(name: str, own: Pairs, judged: Pairs, test: Pairs, seed: int) -> It
 
 
 def _corrected(method: Method, known: Pairs) -> Method:
-    """Give a method whose inner products are less by half of how near a hub is to queries.
+    """Return a method whose inner products are less by half of how near a hub is to queries.
 
     One column more tells what each side loses as an answer; what it loses as a query is the same
     for every answer.
@@ -153,7 +153,7 @@ def _corrected(method: Method, known: Pairs) -> Method:
 
 
 def _best(methods: Iterator[tuple[str, Method]], judged: Pairs) -> tuple[Method, str]:
-    """Give the method that is best on the pairs to tune by, and its settings."""
+    """Return the method that is best on the pairs to tune by, and its settings."""
     reached = [(_cross(method, judged).mean, how, method) for how, method in methods]
     _, how, method = max(reached, key=lambda one: one[0])
     return method, how
@@ -194,7 +194,7 @@ def _asif(learned: Pairs) -> Iterator[tuple[str, Method]]:
 
 
 def _relative(vectors: FloatArray, anchors: FloatArray, kept: int, exponent: int) -> FloatArray:
-    """Give the likenesses of vectors to anchors, all but the largest set to zero."""
+    """Return the likenesses of vectors to anchors, all but the largest set to zero."""
     likeness = np.maximum(vectors @ anchors.T, 0)
     kept = min(kept, len(anchors))
     least = np.partition(likeness, -kept, axis=1)[:, -kept, None]

@@ -49,7 +49,7 @@ SIMILAR = (
 
 
 class Mosaic(MediaStore):
-    """Gives pictures as 8 by 8 colours."""
+    """Returns pictures as 8 by 8 colours."""
 
     def read(self, reference: str) -> bytes:
         """Read a picture and leave little of it."""

@@ -60,12 +60,12 @@ def column(folder: str, name: str, file: str = "items") -> list[str]:
 
 
 def is_held_out(key: str, share: float) -> bool:
-    """Tell by a hash of the key whether it is held out."""
+    """Return whether, by a hash, the key is held out."""
     return int.from_bytes(digest(key)[:4], "little") < share * 2**32
 
 
 def pairs(folder: str, first: str, second: str, share: float) -> tuple[list[str], list[str]]:
-    """Give two columns of the items that are held out."""
+    """Return two columns of the items that are held out."""
     ids, a, b = (column(folder, name) for name in ("item_id", first, second))
     kept = [n for n, key in enumerate(ids) if is_held_out(key, share) and a[n] and b[n]]
     return [a[n] for n in kept], [b[n] for n in kept]
@@ -89,7 +89,7 @@ def make_tasks() -> list[Task]:
 
 
 def texts_to_learn(tasks: list[Task]) -> list[str]:
-    """Give all texts but the held-out captions and titles."""
+    """Return all texts but the held-out captions and titles."""
     films = column("movielens_posters", "title")
     everything = [
         *column("flickr8k_1000", "caption", "captions"),
@@ -103,7 +103,7 @@ def texts_to_learn(tasks: list[Task]) -> list[str]:
 
 
 def best(queries: np.ndarray, texts: np.ndarray, itself: bool) -> np.ndarray:
-    """Give the ten nearest texts of each query, the nearest first."""
+    """Return the ten nearest texts of each query, the nearest first."""
     found = []
     for start in range(0, len(queries), 512):
         scores = queries[start : start + 512] @ texts.T
@@ -115,7 +115,7 @@ def best(queries: np.ndarray, texts: np.ndarray, itself: bool) -> np.ndarray:
 
 
 def ndcg(task: Task, found: np.ndarray) -> np.ndarray:
-    """Give NDCG@10 of each query that has an answer."""
+    """Return NDCG@10 of each query that has an answer."""
     names, labels = np.unique(task.labels, return_inverse=True)
     wanted = np.searchsorted(names, task.query_labels)
     answers = np.bincount(labels, minlength=len(names))[wanted] - task.itself
@@ -220,7 +220,7 @@ def main() -> None:
 
 
 def kept_vectors(teacher: Encoder, texts: list[str], out: Path) -> np.ndarray:
-    """Give the teacher's vectors, worked out once."""
+    """Return the teacher's vectors, worked out once."""
     return encode_cached(
         teacher,
         "text",

@@ -54,12 +54,12 @@ class Posters(torch.utils.data.Dataset[torch.Tensor]):
         return len(self.files)
 
     def __getitem__(self, n: int) -> torch.Tensor:
-        """Give the pixels of a file."""
+        """Return the pixels of a file."""
         return self.transform(Image.open(self.files[n]).convert("RGB"))
 
 
 def text_ways(texts: list[str], device: str) -> dict[str, Way]:
-    """Give the ways to encode texts, ours first."""
+    """Return the ways to encode texts, ours first."""
     ours = load_encoder("local/text", device=device)
     peer = SentenceTransformer(str(get_model_path()), device=device)
     return {
@@ -69,7 +69,7 @@ def text_ways(texts: list[str], device: str) -> dict[str, Way]:
 
 
 def mixed_texts(count: int) -> list[str]:
-    """Give titles, captions, and titles with their category words, a third each, shuffled."""
+    """Return titles, captions, and titles with their category words, a third each, shuffled."""
     items = pq.read_table(DATA / "amazon_arts_office" / "items.parquet").to_pydict()
     captions = pq.read_table(DATA / "flickr8k_1000" / "captions.parquet")["caption"].to_pylist()
     random = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def mixed_texts(count: int) -> list[str]:
 
 
 def backend_ways(texts: list[str]) -> dict[str, Way]:
-    """Give the ways to encode texts on a CPU: as the model is, on OpenVINO, and the peer."""
+    """Return the ways to encode texts on a CPU: as the model is, on OpenVINO, and the peer."""
     ways = text_ways(texts, "cpu")
     for backend in ("openvino-bf16", "openvino-mixed", "openvino-int8"):
         encoder = load_encoder(f"local/text?backend={backend}", device="cpu")
@@ -102,7 +102,7 @@ def compare_neighbours(vectors: dict[str, np.ndarray]) -> None:
 
 
 def image_ways(files: list[Path], device: str) -> dict[str, Way]:
-    """Give the ways to encode image files, ours first."""
+    """Return the ways to encode image files, ours first."""
     ours = load_encoder("local/image", device=device)
     model = timm_model(device)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))

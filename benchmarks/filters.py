@@ -54,7 +54,7 @@ HEADS = (
 
 
 def cases(data: Data, count: int) -> list[tuple[str, float, Kept, Integers]]:
-    """Give (where the rows are, share, filter, queries) of every case."""
+    """Return (where the rows are, share, filter, queries) of every case."""
     by_pivot = np.argsort(-(data.queries @ pivot(data.base)), kind="stable")
     some = np.arange(min(count, len(data.queries)))
     kinds = {
@@ -70,7 +70,7 @@ def cases(data: Data, count: int) -> list[tuple[str, float, Kept, Integers]]:
 
 
 def tune(workers: dict[str, Remote], data: Data, target: float) -> dict[str, Any]:
-    """Give each peer the setting that reaches the target without a filter."""
+    """Return each peer the setting that reaches the target without a filter."""
     worst = worst_wanted(data.base, data.queries, K)
     chosen = {}
     for name, worker in workers.items():
@@ -106,7 +106,7 @@ def measure(
 
 
 def answer(workers: dict[str, Remote], queries: Floats, kept: Kept) -> dict[str, Integers]:
-    """Give what each peer finds; one that fails is left out."""
+    """Return what each peer finds; one that fails is left out."""
     found = {}
     for name, worker in workers.items():
         worker.call("choose", queries)
@@ -118,7 +118,7 @@ def answer(workers: dict[str, Remote], queries: Floats, kept: Kept) -> dict[str,
 
 
 def lines(kind: str, share: float, case: dict[str, dict[str, Any]], target: float) -> list[Any]:
-    """Give the lines of the table of one case, the fastest first."""
+    """Return the lines of the table of one case, the fastest first."""
     good = {n: m for n, m in case.items() if m["recall"] >= target}
     others = {n: m for n, m in good.items() if n != "isthmus"} or good or case
     rate = max(m["batch_qps"] for m in others.values())

@@ -51,7 +51,7 @@ def column(folder: str, name: str, file: str = "items") -> list[str]:
 
 
 def shop(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
-    """Give the titles of a domain, and the pairs of them that users take together."""
+    """Return the titles of a domain, and the pairs of them that users take together."""
     table = pq.read_table(DATA / "amazon_arts_office" / "items.parquet").to_pylist()
     items = [row for row in table if row["domain"] == domain]
     place = {row["item_id"]: number for number, row in enumerate(items)}
@@ -65,7 +65,7 @@ def shop(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
 
 
 def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:
-    """Give the other domains: a shop by pairs, the others by labels."""
+    """Return the other domains: a shop by pairs, the others by labels."""
     titles, pairs = shop(other_shop)
     kept, rows = np.unique(pairs, return_inverse=True)
     captions, photos = (column("flickr8k_1000", n, "captions") for n in ("caption", "image"))
@@ -78,12 +78,12 @@ def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:
 
 
 def pair(folder: str, text: str, label: str) -> tuple[list[str], list[str]]:
-    """Give two columns of items."""
+    """Return two columns of items."""
     return column(folder, text), column(folder, label)
 
 
 def labelled(name: str, texts: list[str], labels: list[str], most: int) -> OtherDomain:
-    """Give a domain whose texts belong together by a label, whole labels drawn by their hash."""
+    """Return a domain whose texts belong together by a label, whole labels drawn by their hash."""
     order = sorted(set(labels), key=digest)
     own: dict[str, list[str]] = {label: [] for label in order}
     for text, label in zip(texts, labels, strict=True):
@@ -94,7 +94,7 @@ def labelled(name: str, texts: list[str], labels: list[str], most: int) -> Other
 
 
 def target(name: str, least_common: int = 2) -> ContentPairs:
-    """Give the pairs of the target."""
+    """Return the pairs of the target."""
     return pairs_of_texts(*shop(name, least_common))
 
 

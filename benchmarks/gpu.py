@@ -31,7 +31,7 @@ COPIED = 2**31
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """Give the median seconds of some tries, after one to warm up."""
+    """Return the median seconds of some tries, after one to warm up."""
     work()
     times = []
     for _ in range(repeats):

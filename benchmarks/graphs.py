@@ -41,7 +41,7 @@ Search = Callable[[int], Integers]
 def cheapest(
     data: Data, worst: Floats, search: Search, target: float, repeats: int
 ) -> tuple[int, float, float]:
-    """Give the least number with which a search reaches the recall, the recall, and the rate."""
+    """Return the least number with which a search reaches the recall, the recall, and the rate."""
 
     def reached(number: int) -> float:
         return recall(data.base, data.queries, search(number), worst)

@@ -48,7 +48,7 @@ class Mixtures:
         self._noise *= NOISE / np.linalg.norm(self._noise, axis=1, keepdims=True)
 
     def __call__(self, rows: Integers) -> Floats:
-        """Give unit vectors, shape (n, dim); the same row has the same vector each time."""
+        """Return unit vectors, shape (n, dim); the same row has the same vector each time."""
         bits = [_scrambled(rows, salt) for salt in range(4)]
         first, second = (self._sources[b % np.uint64(len(self._sources))] for b in bits[:2])
         share = (bits[2] % np.uint64(1_000)).astype(np.float32)[:, None] / 2_000 + 0.5
@@ -67,7 +67,7 @@ def _scrambled(rows: Integers, salt: int) -> Any:
 
 
 def worst_wanted(make: Mixtures, rows: int, queries: Floats) -> Floats:
-    """Give the exact score of the K-th best row for each query, making the rows again."""
+    """Return the exact score of the K-th best row for each query, making the rows again."""
     best = np.full((len(queries), K), -np.inf, np.float32)
     for start in range(0, rows, PIECE):
         made = make(np.arange(start, min(start + PIECE, rows)))
@@ -77,7 +77,7 @@ def worst_wanted(make: Mixtures, rows: int, queries: Floats) -> Floats:
 
 
 def found_recall(make: Mixtures, item_ids: Any, queries: Floats, worst: Floats) -> float:
-    """Give the share of the exact best that was found; ties count."""
+    """Return the share of the exact best that was found; ties count."""
     rows = np.array([[int(name) for name in line] for line in item_ids], np.int64)
     vectors = make(rows.ravel()).reshape(*rows.shape, -1)
     scores = np.einsum("qkd,qd->qk", vectors, queries)
@@ -101,7 +101,7 @@ def step(name: str, work: Callable[[], Any], steps: dict[str, Any]) -> Any:
 
 
 def latencies(space: Space, queries: Floats, repeats: int) -> dict[str, float]:
-    """Give p50 and p99 of single queries in ms, and queries a second of a batch."""
+    """Return p50 and p99 of single queries in ms, and queries a second of a batch."""
     singles, batches = [], []
     for _ in range(repeats):
         for query in queries:

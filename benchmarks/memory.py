@@ -71,7 +71,7 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def peak_mib() -> float:
-    """Give the most memory this process has held, in MiB."""
+    """Return the most memory this process has held, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

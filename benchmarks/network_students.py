@@ -89,7 +89,7 @@ def image_student(given: argparse.Namespace) -> None:
 
 
 def pictures(count: int) -> list[dict[str, str]]:
-    """Give posters and product pictures, half of each, with the kind of product."""
+    """Return posters and product pictures, half of each, with the kind of product."""
     rows = []
     for folder, domain in (("movielens_posters", "films"), ("fashion_products", "fashion")):
         own = [

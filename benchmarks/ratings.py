@@ -57,7 +57,7 @@ class Measured:
 
 
 def tune(part: Part, names: list[str], seed: int) -> dict[str, PeerSettings]:
-    """Give the settings of each peer with the least RMSE on a part of val."""
+    """Return the settings of each peer with the least RMSE on a part of val."""
     chosen = {}
     for name in names:
         trials = []
@@ -109,18 +109,18 @@ def whole_and_parts(
 
 
 def rmse(errors: Errors) -> float:
-    """Give the root of the mean square."""
+    """Return the root of the mean square."""
     return float(np.sqrt((errors**2).mean()))
 
 
 def by_user(rows: npt.NDArray[np.int64], *numbers: Errors) -> Errors:
-    """Give the sums of numbers over the rows of each user that has any, and how many there are."""
+    """Return the sums of numbers over the rows of each user that has any, and how many there are."""
     users = np.unique(rows, return_inverse=True)[1]
     return np.stack([*(np.bincount(users, own) for own in numbers), np.bincount(users)], axis=1)
 
 
 def figures(errors: Errors, reference: Errors, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Give RMSE, MAE, and RMSE less the reference's, with intervals over resampled users."""
+    """Return RMSE, MAE, and RMSE less the reference's, with intervals over resampled users."""
     sums = by_user(rows, errors**2, np.abs(errors), reference**2)
     means = resampled_means(sums)
     root, other = np.sqrt(means[:, 0] / means[:, 3]), np.sqrt(means[:, 2] / means[:, 3])

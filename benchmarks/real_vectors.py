@@ -34,14 +34,14 @@ FOLDERS = ("amazon_arts_office", "movielens_posters", "fashion_products")
 
 
 def titles() -> list[tuple[str, str]]:
-    """Give (domain, title) of every real item."""
+    """Return (domain, title) of every real item."""
     frames = [pd.read_parquet(DATA / name / "items.parquet") for name in FOLDERS]
     rows = pd.concat([frame[["domain", "title"]] for frame in frames])
     return [(str(d), str(t)) for d, t in rows.itertuples(index=False)]
 
 
 def texts() -> Iterator[str]:
-    """Give the real titles, then variations of them without end."""
+    """Return the real titles, then variations of them without end."""
     real = titles()
     yield from (title for _, title in real)
     by_domain: dict[str, list[list[str]]] = {}
@@ -64,7 +64,7 @@ def texts() -> Iterator[str]:
 def real_vectors(
     rows: int, folder: Path, encoded: int | None = None, encoder: str = "local/text"
 ) -> npt.NDArray[np.float32]:
-    """Give float32 unit vectors of shape (rows, 384), making what the folder does not hold."""
+    """Return float32 unit vectors of shape (rows, 384), making what the folder does not hold."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "minilm.f32"
     path.touch()

@@ -86,7 +86,7 @@ def one_by_one(space: Space, warm: list[str], users: list[str], k: int) -> dict[
 
 
 def together(space: Space, users: list[str], k: int, **options: int) -> float:
-    """Give users a second in a batch, on two cores."""
+    """Return users a second in a batch, on two cores."""
     faiss.omp_set_num_threads(2)
     torch.set_num_threads(2)
     asked = [(user, User(id=user)) for user in users]

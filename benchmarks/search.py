@@ -63,7 +63,7 @@ def sweep(worker: Remote, data: Data, worst: Floats, target: float) -> Curve:
 
 
 def choose(curve: Curve, target: float) -> dict[str, Any]:
-    """Give the fastest setting that reached the target, else the one with the best recall."""
+    """Return the fastest setting that reached the target, else the one with the best recall."""
     good = [point for point in curve if point["recall"] >= target]
     if good:
         return max(good, key=lambda point: point["batch_qps"])
@@ -124,7 +124,7 @@ def settle(worker: Remote, curve: Curve, target: float) -> dict[str, Any]:
 
 
 def worker_memory(worker: Remote, rows: int) -> dict[str, float]:
-    """Give bytes a vector of a peer."""
+    """Return bytes a vector of a peer."""
     return {f"{k}_per_vector": v for k, v in worker.call("memory", rows).items()}
 
 

@@ -1,4 +1,4 @@
-"""The whole job on the bundled catalogue, offline: build a space, search it, recommend across it.
+"""The whole pipeline on the bundled catalogue, offline: build a space, search it, recommend across it.
 
 ``make demo`` runs it; the space and the pictures land in ``demo-output/``.
 """
@@ -47,7 +47,7 @@ def show(title: str, hits: Sequence[Hit]) -> None:
 
 
 def ask(space: Space) -> list[SheetRow]:
-    """Ask one question of each kind, and give the answers as rows of a contact sheet."""
+    """Run one query of each kind, and return the results as rows of a contact sheet."""
     poster = str(CATALOGUE / "pictures/film-011.png")
     film = next(
         h for h in space.search("a ship in a storm at sea", domain="films", attributes=True)
@@ -73,7 +73,7 @@ def ask(space: Space) -> list[SheetRow]:
             space.similar(film.item_id, domain="books", k=SHOWN, attributes=True),
         ),
         (
-            f"films for a user known only by music: {known}",
+            f"films for a user with a history of music only: {known}",
             seen[0].image,
             space.recommend(user, domain="films", k=SHOWN, attributes=True),
         ),
@@ -95,7 +95,7 @@ def ask(space: Space) -> list[SheetRow]:
 
 
 def ask_pictures(folder: Path) -> SheetRow:
-    """Ask a text of pictures that have no word beside them: a space of the products' pictures."""
+    """Search pictures without texts by a text, in a space of product pictures."""
     shutil.rmtree(folder, ignore_errors=True)
     space = Space.create(folder, "local")
     rows = [json.loads(line) for line in (CATALOGUE / "products.jsonl").read_text().splitlines()]
@@ -106,7 +106,7 @@ def ask_pictures(folder: Path) -> SheetRow:
     ]
     space.upsert(pictures, domain="pictures")
     hits = space.search("a shirt", k=SHOWN, attributes=True)
-    title = "text asked of pictures alone, by the alignment of the two encoders: a shirt"
+    title = "text query for pictures without texts, by the alignment: a shirt"
     show(title, hits)
     return SheetRow(title, None, tuple(hits))
 

@@ -90,7 +90,7 @@ def read_data(folder: Path) -> Data:
 
 
 def pivot(base: Floats) -> Floats:
-    """Give the row that ``near`` is measured from."""
+    """Return the row that ``near`` is measured from."""
     return np.asarray(base[np.random.default_rng(SEED).integers(len(base))])
 
 
@@ -103,7 +103,7 @@ def _attributes(base: Floats) -> dict[str, Integers]:
 
 
 def worst_wanted(base: Floats, queries: Floats, k: int, mask: Mask | None = None) -> Floats:
-    """Give the score of the k-th best row for each query, searched exactly.
+    """Return the score of the k-th best row for each query, searched exactly.
 
     Where a filter leaves fewer than k rows it is the score of the last one.
     """
@@ -120,7 +120,7 @@ def worst_wanted(base: Floats, queries: Floats, k: int, mask: Mask | None = None
 def recall(
     base: Floats, queries: Floats, found: Integers, worst: Floats, mask: Mask | None = None
 ) -> float:
-    """Give the share of the exact best that was found.
+    """Return the share of the exact best that was found.
 
     A row that ties with the last wanted one is a right answer too (some titles occur twice); a
     row that is returned twice, or that the filter does not keep, counts for nothing.

@@ -25,7 +25,7 @@ SETS = ("fashion", "posters", "flickr")
 
 
 def read_pairs(work: Path, names: tuple[str, ...] = SETS) -> Pairs:
-    """Give the pairs of some sets; what was encoded before is read from the working folder."""
+    """Return the pairs of some sets; what was encoded before is read from the working folder."""
     return join_pairs([_read(work, name) for name in names])
 
 

@@ -43,7 +43,7 @@ def use_cores(count: int) -> None:
 
 
 def memory_mib() -> dict[str, float]:
-    """Give this process's memory in MiB: VmRSS, VmHWM, RssAnon and RssFile."""
+    """Return this process's memory in MiB: VmRSS, VmHWM, RssAnon and RssFile."""
     lines = Path("/proc/self/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     names = ("VmRSS", "VmHWM", "RssAnon", "RssFile")
@@ -51,7 +51,7 @@ def memory_mib() -> dict[str, float]:
 
 
 def settled_mib() -> float:
-    """Give the resident memory after what is free has been handed back."""
+    """Return the resident memory after what is free has been handed back."""
     gc.collect()
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()

@@ -82,7 +82,7 @@ def few_shot_split(films: Films, seed: int) -> dict[str, list[Part]]:
 
 
 def packed(question: HeldOut) -> tuple[list[History], list[npt.NDArray[np.int64]]]:
-    """Give a history and the asked items for every row, to ask a rating model."""
+    """Return a history and the asked items for every row, to ask a rating model."""
     known, asked = question.histories, question.pairs
     starts = known.starts[1:-1]
     histories = zip(np.split(known.columns, starts), np.split(known.values, starts), strict=True)
@@ -91,7 +91,7 @@ def packed(question: HeldOut) -> tuple[list[History], list[npt.NDArray[np.int64]
 
 
 def joined(train: Ratings, histories: Ratings) -> Ratings:
-    """Give training ratings and histories as one; what is in both is there once."""
+    """Return training ratings and histories as one; what is in both is there once."""
     keys, first = np.unique(
         np.concatenate([own.rows * own.shape[1] + own.columns for own in (train, histories)]),
         return_index=True,
@@ -128,7 +128,7 @@ def _question(histories: Ratings, hidden: Ratings) -> HeldOut:
 
 
 def _places(ratings: Ratings, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Give each rating its place among those of its user, shuffled."""
+    """Return each rating its place among those of its user, shuffled."""
     order = np.lexsort((generator.random(len(ratings)), ratings.rows))
     place = np.empty(len(ratings), np.int64)
     place[order] = np.arange(len(ratings)) - ratings.starts[ratings.rows[order]]

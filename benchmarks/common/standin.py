@@ -21,7 +21,7 @@ PIECE = 50_000
 
 
 class RowEncoder(Encoder):
-    """Gives the vector of a row for the row's number, written as text.
+    """Returns the vector of a row for the row's number, written as text.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class RowEncoder(Encoder):
 
 
 def looked_up(vectors: FloatArray) -> RowEncoder:
-    """Give an encoder of the rows of a matrix; row numbers beyond it begin again at 0."""
+    """Return an encoder of the rows of a matrix; row numbers beyond it begin again at 0."""
     return RowEncoder(vectors.shape[1], lambda rows: np.asarray(vectors[rows % len(vectors)]))
 
 

@@ -16,7 +16,7 @@ Predict = Callable[[Pairs], npt.NDArray[np.float64]]
 
 
 def grids() -> dict[str, list[Settings]]:
-    """Give the settings that are tried on val, by name of the algorithm."""
+    """Return the settings that are tried on val, by name of the algorithm."""
     damping = [(2, 5), (4, 8), (5, 10), (10, 15)]
     knn = [(20, 100), (40, 50), (40, 100), (40, 200), (80, 100)]
     svd = [(100, 0.1), (200, 0.08), (200, 0.1), (400, 0.08), (400, 0.1), (800, 0.1)]

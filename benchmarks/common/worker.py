@@ -54,7 +54,7 @@ class Worker:
         self._count, self._rate = len(self._queries), float("inf")
 
     def describe(self) -> dict[str, Any]:
-        """Give its settings, how its bytes are counted, and whether it filters."""
+        """Return its settings, how its bytes are counted, and whether it filters."""
         peer = self.peer
         return {"settings": peer.settings, "measured": peer.measured, "filters": peer.filters}
 
@@ -64,7 +64,7 @@ class Worker:
         return self._building(lambda: self.peer.build(data.base, data.attributes))
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give the settings to try, cheapest first."""
+        """Return the settings to try, cheapest first."""
         return self.peer.grids(rows)
 
     def tune(self, parameters: Any) -> float:
@@ -88,13 +88,13 @@ class Worker:
         return np.concatenate(found)
 
     def batch(self, k: int, limit_s: float, kept: Kept | None = None) -> float:
-        """Give queries a second of one batch, of a size that the time allows."""
+        """Return queries a second of one batch, of a size that the time allows."""
         count = int(min(self._count, max(FEW, limit_s * self._rate)))
         queries = self._queries[:count]
         return count / self._seconds(lambda: self._search(queries, k, kept))
 
     def singles(self, k: int, limit_s: float, kept: Kept | None = None) -> list[float]:
-        """Give the seconds of single queries, one after another, while the time lasts."""
+        """Return the seconds of single queries, one after another, while the time lasts."""
         self._search_one(self._queries[0], k, kept)
         seconds, start = [], time.perf_counter()
         for query in self._queries[: self._count]:
@@ -104,7 +104,7 @@ class Worker:
         return seconds
 
     def memory(self, rows: int) -> dict[str, float]:
-        """Give bytes a vector: the peer's own count, and the growth of resident memory."""
+        """Return bytes a vector: the peer's own count, and the growth of resident memory."""
         grown = (settled_mib() - self._before) * 2**20
         return {"bytes": self.peer.bytes() / rows, "rss": grown / rows}
 

@@ -38,7 +38,7 @@ class ChromaPeer(Peer):
             )
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give values of ef_search."""
+        """Return values of ef_search."""
         return [steps(10, min(rows, 1_000))]
 
     def tune(self, parameters: Any) -> None:
@@ -65,7 +65,7 @@ class ChromaPeer(Peer):
         return padded([[int(name) for name in names] for names in found["ids"]], k)
 
     def bytes(self) -> int:
-        """Give the size of its graph's files."""
+        """Return the size of its graph's files."""
         return sum(f.stat().st_size for f in (self.folder / "chroma").glob("*/*.bin"))
 
     def _client(self) -> Any:

@@ -26,7 +26,7 @@ class FaissHnswPeer(FaissPeer):
         self._index.add(np.ascontiguousarray(vectors))
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give values of efSearch."""
+        """Return values of efSearch."""
         return [steps(10, min(rows, 2_000))]
 
     def tune(self, parameters: Any) -> None:

@@ -30,7 +30,7 @@ class FaissIvfPeer(FaissPeer):
         self._index.add(np.ascontiguousarray(vectors))
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give pairs of cells to visit and rows to refine, in multiples of k."""
+        """Return pairs of cells to visit and rows to refine, in multiples of k."""
         cells = steps(1, _cells(rows))
         return [[(n, factor) for n in cells] for factor in (2, 4, 10)]
 

@@ -22,7 +22,7 @@ class FaissPeer(Peer):
         return self._index.search(queries, k, params=self._parameters)[1]
 
     def bytes(self) -> int:
-        """Give the size of its file."""
+        """Return the size of its file."""
         path = self.folder / "index.faiss"
         faiss.write_index(self._index, str(path))
         return path.stat().st_size

@@ -29,7 +29,7 @@ class HnswlibPeer(Peer):
         self._index.add_items(vectors, num_threads=self._threads)
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give values of ef."""
+        """Return values of ef."""
         return [steps(10, min(rows, 2_000))]
 
     def tune(self, parameters: Any) -> None:
@@ -51,7 +51,7 @@ class HnswlibPeer(Peer):
             return np.full((len(queries), k), -1)
 
     def bytes(self) -> int:
-        """Give the size of its file."""
+        """Return the size of its file."""
         return int(self._index.index_file_size())
 
     def use_threads(self, threads: int) -> None:

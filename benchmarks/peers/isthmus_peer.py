@@ -43,7 +43,7 @@ class IsthmusPeer(Peer):
         self._space.upsert(items, **mapping)
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give recalls to publish for."""
+        """Return recalls to publish for."""
         del rows
         return [list(RECALLS)]
 
@@ -81,7 +81,7 @@ class IsthmusPeer(Peer):
         return np.array(numbers, np.int64).reshape(queries, k)
 
     def bytes(self) -> int:
-        """Give the size of the index file, or of the vectors."""
+        """Return the size of the index file, or of the vectors."""
         path = index_path(self._path)
         return path.stat().st_size if path else self._rows * self._dim * 4
 
@@ -95,7 +95,7 @@ class IsthmusPeer(Peer):
         return f"{vector.recipe} {vector.parameters}"
 
     def upsert_seconds(self, count: int) -> float:
-        """Give the seconds of an upsert of new items and of the next search."""
+        """Return the seconds of an upsert of new items and of the next search."""
         items = self.folder / "more.parquet"
         mapping = write_items(items, range(self._rows, self._rows + count))
         space = Space.open(self._path, encoder={"text": looked_up(self._few)})

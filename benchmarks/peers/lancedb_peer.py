@@ -34,7 +34,7 @@ class LancedbPeer(Peer):
             self._table.create_index(name, config=BTree())
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give triples of partitions to visit, ef, and rows to refine in multiples of k."""
+        """Return triples of partitions to visit, ef, and rows to refine in multiples of k."""
         most = min(rows, 1_000)
         return [[(20, ef, factor) for ef in steps(10 * (factor or 1), most)] for factor in (0, 2)]
 
@@ -64,7 +64,7 @@ class LancedbPeer(Peer):
         return _by_query(found, queries, k)
 
     def bytes(self) -> int:
-        """Give the size of the index files."""
+        """Return the size of the index files."""
         files = (self.folder / "lancedb").rglob("_indices/*/*")
         return sum(file.stat().st_size for file in files)
 

@@ -37,7 +37,7 @@ class Peer(ABC):
 
     @abstractmethod
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give settings of `tune` in lists, each from the cheapest to the most thorough."""
+        """Return settings of `tune` in lists, each from the cheapest to the most thorough."""
 
     @abstractmethod
     def tune(self, parameters: Any) -> None:
@@ -68,7 +68,7 @@ class Peer(ABC):
 
     @abstractmethod
     def bytes(self) -> int:
-        """Give the size of the index; `measured` says of what."""
+        """Return the size of the index; `measured` says of what."""
 
     def use_threads(self, threads: int) -> None:
         """Build or search with so many threads from here on, where the library can be told."""
@@ -76,7 +76,7 @@ class Peer(ABC):
 
 
 def steps(least: float, most: float, ratio: float = 1.25) -> list[int]:
-    """Give whole numbers in about equal ratios, both ends among them.
+    """Return whole numbers in about equal ratios, both ends among them.
 
     Examples
     --------

@@ -37,7 +37,7 @@ class QdrantPeer(Peer):
             self._client.upload_collection(NAME, vectors=part, payload=payload, ids=ids)
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give the only setting."""
+        """Return the only setting."""
         del rows
         return [["exact"]]
 
@@ -66,5 +66,5 @@ class QdrantPeer(Peer):
         return padded([[int(p.id) for p in answer.points] for answer in found], k)
 
     def bytes(self) -> int:
-        """Give the size of its matrix."""
+        """Return the size of its matrix."""
         return self._bytes

@@ -29,7 +29,7 @@ class ScannPeer(Peer):
         self._searcher = builder.build()
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give pairs of leaves to search and rows to reorder."""
+        """Return pairs of leaves to search and rows to reorder."""
         leaves = steps(1, int(np.sqrt(rows)))
         return [[(n, reorder) for n in leaves] for reorder in (20, 40, 100)]
 
@@ -46,7 +46,7 @@ class ScannPeer(Peer):
         return self._searcher.search(query, k, self._reorder, self._leaves)[0]
 
     def bytes(self) -> int:
-        """Give the size of what it serializes, the float32 vectors among it."""
+        """Return the size of what it serializes, the float32 vectors among it."""
         folder = self.folder / "serialized"
         folder.mkdir(exist_ok=True)
         self._searcher.serialize(str(folder))

@@ -25,7 +25,7 @@ class UsearchPeer(Peer):
         self._index.add(np.arange(len(vectors)), vectors, threads=self._threads)
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give values of expansion_search."""
+        """Return values of expansion_search."""
         return [steps(10, min(rows, 2_000))]
 
     def tune(self, parameters: Any) -> None:
@@ -41,7 +41,7 @@ class UsearchPeer(Peer):
         return self._index.search(query, k, threads=self._threads).keys
 
     def bytes(self) -> int:
-        """Give its serialized length."""
+        """Return its serialized length."""
         return int(self._index.serialized_length)
 
     def use_threads(self, threads: int) -> None:

@@ -28,7 +28,7 @@ class VoyagerPeer(Peer):
         self._index.add_items(np.array(vectors), num_threads=self._threads)
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Give values of query_ef."""
+        """Return values of query_ef."""
         return [steps(10, min(rows, 2_000))]
 
     def tune(self, parameters: Any) -> None:
@@ -44,7 +44,7 @@ class VoyagerPeer(Peer):
         return self._index.query(query, k, query_ef=self._ef)[0]
 
     def bytes(self) -> int:
-        """Give the size of its file."""
+        """Return the size of its file."""
         path = self.folder / "index.voy"
         self._index.save(str(path))
         return path.stat().st_size
