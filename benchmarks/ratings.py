@@ -114,7 +114,7 @@ def rmse(errors: Errors) -> float:
 
 
 def by_user(rows: npt.NDArray[np.int64], *numbers: Errors) -> Errors:
-    """Return the sums of numbers over the rows of each user that has any, and how many there are."""
+    """Return the sums of numbers over the rows of each user with any, and the number of rows."""
     users = np.unique(rows, return_inverse=True)[1]
     return np.stack([*(np.bincount(users, own) for own in numbers), np.bincount(users)], axis=1)
 

@@ -1,4 +1,4 @@
-"""The whole pipeline on the bundled catalogue, offline: build a space, search it, recommend across it.
+"""The pipeline on the bundled catalogue, offline: build a space, search it, recommend across it.
 
 ``make demo`` runs it; the space and the pictures land in ``demo-output/``.
 """
