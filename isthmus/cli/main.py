@@ -66,8 +66,8 @@ app.add_typer(interactions)
 INTERRUPTED = 130
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(version_requested: bool) -> None:
+    if version_requested:
         typer.echo(f"isthmus {isthmus.__version__}")
         raise typer.Exit
 

@@ -126,10 +126,10 @@ def generate_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**given: Any) -> None:
-        own = {name: value for name, value in given.items() if name in signature.parameters}
+        arguments = {name: value for name, value in given.items() if name in signature.parameters}
         for name, mark in marked.items():
-            own[name] = mark.values({n: v for n, v in given.items() if n in generated})
-        command(**own)
+            arguments[name] = mark.values({n: v for n, v in given.items() if n in generated})
+        command(**arguments)
 
     run.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     run.__annotations__ = {name: one.annotation for name, one in parameters.items()}

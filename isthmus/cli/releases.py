@@ -93,7 +93,7 @@ def compact(
         typer.Option(
             min=0,
             help="Go on beside readers and writers until interrupted: look again after so many "
-            "hours, and compact where versions are past their time and nobody writes.",
+            "hours, and compact where versions are past their time and nothing writes.",
         ),
     ] = None,
     wait_s: WaitOption = 30.0,

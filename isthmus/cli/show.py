@@ -200,7 +200,7 @@ def show_item(item: Mapping[str, Any], *, as_json: bool) -> None:
 
 def show_hits(
     space: Space,
-    asked: str,
+    query: str,
     picture: str | Path | None,
     hits: Sequence[Hit],
     sheet: Path | None,
@@ -209,7 +209,7 @@ def show_hits(
 ) -> None:
     """Print hits, and draw them where a sheet is asked for."""
     if sheet is not None:
-        row = SheetRow(asked, None if picture is None else str(picture), tuple(hits))
+        row = SheetRow(query, None if picture is None else str(picture), tuple(hits))
         draw_contact_sheet([row], space.media).save(sheet)
     if as_json:
         show_json([hit.as_dict() for hit in hits])

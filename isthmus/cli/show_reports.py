@@ -40,15 +40,15 @@ def show_alignment(report: AlignReport, *, as_json: bool) -> None:
     for name, count in report.pairs.items():
         for method, sets in report.recall.items():
             if name in sets:
-                own = sets[name]
+                recall = sets[name]
                 table.add_row(
                     name,
                     f"{count:,}",
                     method,
-                    f"{own['text_to_image']:.3f}",
-                    f"{own['chance_text_to_image']:.3f}",
-                    f"{own['image_to_text']:.3f}",
-                    f"{own['chance_image_to_text']:.3f}",
+                    f"{recall['text_to_image']:.3f}",
+                    f"{recall['chance_text_to_image']:.3f}",
+                    f"{recall['image_to_text']:.3f}",
+                    f"{recall['chance_image_to_text']:.3f}",
                 )
     print_table(table)
     encoded = ", ".join(f"{n:,} {modality}" for modality, n in report.encoded.items())
@@ -153,10 +153,10 @@ def _show_table(report: DistillReport) -> None:
     table.add_row(
         f"{name} a second", f"{speed.teacher:,.0f}", f"{speed.student:,.0f}", f"{speed.ratio:.1f}"
     )
-    own = report.teacher_bytes
+    teacher_bytes = report.teacher_bytes
     table.add_row(
         "size, MiB",
-        f"{own / MIB:.1f}" if own else "-",
+        f"{teacher_bytes / MIB:.1f}" if teacher_bytes else "-",
         f"{report.student_bytes / MIB:.1f}",
         f"1 / {report.size_ratio:.1f}" if report.size_ratio else "-",
     )
@@ -247,17 +247,17 @@ def show_training(made: Description, *, as_json: bool) -> None:
         typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
         table = table_of("known in the domain", "users", "ranker", "best generator alone", "gain",
                          "95 %", "candidates cover")  # fmt: skip
-        for name, own in report.scenarios.items():
-            best = own.generators[own.best]
-            gain = own.ranker - best
+        for name, scenario in report.scenarios.items():
+            best = scenario.generators[scenario.best]
+            gain = scenario.ranker - best
             table.add_row(
                 SCENARIOS.get(name, name),
-                f"{own.users:,}",
-                f"{own.ranker:.4f}",
-                f"{best:.4f} {own.best}",
+                f"{scenario.users:,}",
+                f"{scenario.ranker:.4f}",
+                f"{best:.4f} {scenario.best}",
                 f"{gain:+.4f}",
-                f"{own.low:+.4f} to {own.high:+.4f}",
-                f"{own.coverage['union']:.3f}",
+                f"{scenario.low:+.4f} to {scenario.high:+.4f}",
+                f"{scenario.coverage['union']:.3f}",
             )
         print_table(table)
         for name, lift in report.lifts.items():
@@ -272,22 +272,27 @@ def show_training(made: Description, *, as_json: bool) -> None:
     typer.echo(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
 
 
-def _show_ranker_distillation(found: RankerDistillation) -> None:
+def _show_ranker_distillation(distillation: RankerDistillation) -> None:
     """Print the distilled ranker beside its teacher."""
     table = table_of("ranker", "NDCG@10", "recall@200", "parameters", "ms a user")
-    for name, own in (("teacher", found.teacher), ("distilled, kept", found.student)):
+    for name, quality in (
+        ("teacher", distillation.teacher),
+        ("distilled, kept", distillation.student),
+    ):
         table.add_row(
             name,
-            f"{own.ndcg:.4f}",
-            f"{own.recall:.4f}",
-            f"{own.parameters:,}",
-            f"{own.milliseconds:.2f}",
+            f"{quality.ndcg:.4f}",
+            f"{quality.recall:.4f}",
+            f"{quality.parameters:,}",
+            f"{quality.milliseconds:.2f}",
         )
     print_table(table)
+    difference = distillation.student.ndcg - distillation.teacher.ndcg
     typer.echo(
-        f"{found.users:,} users; NDCG@10 {found.student.ndcg - found.teacher.ndcg:+.4f} "
-        f"[{found.low:+.4f}, {found.high:+.4f}], {found.speed_ratio:.1f} times as fast, "
-        f"1 / {found.size_ratio:.1f} of the size"
+        f"{distillation.users:,} users; NDCG@10 {difference:+.4f} "
+        f"[{distillation.low:+.4f}, {distillation.high:+.4f}], "
+        f"{distillation.speed_ratio:.1f} times as fast, "
+        f"1 / {distillation.size_ratio:.1f} of the size"
     )
 
 
@@ -299,17 +304,17 @@ def show_reasons(hits: Sequence[Hit]) -> None:
     """Print why each hit is there."""
     table = table_of("item", "popularity", "personal", "because of", "contents", "found by")
     for hit in hits:
-        own = hit.explanation
-        if own is None:
+        explanation = hit.explanation
+        if explanation is None:
             continue
-        history = [r for r in own.history if r.gain > 0][:MOST_REASONS]
-        generators = [r for r in own.generators if r.rank][:MOST_REASONS]
+        history = [r for r in explanation.history if r.gain > 0][:MOST_REASONS]
+        generators = [r for r in explanation.generators if r.rank][:MOST_REASONS]
         table.add_row(
             hit.item_id,
-            f"{own.popularity:.2f}",
-            f"{own.personal:+.2f}",
+            f"{explanation.popularity:.2f}",
+            f"{explanation.personal:+.2f}",
             ", ".join(f"{r.item_id} ({r.gain:+.2f})" for r in history) or "-",
-            ", ".join(f"{r.name} ({r.gain:+.2f})" for r in own.contents) or "-",
+            ", ".join(f"{r.name} ({r.gain:+.2f})" for r in explanation.contents) or "-",
             ", ".join(f"{r.name} (rank {r.rank})" for r in generators) or "-",
         )
     print_table(table)
@@ -320,26 +325,26 @@ def show_source_domains(report: SourceReport, *, as_json: bool) -> None:
     if as_json:
         show_json(report.model_dump())
         return
-    own = report.quality
+    quality = report.quality
     typer.echo(
-        f"\nsources for {report.target} ({own.items:,} items, {own.users:,} users, "
-        f"{own.interactions:,} interactions), best first; {report.seconds:.0f} s"
+        f"\nsources for {report.target} ({quality.items:,} items, {quality.users:,} users, "
+        f"{quality.interactions:,} interactions), best first; {report.seconds:.0f} s"
     )
     counted = table_of("domain", "items", "users", "interactions", "density", "recent",
                        "shared users", "of target", "content distance")  # fmt: skip
     for source in report.sources:
         counted.add_row(source.domain, *_counted(source))
     print_table(counted)
-    told = {source.domain: source.lift for source in report.sources if source.lift is not None}
-    if not told:
+    lifts = {source.domain: source.lift for source in report.sources if source.lift is not None}
+    if not lifts:
         return
     measured = table_of("domain", "verdict", "cold users", "NDCG@10 gain", "95 %",
                         "recall@200 gain", "95 %")  # fmt: skip
-    for domain, lift in told.items():
+    for domain, lift in lifts.items():
         gains = (*_gain(lift.ndcg), *_gain(lift.recall))
         measured.add_row(domain, lift.verdict, f"{lift.users:,}", *gains)
     print_table(measured)
-    for domain, lift in told.items():
+    for domain, lift in lifts.items():
         typer.echo(describe_lift(domain, lift))
 
 

@@ -142,11 +142,13 @@ def pairs_of_texts(texts: Sequence[str], pairs: Rows) -> ContentPairs:
         if text:
             place.setdefault(text, len(place))
     rows = np.array([place.get(text, -1) for text in texts], np.int64)
-    own = np.unique(np.sort(rows[pairs], axis=1), axis=0) if len(pairs) else pairs
-    own = own[(own[:, 0] >= 0) & (own[:, 0] != own[:, 1])]
-    if len(own) < MIN_FINETUNE_PAIRS:
+    unique_pairs = np.unique(np.sort(rows[pairs], axis=1), axis=0) if len(pairs) else pairs
+    unique_pairs = unique_pairs[
+        (unique_pairs[:, 0] >= 0) & (unique_pairs[:, 0] != unique_pairs[:, 1])
+    ]
+    if len(unique_pairs) < MIN_FINETUNE_PAIRS:
         raise InvalidInput(
-            f"{len(own)} pairs of items belong together by their users, and at least "
+            f"{len(unique_pairs)} pairs of items belong together by their users, and at least "
             f"{MIN_FINETUNE_PAIRS} are needed; add interactions, or ask for fewer users in common "
             "with min_common_users (--min-common-users)"
         )
@@ -154,7 +156,7 @@ def pairs_of_texts(texts: Sequence[str], pairs: Rows) -> ContentPairs:
         ["text"] * len(place),
         list(place),
         [digest(text) for text in place],
-        own,
+        unique_pairs,
         ordered=False,
         rows_read=len(pairs),
     )
@@ -164,7 +166,7 @@ def _positives(item_ids: Sequence[str], interactions: pa.Table, least: float | N
     columns = {item: number for number, item in enumerate(item_ids)}
     matrix = InteractionMatrix.from_table(
         interactions,
-        lambda wanted: np.array([columns.get(item, -1) for item in wanted], np.int64),
+        lambda ids: np.array([columns.get(item, -1) for item in ids], np.int64),
         len(item_ids),
         positive_from=least,
     )

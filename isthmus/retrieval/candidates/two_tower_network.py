@@ -170,7 +170,9 @@ class UserTower:
     """
 
     def __init__(self, network: TwoTowerNetwork) -> None:
-        state = {name: own.detach().cpu().numpy() for name, own in network.state_dict().items()}
+        state = {
+            name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()
+        }
         self._adapter = _Perceptron(network.history_items.adapter)
         self._mlp = _Perceptron(network.mlp)
         self._embedding: FloatArray = state["history_items.embedding.weight"]

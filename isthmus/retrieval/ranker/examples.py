@@ -248,6 +248,6 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
 
 
 def _joined_starts(starts: Sequence[Columns]) -> Columns:
-    offsets = np.cumsum([0, *(own[-1] for own in starts)])
-    parts = [own[1:] + offset for own, offset in zip(starts, offsets, strict=False)]
+    offsets = np.cumsum([0, *(part_starts[-1] for part_starts in starts)])
+    parts = [part_starts[1:] + offset for part_starts, offset in zip(starts, offsets, strict=False)]
     return np.concatenate([[0], *parts])

@@ -73,7 +73,7 @@ class ItemStatistics:
     def of(self, data: TrainingData, items: Columns) -> FloatArray:
         """Return the statistics of items, float32, shape (len(items), len(STATISTICS)).
 
-        An item that is newer than the statistics has those of an older item that nobody used.
+        An item that is newer than the statistics has those of an older item without interactions.
         """
         known = items < len(self._popularity)
         at = np.where(known, items, 0)

@@ -42,7 +42,7 @@ class NumericAttributes:
     with equal values counted half. The informativeness of an attribute in a domain is one minus
     the quotient of two mean absolute rank differences: between pairs of items liked by the same
     user (increased by two standard errors), and between any two liked items (Gini's mean
-    difference). It is 0 for an attribute by which nobody chooses, such as an item number, and
+    difference). It is 0 for an attribute that does not affect choices, such as an item number, and
     such an attribute is ignored.
     """
 

@@ -198,7 +198,8 @@ class RatingModel:
             )
         known = Ratings.from_histories(histories, self.n_items)
         lists = [
-            checked_columns(f"list {number}", own, self.n_items) for number, own in enumerate(items)
+            checked_columns(f"list {number}", item_columns, self.n_items)
+            for number, item_columns in enumerate(items)
         ]
         rows = np.repeat(np.arange(len(lists)), [len(columns) for columns in lists])
         columns = np.concatenate([np.zeros(0, np.int64), *lists])
@@ -213,7 +214,7 @@ class RatingModel:
 
 
 def _split(flat: npt.NDArray[Any], lists: Sequence[Codes]) -> list[npt.NDArray[Any]]:
-    return np.split(flat, np.cumsum([len(own) for own in lists])[:-1]) if lists else []
+    return np.split(flat, np.cumsum([len(columns) for columns in lists])[:-1]) if lists else []
 
 
 def _checked(ratings: Ratings, vectors: npt.NDArray[np.float32], domains: Codes) -> Codes:

@@ -74,7 +74,7 @@ class Ratings:
             If a history has not one value an item, a value that is not finite, an unknown item,
             or an item twice; the message names the history.
         """
-        parts = [_checked(number, own, n_items) for number, own in enumerate(histories)]
+        parts = [_checked(number, history, n_items) for number, history in enumerate(histories)]
         lengths = [len(columns) for columns, _ in parts]
         return cls(
             np.repeat(np.arange(len(parts)), lengths),

@@ -346,6 +346,8 @@ def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> Scor
 
 def _merge(lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:
     rows = np.concatenate([rows for rows, _ in lists])
-    scores = np.concatenate([own * w for (_, own), w in zip(lists, weights, strict=True)])
+    scores = np.concatenate(
+        [list_scores * w for (_, list_scores), w in zip(lists, weights, strict=True)]
+    )
     order = np.argsort(-scores, kind="stable")[:n]
     return rows[order], scores[order].astype(np.float32)

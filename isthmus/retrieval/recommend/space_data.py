@@ -190,13 +190,13 @@ class ViewItemFeatures:
         items = np.full((len(vectors), n), -1, np.int64)
         cosines = np.full((len(vectors), n), -1, np.float32)
         queries = [Query(self._split(vector)) for vector in vectors]
-        asked = [at for at, query in enumerate(queries) if query.vectors]
+        non_empty = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
         lists = search_top_k(
-            self.view, [queries[at] for at in asked], n, selection, self.weights, search_scale
+            self.view, [queries[at] for at in non_empty], n, selection, self.weights, search_scale
         )
         several = len(self.view.named_vectors) > 1
-        for at, (rows, scores) in zip(asked, lists, strict=True):
+        for at, (rows, scores) in zip(non_empty, lists, strict=True):
             columns = self.columns[rows]
             if several:  # scores are normalised between named vectors, and no cosines
                 scores = self.take(columns) @ vectors[at]

@@ -175,7 +175,7 @@ class SpaceRecommender:
             return list(users)
         stored = self._space.interactions.of_users(list(dict.fromkeys(ids)))
         serving = self.serving(view)
-        if serving is None:  # the threshold of each user, whoever else is in the batch
+        if serving is None:  # the threshold of each user does not depend on the batch
             histories = stored_histories(stored, positive_from_by_user(stored))
         else:
             histories = stored_histories(stored, serving.recommender.positive_from)

@@ -208,7 +208,7 @@ def load_recommender(folder: Path) -> Recommender:
         rating=load_rating(folder) if description.rates else None,
         vector_names=tuple(description.vector_names),
         rated_events=None if events is None else tuple(events),
-        ignored={domain: own.get(IGNORED, ()) for domain, own in description.rankers.items()},
+        ignored={domain: entry.get(IGNORED, ()) for domain, entry in description.rankers.items()},
     )
 
 

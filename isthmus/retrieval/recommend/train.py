@@ -373,11 +373,14 @@ def _scenario_report(
 def _coverage(generators: Sequence[str], examples: Examples, rows: Columns) -> dict[str, float]:
     """Return the mean share of relevant items that each generator, and all together, proposed."""
     labels = [examples.labels[examples.candidates_of(row)] for row in rows]
-    hits = {"union": np.array([own.sum() for own in labels], np.float64)}
+    hits = {"union": np.array([user_labels.sum() for user_labels in labels], np.float64)}
     for name in generators:
         ranks = _generator_ranks(examples, rows, name)
         hits[name] = np.array(
-            [(own & np.isfinite(rank)).sum() for own, rank in zip(labels, ranks, strict=True)],
+            [
+                (user_labels & np.isfinite(rank)).sum()
+                for user_labels, rank in zip(labels, ranks, strict=True)
+            ],
             np.float64,
         )
     n_relevant = np.maximum(examples.n_relevant[rows], 1)

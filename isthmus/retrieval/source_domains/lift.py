@@ -224,7 +224,7 @@ def _gain(shown: Figures, hidden: Figures, level: float, seed: int) -> Gain:
 
 def _at_best_weight(figures: Figures, half: npt.NDArray[np.int64]) -> PerUser:
     """Return the metric of each half of the users at the weight that is best for the other half."""
-    best = np.array([figures[half != own].mean(axis=0).argmax() for own in range(2)])
+    best = np.array([figures[half != side].mean(axis=0).argmax() for side in range(2)])
     return np.asarray(figures[np.arange(len(figures)), best[half]])
 
 

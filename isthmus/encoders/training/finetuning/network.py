@@ -109,9 +109,13 @@ class TunedNetwork:
         modalities = [self._contents.modalities[row] for row in rows]
         parts, positions = [], []
         for modality in sorted(set(modalities)):
-            own = [position for position, one in enumerate(modalities) if one == modality]
-            parts.append(self._forward(modality, [rows[position] for position in own]))
-            positions += own
+            selected = [
+                position
+                for position, row_modality in enumerate(modalities)
+                if row_modality == modality
+            ]
+            parts.append(self._forward(modality, [rows[position] for position in selected]))
+            positions += selected
         order = torch.from_numpy(np.argsort(positions)).to(self._device)
         return normalize(torch.cat(parts)[order], dim=-1)
 
@@ -122,8 +126,8 @@ class TunedNetwork:
         vectors = np.empty((len(rows), self._encoder.dim), np.float32)
         with torch.no_grad():
             for batch in self._batches(rows):
-                own = self.vectors([rows[position] for position in batch])
-                vectors[batch] = own.cpu().numpy()
+                batch_vectors = self.vectors([rows[position] for position in batch])
+                vectors[batch] = batch_vectors.cpu().numpy()
         return vectors
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -267,7 +267,7 @@ class Evaluation:
         vectors = np.empty((len(self.rows), encoder.dim), np.float32)
         modalities = [self._contents.modalities[row] for row in self.rows]
         for modality in sorted(set(modalities)):
-            positions = [n for n, own in enumerate(modalities) if own == modality]
+            positions = [n for n, row_modality in enumerate(modalities) if row_modality == modality]
             rows = [int(self.rows[position]) for position in positions]
             vectors[positions] = encode_cached(
                 encoder,
