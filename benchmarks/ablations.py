@@ -1,13 +1,13 @@
-"""What the ranker loses without each generator, loss and correction, trained again.
+"""Ablations: what the ranker loses without each candidate generator, loss and correction.
 
 ``python benchmarks/ablations.py --space S --protocol cold_A_to_B few1_A_to_B --out ablations``
 
 The protocols (see `read_protocol`) share a train table. Their validation users are ranked, the test
-split is never read. Examples, pools and every figure are kept in the folder ``--out``; the same
-command goes on where it was stopped. ``--seeds`` trains every ranker so many times, and the mean
-over them is compared, user by user, with that of the whole.
+split is never read. Examples, candidate pools and all figures are cached in the folder ``--out``;
+the same command resumes an interrupted run. Every ranker is trained once per seed of ``--seeds``;
+the mean over the seeds is compared, user by user, with that of the full recommender ("whole").
 
-``--slow`` adds variants that need generators or examples of their own, some 15 minutes of one core
+``--slow`` adds variants that need separate generators or examples, about 15 minutes on one core
 each: a ranker pretrained on the other domains, and two-tower models with domain adaptation.
 """
 
@@ -57,7 +57,7 @@ from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.schema import TIME, WEIGHT
 
 USERS_AT_ONCE = 256
-FOUND, DEPTH = 10, 200
+NDCG_CUTOFF, N_CANDIDATES = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
 ITEM_KNN = tuple(generator.name for generator in item_knn_variants())
@@ -65,7 +65,7 @@ ITEM_KNN = tuple(generator.name for generator in item_knn_variants())
 
 @dataclass(frozen=True)
 class Variant:
-    """How a variant differs from the whole recommender.
+    """How a variant differs from the full recommender.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Variant:
     corrected : bool
         Whether the loss corrects for the sampling of the candidates (logQ).
     learning : RecommenderSettings
-        Settings of the training; other ones than those of the whole need examples of their own.
+        Settings of the recommender; variants with other settings need separate examples.
     pretrain : bool
         Whether the ranker is first trained on the other domains as targets.
     """
@@ -84,12 +84,12 @@ class Variant:
     without: tuple[str, ...] = ()
     loss: str = "listwise"
     corrected: bool = True
-    learning: RecommenderSettings = field(default_factory=RecommenderSettings)
+    recommender: RecommenderSettings = field(default_factory=RecommenderSettings)
     pretrain: bool = False
 
 
-def others(name: str) -> tuple[str, ...]:
-    """Return the item-KNN configurations but for one."""
+def other_item_knn(name: str) -> tuple[str, ...]:
+    """Return the names of all item-KNN configurations except one."""
     return tuple(other for other in ITEM_KNN if other != name)
 
 
@@ -99,7 +99,7 @@ QUICK: dict[str, Variant] = {
     "no correction for sampling": Variant(corrected=False),
     "without all item-KNN": Variant(without=ITEM_KNN),
     **{f"without {name}": Variant(without=(name,)) for name in ITEM_KNN},
-    **{f"{name} alone of item-KNN": Variant(without=others(name)) for name in ITEM_KNN[:3]},
+    **{f"{name} alone of item-KNN": Variant(without=other_item_knn(name)) for name in ITEM_KNN[:3]},
     "without EASE": Variant(without=("EASE",)),
     "without user-KNN": Variant(without=("user-KNN",)),
     "without ALS": Variant(without=("ALS",)),
@@ -114,11 +114,13 @@ QUICK: dict[str, Variant] = {
 }
 SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
-    "adversarial towers (0.1)": Variant(learning=RecommenderSettings(adversarial_weight=0.1)),
-    "CORAL towers (1)": Variant(learning=RecommenderSettings(coral_weight=1.0)),
-    "MMD towers (1)": Variant(learning=RecommenderSettings(mmd_weight=1.0)),
-    "features centred only": Variant(learning=RecommenderSettings(feature_normalization="centre")),
-    "features as they are": Variant(learning=RecommenderSettings(feature_normalization="none")),
+    "adversarial towers (0.1)": Variant(recommender=RecommenderSettings(adversarial_weight=0.1)),
+    "CORAL towers (1)": Variant(recommender=RecommenderSettings(coral_weight=1.0)),
+    "MMD towers (1)": Variant(recommender=RecommenderSettings(mmd_weight=1.0)),
+    "features centred only": Variant(
+        recommender=RecommenderSettings(feature_normalization="centre")
+    ),
+    "features as they are": Variant(recommender=RecommenderSettings(feature_normalization="none")),
 }
 
 
@@ -129,13 +131,13 @@ class ScoredRows:
     Attributes
     ----------
     histories : UserHistories
-        What is known of the users.
+        Histories of the users.
     pool : CandidatePool
         Their candidates.
     features : Features
-        What the ranker reads.
+        Input features of the ranker.
     truth : list of numpy.ndarray
-        Items that each of them went on to like.
+        Relevant items of each user, as columns of the training data.
     """
 
     histories: UserHistories
@@ -145,16 +147,16 @@ class ScoredRows:
 
 
 class Bench:
-    """Everything that rankers are trained and measured on, each made once.
+    """Training examples and validation candidates of all rankers, computed once and cached.
 
     Parameters
     ----------
     space : Space
-        Of the items.
+        Space of the items.
     protocols : sequence of Path
-        Folders with one train table.
+        Protocol folders that share one train table.
     out : Path
-        Where all is kept.
+        Folder of the cache.
     scenarios : sequence of str, optional
         The scenarios of the examples to train on, see `Episodes`; by default all.
     """
@@ -168,100 +170,124 @@ class Bench:
         self.out, self.scenarios = out, tuple(scenarios)
         view = space.opened.view()
         train = self.tasks[0].train.append_column(WEIGHT, pa.repeat(1.0, len(self.tasks[0].train)))
-        self.corpus = space_training_data(view, space.opened.vector_weights, train)
+        self.training_data = space_training_data(view, space.opened.vector_weights, train)
         self.timed = train.column(TIME).null_count == 0
         self.target = str(self.tasks[0].target_domain)
-        self.place = {name: at for at, name in enumerate(self.corpus.item_ids.tolist())}
-        self._held: dict[Path, Any] = {}
+        self.column_of = {name: at for at, name in enumerate(self.training_data.item_ids.tolist())}
+        self._memory: dict[Path, Any] = {}
 
-    def examples(self, learning: RecommenderSettings, domain: str, folds: int) -> Examples:
+    def examples(self, recommender: RecommenderSettings, domain: str, folds: int) -> Examples:
         """Simulate the users of a domain."""
 
-        def make() -> Examples:
+        def compute() -> Examples:
             return make_examples(
-                self.corpus,
-                learning.make_generators,
-                learning.make_statistics,
-                self.corpus.domain_code(domain),
-                replace(learning.examples, folds=folds),
+                self.training_data,
+                recommender.make_generators,
+                recommender.make_statistics,
+                self.training_data.domain_code(domain),
+                replace(recommender.examples, folds=folds),
                 show=True,
             )
 
-        examples = self._kept(f"examples-{domain}-{folds}-{_tag(learning)}", make)
+        examples = self._cached(f"examples-{domain}-{folds}-{_tag(recommender)}", compute)
         return of_scenarios(examples, self.scenarios) if self.scenarios else examples
 
-    def ranked(self, learning: RecommenderSettings) -> dict[str, list[ScoredRows]]:
-        """Find the candidates of the validation users of every protocol."""
+    def ranked(self, recommender: RecommenderSettings) -> dict[str, list[ScoredRows]]:
+        """Return the candidates of the validation users of every protocol."""
 
-        def make() -> dict[str, list[ScoredRows]]:
-            generators = CandidateGenerators(learning.make_generators()).fit(self.corpus, show=True)
-            statistics = learning.make_statistics().fit(self.corpus)
-            return {task.name: self._pools(task, generators, statistics) for task in self.tasks}
+        def compute() -> dict[str, list[ScoredRows]]:
+            generators = CandidateGenerators(recommender.make_generators()).fit(
+                self.training_data, show=True
+            )
+            statistics = recommender.make_statistics().fit(self.training_data)
+            return {
+                task.name: self._candidates_of_users(task, generators, statistics)
+                for task in self.tasks
+            }
 
-        return self._kept(f"ranked-{_tag(learning)}", make)
+        return self._cached(f"ranked-{_tag(recommender)}", compute)
 
-    def _pools(
+    def _candidates_of_users(
         self, task: Task, generators: CandidateGenerators, statistics: ItemStatistics
     ) -> list[ScoredRows]:
-        target, corpus = self.corpus.domain_code(self.target), self.corpus
-        allowed = np.zeros(len(corpus), bool)
+        target, training_data = self.training_data.domain_code(self.target), self.training_data
+        allowed = np.zeros(len(training_data), bool)
         allowed[self._columns(task.candidates)] = True
-        out = []
+        batches = []
         for start in range(0, len(task.users), USERS_AT_ONCE):
             users = task.users[start : start + USERS_AT_ONCE]
-            known = [self._columns(user.history) for user in users]
-            ages = [np.arange(len(own))[::-1].astype(np.float32) for own in known]
-            histories = UserHistories.from_lists(known, ages=ages if self.timed else None)
-            scorers = generators.scorers(corpus, histories, target)
-            pool = candidate_pool(scorers, DEPTH, allowed, histories.seen(len(corpus)))
-            inputs = FeatureInputs(corpus, histories, pool, statistics, target)
+            user_columns = [self._columns(user.history) for user in users]
+            ages = [np.arange(len(columns))[::-1].astype(np.float32) for columns in user_columns]
+            histories = UserHistories.from_lists(user_columns, ages=ages if self.timed else None)
+            scorers = generators.scorers(training_data, histories, target)
+            pool = candidate_pool(
+                scorers, N_CANDIDATES, allowed, histories.seen(len(training_data))
+            )
+            inputs = FeatureInputs(training_data, histories, pool, statistics, target)
             features = compute_features(inputs, feature_columns(pool.generators))
             truth = [self._columns(user.truth) for user in users]
-            out.append(ScoredRows(histories, pool, features, truth))
-        return out
+            batches.append(ScoredRows(histories, pool, features, truth))
+        return batches
 
     def _columns(self, items: Sequence[str]) -> Columns:
-        return np.array([self.place[item] for item in items if item in self.place], np.int64)
+        return np.array(
+            [self.column_of[item] for item in items if item in self.column_of], np.int64
+        )
 
-    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+    def _cached(self, name: str, compute: Callable[[], Any]) -> Any:
         file = self.out / f"{name}.pickle"
-        if file not in self._held:
+        if file not in self._memory:
             if not file.exists():
                 self.out.mkdir(parents=True, exist_ok=True)
                 part = file.with_suffix(".part")
-                part.write_bytes(pickle.dumps(make(), protocol=5))
+                part.write_bytes(pickle.dumps(compute(), protocol=5))
                 part.replace(file)
-            self._held[file] = pickle.loads(file.read_bytes())
-        return self._held[file]
+            self._memory[file] = pickle.loads(file.read_bytes())
+        return self._memory[file]
 
 
-def measure(bench: Bench, variant: Variant, how: TrainingSettings) -> Figures:
-    """Train a ranker, and return NDCG@10 and recall@200 of every validation user."""
-    learning, target = variant.learning, bench.target
-    statistics = learning.make_statistics().fit(bench.corpus)
-    generators = tuple(generator.name for generator in learning.make_generators())
+def measure(bench: Bench, variant: Variant, training: TrainingSettings) -> Figures:
+    """Train the ranker of a variant; return NDCG@10 and recall@200 of every validation user."""
+    recommender, target = variant.recommender, bench.target
+    statistics = recommender.make_statistics().fit(bench.training_data)
+    generators = tuple(generator.name for generator in recommender.make_generators())
     ranker = Ranker.untrained(
         generators,
         statistics.coarse_dim,
-        members=how.members,
-        hidden=how.hidden,
-        dropout=how.dropout,
-        seed=how.seed,
+        members=training.members,
+        hidden=training.hidden,
+        dropout=training.dropout,
+        seed=training.seed,
     )
-    how, standardise = replace(how, loss=variant.loss), True
-    for other in bench.corpus.domain_names if variant.pretrain else ():
+    training, standardise = replace(training, loss=variant.loss), True
+    for other in bench.training_data.domain_names if variant.pretrain else ():
         if other != target:
-            there = learned_from(bench.examples(learning, other, 1), variant, generators)
-            train_ranker(ranker.network, ExampleBatches.of(there, bench.corpus, statistics), how)
+            other_examples = ablated_examples(
+                bench.examples(recommender, other, 1), variant, generators
+            )
+            train_ranker(
+                ranker.network,
+                ExampleBatches.of(other_examples, bench.training_data, statistics),
+                training,
+            )
             standardise = False
-    own = bench.examples(learning, target, learning.examples.folds)
-    batches = ExampleBatches.of(learned_from(own, variant, generators), bench.corpus, statistics)
-    train_ranker(ranker.network, batches, how, standardise=standardise)
+    target_examples = bench.examples(recommender, target, recommender.examples.folds)
+    batches = ExampleBatches.of(
+        ablated_examples(target_examples, variant, generators), bench.training_data, statistics
+    )
+    train_ranker(ranker.network, batches, training, standardise=standardise)
     out: Figures = {}
-    for name, parts in bench.ranked(learning).items():
-        found = [_found(ranker, bench.corpus, statistics, offered(part, variant)) for part in parts]
-        out[f"{name} ndcg"] = np.concatenate([ndcg for ndcg, _ in found]).tolist()
-        out[f"{name} recall"] = np.concatenate([recall for _, recall in found]).tolist()
+    for name, parts in bench.ranked(recommender).items():
+        metrics_of_batches = [
+            _user_metrics(
+                ranker, bench.training_data, statistics, ablated_candidates(part, variant)
+            )
+            for part in parts
+        ]
+        out[f"{name} ndcg"] = np.concatenate([ndcg for ndcg, _ in metrics_of_batches]).tolist()
+        out[f"{name} recall"] = np.concatenate(
+            [recall for _, recall in metrics_of_batches]
+        ).tolist()
     return out
 
 
@@ -270,106 +296,114 @@ def of_scenarios(examples: Examples, scenarios: Sequence[str]) -> Examples:
     users = np.flatnonzero(np.isin(examples.scenarios, scenarios))
     lengths = examples.starts[users + 1] - examples.starts[users]
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.arange(starts[-1]) + np.repeat(examples.starts[users] - starts[:-1], lengths)
-    of_users = {
+    positions = np.arange(starts[-1]) + np.repeat(examples.starts[users] - starts[:-1], lengths)
+    user_fields = {
         name: getattr(examples, name)[users]
         for name in ("scenarios", "users", "evidence", "n_relevant", "validation")
     }
-    of_candidates = {
-        name: getattr(examples, name)[at]
+    candidate_fields = {
+        name: getattr(examples, name)[positions]
         for name in ("items", "features", "labels", "log_probabilities")
     }
     histories = examples.histories.take_users(users)
-    return replace(examples, starts=starts, histories=histories, **of_users, **of_candidates)
+    return replace(examples, starts=starts, histories=histories, **user_fields, **candidate_fields)
 
 
-def learned_from(examples: Examples, variant: Variant, generators: Sequence[str]) -> Examples:
-    """Take from examples what a variant does without."""
-    gone, kept = _columns_of(variant, generators, examples.columns)
-    there = np.ones(len(examples.items), bool)
+def ablated_examples(examples: Examples, variant: Variant, generators: Sequence[str]) -> Examples:
+    """Remove from examples the features and candidates of the generators that a variant omits."""
+    removed, remaining = _columns_of(variant, generators, examples.columns)
+    mask = np.ones(len(examples.items), bool)
     features = examples.features
-    if gone:
-        there = (features[:, kept] > 0).any(axis=1)
-        features = features[there]
-        features[:, gone] = 0
-    log_probabilities = examples.log_probabilities[there]
+    if removed:
+        mask = (features[:, remaining] > 0).any(axis=1)
+        features = features[mask]
+        features[:, removed] = 0
+    log_probabilities = examples.log_probabilities[mask]
     return replace(
         examples,
-        starts=np.concatenate([[0], np.cumsum(there)])[examples.starts],
-        items=examples.items[there],
+        starts=np.concatenate([[0], np.cumsum(mask)])[examples.starts],
+        items=examples.items[mask],
         features=features,
-        labels=examples.labels[there],
+        labels=examples.labels[mask],
         log_probabilities=log_probabilities
         if variant.corrected
         else np.zeros_like(log_probabilities),
     )
 
 
-def offered(part: ScoredRows, variant: Variant) -> ScoredRows:
-    """Take from the candidates of users what a variant does without."""
-    gone, kept = _columns_of(variant, part.pool.generators, part.features.columns)
-    if not gone:
+def ablated_candidates(part: ScoredRows, variant: Variant) -> ScoredRows:
+    """Remove from users' candidates what only the generators omitted by a variant propose."""
+    removed, remaining = _columns_of(variant, part.pool.generators, part.features.columns)
+    if not removed:
         return part
-    there = (part.features.values[:, kept] > 0).any(axis=1)
-    values = part.features.values[there]
-    values[:, gone] = 0
+    mask = (part.features.values[:, remaining] > 0).any(axis=1)
+    values = part.features.values[mask]
+    values[:, removed] = 0
     features = replace(part.features, values=values)
-    return replace(part, pool=part.pool.filter(there), features=features)
+    return replace(part, pool=part.pool.filter(mask), features=features)
 
 
 def _columns_of(
     variant: Variant, generators: Sequence[str], columns: Sequence[str]
 ) -> tuple[list[int], list[int]]:
     """Return the columns of the generators that are left out, and the rank columns of the rest."""
-    gone = GENERATOR.column_names([name for name in generators if name in variant.without])
-    kept = [column_name(name, GENERATOR_RANK) for name in generators if name not in variant.without]
-    return [columns.index(name) for name in gone], [columns.index(name) for name in kept]
+    removed = GENERATOR.column_names([name for name in generators if name in variant.without])
+    remaining = [
+        column_name(name, GENERATOR_RANK) for name in generators if name not in variant.without
+    ]
+    return [columns.index(name) for name in removed], [columns.index(name) for name in remaining]
 
 
-def _found(
-    ranker: Ranker, corpus: TrainingData, statistics: ItemStatistics, part: ScoredRows
+def _user_metrics(
+    ranker: Ranker, training_data: TrainingData, statistics: ItemStatistics, part: ScoredRows
 ) -> tuple[np.ndarray, np.ndarray]:
-    target = corpus.domain_code(corpus.domain_names[int(corpus.domains[part.pool.items[0]])])
-    inputs = FeatureInputs(corpus, part.histories, part.pool, statistics, target)
+    target = training_data.domain_code(
+        training_data.domain_names[int(training_data.domains[part.pool.items[0]])]
+    )
+    inputs = FeatureInputs(training_data, part.histories, part.pool, statistics, target)
     scores = ranker.score_features(part.features, inputs)
-    hits = np.zeros((len(part.pool), DEPTH), bool)
+    hits = np.zeros((len(part.pool), N_CANDIDATES), bool)
     for user, truth in enumerate(part.truth):
-        own = slice(part.pool.starts[user], part.pool.starts[user + 1])
-        top = part.pool.items[own][top_k(scores[own], DEPTH)]
+        user_slice = slice(part.pool.starts[user], part.pool.starts[user + 1])
+        top = part.pool.items[user_slice][top_k(scores[user_slice], N_CANDIDATES)]
         hits[user, : len(top)] = np.isin(top, truth)
     n_relevant = np.array([len(truth) for truth in part.truth], np.int64)
-    return ndcg(hits, n_relevant, FOUND), recall(hits, n_relevant, DEPTH)
+    return ndcg(hits, n_relevant, NDCG_CUTOFF), recall(hits, n_relevant, N_CANDIDATES)
 
 
-def _tag(learning: RecommenderSettings) -> str:
-    less = "".join(f"-no {name}" for name in learning.exclude_generators)
-    users = learning.examples.max_users
-    how = "" if learning.feature_normalization == "whiten" else f"-{learning.feature_normalization}"
-    how += f"-mmd{learning.mmd_weight:g}" if learning.mmd_weight else ""
-    losses = f"adversarial{learning.adversarial_weight:g}-coral{learning.coral_weight:g}"
-    return f"{losses}-{users}{less}{how}"
+def _tag(recommender: RecommenderSettings) -> str:
+    excluded = "".join(f"-no {name}" for name in recommender.exclude_generators)
+    users = recommender.examples.max_users
+    suffix = (
+        ""
+        if recommender.feature_normalization == "whiten"
+        else f"-{recommender.feature_normalization}"
+    )
+    suffix += f"-mmd{recommender.mmd_weight:g}" if recommender.mmd_weight else ""
+    losses = f"adversarial{recommender.adversarial_weight:g}-coral{recommender.coral_weight:g}"
+    return f"{losses}-{users}{excluded}{suffix}"
 
 
 def show(results: Mapping[str, Sequence[Figures]], names: Sequence[str]) -> None:
-    """Print the means, and the differences from the whole with their 95 % intervals."""
+    """Print the means, and the differences from the full recommender with 95 % intervals."""
     whole = results["whole"]
     for name in names:
-        for what in ("ndcg", "recall"):
+        for metric in ("ndcg", "recall"):
             rows = []
             for label, runs in results.items():
-                own = np.mean([run[f"{name} {what}"] for run in runs], axis=0)
+                means = np.mean([run[f"{name} {metric}"] for run in runs], axis=0)
                 seeds = min(len(runs), len(whole))
-                gain = np.mean([run[f"{name} {what}"] for run in runs[:seeds]], axis=0)
-                gain = gain - np.mean([run[f"{name} {what}"] for run in whole[:seeds]], axis=0)
+                gain = np.mean([run[f"{name} {metric}"] for run in runs[:seeds]], axis=0)
+                gain = gain - np.mean([run[f"{name} {metric}"] for run in whole[:seeds]], axis=0)
                 low, high = interval(resampled_means(gain[:, None], RESAMPLES, 0)[:, 0], 0.95)
-                told = f"{gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
-                rows.append([label, f"{own.mean():.4f}", "" if label == "whole" else told])
-            print(f"\n{name}, validation, {'NDCG@10' if what == 'ndcg' else 'recall@200'}")
-            print_table(["", "mean", "over the whole"], rows)
+                difference = f"{gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+                rows.append([label, f"{means.mean():.4f}", "" if label == "whole" else difference])
+            print(f"\n{name}, validation, {'NDCG@10' if metric == 'ndcg' else 'recall@200'}")
+            print_table(["variant", "mean", "difference from whole"], rows)
 
 
 def main() -> None:
-    """Train every variant with every seed, and show what there is."""
+    """Train every variant with every seed, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--protocol", type=Path, nargs="+", required=True)
@@ -379,11 +413,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--members", type=int, default=1, help="networks of a ranker")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--scenarios", nargs="+", help="of the examples, see Episodes; default all")
-    parser.add_argument("--folds", type=int, default=3, help="fewer are quicker")
-    parser.add_argument("--max-users", type=int, default=10_000, help="a fold; fewer are quicker")
+    parser.add_argument("--scenarios", nargs="+", help="scenarios of the examples; default all")
+    parser.add_argument("--folds", type=int, default=3, help="cross-fitting folds")
+    parser.add_argument("--max-users", type=int, default=10_000, help="users per fold")
     parser.add_argument(
-        "--leave-out", nargs="+", default=[], help="candidate generators that no variant has"
+        "--leave-out", nargs="+", default=[], help="candidate generators to omit in every variant"
     )
     parser.add_argument("--slow", action="store_true")
     parser.add_argument("--only", nargs="+", choices=[*QUICK, *SLOW])
@@ -394,33 +428,38 @@ def main() -> None:
     variants = {**QUICK, **SLOW} if arguments.slow or arguments.only else dict(QUICK)
     examples = ExampleSettings(folds=arguments.folds, max_users=arguments.max_users)
     for label, variant in variants.items():
-        less = tuple(arguments.leave_out)
-        learning = replace(variant.learning, examples=examples, exclude_generators=less)
-        variants[label] = replace(variant, learning=learning)
+        excluded = tuple(arguments.leave_out)
+        recommender = replace(variant.recommender, examples=examples, exclude_generators=excluded)
+        variants[label] = replace(variant, recommender=recommender)
     results: dict[str, list[Figures]] = {}
     for seed in arguments.seeds:
-        how = TrainingSettings(members=arguments.members, epochs=arguments.epochs, seed=seed)
+        training = TrainingSettings(members=arguments.members, epochs=arguments.epochs, seed=seed)
         for label in ["whole", *(name for name in variants if name != "whole")]:
             if arguments.only and label not in ("whole", *arguments.only):
                 continue
-            results.setdefault(label, []).append(_once(bench, label, variants[label], how))
+            results.setdefault(label, []).append(
+                _measure_cached(bench, label, variants[label], training)
+            )
     show(results, [task.name for task in bench.tasks])
 
 
-def _once(bench: Bench, label: str, variant: Variant, how: TrainingSettings) -> Figures:
-    """Measure a variant, or read what was measured before."""
+def _measure_cached(
+    bench: Bench, label: str, variant: Variant, training: TrainingSettings
+) -> Figures:
+    """Measure a variant, or read its cached figures."""
     scenarios = "".join(f"-{scenario}" for scenario in bench.scenarios)
-    learned = f"{variant.learning.examples.folds}-{_tag(variant.learning)}"
-    name = f"{label}-{learned}-{how.members}-{how.epochs}-{how.seed}{scenarios}.json"
+    examples_tag = f"{variant.recommender.examples.folds}-{_tag(variant.recommender)}"
+    training_tag = f"{training.members}-{training.epochs}-{training.seed}"
+    name = f"{label}-{examples_tag}-{training_tag}{scenarios}.json"
     file = bench.out / "figures" / name
     if not file.exists():
         start = time.perf_counter()
-        figures = measure(bench, variant, how)
+        figures = measure(bench, variant, training)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(figures))
-        told = ", ".join(f"{name} {np.mean(own):.4f}" for name, own in figures.items())
-        took = time.perf_counter() - start
-        print(f"{label}, seed {how.seed}: {told} ({took:.0f} s)", flush=True)
+        summary = ", ".join(f"{name} {np.mean(values):.4f}" for name, values in figures.items())
+        seconds = time.perf_counter() - start
+        print(f"{label}, seed {training.seed}: {summary} ({seconds:.0f} s)", flush=True)
     return dict(json.loads(file.read_text()))
 
 

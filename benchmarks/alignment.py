@@ -1,19 +1,20 @@
-"""Text finds pictures, pictures find text: recall@10 on pairs held out, beside closed forms.
+"""Cross-modal retrieval between texts and images: recall@10 on held-out pairs, and baselines.
 
 ``OMP_NUM_THREADS=1 python benchmarks/alignment.py`` (data: ISTHMUS_DATA; vectors are encoded once
-and kept in ``--work``; after that some minutes a seed on one core)
+and cached in ``--work``; after that some minutes per seed on one core)
 
-Three sets on the features of ``local``: fashion titles, film posters (title and genres), and
-Flickr8k captions (five a picture). A fifth of each set is held out by seed, with everything that is
-linked to it by a text or a picture; each of the others is learned from, a tenth of it to tune and
-to stop by. Every text that differs asks once, and any picture that some pair joins with that very
-text is right (fashion titles repeat); the same the other way. Peers are tuned on the same tenth:
-regularised CCA over ridges, lengths and the power of its correlations, orthogonal Procrustes over
-lengths, ASIF-style relative representations (Norelli et al., "ASIF: coupled data turns unimodal
-models to multimodal without training", NeurIPS 2023) over anchors kept and exponents.
+Three sets, encoded by ``local``: fashion titles, film posters (title and genres), and Flickr8k
+captions (five per picture). A fifth of each set is held out by seed, together with all pairs that
+share a text or a picture with it; the rest is training data, of which a tenth is the validation
+set, for tuning and early stopping. Every distinct text is one query, and every picture that a pair
+joins with this text is relevant (fashion titles repeat); likewise for pictures as queries. The
+baselines are tuned on the same validation set: regularised CCA over ridges, dimensions and the
+power of its correlations, orthogonal Procrustes over dimensions, and ASIF-style relative
+representations (Norelli et al., "ASIF: coupled data turns unimodal models to multimodal without
+training", NeurIPS 2023) over the number of anchors and exponents.
 
-CCA and the heads are measured once more as ``search(..., hubness_correction=1)`` ranks them: what
-is near to every query gives way, by contents that were learned from, never by those held out.
+CCA and the projection heads are also measured with the hubness correction of
+``search(..., hubness_correction=1)``, estimated from training data only.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ from isthmus.retrieval.search.hubness import MAX_QUERIES, mean_similarity_to_nea
 RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LENGTHS = (64, 128, 256, 384)
 POWERS = (0.0, 0.25, 0.5, 1.0)
-KEPT = (50, 200, 800, 3_200)
+N_ANCHORS = (50, 200, 800, 3_200)
 EXPONENTS = (1, 2, 4, 8)
 TARGET = 1.10
-CORRECTED = ", hubs corrected"
+HUB_CORRECTED = ", hubs corrected"
 
 Sides = tuple[FloatArray, FloatArray]
 Method = Callable[[Pairs], Sides]
@@ -56,186 +57,203 @@ Method = Callable[[Pairs], Sides]
 
 @dataclass(frozen=True)
 class Row:
-    """What one method reached on one set with one seed, and the seconds that it took to learn."""
+    """The recall of one method on one set with one seed, and its training seconds."""
 
     name: str
     method: str
     seed: int
-    found: CrossModalRecall
+    recall: CrossModalRecall
     seconds: float
     settings: str
 
 
 def main() -> None:
     """Measure every method on every set and seed."""
-    asked = _arguments()
-    pairs = {name: read_pairs(asked.work, (name,)) for name in asked.sets}
+    arguments = _arguments()
+    pairs = {name: read_pairs(arguments.work, (name,)) for name in arguments.sets}
     print_heading("alignment: recall@10 on pairs held out", ("numpy", "torch", "scipy"))
     rows = []
-    for seed in range(asked.seeds):
-        for row in _measure(pairs, seed, together=not asked.alone):
-            ways = f"{row.found.text_to_image:.3f} {row.found.image_to_text:.3f}"
-            print(f"{row.name}, {row.method}, seed {seed}: {ways} ({row.settings})", flush=True)
+    for seed in range(arguments.seeds):
+        for row in _measure(pairs, seed, joint=not arguments.alone):
+            recalls = f"{row.recall.text_to_image:.3f} {row.recall.image_to_text:.3f}"
+            print(f"{row.name}, {row.method}, seed {seed}: {recalls} ({row.settings})", flush=True)
             rows.append(row)
-    _print(rows, asked.sets)
-    if asked.out:
-        write_json(asked.out, [{**vars(r), "found": r.found.as_dict()} for r in rows])
+    _print(rows, arguments.sets)
+    if arguments.out:
+        write_json(arguments.out, [{**vars(r), "recall": r.recall.as_dict()} for r in rows])
 
 
-def _measure(pairs: dict[str, Pairs], seed: int, *, together: bool) -> Iterator[Row]:
-    parts = {name: own.split(0.2, 100 + seed) for name, own in pairs.items()}
-    for name, (known, test) in parts.items():
-        learned, judged = known.split(0.1, seed)
-        for method, make in (("CCA", _cca), ("Procrustes", _procrustes), ("ASIF", _asif)):
+def _measure(pairs: dict[str, Pairs], seed: int, *, joint: bool) -> Iterator[Row]:
+    parts = {name: set_pairs.split(0.2, 100 + seed) for name, set_pairs in pairs.items()}
+    for name, (fit_pairs, test) in parts.items():
+        training, validation = fit_pairs.split(0.1, seed)
+        for peer, candidates in (("CCA", _cca), ("Procrustes", _procrustes), ("ASIF", _asif)):
             start = time.perf_counter()
-            answer, how = _best(make(learned), judged)
+            method, settings = _best(candidates(training), validation)
             seconds = time.perf_counter() - start
-            yield Row(name, method, seed, _cross(answer, test), seconds, how)
-            if method == "CCA":
-                answer = _corrected(answer, known)
-                yield Row(name, f"{method}{CORRECTED}", seed, _cross(answer, test), seconds, how)
-        yield from _learned(name, learned, judged, test, seed)
-    if together:
-        yield from _learned_together(parts, seed)
+            yield Row(name, peer, seed, _recall_of(method, test), seconds, settings)
+            if peer == "CCA":
+                method = _hub_corrected(method, fit_pairs)
+                yield Row(
+                    name,
+                    f"{peer}{HUB_CORRECTED}",
+                    seed,
+                    _recall_of(method, test),
+                    seconds,
+                    settings,
+                )
+        yield from _alignment(name, training, validation, test, seed)
+    if joint:
+        yield from _joint_alignment(parts, seed)
 
 
-def _learned_together(parts: dict[str, tuple[Pairs, Pairs]], seed: int) -> Iterator[Row]:
-    together = [part.split(0.1, seed) for part, _ in parts.values()]
-    learned, judged = (join_pairs([split[side] for split in together]) for side in (0, 1))
+def _joint_alignment(parts: dict[str, tuple[Pairs, Pairs]], seed: int) -> Iterator[Row]:
+    splits = [part.split(0.1, seed) for part, _ in parts.values()]
+    training, validation = (join_pairs([split[side] for split in splits]) for side in (0, 1))
     start = time.perf_counter()
     settings = AlignmentSettings(dim=480, seed=seed)
-    start_heads = closed_form(learned, judged, settings.dim)[0]
-    heads, told = train_sets(start_heads, learned, judged, settings)
+    start_heads = closed_form(training, validation, settings.dim)[0]
+    heads, report = train_sets(start_heads, training, validation, settings)
     seconds = time.perf_counter() - start
     for name, (_, test) in parts.items():
-        found = recall_by_set(heads, test)[name]
-        yield Row(name, "aligned, one head for all sets", seed, found, seconds, str(told))
+        recall = recall_by_set(heads, test)[name]
+        yield Row(name, "aligned, one head for all sets", seed, recall, seconds, str(report))
 
 
-def _learned(name: str, own: Pairs, judged: Pairs, test: Pairs, seed: int) -> Iterator[Row]:
+def _alignment(
+    name: str, training: Pairs, validation: Pairs, test: Pairs, seed: int
+) -> Iterator[Row]:
     start = time.perf_counter()
     settings = replace(AlignmentSettings(), seed=seed)
-    heads, told = train_from(closed_form(own, judged, settings.dim)[0], own, judged, settings)
+    heads, report = train_from(
+        closed_form(training, validation, settings.dim)[0], training, validation, settings
+    )
     seconds = time.perf_counter() - start
 
-    def answer(pairs: Pairs) -> Sides:
+    def project(pairs: Pairs) -> Sides:
         return heads[0](pairs.text), heads[1](pairs.image)
 
-    yield Row(name, "aligned", seed, _cross(answer, test), seconds, str(told))
-    found = _cross(_corrected(answer, own), test)
-    yield Row(name, f"aligned{CORRECTED}", seed, found, seconds, str(told))
+    yield Row(name, "aligned", seed, _recall_of(project, test), seconds, str(report))
+    recall = _recall_of(_hub_corrected(project, training), test)
+    yield Row(name, f"aligned{HUB_CORRECTED}", seed, recall, seconds, str(report))
 
 
-def _corrected(method: Method, known: Pairs) -> Method:
-    """Return a method whose inner products are less by half of how near a hub is to queries.
+def _hub_corrected(method: Method, reference: Pairs) -> Method:
+    """Return a method whose inner products include the hubness correction (CSLS).
 
-    One column more tells what each side loses as an answer; what it loses as a query is the same
-    for every answer.
+    One more dimension of each side holds the penalty: half of the mean similarity to the nearest
+    reference contents of the other modality. The penalty of the query shifts all its scores alike.
     """
-    text, image = method(known)
+    text, image = method(reference)
     texts, images = (
         np.random.default_rng(0).permutation(side[np.unique(ids, return_index=True)[1]])[
             :MAX_QUERIES
         ]
-        for side, ids in ((text, known.text_ids), (image, known.image_ids))
+        for side, ids in ((text, reference.text_ids), (image, reference.image_ids))
     )
 
-    def answer(pairs: Pairs) -> Sides:
+    def project(pairs: Pairs) -> Sides:
         text, image = method(pairs)
-        one = np.ones((len(pairs), 1), np.float32)
-        lost = (
+        ones = np.ones((len(pairs), 1), np.float32)
+        penalties = (
             mean_similarity_to_nearest(text, images)[:, None] / 2,
             mean_similarity_to_nearest(image, texts)[:, None] / 2,
         )
-        return np.hstack([text, one, -lost[0]]), np.hstack([image, -lost[1], one])
+        return np.hstack([text, ones, -penalties[0]]), np.hstack([image, -penalties[1], ones])
 
-    return answer
-
-
-def _best(methods: Iterator[tuple[str, Method]], judged: Pairs) -> tuple[Method, str]:
-    """Return the method that is best on the pairs to tune by, and its settings."""
-    reached = [(_cross(method, judged).mean, how, method) for how, method in methods]
-    _, how, method = max(reached, key=lambda one: one[0])
-    return method, how
+    return project
 
 
-def _cross(method: Method, pairs: Pairs) -> CrossModalRecall:
+def _best(methods: Iterator[tuple[str, Method]], validation: Pairs) -> tuple[Method, str]:
+    """Return the method with the best validation recall, and its settings."""
+    scored = [
+        (_recall_of(method, validation).mean, settings, method) for settings, method in methods
+    ]
+    _, settings, method = max(scored, key=lambda entry: entry[0])
+    return method, settings
+
+
+def _recall_of(method: Method, pairs: Pairs) -> CrossModalRecall:
     return cross_modal_recall(*method(pairs), pairs.text_ids, pairs.image_ids)
 
 
-def _cca(learned: Pairs) -> Iterator[tuple[str, Method]]:
-    known = Correlations(learned.text, learned.image)
+def _cca(training: Pairs) -> Iterator[tuple[str, Method]]:
+    correlations = Correlations(training.text, training.image)
     for ridges, length, power in itertools.product(
         itertools.product(RIDGES[::2], RIDGES[::2]), LENGTHS, POWERS
     ):
-        text, image = known.cca(length, *ridges, power)
+        text, image = correlations.cca(length, *ridges, power)
         yield (
             f"ridges {ridges}, length {length}, power {power}",
             lambda p, t=text, i=image: (t(p.text), i(p.image)),
         )
 
 
-def _procrustes(learned: Pairs) -> Iterator[tuple[str, Method]]:
-    known = Correlations(learned.text, learned.image)
+def _procrustes(training: Pairs) -> Iterator[tuple[str, Method]]:
+    correlations = Correlations(training.text, training.image)
     for length in LENGTHS:
-        text, image = known.procrustes(length)
+        text, image = correlations.procrustes(length)
         yield f"length {length}", lambda p, t=text, i=image: (t(p.text), i(p.image))
 
 
-def _asif(learned: Pairs) -> Iterator[tuple[str, Method]]:
-    for kept, exponent in itertools.product(KEPT, EXPONENTS):
+def _asif(training: Pairs) -> Iterator[tuple[str, Method]]:
+    for n_anchors, exponent in itertools.product(N_ANCHORS, EXPONENTS):
         yield (
-            f"{kept} anchors, exponent {exponent}",
-            lambda p, k=kept, e=exponent: (
-                _relative(p.text, learned.text, k, e),
-                _relative(p.image, learned.image, k, e),
+            f"{n_anchors} anchors, exponent {exponent}",
+            lambda p, k=n_anchors, e=exponent: (
+                _relative(p.text, training.text, k, e),
+                _relative(p.image, training.image, k, e),
             ),
         )
 
 
-def _relative(vectors: FloatArray, anchors: FloatArray, kept: int, exponent: int) -> FloatArray:
-    """Return the likenesses of vectors to anchors, all but the largest set to zero."""
-    likeness = np.maximum(vectors @ anchors.T, 0)
-    kept = min(kept, len(anchors))
-    least = np.partition(likeness, -kept, axis=1)[:, -kept, None]
-    return unit_rows(np.where(likeness >= least, likeness, 0) ** exponent)
+def _relative(
+    vectors: FloatArray, anchors: FloatArray, n_anchors: int, exponent: int
+) -> FloatArray:
+    """Return the similarities to anchors, all but the largest set to zero, of unit norm."""
+    similarity = np.maximum(vectors @ anchors.T, 0)
+    n_anchors = min(n_anchors, len(anchors))
+    threshold = np.partition(similarity, -n_anchors, axis=1)[:, -n_anchors, None]
+    return unit_rows(np.where(similarity >= threshold, similarity, 0) ** exponent)
 
 
 def _print(rows: list[Row], names: tuple[str, ...]) -> None:
     for name in names:
-        own = [row for row in rows if row.name == name]
-        methods = list(dict.fromkeys(row.method for row in own))
+        set_rows = [row for row in rows if row.name == name]
+        methods = list(dict.fromkeys(row.method for row in set_rows))
         means = {
             method: np.mean(
                 [
-                    (r.found.text_to_image, r.found.image_to_text, r.seconds)
-                    for r in own
+                    (r.recall.text_to_image, r.recall.image_to_text, r.seconds)
+                    for r in set_rows
                     if r.method == method
                 ],
                 axis=0,
             )
             for method in methods
         }
-        peers = [means[m] for m in methods if not m.startswith("aligned") and CORRECTED not in m]
+        peers = [
+            means[m] for m in methods if not m.startswith("aligned") and HUB_CORRECTED not in m
+        ]
         best = np.max(peers, axis=0)
-        chance = own[0].found
+        counts = set_rows[0].recall
         print(
-            f"\n{name}: {chance.texts} texts, {chance.images} pictures held out; chance "
-            f"{chance.chance_text_to_image:.3f} and {chance.chance_image_to_text:.3f}; mean of "
-            f"{len({r.seed for r in own})} seeds; the target is {TARGET} times the best peer"
+            f"\n{name}: {counts.texts} texts, {counts.images} pictures held out; chance "
+            f"{counts.chance_text_to_image:.3f} and {counts.chance_image_to_text:.3f}; mean of "
+            f"{len({r.seed for r in set_rows})} seeds; the target is {TARGET} times the best peer"
         )
         print_table(
-            ("method", "text to image", "of best", "image to text", "of best", "learned in s"),
+            ("method", "text to image", "of best", "image to text", "of best", "training s"),
             [
                 (
                     method,
-                    f"{there:.3f}",
-                    f"{there / best[0]:.2f}",
-                    f"{back:.3f}",
-                    f"{back / best[1]:.2f}",
+                    f"{text_to_image:.3f}",
+                    f"{text_to_image / best[0]:.2f}",
+                    f"{image_to_text:.3f}",
+                    f"{image_to_text / best[1]:.2f}",
                     f"{seconds:.0f}",
                 )
-                for method, (there, back, seconds) in means.items()
+                for method, (text_to_image, image_to_text, seconds) in means.items()
             ],
         )
 
@@ -244,7 +262,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--alone", action="store_true", help="no heads of all sets together")
+    parser.add_argument(
+        "--alone", action="store_true", help="leave out the joint heads of all sets"
+    )
     parser.add_argument("--work", type=Path, default=Path("alignment-work"))
     parser.add_argument("--out", type=Path, help="JSON to write")
     return parser.parse_args()

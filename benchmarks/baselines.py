@@ -28,13 +28,13 @@ def measure(folder: Path, names: list[str] | None) -> Evaluation:
     systems, chosen = {}, {}
     for name in names or grids:
         with progress_bar(f"tuning {name}", len(grids[name]), show=True) as advance:
-            found = tuned(grids[name], val, advance=advance)
-        systems[name] = found.system
+            tuning = tuned(grids[name], val, advance=advance)
+        systems[name] = tuning.system
         chosen[name] = {
-            "settings": found.system.baseline.settings(),
-            "trials": [asdict(trial) for trial in found.trials],
+            "settings": tuning.system.baseline.settings(),
+            "trials": [asdict(trial) for trial in tuning.trials],
         }
-        print(f"{folder.name}: {found.score:.4f} {found.system.baseline}", flush=True)
+        print(f"{folder.name}: {tuning.score:.4f} {tuning.system.baseline}", flush=True)
     baselines = [name for name in systems if name != "random"]
     return evaluate([val, test], systems, baselines=baselines, settings=chosen, show=True)
 

@@ -110,14 +110,14 @@ def main() -> None:
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--mosaic", action="store_true")
-    chosen = parser.parse_args()
-    space = Space.open(chosen.space)
-    media = Mosaic(space.path / "media") if chosen.mosaic else space.media
-    chosen.out.mkdir(parents=True, exist_ok=True)
+    arguments = parser.parse_args()
+    space = Space.open(arguments.space)
+    media = Mosaic(space.path / "media") if arguments.mosaic else space.media
+    arguments.out.mkdir(parents=True, exist_ok=True)
     for name, rows_of in (("text", text_rows), ("image", image_rows), ("similar", similar_rows)):
         rows = rows_of(space)
         sheet = draw_contact_sheet(rows, media).quantize(64)
-        sheet.save(chosen.out / f"real_{name}.png", optimize=True)
+        sheet.save(arguments.out / f"real_{name}.png", optimize=True)
         print(f"\n### {name}\n\n{as_markdown(rows)}")
 
 

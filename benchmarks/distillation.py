@@ -50,7 +50,7 @@ class Task(NamedTuple):
     query_labels: list[str]
     texts: list[str]
     labels: list[str]
-    itself: bool
+    exclude_self: bool
 
 
 def column(folder: str, name: str, file: str = "items") -> list[str]:
@@ -67,28 +67,35 @@ def is_held_out(key: str, share: float) -> bool:
 def pairs(folder: str, first: str, second: str, share: float) -> tuple[list[str], list[str]]:
     """Return two columns of the items that are held out."""
     ids, a, b = (column(folder, name) for name in ("item_id", first, second))
-    kept = [n for n, key in enumerate(ids) if is_held_out(key, share) and a[n] and b[n]]
-    return [a[n] for n in kept], [b[n] for n in kept]
+    rows = [n for n, key in enumerate(ids) if is_held_out(key, share) and a[n] and b[n]]
+    return [a[n] for n in rows], [b[n] for n in rows]
 
 
 def make_tasks() -> list[Task]:
     """Make the four tasks."""
     photos, captions = (column("flickr8k_1000", n, "captions") for n in ("image", "caption"))
-    kept = [n for n, photo in enumerate(photos) if is_held_out(photo, 0.3)]
-    texts, shown = [captions[n] for n in kept], [photos[n] for n in kept]
+    rows = [n for n, photo in enumerate(photos) if is_held_out(photo, 0.3)]
+    texts, caption_photos = [captions[n] for n in rows], [photos[n] for n in rows]
     fashion, attributes = pairs("fashion_products", "title", "attributes", 0.2)
-    kinds = sorted(set(attributes))
+    fashion_labels = sorted(set(attributes))
     titles, words = pairs("amazon_arts_office", "title", "attributes", 0.1)
     categories = sorted(set(words))
     return [
-        Task("caption -> caption", texts, shown, texts, shown, True),
+        Task("caption -> caption", texts, caption_photos, texts, caption_photos, True),
         Task("title -> title, fashion", fashion, attributes, fashion, attributes, True),
-        Task("attributes -> title, fashion", kinds, kinds, fashion, attributes, False),
+        Task(
+            "attributes -> title, fashion",
+            fashion_labels,
+            fashion_labels,
+            fashion,
+            attributes,
+            False,
+        ),
         Task("title -> category, shops", titles, words, categories, categories, False),
     ]
 
 
-def texts_to_learn(tasks: list[Task]) -> list[str]:
+def training_texts(tasks: list[Task]) -> list[str]:
     """Return all texts but the held-out captions and titles."""
     films = column("movielens_posters", "title")
     everything = [
@@ -98,52 +105,60 @@ def texts_to_learn(tasks: list[Task]) -> list[str]:
         *films,
         *column("movielens_posters", "genres"),
     ]
-    held = {text for task in (tasks[0], tasks[1]) for text in task.texts} | set(tasks[3].queries)
-    return [text for text in dict.fromkeys(everything) if text and text not in held]
+    held_out_texts = {text for task in (tasks[0], tasks[1]) for text in task.texts} | set(
+        tasks[3].queries
+    )
+    return [text for text in dict.fromkeys(everything) if text and text not in held_out_texts]
 
 
-def best(queries: np.ndarray, texts: np.ndarray, itself: bool) -> np.ndarray:
+def nearest_texts(queries: np.ndarray, texts: np.ndarray, exclude_self: bool) -> np.ndarray:
     """Return the ten nearest texts of each query, the nearest first."""
-    found = []
+    nearest = []
     for start in range(0, len(queries), 512):
         scores = queries[start : start + 512] @ texts.T
-        if itself:
+        if exclude_self:
             rows = np.arange(len(scores))
             scores[rows, start + rows] = -np.inf
-        found.append(top_k_of_rows(scores, K))
-    return np.concatenate(found)
+        nearest.append(top_k_of_rows(scores, K))
+    return np.concatenate(nearest)
 
 
-def ndcg(task: Task, found: np.ndarray) -> np.ndarray:
+def ndcg(task: Task, nearest: np.ndarray) -> np.ndarray:
     """Return NDCG@10 of each query that has an answer."""
     names, labels = np.unique(task.labels, return_inverse=True)
-    wanted = np.searchsorted(names, task.query_labels)
-    answers = np.bincount(labels, minlength=len(names))[wanted] - task.itself
-    asked = answers > 0
-    hits = labels[found[asked]] == wanted[asked, None]
-    return metrics.ndcg(hits, answers[asked], K)
+    query_codes = np.searchsorted(names, task.query_labels)
+    n_relevant = np.bincount(labels, minlength=len(names))[query_codes] - task.exclude_self
+    has_relevant = n_relevant > 0
+    hits = labels[nearest[has_relevant]] == query_codes[has_relevant, None]
+    return metrics.ndcg(hits, n_relevant[has_relevant], K)
 
 
 def compare_quality(tasks: list[Task], teacher: Vectors, students: dict[str, Vectors]) -> None:
     """Print NDCG@10 of the teacher and what students keep of it, and of its neighbours."""
     print(f"\n{'task':<30}{'queries':>8}{'':>2}{'':<26}{'NDCG@10':>8}{'kept':>8}{'recall@10':>10}")
-    kept: dict[str, list[float]] = {name: [] for name in students}
+    retained: dict[str, list[float]] = {name: [] for name in students}
     for task in tasks:
-        own = best(teacher(task.queries), teacher(task.texts), task.itself)
-        scores = ndcg(task, own)
+        teacher_nearest = nearest_texts(
+            teacher(task.queries), teacher(task.texts), task.exclude_self
+        )
+        scores = ndcg(task, teacher_nearest)
         print(f"{task.name:<30}{len(scores):>8}  {'teacher':<26}{scores.mean():>8.4f}")
         for name, student in students.items():
-            found = best(student(task.queries), student(task.texts), task.itself)
-            reached = ndcg(task, found)
-            same = (own[:, :, None] == found[:, None, :]).any(2).mean()
-            kept[name].append(reached.mean() / scores.mean())
-            kept_share = ratio_estimate(reached, scores, resamples=1_000)
-            low, high = (kept_share.low, kept_share.high) if kept_share else (np.nan, np.nan)
+            student_nearest = nearest_texts(
+                student(task.queries), student(task.texts), task.exclude_self
+            )
+            student_scores = ndcg(task, student_nearest)
+            neighbor_recall = (
+                (teacher_nearest[:, :, None] == student_nearest[:, None, :]).any(2).mean()
+            )
+            retained[name].append(student_scores.mean() / scores.mean())
+            ratio = ratio_estimate(student_scores, scores, resamples=1_000)
+            low, high = (ratio.low, ratio.high) if ratio else (np.nan, np.nan)
             print(
-                f"{'':<40}{name:<26}{reached.mean():>8.4f}{kept[name][-1]:>8.1%}{same:>10.3f}"
+                f"{'':<40}{name:<26}{student_scores.mean():>8.4f}{retained[name][-1]:>8.1%}{neighbor_recall:>10.3f}"
                 f"  95 % of kept: {low:.1%} to {high:.1%}"
             )
-    for name, shares in kept.items():
+    for name, shares in retained.items():
         print(f"{name}: mean kept {np.mean(shares):.1%}, least {min(shares):.1%}")
 
 
@@ -161,19 +176,19 @@ def compare_speed(texts: list[str], folder: Path, repetitions: int) -> None:
         fresh.encode(texts)
         cold.append(time.perf_counter() - start)
 
-    ways: dict[str, Callable[[], Any]] = {
+    methods: dict[str, Callable[[], Any]] = {
         "teacher": lambda: teacher.encode(texts),
         "student": lambda: student.encode(texts),
         "student, words never seen": first_time,
         "model2vec on the same folder": lambda: peer.encode(texts),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
     teacher.encode(texts[:64])
     student.encode(texts)
     for _ in range(repetitions):
-        for name, way in ways.items():
+        for name, encode in methods.items():
             start = time.perf_counter()
-            way()
+            encode()
             seconds[name].append(time.perf_counter() - start)
     seconds["student, words never seen"] = cold
     print(
@@ -181,11 +196,11 @@ def compare_speed(texts: list[str], folder: Path, repetitions: int) -> None:
         f"{os.environ.get('RAYON_NUM_THREADS', 'all')} of the tokenizer, CPU, "
         f"median of {repetitions}"
     )
-    slow = statistics.median(seconds["teacher"])
-    for name, taken in seconds.items():
-        rate = len(texts) / statistics.median(taken)
-        spread = f"{len(texts) / max(taken):,.0f} to {len(texts) / min(taken):,.0f}"
-        times = slow / statistics.median(taken)
+    teacher_seconds = statistics.median(seconds["teacher"])
+    for name, runs in seconds.items():
+        rate = len(texts) / statistics.median(runs)
+        spread = f"{len(texts) / max(runs):,.0f} to {len(texts) / min(runs):,.0f}"
+        times = teacher_seconds / statistics.median(runs)
         print(f"{name:<30}{rate:>12,.0f} texts/s{spread:>22}{times:>8.1f} x the teacher")
 
 
@@ -197,29 +212,33 @@ def main() -> None:
     parser.add_argument("--storage", default=DistillSettings.storage)
     parser.add_argument("--timed", type=int, default=2_000, help="texts to time on")
     parser.add_argument("--repetitions", type=int, default=3)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     tasks = make_tasks()
-    learned = texts_to_learn(tasks)
-    settings = DistillSettings(epochs=given.epochs, storage=given.storage, held_out=0.02)
+    training_data = training_texts(tasks)
+    settings = DistillSettings(epochs=arguments.epochs, storage=arguments.storage, held_out=0.02)
     untrained = replace(settings, epochs=0)
-    distill(TEACHER, "static", learned, given.out, settings=untrained, progress=True)
-    start = load_encoder(f"static/{given.out}", device="cpu")
-    report = distill(TEACHER, "static", learned, given.out, settings=settings, progress=True)
-    print(f"{report.trained:,} texts, {given.epochs} passes, {report.seconds:.0f} s this time")
+    distill(TEACHER, "static", training_data, arguments.out, settings=untrained, progress=True)
+    untrained_student = load_encoder(f"static/{arguments.out}", device="cpu")
+    report = distill(
+        TEACHER, "static", training_data, arguments.out, settings=settings, progress=True
+    )
+    print(f"{report.trained:,} texts, {arguments.epochs} passes, {report.seconds:.0f} s this time")
     print(f"size: {report.student_bytes / MIB:.1f} MiB; teacher {report.teacher_bytes / MIB:.1f}")
     print(f"2 % of the texts, held out: {report.quality}")
     teacher, student = load_encoder(TEACHER, device="cpu"), load_encoder(report.student)
-    mixed = [text for task in tasks for text in task.texts]
-    order = np.random.default_rng(0).permutation(len(mixed))
-    compare_speed([mixed[n] for n in order[: given.timed]], given.out, given.repetitions)
+    texts = [text for task in tasks for text in task.texts]
+    order = np.random.default_rng(0).permutation(len(texts))
+    compare_speed(
+        [texts[n] for n in order[: arguments.timed]], arguments.out, arguments.repetitions
+    )
     compare_quality(
         tasks,
-        lambda texts: kept_vectors(teacher, texts, given.out),
-        {"student, not trained": start.encode, "student": student.encode},
+        lambda texts: teacher_vectors(teacher, texts, arguments.out),
+        {"student, not trained": untrained_student.encode, "student": student.encode},
     )
 
 
-def kept_vectors(teacher: Encoder, texts: list[str], out: Path) -> np.ndarray:
+def teacher_vectors(teacher: Encoder, texts: list[str], out: Path) -> np.ndarray:
     """Return the teacher's vectors, worked out once."""
     return encode_cached(
         teacher,

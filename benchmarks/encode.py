@@ -41,7 +41,7 @@ DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 BATCH = 64
 DECODING_THREADS = 2
 
-Way = Callable[[], np.ndarray]
+Method = Callable[[], np.ndarray]
 
 
 class Posters(torch.utils.data.Dataset[torch.Tensor]):
@@ -58,12 +58,12 @@ class Posters(torch.utils.data.Dataset[torch.Tensor]):
         return self.transform(Image.open(self.files[n]).convert("RGB"))
 
 
-def text_ways(texts: list[str], device: str) -> dict[str, Way]:
+def text_methods(texts: list[str], device: str) -> dict[str, Method]:
     """Return the ways to encode texts, ours first."""
-    ours = load_encoder("local/text", device=device)
+    encoder = load_encoder("local/text", device=device)
     peer = SentenceTransformer(str(get_model_path()), device=device)
     return {
-        "isthmus local/text": lambda: ours.encode(texts),
+        "isthmus local/text": lambda: encoder.encode(texts),
         "SentenceTransformer.encode": lambda: peer.encode(texts, normalize_embeddings=True),
     }
 
@@ -81,34 +81,34 @@ def mixed_texts(count: int) -> list[str]:
     return [texts[n] for n in random.permutation(len(texts))]
 
 
-def backend_ways(texts: list[str]) -> dict[str, Way]:
+def backend_methods(texts: list[str]) -> dict[str, Method]:
     """Return the ways to encode texts on a CPU: as the model is, on OpenVINO, and the peer."""
-    ways = text_ways(texts, "cpu")
+    methods = text_methods(texts, "cpu")
     for backend in ("openvino-bf16", "openvino-mixed", "openvino-int8"):
         encoder = load_encoder(f"local/text?backend={backend}", device="cpu")
         print(f"{backend}: agreement measured as it was loaded {encoder.agreement:.4f}")
-        ways[backend] = partial(encoder.encode, texts)
-    return ways
+        methods[backend] = partial(encoder.encode, texts)
+    return methods
 
 
 def compare_neighbours(vectors: dict[str, np.ndarray]) -> None:
     """Print how many of the ten nearest others of each text stay as the first way has them."""
     first = next(iter(vectors.values()))
-    own = nearest_neighbors(first)
-    for name, found in vectors.items():
-        mean = float((found * first).sum(1).mean())
-        kept = neighbor_recall(own, nearest_neighbors(found))
-        print(f"{name:<30} mean cosine {mean:.5f}  recall@10 {kept:.4f}")
+    expected = nearest_neighbors(first)
+    for name, encoded in vectors.items():
+        mean = float((encoded * first).sum(1).mean())
+        recall = neighbor_recall(expected, nearest_neighbors(encoded))
+        print(f"{name:<30} mean cosine {mean:.5f}  recall@10 {recall:.4f}")
 
 
-def image_ways(files: list[Path], device: str) -> dict[str, Way]:
+def image_methods(files: list[Path], device: str) -> dict[str, Method]:
     """Return the ways to encode image files, ours first."""
-    ours = load_encoder("local/image", device=device)
+    encoder = load_encoder("local/image", device=device)
     model = timm_model(device)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     posters = Posters(files, transform)
     return {
-        "isthmus local/image": lambda: encode_files(ours, files),
+        "isthmus local/image": lambda: encode_files(encoder, files),
         "timm, batch 64, 0 workers": lambda: plain_loop(model, posters, 64, 0, device),
         "timm, batch 64, 2 workers": lambda: plain_loop(model, posters, 64, 2, device),
         "timm, batch 8, 0 workers": lambda: plain_loop(model, posters, 8, 0, device),
@@ -149,16 +149,16 @@ def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: st
     return torch.cat(vectors).numpy()
 
 
-def arithmetic(encoder: Encoder, texts: list[str]) -> float:
+def model_operations(encoder: Encoder, texts: list[str]) -> float:
     """Count the floating-point operations of a BERT model's matrix products over some texts."""
     shape = (
         encoder.model[0].config if hasattr(encoder.model, "__getitem__") else encoder.model.config
     )
     width, inner = shape.hidden_size, shape.intermediate_size
     lengths = np.array([len(ids) for ids in encoder.prepare(texts, "text")], np.float64)
-    a_token = 2 * (4 * width * width + 2 * width * inner)
+    per_token = 2 * (4 * width * width + 2 * width * inner)
     attention = 2 * 2 * width * lengths
-    return float(shape.num_hidden_layers * ((a_token + attention) * lengths).sum())
+    return float(shape.num_hidden_layers * ((per_token + attention) * lengths).sum())
 
 
 def matrix_rate() -> float:
@@ -174,29 +174,29 @@ def matrix_rate() -> float:
 
 
 def compare(
-    ways: dict[str, Way], count: int, repetitions: int, operations: float = 0.0
+    methods: dict[str, Method], count: int, repetitions: int, operations: float = 0.0
 ) -> dict[str, np.ndarray]:
     """Let the ways take turns, and print medians beside the agreement with the first."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
     rates: list[float] = []
-    vectors = {name: way() for name, way in ways.items()}  # warms up, too
+    vectors = {name: encode() for name, encode in methods.items()}  # warms up, too
     for _ in range(repetitions):
-        for name, way in ways.items():
+        for name, encode in methods.items():
             start = time.perf_counter()
-            way()
+            encode()
             seconds[name].append(time.perf_counter() - start)
         if operations:
             rates.append(matrix_rate())
-    ours = next(iter(ways))
-    for name in ways:
+    reference = next(iter(methods))
+    for name in methods:
         rate = count / statistics.median(seconds[name])
-        ratio = statistics.median(seconds[name]) / statistics.median(seconds[ours])
+        ratio = statistics.median(seconds[name]) / statistics.median(seconds[reference])
         spread = f"{count / max(seconds[name]):.0f} to {count / min(seconds[name]):.0f}"
-        least = float((vectors[name] * vectors[ours]).sum(1).min())
+        min_cosine = float((vectors[name] * vectors[reference]).sum(1).min())
         share = ""
         if operations:
             share = f"{operations / min(seconds[name]) / max(rates):>11.2f}"
-        print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>10.2f}{least:>12.6f}{share}")
+        print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>10.2f}{min_cosine:>12.6f}{share}")
     return vectors
 
 
@@ -208,24 +208,27 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backends", action="store_true", help="OpenVINO, on mixed texts")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     items = pq.read_table(DATA / "amazon_arts_office" / "items.parquet", columns=["title"])
-    texts = items["title"].to_pylist()[: given.rows]
-    files = sorted((DATA / "movielens_posters" / "images").iterdir())[: given.images]
-    print(f"{len(texts)} titles, {len(files)} posters, {given.repetitions} repetitions")
-    print(f"torch {torch.__version__}, {given.device}, {torch.get_num_threads()} threads")
+    texts = items["title"].to_pylist()[: arguments.rows]
+    files = sorted((DATA / "movielens_posters" / "images").iterdir())[: arguments.images]
+    print(f"{len(texts)} titles, {len(files)} posters, {arguments.repetitions} repetitions")
+    print(f"torch {torch.__version__}, {arguments.device}, {torch.get_num_threads()} threads")
     print(f"{'':<30}{'items/s':>9}{'spread':>16}{'x ours':>10}{'min cosine':>12}{'of matmul':>11}")
-    if given.backends:
-        texts = mixed_texts(given.rows)
+    if arguments.backends:
+        texts = mixed_texts(arguments.rows)
         print(f"instead of titles and posters: {len(texts)} titles, captions and descriptions")
-        ways = backend_ways(texts)
-        compare_neighbours(compare(ways, len(texts), given.repetitions))
+        methods = backend_methods(texts)
+        compare_neighbours(compare(methods, len(texts), arguments.repetitions))
         return
-    plain = load_encoder("local/text", device=given.device)
-    for some in (texts, mixed_texts(given.rows)):
-        ways, operations = text_ways(some, given.device), arithmetic(plain, some)
-        compare(ways, len(some), given.repetitions, operations)
-    compare(image_ways(files, given.device), len(files), given.repetitions)
+    plain = load_encoder("local/text", device=arguments.device)
+    for sample in (texts, mixed_texts(arguments.rows)):
+        methods, operations = (
+            text_methods(sample, arguments.device),
+            model_operations(plain, sample),
+        )
+        compare(methods, len(sample), arguments.repetitions, operations)
+    compare(image_methods(files, arguments.device), len(files), arguments.repetitions)
 
 
 if __name__ == "__main__":

@@ -50,52 +50,58 @@ def column(folder: str, name: str, file: str = "items") -> list[str]:
     return [(value or "").strip() for value in values]
 
 
-def shop(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
+def shop_pairs(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
     """Return the titles of a domain, and the pairs of them that users take together."""
     table = pq.read_table(DATA / "amazon_arts_office" / "items.parquet").to_pylist()
     items = [row for row in table if row["domain"] == domain]
     place = {row["item_id"]: number for number, row in enumerate(items)}
-    taken = pq.read_table(DATA / "amazon_arts_office" / "interactions.parquet").to_pylist()
-    own = [(row["user_id"], place[row["item_id"]]) for row in taken if row["item_id"] in place]
-    users = {user: number for number, user in enumerate(dict.fromkeys(user for user, _ in own))}
-    rows, columns = [users[user] for user, _ in own], [item for _, item in own]
-    likes = csr_matrix((np.ones(len(own)), (rows, columns)), shape=(len(users), len(items)))
+    interactions = pq.read_table(DATA / "amazon_arts_office" / "interactions.parquet").to_pylist()
+    known = [
+        (row["user_id"], place[row["item_id"]]) for row in interactions if row["item_id"] in place
+    ]
+    users = {user: number for number, user in enumerate(dict.fromkeys(user for user, _ in known))}
+    rows, columns = [users[user] for user, _ in known], [item for _, item in known]
+    likes = csr_matrix((np.ones(len(known)), (rows, columns)), shape=(len(users), len(items)))
     titles = [(row["title"] or "").strip() for row in items]
     return titles, co_occurring_pairs(likes, min_common_users=least_common)
 
 
-def elsewhere(other_shop: str, most: int) -> list[OtherDomain]:
+def other_domains(other_shop: str, max_texts: int) -> list[OtherDomain]:
     """Return the other domains: a shop by pairs, the others by labels."""
-    titles, pairs = shop(other_shop)
-    kept, rows = np.unique(pairs, return_inverse=True)
+    titles, pairs = shop_pairs(other_shop)
+    used, rows = np.unique(pairs, return_inverse=True)
     captions, photos = (column("flickr8k_1000", n, "captions") for n in ("caption", "image"))
     return [
-        OtherDomain(other_shop, [titles[n] for n in kept], pairs=rows.reshape(pairs.shape)),
-        labelled("fashion", *pair("fashion_products", "title", "attributes"), most),
-        labelled("films", *pair("movielens_posters", "title", "genres"), most),
-        labelled("captions", captions, photos, most),
+        OtherDomain(other_shop, [titles[n] for n in used], pairs=rows.reshape(pairs.shape)),
+        labelled_domain(
+            "fashion", *text_and_label("fashion_products", "title", "attributes"), max_texts
+        ),
+        labelled_domain(
+            "films", *text_and_label("movielens_posters", "title", "genres"), max_texts
+        ),
+        labelled_domain("captions", captions, photos, max_texts),
     ]
 
 
-def pair(folder: str, text: str, label: str) -> tuple[list[str], list[str]]:
+def text_and_label(folder: str, text: str, label: str) -> tuple[list[str], list[str]]:
     """Return two columns of items."""
     return column(folder, text), column(folder, label)
 
 
-def labelled(name: str, texts: list[str], labels: list[str], most: int) -> OtherDomain:
+def labelled_domain(name: str, texts: list[str], labels: list[str], max_texts: int) -> OtherDomain:
     """Return a domain whose texts belong together by a label, whole labels drawn by their hash."""
     order = sorted(set(labels), key=digest)
-    own: dict[str, list[str]] = {label: [] for label in order}
+    texts_of: dict[str, list[str]] = {label: [] for label in order}
     for text, label in zip(texts, labels, strict=True):
         if text and label:
-            own[label].append(text)
-    drawn = [(text, label) for label in order for text in own[label]][:most]
-    return OtherDomain(name, [text for text, _ in drawn], [label for _, label in drawn])
+            texts_of[label].append(text)
+    sample = [(text, label) for label in order for text in texts_of[label]][:max_texts]
+    return OtherDomain(name, [text for text, _ in sample], [label for _, label in sample])
 
 
 def target(name: str, least_common: int = 2) -> ContentPairs:
     """Return the pairs of the target."""
-    return pairs_of_texts(*shop(name, least_common))
+    return pairs_of_texts(*shop_pairs(name, least_common))
 
 
 def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int = 2) -> None:
@@ -108,20 +114,28 @@ def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int 
     rows = sorted({row for batch in batches for row in batch})
     folder.mkdir(parents=True, exist_ok=True)
     for layers in (6, settings.layers):
-        own = replace(settings, layers=layers)
-        for most in (0,) if layers == 6 else (0, MAX_STATE_BYTES):
-            network_module.MAX_STATE_BYTES = most
+        layer_settings = replace(settings, layers=layers)
+        for max_state_bytes in (0,) if layers == 6 else (0, MAX_STATE_BYTES):
+            network_module.MAX_STATE_BYTES = max_state_bytes
             encoder = require_trainable(load_encoder(spec, device="cpu"), spec)
             start = time.perf_counter()
-            network = TunedNetwork(encoder, TrainingContents(contents, []), rows, own, folder)
-            made = time.perf_counter() - start
+            network = TunedNetwork(
+                encoder, TrainingContents(contents, []), rows, layer_settings, folder
+            )
+            setup_seconds = time.perf_counter() - start
             seconds = []
             for batch in batches:
                 start = time.process_time()
                 network.vectors(batch).sum().backward()
                 seconds.append(time.process_time() - start)
-            once = f"; run once for {len(rows)} texts in {made:.1f} s" if most else ""
-            print(f"{layers} layers trained, {statistics.median(seconds):.2f} s a step{once}")
+            cached_note = (
+                f"; run once for {len(rows)} texts in {setup_seconds:.1f} s"
+                if max_state_bytes
+                else ""
+            )
+            print(
+                f"{layers} layers trained, {statistics.median(seconds):.2f} s a step{cached_note}"
+            )
 
 
 def main() -> None:
@@ -134,17 +148,17 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=3_000)
     parser.add_argument("--settings", default="{}", help="JSON of FinetuneSettings.")
     parser.add_argument("--frozen", action="store_true")
-    given = parser.parse_args()
-    settings = FinetuneSettings(**json.loads(given.settings))
-    if given.frozen:
-        time_frozen(given.encoder, given.out, settings)
+    arguments = parser.parse_args()
+    settings = FinetuneSettings(**json.loads(arguments.settings))
+    if arguments.frozen:
+        time_frozen(arguments.encoder, arguments.out, settings)
         return
-    (other_shop,) = {"office", "arts_crafts"} - {given.target}
+    (other_shop,) = {"office", "arts_crafts"} - {arguments.target}
     report = finetune(
-        given.encoder,
-        target(given.target, given.least_common),
-        given.out,
-        others=elsewhere(other_shop, given.texts),
+        arguments.encoder,
+        target(arguments.target, arguments.least_common),
+        arguments.out,
+        others=other_domains(other_shop, arguments.texts),
         settings=settings,
         on_epoch=lambda number, loss: print(f"epoch {number}: loss {loss:.4f}", flush=True),
     )

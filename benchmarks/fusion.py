@@ -55,34 +55,34 @@ class Catalogue:
 
 def main() -> None:
     """Measure search on both catalogues, then new films."""
-    asked = _arguments()
+    arguments = _arguments()
     print_heading("text and pictures, together and alone", ("numpy", "torch", "faiss-gpu"))
-    found = {}
-    if asked.only != "new":
-        for own in (_fashion(asked.items), _films(asked.items)):
-            found[own.name] = _search(own, asked)
-        found["fashion by words"] = _by_words(_fashion(asked.items), asked)
-    new = _new_films(asked) if asked.protocols and asked.only != "search" else {}
-    if asked.out:
-        write_json(asked.out, {"search": found, "new films": new})
+    search_results = {}
+    if arguments.only != "new":
+        for catalogue in (_fashion(arguments.items), _films(arguments.items)):
+            search_results[catalogue.name] = _search(catalogue, arguments)
+        search_results["fashion by words"] = _by_words(_fashion(arguments.items), arguments)
+    new = _new_films(arguments) if arguments.protocols and arguments.only != "search" else {}
+    if arguments.out:
+        write_json(arguments.out, {"search": search_results, "new films": new})
 
 
-def _search(catalogue: Catalogue, asked: argparse.Namespace) -> dict[str, Any]:
-    space = _space(asked.work / f"{catalogue.name}.space", catalogue.rows)
-    both = [n for n, row in enumerate(catalogue.rows) if row["image"]]
-    queries = np.random.default_rng(0).permutation(both)[: asked.queries]
+def _search(catalogue: Catalogue, arguments: argparse.Namespace) -> dict[str, Any]:
+    space = _space(arguments.work / f"{catalogue.name}.space", catalogue.rows)
+    with_image = [n for n, row in enumerate(catalogue.rows) if row["image"]]
+    queries = np.random.default_rng(0).permutation(with_image)[: arguments.queries]
     tune, test = slice(0, len(queries) // 2), slice(len(queries) // 2, None)
-    place = {row["item_id"]: n for n, row in enumerate(catalogue.rows)}
+    row_of = {row["item_id"]: n for n, row in enumerate(catalogue.rows)}
 
     def scores(**weights: float) -> np.ndarray:
-        return np.array([_of(int(query), weights or None) for query in queries])
+        return np.array([ndcg_of(int(query), weights or None) for query in queries])
 
-    def _of(query: int, weights: dict[str, float] | None) -> float:
+    def ndcg_of(query: int, weights: dict[str, float] | None) -> float:
         degrees = catalogue.degrees(query)
         degrees[query] = 0
         item_id = catalogue.rows[query]["item_id"]
         hits = space.similar(item_id, k=K, weights=weights)
-        return _ndcg(hits, degrees, place)
+        return _ndcg(hits, degrees, row_of)
 
     values = {"text": scores(image=0.0), "image": scores(text=0.0)}
     values |= {f"both, image {w:g}": scores(image=w) for w in IMAGE_WEIGHTS}
@@ -92,32 +92,45 @@ def _search(catalogue: Catalogue, asked: argparse.Namespace) -> dict[str, Any]:
     print(f"learned: chosen {report.chosen}, {report.factors}, {report.ndcg}")
     if "learned" in report.chosen.values():
         values["both, learned"] = scores()
-    fixed = "both, image 1"
-    alone = max(("text", "image"), key=lambda name: values[name][test].mean())
-    print(f"\n{catalogue.name}: {len(queries) - len(queries) // 2} queries, {len(place):,} items")
-    return _table(values, test, alone, fixed)
+    equal_weights = "both, image 1"
+    best_single = max(("text", "image"), key=lambda name: values[name][test].mean())
+    print(f"\n{catalogue.name}: {len(queries) - len(queries) // 2} queries, {len(row_of):,} items")
+    return _table(values, test, best_single, equal_weights)
 
 
-def _table(values: dict[str, np.ndarray], test: slice, alone: str, fixed: str) -> dict[str, Any]:
+def _table(
+    values: dict[str, np.ndarray], test: slice, best_single: str, equal_weights: str
+) -> dict[str, Any]:
     """Print each way beside the better modality alone, and beside equal weights."""
     rows, report = [], {}
-    for name, own in values.items():
-        figure, lift = estimate(own[test]), estimate(own[test] - values[alone][test])
-        beside = estimate(own[test] - values[fixed][test])
-        ratio = own[test].mean() / values[alone][test].mean()
-        rows.append([name, _shown(figure), f"{ratio:.2f}", _shown(lift), _shown(beside)])
+    for name, scores in values.items():
+        figure, lift = estimate(scores[test]), estimate(scores[test] - values[best_single][test])
+        over_equal = estimate(scores[test] - values[equal_weights][test])
+        ratio = scores[test].mean() / values[best_single][test].mean()
+        rows.append(
+            [
+                name,
+                _with_interval(figure),
+                f"{ratio:.2f}",
+                _with_interval(lift),
+                _with_interval(over_equal),
+            ]
+        )
         report[name] = {
             "ndcg@10": figure._asdict(),
             "ratio": ratio,
             "lift": lift._asdict(),
-            "over equal weights": beside._asdict(),
+            "over equal weights": over_equal._asdict(),
         }
-    print_table(("items by", "NDCG@10", f"x {alone}", f"over {alone}", f"over {fixed}"), rows)
+    print_table(
+        ("items by", "NDCG@10", f"x {best_single}", f"over {best_single}", f"over {equal_weights}"),
+        rows,
+    )
     return report
 
 
-def _ndcg(hits: Sequence[Hit], degrees: np.ndarray, place: dict[str, int]) -> float:
-    gains = degrees[[place[hit.item_id] for hit in hits]]
+def _ndcg(hits: Sequence[Hit], degrees: np.ndarray, row_of: dict[str, int]) -> float:
+    gains = degrees[[row_of[hit.item_id] for hit in hits]]
     return graded_ndcg(gains, degrees, K)
 
 
@@ -127,28 +140,34 @@ def _pairs(catalogue: Catalogue, queries: np.ndarray) -> list[dict[str, str]]:
     for query in queries.tolist():
         degrees = catalogue.degrees(query) + rng.random(len(catalogue.rows)) * 1e-6
         degrees[query] = 0
-        near = [catalogue.rows[n]["item_id"] for n in np.argsort(-degrees)[:K].tolist()]
-        pairs += [{"like": catalogue.rows[query]["item_id"], "item_id": one} for one in near]
+        nearest = [catalogue.rows[n]["item_id"] for n in np.argsort(-degrees)[:K].tolist()]
+        pairs += [
+            {"like": catalogue.rows[query]["item_id"], "item_id": item_id} for item_id in nearest
+        ]
     return pairs
 
 
-def _by_words(catalogue: Catalogue, asked: argparse.Namespace) -> dict[str, Any]:
-    space = _space(asked.work / f"{catalogue.name}.space", catalogue.rows)
-    place = {row["item_id"]: n for n, row in enumerate(catalogue.rows)}
+def _by_words(catalogue: Catalogue, arguments: argparse.Namespace) -> dict[str, Any]:
+    space = _space(arguments.work / f"{catalogue.name}.space", catalogue.rows)
+    row_of = {row["item_id"]: n for n, row in enumerate(catalogue.rows)}
     texts = sorted({row["attributes"] for row in catalogue.rows})
-    texts = np.random.default_rng(0).permutation(texts)[: asked.queries].tolist()
-    said = np.array([row["attributes"] for row in catalogue.rows])
+    texts = np.random.default_rng(0).permutation(texts)[: arguments.queries].tolist()
+    attributes = np.array([row["attributes"] for row in catalogue.rows])
     half = len(texts) // 2
     pairs = [
         {"text": text, "item_id": catalogue.rows[n]["item_id"]}
         for text in texts[:half]
-        for n in np.flatnonzero(said == text).tolist()
+        for n in np.flatnonzero(attributes == text).tolist()
     ]
 
     def scores(weights: dict[str, float] | None) -> np.ndarray:
         return np.array(
             [
-                _ndcg(space.search(text, k=K, weights=weights), (said == text).astype(float), place)
+                _ndcg(
+                    space.search(text, k=K, weights=weights),
+                    (attributes == text).astype(float),
+                    row_of,
+                )
                 for text in texts
             ]
         )
@@ -162,14 +181,14 @@ def _by_words(catalogue: Catalogue, asked: argparse.Namespace) -> dict[str, Any]
     return _table(values, slice(half, None), "fixed", "fixed")
 
 
-def _fashion(most: int) -> Catalogue:
-    rows = _some(_read("fashion_products", "fashion"), most)
+def _fashion(max_items: int) -> Catalogue:
+    rows = _sample(_read("fashion_products", "fashion"), max_items)
     parts = np.array([row["attributes"].split(" - ")[:5] for row in rows])
     return Catalogue("fashion", rows, lambda n: (parts == parts[n]).mean(axis=1))
 
 
-def _films(most: int) -> Catalogue:
-    rows = _some([row for row in _read("movielens_posters", "films") if row["image"]], most)
+def _films(max_items: int) -> Catalogue:
+    rows = _sample([row for row in _read("movielens_posters", "films") if row["image"]], max_items)
     names = sorted({genre for row in rows for genre in _genres(row)})
     has = np.array([[name in _genres(row) for name in names] for row in rows], np.float64)
 
@@ -180,10 +199,10 @@ def _films(most: int) -> Catalogue:
     return Catalogue("films", rows, jaccard)
 
 
-def _some(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+def _sample(rows: list[dict[str, Any]], max_items: int) -> list[dict[str, Any]]:
     """Draw some of the items, in their order; all where there are no more."""
-    drawn = np.random.default_rng(2).permutation(len(rows))[: most or len(rows)]
-    return [rows[n] for n in np.sort(drawn).tolist()]
+    sample = np.random.default_rng(2).permutation(len(rows))[: max_items or len(rows)]
+    return [rows[n] for n in np.sort(sample).tolist()]
 
 
 def _genres(row: dict[str, Any]) -> list[str]:
@@ -206,39 +225,41 @@ def _space(
     path: Path,
     rows: Sequence[dict[str, Any]],
     text: str | None = "{title}",
-    known: Path | None = None,
+    source: Path | None = None,
 ) -> Space:
     """Open or make a space; what another has encoded is taken out of its embedding cache."""
     if path.exists():
         return Space.open(path)
     space = Space.create(path)
-    if known is not None and known.exists():
-        shutil.copytree(known / "embedding_cache", path / "embedding_cache", dirs_exist_ok=True)
+    if source is not None and source.exists():
+        shutil.copytree(source / "embedding_cache", path / "embedding_cache", dirs_exist_ok=True)
     space.upsert(list(rows), text=text, image="image", progress=True)
     return space
 
 
-def _new_films(asked: argparse.Namespace) -> dict[str, Any]:
-    folder = asked.protocols / "movielens_posters" / "cold_item_movies"
+def _new_films(arguments: argparse.Namespace) -> dict[str, Any]:
+    folder = arguments.protocols / "movielens_posters" / "cold_item_movies"
     films = _read("movielens_posters", "movies")
-    bare = [{**row, "image": None} for row in films]
-    wordless = [{**row, "title": None, "genres": None} for row in films if row["image"]]
-    posters, whole = asked.work / "films.space", asked.work / "new-both.space"
-    both = _space(whole, films, "{title}. {genres}", posters)
+    without_images = [{**row, "image": None} for row in films]
+    images_only = [{**row, "title": None, "genres": None} for row in films if row["image"]]
+    posters, both_path = arguments.work / "films.space", arguments.work / "new-both.space"
+    both = _space(both_path, films, "{title}. {genres}", posters)
     spaces = {
-        "text": _space(asked.work / "new-text.space", bare, "{title}. {genres}", whole),
-        "image": _space(asked.work / "new-image.space", wordless, None, whole),
+        "text": _space(
+            arguments.work / "new-text.space", without_images, "{title}. {genres}", both_path
+        ),
+        "image": _space(arguments.work / "new-image.space", images_only, None, both_path),
         "both": both,
     }
-    systems = ["isthmus"] if asked.train else []
+    systems = ["isthmus"] if arguments.train else []
     plan = EvaluationPlan(folders=[folder], baselines=["content"], systems=systems)
     rows, report = [], {}
     for name, space in spaces.items():
-        card = space.evaluate(plan, out=asked.work / f"card-{name}", progress=True)
+        card = space.evaluate(plan, out=arguments.work / f"card-{name}", progress=True)
         task = next(task for task in card.tasks if task.split == "test")
         for system in task.systems:
             figure = system.metrics["ndcg@10"]
-            shown = _shown(Estimate(figure.value, figure.low, figure.high))
+            shown = _with_interval(Estimate(figure.value, figure.low, figure.high))
             parts = [
                 f"{b.name} {b.estimate.value:.3f} ({b.truth:,})"
                 for b in system.buckets
@@ -251,7 +272,7 @@ def _new_films(asked: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def _shown(figure: Estimate) -> str:
+def _with_interval(figure: Estimate) -> str:
     return f"{figure.value:.4f} [{figure.low:.4f}, {figure.high:.4f}]"
 
 

@@ -1,11 +1,11 @@
-"""What one card does: encoding, exact search and an inverted file, against its copy bandwidth.
+"""Throughput of one GPU: encoding, exact search and IVF, relative to its copy bandwidth.
 
 ``python benchmarks/gpu.py --rows 1000000``
 
-Prints texts encoded a second, exact queries a second (and the bytes of vectors that it reads a
-second, beside what the card's memory copies), queries a second of each recipe that has a GPU
-form beside the same on the CPU, and the recall of each. Vectors are random in clusters (seed 0,
-384 long), texts are made up; everything ends in under eight minutes on one card.
+Prints texts encoded per second, exact queries per second (and the bytes of vectors read per
+second, relative to the copy bandwidth of the GPU's memory), and for each recipe that has a GPU form
+its recall and its queries per second on the GPU and on the CPU. Vectors are random in clusters
+(seed 0, dimension 384), texts are synthetic; a run takes less than eight minutes on one GPU.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from isthmus.index.ann.recipes import EXACT, RECIPES
 DIM = 384
 TEXTS = 20_000
 QUERIES = 10_000
-COPIED = 2**31
+COPY_BYTES = 2**31
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """Return the median seconds of some tries, after one to warm up."""
+    """Return the median seconds of repeated calls, after one warm-up call."""
     work()
     times = []
     for _ in range(repeats):
@@ -53,19 +53,19 @@ def clustered(rows: int, seed: int) -> npt.NDArray[np.float32]:
 
 
 def copy_bandwidth() -> float:
-    """Measure how many bytes a second the card reads and writes in a copy."""
-    source = torch.empty(COPIED // 4, dtype=torch.float32, device="cuda")
+    """Return the bytes per second that the GPU reads and writes in a copy."""
+    source = torch.empty(COPY_BYTES // 4, dtype=torch.float32, device="cuda")
     target = torch.empty_like(source)
-    return 2 * COPIED / seconds(lambda: target.copy_(source), 10)
+    return 2 * COPY_BYTES / seconds(lambda: target.copy_(source), 10)
 
 
-def report(name: str, rate: float, unit: str, more: str = "") -> None:
+def report(name: str, rate: float, unit: str, details: str = "") -> None:
     """Print one figure."""
-    print(f"{name:44} {rate:14,.0f} {unit:10} {more}", flush=True)
+    print(f"{name:44} {rate:14,.0f} {unit:10} {details}", flush=True)
 
 
 def main() -> None:
-    """Measure."""
+    """Measure encoding, exact search and every recipe with a GPU form."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     rows = parser.parse_args().rows
@@ -78,8 +78,8 @@ def main() -> None:
     report("texts encoded", TEXTS / seconds(lambda: encoder.encode(texts, "text"), 1), "texts/s")
     vectors, queries = clustered(rows, 1), clustered(QUERIES, 2)
     with exact_on(devices):
-        took = seconds(lambda: exact_search(queries, vectors, 10))
-        report("exact fp32, vectors sent each time", QUERIES / took, "queries/s")
+        elapsed = seconds(lambda: exact_search(queries, vectors, 10))
+        report("exact fp32, vectors sent each time", QUERIES / elapsed, "queries/s")
         best, _ = exact_search(queries, vectors, 10)
     for recipe in RECIPES:
         if recipe.has_gpu_form:
@@ -93,23 +93,28 @@ def measure(
     best: npt.NDArray[np.float32],
     bandwidth: float,
 ) -> None:
-    """Measure a recipe on the card and on the CPU."""
+    """Measure a recipe on the GPU and on the CPU."""
     recipe = next(r for r in RECIPES if r.name == name)
     index = recipe.build(vectors)
     index = index.with_parameters(recipe.family.search_parameters(index.max_width // 32))
     placed = GpuIndex(index, choose_devices("cuda"))
     scores, _ = placed.search(queries, 10)
     recall = float((scores >= best[:, -1:] - 1e-4).mean())
-    took, here = (
+    gpu_seconds, cpu_seconds = (
         seconds(lambda: placed.search(queries, 10)),
         seconds(lambda: index.search(queries[:200], 10), 1),
     )
-    one = seconds(lambda: placed.search(queries[:1], 10), 20)
-    more = f"recall@10 {recall:.3f}; one query {one * 1e3:.2f} ms; CPU {200 / here:,.0f}/s"
+    single_seconds = seconds(lambda: placed.search(queries[:1], 10), 20)
+    details = (
+        f"recall@10 {recall:.3f}; one query {single_seconds * 1e3:.2f} ms; "
+        f"CPU {200 / cpu_seconds:,.0f}/s"
+    )
     if name in (EXACT, "exact fp16"):
-        read = vectors.size * 2 / one  # half precision on the card
-        more += f"; reads {read / 1e9:,.0f} GB/s, {read / (bandwidth / 2):.0%} of the copy's reads"
-    report(name, len(queries) / took, "queries/s", more)
+        read = vectors.size * 2 / single_seconds  # half precision on the card
+        details += (
+            f"; reads {read / 1e9:,.0f} GB/s, {read / (bandwidth / 2):.0%} of the copy's reads"
+        )
+    report(name, len(queries) / gpu_seconds, "queries/s", details)
 
 
 if __name__ == "__main__":

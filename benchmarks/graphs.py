@@ -22,7 +22,7 @@ from typing import Any
 import faiss
 import numpy as np
 from common.arguments import search_arguments
-from common.data import Data, Floats, Integers, read_data, recall, worst_wanted, write_data
+from common.data import Data, Floats, Integers, kth_best_scores, read_data, recall, write_data
 from common.tables import print_table
 
 from isthmus.index.ann import hnsw
@@ -32,63 +32,81 @@ from isthmus.index.ann.recipes import RECIPES
 from isthmus.index.ann.search_parameters import smallest_sufficient
 
 K = 10
-MOST = 400
-HEADS = ("graph", "links among", "build s", "bytes/vector", "parameters", "recall@10", "queries/s")
+MAX_EF = 400
+HEADERS = (
+    "graph",
+    "links among",
+    "build s",
+    "bytes/vector",
+    "parameters",
+    "recall@10",
+    "queries/s",
+)
 
 Search = Callable[[int], Integers]
 
 
-def cheapest(
-    data: Data, worst: Floats, search: Search, target: float, repeats: int
+def smallest_sufficient_ef(
+    data: Data, kth_scores: Floats, search: Search, target: float, repeats: int
 ) -> tuple[int, float, float]:
     """Return the least number with which a search reaches the recall, the recall, and the rate."""
 
-    def reached(number: int) -> float:
-        return recall(data.base, data.queries, search(number), worst)
+    def recall_at(ef: int) -> float:
+        return recall(data.base, data.queries, search(ef), kth_scores)
 
-    number = smallest_sufficient(reached, K, MOST, target) or MOST
+    ef = smallest_sufficient(recall_at, K, MAX_EF, target) or MAX_EF
     seconds = []
     for _ in range(repeats):
         start = time.process_time()
-        search(number)
+        search(ef)
         seconds.append(time.process_time() - start)
-    return number, reached(number), len(data.queries) / min(seconds)
+    return ef, recall_at(ef), len(data.queries) / min(seconds)
 
 
-def ours(
-    data: Data, worst: Floats, candidates: int, target: float, repeats: int
+def measure_isthmus(
+    data: Data, kth_scores: Floats, candidates: int, target: float, repeats: int
 ) -> Iterator[tuple[Any, ...]]:
     """Measure our graphs with links chosen among so many candidates."""
     hnsw.EF_CONSTRUCTION = candidates
     shared = SharedTraining()
-    others = [r for r in RECIPES if r.family is HnswIndex and r != LINKS_RECIPE]
-    for recipe in (LINKS_RECIPE, *others):
+    other_recipes = [r for r in RECIPES if r.family is HnswIndex and r != LINKS_RECIPE]
+    for recipe in (LINKS_RECIPE, *other_recipes):
         start = time.process_time()
         index = recipe.build(data.base, shared=shared)
         built = time.process_time() - start
-        width, refine_factor, reached, rate = _best_parameters(
-            index, recipe, data, worst, target, repeats
+        width, refine_factor, measured_recall, rate = _best_parameters(
+            index, recipe, data, kth_scores, target, repeats
         )
         parameters = HnswIndex.search_parameters(width, refine_factor)
-        yield recipe.name, candidates, built, index.bytes_per_vector, parameters, reached, rate
+        yield (
+            recipe.name,
+            candidates,
+            built,
+            index.bytes_per_vector,
+            parameters,
+            measured_recall,
+            rate,
+        )
 
 
 def _best_parameters(
-    index: VectorIndex, recipe: Recipe, data: Data, worst: Floats, target: float, repeats: int
+    index: VectorIndex, recipe: Recipe, data: Data, kth_scores: Floats, target: float, repeats: int
 ) -> tuple[int, int, float, float]:
-    tried = []
+    trials = []
     for refine_factor in recipe.refine_factors[:4]:
 
         def search(width: int, refine_factor: int = refine_factor) -> Integers:
             return index.with_width(width, refine_factor).search(data.queries, K)[1]
 
-        width, reached, rate = cheapest(data, worst, search, target, repeats)
-        tried.append((reached >= target, rate, width, refine_factor, reached))
-    _, rate, width, refine_factor, reached = max(tried)
-    return width, refine_factor, reached, rate
+        width, measured_recall, rate = smallest_sufficient_ef(
+            data, kth_scores, search, target, repeats
+        )
+        trials.append((measured_recall >= target, rate, width, refine_factor, measured_recall))
+    _, rate, width, refine_factor, measured_recall = max(trials)
+    return width, refine_factor, measured_recall, rate
 
 
-def theirs(data: Data, worst: Floats, target: float, repeats: int) -> tuple[Any, ...]:
+def measure_hnswlib(data: Data, kth_scores: Floats, target: float, repeats: int) -> tuple[Any, ...]:
     """Measure hnswlib's graph."""
     hnswlib: Any = import_module("hnswlib")
     start = time.process_time()
@@ -97,13 +115,13 @@ def theirs(data: Data, worst: Floats, target: float, repeats: int) -> tuple[Any,
     graph.add_items(data.base, num_threads=1)
     built = time.process_time() - start
 
-    def search(number: int) -> Integers:
-        graph.set_ef(number)
+    def search(ef: int) -> Integers:
+        graph.set_ef(ef)
         return np.asarray(graph.knn_query(data.queries, K, num_threads=1)[0], np.int64)
 
-    number, reached, rate = cheapest(data, worst, search, target, repeats)
+    ef, measured_recall, rate = smallest_sufficient_ef(data, kth_scores, search, target, repeats)
     size = graph.index_file_size() / len(data.base)
-    return "hnswlib, fp32", 200, built, size, f"ef={number}", reached, rate
+    return "hnswlib, fp32", 200, built, size, f"ef={ef}", measured_recall, rate
 
 
 def main() -> None:
@@ -111,24 +129,34 @@ def main() -> None:
     parser = search_arguments(__doc__, Path(tempfile.gettempdir()) / "graphs.json", repeats=5)
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--candidates", type=int, nargs="+", default=[40, 100, 200])
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        write_data(given.vectors, Path(folder), given.rows, given.queries)
+        write_data(arguments.vectors, Path(folder), arguments.rows, arguments.queries)
         data = read_data(Path(folder))
-        worst = worst_wanted(data.base, data.queries, K)
+        kth_scores = kth_best_scores(data.base, data.queries, K)
         rows = [
             row
-            for candidates in given.candidates
-            for row in ours(data, worst, candidates, given.recall, given.repeats)
+            for candidates in arguments.candidates
+            for row in measure_isthmus(
+                data, kth_scores, candidates, arguments.recall, arguments.repeats
+            )
         ]
         if find_spec("hnswlib"):
-            rows.append(theirs(data, worst, given.recall, given.repeats))
+            rows.append(measure_hnswlib(data, kth_scores, arguments.recall, arguments.repeats))
     print_table(
-        HEADS,
+        HEADERS,
         [
-            (name, str(n), f"{s:.1f}", f"{size:,.0f}", str(e), f"{reached:.4f}", f"{rate:,.0f}")
-            for name, n, s, size, e, reached, rate in rows
+            (
+                name,
+                str(candidates),
+                f"{seconds:.1f}",
+                f"{size:,.0f}",
+                str(parameters),
+                f"{measured_recall:.4f}",
+                f"{rate:,.0f}",
+            )
+            for name, candidates, seconds, size, parameters, measured_recall, rate in rows
         ],
     )
 

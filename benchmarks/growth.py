@@ -1,10 +1,10 @@
-"""How a space grows: times and bytes at sizes from 10,000 to 1,000,000, as fitted exponents.
+"""Scaling of a space from 10,000 to 1,000,000 rows: times and bytes, with fitted exponents.
 
 ``python benchmarks/growth.py --vectors vectors``
 
-Each size is built in a process of its own. An exponent e means that a value grows as rows ** e,
-by least squares over the logarithms; between sizes the recipe of the index may change, so the
-table names it. Sizes that the vectors do not suffice for are left out.
+Each size is built in a separate process. An exponent e means that a value grows as rows ** e,
+fitted by least squares over the logarithms. The recipe of the index may change between sizes, so
+the table names it. Sizes larger than the file of vectors are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import matplotlib as mpl
 from common.arguments import search_arguments
-from common.data import DIM, SEED, read_data, recall, worst_wanted, write_data
+from common.data import DIM, SEED, kth_best_scores, read_data, recall, write_data
 from common.process import CORES
 from common.tables import exponent, print_heading, print_table, write_json
 from common.worker import start_workers
@@ -54,13 +54,13 @@ def measure(vectors: Path, rows: int, options: argparse.Namespace) -> dict[str, 
         )
         worker = workers["isthmus"]
         publish_s = worker.call("tune", options.recall)
-        found = worker.call("answers", K, ANSWER_S)
+        retrieved = worker.call("answers", K, ANSWER_S)
         rates, singles = [], []
         for _ in range(options.repeats):
             rates.append(worker.call("batch", K, BATCH_S))
             singles += worker.call("singles", K, SINGLE_S)
         memory = worker.call("memory", rows)
-        value = {
+        figures = {
             "rows": rows,
             "fill_s": worker.built_s,
             "publish_s": publish_s,
@@ -70,39 +70,44 @@ def measure(vectors: Path, rows: int, options: argparse.Namespace) -> dict[str, 
             "rss": memory["rss"],
             "recipe": worker.call("ask", "recipe"),
             "recall": recall(
-                data.base, data.queries, found, worst_wanted(data.base, data.queries, K)
+                data.base, data.queries, retrieved, kth_best_scores(data.base, data.queries, K)
             ),
             "upsert_s": worker.call("ask", "upsert_seconds", UPSERTED),
         }
         worker.close()
-        return value
+        return figures
 
 
 def print_growth(measured: list[dict[str, Any]]) -> None:
-    """Print a line a value, with its exponent."""
-    sizes = [m["rows"] for m in measured]
+    """Print one line for each value, with its exponent."""
+    sizes = [point["rows"] for point in measured]
     rows = [
         (
             title,
-            *(f"{m[name]:,.4g}" if m[name] < 100 else f"{m[name]:,.0f}" for m in measured),
-            f"{exponent(sizes, [m[name] for m in measured]):+.2f}" if len(sizes) > 1 else "",
+            *(
+                f"{point[name]:,.4g}" if point[name] < 100 else f"{point[name]:,.0f}"
+                for point in measured
+            ),
+            f"{exponent(sizes, [point[name] for point in measured]):+.2f}"
+            if len(sizes) > 1
+            else "",
         )
         for name, title in VALUES.items()
     ]
-    rows.append(("recall@10", *(f"{m['recall']:.4f}" for m in measured), ""))
+    rows.append(("recall@10", *(f"{point['recall']:.4f}" for point in measured), ""))
     print_table(("rows", *(f"{n:,}" for n in sizes), "exponent"), rows)
-    for m in measured:
-        print(f"{m['rows']:,}: {m['recipe']}; resident {m['rss']:,.0f} bytes/vector")
+    for point in measured:
+        print(f"{point['rows']:,}: {point['recipe']}; resident {point['rss']:,.0f} bytes/vector")
 
 
 def plot(measured: list[dict[str, Any]], path: Path) -> None:
-    """Draw each value over the rows on logarithmic axes, with its fitted line's exponent."""
+    """Plot each value over the rows on logarithmic axes, with its fitted exponent."""
     from matplotlib import pyplot, ticker
 
-    sizes = [m["rows"] for m in measured]
+    sizes = [point["rows"] for point in measured]
     figure, axes = pyplot.subplots(2, 3, figsize=(10, 5.6), layout="constrained")
     for axis, (name, title) in zip(axes.flat, VALUES.items(), strict=True):
-        values = [m[name] for m in measured]
+        values = [point[name] for point in measured]
         axis.loglog(sizes, values, "o-", color="#2a6f97", markersize=4)
         grows = f" ~ rows^{exponent(sizes, values):.2f}" if len(sizes) > 1 else ""
         axis.set_title(f"{title}{grows}", fontsize=9)
@@ -122,22 +127,25 @@ def main() -> None:
     parser = search_arguments(__doc__, OUT, repeats=5)
     parser.add_argument("--rows", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--plot", type=Path, default=Path("docs/images/growth.png"))
-    given = parser.parse_args()
-    held = (given.vectors / "minilm.f32").stat().st_size // (4 * DIM)
-    sizes = [n for n in sorted(given.rows) if n + given.queries <= held]
-    if left := sorted(set(given.rows) - set(sizes)):
-        print(f"left out, {held:,} vectors do not suffice: {', '.join(f'{n:,}' for n in left)}")
-    measured = [measure(given.vectors, rows, given) for rows in sizes]
+    arguments = parser.parse_args()
+    available = (arguments.vectors / "minilm.f32").stat().st_size // (4 * DIM)
+    sizes = [n for n in sorted(arguments.rows) if n + arguments.queries <= available]
+    if skipped := sorted(set(arguments.rows) - set(sizes)):
+        print(
+            f"left out, {available:,} vectors do not suffice: "
+            f"{', '.join(f'{n:,}' for n in skipped)}"
+        )
+    measured = [measure(arguments.vectors, rows, arguments) for rows in sizes]
     print_heading(
-        f"Growth; MiniLM vectors, {given.queries:,} held-out queries, k={K}, "
-        f"publish(recall={given.recall}); seed {SEED}; search on {given.threads} thread(s) and "
-        f"core(s), build on {min(2, len(CORES))}; medians of {given.repeats} rounds, {given.clock} "
-        "time",
+        f"Growth; MiniLM vectors, {arguments.queries:,} held-out queries, k={K}, "
+        f"publish(recall={arguments.recall}); seed {SEED}; search on {arguments.threads} "
+        f"thread(s) and core(s), build on {min(2, len(CORES))}; medians of {arguments.repeats} "
+        f"rounds, {arguments.clock} time",
         ("numpy", "faiss-gpu", "faiss-cpu", "pylance"),
     )
     print_growth(measured)
-    plot(measured, given.plot)
-    write_json(given.out, {"given": vars(given), "seed": SEED, "sizes": measured})
+    plot(measured, arguments.plot)
+    write_json(arguments.out, {"given": vars(arguments), "seed": SEED, "sizes": measured})
 
 
 if __name__ == "__main__":

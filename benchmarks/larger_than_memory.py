@@ -1,10 +1,10 @@
-"""A space larger than memory: what it takes to fill, publish and search it.
+"""A space larger than memory: time and memory to fill, publish and search it.
 
 ``python benchmarks/larger_than_memory.py --vectors vectors --rows 5000000``
 
-Every vector is made from its row number alone: a mixture of two real vectors plus noise, at unit
-norm, seeded. So nothing of size is held but what Isthmus itself holds; exact answers are found by
-making the vectors again, a piece at a time. Disk: about 6 KB a row of 384 dimensions.
+Every vector is computed from its row number: a seeded mixture of two real vectors plus noise, of
+unit norm. So Isthmus alone determines the memory; exact results are computed by generating the
+vectors again in chunks. Disk: about 6 KB per row of 384 dimensions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import faiss
 import numpy as np
-from common.data import DIM, PIECE, SAME_SCORE, Floats, Integers
+from common.data import CHUNK_ROWS, DIM, SCORE_TOLERANCE, Floats, Integers
 from common.process import CORES, PeakMemory, memory_mib, settled_mib, use_cores
 from common.standin import RowEncoder, write_items
 from common.tables import print_heading, write_json
@@ -33,7 +33,7 @@ OUT = Path(tempfile.gettempdir()) / "larger_than_memory.json"
 
 
 class Mixtures:
-    """Vectors made from row numbers.
+    """Synthetic vectors, each computed from its row number.
 
     Parameters
     ----------
@@ -66,29 +66,29 @@ def _scrambled(rows: Integers, salt: int) -> Any:
     return bits ^ (bits >> np.uint64(31))
 
 
-def worst_wanted(make: Mixtures, rows: int, queries: Floats) -> Floats:
-    """Return the exact score of the K-th best row for each query, making the rows again."""
-    best = np.full((len(queries), K), -np.inf, np.float32)
-    for start in range(0, rows, PIECE):
-        made = make(np.arange(start, min(start + PIECE, rows)))
-        scores = np.concatenate([best, queries @ made.T], axis=1)
-        best = -np.partition(-scores, K - 1, axis=1)[:, :K]
-    return best.min(axis=1)
+def kth_best_scores(vectors_of: Mixtures, rows: int, queries: Floats) -> Floats:
+    """Return the exact score of the K-th best row for each query, shape (n_queries,)."""
+    top_scores = np.full((len(queries), K), -np.inf, np.float32)
+    for start in range(0, rows, CHUNK_ROWS):
+        vectors = vectors_of(np.arange(start, min(start + CHUNK_ROWS, rows)))
+        scores = np.concatenate([top_scores, queries @ vectors.T], axis=1)
+        top_scores = -np.partition(-scores, K - 1, axis=1)[:, :K]
+    return top_scores.min(axis=1)
 
 
-def found_recall(make: Mixtures, item_ids: Any, queries: Floats, worst: Floats) -> float:
-    """Return the share of the exact best that was found; ties count."""
-    rows = np.array([[int(name) for name in line] for line in item_ids], np.int64)
-    vectors = make(rows.ravel()).reshape(*rows.shape, -1)
+def recall_of(vectors_of: Mixtures, item_ids: Any, queries: Floats, kth_scores: Floats) -> float:
+    """Return recall@K against exact search; rows that tie with the K-th count as hits."""
+    rows = np.array([[int(name) for name in row_ids] for row_ids in item_ids], np.int64)
+    vectors = vectors_of(rows.ravel()).reshape(*rows.shape, -1)
     scores = np.einsum("qkd,qd->qk", vectors, queries)
-    return float((scores >= worst[:, None] - SAME_SCORE).mean())
+    return float((scores >= kth_scores[:, None] - SCORE_TOLERANCE).mean())
 
 
 def step(name: str, work: Callable[[], Any], steps: dict[str, Any]) -> Any:
-    """Do something, and print its seconds and the peaks of memory while it ran."""
+    """Run a step; record and print its seconds and its peaks of memory."""
     start = time.perf_counter()
     with PeakMemory() as memory:
-        said = work()
+        result = work()
     seconds = time.perf_counter() - start
     peaks = memory.peaks
     steps[name] = {"seconds": seconds, "peaks_mib": peaks}
@@ -97,11 +97,11 @@ def step(name: str, work: Callable[[], Any], steps: dict[str, Any]) -> Any:
         f"   peak resident {peaks['VmRSS']:>7,.0f} MiB",
         flush=True,
     )
-    return said
+    return result
 
 
 def latencies(space: Space, queries: Floats, repeats: int) -> dict[str, float]:
-    """Return p50 and p99 of single queries in ms, and queries a second of a batch."""
+    """Return p50 and p99 of single queries in ms, and queries per second of a batch."""
     singles, batches = [], []
     for _ in range(repeats):
         for query in queries:
@@ -115,37 +115,39 @@ def latencies(space: Space, queries: Floats, repeats: int) -> dict[str, float]:
     return {"p50_ms": p50, "p99_ms": p99, "batch_qps": statistics.median(batches)}
 
 
-def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Fill, publish, open and search; give everything measured."""
-    sources = np.memmap(given.vectors / "minilm.f32", np.float32, "r")
+def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fill, publish, open and search a space; return all figures."""
+    sources = np.memmap(arguments.vectors / "minilm.f32", np.float32, "r")
     sources = sources[: len(sources) // DIM * DIM].reshape(-1, DIM)[:SOURCES]
-    make = Mixtures(np.array(sources))
+    vectors_of = Mixtures(np.array(sources))
     del sources
-    queries = make(np.arange(given.rows, given.rows + given.queries))
-    encoder = {"text": RowEncoder(DIM, make)}
+    queries = vectors_of(np.arange(arguments.rows, arguments.rows + arguments.queries))
+    encoder = {"text": RowEncoder(DIM, vectors_of)}
     steps: dict[str, Any] = {}
     before = memory_mib()
     print(f"before: anonymous {before['RssAnon']:,.0f}, resident {before['VmRSS']:,.0f} MiB")
-    if given.filled:
+    if arguments.filled:
         space = Space.open(folder / "large.space", encoder=encoder)
     else:
-        mapping = write_items(folder / "items.parquet", range(given.rows))
+        mapping = write_items(folder / "items.parquet", range(arguments.rows))
         space = Space.create(folder / "large.space", encoder)
         step("fill", lambda: space.upsert(folder / "items.parquet", **mapping), steps)
         settled_mib()
-    targets = {"recall": given.recall, "memory": given.memory}
+    targets = {"recall": arguments.recall, "memory": arguments.memory}
     manifest = step("publish", lambda: space.publish(**targets), steps)
     settled_mib()
-    faiss.omp_set_num_threads(given.threads)
-    use_cores(given.threads)
+    faiss.omp_set_num_threads(arguments.threads)
+    use_cores(arguments.threads)
     space = Space.open(folder / "large.space")
     step("open and first search", lambda: space.search(vector=queries[0], k=K), steps)
-    found = step("a batch, cold", lambda: space.search_batch(queries, k=K), steps)
-    times = step("searches", lambda: latencies(space, queries, given.repeats), steps)
+    results = step("a batch, cold", lambda: space.search_batch(queries, k=K), steps)
+    times = step("searches", lambda: latencies(space, queries, arguments.repeats), steps)
     faiss.omp_set_num_threads(len(CORES))
     use_cores(len(CORES))
-    worst = step("(exact answers)", lambda: worst_wanted(make, given.rows, queries), steps)
-    recall = found_recall(make, found.item_ids, queries, worst)
+    kth_scores = step(
+        "(exact answers)", lambda: kth_best_scores(vectors_of, arguments.rows, queries), steps
+    )
+    recall = recall_of(vectors_of, results.item_ids, queries, kth_scores)
     disk = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     return {
         "recipe": manifest.named_vectors["text"].recipe,
@@ -159,28 +161,33 @@ def run(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run."""
+    """Run in a temporary folder, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vectors", type=Path, required=True, help="see real_vectors.py")
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--queries", type=int, default=200, help="of rows beyond the last one")
-    parser.add_argument("--threads", type=int, default=1, help="of a search")
+    parser.add_argument(
+        "--queries", type=int, default=200, help="made from row numbers beyond --rows"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of a search")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--recall", type=float, default=0.95)
-    parser.add_argument("--memory", default="4GiB", help="of the index, at most")
-    parser.add_argument("--folder", type=Path, help="where to work; a temporary one by default")
-    parser.add_argument("--filled", type=Path, help="the folder of a run that was cut off")
+    parser.add_argument("--memory", default="4GiB", help="memory limit of the index")
+    parser.add_argument(
+        "--folder", type=Path, help="parent of the working folder; default: temporary"
+    )
+    parser.add_argument("--filled", type=Path, help="folder of an interrupted run")
     parser.add_argument("--out", type=Path, default=OUT)
-    given = parser.parse_args()
-    folder = given.filled or Path(tempfile.mkdtemp(dir=given.folder))
+    arguments = parser.parse_args()
+    folder = arguments.filled or Path(tempfile.mkdtemp(dir=arguments.folder))
     print_heading(
-        f"{given.rows:,} mixtures of MiniLM vectors ({given.rows * DIM * 4 / 2**20:,.0f} MiB as "
-        f"float32), {given.queries} queries, k={K}; seed {SEED}; search on {given.threads} "
-        f"thread(s) and core(s), the rest on {len(CORES)}",
+        f"{arguments.rows:,} mixtures of MiniLM vectors "
+        f"({arguments.rows * DIM * 4 / 2**20:,.0f} MiB as float32), {arguments.queries} queries, "
+        f"k={K}; seed {SEED}; search on {arguments.threads} thread(s) and "
+        f"core(s), the rest on {len(CORES)}",
         ("numpy", "faiss-gpu", "faiss-cpu", "pylance"),
     )
     try:
-        measured = run(folder, given)
+        measured = run(folder, arguments)
     finally:
         shutil.rmtree(folder)
     print(f"index: {measured['recipe']}; measured when published: {measured['promised']:.4f}")
@@ -192,7 +199,7 @@ def main() -> None:
         f"disk {measured['disk_mib']:,.0f} MiB; most resident memory of the process, with mapped "
         f"files: {measured['peak_resident_mib']:,.0f} MiB"
     )
-    write_json(given.out, {"given": vars(given), "seed": SEED, **measured})
+    write_json(arguments.out, {"given": vars(arguments), "seed": SEED, **measured})
 
 
 if __name__ == "__main__":

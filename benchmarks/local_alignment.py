@@ -68,22 +68,22 @@ own, `isthmus align` on a few thousand of its pairs is better.
 
 def main() -> None:
     """Learn, measure, write."""
-    asked = _arguments()
-    learned, test = read_pairs(asked.work, SETS).split(0.2, 100)
-    fitted = fit_alignment(learned, AlignmentSettings(dim=DIM), progress=True)
+    arguments = _arguments()
+    training, test = read_pairs(arguments.work, SETS).split(0.2, 100)
+    result = fit_alignment(training, AlignmentSettings(dim=DIM), progress=True)
     encoders = load_encoders("local", device="cpu")
-    heads = {"text": _half(fitted.heads[0]), "image": _half(fitted.heads[1])}
-    found = recall_by_set((heads["text"], heads["image"]), test)
-    report = {**fitted.report, "test": {n: c.as_dict() for n, c in found.items()}}
+    heads = {"text": _half(result.heads[0]), "image": _half(result.heads[1])}
+    recall = recall_by_set((heads["text"], heads["image"]), test)
+    report = {**result.report, "test": {n: c.as_dict() for n, c in recall.items()}}
     alignment = Alignment(
         heads,
         {modality: encoder.spec for modality, encoder in encoders.items()},
         {modality: dict(encoder.components) for modality, encoder in encoders.items()},
         report,
     )
-    alignment.save(asked.out)
-    (asked.out / "MODEL_CARD.md").write_text(_card(alignment, found, report), "utf-8")
-    print((asked.out / "MODEL_CARD.md").read_text("utf-8"))
+    alignment.save(arguments.out)
+    (arguments.out / "MODEL_CARD.md").write_text(_card(alignment, recall, report), "utf-8")
+    print((arguments.out / "MODEL_CARD.md").read_text("utf-8"))
 
 
 def _half(head: ProjectionHead) -> ProjectionHead:
@@ -94,12 +94,12 @@ def _half(head: ProjectionHead) -> ProjectionHead:
 
 
 def _card(
-    alignment: Alignment, found: Mapping[str, CrossModalRecall], report: Mapping[str, Any]
+    alignment: Alignment, recall: Mapping[str, CrossModalRecall], report: Mapping[str, Any]
 ) -> str:
     rows = [
         f"| {name} | {c.texts:,} | {c.images:,} | {c.text_to_image:.3f} "
         f"| {c.chance_text_to_image:.3f} | {c.image_to_text:.3f} | {c.chance_image_to_text:.3f} |"
-        for name, c in found.items()
+        for name, c in recall.items()
     ]
     return CARD.format(
         dim=alignment.dim,

@@ -28,7 +28,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
-PIECE = 50_000
+CHUNK_ROWS = 50_000
 
 
 class SeededEncoder(Encoder):
@@ -54,8 +54,8 @@ class SeededEncoder(Encoder):
 def write_rows(path: Path, rows: int) -> None:
     """Write a Parquet file of distinct texts with a few attributes."""
     writer = None
-    for start in range(0, rows, PIECE):
-        numbers = range(start, min(start + PIECE, rows))
+    for start in range(0, rows, CHUNK_ROWS):
+        numbers = range(start, min(start + CHUNK_ROWS, rows))
         table = pa.table(
             {
                 "item_id": [f"item-{n}" for n in numbers],
@@ -78,9 +78,9 @@ def peak_mib() -> float:
 def timed(name: str, work: Any) -> None:
     """Run something and print its seconds and the peak so far."""
     start = time.perf_counter()
-    said = work()
+    result = work()
     seconds = time.perf_counter() - start
-    print(f"{name:28} {seconds:8.1f} s   peak {peak_mib():7,.0f} MiB   {said}", flush=True)
+    print(f"{name:28} {seconds:8.1f} s   peak {peak_mib():7,.0f} MiB   {result}", flush=True)
 
 
 def main() -> None:

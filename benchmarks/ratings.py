@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from common.rating_splits import (
     Films,
-    Part,
+    RatingTask,
     few_shot_split,
-    joined,
-    packed,
+    merge_ratings,
+    model_inputs,
     random_split,
     read_films,
 )
@@ -40,12 +40,12 @@ from isthmus.retrieval.ratings.neighbours import NeighbourSettings
 from isthmus.retrieval.ratings.weights import ComponentWeights
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data")) / "movielens_posters"
-KNOWN = (20, 50, 100, 300)
+KNOWN_RATINGS_BOUNDS = (20, 50, 100, 300)
 REFERENCE = "SVD"
 NO_NEIGHBOURS = NeighbourSettings(content=0.0, shrink=1e12)
 
 Errors = npt.NDArray[np.float64]
-Build = Callable[[Part], RatingModel]
+Build = Callable[[RatingTask], RatingModel]
 
 
 @dataclass(frozen=True)
@@ -56,55 +56,55 @@ class Measured:
     seconds: tuple[float, float]
 
 
-def tune(part: Part, names: list[str], seed: int) -> dict[str, PeerSettings]:
+def tune(task: RatingTask, names: list[str], seed: int) -> dict[str, PeerSettings]:
     """Return the settings of each peer with the least RMSE on a part of val."""
     chosen = {}
     for name in names:
         trials = []
         for settings in grids()[name]:
-            trials.append((rmse(measure_peer(name, settings, part, seed).errors), settings))
+            trials.append((rmse(measure_peer(name, settings, task, seed).errors), settings))
             print(f"  {name} {settings}: {trials[-1][0]:.4f}", flush=True)
         chosen[name] = min(trials, key=lambda trial: trial[0])[1]
     return chosen
 
 
-def measure_peer(name: str, settings: PeerSettings, part: Part, seed: int) -> Measured:
+def measure_peer(name: str, settings: PeerSettings, task: RatingTask, seed: int) -> Measured:
     """Train a peer on a part, with the histories, and ask it."""
     start = time.perf_counter()
-    predict = fit(name, settings, joined(part.train, part.question.histories), seed)
+    predict = fit(name, settings, merge_ratings(task.train, task.held_out.histories), seed)
     trained = time.perf_counter()
-    found = predict(part.question.pairs)
+    predicted = predict(task.held_out.pairs)
     seconds = (trained - start, time.perf_counter() - trained)
-    return Measured(found - part.question.truth, seconds)
+    return Measured(predicted - task.held_out.truth, seconds)
 
 
-def measure_model(model: RatingModel, part: Part, trained: float) -> Measured:
+def measure_model(model: RatingModel, task: RatingTask, trained: float) -> Measured:
     """Ask a rating model that was trained in so many seconds."""
-    histories, asked = packed(part.question)
+    histories, pairs = model_inputs(task.held_out)
     start = time.perf_counter()
-    found = np.concatenate(model.predict(histories, asked))
-    return Measured(found - part.question.truth, (trained, time.perf_counter() - start))
+    predicted = np.concatenate(model.predict(histories, pairs))
+    return Measured(predicted - task.held_out.truth, (trained, time.perf_counter() - start))
 
 
-def whole_and_parts(
-    part: Part, vectors: npt.NDArray[np.float32], seed: int, whole_only: bool
+def fit_with_ablations(
+    task: RatingTask, vectors: npt.NDArray[np.float32], seed: int, skip_ablations: bool
 ) -> dict[str, Any]:
     """Train the model, and the same without one of its parts; give models and seconds."""
     domains = np.zeros(len(vectors), np.int64)
     start = time.perf_counter()
-    whole = RatingModel.fit(part.train, vectors, domains, seed=seed)
-    out = {"Isthmus": (whole, time.perf_counter() - start)}
-    out["- weights"] = (replace(whole, weights=ComponentWeights({})), 0.0)
-    how = whole.settings
-    lesser = {
-        "- neighbours": (replace(how, neighbours=NO_NEIGHBOURS), vectors),
-        "- factors": (replace(how, factors=0), vectors),
-        "- content": (how, vectors[:, :0]),
+    model = RatingModel.fit(task.train, vectors, domains, seed=seed)
+    out = {"Isthmus": (model, time.perf_counter() - start)}
+    out["- weights"] = (replace(model, weights=ComponentWeights({})), 0.0)
+    fitted_settings = model.settings
+    ablations = {
+        "- neighbours": (replace(fitted_settings, neighbours=NO_NEIGHBOURS), vectors),
+        "- factors": (replace(fitted_settings, factors=0), vectors),
+        "- content": (fitted_settings, vectors[:, :0]),
     }
-    for name, (settings, content) in ({} if whole_only else lesser).items():
+    for name, (settings, content) in ({} if skip_ablations else ablations).items():
         start = time.perf_counter()
-        own = RatingModel.fit(part.train, content, domains, settings=settings, seed=seed)
-        out[name] = (own, time.perf_counter() - start)
+        ablated = RatingModel.fit(task.train, content, domains, settings=settings, seed=seed)
+        out[name] = (ablated, time.perf_counter() - start)
     return out
 
 
@@ -113,15 +113,17 @@ def rmse(errors: Errors) -> float:
     return float(np.sqrt((errors**2).mean()))
 
 
-def by_user(rows: npt.NDArray[np.int64], *numbers: Errors) -> Errors:
+def sums_by_user(rows: npt.NDArray[np.int64], *numbers: Errors) -> Errors:
     """Return the sums of numbers over the rows of each user with any, and the number of rows."""
     users = np.unique(rows, return_inverse=True)[1]
-    return np.stack([*(np.bincount(users, own) for own in numbers), np.bincount(users)], axis=1)
+    return np.stack(
+        [*(np.bincount(users, values) for values in numbers), np.bincount(users)], axis=1
+    )
 
 
 def figures(errors: Errors, reference: Errors, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Return RMSE, MAE, and RMSE less the reference's, with intervals over resampled users."""
-    sums = by_user(rows, errors**2, np.abs(errors), reference**2)
+    sums = sums_by_user(rows, errors**2, np.abs(errors), reference**2)
     means = resampled_means(sums)
     root, other = np.sqrt(means[:, 0] / means[:, 3]), np.sqrt(means[:, 2] / means[:, 3])
     return {
@@ -131,55 +133,63 @@ def figures(errors: Errors, reference: Errors, rows: npt.NDArray[np.int64]) -> d
     }
 
 
-def show(part: Part, measured: dict[str, Measured]) -> dict[str, Any]:
+def show(task: RatingTask, measured: dict[str, Measured]) -> dict[str, Any]:
     """Print the table of one part, and give it."""
-    rows, values = part.question.pairs.rows, part.question.truth
-    print_heading(f"{part.name}: {len(values):,} ratings of {len(np.unique(rows))} users")
+    rows, values = task.held_out.pairs.rows, task.held_out.truth
+    print_heading(f"{task.name}: {len(values):,} ratings of {len(np.unique(rows))} users")
     reference = measured[REFERENCE].errors
-    found = {name: figures(own.errors, reference, rows) for name, own in measured.items()}
+    results = {name: figures(entry.errors, reference, rows) for name, entry in measured.items()}
     table = [
-        [name, *map(_figure, own.values()), *(f"{s:.1f}" for s in measured[name].seconds)]
-        for name, own in found.items()
+        [
+            name,
+            *map(_with_interval, entry.values()),
+            *(f"{s:.1f}" for s in measured[name].seconds),
+        ]
+        for name, entry in results.items()
     ]
-    heads = ["", "RMSE", "MAE", f"RMSE less {REFERENCE}'s", "train s", "predict s"]
-    print_table(heads, table)
-    return found
+    headers = ["", "RMSE", "MAE", f"RMSE less {REFERENCE}'s", "train s", "predict s"]
+    print_table(headers, table)
+    return results
 
 
-def show_by_known(part: Part, measured: dict[str, Measured]) -> None:
+def show_by_known_ratings(task: RatingTask, measured: dict[str, Measured]) -> None:
     """Print RMSE by how many ratings of the user are known."""
-    known = part.question.histories.user_counts[part.question.pairs.rows]
-    group = np.searchsorted(KNOWN, known)
-    names = [f"to {KNOWN[0]}", *(f"to {k}" for k in KNOWN[1:]), f"over {KNOWN[-1]}"]
-    print_heading("RMSE by known ratings of the user")
-    there = [g for g in range(len(names)) if (group == g).any()]
-    table = [
-        [name, *(f"{rmse(own.errors[group == g]):.4f}" for g in there)]
-        for name, own in measured.items()
+    n_known = task.held_out.histories.user_counts[task.held_out.pairs.rows]
+    group = np.searchsorted(KNOWN_RATINGS_BOUNDS, n_known)
+    names = [
+        f"to {KNOWN_RATINGS_BOUNDS[0]}",
+        *(f"to {k}" for k in KNOWN_RATINGS_BOUNDS[1:]),
+        f"over {KNOWN_RATINGS_BOUNDS[-1]}",
     ]
-    print_table(["", *(f"{names[g]} ({(group == g).sum():,})" for g in there)], table)
+    print_heading("RMSE by known ratings of the user")
+    groups = [g for g in range(len(names)) if (group == g).any()]
+    table = [
+        [name, *(f"{rmse(result.errors[group == g]):.4f}" for g in groups)]
+        for name, result in measured.items()
+    ]
+    print_table(["", *(f"{names[g]} ({(group == g).sum():,})" for g in groups)], table)
 
 
 def measure_split(
-    parts: list[Part],
+    tasks: list[RatingTask],
     peers: dict[str, PeerSettings],
     vectors: npt.NDArray[np.float32],
     seed: int,
-    whole_only: bool,
+    skip_ablations: bool,
 ) -> dict[str, Any]:
     """Measure all systems on parts with one train table."""
-    models = whole_and_parts(parts[0], vectors, seed, whole_only)
+    models = fit_with_ablations(tasks[0], vectors, seed, skip_ablations)
     out: dict[str, Any] = {"chosen": asdict(models["Isthmus"][0].settings), "peers": peers}
     print(out, flush=True)
-    for part in parts:
-        mean = part.question.truth - part.train.values.mean()
+    for task in tasks:
+        mean = task.held_out.truth - task.train.values.mean()
         measured = {"mean": Measured(-mean, (0.0, 0.0))}
         for name, settings in peers.items():
-            measured[name] = measure_peer(name, settings, part, seed)
+            measured[name] = measure_peer(name, settings, task, seed)
         for name, (model, seconds) in models.items():
-            measured[name] = measure_model(model, part, seconds)
-        out[part.name] = show(part, measured)
-        show_by_known(part, measured)
+            measured[name] = measure_model(model, task, seconds)
+        out[task.name] = show(task, measured)
+        show_by_known_ratings(task, measured)
     return out
 
 
@@ -207,27 +217,27 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", default=list(grids()), choices=list(grids()))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("ratings.json"))
-    own = parser.parse_args()
-    films = read_films(own.data)
-    vectors = vectors_of(films, own.vectors)
+    arguments = parser.parse_args()
+    films = read_films(arguments.data)
+    vectors = vectors_of(films, arguments.vectors)
     splits = {
-        "random": {split: [part] for split, part in random_split(films, own.seed).items()},
-        "few-shot": few_shot_split(films, own.seed),
+        "random": {split: [task] for split, task in random_split(films, arguments.seed).items()},
+        "few-shot": few_shot_split(films, arguments.seed),
     }
-    tuned = {} if own.tuned is None else json.loads(own.tuned.read_text())
+    tuned = {} if arguments.tuned is None else json.loads(arguments.tuned.read_text())
     out = {}
-    for name in own.hidden:
-        val, reported = splits[name]["val"], splits[name][own.split]
+    for name in arguments.hidden:
+        val, reported = splits[name]["val"], splits[name][arguments.split]
         print_heading(f"{name}: tuning on val", ("numpy", "scipy", "scikit-surprise"))
-        peers = tuned.get(name) or tune(val[len(val) // 2], own.peers, own.seed)
-        out[name] = measure_split(reported, peers, vectors, own.seed, own.whole_only)
+        peers = tuned.get(name) or tune(val[len(val) // 2], arguments.peers, arguments.seed)
+        out[name] = measure_split(reported, peers, vectors, arguments.seed, arguments.whole_only)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(f"seed {own.seed}, OMP_NUM_THREADS {threads}, surprise on one thread")
-    write_json(own.out, out)
+    print(f"seed {arguments.seed}, OMP_NUM_THREADS {threads}, surprise on one thread")
+    write_json(arguments.out, out)
 
 
-def _figure(own: tuple[float, float, float]) -> str:
-    return f"{own[0]:.4f} [{own[1]:.4f}, {own[2]:.4f}]"
+def _with_interval(estimate: tuple[float, float, float]) -> str:
+    return f"{estimate[0]:.4f} [{estimate[1]:.4f}, {estimate[2]:.4f}]"
 
 
 if __name__ == "__main__":

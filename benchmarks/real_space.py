@@ -39,12 +39,12 @@ def isthmus(*arguments: object) -> dict[str, Any]:
     command = [COMMAND, *map(str, arguments), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         out = process.stdout.read() if process.stdout else ""
-        _, status, used = os.wait4(process.pid, 0)
+        _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{' '.join(command)} failed")
-    said: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return said | {"wall": time.perf_counter() - start, "peak_mib": used.ru_maxrss / 1024}
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result | {"wall": time.perf_counter() - start, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def add(space: Path, file: Path, options: list[str]) -> dict[str, Any]:
@@ -55,10 +55,10 @@ def add(space: Path, file: Path, options: list[str]) -> dict[str, Any]:
 def kill_on_the_way(space: Path, file: Path, options: list[str], after: float) -> dict[str, int]:
     """Start adding, kill the job, and give what had reached the disk."""
     command = [COMMAND, "upsert", str(file), "--space", str(space), *options]
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(after)
-    job.send_signal(signal.SIGKILL)
-    job.wait()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     (cache,) = (space / "embedding_cache").glob("text-*.lance")
     stored = lance.dataset(str(cache)).count_rows()
     return {"items": isthmus("status", "--space", space)["items"], "embedding_cache": stored}
@@ -77,13 +77,13 @@ def change_one(folder: Path, source: Path, column: str, value: Any) -> Path:
     return target
 
 
-def report(name: str, said: dict[str, Any]) -> None:
+def report(name: str, result: dict[str, Any]) -> None:
     """Print one line of the table."""
-    encoded = said["encoded"]
+    encoded = result["encoded"]
     print(
-        f"| {name} | {said['rows_read']:,} | {said['added']:,} | {said['changed']:,} | "
-        f"{encoded.get('text', 0):,} | {encoded.get('image', 0):,} | {said['quarantined']} | "
-        f"{said['seconds']:.1f} | {said['wall']:.1f} | {said['peak_mib']:,.0f} |",
+        f"| {name} | {result['rows_read']:,} | {result['added']:,} | {result['changed']:,} | "
+        f"{encoded.get('text', 0):,} | {encoded.get('image', 0):,} | {result['quarantined']} | "
+        f"{result['seconds']:.1f} | {result['wall']:.1f} | {result['peak_mib']:,.0f} |",
         flush=True,
     )
 
@@ -93,13 +93,13 @@ def build(space: Path, files: dict[str, tuple[Path, list[str]]], kill_after: flo
     shutil.rmtree(space, ignore_errors=True)
     isthmus("create", "--space", space)
     first, options = files["arts + office"]
-    there = kill_on_the_way(space, first, options, kill_after)
+    stored = kill_on_the_way(space, first, options, kill_after)
     resumed = add(space, first, options)
     report("arts + office, after a kill", resumed)
     columns = (pq.read_table(first)[name].to_pylist() for name in ("title", "attributes"))
     distinct = len(set(zip(*columns, strict=True)))
     print(
-        f"| (killed with {there['items']:,} items and {there['embedding_cache']:,} text vectors "
+        f"| (killed with {stored['items']:,} items and {stored['embedding_cache']:,} text vectors "
         f"stored; of {distinct:,} distinct texts {distinct - resumed['encoded']['text']:,} "
         "were not encoded again) |" + " |" * 9
     )
@@ -113,13 +113,13 @@ def main() -> None:
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--kill-after", type=float, default=45.0)
     parser.add_argument("--reuse", action="store_true", help="take the space as it is")
-    chosen = parser.parse_args()
-    space = chosen.space
+    arguments = parser.parse_args()
+    space = arguments.space
     print("| job | rows | added | changed | texts | images | quarantined | s | wall s | peak MiB |")
     print("| --- " * 10 + "|")
     files = {name: (DATA / folder / "items.parquet", o) for name, (folder, o) in SETS.items()}
-    if not chosen.reuse:
-        build(space, files, chosen.kill_after)
+    if not arguments.reuse:
+        build(space, files, arguments.kill_after)
     for name, (file, options) in files.items():
         report(f"{name}, again", add(space, file, options))
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ from isthmus import load_encoder
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 DIM = 384
-PIECE = 8_192
+CHUNK_ROWS = 8_192
 NOISE = 0.75  # of the length of a vector: a cosine of 1 / sqrt(1 + 0.75 ** 2) = 0.8
 FOLDERS = ("amazon_arts_office", "movielens_posters", "fashion_products")
 
@@ -54,8 +54,8 @@ def texts() -> Iterator[str]:
     while True:
         pool = pools[int(rng.choice(len(pools), p=shares))]
         first, last = (pool[int(i)] for i in rng.integers(len(pool), size=2))
-        ends = int(rng.integers(2, 7)), int(rng.integers(2, 7))
-        text = " ".join([*first[: ends[0]], *last[-ends[1] :]])
+        lengths = int(rng.integers(2, 7)), int(rng.integers(2, 7))
+        text = " ".join([*first[: lengths[0]], *last[-lengths[1] :]])
         if text not in seen:
             seen.add(text)
             yield text
@@ -79,9 +79,9 @@ def real_vectors(
 def _encode(path: Path, done: int, rows: int, spec: str) -> None:
     encoder = load_encoder(spec)
     start, first = time.perf_counter(), done
-    wanted = islice(texts(), done, rows)
+    remaining = islice(texts(), done, rows)
     with path.open("r+b") as file:
-        while batch := list(islice(wanted, PIECE)):
+        while batch := list(islice(remaining, CHUNK_ROWS)):
             file.seek(done * 4 * DIM)
             encoder.encode(batch, "text").astype("<f4").tofile(file)
             file.flush()
@@ -94,8 +94,8 @@ def _repeat(path: Path, encoded: int, done: int, rows: int) -> None:
     """Append the first vectors again, moved by noise; each piece depends on its place alone."""
     first = np.memmap(path, np.float32, "r").reshape(-1, DIM)
     with path.open("r+b") as file:
-        for start in range(done, rows, PIECE):
-            places = np.arange(start, min(start + PIECE, rows)) % encoded
+        for start in range(done, rows, CHUNK_ROWS):
+            places = np.arange(start, min(start + CHUNK_ROWS, rows)) % encoded
             noise = np.random.default_rng(start).standard_normal((len(places), DIM))
             moved = first[places] + NOISE * noise / np.sqrt(DIM)
             moved /= np.linalg.norm(moved, axis=1, keepdims=True)

@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import torch
-from common.standin import looked_up
+from common.standin import lookup_encoder
 from real_vectors import real_vectors, texts
 
 from isthmus import Space, User
@@ -58,7 +58,7 @@ def interactions(vectors: np.ndarray, users: int, rng: np.random.Generator) -> p
 
 def fill(folder: Path, vectors: np.ndarray, users: int) -> Space:
     """Make a space that is trained and published."""
-    space = Space.create(folder / "two.space", {"text": looked_up(vectors)})
+    space = Space.create(folder / "two.space", {"text": lookup_encoder(vectors)})
     space.upsert(items(len(vectors)), domain_column="domain", text="text")
     space.add_interactions(interactions(vectors, users, np.random.default_rng(0)))
     start = time.perf_counter()
@@ -81,17 +81,17 @@ def one_by_one(space: Space, warm: list[str], users: list[str], k: int) -> dict[
         processor.append(time.thread_time() - used)
         seconds.append(time.perf_counter() - start)
     p50, p99 = np.quantile(seconds, [0.5, 0.99]) * 1e3
-    own = float(np.median(processor)) * 1e3  # says more where other jobs run
-    return {"p50_ms": float(p50), "p99_ms": float(p99), "processor_p50_ms": own}
+    processor_ms = float(np.median(processor)) * 1e3  # says more where other jobs run
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "processor_p50_ms": processor_ms}
 
 
 def together(space: Space, users: list[str], k: int, **options: int) -> float:
     """Return users a second in a batch, on two cores."""
     faiss.omp_set_num_threads(2)
     torch.set_num_threads(2)
-    asked = [(user, User(id=user)) for user in users]
+    queries = [(user, User(id=user)) for user in users]
     start = time.perf_counter()
-    space.recommend_batch(asked, domain="right", k=k, **options)
+    space.recommend_batch(queries, domain="right", k=k, **options)
     return len(users) / (time.perf_counter() - start)
 
 
@@ -112,8 +112,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.space or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        there = folder / "two.space"
-        space = Space.open(there) if there.exists() else fill(folder, vectors, options.users)
+        space_path = folder / "two.space"
+        space = (
+            Space.open(space_path) if space_path.exists() else fill(folder, vectors, options.users)
+        )
         users = [str(user) for user in range(options.warm + options.asked + options.batch)]
         warm, others = users[: options.warm], users[options.warm :]
         figures = one_by_one(space, warm, others[: options.asked], options.k)

@@ -27,44 +27,44 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=400)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     encoder: Any = load_encoder("local/text", device="cpu")
-    texts, tower = mixed_texts(given.rows), encoder.towers["text"]
+    texts, tower = mixed_texts(arguments.rows), encoder.towers["text"]
     layers = {n: m for n, m in encoder.model.named_modules() if isinstance(m, torch.nn.Linear)}
     batch = tower.collate(tower.prepare(SAMPLE))
-    chosen = layers_for_int8(encoder.model, tower.forward, batch, GROUP)
-    ways: dict[str, Sequence[str]] = {
+    selected = layers_for_int8(encoder.model, tower.forward, batch, GROUP)
+    variants: dict[str, Sequence[str]] = {
         "all layers": list(layers),
         "all but value projections": [n for n in layers if not n.endswith("value")],
         "all but first and last block": [n for n in layers if ".0." not in n and ".5." not in n],
-        "by measured harm (openvino-mixed)": chosen,
+        "by measured harm (openvino-mixed)": selected,
     }
     expected = encoder.encode(texts)
-    whole = sum(layer.weight.numel() for layer in layers.values())
+    n_weights = sum(layer.weight.numel() for layer in layers.values())
     print(
         f"{len(texts)} texts\n{'in 8 bits':<36}{'of products':>12}{'1 - cosine':>12}{'recall':>9}"
     )
-    for name, names in ways.items():
+    for name, names in variants.items():
         with ExitStack() as stack:
             for layer in names:
                 stack.enter_context(rounded(layers[layer], GROUP))
-            found = encoder.encode(texts)
-        share = sum(layers[layer].weight.numel() for layer in names) / whole
-        show(name, share, expected, found)
+            vectors = encoder.encode(texts)
+        share = sum(layers[layer].weight.numel() for layer in names) / n_weights
+        show(name, share, expected, vectors)
     tables = [m for m in encoder.model.modules() if isinstance(m, torch.nn.Embedding)]
-    kept = [table.weight.data for table in tables]
+    weights = [table.weight.data for table in tables]
     for table in tables:
         table.weight.data = round_weight(table.weight.data)
     show("embeddings alone", 0.0, expected, encoder.encode(texts))
-    for table, own in zip(tables, kept, strict=True):
-        table.weight.data = own
+    for table, weight in zip(tables, weights, strict=True):
+        table.weight.data = weight
 
 
-def show(name: str, share: float, expected: np.ndarray, found: np.ndarray) -> None:
+def show(name: str, share: float, expected: np.ndarray, vectors: np.ndarray) -> None:
     """Print a row."""
-    turned = float(1 - (found * expected).sum(1).mean())
-    kept = neighbor_recall(nearest_neighbors(expected), nearest_neighbors(found))
-    print(f"{name:<36}{share:>12.2f}{turned:>12.1e}{kept:>9.4f}", flush=True)
+    distance = float(1 - (vectors * expected).sum(1).mean())
+    recall = neighbor_recall(nearest_neighbors(expected), nearest_neighbors(vectors))
+    print(f"{name:<36}{share:>12.2f}{distance:>12.1e}{recall:>9.4f}", flush=True)
 
 
 if __name__ == "__main__":

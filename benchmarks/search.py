@@ -1,11 +1,12 @@
-"""Search beside other libraries: the same vectors, the same held-out queries, one thread.
+"""Search compared with other libraries: the same vectors and held-out queries, one thread.
 
 ``python benchmarks/search.py --vectors vectors --rows 100000``
 
-Each peer, in a process of its own, takes settings from cheap to thorough until it finds 95 % of
-the exact ten best; the cheapest setting that does is timed, the peers taking turns. Peers of two
-parameters try one list of settings a value of the second, and the fastest of the lists counts.
-A search is held to one core, whatever pools a library has. Ratios are to the best of the others.
+Each peer runs in a separate process. It tries settings from the cheapest to the most thorough until
+recall@10 reaches 95 %; the cheapest sufficient setting is timed, the peers taking turns. Peers with
+two parameters try one list of settings for each value of the second, and the fastest list counts.
+A search is pinned to one core, whatever thread pools a library has. Ratios are to the best other
+peer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from common.arguments import search_arguments
-from common.data import SEED, Data, Floats, read_data, recall, worst_wanted, write_data
+from common.data import SEED, Data, Floats, kth_best_scores, read_data, recall, write_data
 from common.process import CORES
 from common.tables import print_heading, print_table, write_json
 from common.worker import CLOCKS, PeerFailed, Remote, start_workers
@@ -27,7 +28,7 @@ from peers import PACKAGES, PEERS
 K = 10
 ANSWER_S, SWEEP_S, BATCH_S, SINGLE_S = 20.0, 0.5, 2.0, 2.0
 OUT = Path(tempfile.gettempdir()) / "search.json"
-HEADS = (
+HEADERS = (
     "peer", "setting", "recall@10", "batch q/s", "x best", "p50 ms", "x best", "p99 ms",
     "bytes/vector", "RSS/vector", "build s",
 )  # fmt: skip
@@ -35,38 +36,38 @@ HEADS = (
 Curve = list[dict[str, Any]]
 
 
-def sweep(worker: Remote, data: Data, worst: Floats, target: float) -> Curve:
-    """Try settings until the target is reached, list by list, and give the curve."""
+def sweep(worker: Remote, data: Data, kth_scores: Floats, target: float) -> Curve:
+    """Try the settings of each list until one reaches the target recall; return all points."""
     curve: Curve = []
     for grid in worker.call("grids", len(data.base)):
         for parameters in grid:
             try:
-                tuned = worker.call("tune", parameters)
-                found = worker.call("answers", K, ANSWER_S)
+                tune_seconds = worker.call("tune", parameters)
+                retrieved = worker.call("answers", K, ANSWER_S)
             except PeerFailed as error:
                 print(f"  {parameters}: {str(error).strip().splitlines()[-1]}", flush=True)
                 continue
-            reached = recall(data.base, data.queries, found, worst)
+            measured_recall = recall(data.base, data.queries, retrieved, kth_scores)
             rate = worker.call("batch", K, SWEEP_S)
             curve.append(
                 {
                     "parameters": parameters,
-                    "recall": reached,
+                    "recall": measured_recall,
                     "batch_qps": rate,
-                    "queries": len(found),
-                    "tune_s": tuned,
+                    "queries": len(retrieved),
+                    "tune_s": tune_seconds,
                 }
             )
-            if reached >= target:
+            if measured_recall >= target:
                 break
     return curve
 
 
-def choose(curve: Curve, target: float) -> dict[str, Any]:
-    """Return the fastest setting that reached the target, else the one with the best recall."""
-    good = [point for point in curve if point["recall"] >= target]
-    if good:
-        return max(good, key=lambda point: point["batch_qps"])
+def best_setting(curve: Curve, target: float) -> dict[str, Any]:
+    """Return the fastest point that reaches the target, else the one with the best recall."""
+    sufficient = [point for point in curve if point["recall"] >= target]
+    if sufficient:
+        return max(sufficient, key=lambda point: point["batch_qps"])
     return max(curve, key=lambda point: point["recall"])
 
 
@@ -92,16 +93,16 @@ def take_turns(workers: dict[str, Remote], repeats: int) -> dict[str, dict[str, 
 def compare(
     workers: dict[str, Remote], data: Data, repeats: int, target: float
 ) -> dict[str, dict[str, Any]]:
-    """Find each peer's setting, and time them all."""
-    worst = worst_wanted(data.base, data.queries, K)
+    """Select the setting of each peer, and time all peers."""
+    kth_scores = kth_best_scores(data.base, data.queries, K)
     measured: dict[str, dict[str, Any]] = {}
     for name, worker in workers.items():
         start = time.perf_counter()
-        curve = sweep(worker, data, worst, target)
+        curve = sweep(worker, data, kth_scores, target)
         if not curve:
             print(f"{name}: skipped, no setting works", flush=True)
             continue
-        chosen = settle(worker, curve, target)
+        chosen = select_setting(worker, curve, target)
         measured[name] = {
             **worker.call("describe"),
             "curve": curve,
@@ -115,54 +116,60 @@ def compare(
     return measured
 
 
-def settle(worker: Remote, curve: Curve, target: float) -> dict[str, Any]:
-    """Put a peer at the setting it is compared with, and give that point of the curve."""
-    chosen = choose(curve, target)
+def select_setting(worker: Remote, curve: Curve, target: float) -> dict[str, Any]:
+    """Apply the best setting to a peer, and return its point of the curve."""
+    chosen = best_setting(curve, target)
     worker.call("tune", chosen["parameters"])
     worker.call("answers", K, ANSWER_S)
     return chosen
 
 
 def worker_memory(worker: Remote, rows: int) -> dict[str, float]:
-    """Return bytes a vector of a peer."""
+    """Return the bytes per vector of a peer."""
     return {f"{k}_per_vector": v for k, v in worker.call("memory", rows).items()}
 
 
 def print_peers(measured: dict[str, dict[str, Any]], target: float) -> None:
-    """Print the table; a star marks a peer that missed the target."""
-    good = {n: m for n, m in measured.items() if m["chosen"]["recall"] >= target}
-    others = {n: m for n, m in good.items() if n != "isthmus"} or good or measured
-    rate = max(m["batch_qps"] for m in others.values())
-    p50 = min(m["p50_ms"] for m in others.values())
+    """Print the table; a star marks peers that miss the target recall."""
+    sufficient = {
+        n: figures for n, figures in measured.items() if figures["chosen"]["recall"] >= target
+    }
+    others = (
+        {n: figures for n, figures in sufficient.items() if n != "isthmus"}
+        or sufficient
+        or measured
+    )
+    rate = max(figures["batch_qps"] for figures in others.values())
+    p50 = min(figures["p50_ms"] for figures in others.values())
     rows = []
-    for name, m in sorted(measured.items(), key=lambda entry: -entry[1]["batch_qps"]):
-        chosen = m["chosen"]
+    for name, figures in sorted(measured.items(), key=lambda entry: -entry[1]["batch_qps"]):
+        chosen = figures["chosen"]
         rows.append(
             (
-                name if name in good else f"{name} *",
+                name if name in sufficient else f"{name} *",
                 str(chosen["parameters"]),
                 f"{chosen['recall']:.4f}",
-                f"{m['batch_qps']:,.0f}",
-                f"{m['batch_qps'] / rate:.2f}",
-                f"{m['p50_ms']:.3f}",
-                f"{m['p50_ms'] / p50:.2f}",
-                f"{m['p99_ms']:.3f}",
-                f"{m['bytes_per_vector']:,.0f}",
-                f"{m['rss_per_vector']:,.0f}",
-                f"{m['build_s']:.1f}",
+                f"{figures['batch_qps']:,.0f}",
+                f"{figures['batch_qps'] / rate:.2f}",
+                f"{figures['p50_ms']:.3f}",
+                f"{figures['p50_ms'] / p50:.2f}",
+                f"{figures['p99_ms']:.3f}",
+                f"{figures['bytes_per_vector']:,.0f}",
+                f"{figures['rss_per_vector']:,.0f}",
+                f"{figures['build_s']:.1f}",
             )
         )
-    print_table(HEADS, rows)
-    if len(good) < len(measured):
+    print_table(HEADERS, rows)
+    if len(sufficient) < len(measured):
         print(f"* did not reach {target} with any setting")
-    for name, m in measured.items():
-        print(f"{name}: {m['settings']}; bytes/vector: {m['measured']}")
+    for name, figures in measured.items():
+        print(f"{name}: {figures['settings']}; bytes/vector: {figures['measured']}")
 
 
 def print_overhead(
     worker: Remote, queries: Path, repeats: int, clock: str
 ) -> dict[str, Any] | None:
-    """Print what our calls cost over FAISS's own on the same index."""
+    """Print the overhead of Isthmus over direct FAISS calls on the same index."""
     print(f"isthmus's index: {worker.call('ask', 'recipe')}")
     try:
         seconds = worker.call("ask", "overhead", queries, K, repeats, CLOCKS[clock])
@@ -174,47 +181,53 @@ def print_overhead(
         return None
     medians = {name: statistics.median(values) * 1e3 for name, values in seconds.items()}
     rows = []
-    for what, name in (("search_batch", "batch"), ("search(vector=)", "single")):
+    for method, name in (("search_batch", "batch"), ("search(vector=)", "single")):
         ours, raw = medians[name], medians[f"raw {name}"]
         rows.append(
-            (what, f"{ours:.3f}", f"{raw:.3f}", f"{ours - raw:+.3f}", f"{ours / raw - 1:+.1%}")
+            (method, f"{ours:.3f}", f"{raw:.3f}", f"{ours - raw:+.3f}", f"{ours / raw - 1:+.1%}")
         )
-    print_table(("isthmus beside its own FAISS index", "ms", "raw ms", "more", "%"), rows)
+    print_table(("call", "isthmus ms", "FAISS ms", "overhead ms", "overhead"), rows)
     return medians
 
 
 def main() -> None:
-    """Compare."""
+    """Compare the peers, and print the tables."""
     parser = search_arguments(__doc__, OUT, repeats=7)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     build_threads = min(2, len(CORES))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_data(given.vectors, folder, given.rows, given.queries)
+        write_data(arguments.vectors, folder, arguments.rows, arguments.queries)
         data = read_data(folder)
         workers = start_workers(
-            given.peers, folder, folder / "peers", given.threads, build_threads, given.clock
+            arguments.peers,
+            folder,
+            folder / "peers",
+            arguments.threads,
+            build_threads,
+            arguments.clock,
         )
-        measured = compare(workers, data, given.repeats, given.recall)
+        measured = compare(workers, data, arguments.repeats, arguments.recall)
         print_heading(
-            f"{given.rows:,} MiniLM vectors, {given.queries:,} held-out queries, k={K}; "
-            f"seed {SEED}; search on {given.threads} thread(s) and core(s), build on "
-            f"{build_threads}; medians of {given.repeats} rounds in turn, {given.clock} time",
+            f"{arguments.rows:,} MiniLM vectors, {arguments.queries:,} held-out queries, k={K}; "
+            f"seed {SEED}; search on {arguments.threads} thread(s) and core(s), build on "
+            f"{build_threads}; medians of {arguments.repeats} rounds in turn, {arguments.clock} "
+            "time",
             PACKAGES,
         )
-        print_peers(measured, given.recall)
+        print_peers(measured, arguments.recall)
         overhead = None
         if "isthmus" in workers:
             overhead = print_overhead(
-                workers["isthmus"], folder / "queries.npy", given.repeats, given.clock
+                workers["isthmus"], folder / "queries.npy", arguments.repeats, arguments.clock
             )
         for worker in workers.values():
             worker.close()
     write_json(
-        given.out,
-        {"given": vars(given), "seed": SEED, "peers": measured, "overhead_ms": overhead},
+        arguments.out,
+        {"given": vars(arguments), "seed": SEED, "peers": measured, "overhead_ms": overhead},
     )
 
 

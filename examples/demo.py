@@ -18,7 +18,7 @@ from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 OUTPUT = Path("demo-output")
-SHOWN = 6
+N_RESULTS = 6
 
 
 def build(folder: Path) -> Space:
@@ -46,36 +46,38 @@ def show(title: str, hits: Sequence[Hit]) -> None:
     print()
 
 
-def ask(space: Space) -> list[SheetRow]:
+def run_queries(space: Space) -> list[SheetRow]:
     """Run one query of each kind, and return the results as rows of a contact sheet."""
     poster = str(CATALOGUE / "pictures/film-011.png")
     film = next(
         h for h in space.search("a ship in a storm at sea", domain="films", attributes=True)
     )
-    seen = space.search("jazz club, saxophone and piano trio", domain="music", k=2, attributes=True)
-    seen += space.search("climbing a mountain", domain="music", k=2, attributes=True)
-    user = User(history=[hit.item_id for hit in seen])
-    known = " + ".join(str(hit.attributes["title"]) for hit in seen)
+    history = space.search(
+        "jazz club, saxophone and piano trio", domain="music", k=2, attributes=True
+    )
+    history += space.search("climbing a mountain", domain="music", k=2, attributes=True)
+    user = User(history=[hit.item_id for hit in history])
+    history_titles = " + ".join(str(hit.attributes["title"]) for hit in history)
     results = [
         (
             "text: cosy winter evening in a cabin",
             None,
-            space.search("cosy winter evening in a cabin", k=SHOWN, attributes=True),
+            space.search("cosy winter evening in a cabin", k=N_RESULTS, attributes=True),
         ),
         (
             "image: the poster at the left",
             poster,
-            space.search(image=poster, k=SHOWN, attributes=True),
+            space.search(image=poster, k=N_RESULTS, attributes=True),
         ),
         (
             f"books like the film {film.attributes['title']}",
             film.image,
-            space.similar(film.item_id, domain="books", k=SHOWN, attributes=True),
+            space.similar(film.item_id, domain="books", k=N_RESULTS, attributes=True),
         ),
         (
-            f"films for a user with a history of music only: {known}",
-            seen[0].image,
-            space.recommend(user, domain="films", k=SHOWN, attributes=True),
+            f"films for a user with a history of music only: {history_titles}",
+            history[0].image,
+            space.recommend(user, domain="films", k=N_RESULTS, attributes=True),
         ),
         (
             "text with a filter: gift for a gardener, price < 30",
@@ -84,7 +86,7 @@ def ask(space: Space) -> list[SheetRow]:
                 "gift for a gardener",
                 domain="products",
                 where="price < 30",
-                k=SHOWN,
+                k=N_RESULTS,
                 attributes=True,
             ),
         ),
@@ -94,7 +96,7 @@ def ask(space: Space) -> list[SheetRow]:
     return [SheetRow(title, picture, tuple(hits)) for title, picture, hits in results]
 
 
-def ask_pictures(folder: Path) -> SheetRow:
+def search_pictures(folder: Path) -> SheetRow:
     """Search pictures without texts by a text, in a space of product pictures."""
     shutil.rmtree(folder, ignore_errors=True)
     space = Space.create(folder, "local")
@@ -105,7 +107,7 @@ def ask_pictures(folder: Path) -> SheetRow:
         if row.get("image")
     ]
     space.upsert(pictures, domain="pictures")
-    hits = space.search("a shirt", k=SHOWN, attributes=True)
+    hits = space.search("a shirt", k=N_RESULTS, attributes=True)
     title = "text query for pictures without texts, by the alignment: a shirt"
     show(title, hits)
     return SheetRow(title, None, tuple(hits))
@@ -115,7 +117,7 @@ def main() -> None:
     """Build, ask, draw."""
     OUTPUT.mkdir(exist_ok=True)
     space = build(OUTPUT / "demo.space")
-    rows = [*ask(space), ask_pictures(OUTPUT / "pictures.space")]
+    rows = [*run_queries(space), search_pictures(OUTPUT / "pictures.space")]
     sheet = OUTPUT / "results.png"
     draw_contact_sheet(rows, space.media).save(sheet, optimize=True)
     print(f"space: {space.path}\npicture: {sheet}")

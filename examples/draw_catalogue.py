@@ -21,7 +21,7 @@ from PIL import Image
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 SUPERSAMPLE = 3
-MOST_BYTES = 6700
+MAX_BYTES = 6700
 
 FRAMES = {
     "films": (frames.poster, (160, 224)),
@@ -89,7 +89,7 @@ def draw(item: dict[str, Any], theme: str) -> Image.Image:
     return frames.finish(scene, width, height)
 
 
-def pack(image: Image.Image, most: int = MOST_BYTES) -> bytes:
+def pack(image: Image.Image, max_bytes: int = MAX_BYTES) -> bytes:
     """Encode a picture as a palette PNG, with as many colours as its size limit allows.
 
     Parameters
@@ -112,7 +112,7 @@ def pack(image: Image.Image, most: int = MOST_BYTES) -> bytes:
         buffer = io.BytesIO()
         small.save(buffer, "PNG", optimize=True)
         data = buffer.getvalue()
-        if len(data) <= most:
+        if len(data) <= max_bytes:
             break
     return data
 

@@ -1071,8 +1071,8 @@ class Space:
         Every content is encoded into an embedding cache of its own; an interrupted run resumes.
         Then a release is built of the new vectors and measured, and only if it is accepted the
         space switches: settings, vectors and release at once. Processes that have the space
-        open are asked to open it again. `rollback` switches back. Where the encoders are those of the space, at
-        another place perhaps, nothing is encoded. See `ReembedRequest`.
+        open are asked to open it again. `rollback` switches back. Nothing is encoded where the
+        encoders are those of the space, even at another path. See `ReembedRequest`.
 
         Raises
         ------

@@ -1,1 +1,1 @@
-"""What several benchmarks share: data, workers, memory and tables."""
+"""Shared parts of the benchmarks: data, workers, memory and tables."""

@@ -1,6 +1,6 @@
-"""The data of a comparison on disk: base vectors, held-out queries, attributes; and exact answers.
+"""Benchmark data on disk (base vectors, held-out queries, attributes) and exact ground truth.
 
-Worker processes map the files, so the vectors are in memory once however many peers there are.
+Worker processes memory-map the files, so all peers share one copy of the vectors.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 DIM = 384
 SEED = 0
-PIECE = 16_384
-SAME_SCORE = 1e-5
+CHUNK_ROWS = 16_384
+SCORE_TOLERANCE = 1e-5
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -22,8 +22,8 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A filter: the rows whose attribute is below a bound."""
+class AttributeFilter:
+    """A filter that matches the rows whose attribute is below a bound."""
 
     attribute: str
     below: int
@@ -45,44 +45,44 @@ class Data:
     queries : numpy.ndarray
         float32, shape (n_queries, dim); none of their rows is in the base.
     attributes : dict of str to numpy.ndarray
-        ``shuffled`` has nothing to do with the vectors; ``near`` is the rank of a row by its
-        cosine with a random row, the pivot. Both are permutations of the row numbers.
+        ``shuffled`` is independent of the vectors; ``near`` is the rank of a row by its cosine
+        with a random row, the pivot. Both are permutations of the row numbers, int64, (n_rows,).
     """
 
     base: Floats
     queries: Floats
     attributes: dict[str, Integers]
 
-    def mask(self, kept: Kept) -> Mask:
-        """Mark the rows that a filter keeps."""
-        return self.attributes[kept.attribute] < kept.below
+    def mask(self, row_filter: AttributeFilter) -> Mask:
+        """Return whether each row matches a filter, shape (n_rows,)."""
+        return self.attributes[row_filter.attribute] < row_filter.below
 
 
 def write_data(vectors: Path, folder: Path, rows: int, queries: int) -> None:
-    """Divide the vectors of a file into base and queries, at random with a fixed seed.
+    """Split the vectors of a file into base and queries, at random with a fixed seed.
 
     Raises
     ------
     SystemExit
-        If the file holds too few; `real_vectors.py` makes more.
+        If the file holds too few vectors; `real_vectors.py` makes more.
     """
-    held = np.memmap(vectors / "minilm.f32", np.float32, "r")
-    held = held[: len(held) // DIM * DIM].reshape(-1, DIM)
-    if len(held) < rows + queries:
-        raise SystemExit(f"{vectors} holds {len(held):,} vectors, {rows + queries:,} are needed")
-    chosen = np.random.default_rng(SEED).permutation(rows + queries)
-    np.save(folder / "queries.npy", held[np.sort(chosen[:queries])])
+    stored = np.memmap(vectors / "minilm.f32", np.float32, "r")
+    stored = stored[: len(stored) // DIM * DIM].reshape(-1, DIM)
+    if len(stored) < rows + queries:
+        raise SystemExit(f"{vectors} holds {len(stored):,} vectors, {rows + queries:,} are needed")
+    order = np.random.default_rng(SEED).permutation(rows + queries)
+    np.save(folder / "queries.npy", stored[np.sort(order[:queries])])
     base = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (rows, DIM))
-    kept = np.sort(chosen[queries:])
-    for start in range(0, rows, PIECE):
-        base[start : start + PIECE] = held[kept[start : start + PIECE]]
+    base_rows = np.sort(order[queries:])
+    for start in range(0, rows, CHUNK_ROWS):
+        base[start : start + CHUNK_ROWS] = stored[base_rows[start : start + CHUNK_ROWS]]
     base.flush()
     for name, values in _attributes(base).items():
         np.save(folder / f"{name}.npy", values)
 
 
 def read_data(folder: Path) -> Data:
-    """Map what `write_data` wrote."""
+    """Return the data that `write_data` wrote, memory-mapped."""
     names = ("shuffled", "near")
     attributes = {name: np.load(folder / f"{name}.npy") for name in names}
     base = np.load(folder / "base.npy", mmap_mode="r")
@@ -90,7 +90,7 @@ def read_data(folder: Path) -> Data:
 
 
 def pivot(base: Floats) -> Floats:
-    """Return the row that ``near`` is measured from."""
+    """Return the vector that the attribute ``near`` is measured from."""
     return np.asarray(base[np.random.default_rng(SEED).integers(len(base))])
 
 
@@ -102,35 +102,38 @@ def _attributes(base: Floats) -> dict[str, Integers]:
     return {"shuffled": shuffled, "near": near}
 
 
-def worst_wanted(base: Floats, queries: Floats, k: int, mask: Mask | None = None) -> Floats:
-    """Return the score of the k-th best row for each query, searched exactly.
+def kth_best_scores(base: Floats, queries: Floats, k: int, mask: Mask | None = None) -> Floats:
+    """Return the score of the k-th best row for each query by exact search, shape (n_queries,).
 
-    Where a filter leaves fewer than k rows it is the score of the last one.
+    Where fewer than k rows match a filter, it is the score of the last of them.
     """
-    best = np.full((len(queries), k), -np.inf, np.float32)
-    for start in range(0, len(base), PIECE):
-        piece = np.asarray(base[start : start + PIECE])
+    top_scores = np.full((len(queries), k), -np.inf, np.float32)
+    for start in range(0, len(base), CHUNK_ROWS):
+        chunk = np.asarray(base[start : start + CHUNK_ROWS])
         if mask is not None:
-            piece = piece[mask[start : start + PIECE]]
-        scores = np.concatenate([best, queries @ piece.T], axis=1)
-        best = -np.partition(-scores, k - 1, axis=1)[:, :k]
-    return np.where(np.isfinite(best), best, np.inf).min(axis=1)
+            chunk = chunk[mask[start : start + CHUNK_ROWS]]
+        scores = np.concatenate([top_scores, queries @ chunk.T], axis=1)
+        top_scores = -np.partition(-scores, k - 1, axis=1)[:, :k]
+    return np.where(np.isfinite(top_scores), top_scores, np.inf).min(axis=1)
 
 
 def recall(
-    base: Floats, queries: Floats, found: Integers, worst: Floats, mask: Mask | None = None
+    base: Floats, queries: Floats, retrieved: Integers, kth_scores: Floats, mask: Mask | None = None
 ) -> float:
-    """Return the share of the exact best that was found.
+    """Return recall@k of the retrieved rows, shape (n_queries, k), against exact search.
 
-    A row that ties with the last wanted one is a right answer too (some titles occur twice); a
-    row that is returned twice, or that the filter does not keep, counts for nothing.
+    A row that ties with the k-th best is a hit too (some titles occur twice). A row that is
+    returned twice counts once, and a row that does not match the filter is no hit.
     """
-    queries, worst = queries[: len(found)], worst[: len(found)]
-    wanted = found.shape[1] if mask is None else min(found.shape[1], int(mask.sum()))
-    found = np.sort(found, axis=1)
-    there = found >= 0
-    there[:, 1:] &= found[:, 1:] != found[:, :-1]
+    queries, kth_scores = queries[: len(retrieved)], kth_scores[: len(retrieved)]
+    n_relevant = retrieved.shape[1] if mask is None else min(retrieved.shape[1], int(mask.sum()))
+    retrieved = np.sort(retrieved, axis=1)
+    hits = retrieved >= 0
+    hits[:, 1:] &= retrieved[:, 1:] != retrieved[:, :-1]
     if mask is not None:
-        there &= mask[np.maximum(found, 0)]
-    scores = np.einsum("qkd,qd->qk", base[np.maximum(found, 0)], queries)
-    return float((there & (scores >= worst[:, None] - SAME_SCORE)).sum() / (wanted * len(found)))
+        hits &= mask[np.maximum(retrieved, 0)]
+    scores = np.einsum("qkd,qd->qk", base[np.maximum(retrieved, 0)], queries)
+    return float(
+        (hits & (scores >= kth_scores[:, None] - SCORE_TOLERANCE)).sum()
+        / (n_relevant * len(retrieved))
+    )

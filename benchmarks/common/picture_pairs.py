@@ -1,6 +1,6 @@
-"""Texts and pictures that belong together, of three data sets, as vectors of the pair ``local``.
+"""Pairs of texts and pictures of three data sets, encoded by ``local``.
 
-Vectors are kept in a space under a working folder, so that nothing is encoded twice.
+Vectors are cached in a space under a working folder, so that nothing is encoded twice.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ SETS = ("fashion", "posters", "flickr")
 
 
 def read_pairs(work: Path, names: tuple[str, ...] = SETS) -> Pairs:
-    """Return the pairs of some sets; what was encoded before is read from the working folder."""
+    """Return the pairs of some sets; vectors are cached in the working folder."""
     return join_pairs([_read(work, name) for name in names])
 
 
 def _read(work: Path, name: str) -> Pairs:
-    kept = work / f"{name}.npz"
-    if not kept.exists():
+    cache_file = work / f"{name}.npz"
+    if not cache_file.exists():
         work.mkdir(parents=True, exist_ok=True)
-        found = _encode(work, _TABLES[name]())
+        pairs = _encode(work, _TABLES[name]())
         np.savez(
-            kept,
-            text=found.text,
-            image=found.image,
-            text_ids=found.text_ids,
-            image_ids=found.image_ids,
+            cache_file,
+            text=pairs.text,
+            image=pairs.image,
+            text_ids=pairs.text_ids,
+            image_ids=pairs.image_ids,
         )
-    held = np.load(kept)
-    count = len(held["text"])
-    ids = held["text_ids"], held["image_ids"]
-    return Pairs(held["text"], held["image"], *ids, np.zeros(count, np.int64), (name,))
+    cached = np.load(cache_file)
+    count = len(cached["text"])
+    ids = cached["text_ids"], cached["image_ids"]
+    return Pairs(cached["text"], cached["image"], *ids, np.zeros(count, np.int64), (name,))
 
 
 def _encode(work: Path, table: pa.Table) -> Pairs:
@@ -54,10 +54,10 @@ def _encode(work: Path, table: pa.Table) -> Pairs:
     media = MediaStore(path / "media")
     encoder = ContentEncoder(caches, media, space.opened.encoder_of)
     reader = PairReader(table)
-    gathered = pairs_from_rows(reader, caches, media, encoder, count=len(table), progress=True)
-    for problem in gathered.problems:
+    result = pairs_from_rows(reader, caches, media, encoder, count=len(table), progress=True)
+    for problem in result.problems:
         print(f"left out {problem}")
-    return gathered.pairs
+    return result.pairs
 
 
 def _fashion() -> pa.Table:

@@ -1,4 +1,4 @@
-"""A process's cores, threads and memory (Linux)."""
+"""Cores, threads and memory of a process (Linux)."""
 
 from __future__ import annotations
 
@@ -16,25 +16,24 @@ POOL_THREADS = (
     "RAYON_NUM_THREADS",
     "TOKIO_WORKER_THREADS",
 )
-FEWEST_IN_POOL = 2
+MIN_POOL_THREADS = 2
 CORES = sorted(os.sched_getaffinity(0))
 
 
 def limit_threads(threads: int, build_threads: int) -> None:
-    """Limit the thread pools of processes started from here on.
+    """Limit the thread pools of processes that start after this call.
 
-    The pools of Lance and Chroma are sized once in a process, so they have the threads of the
-    build, and two at least, since a pool of one can wait for itself; a search is held to its cores
-    by `use_cores`.
+    The pools of Lance and Chroma are sized once per process, so they get the threads of the build,
+    and at least two, since a pool of one thread can deadlock. `use_cores` limits a search.
     """
     for name in BLAS_THREADS:
         os.environ[name] = str(threads)
     for name in POOL_THREADS:
-        os.environ[name] = str(max(build_threads, FEWEST_IN_POOL))
+        os.environ[name] = str(max(build_threads, MIN_POOL_THREADS))
 
 
 def use_cores(count: int) -> None:
-    """Hold every thread of this process, and those it starts later, to so many cores."""
+    """Pin all threads of this process, and those it starts later, to a number of cores."""
     for task in Path("/proc/self/task").iterdir():
         try:
             os.sched_setaffinity(int(task.name), CORES[-count:])
@@ -51,7 +50,7 @@ def memory_mib() -> dict[str, float]:
 
 
 def settled_mib() -> float:
-    """Return the resident memory after what is free has been handed back."""
+    """Return the resident memory in MiB after free memory is returned to the system."""
     gc.collect()
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
@@ -60,7 +59,7 @@ def settled_mib() -> float:
 
 
 class PeakMemory:
-    """Samples a process's memory in a thread, and keeps the peaks in MiB."""
+    """Sampler of a process's memory, in a thread; `peaks` holds the peaks in MiB."""
 
     def __init__(self, every_s: float = 0.02) -> None:
         self.peaks: dict[str, float] = {}
@@ -69,12 +68,12 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> PeakMemory:
-        """Begin."""
+        """Start sampling."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take a last sample, and end."""
+        """Take a last sample, and stop."""
         self._done.set()
         self._thread.join()
         self._take()

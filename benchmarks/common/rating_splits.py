@@ -1,4 +1,4 @@
-"""Ratings of films, divided: at random, and by users of whom a few ratings are known."""
+"""Splits of MovieLens ratings: random, and few-shot by users with a few known ratings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isthmus.retrieval.ratings.ratings import History, Ratings
 from isthmus.schema import DOMAIN, ITEM_ID, TIME, USER_ID, VALUE
 
 SHOTS = (0, 1, 3, 5)
-HELD_USERS = 0.1
+HELD_OUT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,22 @@ class Films:
 
     @property
     def item_ids(self) -> list[str]:
-        """Ids by column."""
-        return [str(own) for own in self.items.column(ITEM_ID).to_pylist()]
+        """Return the item ids by column."""
+        return [str(item_id) for item_id in self.items.column(ITEM_ID).to_pylist()]
 
     @property
     def texts(self) -> list[str]:
-        """What is encoded of each item."""
+        """Return the text of each item, by column."""
         return [f"{r['title']}. {r['genres']}" for r in self.items.to_pylist()]
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is asked: of `train` all systems learn, peers of the histories too."""
+class RatingTask:
+    """One evaluation: all systems train on `train`, and peers on the held-out users' histories."""
 
     name: str
     train: Ratings
-    question: HeldOut
+    held_out: HeldOut
 
 
 def read_films(folder: Path) -> Films:
@@ -55,96 +55,104 @@ def read_films(folder: Path) -> Films:
     return Films(ratings, pq.read_table(folder / "items.parquet"))
 
 
-def random_split(films: Films, seed: int) -> dict[str, Part]:
-    """Divide by the protocol ``rating``: val and test with one train table."""
+def random_split(films: Films, seed: int) -> dict[str, RatingTask]:
+    """Split by the protocol ``rating``: val and test with one train table."""
     domains = dict(zip(films.item_ids, films.items.column(DOMAIN).to_pylist(), strict=True))
     protocol = rating(films.ratings, domains, seed=seed)
-    return {split: _random(films, task) for split, task in protocol._asdict().items()}
+    return {split: _random_task(films, task) for split, task in protocol._asdict().items()}
 
 
-def few_shot_split(films: Films, seed: int) -> dict[str, list[Part]]:
-    """Hide a tenth of the users for val and another for test, but for a few of their ratings.
+def few_shot_split(films: Films, seed: int) -> dict[str, list[RatingTask]]:
+    """Hold out a tenth of the users for val and a tenth for test, except a few of their ratings.
 
-    Whatever the number of shots, the same ratings are asked: all but the five that may be shown.
+    The predicted ratings are the same for every number of shots: all but the five that may be in
+    a history.
     """
-    whole = _ratings(films, films.ratings)
+    ratings = _ratings(films, films.ratings)
     generator = np.random.default_rng(seed)
-    order = generator.permutation(whole.shape[0])
-    held = int(HELD_USERS * len(order))
-    place = _places(whole, generator)
+    order = generator.permutation(ratings.shape[0])
+    n_held_out = int(HELD_OUT_SHARE * len(order))
+    position = _shuffled_positions(ratings, generator)
     group = np.full(len(order), -1)
-    group[order[:held]], group[order[held : 2 * held]] = 0, 1
-    of = group[whole.rows]
+    group[order[:n_held_out]], group[order[n_held_out : 2 * n_held_out]] = 0, 1
+    group_of_rating = group[ratings.rows]
     return {
-        split: [_few(whole, of < 0, of == number, place, shots) for shots in SHOTS]
+        split: [
+            _few_shot_task(ratings, group_of_rating < 0, group_of_rating == number, position, shots)
+            for shots in SHOTS
+        ]
         for number, split in enumerate(("val", "test"))
     }
 
 
-def packed(question: HeldOut) -> tuple[list[History], list[npt.NDArray[np.int64]]]:
-    """Return a history and the asked items for every row, to ask a rating model."""
-    known, asked = question.histories, question.pairs
-    starts = known.starts[1:-1]
-    histories = zip(np.split(known.columns, starts), np.split(known.values, starts), strict=True)
-    cuts = np.searchsorted(asked.rows, np.arange(1, known.shape[0]))
-    return [History(*own) for own in histories], np.split(asked.columns, cuts)
+def model_inputs(held_out: HeldOut) -> tuple[list[History], list[npt.NDArray[np.int64]]]:
+    """Return the history and the items to rate of every user, the input of a rating model."""
+    given_ratings, pairs = held_out.histories, held_out.pairs
+    starts = given_ratings.starts[1:-1]
+    histories = zip(
+        np.split(given_ratings.columns, starts), np.split(given_ratings.values, starts), strict=True
+    )
+    boundaries = np.searchsorted(pairs.rows, np.arange(1, given_ratings.shape[0]))
+    return [History(*history) for history in histories], np.split(pairs.columns, boundaries)
 
 
-def joined(train: Ratings, histories: Ratings) -> Ratings:
-    """Return training ratings and histories as one; what is in both is there once."""
+def merge_ratings(train: Ratings, histories: Ratings) -> Ratings:
+    """Return the union of training ratings and histories."""
     keys, first = np.unique(
-        np.concatenate([own.rows * own.shape[1] + own.columns for own in (train, histories)]),
+        np.concatenate(
+            [ratings.rows * ratings.shape[1] + ratings.columns for ratings in (train, histories)]
+        ),
         return_index=True,
     )
     values = np.concatenate([train.values, histories.values])[first]
     return Ratings(keys // train.shape[1], keys % train.shape[1], values, train.shape)
 
 
-def _random(films: Films, task: Task) -> Part:
+def _random_task(films: Films, task: Task) -> RatingTask:
     train = _ratings(films, task.train)
-    users = _codes(films)
+    users = _user_rows(films)
     items = {item: column for column, item in enumerate(films.item_ids)}
     rows = [users[user.user_id] for user in task.users for _ in user.truth]
     columns = [items[item] for user in task.users for item in user.truth]
     values = [value for user in task.users for value in user.ratings or ()]
     hidden = _sorted(np.array(rows), np.array(columns), np.array(values), train.shape)
-    return Part("random", train, _question(train, hidden))
+    return RatingTask("random", train, _held_out(train, hidden))
 
 
-def _few(
-    whole: Ratings,
-    others: npt.NDArray[np.bool_],
-    own: npt.NDArray[np.bool_],
-    place: npt.NDArray[np.int64],
+def _few_shot_task(
+    ratings: Ratings,
+    in_train: npt.NDArray[np.bool_],
+    in_group: npt.NDArray[np.bool_],
+    position: npt.NDArray[np.int64],
     shots: int,
-) -> Part:
-    shown = whole.filter(own & (place < shots))
-    hidden = whole.filter(own & (place >= max(SHOTS)))
-    return Part(f"{shots} known", whole.filter(others), _question(shown, hidden))
+) -> RatingTask:
+    given = ratings.filter(in_group & (position < shots))
+    hidden = ratings.filter(in_group & (position >= max(SHOTS)))
+    return RatingTask(f"{shots} known", ratings.filter(in_train), _held_out(given, hidden))
 
 
-def _question(histories: Ratings, hidden: Ratings) -> HeldOut:
+def _held_out(histories: Ratings, hidden: Ratings) -> HeldOut:
     return HeldOut(histories, Pairs(hidden.rows, hidden.columns), hidden.values)
 
 
-def _places(ratings: Ratings, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return each rating its place among those of its user, shuffled."""
+def _shuffled_positions(ratings: Ratings, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return the position of each rating in a random order of its user's ratings."""
     order = np.lexsort((generator.random(len(ratings)), ratings.rows))
-    place = np.empty(len(ratings), np.int64)
-    place[order] = np.arange(len(ratings)) - ratings.starts[ratings.rows[order]]
-    return place
+    position = np.empty(len(ratings), np.int64)
+    position[order] = np.arange(len(ratings)) - ratings.starts[ratings.rows[order]]
+    return position
 
 
-def _codes(films: Films) -> dict[str, int]:
+def _user_rows(films: Films) -> dict[str, int]:
     users = sorted(set(films.ratings.column(USER_ID).to_pylist()))
     return {user: row for row, user in enumerate(users)}
 
 
 def _ratings(films: Films, table: pa.Table) -> Ratings:
-    users = _codes(films)
+    users = _user_rows(films)
     items = {item: column for column, item in enumerate(films.item_ids)}
-    rows = np.array([users[own] for own in table.column(USER_ID).to_pylist()])
-    columns = np.array([items[own] for own in table.column(ITEM_ID).to_pylist()])
+    rows = np.array([users[identifier] for identifier in table.column(USER_ID).to_pylist()])
+    columns = np.array([items[identifier] for identifier in table.column(ITEM_ID).to_pylist()])
     values = np.asarray(table.column(VALUE).to_numpy(), np.float64)
     return _sorted(rows, columns, values, (len(users), len(items)))
 

@@ -1,4 +1,4 @@
-"""A stand-in encoder: the text is a row number, and the vector is looked up or made from it."""
+"""A stand-in encoder: the text is a row number, from which the vector is looked up or computed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from isthmus.schema import Modality
 
 Integers = npt.NDArray[np.int64]
 DOMAIN = "items"
-PIECE = 50_000
+CHUNK_ROWS = 50_000
 
 
 class RowEncoder(Encoder):
-    """Returns the vector of a row for the row's number, written as text.
+    """Encoder of row numbers, written as text.
 
     Parameters
     ----------
     dim : int
-        Length of a vector.
+        Dimension of the vectors.
     vectors_of : callable
-        Gives the vectors of row numbers, shape (n, dim), of unit norm.
+        Returns the vectors of row numbers, shape (n, dim), of unit norm.
     """
 
     def __init__(self, dim: int, vectors_of: Callable[[Integers], FloatArray]) -> None:
@@ -37,33 +37,35 @@ class RowEncoder(Encoder):
 
     @property
     def components(self) -> Mapping[str, str]:
-        """Name the kind and the length."""
+        """Return the kind and the dimension."""
         return {"kind": "row", "dim": str(self.dim)}
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Look the vectors up."""
+        """Return the vectors of the rows."""
         del modality
         return self._vectors_of(np.asarray([int(text) for text in prepared], np.int64))
 
 
-def looked_up(vectors: FloatArray) -> RowEncoder:
-    """Return an encoder of the rows of a matrix; row numbers beyond it begin again at 0."""
+def lookup_encoder(vectors: FloatArray) -> RowEncoder:
+    """Return an encoder that looks up rows of a matrix; larger row numbers wrap around."""
     return RowEncoder(vectors.shape[1], lambda rows: np.asarray(vectors[rows % len(vectors)]))
 
 
 def write_items(
     path: Path, rows: range, attributes: Mapping[str, Integers] | None = None
 ) -> dict[str, str]:
-    """Write items of row numbers as Parquet, and give the mapping that `upsert` needs.
+    """Write items of row numbers as Parquet, and return the field mapping for `upsert`.
 
     An attribute holds a value for each row of the range.
     """
     writer = None
-    for start in range(0, len(rows), PIECE):
-        numbers = np.arange(rows.start + start, rows.start + min(start + PIECE, len(rows)))
+    for start in range(0, len(rows), CHUNK_ROWS):
+        numbers = np.arange(rows.start + start, rows.start + min(start + CHUNK_ROWS, len(rows)))
         texts = pa.array(numbers).cast(pa.string())
-        own = {n: pa.array(v[start : start + PIECE]) for n, v in (attributes or {}).items()}
-        table = pa.table({"item_id": texts, "text": texts, **own})
+        attribute_columns = {
+            n: pa.array(v[start : start + CHUNK_ROWS]) for n, v in (attributes or {}).items()
+        }
+        table = pa.table({"item_id": texts, "text": texts, **attribute_columns})
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
     if writer:

@@ -1,4 +1,4 @@
-"""The raters of scikit-surprise, and what of their settings is tried."""
+"""Rating predictors of scikit-surprise, and their search grids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Predict = Callable[[Pairs], npt.NDArray[np.float64]]
 
 
 def grids() -> dict[str, list[Settings]]:
-    """Return the settings that are tried on val, by name of the algorithm."""
+    """Return the settings to try on val, by name of the algorithm."""
     damping = [(2, 5), (4, 8), (5, 10), (10, 15)]
     knn = [(20, 100), (40, 50), (40, 100), (40, 200), (80, 100)]
     svd = [(100, 0.1), (200, 0.08), (200, 0.1), (400, 0.08), (400, 0.1), (800, 0.1)]
@@ -35,26 +35,28 @@ def grids() -> dict[str, list[Settings]]:
 
 
 def fit(name: str, settings: Settings, train: Ratings, seed: int) -> Predict:
-    """Learn from ratings; give what predicts, within the scale seen."""
+    """Train an algorithm; return its prediction function, limited to the scale of the ratings."""
     import pandas as pd
     from surprise import SVD, BaselineOnly, Dataset, KNNBaseline, Reader, SVDpp
 
     scale = (float(train.values.min()), float(train.values.max()))
     frame = pd.DataFrame({"user": train.rows, "item": train.columns, "value": train.values})
-    known = Dataset.load_from_df(frame, Reader(rating_scale=scale)).build_full_trainset()
+    trainset = Dataset.load_from_df(frame, Reader(rating_scale=scale)).build_full_trainset()
     if name in ("SVD", "SVD++"):
-        made = (SVD if name == "SVD" else SVDpp)(**settings, random_state=seed)
+        algorithm = (SVD if name == "SVD" else SVDpp)(**settings, random_state=seed)
     else:
-        made = (BaselineOnly if name == "BaselineOnly" else KNNBaseline)(**settings, verbose=False)
-    made.fit(known)
+        algorithm = (BaselineOnly if name == "BaselineOnly" else KNNBaseline)(
+            **settings, verbose=False
+        )
+    algorithm.fit(trainset)
 
-    def predict(asked: Pairs) -> npt.NDArray[np.float64]:
-        pairs = zip(asked.rows.tolist(), asked.columns.tolist(), strict=True)
-        return np.array([made.predict(user, item).est for user, item in pairs])
+    def predict(requested: Pairs) -> npt.NDArray[np.float64]:
+        pairs = zip(requested.rows.tolist(), requested.columns.tolist(), strict=True)
+        return np.array([algorithm.predict(user, item).est for user, item in pairs])
 
     return predict
 
 
 def _knn(k: int, shrinkage: int) -> Settings:
-    how = {"name": "pearson_baseline", "user_based": False, "shrinkage": shrinkage}
-    return {"k": k, "sim_options": how}
+    similarity = {"name": "pearson_baseline", "user_based": False, "shrinkage": shrinkage}
+    return {"k": k, "sim_options": similarity}

@@ -1,4 +1,4 @@
-"""Tables and headings, as plain text."""
+"""Plain-text tables and headings, and JSON results."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from typing import Any
 import numpy as np
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table: the first column to the left, numbers to the right."""
-    widths = [max(len(str(row[i])) for row in (heads, *rows)) for i in range(len(heads))]
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table: the first column left-aligned, the others right-aligned."""
+    widths = [max(len(str(row[i])) for row in (headers, *rows)) for i in range(len(headers))]
     rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
-    for row in (heads, rule, *rows):
+    for row in (headers, rule, *rows):
         cells = [str(row[0]).ljust(widths[0])]
         cells += [str(cell).rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
         print("| " + " | ".join(cells) + " |")
 
 
-def print_heading(what: str, packages: Sequence[str] = ("numpy",)) -> None:
-    """Print what was measured, and on what."""
+def print_heading(title: str, packages: Sequence[str] = ("numpy",)) -> None:
+    """Print a title, and the versions of Python and of packages."""
     names = [f"{name} {_version(name)}" for name in packages]
-    print(f"\n{what}")
+    print(f"\n{title}")
     print(f"Python {platform.python_version()}, {', '.join(names)}", flush=True)
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write everything that was measured."""
+    """Write all results as JSON."""
     path.write_text(json.dumps(values, indent=1, default=_plain))
-    print(f"all of it: {path}")
+    print(f"results: {path}")
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Fit values = c * sizes ** e by least squares over the logarithms, and give e.
+    """Return e of the fit values = c * sizes ** e, by least squares over the logarithms.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A process for each peer, so that memory is its own and no two thread pools meet."""
+"""A worker process for each peer, so that memory and thread pools are separate."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from peers import Peer, make_peer
 
-from common.data import Integers, Kept, read_data
+from common.data import AttributeFilter, Integers, read_data
 from common.process import CORES, limit_threads, settled_mib, use_cores
 
-FEW = 4
-CUTS = (FEW, 10, 25, 50, 100)
-SMALL = 2_000
+MIN_BATCH = 4
+CHUNK_ENDS = (MIN_BATCH, 10, 25, 50, 100)
+WARM_UP_ROWS = 2_000
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}  # of all threads of a process
 
 
 class Worker:
-    """Builds one peer and measures it; runs in a process of its own.
+    """Builds and measures one peer, in a separate process.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class Worker:
     data : Path
         Folder that `write_data` filled.
     folder : Path
-        Where the peer may write.
+        Folder into which the peer may write.
     threads, build_threads : int
         Threads, and cores, of a search and of a build.
     clock : str
-        What searches and builds are timed with, see `CLOCKS`.
+        Clock of the timings, see `CLOCKS`.
     """
 
     def __init__(
@@ -54,91 +54,98 @@ class Worker:
         self._count, self._rate = len(self._queries), float("inf")
 
     def describe(self) -> dict[str, Any]:
-        """Return its settings, how its bytes are counted, and whether it filters."""
+        """Return the peer's settings, what its size counts, and whether it filters."""
         peer = self.peer
         return {"settings": peer.settings, "measured": peer.measured, "filters": peer.filters}
 
     def build(self) -> float:
-        """Build the index, and give the seconds."""
+        """Build the index, and return the seconds."""
         data = read_data(self._data)
-        return self._building(lambda: self.peer.build(data.base, data.attributes))
+        return self._time_build(lambda: self.peer.build(data.base, data.attributes))
 
     def grids(self, rows: int) -> list[list[Any]]:
         """Return the settings to try, cheapest first."""
         return self.peer.grids(rows)
 
     def tune(self, parameters: Any) -> float:
-        """Take a setting, and give the seconds (some peers build anew)."""
-        return self._building(lambda: self.peer.tune(parameters))
+        """Apply a setting, and return the seconds (some peers rebuild)."""
+        return self._time_build(lambda: self.peer.tune(parameters))
 
     def choose(self, queries: Integers) -> None:
-        """Measure with some of the queries from here on."""
+        """Use only some of the queries in later measurements."""
         self._queries = np.load(self._data / "queries.npy")[queries]
 
-    def answers(self, k: int, limit_s: float, kept: Kept | None = None) -> Integers:
-        """Answer the queries, as many as the time allows; the timings take no more than those."""
-        found, taken, start = [], 0.0, time.perf_counter()
-        for first, last in pairwise(_cuts(len(self._queries))):
-            if found and taken * last / first > limit_s:
+    def answers(
+        self, k: int, limit_s: float, row_filter: AttributeFilter | None = None
+    ) -> Integers:
+        """Return retrieved rows, shape (n, k), of as many queries as the time limit allows.
+
+        Later timings use at most these queries.
+        """
+        chunks, elapsed, start = [], 0.0, time.perf_counter()
+        for first, last in pairwise(_chunk_ends(len(self._queries))):
+            if chunks and elapsed * last / first > limit_s:
                 break
-            piece = self._queries[first:last]
-            found.append(self.peer.rows(self._search(piece, k, kept), len(piece), k))
-            taken = time.perf_counter() - start
-            self._count, self._rate = last, last / taken
-        return np.concatenate(found)
+            queries = self._queries[first:last]
+            chunks.append(self.peer.rows(self._search(queries, k, row_filter), len(queries), k))
+            elapsed = time.perf_counter() - start
+            self._count, self._rate = last, last / elapsed
+        return np.concatenate(chunks)
 
-    def batch(self, k: int, limit_s: float, kept: Kept | None = None) -> float:
-        """Return queries a second of one batch, of a size that the time allows."""
-        count = int(min(self._count, max(FEW, limit_s * self._rate)))
+    def batch(self, k: int, limit_s: float, row_filter: AttributeFilter | None = None) -> float:
+        """Return queries per second of one batch, whose size the time limit determines."""
+        count = int(min(self._count, max(MIN_BATCH, limit_s * self._rate)))
         queries = self._queries[:count]
-        return count / self._seconds(lambda: self._search(queries, k, kept))
+        return count / self._seconds(lambda: self._search(queries, k, row_filter))
 
-    def singles(self, k: int, limit_s: float, kept: Kept | None = None) -> list[float]:
-        """Return the seconds of single queries, one after another, while the time lasts."""
-        self._search_one(self._queries[0], k, kept)
+    def singles(
+        self, k: int, limit_s: float, row_filter: AttributeFilter | None = None
+    ) -> list[float]:
+        """Return the seconds of single queries, one after another, within the time limit."""
+        self._search_one(self._queries[0], k, row_filter)
         seconds, start = [], time.perf_counter()
         for query in self._queries[: self._count]:
-            seconds.append(self._seconds(partial(self._search_one, query, k, kept)))
+            seconds.append(self._seconds(partial(self._search_one, query, k, row_filter)))
             if time.perf_counter() - start > limit_s:
                 break
         return seconds
 
     def memory(self, rows: int) -> dict[str, float]:
-        """Return bytes a vector: the peer's own count, and the growth of resident memory."""
-        grown = (settled_mib() - self._before) * 2**20
-        return {"bytes": self.peer.bytes() / rows, "rss": grown / rows}
+        """Return bytes per vector: the size of the index, and the growth of resident memory."""
+        growth = (settled_mib() - self._before) * 2**20
+        return {"bytes": self.peer.bytes() / rows, "rss": growth / rows}
 
-    def ask(self, name: str, *given: Any) -> Any:
-        """Call a method that only this peer has."""
-        return getattr(self.peer, name)(*given)
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """Call a method that is specific to this peer."""
+        return getattr(self.peer, name)(*arguments)
 
     def _load_libraries(self, small: Peer) -> None:
-        """Build a small index, so that what a library needs once counts as no index's memory."""
+        """Build a small index, so that one-time memory of the library is not counted."""
         (self.folder / "small").mkdir()
         data = read_data(self._data)
-        few = {name: np.arange(SMALL) for name in data.attributes}
+        small_attributes = {name: np.arange(WARM_UP_ROWS) for name in data.attributes}
         small.use_threads(self._build_threads)
-        small.build(np.array(data.base[:SMALL]), few)
-        small.tune(small.grids(SMALL)[0][0])
+        small.build(np.array(data.base[:WARM_UP_ROWS]), small_attributes)
+        small.tune(small.grids(WARM_UP_ROWS)[0][0])
         small.search(self._queries[:2], 2)
 
-    def _building(self, work: Callable[[], None]) -> float:
+    def _time_build(self, build: Callable[[], None]) -> float:
         use_cores(self._build_threads)
         self.peer.use_threads(self._build_threads)
-        seconds = self._seconds(work)
+        seconds = self._seconds(build)
         self.peer.use_threads(self._threads)
         use_cores(self._threads)
         return seconds
 
-    def _search(self, queries: Any, k: int, kept: Kept | None) -> Any:
-        if kept is None:
+    def _search(self, queries: Any, k: int, row_filter: AttributeFilter | None) -> Any:
+        if row_filter is None:
             return self.peer.search(queries, k)
-        return self.peer.search_filtered(queries, k, kept)
+        return self.peer.search_filtered(queries, k, row_filter)
 
-    def _search_one(self, query: Any, k: int, kept: Kept | None) -> Any:
-        if kept is None:
+    def _search_one(self, query: Any, k: int, row_filter: AttributeFilter | None) -> Any:
+        if row_filter is None:
             return self.peer.search_one(query, k)
-        return self.peer.search_one_filtered(query, k, kept)
+        return self.peer.search_one_filtered(query, k, row_filter)
 
     def _seconds(self, work: Callable[[], Any]) -> float:
         start = self._clock()
@@ -157,17 +164,17 @@ class Remote:
 
     built_s = 0.0
 
-    def __init__(self, *given: Any) -> None:
+    def __init__(self, *arguments: Any) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, given), daemon=True)
+        self._pipe, child_pipe = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_pipe, arguments), daemon=True)
         self._process.start()
-        theirs.close()
+        child_pipe.close()
         self._receive()
 
-    def call(self, name: str, *given: Any) -> Any:
-        """Call a method of the worker, and wait for what it returns."""
-        self._pipe.send((name, given))
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a method of the worker, and return its result."""
+        self._pipe.send((name, arguments))
         return self._receive()
 
     def close(self) -> None:
@@ -178,16 +185,16 @@ class Remote:
 
     def _receive(self) -> Any:
         try:
-            good, value = self._pipe.recv()
+            succeeded, value = self._pipe.recv()
         except EOFError as error:
             raise PeerFailed("its process died") from error
-        if not good:
+        if not succeeded:
             raise PeerFailed(value)
         return value
 
 
 class PeerFailed(Exception):
-    """A peer is missing or broke."""
+    """The library of a peer is missing, or a peer failed."""
 
 
 def start_workers(
@@ -212,15 +219,15 @@ def start_workers(
     return workers
 
 
-def _cuts(count: int) -> list[int]:
-    """Divide so many queries into pieces: small ones first, to see how slow a peer is."""
-    cuts = {0, count, *CUTS, *range(CUTS[-1], count, CUTS[-1])}
-    return sorted(cut for cut in cuts if cut <= count)
+def _chunk_ends(count: int) -> list[int]:
+    """Return the ends of query chunks: small chunks first, to estimate a peer's speed."""
+    ends = {0, count, *CHUNK_ENDS, *range(CHUNK_ENDS[-1], count, CHUNK_ENDS[-1])}
+    return sorted(end for end in ends if end <= count)
 
 
-def _serve(pipe: Any, given: tuple[Any, ...]) -> None:
+def _serve(pipe: Any, arguments: tuple[Any, ...]) -> None:
     try:
-        worker = Worker(*given)
+        worker = Worker(*arguments)
         pipe.send((True, None))
     except Exception:
         pipe.send((False, traceback.format_exc()))

@@ -1,4 +1,4 @@
-"""Other engines and libraries beside Isthmus, each behind the same few methods.
+"""Isthmus and other engines and libraries behind one contract, `Peer`.
 
 ``pip install 'isthmus[peers]'`` installs them; those that are missing are skipped.
 """
@@ -37,7 +37,7 @@ PACKAGES = (
 
 
 def make_peer(name: str, folder: Path) -> Peer:
-    """Make a peer that may write into a folder; its library is imported here."""
+    """Return a peer that may write into a folder; this imports its library."""
     module, kind = PEERS[name].split(":")
     peer: Peer = getattr(import_module(f"peers.{module}"), kind)(folder)
     return peer

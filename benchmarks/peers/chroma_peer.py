@@ -8,12 +8,12 @@ from typing import Any
 import chromadb
 import numpy as np
 from chromadb.api.client import SharedSystemClient
-from common.data import Floats, Integers, Kept
+from common.data import AttributeFilter, Floats, Integers
 
 from peers.peer import Peer, padded, steps
 
 NAME = "items"
-PIECE = 5_000
+CHUNK_ROWS = 5_000
 
 
 class ChromaPeer(Peer):
@@ -29,11 +29,11 @@ class ChromaPeer(Peer):
         self._items = self._client().create_collection(
             NAME, configuration={"hnsw": hnsw}, embedding_function=None
         )
-        for start in range(0, len(vectors), PIECE):
-            rows = range(start, min(start + PIECE, len(vectors)))
+        for start in range(0, len(vectors), CHUNK_ROWS):
+            rows = range(start, min(start + CHUNK_ROWS, len(vectors)))
             self._items.add(
                 ids=[str(n) for n in rows],
-                embeddings=np.asarray(vectors[start : start + PIECE]),
+                embeddings=np.asarray(vectors[start : start + CHUNK_ROWS]),
                 metadatas=[{name: int(v[n]) for name, v in attributes.items()} for n in rows],
             )
 
@@ -42,7 +42,7 @@ class ChromaPeer(Peer):
         return [steps(10, min(rows, 1_000))]
 
     def tune(self, parameters: Any) -> None:
-        """Set ef_search; it holds from the next opening, so open the collection anew."""
+        """Set ef_search, and reopen the collection, since it applies from the next opening."""
         self._items.modify(configuration={"hnsw": {"ef_search": parameters}})
         del self._items
         SharedSystemClient.clear_system_cache()
@@ -52,17 +52,17 @@ class ChromaPeer(Peer):
         """Search."""
         return self._run(queries, k, None)
 
-    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
+    def search_filtered(self, queries: Floats, k: int, row_filter: AttributeFilter) -> Any:
         """Search with a filter over metadata."""
-        return self._run(queries, k, {kept.attribute: {"$lt": kept.below}})
+        return self._run(queries, k, {row_filter.attribute: {"$lt": row_filter.below}})
 
     def _run(self, queries: Floats, k: int, where: Any) -> Any:
         return self._items.query(query_embeddings=queries, n_results=k, where=where, include=[])
 
-    def rows(self, found: Any, queries: int, k: int) -> Integers:
+    def rows(self, results: Any, queries: int, k: int) -> Integers:
         """Read the ids."""
         del queries
-        return padded([[int(name) for name in names] for names in found["ids"]], k)
+        return padded([[int(name) for name in names] for names in results["ids"]], k)
 
     def bytes(self) -> int:
         """Return the size of its graph's files."""

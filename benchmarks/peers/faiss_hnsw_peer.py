@@ -1,4 +1,4 @@
-"""FAISS, raw: ``HNSW32``."""
+"""FAISS: ``HNSW32``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAISS, raw: an inverted file of 4-bit codes, refined by fp16 vectors."""
+"""FAISS: an inverted file of 4-bit codes, refined by fp16 vectors."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class FaissIvfPeer(FaissPeer):
         cells = _cells(rows)
         recipe = f"IVF{cells},PQ{dim // 2}x4fs,Refine(SQfp16)"
         self._index = faiss.index_factory(dim, recipe, faiss.METRIC_INNER_PRODUCT)
-        chosen = np.random.default_rng(0).permutation(rows)[: cells * 64]
-        self._index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
+        sample = np.random.default_rng(0).permutation(rows)[: cells * 64]
+        self._index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
         self._index.add(np.ascontiguousarray(vectors))
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Return pairs of cells to visit and rows to refine, in multiples of k."""
+        """Return pairs of nprobe and refine factor."""
         cells = steps(1, _cells(rows))
         return [[(n, factor) for n in cells] for factor in (2, 4, 10)]
 
     def tune(self, parameters: Any) -> None:
-        """Set both."""
+        """Set nprobe and the refine factor."""
         nprobe, factor = parameters
         self._inner = faiss.SearchParametersIVF(nprobe=nprobe)
         self._parameters = faiss.IndexRefineSearchParameters(

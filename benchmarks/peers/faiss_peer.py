@@ -1,4 +1,4 @@
-"""FAISS, raw: what its peers share."""
+"""The base class of the FAISS peers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from peers.peer import Peer
 
 
 class FaissPeer(Peer):
-    """A FAISS index in `_index`, searched with what `tune` puts into `_parameters`."""
+    """A FAISS index, searched with the parameters that `tune` sets."""
 
     measured = "its file"
     _index: Any

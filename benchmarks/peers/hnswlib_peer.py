@@ -7,7 +7,7 @@ from typing import Any
 
 import hnswlib
 import numpy as np
-from common.data import Floats, Integers, Kept
+from common.data import AttributeFilter, Floats, Integers
 
 from peers.peer import Peer, steps
 
@@ -23,7 +23,7 @@ class HnswlibPeer(Peer):
         """Build the graph."""
         rows, dim = vectors.shape
         self._attributes = attributes
-        self._allowed: dict[Kept, list[bool]] = {}
+        self._allowed: dict[AttributeFilter, list[bool]] = {}
         self._index = hnswlib.Index("ip", dim)
         self._index.init_index(rows, M=16, ef_construction=200, random_seed=0)
         self._index.add_items(vectors, num_threads=self._threads)
@@ -40,14 +40,16 @@ class HnswlibPeer(Peer):
         """Search."""
         return self._index.knn_query(queries, k, num_threads=self._threads)[0]
 
-    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
-        """Search; the function looks the row up in a list, made once a filter."""
-        if kept not in self._allowed:
-            self._allowed = {kept: (self._attributes[kept.attribute] < kept.below).tolist()}
-        filter_of = self._allowed[kept].__getitem__
+    def search_filtered(self, queries: Floats, k: int, row_filter: AttributeFilter) -> Any:
+        """Search; the filter function looks the row up in a list, made once per filter."""
+        if row_filter not in self._allowed:
+            self._allowed = {
+                row_filter: (self._attributes[row_filter.attribute] < row_filter.below).tolist()
+            }
+        filter_of = self._allowed[row_filter].__getitem__
         try:
             return self._index.knn_query(queries, k, num_threads=self._threads, filter=filter_of)[0]
-        except RuntimeError:  # fewer than k were found for some query
+        except RuntimeError:  # raised where a query has fewer than k results
             return np.full((len(queries), k), -1)
 
     def bytes(self) -> int:

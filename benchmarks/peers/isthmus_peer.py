@@ -1,4 +1,4 @@
-"""Isthmus: a space whose vectors a stand-in encoder looks up, published for a recall."""
+"""Isthmus: a space with precomputed vectors, published for a target recall."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import faiss
 import numpy as np
-from common.data import Floats, Integers, Kept
-from common.standin import looked_up, write_items
+from common.data import AttributeFilter, Floats, Integers
+from common.standin import lookup_encoder, write_items
 
 from isthmus import Space
 from isthmus.errors import ImpossibleTargets, ReleaseRejected
@@ -20,14 +20,14 @@ from isthmus.index.releases.release import Releases
 from peers.peer import Peer
 
 VECTOR_NAME = "text"
-FEW = 1_000
+WARM_UP_ROWS = 1_000
 RECALLS = (0.92, 0.93, 0.94, 0.95, 0.97, 0.99)
 
 
 class IsthmusPeer(Peer):
-    """A `Space`, asked by vector; ids in, ids out, and row numbers are read from the ids."""
+    """A `Space`, searched by vector; row numbers are the item ids."""
 
-    settings = "publish(recall=...), opened anew"
+    settings = "publish(recall=...), reopened"
     measured = "its index file, or its vectors where it searches exactly"
     filters = True
 
@@ -35,11 +35,11 @@ class IsthmusPeer(Peer):
         """Fill a space; `tune` publishes."""
         self._path = self.folder / "items.space"
         self._rows, self._dim = vectors.shape
-        self._few = np.array(vectors[:FEW])
+        self._first_vectors = np.array(vectors[:WARM_UP_ROWS])
         self._published: float | None = None
         items = self.folder / "items.parquet"
         mapping = write_items(items, range(self._rows), attributes)
-        self._space = Space.create(self._path, {"text": looked_up(vectors)})
+        self._space = Space.create(self._path, {"text": lookup_encoder(vectors)})
         self._space.upsert(items, **mapping)
 
     def grids(self, rows: int) -> list[list[Any]]:
@@ -48,7 +48,7 @@ class IsthmusPeer(Peer):
         return [list(RECALLS)]
 
     def tune(self, parameters: Any) -> None:
-        """Publish for a recall; what the space promises is another one than is measured here."""
+        """Publish for a recall; the space estimates it on its catalog, not on these queries."""
         if parameters == self._published:
             return
         try:
@@ -66,17 +66,17 @@ class IsthmusPeer(Peer):
         """Search by one vector."""
         return self._space.search(vector=query, k=k)
 
-    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
+    def search_filtered(self, queries: Floats, k: int, row_filter: AttributeFilter) -> Any:
         """Search with a predicate."""
-        return self._space.search_batch(queries, k=k, where=kept.sql)
+        return self._space.search_batch(queries, k=k, where=row_filter.sql)
 
-    def search_one_filtered(self, query: Floats, k: int, kept: Kept) -> Any:
+    def search_one_filtered(self, query: Floats, k: int, row_filter: AttributeFilter) -> Any:
         """Search by one vector with a predicate."""
-        return self._space.search(vector=query, k=k, where=kept.sql)
+        return self._space.search(vector=query, k=k, where=row_filter.sql)
 
-    def rows(self, found: Any, queries: int, k: int) -> Integers:
-        """Read the ids of what many queries found."""
-        ids = found.item_ids
+    def rows(self, results: Any, queries: int, k: int) -> Integers:
+        """Return the row numbers that the item ids of the results name."""
+        ids = results.item_ids
         numbers = [-1 if name is None else int(name) for name in ids.ravel()]
         return np.array(numbers, np.int64).reshape(queries, k)
 
@@ -98,17 +98,17 @@ class IsthmusPeer(Peer):
         """Return the seconds of an upsert of new items and of the next search."""
         items = self.folder / "more.parquet"
         mapping = write_items(items, range(self._rows, self._rows + count))
-        space = Space.open(self._path, encoder={"text": looked_up(self._few)})
-        space.search(vector=self._few[0])
+        space = Space.open(self._path, encoder={"text": lookup_encoder(self._first_vectors)})
+        space.search(vector=self._first_vectors[0])
         start = time.perf_counter()
         space.upsert(items, **mapping)
-        space.search(vector=self._few[0])
+        space.search(vector=self._first_vectors[0])
         return time.perf_counter() - start
 
     def overhead(
         self, queries: Path, k: int, repeats: int, clock: Callable[[], float]
     ) -> dict[str, list[float]] | None:
-        """Time our calls beside FAISS's own on the same file, taking turns.
+        """Time Isthmus and direct FAISS calls on the same index, taking turns.
 
         Returns
         -------
@@ -120,32 +120,34 @@ class IsthmusPeer(Peer):
         if raw is None:
             return None
         index, n_results, parameters = raw
-        many = np.load(queries)
+        query_vectors = np.load(queries)
         seconds: dict[str, list[float]] = {}
-        ways = {
-            "batch": lambda: self._space.search_batch(many, k=k),
-            "raw batch": lambda: index.search(many, n_results, params=parameters),
+        batch_calls = {
+            "batch": lambda: self._space.search_batch(query_vectors, k=k),
+            "raw batch": lambda: index.search(query_vectors, n_results, params=parameters),
         }
-        one_by_one = {
+        single_calls = {
             "single": lambda query: self._space.search(vector=query, k=k),
             "raw single": lambda query: index.search(query[None], n_results, params=parameters),
         }
         for _ in range(repeats):
-            for name, way in ways.items():
-                seconds.setdefault(name, []).append(_seconds(way, clock))
-            for name, one in one_by_one.items():
-                seconds.setdefault(name, []).extend(_seconds(partial(one, q), clock) for q in many)
+            for name, call in batch_calls.items():
+                seconds.setdefault(name, []).append(_seconds(call, clock))
+            for name, call_one in single_calls.items():
+                seconds.setdefault(name, []).extend(
+                    _seconds(partial(call_one, q), clock) for q in query_vectors
+                )
         return seconds
 
 
 def index_path(space: Path) -> Path | None:
-    """Find the FAISS file of the current release; None where search is exact."""
+    """Return the path of the current release's FAISS file, or None where search is exact."""
     folder = space / "releases" / (space / "CURRENT").read_text().strip()
     return next(iter(sorted(folder.glob(f"{VECTOR_NAME}*.faiss"))), None)
 
 
 def raw_index(space: Path, k: int) -> tuple[Any, int, Any] | None:
-    """Open the current release's FAISS index.
+    """Return the current release's FAISS index and its search parameters.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
-from common.data import Floats, Integers, Kept
+from common.data import AttributeFilter, Floats, Integers
 from lancedb.index import BTree, HnswSq
 
 from peers.peer import Peer, steps
@@ -34,34 +34,34 @@ class LancedbPeer(Peer):
             self._table.create_index(name, config=BTree())
 
     def grids(self, rows: int) -> list[list[Any]]:
-        """Return triples of partitions to visit, ef, and rows to refine in multiples of k."""
-        most = min(rows, 1_000)
-        return [[(20, ef, factor) for ef in steps(10 * (factor or 1), most)] for factor in (0, 2)]
+        """Return triples of nprobes, ef and refine factor."""
+        max_ef = min(rows, 1_000)
+        return [[(20, ef, factor) for ef in steps(10 * (factor or 1), max_ef)] for factor in (0, 2)]
 
     def tune(self, parameters: Any) -> None:
-        """Set the three."""
+        """Set nprobes, ef and the refine factor."""
         self._probes, self._ef, self._factor = parameters
 
     def search(self, queries: Floats, k: int) -> Any:
         """Search by many vectors in one request."""
         return self._run(queries, k, None)
 
-    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
-        """Search; the filter goes first."""
-        return self._run(queries, k, kept)
+    def search_filtered(self, queries: Floats, k: int, row_filter: AttributeFilter) -> Any:
+        """Search with a prefilter."""
+        return self._run(queries, k, row_filter)
 
-    def _run(self, queries: Floats, k: int, kept: Kept | None) -> Any:
-        given = list(queries) if len(queries) > 1 else queries[0]
-        query = self._table.search(given).nprobes(self._probes).ef(self._ef).limit(k)
+    def _run(self, queries: Floats, k: int, row_filter: AttributeFilter | None) -> Any:
+        vectors = list(queries) if len(queries) > 1 else queries[0]
+        query = self._table.search(vectors).nprobes(self._probes).ef(self._ef).limit(k)
         if self._factor:
             query = query.refine_factor(self._factor)
-        if kept:
-            query = query.where(kept.sql, prefilter=True)
+        if row_filter:
+            query = query.where(row_filter.sql, prefilter=True)
         return query.select(["row", "_distance"]).to_arrow()
 
-    def rows(self, found: Any, queries: int, k: int) -> Integers:
-        """Divide the table by query."""
-        return _by_query(found, queries, k)
+    def rows(self, results: Any, queries: int, k: int) -> Integers:
+        """Return the row numbers of each query from the result table."""
+        return _by_query(results, queries, k)
 
     def bytes(self) -> int:
         """Return the size of the index files."""
@@ -78,6 +78,6 @@ def _by_query(table: pa.Table, queries: int, k: int) -> Integers:
     query = table["query_index"].to_numpy()
     order = np.lexsort((table["_distance"].to_numpy(), query))
     query, rows = query[order], rows[order]
-    place = np.arange(len(query)) - np.searchsorted(query, query)
-    out[query, place] = rows
+    position = np.arange(len(query)) - np.searchsorted(query, query)
+    out[query, position] = rows
     return out

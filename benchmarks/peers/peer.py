@@ -1,4 +1,4 @@
-"""What every peer can do."""
+"""The contract of a peer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from common.data import Floats, Integers, Kept
+from common.data import AttributeFilter, Floats, Integers
 
 
 class Peer(ABC):
@@ -21,7 +21,7 @@ class Peer(ABC):
     measured : str
         What `bytes` counts.
     filters : bool
-        Whether it can search the rows that a filter keeps.
+        Whether it supports filtered search.
     """
 
     settings: ClassVar[str]
@@ -41,56 +41,56 @@ class Peer(ABC):
 
     @abstractmethod
     def tune(self, parameters: Any) -> None:
-        """Search with this setting from here on."""
+        """Apply a setting to later searches."""
 
     @abstractmethod
     def search(self, queries: Floats, k: int) -> Any:
-        """Find the items nearest to each query; the answer is as the library gives it."""
+        """Return the nearest items of each query, in the library's result type."""
 
     def search_one(self, query: Floats, k: int) -> Any:
-        """Find the items nearest to one query."""
+        """Return the nearest items of one query."""
         return self.search(query[None], k)
 
-    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
-        """Do as `search` among the rows that a filter keeps."""
+    def search_filtered(self, queries: Floats, k: int, row_filter: AttributeFilter) -> Any:
+        """Return the nearest items of each query among the rows that match a filter."""
         raise NotImplementedError
 
-    def search_one_filtered(self, query: Floats, k: int, kept: Kept) -> Any:
-        """Do as `search_one` among the rows that a filter keeps."""
-        return self.search_filtered(query[None], k, kept)
+    def search_one_filtered(self, query: Floats, k: int, row_filter: AttributeFilter) -> Any:
+        """Return the nearest items of one query among the rows that match a filter."""
+        return self.search_filtered(query[None], k, row_filter)
 
-    def rows(self, found: Any, queries: int, k: int) -> Integers:
-        """Turn an answer to so many queries into row numbers, shape (queries, k), -1 for none.
+    def rows(self, results: Any, queries: int, k: int) -> Integers:
+        """Return results as row numbers, shape (queries, k), padded with -1.
 
-        This is no part of what is timed.
+        This is not part of the timings.
         """
-        return np.asarray(found).astype(np.int64).reshape(queries, k)
+        return np.asarray(results).astype(np.int64).reshape(queries, k)
 
     @abstractmethod
     def bytes(self) -> int:
-        """Return the size of the index; `measured` says of what."""
+        """Return the size of the index in bytes; `measured` names what it counts."""
 
     def use_threads(self, threads: int) -> None:
-        """Build or search with so many threads from here on, where the library can be told."""
+        """Set the threads of later builds and searches, where the library supports it."""
         del threads
 
 
-def steps(least: float, most: float, ratio: float = 1.25) -> list[int]:
-    """Return whole numbers in about equal ratios, both ends among them.
+def steps(smallest: float, largest: float, ratio: float = 1.25) -> list[int]:
+    """Return whole numbers in about equal ratios, both ends included.
 
     Examples
     --------
     >>> steps(1, 10, 2)
     [1, 2, 4, 8, 10]
     """
-    count = int(np.log(max(most / least, 1)) / np.log(ratio)) + 1
-    values = [round(least * ratio**i) for i in range(count)]
-    return sorted({*values, int(most)})
+    count = int(np.log(max(largest / smallest, 1)) / np.log(ratio)) + 1
+    values = [round(smallest * ratio**i) for i in range(count)]
+    return sorted({*values, int(largest)})
 
 
 def padded(lists: list[list[int]], k: int) -> Integers:
-    """Turn lists of rows into an array of shape (n, k), filled up with -1."""
+    """Return lists of rows as an array of shape (n, k), padded with -1."""
     out = np.full((len(lists), k), -1, np.int64)
-    for row, found in zip(out, lists, strict=True):
-        row[: len(found)] = found
+    for row, rows in zip(out, lists, strict=True):
+        row[: len(rows)] = rows
     return out

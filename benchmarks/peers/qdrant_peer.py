@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from common.data import Floats, Integers, Kept
+from common.data import AttributeFilter, Floats, Integers
 from qdrant_client import QdrantClient, models
 
 from peers.peer import Peer, padded
 
 NAME = "items"
-PIECE = 10_000
+CHUNK_ROWS = 10_000
 
 
 class QdrantPeer(Peer):
@@ -30,10 +30,10 @@ class QdrantPeer(Peer):
         self._client = QdrantClient(":memory:")
         shape = models.VectorParams(size=vectors.shape[1], distance=models.Distance.DOT)
         self._client.create_collection(NAME, vectors_config=shape)
-        for start in range(0, len(vectors), PIECE):
-            ids = range(start, min(start + PIECE, len(vectors)))
+        for start in range(0, len(vectors), CHUNK_ROWS):
+            ids = range(start, min(start + CHUNK_ROWS, len(vectors)))
             payload = [{name: int(v[n]) for name, v in attributes.items()} for n in ids]
-            part = np.asarray(vectors[start : start + PIECE])
+            part = np.asarray(vectors[start : start + CHUNK_ROWS])
             self._client.upload_collection(NAME, vectors=part, payload=payload, ids=ids)
 
     def grids(self, rows: int) -> list[list[Any]]:
@@ -48,22 +48,24 @@ class QdrantPeer(Peer):
         """Search."""
         return self._run(queries, k, None)
 
-    def search_filtered(self, queries: Floats, k: int, kept: Kept) -> Any:
+    def search_filtered(self, queries: Floats, k: int, row_filter: AttributeFilter) -> Any:
         """Search with a filter over payloads."""
-        condition = models.FieldCondition(key=kept.attribute, range=models.Range(lt=kept.below))
+        condition = models.FieldCondition(
+            key=row_filter.attribute, range=models.Range(lt=row_filter.below)
+        )
         return self._run(queries, k, models.Filter(must=[condition]))
 
-    def _run(self, queries: Floats, k: int, kept: models.Filter | None) -> Any:
+    def _run(self, queries: Floats, k: int, query_filter: models.Filter | None) -> Any:
         requests = [
-            models.QueryRequest(query=q.tolist(), limit=k, filter=kept, with_payload=False)
+            models.QueryRequest(query=q.tolist(), limit=k, filter=query_filter, with_payload=False)
             for q in queries
         ]
         return self._client.query_batch_points(NAME, requests)
 
-    def rows(self, found: Any, queries: int, k: int) -> Integers:
+    def rows(self, results: Any, queries: int, k: int) -> Integers:
         """Read the ids of points."""
         del queries
-        return padded([[int(p.id) for p in answer.points] for answer in found], k)
+        return padded([[int(p.id) for p in answer.points] for answer in results], k)
 
     def bytes(self) -> int:
         """Return the size of its matrix."""

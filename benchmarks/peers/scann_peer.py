@@ -34,7 +34,7 @@ class ScannPeer(Peer):
         return [[(n, reorder) for n in leaves] for reorder in (20, 40, 100)]
 
     def tune(self, parameters: Any) -> None:
-        """Set both."""
+        """Set the leaves to search and the rows to reorder."""
         self._leaves, self._reorder = parameters
 
     def search(self, queries: Floats, k: int) -> Any:
