@@ -1,9 +1,9 @@
-"""Baselines on protocol folders: every one tuned on val, and measured on val and test.
+"""Baselines on protocol folders, each tuned on val and evaluated on val and test.
 
 ``python benchmarks/baselines.py --protocols FOLDER [FOLDER ...] --out baselines``
 
-Each folder holds train, val, test and candidates as Parquet (see `read_protocol`). Writes the whole
-evaluation as JSON and HTML, and prints the settings that were chosen.
+Each folder holds train, val, test and candidates as Parquet (see `read_protocol`). Writes the
+evaluation as JSON and HTML, and prints the tuned settings.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def measure(folder: Path, names: list[str] | None) -> Evaluation:
 
 
 def main() -> None:
-    """Measure every folder."""
+    """Evaluate the baselines on every folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocols", type=Path, nargs="+", required=True)
     parser.add_argument("--only", nargs="+", choices=list(default_grids()))

@@ -2,7 +2,7 @@
 
 ``python benchmarks/by_eye.py --space /tmp/real.space --out /tmp/sheets``
 
-The pictures of the data sets are not ours to publish: ``--mosaic`` reduces each to 8 by 8 colours.
+The pictures of the data sets may not be republished: ``--mosaic`` reduces each to 8 by 8 colours.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ SIMILAR = (
 
 
 class Mosaic(MediaStore):
-    """Returns pictures as 8 by 8 colours."""
+    """Media store that reduces pictures to 8 by 8 colours."""
 
     def read(self, reference: str) -> bytes:
-        """Read a picture and leave little of it."""
+        """Return a picture, reduced to 8 by 8 colours, as PNG."""
         image = open_image(super().read(reference))
         small = image.resize((8, 8), Image.Resampling.BOX)
         buffer = io.BytesIO()
@@ -61,7 +61,7 @@ class Mosaic(MediaStore):
 
 
 def text_rows(space: Space) -> list[SheetRow]:
-    """Ask by text."""
+    """Return the results of the text queries."""
     return [
         SheetRow(
             text if domain is None else f"{text} ({domain})",
@@ -73,7 +73,7 @@ def text_rows(space: Space) -> list[SheetRow]:
 
 
 def image_rows(space: Space) -> list[SheetRow]:
-    """Ask by the picture of an item; the item itself is left out."""
+    """Return the results of searches by the picture of an item, without the item itself."""
     rows = []
     for item_id in IMAGES:
         item = space.get(item_id)
@@ -84,7 +84,7 @@ def image_rows(space: Space) -> list[SheetRow]:
 
 
 def similar_rows(space: Space) -> list[SheetRow]:
-    """Ask for the items of another domain that are like an item."""
+    """Return the items of another domain that are similar to an item."""
     rows = []
     for item_id, domain in SIMILAR:
         item = space.get(item_id)
@@ -94,7 +94,7 @@ def similar_rows(space: Space) -> list[SheetRow]:
 
 
 def as_markdown(rows: list[SheetRow]) -> str:
-    """List the first three of each result."""
+    """Return the first three hits of each query as a Markdown list."""
 
     def shown(hit: Hit) -> str:
         return f"{(hit.text or hit.item_id)[:60]} ({hit.domain}, {hit.score:.2f})"
@@ -105,7 +105,7 @@ def as_markdown(rows: list[SheetRow]) -> str:
 
 
 def main() -> None:
-    """Draw the three sheets and print what they hold."""
+    """Draw the three contact sheets, and print their first hits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

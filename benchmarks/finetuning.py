@@ -1,16 +1,16 @@
-"""Fine-tuning of ``local/text`` by what users take together: gained in the target, lost elsewhere.
+"""Fine-tuning of ``local/text`` on co-occurring items: gain in the target domain, and forgetting.
 
-``python benchmarks/finetuning.py --out FOLDER`` (some ten minutes on one core; run again, it goes
-on where it was, and vectors of the encoder as it was are kept); ``--frozen`` times instead what it
-saves to run frozen layers once.
+``python benchmarks/finetuning.py --out FOLDER`` (some ten minutes on one core; an interrupted run
+resumes, and vectors of the original encoder are cached); ``--frozen`` instead measures the time
+saved by running frozen layers only once.
 
-Target: titles of Office products; pairs are products that at least two users took together
-(``--least-common``), more often than chance, ten a product. Items are told apart by a hash of their
-title: no title that is measured on was in a training pair, nor do choices see it.
+Target: titles of Office products; pairs are products with at least two users in common
+(``--least-common``), more often than chance, ten pairs per product. Splits are by a hash of the
+title: test titles are in no training pair and are not used for model selection.
 
-Elsewhere: Arts & Crafts by what its own users take together; fashion titles of equal attributes;
-film titles of equal genres; captions of the same photo; of the last three 3,000 texts each, or as
-many as ``--texts`` says.
+Other domains, for forgetting: Arts & Crafts by co-occurrence of its items; fashion titles with
+equal attributes; film titles with equal genres; captions of the same photo. The last three have
+``--texts`` texts each.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 
 
 def column(folder: str, name: str, file: str = "items") -> list[str]:
-    """Read a column, without white space around."""
+    """Return the values of a column, stripped of white space."""
     values = pq.read_table(DATA / folder / f"{file}.parquet", columns=[name])[name].to_pylist()
     return [(value or "").strip() for value in values]
 
 
 def shop_pairs(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarray]:
-    """Return the titles of a domain, and the pairs of them that users take together."""
+    """Return the titles of a domain, and the pairs of them that co-occur in user histories."""
     table = pq.read_table(DATA / "amazon_arts_office" / "items.parquet").to_pylist()
     items = [row for row in table if row["domain"] == domain]
     place = {row["item_id"]: number for number, row in enumerate(items)}
@@ -67,7 +67,7 @@ def shop_pairs(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarra
 
 
 def other_domains(other_shop: str, max_texts: int) -> list[OtherDomain]:
-    """Return the other domains: a shop by pairs, the others by labels."""
+    """Return the other domains: the other shop with pairs, the rest with labels."""
     titles, pairs = shop_pairs(other_shop)
     used, rows = np.unique(pairs, return_inverse=True)
     captions, photos = (column("flickr8k_1000", n, "captions") for n in ("caption", "image"))
@@ -84,12 +84,12 @@ def other_domains(other_shop: str, max_texts: int) -> list[OtherDomain]:
 
 
 def text_and_label(folder: str, text: str, label: str) -> tuple[list[str], list[str]]:
-    """Return two columns of items."""
+    """Return the text and label columns of items."""
     return column(folder, text), column(folder, label)
 
 
 def labelled_domain(name: str, texts: list[str], labels: list[str], max_texts: int) -> OtherDomain:
-    """Return a domain whose texts belong together by a label, whole labels drawn by their hash."""
+    """Return a domain whose texts with equal labels are relevant; labels are sampled by hash."""
     order = sorted(set(labels), key=digest)
     texts_of: dict[str, list[str]] = {label: [] for label in order}
     for text, label in zip(texts, labels, strict=True):
@@ -105,7 +105,7 @@ def target(name: str, least_common: int = 2) -> ContentPairs:
 
 
 def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int = 2) -> None:
-    """Print the seconds of a step with frozen layers run every time, and run once before."""
+    """Print the seconds of a step with frozen layers run in each step, and run once in advance."""
     contents = target("office")
     pair_batches = PairBatches(
         contents.pairs, contents.pairs, False, range(0), replace(settings, anchor_weight=0)
@@ -139,12 +139,14 @@ def time_frozen(spec: str, folder: Path, settings: FinetuneSettings, steps: int 
 
 
 def main() -> None:
-    """Fine-tune, and print what it came to."""
+    """Fine-tune, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--encoder", default="local/text")
     parser.add_argument("--target", choices=["office", "arts_crafts"], default="office")
-    parser.add_argument("--least-common", type=int, default=2, help="Users of a target's pair.")
+    parser.add_argument(
+        "--least-common", type=int, default=2, help="Minimum common users of a target pair."
+    )
     parser.add_argument("--texts", type=int, default=3_000)
     parser.add_argument("--settings", default="{}", help="JSON of FinetuneSettings.")
     parser.add_argument("--frozen", action="store_true")

@@ -1,21 +1,21 @@
-"""Text and pictures together, beside each alone: search, and recommendation of new items.
+"""Fusion of text and pictures compared with each alone: search, and recommendation of new items.
 
 ``OMP_NUM_THREADS=1 python benchmarks/fusion.py --protocols ../shared/protocols --train`` (data:
-ISTHMUS_DATA; the spaces are kept in ``--work``)
+ISTHMUS_DATA; the spaces are cached in ``--work``)
 
-*Search*: items like an item (``Space.similar``), with the weights of text and pictures that a query
-brings; fashion products by their titles and pictures, judged by the attributes that they share
-(parts of ``attributes``, of five), films with a poster by title and poster, judged by their genres
-(Jaccard). Both stand in no text that is encoded. NDCG@10 with these degrees as gains, ideal lists
-over the whole catalogue, each query's own item left out. The tuned weight is the best for half of
-the queries, and fusion weights are learned from pairs of these queries with items most like them;
-all figures are of the other half, with intervals over queries.
+*Search*: similar items (``Space.similar``) with different weights of text and pictures. Relevance
+of fashion products is the share of equal ``attributes`` (five parts), of films with a poster the
+Jaccard similarity of their genres; neither is part of the encoded texts. The metric is NDCG@10 with
+these relevance grades as gains and ideal lists over the whole catalogue, without the query item.
+The tuned weight is the best on half of the queries, and fusion weights are trained on pairs of
+these queries with their most relevant items; figures are of the other half, with intervals over
+queries.
 
-*Search by words*: the attributes of a product as a text find its items, in the named vectors of
-text and of the alignment; equal weights, and weights learned from half of the attributes.
+*Search by words*: the attributes of a product are a text query for its items, in the named vectors
+of text and of the alignment; equal weights, and weights trained on half of the attributes.
 
-*New films*: nearest neighbours by content, and Isthmus trained, on the protocol of hidden films
-(a third of the films have a poster), for spaces of text alone, pictures alone, and both.
+*New films*: content nearest neighbours, and trained Isthmus, on the protocol of hidden films (a
+third of the films have a poster), for spaces of text alone, pictures alone, and both.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Degrees = Callable[[int], np.ndarray]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Items to search, and how alike they are held to be."""
+    """Items to search, and their relevance grades for an item as query."""
 
     name: str
     rows: list[dict[str, Any]]
@@ -101,7 +101,7 @@ def _search(catalogue: Catalogue, arguments: argparse.Namespace) -> dict[str, An
 def _table(
     values: dict[str, np.ndarray], test: slice, best_single: str, equal_weights: str
 ) -> dict[str, Any]:
-    """Print each way beside the better modality alone, and beside equal weights."""
+    """Print each weighting compared with the better single modality and with equal weights."""
     rows, report = [], {}
     for name, scores in values.items():
         figure, lift = estimate(scores[test]), estimate(scores[test] - values[best_single][test])
@@ -135,7 +135,7 @@ def _ndcg(hits: Sequence[Hit], degrees: np.ndarray, row_of: dict[str, int]) -> f
 
 
 def _pairs(catalogue: Catalogue, queries: np.ndarray) -> list[dict[str, str]]:
-    """Pair each query with the ten items that are most like it, ties drawn."""
+    """Return pairs of each query with its ten most relevant items, ties broken at random."""
     rng, pairs = np.random.default_rng(1), []
     for query in queries.tolist():
         degrees = catalogue.degrees(query) + rng.random(len(catalogue.rows)) * 1e-6
@@ -200,7 +200,7 @@ def _films(max_items: int) -> Catalogue:
 
 
 def _sample(rows: list[dict[str, Any]], max_items: int) -> list[dict[str, Any]]:
-    """Draw some of the items, in their order; all where there are no more."""
+    """Return a random sample of the items, in their order; 0 means all."""
     sample = np.random.default_rng(2).permutation(len(rows))[: max_items or len(rows)]
     return [rows[n] for n in np.sort(sample).tolist()]
 
@@ -227,7 +227,7 @@ def _space(
     text: str | None = "{title}",
     source: Path | None = None,
 ) -> Space:
-    """Open or make a space; what another has encoded is taken out of its embedding cache."""
+    """Open or create a space; a new one may start with the embedding cache of another."""
     if path.exists():
         return Space.open(path)
     space = Space.create(path)
@@ -279,10 +279,10 @@ def _with_interval(figure: Estimate) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "fusion")
-    parser.add_argument("--queries", type=int, default=2_000, help="a half of them to tune by")
-    parser.add_argument("--items", type=int, default=0, help="of each catalogue; 0 for all")
-    parser.add_argument("--only", choices=("search", "new"), help="leave the other out")
-    parser.add_argument("--protocols", type=Path, help="for new films; left out without")
+    parser.add_argument("--queries", type=int, default=2_000, help="half of them for tuning")
+    parser.add_argument("--items", type=int, default=0, help="items of each catalogue; 0 for all")
+    parser.add_argument("--only", choices=("search", "new"), help="run only one part")
+    parser.add_argument("--protocols", type=Path, help="protocol folders, for new films")
     parser.add_argument("--train", action="store_true", help="train Isthmus on new films too")
     parser.add_argument("--out", type=Path, help="JSON to write")
     return parser.parse_args()

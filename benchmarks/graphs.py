@@ -1,12 +1,11 @@
-"""Graphs: among how many candidates links are chosen, and what the vectors are coded as.
+"""HNSW graphs: efConstruction, and the codes of the vectors.
 
 ``python benchmarks/graphs.py --vectors vectors --rows 40000``
 
-Every graph has 16 links a node and is searched on one thread by held-out queries, with the smallest
-search parameters that reach the recall. Links are made once for each number of candidates, from
-8-bit codes, and shared. hnswlib's graph of float32 vectors, with its 200 candidates, stands beside
-them where it is installed. Processor time counts, so that other work on the machine counts for
-little.
+Every graph has 16 links per node and is searched on one thread by held-out queries, with the
+smallest search parameters that reach the recall. For each efConstruction the links are built once,
+from 8-bit codes, and shared. hnswlib's graph of float32 vectors (efConstruction 200) is included
+where it is installed. Times are processor time, to reduce the influence of other processes.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ Search = Callable[[int], Integers]
 def smallest_sufficient_ef(
     data: Data, kth_scores: Floats, search: Search, target: float, repeats: int
 ) -> tuple[int, float, float]:
-    """Return the least number with which a search reaches the recall, the recall, and the rate."""
+    """Return the smallest ef that reaches the target recall, the recall, and queries per second."""
 
     def recall_at(ef: int) -> float:
         return recall(data.base, data.queries, search(ef), kth_scores)
@@ -66,7 +65,7 @@ def smallest_sufficient_ef(
 def measure_isthmus(
     data: Data, kth_scores: Floats, candidates: int, target: float, repeats: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Measure our graphs with links chosen among so many candidates."""
+    """Measure the graphs of Isthmus with an efConstruction of `candidates`."""
     hnsw.EF_CONSTRUCTION = candidates
     shared = SharedTraining()
     other_recipes = [r for r in RECIPES if r.family is HnswIndex and r != LINKS_RECIPE]
@@ -125,7 +124,7 @@ def measure_hnswlib(data: Data, kth_scores: Floats, target: float, repeats: int)
 
 
 def main() -> None:
-    """Compare."""
+    """Compare the graphs, and print the table."""
     parser = search_arguments(__doc__, Path(tempfile.gettempdir()) / "graphs.json", repeats=5)
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--candidates", type=int, nargs="+", default=[40, 100, 200])

@@ -1,9 +1,9 @@
-"""Learn the alignment of ``local`` that comes with the package, and its model card.
+"""Train the alignment of ``local`` that is part of the package, and write its model card.
 
-``OMP_NUM_THREADS=1 python benchmarks/local_alignment.py`` (data: ISTHMUS_DATA, of which nothing is
-shipped; ten minutes on one core, once the vectors are encoded)
+``OMP_NUM_THREADS=1 python benchmarks/local_alignment.py`` (data: ISTHMUS_DATA, which is not part
+of the package; ten minutes on one core, once the vectors are encoded)
 
-A fifth of each set is held out, and the figures of the card are measured on it.
+A fifth of each set is held out for the figures of the card.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ own, `isthmus align` on a few thousand of its pairs is better.
 
 
 def main() -> None:
-    """Learn, measure, write."""
+    """Train and evaluate the alignment, and write it with its model card."""
     arguments = _arguments()
     training, test = read_pairs(arguments.work, SETS).split(0.2, 100)
     result = fit_alignment(training, AlignmentSettings(dim=DIM), progress=True)
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _half(head: ProjectionHead) -> ProjectionHead:
-    """Round to float16, which costs nothing that can be measured."""
+    """Return a head rounded to float16, which has no measurable effect on recall."""
     return replace(
         head, **{name: a.astype("f2").astype("f4") for name, a in head.tensors().items()}
     )

@@ -1,10 +1,10 @@
-"""Memory and speed of the batch job itself, on a million distinct texts.
+"""Memory and speed of the batch job without a model, on a million distinct texts.
 
 ``python benchmarks/memory.py --rows 1000000``
 
-The encoder is a stand-in (a random unit vector seeded by the text's digest, as long as MiniLM's)
-beside an image named vector as wide as EfficientNet's, so that what is measured is everything but a
-model: reading, checking, comparing, the embedding cache and the catalog.
+The encoder is a stand-in: it returns a random unit vector seeded by the text's digest, with the
+dimension of MiniLM; a named vector for images has the dimension of EfficientNet. So the figures
+cover everything except a model: reading, validation, comparison, embedding cache and catalog.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ CHUNK_ROWS = 50_000
 
 
 class SeededEncoder(Encoder):
-    """A random unit vector for each text, the same each time."""
+    """Stand-in encoder: a random unit vector for each text, seeded by its digest."""
 
     def __init__(self, modality: Modality, dim: int) -> None:
         self.spec, self.modalities, self.dim = f"seeded/{modality}", frozenset({modality}), dim
 
     @property
     def components(self) -> Mapping[str, str]:
-        """Name the kind and the length."""
+        """Return the kind and the dimension."""
         return {"kind": "seeded", "dim": str(self.dim)}
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Draw the vectors."""
+        """Return the random vectors."""
         del modality
         seeds = [int.from_bytes(digest(text)[:8], "little") for text in prepared]
         drawn = [np.random.Generator(np.random.SFC64(s)).standard_normal(self.dim) for s in seeds]
@@ -71,12 +71,12 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def peak_mib() -> float:
-    """Return the most memory this process has held, in MiB."""
+    """Return the peak resident memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def timed(name: str, work: Any) -> None:
-    """Run something and print its seconds and the peak so far."""
+    """Run a step; print its seconds, the peak memory so far, and its result."""
     start = time.perf_counter()
     result = work()
     seconds = time.perf_counter() - start

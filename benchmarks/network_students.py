@@ -1,12 +1,13 @@
-"""Students that are networks: two layers of MiniLM, and a small image network from nothing.
+"""Network students: two layers of MiniLM, and a small image network with random weights.
 
 ``OMP_NUM_THREADS=1 python benchmarks/network_students.py --out FOLDER`` (some 12 minutes for each
-of the two on one core; the teacher's vectors are kept under the folder)
+of the two on one core; the teacher's vectors are cached under the folder)
 
-*Text*: the first and the last layer of ``local/text`` with its embeddings, trained to the vectors
-of the whole; texts, tasks and splits are those of ``benchmarks/distillation.py``, of the texts a
-sample. *Images*: a network of timm with random weights, trained to the vectors of ``local/image``
-on posters and pictures of fashion products; the label is the kind of product.
+*Text*: the embeddings and the first and last layer of ``local/text``, trained to reproduce the
+vectors of the full model; tasks and splits are those of ``benchmarks/distillation.py``, and the
+training texts are a sample of its texts. *Images*: a network of timm with random weights, trained
+to reproduce the vectors of ``local/image`` on posters and pictures of fashion products; the label
+is the kind of product.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MIB = 2**20
 
 
 def text_student(arguments: argparse.Namespace) -> None:
-    """Distil a slice of MiniLM, and print its table."""
+    """Distil two layers of MiniLM, and print the table."""
     out = arguments.out / "text"
     tasks = make_tasks()
     training_data = training_texts(tasks)
@@ -59,7 +60,7 @@ def text_student(arguments: argparse.Namespace) -> None:
 
 
 def sliced_minilm(folder: Path) -> Path:
-    """Write a model of some of the layers of MiniLM."""
+    """Write a model with the layers `LAYERS` of MiniLM, and return its folder."""
     if not folder.exists():
         model: Any = SentenceTransformer(str(get_model_path()), device="cpu")
         bert = model[0].auto_model

@@ -1,11 +1,11 @@
-"""Predicted ratings beside scikit-surprise, tuned on val and reported on test.
+"""Rating prediction compared with scikit-surprise, tuned on val and reported on test.
 
 ``python benchmarks/ratings.py`` (half an hour on two cores; extra ``peers``; data: ISTHMUS_DATA)
 
-Two ways to hide ratings of MovieLens: a tenth at random, and all ratings of a tenth of the users
-but 0, 1, 3 or 5. In the second the peers, which know users by their ids, are trained anew with the
-ratings shown (and tuned where 3 are); Isthmus is trained once without these users, and gets the
-ratings as histories.
+Two splits of MovieLens ratings: a random tenth is held out, or all ratings of a tenth of the users
+except 0, 1, 3 or 5. In the second, the peers, which identify users by id, are trained again with
+the known ratings (and tuned with 3 known ratings); Isthmus is trained once without these users, and
+gets the known ratings as histories.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ Build = Callable[[RatingTask], RatingModel]
 
 @dataclass(frozen=True)
 class Measured:
-    """The errors of one system on one part, and the seconds to train and to predict."""
+    """The errors of one system on one task, and the seconds of training and prediction."""
 
     errors: Errors
     seconds: tuple[float, float]
 
 
 def tune(task: RatingTask, names: list[str], seed: int) -> dict[str, PeerSettings]:
-    """Return the settings of each peer with the least RMSE on a part of val."""
+    """Return the settings of each peer with the smallest RMSE on a val task."""
     chosen = {}
     for name in names:
         trials = []
@@ -69,7 +69,7 @@ def tune(task: RatingTask, names: list[str], seed: int) -> dict[str, PeerSetting
 
 
 def measure_peer(name: str, settings: PeerSettings, task: RatingTask, seed: int) -> Measured:
-    """Train a peer on a part, with the histories, and ask it."""
+    """Train a peer on a task, with the histories, and measure its predictions."""
     start = time.perf_counter()
     predict = fit(name, settings, merge_ratings(task.train, task.held_out.histories), seed)
     trained = time.perf_counter()
@@ -79,7 +79,7 @@ def measure_peer(name: str, settings: PeerSettings, task: RatingTask, seed: int)
 
 
 def measure_model(model: RatingModel, task: RatingTask, trained: float) -> Measured:
-    """Ask a rating model that was trained in so many seconds."""
+    """Measure the predictions of a rating model; `trained` is its training time in seconds."""
     histories, pairs = model_inputs(task.held_out)
     start = time.perf_counter()
     predicted = np.concatenate(model.predict(histories, pairs))
@@ -89,7 +89,7 @@ def measure_model(model: RatingModel, task: RatingTask, trained: float) -> Measu
 def fit_with_ablations(
     task: RatingTask, vectors: npt.NDArray[np.float32], seed: int, skip_ablations: bool
 ) -> dict[str, Any]:
-    """Train the model, and the same without one of its parts; give models and seconds."""
+    """Train the model and its ablations; return models and training seconds by name."""
     domains = np.zeros(len(vectors), np.int64)
     start = time.perf_counter()
     model = RatingModel.fit(task.train, vectors, domains, seed=seed)
@@ -109,12 +109,12 @@ def fit_with_ablations(
 
 
 def rmse(errors: Errors) -> float:
-    """Return the root of the mean square."""
+    """Return the root mean squared error."""
     return float(np.sqrt((errors**2).mean()))
 
 
 def sums_by_user(rows: npt.NDArray[np.int64], *numbers: Errors) -> Errors:
-    """Return the sums of numbers over the rows of each user with any, and the number of rows."""
+    """Return sums of numbers by user, and the row counts, shape (n_users, n_numbers + 1)."""
     users = np.unique(rows, return_inverse=True)[1]
     return np.stack(
         [*(np.bincount(users, values) for values in numbers), np.bincount(users)], axis=1
@@ -122,7 +122,7 @@ def sums_by_user(rows: npt.NDArray[np.int64], *numbers: Errors) -> Errors:
 
 
 def figures(errors: Errors, reference: Errors, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Return RMSE, MAE, and RMSE less the reference's, with intervals over resampled users."""
+    """Return RMSE, MAE, and the RMSE difference from a reference, with intervals over users."""
     sums = sums_by_user(rows, errors**2, np.abs(errors), reference**2)
     means = resampled_means(sums)
     root, other = np.sqrt(means[:, 0] / means[:, 3]), np.sqrt(means[:, 2] / means[:, 3])
@@ -134,7 +134,7 @@ def figures(errors: Errors, reference: Errors, rows: npt.NDArray[np.int64]) -> d
 
 
 def show(task: RatingTask, measured: dict[str, Measured]) -> dict[str, Any]:
-    """Print the table of one part, and give it."""
+    """Print the table of one task, and return its figures."""
     rows, values = task.held_out.pairs.rows, task.held_out.truth
     print_heading(f"{task.name}: {len(values):,} ratings of {len(np.unique(rows))} users")
     reference = measured[REFERENCE].errors
@@ -147,13 +147,13 @@ def show(task: RatingTask, measured: dict[str, Measured]) -> dict[str, Any]:
         ]
         for name, entry in results.items()
     ]
-    headers = ["", "RMSE", "MAE", f"RMSE less {REFERENCE}'s", "train s", "predict s"]
+    headers = ["", "RMSE", "MAE", f"RMSE - {REFERENCE}", "train s", "predict s"]
     print_table(headers, table)
     return results
 
 
 def show_by_known_ratings(task: RatingTask, measured: dict[str, Measured]) -> None:
-    """Print RMSE by how many ratings of the user are known."""
+    """Print RMSE by the number of known ratings of the user."""
     n_known = task.held_out.histories.user_counts[task.held_out.pairs.rows]
     group = np.searchsorted(KNOWN_RATINGS_BOUNDS, n_known)
     names = [
@@ -177,7 +177,7 @@ def measure_split(
     seed: int,
     skip_ablations: bool,
 ) -> dict[str, Any]:
-    """Measure all systems on parts with one train table."""
+    """Measure all systems on tasks with one train table."""
     models = fit_with_ablations(tasks[0], vectors, seed, skip_ablations)
     out: dict[str, Any] = {"chosen": asdict(models["Isthmus"][0].settings), "peers": peers}
     print(out, flush=True)
@@ -194,7 +194,7 @@ def measure_split(
 
 
 def vectors_of(films: Films, cache: Path | None) -> npt.NDArray[np.float32]:
-    """Encode titles and genres, or read what was encoded before."""
+    """Return the vectors of titles and genres, cached in a file."""
     if cache is not None and cache.exists():
         return np.asarray(np.load(cache), np.float32)
     from isthmus import load_encoder
@@ -209,11 +209,11 @@ def main() -> None:
     """Tune on val, measure once on test."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--vectors", type=Path, help="file that keeps the encoded titles (.npy)")
-    parser.add_argument("--split", choices=["val", "test"], default="test", help="to report")
+    parser.add_argument("--vectors", type=Path, help="cache of the encoded titles (.npy)")
+    parser.add_argument("--split", choices=["val", "test"], default="test", help="split to report")
     parser.add_argument("--hidden", nargs="+", default=["random", "few-shot"])
-    parser.add_argument("--tuned", type=Path, help="JSON of settings of peers by way of hiding")
-    parser.add_argument("--whole-only", action="store_true", help="no model without a part")
+    parser.add_argument("--tuned", type=Path, help="JSON of peers' settings by split")
+    parser.add_argument("--whole-only", action="store_true", help="without ablations")
     parser.add_argument("--peers", nargs="+", default=list(grids()), choices=list(grids()))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("ratings.json"))

@@ -1,9 +1,9 @@
-"""One space of all the real data sets, through the command line: speed, memory, what is encoded.
+"""One space of all real data sets, on the command line: speed, memory, number of encoded contents.
 
 ``python benchmarks/real_space.py --space /tmp/real.space`` (some ten minutes on two cores)
 
-A first job is killed (SIGKILL) on the way and taken up again; every file is then added once more
-unchanged, and once with a single attribute, title and poster changed.
+The first job is killed (SIGKILL) and resumed; then every file is added again, once unchanged, and
+films once each with a single attribute, title and poster changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETS = {
 
 
 def isthmus(*arguments: object) -> dict[str, Any]:
-    """Run a command with --json; give what it says, with its seconds and peak memory."""
+    """Run a command with --json; return its output, its seconds and its peak memory."""
     start = time.perf_counter()
     command = [COMMAND, *map(str, arguments), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -53,7 +53,7 @@ def add(space: Path, file: Path, options: list[str]) -> dict[str, Any]:
 
 
 def kill_on_the_way(space: Path, file: Path, options: list[str], after: float) -> dict[str, int]:
-    """Start adding, kill the job, and give what had reached the disk."""
+    """Start adding a file, kill the job, and return the numbers of stored items and vectors."""
     command = [COMMAND, "upsert", str(file), "--space", str(space), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(after)
@@ -65,7 +65,7 @@ def kill_on_the_way(space: Path, file: Path, options: list[str], after: float) -
 
 
 def change_one(folder: Path, source: Path, column: str, value: Any) -> Path:
-    """Write the items of a file with one value changed in its first row that has a picture."""
+    """Write the items of a file, with one value changed in the first row that has a picture."""
     table = pq.read_table(source)
     row = table.column("image").to_pylist().index(next(filter(None, table["image"].to_pylist())))
     paths = [name and str((source.parent / name).absolute()) for name in table["image"].to_pylist()]
@@ -89,7 +89,7 @@ def report(name: str, result: dict[str, Any]) -> None:
 
 
 def build(space: Path, files: dict[str, tuple[Path, list[str]]], kill_after: float) -> None:
-    """Make the space; the first job is killed on the way and taken up again."""
+    """Create and fill the space; the first job is killed and resumed."""
     shutil.rmtree(space, ignore_errors=True)
     isthmus("create", "--space", space)
     first, options = files["arts + office"]
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--kill-after", type=float, default=45.0)
-    parser.add_argument("--reuse", action="store_true", help="take the space as it is")
+    parser.add_argument("--reuse", action="store_true", help="use an existing space")
     arguments = parser.parse_args()
     space = arguments.space
     print("| job | rows | added | changed | texts | images | quarantined | s | wall s | peak MiB |")

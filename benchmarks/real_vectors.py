@@ -1,14 +1,14 @@
-"""MiniLM vectors of real item titles, as many as a benchmark wants, kept on disk between runs.
+"""MiniLM vectors of real item titles, in any number, cached on disk between runs.
 
 ``python benchmarks/real_vectors.py --rows 1000000 --out vectors``
 
 The first 60,125 texts are the titles of the data sets under ISTHMUS_DATA. Further ones are
 variations: the first words of one title and the last words of another of the same domain, so
 every text is distinct and reads like a title. The order is random with a fixed seed beyond the
-real titles. A run that is cut off goes on where it stopped. With ``--encoded N`` only so many texts
-are encoded; further vectors are those of the texts again, each moved by noise to a cosine of some
-0.8 with the first, so that what lies near what stays as it is among texts. ``--encoder`` takes
-another of the same model, such as ``local/text?backend=openvino-bf16``.
+real titles. An interrupted run resumes. With ``--encoded N`` only N texts are encoded; further
+vectors repeat them with noise, each at a cosine of about 0.8 with the original, so that the
+neighbourhoods stay like those of texts. ``--encoder`` names another encoder of the same model, such
+as ``local/text?backend=openvino-bf16``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def titles() -> list[tuple[str, str]]:
 
 
 def texts() -> Iterator[str]:
-    """Return the real titles, then variations of them without end."""
+    """Yield the real titles, then an endless series of variations of them."""
     real = titles()
     yield from (title for _, title in real)
     by_domain: dict[str, list[list[str]]] = {}
@@ -64,7 +64,7 @@ def texts() -> Iterator[str]:
 def real_vectors(
     rows: int, folder: Path, encoded: int | None = None, encoder: str = "local/text"
 ) -> npt.NDArray[np.float32]:
-    """Return float32 unit vectors of shape (rows, 384), making what the folder does not hold."""
+    """Return float32 unit vectors, shape (rows, 384), and add missing ones to the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "minilm.f32"
     path.touch()
@@ -91,7 +91,7 @@ def _encode(path: Path, done: int, rows: int, spec: str) -> None:
 
 
 def _repeat(path: Path, encoded: int, done: int, rows: int) -> None:
-    """Append the first vectors again, moved by noise; each piece depends on its place alone."""
+    """Append noisy copies of the encoded vectors; the noise of a chunk is seeded by its start."""
     first = np.memmap(path, np.float32, "r").reshape(-1, DIM)
     with path.open("r+b") as file:
         for start in range(done, rows, CHUNK_ROWS):
@@ -104,7 +104,7 @@ def _repeat(path: Path, encoded: int, done: int, rows: int) -> None:
 
 
 def main() -> None:
-    """Encode."""
+    """Encode the texts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--encoded", type=int, help="texts to encode; the rest is repeated")

@@ -1,11 +1,11 @@
-"""How quickly a trained space recommends: one user at a time, and many at once.
+"""Speed of recommendations by a trained space: one user at a time, and in batches.
 
 ``python benchmarks/recommending.py --vectors vectors --rows 100000``
 
-The items are real text vectors in two domains; the interactions are drawn (popular items more, and
-each user near a few items in content), since only their number matters here. One user at a time is
-measured with one thread, without a query text, once some lists were made; the batch is of other
-users, none twice, and its processes are started within the time that is measured.
+The items are real text vectors in two domains. The interactions are simulated (popular items, and
+items near a seed item of the user in content), since only their number matters here. Single users
+are measured with one thread, without a query text, after warm-up lists; the batch has other,
+distinct users, and its time includes the start of its processes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTINGS = RecommenderSettings(
 
 
 def items(rows: int) -> pa.Table:
-    """Make items whose text is their row, for the stand-in encoder, beside their title."""
+    """Return items whose text is their row number, for the stand-in encoder, with their titles."""
     names = [str(row) for row in range(rows)]
     domains = [DOMAINS[row % 2] for row in range(rows)]
     titles = list(islice(texts(), rows))
@@ -46,7 +46,7 @@ def items(rows: int) -> pa.Table:
 
 
 def interactions(vectors: np.ndarray, users: int, rng: np.random.Generator) -> pa.Table:
-    """Draw what users did: popular items, and items near them in content."""
+    """Return simulated interactions: popular items, and items near a seed item in content."""
     rows = len(vectors)
     popular = rng.zipf(1.3, users * ITEMS_A_USER) % rows
     seeds = rng.integers(rows, size=users)
@@ -57,7 +57,7 @@ def interactions(vectors: np.ndarray, users: int, rng: np.random.Generator) -> p
 
 
 def fill(folder: Path, vectors: np.ndarray, users: int) -> Space:
-    """Make a space that is trained and published."""
+    """Return a new space, trained and published."""
     space = Space.create(folder / "two.space", {"text": lookup_encoder(vectors)})
     space.upsert(items(len(vectors)), domain_column="domain", text="text")
     space.add_interactions(interactions(vectors, users, np.random.default_rng(0)))
@@ -69,7 +69,7 @@ def fill(folder: Path, vectors: np.ndarray, users: int) -> Space:
 
 
 def one_by_one(space: Space, warm: list[str], users: list[str], k: int) -> dict[str, float]:
-    """Time single lists, in milliseconds."""
+    """Return the times of single lists, in milliseconds."""
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
     for user in warm:
@@ -86,7 +86,7 @@ def one_by_one(space: Space, warm: list[str], users: list[str], k: int) -> dict[
 
 
 def together(space: Space, users: list[str], k: int, **options: int) -> float:
-    """Return users a second in a batch, on two cores."""
+    """Return users per second of a batch, on two cores."""
     faiss.omp_set_num_threads(2)
     torch.set_num_threads(2)
     queries = [(user, User(id=user)) for user in users]
@@ -96,7 +96,7 @@ def together(space: Space, users: list[str], k: int, **options: int) -> float:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure, and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vectors", type=Path, required=True, help="see real_vectors.py")
     parser.add_argument("--rows", type=int, default=100_000)
@@ -104,9 +104,9 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=300, help="lists made before the timed ones")
     parser.add_argument("--asked", type=int, default=500, help="lists timed one by one")
     parser.add_argument("--batch", type=int, default=3_000, help="users of the batch")
-    parser.add_argument("--processes", type=int, default=2, help="that answer the batch")
+    parser.add_argument("--processes", type=int, default=2, help="processes of the batch")
     parser.add_argument("--k", type=int, default=20)
-    parser.add_argument("--space", type=Path, help="keep the space here, or use what is there")
+    parser.add_argument("--space", type=Path, help="folder in which the space is cached")
     options = parser.parse_args()
     vectors = np.array(real_vectors(options.rows, options.vectors))
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,10 +1,10 @@
-"""What 8 bits cost, by which layers have them: rounding simulated in PyTorch, on any CPU.
+"""Loss by 8-bit quantisation of different layers, simulated in PyTorch on any CPU.
 
 ``OMP_NUM_THREADS=1 python benchmarks/rounding.py`` (some minutes on one core)
 
-Weights are rounded with a scale and an offset for each row, inputs with a scale for each 64 values
-of a token, as OpenVINO does on a CPU with 8-bit dot products. Texts are those of
-``benchmarks/encode.py --backends``; recall is of the ten nearest neighbours by unrounded vectors.
+Weights are rounded with a scale and an offset per row, inputs with a scale per 64 values of a
+token, as OpenVINO does on a CPU with 8-bit dot products. Texts are those of
+``benchmarks/encode.py --backends``; recall is of the ten nearest neighbours of unrounded vectors.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def show(name: str, share: float, expected: np.ndarray, vectors: np.ndarray) -> None:
-    """Print a row."""
+    """Print a row: the share of products in 8 bits, 1 - cosine, and recall."""
     distance = float(1 - (vectors * expected).sum(1).mean())
     recall = neighbor_recall(nearest_neighbors(expected), nearest_neighbors(vectors))
     print(f"{name:<36}{share:>12.2f}{distance:>12.1e}{recall:>9.4f}", flush=True)

@@ -1,6 +1,6 @@
 """The pipeline on the bundled catalogue, offline: build a space, search it, recommend across it.
 
-``make demo`` runs it; the space and the pictures land in ``demo-output/``.
+``make demo`` runs it; the space and the contact sheet are written to ``demo-output/``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ N_RESULTS = 6
 
 
 def build(folder: Path) -> Space:
-    """Make a space of four catalogues."""
+    """Return a published space of four catalogues."""
     shutil.rmtree(folder, ignore_errors=True)
     space = Space.create(folder, "local")
     for domain in ("films", "books", "products", "music"):
@@ -39,7 +39,7 @@ def build(folder: Path) -> Space:
 
 
 def show(title: str, hits: Sequence[Hit]) -> None:
-    """Print a result."""
+    """Print the hits of a query."""
     print(title)
     for hit in hits:
         print(f"  {hit.rank}. {hit.score:6.3f}  {hit.domain:9} {hit.attributes['title']}")
@@ -114,7 +114,7 @@ def search_pictures(folder: Path) -> SheetRow:
 
 
 def main() -> None:
-    """Build, ask, draw."""
+    """Build the space, run the queries, and draw the contact sheet."""
     OUTPUT.mkdir(exist_ok=True)
     space = build(OUTPUT / "demo.space")
     rows = [*run_queries(space), search_pictures(OUTPUT / "pictures.space")]

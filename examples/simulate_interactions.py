@@ -1,9 +1,9 @@
-"""Simulate who rated which item of the bundled catalogue, and write it as a CSV file.
+"""Simulate ratings of the bundled catalogue, and write them as a CSV file.
 
 ``python examples/simulate_interactions.py``
 
-Each of 160 simulated users has two themes, rates items of these themes in every domain with 4 or
-5, and now and then another item with 1 to 3. The themes are not part of the catalogue: a
+Each of 160 simulated users prefers two themes, rates items of these themes in every domain with 4
+or 5, and occasionally another item with 1 to 3. The themes are not part of the catalogue: a
 recommender sees only the ratings.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 CATALOGUE = Path(__file__).parent / "catalogue"
 USERS = 160
 START = datetime(2026, 1, 1, tzinfo=UTC)
-IN_THEME, OTHER = 0.35, 0.01  # how likely a user rates an item
+IN_THEME, OTHER = 0.35, 0.01  # probability that a user rates an item
 
 
 def simulate(seed: int = 0) -> list[tuple[str, str, int, str]]:
