@@ -20,7 +20,7 @@ from isthmus.encoders.image import open_image
 from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
-SHOWN = 8
+N_RESULTS = 8
 TEXTS = (
     ("watercolor brushes for beginners", None),
     ("black leather handbag for women", None),
@@ -66,7 +66,7 @@ def text_rows(space: Space) -> list[SheetRow]:
         SheetRow(
             text if domain is None else f"{text} ({domain})",
             None,
-            tuple(space.search(text, k=SHOWN, domain=domain, attributes=True)),
+            tuple(space.search(text, k=N_RESULTS, domain=domain, attributes=True)),
         )
         for text, domain in TEXTS
     ]
@@ -77,9 +77,9 @@ def image_rows(space: Space) -> list[SheetRow]:
     rows = []
     for item_id in IMAGES:
         item = space.get(item_id)
-        hits = space.search(image=item["image"], k=SHOWN + 1, attributes=True)
-        others = tuple(hit for hit in hits if hit.item_id != item_id)[:SHOWN]
-        rows.append(SheetRow(item["text"], item["image"], others))
+        hits = space.search(image=item["image"], k=N_RESULTS + 1, attributes=True)
+        other_hits = tuple(hit for hit in hits if hit.item_id != item_id)[:N_RESULTS]
+        rows.append(SheetRow(item["text"], item["image"], other_hits))
     return rows
 
 
@@ -88,7 +88,7 @@ def similar_rows(space: Space) -> list[SheetRow]:
     rows = []
     for item_id, domain in SIMILAR:
         item = space.get(item_id)
-        hits = space.similar(item_id, domain=domain, k=SHOWN, attributes=True)
+        hits = space.similar(item_id, domain=domain, k=N_RESULTS, attributes=True)
         rows.append(SheetRow(f"{item['text']} -> {domain}", item["image"], tuple(hits)))
     return rows
 
@@ -96,11 +96,12 @@ def similar_rows(space: Space) -> list[SheetRow]:
 def as_markdown(rows: list[SheetRow]) -> str:
     """Return the first three hits of each query as a Markdown list."""
 
-    def shown(hit: Hit) -> str:
+    def describe(hit: Hit) -> str:
         return f"{(hit.text or hit.item_id)[:60]} ({hit.domain}, {hit.score:.2f})"
 
     return "\n".join(
-        f"* **{row.query[:80]}**: {'; '.join(shown(hit) for hit in row.hits[:3])}" for row in rows
+        f"* **{row.query[:80]}**: {'; '.join(describe(hit) for hit in row.hits[:3])}"
+        for row in rows
     )
 
 

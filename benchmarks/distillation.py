@@ -159,7 +159,7 @@ def compare_quality(tasks: list[Task], teacher: Vectors, students: dict[str, Vec
                 f"  95 % of kept: {low:.1%} to {high:.1%}"
             )
     for name, shares in retained.items():
-        print(f"{name}: mean kept {np.mean(shares):.1%}, least {min(shares):.1%}")
+        print(f"{name}: mean kept {np.mean(shares):.1%}, minimum {min(shares):.1%}")
 
 
 def compare_speed(texts: list[str], folder: Path, repetitions: int) -> None:

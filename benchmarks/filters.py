@@ -128,13 +128,13 @@ def table_rows(
 ) -> list[Any]:
     """Return the table rows of one case, the fastest peer first."""
     sufficient = {peer: figures for peer, figures in case.items() if figures["recall"] >= target}
-    others = (
+    other_peers = (
         {peer: figures for peer, figures in sufficient.items() if peer != "isthmus"}
         or sufficient
         or case
     )
-    rate = max(figures["batch_qps"] for figures in others.values())
-    p50 = min(figures["p50_ms"] for figures in others.values())
+    rate = max(figures["batch_qps"] for figures in other_peers.values())
+    p50 = min(figures["p50_ms"] for figures in other_peers.values())
     return [
         (
             f"{share:.1%}",
@@ -155,7 +155,7 @@ def main() -> None:
     """Compare the peers, and print the table."""
     parser = search_arguments(__doc__, OUT, repeats=5)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--asked", type=int, default=100, help="of those, in each case")
+    parser.add_argument("--asked", type=int, default=100, help="queries of each case")
     parser.add_argument(
         "--peers", nargs="+", choices=FILTERING_PEERS, default=list(FILTERING_PEERS)
     )
@@ -189,7 +189,7 @@ def main() -> None:
         PACKAGES,
     )
     print_table(HEADERS, table)
-    print(f"* recall under {arguments.recall}; x best is to the best of the others that reach it")
+    print(f"* recall under {arguments.recall}; x best: relative to the best other peer reaching it")
     write_json(
         arguments.out, {"given": vars(arguments), "seed": SEED, "chosen": chosen, "cases": measured}
     )

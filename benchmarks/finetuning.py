@@ -56,12 +56,12 @@ def shop_pairs(domain: str, least_common: int = 2) -> tuple[list[str], np.ndarra
     items = [row for row in table if row["domain"] == domain]
     place = {row["item_id"]: number for number, row in enumerate(items)}
     interactions = pq.read_table(DATA / "amazon_arts_office" / "interactions.parquet").to_pylist()
-    known = [
+    events = [
         (row["user_id"], place[row["item_id"]]) for row in interactions if row["item_id"] in place
     ]
-    users = {user: number for number, user in enumerate(dict.fromkeys(user for user, _ in known))}
-    rows, columns = [users[user] for user, _ in known], [item for _, item in known]
-    likes = csr_matrix((np.ones(len(known)), (rows, columns)), shape=(len(users), len(items)))
+    users = {user: number for number, user in enumerate(dict.fromkeys(user for user, _ in events))}
+    rows, columns = [users[user] for user, _ in events], [item for _, item in events]
+    likes = csr_matrix((np.ones(len(events)), (rows, columns)), shape=(len(users), len(items)))
     titles = [(row["title"] or "").strip() for row in items]
     return titles, co_occurring_pairs(likes, min_common_users=least_common)
 

@@ -259,13 +259,13 @@ def _new_films(arguments: argparse.Namespace) -> dict[str, Any]:
         task = next(task for task in card.tasks if task.split == "test")
         for system in task.systems:
             figure = system.metrics["ndcg@10"]
-            shown = _with_interval(Estimate(figure.value, figure.low, figure.high))
+            ndcg_text = _with_interval(Estimate(figure.value, figure.low, figure.high))
             parts = [
                 f"{b.name} {b.estimate.value:.3f} ({b.truth:,})"
                 for b in system.buckets
                 if b.by == "modalities of the truth" and b.metric == "found@10" and b.estimate
             ]
-            rows.append([system.name, name, shown, ", ".join(parts)])
+            rows.append([system.name, name, ndcg_text, ", ".join(parts)])
             report[f"{system.name}, {name}"] = system.model_dump()
     print("\nnew films")
     print_table(("system", "items by", "NDCG@10", "found@10 by modalities (hidden)"), rows)

@@ -196,7 +196,7 @@ def main() -> None:
         f"{measured['p99_ms']:.2f} ms; batch {measured['batch_qps']:,.0f} queries/s"
     )
     print(
-        f"disk {measured['disk_mib']:,.0f} MiB; most resident memory of the process, with mapped "
+        f"disk {measured['disk_mib']:,.0f} MiB; peak resident memory of the process, with mapped "
         f"files: {measured['peak_resident_mib']:,.0f} MiB"
     )
     write_json(arguments.out, {"given": vars(arguments), "seed": SEED, **measured})

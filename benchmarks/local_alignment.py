@@ -27,31 +27,31 @@ DIM = 480  # 120 for each set and for all of them together
 CARD = """# The alignment of `local`
 
 Heads that bring the text vectors of all-MiniLM-L6-v2 and the picture vectors of \
-EfficientNet-Lite0 into one space of {dim} dimensions: linear maps, one for each set and one for \
-all, weighed by how much an input looks like the set. Learned by `benchmarks/local_alignment.py` \
-(start: regularised CCA; then a symmetric contrastive loss).
+EfficientNet-Lite0 into one space of {dim} dimensions: linear maps, one for each set and one \
+shared by all sets, weighted by the similarity of an input to the set. Trained by \
+`benchmarks/local_alignment.py` (start: regularised CCA; then a symmetric contrastive loss).
 
 Fingerprint `{fingerprint}`.
 
 ## Data
 
-| set | pairs learned from | what | terms |
+| set | training pairs | content | terms |
 | --- | ---: | --- | --- |
-| fashion | {fashion:,} | titles and pictures (60 by 80 pixels) of the Myntra catalogue \
-| no licence stated |
-| posters | {posters:,} | titles and genres of MovieLens films, and their posters | non-commercial \
-research; posters are their studios' |
-| flickr | {flickr:,} | captions of Flickr8k, five a picture | research |
+| fashion | {fashion:,} | titles and pictures (60 by 80 pixels) of the Myntra catalogue | no \
+licence stated |
+| posters | {posters:,} | titles and genres of MovieLens films, and their posters | \
+non-commercial research; posters are their studios' |
+| flickr | {flickr:,} | captions of Flickr8k, five per picture | research |
 
-Nothing of the data is shipped, and no picture or text can be read out of the heads: they are \
-matrices of {numbers:,} numbers, stored as float16 values. Who may not use what was learned from \
-data for research makes spaces with `alignment=None` and learns an alignment of their own pairs \
-with `isthmus align`.
+The data is not part of the package, and no picture or text can be read out of the heads: they \
+are matrices of {numbers:,} numbers, stored as float16 values. Users who may not use a model \
+trained on research data create spaces with `alignment=None` and train an alignment on other \
+pairs with `isthmus align`.
 
-## What it is worth
+## Evaluation
 
 Recall@10 on a fifth of each set, held out with everything that shares a text or a picture with \
-it. Any picture with the very same text is right.
+it. Every picture with the same text is relevant.
 
 | set | texts | pictures | text to picture | chance | picture to text | chance |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -59,10 +59,11 @@ it. Any picture with the very same text is right.
 
 ## Limits
 
-English only, as MiniLM is. It knows clothes, posters and everyday scenes; what it has not seen, \
-such as paintings, maps or faces, it places by what ImageNet taught the picture encoder. It tells \
-kinds of things and scenes apart, not counts, positions, names or writing. For a catalogue of your \
-own, `isthmus align` on a few thousand of its pairs is better.
+English only, like MiniLM. The training data covers clothes, posters and everyday scenes; other \
+content, such as paintings, maps or faces, is placed by the ImageNet features of the picture \
+encoder. The alignment distinguishes kinds of things and scenes, not counts, positions, names or \
+writing. For another catalogue, `isthmus align` on a few thousand of its pairs gives better \
+results.
 """
 
 

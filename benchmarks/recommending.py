@@ -117,10 +117,12 @@ def main() -> None:
             Space.open(space_path) if space_path.exists() else fill(folder, vectors, options.users)
         )
         users = [str(user) for user in range(options.warm + options.asked + options.batch)]
-        warm, others = users[: options.warm], users[options.warm :]
-        figures = one_by_one(space, warm, others[: options.asked], options.k)
-        several = {"processes": options.processes} if options.processes > 1 else {}
-        figures["users_s"] = together(space, others[options.asked :], options.k, **several)
+        warm, timed_users = users[: options.warm], users[options.warm :]
+        figures = one_by_one(space, warm, timed_users[: options.asked], options.k)
+        batch_options = {"processes": options.processes} if options.processes > 1 else {}
+        figures["users_s"] = together(
+            space, timed_users[options.asked :], options.k, **batch_options
+        )
     print(json.dumps({"rows": options.rows, "k": options.k, **figures}, indent=1))
 
 

@@ -132,15 +132,15 @@ def worker_memory(worker: Remote, rows: int) -> dict[str, float]:
 def print_peers(measured: dict[str, dict[str, Any]], target: float) -> None:
     """Print the table; a star marks peers that miss the target recall."""
     sufficient = {
-        n: figures for n, figures in measured.items() if figures["chosen"]["recall"] >= target
+        peer: figures for peer, figures in measured.items() if figures["chosen"]["recall"] >= target
     }
-    others = (
-        {n: figures for n, figures in sufficient.items() if n != "isthmus"}
+    other_peers = (
+        {peer: figures for peer, figures in sufficient.items() if peer != "isthmus"}
         or sufficient
         or measured
     )
-    rate = max(figures["batch_qps"] for figures in others.values())
-    p50 = min(figures["p50_ms"] for figures in others.values())
+    rate = max(figures["batch_qps"] for figures in other_peers.values())
+    p50 = min(figures["p50_ms"] for figures in other_peers.values())
     rows = []
     for name, figures in sorted(measured.items(), key=lambda entry: -entry[1]["batch_qps"]):
         chosen = figures["chosen"]

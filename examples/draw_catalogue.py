@@ -96,8 +96,8 @@ def pack(image: Image.Image, max_bytes: int = MAX_BYTES) -> bytes:
     ----------
     image : PIL.Image.Image
         The RGB picture.
-    most : int, optional
-        Size limit in bytes, kept unless even 16 colours exceed it.
+    max_bytes : int, optional
+        Size limit in bytes; exceeded only if 16 colours exceed it.
 
     Returns
     -------

@@ -126,9 +126,11 @@ def _few_shot_task(
     position: npt.NDArray[np.int64],
     shots: int,
 ) -> RatingTask:
-    given = ratings.filter(in_group & (position < shots))
+    history_ratings = ratings.filter(in_group & (position < shots))
     hidden = ratings.filter(in_group & (position >= max(SHOTS)))
-    return RatingTask(f"{shots} known", ratings.filter(in_train), _held_out(given, hidden))
+    return RatingTask(
+        f"{shots} known", ratings.filter(in_train), _held_out(history_ratings, hidden)
+    )
 
 
 def _held_out(histories: Ratings, hidden: Ratings) -> HeldOut:

@@ -17,7 +17,7 @@ from peers.peer import Peer, steps
 class LancedbPeer(Peer):
     """A table with `HnswSq` over the vectors and `BTree` over the attributes."""
 
-    settings = "HnswSq with its own number of partitions, BTree over attributes"
+    settings = "HnswSq with the default number of partitions, BTree over attributes"
     measured = "its index files, which it keeps in memory; the float32 vectors stay on disk"
     filters = True
 

@@ -17,7 +17,7 @@ CHUNK_ROWS = 10_000
 
 
 class QdrantPeer(Peer):
-    """`QdrantClient(":memory:")`, which has no index: the server has one, this mode has none."""
+    """`QdrantClient(":memory:")`: local mode, which has no index, unlike the server."""
 
     settings = "local mode, in memory, exact"
     measured = "its float32 matrix"
@@ -42,7 +42,7 @@ class QdrantPeer(Peer):
         return [["exact"]]
 
     def tune(self, parameters: Any) -> None:
-        """Do nothing."""
+        """Do nothing: exact search has no parameters."""
 
     def search(self, queries: Floats, k: int) -> Any:
         """Search."""

@@ -46,14 +46,14 @@ class ScannPeer(Peer):
         return self._searcher.search(query, k, self._reorder, self._leaves)[0]
 
     def bytes(self) -> int:
-        """Return the size of what it serializes, the float32 vectors among it."""
+        """Return the size of the serialized searcher, including the float32 vectors."""
         folder = self.folder / "serialized"
         folder.mkdir(exist_ok=True)
         self._searcher.serialize(str(folder))
         return sum(file.stat().st_size for file in folder.iterdir())
 
     def use_threads(self, threads: int) -> None:
-        """Set the threads of training and of what searches in parallel."""
+        """Set the threads of training and of parallel search."""
         self._threads = threads
         if hasattr(self, "_searcher"):
             self._searcher.set_num_threads(threads)

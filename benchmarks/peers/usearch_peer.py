@@ -1,4 +1,4 @@
-"""USearch: a graph over bf16 vectors (what it chooses on a CPU that has them)."""
+"""USearch: a graph over bf16 vectors (its default on a CPU that supports them)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from peers.peer import Peer, steps
 class UsearchPeer(Peer):
     """`usearch.index.Index`; its Python interface has no filter."""
 
-    settings = "connectivity=16, expansion_add=128, its own choice of type (bf16)"
+    settings = "connectivity=16, expansion_add=128, default type (bf16)"
     measured = "its serialized length"
 
     def build(self, vectors: Floats, attributes: Mapping[str, Integers]) -> None:

@@ -15,7 +15,7 @@ SHAPES = {
 
 
 def _inner(scene: Scene, motif: Motif, width: float, height: float) -> Image.Image:
-    """Draw the motif on a canvas of its own, its size in shares of the scene's."""
+    """Draw the motif on a separate canvas, its size in shares of the scene's."""
     size = round(width * scene.width), round(height * scene.height)
     inner = Scene(*size, scene.rng, scene.words)
     motif(inner)
@@ -118,7 +118,7 @@ def product(scene: Scene, motif: Motif) -> None:
 
 
 def shape_of(words: str) -> str:
-    """Say which thing a product's words name.
+    """Return the kind of product that an item's words name.
 
     Parameters
     ----------

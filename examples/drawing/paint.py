@@ -15,7 +15,7 @@ INK: Colour = (28, 30, 44)
 
 
 def rgb(code: str) -> Colour:
-    """Read a colour from six hex digits.
+    """Return the colour of six hex digits.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ class Pen:
 def arc_points(
     x: float, y: float, rx: float, ry: float, start: float = 0, stop: float = 360
 ) -> list[Point]:
-    """Points along an ellipse's edge.
+    """Return points along an ellipse's edge.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def arc_points(
 
 
 class Scene:
-    """One picture in the making.
+    """A picture that is being drawn.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ class Scene:
     rng : random.Random
         Source of every variation, seeded by the caller.
     words : str, optional
-        The item's own text, which may ask for a fox or a trumpet.
+        The item's text, which may name a fox or a trumpet.
     """
 
     def __init__(self, width: int, height: int, rng: random.Random, words: str = "") -> None:
@@ -181,9 +181,9 @@ class Scene:
         self.draw = ImageDraw.Draw(self.image)
 
     def named(self, *choices: str) -> str:
-        """Pick the choice that the item's words name first, or any one if they name none."""
-        found = [(self.words.find(c), c) for c in choices if c in self.words]
-        return min(found)[1] if found else self.rng.choice(choices)
+        """Return the choice that the item's words name first, or a random one if they name none."""
+        mentioned = [(self.words.find(c), c) for c in choices if c in self.words]
+        return min(mentioned)[1] if mentioned else self.rng.choice(choices)
 
     def sky(self, *stops: Colour) -> None:
         """Fill the whole picture with a vertical gradient."""
