@@ -2,7 +2,7 @@
 
 ``python examples/simulate_interactions.py``
 
-Each of 160 simulated users prefers two themes, rates items of these themes in every domain with 4
+Each of 240 simulated users prefers two themes, rates items of these themes in every domain with 4
 or 5, and occasionally another item with 1 to 3. The themes are not part of the catalogue: a
 recommender sees only the ratings.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 CATALOGUE = Path(__file__).parent / "catalogue"
-USERS = 160
+USERS = 240
 START = datetime(2026, 1, 1, tzinfo=UTC)
-IN_THEME, OTHER = 0.35, 0.01  # probability that a user rates an item
+IN_THEME, OTHER = 0.6, 0.01  # probability that a user rates an item
 
 
 def simulate(seed: int = 0) -> list[tuple[str, str, int, str]]:

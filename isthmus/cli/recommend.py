@@ -22,8 +22,6 @@ from isthmus.cli.options import (
 from isthmus.cli.show import show_hits, show_json, show_line, show_predictions
 from isthmus.cli.show_reports import show_reasons, show_source_domains, show_training
 from isthmus.evaluation.request import EvaluationPlan
-from isthmus.evaluation.terminal import show_evaluation
-from isthmus.numerics.processes import cores
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendFileRequest,
@@ -79,6 +77,8 @@ def recommend_file(
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to every user of a file; by default on all cores."""
+    from isthmus.numerics.processes import cores
+
     source = context.get_parameter_source("processes")
     if source is None or source.name != "COMMANDLINE":
         request["processes"] = cores()
@@ -145,6 +145,8 @@ def evaluate(
     Baselines are tuned on validation users; all systems then rank every item of the target
     domain. Options that take several values take them one after the other.
     """
+    from isthmus.evaluation.terminal import show_evaluation
+
     opened = open_space(space, device=device)
     evaluation = opened.evaluate(EvaluationPlan(**plan), out=out, progress=True)
     if as_json:

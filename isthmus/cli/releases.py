@@ -26,8 +26,6 @@ from isthmus.cli.show import (
     show_releases,
     show_stats,
 )
-from isthmus.index.catalog.compact import compact_if_due
-from isthmus.index.releases.plan import require_possible
 from isthmus.operations.request import PlanRequest, PublishRequest
 
 if TYPE_CHECKING:
@@ -55,6 +53,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Measure index recipes on a sample, and build nothing."""
+    from isthmus.index.releases.plan import require_possible
+
     if "rows" in request:
         request["rows"] = round(request["rows"])  # written such as 1e9
     plans = open_space(space, device=device).plan(**request, progress=True)
@@ -100,6 +100,8 @@ def compact(
     as_json: JsonOption = False,
 ) -> None:
     """Merge small files and drop old versions of the tables; queries go on meanwhile."""
+    from isthmus.index.catalog.compact import compact_if_due
+
     opened = open_space(space, wait_s=wait_s)
     if every is None:
         _show_compacted(opened.compact(keep_days=keep_days, progress=True), as_json=as_json)

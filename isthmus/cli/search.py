@@ -20,7 +20,6 @@ from isthmus.cli.options import (
     refuse_given,
 )
 from isthmus.cli.show import show_duplicates, show_hits, show_line, show_query_report
-from isthmus.data.files import write_parquet
 from isthmus.retrieval.search.request import (
     DuplicatesRequest,
     MapRequest,
@@ -109,6 +108,8 @@ def duplicates(
     as_json: JsonOption = False,
 ) -> None:
     """Find groups of near-duplicate items, within and across domains."""
+    from isthmus.data.files import write_parquet
+
     table = open_space(space).duplicates(**request, progress=True)
     if out is not None:
         write_parquet(table, out)
@@ -124,6 +125,8 @@ def map_space(
     as_json: JsonOption = False,
 ) -> None:
     """Draw the items by domain and modality, similar ones close together (UMAP)."""
+    from isthmus.data.files import write_parquet
+
     drawn = open_space(space).map(**request)
     drawn.save(out)
     if table is not None:

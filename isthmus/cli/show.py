@@ -13,8 +13,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
-
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
@@ -208,6 +206,8 @@ def show_hits(
     as_json: bool,
 ) -> None:
     """Print hits, and draw them where a sheet is asked for."""
+    from isthmus.retrieval.search.contact_sheet import SheetRow, draw_contact_sheet
+
     if sheet is not None:
         row = SheetRow(query, None if picture is None else str(picture), tuple(hits))
         draw_contact_sheet([row], space.media).save(sheet)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from isthmus.cli.show import print_table, show_json, show_left_out, table_of
-from isthmus.retrieval.source_domains.assessment import describe_lift
 
 if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
@@ -240,6 +239,8 @@ def _interval(figure: Estimate) -> str:
 
 def show_training(made: Description, *, as_json: bool) -> None:
     """Print each ranker beside its candidate generators, and what these cover."""
+    from isthmus.retrieval.source_domains.assessment import describe_lift
+
     if as_json:
         show_json(made.model_dump())
         return
@@ -322,6 +323,8 @@ def show_reasons(hits: Sequence[Hit]) -> None:
 
 def show_source_domains(report: SourceReport, *, as_json: bool) -> None:
     """Print what was measured of each source, in a table and in words, and what was counted."""
+    from isthmus.retrieval.source_domains.assessment import describe_lift
+
     if as_json:
         show_json(report.model_dump())
         return

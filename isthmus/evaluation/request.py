@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 from pydantic import Field, model_validator
 
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
 from isthmus.requests import Names, validated_settings
 
 PROTOCOLS: Final = (
@@ -120,4 +119,6 @@ class EvaluationPlan:
 
 
 def _available_baselines() -> tuple[str, ...]:
+    from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
+
     return (*default_grids(content=True), *rating_grids())

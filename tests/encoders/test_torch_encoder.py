@@ -95,13 +95,17 @@ def test_a_pickle_that_holds_code_is_refused(tmp_path):
 
 
 def test_the_thread_pool_leaves_other_threads_unchanged():
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), threads_of_a_new_thread()
     assert set(cpu_thread_pool().map(lambda _: torch.get_num_threads(), range(8))) == {1}
-    outside: list[int] = []
-    thread = threading.Thread(target=lambda: outside.append(torch.get_num_threads()))
+    assert (torch.get_num_threads(), threads_of_a_new_thread()) == before
+
+
+def threads_of_a_new_thread():
+    counts: list[int] = []
+    thread = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert (torch.get_num_threads(), outside) == (before, [before])
+    return counts[0]
 
 
 def test_prefetching_raises_where_the_result_is_read():

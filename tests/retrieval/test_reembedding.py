@@ -222,6 +222,7 @@ Space.open(sys.argv[1], encoder=two_encoders()).reembed(
 """
 
 
+@pytest.mark.heavy
 def test_killed_it_loses_seconds_and_the_space_is_as_it_was(shop):
     shop.upsert([item(f"m{n}", f"more{n}", domain="more") for n in range(12_000)])
     with subprocess.Popen(

@@ -451,6 +451,7 @@ def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkey
         assert chosen.expected.query_cost <= cost
 
 
+@pytest.mark.heavy
 def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
@@ -532,6 +533,7 @@ def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd):
     assert not here.extrapolated
 
 
+@pytest.mark.heavy
 def test_impossible_targets_name_the_nearest_that_can_be_had(space):
     large(space, 1_500)
     space = with_exact_rows(space, 1_000)
