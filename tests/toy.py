@@ -79,7 +79,7 @@ def colour_of(image: Image.Image) -> str:
 
 
 def picture(colour: str, size: int = 8) -> bytes:
-    """Give a PNG of one colour; the size makes files of the same colour differ."""
+    """Return a PNG of one colour; the size makes files of the same colour differ."""
     buffer = io.BytesIO()
     Image.new("RGB", (size, size), COLOURS[colour]).save(buffer, "PNG")
     return buffer.getvalue()
@@ -95,7 +95,7 @@ def tone_of(waveform: Waveform) -> str:
 
 
 def tone(name: str, rate: int = 8_000) -> bytes:
-    """Give a WAV file of one tone; the rate makes files of the same tone differ."""
+    """Return a WAV file of one tone; the rate makes files of the same tone differ."""
     return file_of(sine(TONES[name], 0.25, rate), "WAV", "PCM_16")
 
 

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "isthmus"
 
 
 def expected_files() -> set[str]:
-    """Give every file that the package has in the source tree."""
+    """Return every file that the package has in the source tree."""
     files = (path for path in PACKAGE.rglob("*") if path.is_file())
     return {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
 
@@ -27,7 +27,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def wheel_files(wheel: Path) -> set[str]:
-    """Give the files of a wheel that are not metadata."""
+    """Return the files of a wheel that are not metadata."""
     with zipfile.ZipFile(wheel) as archive:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 

@@ -120,7 +120,7 @@ class _DomainTexts:
 
 
 def pairs_of_texts(texts: Sequence[str], pairs: Rows) -> ContentPairs:
-    """Give pairs of items as pairs of their texts.
+    """Return pairs of items as pairs of their texts.
 
     Items of one text are one content; those without a text are left out, and items that belong
     to no other are searched all the same.

@@ -34,7 +34,7 @@ def run_until_killed(path: Path, first: int, delay: float) -> int:
 
 
 def spent_by(process: int) -> float:
-    """Give the processor time of a process, in seconds (Linux)."""
+    """Return the processor time of a process, in seconds (Linux)."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

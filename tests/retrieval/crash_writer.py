@@ -21,7 +21,7 @@ ROWS = 24
 
 
 def operation(number: int) -> tuple[str, Any]:
-    """Give the operation of a number: the same in every process."""
+    """Return the operation of a number: the same in every process."""
     chance = random.Random(number)
     kind = chance.choice(KINDS)
     if kind in ("publish", "rollback", "compact"):

@@ -116,7 +116,7 @@ _KNOWN = {}
 
 
 def _similarities(space):
-    """Give the mean cosine over shared named vectors of all pairs, shape (n, n)."""
+    """Return the mean cosine over shared named vectors of all pairs, shape (n, n)."""
     if not _KNOWN:
         view = space.opened.view()
         parts = [view.vectors(b.name, view.find(IDS)) for b in view.named_vectors]

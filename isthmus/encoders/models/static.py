@@ -281,7 +281,7 @@ class WordTokenizer:
         }
 
     def _fill_empty(self, ids: Ids, lengths: Ids) -> TokenBags:
-        """Give texts without tokens the padding id."""
+        """Assign the padding id to texts without tokens."""
         starts = segment_starts(lengths)
         empty = np.flatnonzero(lengths == 0)
         if len(empty):

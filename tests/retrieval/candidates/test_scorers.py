@@ -38,7 +38,7 @@ def cases(draw):
 
 
 def by_sorting(table, allowed, seen, n):
-    """Give each user's best items by a stable sort of all."""
+    """Return each user's best items by a stable sort of all."""
     lists = []
     for row, known in zip(table, seen, strict=True):
         order = np.argsort(-row, kind="stable")

@@ -24,7 +24,7 @@ LETTERS = st.text(alphabet="abcdef ", max_size=12)
 
 
 def written(texts):
-    """Give a data of books whose texts are these."""
+    """Return training data of books whose texts are these."""
     data = make_training_data(items=len(texts), users=0)
     contents = InMemoryItemFeatures(
         data.features.take(np.arange(len(data))), item_texts=[*texts, *texts]

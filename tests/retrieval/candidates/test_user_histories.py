@@ -26,7 +26,7 @@ def made(lists) -> UserHistories:
 
 
 def told(histories: UserHistories) -> list[list[tuple]]:
-    """Give each user's entries as tuples: item, weight, recency, assumed."""
+    """Return each user's entries as tuples: item, weight, recency, assumed."""
     columns = (histories.columns, histories.weights, histories.recency, histories.assumed)
     entries = list(zip(*(column.tolist() for column in columns), strict=True))
     return [entries[a:b] for a, b in zip(histories.starts[:-1], histories.starts[1:], strict=True)]

@@ -29,7 +29,7 @@ else:
 
 
 def ranx_says(request: dict[str, Any]) -> dict[str, Any]:
-    """Give the figures of ranx: of ``run`` and ``qrels``, or p-values of two systems."""
+    """Return the figures of ranx: of ``run`` and ``qrels``, or p-values of two systems."""
     pytest.importorskip("ranx")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],

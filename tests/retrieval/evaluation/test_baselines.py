@@ -91,7 +91,7 @@ def scores_of(matrix, generator, histories, columns):
 
 
 def in_order(scores, but=()):
-    """Give the items by descending score, which must be distinct but for those named."""
+    """Return the items by descending score, which must be distinct but for those named."""
     order = [i for i in np.argsort(-np.asarray(scores)) if ITEMS[i] not in but]
     assert len({round(float(scores[i]), 9) for i in order}) == len(order)
     return [ITEMS[i] for i in order]

@@ -11,7 +11,7 @@ from isthmus.evaluation.task import Task, TestUser
 
 
 def interactions(rows: Sequence[tuple]) -> pa.Table:
-    """Give (user, item), (user, item, value) or (user, item, value, time) as a table."""
+    """Return (user, item), (user, item, value) or (user, item, value, time) as a table."""
     whole = [(*row, *(1.0, None)[len(row) - 2 :]) for row in rows]
     users, items, values, times = zip(*whole, strict=True) if whole else ((), (), (), ())
     return pa.table(
@@ -25,7 +25,7 @@ def interactions(rows: Sequence[tuple]) -> pa.Table:
 
 
 def two_shops(users: int = 80, items: int = 30, each: int = 8, seed: int = 0):
-    """Give random timed interactions in domains a and b, and the domain of every item."""
+    """Return random timed interactions in domains a and b, and the domain of every item."""
     rng = np.random.default_rng(seed)
     domains = {f"{d}{i}": d for d in "ab" for i in range(items)}
     rows = []
