@@ -63,7 +63,7 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
 
 
 def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = False) -> AddReport:
-    """Add new items and replace changed ones."""
+    """Add new items and change those that are there."""
     mapping = FieldMapping(
         request.id,
         request.domain,
@@ -75,7 +75,12 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
     reader = ItemReader(request.items, mapping, modalities)
     with _ingesting(space, reader.rows, http=request.http) as ingest:
-        return ingest.add(reader, skip_invalid=request.skip_invalid, progress=progress)
+        return ingest.add(
+            reader,
+            replace=request.replace,
+            skip_invalid=request.skip_invalid,
+            progress=progress,
+        )
 
 
 def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:

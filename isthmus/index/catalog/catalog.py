@@ -15,10 +15,10 @@ from isthmus.index.catalog.text_index import index_words
 from isthmus.schema import (
     CATALOG_TABLE,
     CONTENT_HASH,
+    CONTENT_VERSION,
     DOMAIN,
     ITEM_ID,
     MODALITY_MASK,
-    ROW_HASH,
     TEXT,
     Modality,
     media_columns,
@@ -74,13 +74,30 @@ class Catalog:
         return pa.schema([self._dataset.schema.field(name) for name in attributes.names])
 
     def write(self, added: pa.Table, changed: pa.Table) -> None:
-        """Append added items and replace changed ones."""
+        """Append added items and replace changed ones, with their vectors."""
         self._dataset.checkout_latest()
         if len(added):
             self._dataset.insert(self._complete(added), mode="append")
         if len(changed):
             merge = self._dataset.merge_insert(ITEM_ID).when_matched_update_all()
             merge.when_not_matched_insert_all().execute(self._complete(changed))
+
+    def patch(self, items: pa.Table) -> None:
+        """Replace some columns of items, in one commit that neither reads nor writes others.
+
+        The vectors do not count as changed, so no index needs to know. Ids that the catalog does
+        not have are passed over.
+
+        Parameters
+        ----------
+        items : pyarrow.Table
+            Item id and the columns to replace.
+        """
+        self._dataset.checkout_latest()
+        if len(items) and items.num_columns > 1:
+            typed = [self._dataset.schema.field(name) for name in items.column_names]
+            merge = self._dataset.merge_insert(ITEM_ID).when_matched_update_all()
+            merge.write_mode("rewrite_columns").execute(items.cast(pa.schema(typed)))
 
     def delete(self, item_ids: Sequence[str]) -> int:
         """Delete items; return how many there were."""
@@ -144,7 +161,15 @@ class Catalog:
         compact_if_fragmented(self._dataset, ITEM_ID)
 
     def _complete(self, table: pa.Table) -> pa.Table:
-        """Return a table with the catalog's columns and types; missing columns are null."""
+        """Return a table with the catalog's columns and types; missing columns are null.
+
+        The rows are marked with the version that the next commit makes. The caller's lock keeps
+        other writers from making it.
+        """
+        version = pa.array([self._dataset.version + 1] * len(table), pa.uint64())
+        if CONTENT_VERSION in table.column_names:
+            table = table.drop_columns([CONTENT_VERSION])
+        table = table.append_column(CONTENT_VERSION, version)
         columns = []
         for field in self._dataset.schema:
             if field.name in table.column_names:
@@ -164,7 +189,7 @@ def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
             (TEXT, pa.string()),
             *((name, pa.string()) for name in media),
             (MODALITY_MASK, pa.uint8()),
-            (ROW_HASH, pa.binary(DIGEST_BYTES)),
+            (CONTENT_VERSION, pa.uint64()),
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector takes no memory.
             *((vector.column, pa.list_(pa.float32())) for vector in named_vectors),
