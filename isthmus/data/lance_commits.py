@@ -1,0 +1,131 @@
+"""Commits of Lance tables that survive a loss of power.
+
+Lance puts a version in place by renaming its manifest, and flushes nothing (as of Lance 14). So
+after a loss of power a version may be there whose files are not. Lance lets a table have a lock
+that is held from the moment at which all files of a version but its manifest are written until the
+manifest is in place; `DurableCommits` is that lock and flushes both.
+
+One gap is left: power lost between the rename and the flush of the manifest may leave an empty
+manifest. Nobody was told of that version, so `drop_torn_version` removes it. Lance writes the
+number of a version into ``latest_version_hint.json`` when the lock is released. A manifest of that
+number was flushed, and is not torn but damaged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from isthmus.durable import sync_file, sync_folder, sync_tree
+
+VERSIONS: Final = "_versions"  # the folder of manifests
+HINT: Final = "latest_version_hint.json"
+MAGIC: Final = b"LANC"  # at the end of every manifest
+NEWEST: Final = 2**64 - 1  # Lance counts the names of manifests down from it
+CLOCK_S: Final = 1.0  # more than the resolution of the time stamps of any file system
+
+
+class DurableCommits:
+    """The commit lock of a table: everything of a version is on the disk before its manifest.
+
+    Writers exclude each other by `isthmus.index.catalog.lock`; this lock orders the writes of one.
+
+    Parameters
+    ----------
+    table : Path
+        The table.
+    """
+
+    def __init__(self, table: Path) -> None:
+        self._table = table
+
+    @contextmanager
+    def __call__(self, version: int) -> Iterator[None]:
+        """Flush the files of a version, let Lance write its manifest, and flush that."""
+        self._sync_files(version)
+        yield
+        manifest = manifest_path(self._table, version)
+        if manifest.exists():  # not if the commit was refused
+            sync_file(manifest)
+            sync_folder(manifest.parent)
+
+    def _sync_files(self, version: int) -> None:
+        """Flush what was written since the version before, and that version's manifest."""
+        former = manifest_path(self._table, version - 1)
+        since = 0.0
+        if former.exists():
+            since = former.stat().st_mtime - CLOCK_S
+            sync_file(former)
+        for folder in sorted(p for p in self._table.iterdir() if p.is_dir()):
+            for path in folder.iterdir():
+                if path.stat().st_mtime < since:
+                    continue
+                if path.is_dir():
+                    sync_tree(path)
+                else:
+                    sync_file(path)
+            sync_folder(folder)
+        sync_folder(self._table)
+        if version == 1:
+            sync_folder(self._table.parent)
+
+
+def manifest_path(table: Path, version: int) -> Path:
+    """Return the file that makes a version of a table.
+
+    Examples
+    --------
+    >>> manifest_path(Path("items.lance"), 3).name
+    '18446744073709551612.manifest'
+    """
+    return table / VERSIONS / f"{NEWEST - version:020d}.manifest"
+
+
+def newest_version(table: Path) -> int | None:
+    """Return the number of the newest version on disk; None where there is none."""
+    names = [path.stem for path in (table / VERSIONS).glob("*.manifest")]
+    return NEWEST - min(map(int, names)) if names else None
+
+
+def require_whole(table: Path, version: int) -> None:
+    """Raise `ValueError` if a manifest is cut; Lance takes one of zeros for an empty table."""
+    manifest = manifest_path(table, version)
+    if not (manifest.exists() and _is_whole(manifest)):
+        raise ValueError(f"{manifest} is cut off")
+
+
+def drop_torn_version(table: Path) -> bool:
+    """Remove the newest version if a loss of power tore it before anybody was told of it.
+
+    Returns
+    -------
+    bool
+        Whether there was such a version.
+    """
+    newest = newest_version(table)
+    if newest is None or newest <= _hint(table):
+        return False
+    manifest = manifest_path(table, newest)
+    if _is_whole(manifest):
+        return False
+    manifest.unlink()
+    sync_folder(manifest.parent)
+    return True
+
+
+def _is_whole(manifest: Path) -> bool:
+    """Return whether a manifest ends as every manifest does."""
+    with manifest.open("rb") as file:
+        file.seek(max(0, manifest.stat().st_size - len(MAGIC)))
+        return file.read() == MAGIC
+
+
+def _hint(table: Path) -> int:
+    """Return the number of the last version that Lance took down as committed; 0 for none."""
+    try:
+        return int(json.loads((table / VERSIONS / HINT).read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
