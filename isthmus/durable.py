@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+PART: Final = ".part"  # suffix of a file that is being written
 REMOVING: Final = ".removing-"  # prefix of a folder that is being removed
 
 
@@ -34,7 +35,7 @@ def put_file(partial: Path, path: Path) -> None:
 
 def partial_name(path: Path) -> Path:
     """Return the name that a file has while this thread writes it."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PART}")
 
 
 def make_folder(folder: Path) -> Path:

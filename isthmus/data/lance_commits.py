@@ -6,25 +6,22 @@ that is held from the moment at which all files of a version but its manifest ar
 manifest is in place; `DurableCommits` is that lock and flushes both.
 
 One gap is left: power lost between the rename and the flush of the manifest may leave an empty
-manifest. Nobody was told of that version, so `drop_torn_version` removes it. Lance writes the
-number of a version into ``latest_version_hint.json`` when the lock is released. A manifest of that
-number was flushed, and is not torn but damaged.
+manifest. Nobody was told of that version, so `drop_torn_version` removes it. A version that was
+flushed has a record of its checksums (`isthmus.data.table_checksums`): with one, a manifest that is
+cut off is not torn but damaged.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from isthmus.data.lance_manifest import MAGIC, manifest_name, versions_of
+from isthmus.data.table_checksums import record_file, record_version
 from isthmus.durable import sync_file, sync_folder, sync_tree
 
-VERSIONS: Final = "_versions"  # the folder of manifests
-HINT: Final = "latest_version_hint.json"
-MAGIC: Final = b"LANC"  # at the end of every manifest
-NEWEST: Final = 2**64 - 1  # Lance counts the names of manifests down from it
 CLOCK_S: Final = 1.0  # more than the resolution of the time stamps of any file system
 
 
@@ -47,52 +44,33 @@ class DurableCommits:
         """Flush the files of a version, let Lance write its manifest, and flush that."""
         self._sync_files(version)
         yield
-        manifest = manifest_path(self._table, version)
+        manifest = self._table / manifest_name(version)
         if manifest.exists():  # not if the commit was refused
             sync_file(manifest)
             sync_folder(manifest.parent)
+            record_version(self._table, version)
 
     def _sync_files(self, version: int) -> None:
         """Flush what was written since the version before, and that version's manifest."""
-        former = manifest_path(self._table, version - 1)
+        former = self._table / manifest_name(version - 1)
         since = 0.0
         if former.exists():
             since = former.stat().st_mtime - CLOCK_S
             sync_file(former)
         for folder in sorted(p for p in self._table.iterdir() if p.is_dir()):
             for path in folder.iterdir():
-                if path.stat().st_mtime < since:
-                    continue
-                if path.is_dir():
-                    sync_tree(path)
-                else:
-                    sync_file(path)
+                with suppress(FileNotFoundError):  # renamed, or removed as left over
+                    if path.stat().st_mtime >= since:
+                        (sync_tree if path.is_dir() else sync_file)(path)
             sync_folder(folder)
         sync_folder(self._table)
         if version == 1:
             sync_folder(self._table.parent)
 
 
-def manifest_path(table: Path, version: int) -> Path:
-    """Return the file that makes a version of a table.
-
-    Examples
-    --------
-    >>> manifest_path(Path("items.lance"), 3).name
-    '18446744073709551612.manifest'
-    """
-    return table / VERSIONS / f"{NEWEST - version:020d}.manifest"
-
-
-def newest_version(table: Path) -> int | None:
-    """Return the number of the newest version on disk; None where there is none."""
-    names = [path.stem for path in (table / VERSIONS).glob("*.manifest")]
-    return NEWEST - min(map(int, names)) if names else None
-
-
 def require_whole(table: Path, version: int) -> None:
     """Raise `ValueError` if a manifest is cut; Lance takes one of zeros for an empty table."""
-    manifest = manifest_path(table, version)
+    manifest = table / manifest_name(version)
     if not (manifest.exists() and _is_whole(manifest)):
         raise ValueError(f"{manifest} is cut off")
 
@@ -105,11 +83,9 @@ def drop_torn_version(table: Path) -> bool:
     bool
         Whether there was such a version.
     """
-    newest = newest_version(table)
-    if newest is None or newest <= _hint(table):
-        return False
-    manifest = manifest_path(table, newest)
-    if _is_whole(manifest):
+    newest = max(versions_of(table), default=0)
+    manifest = table / manifest_name(newest)
+    if not newest or record_file(table, newest).exists() or _is_whole(manifest):
         return False
     manifest.unlink()
     sync_folder(manifest.parent)
@@ -121,11 +97,3 @@ def _is_whole(manifest: Path) -> bool:
     with manifest.open("rb") as file:
         file.seek(max(0, manifest.stat().st_size - len(MAGIC)))
         return file.read() == MAGIC
-
-
-def _hint(table: Path) -> int:
-    """Return the number of the last version that Lance took down as committed; 0 for none."""
-    try:
-        return int(json.loads((table / VERSIONS / HINT).read_bytes())["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0

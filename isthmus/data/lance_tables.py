@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from isthmus.data.lance_commits import (
     DurableCommits,
     drop_torn_version,
-    newest_version,
     require_whole,
 )
+from isthmus.data.lance_manifest import versions_of
 from isthmus.durable import make_folder
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_table(path: Path) -> Any:
         table = _opened(path)
         require_whole(path, int(table.version))
     except (OSError, ValueError):
-        if newest_version(path) is None:
+        if not versions_of(path):
             return None
         if not drop_torn_version(path):
             raise

@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from isthmus.data.lance_commits import HINT, VERSIONS, manifest_path, newest_version
+from isthmus.data.lance_manifest import VERSIONS, manifest_name, versions_of
 from isthmus.data.lance_tables import open_or_create, open_table
+from isthmus.data.table_checksums import CHECKSUMS, record_file
 
 ROWS = pa.table({"key": ["a", "b"], "number": [1, 2]})
 
@@ -24,8 +25,8 @@ def path(tmp_path):
 
 def tear(path, version, content=b""):
     """Leave what a loss of power leaves between the rename and the flush of a manifest."""
-    manifest_path(path, version).write_bytes(content)
-    (path / VERSIONS / HINT).write_text(f'{{"version":{version - 1}}}')
+    (path / manifest_name(version)).write_bytes(content)
+    record_file(path, version).unlink()
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 300])
@@ -47,10 +48,10 @@ def test_a_table_whose_first_version_is_torn_is_created_again(tmp_path):
 
 
 def test_a_damaged_version_that_was_committed_is_not_dropped(path):
-    manifest_path(path, 3).write_bytes(b"")
+    (path / manifest_name(3)).write_bytes(b"")
     with pytest.raises((OSError, ValueError)):
         open_table(path)
-    assert manifest_path(path, 3).exists()
+    assert (path / manifest_name(3)).exists()
 
 
 def test_every_kind_of_commit_flushes_its_files_before_its_manifest(path, monkeypatch):
@@ -60,23 +61,27 @@ def test_every_kind_of_commit_flushes_its_files_before_its_manifest(path, monkey
 
     def recording(descriptor: int) -> None:
         name = os.path.relpath(Path(f"/proc/self/fd/{descriptor}").readlink(), path)
-        flushed.append((name, newest_version(path)))
+        flushed.append((name, max(versions_of(path))))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recording)
 
     def files() -> set[str]:
-        kept = (p for p in path.rglob("*") if p.is_file() and VERSIONS not in p.parts)
+        kept = (
+            p for p in path.rglob("*") if p.is_file() and not {VERSIONS, CHECKSUMS} & {*p.parts}
+        )
         return {str(p.relative_to(path)) for p in kept}
 
     def commit(change) -> None:
         flushed.clear()
         before = files()
         change(open_table(path))
-        newest = newest_version(path)
+        newest = max(versions_of(path))
         assert {name for name, seen in flushed if seen < newest} >= files() - before
-        manifest = str(manifest_path(path, newest).relative_to(path))
-        assert flushed[-2:] == [(manifest, newest), (VERSIONS, newest)]
+        manifest = manifest_name(newest)
+        after = [name for name, seen in flushed if seen == newest]
+        assert after[:2] == [manifest, VERSIONS]
+        assert after[-1] == CHECKSUMS
 
     commit(lambda table: table.insert(ROWS, mode="append"))
     merged = pa.table({"key": ["a", "c"], "number": [5, 6]})

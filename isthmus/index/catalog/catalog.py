@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.data.lance_commits import VERSIONS
+from isthmus.data.lance_manifest import VERSIONS
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
     create_table,

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from isthmus.durable import make_folder, put_folder, remove_folder, write_atomically
 from isthmus.errors import CorruptRelease, ReleaseNotFound
+from isthmus.files import checksum
 from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
-from isthmus.index.files import checksum
 from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
 from isthmus.schema import CURRENT_FILE, DOMAIN, ITEM_ID, MANIFEST_FILE, RELEASES_FOLDER
 

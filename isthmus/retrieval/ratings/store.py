@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.durable import write_atomically
 from isthmus.errors import CorruptRelease, UnsupportedFormat
-from isthmus.index.files import checksum
+from isthmus.files import checksum
 from isthmus.numerics.arrays import with_prefix
 from isthmus.retrieval.ratings.components import (
     COMPONENTS,
