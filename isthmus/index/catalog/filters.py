@@ -25,7 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.errors import InvalidFilter
+from isthmus.errors import InvalidFilter, listed
 from isthmus.schema import INTERNAL_PREFIX
 
 MAX_SHOWN = 300
@@ -337,10 +337,10 @@ def raising_invalid_filter(where: Any, columns: pa.Schema) -> Iterator[None]:
         raise
     except BaseException as error:  # a panic of the engine is no Exception
         cause = str(error) if isinstance(error, InvalidFilter) else _cause(error, where)
-        listed = ", ".join(f"{field.name} ({field.type})" for field in columns)
+        names = listed([f"{field.name} ({field.type})" for field in columns])
         shown = shorten(repr(where))
         raise InvalidFilter(
-            f"cannot filter by {shown}: {cause} The columns are: {listed}"
+            f"cannot filter by {shown}: {cause} The columns are: {names}"
         ) from error
 
 
