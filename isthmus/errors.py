@@ -117,6 +117,10 @@ class CorruptRelease(IsthmusError, OSError):
     """A file of a release is damaged or missing."""
 
 
+class CorruptTable(IsthmusError, OSError):
+    """A file of a table (items, interactions, embedding cache) is damaged or missing."""
+
+
 class CorruptAlignment(IsthmusError, OSError):
     """A file of an alignment is damaged or missing."""
 

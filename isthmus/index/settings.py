@@ -15,7 +15,7 @@ from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.fusion import ModalityWeights, validated_weights
 from isthmus.encoders.stack import ALIGNMENT, EncoderStack, NamedVector, aligned_vector
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
-from isthmus.index.files import write_atomically
+from isthmus.files import write_atomically
 from isthmus.schema import FORMAT, SPACE_FILE, Modality
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from isthmus.files import checksum
 from isthmus.index.ann.filter_costs import FilterCosts
 from isthmus.index.ann.search_parameters import SearchParameters
-from isthmus.index.files import checksum
 from isthmus.index.releases.plan import FullSizeCosts, Plan
 from isthmus.index.settings import Targets
 from isthmus.numerics.arrays import FloatArray, Positions

@@ -10,10 +10,10 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from isthmus.errors import CorruptRelease, ReleaseNotFound
+from isthmus.files import checksum, sync_folder, write_atomically
 from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
-from isthmus.index.files import checksum, sync_folder, write_atomically
 from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
 from isthmus.schema import CURRENT_FILE, DOMAIN, ITEM_ID, MANIFEST_FILE, RELEASES_FOLDER
 

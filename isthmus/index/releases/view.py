@@ -16,7 +16,7 @@ from isthmus.errors import InvalidInput, listed
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import empty_result, merge_top_k
 from isthmus.index.ann.segment import Names, Segment, names_at
-from isthmus.index.catalog.filters import depends_on_time
+from isthmus.index.catalog.filters.compiler import depends_on_time
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
 from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.release import Release

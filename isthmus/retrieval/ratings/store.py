@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.errors import CorruptRelease, UnsupportedFormat
-from isthmus.index.files import checksum, write_atomically
+from isthmus.files import checksum, write_atomically
 from isthmus.numerics.arrays import with_prefix
 from isthmus.retrieval.ratings.components import (
     COMPONENTS,

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
-from isthmus.index.files import write_atomically
+from isthmus.files import write_atomically
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from isthmus.errors import InvalidInput
-from isthmus.index.files import write_atomically
+from isthmus.files import write_atomically
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Mask
 from isthmus.numerics.metrics import PerUser, ranking_metrics

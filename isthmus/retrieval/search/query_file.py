@@ -15,6 +15,7 @@ from isthmus.data.files import writing_parquet
 from isthmus.data.sources import Source
 from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, first_line, listed
+from isthmus.ids import to_id
 from isthmus.progress import progress_bar
 from isthmus.retrieval.search.query_encoding import FileQuery, QueryEncoder, QueryVectors
 from isthmus.retrieval.search.results import list_schema
@@ -155,9 +156,7 @@ def _check_ids(sources: Iterable[Source]) -> int:
         for batch in _read(source):
             for query_id in batch.column(QUERY_ID).to_pylist():
                 row = len(row_of)
-                name = "" if query_id is None else str(query_id)
-                if not name.strip():
-                    raise InvalidInput(f"{source.name} row {row}: no {QUERY_ID}")
+                name = to_id(query_id, f"{source.name} row {row}: {QUERY_ID}")
                 if name in row_of:
                     raise InvalidInput(
                         f"{source.name} row {row}: {QUERY_ID} {name!r} stands in row "
