@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.errors import InvalidFilter
+from isthmus.errors import InvalidFilter, listed
 from isthmus.index.catalog.filters.syntax import shorten
 
 MAX_LISTED = 20  # columns in a message
@@ -47,7 +47,7 @@ def raising_invalid_filter(where: Any, columns: pa.Schema) -> Iterator[None]:
             listed += f" and {len(columns) - MAX_LISTED:,} more, which isthmus status lists"
         shown = shorten(repr(where))
         raise InvalidFilter(
-            f"cannot filter by {shown}: {cause} The columns are: {listed}"
+            f"cannot filter by {shown}: {cause} The columns are: {names}"
         ) from error
 
 
