@@ -11,6 +11,7 @@ from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
+from isthmus.durable import make_folder, put_folder
 from isthmus.encoders.alignment import resolve_alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import validated_weights
@@ -55,12 +56,12 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     )
     building = path.with_name(f".{path.name}.creating")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    make_folder(building)
     Catalog.create(building, stack.named_vectors)
     settings.write(building)
     if stack.alignment is not None:
         store_alignment(building, stack.alignment)
-    building.replace(path)
+    put_folder(building, path)
     return stack.encoders
 
 

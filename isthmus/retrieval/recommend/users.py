@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from isthmus.data.files import writing_parquet
 from isthmus.data.table_reader import open_sources
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, listed
 from isthmus.ids import id_problem, to_id
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import CLICKS, HISTORY, ITEM_ID, RATINGS, TEXT, TIME, USER_ID, VALUE, WEIGHT
@@ -295,9 +295,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     for source in open_sources(path, text_columns=(USER_ID, TEXT)):
         names = source.schema.names
         if USER_ID not in names:
-            listed = ", ".join(names)
             raise InvalidInput(
-                f"{source.name} has no column {USER_ID!r}; its columns are: {listed}"
+                f"{source.name} has no column {USER_ID!r}; its columns are: {listed(names)}"
             )
         columns = [name for name in (USER_ID, HISTORY, CLICKS, RATINGS, TEXT) if name in names]
         for batch in source.batches():

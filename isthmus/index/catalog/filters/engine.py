@@ -9,10 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.errors import InvalidFilter
+from isthmus.errors import InvalidFilter, listed
 from isthmus.index.catalog.filters.syntax import shorten
 
-MAX_LISTED = 20  # columns in a message
 _SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+")
 _PREFIXES = re.compile(
     r"^(?:Invalid user input|Not supported|External error|Query Execution error|Execution error"
@@ -42,12 +41,10 @@ def raising_invalid_filter(where: Any, columns: pa.Schema) -> Iterator[None]:
         raise
     except BaseException as error:  # a panic of the engine is no Exception
         cause = str(error) if isinstance(error, InvalidFilter) else _cause(error, where)
-        listed = ", ".join(f"{field.name} ({field.type})" for field in [*columns][:MAX_LISTED])
-        if len(columns) > MAX_LISTED:
-            listed += f" and {len(columns) - MAX_LISTED:,} more, which isthmus status lists"
+        names = listed([f"{field.name} ({field.type})" for field in columns])
         shown = shorten(repr(where))
         raise InvalidFilter(
-            f"cannot filter by {shown}: {cause} The columns are: {listed}"
+            f"cannot filter by {shown}: {cause} The columns are: {names}"
         ) from error
 
 
