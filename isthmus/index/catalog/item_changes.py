@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.media import DATA_URI, MediaStore, from_data_uri
+from isthmus.data.media import MediaStore, from_data_uri, is_data_uri
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.quarantine import Failure
@@ -295,7 +295,7 @@ class ChangeFinder:
             try:
                 if data:
                     references[row] = self._media.put(data)
-                elif reference and reference.startswith(DATA_URI):
+                elif reference and is_data_uri(reference):
                     references[row] = self._media.put(from_data_uri(reference))
             except InvalidMedia as error:
                 references[row] = before[row]
