@@ -229,7 +229,7 @@ class Snapshot:
         return has_word_index(self._dataset)
 
     def match_words(self, text: str, limit: int) -> pa.Table:
-        """Return item_id and ``_score`` of items that share a word with a text, best by BM25 first.
+        """Return item_id, text and ``_score`` of items that share a word with a text, best first.
 
         See `isthmus.index.catalog.text_index`.
         """
