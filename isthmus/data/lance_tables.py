@@ -1,4 +1,7 @@
-"""Lance tables: open, compact, index the key, and select rows by key."""
+"""Lance tables: open, compact, index the key, and select rows by key.
+
+Every table is opened here, so that every commit is durable (`isthmus.data.lance_commits`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from isthmus.data.lance_commits import (
+    DurableCommits,
+    drop_torn_version,
+    require_whole,
+)
+from isthmus.data.lance_manifest import versions_of
+from isthmus.durable import make_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,27 +28,46 @@ DELETED_SHARE = 0.1  # of a fragment's rows, above which compaction rewrites it
 
 
 def open_table(path: Path) -> Any:
-    """Return a table; None where there is none.
+    """Return a table, for reading and writing; None where there is none.
 
     A writer that was killed while it created the table leaves a folder without a version. This
     counts as none: `open_or_create` creates the table again.
     """
+    try:
+        table = _opened(path)
+        require_whole(path, int(table.version))
+    except (OSError, ValueError):
+        if not versions_of(path):
+            return None
+        if not drop_torn_version(path):
+            raise
+        return open_table(path)
+    return table
+
+
+def create_table(path: Path, schema: pa.Schema, *, stable_row_ids: bool = False) -> Any:
+    """Create an empty table and return it."""
     import lance
 
-    if not any((path / "_versions").glob("*.manifest")):
-        return None
-    return lance.dataset(str(path))
+    make_folder(path.parent)
+    return lance.write_dataset(
+        schema.empty_table(),
+        str(path),
+        enable_stable_row_ids=stable_row_ids,
+        commit_lock=DurableCommits(path),
+    )
 
 
 def open_or_create(path: Path, schema: pa.Schema) -> Any:
     """Return a table, created empty where there is none."""
+    table = open_table(path)
+    return create_table(path, schema) if table is None else table
+
+
+def _opened(path: Path) -> Any:
     import lance
 
-    table = open_table(path)
-    if table is not None:
-        return table
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return lance.write_dataset(schema.empty_table(), str(path))
+    return lance.dataset(str(path), commit_lock=DurableCommits(path))
 
 
 def compact_if_fragmented(dataset: Any, key: str) -> None:
@@ -79,9 +109,7 @@ def compact_table(
     tuple of int
         Fragments before and after, versions removed, bytes freed.
     """
-    import lance
-
-    dataset = lance.dataset(str(path))
+    dataset = open_table(path)
     before = len(dataset.get_fragments())
     dataset.optimize.compact_files(materialize_deletions_threshold=deleted_share)
     _index_key(dataset, key, update=True)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.data.lance_manifest import INDICES, TableManifest, manifest_name
+from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import CorruptTable
-from isthmus.files import Crc, crc_of, crc_of_file, write_atomically
+from isthmus.files import Crc, crc_of, crc_of_file
 
 CHECKSUMS: Final = "_checksums"
 REMEDY: Final = "restore it from a backup"
@@ -120,7 +121,7 @@ def record_version(table: Path, version: int) -> VersionRecord:
             crc = crc_of_file(table / name)
             _verified.add(_stamp(table / name))
         files[name] = crc
-    (table / CHECKSUMS).mkdir(exist_ok=True)
+    make_folder(table / CHECKSUMS)
     record = VersionRecord(version, files, manifest)
     write_atomically(record_file(table, version), record.encode())
     return record

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.data.lance_tables import compact_if_fragmented, predicates_in
+from isthmus.data.lance_manifest import VERSIONS
+from isthmus.data.lance_tables import (
+    compact_if_fragmented,
+    create_table,
+    open_table,
+    predicates_in,
+)
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.snapshot import SCAN_ROWS, Snapshot
@@ -18,14 +24,13 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_ID,
     MODALITY_MASK,
+    QUARANTINE,
     ROW_HASH,
     TEXT,
     Modality,
     media_columns,
     vector_column,
 )
-
-VERSIONS = "_versions"  # folder in which Lance has a file for each version
 
 
 class Catalog:
@@ -38,21 +43,14 @@ class Catalog:
     """
 
     def __init__(self, folder: Path) -> None:
-        import lance
-
-        self._path = str(folder / CATALOG_TABLE)
-        self._versions = folder / CATALOG_TABLE / VERSIONS
-        self._dataset = lance.dataset(self._path)
+        self._path = folder / CATALOG_TABLE
+        self._versions = self._path / VERSIONS
+        self._dataset = open_table(self._path)
 
     @classmethod
     def create(cls, folder: Path, named_vectors: Sequence[NamedVector]) -> Catalog:
         """Create an empty catalog."""
-        import lance
-
-        schema = _schema(named_vectors)
-        lance.write_dataset(
-            schema.empty_table(), str(folder / CATALOG_TABLE), enable_stable_row_ids=True
-        )
+        create_table(folder / CATALOG_TABLE, _schema(named_vectors), stable_row_ids=True)
         return cls(folder)
 
     def touched(self) -> int:
@@ -61,9 +59,7 @@ class Catalog:
 
     def snapshot(self) -> Snapshot:
         """Return the catalog as it is now."""
-        import lance
-
-        return Snapshot(lance.dataset(self._path))
+        return Snapshot(open_table(self._path))
 
     def add_attributes(self, attributes: pa.Schema) -> pa.Schema:
         """Add attribute columns that are new; return all of these with their stored types."""
@@ -164,6 +160,7 @@ def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
             (TEXT, pa.string()),
             *((name, pa.string()) for name in media),
             (MODALITY_MASK, pa.uint8()),
+            (QUARANTINE, pa.string()),
             (ROW_HASH, pa.binary(DIGEST_BYTES)),
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector takes no memory.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.data.media import MediaStore
+from isthmus.durable import make_folder
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.errors import InvalidMedia, IsthmusError
@@ -26,7 +27,6 @@ from isthmus.index.catalog.content_encoding import (
     open_embedding_caches,
 )
 from isthmus.index.catalog.ingest import Ingest
-from isthmus.index.catalog.quarantine import Quarantine
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.vector_columns import (
     add_missing_columns,
@@ -134,7 +134,7 @@ class Migration:
         store_former_settings(self._space, self._current)
         self._target.write(self._space)
 
-    def finish(self, quarantine: Quarantine) -> int:
+    def finish(self) -> int:
         """Drop the old columns and update the quarantine; the caller holds the catalog's lock.
 
         Returns
@@ -150,7 +150,6 @@ class Migration:
             self._alignment,
             self._encoder_of,
             self._media,
-            quarantine,
         )
 
     def abort(self) -> None:
@@ -170,7 +169,6 @@ def retry_stale_items(
     alignment: Alignment | None,
     encoder_of: EncoderOf,
     media: MediaStore,
-    quarantine: Quarantine,
 ) -> int:
     """Ingest the items again whose modality mask does not match their vectors.
 
@@ -185,7 +183,7 @@ def retry_stale_items(
     if not stale:
         return 0
     caches = open_embedding_caches(space, settings)
-    ingest = Ingest(catalog, quarantine, media, caches, settings, encoder_of, alignment)
+    ingest = Ingest(catalog, media, caches, settings, encoder_of, alignment)
     return ingest.retry(stale).quarantined
 
 
@@ -288,7 +286,7 @@ class MissingEmbeddings:
 def store_former_settings(space: Path, settings: SpaceSettings) -> None:
     """Store settings of a space, by fingerprint of the encoder stack, to roll back to."""
     folder = space / FORMER_SETTINGS_FOLDER / settings.fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     settings.write(folder)
 
 

@@ -27,6 +27,7 @@ from isthmus.schema import (
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
+    QUARANTINE,
     ROW_HASH,
     ROW_ID,
     UPDATED_AT,
@@ -201,6 +202,12 @@ class Snapshot:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield columns of every item."""
         yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
+
+    def quarantined(self) -> pa.Table:
+        """Return id, domain and failures of the items with a content that could not be embedded."""
+        return self._dataset.to_table(
+            columns=[ITEM_ID, DOMAIN, QUARANTINE], filter=f"{QUARANTINE} IS NOT NULL"
+        )
 
     def content_digests(self, modalities: Sequence[Modality]) -> pa.Table:
         """Return domain and content digests of the items that have all of these modalities."""
