@@ -31,8 +31,13 @@ from isthmus.index.catalog.content_encoding import (
     lookup_vectors,
     to_list_column,
 )
+<<<<<<< HEAD
 from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, KnownItems
 from isthmus.index.catalog.quarantine import Failure, Quarantine
+=======
+from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, ItemDigests
+from isthmus.index.catalog.quarantine import Failure, quarantine_column
+>>>>>>> main
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import (
@@ -40,6 +45,7 @@ from isthmus.schema import (
     ITEM_ID,
     MEDIA,
     MODALITY_MASK,
+    QUARANTINE,
     Modality,
     modality_bit,
 )
@@ -96,9 +102,7 @@ class Ingest:
     Parameters
     ----------
     catalog : Catalog
-        Stores the items.
-    quarantine : Quarantine
-        Stores the failures.
+        Stores the items and their failures.
     media : MediaStore
         Reads media.
     caches : dict of str to EmbeddingCache
@@ -115,7 +119,6 @@ class Ingest:
     def __init__(
         self,
         catalog: Catalog,
-        quarantine: Quarantine,
         media: MediaStore,
         caches: dict[Modality, EmbeddingCache],
         settings: SpaceSettings,
@@ -124,7 +127,6 @@ class Ingest:
     ) -> None:
         self._alignment = alignment
         self._catalog = catalog
-        self._quarantine = quarantine
         self._media = media
         self._caches = caches
         self._settings = settings
@@ -259,13 +261,19 @@ class Ingest:
             # Before the catalog: after a kill, every content in the catalog is in a cache.
             for cache in self._caches.values():
                 cache.flush()
+            item_ids = items.column(ITEM_ID).to_pylist()
+            quarantine = quarantine_column(item_ids, failures, self._catalog.snapshot().find)
+            items = items.append_column(QUARANTINE, quarantine)
             new = pa.array(changes.new)
             self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
+<<<<<<< HEAD
         self._catalog.patch(changes.patched)
         tried = {*items.column(ITEM_ID).to_pylist(), *changes.readable}
         tried |= {failure.item_id for failure in failures}
         self._quarantine.record(sorted(tried), failures)
         changed = int((~changes.new).sum()) + len(changes.patched)
+=======
+>>>>>>> main
         report = self.report
         report.rows_read += changes.rows_read
         report.added += int(changes.new.sum())

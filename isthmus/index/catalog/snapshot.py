@@ -28,6 +28,11 @@ from isthmus.schema import (
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
+<<<<<<< HEAD
+=======
+    QUARANTINE,
+    ROW_HASH,
+>>>>>>> main
     ROW_ID,
     UPDATED_AT,
     Modality,
@@ -221,6 +226,12 @@ class Snapshot:
         """Yield columns of every item."""
         yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
 
+    def quarantined(self) -> pa.Table:
+        """Return id, domain and failures of the items with a content that could not be embedded."""
+        return self._dataset.to_table(
+            columns=[ITEM_ID, DOMAIN, QUARANTINE], filter=f"{QUARANTINE} IS NOT NULL"
+        )
+
     def content_digests(self, modalities: Sequence[Modality]) -> pa.Table:
         """Return domain and content digests of the items that have all of these modalities."""
         columns = [CONTENT_HASH[modality] for modality in modalities]
@@ -247,7 +258,7 @@ class Snapshot:
         return has_word_index(self._dataset)
 
     def match_words(self, text: str, limit: int) -> pa.Table:
-        """Return item_id and ``_score`` of items that share a word with a text, best by BM25 first.
+        """Return item_id, text and ``_score`` of items that share a word with a text, best first.
 
         See `isthmus.index.catalog.text_index`.
         """
