@@ -25,11 +25,7 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_ID,
     MODALITY_MASK,
-<<<<<<< HEAD
-=======
     QUARANTINE,
-    ROW_HASH,
->>>>>>> main
     TEXT,
     Modality,
     media_columns,
@@ -189,12 +185,8 @@ def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
             (TEXT, pa.string()),
             *((name, pa.string()) for name in media),
             (MODALITY_MASK, pa.uint8()),
-<<<<<<< HEAD
             (CONTENT_VERSION, pa.uint64()),
-=======
             (QUARANTINE, pa.string()),
-            (ROW_HASH, pa.binary(DIGEST_BYTES)),
->>>>>>> main
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector takes no memory.
             *((vector.column, pa.list_(pa.float32())) for vector in named_vectors),

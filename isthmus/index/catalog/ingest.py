@@ -31,13 +31,8 @@ from isthmus.index.catalog.content_encoding import (
     lookup_vectors,
     to_list_column,
 )
-<<<<<<< HEAD
 from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, KnownItems
-from isthmus.index.catalog.quarantine import Failure, Quarantine
-=======
-from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, ItemDigests
 from isthmus.index.catalog.quarantine import Failure, quarantine_column
->>>>>>> main
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import (
@@ -262,18 +257,14 @@ class Ingest:
             for cache in self._caches.values():
                 cache.flush()
             item_ids = items.column(ITEM_ID).to_pylist()
-            quarantine = quarantine_column(item_ids, failures, self._catalog.snapshot().find)
+            quarantine = self._quarantine_column(item_ids, changes, failures)
             items = items.append_column(QUARANTINE, quarantine)
             new = pa.array(changes.new)
             self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
-<<<<<<< HEAD
         self._catalog.patch(changes.patched)
-        tried = {*items.column(ITEM_ID).to_pylist(), *changes.readable}
-        tried |= {failure.item_id for failure in failures}
-        self._quarantine.record(sorted(tried), failures)
+        if failures or changes.readable:
+            self._catalog.patch(self._tried(changes, failures))
         changed = int((~changes.new).sum()) + len(changes.patched)
-=======
->>>>>>> main
         report = self.report
         report.rows_read += changes.rows_read
         report.added += int(changes.new.sum())
@@ -282,6 +273,20 @@ class Ingest:
         for name, count in changes.vanished.items():
             report.vanished[name] = report.vanished.get(name, 0) + count
         report.quarantined += len({failure.item_id for failure in failures})
+
+    def _quarantine_column(
+        self, item_ids: Sequence[str], changes: ItemChanges, failures: list[Failure]
+    ) -> pa.StringArray:
+        find = self._catalog.snapshot().find
+        return quarantine_column(item_ids, failures, changes.given, find)
+
+    def _tried(self, changes: ItemChanges, failures: list[Failure]) -> pa.Table:
+        """Return the quarantine of the items of unchanged contents that were read again."""
+        stored = set(changes.items.column(ITEM_ID).to_pylist())
+        failed = {failure.item_id for failure in failures}
+        item_ids = sorted({*changes.readable, *failed} - stored)
+        quarantine = self._quarantine_column(item_ids, changes, failures)
+        return pa.table({ITEM_ID: pa.array(item_ids, pa.string()), QUARANTINE: quarantine})
 
     def _with_vectors(
         self, items: pa.Table, hashes: dict[Modality, list[bytes | None]]

@@ -26,7 +26,9 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_ID,
     MEDIA,
+    MODALITIES,
     MODALITY_MASK,
+    QUARANTINE,
     ROW_ID,
     TEXT,
     Modality,
@@ -110,6 +112,8 @@ class ItemChanges:
     patched : pyarrow.Table
         The items whose contents are the same and whose other columns changed: item id and the
         columns that the batch has.
+    given : frozenset of str
+        Modalities that the batch has a column for.
     contents : dict of str to dict
         By modality, the distinct contents: digest to text, or to the reference of a file.
     failures : list of Failure
@@ -117,7 +121,7 @@ class ItemChanges:
     vanished : dict of str to int
         By name, the stored columns that the batch lacks and how many of its items lose a value.
     readable : list of str
-        Items, not among the changed ones, whose media could be read and are searchable.
+        Quarantined items whose media could be read and are those that are indexed.
     """
 
     rows_read: int
@@ -125,6 +129,7 @@ class ItemChanges:
     new: Mask
     hashes: dict[Modality, Hashes]
     patched: pa.Table
+    given: frozenset[str]
     contents: dict[Modality, dict[bytes, str]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     readable: list[str] = field(default_factory=list)
@@ -200,6 +205,7 @@ class ChangeFinder:
             new=~known[rows],
             hashes=hashes,
             patched=patched,
+            given=frozenset(m for m in MODALITIES if m in batch.column_names),
             contents={m: _distinct(h, items.column(m).to_pylist()) for m, h in hashes.items()},
             failures=failures,
             readable=self._readable(batch, stored, known & ~differs, failures),
@@ -231,7 +237,7 @@ class ChangeFinder:
 
     def _compared(self, batch: pa.Table) -> list[str]:
         hashes = [CONTENT_HASH[modality] for modality in self._modalities]
-        return [*self._patchable(batch), *hashes, MODALITY_MASK]
+        return [*self._patchable(batch), *hashes, MODALITY_MASK, QUARANTINE]
 
     def _patched(self, batch: pa.Table, stored: pa.Table, same: Mask) -> pa.Table:
         """Return the items, among those of unchanged contents, with other columns that changed."""
@@ -254,18 +260,19 @@ class ChangeFinder:
     def _readable(
         self, batch: pa.Table, stored: pa.Table, same: Mask, failures: Sequence[Failure]
     ) -> list[str]:
-        """Return the items of unchanged contents whose media, all read, are searchable."""
+        """Return the quarantined items whose media could be read and are those indexed."""
         given = [m for m in self._modalities if m in MEDIA and m in batch.column_names]
         if not given:
             return []
         failed = {failure.item_id for failure in failures}
         needed = sum(modality_bit(m) for m in given)
         masks = stored.column(MODALITY_MASK).to_pylist()
+        quarantined = stored.column(QUARANTINE).is_valid().to_pylist()
         item_ids = batch.column(ITEM_ID).to_pylist()
         return [
             item_ids[row]
             for row in np.flatnonzero(same).tolist()
-            if item_ids[row] not in failed and (masks[row] or 0) & needed == needed
+            if quarantined[row] and item_ids[row] not in failed and masks[row] & needed == needed
         ]
 
     def _store_inline_media(

@@ -28,11 +28,7 @@ from isthmus.schema import (
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
-<<<<<<< HEAD
-=======
     QUARANTINE,
-    ROW_HASH,
->>>>>>> main
     ROW_ID,
     UPDATED_AT,
     Modality,
