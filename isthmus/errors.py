@@ -6,6 +6,10 @@ Each error is also a built-in exception, so callers can catch either.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+
+MOST_NAMES = 8
+MAX_NAME = 40
 
 
 class IsthmusError(Exception):
@@ -131,6 +135,35 @@ class ImpossibleTargets(IsthmusError, ValueError):
 
 class UnsupportedOperation(IsthmusError, NotImplementedError):
     """The device or a library cannot do this; nothing was done instead."""
+
+
+class IsthmusWarning(UserWarning):
+    """Something about an answer that its reader should know, such as a history of unknown items."""
+
+
+def listed(names: Sequence[str], near: str | None = None) -> str:
+    """Return names to quote in a message: all of a few, and of many the first, or the most like.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names that there are.
+    near : str, optional
+        What was asked for.
+
+    Examples
+    --------
+    >>> listed(["title", "year"])
+    'title, year'
+    >>> listed([f"feature_{i}" for i in range(57)] + ["title"], near="titel")
+    'title, feature_0, feature_1, feature_2, feature_3, feature_4, feature_5, and 51 more'
+    """
+    if len(names) > MOST_NAMES:
+        first = get_close_matches(near, names, n=3) if near else []
+        rest = [name for name in names if name not in first]
+        shown = [*first, *rest][: MOST_NAMES - 1]
+        return f"{listed(shown)}, and {len(names) - len(shown)} more"
+    return ", ".join(name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..." for name in names)
 
 
 def first_line(error: BaseException) -> str:

@@ -44,7 +44,7 @@ def progress_bar(label: str, total: int | None, *, show: bool) -> Iterator[Advan
         yield ignore_progress
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),

@@ -15,6 +15,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike
 from isthmus.evaluation.request import EvaluationPlan
+from isthmus.ids import to_id, to_ids
 from isthmus.index.catalog.compact import CompactReport
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from isthmus.evaluation.systems import System
     from isthmus.retrieval.source_domains.assessment import SourceReport
 
+IdLike = str | int
 Names = str | Sequence[str]
 
 
@@ -295,17 +297,16 @@ class Space:
         request = UpsertRequest.of(locals())
         return item_operations.upsert_items(self.opened, request, progress=progress)
 
-    def delete(self, item_ids: str | Iterable[str]) -> int:
+    def delete(self, item_ids: IdLike | Iterable[IdLike]) -> int:
         """Delete items, at once, and return how many there were; unknown ids are passed over.
 
         Examples
         --------
         ``space.delete(["film-1", "film-2"])``
         """
-        ids = [item_ids] if isinstance(item_ids, str) else list(item_ids)
-        return item_operations.delete_items(self.opened, ids)
+        return item_operations.delete_items(self.opened, to_ids(item_ids, "item id"))
 
-    def get(self, item_id: str) -> dict[str, Any]:
+    def get(self, item_id: IdLike) -> dict[str, Any]:
         """Return an item: id, domain, contents, modalities it is searchable by, attributes.
 
         Raises
@@ -317,7 +318,7 @@ class Space:
         --------
         ``space.get("film-1")["attributes"]``
         """
-        return item_operations.get_item(self.opened, item_id)
+        return item_operations.get_item(self.opened, to_id(item_id, "item id"))
 
     def count(self, domain: Names | None = None, where: str | None = None) -> int:
         """Count the searchable items that a filter selects.
@@ -374,8 +375,8 @@ class Space:
         image: Any = None,
         audio: Any = None,
         vector: FloatArray | Sequence[float] | None = None,
-        like: Names = (),
-        unlike: Names = (),
+        like: IdLike | Iterable[IdLike] = (),
+        unlike: IdLike | Iterable[IdLike] = (),
         k: int | None = 10,
         domain: Names | None = None,
         where: str | None = None,
@@ -428,10 +429,10 @@ class Space:
 
     def similar(
         self,
-        item_id: str,
+        item_id: IdLike,
         *,
-        like: Names = (),
-        unlike: Names = (),
+        like: IdLike | Iterable[IdLike] = (),
+        unlike: IdLike | Iterable[IdLike] = (),
         k: int | None = 10,
         domain: Names | None = None,
         where: str | None = None,
@@ -654,7 +655,7 @@ class Space:
         return interaction_operations.store_interactions(self.opened, request, progress=progress)
 
     def interactions(
-        self, user_id: str | Sequence[str] | None = None, *, waiting: bool = False
+        self, user_id: IdLike | Iterable[IdLike] | None = None, *, waiting: bool = False
     ) -> pa.Table:
         """Return the interactions of a user, of some users, or of all.
 
@@ -675,10 +676,10 @@ class Space:
         --------
         ``space.interactions("user-7").to_pylist()``
         """
-        user_ids = [user_id] if isinstance(user_id, str) else user_id
+        user_ids = None if user_id is None else to_ids(user_id, "user id")
         return interaction_operations.read_interactions(self.opened, user_ids, waiting=waiting)
 
-    def forget_user(self, user_id: str) -> int:
+    def forget_user(self, user_id: IdLike) -> int:
         """Delete every interaction of a user, at once and in every process; return how many.
 
         The bytes leave the disk with ``compact(keep_days=0)`` or, when they are older than
@@ -693,7 +694,7 @@ class Space:
         --------
         ``space.forget_user("user-7")``
         """
-        return interaction_operations.forget_user(self.opened, user_id)
+        return interaction_operations.forget_user(self.opened, to_id(user_id, "user id"))
 
     # ---- Recommending
 
@@ -802,7 +803,7 @@ class Space:
         request = RecommendFileRequest.of(locals())
         return self._recommender.recommend_file(request, progress=progress)
 
-    def predict_ratings(self, user: User, item_ids: Names) -> FloatArray:
+    def predict_ratings(self, user: User, item_ids: IdLike | Iterable[IdLike]) -> FloatArray:
         """Predict the ratings that a user would give items.
 
         The stored values of ``user.id`` and ``user.ratings`` count, the latter where an item has

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -11,7 +12,8 @@ import isthmus
 from isthmus.cli import encoders, items, recommend, releases, search
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.options import SeveralValues
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, IsthmusWarning
+from isthmus.terminal import say, shortened, tolerate_encodings
 
 app = typer.Typer(
     name="isthmus",
@@ -64,6 +66,7 @@ app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 
 INTERRUPTED = 130
+_show_other = warnings.showwarning
 
 
 def _show_version(version_requested: bool) -> None:
@@ -86,6 +89,14 @@ def isthmus_command(
 
 def main() -> None:
     """Run the command; what goes wrong becomes one line on standard error and exit code 1."""
+    tolerate_encodings()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", IsthmusWarning)
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except (IsthmusError, OSError) as error:
@@ -97,5 +108,13 @@ def main() -> None:
 
 
 def _complain(message: str) -> int:
-    typer.secho(f"isthmus: {' '.join(message.split())}", err=True, fg="red")
+    say(f"isthmus: {shortened(message)}", err=True, colour="red")
     return 1
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
+    """Show a note of ours as a line, and another library's warning as Python does."""
+    if issubclass(category, IsthmusWarning):
+        say(f"note: {shortened(str(message))}", err=True, colour="yellow")
+    else:
+        _show_other(message, category, *place)  # type: ignore[arg-type]

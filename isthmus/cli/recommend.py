@@ -19,7 +19,7 @@ from isthmus.cli.options import (
     generate_options,
     open_space,
 )
-from isthmus.cli.show import show_hits, show_json, show_line, show_predictions
+from isthmus.cli.show import show_hits, show_line, show_predictions
 from isthmus.cli.show_reports import show_reasons, show_source_domains, show_training
 from isthmus.evaluation.request import EvaluationPlan
 from isthmus.retrieval.recommend.request import (
@@ -30,6 +30,7 @@ from isthmus.retrieval.recommend.request import (
     TrainRequest,
     TrainSettings,
 )
+from isthmus.terminal import say, say_json
 
 if TYPE_CHECKING:
     from isthmus.space import Space
@@ -150,7 +151,7 @@ def evaluate(
     opened = open_space(space, device=device)
     evaluation = opened.evaluate(EvaluationPlan(**plan), out=out, progress=True)
     if as_json:
-        show_json(evaluation.model_dump(mode="json"))
+        say_json(evaluation.model_dump(mode="json"))
     else:
         show_evaluation(evaluation)
 
@@ -159,4 +160,4 @@ def _warn_of_unknown(space: Space, user: str | None) -> None:
     """Say on standard error that a user has no interactions: the id may be misspelt."""
     if user is not None and not len(space.interactions(user)):
         message = f"no interactions of user {user!r} with items of this space are stored"
-        typer.secho(message, err=True, fg="yellow")
+        say(message, err=True, colour="yellow")

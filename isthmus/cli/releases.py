@@ -19,7 +19,6 @@ from isthmus.cli.options import (
     open_space,
 )
 from isthmus.cli.show import (
-    show_json,
     show_line,
     show_plans,
     show_release,
@@ -27,6 +26,7 @@ from isthmus.cli.show import (
     show_stats,
 )
 from isthmus.operations.request import PlanRequest, PublishRequest
+from isthmus.terminal import say_json
 
 if TYPE_CHECKING:
     from isthmus.index.catalog.compact import CompactReport
@@ -117,7 +117,7 @@ def compact(
 def _show_compacted(done: list[CompactReport], *, as_json: bool) -> None:
     reports = [asdict(report) for report in done]
     if as_json:
-        show_json(reports)
+        say_json(reports)
         return
     for report in reports:
         show_line(report, as_json=False)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from isthmus.terminal import DataTable, print_table, say, say_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.table import Table
 
     from isthmus.data.interactions.ingest import InteractionReport
     from isthmus.retrieval.search.query_file import QueryFileReport
@@ -23,49 +17,43 @@ if TYPE_CHECKING:
     from isthmus.space import Space
 
 NARROW = 60
-WIDE = 160
 MOST_PROBLEMS = 20
 MOST_MEMBERS = 100
-
-
-def show_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def show_line(values: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a few named values."""
     if as_json:
-        show_json(values)
+        say_json(values)
     else:
-        typer.echo("  ".join(f"{name} {value}" for name, value in values.items()))
+        say("  ".join(f"{name} {value}" for name, value in values.items()))
 
 
 def show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what a batch job did."""
     if as_json:
-        show_json(report)
+        say_json(report)
         return
     for problem in report["problems"]:
-        typer.echo(f"left out {problem}", err=True)
+        say(f"left out {problem}", err=True)
     encoded = ", ".join(f"{n:,} {modality}" for modality, n in report["encoded"].items())
-    typer.echo(
+    say(
         f"{report['rows_read']:,} rows read: {report['added']:,} added, "
         f"{report['changed']:,} changed, {report['unchanged']:,} unchanged, "
         f"{report['invalid']:,} invalid; encoded {encoded}; "
         f"{report['quarantined']:,} quarantined; {report['seconds']:.1f} s"
     )
     if report["quarantined"]:
-        typer.echo("see what was quarantined with: isthmus quarantine --space SPACE")
+        say("see what was quarantined with: isthmus quarantine --space SPACE")
 
 
 def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a new release with its measured recall."""
     if as_json:
-        show_json({key: value for key, value in manifest.items() if key != "files"})
+        say_json({key: value for key, value in manifest.items() if key != "files"})
         return
     show_plans(list(manifest["plans"].values()), as_json=False)
-    table = table_of("vector_name", "query", "domain", "queries", "recall@10")
+    table = DataTable("vector_name", "query", "domain", "queries", "recall@10")
     for row in manifest["recall"]:
         table.add_row(
             row["vector_name"],
@@ -76,23 +64,23 @@ def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
         )
     print_table(table)
     for name, vector in manifest["named_vectors"].items():
-        typer.echo(f"{name}: {_describe_vector(vector)}")
-    typer.echo(f"release {manifest['number']} is current: {manifest['rows']:,} items")
+        say(f"{name}: {_describe_vector(vector)}")
+    say(f"release {manifest['number']} is current: {manifest['rows']:,} items")
 
 
 def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print what each recipe was measured to do, and why it lost."""
     if as_json:
-        show_json(plans)
+        say_json(plans)
         return
     for plan in plans:
-        typer.echo(
+        say(
             f"{plan['vector_name']}: {plan['rows']:,} vectors, measured on {plan['sampled']:,}, "
             f"{plan['threads']} threads in batches"
             + (f"; figures for {plan['rows']:,} are extrapolated" if plan["extrapolated"] else "")
         )
         kinds = list(plan["table"][0]["sample"]["recall"])
-        table = table_of(
+        table = DataTable(
             "recipe", "parameters", *kinds, "p50 ms", "p99 ms", "queries/s", "bytes", "build s", ""
         )
         for row in plan["table"]:
@@ -128,9 +116,9 @@ def show_releases(
     """Print the kept releases."""
     rows = [{**manifest, "current": manifest["number"] == current} for manifest in manifests]
     if as_json:
-        show_json(rows)
+        say_json(rows)
         return
-    table = table_of("release", "made", "items", "worst recall@10", "state")
+    table = DataTable("release", "made", "items", "worst recall@10", "state")
     for row in rows:
         worst = min((r["recall"] for r in row["recall"]), default=1.0)
         state = "current" if row["current"] else "" if row["accepted"] else "rejected"
@@ -141,9 +129,9 @@ def show_releases(
 def show_left_out(problems: Sequence[str]) -> None:
     """Print on stderr what could not be used, the first of it where there is much."""
     for problem in problems[:MOST_PROBLEMS]:
-        typer.echo(problem, err=True)
+        say(problem, err=True)
     if len(problems) > MOST_PROBLEMS:
-        typer.echo(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
+        say(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
 
 
 def _show_separate(named_vectors: Mapping[str, Any]) -> None:
@@ -151,7 +139,7 @@ def _show_separate(named_vectors: Mapping[str, Any]) -> None:
     meeting = [{"text", "image"} & {*vector["modalities"]} for vector in named_vectors.values()]
     apart = sum(map(bool, meeting)) == 2
     remedy = "; bring text and pictures together with: isthmus align" if apart else ""
-    typer.echo(
+    say(
         f"{' and '.join(named_vectors)} are separate named vectors: each "
         "finds items by what they have of its "
         f"own kind{remedy}"
@@ -161,9 +149,9 @@ def _show_separate(named_vectors: Mapping[str, Any]) -> None:
 def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the description of a space."""
     if as_json:
-        show_json(stats)
+        say_json(stats)
         return
-    table = table_of("", str(stats["path"]))
+    table = DataTable("", str(stats["path"]))
     for name, value in stats.items():
         if name == "path":
             continue
@@ -176,20 +164,20 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         _show_separate(stats["named_vectors"])
     for name, health in stats["index"].items():
         if health["retrain"]:
-            typer.echo(
+            say(
                 f"retrain {name}: {health['retrain']}; its recall@10 is "
                 f"{health['current_recall']:.3f} now: isthmus publish --retrain"
             )
     if stats["delta"]:
-        typer.echo(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
+        say(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
 
 
 def show_item(item: Mapping[str, Any], *, as_json: bool) -> None:
     """Print one item."""
     if as_json:
-        show_json(item)
+        say_json(item)
         return
-    table = table_of("", str(item["item_id"]))
+    table = DataTable("", str(item["item_id"]))
     for name, value in {**item, **item["attributes"]}.items():
         if name not in ("item_id", "attributes") and value is not None:
             table.add_row(name, _flat(value))
@@ -212,9 +200,9 @@ def show_hits(
         row = SheetRow(query, None if picture is None else str(picture), tuple(hits))
         draw_contact_sheet([row], space.media).save(sheet)
     if as_json:
-        show_json([hit.as_dict() for hit in hits])
+        say_json([hit.as_dict() for hit in hits])
         return
-    table = table_of("rank", "score", "item", "domain", "text")
+    table = DataTable("rank", "score", "item", "domain", "text")
     for hit in hits:
         text = (hit.text or "")[:NARROW]
         table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
@@ -225,9 +213,9 @@ def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_js
     """Print the predicted rating of each item."""
     if as_json:
         rows = zip(item_ids, ratings, strict=True)
-        show_json([{"item_id": item_id, "rating": rating} for item_id, rating in rows])
+        say_json([{"item_id": item_id, "rating": rating} for item_id, rating in rows])
         return
-    table = table_of("item", "rating")
+    table = DataTable("item", "rating")
     for item_id, rating in zip(item_ids, ratings, strict=True):
         table.add_row(item_id, f"{rating:.2f}")
     print_table(table)
@@ -236,10 +224,10 @@ def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_js
 def show_query_report(report: QueryFileReport, out: Path, *, as_json: bool) -> None:
     """Print what a file of queries came to, and warn of queries that were left out."""
     for problem in report.problems[:MOST_PROBLEMS]:
-        typer.echo(f"left out {problem}", err=True)
+        say(f"left out {problem}", err=True)
     if report.problems:
         left_out = f"warning: {len(report.problems):,} of {report.queries:,} queries left out"
-        typer.secho(left_out, err=True, fg="yellow")
+        say(left_out, err=True, colour="yellow")
     values = {**report.as_dict(), "out": str(out)}
     if not as_json:
         del values["problems"]
@@ -254,9 +242,9 @@ def show_duplicates(table: pa.Table, out: Path | None, *, as_json: bool) -> None
         show_line({**counts, "out": str(out)}, as_json=as_json)
         return
     if as_json:
-        show_json(table.to_pylist())
+        say_json(table.to_pylist())
         return
-    shown = table_of("group", "item", "domain", "score", "closest")
+    shown = DataTable("group", "item", "domain", "score", "closest")
     for row in table.slice(0, MOST_MEMBERS).to_pylist():
         shown.add_row(
             str(row["group"]),
@@ -267,33 +255,33 @@ def show_duplicates(table: pa.Table, out: Path | None, *, as_json: bool) -> None
         )
     print_table(shown)
     if len(table) > MOST_MEMBERS:
-        typer.echo(f"these are the first {MOST_MEMBERS} items; get all with --out or --json")
+        say(f"these are the first {MOST_MEMBERS} items; get all with --out or --json")
     show_line(counts, as_json=False)
 
 
 def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print what could not be embedded."""
     if as_json:
-        show_json(rows)
+        say_json(rows)
         return
-    table = table_of("item", "domain", "modality", "attempts", "reason")
+    table = DataTable("item", "domain", "modality", "attempts", "reason")
     for row in rows:
         table.add_row(
             row["item_id"], row["domain"], row["modality"], str(row["attempts"]), row["reason"]
         )
     print_table(table)
     if rows:
-        typer.echo("mend the files, then: isthmus retry-quarantine --space SPACE")
+        say("mend the files, then: isthmus retry-quarantine --space SPACE")
 
 
 def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:
     """Print what adding interactions did, and which items they wait for."""
     if as_json:
-        show_json(report.as_dict())
+        say_json(report.as_dict())
         return
     for problem in report.problems[:MOST_PROBLEMS]:
-        typer.echo(f"left out {problem}", err=True)
-    typer.echo(
+        say(f"left out {problem}", err=True)
+    say(
         f"{report.rows_read:,} rows read: {report.added:,} added, {report.changed:,} changed, "
         f"{report.unchanged:,} unchanged, {report.repeated:,} repeated, {report.invalid:,} "
         f"invalid; {report.users:,} users; {report.seconds:.1f} s"
@@ -301,7 +289,7 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
     unknown = report.unknown_items
     if unknown.items:
         more = ", …" if unknown.items > len(unknown.examples) else ""
-        typer.echo(
+        say(
             f"{unknown.interactions:,} interactions wait for {unknown.items:,} items that the "
             f"space does not hold ({', '.join(unknown.examples)}{more}); they count once the "
             "items are added"
@@ -311,9 +299,9 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
 def show_interactions(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print interactions, and which of them wait for their item."""
     if as_json:
-        show_json(rows)
+        say_json(rows)
         return
-    table = table_of("time", "item", "event", "value", "weight", "")
+    table = DataTable("time", "item", "event", "value", "weight", "")
     for row in rows:
         when = "" if row["time"] is None else row["time"].isoformat(" ", "seconds")
         waits = "waits for its item" if row["waits"] else ""
@@ -328,16 +316,3 @@ def _flat(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return str(value)
-
-
-def table_of(*columns: str) -> Table:
-    """Make a table to print."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def print_table(table: Table) -> None:
-    """Print a table as wide as it wants to be."""
-    Console(width=None if sys.stdout.isatty() else WIDE).print(table)

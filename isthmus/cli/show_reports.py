@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
-from isthmus.cli.show import print_table, show_json, show_left_out, table_of
+from isthmus.cli.show import show_left_out
+from isthmus.terminal import DataTable, print_table, say, say_json
 
 if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
@@ -32,10 +31,12 @@ SCENARIOS = {"most": "four fifths known", "new": "new items", "all": "all"}
 def show_alignment(report: AlignReport, *, as_json: bool) -> None:
     """Print a report."""
     if as_json:
-        show_json(asdict(report))
+        say_json(asdict(report))
         return
     show_left_out([f"left out {problem}" for problem in report.problems])
-    table = table_of("set", "pairs", "method", "text to image", "chance", "image to text", "chance")
+    table = DataTable(
+        "set", "pairs", "method", "text to image", "chance", "image to text", "chance"
+    )
     for name, count in report.pairs.items():
         for method, sets in report.recall.items():
             if name in sets:
@@ -51,39 +52,37 @@ def show_alignment(report: AlignReport, *, as_json: bool) -> None:
                 )
     print_table(table)
     encoded = ", ".join(f"{n:,} {modality}" for modality, n in report.encoded.items())
-    typer.echo(
+    say(
         f"alignment {report.fingerprint}, recall@10 on {report.held_out:,} pairs held out; "
         f"encoded {encoded}; {sum(report.seconds.values()):.1f} s"
     )
     if report.release is not None:
-        typer.echo(f"release {report.release} is current")
+        say(f"release {report.release} is current")
 
 
 def show_reembedding(report: ReembedReport, *, as_json: bool) -> None:
     """Print what a move to other encoders did."""
     if as_json:
-        show_json(asdict(report))
+        say_json(asdict(report))
         return
     if report.fingerprint == report.former:
-        typer.echo(
-            f"the space has these encoders: {', '.join(dict.fromkeys(report.encoders.values()))}"
-        )
+        say(f"the space has these encoders: {', '.join(dict.fromkeys(report.encoders.values()))}")
     else:
-        typer.echo(f"encoder stack {report.former} became {report.fingerprint}")
+        say(f"encoder stack {report.former} became {report.fingerprint}")
     encoded = ", ".join(f"{count:,} {modality}" for modality, count in report.encoded.items())
-    typer.echo(
+    say(
         f"encoded {encoded}; {report.taken_up:,} items taken up that changed meanwhile; "
         f"{report.quarantined:,} in quarantine; {report.seconds:.1f} s"
     )
     if report.alignment == "lost":
-        typer.echo(
+        say(
             "the alignment was learned for the former encoders and is gone: text finds no "
             "pictures until it is learned anew with: isthmus align"
         )
     if report.recommender_dropped:
-        typer.echo("the recommender was left behind; train anew: isthmus train, isthmus publish")
+        say("the recommender was left behind; train anew: isthmus train, isthmus publish")
     if report.release is not None:
-        typer.echo(f"release {report.release} is current; whoever has the space open opens it anew")
+        say(f"release {report.release} is current; whoever has the space open opens it anew")
 
 
 def show_weights(
@@ -91,63 +90,59 @@ def show_weights(
 ) -> None:
     """Print the weights of a space, and what a change of them came to."""
     if as_json:
-        show_json({"weights": dict(weights)} if report is None else asdict(report))
+        say_json({"weights": dict(weights)} if report is None else asdict(report))
         return
     for modality, weight in weights.items():
         before = "" if report is None else f" (was {report.former[modality]:g})"
-        typer.echo(f"{modality} {weight:g}{before}")
+        say(f"{modality} {weight:g}{before}")
     if report is not None and report.vector_names:
-        typer.echo(
-            f"made anew out of the embedding caches: named vector {', '.join(report.vector_names)}"
-        )
+        say(f"made anew out of the embedding caches: named vector {', '.join(report.vector_names)}")
     if report is not None and report.release is not None:
-        typer.echo(f"release {report.release} is current")
+        say(f"release {report.release} is current")
 
 
 def show_fusion(report: FusionReport, *, as_json: bool) -> None:
     """Print learned fusion beside fixed weights."""
     if as_json:
-        show_json(asdict(report))
+        say_json(asdict(report))
         return
     show_left_out([f"left out: {problem}" for problem in report.problems])
     for kind, found in report.ndcg.items():
-        table = table_of(kind, "NDCG@10", "over fixed [95 %]")
+        table = DataTable(kind, "NDCG@10", "over fixed [95 %]")
         gain = report.gain[kind]
         shown = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
         for name, value in found.items():
             table.add_row(name, f"{value:.4f}", shown if name == "learned" else "")
         print_table(table)
-        typer.echo(
+        say(
             f"{report.queries[kind]:,} queries learned from, {report.held_out[kind]:,} held out; "
             f"from now on: {report.chosen[kind]}"
         )
         if kind in report.factors:
             shown = ", ".join(f"{n} x {value:.2f}" for n, value in report.factors[kind].items())
-            typer.echo(f"weights of the space, {shown}")
+            say(f"weights of the space, {shown}")
 
 
 def show_distillation(report: DistillReport, *, as_json: bool) -> None:
     """Print the student beside its teacher."""
     if as_json:
-        show_json(report.as_dict())
+        say_json(report.as_dict())
         return
     show_left_out([f"left out row {row}: {what}" for row, what in report.problems])
     _show_table(report)
     quality, speed = report.quality, report.speed
-    typer.echo(
+    say(
         f"{report.rows_read:,} rows read, {len(report.problems):,} left out, "
         f"{report.distinct:,} distinct; {report.trained:,} trained on, "
         f"{quality.held_out:,} held out; {report.seconds:.0f} s"
     )
-    typer.echo(
-        f"speed on {speed.contents:,} of those held out, {speed.device}, {speed.threads} threads"
-    )
-    typer.echo(f"open it with: load_encoder({report.student!r})")
+    say(f"speed on {speed.contents:,} of those held out, {speed.device}, {speed.threads} threads")
+    say(f"open it with: load_encoder({report.student!r})")
 
 
 def _show_table(report: DistillReport) -> None:
     quality, speed = report.quality, report.speed
-    table = table_of("", "teacher", "student", "ratio")
+    table = DataTable("", "teacher", "student", "ratio")
     name = "texts" if report.modality == "text" else "images"
     table.add_row(
         f"{name} a second", f"{speed.teacher:,.0f}", f"{speed.student:,.0f}", f"{speed.ratio:.1f}"
@@ -182,13 +177,13 @@ def _show_table(report: DistillReport) -> None:
 def show_finetuning(report: FinetuneReport, *, as_json: bool) -> None:
     """Print the encoder before and after, in the target and in other domains."""
     if as_json:
-        show_json(report.as_dict())
+        say_json(report.as_dict())
         return
     show_left_out([f"left out row {row}: {what}" for row, what in report.problems])
     _show_shares(report)
     _show_comparisons(report)
     frozen = "; frozen layers run once" if report.skipped_frozen else ""
-    typer.echo(
+    say(
         f"{report.pairs:,} pairs of {report.contents:,} contents: "
         f"{report.training_pairs:,} trained on, {report.validation_pairs:,} validated on, "
         f"{report.test_pairs:,} tested on; {report.anchors:,} anchor texts of other domains; "
@@ -196,13 +191,13 @@ def show_finetuning(report: FinetuneReport, *, as_json: bool) -> None:
         f"best epoch {report.best_epoch} of {len(report.losses)}; {report.seconds:.0f} s"
     )
     if not report.share:
-        typer.echo("nothing of the change was taken: no share of it gains and forgets little")
-    typer.echo(f"open it with: load_encoder({report.after!r})")
+        say("nothing of the change was taken: no share of it gains and forgets little")
+    say(f"open it with: load_encoder({report.after!r})")
 
 
 def _show_shares(report: FinetuneReport) -> None:
     names = list(report.shares[0].kept)
-    table = table_of("share of the change", "NDCG@10 target", *(f"{name} kept" for name in names))
+    table = DataTable("share of the change", "NDCG@10 target", *(f"{name} kept" for name in names))
     for one in report.shares:
         taken = " (taken)" if one.share == report.share else ""
         table.add_row(
@@ -214,7 +209,7 @@ def _show_shares(report: FinetuneReport) -> None:
 
 
 def _show_comparisons(report: FinetuneReport) -> None:
-    table = table_of(
+    table = DataTable(
         "held out", "by", "queries", "searched", "NDCG@10 before", "after", "recall@10 before",
         "after", "NDCG after / before",
     )  # fmt: skip
@@ -242,11 +237,11 @@ def show_training(made: Description, *, as_json: bool) -> None:
     from isthmus.retrieval.source_domains.assessment import describe_lift
 
     if as_json:
-        show_json(made.model_dump())
+        say_json(made.model_dump())
         return
     for domain, report in made.reports.items():
-        typer.echo(f"\n{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
-        table = table_of("known in the domain", "users", "ranker", "best generator alone", "gain",
+        say("", f"{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
+        table = DataTable("known in the domain", "users", "ranker", "best generator alone", "gain",
                          "95 %", "candidates cover")  # fmt: skip
         for name, scenario in report.scenarios.items():
             best = scenario.generators[scenario.best]
@@ -262,20 +257,20 @@ def show_training(made: Description, *, as_json: bool) -> None:
             )
         print_table(table)
         for name, lift in report.lifts.items():
-            typer.echo(describe_lift(name, lift))
+            say(describe_lift(name, lift))
         if report.tuning is not None:
             found = [f"{key} {_plain(value)}" for key, value in report.tuning.best.items()]
-            typer.echo(f"best of {len(report.tuning.trials)} settings: {', '.join(found)}")
+            say(f"best of {len(report.tuning.trials)} settings: {', '.join(found)}")
         if report.distillation is not None:
             _show_ranker_distillation(report.distillation)
     for loss in made.shortfalls():
-        typer.secho(f"warning: {loss}; publish will refuse it", err=True, fg="yellow")
-    typer.echo(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
+        say(f"warning: {loss}; publish will refuse it", err=True, colour="yellow")
+    say(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
 
 
 def _show_ranker_distillation(distillation: RankerDistillation) -> None:
     """Print the distilled ranker beside its teacher."""
-    table = table_of("ranker", "NDCG@10", "recall@200", "parameters", "ms a user")
+    table = DataTable("ranker", "NDCG@10", "recall@200", "parameters", "ms a user")
     for name, quality in (
         ("teacher", distillation.teacher),
         ("distilled, kept", distillation.student),
@@ -289,7 +284,7 @@ def _show_ranker_distillation(distillation: RankerDistillation) -> None:
         )
     print_table(table)
     difference = distillation.student.ndcg - distillation.teacher.ndcg
-    typer.echo(
+    say(
         f"{distillation.users:,} users; NDCG@10 {difference:+.4f} "
         f"[{distillation.low:+.4f}, {distillation.high:+.4f}], "
         f"{distillation.speed_ratio:.1f} times as fast, "
@@ -303,7 +298,7 @@ def _plain(value: object) -> str:
 
 def show_reasons(hits: Sequence[Hit]) -> None:
     """Print why each hit is there."""
-    table = table_of("item", "popularity", "personal", "because of", "contents", "found by")
+    table = DataTable("item", "popularity", "personal", "because of", "contents", "found by")
     for hit in hits:
         explanation = hit.explanation
         if explanation is None:
@@ -326,14 +321,14 @@ def show_source_domains(report: SourceReport, *, as_json: bool) -> None:
     from isthmus.retrieval.source_domains.assessment import describe_lift
 
     if as_json:
-        show_json(report.model_dump())
+        say_json(report.model_dump())
         return
     quality = report.quality
-    typer.echo(
-        f"\nsources for {report.target} ({quality.items:,} items, {quality.users:,} users, "
+    say(
+        f"sources for {report.target} ({quality.items:,} items, {quality.users:,} users, "
         f"{quality.interactions:,} interactions), best first; {report.seconds:.0f} s"
     )
-    counted = table_of("domain", "items", "users", "interactions", "density", "recent",
+    counted = DataTable("domain", "items", "users", "interactions", "density", "recent",
                        "shared users", "of target", "content distance")  # fmt: skip
     for source in report.sources:
         counted.add_row(source.domain, *_counted(source))
@@ -341,14 +336,14 @@ def show_source_domains(report: SourceReport, *, as_json: bool) -> None:
     lifts = {source.domain: source.lift for source in report.sources if source.lift is not None}
     if not lifts:
         return
-    measured = table_of("domain", "verdict", "cold users", "NDCG@10 gain", "95 %",
+    measured = DataTable("domain", "verdict", "cold users", "NDCG@10 gain", "95 %",
                         "recall@200 gain", "95 %")  # fmt: skip
     for domain, lift in lifts.items():
         gains = (*_gain(lift.ndcg), *_gain(lift.recall))
         measured.add_row(domain, lift.verdict, f"{lift.users:,}", *gains)
     print_table(measured)
     for domain, lift in lifts.items():
-        typer.echo(describe_lift(domain, lift))
+        say(describe_lift(domain, lift))
 
 
 def _gain(gain: Gain | None) -> tuple[str, str]:

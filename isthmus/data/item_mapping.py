@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.columns import as_text
 from isthmus.data.template import TextTemplate
-from isthmus.errors import InvalidMapping
+from isthmus.errors import InvalidMapping, listed
 from isthmus.schema import (
     AUDIO,
     DOMAIN,
@@ -93,7 +93,8 @@ class FieldMapping:
             if column not in names:
                 hint = "; give --domain NAME or --domain-column" if column == DOMAIN else ""
                 raise InvalidMapping(
-                    f"{source} has no column {column!r}{hint}; its columns are: {', '.join(names)}"
+                    f"{source} has no column {column!r}{hint}; its columns are: "
+                    f"{listed(names, column)}"
                 )
         for column in resolved.attributes(names):
             if column in {*RESERVED, *columns} or column.startswith(INTERNAL_PREFIX):

@@ -1,18 +1,19 @@
 """Lance tables: open, compact, index the key, and select rows by key.
 
-Every table is opened here, so that no damaged file is read as sound, and every commit is recorded
-(`isthmus.data.table_checksums`).
+Every table is opened here, so that no damaged file is read as sound
+(`isthmus.data.table_checksums`) and every commit is durable (`isthmus.data.lance_commits`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.data.lance_commits import DurableCommits, drop_torn_version
 from isthmus.data.lance_manifest import manifest_name, versions_of
 from isthmus.data.leases import hold, removing
 from isthmus.data.table_checksums import (
@@ -20,11 +21,11 @@ from isthmus.data.table_checksums import (
     corrupt,
     forget_records,
     newest_version,
-    record_version,
     recorded_versions,
     require_intact,
     stamp_of,
 )
+from isthmus.durable import make_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +52,8 @@ def open_table(path: Path) -> Any:
     """
     for _ in range(MAX_TRIES):
         version = newest_version(path)
+        if version is None or (path / manifest_name(version + 1)).exists():
+            drop_torn_version(path)
         if version is None:
             return None
         hold(path, version)
@@ -64,12 +67,12 @@ def create_table(path: Path, schema: pa.Schema, *, stable_row_ids: bool = False)
     """Create an empty table and return it."""
     import lance
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return lance.write_dataset(
         schema.empty_table(),
         str(path),
         enable_stable_row_ids=stable_row_ids,
-        commit_lock=RecordedCommits(path),
+        commit_lock=DurableCommits(path),
     )
 
 
@@ -83,28 +86,14 @@ def commit(dataset: Any, transaction: Any) -> None:
     """Commit what was prepared by an operation "uncommitted" of a table."""
     import lance
 
-    lance.LanceDataset.commit(dataset, transaction, commit_lock=RecordedCommits(Path(dataset.uri)))
-
-
-class RecordedCommits:
-    """The commit lock of a table: what a version consists of is recorded as soon as it is there."""
-
-    def __init__(self, table: Path) -> None:
-        self._table = table
-
-    @contextmanager
-    def __call__(self, version: int) -> Iterator[None]:
-        """Let Lance write a manifest, and record the version."""
-        yield
-        if (self._table / manifest_name(version)).exists():  # not if the commit was refused
-            record_version(self._table, version)
+    lance.LanceDataset.commit(dataset, transaction, commit_lock=DurableCommits(Path(dataset.uri)))
 
 
 def _opened(path: Path, version: int) -> Any:
     import lance
 
     try:
-        return lance.dataset(str(path), version=version, commit_lock=RecordedCommits(path))
+        return lance.dataset(str(path), version=version, commit_lock=DurableCommits(path))
     except (OSError, ValueError, RuntimeError) as error:
         stamp_of(path, version)  # raises `VersionGone` where it was removed
         raise corrupt(path, manifest_name(version)) from error
@@ -121,6 +110,7 @@ def compact_if_fragmented(dataset: Any, key: str) -> None:
         The column that rows are looked up by. Large tables get an index of it, so that the cost
         of a look-up does not grow with the table.
     """
+    dataset.checkout_latest()
     fragmented = len(dataset.get_fragments()) > MAX_FRAGMENTS
     if fragmented:
         dataset.optimize.compact_files()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import os
 import socket
 import time
 import urllib.parse
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 
 from isthmus.digests import digest, digest_file
+from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import InvalidMedia
 
 STORED = "media:"  # prefix of a reference to bytes in the space's media folder
@@ -102,10 +102,8 @@ class MediaStore:
         name = digest(data).hex()
         target = self.folder / name[:2] / name
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_suffix(f".{os.getpid()}.part")
-            partial.write_bytes(data)
-            partial.replace(target)
+            make_folder(target.parent)
+            write_atomically(target, data)
         return STORED + name
 
     def read(self, reference: str) -> bytes:

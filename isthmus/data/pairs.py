@@ -10,7 +10,7 @@ from isthmus.data.media import is_reference
 from isthmus.data.sources import Source
 from isthmus.data.table_reader import TableReader
 from isthmus.data.template import TextTemplate
-from isthmus.errors import InvalidMapping
+from isthmus.errors import InvalidMapping, listed
 from isthmus.schema import DOMAIN, IMAGE, TEXT
 
 
@@ -78,7 +78,7 @@ class PairReader(TableReader[None]):
         if absent:
             raise InvalidMapping(
                 f"{source.name} has no column {', '.join(sorted(absent))}; it has "
-                f"{', '.join(source.schema.names)}: name the columns with --text and --image"
+                f"{listed(source.schema.names)}: name the columns with --text and --image"
             )
 
     def _pair(self, source: Source, group: str, row: int, values: dict[str, Any]) -> Pair:

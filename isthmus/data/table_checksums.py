@@ -19,8 +19,9 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 from isthmus.data.lance_manifest import INDICES, TableManifest, manifest_name, versions_of
+from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import CorruptTable, IsthmusError
-from isthmus.files import Crc, crc_of, crc_of_file, write_atomically
+from isthmus.files import Crc, crc_of, crc_of_file
 
 CHECKSUMS: Final = "_checksums"
 REMEDY: Final = "restore it from a backup"
@@ -125,7 +126,7 @@ def record_version(table: Path, version: int) -> VersionRecord:
             crc = crc_of_file(table / name)
             _verified.add(_stamp(table / name))
         files[name] = crc
-    (table / CHECKSUMS).mkdir(exist_ok=True)
+    make_folder(table / CHECKSUMS)
     identity = uuid4().hex if former is None else former.table
     record = VersionRecord(version, identity, files, manifest)
     write_atomically(record_file(table, version), record.encode())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from isthmus.digests import digest
+from isthmus.durable import put_folder, remove_folder
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.registry import LOCAL_PAIR
@@ -118,8 +119,8 @@ class Alignment:
             "report": dict(self.report),
         }
         (building / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        building.rename(folder)
+        remove_folder(folder)
+        put_folder(building, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Alignment:

@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from isthmus.evaluation.report import ComparisonResult, Evaluation, MetricValue, TaskResult
+from isthmus.terminal import DataTable, print_table, say
 
 SIGNIFICANCE = 0.05
-WIDTH = 160  # characters, where the output is no terminal
 
 
-def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Print a table for each task: its systems, with intervals and ratios to the best baseline.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-        What was measured.
-    console : rich.console.Console, optional
-        By default standard output.
-    """
-    console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Print a table for each task: its systems, with intervals and ratios to the best baseline."""
     for task in evaluation.tasks:
         metric = "rmse" if task.kind == "rating" else evaluation.settings.metric
-        console.print(_table(task, metric, evaluation.settings.found_k))
+        print_table(_table(task, metric, evaluation.settings.found_k))
         for ablation in task.ablations:
-            line = f"{ablation.system} is {format_ratio(ablation)} of {ablation.reference}"
-            console.print(line, markup=False)
+            say(f"{ablation.system} is {format_ratio(ablation)} of {ablation.reference}")
         for system in task.systems:
             if system.error is not None:
-                console.print(f"{system.name} failed: {system.error}", markup=False)
+                say(f"{system.name} failed: {system.error}")
     for skipped in evaluation.skipped:
-        console.print(f"{skipped.name} skipped: {skipped.reason}", markup=False)
+        say(f"{skipped.name} skipped: {skipped.reason}")
     if any(task.comparisons for task in evaluation.tasks):
         settings = evaluation.settings
-        console.print(
+        say(
             f"over (b) is the ratio to the best baseline; * p < {SIGNIFICANCE} ({settings.test}, "
             f"{settings.correction}); intervals are 95 %, {settings.resamples:,} resamples of the "
-            "users",
-            markup=False,
+            "users"
         )
 
 
@@ -69,19 +51,19 @@ def format_value(estimate: MetricValue | None, digits: int = 4) -> str:
     return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 
-def _table(task: TaskResult, metric: str, k: int) -> Table:
+def _table(task: TaskResult, metric: str, k: int) -> DataTable:
     title = (
         f"{task.name} ({task.split}): {task.users:,} users, {task.truth:,} hidden items, "
         f"{task.candidates:,} candidates"
     )
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
+    table = DataTable(title=title)
     others = _other_metrics(task, metric)
     heads = ("system", metric, "over (b)", *others, f"coverage@{k}", "seconds")
     for head in heads:
-        table.add_column(head, justify="left" if head == "system" else "right", overflow="fold")
+        table.add_column(head, justify="left" if head == "system" else "right")
     comparisons = {c.system: c for c in task.comparisons}
     for system in task.systems:
-        name = Text(system.name + (" (b)" if system.name == task.best_baseline else ""))
+        name = system.name + (" (b)" if system.name == task.best_baseline else "")
         if system.error is not None:
             continue
         coverage = system.lists.get(f"coverage@{k}")

@@ -11,6 +11,7 @@ import pyarrow as pa
 from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.media import MediaLimits, MediaStore
+from isthmus.data.paths import local_path
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
@@ -80,7 +81,7 @@ class OpenSpace:
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
-        self.path = Path(path)
+        self.path = local_path(path)  # absolute: the working folder may change
         self.wait_s = wait_s
         self.device = device
         self._load(SpaceSettings.read(self.path))

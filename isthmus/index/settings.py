@@ -10,12 +10,12 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
+from isthmus.durable import write_atomically
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.fusion import ModalityWeights, validated_weights
 from isthmus.encoders.stack import ALIGNMENT, EncoderStack, NamedVector, aligned_vector
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
-from isthmus.files import write_atomically
 from isthmus.schema import FORMAT, SPACE_FILE, Modality
 
 

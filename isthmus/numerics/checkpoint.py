@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from isthmus.durable import make_folder, put_file
+
 FILE: Final = "checkpoint.pt"
 SECONDS_BETWEEN: Final = 30.0  # the most training time that an interruption may lose
 
@@ -44,8 +46,8 @@ class Checkpoint:
         """Replace the checkpoint by a new state; a crash leaves the old one or the new one."""
         import torch
 
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         partial = self._path.with_suffix(".part")
         torch.save({"key": self._key, **state}, partial)
-        partial.replace(self._path)
+        put_file(partial, self._path)
         self._written_at = time.monotonic()

@@ -13,7 +13,7 @@ from isthmus.digests import digest
 from isthmus.encoders.training.finetuning.pairs import MIN_PAIRS as MIN_FINETUNE_PAIRS
 from isthmus.encoders.training.finetuning.pairs import ContentPairs
 from isthmus.encoders.training.finetuning.quality import OtherDomain
-from isthmus.errors import InvalidInput, UnsupportedOperation
+from isthmus.errors import InvalidInput, UnsupportedOperation, listed
 from isthmus.index.open_space import OpenSpace
 from isthmus.numerics.co_occurrence import (
     Rows,
@@ -74,7 +74,7 @@ def _domain_texts(space: OpenSpace, request: FinetuneRequest) -> dict[str, _Doma
     if label is not None and label not in snapshot.attributes.names:
         raise InvalidInput(
             f"no attribute {label!r} in this space; there are: "
-            f"{', '.join(snapshot.attributes.names) or 'none'}"
+            f"{listed(snapshot.attributes.names, label) or 'none'}"
         )
     columns = [ITEM_ID, DOMAIN, TEXT, *([label] if label else [])]
     rows = [row for batch in snapshot.batches(columns) for row in batch.to_pylist()]

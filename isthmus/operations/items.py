@@ -9,6 +9,8 @@ from typing import Any
 
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
+from isthmus.data.paths import local_path
+from isthmus.durable import make_folder, put_folder
 from isthmus.encoders.alignment import resolve_alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import validated_weights
@@ -35,7 +37,7 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     dict of str to Encoder
         The encoders, loaded.
     """
-    path = request.path
+    path = local_path(request.path)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SpaceExists(f"{path} exists already; open it, or choose another folder")
     encoders = resolve_encoders(
@@ -53,12 +55,12 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     )
     building = path.with_name(f".{path.name}.creating")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    make_folder(building)
     Catalog.create(building, stack.named_vectors)
     settings.write(building)
     if stack.alignment is not None:
         store_alignment(building, stack.alignment)
-    building.replace(path)
+    put_folder(building, path)
     return stack.encoders
 
 

@@ -41,7 +41,7 @@ def test_the_whole_job(shop, run_json):
             "event": "rate",
             "value": 4.5,
             "weight": 1.0,
-            "time": "2001-09-09 01:46:40+00:00",
+            "time": "2001-09-09T01:46:40+00:00",
             "waits": False,
         },
         {

@@ -22,6 +22,9 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidMapping
+from isthmus.index.catalog.filters.compiler import ResolvedColumn, compile_filter, compile_tree
+from isthmus.index.catalog.filters.functions import CAST_TYPES, FUNCTIONS
+from isthmus.index.catalog.filters.syntax import parse
 from tests.toy import item, two_encoders
 
 BRANDS = ["a", "b", "B's", "ü%", "50%_off", "back\\slash", "", "日本", "a b", None]
@@ -52,6 +55,7 @@ def _rows() -> list[dict]:
             at=pick(TIMES),
             tags=pick(TAGS),
             Mixed=n,
+            size={"width": pick(NUMBERS)},
         )
         for n in range(60)
     ]
@@ -205,7 +209,7 @@ def atoms(draw, columns=tuple(VALUES)):
         return f"array_has(tags, {quote(tag)})", lambda row: both(lambda t: tag in t, row["tags"])
     constant = draw(value)
     return (
-        f"({sql} is distinct from {quote(constant)})",
+        f"{sql} is distinct from {quote(constant)}",
         lambda row: row[column] is None or comparable(row[column]) != comparable(constant),
     )
 
@@ -325,14 +329,35 @@ REFUSED = {
     "a column in a list": ("n in (1, 2) and n not in (Mixed, 99)", "'Mixed' is none"),
     "one list or the other": ("n not in (1, 2) or n not in (3, 4)", "several IN lists"),
     "lists below a not": ("not (n in (1, 2) and n in (3, 4))", "several IN lists"),
-    "a greedy comparison": ("ok is distinct from ok and ok", "put it in brackets"),
+    "a field that is not there": (
+        "size.height > 1",
+        "No field named height in `size`; there are width",
+    ),
+    "a field of no struct": ("n.width > 1", "`n` is an int64, and a struct is needed"),
+    "a chain of comparisons": ("price < n < 5", "do not chain"),
+    "a longer IS": ("ok is true is true is true", "put the first in brackets"),
+    "case": ("case when ok then true else false end", "CASE is unknown"),
+    "an escape character": ("brand like 'a!%' escape '!'", "ESCAPE is refused"),
+    "a pattern of each item": ("regexp_like(brand, text)", "the same for all items"),
+    "too few arguments": ("left(brand) = 'a'", r"left takes \(text, number\), and 1 arg"),
+    "too many arguments": ("abs(n, n) = 1", r"abs takes \(number\), and 2 arguments"),
+    "an unknown type": ("cast(n as json) = 1", "no type 'json' for filters"),
+    "a decimal that is none": ("cast(n as decimal(99, 1)) = 1", "is no type"),
+    "an Arrow type out of the list": (
+        "arrow_cast(tags, 'FixedSizeList(2000000000, Utf8)') is null",
+        "arrow_cast to 'FixedSizeList",
+    ),
+    "a function of another kind": ("lower(n) = 'a'", "`n` is an int64, and a text is needed"),
+    "a cast beside another conversion": ("cast(n as double) < 1.5 and brand = 5", "meets 5"),
+    "the result of a function": ("length(brand) = 'a'", r"length\(`brand`\) is a number and meets"),
+    "a long text in a function": (f"lower('{'x' * 2000}') = brand", "1,000 characters"),
     "a number column": ("price", "does not return a boolean"),
     "a sum": ("price + 1", "does not return a boolean"),
     "a constant": ("1", "does not return a boolean"),
     "null": ("null", "does not return a boolean"),
     "an aggregate": ("count(*) > 1", "no function 'count'"),
     "a window": ("row_number() over () = 1", "no function 'row_number'"),
-    "a subquery": ("n = (select 1)", "not supported"),
+    "a subquery": ("n = (select 1)", "subqueries are refused"),
     "an unknown column": ("nope > 1", "No field named nope"),
     "an unknown function": ("foo(price) > 1", "no function 'foo'"),
     "chance": ("random() < 0.5", "no function 'random'"),
@@ -347,20 +372,30 @@ REFUSED = {
     "a bracket too many": ("price < 100)", "only its beginning"),
     "a bracket escaped": ("price < 100) or (true", "only its beginning"),
     "a bracket too few": ("(price < 100", "Expected"),
-    "a number that is none": ("n = 1_000", "only its beginning"),
-    "text for a number": ("price < 'abc'", '"abc" does not compare with a column of type Float64'),
-    "text of digits": ("price < '100'", '"100" does not compare'),
+    "a number that is none": ("n = 1_000", "'1_000' is no number"),
+    "text for a number": ("price < 'abc'", "`price` is a double and meets 'abc', a text"),
+    "text of digits": (
+        "price < '100'",
+        "meets '100', a text; text stands in single quotes",
+    ),
     "a number for text": ("brand > 5", "text stands in single quotes"),
     "a number in a list": ("brand in ('a', 5)", "text stands in single quotes"),
     "text for a date": ("published_at > 'not a date'", "write a date as date '2026-01-31'"),
     "a date as text": ("published_at > '2026-01-01'", "write a date as date '2026-01-31'"),
-    "a time as text": ("at > '2026-01-01'", "write a time as timestamp"),
-    "a broken date": ("published_at > date '2026-13-01'", "Cannot cast string '2026-13-01'"),
-    "a number for a truth": ("ok = 1", "does not compare with a column of type Boolean"),
+    "a time as text": ("at > '2026-01-01'", "a time as timestamp '2026-01-31 12:00:00'"),
+    "a broken date": ("published_at > date '2026-13-01'", "'2026-13-01' is no date"),
+    "a broken time": ("at > timestamp '2026-01-01 25:00:00'", "is no time; write a time as"),
+    "a number for a truth": ("ok = 1", "`ok` is a bool and meets 1, a number"),
     "a fraction": ("n < 1.5", r"cast\(column as double\)"),
-    "columns of other kinds": ("brand = n", "column brand is string and meets a number"),
-    "a date and a number": ("published_at = n", "column n is int64 and meets a time"),
-    "a list of text": ("array_has(tags, 5)", "column tags is .* and meets a number"),
+    "columns of other kinds": ("brand = n", "`brand` is a string and meets `n`, an int64"),
+    "a date and a number": (
+        "published_at = n",
+        "meets `n`, an int64; write a cast where",
+    ),
+    "a list of text": (
+        "array_has(tags, 5)",
+        "an element of `tags` is a string and meets 5",
+    ),
     "double quotes": ("\"brand\" = 'a'", "double quotes are refused"),
     "double-quoted text": ('brand = "a"', "double quotes are refused"),
     "an open quote": ("brand = 'a", "not closed"),
@@ -464,13 +499,32 @@ BOMBS = """
         "`repeat`(brand, 2000000000) = 'a'",
         "price < $1",
         "brand = N'a'",
+        "arrow_cast(brand, '" + "List(" * 50_000 + "Utf8" + ")" * 50_000 + "') is null",
+        "arrow_cast(tags, 'FixedSizeList(2000000000, Utf8)') is null",
+        "arrow_cast(tags, 'List(List(Utf8))') is null",
+        "- " * 5000 + "n = 1",
+        "n" + "." * 5000 + "n = 1",
+        "brand = " + "lower(" * 5000 + "brand" + ")" * 5000,
+        "cast(" * 5000 + "n" + " as int)" * 5000 + " = 1",
+        "true" + " or true" * 50_000,
+        "n = 1 and (" * 5000 + "ok" + ")" * 5000,
+        "n in (1" + ", " + "(" * 5000 + "1" + ")" * 5000 + ")",
+        "concat(brand, '" + "x" * 400_000 + "') = brand",
+        "array_join(tags, '" + "x" * 400_000 + "') = brand",
+        "concat(" + ", ".join(["brand"] * 200) + ") = brand",
+        "make_array(" + ", ".join(["1"] * 100_000) + ")[1] = 1",
+        "regexp_like(brand, '" + "(" * 900 + "')",
+        "regexp_like(brand, '((((a{1000}){1000}){1000}){1000}){1000}')",
+        "brand like '" + "%" * 100_000 + "'",
+        "1e999 = price",
     ]:
         try:
             snapshot.select(bomb)
         except InvalidFilter as error:
             assert len(str(error)) < 2000, len(str(error))
         else:
-            raise SystemExit(bomb[:80])
+            if bomb[:10] not in ("brand like", "1e999 = pr"):
+                raise SystemExit(bomb[:80])
     print("alive")
 """
 
@@ -502,11 +556,98 @@ def test_a_long_filter_is_applied(where):
     )
 
 
+EXAMPLES = {
+    "text": "brand",
+    "number": "n",
+    "time": "at",
+    "truth": "ok",
+    "list": "tags",
+    "any": "n",
+    "same": "n",
+    "element": "'x'",
+}
+WRITTEN = {
+    "arrow_cast": "'Int32'",
+    "date_format": "'%Y'",
+    "date_part": "'year'",
+    "date_trunc": "'year'",
+    "datepart": "'year'",
+    "datetrunc": "'year'",
+    "to_char": "'%Y'",
+}
+CALLS = {
+    "chr": "chr(65 + Mixed)",
+    "make_date": "make_date(2026, 1, 1 + Mixed % 28)",
+    "split_part": "split_part(brand, brand, 1)",
+    "flatten": "flatten(make_array(tags, tags))",
+    "get_field": "get_field(size, 'width')",
+    "to_date": "to_date(published_at)",
+}
+
+
+def example_call(name):
+    """Return a call of a function by its signature."""
+    if name in CALLS:
+        return CALLS[name]
+    parameters = FUNCTIONS[name].partition("->")[0].split()
+    required = [parameter for parameter in parameters if parameter[-1] not in "?*"]
+    arguments = [EXAMPLES.get(kind) or WRITTEN.get(name, "'x'") for kind in required]
+    return f"{name}({', '.join(arguments)})"
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_the_engine_has_every_function_that_a_filter_can_name(name):
+    call = example_call(name)
+    both = filled().count(where=f"{call} is null"), filled().count(where=f"{call} is not null")
+    assert sum(both) == len(ROWS)
+
+
+@pytest.mark.parametrize("name", [*CAST_TYPES, "decimal(10, 2)", "double precision"])
+def test_the_engine_has_every_type_that_a_cast_can_name(name):
+    cast = f"try_cast(brand as {name})"
+    counts = [filled().count(where=f"{cast} is {no}null") for no in ("", "not ")]
+    assert sum(counts) == len(ROWS)
+
+
+def test_the_sql_for_the_engine_is_written_anew():
+    """Nothing of the user's text but names, numbers and quoted texts reaches the engine."""
+    columns = pa.schema([("a b", pa.int64()), ("Ok", pa.bool_()), ("brand", pa.string())])
+    compiled = compile_filter("`A B`+1>-2*3 AND ok is distinct from true or brand='it''s'", columns)
+    assert compiled.sql == (
+        "(((`a b` + 1) > (-2 * 3)) AND (`Ok` IS DISTINCT FROM true)) OR (`brand` = 'it''s')"
+    )
+    assert compiled.reads == ("a b", "Ok", "brand")
+
+
+def test_a_field_of_a_struct_is_compared():
+    expected = sum((row["size"]["width"] or 0) > 1 for row in ROWS)
+    assert filled().count(where="size.width > 1") == expected
+    assert filled().count(where="Size.`Width` > 1") == expected
+
+
+def test_names_that_differ_in_case_must_be_written_exactly():
+    columns = pa.schema([("Year", pa.int64()), ("year", pa.int64())])
+    assert compile_filter("Year = 1", columns).reads == ("Year",)
+    with pytest.raises(InvalidFilter, match="YEAR may be Year or year"):
+        compile_filter("YEAR = 1", columns)
+
+
+def test_a_resolver_says_what_a_name_stands_for():
+    """A name can stand for an expression over several stored columns."""
+
+    def resolve(name):
+        return ResolvedColumn(f"coalesce(`{name}#1`, `{name}#2`)", pa.int64(), (name + "#1",))
+
+    compiled = compile_tree(parse("year in (1, 2)"), resolve)
+    assert compiled.sql == "coalesce(`year#1`, `year#2`) IN (1, 2)"
+    assert compiled.reads == ("year#1",)
+
+
 def test_an_interrupt_passes_through(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("isthmus.index.catalog.snapshot.check_filter", interrupt)
+    monkeypatch.setattr("isthmus.index.catalog.snapshot.compile_filter", interrupt)
     with pytest.raises(KeyboardInterrupt):
         snapshot().select("price < 1")
 
@@ -522,7 +663,7 @@ def test_any_error_of_the_engine_is_an_invalid_filter(monkeypatch, failure):
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr("isthmus.index.catalog.snapshot.check_filter", fail)
+    monkeypatch.setattr("isthmus.index.catalog.snapshot.compile_filter", fail)
     with pytest.raises(InvalidFilter, match="The columns are") as refused:
         snapshot().select("price < 1")
     assert refused.value.__cause__ is failure

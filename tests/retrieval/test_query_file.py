@@ -213,8 +213,8 @@ def test_no_queries_make_an_empty_file(shop, tmp_path):
     ("queries", "message"),
     [
         ({"query_id": ["a", "b", "a"], "text": ["x"] * 3}, r"row 2: query_id 'a' .* in row 0"),
-        ({"query_id": ["a", None], "text": ["x"] * 2}, "row 1: no query_id"),
-        ({"query_id": ["a", " "], "text": ["x"] * 2}, "row 1: no query_id"),
+        ({"query_id": ["a", None], "text": ["x"] * 2}, "row 1: query_id is missing; an id is text"),
+        ({"query_id": ["a", " "], "text": ["x"] * 2}, "row 1: query_id is empty; an id is text"),
         ({"text": ["x"]}, "no column 'query_id'; it has: text"),
         ({"query_id": ["a"], "words": ["x"]}, "no column text, image, audio, vector"),
         ({"query_id": [1.5], "text": ["x"]}, "'query_id' is double; give text or integers"),

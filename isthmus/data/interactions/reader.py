@@ -27,7 +27,7 @@ from isthmus.data.sources import Source
 from isthmus.data.table_reader import RowNumbers, TableReader
 from isthmus.data.template import TextTemplate
 from isthmus.digests import digest, keys_of
-from isthmus.errors import InvalidInteractions, InvalidMapping, InvalidRows
+from isthmus.errors import InvalidInteractions, InvalidMapping, InvalidRows, listed
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import (
     EVENT,
@@ -119,7 +119,7 @@ class InteractionMapping:
         for column, role in resolved.columns_read():
             if column not in names:
                 raise InvalidMapping(
-                    f"{source} has no column {column!r}; its columns are: {', '.join(names)}"
+                    f"{source} has no column {column!r}; its columns are: {listed(names, column)}"
                 )
             if not _fits_role(role, plain_type(schema.field(column).type)):
                 raise InvalidMapping(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from isthmus.durable import make_folder
 from isthmus.encoders.alignment import FILES, Alignment
 from isthmus.errors import CorruptAlignment
 from isthmus.index.settings import SpaceSettings
@@ -32,9 +33,15 @@ def load_alignment(space: Path, settings: SpaceSettings) -> Alignment | None:
 
 
 def store_alignment(space: Path, alignment: Alignment) -> None:
-    """Store an alignment in a space."""
-    (space / ALIGNMENTS_FOLDER).mkdir(exist_ok=True)
-    alignment.save(alignment_folder(space, alignment.fingerprint))
+    """Store an alignment in a space; one that is stored and whole stays as it is."""
+    folder = alignment_folder(space, alignment.fingerprint)
+    try:
+        if Alignment.load(folder).fingerprint == alignment.fingerprint:
+            return
+    except CorruptAlignment:
+        pass
+    make_folder(folder.parent)
+    alignment.save(folder)
 
 
 def delete_other_alignments(space: Path, fingerprint: str) -> None:

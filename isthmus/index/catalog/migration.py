@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from isthmus.data.media import MediaStore
+from isthmus.durable import make_folder
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.errors import InvalidMedia, IsthmusError
@@ -288,7 +289,7 @@ class MissingEmbeddings:
 def store_former_settings(space: Path, settings: SpaceSettings) -> None:
     """Store settings of a space, by fingerprint of the encoder stack, to roll back to."""
     folder = space / FORMER_SETTINGS_FOLDER / settings.fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     settings.write(folder)
 
 

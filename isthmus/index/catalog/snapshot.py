@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.catalog.filters import check_filter, columns_in_filter, raising_invalid_filter
+from isthmus.index.catalog.filters.compiler import compile_filter
+from isthmus.index.catalog.filters.engine import raising_invalid_filter
 from isthmus.index.catalog.item_changes import ItemDigests, LazyItemDigests
 from isthmus.index.catalog.text_index import has_word_index, match_words
 from isthmus.numerics.arrays import sample_rows
@@ -277,8 +278,8 @@ def select_rows(dataset: Any, where: str) -> RowIds:
     """
     columns = _visible(dataset)
     with raising_invalid_filter(where, columns):
-        check_filter(dataset, where, columns)
-        table = dataset.scanner(columns=[MODALITY_MASK], filter=where, with_row_id=True).to_table()
+        sql = compile_filter(where, columns).sql
+        table = dataset.scanner(columns=[MODALITY_MASK], filter=sql, with_row_id=True).to_table()
     selected: RowIds = row_ids_of(table)[_is_searchable(table)]
     return selected
 
@@ -298,10 +299,11 @@ def select_rows_from(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
     columns = _visible(dataset)
     selected = [row_ids[:0]]
     with raising_invalid_filter(where, columns):
-        check_filter(dataset, where, columns)
-        read = columns_in_filter(where, columns)
+        compiled = compile_filter(where, columns)
         parts = np.split(row_ids, range(FILTER_BATCH_ROWS, len(row_ids), FILTER_BATCH_ROWS))
-        selected += [_select_in_memory(_take(dataset, part, read), where) for part in parts]
+        selected += [
+            _select_in_memory(_take(dataset, part, compiled.reads), compiled.sql) for part in parts
+        ]
     result: RowIds = row_ids[np.isin(row_ids, np.concatenate(selected))]
     return result
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import ValidationError
 
+from isthmus.durable import make_folder, put_folder, remove_folder, write_atomically
 from isthmus.errors import CorruptRelease, ReleaseNotFound
-from isthmus.files import checksum, sync_folder, write_atomically
+from isthmus.files import checksum
 from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
@@ -180,8 +181,8 @@ class Releases:
 
     def begin(self) -> tuple[int, Path]:
         """Return the next number and an empty folder to build in; left-overs are removed."""
-        self._folder.mkdir(exist_ok=True)
-        for left_over in self._folder.glob(f"{BUILDING}*"):
+        make_folder(self._folder)
+        for left_over in self._folder.glob(".*"):
             shutil.rmtree(left_over, ignore_errors=True)
         number = max(self.numbers(), default=0) + 1
         folder = self._folder / f"{BUILDING}{_name(number)}"
@@ -192,8 +193,7 @@ class Releases:
         """Write the manifest of a built folder, and give the folder its final name."""
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
         final = self._folder / _name(manifest.number)
-        folder.rename(final)
-        sync_folder(self._folder)
+        put_folder(folder, final)
         return Release(final)
 
     def previous(self) -> int:
@@ -209,7 +209,7 @@ class Releases:
         current = self.current_number()
         others = [number for number in self.numbers() if number != current]
         for number in others[: max(0, len(others) - keep)]:
-            shutil.rmtree(self._folder / _name(number), ignore_errors=True)
+            remove_folder(self._folder / _name(number))
 
 
 def _name(number: int) -> str:

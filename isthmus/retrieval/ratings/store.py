@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from isthmus.durable import write_atomically
 from isthmus.errors import CorruptRelease, UnsupportedFormat
-from isthmus.files import checksum, write_atomically
+from isthmus.files import checksum
 from isthmus.numerics.arrays import with_prefix
 from isthmus.retrieval.ratings.components import (
     COMPONENTS,

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, SkipValidation
 
+from isthmus.ids import Ids
 from isthmus.requests import Names, Request
-from isthmus.retrieval.search.request import ItemIds, ListOptions
+from isthmus.retrieval.search.request import ListOptions
 
 PROCESSES = "How many processes answer, each on a core of its own (forked, on Linux)."
 
@@ -47,7 +48,7 @@ class PredictRatingsRequest(Request):
     """The ratings that a user would give items."""
 
     user: SkipValidation[Any] = Field(description="The user (`isthmus.User`).")
-    item_ids: ItemIds = Field(description="Items to predict the rating of, known or new.")
+    item_ids: Ids = Field(description="Items to predict the rating of, known or new.")
 
 
 class TrainRequest(Request):

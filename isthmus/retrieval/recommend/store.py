@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from isthmus.durable import write_atomically
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
-from isthmus.files import write_atomically
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState

@@ -12,7 +12,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import RatingData
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, listed
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
@@ -179,7 +179,7 @@ def _targets(data: TrainingData, targets: Sequence[str] | None) -> list[str]:
 
 def _require_users(data: TrainingData, domain: str) -> None:
     if domain not in data.domain_names:
-        raise InvalidInput(f"no domain {domain!r}; there are {', '.join(data.domain_names)}")
+        raise InvalidInput(f"no domain {domain!r}; there are {listed(data.domain_names, domain)}")
     if count_users(data, domain) < MIN_USERS:
         raise InvalidInput(
             f"only {count_users(data, domain)} users liked something of {domain!r}, and a "

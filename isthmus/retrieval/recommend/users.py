@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from isthmus.data.files import writing_parquet
 from isthmus.data.table_reader import open_sources
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, listed
+from isthmus.ids import id_problem, to_id
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import CLICKS, HISTORY, ITEM_ID, RATINGS, TEXT, TIME, USER_ID, VALUE, WEIGHT
 
@@ -79,8 +80,8 @@ class User:
         history: Iterable[Any] | None = (),
         text: str | None = None,
         *,
-        id: str | None = None,
-        clicks: Iterable[str] | None = (),
+        id: str | int | None = None,
+        clicks: Iterable[str | int] | None = (),
         ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
     ) -> None:
         entries = _interactions("history", history)
@@ -91,7 +92,7 @@ class User:
         rated = _interactions("ratings", _pairs(ratings))
         self.history: tuple[Interaction, ...] = (*_shares(rated, strongest), *entries, *latest)
         self.text = (_text("text", text) or "").strip() or None
-        self.id = _text("id", id)
+        self.id = None if id is None else to_id(id, "the id of a user")
         self.ratings: dict[str, float] = {entry.item_id: entry.value for entry in rated}
         self._unordered = range(len(rated))
 
@@ -185,8 +186,10 @@ def _interaction(what: str, entry: Any) -> Interaction:
             f"{what} is {entry!r}; give an item id, (item_id, value), (item_id, value, time), or a "
             "mapping with these keys"
         ) from error
-    if not isinstance(made.item_id, str) or not _is_number(made.value):
-        raise InvalidInput(f"{what} is {entry!r}; its id or its value is no good")
+    if not _is_number(made.value):
+        raise InvalidInput(f"{what} is {entry!r}; its value is no finite number")
+    if not isinstance(made.item_id, str) or id_problem(made.item_id):
+        made = replace(made, item_id=to_id(made.item_id, f"{what}: its item id"))
     if not (made.time is None or isinstance(made.time, datetime) or _is_number(made.time)):
         raise InvalidInput(f"{what} is {entry!r}; a time is a datetime or a number")
     return made
@@ -195,9 +198,11 @@ def _interaction(what: str, entry: Any) -> Interaction:
 def _read(entry: Any) -> Interaction:
     if isinstance(entry, Interaction):
         return entry
-    if isinstance(entry, str):
-        return Interaction(entry)
-    return Interaction(**entry) if isinstance(entry, Mapping) else Interaction(*entry)
+    if isinstance(entry, Mapping):
+        return Interaction(**entry)
+    if isinstance(entry, Sequence) and not isinstance(entry, str):
+        return Interaction(*entry)
+    return Interaction(entry)
 
 
 def _pairs(ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None) -> list[Any]:
@@ -276,9 +281,9 @@ def read_users(path: Path) -> Iterator[tuple[str, User]]:
     """Return the users of a file with their ids."""
     known: set[str] = set()
     for place, row in enumerate(_rows(path)):
-        user_id = "" if row[USER_ID] is None else str(row[USER_ID])
-        if not user_id or user_id in known:
-            raise InvalidInput(f"{path} row {place}: user id {row[USER_ID]!r} is missing or double")
+        user_id = to_id(row[USER_ID], f"{path} row {place}: the user id")
+        if user_id in known:
+            raise InvalidInput(f"{path} row {place}: user id {user_id!r} is there twice")
         known.add(user_id)
         try:
             yield user_id, _user(user_id, row)
@@ -290,9 +295,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     for source in open_sources(path, text_columns=(USER_ID, TEXT)):
         names = source.schema.names
         if USER_ID not in names:
-            listed = ", ".join(names)
             raise InvalidInput(
-                f"{source.name} has no column {USER_ID!r}; its columns are: {listed}"
+                f"{source.name} has no column {USER_ID!r}; its columns are: {listed(names)}"
             )
         columns = [name for name in (USER_ID, HISTORY, CLICKS, RATINGS, TEXT) if name in names]
         for batch in source.batches():

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from isthmus.durable import write_atomically
 from isthmus.errors import InvalidInput
-from isthmus.files import write_atomically
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Mask
 from isthmus.numerics.metrics import PerUser, ranking_metrics

@@ -14,7 +14,8 @@ from isthmus.data.columns import plain_type
 from isthmus.data.files import writing_parquet
 from isthmus.data.sources import Source
 from isthmus.data.table_reader import open_sources
-from isthmus.errors import InvalidInput, first_line
+from isthmus.errors import InvalidInput, first_line, listed
+from isthmus.ids import to_id
 from isthmus.progress import progress_bar
 from isthmus.retrieval.search.query_encoding import FileQuery, QueryEncoder, QueryVectors
 from isthmus.retrieval.search.results import list_schema
@@ -135,12 +136,11 @@ def _open(queries: Any) -> list[Source]:
         raise InvalidInput(f"cannot read the queries: {first_line(error)}") from error
     for source in sources:
         names = source.schema.names
-        listed = ", ".join(names)
         if QUERY_ID not in names:
-            raise InvalidInput(f"{source.name} has no column {QUERY_ID!r}; it has: {listed}")
+            raise InvalidInput(f"{source.name} has no column {QUERY_ID!r}; it has: {listed(names)}")
         if not set(names) & _FITS.keys():
             raise InvalidInput(
-                f"{source.name} has no column {', '.join(_FITS)}; give one; it has: {listed}"
+                f"{source.name} has no column {', '.join(_FITS)}; give one; it has: {listed(names)}"
             )
         for name, (fits, expected) in {QUERY_ID: _ID, **_FITS}.items():
             if name in names and not fits(source.schema.field(name).type):
@@ -156,9 +156,7 @@ def _check_ids(sources: Iterable[Source]) -> int:
         for batch in _read(source):
             for query_id in batch.column(QUERY_ID).to_pylist():
                 row = len(row_of)
-                name = "" if query_id is None else str(query_id)
-                if not name.strip():
-                    raise InvalidInput(f"{source.name} row {row}: no {QUERY_ID}")
+                name = to_id(query_id, f"{source.name} row {row}: {QUERY_ID}")
                 if name in row_of:
                     raise InvalidInput(
                         f"{source.name} row {row}: {QUERY_ID} {name!r} stands in row "

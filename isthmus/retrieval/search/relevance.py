@@ -13,7 +13,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.table_reader import open_sources
-from isthmus.errors import InvalidInput, InvalidMapping
+from isthmus.errors import InvalidInput, InvalidMapping, listed
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.examples import query_with_examples
@@ -137,7 +137,7 @@ def from_label(view: View, column: str) -> Relevance:
         If there is no such attribute.
     """
     if column not in view.snapshot.attributes.names:
-        names = ", ".join(view.snapshot.attributes.names) or "none"
+        names = listed(view.snapshot.attributes.names, column) or "none"
         raise InvalidInput(f"no attribute {column!r} in this space; its attributes are: {names}")
     rows = np.flatnonzero(view.living.rows)
     values = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
@@ -199,7 +199,7 @@ def _read_pairs(pairs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         names = source.schema.names
         if ITEM_ID not in names or not {LIKE, TEXT} & set(names):
             raise InvalidMapping(
-                f"{source.name} has columns {', '.join(names)}; give {ITEM_ID}, what belongs to "
+                f"{source.name} has columns {listed(names)}; give {ITEM_ID}, what belongs to "
                 f"a query, beside {LIKE}, an item, or {TEXT}"
             )
         row = 0

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field, SkipValidation, model_validator
+from pydantic import Field, SkipValidation, model_validator
 
 from isthmus.errors import InvalidInput
-from isthmus.requests import Names, Request, as_tuple
+from isthmus.ids import Id, Ids
+from isthmus.requests import Names, Request
 
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
 ROUNDING = 1e-9
 
 Quotas = Mapping[str, int | float]
-ItemIds = Annotated[tuple[str, ...], BeforeValidator(lambda ids: as_tuple(ids) or ())]
 
 
 class FilterOptions(Request):
@@ -164,9 +164,9 @@ class FusionOptions(Request):
 class SimilarRequest(RankingOptions, FusionOptions):
     """Items most similar to an item."""
 
-    item_id: str = Field(description="Item to compare with.")
-    like: ItemIds = Field(default=(), description="Further items to be like.")
-    unlike: ItemIds = Field(default=(), description="Items to be unlike.")
+    item_id: Id = Field(description="Item to compare with.")
+    like: Ids = Field(default=(), description="Further items to be like.")
+    unlike: Ids = Field(default=(), description="Items to be unlike.")
     attributes: bool = Field(
         default=False, description="Whether hits carry text, image, audio and attributes."
     )
@@ -185,8 +185,8 @@ class SearchRequest(RankingOptions, FusionOptions):
     vector: SkipValidation[Any] = Field(
         default=None, description="Vector to look for, of the length of one named vector."
     )
-    like: ItemIds = Field(default=(), description="Items to be like.")
-    unlike: ItemIds = Field(default=(), description="Items to be unlike.")
+    like: Ids = Field(default=(), description="Items to be like.")
+    unlike: Ids = Field(default=(), description="Items to be unlike.")
     attributes: bool = Field(
         default=False, description="Whether hits carry text, image, audio and attributes."
     )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, listed
 from isthmus.numerics.arrays import FloatArray
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.source_domains.lift import Lift, measure_lifts
@@ -142,7 +142,7 @@ def assess_sources(
         If there is no such domain.
     """
     if target not in data.domain_names:
-        raise InvalidInput(f"no domain {target!r}; there are {', '.join(data.domain_names)}")
+        raise InvalidInput(f"no domain {target!r}; there are {listed(data.domain_names, target)}")
     start = time.perf_counter()
     code = data.domain_code(target)
     lifts = measure_lifts(data, code, seed=seed) if measure else {}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from isthmus.errors import InvalidInput, MissingDependency
 from isthmus.evaluation.baselines.baseline import BaselineSystem, GeneratorBaseline, Random
@@ -186,10 +184,9 @@ def test_settings_that_make_no_sense(changes, said):
         evaluate([small_task()], {"good": Fixed(GOOD)}, **changes)
 
 
-def test_the_terminal_shows_every_system(rich_evaluation):
-    out = io.StringIO()
-    show_evaluation(rich_evaluation, Console(file=out, width=300))
-    shown = out.getvalue()
+def test_the_terminal_shows_every_system(rich_evaluation, capsys):
+    show_evaluation(rich_evaluation)
+    shown = capsys.readouterr().out
     for system in ("random", "popularity (b)", NASTY, "broken failed: RuntimeError: no model"):
         assert system in shown
     assert "fisher, holm" in shown

@@ -16,7 +16,7 @@ from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
 from isthmus.encoders.image import open_image
 from isthmus.encoders.training.retrieval_quality import Rows
-from isthmus.errors import InvalidImage, InvalidInput, InvalidMapping
+from isthmus.errors import InvalidImage, InvalidInput, InvalidMapping, listed
 from isthmus.schema import IMAGE, ITEM_ID, TEXT, Modality
 
 IMAGE_FILES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -257,7 +257,7 @@ def _columns(source: Source, template: TextTemplate, extra: _ExtraColumns) -> It
         if name not in source.schema.names:
             raise InvalidMapping(
                 f"{source.name} has no column {name!r}, only "
-                f"{', '.join(source.schema.names)}; name the text with text (--text) "
+                f"{listed(source.schema.names, name)}; name the text with text (--text) "
                 "and the label with label (--label)"
             )
     for batch in source.batches():

@@ -23,7 +23,7 @@ from isthmus.encoders.training.retrieval_quality import (
     neighbor_recall,
     search_quality,
 )
-from isthmus.errors import InvalidInput, InvalidMapping
+from isthmus.errors import InvalidInput, InvalidMapping, listed
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.metrics import ndcg
 from isthmus.numerics.statistics import interval, resampled_means
@@ -178,7 +178,7 @@ def read_user_items(interactions: Any) -> UserItems:
         for name in (USER_ID, ITEM_ID):
             if name not in source.schema.names:
                 raise InvalidMapping(
-                    f"{source.name} has no column {name!r}, only {', '.join(source.schema.names)}"
+                    f"{source.name} has no column {name!r}, only {listed(source.schema.names)}"
                 )
         for batch in source.batches():
             users, items = (batch.column(name).to_pylist() for name in (USER_ID, ITEM_ID))

@@ -20,7 +20,7 @@ from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.training.distillation.inputs import check_text
 from isthmus.encoders.training.retrieval_quality import Rows
-from isthmus.errors import InvalidInput, InvalidMapping, InvalidMedia
+from isthmus.errors import InvalidInput, InvalidMapping, InvalidMedia, listed
 from isthmus.schema import IMAGE, TEXT, Modality
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def _read_columns(
     for name in names:
         if name not in source.schema.names:
             raise InvalidMapping(
-                f"{source.name} has no column {name!r}, only {', '.join(source.schema.names)}; "
+                f"{source.name} has no column {name!r}, only {listed(source.schema.names)}; "
                 "name the two that belong together with text (--text) and other (--other), or "
                 "image (--image)"
             )

@@ -1,0 +1,77 @@
+"""Paths and addresses: local, absolute, resolved once where they enter."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from pathlib import Path
+
+from isthmus.errors import InvalidInput
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of two letters or more; C:/ is a path
+
+
+def local_path(given: str | Path, folder: Path | None = None) -> Path:
+    """Return the absolute path of a file or folder on this machine.
+
+    Parameters
+    ----------
+    given : str or Path
+        A path, with ``~`` for the home folder, or a ``file:`` URI, whose escapes are decoded.
+    folder : Path, optional
+        Folder that a relative path starts from: that of the file which names it. The working
+        folder by default.
+
+    Raises
+    ------
+    InvalidInput
+        If it is an address of another scheme, such as ``s3:``; the message names the scheme.
+
+    Examples
+    --------
+    >>> print(local_path("file:///tmp/two%20words.png"), local_path("a.png", Path("/data")))
+    /tmp/two words.png /data/a.png
+    """
+    text = str(given)
+    scheme = scheme_of(text)
+    if scheme == "file":
+        text = _from_file_uri(text)
+    elif scheme is not None:
+        raise InvalidInput(
+            f"{text!r} is an address of the scheme {scheme}:, which Isthmus does not read; copy it "
+            "to a local folder first, and give its path"
+        )
+    if "\0" in text:
+        raise InvalidInput(f"{text!r} is no path: it holds a null character")
+    path = Path(text)
+    if text.startswith("~"):
+        try:
+            path = path.expanduser()
+        except RuntimeError as error:
+            raise InvalidInput(f"{text!r}: there is no such home folder") from error
+    return ((folder or Path()).absolute() / path).absolute()
+
+
+def scheme_of(text: str) -> str | None:
+    """Return the scheme of an address, in lower case; None for a path.
+
+    Examples
+    --------
+    >>> scheme_of("s3://bucket/a.csv"), scheme_of("data/a.csv"), scheme_of("C:/a.csv")
+    ('s3', None, None)
+    """
+    if text[:5].lower() == "file:":
+        return "file"
+    found = _SCHEME.match(text)
+    return found[1].lower() if found else None
+
+
+def _from_file_uri(uri: str) -> str:
+    parts = urllib.parse.urlsplit(uri)
+    if parts.netloc not in ("", "localhost"):
+        raise InvalidInput(f"{uri!r} is a file of another machine, {parts.netloc}; mount it first")
+    # What is behind ? or # belongs to the name: neither means anything for a file.
+    rest = uri[5:]
+    if rest.startswith("//"):
+        rest = rest[2 + len(parts.netloc) :]
+    return urllib.parse.unquote(rest)

@@ -1,0 +1,100 @@
+"""Durable files: whole or not at all after a crash, and on the disk before what points to them.
+
+A process may be killed, and a machine may lose power, between any two system calls. After a loss
+of power a file has what was flushed (fsync) of it, and a folder may have lost the entries that
+were not flushed. So each function here flushes what it writes before it puts a name in place, and
+the folder of the name afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+PART: Final = ".part"  # suffix of a file that is being written
+REMOVING: Final = ".removing-"  # prefix of a folder that is being removed
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old or the new content, never a part."""
+    partial = partial_name(path)
+    partial.write_bytes(data)
+    put_file(partial, path)
+
+
+def put_file(partial: Path, path: Path) -> None:
+    """Give a finished file its name; all of it is on the disk before."""
+    sync_file(partial)
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+def partial_name(path: Path) -> Path:
+    """Return the name that a file has while this thread writes it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}{PART}")
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder and its parents where they are missing, durably; return it."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+    return folder
+
+
+def put_folder(building: Path, folder: Path) -> None:
+    """Give a finished folder its name; all of it is on the disk before."""
+    sync_tree(building)
+    building.replace(folder)
+    sync_folder(folder.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder; under its name it is whole or gone. Return silently if it is not there."""
+    removing = folder.with_name(f"{REMOVING}{folder.name}")
+    shutil.rmtree(removing, ignore_errors=True)  # of a removal that was killed
+    try:
+        folder.replace(removing)
+    except FileNotFoundError:
+        return
+    sync_folder(folder.parent)
+    shutil.rmtree(removing, ignore_errors=True)
+
+
+def sync_file(path: Path) -> None:
+    """Flush the content of a file to the disk."""
+    _sync(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the directory entries of a folder to the disk."""
+    _sync(folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush all files and folders below a folder, and the folder itself, to the disk."""
+    for path in _below(folder):
+        _sync(path)
+    _sync(folder)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield what a folder holds, the content of each folder before the folder."""
+    for entry in os.scandir(folder):
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(path)
+        yield path
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,13 @@
+"""Filters: SQL predicates of users, parsed against an allow-list before the engine sees them.
+
+    text --syntax.parse--> tree --compiler.compile_filter--> SQL for the table engine
+
+`syntax` holds the grammar, the nodes of the tree and the limits, `functions` the functions and
+types that a filter can name, `compiler` checks the types of a tree, resolves the names of its
+columns and writes the SQL. `engine` words the errors of the engine (Lance on DataFusion), which
+evaluates it.
+
+The engine reads only what `compiler` wrote, with brackets and backquoted names: nothing of a
+user's text reaches it but numbers and quoted texts. It would evaluate some predicates in another
+way than SQL defines, and some would end the process: those have no form in the tree.
+"""

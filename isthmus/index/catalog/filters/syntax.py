@@ -1,0 +1,691 @@
+"""The grammar of filters: tokens, the nodes of the tree, and a parser with limits.
+
+A predicate is a small part of SQL. Operators bind in the order of PostgreSQL: ``or``, ``and``,
+``not``, ``is``, comparisons (``in``, ``between``, ``like`` among them, which do not chain), ``||``,
+``+ -``, ``* / %``, the sign, and last ``::``, ``[ ]`` and ``.``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
+
+from isthmus.errors import InvalidFilter
+from isthmus.index.catalog.filters.functions import CAST_TYPES, FUNCTIONS, NOW_WITHOUT_BRACKETS
+
+MAX_CHARACTERS = 500_000
+MAX_NODES = 256  # names, operators and functions; values do not count
+MAX_DEPTH = 12
+MAX_VALUES = 1_000  # of an array
+MAX_SHOWN = 300
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<text>'(?:[^']|'')*')
+      | `(?P<name>[^`]*)`
+      | (?P<number>(?:\d[\w.]*|\.\d\w*)(?:(?<=[eE])[+-]\d+)?)
+      | (?P<word>\w+)
+      | (?P<sign>--|/\*|::|\|\||<=|>=|<>|!=|==|[^\w\s])""",
+    re.VERBOSE,
+)
+_NUMBER = re.compile(r"(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(
+    r"(?P<date>\d{4}-\d{2}-\d{2})"
+    r"(?:[T ](?P<clock>\d{2}:\d{2}:\d{2})(?:\.\d{1,9})?)?\ ?(?P<zone>Z|[+-]\d{2}:\d{2})?",
+    re.ASCII,
+)
+_REFUSED_SIGNS = {
+    '"': "text stands in 'single quotes', a column's name bare or in `backquotes`; "
+    "double quotes are refused, since they might mean either.",
+    "'": "a single quote is not closed; write one inside a text twice.",
+    "`": "a backquote is not closed.",
+    "--": "comments are refused.",
+    "/*": "comments are refused.",
+    ";": "a filter is one predicate, without a semicolon.",
+    **dict.fromkeys("$?:", "parameters are refused; write the value itself."),
+}
+_RESERVED_WORDS = """
+    all and any as between by case cast distinct else end escape exists from group having ilike in
+    interval is like limit not null or order select similar some then true false try_cast union
+    unknown when where
+"""
+_RESERVED = frozenset(_RESERVED_WORDS.split())
+_UNKNOWN_FORMS = {
+    "case": "CASE is unknown to filters",
+    "exists": "subqueries are refused",
+    "select": "subqueries are refused",
+    "interval": "intervals are unknown to filters; write the date or time itself",
+    "similar": "SIMILAR TO is unknown to filters; write regexp_like",
+    "any": "ANY is unknown to filters; write array_has",
+    "some": "SOME is unknown to filters; write array_has",
+    "all": "ALL is unknown to filters; write array_has_all",
+}
+COMPARISONS = frozenset({"=", "==", "<>", "!=", "<", "<=", ">", ">="})
+
+
+@dataclass(frozen=True)
+class Value:
+    """A literal. ``kind`` is text, number, boolean, null, date or timestamp."""
+
+    kind: Literal["text", "number", "boolean", "null", "date", "timestamp"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, by the name that the filter gives."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a struct."""
+
+    operand: Node
+    name: str
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element of a list, by its number from 1."""
+
+    operand: Node
+    position: Node
+
+
+@dataclass(frozen=True)
+class Negative:
+    """A number with the other sign."""
+
+    operand: Node
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """``+ - * / %`` and ``||`` of two operands."""
+
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``= <> < <= > >=`` of two operands."""
+
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """``left IS [NOT] DISTINCT FROM right``."""
+
+    left: Node
+    right: Node
+    negated: bool
+
+
+@dataclass(frozen=True)
+class Is:
+    """``operand IS [NOT] NULL``, TRUE or FALSE."""
+
+    operand: Node
+    what: str
+    negated: bool
+
+
+@dataclass(frozen=True)
+class Between:
+    """``operand [NOT] BETWEEN low AND high``."""
+
+    operand: Node
+    low: Node
+    high: Node
+    negated: bool
+
+
+@dataclass(frozen=True)
+class In:
+    """``operand [NOT] IN (values)``."""
+
+    operand: Node
+    values: tuple[Value, ...]
+    negated: bool
+
+
+@dataclass(frozen=True)
+class Like:
+    """``operand [NOT] LIKE pattern`` or ILIKE."""
+
+    operator: str
+    operand: Node
+    pattern: Node
+    negated: bool
+
+
+@dataclass(frozen=True)
+class Not:
+    """The negation of a predicate."""
+
+    operand: Node
+
+
+@dataclass(frozen=True)
+class Junction:
+    """Two or more predicates joined by AND or by OR."""
+
+    operator: Literal["AND", "OR"]
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A conversion; ``type`` is a key of `functions.CAST_TYPES` or ``decimal(p, s)``."""
+
+    operand: Node
+    type: str
+    attempted: bool
+
+
+@dataclass(frozen=True)
+class Array:
+    """A list of values."""
+
+    values: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a function of `functions.FUNCTIONS`."""
+
+    name: str
+    arguments: tuple[Node, ...]
+
+
+Node = (
+    Value
+    | Column
+    | Field
+    | Element
+    | Negative
+    | Arithmetic
+    | Comparison
+    | Distinct
+    | Is
+    | Between
+    | In
+    | Like
+    | Not
+    | Junction
+    | Cast
+    | Array
+    | Call
+)
+
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+
+
+def children(node: Node) -> Iterator[Node]:
+    """Yield the nodes right below a node."""
+    for field in fields(node):
+        value: Any = getattr(node, field.name)
+        if isinstance(value, tuple):
+            yield from value
+        elif not isinstance(value, str | bool):
+            yield value
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    """Yield a node and all below it."""
+    yield node
+    for child in children(node):
+        yield from nodes(child)
+
+
+def parse(where: Any) -> Node:
+    """Return the tree of a predicate.
+
+    Raises
+    ------
+    InvalidFilter
+        If it is no predicate of the grammar, or exceeds a limit.
+
+    Examples
+    --------
+    >>> parse("price < 100 and not ok").operator
+    'AND'
+    >>> parse("price < 100; drop table x")
+    Traceback (most recent call last):
+    isthmus.errors.InvalidFilter: a filter is one predicate, without a semicolon.
+    """
+    if not isinstance(where, str):
+        raise InvalidFilter(f"a filter is an SQL predicate in a str, not a {type(where).__name__}.")
+    if not where.strip():
+        raise InvalidFilter("it is empty; leave it out, or write None, to have no filter.")
+    if len(where) > MAX_CHARACTERS:
+        raise InvalidFilter(
+            f"it has {len(where):,} characters; at most {MAX_CHARACTERS:,} are read."
+        )
+    try:
+        where.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidFilter("it is no Unicode text: it holds half a surrogate pair.") from error
+    return _parsed(where)
+
+
+@lru_cache(maxsize=32)
+def _parsed(where: str) -> Node:
+    return _Parser(where).predicate()
+
+
+def shorten(text: str) -> str:
+    """Return a text cut to a length that fits in a message."""
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str  # text, name, number, word, sign or end
+    text: str
+    lower: str
+    follows_directly: bool  # no white space before it
+
+
+def _tokens(where: str) -> list[_Token]:
+    found, spaced = [], True
+    for match in _TOKEN.finditer(where):
+        kind = str(match.lastgroup)
+        if kind == "space":
+            spaced = True
+            continue
+        text = match[kind]
+        if kind == "sign" and text in _REFUSED_SIGNS:
+            raise InvalidFilter(_REFUSED_SIGNS[text])
+        lower = text.lower() if kind in ("word", "sign") else ""
+        found.append(_Token(kind, text, lower, not spaced))
+        spaced = False
+    return [*found, _Token("end", "", "", False)]
+
+
+class _Parser:
+    """A recursive-descent parser; a method a level of binding."""
+
+    def __init__(self, where: str) -> None:
+        self._tokens = _tokens(where)
+        self._at = 0
+        self._depth = 0
+        self._nodes = 0
+
+    def predicate(self) -> Node:
+        tree = self._or()
+        token = self._token
+        if token.kind != "end":
+            raise InvalidFilter(
+                "a filter is one predicate, and only its beginning is one: "
+                f"{shorten(repr(token.text))} stands behind it."
+            )
+        return tree
+
+    # Tokens
+
+    @property
+    def _token(self) -> _Token:
+        return self._tokens[self._at]
+
+    def _is(self, *words: str) -> bool:
+        """Return whether the next tokens are these words or signs."""
+        following = self._tokens[self._at : self._at + len(words)]
+        return [token.lower for token in following] == list(words)
+
+    def _take(self, *words: str) -> bool:
+        """Skip these words or signs, if they come next."""
+        if taken := self._is(*words):
+            self._at += len(words)
+        return taken
+
+    def _expect(self, word: str) -> None:
+        if not self._take(word):
+            raise InvalidFilter(f"Expected {word.upper()!r}, found {self._found()}.")
+
+    def _found(self) -> str:
+        token = self._token
+        return "the end" if token.kind == "end" else shorten(repr(token.text))
+
+    def _next(self) -> _Token:
+        token = self._token
+        self._at += 1
+        return token
+
+    def _count(self, node: AnyNode) -> AnyNode:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise InvalidFilter(
+                f"it has more than {MAX_NODES} names, operators and functions; "
+                "write column in ('a', 'b', ...) for many values."
+            )
+        return node
+
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise InvalidFilter(f"brackets and operators stand more than {MAX_DEPTH} deep.")
+
+    # Predicates
+
+    def _or(self) -> Node:
+        return self._junction("OR", self._and)
+
+    def _and(self) -> Node:
+        return self._junction("AND", self._not)
+
+    def _junction(self, operator: Literal["AND", "OR"], operand: Callable[[], Node]) -> Node:
+        operands = [operand()]
+        while self._take(operator.lower()):
+            operands.append(operand())
+        return operands[0] if len(operands) == 1 else Junction(operator, tuple(operands))
+
+    def _not(self) -> Node:
+        if not self._take("not"):
+            return self._test()
+        self._deeper()
+        node = self._count(Not(self._not()))
+        self._depth -= 1
+        return node
+
+    def _test(self) -> Node:
+        node, tests = self._comparison(), 0
+        while self._take("is"):
+            tests += 1
+            if tests > 2:
+                raise InvalidFilter("IS follows IS; put the first in brackets.")
+            negated = self._take("not")
+            if self._take("distinct"):
+                self._expect("from")
+                node = self._count(Distinct(node, self._concatenation(), negated))
+            elif self._is("null") or self._is("true") or self._is("false"):
+                node = self._count(Is(node, self._next().lower.upper(), negated))
+            else:
+                raise InvalidFilter(
+                    "after IS stands NULL, TRUE, FALSE or DISTINCT FROM, with or without NOT, "
+                    f"and not {self._found()}."
+                )
+        return node
+
+    def _comparison(self) -> Node:
+        node = self._concatenation()
+        if self._token.kind == "sign" and self._token.text in COMPARISONS:
+            operator = self._next().text.replace("==", "=").replace("!=", "<>")
+            node = self._count(Comparison(operator, node, self._concatenation()))
+        else:
+            negated = self._take("not")
+            if self._take("between"):
+                node = self._between(node, negated)
+            elif self._take("in"):
+                node = self._in(node, negated)
+            elif self._is("like") or self._is("ilike"):
+                node = self._like(node, negated)
+            elif negated:
+                raise InvalidFilter(f"Expected IN, BETWEEN or LIKE, found {self._found()}.")
+        if self._token.kind == "sign" and self._token.text in COMPARISONS:
+            raise InvalidFilter("comparisons do not chain; put one in brackets.")
+        return node
+
+    def _between(self, operand: Node, negated: bool) -> Node:
+        low = self._concatenation()
+        self._expect("and")
+        node = self._count(Between(operand, low, self._concatenation(), negated))
+        below = (part for child in children(node) for part in nodes(child))
+        if any(isinstance(part, Between) for part in below):
+            raise InvalidFilter("one BETWEEN compares the result of another.")
+        return node
+
+    def _in(self, operand: Node, negated: bool) -> Node:
+        self._expect("(")
+        if self._is("select"):
+            raise InvalidFilter("subqueries are refused.")
+        values = [self._list_value()]
+        while self._take(","):
+            values.append(self._list_value())
+        self._expect(")")
+        return self._count(In(operand, tuple(values), negated))
+
+    def _list_value(self) -> Value:
+        start = self._token
+        node = self._concatenation()
+        if not isinstance(node, Value) or node.kind == "null":
+            raise InvalidFilter(
+                f"IN lists hold values, and {shorten(repr(start.text))} is none; write = for a "
+                "column and IS NULL for null."
+            )
+        return node
+
+    def _like(self, operand: Node, negated: bool) -> Node:
+        operator = self._next().lower.upper()
+        pattern = self._concatenation()
+        if self._is("escape"):
+            raise InvalidFilter("ESCAPE is refused; the backslash escapes % and _ in a pattern.")
+        return self._count(Like(operator, operand, pattern, negated))
+
+    # Values
+
+    def _concatenation(self) -> Node:
+        return self._binary(("||",), self._sum)
+
+    def _sum(self) -> Node:
+        return self._binary(("+", "-"), self._product)
+
+    def _product(self) -> Node:
+        return self._binary(("*", "/", "%"), self._sign)
+
+    def _binary(self, operators: tuple[str, ...], operand: Callable[[], Node]) -> Node:
+        node = operand()
+        while self._token.kind == "sign" and self._token.text in operators:
+            operator = self._next().text
+            node = self._count(Arithmetic(operator, node, operand()))
+        return node
+
+    def _sign(self) -> Node:
+        if not self._take("-"):
+            return self._postfix()
+        self._deeper()
+        operand = self._sign()
+        self._depth -= 1
+        if isinstance(operand, Value) and operand.kind == "number" and operand.text[0] != "-":
+            return Value("number", f"-{operand.text}")
+        return self._count(Negative(operand))
+
+    def _postfix(self) -> Node:
+        node, steps = self._primary(), 0
+        while self._is("::") or self._is("[") or self._is("."):
+            steps += 1
+            if steps > MAX_DEPTH:
+                raise InvalidFilter(f"more than {MAX_DEPTH} of :: [ ] and . follow one another.")
+            if self._take("::"):
+                node = self._count(Cast(node, self._type(), attempted=False))
+            elif self._take("["):
+                self._deeper()
+                node = self._count(Element(node, self._concatenation()))
+                self._expect("]")
+                self._depth -= 1
+            else:
+                self._expect(".")
+                node = self._count(Field(node, self._name("a field of a struct")))
+        return node
+
+    def _name(self, what: str) -> str:
+        token = self._next()
+        if token.kind not in ("word", "name") or not token.text:
+            raise InvalidFilter(f"{what} is expected, not {shorten(repr(token.text))}.")
+        return token.text
+
+    def _primary(self) -> Node:
+        token = self._next()
+        if token.kind == "number":
+            return Value("number", _number(token.text))
+        if token.kind == "text":
+            return Value("text", token.text[1:-1].replace("''", "'"))
+        if token.kind == "name":
+            return self._call(token.text) if self._is("(") else self._column(token.text)
+        if token.kind == "word":
+            return self._word(token)
+        if token.lower == "(":
+            self._deeper()
+            node = self._or()
+            if self._is(","):
+                raise InvalidFilter("a list in brackets stands only behind IN.")
+            self._expect(")")
+            self._depth -= 1
+            return node
+        if token.lower == "[":
+            return self._count(Array(self._arguments("]")))
+        raise InvalidFilter(
+            f"Expected a column or a value, found {shorten(repr(token.text)) or 'the end'}."
+            if token.kind != "end"
+            else "Expected a column or a value, found the end."
+        )
+
+    def _word(self, token: _Token) -> Node:
+        word = token.lower
+        if self._token.kind == "text" and self._is_literal_prefix(word):
+            return self._prefixed(word)
+        if word in ("cast", "try_cast") and self._is("("):
+            return self._cast(attempted=word == "try_cast")
+        if word in ("true", "false"):
+            return self._count(Value("boolean", word))
+        if word == "null":
+            return self._count(Value("null", word))
+        if word in _UNKNOWN_FORMS:
+            raise InvalidFilter(f"{_UNKNOWN_FORMS[word]}.")
+        if self._is("("):
+            return self._call(token.text)
+        if word in NOW_WITHOUT_BRACKETS:
+            return self._count(Call(word, ()))
+        if word in _RESERVED:
+            raise InvalidFilter(
+                f"Expected a column or a value, found {token.text!r}; a column of that name stands "
+                "in `backquotes`."
+            )
+        return self._column(token.text)
+
+    def _column(self, name: str) -> Node:
+        return self._count(Column(name))
+
+    def _is_literal_prefix(self, word: str) -> bool:
+        return word in ("date", "timestamp") or self._token.follows_directly
+
+    def _prefixed(self, word: str) -> Value:
+        text = self._next().text[1:-1]
+        if word == "date":
+            return Value("date", _date(text))
+        if word == "timestamp":
+            return Value("timestamp", _timestamp(text))
+        raise InvalidFilter(f"texts like {shorten(word)}'…' are refused.")
+
+    def _cast(self, *, attempted: bool) -> Node:
+        self._expect("(")
+        self._deeper()
+        operand = self._or()
+        self._expect("as")
+        node = self._count(Cast(operand, self._type(), attempted))
+        self._expect(")")
+        self._depth -= 1
+        return node
+
+    def _type(self) -> str:
+        name = self._name("a type").lower()
+        if name == "double" and self._take("precision"):
+            return "double"
+        if name in ("decimal", "numeric"):
+            return self._decimal()
+        if name in ("varchar", "char") and self._take("("):
+            self._small_number()
+            self._expect(")")
+        if name in ("tinyint", "smallint", "int", "integer", "bigint") and self._take("unsigned"):
+            name += " unsigned"
+        if name not in CAST_TYPES:
+            raise InvalidFilter(
+                f"no type {shorten(name)!r} for filters; there are {', '.join(sorted(CAST_TYPES))} "
+                "and decimal(p, s)."
+            )
+        return name
+
+    def _decimal(self) -> str:
+        self._expect("(")
+        precision, scale = self._small_number(), "0"
+        if self._take(","):
+            scale = self._small_number()
+        self._expect(")")
+        if not 1 <= int(precision) <= 38 or int(scale) > int(precision):
+            raise InvalidFilter(
+                f"decimal({precision}, {scale}) is no type: 1 <= p <= 38, 0 <= s <= p."
+            )
+        return f"decimal({precision}, {scale})"
+
+    def _small_number(self) -> str:
+        token = self._next()
+        if token.kind != "number" or not re.fullmatch(r"\d{1,4}", token.text, re.ASCII):
+            raise InvalidFilter(f"a whole number is expected, not {shorten(repr(token.text))}.")
+        return str(int(token.text))
+
+    def _call(self, name: str) -> Node:
+        lower = name.lower()
+        if lower not in FUNCTIONS:
+            raise InvalidFilter(f"no function {shorten(name)!r} for filters.")
+        self._expect("(")
+        return self._count(Call(lower, self._arguments(")")))
+
+    def _arguments(self, closing: str) -> tuple[Node, ...]:
+        self._deeper()
+        arguments: list[Node] = []
+        while not self._take(closing):
+            if arguments:
+                self._expect(",")
+            if self._is("*"):
+                raise InvalidFilter("* stands only between two numbers.")
+            arguments.append(self._or())
+            if len(arguments) > MAX_VALUES:
+                raise InvalidFilter(f"a list or function has more than {MAX_VALUES:,} values.")
+        self._depth -= 1
+        return tuple(arguments)
+
+
+def _number(text: str) -> str:
+    if not _NUMBER.fullmatch(text):
+        raise InvalidFilter(f"{shorten(repr(text))} is no number.")
+    return text
+
+
+def _date(text: str) -> str:
+    try:
+        if _DATE.fullmatch(text):
+            dt.date.fromisoformat(text)
+            return text
+    except ValueError:
+        pass
+    raise InvalidFilter(
+        f"{shorten(repr(text))} is no date; write a date as date '2026-01-31', with a year from "
+        "0001 to 9999."
+    )
+
+
+def _timestamp(text: str) -> str:
+    try:
+        if found := _TIME.fullmatch(text):
+            dt.date.fromisoformat(found["date"])
+            dt.time.fromisoformat((found["clock"] or "00:00:00") + (found["zone"] or ""))
+            return text
+    except ValueError:
+        pass
+    raise InvalidFilter(
+        f"{shorten(repr(text))} is no time; write a time as timestamp '2026-01-31 12:00:00', with "
+        "fractions of a second and +02:00 behind it where they are needed."
+    )
