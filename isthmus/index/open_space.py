@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from isthmus.data.fetch import MediaLimits
 from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.data.interactions.store import InteractionStore
-from isthmus.data.media import MediaLimits, MediaStore
+from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
@@ -85,7 +86,6 @@ class OpenSpace:
         self.wait_s = wait_s
         self.device = device
         self._load(SpaceSettings.read(self.path))
-        self.quarantine = Quarantine(self.path)
         self.interactions = InteractionStore(self.path)
         given = None if encoder is None else resolve_encoders(encoder, device=self.model_device)
         self.encoder_of = self.recorded_encoders(self.settings, given)
@@ -96,6 +96,7 @@ class OpenSpace:
         self.named_vectors = settings.layout
         self.vector_weights = vector_weights(settings)
         self.catalog = Catalog(self.path)
+        self.quarantine = Quarantine(lambda: self.catalog.snapshot().quarantined())
         self.live = LiveView(self.path, self.catalog, settings, self.device)
         self._alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None

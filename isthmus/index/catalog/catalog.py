@@ -27,6 +27,7 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_ID,
     MODALITY_MASK,
+    QUARANTINE,
     ROW_HASH,
     TEXT,
     Modality,
@@ -173,6 +174,7 @@ def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
             (TEXT, pa.string()),
             *((name, pa.string()) for name in media),
             (MODALITY_MASK, pa.uint8()),
+            (QUARANTINE, pa.string()),
             (ROW_HASH, pa.binary(DIGEST_BYTES)),
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector takes no memory.

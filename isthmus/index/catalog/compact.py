@@ -16,7 +16,6 @@ from isthmus.schema import (
     EMBEDDING_CACHE_FOLDER,
     INTERACTIONS_TABLE,
     ITEM_ID,
-    QUARANTINE_TABLE,
     USER_ID,
 )
 
@@ -89,7 +88,6 @@ def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     """Yield each table, its key column, and the share of deleted rows that fragments can keep."""
     tables = [
         (space / CATALOG_TABLE, ITEM_ID, DELETED_SHARE),
-        (space / QUARANTINE_TABLE, ITEM_ID, DELETED_SHARE),
         (space / INTERACTIONS_TABLE, USER_ID, 0.0),
         *(
             (path, CONTENT, DELETED_SHARE)

@@ -28,6 +28,7 @@ from isthmus.schema import (
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
+    QUARANTINE,
     ROW_HASH,
     ROW_ID,
     UPDATED_AT,
@@ -204,6 +205,12 @@ class Snapshot:
         """Yield columns of every item."""
         yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
 
+    def quarantined(self) -> pa.Table:
+        """Return id, domain and failures of the items with a content that could not be embedded."""
+        return self._dataset.to_table(
+            columns=[ITEM_ID, DOMAIN, QUARANTINE], filter=f"{QUARANTINE} IS NOT NULL"
+        )
+
     def content_digests(self, modalities: Sequence[Modality]) -> pa.Table:
         """Return domain and content digests of the items that have all of these modalities."""
         columns = [CONTENT_HASH[modality] for modality in modalities]
@@ -231,7 +238,7 @@ class Snapshot:
         return has_word_index(self._dataset)
 
     def match_words(self, text: str, limit: int) -> pa.Table:
-        """Return item_id and ``_score`` of items that share a word with a text, best by BM25 first.
+        """Return item_id, text and ``_score`` of items that share a word with a text, best first.
 
         See `isthmus.index.catalog.text_index`.
         """
