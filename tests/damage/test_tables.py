@@ -12,11 +12,10 @@ from isthmus.data.leases import lease_scope
 from isthmus.errors import CorruptTable
 from tests.toy import item, picture, two_encoders
 
-TABLES = ("catalog.lance", "interactions.lance", "quarantine.lance", "embedding_cache")
+TABLES = ("catalog.lance", "interactions.lance", "embedding_cache")
 READS = {
     "catalog.lance": lambda space: space.search("word1", k=20, attributes=True),
     "interactions.lance": lambda space: space.interactions(),
-    "quarantine.lance": lambda space: space.quarantine(),
     "embedding_cache": lambda space: space.upsert([item("new", "new")]),
 }
 
@@ -77,7 +76,7 @@ def test_every_write_is_followed_by_a_record(filled, tmp_path):
     space.publish()
     space.compact()
     tables = [path.parent for path in space.path.rglob("_versions")]
-    assert len(tables) == 5
+    assert len(tables) == 4
     for table in tables:
         versions = {2**64 - 1 - int(p.stem) for p in (table / "_versions").glob("*.manifest")}
         assert {int(path.name) for path in (table / "_checksums").iterdir()} == versions
