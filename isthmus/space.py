@@ -52,6 +52,7 @@ from isthmus.operations.request import (
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
+from isthmus.operations.verbs import as_verbs
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendBatchRequest,
@@ -97,6 +98,7 @@ IdLike = str | int
 Names = str | Sequence[str]
 
 
+@as_verbs
 class Space:
     """A folder that joins the items of many domains in one vector space.
 
