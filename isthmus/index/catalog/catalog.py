@@ -8,13 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from isthmus.data.lance_manifest import VERSIONS
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
     create_table,
+    open_table,
     predicates_in,
 )
 from isthmus.data.leases import hold
-from isthmus.data.table_checksums import is_newest, stamp_of, table_identity
+from isthmus.data.table_checksums import corrupt, is_newest, stamp_of, table_identity
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.snapshot import SCAN_ROWS, Snapshot
