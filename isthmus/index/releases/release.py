@@ -16,9 +16,11 @@ from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
+from isthmus.index.settings import SpaceSettings
 from isthmus.schema import CURRENT_FILE, DOMAIN, ITEM_ID, MANIFEST_FILE, RELEASES_FOLDER
 
 BUILDING = ".building-"
+NEVER_CURRENT = ".never-current"  # in a release that was accepted, until it is made current
 
 
 class Release:
@@ -153,6 +155,9 @@ class Releases:
 
     def current_number(self) -> int | None:
         """Return the number of the current release; None before the first."""
+        pending = SpaceSettings.read(self._space).pending_release
+        if pending is not None:
+            return pending
         try:
             return int((self._space / CURRENT_FILE).read_text())
         except FileNotFoundError:
@@ -178,19 +183,35 @@ class Releases:
     def make_current(self, number: int) -> None:
         """Make a release current, atomically and durably."""
         write_atomically(self._space / CURRENT_FILE, f"{_name(number)}\n".encode())
+        self.settle()
+
+    def settle(self) -> None:
+        """Take the mark of a release that was never current off the current one."""
+        current = self.current_number()
+        if current is not None:
+            self._mark(current).unlink(missing_ok=True)
 
     def begin(self) -> tuple[int, Path]:
         """Return the next number and an empty folder to build in; left-overs are removed."""
         make_folder(self._folder)
         for left_over in self._folder.glob(".*"):
             shutil.rmtree(left_over, ignore_errors=True)
+        self.settle()
+        for number in self.numbers():
+            if self._mark(number).exists():
+                remove_folder(self._folder / _name(number))
         number = max(self.numbers(), default=0) + 1
         folder = self._folder / f"{BUILDING}{_name(number)}"
         folder.mkdir()
         return number, folder
 
     def seal(self, folder: Path, manifest: Manifest) -> Release:
-        """Write the manifest of a built folder, and give the folder its final name."""
+        """Write the manifest of a built folder, and give the folder its final name.
+
+        An accepted release is marked until it is current; `begin` removes one that never was.
+        """
+        if manifest.accepted:
+            (folder / NEVER_CURRENT).touch()
         write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
         final = self._folder / _name(manifest.number)
         put_folder(folder, final)
@@ -210,6 +231,9 @@ class Releases:
         others = [number for number in self.numbers() if number != current]
         for number in others[: max(0, len(others) - keep)]:
             remove_folder(self._folder / _name(number))
+
+    def _mark(self, number: int) -> Path:
+        return self._folder / _name(number) / NEVER_CURRENT
 
 
 def _name(number: int) -> str:
