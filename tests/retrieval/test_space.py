@@ -740,7 +740,7 @@ def test_tables_whose_making_was_cut_off_are_made_anew(space, kept):
 def _cut_off(table, kept):
     """Leave what a writer leaves that was killed before the first version of its table."""
     for folder in table.iterdir():
-        if folder.name not in kept:
+        if folder.is_dir() and folder.name not in kept:
             shutil.rmtree(folder)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
+from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.filters.compiler import compile_filter
 from isthmus.index.catalog.filters.engine import raising_invalid_filter
@@ -49,10 +50,15 @@ class Snapshot:
     ----------
     dataset : lance.LanceDataset
         The table, checked out at that version.
+    stamp : TableStamp
+        Of that version.
+    table : str or None
+        Identifies the table, see `isthmus.data.table_checksums.table_identity`.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, stamp: TableStamp, table: str | None) -> None:
         self._dataset = dataset
+        self.stamp, self.table = stamp, table
 
     @property
     def version(self) -> int:
@@ -94,10 +100,6 @@ class Snapshot:
         """Return the ids of items that were added or changed after a version."""
         batches = self.changed_since(version, ())
         return [item_id for batch in batches for item_id in batch.column(ITEM_ID).to_pylist()]
-
-    def newest_version(self) -> int:
-        """Return the version of the catalog on disk (some 20 µs)."""
-        return int(self._dataset.latest_version)
 
     def row_ids(self) -> RowIds:
         """Return the row ids of all items, shape (n_rows,)."""
@@ -236,7 +238,7 @@ class Snapshot:
         return has_word_index(self._dataset)
 
     def match_words(self, text: str, limit: int) -> pa.Table:
-        """Return item_id and ``_score`` of items that share a word with a text, best by BM25 first.
+        """Return item_id, text and ``_score`` of items that share a word with a text, best first.
 
         See `isthmus.index.catalog.text_index`.
         """
