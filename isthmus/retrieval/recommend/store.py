@@ -137,7 +137,7 @@ def save_recommender(
     """
     description = _describe(trained, settings, interactions, encoders)
     content = description.model_dump_json(indent=1).encode()
-    parts = folder / _parts_name(content)
+    parts = folder / parts_name(content)
     remove_folder(parts)
     _write_parts(make_folder(parts), trained.recommender)
     sync_tree(parts)
@@ -191,13 +191,14 @@ def _describe(
     )
 
 
-def _parts_name(description: bytes) -> str:
+def parts_name(description: bytes) -> str:
+    """Return the name of the folder of the files that a description is of."""
     return digest(description).hex()[:16]
 
 
 def parts_folder(folder: Path) -> Path:
     """Return the folder of the files of a stored recommender; those of a release lie flat."""
-    parts = folder / _parts_name((folder / DESCRIPTION).read_bytes())
+    parts = folder / parts_name((folder / DESCRIPTION).read_bytes())
     return parts if parts.is_dir() else folder
 
 
