@@ -81,13 +81,10 @@ def test_every_changed_value_of_a_manifest_is_noticed(folder):
         flipped = bytearray(content)
         flipped[at] ^= 1
         manifest.write_bytes(flipped)
-        try:
-            hits = opened(folder).search("word0")
-        except CorruptRelease as error:
-            assert "manifest.json" in str(error)
-        else:
-            assert {hit.item_id for hit in hits} == {"f0", "f1", "f2"}
-            assert bytes(flipped[at : at + 1]).isspace() or content[at : at + 1].isspace()
+        if bytes([flipped[at]]).isspace() or content[at : at + 1].isspace():
+            continue  # between the values, where it may be harmless
+        with pytest.raises(CorruptRelease, match=r"manifest\.json"):
+            opened(folder).search("word0")
     manifest.write_bytes(content)
 
 
