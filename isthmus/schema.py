@@ -49,6 +49,7 @@ ALIGNMENTS_FOLDER: Final = "alignments"
 FORMER_SETTINGS_FOLDER: Final = "former_settings"
 RELEASES_FOLDER: Final = "releases"
 CURRENT_FILE: Final = "CURRENT"
+CURRENT_COPY: Final = ".current"  # in the folder of the releases: says that one was current
 TRAINING_FOLDER: Final = "training"
 VECTORS_FILE: Final = ".vectors.f32"  # while a column of vectors is computed
 

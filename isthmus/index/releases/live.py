@@ -126,6 +126,7 @@ class LiveView:
             view = open_view(self._catalog.snapshot(), self._named_vectors, release, self._place)
             self._seen = _Seen(view, stamp)
             return view
+        self._releases.keep(seen.view.release)
         if not self._catalog.keeps(seen.view.snapshot):
             seen = self._seen = _Seen(self._updated(seen.view), stamp)
         return seen.view
