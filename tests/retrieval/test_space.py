@@ -96,8 +96,16 @@ def test_a_deleted_item_that_comes_back_encodes_nothing(filled):
     assert ids(filled.search("sea storm ship", k=1)) == ["f1"]
 
 
-def test_an_upsert_replaces_the_whole_item(filled):
-    filled.upsert([item("f1", "sea storm ship", year=1)])
+def test_an_upsert_keeps_what_the_input_has_no_column_for(filled):
+    before = filled.get("f1")["attributes"]
+    report = filled.upsert([item("f1", "sea storm ship", year=1)])
+    assert (report.changed, report.vanished) == (1, {})
+    assert filled.get("f1")["attributes"] == {**before, "year": 1}
+
+
+def test_a_replacing_upsert_takes_the_whole_item_and_says_what_vanishes(filled):
+    report = filled.upsert([item("f1", "sea storm ship", year=1)], replace=True)
+    assert (report.changed, report.vanished) == (1, {"price": 1, "tags": 1})
     assert filled.get("f1")["attributes"] == {"year": 1, "price": None, "tags": None}
 
 

@@ -38,6 +38,8 @@ from isthmus.index.settings import IndexSettings, Targets
 from isthmus.progress import progress_bar
 from isthmus.schema import DOMAIN, ITEM_ID, ROW_ID
 
+Switch = Callable[[int | None], None]  # takes the number of the release that becomes current
+
 CHECK_SEED = 7  # other queries than those that the indexes were tuned with
 EXACT_QUERIES = 0  # of exact search only the fewest queries are checked: it misses nothing
 
@@ -120,7 +122,7 @@ class Publisher:
         *,
         retrain: bool = False,
         rebuild: bool = False,
-        switch: Callable[[], None] | None = None,
+        switch: Switch | None = None,
         progress: bool = False,
     ) -> Manifest:
         """Build a release of the catalog, and make it current if it meets its target.
@@ -134,7 +136,8 @@ class Publisher:
         rebuild : bool, default False
             The same, without looking at the current release, which may be damaged.
         switch : callable, optional
-            Is called when the release is accepted, just before it becomes current.
+            Is called with the number of the release when it is accepted, just before it becomes
+            current.
         progress : bool, default False
             Whether to show bars.
 
@@ -152,9 +155,9 @@ class Publisher:
         self._releases.prune(self._settings.keep_releases)
         return manifest
 
-    def rollback(self, number: int | None, switch: Callable[[], None] | None = None) -> int:
-        """Make an earlier release current; by default the last accepted before the current one."""
-        chosen = self._releases.open(self._releases.previous() if number is None else number)
+    def rollback(self, number: int, switch: Switch | None = None) -> int:
+        """Make an earlier release current; `switch` as in `publish`."""
+        chosen = self._releases.open(number)
         chosen.verify()
         self._accept(chosen.manifest, switch)
         return chosen.number
@@ -193,14 +196,15 @@ class Publisher:
             if count > MIN_PLANNED_ROWS
         ]
 
-    def _accept(self, manifest: Manifest, switch: Callable[[], None] | None) -> None:
+    def _accept(self, manifest: Manifest, switch: Switch | None) -> None:
         if not manifest.accepted:
             raise ReleaseRejected(
                 f"release {manifest.number} is kept but not current: "
                 f"{'; '.join(_shortfalls(manifest))}. {_remedy(manifest)}"
             )
+        self._releases.settle()
         if switch is not None:
-            switch()
+            switch(manifest.number)
         self._releases.make_current(manifest.number)
 
     def _usable(self) -> Release | None:
