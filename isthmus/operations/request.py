@@ -71,6 +71,11 @@ class UpsertRequest(Request):
     )
     image: str | None = Field(default=None, description="Column of the image.")
     audio: str | None = Field(default=None, description="Column of the audio.")
+    replace: bool = Field(
+        default=False,
+        description="Whole items: what the input has no column for is removed from items that are "
+        "there, rather than kept.",
+    )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
     http: bool = Field(default=False, description=HTTP)
 

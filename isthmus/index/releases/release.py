@@ -25,6 +25,7 @@ from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
+from isthmus.index.settings import SpaceSettings
 from isthmus.schema import (
     CURRENT_COPY,
     CURRENT_FILE,
@@ -35,6 +36,7 @@ from isthmus.schema import (
 )
 
 BUILDING = ".building-"
+NEVER_CURRENT = ".never-current"  # in a release that was accepted, until it is made current
 MAX_TRIES = 100  # to open the current release while another process publishes all the time
 REMEDY = (
     "build another from the catalog with: isthmus publish --rebuild, or go back with: isthmus "
@@ -201,6 +203,9 @@ class Releases:
         CorruptRelease
             If CURRENT is damaged, or is missing although a release was current.
         """
+        pending = self._pending()
+        if pending is not None:
+            return pending
         number = _read_current(self._current)
         if number is None and (self._current.exists() or self._copy.exists()):
             raise CorruptRelease(f"{self._current} is missing or damaged; {self._remedy()}")
@@ -245,6 +250,14 @@ class Releases:
         content = with_line_checksum(_name(number))
         write_atomically(self._current, content)
         write_atomically(self._copy, content)
+        self.settle()
+
+    def settle(self) -> None:
+        """Take the mark of a release that was never current off the current one."""
+        with suppress(CorruptRelease):
+            current = self.current_number()
+            if current is not None:
+                self._mark(current).unlink(missing_ok=True)
 
     def last_current(self) -> Release | None:
         """Open the release that is, or was last, current, as far as can be told.
@@ -273,13 +286,22 @@ class Releases:
         make_folder(self._folder)
         for left_over in self._folder.glob(".*"):
             shutil.rmtree(left_over, ignore_errors=True)
+        self.settle()
+        for number in self.numbers():
+            if self._mark(number).exists():
+                remove_folder(self._folder / _name(number))
         number = max(self.numbers(), default=0) + 1
         folder = self._folder / f"{BUILDING}{_name(number)}"
         folder.mkdir()
         return number, folder
 
     def seal(self, folder: Path, manifest: Manifest) -> Release:
-        """Write the manifest of a built folder, and give the folder its final name."""
+        """Write the manifest of a built folder, and give the folder its final name.
+
+        An accepted release is marked until it is current; `begin` removes one that never was.
+        """
+        if manifest.accepted:
+            (folder / NEVER_CURRENT).touch()
         write_atomically(folder / MANIFEST_FILE, with_checksum(manifest.model_dump_json()))
         final = self._folder / _name(manifest.number)
         put_folder(folder, final)
@@ -290,7 +312,7 @@ class Releases:
 
         Where CURRENT is lost, or names a release that is not there, it is `last_current`.
         """
-        current = _read_current(self._current) or 0
+        current = self._pending() or _read_current(self._current) or 0
         if current not in self.numbers():
             last = self.last_current()
             if last is not None:
@@ -307,6 +329,13 @@ class Releases:
         with removing(self._folder, others[: max(0, len(others) - keep)]) as unused:
             for number in unused:
                 remove_folder(self._folder / _name(number))
+
+    def _pending(self) -> int | None:
+        """Return the release that became current with ``space.toml``, if CURRENT lags behind."""
+        return SpaceSettings.read(self._space).pending_release
+
+    def _mark(self, number: int) -> Path:
+        return self._folder / _name(number) / NEVER_CURRENT
 
 
 def _read_current(path: Path) -> int | None:
