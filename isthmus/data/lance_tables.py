@@ -30,6 +30,7 @@ from isthmus.durable import make_folder
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TEXT_INDEX = "text_idx"  # the full-text index, which is checked when it is used
 MAX_TRIES = 100  # to open a table that another process compacts all the time
 ALL_VERSIONS = 10**9
 MAX_FRAGMENTS = 32
@@ -58,7 +59,7 @@ def open_table(path: Path) -> Any:
             return None
         hold(path, version)
         with suppress(VersionGone):  # another process compacts the table; there is a newer one
-            require_intact(path, version)
+            require_intact(path, version, besides=TEXT_INDEX)
             return _opened(path, version)
     raise corrupt(path, f"version {version}")
 

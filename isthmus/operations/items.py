@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import glob
+import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from isthmus.data.id_file import read_ids
 from isthmus.data.item_mapping import FieldMapping
@@ -31,9 +38,11 @@ from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertReque
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.schema import ITEM_ID, MODALITY_MASK, Modality, modalities_in
 
+LEFT_OVER_S = 60.0
+
 
 def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
-    """Create an empty space on disk, whole or not at all.
+    """Create an empty space on disk, whole or not at all; of several at once, one creates it.
 
     Returns
     -------
@@ -41,8 +50,9 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
         The encoders, loaded.
     """
     path = local_path(request.path)
+    exists = SpaceExists(f"{path} exists already; open it, or choose another folder")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SpaceExists(f"{path} exists already; open it, or choose another folder")
+        raise exists
     encoders = resolve_encoders(
         request.encoder,
         request.text_encoder,
@@ -56,15 +66,49 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     settings = SpaceSettings.from_stack(
         stack, IndexSettings().with_targets(Targets().replace(recall=request.recall))
     )
-    building = path.with_name(f".{path.name}.creating")
-    shutil.rmtree(building, ignore_errors=True)
-    make_folder(building)
-    Catalog.create(building, stack.named_vectors)
-    settings.write(building)
-    if stack.alignment is not None:
-        store_alignment(building, stack.alignment)
-    put_folder(building, path)
+    try:
+        with _building_folder(path) as building:
+            Catalog.create(building, stack.named_vectors)
+            settings.write(building)
+            if stack.alignment is not None:
+                store_alignment(building, stack.alignment)
+            put_folder(building, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise exists from error  # another process was faster
+        raise
     return stack.encoders
+
+
+@contextmanager
+def _building_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside a path; what is left of it at the end is removed.
+
+    The folder is locked, so that those of processes that were killed are recognised and removed.
+    """
+    prefix = f".{path.name}.creating-"
+    make_folder(path.parent)
+    for other in path.parent.glob(f"{glob.escape(prefix)}*"):
+        with suppress(OSError), _locked_folder(other):
+            if time.time() - other.stat().st_mtime > LEFT_OVER_S:  # a new one is locked next
+                shutil.rmtree(other)
+    building = path.with_name(prefix + uuid4().hex)
+    building.mkdir()
+    try:
+        with _locked_folder(building):
+            yield building
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = False) -> AddReport:

@@ -67,7 +67,8 @@ def test_a_filter_deletes_at_once_in_every_process(filled):
     assert reader.count() == 10
     assert filled.delete(where="n >= 2", domain="films") == 4
     assert reader.count("films") == 2
-    assert {hit.item_id for hit in reader.search("word3", k=10)} == {"f0", "f1", *reader.ids("books")}
+    hits = reader.search("word3", k=10)
+    assert {hit.item_id for hit in hits} == {"f0", "f1", *reader.ids("books")}
 
 
 def test_ids_and_a_filter_delete_what_both_name(filled):
