@@ -66,6 +66,7 @@ ROW_ID: Final = "_rowid"  # this and the next two are the names that Lance uses
 CREATED_AT: Final = "_row_created_at_version"
 UPDATED_AT: Final = "_row_last_updated_at_version"
 INTERNAL_PREFIX: Final = "_"
+MAPPING_KEY: Final = "isthmus.mapping."  # and a domain: keys of the config of the catalog
 
 ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)  # of every catalog; see `media_columns`
 RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})

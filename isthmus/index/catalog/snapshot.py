@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.domain_mapping import DomainMapping
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
@@ -29,6 +30,7 @@ from isthmus.schema import (
     INTERNAL_PREFIX,
     ITEM_COLUMNS,
     ITEM_ID,
+    MAPPING_KEY,
     MODALITY_MASK,
     QUARANTINE,
     ROW_ID,
@@ -91,6 +93,17 @@ class Snapshot:
         """
         has_audio = CONTENT_HASH["audio"] in self._dataset.schema.names
         return (*ITEM_COLUMNS, AUDIO) if has_audio else ITEM_COLUMNS
+
+    @cached_property
+    def mappings(self) -> dict[str, DomainMapping]:
+        """The remembered mapping of each domain that has items."""
+        stored = {
+            key.removeprefix(MAPPING_KEY): DomainMapping.parse(value)
+            for key, value in self._dataset.config().items()
+            if key.startswith(MAPPING_KEY)
+        }
+        filled = set(pc.unique(self.column(DOMAIN)).to_pylist()) if stored else set()
+        return {domain: mapping for domain, mapping in stored.items() if domain in filled}
 
     @cached_property
     def item_schema(self) -> pa.Schema:
