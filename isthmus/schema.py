@@ -67,7 +67,7 @@ UPDATED_AT: Final = "_row_last_updated_at_version"
 INTERNAL_PREFIX: Final = "_"
 
 ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)  # of every catalog; see `media_columns`
-RESERVED: Final = frozenset({*ITEM_COLUMNS, SCORE, RANK})
+RESERVED: Final = frozenset(ITEM_COLUMNS)
 
 INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
 INTERACTIONS: Final = pa.schema(

@@ -71,7 +71,10 @@ class AddReport:
     seconds : float
         Duration.
     problems : list of str
-        What is wrong with each invalid row.
+        What is wrong with each invalid row, and where it stands.
+    notes : list of str
+        What was found out about the input, such as the encoding of a file or an attribute whose
+        type became wider.
     """
 
     rows_read: int = 0
@@ -83,6 +86,7 @@ class AddReport:
     encoded: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -143,16 +147,17 @@ class Ingest:
         snapshot = self._catalog.snapshot()
         stored = snapshot.digests(lazy=is_small_batch(reader.rows, snapshot.rows))
         with progress_bar("checking", reader.rows, show=progress) as advance:
-            rows = reader.check(snapshot.attributes, _DomainCheck(stored), advance)
+            rows = reader.check(snapshot.attribute_types(), _DomainCheck(stored), advance)
         if not skip_invalid:
             reader.raise_if_invalid()
         self.report.invalid = len(reader.problems)
-        self.report.problems = [f"row {n}: {p}" for n, p in sorted(reader.problems.items())]
+        self.report.problems = reader.listed_problems()
+        self.report.notes = reader.notes
         self.report.rows_read = self.report.invalid
-        attributes = self._catalog.add_attributes(reader.attributes)
+        placement = self._catalog.place_attributes(reader.types)
         with ThreadPoolExecutor(READING_THREADS) as readers:
             finder = ChangeFinder(stored, self._media, list(self._caches), readers)
-            batches = reader.batches(COMMIT_ROWS, attributes)
+            batches = reader.batches(COMMIT_ROWS, placement)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
         return self.report

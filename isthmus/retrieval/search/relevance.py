@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from isthmus.data.inputs import open_typed
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, InvalidMapping, listed
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Positions
@@ -92,7 +92,7 @@ def from_pairs(view: View, pairs: Any, encode: EncodeTexts) -> Relevance:
     view : View
         The searchable items.
     pairs : object
-        Anything `isthmus.data.table_reader.open_sources` takes, with a column item_id and one of
+        Anything `isthmus.data.inputs.open_sources` takes, with a column item_id and one of
         ``like`` (an item) and ``text``, or both.
     encode : callable
         Encodes texts into a unit vector for each named vector that a text has.
@@ -195,7 +195,7 @@ def _rows_by_id(
 
 
 def _read_pairs(pairs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    for source in open_sources(pairs, [ITEM_ID, LIKE, TEXT]):
+    for source in open_typed(pairs, [ITEM_ID, LIKE, TEXT]):
         names = source.schema.names
         if ITEM_ID not in names or not {LIKE, TEXT} & set(names):
             raise InvalidMapping(
