@@ -31,6 +31,14 @@ def digest_file(path: Path) -> bytes:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).digest()
 
 
+def digest_stream(blocks: Iterable[bytes]) -> bytes:
+    """Return the `digest` of content that comes in blocks."""
+    state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for block in blocks:
+        state.update(block)
+    return state.digest()
+
+
 def keys_of(digests: Iterable[bytes]) -> npt.NDArray[np.uint64]:
     """Return the first eight bytes of each digest as uint64, shape (n,)."""
     packed = b"".join(d[:8] for d in digests)

@@ -296,6 +296,21 @@ def place_by_name(types: Mapping[str, Types]) -> Placement:
         for domain, by_name in types.items()
     }
 
+    def media_references(self) -> Iterator[str]:
+        """Yield the paths, addresses and data URIs of all rows."""
+        for source, mapping in self._sources:
+            names = [name for m, name in mapping.media.items() if m in self.modalities]
+            for batch in source.batches() if names else ():
+                for name in names:
+                    yield from filter(None, map(_reference_of, batch.column(name).to_pylist()))
+
+
+def _reference_of(value: Any) -> str | None:
+    """Return the reference to a file that is not given as bytes."""
+    if isinstance(value, dict):
+        value = None if value.get("bytes") else value.get("path")
+    return value.strip() if isinstance(value, str) else None
+
 
 def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
     """Raise if a column has a type that its role does not allow.

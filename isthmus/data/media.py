@@ -4,47 +4,35 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
-import socket
-import time
+import os
+import re
+import stat
 import urllib.parse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, TypeVar
 
-import httpx
-
-from isthmus.digests import digest, digest_file
+from isthmus.data.downloads import Downloads
+from isthmus.data.fetch import MediaLimits, fetch, is_address
+from isthmus.digests import digest, digest_stream
 from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import InvalidMedia
 
 STORED = "media:"  # prefix of a reference to bytes in the space's media folder
 DATA_URI = "data:"
-ADDRESS = ("http://", "https://")
-MAX_REDIRECTS = 5
+DOWNLOADS = ".downloads"  # folder in the media folder
+BLOCK = 2**20
+_WHITE_SPACE = re.compile(r"[\t\n\f\r ]+")
+_SPECIAL_FILES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
-
-@dataclass(frozen=True)
-class MediaLimits:
-    """What may be read.
-
-    Attributes
-    ----------
-    max_bytes : int
-        Largest file, in bytes.
-    http : bool
-        Whether http(s) addresses may be fetched at all.
-    timeout_s : float
-        Longest fetch, in seconds.
-    private_addresses : bool
-        Whether hosts on private, loopback and link-local addresses may be contacted.
-    """
-
-    max_bytes: int = 256 * 2**20
-    http: bool = False
-    timeout_s: float = 10.0
-    private_addresses: bool = False
+Result = TypeVar("Result")
 
 
 def to_data_uri(data: bytes) -> str:
@@ -59,27 +47,41 @@ def to_data_uri(data: bytes) -> str:
 
 
 def from_data_uri(uri: str) -> bytes:
-    """Return the bytes of a data URI (RFC 2397).
+    r"""Return the bytes of a data URI (RFC 2397), read as a browser reads it.
+
+    White space in base64, such as line breaks, does not count, and the padding may be missing
+    (the forgiving base64 of the WHATWG).
 
     Raises
     ------
     InvalidMedia
         If the URI is malformed.
+
+    Examples
+    --------
+    >>> from_data_uri("data:image/png;base64,cGlj\ndHVy\nZQ")
+    b'picture'
     """
     header, comma, payload = uri.partition(",")
     if not comma:
         raise InvalidMedia("data URI without a comma")
-    if not header.endswith(";base64"):
+    if not re.search(r";\s*base64\s*$", header, re.IGNORECASE):
         return urllib.parse.unquote_to_bytes(payload)
     try:
-        return base64.b64decode(urllib.parse.unquote(payload), validate=True)
+        text = _WHITE_SPACE.sub("", urllib.parse.unquote(payload)).rstrip("=")
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidMedia(f"data URI with broken base64: {error}") from error
 
 
+def is_data_uri(value: str) -> bool:
+    """Return whether a text is a data URI."""
+    return value[: len(DATA_URI)].lower() == DATA_URI
+
+
 def is_reference(value: str) -> bool:
     """Return whether a text is a data URI, stored media or an address, and not a path."""
-    return value.startswith((DATA_URI, STORED, *ADDRESS))
+    return is_data_uri(value) or value.startswith(STORED) or is_address(value)
 
 
 class MediaStore:
@@ -96,6 +98,24 @@ class MediaStore:
     def __init__(self, folder: Path, limits: MediaLimits | None = None) -> None:
         self.folder = folder
         self.limits = limits or MediaLimits()
+        self._downloads: Downloads | None = None
+
+    @contextmanager
+    def downloading(self, references: Iterable[str]) -> Iterator[None]:
+        """Fetch the addresses among references, many at a time, for what is read within.
+
+        Without it each address is fetched when it is read. Failures wait, too, for the reader.
+        """
+        if not self.limits.http:
+            yield
+            return
+        with Downloads(self.folder / DOWNLOADS, self.limits) as downloads:
+            downloads.fetch(filter(is_address, references))
+            self._downloads = downloads
+            try:
+                yield
+            finally:
+                self._downloads = None
 
     def put(self, data: bytes) -> str:
         """Store bytes and return their reference; equal bytes are stored once."""
@@ -114,9 +134,8 @@ class MediaStore:
         InvalidMedia
             If they cannot be read; the message names the cause.
         """
-        if _is_address(reference):
-            return _fetch(reference, self.limits)
-        return self._from_file(self._path(reference), Path.read_bytes)
+        path = self._path(reference)
+        return fetch(reference, self.limits) if path is None else self._from_file(path, _all_of)
 
     def digest(self, reference: str) -> bytes:
         """Return the digest of a reference's bytes; a file is digested in blocks.
@@ -126,9 +145,10 @@ class MediaStore:
         InvalidMedia
             If they cannot be read; the message names the cause.
         """
-        if _is_address(reference):
-            return digest(_fetch(reference, self.limits))
-        return self._from_file(self._path(reference), digest_file)
+        path = self._path(reference)
+        if path is None:
+            return digest(fetch(reference, self.limits))
+        return self._from_file(path, digest_stream)
 
     def put_inline(self, content: str | bytes) -> str:
         """Return a reference to a file; bytes and data URIs are stored first.
@@ -140,76 +160,47 @@ class MediaStore:
         """
         if isinstance(content, bytes):
             return self.put(content)
-        return self.put(from_data_uri(content)) if content.startswith(DATA_URI) else content
+        return self.put(from_data_uri(content)) if is_data_uri(content) else content
 
-    def _path(self, reference: str) -> Path:
+    def _path(self, reference: str) -> Path | None:
+        """Return the file of a reference; None for an address that must be fetched."""
+        if is_address(reference):
+            return self._downloads.path(reference) if self._downloads else None
         if reference.startswith(STORED):
             name = reference.removeprefix(STORED)
             return self.folder / name[:2] / name
         return Path(reference)
 
-    def _from_file(self, path: Path, read: Callable[[Path], bytes]) -> bytes:
+    def _from_file(self, path: Path, read: Callable[[Iterator[bytes]], Result]) -> Result:
         try:
-            size = path.stat().st_size
-            if not path.is_file():
-                raise InvalidMedia(f"{path} is no file")
-            if size > self.limits.max_bytes:
-                raise InvalidMedia(f"{path} has {size} bytes, over {self.limits.max_bytes}")
-            return read(path)
+            # Without O_NONBLOCK, the opening of a pipe waits for its writer.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                _refuse_special_file(path, descriptor)
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    return read(self._blocks(path, file))
+            finally:
+                os.close(descriptor)
         except FileNotFoundError as error:
             raise InvalidMedia(f"no file {path}") from error
         except (OSError, ValueError) as error:
             raise InvalidMedia(f"cannot read {path}: {error}") from error
 
-
-def _is_address(reference: str) -> bool:
-    return reference.startswith(ADDRESS)
-
-
-def _fetch(url: str, limits: MediaLimits) -> bytes:
-    if not limits.http:
-        raise InvalidMedia("http(s) addresses are switched off; allow them with http=True (--http)")
-    deadline = time.monotonic() + limits.timeout_s
-    data = bytearray()
-    try:
-        for _ in range(MAX_REDIRECTS):
-            _refuse_private_host(url, limits)
-            # Proxies from the environment would hide which address answers.
-            with httpx.stream("GET", url, timeout=limits.timeout_s, trust_env=False) as response:
-                _refuse_private_peer(url, response.extensions, limits)
-                if response.has_redirect_location:
-                    url = urllib.parse.urljoin(url, response.headers["location"])
-                    continue
-                response.raise_for_status()
-                for chunk in response.iter_bytes():
-                    data += chunk
-                    if len(data) > limits.max_bytes:
-                        raise InvalidMedia(f"{url} sent more than {limits.max_bytes} bytes")
-                    if time.monotonic() > deadline:
-                        raise InvalidMedia(f"{url} took more than {limits.timeout_s:g} s")
-                return bytes(data)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise InvalidMedia(f"cannot fetch {url}: {error}") from error
-    raise InvalidMedia(f"{url}: too many redirects")
+    def _blocks(self, path: Path, file: BinaryIO) -> Iterator[bytes]:
+        """Yield a file in blocks; its stated size may be wrong, as in ``/proc``."""
+        size = os.fstat(file.fileno()).st_size
+        while size <= self.limits.max_bytes and (block := file.read(BLOCK)):
+            yield block
+            size = max(size, file.tell())
+        if size > self.limits.max_bytes:
+            raise InvalidMedia(f"{path} has {size} bytes, over {self.limits.max_bytes}")
 
 
-def _refuse_private_host(url: str, limits: MediaLimits) -> None:
-    """Refuse hosts on private networks, so that a catalogue cannot reach them (SSRF)."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidMedia(f"{url} is no http(s) address")
-    if limits.private_addresses:
-        return
-    for *_, address in socket.getaddrinfo(parts.hostname, parts.port or 80):
-        _refuse_private(url, str(address[0]))
+def _refuse_special_file(path: Path, descriptor: int) -> None:
+    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+    if kind != stat.S_IFREG:
+        raise InvalidMedia(f"{path} is no file but {_SPECIAL_FILES.get(kind, 'of another kind')}")
 
 
-def _refuse_private_peer(url: str, extensions: Mapping[str, Any], limits: MediaLimits) -> None:
-    """Check the address that answered: a name may resolve differently the second time."""
-    if not limits.private_addresses:
-        _refuse_private(url, str(extensions["network_stream"].get_extra_info("server_addr")[0]))
-
-
-def _refuse_private(url: str, address: str) -> None:
-    if not ipaddress.ip_address(address.split("%")[0]).is_global:
-        raise InvalidMedia(f"{url} leads to the private address {address}")
+def _all_of(blocks: Iterator[bytes]) -> bytes:
+    return b"".join(blocks)

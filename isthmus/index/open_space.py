@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from isthmus.data.fetch import MediaLimits
 from isthmus.data.interactions.ratings import default_positive_from
 from isthmus.data.interactions.store import InteractionStore
-from isthmus.data.media import MediaLimits, MediaStore
+from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder

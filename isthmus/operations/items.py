@@ -9,6 +9,7 @@ from typing import Any
 
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
+from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
 from isthmus.durable import make_folder, put_folder
 from isthmus.encoders.alignment import resolve_alignment
@@ -76,8 +77,12 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
     )
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
     reader = ItemReader(request.items, mapping, modalities)
-    with _ingesting(space, reader.rows, http=request.http) as ingest:
-        return ingest.add(reader, skip_invalid=request.skip_invalid, progress=progress)
+    media = space.media(http=request.http)
+    if request.http and not request.skip_invalid:  # before much is fetched for nothing
+        reader.check()
+        reader.raise_if_invalid()
+    with media.downloading(reader.media_references()), _ingesting(space, reader.rows, media) as i:
+        return i.add(reader, skip_invalid=request.skip_invalid, progress=progress)
 
 
 def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:
@@ -89,8 +94,11 @@ def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:
 
 def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
     """Encode again what could not be encoded."""
-    failed = sorted({row[ITEM_ID] for row in space.quarantine.rows()})
-    with _ingesting(space, len(failed), http=http) as ingest:
+    rows = space.quarantine.rows()
+    failed = sorted({row[ITEM_ID] for row in rows})
+    media = space.media(http=http)
+    sources = (row["source"] for row in rows)
+    with media.downloading(sources), _ingesting(space, len(failed), media) as ingest:
         return ingest.retry(failed)
 
 
@@ -123,7 +131,7 @@ def compact_space(
 
 
 @contextmanager
-def _ingesting(space: OpenSpace, rows: int | None, *, http: bool) -> Iterator[Ingest]:
+def _ingesting(space: OpenSpace, rows: int | None, media: MediaStore) -> Iterator[Ingest]:
     """Hold the lock of the catalog for one batch job."""
     with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
@@ -132,7 +140,7 @@ def _ingesting(space: OpenSpace, rows: int | None, *, http: bool) -> Iterator[In
         yield Ingest(
             space.catalog,
             space.quarantine,
-            space.media(http=http),
+            media,
             caches,
             space.settings,
             space.encoder_of,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from isthmus.data.media import DATA_URI, MediaStore, from_data_uri
+from isthmus.data.media import MediaStore, from_data_uri, is_data_uri
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
 from isthmus.errors import InvalidMedia
 from isthmus.index.catalog.quarantine import Failure
@@ -191,7 +191,7 @@ class ChangeFinder:
             try:
                 if data:
                     references[row] = self._media.put(data)
-                elif reference and reference.startswith(DATA_URI):
+                elif reference and is_data_uri(reference):
                     references[row] = self._media.put(from_data_uri(reference))
             except InvalidMedia as error:
                 references[row] = None

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.data.media import DATA_URI, STORED, MediaStore, from_data_uri
+from isthmus.data.media import MediaStore, from_data_uri, is_data_uri, is_reference
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.decoding import check_decoded, decode
 from isthmus.encoders.encoder import Encoder
@@ -249,9 +249,9 @@ class QueryEncoder:
     def _read(self, reference: str | bytes, folder: Path | None) -> bytes:
         if isinstance(reference, bytes):
             return reference
-        if reference.startswith(DATA_URI):
+        if is_data_uri(reference):
             return from_data_uri(reference)
-        if reference.startswith((STORED, "http://", "https://")):
+        if is_reference(reference):
             return self._media.read(reference)
         return self._media.read(str((folder or Path()) / reference.removeprefix("file://")))
 
