@@ -64,7 +64,7 @@ def open_sources(
             with_constants(open_file(path, options, verbatim), constants)
             for path, constants in _expand(data)
         ]
-    if isinstance(data, list | tuple) and data and all(isinstance(i, str | Path) for i in data):
+    if isinstance(data, list | tuple) and all(isinstance(i, str | Path) for i in data):
         return [source for path in data for source in open_sources(path, options, verbatim)]
     return [_open_in_memory(data)]
 

@@ -158,6 +158,15 @@ class ItemReader(TableReader[ResolvedMapping]):
 
         return self._convert(convert_chunk, rows)
 
+    def media_references(self) -> Iterator[str]:
+        """Yield the paths, addresses and data URIs of all rows."""
+        for source, mapping in self._sources:
+            names = [name for m, name in mapping.media.items() if m in self.modalities]
+            for chunk in source.read() if names else ():
+                for name in names:
+                    files, _ = read_files(chunk.columns[name], name)
+                    yield from (file for file in files if isinstance(file, str))
+
     def _find_types(self, declared: Mapping[str, Types]) -> None:
         census: dict[tuple[str, str], TypeCensus] = {}
         templated: set[str] = set()
@@ -295,21 +304,6 @@ def place_by_name(types: Mapping[str, Types]) -> Placement:
         domain: {name: pa.field(name, type_) for name, type_ in by_name.items()}
         for domain, by_name in types.items()
     }
-
-    def media_references(self) -> Iterator[str]:
-        """Yield the paths, addresses and data URIs of all rows."""
-        for source, mapping in self._sources:
-            names = [name for m, name in mapping.media.items() if m in self.modalities]
-            for batch in source.batches() if names else ():
-                for name in names:
-                    yield from filter(None, map(_reference_of, batch.column(name).to_pylist()))
-
-
-def _reference_of(value: Any) -> str | None:
-    """Return the reference to a file that is not given as bytes."""
-    if isinstance(value, dict):
-        value = None if value.get("bytes") else value.get("path")
-    return value.strip() if isinstance(value, str) else None
 
 
 def check_column_types(source: Source, mapping: ResolvedMapping) -> None:

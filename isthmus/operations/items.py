@@ -27,7 +27,7 @@ from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.operations.request import CreateRequest, UpsertRequest
-from isthmus.schema import ITEM_ID, MODALITY_MASK, Modality, modalities_in
+from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, Modality, modalities_in
 
 
 def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
@@ -105,14 +105,13 @@ def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
 def get_item(space: OpenSpace, item_id: str) -> dict[str, Any]:
     """Return an item: id, domain, contents, modalities it is searchable by, attributes."""
     snapshot = space.view().snapshot
-    names = snapshot.attributes.names
-    columns = [*snapshot.item_columns, MODALITY_MASK, *names]
+    columns = [*snapshot.item_columns, MODALITY_MASK, *snapshot.attributes.schema.names]
     rows = snapshot.find([item_id], columns).to_pylist()
     if not rows:
         raise ItemNotFound(f"no item {item_id!r} in this space")
     row = rows[0]
     mask = row.pop(MODALITY_MASK)
-    attributes = {name: row.pop(name) for name in names}
+    attributes = snapshot.attributes.of_row(row, row[DOMAIN])
     return {**row, "modalities": modalities_in(mask), "attributes": attributes}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from isthmus.data.lance_tables import (
 )
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import NamedVector
+from isthmus.index.catalog.attributes import AttributeChange, place_attributes
 from isthmus.index.catalog.snapshot import SCAN_ROWS, Snapshot
 from isthmus.index.catalog.text_index import index_words
 from isthmus.schema import (
@@ -60,13 +61,20 @@ class Catalog:
         """Return the catalog as it is now."""
         return Snapshot(open_table(self._path))
 
-    def add_attributes(self, attributes: pa.Schema) -> pa.Schema:
-        """Add attribute columns that are new; return all of these with their stored types."""
+    def place_attributes(
+        self, types: Mapping[str, Mapping[str, pa.DataType]]
+    ) -> dict[str, dict[str, pa.Field]]:
+        """Give attributes of domains these types; return by domain and name the columns of them.
+
+        See `isthmus.index.catalog.attributes.place_attributes`.
+        """
         self._dataset.checkout_latest()
-        new = [field for field in attributes if field.name not in self._dataset.schema.names]
-        if new:
-            self._dataset.add_columns(pa.schema(new))
-        return pa.schema([self._dataset.schema.field(name) for name in attributes.names])
+        return place_attributes(self._dataset, types)
+
+    def change_attributes(self) -> AttributeChange:
+        """Begin a change of the attributes."""
+        self._dataset.checkout_latest()
+        return AttributeChange(self._dataset)
 
     def write(self, added: pa.Table, changed: pa.Table) -> None:
         """Append added items and replace changed ones."""

@@ -147,7 +147,7 @@ class Ingest:
         snapshot = self._catalog.snapshot()
         stored = snapshot.digests(lazy=is_small_batch(reader.rows, snapshot.rows))
         with progress_bar("checking", reader.rows, show=progress) as advance:
-            rows = reader.check(snapshot.attribute_types(), _DomainCheck(stored), advance)
+            rows = reader.check(snapshot.attributes.types(), _DomainCheck(stored), advance)
         if not skip_invalid:
             reader.raise_if_invalid()
         self.report.invalid = len(reader.problems)
@@ -165,7 +165,7 @@ class Ingest:
     def retry(self, item_ids: Sequence[str]) -> AddReport:
         """Encode and store items of the catalog again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
-        columns = [*snapshot.item_columns, *snapshot.attributes.names]
+        columns = [*snapshot.item_columns, *snapshot.attributes.schema.names]
         tables = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
         with ThreadPoolExecutor(READING_THREADS) as readers:
             finder = ChangeFinder(None, self._media, list(self._caches), readers)

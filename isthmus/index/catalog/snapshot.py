@@ -13,7 +13,12 @@ import pyarrow.compute as pc
 
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.catalog.filters.compiler import compile_filter
+from isthmus.index.catalog.attribute_filters import (
+    compile_for_domains,
+    item_columns,
+    listed_columns,
+)
+from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.filters.engine import raising_invalid_filter
 from isthmus.index.catalog.item_changes import ItemDigests, LazyItemDigests
 from isthmus.index.catalog.text_index import has_word_index, match_words
@@ -23,7 +28,6 @@ from isthmus.schema import (
     CONTENT_HASH,
     CREATED_AT,
     DOMAIN,
-    INTERNAL_PREFIX,
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
@@ -64,16 +68,9 @@ class Snapshot:
         return int(self._dataset.count_rows())
 
     @cached_property
-    def attributes(self) -> pa.Schema:
-        """The attribute columns and their types."""
-        item_columns = self.item_columns
-        return pa.schema(
-            [
-                field
-                for field in self._dataset.schema
-                if field.name not in item_columns and not is_internal(field.name)
-            ]
-        )
+    def attributes(self) -> Attributes:
+        """The attributes of each domain, and the columns that hold them."""
+        return Attributes.of(self._dataset)
 
     @cached_property
     def item_columns(self) -> tuple[str, ...]:
@@ -139,17 +136,27 @@ class Snapshot:
             return int(self._dataset.count_rows(f"{MODALITY_MASK} > 0"))
         return len(self.select(where))
 
-    def select(self, where: str) -> RowIds:
+    def select(self, where: str, domains: frozenset[str] | None = None) -> RowIds:
         """Return the row ids of the searchable items that a SQL predicate selects.
+
+        Parameters
+        ----------
+        where : str
+            The predicate.
+        domains : frozenset of str, optional
+            The domains that it is for: where an attribute has other types in other domains, those
+            of these count. All by default.
 
         Raises
         ------
         InvalidFilter
             If the predicate is rejected; the message lists the columns.
         """
-        return select_rows(self._dataset, where)
+        return select_rows(self._dataset, self.attributes, where, domains)
 
-    def select_from(self, where: str, row_ids: RowIds) -> RowIds:
+    def select_from(
+        self, where: str, row_ids: RowIds, domains: frozenset[str] | None = None
+    ) -> RowIds:
         """Return the row ids among some that a predicate selects, in their order.
 
         The cost grows with the number of row ids and not with the catalog. Unknown row ids are
@@ -160,7 +167,7 @@ class Snapshot:
         InvalidFilter
             As in `select`.
         """
-        return select_rows_from(self._dataset, where, row_ids)
+        return select_rows_from(self._dataset, self.attributes, where, row_ids, domains)
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows, in the order of the row ids; null for a deleted row."""
@@ -261,12 +268,9 @@ def row_id_predicate(row_ids: RowIds) -> str:
     return f"{ROW_ID} IN ({', '.join(map(str, row_ids.tolist()))})"
 
 
-def is_internal(column: str) -> bool:
-    """Return whether a column is internal: hidden from users and from filters."""
-    return column.startswith(INTERNAL_PREFIX)
-
-
-def select_rows(dataset: Any, where: str) -> RowIds:
+def select_rows(
+    dataset: Any, attributes: Attributes, where: str, domains: frozenset[str] | None = None
+) -> RowIds:
     """Return the row ids of the searchable items that a predicate selects, by a table scan.
 
     Raises
@@ -274,15 +278,21 @@ def select_rows(dataset: Any, where: str) -> RowIds:
     InvalidFilter
         If the predicate is rejected; the message lists the columns.
     """
-    columns = _visible(dataset)
-    with raising_invalid_filter(where, columns):
-        sql = compile_filter(where, columns).sql
+    columns = item_columns(dataset.schema)
+    with raising_invalid_filter(where, listed_columns(columns, attributes, domains)):
+        sql = compile_for_domains(where, columns, attributes, domains).sql
         table = dataset.scanner(columns=[MODALITY_MASK], filter=sql, with_row_id=True).to_table()
     selected: RowIds = row_ids_of(table)[_is_searchable(table)]
     return selected
 
 
-def select_rows_from(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
+def select_rows_from(
+    dataset: Any,
+    attributes: Attributes,
+    where: str,
+    row_ids: RowIds,
+    domains: frozenset[str] | None = None,
+) -> RowIds:
     """Return the row ids among some that `select_rows` selects, in their order.
 
     The rows are read by id and filtered in memory, so the cost grows with their number and not
@@ -294,10 +304,10 @@ def select_rows_from(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
     InvalidFilter
         As in `select_rows`.
     """
-    columns = _visible(dataset)
+    columns = item_columns(dataset.schema)
     selected = [row_ids[:0]]
-    with raising_invalid_filter(where, columns):
-        compiled = compile_filter(where, columns)
+    with raising_invalid_filter(where, listed_columns(columns, attributes, domains)):
+        compiled = compile_for_domains(where, columns, attributes, domains)
         parts = np.split(row_ids, range(FILTER_BATCH_ROWS, len(row_ids), FILTER_BATCH_ROWS))
         selected += [
             _select_in_memory(_take(dataset, part, compiled.reads), compiled.sql) for part in parts
@@ -324,11 +334,6 @@ def _take(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
     ).to_table()
     table = table.filter(pa.array(_is_searchable(table))).drop_columns([MODALITY_MASK])
     return table.rename_columns([*columns, STABLE_ROW_ID])
-
-
-def _visible(dataset: Any) -> pa.Schema:
-    """Return the columns that a filter can use."""
-    return pa.schema([f for f in dataset.schema if not is_internal(f.name)])
 
 
 def _is_searchable(table: pa.Table) -> npt.NDArray[np.bool_]:

@@ -60,10 +60,13 @@ class RowFilter:
         The item is in one of these domains.
     where : str or None
         This SQL predicate is true of the item.
+    attributes : str
+        What the names in it mean, see `isthmus.index.catalog.attributes.Attributes.key`.
     """
 
     domains: frozenset[str] | None
     where: str | None
+    attributes: str = ""
 
     @cached_property
     def is_cacheable(self) -> bool:
@@ -94,24 +97,27 @@ class RowFilter:
             mask = mask & segment.mask_of_domains(self.domains)
         if self.where is None:
             return mask
-        where = self.where
+        where, domains = self.where, self.domains
 
         def evaluate() -> Bitmap:
-            return _matching(segment, where, snapshot)
+            return _matching(segment, where, domains, snapshot)
 
-        matching = segment.filter_cache.get(where, evaluate) if self.is_cacheable else evaluate()
+        key = (where, domains, self.attributes)
+        matching = segment.filter_cache.get(key, evaluate) if self.is_cacheable else evaluate()
         return mask & matching.mask
 
 
-def _matching(segment: Segment, where: str, snapshot: Snapshot) -> Bitmap:
+def _matching(
+    segment: Segment, where: str, domains: frozenset[str] | None, snapshot: Snapshot
+) -> Bitmap:
     """Return the rows of a segment for which the catalog finds a predicate true.
 
     A row whose item has changed since belongs to a later segment, so the result stays valid for
     the living rows of the segment.
     """
     if len(segment) > MAX_LOOKED_UP:
-        return Bitmap(segment.mask_of(snapshot.select(where)))
-    return Bitmap(segment.mask_of(snapshot.select_from(where, segment.row_ids)))
+        return Bitmap(segment.mask_of(snapshot.select(where, domains)))
+    return Bitmap(segment.mask_of(snapshot.select_from(where, segment.row_ids, domains)))
 
 
 class DomainMeans:
@@ -304,7 +310,8 @@ class View:
         if domains is None and where is None:
             return None
         self._require_domains(domains or [])
-        row_filter = RowFilter(None if domains is None else frozenset(domains), where)
+        key = "" if where is None else self.snapshot.attributes.key
+        row_filter = RowFilter(None if domains is None else frozenset(domains), where, key)
 
         def evaluate() -> Selection:
             segments = zip(self.segments, self.alive, strict=True)

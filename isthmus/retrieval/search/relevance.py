@@ -13,7 +13,8 @@ import numpy as np
 
 from isthmus.data.inputs import open_typed
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.errors import InvalidInput, InvalidMapping, listed
+from isthmus.errors import InvalidMapping, listed
+from isthmus.index.catalog.item_attributes import attribute_values
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.examples import query_with_examples
@@ -136,11 +137,8 @@ def from_label(view: View, column: str) -> Relevance:
     InvalidInput
         If there is no such attribute.
     """
-    if column not in view.snapshot.attributes.names:
-        names = listed(view.snapshot.attributes.names, column) or "none"
-        raise InvalidInput(f"no attribute {column!r} in this space; its attributes are: {names}")
     rows = np.flatnonzero(view.living.rows)
-    values = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
+    values = attribute_values(view.snapshot, view.row_ids(rows), column)
     by_value: dict[Any, list[int]] = {}
     for row, value in zip(rows.tolist(), values, strict=True):
         if value is not None and value != "":
