@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         DistillSettings,
         FinetuneSettings,
     )
-    from isthmus.errors import IsthmusError
+    from isthmus.errors import IsthmusError, IsthmusWarning
     from isthmus.evaluation.request import EvaluationPlan
     from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.users import Interaction, User
@@ -38,6 +38,7 @@ __all__ = [
     "Hit",
     "Interaction",
     "IsthmusError",
+    "IsthmusWarning",
     "OtherDomain",
     "Space",
     "TrainSettings",
@@ -60,6 +61,7 @@ _HOMES = {
     "Hit": "isthmus.retrieval.search.results",
     "Interaction": "isthmus.retrieval.recommend.users",
     "IsthmusError": "isthmus.errors",
+    "IsthmusWarning": "isthmus.errors",
     "OtherDomain": "isthmus.encoders.training.finetuning.quality",
     "Space": "isthmus.space",
     "TrainSettings": "isthmus.retrieval.recommend.request",

@@ -42,7 +42,6 @@ FORMAT: Final = 1
 # Folders and files of a space.
 SPACE_FILE: Final = "space.toml"
 CATALOG_TABLE: Final = "catalog.lance"
-QUARANTINE_TABLE: Final = "quarantine.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
 EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"
 MEDIA_FOLDER: Final = "media"
@@ -61,6 +60,7 @@ RECOMMENDER_FOLDER: Final = "recommender"
 CONTENT_HASH: Final[dict[Modality, str]] = {m: f"_{m}_hash" for m in MODALITIES}
 ROW_HASH: Final = "_row_hash"
 MODALITY_MASK: Final = "_modalities"
+QUARANTINE: Final = "_quarantine"
 ROW_ID: Final = "_rowid"  # this and the next two are the names that Lance uses
 CREATED_AT: Final = "_row_created_at_version"
 UPDATED_AT: Final = "_row_last_updated_at_version"

@@ -52,6 +52,7 @@ from isthmus.operations.request import (
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
+from isthmus.operations.verbs import as_verbs
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendBatchRequest,
@@ -80,7 +81,7 @@ from isthmus.retrieval.search.request import (
     SearchRequest,
     SimilarRequest,
 )
-from isthmus.retrieval.search.results import BatchResults, Hit
+from isthmus.retrieval.search.results import BatchResults, Hits
 from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
 from isthmus.retrieval.source_domains.assessment import assess_sources
@@ -97,6 +98,7 @@ IdLike = str | int
 Names = str | Sequence[str]
 
 
+@as_verbs
 class Space:
     """A folder that joins the items of many domains in one vector space.
 
@@ -376,6 +378,8 @@ class Space:
         like: IdLike | Iterable[IdLike] = (),
         unlike: IdLike | Iterable[IdLike] = (),
         k: int | None = 10,
+        offset: int = 0,
+        cursor: str | None = None,
         domain: Names | None = None,
         where: str | None = None,
         min_score: float | None = None,
@@ -390,7 +394,7 @@ class Space:
         hybrid: bool = False,
         bm25_weight: float = 1.0,
         weights: ModalityWeights | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
 
         With examples the query of each named vector is ``p + (p - n)`` at unit norm, where ``p`` is
@@ -399,9 +403,10 @@ class Space:
 
         Returns
         -------
-        list of Hit
-            Best first. The score is the cosine similarity; for a query in several named vectors,
-            the mean of its chance-corrected similarities. In hybrid search it is the sum of
+        Hits
+            A list of `Hit`, best first, with notes and the cursor of the next page. The score is
+            the cosine similarity; for a query in several named vectors, the mean of its
+            chance-corrected similarities. In hybrid search it is the sum of
             weight / (60 + rank) over the two rankings (reciprocal rank fusion), and
             `Hit.similarity` has the score by vectors.
 
@@ -432,6 +437,8 @@ class Space:
         like: IdLike | Iterable[IdLike] = (),
         unlike: IdLike | Iterable[IdLike] = (),
         k: int | None = 10,
+        offset: int = 0,
+        cursor: str | None = None,
         domain: Names | None = None,
         where: str | None = None,
         min_score: float | None = None,
@@ -443,7 +450,7 @@ class Space:
         center_scores: bool = False,
         attributes: bool = False,
         weights: ModalityWeights | None = None,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find the items most similar to an item, in its own or in other domains.
 
         The score is the cosine similarity where the item has one named vector, else the mean of its
@@ -701,6 +708,8 @@ class Space:
         user: User,
         *,
         k: int = 10,
+        offset: int = 0,
+        cursor: str | None = None,
         domain: Names | None = None,
         where: str | None = None,
         diversity: float = 0.0,
@@ -708,7 +717,7 @@ class Space:
         quotas: Quotas | None = None,
         attributes: bool = False,
         explain: bool = False,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Recommend items of a domain to a user known in any domain.
 
         With a trained recommender in the release (see `train`) candidates come from many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -30,10 +30,7 @@ from isthmus.retrieval.recommend.request import (
     TrainRequest,
     TrainSettings,
 )
-from isthmus.terminal import say, say_json
-
-if TYPE_CHECKING:
-    from isthmus.space import Space
+from isthmus.terminal import say_json
 
 UserOption = Annotated[
     str | None, typer.Option(help="Id of a user whose interactions are stored; default: unknown.")
@@ -61,7 +58,6 @@ def recommend(
     items = [*(history or []), *(clicks or [])]
     for item_id in items:
         opened.get(item_id)  # an unknown item is refused
-    _warn_of_unknown(opened, user)
     who = isthmus.User(history, text, id=user, clicks=clicks)
     hits = opened.recommend(who, **request, attributes=True)
     show_hits(opened, text or user or ", ".join(items), None, hits, sheet, as_json=as_json)
@@ -98,7 +94,6 @@ def predict_ratings(
 ) -> None:
     """Predict the ratings that a user would give items."""
     opened = open_space(space)
-    _warn_of_unknown(opened, user)
     ratings = opened.predict_ratings(isthmus.User(id=user), **request)
     show_predictions(request["item_ids"], ratings.tolist(), as_json=as_json)
 
@@ -154,10 +149,3 @@ def evaluate(
         say_json(evaluation.model_dump(mode="json"))
     else:
         show_evaluation(evaluation)
-
-
-def _warn_of_unknown(space: Space, user: str | None) -> None:
-    """Say on standard error that a user has no interactions: the id may be misspelt."""
-    if user is not None and not len(space.interactions(user)):
-        message = f"no interactions of user {user!r} with items of this space are stored"
-        say(message, err=True, colour="yellow")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from isthmus.data.interactions.ingest import InteractionReport
     from isthmus.retrieval.search.query_file import QueryFileReport
-    from isthmus.retrieval.search.results import Hit
+    from isthmus.retrieval.search.results import Hits
     from isthmus.space import Space
 
 NARROW = 60
@@ -188,7 +188,7 @@ def show_hits(
     space: Space,
     query: str,
     picture: str | Path | None,
-    hits: Sequence[Hit],
+    hits: Hits,
     sheet: Path | None,
     *,
     as_json: bool,
@@ -200,13 +200,15 @@ def show_hits(
         row = SheetRow(query, None if picture is None else str(picture), tuple(hits))
         draw_contact_sheet([row], space.media).save(sheet)
     if as_json:
-        say_json([hit.as_dict() for hit in hits])
+        say_json(hits.as_dict())
         return
     table = DataTable("rank", "score", "item", "domain", "text")
     for hit in hits:
         text = (hit.text or "")[:NARROW]
         table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
     print_table(table)
+    if hits.cursor is not None:
+        say(f"more with: --offset {hits[-1].rank}")
 
 
 def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_json: bool) -> None:

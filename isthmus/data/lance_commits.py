@@ -68,13 +68,6 @@ class DurableCommits:
             sync_folder(self._table.parent)
 
 
-def require_whole(table: Path, version: int) -> None:
-    """Raise `ValueError` if a manifest is cut; Lance takes one of zeros for an empty table."""
-    manifest = table / manifest_name(version)
-    if not (manifest.exists() and _is_whole(manifest)):
-        raise ValueError(f"{manifest} is cut off")
-
-
 def drop_torn_version(table: Path) -> bool:
     """Remove the newest version if a loss of power tore it before anybody was told of it.
 

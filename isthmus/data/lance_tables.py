@@ -1,26 +1,37 @@
 """Lance tables: open, compact, index the key, and select rows by key.
 
-Every table is opened here, so that every commit is durable (`isthmus.data.lance_commits`).
+Every table is opened here, so that no damaged file is read as sound
+(`isthmus.data.table_checksums`) and every commit is durable (`isthmus.data.lance_commits`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.data.lance_commits import (
-    DurableCommits,
-    drop_torn_version,
-    require_whole,
+from isthmus.data.lance_commits import DurableCommits, drop_torn_version
+from isthmus.data.lance_manifest import manifest_name, versions_of
+from isthmus.data.leases import hold, removing
+from isthmus.data.table_checksums import (
+    VersionGone,
+    corrupt,
+    forget_records,
+    newest_version,
+    recorded_versions,
+    require_intact,
+    stamp_of,
 )
-from isthmus.data.lance_manifest import versions_of
 from isthmus.durable import make_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+MAX_TRIES = 100  # to open a table that another process compacts all the time
+ALL_VERSIONS = 10**9
 MAX_FRAGMENTS = 32
 MIN_INDEXED_ROWS = 50_000  # a scan of fewer rows is as fast as an index
 VALUES_PER_PREDICATE = 5_000
@@ -28,21 +39,28 @@ DELETED_SHARE = 0.1  # of a fragment's rows, above which compaction rewrites it
 
 
 def open_table(path: Path) -> Any:
-    """Return a table, for reading and writing; None where there is none.
+    """Return the newest version of a table, for reading and writing; None where there is none.
 
-    A writer that was killed while it created the table leaves a folder without a version. This
-    counts as none: `open_or_create` creates the table again.
+    Its files are checked first, each of them once in a process. The version is kept until the end
+    of the lease scope, if there is one. A writer that was killed while it created the table leaves
+    a folder without a version. This counts as none: `open_or_create` creates the table again.
+
+    Raises
+    ------
+    CorruptTable
+        If a file is missing or damaged; the message names it.
     """
-    try:
-        table = _opened(path)
-        require_whole(path, int(table.version))
-    except (OSError, ValueError):
-        if not versions_of(path):
+    for _ in range(MAX_TRIES):
+        version = newest_version(path)
+        if version is None or (path / manifest_name(version + 1)).exists():
+            drop_torn_version(path)
+        if version is None:
             return None
-        if not drop_torn_version(path):
-            raise
-        return open_table(path)
-    return table
+        hold(path, version)
+        with suppress(VersionGone):  # another process compacts the table; there is a newer one
+            require_intact(path, version)
+            return _opened(path, version)
+    raise corrupt(path, f"version {version}")
 
 
 def create_table(path: Path, schema: pa.Schema, *, stable_row_ids: bool = False) -> Any:
@@ -64,10 +82,21 @@ def open_or_create(path: Path, schema: pa.Schema) -> Any:
     return create_table(path, schema) if table is None else table
 
 
-def _opened(path: Path) -> Any:
+def commit(dataset: Any, transaction: Any) -> None:
+    """Commit what was prepared by an operation "uncommitted" of a table."""
     import lance
 
-    return lance.dataset(str(path), commit_lock=DurableCommits(path))
+    lance.LanceDataset.commit(dataset, transaction, commit_lock=DurableCommits(Path(dataset.uri)))
+
+
+def _opened(path: Path, version: int) -> Any:
+    import lance
+
+    try:
+        return lance.dataset(str(path), version=version, commit_lock=DurableCommits(path))
+    except (OSError, ValueError, RuntimeError) as error:
+        stamp_of(path, version)  # raises `VersionGone` where it was removed
+        raise corrupt(path, manifest_name(version)) from error
 
 
 def compact_if_fragmented(dataset: Any, key: str) -> None:
@@ -89,7 +118,12 @@ def compact_if_fragmented(dataset: Any, key: str) -> None:
 
 
 def compact_table(
-    path: Path, key: str, keep: timedelta, *, deleted_share: float = DELETED_SHARE
+    path: Path,
+    key: str,
+    keep: timedelta,
+    *,
+    deleted_share: float = DELETED_SHARE,
+    alone: bool = True,
 ) -> tuple[int, int, int, int]:
     """Merge all small fragments, update the key's index, and drop versions older than `keep`.
 
@@ -100,9 +134,11 @@ def compact_table(
     key : str
         The column that rows are looked up by.
     keep : timedelta
-        Versions younger than this stay.
+        Versions younger than this stay, and so do versions that a reader is using.
     deleted_share : float, default 0.1
         Share of deleted rows above which a fragment is rewritten without them.
+    alone : bool, default True
+        Whether no other process can be writing: then files that belong to no version are removed.
 
     Returns
     -------
@@ -113,18 +149,35 @@ def compact_table(
     before = len(dataset.get_fragments())
     dataset.optimize.compact_files(materialize_deletions_threshold=deleted_share)
     _index_key(dataset, key, update=True)
-    removed = dataset.cleanup_old_versions(older_than=keep)
-    dataset.checkout_latest()
+    removed_versions, bytes_freed = _remove_versions(path, dataset, keep, alone=alone)
     after = len(dataset.get_fragments())
-    return before, after, int(removed.old_versions), int(removed.bytes_removed)
+    return before, after, removed_versions, bytes_freed
 
 
-def has_versions_older(path: Path, keep: timedelta) -> bool:
-    """Return whether a table has versions, besides the latest, that are older than `keep`."""
-    table = open_table(path)
-    versions = [] if table is None else table.versions()[:-1]
-    oldest_kept = datetime.now() - keep
-    return any(version["timestamp"] < oldest_kept for version in versions)
+def versions_older(path: Path, keep: timedelta) -> list[int]:
+    """Return the versions of a table, besides the latest, that are older than `keep`."""
+    oldest_kept = time.time() - keep.total_seconds()
+    return [
+        version
+        for version in versions_of(path)[:-1]
+        if (path / manifest_name(version)).stat().st_mtime < oldest_kept
+    ]
+
+
+def _remove_versions(path: Path, dataset: Any, keep: timedelta, *, alone: bool) -> tuple[int, int]:
+    """Remove versions that nobody uses and, if nobody writes, what killed writers left behind.
+
+    Returns
+    -------
+    tuple of int
+        Versions removed, bytes freed.
+    """
+    with removing(path, versions_older(path, keep)) as unused:
+        chosen = {"versions": unused} if unused else {"retain_versions": ALL_VERSIONS}
+        done = dataset.cleanup_old_versions(**chosen, delete_unverified=alone)
+    present = set(versions_of(path))
+    forget_records(path, (v for v in recorded_versions(path) if v not in present))
+    return int(done.old_versions), int(done.bytes_removed)
 
 
 def _index_key(dataset: Any, key: str, *, update: bool) -> None:

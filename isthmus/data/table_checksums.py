@@ -15,11 +15,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import uuid4
 
-from isthmus.data.lance_manifest import INDICES, TableManifest, manifest_name
+from isthmus.data.lance_manifest import INDICES, TableManifest, manifest_name, versions_of
 from isthmus.durable import make_folder, write_atomically
-from isthmus.errors import CorruptTable
+from isthmus.errors import CorruptTable, IsthmusError
 from isthmus.files import Crc, crc_of, crc_of_file
 
 CHECKSUMS: Final = "_checksums"
@@ -30,8 +31,8 @@ Stamp = tuple[str, int, int, int]  # path, size, modification time, inode
 _verified: set[Stamp] = set()  # files that this process found sound
 
 
-class VersionGone(Exception):
-    """A version of a table was removed while it was being opened."""
+class VersionGone(IsthmusError, OSError):
+    """A version of a table was removed while it was being opened; there is a newer one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class VersionRecord:
     ----------
     version : int
         The version.
+    table : str
+        Identifies the table: one that is put in the place of another has another.
     files : dict of str to Crc
         By path relative to the table; the manifest is among them.
     manifest : bytes
@@ -49,13 +52,14 @@ class VersionRecord:
     """
 
     version: int
+    table: str
     files: dict[str, Crc]
     manifest: bytes
 
     def encode(self) -> bytes:
         """Return the content of the file, with a checksum of its own."""
         listed = {name: list(crc) for name, crc in self.files.items()}
-        head = json.dumps({"version": self.version, "files": listed}).encode()
+        head = json.dumps({"version": self.version, "table": self.table, "files": listed}).encode()
         body = head + b"\n" + self.manifest
         return f"{crc_of(body).crc:08x}\n".encode() + body
 
@@ -74,7 +78,7 @@ class VersionRecord:
         head, _, manifest = body.partition(b"\n")
         values = json.loads(head)
         files = {name: Crc(*crc) for name, crc in values["files"].items()}
-        return cls(values["version"], files, manifest)
+        return cls(values["version"], values["table"], files, manifest)
 
 
 def record_file(table: Path, version: int) -> Path:
@@ -113,7 +117,8 @@ def record_version(table: Path, version: int) -> VersionRecord:
         The version; its manifest is on the disk.
     """
     manifest = (table / manifest_name(version)).read_bytes()
-    known = _known_checksums(table, version)
+    former = _former_record(table, version)
+    known = {} if former is None else former.files
     files = {manifest_name(version): crc_of(manifest)}
     for name in _files_of(table, TableManifest.parse(manifest)):
         crc = known.get(name)
@@ -122,7 +127,8 @@ def record_version(table: Path, version: int) -> VersionRecord:
             _verified.add(_stamp(table / name))
         files[name] = crc
     make_folder(table / CHECKSUMS)
-    record = VersionRecord(version, files, manifest)
+    identity = uuid4().hex if former is None else former.table
+    record = VersionRecord(version, identity, files, manifest)
     write_atomically(record_file(table, version), record.encode())
     return record
 
@@ -131,6 +137,80 @@ def forget_records(table: Path, versions: Iterable[int]) -> None:
     """Remove the records of versions that have no manifest any more."""
     for version in versions:
         record_file(table, version).unlink(missing_ok=True)
+
+
+def newest_version(table: Path) -> int | None:
+    """Return the newest version of a table; None where there is no table.
+
+    A version without a record whose manifest was not written whole does not count: power was lost
+    while it was committed, and nobody was told of it.
+
+    Raises
+    ------
+    CorruptTable
+        If the newest version that was recorded is not there, or no manifest can be read.
+    """
+    recorded = recorded_versions(table)  # before the manifests: a commit in between adds one
+    versions = versions_of(table)
+    if recorded and (not versions or versions[-1] < recorded[-1]):
+        raise corrupt(table, manifest_name(recorded[-1]))
+    if not versions:
+        return None
+    newest = versions[-1]
+    if newest in recorded or _is_whole(table, newest):
+        return newest
+    if newest == 1:
+        return None
+    if recorded:
+        return recorded[-1]
+    raise corrupt(table, manifest_name(newest))
+
+
+def table_identity(table: Path) -> str | None:
+    """Return what identifies a table among those that stood at its path; None if not recorded."""
+    record = _former_record(table, (newest_version(table) or 0) + 1)
+    return None if record is None else record.table
+
+
+class TableStamp(NamedTuple):
+    """Tells a version of a table from every other that was there before or will be.
+
+    Attributes
+    ----------
+    version : int
+        The version.
+    modified_ns, inode : int
+        Of its manifest.
+    """
+
+    version: int
+    modified_ns: int
+    inode: int
+
+
+def stamp_of(table: Path, version: int) -> TableStamp:
+    """Return the stamp of a version.
+
+    Raises
+    ------
+    VersionGone
+        If it was removed.
+    """
+    try:
+        stat = (table / manifest_name(version)).stat()
+    except FileNotFoundError as error:
+        raise VersionGone from error
+    return TableStamp(version, stat.st_mtime_ns, stat.st_ino)
+
+
+def is_newest(table: Path, stamp: TableStamp) -> bool:
+    """Return whether a version is there and is the newest; some 10 µs, however many there are."""
+    try:
+        if stamp_of(table, stamp.version) != stamp:
+            return False
+    except VersionGone:
+        return False
+    return not (table / manifest_name(stamp.version + 1)).exists()
 
 
 def require_intact(table: Path, version: int, *, indexes: bool = False) -> None:
@@ -158,6 +238,21 @@ def require_intact(table: Path, version: int, *, indexes: bool = False) -> None:
             if not (table / manifest_name(version)).exists():
                 raise VersionGone
             raise corrupt(table, name)
+
+
+def damaged_files(table: Path, version: int) -> list[str]:
+    """Return the recorded files of a version, rows and indexes, that are damaged; reads them all.
+
+    Raises
+    ------
+    VersionGone
+        If the version was removed meanwhile.
+    """
+    listed = _listed(table, version)
+    damaged = [n for n, crc in listed.items() if not is_intact(table / n, crc, again=True)]
+    if damaged:
+        stamp_of(table, version)
+    return damaged
 
 
 def is_intact(path: Path, expected: Crc, *, again: bool = False) -> bool:
@@ -191,7 +286,7 @@ def corrupt(table: Path, name: str) -> CorruptTable:
 
 def unrecorded_files(table: Path, manifest: TableManifest) -> list[str]:
     """Return the files of a version that no record lists."""
-    known = _known_checksums(table, manifest.version + 1)
+    known = _former_files(table, manifest.version + 1)
     return [name for name in _files_of(table, manifest) if name not in known]
 
 
@@ -206,18 +301,24 @@ def _listed(table: Path, version: int) -> Mapping[str, Crc]:
         raise VersionGone from error
     except ValueError as error:
         raise corrupt(table, manifest_name(version)) from error
-    known = _known_checksums(table, version)
+    known = _former_files(table, version)
     return {name: known[name] for name in _files_of(table, manifest) if name in known}
 
 
-def _known_checksums(table: Path, version: int) -> Mapping[str, Crc]:
-    """Return the checksums in the newest record before a version."""
+def _former_record(table: Path, version: int) -> VersionRecord | None:
+    """Return the newest record before a version that is sound."""
     previous = read_record(table, version - 1)
     if previous is not None:
-        return previous.files
+        return previous
     earlier = (v for v in reversed(recorded_versions(table)) if v < version - 1)
     records = (read_record(table, v) for v in earlier)
-    return next((record.files for record in records if record is not None), {})
+    return next((record for record in records if record is not None), None)
+
+
+def _former_files(table: Path, version: int) -> Mapping[str, Crc]:
+    """Return the checksums in the newest record before a version."""
+    record = _former_record(table, version)
+    return {} if record is None else record.files
 
 
 def _files_of(table: Path, manifest: TableManifest) -> Iterator[str]:
@@ -227,6 +328,16 @@ def _files_of(table: Path, manifest: TableManifest) -> Iterator[str]:
         with contextlib.suppress(FileNotFoundError):
             for path in sorted((table / folder).iterdir()):
                 yield f"{folder}/{path.name}"
+
+
+def _is_whole(table: Path, version: int) -> bool:
+    try:
+        TableManifest.parse((table / manifest_name(version)).read_bytes())
+    except FileNotFoundError:
+        return True  # it was removed just now, so a newer one is there
+    except ValueError:
+        return False
+    return True
 
 
 def _stamp(path: Path) -> Stamp:

@@ -86,7 +86,6 @@ class OpenSpace:
         self.wait_s = wait_s
         self.device = device
         self._load(SpaceSettings.read(self.path))
-        self.quarantine = Quarantine(self.path)
         self.interactions = InteractionStore(self.path)
         given = None if encoder is None else resolve_encoders(encoder, device=self.model_device)
         self.encoder_of = self.recorded_encoders(self.settings, given)
@@ -97,6 +96,7 @@ class OpenSpace:
         self.named_vectors = settings.layout
         self.vector_weights = vector_weights(settings)
         self.catalog = Catalog(self.path)
+        self.quarantine = Quarantine(lambda: self.catalog.snapshot().quarantined())
         self.live = LiveView(self.path, self.catalog, settings, self.device)
         self._alignment: Alignment | None = None
         self._reweighting: Reweighting | None = None

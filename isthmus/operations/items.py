@@ -88,7 +88,6 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
 def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:
     """Delete items, and return how many there were."""
     with write_lock(space.path, "catalog", space.wait_s):
-        space.quarantine.record(item_ids, [])
         return space.catalog.delete(item_ids)
 
 
@@ -138,7 +137,6 @@ def _ingesting(space: OpenSpace, rows: int | None, media: MediaStore) -> Iterato
         caches = open_embedding_caches(space.path, space.settings, lazy=lazy)
         yield Ingest(
             space.catalog,
-            space.quarantine,
             media,
             caches,
             space.settings,

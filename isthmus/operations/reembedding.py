@@ -96,7 +96,7 @@ def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False
         release = _switch(space, migration, settings, progress=progress)
         space.switch(settings, given)
         with write_lock(space.path, "catalog", space.wait_s):
-            quarantined = migration.finish(space.quarantine)
+            quarantined = migration.finish()
         delete_other_alignments(space.path, settings.alignment)
         return ReembedReport(
             former=former,
@@ -232,7 +232,6 @@ def _complete_switch(
             space.alignment,
             space.encoder_of,
             space.media(),
-            space.quarantine,
         )
     return ReembedReport(
         former=space.fingerprint,

@@ -102,7 +102,7 @@ def _switch_encoders(
         migration.switch(migration.prepare().version)
         shutil.rmtree(trained_folder(space.path), ignore_errors=True)
         space.switch(settings, encoder_of)
-        migration.finish(space.quarantine)
+        migration.finish()
     delete_other_alignments(space.path, space.settings.alignment)
 
 

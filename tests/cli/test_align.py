@@ -37,7 +37,7 @@ def test_align_lets_text_find_pictures(run, run_json, tmp_path):
     assert len(report["problems"]) == 1
     assert "pairs.parquet row 48" in report["problems"][0]
     found = run_json("search", "blue thing1", "--space", "shop", "-k", 1)
-    assert [hit["item_id"] for hit in found] == ["b"]
+    assert [hit["item_id"] for hit in found["hits"]] == ["b"]
     shown = run("align", "--pairs", pairs, "--text", "title", "--epochs", 1, "--space", "shop")
     assert "text to image" in shown.stdout
     assert "left out" in shown.stderr

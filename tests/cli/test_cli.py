@@ -50,7 +50,8 @@ def shop(run_json, tmp_path):
     return tmp_path / "shop"
 
 
-def ids(hits):
+def ids(answer):
+    hits = answer["hits"] if isinstance(answer, dict) else answer
     return [hit["item_id"] for hit in hits]
 
 
@@ -81,7 +82,10 @@ def test_the_whole_job(shop, run_json, tmp_path):
     assert [r["current"] for r in run_json("releases", "--space", "shop")] == [False, True]
     assert run_json("rollback", "--space", "shop") == {"current": 1}
 
-    hits = run_json("search", "jazz club", "--space", "shop", "-k", 2)
+    answer = run_json("search", "jazz club", "--space", "shop", "-k", 2)
+    assert answer["notes"] == []
+    assert answer["cursor"]
+    hits = answer["hits"]
     assert hits[0] | {"score": 1} == {
         "item_id": "f2",
         "domain": "films",
@@ -128,7 +132,7 @@ def test_the_whole_job(shop, run_json, tmp_path):
 
 def test_lists_as_they_are_asked_for(shop, run_json):
     def search(*arguments):
-        return run_json("search", *arguments, "--space", "shop")
+        return run_json("search", *arguments, "--space", "shop")["hits"]
 
     sea = ("sea storm ship",)
     assert ids(search(*sea, "-k", 2, "--domain", "films"))[0] == "f1"
@@ -157,7 +161,7 @@ def test_lists_as_they_are_asked_for(shop, run_json):
     assert set(ids(hits)) == {"f2", "f3", "b1", "b2"}
     recommend = ("recommend", "--space", "shop", "--history", "f1", "-k", 2)
     hits = run_json(*recommend, "--quotas", "films=1", "--quotas", "books=1", "--diversity", 0.3)
-    assert sorted(h["domain"] for h in hits) == ["books", "films"]
+    assert sorted(h["domain"] for h in hits["hits"]) == ["books", "films"]
 
 
 def test_a_file_of_users(shop, run_json, tmp_path):
@@ -433,7 +437,7 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
     (failure,) = run_json("quarantine", "--space", "s")
     assert (failure["item_id"], failure["modality"]) == ("b", "audio")
     (tmp_path / "asked.wav").write_bytes(tone("high", 16_000))
-    (hit,) = run_json("search", "--audio", "asked.wav", "--space", "s", "-k", 1)
+    (hit,) = run_json("search", "--audio", "asked.wav", "--space", "s", "-k", 1)["hits"]
     assert (hit["item_id"], hit["audio"]) == ("h", str(tmp_path / "high.wav"))
     assert ids(run_json("search", "low", "--space", "s", "-k", 1)) == ["l"]
     assert "joint" in run("status", "--space", "s").stdout

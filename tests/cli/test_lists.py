@@ -25,12 +25,12 @@ def shop(run_json, tmp_path):
 
 
 def test_hybrid_search(shop, run, run_json):
-    hits = run_json("search", "4711", "--hybrid", "--space", "shop", "-k", 5)
+    hits = run_json("search", "4711", "--hybrid", "--space", "shop", "-k", 5)["hits"]
     assert len(hits) == 5
     assert "f2" in [hit["item_id"] for hit in hits[:2]]
     assert {"score", "similarity"} <= hits[0].keys()
     weighed = ("search", "4711", "--hybrid", "--bm25-weight", 9, "--space", "shop", "-k", 1)
-    assert [hit["item_id"] for hit in run_json(*weighed)] == ["f2"]
+    assert [hit["item_id"] for hit in run_json(*weighed)["hits"]] == ["f2"]
     refused = run("search", "x", "--hybrid", "--bm25-weight", -1, "--space", "shop")
     assert refused.returncode == 1
     assert "bm25_weight is -1.0" in refused.stderr

@@ -25,7 +25,7 @@ def ids(hits):
 
 
 def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
-    stored = run_json(*ASK, "--user", "u3", "--explain")
+    stored = run_json(*ASK, "--user", "u3", "--explain")["hits"]
     assert len(stored) == 4
     own = stored[0]["explanation"]
     assert own["popularity"] + own["personal"] == pytest.approx(own["score"], abs=1e-4)
@@ -33,7 +33,9 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
     assert shown.returncode == 0, shown.stderr
     for words in ("popularity", "because of", "found by", "(rank "):
         assert words in shown.stdout
-    clicked = run_json(*ASK, "--clicks", name("films", 5, 0), "--clicks", name("films", 5, 1))
+    clicked = run_json(*ASK, "--clicks", name("films", 5, 0), "--clicks", name("films", 5, 1))[
+        "hits"
+    ]
     assert taste_of(clicked[0]["item_id"]) == 5
 
     users = [{"user_id": "u3", "history": []}, {"user_id": "x", "history": [name("films", 5, 0)]}]
@@ -45,7 +47,7 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
 
 
 def test_training_and_publishing(shop, run, run_json):
-    before = run_json(*ASK, "--user", "u3")
+    before = run_json(*ASK, "--user", "u3")["hits"]
     shown = run("train", "--targets", "books", *QUICK, "--distilled-units", 8, "--space", "shop")
     assert shown.returncode == 0, shown.stderr
     said = " ".join(shown.stdout.split())
@@ -57,7 +59,7 @@ def test_training_and_publishing(shop, run, run_json):
     assert kept["accepted"]
     rankers = [path for path in kept["attached"] if "ranker" in path]
     assert rankers == ["recommender/ranker-0.safetensors", "recommender/ranker-1.safetensors"]
-    assert ids(run_json(*ASK, "--user", "u3")) == ids(before)
+    assert ids(run_json(*ASK, "--user", "u3")["hits"]) == ids(before)
 
 
 def test_a_user_of_whom_nothing_is_stored_is_answered_with_a_word_about_it(shop, run):

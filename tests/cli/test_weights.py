@@ -52,7 +52,7 @@ def test_fusion_is_learned_from_a_label_and_from_pairs(run, run_json, tmp_path):
     ndcg = report["ndcg"]["item to item"]
     assert ndcg["learned"] > ndcg["fixed"]
     similar = ("similar", "i0", "-s", "shop", "-k", 5)
-    assert run_json(*similar) != run_json(*similar, "--weights", "image=1")
+    assert run_json(*similar)["hits"] != run_json(*similar, "--weights", "image=1")["hits"]
     pairs = [{"like": f"i{n}", "item_id": f"i{(n + 8) % 80}"} for n in range(80)]
     pairs.append({"like": "gone", "item_id": "i1"})
     pq.write_table(pa.Table.from_pylist(pairs), tmp_path / "pairs.parquet")

@@ -239,8 +239,7 @@ def test_words_match_the_catalog_after_any_operations(tmp_path_factory, steps):
         elif what == "index":
             space.index_text()
         elif what == "tidy":
-            space.opened.catalog._dataset.checkout_latest()
-            space.opened.catalog._dataset.optimize.compact_files()
+            space.opened.catalog.snapshot()._dataset.optimize.compact_files()
         for word in WORDS:
             wanted = {name for name, text in truth.items() if word in text.split()}
             assert ids_with(space, word) == wanted

@@ -25,11 +25,14 @@ import pyarrow.compute as pc
 
 from isthmus.data.columns import NO_TIME
 from isthmus.data.lance_tables import (
+    commit,
     compact_if_fragmented,
     open_or_create,
     open_table,
     predicates_in,
 )
+from isthmus.data.leases import hold
+from isthmus.data.table_checksums import TableStamp, is_newest, stamp_of, table_identity
 from isthmus.schema import (
     EVENT,
     INTERACTION_KEY,
@@ -68,7 +71,7 @@ class InteractionStore:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / INTERACTIONS_TABLE
-        self._dataset: Any = None
+        self._opened: _Opened | None = None
         self._cache: tuple[Any, CachedInteractions] | None = None
         self._seconds_spent = 0.0  # on look-ups by Lance
 
@@ -132,14 +135,12 @@ class InteractionStore:
         tuple of int
             How many were new, and how many replaced a stored one.
         """
-        import lance
-
         dataset = self._writable()
         merge = dataset.merge_insert(list(INTERACTION_KEY)).when_matched_update_all(REPLACES)
         transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(rows)
         added, changed = int(done["num_inserted_rows"]), int(done["num_updated_rows"])
         if added or changed:  # an empty commit would only make readers reload
-            lance.LanceDataset.commit(dataset, transaction)
+            commit(dataset, transaction)
         return added, changed
 
     def delete_user(self, user_id: str) -> int:
@@ -173,16 +174,30 @@ class InteractionStore:
 
     def _latest(self) -> Any:
         """Return the table as it is on disk; None before the first interaction."""
-        dataset = self._dataset
+        if self._opened is not None:
+            hold(self._path, self._opened.stamp.version)
+            if is_newest(self._path, self._opened.stamp):
+                return self._opened.dataset
+        dataset = open_table(self._path)
         if dataset is None:
-            dataset = open_table(self._path)
-        elif dataset.latest_version != dataset.version:
-            dataset = dataset.checkout_version(dataset.latest_version)
-        self._dataset = dataset
+            self._opened = self._cache = None
+            return None
+        table = table_identity(self._path)
+        if self._opened is not None and table != self._opened.table:
+            self._cache = None  # another space was put in the place of this one
+        self._opened = _Opened(dataset, stamp_of(self._path, int(dataset.version)), table)
         return dataset
 
     def _writable(self) -> Any:
         return open_or_create(self._path, INTERACTIONS)
+
+
+class _Opened(NamedTuple):
+    """The table, the stamp of its version, and what identifies it."""
+
+    dataset: Any
+    stamp: TableStamp
+    table: str | None
 
 
 class _Fragment(NamedTuple):

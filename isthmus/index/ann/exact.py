@@ -89,6 +89,16 @@ def rescore(
     return padded
 
 
+def inner_products(vectors: FloatArray, query: FloatArray) -> FloatArray:
+    """Return the inner product of each vector with a query, shape (n_vectors,).
+
+    Equal vectors get equal products, wherever they stand, as in every search. A matrix product
+    rounds by the place of a row.
+    """
+    rows = np.arange(len(vectors))[None]
+    return _inner_products(query[None], vectors, rows)[0] if len(vectors) else np.zeros(0, "f4")
+
+
 def _inner_products(queries: FloatArray, vectors: FloatArray, candidates: Positions) -> FloatArray:
     """Return inner products of queries with candidate rows; -inf where the row is -1.
 
@@ -163,9 +173,8 @@ def _knn(queries: FloatArray, vectors: FloatArray, k: int) -> tuple[FloatArray, 
     scores, positions = empty_result(len(queries), k)
     n_results = min(k, len(vectors))
     if n_results and len(queries):
-        scores[:, :n_results], positions[:, :n_results] = knn_of.get()(
-            np.ascontiguousarray(queries, np.float32),
-            np.ascontiguousarray(vectors, np.float32),
-            n_results,
-        )
+        queries = np.ascontiguousarray(queries, np.float32)
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        _, found = knn_of.get()(queries, vectors, n_results)
+        return rescore(queries, vectors, found, k)
     return scores, positions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,6 +15,8 @@ from isthmus.data.lance_tables import (
     open_table,
     predicates_in,
 )
+from isthmus.data.leases import hold
+from isthmus.data.table_checksums import corrupt, is_newest, stamp_of, table_identity
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.attributes import AttributeChange, place_attributes
@@ -25,6 +28,7 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_ID,
     MODALITY_MASK,
+    QUARANTINE,
     ROW_HASH,
     TEXT,
     Modality,
@@ -44,8 +48,6 @@ class Catalog:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CATALOG_TABLE
-        self._versions = self._path / VERSIONS
-        self._dataset = open_table(self._path)
 
     @classmethod
     def create(cls, folder: Path, named_vectors: Sequence[NamedVector]) -> Catalog:
@@ -53,13 +55,21 @@ class Catalog:
         create_table(folder / CATALOG_TABLE, _schema(named_vectors), stable_row_ids=True)
         return cls(folder)
 
-    def touched(self) -> int:
-        """Return when a version was last added or removed, in ns since 1970 (some 2 µs)."""
-        return self._versions.stat().st_mtime_ns
-
     def snapshot(self) -> Snapshot:
-        """Return the catalog as it is now."""
-        return Snapshot(open_table(self._path))
+        """Return the catalog as it is now.
+
+        Raises
+        ------
+        CorruptTable
+            If a file of it is missing or damaged.
+        """
+        dataset = self._latest()
+        return Snapshot(dataset, stamp_of(self._path, dataset.version), table_identity(self._path))
+
+    def keeps(self, snapshot: Snapshot) -> bool:
+        """Keep a snapshot until the end of the lease scope; return whether it is the newest."""
+        hold(self._path, snapshot.version)
+        return is_newest(self._path, snapshot.stamp)
 
     def place_attributes(
         self, types: Mapping[str, Mapping[str, pa.DataType]]
@@ -68,35 +78,32 @@ class Catalog:
 
         See `isthmus.index.catalog.attributes.place_attributes`.
         """
-        self._dataset.checkout_latest()
-        return place_attributes(self._dataset, types)
+        return place_attributes(self._latest(), types)
 
     def change_attributes(self) -> AttributeChange:
         """Begin a change of the attributes."""
-        self._dataset.checkout_latest()
-        return AttributeChange(self._dataset)
+        return AttributeChange(self._latest())
 
     def write(self, added: pa.Table, changed: pa.Table) -> None:
         """Append added items and replace changed ones."""
-        self._dataset.checkout_latest()
+        dataset = self._latest()
         if len(added):
-            self._dataset.insert(self._complete(added), mode="append")
+            dataset.insert(_complete(dataset, added), mode="append")
         if len(changed):
-            merge = self._dataset.merge_insert(ITEM_ID).when_matched_update_all()
-            merge.when_not_matched_insert_all().execute(self._complete(changed))
+            merge = dataset.merge_insert(ITEM_ID).when_matched_update_all()
+            merge.when_not_matched_insert_all().execute(_complete(dataset, changed))
 
     def delete(self, item_ids: Sequence[str]) -> int:
         """Delete items; return how many there were."""
-        self._dataset.checkout_latest()
-        before = self._dataset.count_rows()
+        dataset = self._latest()
+        before = dataset.count_rows()
         for predicate in predicates_in(ITEM_ID, item_ids):
-            self._dataset.delete(predicate)
-        return int(before - self._dataset.count_rows())
+            dataset.delete(predicate)
+        return int(before - dataset.count_rows())
 
     def index_text(self) -> None:
         """Build the full-text index, or bring it up to date."""
-        self._dataset.checkout_latest()
-        index_words(self._dataset)
+        index_words(self._latest())
 
     def compute_vectors(
         self,
@@ -120,41 +127,47 @@ class Catalog:
         """
         import lance
 
-        self._dataset.checkout_latest()
         self.drop_vectors([named_vector.column])
+        dataset = self._latest()
         schema = pa.schema([(named_vector.column, pa.list_(pa.float32()))])
 
         @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
         def computed(batch: pa.RecordBatch) -> pa.RecordBatch:
             return pa.record_batch([compute(batch)], schema=schema)
 
-        self._dataset.add_columns(computed, read_columns=list(read), batch_size=SCAN_ROWS)
+        dataset.add_columns(computed, read_columns=list(read), batch_size=SCAN_ROWS)
 
     def drop_vectors(self, columns: Sequence[str]) -> None:
         """Drop columns of vectors; unknown names are ignored."""
-        self._dataset.checkout_latest()
-        present = [name for name in columns if name in self._dataset.schema.names]
+        dataset = self._latest()
+        present = [name for name in columns if name in dataset.schema.names]
         if present:
-            self._dataset.drop_columns(present)
+            dataset.drop_columns(present)
 
     def vector_columns(self) -> list[str]:
         """Return the names of the columns of vectors."""
-        self._dataset.checkout_latest()
-        return [n for n in self._dataset.schema.names if n.startswith(vector_column(""))]
+        return [n for n in self._latest().schema.names if n.startswith(vector_column(""))]
 
     def compact_if_fragmented(self) -> None:
         """Merge small fragments if there are many; index item ids in a large table."""
-        compact_if_fragmented(self._dataset, ITEM_ID)
+        compact_if_fragmented(self._latest(), ITEM_ID)
 
-    def _complete(self, table: pa.Table) -> pa.Table:
-        """Return a table with the catalog's columns and types; missing columns are null."""
-        columns = []
-        for field in self._dataset.schema:
-            if field.name in table.column_names:
-                columns.append(table.column(field.name).cast(field.type))
-            else:
-                columns.append(pa.nulls(len(table), field.type))
-        return pa.table(columns, schema=self._dataset.schema)
+    def _latest(self) -> Any:
+        dataset = open_table(self._path)
+        if dataset is None:
+            raise corrupt(self._path, VERSIONS)
+        return dataset
+
+
+def _complete(dataset: Any, table: pa.Table) -> pa.Table:
+    """Return a table with the catalog's columns and types; missing columns are null."""
+    columns = []
+    for field in dataset.schema:
+        if field.name in table.column_names:
+            columns.append(table.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(len(table), field.type))
+    return pa.table(columns, schema=dataset.schema)
 
 
 def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
@@ -167,6 +180,7 @@ def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
             (TEXT, pa.string()),
             *((name, pa.string()) for name in media),
             (MODALITY_MASK, pa.uint8()),
+            (QUARANTINE, pa.string()),
             (ROW_HASH, pa.binary(DIGEST_BYTES)),
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector takes no memory.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from isthmus.data.lance_tables import DELETED_SHARE, compact_table, has_versions_older, open_table
+from isthmus.data.lance_tables import DELETED_SHARE, compact_table, open_table, versions_older
 from isthmus.encoders.embedding_cache import CONTENT
 from isthmus.index.catalog.lock import write_lock
 from isthmus.progress import progress_bar
@@ -16,7 +16,6 @@ from isthmus.schema import (
     EMBEDDING_CACHE_FOLDER,
     INTERACTIONS_TABLE,
     ITEM_ID,
-    QUARANTINE_TABLE,
     USER_ID,
 )
 
@@ -45,9 +44,9 @@ class CompactReport:
 def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[CompactReport]:
     """Compact every table of a space; the caller holds the locks of catalog and interactions.
 
-    Queries go on: a reader keeps the version that it has open, unless that is older than
-    `keep_days`. Fragments of interactions are rewritten without deleted rows. So a deleted user is
-    gone from the disk when the older versions are.
+    Queries go on: a version that a reader is using stays, and the next call removes it. Fragments
+    of interactions are rewritten without deleted rows. So a deleted user is gone from the disk when
+    the older versions are.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
         with write_lock(space, "catalog", 0), write_lock(space, "interactions", 0):
             tables = (space / folder for folder in (CATALOG_TABLE, INTERACTIONS_TABLE))
             keep = timedelta(days=keep_days)
-            if any(has_versions_older(path, keep) for path in tables):
+            if any(versions_older(path, keep) for path in tables):
                 return compact(space, keep_days)
     except OSError:  # SpaceLocked is one
         pass
@@ -89,7 +88,6 @@ def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     """Yield each table, its key column, and the share of deleted rows that fragments can keep."""
     tables = [
         (space / CATALOG_TABLE, ITEM_ID, DELETED_SHARE),
-        (space / QUARANTINE_TABLE, ITEM_ID, DELETED_SHARE),
         (space / INTERACTIONS_TABLE, USER_ID, 0.0),
         *(
             (path, CONTENT, DELETED_SHARE)

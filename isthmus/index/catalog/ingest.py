@@ -32,7 +32,7 @@ from isthmus.index.catalog.content_encoding import (
     to_list_column,
 )
 from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, ItemDigests
-from isthmus.index.catalog.quarantine import Failure, Quarantine
+from isthmus.index.catalog.quarantine import Failure, quarantine_column
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import (
@@ -40,6 +40,7 @@ from isthmus.schema import (
     ITEM_ID,
     MEDIA,
     MODALITY_MASK,
+    QUARANTINE,
     Modality,
     inline_column,
     media_columns,
@@ -99,9 +100,7 @@ class Ingest:
     Parameters
     ----------
     catalog : Catalog
-        Stores the items.
-    quarantine : Quarantine
-        Stores the failures.
+        Stores the items and their failures.
     media : MediaStore
         Reads media.
     caches : dict of str to EmbeddingCache
@@ -118,7 +117,6 @@ class Ingest:
     def __init__(
         self,
         catalog: Catalog,
-        quarantine: Quarantine,
         media: MediaStore,
         caches: dict[Modality, EmbeddingCache],
         settings: SpaceSettings,
@@ -127,7 +125,6 @@ class Ingest:
     ) -> None:
         self._alignment = alignment
         self._catalog = catalog
-        self._quarantine = quarantine
         self._media = media
         self._caches = caches
         self._settings = settings
@@ -229,9 +226,11 @@ class Ingest:
             # Before the catalog: after a kill, every content in the catalog is in a cache.
             for cache in self._caches.values():
                 cache.flush()
+            item_ids = items.column(ITEM_ID).to_pylist()
+            quarantine = quarantine_column(item_ids, failures, self._catalog.snapshot().find)
+            items = items.append_column(QUARANTINE, quarantine)
             new = pa.array(changes.new)
             self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
-            self._quarantine.record(items.column(ITEM_ID).to_pylist(), failures)
         report = self.report
         report.rows_read += changes.rows_read
         report.added += int(changes.new.sum())

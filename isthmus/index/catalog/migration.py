@@ -27,7 +27,6 @@ from isthmus.index.catalog.content_encoding import (
     open_embedding_caches,
 )
 from isthmus.index.catalog.ingest import Ingest
-from isthmus.index.catalog.quarantine import Quarantine
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.vector_columns import (
     add_missing_columns,
@@ -135,7 +134,7 @@ class Migration:
         store_former_settings(self._space, self._current)
         self._target.write(self._space)
 
-    def finish(self, quarantine: Quarantine) -> int:
+    def finish(self) -> int:
         """Drop the old columns and update the quarantine; the caller holds the catalog's lock.
 
         Returns
@@ -151,7 +150,6 @@ class Migration:
             self._alignment,
             self._encoder_of,
             self._media,
-            quarantine,
         )
 
     def abort(self) -> None:
@@ -171,7 +169,6 @@ def retry_stale_items(
     alignment: Alignment | None,
     encoder_of: EncoderOf,
     media: MediaStore,
-    quarantine: Quarantine,
 ) -> int:
     """Ingest the items again whose modality mask does not match their vectors.
 
@@ -186,7 +183,7 @@ def retry_stale_items(
     if not stale:
         return 0
     caches = open_embedding_caches(space, settings)
-    ingest = Ingest(catalog, quarantine, media, caches, settings, encoder_of, alignment)
+    ingest = Ingest(catalog, media, caches, settings, encoder_of, alignment)
     return ingest.retry(stale).quarantined
 
 

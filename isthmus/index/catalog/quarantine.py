@@ -1,36 +1,26 @@
-"""The quarantine: contents that could not be embedded, with the reason and the attempts."""
+"""The quarantine: contents that could not be embedded, with the reason and the attempts.
+
+The failures of an item stand in a column of the catalog, so that they come and go in the commit
+that changes the item.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from isthmus.data.lance_tables import (
-    compact_if_fragmented,
-    open_or_create,
-    open_table,
-    predicates_in,
-)
-from isthmus.schema import DOMAIN, ITEM_ID, QUARANTINE_TABLE
+from isthmus.schema import DOMAIN, ITEM_ID, QUARANTINE
 
 MODALITY = "modality"
 ATTEMPTS = "attempts"
-SCHEMA = pa.schema(
-    [
-        (ITEM_ID, pa.string()),
-        (MODALITY, pa.string()),
-        (DOMAIN, pa.string()),
-        ("source", pa.string()),
-        ("reason", pa.string()),
-        ("last_tried", pa.timestamp("us", "UTC")),
-        (ATTEMPTS, pa.int64()),
-    ]
-)
+LAST_TRIED = "last_tried"
+
+Find = Callable[[Sequence[str], Sequence[str]], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -59,57 +49,72 @@ class Quarantine:
 
     Parameters
     ----------
-    folder : Path
-        The space.
+    read : callable
+        Returns `Snapshot.quarantined` of the catalog as it is now.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / QUARANTINE_TABLE
+    def __init__(self, read: Callable[[], pa.Table]) -> None:
+        self._read = read
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every failure, ordered by item id and modality."""
-        table = open_table(self._path)
-        if table is None:
-            return []
-        rows: list[dict[str, Any]] = table.to_table().to_pylist()
+        rows = [
+            {ITEM_ID: item[ITEM_ID], DOMAIN: item[DOMAIN], **failure}
+            for item in self._read().to_pylist()
+            for failure in _decode(item[QUARANTINE])
+        ]
         return sorted(rows, key=lambda row: (row[ITEM_ID], row[MODALITY]))
 
     def __len__(self) -> int:
-        table = open_table(self._path)
-        return 0 if table is None else int(table.count_rows())
-
-    def record(self, item_ids: Sequence[str], failures: Sequence[Failure]) -> None:
-        """Record the result of an attempt: these failures replace all entries of the items.
-
-        Parameters
-        ----------
-        item_ids : sequence of str
-            The items that were tried.
-        failures : sequence of Failure
-            What failed among them.
-        """
-        if not failures and len(self) == 0:
-            return
-        dataset = open_or_create(self._path, SCHEMA)
-        attempts: dict[tuple[str, str], int] = {}
-        for predicate in predicates_in(ITEM_ID, item_ids):
-            for row in dataset.to_table(filter=predicate).to_pylist():
-                attempts[row[ITEM_ID], row[MODALITY]] = row[ATTEMPTS]
-        for predicate in predicates_in(ITEM_ID, sorted({item_id for item_id, _ in attempts})):
-            dataset.delete(predicate)
-        if failures:
-            dataset.insert(_to_table(failures, attempts), mode="append")
-        compact_if_fragmented(dataset, ITEM_ID)
+        return len(self.rows())
 
 
-def _to_table(failures: Sequence[Failure], attempts: dict[tuple[str, str], int]) -> pa.Table:
+def quarantine_column(
+    item_ids: Sequence[str], failures: Iterable[Failure], find: Find
+) -> pa.StringArray:
+    """Return the column of the quarantine after an attempt, shape (n_items,).
+
+    Parameters
+    ----------
+    item_ids : sequence of str
+        The items that were tried.
+    failures : iterable of Failure
+        What failed among them.
+    find : callable
+        `Snapshot.find` of the catalog before the attempt; the attempts there are counted on.
+    """
+    failed: dict[str, list[Failure]] = {}
+    for failure in failures:
+        failed.setdefault(failure.item_id, []).append(failure)
+    stored = find(list(failed), [ITEM_ID, QUARANTINE]).to_pylist()
+    attempts = {
+        (item[ITEM_ID], former[MODALITY]): former[ATTEMPTS]
+        for item in stored
+        for former in _decode(item[QUARANTINE])
+    }
     now = datetime.now(UTC)
-    rows = [
-        {
-            **vars(failure),
-            "last_tried": now,
-            ATTEMPTS: attempts.get((failure.item_id, failure.modality), 0) + 1,
-        }
-        for failure in failures
+    return pa.array(
+        [
+            _encode(failed[item_id], attempts, now) if item_id in failed else None
+            for item_id in item_ids
+        ],
+        pa.string(),
+    )
+
+
+def _encode(
+    failures: Sequence[Failure], attempts: Mapping[tuple[str, str], int], now: datetime
+) -> str:
+    entries = []
+    for failure in failures:
+        entry = {name: v for name, v in asdict(failure).items() if name not in (ITEM_ID, DOMAIN)}
+        before = attempts.get((failure.item_id, failure.modality), 0)
+        entries.append({**entry, LAST_TRIED: now.isoformat(), ATTEMPTS: before + 1})
+    return json.dumps(entries)
+
+
+def _decode(entries: str | None) -> list[dict[str, Any]]:
+    return [
+        {**entry, LAST_TRIED: datetime.fromisoformat(entry[LAST_TRIED])}
+        for entry in json.loads(entries or "[]")
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)

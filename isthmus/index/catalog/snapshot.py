@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
+from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.attribute_filters import (
     compile_for_domains,
@@ -31,6 +32,7 @@ from isthmus.schema import (
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
+    QUARANTINE,
     ROW_HASH,
     ROW_ID,
     UPDATED_AT,
@@ -52,10 +54,15 @@ class Snapshot:
     ----------
     dataset : lance.LanceDataset
         The table, checked out at that version.
+    stamp : TableStamp
+        Of that version.
+    table : str or None
+        Identifies the table, see `isthmus.data.table_checksums.table_identity`.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, stamp: TableStamp, table: str | None) -> None:
         self._dataset = dataset
+        self.stamp, self.table = stamp, table
 
     @property
     def version(self) -> int:
@@ -90,10 +97,6 @@ class Snapshot:
         """Return the ids of items that were added or changed after a version."""
         batches = self.changed_since(version, ())
         return [item_id for batch in batches for item_id in batch.column(ITEM_ID).to_pylist()]
-
-    def newest_version(self) -> int:
-        """Return the version of the catalog on disk (some 20 µs)."""
-        return int(self._dataset.latest_version)
 
     def row_ids(self) -> RowIds:
         """Return the row ids of all items, shape (n_rows,)."""
@@ -209,6 +212,12 @@ class Snapshot:
         """Yield columns of every item."""
         yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
 
+    def quarantined(self) -> pa.Table:
+        """Return id, domain and failures of the items with a content that could not be embedded."""
+        return self._dataset.to_table(
+            columns=[ITEM_ID, DOMAIN, QUARANTINE], filter=f"{QUARANTINE} IS NOT NULL"
+        )
+
     def content_digests(self, modalities: Sequence[Modality]) -> pa.Table:
         """Return domain and content digests of the items that have all of these modalities."""
         columns = [CONTENT_HASH[modality] for modality in modalities]
@@ -236,7 +245,7 @@ class Snapshot:
         return has_word_index(self._dataset)
 
     def match_words(self, text: str, limit: int) -> pa.Table:
-        """Return item_id and ``_score`` of items that share a word with a text, best by BM25 first.
+        """Return item_id, text and ``_score`` of items that share a word with a text, best first.
 
         See `isthmus.index.catalog.text_index`.
         """

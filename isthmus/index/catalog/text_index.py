@@ -47,13 +47,13 @@ def match_words(dataset: Any, text: str, limit: int) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        At most `limit` rows of item_id and ``_score``.
+        At most `limit` rows of item_id, text and ``_score``.
     """
     from lance.query import MatchQuery
 
     # Arrow and Lance accept only valid Unicode; half of a surrogate pair is no word.
     words = text.encode("utf-8", "replace").decode()
     scanner = dataset.scanner(
-        columns=[ITEM_ID, WORD_SCORE], full_text_query=MatchQuery(words, TEXT), limit=limit
+        columns=[ITEM_ID, TEXT, WORD_SCORE], full_text_query=MatchQuery(words, TEXT), limit=limit
     )
     return scanner.to_table()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from isthmus.numerics.arrays import Mask
 from isthmus.schema import SPACE_FILE
 
 MAX_DELTAS = 4  # segments; each costs every query a search of its own
-SETTLED_NS = 1_000_000_000  # longer than the resolution of the clock of any file system
 
 
 class CurrentSettings:
@@ -68,14 +66,10 @@ class _Seen:
         The view.
     release : (int, int) or None
         Stamp of the current release.
-    touched : int or None
-        Modification time of the catalog (ns), if it was well before the check. Two versions may
-        otherwise share a time stamp.
     """
 
     view: View
     release: tuple[int, int] | None
-    touched: int | None = None
 
 
 class LiveView:
@@ -129,17 +123,17 @@ class LiveView:
             view = open_view(self._catalog.snapshot(), self._named_vectors, release, self._place)
             self._seen = _Seen(view, stamp)
             return view
-        touched = self._catalog.touched()
-        if touched == seen.touched:
-            return seen.view
-        settled = time.time_ns() - touched > SETTLED_NS
-        self._seen = _Seen(self._updated(seen.view), stamp, touched if settled else None)
-        return self._seen.view
+        if not self._catalog.keeps(seen.view.snapshot):
+            seen = self._seen = _Seen(self._updated(seen.view), stamp)
+        return seen.view
 
     def _updated(self, view: View) -> View:
-        if view.snapshot.newest_version() == view.snapshot.version:
-            return view
-        return apply_delta(view, self._catalog.snapshot())
+        """Return the view of the catalog that is on disk now."""
+        snapshot, former = self._catalog.snapshot(), view.snapshot
+        if snapshot.table == former.table and snapshot.version >= former.version:
+            return apply_delta(view, snapshot)
+        # Another space was put in the place of this one, or an older version was restored.
+        return open_view(snapshot, self._named_vectors, self._open_release(), self._place)
 
     def require_settings(self) -> None:
         """Raise `FingerprintMismatch` if the space was aligned anew since it was opened."""

@@ -11,7 +11,7 @@ from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.diversity import maximal_marginal_relevance
 from isthmus.retrieval.search.examples import Interest, find_interests
-from isthmus.retrieval.search.query import Query, ScoredRows, search_top_k
+from isthmus.retrieval.search.query import Query, ScoredRows, order_of, search_top_k, shared_ranks
 
 SAMPLE_SIZE = 4_000
 MIN_ITEMS_PER_INTEREST = 20
@@ -65,7 +65,8 @@ def recommend(
     ]
     lists = iter(search_top_k(view, queries, max(k, MIN_ITEMS_PER_INTEREST), allowed, weights))
     ranked = [
-        _combine([(interest, next(lists)) for interest in of_user], k) for of_user in interests
+        _combine(view, [(interest, next(lists)) for interest in of_user], k)
+        for of_user in interests
     ]
     return [
         found if of_user else _typical(view, k, allowed, rows)
@@ -90,18 +91,18 @@ def _interests(
     return interests
 
 
-def _combine(lists: Sequence[tuple[Interest, ScoredRows]], k: int) -> ScoredRows:
+def _combine(view: View, lists: Sequence[tuple[Interest, ScoredRows]], k: int) -> ScoredRows:
     """Merge the lists of the interests of a user."""
     if not lists:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     total = sum(interest.weight for interest, _ in lists)
     rows = np.concatenate([rows for _, (rows, _) in lists])
-    shares = [i.weight / total / np.arange(1, len(r) + 1) for i, (r, _) in lists]
+    shares = [i.weight / total / shared_ranks(scores) for i, (_, scores) in lists]
     distinct, at = np.unique(rows, return_inverse=True)
-    scores = np.zeros(len(distinct))
-    np.maximum.at(scores, at, np.concatenate(shares))
-    order = np.argsort(-scores, kind="stable")[:k]
-    return distinct[order], scores[order].astype(np.float32)
+    scores = np.zeros(len(distinct), np.float32)
+    np.maximum.at(scores, at, np.concatenate(shares).astype(np.float32))
+    order = order_of(view, distinct, scores)[:k]
+    return distinct[order], scores[order]
 
 
 def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> ScoredRows:

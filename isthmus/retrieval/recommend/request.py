@@ -9,12 +9,12 @@ from pydantic import Field, SkipValidation
 
 from isthmus.ids import Ids
 from isthmus.requests import Names, Request
-from isthmus.retrieval.search.request import ListOptions
+from isthmus.retrieval.search.request import ListOptions, PageOptions
 
 PROCESSES = "How many processes answer, each on a core of its own (forked, on Linux)."
 
 
-class RecommendRequest(ListOptions):
+class RecommendRequest(PageOptions):
     """Items of a domain for one user."""
 
     user: SkipValidation[Any] = Field(description="The user (`isthmus.User`) to recommend to.")

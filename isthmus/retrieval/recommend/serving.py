@@ -23,7 +23,7 @@ from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
 from isthmus.retrieval.recommend.space_data import ViewItemFeatures, codes_of
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.query import ScoredRows, order_of
 from isthmus.retrieval.search.ranking import DomainGroup
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ def recommend_learned(
         rest = shares[:, len(ranked) :].sum(axis=1, keepdims=True)
         domain_weights = np.concatenate([domain_weights, rest], axis=1)
     return [
-        _merge([of_domain[user] for of_domain in lists], domain_weights[user], n)
+        _merge(serving.view, [of_domain[user] for of_domain in lists], domain_weights[user], n)
         for user in range(len(users))
     ]
 
@@ -344,10 +344,11 @@ def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> Scor
     return serving.features.rows[items], np.exp(scores - top) / np.float32(total)
 
 
-def _merge(lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:
+def _merge(view: View, lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:
     rows = np.concatenate([rows for rows, _ in lists])
     scores = np.concatenate(
         [list_scores * w for (_, list_scores), w in zip(lists, weights, strict=True)]
     )
-    order = np.argsort(-scores, kind="stable")[:n]
-    return rows[order], scores[order].astype(np.float32)
+    scores = scores.astype(np.float32)
+    order = order_of(view, rows, scores)[:n]
+    return rows[order], scores[order]

@@ -22,7 +22,7 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.search.examples import item_vectors
-from isthmus.retrieval.search.query import Query, search_top_k
+from isthmus.retrieval.search.query import Query, nearest
 
 MAX_CACHED_ENTRIES = 4_000_000  # of eight bytes, over all lists
 MAX_CACHED_KINDS = 32
@@ -192,7 +192,7 @@ class ViewItemFeatures:
         queries = [Query(self._split(vector)) for vector in vectors]
         non_empty = [at for at, query in enumerate(queries) if query.vectors]
         selection = self._selection(allowed)
-        lists = search_top_k(
+        lists = nearest(
             self.view, [queries[at] for at in non_empty], n, selection, self.weights, search_scale
         )
         several = len(self.view.named_vectors) > 1

@@ -19,7 +19,8 @@ from isthmus.progress import progress_bar
 from isthmus.retrieval.ratings.ratings import History
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.explain import explain_hits
-from isthmus.retrieval.recommend.recommender import Recommender
+from isthmus.retrieval.recommend.history_notes import history_notes, unknown_user
+from isthmus.retrieval.recommend.recommender import DEPTH, Recommender
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendBatchRequest,
@@ -29,14 +30,17 @@ from isthmus.retrieval.recommend.request import (
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
+from isthmus.retrieval.search.notes import filter_notes, warn_of
+from isthmus.retrieval.search.paging import Pager, first_window, lists_in_windows, windows
 from isthmus.retrieval.search.query import ScoredRows
 from isthmus.retrieval.search.query_encoding import QueryVectors
 from isthmus.retrieval.search.ranking import DomainGroup, compose, group_domains
 from isthmus.retrieval.search.request import ListOptions
-from isthmus.retrieval.search.results import Hit, make_hits, make_lists
+from isthmus.retrieval.search.results import Hits, make_hits, make_lists
 from isthmus.retrieval.search.searcher import encode_contents
 
 USERS_A_BATCH = 128
+CONTENT_WINDOW = 20  # places of the first window of a list by content alone
 
 NamedUsers = Sequence[tuple[str, User]]
 UsersWithText = tuple[list[User], list[QueryVectors | None]]
@@ -55,23 +59,36 @@ class SpaceRecommender:
         self._space = space
         self._served: tuple[View, int | None, Serving | None] | None = None
 
-    def recommend(self, request: RecommendRequest) -> list[Hit]:
+    def recommend(self, request: RecommendRequest) -> Hits:
         """Recommend items to one user, see `Space.recommend`."""
         view = self._space.view()
         groups = group_domains(view, request)
         (user,) = self._with_stored(view, [request.user])
+        pager = Pager(view, request, extra=(user.history, user.text))
         texts = [self._encode_text(user)]
-        rows, scores = self._recommend(view, [user], texts, request, groups)[0]
-        hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes)
+
+        def make_lists(n: int) -> list[ScoredRows]:
+            return self._recommend(view, [user], texts, request, groups, n)
+
+        first = self._first_window(view, request)
+        offset, (rows, scores) = pager.page(make_lists, first)
+        hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes, offset=offset)
         if request.explain:
             serving = self.serving(view)
             if serving is None:
                 raise InvalidInput(
                     "explanations need a trained ranker: isthmus train, then isthmus publish"
                 )
-            depth = request.depth or 1
+            *_, window = windows(offset + len(hits), first)
+            depth = request.depth(window)
             hits = explain_hits(serving, user, texts[0], rows, hits, groups, depth)
-        return hits
+        notes = [*filter_notes(view, request, groups), *history_notes(view, request.user, user)]
+        return pager.hits(hits, offset, warn_of(notes))
+
+    def _first_window(self, view: View, options: ListOptions) -> int:
+        """Return the first window of a list: the candidates of a ranker, the same for any k."""
+        by_content = options.diversity or self.serving(view) is None
+        return first_window(options, CONTENT_WINDOW if by_content else DEPTH)
 
     def recommend_batch(
         self, request: RecommendBatchRequest, *, progress: bool = False
@@ -89,7 +106,11 @@ class SpaceRecommender:
             return known, [self._encode_text(user) for user in known]
 
         def answer(prepared: UsersWithText) -> list[ScoredRows]:
-            return self._recommend(view, *prepared, request, groups)
+            def make_lists(n: int) -> list[ScoredRows]:
+                return self._recommend(view, *prepared, request, groups, n)
+
+            first = self._first_window(view, request)
+            return lists_in_windows(request.k or 1, make_lists, first)
 
         with progress_bar("recommending", len(users), show=progress) as advance:
             tables = []
@@ -128,7 +149,10 @@ class SpaceRecommender:
                 f"no item {names[int(np.argmin(columns))]!r} in this space, or its domain is newer "
                 "than the training: isthmus train"
             )
-        return serving.rating.predict([self._ratings_of(request.user, serving)], [columns])[0]
+        history = self._ratings_of(request.user, serving)
+        if request.user.id is not None and not len(history.columns):
+            warn_of([unknown_user(request.user.id)])
+        return serving.rating.predict([history], [columns])[0]
 
     def serving(self, view: View) -> Serving | None:
         """Join the recommender of the view's release with the view; None where it has none."""
@@ -153,9 +177,10 @@ class SpaceRecommender:
         texts: Sequence[QueryVectors | None],
         options: ListOptions,
         groups: Sequence[DomainGroup],
+        n: int,
     ) -> list[ScoredRows]:
-        """Recommend to users from each group of domains, and compose a list for each user."""
-        serving, depth = self.serving(view), options.depth or 1
+        """Recommend n items to each user from each group of domains, composed into one list."""
+        serving, depth = self.serving(view), options.depth(n)
         weights = self._space.vector_weights
         by_group = [
             recommend(view, users, texts, depth, group.selection, weights)
@@ -164,7 +189,7 @@ class SpaceRecommender:
             for group in groups
         ]
         return [
-            compose(view, lists, options, groups, relative=True)
+            compose(view, lists, options, groups, n, relative=True)
             for lists in zip(*by_group, strict=True)
         ]
 

@@ -50,6 +50,7 @@ def maximal_marginal_relevance(
     diversity: float,
     quota_ids: Positions | None = None,
     slots: Positions | None = None,
+    before: Positions | None = None,
 ) -> Positions:
     """Choose k items one by one, each relevant and unlike those before it.
 
@@ -70,6 +71,8 @@ def maximal_marginal_relevance(
     quota_ids, slots : numpy.ndarray, optional
         int64, shape (n,) and (n_quotas,): the quota of each item, and how many of each quota may
         be chosen.
+    before : numpy.ndarray, optional
+        int64: positions that were chosen before; the others are to be unlike them, too.
 
     Returns
     -------
@@ -88,11 +91,17 @@ def maximal_marginal_relevance(
     available = np.ones(len(relevance), bool)
     max_similarity = np.zeros(len(relevance), np.float32)
     chosen: list[int] = []
+    former = [] if before is None else before.tolist()
+    available[former] = False
+    if former:
+        max_similarity = np.max([similarity(item) for item in former], axis=0)
     while len(chosen) < k and (eligible := available & (free_slots[quota_ids] > 0)).any():
         gain = (1 - diversity) * relevance - diversity * max_similarity
         best = int(np.argmax(np.where(eligible, gain, -np.inf)))
         similarities = similarity(best)
-        max_similarity = np.maximum(max_similarity, similarities) if chosen else similarities
+        max_similarity = (
+            np.maximum(max_similarity, similarities) if chosen or former else similarities
+        )
         chosen.append(best)
         available[best] = False
         free_slots[quota_ids[best]] -= 1

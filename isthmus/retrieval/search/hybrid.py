@@ -13,8 +13,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from isthmus.errors import InvalidInput
+from isthmus.index.ann.exact import inner_products
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.text_index import WORD_SCORE
@@ -24,10 +26,12 @@ from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,
     chance_corrected_similarity,
+    order_of,
     search_top_k,
+    shared_ranks,
 )
 from isthmus.retrieval.search.request import RankingOptions
-from isthmus.schema import ITEM_ID
+from isthmus.schema import ITEM_ID, TEXT
 
 RRF_CONSTANT: Final = 60
 OVERSAMPLING: Final = 4
@@ -96,7 +100,7 @@ def search_hybrid(
     selection: Selection | None,
     weights: Mapping[str, float],
     bm25_weight: float,
-) -> tuple[Positions, FloatArray, list[float | None]]:
+) -> ScoredRows:
     """Rank items by vectors and by words, and fuse the two rankings.
 
     Parameters
@@ -118,19 +122,16 @@ def search_hybrid(
 
     Returns
     -------
-    rows : numpy.ndarray
-        int64, shape (at most k,), best first.
-    scores : numpy.ndarray
-        float32, same shape: the fused scores.
-    similarities : list of float or None
-        The score of a search by vectors alone; None where an item has no vector in the query's
-        named vectors.
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (at most k,), best first: the fused scores.
     """
     depth = max(OVERSAMPLING * k, MIN_CANDIDATES)
-    by_vector = search_top_k(view, [query], depth, selection, weights)[0][0]
-    by_words = search_bm25(view, text, depth, selection)[0] if bm25_weight else by_vector[:0]
-    rows, scores = reciprocal_rank_fusion([(1.0, by_vector), (bm25_weight, by_words)], k)
-    return rows, scores, _similarities(view, query, rows, weights)
+    rankings = [(1.0, *search_top_k(view, [query], depth, selection, weights)[0])]
+    if bm25_weight:
+        rankings.append((bm25_weight, *search_bm25(view, text, depth, selection)))
+    rows, scores = reciprocal_rank_fusion(rankings)
+    order = order_of(view, rows, scores)[:k]
+    return rows[order], scores[order]
 
 
 def search_bm25(
@@ -145,8 +146,8 @@ def search_bm25(
     while True:
         matches = view.snapshot.match_words(text, limit)
         rows = view.find(matches.column(ITEM_ID).to_pylist())
-        scores = matches.column(WORD_SCORE).to_numpy()
-        order = np.lexsort((rows, -scores))
+        scores = _scores_by_text(matches)
+        order = order_of(view, rows, scores)
         rows, scores = rows[order], scores[order]
         keep = (rows >= 0) & passing[rows] if len(passing) else np.zeros(len(rows), bool)
         if keep.sum() >= depth or len(matches) < limit:
@@ -154,35 +155,59 @@ def search_bm25(
         limit *= WIDENING
 
 
+def _scores_by_text(matches: pa.Table) -> FloatArray:
+    """Return the scores of matches; those of one text get the best of theirs.
+
+    Lance scores by the statistics of a part of the index, and items newer than it by others.
+    """
+    texts, scores = matches.column(TEXT).to_pylist(), matches.column(WORD_SCORE).to_pylist()
+    best: dict[str, float] = {}
+    for text, score in zip(texts, scores, strict=True):
+        best[text] = max(score, best.get(text, score))
+    return np.array([best[text] for text in texts], np.float32)
+
+
 def reciprocal_rank_fusion(
-    rankings: Sequence[tuple[float, npt.NDArray[np.int64]]], k: int
+    rankings: Sequence[tuple[float, npt.NDArray[np.int64], FloatArray]],
 ) -> ScoredRows:
     """Fuse weighted rankings: an item's score is the sum of weight / (60 + rank).
 
-    Items of one score keep the order of the first ranking that has them.
+    Items of one score in a ranking share the best of their ranks, so that equal items stay equal.
+
+    Parameters
+    ----------
+    rankings : sequence of (weight, rows, scores)
+        Best first.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, in no order.
 
     Examples
     --------
-    >>> rows, scores = reciprocal_rank_fusion([(1.0, np.array([7, 8])), (1.0, np.array([8]))], k=2)
+    >>> by_vector = (1.0, np.array([7, 8]), np.array([0.9, 0.5]))
+    >>> by_words = (1.0, np.array([8, 9]), np.array([3.1, 3.1]))
+    >>> rows, scores = reciprocal_rank_fusion([by_vector, by_words])
     >>> rows.tolist(), [f"{score:.4f}" for score in scores]
-    ([8, 7], ['0.0325', '0.0164'])
+    ([7, 8, 9], ['0.0164', '0.0325', '0.0164'])
     """
-    all_rows = np.concatenate([rows for _, rows in rankings])
-    shares = [w / (RRF_CONSTANT + np.arange(1, len(rows) + 1)) for w, rows in rankings]
-    distinct, first, inverse = np.unique(all_rows, return_index=True, return_inverse=True)
-    scores = np.bincount(inverse, np.concatenate(shares), len(distinct))
-    order = np.lexsort((first, -scores))[:k]
-    return distinct[order], scores[order].astype(np.float32)
+    all_rows = np.concatenate([rows for _, rows, _ in rankings])
+    shares = [weight / (RRF_CONSTANT + shared_ranks(scores)) for weight, _, scores in rankings]
+    distinct, inverse = np.unique(all_rows, return_inverse=True)
+    fused = np.bincount(inverse, np.concatenate(shares), len(distinct))
+    return distinct, fused.astype(np.float32)
 
 
-def _similarities(
+def hybrid_similarities(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> list[float | None]:
+    """Return the score by vectors alone; None where an item lacks the query's named vectors."""
     parts = {name: view.vectors(name, rows) for name in query.vectors}
     present = np.logical_or.reduce([part.present for part in parts.values()])
     if len(parts) == 1:
         name, part = next(iter(parts.items()))
-        scores = part.vectors @ query.vectors[name]
+        scores = inner_products(part.vectors, query.vectors[name])
     else:
         scores = chance_corrected_similarity(view, query, rows, weights)
     return [float(score) if has else None for score, has in zip(scores, present, strict=True)]

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from isthmus.errors import UnsupportedModality
+from isthmus.index.ann.exact import inner_products
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 
@@ -24,6 +25,8 @@ from isthmus.numerics.arrays import FloatArray, Positions
 OVERSAMPLING: Final = 4
 MIN_CANDIDATES: Final = 100
 RANGE_DEPTH: Final = 256  # candidates that a range search begins with
+MAX_TIES: Final = 16_384  # of more items with one score, any may be in a list
+ROUNDING: Final = 1e-6  # of the first search, by which its order may be off
 WIDENING: Final = 4
 ROWS_AT_ONCE: Final = 65_536
 MIN_SPREAD: Final = 1e-6  # of 1 - c, against division by zero
@@ -84,6 +87,65 @@ def search_top_k(
     list of (rows, scores)
         For each query, best first, at most k.
     """
+    lists = []
+    # One item more than asked for: if its score is that of the last, more may have it.
+    for query, found in zip(
+        queries, nearest(view, queries, k + 1, selection, weights, search_scale), strict=True
+    ):
+        rows, scores = _with_ties(view, query, found, k, selection, weights)
+        order = order_of(view, rows, scores)[:k]
+        lists.append((rows[order], scores[order]))
+    return lists
+
+
+def _with_ties(
+    view: View,
+    query: Query,
+    found: ScoredRows,
+    k: int,
+    selection: Selection | None,
+    weights: Mapping[str, float],
+) -> ScoredRows:
+    """Search again, for more, while the score of place k may go on beyond the last place."""
+    depth, (rows, scores) = k + 1, found
+    while len(rows) == depth and scores[-1] > scores[k - 1] - ROUNDING and depth < MAX_TIES:
+        depth *= WIDENING
+        rows, scores = nearest(view, [query], depth, selection, weights)[0]
+    return rows, scores
+
+
+def order_of(view: View, rows: Positions, scores: FloatArray) -> Positions:
+    """Return the order of a list: by falling score, equal ones by domain, then item id."""
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    if not (ordered[1:] == ordered[:-1]).any():
+        return order
+    domains, ids = view.item_domains(rows), view.item_ids(rows)
+    places = sorted(range(len(rows)), key=lambda at: (-scores[at], domains[at], ids[at]))
+    return np.array(places, np.int64)
+
+
+def shared_ranks(scores: FloatArray) -> Positions:
+    """Return the rank of each score of a list, from 1; equal scores have the best of their ranks.
+
+    Examples
+    --------
+    >>> shared_ranks(np.array([0.9, 0.5, 0.5, 0.1])).tolist()
+    [1, 2, 2, 4]
+    """
+    new = np.concatenate([np.ones(min(len(scores), 1), bool), scores[1:] != scores[:-1]])
+    return np.maximum.accumulate(np.where(new, np.arange(1, len(scores) + 1), 0))
+
+
+def nearest(
+    view: View,
+    queries: Sequence[Query],
+    k: int,
+    selection: Selection | None,
+    weights: Mapping[str, float],
+    search_scale: float = 1.0,
+) -> list[ScoredRows]:
+    """Rank items for each query as `search_top_k`, but in any order among equal scores."""
     n_excluded = max((len(query.exclude) for query in queries), default=0)
     several_vectors = any(len(query.vectors) > 1 for query in queries)
     depth = max(OVERSAMPLING * k, MIN_CANDIDATES) if several_vectors else k
@@ -131,8 +193,9 @@ def search_range(
     while depth:
         parts = search_vectors(view, [query], depth, selection)[0]
         if depth == n_reachable or _best_unseen(view, query, parts, weights) < min_score:
-            merged = merge_vectors(view, query, parts, n_reachable, weights)
-            return filter_min_score(merged, min_score)
+            rows, scores = merge_vectors(view, query, parts, n_reachable, weights)
+            order = order_of(view, rows, scores)
+            return filter_min_score((rows[order], scores[order]), min_score)
         depth = min(depth * WIDENING, n_reachable)
     return np.empty(0, np.int64), np.empty(0, np.float32)
 
@@ -215,7 +278,8 @@ def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatAr
         part = view.vectors(name, rows)
         # An item alone in its domain is the mean of it, and would always score 0.
         chance = (means.vectors[name] @ vector * means.others[name])[domains]
-        similarity = (part.vectors @ vector - chance) / np.maximum(1.0 - chance, MIN_SPREAD)
+        cosines = inner_products(part.vectors, vector)
+        similarity = (cosines - chance) / np.maximum(1.0 - chance, MIN_SPREAD)
         by_vector[name] = np.where(part.present, similarity, 0.0)
     return by_vector
 

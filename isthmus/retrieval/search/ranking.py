@@ -17,8 +17,8 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.diversity import PairwiseSimilarity, maximal_marginal_relevance
 from isthmus.retrieval.search.hubness import corrected_range, corrected_top_k
-from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score
-from isthmus.retrieval.search.request import ListOptions, RankingOptions
+from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score, order_of
+from isthmus.retrieval.search.request import ListOptions, RankingOptions, allocate_slots
 from isthmus.retrieval.search.score_normalisation import ScoreDistribution, score_distributions
 
 RANGE_MARGIN: Final = 1e-5  # rounding must not cut what standardizes to just the minimum score
@@ -35,7 +35,7 @@ class DomainGroup:
     selection : Selection or None
         The rows of the domains that the filter lets through.
     quota : int
-        The index, in `ListOptions.slots`, of the slots that their items take.
+        The index, in `allocate_slots`, of the slots that their items take.
     """
 
     domains: list[str]
@@ -89,6 +89,7 @@ def rank(
     groups: Sequence[DomainGroup],
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
+    n: int | None = None,
 ) -> ScoredRows:
     """Rank items for a query.
 
@@ -107,11 +108,13 @@ def rank(
     penalty : numpy.ndarray, optional
         float32, shape (n_rows,): what is subtracted from the score of each row, see
         `isthmus.retrieval.search.hubness`.
+    n : int, optional
+        How many items, see `isthmus.retrieval.search.paging`; by default all of the range.
 
     Returns
     -------
     rows, scores : numpy.ndarray
-        int64 and float32, shape (n,), n at most k. The scores are those of
+        int64 and float32, shape (at most n,). The scores are those of
         `isthmus.retrieval.search.query.search_top_k`, less the penalty, standardized or centered;
         with diversity they need not fall.
     """
@@ -122,10 +125,10 @@ def rank(
     if options.center_scores:
         distributions = {name: replace(d, std=1.0) for name, d in distributions.items()}
     lists = [
-        _search_group(view, query, options, group, distributions, weights, penalty)
+        _search_group(view, query, options, group, distributions, weights, penalty, n)
         for group in groups
     ]
-    return compose(view, lists, options, groups, relative=options.normalize_scores)
+    return compose(view, lists, options, groups, n, relative=options.normalize_scores)
 
 
 def compose(
@@ -133,6 +136,7 @@ def compose(
     lists: Sequence[ScoredRows],
     options: ListOptions,
     groups: Sequence[DomainGroup],
+    n: int | None,
     *,
     relative: bool,
 ) -> ScoredRows:
@@ -148,6 +152,8 @@ def compose(
         What the list is to be like.
     groups : sequence of DomainGroup
         As `group_domains` returns them.
+    n : int or None
+        How many items; None for all. Quotas divide each k of them.
     relative : bool
         Whether the scores are no similarities of at most 1. Diversity then weighs them against
         similarities as shares of the best.
@@ -155,40 +161,42 @@ def compose(
     Returns
     -------
     rows, scores : numpy.ndarray
-        int64 and float32, shape (n,), n at most k.
+        int64 and float32, shape (at most n,).
     """
     if options.plain:
         return lists[0]
-    rows, scores, quota_ids = _concatenate(lists, groups)
-    if options.k is None:
+    rows, scores, quota_ids = _concatenate(view, lists, groups)
+    if n is None:
         return rows, scores
-    candidates = rank_within_quota(quota_ids) < (options.depth or options.k)
+    candidates = rank_within_quota(quota_ids) < options.depth(n)
     rows, scores, quota_ids = rows[candidates], scores[candidates], quota_ids[candidates]
-    slots = fill_slots(options.slots, quota_ids, options.k)
-    if not options.diversity:
-        chosen = rank_within_quota(quota_ids) < slots[quota_ids]
-        return rows[chosen], scores[chosen]
     scale = float(np.abs(scores).max(initial=0)) if relative else 1.0
-    places = maximal_marginal_relevance(
-        scores / max(scale, 1e-6),
-        PairwiseSimilarity.among(view, rows),
-        options.k,
-        options.diversity,
-        quota_ids,
-        slots,
-    )
-    return rows[places], scores[places]
+    relevance, similarity = scores / max(scale, 1e-6), PairwiseSimilarity.among(view, rows)
+    places = np.empty(0, np.int64)
+    page = (options.k or n) if options.quotas else n
+    slots = allocate_slots(options.quotas or {}, page)
+    while len(places) < min(n, len(rows)):
+        left = np.setdiff1d(np.arange(len(rows)), places)
+        filled = fill_slots(slots, quota_ids[left], page)
+        if options.diversity:
+            chosen = maximal_marginal_relevance(
+                relevance, similarity, page, options.diversity, quota_ids, filled, places
+            )
+        else:
+            chosen = left[rank_within_quota(quota_ids[left]) < filled[quota_ids[left]]]
+        places = np.concatenate([places, chosen])
+    return rows[places[:n]], scores[places[:n]]
 
 
 def _concatenate(
-    lists: Sequence[ScoredRows], groups: Sequence[DomainGroup]
+    view: View, lists: Sequence[ScoredRows], groups: Sequence[DomainGroup]
 ) -> tuple[Positions, FloatArray, Positions]:
     """Return rows, scores and quota ids of all lists, best first."""
     none = np.empty(0, np.int64)
     rows = np.concatenate([none, *(rows for rows, _ in lists)])
     scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
     quota_ids = [np.full(len(r), g.quota) for (r, _), g in zip(lists, groups, strict=True)]
-    order = np.argsort(-scores, kind="stable")
+    order = order_of(view, rows, scores)
     return rows[order], scores[order], np.concatenate([none, *quota_ids])[order]
 
 
@@ -200,12 +208,14 @@ def _search_group(
     distributions: Mapping[str, ScoreDistribution],
     weights: Mapping[str, float],
     penalty: FloatArray | None,
+    n: int | None,
 ) -> ScoredRows:
     """Return the candidates of a group with their corrected scores."""
     min_score, selection = options.min_score, group.selection
     distribution = distributions[group.domains[0]] if distributions else None
-    if options.depth is not None:
-        rows, scores = corrected_top_k(view, query, options.depth, selection, weights, penalty)
+    if n is not None:
+        depth = options.depth(n)
+        rows, scores = corrected_top_k(view, query, depth, selection, weights, penalty)
     elif min_score is not None:
         raw = min_score
         if distribution is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,8 @@ class ListOptions(FilterOptions):
                 f"num_candidates is {self.num_candidates}, but k is {self.k}; a diverse list is "
                 "chosen from at least as many as it holds"
             )
-        _ = self.slots
+        if self.k is not None:
+            allocate_slots(self.quotas or {}, self.k)
         return self
 
     def _check_unlimited(self) -> None:
@@ -86,20 +86,33 @@ class ListOptions(FilterOptions):
         """Whether scores are made relative to what the query scores in each domain."""
         return False
 
-    @property
-    def depth(self) -> int | None:
-        """How many candidates each group of domains contributes; None for all."""
-        if self.k is None or not self.diversity:
-            return self.k
-        return self.num_candidates or max(OVERSAMPLING * self.k, MIN_CANDIDATES)
-
-    @cached_property
-    def slots(self) -> list[int]:
-        """Slots of each domain of the quotas, and last those for the other domains."""
-        return [] if self.k is None else allocate_slots(self.quotas or {}, self.k)
+    def depth(self, n: int) -> int:
+        """Return how many candidates each group of domains contributes to a list of n."""
+        if not self.diversity:
+            return n
+        return self.num_candidates or max(OVERSAMPLING * n, MIN_CANDIDATES)
 
 
-class RankingOptions(ListOptions):
+class PageOptions(ListOptions):
+    """Which part of a ranked list is returned."""
+
+    offset: int = Field(default=0, ge=0, description="How many of the best items to pass over.")
+    cursor: str | None = Field(
+        default=None,
+        description="The cursor of the page before, in the place of an offset: no item comes "
+        "twice or is passed over while one release is current.",
+    )
+
+    @model_validator(mode="after")
+    def _check_page(self) -> PageOptions:
+        if self.cursor is not None and self.offset:
+            raise InvalidInput("a cursor says where the page begins; give it without an offset")
+        if self.cursor is not None and self.k is None:
+            raise InvalidInput("k is None; give the k of each page beside a cursor")
+        return self
+
+
+class RankingOptions(PageOptions):
     """How the items of a list are scored and cut, beside how it is composed."""
 
     min_score: float | None = Field(default=None, description="Least score of a hit.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -58,6 +58,29 @@ class Hit:
         }
 
 
+class Hits(list[Hit]):
+    """The hits of one answer, best first: a list, with what is to be said of it.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What the reader should know of the answer, such as a filter that matches nothing.
+    cursor : str or None
+        Where the next page begins (`cursor=`); None where there is none.
+    """
+
+    def __init__(
+        self, hits: Iterable[Hit] = (), notes: Iterable[str] = (), cursor: str | None = None
+    ) -> None:
+        super().__init__(hits)
+        self.notes, self.cursor = tuple(notes), cursor
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the answer as plain values."""
+        hits = [hit.as_dict() for hit in self]
+        return {"hits": hits, "notes": list(self.notes), "cursor": self.cursor}
+
+
 class BatchResults(NamedTuple):
     """Results of many queries, best first.
 
@@ -80,6 +103,7 @@ def make_hits(
     similarities: Sequence[float | None] | None = None,
     *,
     attributes: bool = False,
+    offset: int = 0,
 ) -> list[Hit]:
     """Return hits of rows and scores, best first; rows of -1 are left out."""
     rows = np.asarray(rows, np.int64)
@@ -88,7 +112,7 @@ def make_hits(
     items = zip(view.item_ids(rows), view.item_domains(rows), scores, similar, strict=False)
     hits = [
         Hit(item_id, domain, float(score), rank, similarity=similarity)
-        for rank, (item_id, domain, score, similarity) in enumerate(items, 1)
+        for rank, (item_id, domain, score, similarity) in enumerate(items, offset + 1)
     ]
     return _with_attributes(view, rows, hits) if attributes else hits
 
@@ -109,11 +133,20 @@ def _with_attributes(view: View, rows: Positions, hits: Sequence[Hit]) -> list[H
     ]
 
 
-def make_batch_results(view: View, rows: Positions, scores: FloatArray) -> BatchResults:
-    """Return the results of rows and scores, each of shape (n, k); rows of -1 become None."""
-    ids = np.full(rows.shape, None, object)
-    present = rows >= 0
-    ids[present] = view.item_ids(rows[present])
+def make_batch_results(
+    view: View, lists: Sequence[tuple[Positions, FloatArray]], k: int
+) -> BatchResults:
+    """Return the results of lists of rows and scores, at most k each."""
+    ids = np.full((len(lists), k), None, object)
+    scores = np.full((len(lists), k), -np.inf, np.float32)
+    lengths = [len(rows) for rows, _ in lists]
+    rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in lists)])
+    places = (
+        np.repeat(np.arange(len(lists)), lengths),
+        np.concatenate([np.empty(0, np.int64), *map(np.arange, lengths)]),
+    )
+    ids[places] = view.item_ids(rows)
+    scores[places] = np.concatenate([np.empty(0, np.float32), *(found for _, found in lists)])
     return BatchResults(ids, scores)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,20 @@ from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.stack import named_vector_of
 from isthmus.errors import InvalidInput
 from isthmus.index.open_space import OpenSpace, WeightedView
+from isthmus.index.releases.view import Selection, View
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.search.examples import example_rows, query_with_examples
 from isthmus.retrieval.search.fusion_weights import FusionWeights
 from isthmus.retrieval.search.hubness import HubnessCorrection
 from isthmus.retrieval.search.hybrid import (
+    hybrid_similarities,
     index_text_if_free,
     require_hybrid,
     require_plain,
     search_hybrid,
 )
+from isthmus.retrieval.search.notes import filter_notes, warn_of
+from isthmus.retrieval.search.paging import Pager, lists_in_windows
 from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,
@@ -52,7 +57,7 @@ from isthmus.retrieval.search.request import (
 )
 from isthmus.retrieval.search.results import (
     BatchResults,
-    Hit,
+    Hits,
     make_batch_results,
     make_hits,
     make_lists,
@@ -99,7 +104,7 @@ class Searcher:
             return weighted.vector_weights
         return self.fusion_weights.of(kind, weighted.vector_weights)
 
-    def search(self, request: SearchRequest) -> list[Hit]:
+    def search(self, request: SearchRequest) -> Hits:
         """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
         space = self._space
         words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
@@ -118,25 +123,25 @@ class Searcher:
         nothing_else = request.vector is None and all(one is None for one in given.values())
         encoded = {} if has_examples and nothing_else else self._query(weighted.settings, request)
         query = query_with_examples(view, encoded, *examples)
+        pager = Pager(view, request)
         similar: list[float | None] | None = None
         if words is None:
-            rows, scores = self._rank(weighted, query, kind, request, groups)
-        else:
-            rows, scores, similar = search_hybrid(
-                view,
-                query,
-                words,
-                request.k or 0,
-                groups[0].selection,
-                weighted.vector_weights,
-                request.bm25_weight,
+            offset, (rows, scores) = pager.page(
+                lambda n: [self._rank(weighted, query, kind, request, groups, n)]
             )
+        else:
+            options = groups[0].selection, weighted.vector_weights, request.bm25_weight
+            offset, (rows, scores) = pager.page(
+                lambda n: [search_hybrid(view, query, words, n, *options)]
+            )
+            similar = hybrid_similarities(view, query, rows, weighted.vector_weights)
         if not len(rows):
             allowed = [group.selection for group in groups]
             require_comparable(view, query.vectors, allowed, space.path)
-        return make_hits(view, rows, scores, similar, attributes=request.attributes)
+        hits = make_hits(view, rows, scores, similar, attributes=request.attributes, offset=offset)
+        return pager.hits(hits, offset, warn_of(filter_notes(view, request, groups)))
 
-    def similar(self, request: SimilarRequest) -> list[Hit]:
+    def similar(self, request: SimilarRequest) -> Hits:
         """Find the items most like an item, see `Space.similar`."""
         kind = query_kind({})
         weighted = self._weighted_view(request.weights, kind)
@@ -144,8 +149,12 @@ class Searcher:
         groups = group_domains(view, request)
         examples = example_rows(view, [request.item_id, *request.like], request.unlike)
         query = query_with_examples(view, {}, *examples)
-        rows, scores = self._rank(weighted, query, kind, request, groups)
-        return make_hits(view, rows, scores, attributes=request.attributes)
+        pager = Pager(view, request)
+        offset, (rows, scores) = pager.page(
+            lambda n: [self._rank(weighted, query, kind, request, groups, n)]
+        )
+        hits = make_hits(view, rows, scores, attributes=request.attributes, offset=offset)
+        return pager.hits(hits, offset, warn_of(filter_notes(view, request, groups)))
 
     def search_batch(self, request: SearchBatchRequest) -> BatchResults:
         """Find the items nearest to each of many vectors, see `Space.search_batch`."""
@@ -154,8 +163,10 @@ class Searcher:
         allowed = view.select(request.domains, request.where)
         space.require_fingerprint(request.fingerprint)
         vector_name, queries = batch_queries(space.named_vectors, request.vectors)
-        scores, rows = view.search(vector_name, queries, request.k, allowed)
-        return make_batch_results(view, rows, scores)
+        batch, only = [Query({vector_name: query}) for query in queries], {vector_name: 1.0}
+        lists = lists_in_windows(request.k, lambda n: search_top_k(view, batch, n, allowed, only))
+        warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
+        return make_batch_results(view, lists, request.k)
 
     def search_file(self, request: SearchFileRequest, *, progress: bool = False) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, see `Space.search_file`."""
@@ -175,7 +186,10 @@ class Searcher:
                 places = [at for at, other in enumerate(kinds) if other == kind]
                 queries = [Query(listed[at].vectors) for at in places]
                 vector_weights = self._vector_weights(weighted, request.weights, kind)
-                answers = search_top_k(view, queries, request.k, allowed, vector_weights)
+                answers = lists_in_windows(
+                    request.k,
+                    partial(_best, view, queries, allowed, vector_weights),
+                )
                 lists |= zip(places, answers, strict=True)
             return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 
@@ -199,14 +213,26 @@ class Searcher:
         kind: str,
         options: RankingOptions,
         groups: Sequence[DomainGroup],
+        n: int,
     ) -> ScoredRows:
-        """Rank items, less what each loses to the hubness correction."""
+        """Rank n items, or those of the range, less what each loses to the hubness correction."""
         view, penalty = weighted.view, None
         if options.hubness_correction:
             vector_weights = query.vector_weights(weighted.vector_weights)
             hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
             penalty = np.asarray(options.hubness_correction * hubs, np.float32)
-        return rank(view, query, options, groups, weighted.vector_weights, penalty)
+        length = None if options.k is None else n
+        return rank(view, query, options, groups, weighted.vector_weights, penalty, length)
+
+
+def _best(
+    view: View,
+    queries: Sequence[Query],
+    allowed: Selection | None,
+    vector_weights: Mapping[str, float],
+    n: int,
+) -> list[ScoredRows]:
+    return search_top_k(view, queries, n, allowed, vector_weights)
 
 
 def encode_contents(

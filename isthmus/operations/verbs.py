@@ -1,0 +1,80 @@
+"""What every verb of a space has in common: it keeps what it reads, and tells damage as damage."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from isthmus.data.leases import LeaseScope, lease_scope
+from isthmus.errors import IsthmusError
+from isthmus.operations.damage import damage_in_tables
+
+
+class _HasPath(Protocol):
+    path: Path
+
+
+SpaceClass = TypeVar("SpaceClass", bound=type[_HasPath])
+
+
+def as_verbs(cls: SpaceClass) -> SpaceClass:
+    """Make every public method of a class a verb.
+
+    A verb keeps the versions of tables and the releases that it reads until it returns: another
+    process that compacts or publishes does not remove them. What Lance or FAISS raises because a
+    file was damaged after it had been checked becomes the error that names the file.
+    """
+    for name, method in list(vars(cls).items()):
+        if inspect.isfunction(method) and not name.startswith("_"):
+            wrap = _streaming_verb if inspect.isgeneratorfunction(method) else _verb
+            setattr(cls, name, wrap(method))
+    return cls
+
+
+def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def run(self: _HasPath, *args: Any, **kwargs: Any) -> Any:
+        with lease_scope():
+            try:
+                return method(self, *args, **kwargs)
+            except BaseException as error:
+                _raise_damage(self.path, error)
+                raise
+
+    return run
+
+
+def _streaming_verb(method: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    @wraps(method)
+    def run(self: _HasPath, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        scope, values = LeaseScope(), method(self, *args, **kwargs)
+        try:
+            while True:
+                with lease_scope(scope):
+                    try:
+                        value = next(values)
+                    except StopIteration:
+                        return
+                    except BaseException as error:
+                        _raise_damage(self.path, error)
+                        raise
+                yield value
+        finally:
+            scope.close()
+
+    return run
+
+
+def _raise_damage(space: Path, error: BaseException) -> None:
+    """Raise `CorruptTable` where an error that was not raised on purpose comes from a damaged file.
+
+    A panic of Lance is no `Exception`; an interrupt is none either, and is no sign of damage.
+    """
+    if isinstance(error, IsthmusError | KeyboardInterrupt | SystemExit | GeneratorExit):
+        return
+    damage = damage_in_tables(space)
+    if damage is not None:
+        raise damage from error

@@ -1,0 +1,40 @@
+"""Notes on histories: what of them is not in the space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isthmus.errors import listed
+from isthmus.index.releases.view import View
+from isthmus.retrieval.recommend.users import User
+
+
+def history_notes(view: View, asked: User, user: User) -> list[str]:
+    """Return a note where items of the given history, or all of a user's, are not in the space.
+
+    Parameters
+    ----------
+    view : View
+        The items of the moment.
+    asked : User
+        The user as given.
+    user : User
+        The same, with the stored interactions.
+    """
+    given = list(dict.fromkeys(entry.item_id for entry in asked.history))
+    everything = [entry.item_id for entry in user.history]
+    known = bool(everything) and bool((view.find(everything) >= 0).any())
+    unknown = [given[at] for at in np.flatnonzero(view.find(given) < 0)] if given else []
+    if not known and asked.id is not None and not given:
+        return [unknown_user(asked.id)]
+    if not unknown:
+        return []
+    of = f"{len(unknown)} of the {len(given)} items" if len(unknown) < len(given) else "no item"
+    verb = "are not" if len(unknown) < len(given) else "is"
+    rest = "" if known or user.text else "; the list is that of an unknown user"
+    return [f"{of} of the history {verb} in this space ({listed(unknown)}){rest}"]
+
+
+def unknown_user(user_id: str) -> str:
+    """Return the note that nothing is known of a user: the id may be misspelt."""
+    return f"no interactions of user {user_id!r} with items of this space are stored"

@@ -1,0 +1,206 @@
+"""Pages: a longer list begins with the shorter one, and a cursor goes on where a list ended.
+
+A list is made in windows of 10, 50, 250, ... places (recommendations of 200 and more). The places
+of a window are those of the list of that length, less what earlier windows hold. So what stands at
+a place depends on its window and not on the length that is asked for, whatever the index, the
+candidate pool, the ranker or the diversity. An item that only a wider search finds comes after the
+window before. Equal scores are ordered by domain, then item id.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from isthmus.digests import digest
+from isthmus.errors import InvalidInput
+from isthmus.index.releases.view import View
+from isthmus.requests import Request
+from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.request import ListOptions, PageOptions
+from isthmus.retrieval.search.results import Hit, Hits
+
+FIRST_WINDOW: Final = 10
+GROWTH: Final = 5
+NOT_IN_CURSOR: Final = ("k", "offset", "cursor", "attributes", "explain")
+
+MakeLists = Callable[[int], Sequence[ScoredRows]]
+"""Returns for each query the rows and scores of a list of a length."""
+
+
+def windows(n: int, first: int = FIRST_WINDOW) -> Iterator[int]:
+    """Return the windows that a list of n is made of.
+
+    Examples
+    --------
+    >>> list(windows(7)), list(windows(60))
+    ([10], [10, 50, 250])
+    """
+    window = first
+    yield window
+    while window < n:
+        window *= GROWTH
+        yield window
+
+
+def first_window(options: ListOptions, first: int = FIRST_WINDOW) -> int:
+    """Return the first window of a list; that of quotas, which divide k places, has k."""
+    return options.k or first if options.quotas else first
+
+
+def lists_in_windows(n: int, make_lists: MakeLists, first: int = FIRST_WINDOW) -> list[ScoredRows]:
+    """Return the first n places of a list for each query, made window by window."""
+    lists: list[ScoredRows] = []
+    for window in windows(n, first):
+        longer = make_lists(window)
+        before = lists or [(rows[:0], scores[:0]) for rows, scores in longer]
+        lists = [_extended(*pair, window) for pair in zip(before, longer, strict=True)]
+        if all(len(rows) < window for rows, _ in longer):
+            break
+    return [(rows[:n], scores[:n]) for rows, scores in lists]
+
+
+def _extended(before: ScoredRows, longer: ScoredRows, window: int) -> ScoredRows:
+    new = ~np.isin(longer[0], before[0])
+    rows = np.concatenate([before[0], longer[0][new]])[:window]
+    return rows, np.concatenate([before[1], longer[1][new]])[:window]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a list ended.
+
+    Attributes
+    ----------
+    release : int
+        The release that answered; 0 before the first.
+    request : str
+        Digest of what was asked.
+    offset : int
+        Places before the next page.
+    item_id : str
+        The last item.
+    """
+
+    release: int
+    request: str
+    offset: int
+    item_id: str
+
+    def __str__(self) -> str:
+        text = json.dumps([self.release, self.request, self.offset, self.item_id])
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read a cursor.
+
+        Raises
+        ------
+        InvalidInput
+            If it is none.
+        """
+        try:
+            padded = text + "=" * (-len(text) % 4)
+            values = json.loads(base64.b64decode(padded.encode(), b"-_", validate=True))
+            release, request, offset, item_id = values
+            given = (type(release), type(request), type(offset), type(item_id))
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise InvalidInput(NO_CURSOR.format(text[:40])) from error
+        if given != (int, str, int, str) or offset < 1:
+            raise InvalidInput(NO_CURSOR.format(text[:40]))
+        return cls(release, request, offset, item_id)
+
+
+NO_CURSOR: Final = "{!r} is no cursor; give the cursor of an answer, as it was returned"
+
+
+class Pager:
+    """The page of a list that a request asks for.
+
+    Parameters
+    ----------
+    view : View
+        What is searched.
+    request : PageOptions
+        The request.
+    extra : object, optional
+        What else the list depends on, such as the history of a user.
+
+    Raises
+    ------
+    InvalidInput
+        If the cursor is of another release or request.
+    """
+
+    def __init__(self, view: View, request: PageOptions, extra: object = None) -> None:
+        self._view, self._request = view, request
+        self._release = 0 if view.release is None else view.release.number
+        self._digest = request_digest(request, extra)
+        self._cursor = None if request.cursor is None else self._valid(request.cursor)
+
+    def _valid(self, text: str) -> Cursor:
+        cursor = Cursor.parse(text)
+        if cursor.release != self._release:
+            raise InvalidInput(
+                f"the cursor is of release {cursor.release}, and release {self._release} is "
+                "current now; ask for the first page again, without a cursor"
+            )
+        if cursor.request != self._digest:
+            raise InvalidInput(
+                "the cursor is of another request; a next page has the same query, filter and "
+                "options as the first"
+            )
+        return cursor
+
+    def page(self, make_lists: MakeLists, first: int = FIRST_WINDOW) -> tuple[int, ScoredRows]:
+        """Return how many places are before the page, and its rows and scores.
+
+        After a cursor the page begins behind the last item of the page before, wherever that
+        stands now; if it is gone, at its place.
+        """
+        k, offset = self._request.k, self._request.offset
+        first = first_window(self._request, first)
+        if k is None:
+            rows, scores = make_lists(0)[0]
+            return offset, (rows[offset:], scores[offset:])
+        if self._cursor is not None:
+            offset, last = self._cursor.offset, self._view.find([self._cursor.item_id])[0]
+            rows, _ = lists_in_windows(offset + k, make_lists, first)[0]
+            at = np.flatnonzero((rows == last) & (last >= 0))
+            # Where the last item is gone, what followed it moved up to its place.
+            offset = int(at[0]) + 1 if len(at) else offset - (last < 0)
+        rows, scores = lists_in_windows(offset + k, make_lists, first)[0]
+        return int(offset), (rows[offset : offset + k], scores[offset : offset + k])
+
+    def hits(self, hits: Sequence[Hit], offset: int, notes: Sequence[str] = ()) -> Hits:
+        """Return a page with the cursor of the next; a page that is not full has none."""
+        cursor = None
+        if hits and self._request.k is not None and len(hits) == self._request.k:
+            end = offset + len(hits)
+            cursor = str(Cursor(self._release, self._digest, end, hits[-1].item_id))
+        return Hits(hits, notes, cursor)
+
+
+def request_digest(request: Request, extra: object = None) -> str:
+    """Return a digest of what a request asks, whatever the page."""
+    asked = {name: _plain(value) for name, value in request if name not in NOT_IN_CURSOR}
+    return digest(json.dumps([asked, repr(extra)], sort_keys=True, default=str)).hex()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that is equal for equal contents; other objects count by their type."""
+    if isinstance(value, bytes):
+        return digest(value.hex()).hex()
+    if hasattr(value, "tobytes"):
+        return [type(value).__name__, digest(value.tobytes().hex()).hex()]
+    if isinstance(value, str | int | float | bool | Path | tuple | list | dict):
+        return value
+    return type(value).__name__

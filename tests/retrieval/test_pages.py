@@ -1,0 +1,195 @@
+"""Pages of lists: a longer list begins with the shorter, and pages neither skip nor repeat."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isthmus import IsthmusWarning, Space, User
+from isthmus.errors import InvalidInput
+from isthmus.index.ann.exact import exact_search, inner_products
+from isthmus.retrieval.search.paging import lists_in_windows
+from tests.retrieval.crowd import IDS, MATRIX, NUMBER, ids
+from tests.toy import PointEncoder, item
+
+LISTS = {
+    "search": lambda space, **options: space.search("1 0 0 0 0", **options),
+    "vector": lambda space, **options: space.search(vector=MATRIX[3], **options),
+    "hybrid": lambda space, **options: space.search("1 0 0 0 0", hybrid=True, **options),
+    "similar": lambda space, **options: space.similar("f01", **options),
+    "recommend": lambda space, **options: space.recommend(
+        User(history=["f00", "b03", "s01"]), **options
+    ),
+    "unknown user": lambda space, **options: space.recommend(User(), **options),
+}
+OPTIONS = st.sampled_from(
+    [
+        {},
+        {"domain": ["films", "songs"]},
+        {"where": "n % 2 = 0"},
+        {"diversity": 0.4},
+        {"normalize_scores": True},
+        {"hubness_correction": 0.5},
+        {"center_scores": True, "diversity": 0.7},
+    ]
+)
+
+
+def asked(name, options):
+    """Return the options that a kind of list has."""
+    if name == "hybrid":
+        options = {o: v for o, v in options.items() if o in ("domain", "where")}
+    if name in ("recommend", "unknown user"):
+        options = {o: v for o, v in options.items() if o in ("domain", "where", "diversity")}
+    return options
+
+
+def keys(hits):
+    return [(hit.item_id, hit.score) for hit in hits]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 40), st.integers(1, 80))
+def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, more):
+    options = asked(name, options)
+    first = LISTS[name](crowd, k=short, **options)
+    whole = LISTS[name](crowd, k=short + more, **options)
+    assert keys(whole)[: len(first)] == keys(first)
+    assert [hit.rank for hit in whole] == list(range(1, len(whole) + 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 15))
+def test_pages_join_to_the_whole_list(crowd, name, options, k):
+    options = asked(name, options)
+    whole = LISTS[name](crowd, k=len(IDS), **options)
+    by_offset, by_cursor, cursor = [], [], None
+    for offset in range(0, len(whole) + k, k):
+        by_offset += LISTS[name](crowd, k=k, offset=offset, **options)
+        page = LISTS[name](crowd, k=k, cursor=cursor, **options)
+        by_cursor += page
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert by_offset[: len(whole)] == by_cursor == list(whole)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 6), st.data())
+def test_quotas_hold_on_every_page(crowd, pages, data):
+    k, quotas = 6, {"films": 2, "books": 0.5}
+    whole = [crowd.search("1 0 0 0 0", k=k, quotas=quotas, offset=k * p) for p in range(pages)]
+    shown = [hit for page in whole for hit in page]
+    assert len({hit.item_id for hit in shown}) == len(shown)
+    full = data.draw(st.integers(0, min(pages, 4) - 1))
+    domains = [hit.domain for hit in whole[full]]
+    assert (domains.count("films"), domains.count("books")) == (2, 3)
+
+
+@pytest.fixture
+def growing(tmp_path):
+    """A published space of thirty points on an arc."""
+    space = Space.create(tmp_path / "s", PointEncoder(2))
+    space.upsert([item(f"p{n:02}", f"{30 - n} {n}") for n in range(30)])
+    space.publish()
+    return space
+
+
+def test_a_cursor_goes_on_while_items_come_and_go(growing):
+    first = growing.search("1 0", k=5)
+    growing.delete([first[1].item_id, first[4].item_id])  # the last item shown is gone
+    growing.upsert([item("new", "100 1")])  # would be on the first page
+    second = growing.search("1 0", k=5, cursor=first.cursor)
+    assert set(ids(second)).isdisjoint(ids(first))
+    third = growing.search("1 0", k=5, cursor=second.cursor)
+    after = int(second[-1].item_id[1:]) + 1
+    assert ids(third) == [f"p{n:02}" for n in range(after, after + 5)]
+
+
+def test_a_cursor_says_what_it_is_not_for(growing):
+    page = growing.search("1 0", k=5)
+    with pytest.raises(InvalidInput, match="of another request"):
+        growing.search("0 1", k=5, cursor=page.cursor)
+    with pytest.raises(InvalidInput, match="'nonsense' is no cursor"):
+        growing.search("1 0", k=5, cursor="nonsense")
+    with pytest.raises(InvalidInput, match="without an offset"):
+        growing.search("1 0", k=5, cursor=page.cursor, offset=5)
+    growing.publish()
+    with pytest.raises(InvalidInput, match="of release 1, and release 2 is current"):
+        growing.search("1 0", k=5, cursor=page.cursor)
+    assert growing.search("1 0", k=31).cursor is None
+
+
+def test_equal_items_have_equal_scores_and_a_stated_order(tmp_path):
+    space = Space.create(tmp_path / "s", PointEncoder(3))
+    rng = np.random.default_rng(0)
+    others = [item(f"o{n}", " ".join(map(str, rng.standard_normal(3)))) for n in range(200)]
+    twins = [item(f"t{n:02}", "3 1 2", "books" if n % 2 else "films") for n in range(40)]
+    space.upsert(twins[:15] + others + twins[15:25][::-1])
+    space.publish()
+    space.upsert(twins[25:])
+    wanted = [f"t{n:02}" for n in range(1, 40, 2)] + [f"t{n:02}" for n in range(0, 40, 2)]
+    for options in ({}, {"where": "domain <> 'none'"}, {"diversity": 0.0, "min_score": 0.0}):
+        hits = space.search("3 1 2", k=40, **options)
+        assert ids(hits) == wanted
+        assert len({hit.score for hit in hits}) == 1
+    assert ids(space.search("3 1 2", k=7)) == wanted[:7]
+    fused = space.search("3 1 2", k=40, hybrid=True)
+    assert (ids(fused), len({hit.score for hit in fused})) == (wanted, 1)
+    batch = space.search_batch(np.array([[3, 1, 2], [1, 0, 0]]) / np.sqrt(14), k=9)
+    assert batch.item_ids[0].tolist() == wanted[:9]
+    assert len(set(batch.scores[0].tolist())) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_a_score_is_the_same_for_one_query_and_for_many(n_queries, n_vectors, seed):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n_vectors, 48)).astype(np.float32)[
+        rng.integers(0, n_vectors, n_vectors)
+    ]
+    queries = rng.standard_normal((n_queries, 48)).astype(np.float32)
+    scores, rows = exact_search(queries, vectors, n_vectors)
+    for query, found, at in zip(queries, scores, rows, strict=True):
+        alone, _ = exact_search(query[None], vectors, n_vectors)
+        np.testing.assert_array_equal(alone[0], found)
+        np.testing.assert_array_equal(inner_products(vectors, query)[at], found)
+
+
+@given(st.integers(1, 400))
+def test_windows_keep_what_earlier_windows_found(n):
+    def noisy(window):  # an approximate search, which finds other items in a wider one
+        rows = np.random.default_rng(window).permutation(np.arange(window * 2))[:window]
+        return [(rows, -rows.astype(np.float32))]
+
+    ((rows, _),) = lists_in_windows(n, noisy)
+    ((longer, _),) = lists_in_windows(n + 7, noisy)
+    assert longer[:n].tolist() == rows.tolist()
+    assert len(set(rows.tolist())) == len(rows) == n
+
+
+def test_what_is_to_be_said_is_said(crowd):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert crowd.search("1 0 0 0 0", where="n > 999").notes == (
+            "the filter matches no item: n > 999",
+        )
+        hits = crowd.recommend(User(history=["x1", "x2"]), k=3)
+        assert hits.notes == (
+            "no item of the history is in this space (x1, x2); the list is that of an unknown user",
+        )
+        crowd.similar("f01", where="n < 0", domain="books")
+        crowd.recommend(User(id="nobody"), k=3)
+    assert {(one.category, one.filename) for one in said} == {(IsthmusWarning, __file__)}
+    assert len(said) == 4
+    with pytest.warns(IsthmusWarning, match=r"^1 of the 2 items of the history are not in"):
+        crowd.recommend(User(history=["f01", "x1"]), k=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert crowd.recommend(User(), k=3).notes == ()
+        assert crowd.search("1 0 0 0 0", k=3).notes == ()
+    assert NUMBER["f01"] == 1
