@@ -22,6 +22,9 @@ from isthmus.cli.show import show_item, show_line, show_quarantine, show_report,
 from isthmus.operations.request import CreateRequest, UpsertRequest
 from isthmus.retrieval.search.request import FilterOptions
 
+LISTED = dict.fromkeys(("columns", "exclude", "null_values"), str)  # a,b,c
+ITEM_TYPES = {"items": list[str], **LISTED}
+
 
 @generate_options
 def create(
@@ -41,9 +44,7 @@ def create(
 @generate_options
 def upsert(
     space: SpaceOption,
-    request: Annotated[
-        Values, OptionsOf(UpsertRequest, arguments=("items",), types={"items": list[str]})
-    ],
+    request: Annotated[Values, OptionsOf(UpsertRequest, arguments=("items",), types=ITEM_TYPES)],
     device: DeviceOption = "auto",
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,

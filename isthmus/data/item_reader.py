@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
 from isthmus.data.convert import Misfit, Values, convert, plain, shown, to_objects, type_of, unwrap
-from isthmus.data.csv_files import DEFAULTS, CsvOptions
+from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
 from isthmus.data.paths import local_path, scheme_of

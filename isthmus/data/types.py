@@ -221,7 +221,7 @@ def type_name(type_: pa.DataType) -> str:
     Examples
     --------
     >>> type_name(pa.float64()), type_name(UTC_TIME), type_name(pa.list_(pa.string()))
-    ('float64', 'timestamp[UTC]', 'list<string>')
+    ('double', 'timestamp[UTC]', 'list<string>')
     """
     types = pa.types
     if types.is_timestamp(type_):
@@ -234,8 +234,6 @@ def type_name(type_: pa.DataType) -> str:
     if types.is_decimal(type_):
         return f"decimal({type_.precision}, {type_.scale})"
     names = {
-        pa.float64(): "float64",
-        pa.float32(): "float32",
         pa.date32(): "date",
         pa.time64("us"): "time",
         pa.duration("us"): "duration",
@@ -286,5 +284,5 @@ _NAMED = {
     **{f"{u}int{n}": getattr(pa, f"{u}int{n}")() for n in (8, 16, 32, 64) for u in ("", "u")},
 }
 CAST_TYPES = (
-    "text, int64, float64, bool, date, timestamp, timestamp[UTC], decimal(10, 2), list<text>"
+    "text, int64, double, bool, date, timestamp, timestamp[UTC], decimal(10, 2), list<text>"
 )

@@ -74,9 +74,11 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         request.text,
         request.image,
         request.audio,
+        request.columns,
+        request.exclude,
     )
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
-    reader = ItemReader(request.items, mapping, modalities)
+    reader = ItemReader(request.items, mapping, modalities, request.csv, request.time_unit)
     media = space.media(http=request.http)
     if request.http and not request.skip_invalid:  # before much is fetched for nothing
         reader.check()

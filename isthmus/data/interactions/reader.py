@@ -22,7 +22,7 @@ from isthmus.data.columns import (
     parse_numbers,
     parse_times,
 )
-from isthmus.data.csv_files import DEFAULTS, CsvOptions
+from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.ids import IdTemplate
 from isthmus.data.sources import Chunk, Source
 from isthmus.data.table_reader import RowNumbers, TableReader

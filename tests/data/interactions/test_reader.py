@@ -220,7 +220,7 @@ def test_the_unit_changes_at_the_sizes_that_are_documented():
 )
 def test_a_number_that_may_be_anything_needs_a_unit(number):
     for given in (number, str(number), Decimal(number)):
-        with pytest.raises(InvalidInteractions, match="no time without a unit; .* --time-unit"):
+        with pytest.raises(InvalidInteractions, match=r"no time without a unit; .* --time-unit"):
             one(time=given)
 
 
