@@ -273,15 +273,17 @@ class Space:
         quote: str | None = None,
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
+        replace: bool = False,
         skip_invalid: bool = False,
         http: bool = False,
         progress: bool = False,
     ) -> AddReport:
-        """Add new items and replace changed ones; searchable when it returns.
+        """Add new items and change those that are there; searchable when it returns.
 
         Items come from Parquet, CSV, TSV, JSON lines, JSON, Arrow or Lance files, Arrow tables,
         pandas or polars frames, or dicts. Only contents that this space has never encoded go
-        through a model. Columns that are not mapped are kept as typed attributes. See
+        through a model. Columns that are not mapped are kept as typed attributes. An item that is
+        there keeps what the input has no column for, unless `replace` is true. See
         `UpsertRequest`.
 
         Returns

@@ -49,7 +49,7 @@ def upsert(
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Add new items and replace changed ones; only unseen contents are encoded."""
+    """Add new items and change those that are there; only unseen contents are encoded."""
     report = open_space(space, device=device, wait_s=wait_s).upsert(**request, progress=True)
     show_report(report.as_dict(), as_json=as_json)
 

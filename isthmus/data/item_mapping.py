@@ -163,6 +163,11 @@ class ResolvedMapping:
         """Columns that are text as they stand: those of the id and of the text."""
         return frozenset((*self.id.fields, *(self.text.fields if self.text else ())))
 
+    @property
+    def contents(self) -> frozenset[str]:
+        """Modalities that the input has a column for."""
+        return frozenset({*self.media, *([TEXT] if self.text else [])})
+
     def domains(self, chunk: Chunk) -> tuple[pa.Array, Misfits]:
         """Return the domain of each row of a chunk, null where it has none, and why."""
         if self.domain_column is None:

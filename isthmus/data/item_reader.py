@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,11 +28,14 @@ from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, widen
 from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
+from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
 
 # Given item ids and domains (Arrow arrays), returns further problems by row.
 CheckIds = Callable[[pa.Array, Any], Problems]
+# Given item ids (an Arrow array), returns a mask of those that the space has.
+IsKnown = Callable[[pa.Array], Mask]
 
 Types = Mapping[str, pa.DataType]  # of attributes, by name
 Placement = Mapping[str, Mapping[str, pa.Field]]  # by domain and attribute: the column it goes to
@@ -100,6 +104,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self,
         declared: Mapping[str, Types] | None = None,
         check_ids: CheckIds | None = None,
+        is_known: IsKnown | None = None,
         advance: Advance = ignore_progress,
     ) -> int:
         """Read the whole input: find the types of the attributes, and note every invalid row.
@@ -110,6 +115,9 @@ class ItemReader(TableReader[ResolvedMapping]):
             By domain and name, the types that attributes have in the space.
         check_ids : callable, optional
             Given item ids and domains (Arrow arrays), returns further problems by row.
+        is_known : callable, optional
+            Given item ids, returns a mask of items that keep the contents of which the input has
+            no column.
         advance : callable, optional
             Called with the number of rows checked since its last call.
 
@@ -126,7 +134,10 @@ class ItemReader(TableReader[ResolvedMapping]):
             ids.append(chunk_ids)
             domains, without = mapping.domains(chunk)
             problems += without
-            problems += self._content_problems(chunk, mapping)
+            keeps = None
+            if is_known and not self.modalities <= mapping.contents:
+                keeps = is_known(chunk_ids)
+            problems += self._content_problems(chunk, mapping, keeps)
             problems += self._attribute_problems(chunk, mapping, domains)
             return problems + (check_ids(chunk_ids, domains) if check_ids else [])
 
@@ -148,8 +159,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         Yields
         ------
         pyarrow.Table
-            Columns item_id, domain, text and the attributes that the source has; and image and
-            ``_image_bytes``, and the same of audio where that is encoded.
+            Columns item_id and domain; and, as far as the input has them, text, the attributes,
+            image and ``_image_bytes``, and the same of audio where that is encoded.
         """
         placed = placement if placement is not None else place_by_name(self.types)
 
@@ -184,7 +195,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         for (domain, name), counts in census.items():
             known = declared.get(domain, {}).get(name)
             type_ = counts.type(known)
-            if type_ is not None and counts.values:
+            if type_ is not None:
                 self.types.setdefault(domain, {})[name] = type_
                 self._note_type(domain, name, known, type_)
             note = counts.note(known)
@@ -220,8 +231,13 @@ class ItemReader(TableReader[ResolvedMapping]):
                 ]
         return problems
 
-    def _content_problems(self, chunk: Chunk, mapping: ResolvedMapping) -> Problems:
-        """Return rows without content, and contents that cannot be one."""
+    def _content_problems(
+        self, chunk: Chunk, mapping: ResolvedMapping, keeps: Mask | None
+    ) -> Problems:
+        """Return rows without content, and contents that cannot be one.
+
+        Rows of the mask `keeps` keep the contents that the input has no column for.
+        """
         problems: Problems = []
         empty = [True] * len(chunk)
         if mapping.text:
@@ -235,6 +251,8 @@ class ItemReader(TableReader[ResolvedMapping]):
             problems += [(row, f"column {name!r} {why}") for row, why in found]
             if modality in self.modalities:
                 empty = [e and file is None for e, file in zip(empty, files, strict=True)]
+        if keeps is not None:
+            empty = (np.array(empty, bool) & ~keeps).tolist()
         lacking = f"has no {' and no '.join(sorted(self.modalities, reverse=True))}"
         return problems + [(row, lacking) for row, is_empty in enumerate(empty) if is_empty]
 
@@ -258,14 +276,14 @@ class ItemReader(TableReader[ResolvedMapping]):
     ) -> pa.Table:
         ids, _ = mapping.id.ids(chunk.columns)
         domains, _ = mapping.domains(chunk)
-        texts: list[str | None] = [None] * len(chunk)
+        columns = {ITEM_ID: ids, DOMAIN: domains}
         if mapping.text:
             texts = mapping.text.render_values(chunk.columns)
-        columns = {ITEM_ID: ids, DOMAIN: domains, TEXT: pa.array(texts, pa.string())}
+            columns[TEXT] = pa.array(texts, pa.string())
         for modality in media_columns(self.modalities):
-            name = mapping.media.get(modality)
-            values = chunk.columns[name] if name else [None] * len(chunk)
-            columns |= _file_columns(values, modality, source.folder)
+            if modality in mapping.media:
+                values = chunk.columns[mapping.media[modality]]
+                columns |= _file_columns(values, modality, source.folder)
         columns |= self._place_attributes(chunk, mapping, domains, placement)
         return pa.table(columns)
 

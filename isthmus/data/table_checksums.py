@@ -76,9 +76,12 @@ class VersionRecord:
         if crc != f"{crc_of(body).crc:08x}".encode():
             raise ValueError("the record is damaged")
         head, _, manifest = body.partition(b"\n")
-        values = json.loads(head)
-        files = {name: Crc(*crc) for name, crc in values["files"].items()}
-        return cls(values["version"], values["table"], files, manifest)
+        try:
+            values = json.loads(head)
+            files = {name: Crc(*crc) for name, crc in values["files"].items()}
+            return cls(values["version"], values["table"], files, manifest)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("the record is of another format") from error
 
 
 def record_file(table: Path, version: int) -> Path:

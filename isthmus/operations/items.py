@@ -66,7 +66,7 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
 
 
 def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = False) -> AddReport:
-    """Add new items and replace changed ones."""
+    """Add new items and change those that are there."""
     mapping = FieldMapping(
         request.id,
         request.domain,
@@ -81,10 +81,16 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
     reader = ItemReader(request.items, mapping, modalities, request.csv, request.time_unit)
     media = space.media(http=request.http)
     if request.http and not request.skip_invalid:  # before much is fetched for nothing
-        reader.check()
+        known = space.catalog.snapshot().known_items(lazy=True)
+        reader.check(is_known=None if request.replace else known.contains)
         reader.raise_if_invalid()
     with media.downloading(reader.media_references()), _ingesting(space, reader.rows, media) as i:
-        return i.add(reader, skip_invalid=request.skip_invalid, progress=progress)
+        return i.add(
+            reader,
+            replace=request.replace,
+            skip_invalid=request.skip_invalid,
+            progress=progress,
+        )
 
 
 def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:

@@ -107,6 +107,11 @@ class UpsertRequest(TableOptions):
     exclude: ListedNames = Field(
         default=(), description="Columns not to store as attributes (a,b,c)."
     )
+    replace: bool = Field(
+        default=False,
+        description="Whole items: what the input has no column for is removed from items that are "
+        "there, rather than kept.",
+    )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
     http: bool = Field(default=False, description=HTTP)
 

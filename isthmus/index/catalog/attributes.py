@@ -105,6 +105,11 @@ class Attributes:
             raise InvalidInput(f"no attribute {name!r} in the domain {domain!r}; {there}{domains}")
         return self.schema.field(by_name[name])
 
+    def name_of(self, column: str) -> str | None:
+        """Return the attribute that a column holds; None where it holds none."""
+        held = ((c, name) for by_name in self.columns.values() for name, c in by_name.items())
+        return next((name for c, name in held if c == column), None)
+
     def columns_of(self, name: str) -> list[str]:
         """Return the columns that hold an attribute in some domain."""
         found = (by_name.get(name) for by_name in self.columns.values())

@@ -21,19 +21,19 @@ from isthmus.index.catalog.attribute_filters import (
 )
 from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.filters.engine import raising_invalid_filter
-from isthmus.index.catalog.item_changes import ItemDigests, LazyItemDigests
+from isthmus.index.catalog.item_changes import KnownItems, LazyKnownItems
 from isthmus.index.catalog.text_index import has_word_index, match_words
 from isthmus.numerics.arrays import sample_rows
 from isthmus.schema import (
     AUDIO,
     CONTENT_HASH,
+    CONTENT_VERSION,
     CREATED_AT,
     DOMAIN,
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
     QUARANTINE,
-    ROW_HASH,
     ROW_ID,
     UPDATED_AT,
     Modality,
@@ -88,13 +88,18 @@ class Snapshot:
         has_audio = CONTENT_HASH["audio"] in self._dataset.schema.names
         return (*ITEM_COLUMNS, AUDIO) if has_audio else ITEM_COLUMNS
 
+    @cached_property
+    def item_schema(self) -> pa.Schema:
+        """The public columns: id, domain, contents and attributes."""
+        return pa.schema([*item_columns(self._dataset.schema), *self.attributes.schema])
+
     @property
     def columns(self) -> list[str]:
         """All stored columns."""
         return list(self._dataset.schema.names)
 
     def changed_ids(self, version: int) -> list[str]:
-        """Return the ids of items that were added or changed after a version."""
+        """Return the ids of items that are new after a version, or have other contents."""
         batches = self.changed_since(version, ())
         return [item_id for batch in batches for item_id in batch.column(ITEM_ID).to_pylist()]
 
@@ -109,8 +114,18 @@ class Snapshot:
     def changed_since(
         self, version: int, named_vectors: Sequence[NamedVector]
     ) -> Iterator[pa.RecordBatch]:
-        """Yield items added or changed after a version, with vectors and row ids."""
-        yield from self._scan(named_vectors, f"{UPDATED_AT} > {version}").to_batches()
+        """Yield items with vectors made after a version, with these and with row ids.
+
+        Items of which only other columns changed are not among them, see `patched_since`.
+        """
+        yield from self._scan(named_vectors, f"{CONTENT_VERSION} > {version}").to_batches()
+
+    def patched_since(self, version: int) -> RowIds:
+        """Return the row ids of items that changed after a version, but not in their vectors."""
+        where = f"{UPDATED_AT} > {version} AND {CONTENT_VERSION} <= {version}"
+        return row_ids_of(
+            self._dataset.scanner(columns=[], filter=where, with_row_id=True).to_table()
+        )
 
     def searchable(self, named_vectors: Sequence[NamedVector]) -> Iterator[pa.RecordBatch]:
         """Yield all items that have a vector, with vectors and row ids."""
@@ -175,7 +190,7 @@ class Snapshot:
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows, in the order of the row ids; null for a deleted row."""
         if len(row_ids) == 0:
-            return self._dataset.schema.empty_table().select(list(columns))
+            return self._no_rows(columns)
         where = row_id_predicate(row_ids) if len(row_ids) < MAX_LISTED_ROWS else None
         table = self._dataset.scanner(
             columns=list(columns), filter=where, with_row_id=True
@@ -194,7 +209,11 @@ class Snapshot:
             self._dataset.scanner(columns=list(columns), filter=predicate).to_table()
             for predicate in predicates_in(ITEM_ID, item_ids)
         ]
-        return pa.concat_tables(tables or [self._dataset.schema.empty_table().select(columns)])
+        return pa.concat_tables(tables) if tables else self._no_rows(columns)
+
+    def _no_rows(self, columns: Sequence[str]) -> pa.Table:
+        schema = self._dataset.schema.append(pa.field(ROW_ID, pa.uint64()))
+        return schema.empty_table().select(list(columns))
 
     def contains(self, item_ids: pa.Array) -> pa.BooleanArray:
         """Return for each item id whether the catalog has the item, searchable or not."""
@@ -225,19 +244,18 @@ class Snapshot:
         table: pa.Table = self._dataset.to_table(columns=[DOMAIN, *columns], filter=where)
         return table
 
-    def digests(self, *, lazy: bool = False) -> ItemDigests:
-        """Return the digests of every item, to detect changes.
+    def known_items(self, *, lazy: bool = False) -> KnownItems:
+        """Return the items by id, with domains and row ids.
 
         Parameters
         ----------
         lazy : bool, default False
             Look items up when they are asked for, instead of loading all of them.
         """
-        stored = self._dataset.schema.names
-        columns = [ITEM_ID, DOMAIN, ROW_HASH, *(h for h in CONTENT_HASH.values() if h in stored)]
+        columns = [ITEM_ID, DOMAIN, ROW_ID]
         if lazy:
-            return LazyItemDigests(lambda item_ids: self.find(item_ids, columns))
-        return ItemDigests(self._dataset.to_table(columns=columns))
+            return LazyKnownItems(lambda item_ids: self.find(item_ids, columns))
+        return KnownItems(self._dataset.to_table(columns=columns))
 
     @property
     def has_text_index(self) -> bool:

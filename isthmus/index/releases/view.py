@@ -19,6 +19,7 @@ from isthmus.index.ann.segment import Names, Segment, names_at
 from isthmus.index.catalog.filters.compiler import depends_on_time
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
 from isthmus.index.lru_cache import LRUCache
+from isthmus.index.releases.filter_results import FilterResults
 from isthmus.index.releases.release import Release
 from isthmus.numerics.arrays import FloatArray, Mask, Positions
 
@@ -52,7 +53,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class RowFilter:
-    """A filter of items, evaluated segment by segment; results are cached with the segment.
+    """A filter of items, evaluated segment by segment; results are cached by segment.
 
     Attributes
     ----------
@@ -75,7 +76,9 @@ class RowFilter:
             return True
         return isinstance(self.where, str) and not depends_on_time(self.where)
 
-    def of_segment(self, segment: Segment, alive: Bitmap, snapshot: Snapshot) -> Bitmap:
+    def of_segment(
+        self, segment: Segment, alive: Bitmap, results: FilterResults, snapshot: Snapshot
+    ) -> Bitmap:
         """Return the living rows of a segment that pass.
 
         Raises
@@ -85,13 +88,13 @@ class RowFilter:
         """
 
         def evaluate() -> Bitmap:
-            return Bitmap(self._mask(segment, alive, snapshot))
+            return Bitmap(self._mask(segment, alive, results, snapshot))
 
-        return (
-            segment.filter_cache.get((self, alive), evaluate) if self.is_cacheable else evaluate()
-        )
+        return results.get((self, alive), evaluate) if self.is_cacheable else evaluate()
 
-    def _mask(self, segment: Segment, alive: Bitmap, snapshot: Snapshot) -> Mask:
+    def _mask(
+        self, segment: Segment, alive: Bitmap, results: FilterResults, snapshot: Snapshot
+    ) -> Mask:
         mask = alive.mask
         if self.domains is not None:
             mask = mask & segment.mask_of_domains(self.domains)
@@ -100,24 +103,34 @@ class RowFilter:
         where, domains = self.where, self.domains
 
         def evaluate() -> Bitmap:
-            return _matching(segment, where, domains, snapshot)
+            return Bitmap(_matching(segment, where, domains, snapshot))
 
+        def among(rows: Mask) -> Mask:
+            return _matching(segment, where, domains, snapshot, rows)
+
+        if not self.is_cacheable:
+            return mask & evaluate().mask
         key = (where, domains, self.attributes)
-        matching = segment.filter_cache.get(key, evaluate) if self.is_cacheable else evaluate()
-        return mask & matching.mask
+        return mask & results.matching(key, evaluate, among).mask
 
 
 def _matching(
-    segment: Segment, where: str, domains: frozenset[str] | None, snapshot: Snapshot
-) -> Bitmap:
-    """Return the rows of a segment for which the catalog finds a predicate true.
+    segment: Segment,
+    where: str,
+    domains: frozenset[str] | None,
+    snapshot: Snapshot,
+    among: Mask | None = None,
+) -> Mask:
+    """Return the rows of a segment, among some, for which the catalog finds a predicate true.
 
-    A row whose item has changed since belongs to a later segment, so the result stays valid for
-    the living rows of the segment.
+    An item whose vectors have changed since belongs to a later segment, so the result stays valid
+    for the living rows of the segment until attributes of them change.
     """
-    if len(segment) > MAX_LOOKED_UP:
-        return Bitmap(segment.mask_of(snapshot.select(where, domains)))
-    return Bitmap(segment.mask_of(snapshot.select_from(where, segment.row_ids, domains)))
+    row_ids = segment.row_ids if among is None else segment.row_ids[among]
+    if len(row_ids) <= MAX_LOOKED_UP:
+        return segment.mask_of(snapshot.select_from(where, row_ids, domains))
+    selected = segment.mask_of(snapshot.select(where, domains))
+    return selected if among is None else selected & among
 
 
 class DomainMeans:
@@ -197,7 +210,9 @@ class View:
     segments : tuple of Segment
         Release first, then deltas.
     alive : tuple of Bitmap
-        For each segment, the rows neither deleted nor changed since.
+        For each segment, the rows neither deleted nor replaced since.
+    filter_results : tuple of FilterResults
+        For each segment, the cached results of filters; by default none yet.
     """
 
     snapshot: Snapshot
@@ -205,7 +220,13 @@ class View:
     release: Release | None
     segments: tuple[Segment, ...]
     alive: tuple[Bitmap, ...]
+    filter_results: tuple[FilterResults, ...] = field(default=(), repr=False)
     filter_cache: LRUCache[Selection] = field(init=False, default_factory=LRUCache, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.filter_results) != len(self.segments):
+            results = tuple(FilterResults() for _ in self.segments)
+            object.__setattr__(self, "filter_results", results)
 
     def __len__(self) -> int:
         return self.living.count
@@ -297,8 +318,8 @@ class View:
     ) -> Selection | None:
         """Return the living rows that a filter lets through; None for no filter.
 
-        The result for a segment is cached with the segment, so a repeated filter costs next to
-        nothing, and after an upsert only what is new is evaluated.
+        The result for a segment is cached, so a repeated filter costs next to nothing, and after
+        an upsert only what is new or changed is evaluated.
 
         Raises
         ------
@@ -314,8 +335,10 @@ class View:
         row_filter = RowFilter(None if domains is None else frozenset(domains), where, key)
 
         def evaluate() -> Selection:
-            segments = zip(self.segments, self.alive, strict=True)
-            return Selection(tuple(row_filter.of_segment(s, a, self.snapshot) for s, a in segments))
+            segments = zip(self.segments, self.alive, self.filter_results, strict=True)
+            return Selection(
+                tuple(row_filter.of_segment(*segment, self.snapshot) for segment in segments)
+            )
 
         cacheable = row_filter.is_cacheable
         return self.filter_cache.get(row_filter, evaluate) if cacheable else evaluate()
