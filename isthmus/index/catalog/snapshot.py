@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
+from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
+from isthmus.errors import InvalidInput, listed
 from isthmus.index.catalog.attribute_filters import (
     compile_for_domains,
     item_columns,
@@ -187,6 +188,37 @@ class Snapshot:
         """
         return select_rows_from(self._dataset, self.attributes, where, row_ids, domains)
 
+    def item_ids(
+        self, domains: Sequence[str] | None = None, where: str | None = None
+    ) -> Iterator[list[str]]:
+        """Yield the ids of all items that a filter selects, searchable or not, in batches.
+
+        Raises
+        ------
+        InvalidInput
+            If a domain is unknown.
+        InvalidFilter
+            As in `select`.
+        """
+        conditions = [] if domains is None else [any_of(DOMAIN, self._known_domains(domains))]
+        columns = item_columns(self._dataset.schema)
+        searched = None if domains is None else frozenset(domains)
+        with raising_invalid_filter(where, listed_columns(columns, self.attributes, searched)):
+            if where is not None:
+                compiled = compile_for_domains(where, columns, self.attributes, searched)
+                conditions.append(f"({compiled.sql})")
+            scanner = self._dataset.scanner(
+                columns=[ITEM_ID], filter=" AND ".join(conditions) or None, batch_size=SCAN_ROWS
+            )
+            for batch in scanner.to_batches():
+                yield batch.column(ITEM_ID).to_pylist()
+
+    def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
+        known = pc.unique(self.column(DOMAIN)).to_pylist()
+        for name in names:
+            require_domain(name, known)
+        return names
+
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows, in the order of the row ids; null for a deleted row."""
         if len(row_ids) == 0:
@@ -293,6 +325,13 @@ def row_id_predicate(row_ids: RowIds) -> str:
     '_rowid IN (3, 5)'
     """
     return f"{ROW_ID} IN ({', '.join(map(str, row_ids.tolist()))})"
+
+
+def require_domain(name: str, known: Sequence[str]) -> None:
+    """Raise `InvalidInput` if a domain is none of those that are known."""
+    if name not in known:
+        listing = listed(sorted(known), name) or "none yet"
+        raise InvalidInput(f"no domain {name!r} in this space; its domains are: {listing}")
 
 
 def select_rows(

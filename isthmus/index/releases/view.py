@@ -12,12 +12,11 @@ import pyarrow as pa
 
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import NamedVector
-from isthmus.errors import InvalidInput, listed
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import empty_result, merge_top_k
 from isthmus.index.ann.segment import Names, Segment, names_at
 from isthmus.index.catalog.filters.compiler import depends_on_time
-from isthmus.index.catalog.snapshot import RowIds, Snapshot
+from isthmus.index.catalog.snapshot import RowIds, Snapshot, require_domain
 from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.filter_results import FilterResults
 from isthmus.index.releases.release import Release
@@ -417,9 +416,7 @@ class View:
 
     def _require_domains(self, names: Sequence[str]) -> None:
         for name in names:
-            if name not in self.domains:
-                known = listed(list(self.domains), name) or "none yet"
-                raise InvalidInput(f"no domain {name!r} in this space; its domains are: {known}")
+            require_domain(name, list(self.domains))
 
     def _by_segment(self, rows: Positions) -> Iterator[tuple[int, Positions, Mask]]:
         if len(self.segments) == 1:
