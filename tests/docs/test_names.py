@@ -21,6 +21,7 @@ from isthmus.operations.request import (
     PlanRequest,
     PublishRequest,
     ReembedRequest,
+    UpdateRequest,
     UpsertRequest,
 )
 from isthmus.requests import fields_of
@@ -47,6 +48,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
     "upsert": UpsertRequest,
+    "update": UpdateRequest,
     "delete": DeleteRequest,
     "ids": FilterOptions,
     "count": FilterOptions,

@@ -99,8 +99,13 @@ class Snapshot:
             for key, value in self._dataset.config().items()
             if key.startswith(MAPPING_KEY)
         }
-        filled = set(pc.unique(self.column(DOMAIN)).to_pylist()) if stored else set()
+        filled = self.filled_domains if stored else []
         return {domain: mapping for domain, mapping in stored.items() if domain in filled}
+
+    @cached_property
+    def filled_domains(self) -> list[str]:
+        """The domains that have items, searchable or not."""
+        return sorted(pc.unique(self.column(DOMAIN)).to_pylist())
 
     @cached_property
     def item_schema(self) -> pa.Schema:
@@ -227,9 +232,8 @@ class Snapshot:
                 yield batch.column(ITEM_ID).to_pylist()
 
     def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
-        known = pc.unique(self.column(DOMAIN)).to_pylist()
         for name in names:
-            require_domain(name, known)
+            require_domain(name, self.filled_domains)
         return names
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
