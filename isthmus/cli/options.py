@@ -54,6 +54,7 @@ AllOption = Annotated[
 METAVARS = {
     "weights": "MODALITY=N",
     "quotas": "DOMAIN=N",
+    "event_weights": "EVENT=N",
     "like": "ID",
     "unlike": "ID",
     "pairs": "FILE",
@@ -61,6 +62,7 @@ METAVARS = {
     "item_ids": "ID...",
 }
 EXAMPLES = {
+    "event_weights": "EVENT=0.5, such as view=0.1",
     "weights": "MODALITY=2, such as image=2",
     "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
 }

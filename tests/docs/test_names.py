@@ -24,6 +24,7 @@ from isthmus.operations.request import (
 )
 from isthmus.requests import fields_of
 from isthmus.retrieval.recommend.request import (
+    EventsRequest,
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendFileRequest,
@@ -54,6 +55,7 @@ REQUESTS = {
     "duplicates": DuplicatesRequest,
     "map": MapRequest,
     "add_interactions": InteractionsRequest,
+    "events": EventsRequest,
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
     "recommend_file": RecommendFileRequest,

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.durable import write_atomically
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
 from isthmus.index.releases.release import Release, Releases
@@ -65,8 +66,10 @@ class Description(BaseModel):
         Report of the training of each ranker.
     interactions : int
         Number of interactions that it learned from.
-    positive_from : float or None
-        Smallest value that counted as liked.
+    feedback : Feedback or None
+        How events counted.
+    last_added : int
+        When the last event that it learned from was added, in microseconds since 1970.
     rates : bool
         Whether it predicts values.
     vector_names : list of str
@@ -86,7 +89,8 @@ class Description(BaseModel):
     rankers: dict[str, dict[str, Any]]
     reports: dict[str, RankerReport]
     interactions: int
-    positive_from: float | None
+    feedback: Feedback | None = None
+    last_added: int = 0
     rates: bool
     vector_names: list[str]
     rated_events: list[str] | None = None
@@ -98,7 +102,11 @@ class Description(BaseModel):
 
 
 def save_recommender(
-    folder: Path, trained: Trained, settings: RecommenderSettings, interactions: int
+    folder: Path,
+    trained: Trained,
+    settings: RecommenderSettings,
+    interactions: int,
+    last_added: int = 0,
 ) -> Description:
     """Write a recommender into a folder, the description last.
 
@@ -112,6 +120,8 @@ def save_recommender(
         How it was trained.
     interactions : int
         Number of interactions that it learned from.
+    last_added : int
+        When the last of them was added, in microseconds since 1970.
     """
     recommender = trained.recommender
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +149,8 @@ def save_recommender(
         },
         reports=trained.reports,
         interactions=interactions,
-        positive_from=recommender.positive_from,
+        feedback=recommender.feedback,
+        last_added=last_added,
         rates=recommender.rating is not None,
         vector_names=list(recommender.vector_names),
         rated_events=None if events is None else list(events),
@@ -204,7 +215,7 @@ def load_recommender(folder: Path) -> Recommender:
         statistics=statistics,
         rankers=rankers,
         content_graph=graph,
-        positive_from=description.positive_from,
+        feedback=description.feedback,
         rating=load_rating(folder) if description.rates else None,
         vector_names=tuple(description.vector_names),
         rated_events=None if events is None else tuple(events),
