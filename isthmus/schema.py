@@ -49,6 +49,7 @@ ALIGNMENTS_FOLDER: Final = "alignments"
 FORMER_SETTINGS_FOLDER: Final = "former_settings"
 RELEASES_FOLDER: Final = "releases"
 CURRENT_FILE: Final = "CURRENT"
+CURRENT_COPY: Final = ".current"  # in the folder of the releases: says that one was current
 TRAINING_FOLDER: Final = "training"
 VECTORS_FILE: Final = ".vectors.f32"  # while a column of vectors is computed
 
@@ -58,7 +59,7 @@ RELEASE_ALIGNMENT_FOLDER: Final = "alignment"
 RECOMMENDER_FOLDER: Final = "recommender"
 
 CONTENT_HASH: Final[dict[Modality, str]] = {m: f"_{m}_hash" for m in MODALITIES}
-ROW_HASH: Final = "_row_hash"
+CONTENT_VERSION: Final = "_content_version"  # at which the vectors of the item last changed
 MODALITY_MASK: Final = "_modalities"
 QUARANTINE: Final = "_quarantine"
 ROW_ID: Final = "_rowid"  # this and the next two are the names that Lance uses

@@ -142,7 +142,7 @@ class IsthmusPeer(Peer):
 
 def index_path(space: Path) -> Path | None:
     """Return the path of the current release's FAISS file, or None where search is exact."""
-    folder = space / "releases" / (space / "CURRENT").read_text().strip()
+    folder = space / "releases" / (space / "CURRENT").read_text().split()[0]
     return next(iter(sorted(folder.glob(f"{VECTOR_NAME}*.faiss"))), None)
 
 

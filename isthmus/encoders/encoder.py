@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.encoders.text import cut_text
 from isthmus.errors import UnsupportedModality
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
@@ -109,6 +110,8 @@ class Encoder(ABC):
         self.require(modality)
         if len(batch) == 0:
             return np.empty((0, self.dim), np.float32)
+        if modality == "text":
+            batch = [cut_text(text) for text in batch]
         return self.embed(self.prepare(batch, modality), modality)
 
     def require(self, modality: Modality) -> None:

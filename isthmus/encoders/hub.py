@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
+_OWN_CODE = (
+    "its files name Python code of their own (trust_remote_code), and Isthmus never runs code from "
+    "a model's folder; install a package that registers it as an encoder (entry point "
+    "isthmus.encoders), or give a model of a known kind"
+)
+_CLASS_NAMES = (
+    *("tokenizer_class", "image_processor_type", "feature_extractor_type"),
+    *("video_processor_type", "processor_class"),
+)
+_ACTIVATION = "activation_function"  # of Sentence Transformers: a dotted name
 _PATH_PREFIX = re.compile(r"[/.~\\]|[A-Za-z]:\\")
 
 
@@ -34,6 +44,28 @@ class ModelSource(NamedTuple):
 
     name: str
     local: bool
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """Arguments of ``from_pretrained``: where to look, and that no code of the model runs."""
+        return {"local_files_only": self.local, "trust_remote_code": False}
+
+
+def refuse_own_code(settings: Any, spec: str) -> None:
+    """Raise if the settings of a model ask for code of its own to be run.
+
+    Raises
+    ------
+    UnknownEncoder
+        If ``trust_remote_code`` stands anywhere in them.
+    """
+    if isinstance(settings, Mapping):
+        if settings.get("trust_remote_code"):
+            raise UnknownEncoder(f"cannot load {spec!r}: {_OWN_CODE}")
+        settings = list(settings.values())
+    if isinstance(settings, list | tuple):
+        for value in settings:
+            refuse_own_code(value, spec)
 
 
 def is_path(name: str) -> bool:
@@ -66,7 +98,49 @@ def local_path(name: str, spec: str) -> Path | None:
 def find_source(name: str, spec: str) -> ModelSource:
     """Return where the model of a name is: a local folder or the hub."""
     path = local_path(name, spec)
-    return ModelSource(name, False) if path is None else ModelSource(str(path), True)
+    if path is None:
+        return ModelSource(name, False)
+    _refuse_own_classes(path, spec)
+    return ModelSource(str(path), True)
+
+
+def _refuse_own_classes(folder: Path, spec: str) -> None:
+    """Raise if the preprocessing or an activation of a model is a class of its own.
+
+    The libraries would take another class in its place, and give other vectors unsaid.
+    """
+    for file in sorted([*folder.glob("*config.json"), *folder.glob("*/config.json")]):
+        try:
+            settings = json.loads(file.read_text("utf-8"))
+        except ValueError:
+            continue  # the library says what is wrong with it
+        if isinstance(settings, dict) and any(map(_is_own, _classes_in(settings))):
+            raise UnknownEncoder(f"cannot load {spec!r}: {_OWN_CODE} ({file.name})")
+
+
+def _classes_in(settings: dict[str, Any]) -> Iterator[str]:
+    keys = [_ACTIVATION, *(_CLASS_NAMES if settings.get("auto_map") else ())]
+    yield from (settings[key] for key in keys if isinstance(settings.get(key), str))
+
+
+def _is_own(name: str) -> bool:
+    """Return whether a name is that of a class which neither PyTorch nor Transformers has.
+
+    Examples
+    --------
+    >>> _is_own("torch.nn.modules.activation.Tanh"), _is_own("gelu_new"), _is_own("evil.Tanh")
+    (False, False, True)
+    """
+    if "." in name:
+        return not name.startswith("torch.")
+    return name[:1].isupper() and not _is_known(name)
+
+
+def _is_known(class_name: str) -> bool:
+    import transformers
+
+    bare = class_name.removesuffix("Fast")
+    return any(hasattr(transformers, name) for name in (bare, f"{bare}Fast"))
 
 
 def find_checkpoint(name: str, spec: str) -> Path:
@@ -106,6 +180,8 @@ def explain_load_errors(spec: str) -> Iterator[None]:
     except ImportError as error:
         raise MissingDependency(f"{spec!r} needs a package that is absent: {error}") from error
     except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise UnknownEncoder(f"cannot load {spec!r}: {_OWN_CODE}") from error
         raise UnknownEncoder(
             f"cannot load {spec!r}: {_first_line(error)}. If this machine cannot reach the model "
             "hub, download the model elsewhere and give its local folder in place of the name"

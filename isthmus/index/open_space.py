@@ -92,7 +92,7 @@ class OpenSpace:
 
     def _load(self, settings: SpaceSettings) -> None:
         """Take the settings, and open what depends on them."""
-        self.settings = settings
+        self.settings = settings.with_pending(None)
         self.named_vectors = settings.layout
         self.vector_weights = vector_weights(settings)
         self.catalog = Catalog(self.path)

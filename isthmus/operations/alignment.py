@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.training.settings import AlignmentSettings
-from isthmus.errors import InvalidInput, ReleaseRejected, UnsupportedOperation
+from isthmus.errors import InvalidInput, UnsupportedOperation
+from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.pair_vectors import GatheredPairs, pairs_from_catalog, pairs_from_rows
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
-from isthmus.operations.publishing import publish
+from isthmus.operations.publishing import publish, release_maker
 from isthmus.operations.request import AlignRequest, PublishRequest
-from isthmus.operations.switching import switch_alignment
+from isthmus.operations.switching import switch_vectors, switching
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
@@ -125,18 +126,17 @@ def _with_unique_dim(space: OpenSpace, settings: AlignmentSettings | None) -> Al
 
 
 def _switch_and_publish(space: OpenSpace, learned: Alignment, *, progress: bool) -> int | None:
-    """Switch to an alignment; if its release is rejected, switch back."""
-    former = space.alignment
-    with write_lock(space.path, "releases", space.wait_s):
-        switch_alignment(space, learned, progress=progress)
+    """Switch to an alignment, together with a release of its vectors where one is current."""
+    with switching(space):
+        settings = space.settings.with_alignment(learned)
+        if settings.fingerprint != space.fingerprint:
+            maker = release_maker(space, settings, with_recommender=True, progress=progress)
+            return switch_vectors(space, settings, learned, maker, progress=progress).release
+        with write_lock(space.path, "catalog", space.wait_s):
+            store_alignment(space.path, learned)  # which may mend a damaged one
     if Releases(space.path).current_number() is None:
         return None
-    try:
-        return publish(space, PublishRequest(), progress=progress).number
-    except ReleaseRejected:
-        with write_lock(space.path, "releases", space.wait_s):
-            switch_alignment(space, former)
-        raise
+    return publish(space, PublishRequest(), progress=progress).number
 
 
 def _require_two_encoders(space: OpenSpace) -> None:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.fusion import ModalityWeights
-from isthmus.errors import InvalidInput, ReleaseRejected
+from isthmus.errors import InvalidInput
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
-from isthmus.index.releases.release import Releases
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
-from isthmus.operations.publishing import publish
-from isthmus.operations.request import LearnFusionRequest, PublishRequest
-from isthmus.operations.switching import switch_weights
+from isthmus.operations.publishing import release_maker
+from isthmus.operations.request import LearnFusionRequest
+from isthmus.operations.switching import store_settings, switch_vectors, switching
 from isthmus.retrieval.search.fusion_weights import (
     MIN_QUERIES,
     FusionReport,
@@ -61,17 +60,16 @@ def set_weights(
 ) -> WeightsReport:
     """Switch to other fusion weights, and publish a release with them where one is current."""
     former, columns = modality_weights(space), {v.column for v in space.named_vectors}
-    with write_lock(space.path, "releases", space.wait_s):
-        switch_weights(space, weights, progress=progress)
-    fused_anew = [v.name for v in space.named_vectors if v.column not in columns]
     release = None
-    if fused_anew and Releases(space.path).current_number() is not None:
-        try:
-            release = publish(space, PublishRequest(), progress=progress).number
-        except ReleaseRejected:
-            with write_lock(space.path, "releases", space.wait_s):
-                switch_weights(space, former)
-            raise
+    with switching(space):
+        settings = space.settings.with_weights(weights)
+        if settings.fingerprint == space.fingerprint:
+            store_settings(space, settings)
+        else:
+            maker = release_maker(space, settings, with_recommender=True, progress=progress)
+            switched = switch_vectors(space, settings, space.alignment, maker, progress=progress)
+            release = switched.release
+    fused_anew = [v.name for v in space.named_vectors if v.column not in columns]
     return WeightsReport(modality_weights(space), former, fused_anew, release)
 
 

@@ -8,16 +8,22 @@ from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
-from isthmus.index.catalog.lock import write_lock
-from isthmus.index.catalog.migration import has_other_encoders
+from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.plan import Plan
-from isthmus.index.releases.publish import Attachment, Attachments, Publisher
+from isthmus.index.releases.publish import Attachment, Attachments, Publisher, Switch
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.operations.request import PlanRequest, PublishRequest, TargetOptions
-from isthmus.operations.switching import switch_to_release
+from isthmus.operations.switching import (
+    MakeRelease,
+    releasing,
+    settings_of_release,
+    switch_vectors,
+    switching,
+    update_quarantine,
+)
 from isthmus.retrieval.recommend.store import RecommenderAttachment
 from isthmus.retrieval.search.hybrid import index_text_if_free
 from isthmus.retrieval.search.recall_queries import RecallQuerySampler
@@ -28,14 +34,11 @@ def publish(space: OpenSpace, request: PublishRequest, *, progress: bool = False
     index = _index_settings(space, request)
     if any("text" in named_vector.modalities for named_vector in space.named_vectors):
         index_text_if_free(space.path, space.catalog)
-    with write_lock(space.path, "releases", space.wait_s):
-        space.live.require_settings()
+    with releasing(space):
         current = None if request.rebuild else _current_release(space.path)
-        if current is not None and has_other_encoders(
-            space.path, space.settings, current.manifest.fingerprint
-        ):
-            current = None  # its recommender was trained on the vectors of other encoders
-        attachment = RecommenderAttachment(space.path, current, keep=request.keep_recommender)
+        attachment = RecommenderAttachment(
+            space.path, space.settings, current, keep=request.keep_recommender
+        )
         manifest = make_publisher(space, index, attachment).publish(
             space.catalog.snapshot(),
             retrain=request.retrain,
@@ -54,10 +57,53 @@ def plan(space: OpenSpace, request: PlanRequest, *, progress: bool = False) -> l
 
 def rollback(space: OpenSpace, number: int | None) -> int:
     """Make an earlier release current, with the encoders and weights that it was made with."""
-    with write_lock(space.path, "releases", space.wait_s):
-        space.live.require_settings()
-        switch_to_release(space, number)
-        return make_publisher(space, space.settings.index).rollback(number)
+    releases = Releases(space.path)
+    with switching(space):
+        release = releases.open(releases.previous() if number is None else number)
+        if not release.manifest.accepted or release.manifest.fingerprint == space.fingerprint:
+            with releasing(space):
+                return make_publisher(space, space.settings.index).rollback(release.number)
+        release.verify()
+        settings, alignment, encoder_of = settings_of_release(space, release)
+
+        def make_release(_: Snapshot, switch: Switch) -> int:
+            publisher = make_publisher(space, space.settings.index)
+            return publisher.rollback(release.number, switch)
+
+        switch_vectors(space, settings, alignment, make_release, encoder_of=encoder_of)
+        if encoder_of is not None:
+            update_quarantine(space)
+        return release.number
+
+
+def release_maker(
+    space: OpenSpace, settings: SpaceSettings, *, with_recommender: bool, progress: bool
+) -> MakeRelease:
+    """Return what builds a release with other vectors, and switches to it.
+
+    Parameters
+    ----------
+    space : OpenSpace
+        The space.
+    settings : SpaceSettings
+        The settings with the other vectors.
+    with_recommender : bool
+        Whether the release gets a recommender.
+    progress : bool
+        Whether to show bars.
+    """
+
+    def make_release(both: Snapshot, switch: Switch) -> int | None:
+        if Releases(space.path).current_number() is None:
+            switch(None)
+            return None
+        attachment = None
+        if with_recommender:
+            attachment = RecommenderAttachment(space.path, settings, _current_release(space.path))
+        publisher = make_publisher(space, space.settings.index, attachment, settings)
+        return publisher.publish(both, switch=switch, progress=progress).number
+
+    return make_release
 
 
 def make_publisher(

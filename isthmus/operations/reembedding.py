@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,23 +12,21 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack, LazyEncoders
 from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
-from isthmus.index.catalog.alignments import delete_other_alignments
 from isthmus.index.catalog.lock import write_lock
-from isthmus.index.catalog.migration import Migration, retry_stale_items
-from isthmus.index.catalog.snapshot import Snapshot
-from isthmus.index.catalog.vector_columns import drop_unused_columns
 from isthmus.index.open_space import OpenSpace
-from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.operations.publishing import make_publisher, publish
-from isthmus.operations.request import PublishRequest, ReembedRequest
-from isthmus.operations.switching import start_migration, switch_encoder_specs
-from isthmus.retrieval.recommend.store import has_recommender, trained_folder
+from isthmus.operations.publishing import release_maker
+from isthmus.operations.request import ReembedRequest
+from isthmus.operations.switching import (
+    releasing,
+    switch_encoder_specs,
+    switch_vectors,
+    switching,
+    update_quarantine,
+)
+from isthmus.retrieval.recommend.store import has_recommender
 from isthmus.schema import MODALITIES, Modality
 
-LOCK = "reembedding"
-
-Switch = Callable[[], None]
 AlignmentFate = Literal["none", "kept", "changed", "lost"]
 
 
@@ -76,8 +72,7 @@ class ReembedReport:
 def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False) -> ReembedReport:
     """Move a space to other encoders: re-encode, build a release, then switch at once."""
     started = time.monotonic()
-    with write_lock(space.path, LOCK, space.wait_s):
-        space.live.require_settings()
+    with switching(space):
         former = space.fingerprint
         encoders = _encoders_with(space, request)
         chosen = _alignment_for(space, encoders, request.alignment)
@@ -91,63 +86,28 @@ def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False
             return _complete_switch(space, started, settings.encoders, given)
         fate = _alignment_fate(space.settings, settings)
         dropped = _leaves_recommender(space, drop=request.drop_recommender)
-        migration = start_migration(space, settings, chosen, given, http=request.http)
-        migration.encode_missing(progress=progress)
-        release = _switch(space, migration, settings, progress=progress)
-        space.switch(settings, given)
-        with write_lock(space.path, "catalog", space.wait_s):
-            quarantined = migration.finish()
-        delete_other_alignments(space.path, settings.alignment)
+        maker = release_maker(space, settings, with_recommender=False, progress=progress)
+        done = switch_vectors(
+            space,
+            settings,
+            chosen,
+            maker,
+            encoder_of=given,
+            http=request.http,
+            progress=progress,
+        )
         return ReembedReport(
             former=former,
             fingerprint=settings.fingerprint,
             encoders={str(m): spec for m, spec in settings.encoders.items()},
-            encoded=migration.encoded,
-            taken_up=migration.n_changed,
-            quarantined=quarantined,
+            encoded=done.encoded,
+            taken_up=done.taken_up,
+            quarantined=update_quarantine(space, http=request.http),
             alignment=fate,
             recommender_dropped=dropped,
-            release=release,
+            release=done.release,
             seconds=time.monotonic() - started,
         )
-
-
-def _switch(
-    space: OpenSpace, migration: Migration, settings: SpaceSettings, *, progress: bool
-) -> int | None:
-    """Build a release of the new vectors beside the old, and let both take over at once."""
-    with write_lock(space.path, "catalog", space.wait_s):
-        space.live.require_settings()
-        with _given_up(migration):
-            both = migration.prepare(progress=progress)
-    switched = False
-
-    def switch() -> None:
-        nonlocal switched
-        with write_lock(space.path, "catalog", space.wait_s):
-            space.live.require_settings()
-            migration.switch(both.version)
-            switched = True
-            shutil.rmtree(trained_folder(space.path), ignore_errors=True)
-
-    try:
-        with write_lock(space.path, "releases", space.wait_s):
-            space.live.require_settings()
-            return _publish_migrated(space, both, settings, switch, progress=progress)
-    finally:
-        if not switched:
-            with write_lock(space.path, "catalog", space.wait_s):
-                migration.abort()
-
-
-def _publish_migrated(
-    space: OpenSpace, both: Snapshot, settings: SpaceSettings, switch: Switch, *, progress: bool
-) -> int | None:
-    if Releases(space.path).current_number() is None:
-        switch()
-        return None
-    publisher = make_publisher(space, space.settings.index, settings=settings)
-    return publisher.publish(both, switch=switch, progress=progress).number
 
 
 def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, Encoder]:
@@ -217,42 +177,17 @@ def _complete_switch(
     space: OpenSpace, started: float, specs: Mapping[Modality, str], encoder_of: LazyEncoders
 ) -> ReembedReport:
     """Finish what a kill may have left undone after the switch, and note where encoders lie."""
-    release = None
-    current = Releases(space.path).current()
-    if current is not None and current.manifest.fingerprint != space.fingerprint:
-        release = publish(space, PublishRequest(rebuild=True, keep_recommender=True)).number
-    with write_lock(space.path, "catalog", space.wait_s):
-        space.live.require_settings()
+    with releasing(space), write_lock(space.path, "catalog", space.wait_s):
         switch_encoder_specs(space, specs, encoder_of)
-        drop_unused_columns(space.catalog, space.settings)
-        quarantined = retry_stale_items(
-            space.path,
-            space.catalog,
-            space.settings,
-            space.alignment,
-            space.encoder_of,
-            space.media(),
-        )
     return ReembedReport(
         former=space.fingerprint,
         fingerprint=space.fingerprint,
         encoders={str(m): spec for m, spec in space.settings.encoders.items()},
         encoded={str(modality): 0 for modality in space.settings.encoders},
-        quarantined=quarantined,
+        quarantined=update_quarantine(space),
         alignment="kept" if space.settings.alignment else "none",
-        release=release,
         seconds=time.monotonic() - started,
     )
-
-
-@contextmanager
-def _given_up(migration: Migration) -> Iterator[None]:
-    """Drop what was prepared where what is inside fails."""
-    try:
-        yield
-    except BaseException:
-        migration.abort()
-        raise
 
 
 def _alignment_fate(present: SpaceSettings, settings: SpaceSettings) -> AlignmentFate:

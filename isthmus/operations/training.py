@@ -16,6 +16,7 @@ from isthmus.data.interactions.ratings import (
     with_unit_weights,
 )
 from isthmus.digests import digest
+from isthmus.durable import make_folder
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
@@ -26,6 +27,7 @@ from isthmus.retrieval.recommend.settings import RecommenderSettings, recommende
 from isthmus.retrieval.recommend.space_data import space_interactions, space_training_data
 from isthmus.retrieval.recommend.store import (
     Description,
+    encoders_of,
     published_rankers,
     save_recommender,
     trained_folder,
@@ -67,10 +69,13 @@ def train(
         )
         _require_same_encoders(space)
         description = save_recommender(
-            work / "made", trained, settings, len(data.interactions), last_added
+            trained_folder(space.path),
+            trained,
+            settings,
+            len(data.interactions),
+            encoders_of(space.settings),
+            last_added,
         )
-        shutil.rmtree(trained_folder(space.path), ignore_errors=True)
-        (work / "made").rename(trained_folder(space.path))
         shutil.rmtree(work)
     return description
 
@@ -99,9 +104,7 @@ def _work_folder(space: OpenSpace, *arguments: object) -> Path:
     for other in (space.path / TRAINING_FOLDER).glob("*"):
         if other not in (work, trained_folder(space.path)):
             shutil.rmtree(other, ignore_errors=True)
-    shutil.rmtree(work / "made", ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
-    return work
+    return make_folder(work)
 
 
 def _pretraining(

@@ -74,6 +74,6 @@ def survive_kills(path: Path, kills: int, seed: int) -> int:
             name: c for name, c in after.items() if found.get(name) == c[0]
         }
     space.publish()
-    leftovers = [p for p in (path / "releases").iterdir() if not p.name.isdigit()]
+    leftovers = [p for p in (path / "releases").iterdir() if p.is_dir() and not p.name.isdigit()]
     assert leftovers == []
     return number

@@ -16,13 +16,12 @@ from isthmus.errors import (
     FingerprintMismatch,
     InvalidInput,
     ReleaseRejected,
+    SpaceLocked,
     UnknownEncoder,
     UnsupportedModality,
     UnsupportedOperation,
 )
 from isthmus.index.catalog.alignments import AlignmentAttachment
-from isthmus.index.catalog.lock import write_lock
-from isthmus.index.catalog.vector_columns import realign
 from isthmus.schema import ALIGNMENTS_FOLDER as ALIGNMENTS
 from tests.encoders import models
 from tests.encoders.alignment.test_alignment import some_alignment
@@ -167,27 +166,24 @@ def test_a_refused_release_leaves_everything_as_it_was(shop, monkeypatch):
     assert again.encoded == {"text": 0}
 
 
-def test_a_space_that_is_aligned_meanwhile_is_not_moved(tmp_path, monkeypatch):
+def test_a_space_is_switched_by_one_at_a_time(tmp_path, monkeypatch):
     space = Space.create(tmp_path / "s", two_encoders())
     space.upsert(things())
     space.publish()
     written = AlignmentAttachment.write
-    meddler = Space.open(space.path, encoder=two_encoders())
+    meddler = Space.open(space.path, encoder=two_encoders(), wait_s=0.01)
 
     def write(self, folder):
         monkeypatch.undo()
-        with write_lock(space.path, "catalog"):
-            realign(space.path, meddler.opened.catalog, meddler.settings, some_alignment())
+        with pytest.raises(SpaceLocked):
+            meddler.set_weights({"image": 2})
         return written(self, folder)
 
     monkeypatch.setattr(AlignmentAttachment, "write", write)
-    with pytest.raises(FingerprintMismatch, match=r"alignment was None.*open it again"):
-        space.reembed(text_encoder=other())
-    again = Space.open(space.path, encoder=two_encoders())
-    assert again.settings.alignment == some_alignment().fingerprint
-    assert len(again.opened.catalog.vector_columns()) == 3
-    again.publish()
-    assert len(again.search("red", k=3)) == 3
+    space.reembed(text_encoder=other())
+    assert space.weights == {"text": 1.0, "image": 1.0}
+    assert len(space.opened.catalog.vector_columns()) == 2
+    assert len(space.search("red", k=3)) == 3
 
 
 def test_an_interrupted_move_goes_on_where_it_was(shop):

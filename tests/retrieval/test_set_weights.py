@@ -6,7 +6,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import FingerprintMismatch, InvalidInput
-from isthmus.operations.switching import switch_alignment
+from isthmus.operations.switching import switch_vectors, switching
 from tests.encoders.alignment.test_alignment import some_alignment
 from tests.retrieval.test_weights import ITEMS, scores
 from tests.toy import item, joint_encoder, picture, two_encoders
@@ -88,8 +88,10 @@ def test_weights_stay_when_a_space_is_realigned(tmp_path):
     made.upsert(ITEMS)
     with pytest.raises(InvalidInput, match="smell"):
         space.set_weights({"smell": 1})
-    switch_alignment(space.opened, None)
-    switch_alignment(space.opened, some_alignment())
+    for alignment in (None, some_alignment()):
+        settings = space.settings.with_alignment(alignment)
+        with switching(space.opened):
+            switch_vectors(space.opened, settings, alignment, lambda both, switch: switch(None))
     assert space.fingerprint == made.fingerprint
     assert scores(space.search("red", k=50)) == pytest.approx(
         scores(made.search("red", k=50)), abs=1e-5

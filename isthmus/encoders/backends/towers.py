@@ -13,6 +13,7 @@ import numpy.typing as npt
 from isthmus.encoders.audio import Samples, Waveform, Windows, resample, validated_waveform
 from isthmus.encoders.backends.runtime import BatchLimits
 from isthmus.encoders.image import to_rgb
+from isthmus.encoders.text import cut_in_groups
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +96,8 @@ class TextTower(ModalityTower):
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
         """Tokenise texts; a text without tokens becomes one padding token."""
-        return [ids or [self.pad_id] for ids in self.tokenize(list(content))]
+        groups = cut_in_groups(content)
+        return [ids or [self.pad_id] for texts in groups for ids in self.tokenize(texts)]
 
     def batches(self, inputs: Sequence[list[int]], limits: BatchLimits) -> Iterator[Rows]:
         """Divide texts by length, the longest first."""

@@ -15,9 +15,10 @@ from isthmus.encoders.hub import (
     find_source,
     hash_settings,
     is_path,
+    refuse_own_code,
 )
 from isthmus.encoders.image import pixels_from_torchvision
-from isthmus.encoders.models.transformers_parts import hash_tokenizer
+from isthmus.encoders.models.transformers_parts import hash_tokenizer, never_asking_for_code
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ def load_open_clip(
     """
     spec = f"open_clip/{name}"
     runtime = choose_runtime(device, precision, compile)
-    with explain_load_errors(spec):
+    with explain_load_errors(spec), never_asking_for_code():
         names = _names(name, spec)
-        model, preprocess = _load(names)
         config = _config(names)
+        refuse_own_code(config, spec)
+        model, preprocess = _load(names)
         towers: dict[Modality, ModalityTower] = {
             "text": _text_tower(model, names),
             "image": _image_tower(model, preprocess),

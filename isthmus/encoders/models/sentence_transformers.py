@@ -76,6 +76,7 @@ def _load(source: ModelSource) -> Any:
             source.name,
             device="cpu",
             local_files_only=source.local,
+            trust_remote_code=False,
             model_kwargs={"dtype": torch.float32},
         )
 

@@ -25,6 +25,7 @@ from isthmus.encoders.hub import (
     local_path,
     read_weights,
 )
+from isthmus.encoders.text import cut_text
 from isthmus.errors import UnknownEncoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
@@ -253,7 +254,7 @@ class WordTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> TokenBags:
         """Return the token ids of texts."""
-        words_of = [text.split() for text in texts]
+        words_of = [cut_text(text).split() for text in texts]
         words = list(itertools.chain.from_iterable(words_of))
         cache = self._cache_with(words)
         rows = np.fromiter(map(cache.row_of.__getitem__, words), np.int64, len(words))  # (n_words,)

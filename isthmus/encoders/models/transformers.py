@@ -112,7 +112,7 @@ def build_text_encoder(
     from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
 
     method = validated_pooling(pooling or "mean")
-    tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
+    tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
     length = resolve_max_length(max_length, tokenizer, _n_positions(config))
     has_decoder = config.is_encoder_decoder or config.model_type == "t5"
     model, weights = load_model(source, AutoModelForTextEncoding if has_decoder else AutoModel)

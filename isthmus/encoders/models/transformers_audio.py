@@ -71,7 +71,7 @@ def load_feature_extractor(source: ModelSource) -> Any:
 
     import_soundfile()
     loader: Any = AutoFeatureExtractor
-    return loader.from_pretrained(source.name, local_files_only=source.local)
+    return loader.from_pretrained(source.name, **source.options)
 
 
 def audio_tower(

@@ -134,7 +134,7 @@ def _text_tower(
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(source.name, local_files_only=source.local)
+    tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
     length = resolve_max_length(max_length or str(positions), tokenizer, positions)
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,7 @@ def load_config(source: ModelSource) -> Any:
     """Load the configuration of a model."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(source.name, local_files_only=source.local)
+    return AutoConfig.from_pretrained(source.name, **source.options)
 
 
 class LoadedModel(NamedTuple):
@@ -69,7 +69,7 @@ def load_model(source: ModelSource, model_class: Any) -> LoadedModel:
     with quiet_transformers():
         model, info = model_class.from_pretrained(
             source.name,
-            local_files_only=source.local,
+            **source.options,
             dtype=torch.float32,
             output_loading_info=True,
         )
@@ -99,6 +99,20 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if has_bars:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def never_asking_for_code() -> Iterator[None]:
+    """Keep Transformers, behind another library, from asking in the terminal to run code."""
+    from transformers import dynamic_module_utils
+
+    module: Any = dynamic_module_utils
+    seconds = module.TIME_OUT_REMOTE_CODE
+    module.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        module.TIME_OUT_REMOTE_CODE = seconds
 
 
 def describe_config(config: Any) -> dict[str, str]:
@@ -184,7 +198,7 @@ def load_image_processor(source: ModelSource) -> Any:
     from transformers import AutoImageProcessor
 
     loader: Any = AutoImageProcessor
-    return loader.from_pretrained(source.name, local_files_only=source.local)
+    return loader.from_pretrained(source.name, **source.options)
 
 
 def transform_with(processor: Any) -> Transform:

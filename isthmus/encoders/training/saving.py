@@ -98,7 +98,7 @@ def _save_preprocessing(name: str, local: bool, folder: Path) -> None:
 
     for loader in (AutoTokenizer, AutoImageProcessor):
         try:
-            loader.from_pretrained(name).save_pretrained(folder)
+            loader.from_pretrained(name, trust_remote_code=False).save_pretrained(folder)
         except (OSError, ValueError):  # a model has one of the two
             continue
 

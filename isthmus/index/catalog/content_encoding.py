@@ -18,6 +18,7 @@ from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import named_vector_of
+from isthmus.encoders.text import cut_text
 from isthmus.errors import InvalidMedia
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -118,7 +119,7 @@ class ContentEncoder:
         """Return the tokens of texts: the part of the encoding that needs no model to run."""
         if not texts:
             return {}
-        prepared = self._encoder_of("text").prepare(list(texts.values()), "text")
+        prepared = self._encoder_of("text").prepare(list(map(cut_text, texts.values())), "text")
         return dict(zip(texts, prepared, strict=True))
 
     def encode_texts(

@@ -1,10 +1,9 @@
-"""Migration of a space to other encoders: prepared beside the old vectors, then switched at once.
+"""Migration of a space to other vectors: prepared beside the old ones, then switched at once.
 
 1. `Migration.encode_missing`: without a lock, while the space is read and written, every content
-   goes through the new encoders into their embedding caches.
+   goes through other encoders, if there are any, into their embedding caches.
 2. `Migration.prepare`: under the catalog's lock, the new vectors get columns beside the old.
 3. `Migration.switch`: items that changed since are synchronised, and ``space.toml`` is replaced.
-4. `Migration.finish`: the old columns are dropped.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ MAX_ROUNDS: Final = 10  # each round encodes what was added while the round befo
 
 
 class Migration:
-    """The migration of a space to other encoders; the space stays as it is until the switch.
+    """The migration of a space to other settings; the space stays as it is until the switch.
 
     Parameters
     ----------
@@ -85,6 +84,7 @@ class Migration:
             for modality in target.encoders
             if target.encoder_fingerprint(modality) != current.encoder_fingerprint(modality)
         ]
+        self._other_encoders = bool(modalities)
         self._embeddings = MissingEmbeddings(space, target, modalities, media, encoder_of)
         self.n_changed = 0
 
@@ -122,35 +122,25 @@ class Migration:
         )
         return self._catalog.snapshot()
 
-    def switch(self, since: int) -> None:
+    def switch(self, since: int, release: int | None) -> None:
         """Synchronise items that changed after a version, and replace the settings of the space.
 
-        The caller holds the locks of releases and catalog. The old columns stay until `finish`.
+        The caller holds the locks of releases and catalog. The old columns stay.
+
+        Parameters
+        ----------
+        since : int
+            The version.
+        release : int or None
+            The release that becomes current with the settings.
         """
         changed = self._catalog.snapshot().changed_ids(since)
         self.n_changed = len(changed)
         self._embeddings.encode(self._catalog.snapshot())
         synchronise(self._space, self._catalog, changed, self._target, self._alignment)
-        store_former_settings(self._space, self._current)
-        self._target.write(self._space)
-
-    def finish(self) -> int:
-        """Drop the old columns and update the quarantine; the caller holds the catalog's lock.
-
-        Returns
-        -------
-        int
-            Number of items that are in quarantine now, because their content cannot be encoded.
-        """
-        drop_unused_columns(self._catalog, self._target)
-        return retry_stale_items(
-            self._space,
-            self._catalog,
-            self._target,
-            self._alignment,
-            self._encoder_of,
-            self._media,
-        )
+        if self._other_encoders:
+            store_former_settings(self._space, self._current)
+        self._target.with_pending(release).write(self._space)
 
     def abort(self) -> None:
         """Drop the new columns; the caller holds the catalog's lock.
@@ -297,23 +287,3 @@ def former_settings(space: Path) -> Iterator[SpaceSettings]:
             yield SpaceSettings.read(folder)
         except IsthmusError:
             continue
-
-
-def has_other_encoders(space: Path, settings: SpaceSettings, fingerprint: str) -> bool:
-    """Return whether a fingerprint stands for other encoders than the settings.
-
-    Parameters
-    ----------
-    space : Path
-        Folder of the space.
-    settings : SpaceSettings
-        Its settings.
-    fingerprint : str
-        Fingerprint of an encoder stack that the space may have had before.
-    """
-    return any(
-        former.encoder_fingerprint(modality) != settings.encoder_fingerprint(modality)
-        for former in former_settings(space)
-        if former.fingerprint == fingerprint
-        for modality in settings.encoders
-    )

@@ -20,7 +20,6 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import MaskedVectors, fuse
 from isthmus.encoders.stack import NamedVector
-from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.content_encoding import (
     batched,
@@ -42,73 +41,6 @@ from isthmus.schema import (
     Modality,
     modality_bit,
 )
-
-
-def realign(
-    space: Path,
-    catalog: Catalog,
-    settings: SpaceSettings,
-    alignment: Alignment | None,
-    *,
-    progress: bool = False,
-) -> SpaceSettings:
-    """Replace the alignment of a space, or remove it; the caller holds the catalog's lock.
-
-    Parameters
-    ----------
-    space : Path
-        Folder of the space.
-    catalog : Catalog
-        Its catalog.
-    settings : SpaceSettings
-        Its settings.
-    alignment : Alignment or None
-        The new alignment.
-    progress : bool, default False
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    SpaceSettings
-        The new settings.
-    """
-    changed = settings.with_alignment(alignment)
-    if alignment is not None and changed.alignment != settings.alignment:
-        store_alignment(space, alignment)
-    return change_vectors(space, catalog, settings, changed, alignment, progress=progress)
-
-
-def change_vectors(
-    space: Path,
-    catalog: Catalog,
-    settings: SpaceSettings,
-    changed: SpaceSettings,
-    alignment: Alignment | None,
-    *,
-    progress: bool = False,
-) -> SpaceSettings:
-    """Replace the settings of a space and the vectors that follow from them.
-
-    The caller holds the catalog's lock.
-
-    Parameters
-    ----------
-    space, catalog, settings, progress
-        As in `realign`.
-    changed : SpaceSettings
-        The new settings, with the same encoders.
-    alignment : Alignment or None
-        The alignment that the new settings name.
-
-    Returns
-    -------
-    SpaceSettings
-        The new settings.
-    """
-    add_missing_columns(space, catalog, settings, changed, alignment, progress=progress)
-    changed.write(space)
-    drop_unused_columns(catalog, changed)
-    return changed
 
 
 def add_missing_columns(

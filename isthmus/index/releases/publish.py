@@ -14,9 +14,10 @@ import pyarrow as pa
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
 from isthmus.index.ann.gpu import Devices, exact_on
+from isthmus.index.ann.recipes import EXACT
 from isthmus.index.ann.segment import Segment, SegmentVectors, dense, has_vector, segment_of
 from isthmus.index.catalog.snapshot import Snapshot, row_ids_of
-from isthmus.index.releases.build import IndexBuilder, plan_index
+from isthmus.index.releases.build import MIN_PLANNED_ROWS, IndexBuilder, plan_index
 from isthmus.index.releases.manifest import (
     ROWS,
     Manifest,
@@ -29,7 +30,7 @@ from isthmus.index.releases.manifest import (
     vectors_file,
 )
 from isthmus.index.releases.plan import Plan
-from isthmus.index.releases.recall import QuerySampler, make_recall_tests
+from isthmus.index.releases.recall import QUERIES, QuerySampler, make_recall_tests
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.release_check import shortfalls, widen_to_target
 from isthmus.index.releases.view import View
@@ -37,7 +38,10 @@ from isthmus.index.settings import IndexSettings, Targets
 from isthmus.progress import progress_bar
 from isthmus.schema import DOMAIN, ITEM_ID, ROW_ID
 
+Switch = Callable[[int | None], None]  # takes the number of the release that becomes current
+
 CHECK_SEED = 7  # other queries than those that the indexes were tuned with
+EXACT_QUERIES = 0  # of exact search only the fewest queries are checked: it misses nothing
 
 
 class Attachment(Protocol):
@@ -118,7 +122,7 @@ class Publisher:
         *,
         retrain: bool = False,
         rebuild: bool = False,
-        switch: Callable[[], None] | None = None,
+        switch: Switch | None = None,
         progress: bool = False,
     ) -> Manifest:
         """Build a release of the catalog, and make it current if it meets its target.
@@ -132,7 +136,8 @@ class Publisher:
         rebuild : bool, default False
             The same, without looking at the current release, which may be damaged.
         switch : callable, optional
-            Is called when the release is accepted, just before it becomes current.
+            Is called with the number of the release when it is accepted, just before it becomes
+            current.
         progress : bool, default False
             Whether to show bars.
 
@@ -150,9 +155,9 @@ class Publisher:
         self._releases.prune(self._settings.keep_releases)
         return manifest
 
-    def rollback(self, number: int | None, switch: Callable[[], None] | None = None) -> int:
-        """Make an earlier release current; by default the last accepted before the current one."""
-        chosen = self._releases.open(self._releases.previous() if number is None else number)
+    def rollback(self, number: int, switch: Switch | None = None) -> int:
+        """Make an earlier release current; `switch` as in `publish`."""
+        chosen = self._releases.open(number)
         chosen.verify()
         self._accept(chosen.manifest, switch)
         return chosen.number
@@ -170,28 +175,36 @@ class Publisher:
         )
         view = View(snapshot, self._named_vectors, None, (segment,), (segment.all_rows(),))
         share = snapshot.rows / len(batch)
+        measured = {b.name: len(segment.named_vectors[b.name].rows) for b in self._named_vectors}
+        if max(measured.values()) <= MIN_PLANNED_ROWS:
+            raise InvalidInput(
+                f"{max(measured.values()):,} vectors are too few to measure index recipes with, "
+                f"which takes more than {MIN_PLANNED_ROWS:,}; so few are searched exactly, and "
+                "publish needs no plan for them"
+            )
         return [
             plan_index(
                 view,
-                named_vector.name,
+                name,
                 self._settings,
                 self._sample_queries,
-                rows=rows or round(len(segment.named_vectors[named_vector.name].rows) * share),
+                rows=rows or round(count * share),
                 devices=self._devices,
                 progress=progress,
             )
-            for named_vector in self._named_vectors
-            if len(segment.named_vectors[named_vector.name].rows)
+            for name, count in measured.items()
+            if count > MIN_PLANNED_ROWS
         ]
 
-    def _accept(self, manifest: Manifest, switch: Callable[[], None] | None) -> None:
+    def _accept(self, manifest: Manifest, switch: Switch | None) -> None:
         if not manifest.accepted:
             raise ReleaseRejected(
                 f"release {manifest.number} is kept but not current: "
                 f"{'; '.join(_shortfalls(manifest))}. {_remedy(manifest)}"
             )
+        self._releases.settle()
         if switch is not None:
-            switch()
+            switch(manifest.number)
         self._releases.make_current(manifest.number)
 
     def _usable(self) -> Release | None:
@@ -242,7 +255,11 @@ class Publisher:
             view, named_vectors[named_vector.name] = built.view, built.manifest
             plans |= {} if built.plan is None else {named_vector.name: built.plan}
             tests += make_recall_tests(
-                view, named_vector.name, self._sample_queries, seed=CHECK_SEED
+                view,
+                named_vector.name,
+                self._sample_queries,
+                seed=CHECK_SEED,
+                queries=EXACT_QUERIES if built.manifest.recipe == EXACT else QUERIES,
             )
         view, recall = widen_to_target(view, tests, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]

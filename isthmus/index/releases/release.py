@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import ValidationError
 
+from isthmus.data.leases import hold, removing
 from isthmus.durable import make_folder, put_folder, remove_folder, write_atomically
 from isthmus.errors import CorruptRelease, ReleaseNotFound
-from isthmus.files import checksum
+from isthmus.files import (
+    checksum,
+    with_checksum,
+    with_line_checksum,
+    without_checksum,
+    without_line_checksum,
+)
 from isthmus.index.ann.recipes import EXACT, recipe_named
 from isthmus.index.ann.segment import Segment, SegmentVectors
 from isthmus.index.catalog.snapshot import row_ids_of
 from isthmus.index.releases.manifest import ROWS, Manifest, index_file, open_rows, open_vectors
-from isthmus.schema import CURRENT_FILE, DOMAIN, ITEM_ID, MANIFEST_FILE, RELEASES_FOLDER
+from isthmus.index.settings import SpaceSettings
+from isthmus.schema import (
+    CURRENT_COPY,
+    CURRENT_FILE,
+    DOMAIN,
+    ITEM_ID,
+    MANIFEST_FILE,
+    RELEASES_FOLDER,
+)
 
 BUILDING = ".building-"
+NEVER_CURRENT = ".never-current"  # in a release that was accepted, until it is made current
+MAX_TRIES = 100  # to open the current release while another process publishes all the time
+REMEDY = (
+    "build another from the catalog with: isthmus publish --rebuild, or go back with: isthmus "
+    "rollback"
+)
 
 
 class Release:
@@ -38,11 +61,11 @@ class Release:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
-        except (OSError, ValidationError) as error:
+            values = without_checksum((folder / MANIFEST_FILE).read_bytes())
+            self.manifest = Manifest.model_validate(values)
+        except (OSError, ValueError) as error:  # a `ValidationError` is one
             raise CorruptRelease(
-                f"release {folder.name}: {MANIFEST_FILE} cannot be read; rebuild it with: "
-                "isthmus publish --rebuild, or go back with: isthmus rollback"
+                f"release {folder.name}: {folder / MANIFEST_FILE} is missing or damaged; {REMEDY}"
             ) from error
 
     @property
@@ -68,19 +91,29 @@ class Release:
         CorruptRelease
             If a file is missing, cut off or changed; the message names it.
         """
+        for name in self.damaged_files():
+            raise CorruptRelease(
+                f"release {self.number}: {self.folder / name} is missing or damaged; {REMEDY}"
+            )
+
+    def damaged_files(self, within: str = "") -> Iterator[str]:
+        """Yield the files that are missing, cut off or changed.
+
+        Parameters
+        ----------
+        within : str, default ""
+            Look only at files whose path in the release begins with this.
+        """
         for name, expected in self.manifest.files.items():
             path = self.folder / name
-            try:
-                intact = (
-                    path.stat().st_size == expected.bytes and checksum(path) == expected.checksum
-                )
-            except OSError:
-                intact = False
-            if not intact:
-                raise CorruptRelease(
-                    f"release {self.number}: {path} is missing or damaged; rebuild it from the "
-                    "catalog with: isthmus publish --rebuild, or go back with: isthmus rollback"
-                )
+            if name.startswith(within):
+                try:
+                    size = path.stat().st_size
+                    intact = size == expected.bytes and checksum(path) == expected.checksum
+                except OSError:
+                    intact = False
+                if not intact:
+                    yield name
 
     @cached_property
     def segment(self) -> Segment:
@@ -127,6 +160,7 @@ class Releases:
         self._space = space
         self._current = space / CURRENT_FILE  # to join the path costs as much as a stat
         self._folder = space / RELEASES_FOLDER
+        self._copy = self._folder / CURRENT_COPY
 
     def numbers(self) -> list[int]:
         """Numbers of all releases, ascending."""
@@ -135,37 +169,73 @@ class Releases:
         return sorted(int(p.name) for p in self._folder.iterdir() if p.name.isdigit())
 
     def open(self, number: int) -> Release:
-        """Open a release, or raise `ReleaseNotFound`."""
-        if number not in self.numbers():
-            available = ", ".join(map(str, self.numbers())) or "none"
-            raise ReleaseNotFound(f"no release {number} in {self._space}; there are: {available}")
-        return Release(self._folder / _name(number))
+        """Open a release and keep it until the end of the lease scope.
+
+        Raises
+        ------
+        ReleaseNotFound
+            If there is none.
+        CorruptRelease
+            If its manifest is damaged.
+        """
+        hold(self._folder, number)
+        try:
+            return Release(self._folder / _name(number))
+        except CorruptRelease:
+            if number in self.numbers():
+                raise
+        available = ", ".join(map(str, self.numbers())) or "none"
+        raise ReleaseNotFound(f"no release {number} in {self._space}; there are: {available}")
 
     def all(self) -> list[Release]:
         """Open every release whose manifest can be read, ascending."""
         releases = []
         for number in self.numbers():
-            try:
+            with suppress(CorruptRelease, ReleaseNotFound):  # another process may remove some
                 releases.append(self.open(number))
-            except CorruptRelease:
-                continue
         return releases
 
     def current_number(self) -> int | None:
-        """Return the number of the current release; None before the first."""
-        try:
-            return int((self._space / CURRENT_FILE).read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise CorruptRelease(
-                f"{self._space / CURRENT_FILE} is damaged; choose one with: isthmus rollback N"
-            ) from error
+        """Return the number of the current release; None before the first.
+
+        Raises
+        ------
+        CorruptRelease
+            If CURRENT is damaged, or is missing although a release was current.
+        """
+        pending = self._pending()
+        if pending is not None:
+            return pending
+        number = _read_current(self._current)
+        if number is None and (self._current.exists() or self._copy.exists()):
+            raise CorruptRelease(f"{self._current} is missing or damaged; {self._remedy()}")
+        return number
 
     def current(self) -> Release | None:
-        """Open the current release."""
-        number = self.current_number()
-        return None if number is None else self.open(number)
+        """Open the current release and keep it until the end of the lease scope.
+
+        Raises
+        ------
+        CorruptRelease
+            If CURRENT or the manifest is damaged, or the release is not there.
+        """
+        for _ in range(MAX_TRIES):
+            number = self.current_number()
+            if number is None:
+                return None
+            try:
+                return self.open(number)
+            except ReleaseNotFound:
+                if number == self.current_number():  # not replaced meanwhile
+                    break
+        raise CorruptRelease(
+            f"{self._current} names release {number}, which is not there; {self._remedy()}"
+        )
+
+    def keep(self, release: Release | None) -> None:
+        """Keep a release that is open until the end of the lease scope."""
+        if release is not None:
+            hold(self._folder, release.number)
 
     def current_stamp(self) -> tuple[int, int] | None:
         """Return what changes whenever CURRENT is replaced, in some 2 µs; None before the first."""
@@ -177,39 +247,109 @@ class Releases:
 
     def make_current(self, number: int) -> None:
         """Make a release current, atomically and durably."""
-        write_atomically(self._space / CURRENT_FILE, f"{_name(number)}\n".encode())
+        content = with_line_checksum(_name(number))
+        write_atomically(self._current, content)
+        write_atomically(self._copy, content)
+        self.settle()
+
+    def settle(self) -> None:
+        """Take the mark of a release that was never current off the current one."""
+        with suppress(CorruptRelease):
+            current = self.current_number()
+            if current is not None:
+                self._mark(current).unlink(missing_ok=True)
+
+    def last_current(self) -> Release | None:
+        """Open the release that is, or was last, current, as far as can be told.
+
+        Where CURRENT is missing, damaged, or names a release that is not there, it is the one that
+        its copy names, or else the newest that was accepted.
+        """
+        accepted = {release.number: release for release in self.all() if release.manifest.accepted}
+        for named in (_read_current(self._current), _read_current(self._copy)):
+            if named in accepted:
+                return accepted[named]
+        lost = self._current.exists() or self._copy.exists()
+        return accepted[max(accepted)] if lost and accepted else None
+
+    def _remedy(self) -> str:
+        """Return how to go on without a valid CURRENT."""
+        last, publish = self.last_current(), "build one from the catalog with: isthmus publish"
+        if last is None:
+            return publish
+        return (
+            f"make release {last.number} current with: isthmus rollback {last.number}, or {publish}"
+        )
 
     def begin(self) -> tuple[int, Path]:
         """Return the next number and an empty folder to build in; left-overs are removed."""
         make_folder(self._folder)
         for left_over in self._folder.glob(".*"):
             shutil.rmtree(left_over, ignore_errors=True)
+        self.settle()
+        for number in self.numbers():
+            if self._mark(number).exists():
+                remove_folder(self._folder / _name(number))
         number = max(self.numbers(), default=0) + 1
         folder = self._folder / f"{BUILDING}{_name(number)}"
         folder.mkdir()
         return number, folder
 
     def seal(self, folder: Path, manifest: Manifest) -> Release:
-        """Write the manifest of a built folder, and give the folder its final name."""
-        write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
+        """Write the manifest of a built folder, and give the folder its final name.
+
+        An accepted release is marked until it is current; `begin` removes one that never was.
+        """
+        if manifest.accepted:
+            (folder / NEVER_CURRENT).touch()
+        write_atomically(folder / MANIFEST_FILE, with_checksum(manifest.model_dump_json()))
         final = self._folder / _name(manifest.number)
         put_folder(folder, final)
         return Release(final)
 
     def previous(self) -> int:
-        """Return the newest accepted release before the current one, or raise `ReleaseNotFound`."""
-        current = self.current_number() or 0
+        """Return the newest accepted release before the current one, or raise `ReleaseNotFound`.
+
+        Where CURRENT is lost, or names a release that is not there, it is `last_current`.
+        """
+        current = self._pending() or _read_current(self._current) or 0
+        if current not in self.numbers():
+            last = self.last_current()
+            if last is not None:
+                return last.number
         older = [r.number for r in self.all() if r.number < current and r.manifest.accepted]
         if not older:
             raise ReleaseNotFound(f"no accepted release before the current one in {self._space}")
         return older[-1]
 
     def prune(self, keep: int) -> None:
-        """Remove the oldest releases, keeping the current one and `keep` others."""
+        """Remove the oldest releases; the current one, `keep` others and those in use stay."""
         current = self.current_number()
         others = [number for number in self.numbers() if number != current]
-        for number in others[: max(0, len(others) - keep)]:
-            remove_folder(self._folder / _name(number))
+        with removing(self._folder, others[: max(0, len(others) - keep)]) as unused:
+            for number in unused:
+                remove_folder(self._folder / _name(number))
+
+    def _pending(self) -> int | None:
+        """Return the release that became current with ``space.toml``, if CURRENT lags behind."""
+        return SpaceSettings.read(self._space).pending_release
+
+    def _mark(self, number: int) -> Path:
+        return self._folder / _name(number) / NEVER_CURRENT
+
+
+def _read_current(path: Path) -> int | None:
+    """Return the number in a file CURRENT; None where it is missing or damaged.
+
+    A number alone, as somebody writes it by hand, has to have all its digits.
+    """
+    try:
+        content = path.read_bytes()
+        if re.fullmatch(rb"\d{6}\n?", content):
+            return int(content)
+        return int(without_line_checksum(content))
+    except (OSError, ValueError):
+        return None
 
 
 def _name(number: int) -> str:

@@ -14,7 +14,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.data.interactions.feedback import Feedback
-from isthmus.durable import write_atomically
+from isthmus.digests import digest
+from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomically
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
@@ -74,6 +75,8 @@ class Description(BaseModel):
         Whether it predicts values.
     vector_names : list of str
         The named vectors of the items that it learned from.
+    encoders : dict of str to str
+        Fingerprint of the encoder of each modality that these are of.
     rated_events : list of str or None
         The kinds of event whose values are ratings; None where all are.
     seconds : float
@@ -93,12 +96,22 @@ class Description(BaseModel):
     last_added: int = 0
     rates: bool
     vector_names: list[str]
+    encoders: dict[str, str]
     rated_events: list[str] | None = None
     seconds: float
+
+    def fits(self, settings: SpaceSettings) -> bool:
+        """Return whether it learned from vectors of the encoders that a space has."""
+        return self.encoders == encoders_of(settings)
 
     def shortfalls(self) -> list[str]:
         """Return a message for each ranker that is worse than one of its generators."""
         return [message for report in self.reports.values() for message in report.shortfalls()]
+
+
+def encoders_of(settings: SpaceSettings) -> dict[str, str]:
+    """Return the fingerprint of the encoder of each modality of a space."""
+    return {str(m): settings.encoder_fingerprint(m) for m in settings.encoders}
 
 
 def save_recommender(
@@ -106,9 +119,13 @@ def save_recommender(
     trained: Trained,
     settings: RecommenderSettings,
     interactions: int,
+    encoders: Mapping[str, str],
     last_added: int = 0,
 ) -> Description:
-    """Write a recommender into a folder, the description last.
+    """Replace the recommender in a folder, at once and durably.
+
+    The files lie in a subfolder that is named by the digest of the description. So the former
+    recommender is whole until the description is replaced, and the new one is from then on.
 
     Parameters
     ----------
@@ -120,11 +137,25 @@ def save_recommender(
         How it was trained.
     interactions : int
         Number of interactions that it learned from.
+    encoders : mapping of str to str
+        Fingerprint of the encoder of each modality.
     last_added : int
         When the last of them was added, in microseconds since 1970.
     """
-    recommender = trained.recommender
-    folder.mkdir(parents=True, exist_ok=True)
+    description = _describe(trained, settings, interactions, encoders, last_added)
+    content = description.model_dump_json(indent=1).encode()
+    parts = folder / parts_name(content)
+    remove_folder(parts)
+    _write_parts(make_folder(parts), trained.recommender)
+    sync_tree(parts)
+    write_atomically(folder / DESCRIPTION, content)
+    for other in folder.iterdir():
+        if other.is_dir() and other != parts:
+            shutil.rmtree(other, ignore_errors=True)
+    return description
+
+
+def _write_parts(folder: Path, recommender: Recommender) -> None:
     names = pa.array(recommender.domain_names).take(pa.array(recommender.domains))
     table = pa.table({ITEM_ID: pa.array(recommender.item_ids, pa.string()), DOMAIN: names})
     with pa.ipc.new_file(str(folder / ITEMS), table.schema) as file:
@@ -136,8 +167,18 @@ def save_recommender(
         _write(folder / ranker_file(recommender.domain_names.index(domain)), ranker.state())
     if recommender.rating is not None:
         save_rating(recommender.rating, folder)
+
+
+def _describe(
+    trained: Trained,
+    settings: RecommenderSettings,
+    interactions: int,
+    encoders: Mapping[str, str],
+    last_added: int,
+) -> Description:
+    recommender = trained.recommender
     events = recommender.rated_events
-    description = Description(
+    return Description(
         format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         domains=list(recommender.domain_names),
@@ -153,11 +194,21 @@ def save_recommender(
         last_added=last_added,
         rates=recommender.rating is not None,
         vector_names=list(recommender.vector_names),
+        encoders=dict(encoders),
         rated_events=None if events is None else list(events),
         seconds=trained.seconds,
     )
-    write_atomically(folder / DESCRIPTION, description.model_dump_json(indent=1).encode())
-    return description
+
+
+def parts_name(description: bytes) -> str:
+    """Return the name of the folder of the files that a description is of."""
+    return digest(description).hex()[:16]
+
+
+def parts_folder(folder: Path) -> Path:
+    """Return the folder of the files of a stored recommender; those of a release lie flat."""
+    parts = folder / parts_name((folder / DESCRIPTION).read_bytes())
+    return parts if parts.is_dir() else folder
 
 
 def read_description(folder: Path) -> Description:
@@ -191,6 +242,7 @@ def load_recommender(folder: Path) -> Recommender:
     """
     description = read_description(folder)
     codes = {name: code for code, name in enumerate(description.domains)}
+    folder = parts_folder(folder)
     try:
         settings = settings_of(description)
         with pa.memory_map(str(folder / ITEMS)) as file:
@@ -274,6 +326,8 @@ class RecommenderAttachment:
     ----------
     space : Path
         Folder of the space.
+    settings : SpaceSettings
+        Its settings; a recommender that learned from vectors of other encoders is left out.
     current : Release, optional
         The current release.
     keep : bool, default False
@@ -285,16 +339,25 @@ class RecommenderAttachment:
         If a file of the recommender is missing or damaged.
     """
 
-    def __init__(self, space: Path, current: Release | None, *, keep: bool = False) -> None:
-        self._folder, self._description = _newest(space, current, keep=keep)
+    def __init__(
+        self,
+        space: Path,
+        settings: SpaceSettings,
+        current: Release | None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        self._folder, self._description = _newest(space, settings, current, keep=keep)
 
     def write(self, folder: Path) -> list[str]:
         """Copy the files of the recommender into a release, and return their paths there."""
         if self._folder is None or self._description is None:
             return []
         (folder / RECOMMENDER_FOLDER).mkdir()
+        parts = parts_folder(self._folder)
         for name in files_of(self._description):
-            shutil.copyfile(self._folder / name, folder / RECOMMENDER_FOLDER / name)
+            source = self._folder if name == DESCRIPTION else parts
+            shutil.copyfile(source / name, folder / RECOMMENDER_FOLDER / name)
         return [f"{RECOMMENDER_FOLDER}/{name}" for name in files_of(self._description)]
 
     def shortfalls(self) -> list[str]:
@@ -340,18 +403,29 @@ def published_rankers(space: Path) -> Mapping[str, Ranker]:
     return recommender.rankers
 
 
+def drop_stale_recommender(space: Path, settings: SpaceSettings) -> None:
+    """Remove the trained recommender if it learned from vectors of other encoders."""
+    folder = trained_folder(space)
+    if (folder / DESCRIPTION).exists() and not read_description(folder).fits(settings):
+        remove_folder(folder)
+
+
 def _newest(
-    space: Path, current: Release | None, *, keep: bool
+    space: Path, settings: SpaceSettings, current: Release | None, *, keep: bool
 ) -> tuple[Path | None, Description | None]:
     """Choose between the recommender trained since the current release, and that release's."""
     trained = trained_folder(space)
-    new = (trained / DESCRIPTION).exists() and not keep
+    new = not keep and _has_fitting(trained, settings)
     if new and (current is None or not _was_published(space, current, trained)):
         return _verified(trained)
     published = None if current is None else current.folder / RECOMMENDER_FOLDER
-    if published is not None and (published / DESCRIPTION).exists():
+    if published is not None and _has_fitting(published, settings):
         return _verified(published)
     return None, None
+
+
+def _has_fitting(folder: Path, settings: SpaceSettings) -> bool:
+    return (folder / DESCRIPTION).exists() and read_description(folder).fits(settings)
 
 
 def _was_published(space: Path, current: Release, trained: Path) -> bool:

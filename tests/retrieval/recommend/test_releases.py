@@ -17,7 +17,7 @@ from isthmus.retrieval.candidates.generators import CandidateGenerators, default
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
 from isthmus.retrieval.candidates.user_knn import UserKNN
-from isthmus.retrieval.recommend.store import load_recommender
+from isthmus.retrieval.recommend.store import load_recommender, parts_folder, parts_name
 from tests.retrieval.recommend.worlds import QUICK, checkerboard, name
 from tests.toy import item, text_encoder
 
@@ -43,8 +43,11 @@ def description(space):
 
 def tamper(space, **changes):
     """Write another description of what was trained last."""
-    told = json.loads(description(space).read_text())
-    description(space).write_text(json.dumps({**told, **changes}))
+    path = description(space)
+    parts = parts_folder(path.parent)
+    content = json.dumps({**json.loads(path.read_text()), **changes}).encode()
+    parts.rename(path.parent / parts_name(content))
+    path.write_bytes(content)
 
 
 def losing(space):
@@ -162,9 +165,15 @@ FILES = ["recommender.json", "items.arrow", "generators.safetensors", "item_stat
 def test_damaged_files_are_refused_with_the_remedy(board, tmp_path, file, how):
     folder = tmp_path / "recommender"
     shutil.copytree(board.path / "training" / "recommender", folder)
-    damage(folder / file, how)
+    damage(part(folder, file), how)
     with pytest.raises(CorruptRelease, match="train again with: isthmus train"):
         load_recommender(folder)
+
+
+def part(folder, file):
+    """Return a file of a trained recommender; they lie below its description."""
+    (path,) = folder.rglob(file)
+    return path
 
 
 def damage(path, how):
@@ -194,7 +203,7 @@ def test_a_damaged_training_is_not_published(copied, file):
     space = copied()
     before = lists(space)
     tamper(space, created="later")
-    damage(description(space).parent / file, "half")
+    damage(part(description(space).parent, file), "half")
     with pytest.raises(CorruptRelease, match="train again with: isthmus train"):
         space.publish()
     assert space.current_release == 1
