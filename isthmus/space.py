@@ -11,6 +11,7 @@ import pyarrow as pa
 from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.data.media import MediaStore
+from isthmus.data.times import TimeUnit
 from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
@@ -268,6 +269,13 @@ class Space:
         text: str | None = None,
         image: str | None = None,
         audio: str | None = None,
+        columns: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] = (),
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
         replace: bool = False,
         skip_invalid: bool = False,
         http: bool = False,
@@ -672,6 +680,11 @@ class Space:
         weight: str | None = None,
         event: str | None = None,
         event_column: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,
         progress: bool = False,
     ) -> InteractionReport:

@@ -54,6 +54,7 @@ AllOption = Annotated[
 ]
 
 METAVARS = {
+    **dict.fromkeys(("columns", "exclude", "null_values"), "A,B,C"),
     "weights": "MODALITY=N",
     "quotas": "DOMAIN=N",
     "event_weights": "EVENT=N",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,8 +23,8 @@ def store_interactions(
     space: OpenSpace, request: InteractionsRequest, *, progress: bool = False
 ) -> InteractionReport:
     """Add interactions; what is stored already, exactly the same, is not stored again."""
-    columns = request.model_dump(exclude={"source", "skip_invalid"})
-    reader = InteractionReader(request.source, InteractionMapping(**columns))
+    columns = {field.name: getattr(request, field.name) for field in fields(InteractionMapping)}
+    reader = InteractionReader(request.source, InteractionMapping(**columns), request.csv)
     with write_lock(space.path, "interactions", space.wait_s):
         return add_interactions(
             space.interactions,
