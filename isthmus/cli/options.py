@@ -204,6 +204,8 @@ def _parameter(name: str, info: FieldInfo, kind: Any, *, positional: bool) -> in
     default = inspect.Parameter.empty if required else info.default
     if kind == list[str]:
         default = inspect.Parameter.empty if required else None
+    if default == ():  # no names
+        default = None
     if not required and default is None:
         kind = kind | None
     if positional:
