@@ -5,7 +5,7 @@ Each error is also a built-in exception, so callers can catch either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 MOST_NAMES = 8
@@ -29,11 +29,18 @@ class InvalidRows(IsthmusError, ValueError):
         Row number (from 0, over the whole input) and what is wrong with it.
     source : str
         Name of the input.
+
+    The argument `place` returns where a row stands, for the message: ``row 3``, ``a.csv line 7``.
     """
 
-    def __init__(self, problems: Sequence[tuple[int, str]], source: str = "input") -> None:
+    def __init__(
+        self,
+        problems: Sequence[tuple[int, str]],
+        source: str = "input",
+        place: Callable[[int], str] = "row {}".format,
+    ) -> None:
         self.problems, self.source = tuple(problems), source
-        shown = "; ".join(f"row {row}: {what}" for row, what in self.problems[:10])
+        shown = "; ".join(f"{place(row)}: {what}" for row, what in self.problems[:10])
         more = f"; and {len(self.problems) - 10} more" if len(self.problems) > 10 else ""
         super().__init__(
             f"{len(self.problems)} invalid row(s) in {source}: {shown}{more}. Nothing was added. "

@@ -76,7 +76,8 @@ def _domain_texts(space: OpenSpace, request: FinetuneRequest) -> dict[str, _Doma
             f"no attribute {label!r} in this space; there are: "
             f"{listed(snapshot.attributes.names, label) or 'none'}"
         )
-    columns = [ITEM_ID, DOMAIN, TEXT, *([label] if label else [])]
+    label_columns = [] if label is None else snapshot.attributes.columns_of(label)
+    columns = [ITEM_ID, DOMAIN, TEXT, *label_columns]
     rows = [row for batch in snapshot.batches(columns) for row in batch.to_pylist()]
     positives = _positives([row[ITEM_ID] for row in rows], interactions, positive_from)
     by_domain = {}
@@ -89,7 +90,10 @@ def _domain_texts(space: OpenSpace, request: FinetuneRequest) -> dict[str, _Doma
                 min_common_users=request.min_common_users,
                 max_partners=request.max_pairs_per_item,
             )
-            labels = [str(rows[n][label] or "") for n in at] if label else None
+            labels = None
+            if label is not None:
+                column = snapshot.attributes.columns.get(name, {}).get(label)
+                labels = [str(rows[n][column] or "") if column else "" for n in at]
             by_domain[name] = _DomainTexts(name, texts, pairs, labels)
     return by_domain
 

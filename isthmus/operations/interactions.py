@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,8 +20,8 @@ def store_interactions(
     space: OpenSpace, request: InteractionsRequest, *, progress: bool = False
 ) -> InteractionReport:
     """Add interactions; one is kept for each user, item and kind of event."""
-    columns = request.model_dump(exclude={"source", "skip_invalid"})
-    reader = InteractionReader(request.source, InteractionMapping(**columns))
+    columns = {field.name: getattr(request, field.name) for field in fields(InteractionMapping)}
+    reader = InteractionReader(request.source, InteractionMapping(**columns), request.csv)
     with write_lock(space.path, "interactions", space.wait_s):
         return add_interactions(
             space.interactions,

@@ -87,12 +87,12 @@ def test_what_does_not_fit_is_refused_or_left_out(shop, run, run_json, tmp_path)
     refused = run("interactions", "add", "bad.csv", "--space", shop)
     assert refused.returncode == 1
     assert (
-        "2 invalid row(s) in bad.csv: row 1: no user id in 'user_id'; row 2: column 'rating' holds "
+        "bad.csv: line 3: no user id in 'user_id'; line 4: column 'rating' holds "
         "'much', which is no finite number. Nothing was added."
     ) in refused.stderr
     job = ("interactions", "add", "bad.csv", "--space", shop, "--skip-invalid")
     left = run_json(*job)
     assert (left["added"], left["invalid"]) == (1, 2)
     said = run(*job)
-    assert "left out row 1: no user id in 'user_id'" in said.stderr
+    assert "left out line 3: no user id in 'user_id'" in said.stderr
     assert "1 unchanged, 0 repeated, 2 invalid" in said.stdout

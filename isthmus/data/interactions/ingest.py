@@ -65,7 +65,9 @@ class InteractionReport:
     seconds : float
         Duration.
     problems : list of str
-        What is wrong with each invalid row.
+        What is wrong with each invalid row, and where it stands.
+    notes : list of str
+        What was found out about the input, such as the encoding of a file.
     """
 
     rows_read: int = 0
@@ -78,6 +80,7 @@ class InteractionReport:
     unknown_items: UnknownItems = field(default_factory=UnknownItems)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -123,7 +126,8 @@ def add_interactions(
         rows_read=rows,
         repeated=len(reader.repeated),
         invalid=len(reader.problems),
-        problems=[f"row {row}: {what}" for row, what in sorted(reader.problems.items())],
+        problems=reader.listed_problems(),
+        notes=reader.notes,
     )
     users: list[npt.NDArray[np.uint64]] = []
     items: Counter[str] = Counter()

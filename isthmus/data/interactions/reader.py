@@ -21,11 +21,13 @@ from isthmus.data.columns import (
     Problems,
     parse_numbers,
     parse_times,
-    plain_type,
 )
-from isthmus.data.sources import Source
+from isthmus.data.csv_options import DEFAULTS, CsvOptions
+from isthmus.data.ids import IdTemplate
+from isthmus.data.sources import Chunk, Source
 from isthmus.data.table_reader import RowNumbers, TableReader
-from isthmus.data.template import TextTemplate
+from isthmus.data.times import TimeUnit
+from isthmus.data.types import storage_type
 from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInteractions, InvalidMapping, InvalidRows, listed
 from isthmus.progress import Advance, ignore_progress
@@ -79,6 +81,8 @@ class InteractionMapping:
     event_column : str, optional
         Column of the kind of event. Default: the column event if there is one, else every
         interaction is an ``interaction``.
+    time_unit : str, optional
+        What numbers count in the column of the time, see `isthmus.data.times`.
     """
 
     user: str = USER_ID
@@ -88,14 +92,14 @@ class InteractionMapping:
     weight: str | None = None
     event: str | None = None
     event_column: str | None = None
+    time_unit: TimeUnit | None = None
 
     @property
-    def text_columns(self) -> tuple[str, ...]:
-        """Columns that are text in a CSV, so that ``007`` stays ``007``."""
-        ids = (*TextTemplate(self.user).fields, *TextTemplate(self.item).fields)
-        return (*ids, self.event_column or EVENT)
+    def id_columns(self) -> tuple[str, ...]:
+        """Columns of ids, in which every text but the empty one is a value."""
+        return (*IdTemplate(self.user).fields, *IdTemplate(self.item).fields)
 
-    def resolve(self, schema: pa.Schema, source: str) -> ResolvedInteractionMapping:
+    def resolve(self, source: Source) -> ResolvedInteractionMapping:
         """Return the mapping for an input with these columns, with the defaults filled in.
 
         Raises
@@ -106,25 +110,27 @@ class InteractionMapping:
         """
         if self.event is not None and not self.event.strip():
             raise InvalidMapping("the kind of event is empty; give a name such as view")
-        names = schema.names
+        names = source.columns
         resolved = ResolvedInteractionMapping(
-            user=TextTemplate(self.user),
-            item=TextTemplate(self.item),
+            user=IdTemplate(self.user, "user id"),
+            item=IdTemplate(self.item, "item id"),
             value=self.value or _first(VALUE_COLUMNS, names),
             time=self.time or _first(TIME_COLUMNS, names),
             weight=self.weight or _first([WEIGHT], names),
             event=(self.event or DEFAULT_EVENT).strip(),
             event_column=None if self.event else self.event_column or _first([EVENT], names),
+            time_unit=self.time_unit,
         )
         for column, role in resolved.columns_read():
             if column not in names:
                 raise InvalidMapping(
-                    f"{source} has no column {column!r}; its columns are: {listed(names, column)}"
+                    f"{source.name} has no column {column!r}; its columns are: "
+                    f"{listed(names, column)}"
                 )
-            if not _fits_role(role, plain_type(schema.field(column).type)):
+            type_ = source.types.get(column)
+            if type_ is not None and not _fits_role(role, storage_type(type_)):
                 raise InvalidMapping(
-                    f"{source}: column {column!r} is {schema.field(column).type}; "
-                    f"{_ALLOWED_TYPES[role]}"
+                    f"{source.name}: column {column!r} is {type_}; {_ALLOWED_TYPES[role]}"
                 )
         return resolved
 
@@ -133,13 +139,14 @@ class InteractionMapping:
 class ResolvedInteractionMapping:
     """A mapping with the defaults filled in for one input."""
 
-    user: TextTemplate
-    item: TextTemplate
+    user: IdTemplate
+    item: IdTemplate
     value: str | None
     time: str | None
     weight: str | None
     event: str
     event_column: str | None
+    time_unit: str | None = None
 
     def columns_read(self) -> Iterator[tuple[str, str]]:
         """Yield each column that the mapping reads, and its role: id, event, number or time."""
@@ -160,7 +167,9 @@ def _first(candidates: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in candidates if name in names), None)
 
 
-def _fits_role(role: str, type_: pa.DataType) -> bool:
+def _fits_role(role: str, type_: pa.DataType | None) -> bool:
+    if type_ is None:
+        return False
     if type_ == pa.string() or pa.types.is_null(type_) or pa.types.is_integer(type_):
         return True
     is_number = pa.types.is_floating(type_) or pa.types.is_decimal(type_)
@@ -177,7 +186,7 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
     Parameters
     ----------
     interactions : object
-        Anything that `isthmus.data.table_reader.open_sources` takes.
+        Anything that `isthmus.data.inputs.open_sources` takes.
     mapping : InteractionMapping, optional
         Which columns are what.
 
@@ -192,14 +201,15 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
 
     error: ClassVar[type[InvalidRows]] = InvalidInteractions
 
-    def __init__(self, interactions: Any, mapping: InteractionMapping | None = None) -> None:
+    def __init__(
+        self,
+        interactions: Any,
+        mapping: InteractionMapping | None = None,
+        options: CsvOptions = DEFAULTS,
+    ) -> None:
         mapping = mapping or InteractionMapping()
         self.repeated: RowNumbers = np.zeros(0, np.int64)
-        super().__init__(
-            interactions,
-            mapping.text_columns,
-            lambda source: mapping.resolve(source.schema, source.name),
-        )
+        super().__init__(interactions, mapping.resolve, options, mapping.id_columns)
 
     def check(self, advance: Advance = ignore_progress) -> int:
         """Read the whole input once; note every invalid row and every repeated one.
@@ -216,8 +226,8 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
         """
         deduplicator = Deduplicator()
 
-        def problems_of(batch: pa.RecordBatch, mapping: ResolvedInteractionMapping) -> Problems:
-            rows, problems = _to_interactions(batch, mapping)
+        def problems_of(chunk: Chunk, mapping: ResolvedInteractionMapping) -> Problems:
+            rows, problems = _to_interactions(chunk, mapping)
             deduplicator.add(rows)
             return problems
 
@@ -234,11 +244,9 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
             With the schema `isthmus.schema.INTERACTIONS`; each user, item and event occurs once.
         """
 
-        def convert(
-            batch: pa.RecordBatch, mapping: ResolvedInteractionMapping, source: Source
-        ) -> pa.Table:
+        def convert(chunk: Chunk, mapping: ResolvedInteractionMapping, source: Source) -> pa.Table:
             del source
-            return _to_interactions(batch, mapping)[0]
+            return _to_interactions(chunk, mapping)[0]
 
         return self._convert(convert, rows, self.repeated)
 
@@ -289,69 +297,47 @@ def _row_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
 
 
 def _to_interactions(
-    batch: pa.RecordBatch, mapping: ResolvedInteractionMapping
+    chunk: Chunk, mapping: ResolvedInteractionMapping
 ) -> tuple[pa.Table, Problems]:
-    """Return a batch in the schema of interactions, and the rows where a value is bad."""
+    """Return a chunk in the schema of interactions, and the rows where a value is bad."""
     parsed = {
-        USER_ID: _texts(batch, mapping.user, "user id"),
-        ITEM_ID: _texts(batch, mapping.item, "item id"),
-        EVENT: _events(batch, mapping),
-        VALUE: _numbers(batch, mapping.value),
-        WEIGHT: _weights(batch, mapping.weight),
-        TIME: _times(batch, mapping.time),
+        USER_ID: _ids(chunk, mapping.user),
+        ITEM_ID: _ids(chunk, mapping.item),
+        EVENT: _events(chunk, mapping),
+        VALUE: _numbers(chunk, mapping.value),
+        WEIGHT: _weights(chunk, mapping.weight),
+        TIME: _times(chunk, mapping.time, mapping.time_unit),
     }
     table = pa.table({name: column for name, (column, _) in parsed.items()}, schema=INTERACTIONS)
     return table, [problem for _, problems in parsed.values() for problem in problems]
 
 
-def _texts(batch: pa.RecordBatch, template: TextTemplate, role: str) -> tuple[pa.Array, Problems]:
-    texts = _render(batch, template)
-    missing = pc.indices_nonzero(pc.is_null(texts)).to_pylist()
-    return texts.fill_null(""), [(row, f"no {role} in {template.template!r}") for row in missing]
+def _ids(chunk: Chunk, template: IdTemplate) -> tuple[pa.Array, Problems]:
+    ids, problems = template.ids(chunk.columns)
+    return ids.fill_null(""), problems
 
 
-def _events(
-    batch: pa.RecordBatch, mapping: ResolvedInteractionMapping
-) -> tuple[pa.Array, Problems]:
+def _events(chunk: Chunk, mapping: ResolvedInteractionMapping) -> tuple[pa.Array, Problems]:
     if mapping.event_column is None:
-        return pa.repeat(pa.scalar(mapping.event, pa.string()), len(batch)), []
-    return _texts(batch, TextTemplate(mapping.event_column), "kind of event")
+        return pa.repeat(pa.scalar(mapping.event, pa.string()), len(chunk)), []
+    names, problems = _ids(chunk, IdTemplate(mapping.event_column, "kind of event"))
+    return pc.utf8_trim_whitespace(names), problems
 
 
-def _numbers(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
+def _numbers(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
     if name is None:
-        return pa.repeat(pa.scalar(1.0, pa.float32()), len(batch)), []
-    return parse_numbers(_plain(batch, name), name)
+        return pa.repeat(pa.scalar(1.0, pa.float32()), len(chunk)), []
+    return parse_numbers(chunk.columns[name], name)
 
 
-def _weights(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
-    weights, problems = _numbers(batch, name)
+def _weights(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
+    weights, problems = _numbers(chunk, name)
     negative = pc.indices_nonzero(pc.less(weights, 0)).to_pylist()
     problem = f"column {name!r} is {{}}; no weight is negative"
     return weights, problems + [(row, problem.format(weights[row])) for row in negative]
 
 
-def _times(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
+def _times(chunk: Chunk, name: str | None, unit: str | None) -> tuple[pa.Array, Problems]:
     if name is None:
-        return pa.nulls(len(batch), TIME_TYPE), []
-    return parse_times(_plain(batch, name), name)
-
-
-def _plain(batch: pa.RecordBatch, name: str) -> pa.Array:
-    column = batch.column(name)
-    if pa.types.is_null(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    # Times keep their unit: a cast to microseconds may fail, and `parse_times` truncates.
-    return column if pa.types.is_temporal(column.type) else column.cast(plain_type(column.type))
-
-
-def _render(batch: pa.RecordBatch, template: TextTemplate) -> pa.Array:
-    """Return the ids of a batch; a plain column, the usual case, is rendered by Arrow."""
-    columns = {name: _plain(batch, name) for name in template.fields}
-    if template.template in columns:
-        trimmed = pc.utf8_trim_whitespace(columns[template.template].cast(pa.string()))
-        return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
-    values = {name: column.to_pylist() for name, column in columns.items()}
-    return pa.array(template.render_columns(values), pa.string())
+        return pa.nulls(len(chunk), TIME_TYPE), []
+    return parse_times(chunk.columns[name], name, unit)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.files import writing_parquet
-from isthmus.data.table_reader import open_sources
+from isthmus.data.inputs import open_typed
 from isthmus.errors import InvalidInput, listed
 from isthmus.ids import id_problem, to_id
 from isthmus.retrieval.search.results import list_schema
@@ -292,7 +292,7 @@ def read_users(path: Path) -> Iterator[tuple[str, User]]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for source in open_sources(path, text_columns=(USER_ID, TEXT)):
+    for source in open_typed(path, text_columns=(USER_ID, TEXT)):
         names = source.schema.names
         if USER_ID not in names:
             raise InvalidInput(

@@ -54,6 +54,7 @@ def test_adding_reports_what_it_did(shop):
         "unknown_items": {"items": 0, "interactions": 0, "examples": []},
         "seconds": 0,
         "problems": [],
+        "notes": [],
     }
     again = shop.add_interactions([did("u", "f1", 4), did("u", "f2", 1), did("w", "f2")])
     assert (again.added, again.changed, again.unchanged, again.users) == (1, 1, 1, 2)

@@ -260,7 +260,8 @@ def test_several_events_with_an_item_are_one_as_strong_as_the_strongest(space):
             {"user_id": "u", "item_id": "a", "value": 5.0, "event": "buy", "time": 1},
             {"user_id": "u", "item_id": "b", "value": 4.0, "event": "buy", "time": 2},
             {"user_id": "u", "item_id": "a", "value": 1.0, "event": "view", "time": 3},
-        ]
+        ],
+        time_unit="s",
     )
     ((history, ordered),) = stored_histories(space.interactions(waiting=True), 4.0).values()
     assert [(entry.item_id, entry.value) for entry in history] == [("b", 4.0), ("a", 5.0)]
