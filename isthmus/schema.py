@@ -59,7 +59,7 @@ RELEASE_ALIGNMENT_FOLDER: Final = "alignment"
 RECOMMENDER_FOLDER: Final = "recommender"
 
 CONTENT_HASH: Final[dict[Modality, str]] = {m: f"_{m}_hash" for m in MODALITIES}
-ROW_HASH: Final = "_row_hash"
+CONTENT_VERSION: Final = "_content_version"  # at which the vectors of the item last changed
 MODALITY_MASK: Final = "_modalities"
 QUARANTINE: Final = "_quarantine"
 ROW_ID: Final = "_rowid"  # this and the next two are the names that Lance uses

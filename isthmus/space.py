@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike
 from isthmus.evaluation.request import EvaluationPlan
-from isthmus.ids import to_id, to_ids
+from isthmus.ids import is_single, to_id, to_ids
 from isthmus.index.catalog.compact import CompactReport
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S
@@ -42,6 +42,7 @@ from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
     CreateRequest,
+    DeleteRequest,
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
@@ -265,15 +266,17 @@ class Space:
         text: str | None = None,
         image: str | None = None,
         audio: str | None = None,
+        replace: bool = False,
         skip_invalid: bool = False,
         http: bool = False,
         progress: bool = False,
     ) -> AddReport:
-        """Add new items and replace changed ones; searchable when it returns.
+        """Add new items and change those that are there; searchable when it returns.
 
         Items come from Parquet, CSV, TSV, JSON lines, JSON, Arrow or Lance files, Arrow tables,
         pandas or polars frames, or dicts. Only contents that this space has never encoded go
-        through a model. Columns that are not mapped are kept as typed attributes. See
+        through a model. Columns that are not mapped are kept as typed attributes. An item that is
+        there keeps what the input has no column for, unless `replace` is true. See
         `UpsertRequest`.
 
         Returns
@@ -297,28 +300,68 @@ class Space:
         request = UpsertRequest.of(locals())
         return item_operations.upsert_items(self.opened, request, progress=progress)
 
-    def delete(self, item_ids: IdLike | Iterable[IdLike]) -> int:
+    def delete(
+        self,
+        item_ids: IdLike | Iterable[IdLike] = (),
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        file: Any = None,
+    ) -> int:
         """Delete items, at once, and return how many there were; unknown ids are passed over.
+
+        Items are named by id, by a file of ids, or by a filter. With ids and a filter, those are
+        deleted that the filter selects among them. Queries of every process see it without a new
+        release. See `DeleteRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If nothing is named.
+        InvalidFilter
+            If `where` is refused.
 
         Examples
         --------
-        ``space.delete(["film-1", "film-2"])``
+        ``space.delete(domain="films", where="year < 1950")``
         """
-        return item_operations.delete_items(self.opened, to_ids(item_ids, "item id"))
+        return item_operations.delete_items(self.opened, DeleteRequest.of(locals()))
 
-    def get(self, item_id: IdLike) -> dict[str, Any]:
+    @overload
+    def get(self, item_id: IdLike) -> dict[str, Any]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def get(self, item_id: Iterable[IdLike]) -> list[dict[str, Any]]: ...
+
+    def get(self, item_id: IdLike | Iterable[IdLike]) -> dict[str, Any] | list[dict[str, Any]]:
         """Return an item: id, domain, contents, modalities it is searchable by, attributes.
+
+        Several ids return a list, in their order.
 
         Raises
         ------
         ItemNotFound
-            If there is no such item.
+            If there is no such item; the message lists all that are unknown.
 
         Examples
         --------
-        ``space.get("film-1")["attributes"]``
+        ``space.get("film-1")["attributes"]``, ``space.get(["film-1", "film-2"])``
         """
-        return item_operations.get_item(self.opened, to_id(item_id, "item id"))
+        ids = to_ids(item_id, "item id")
+        items = item_operations.get_items(self.opened, ids)
+        return items[0] if is_single(item_id) else items
+
+    def ids(self, domain: Names | None = None, where: str | None = None) -> Iterator[str]:
+        """Iterate over the ids of items, of those that a filter selects if given.
+
+        Items that are not searchable, because a content is in quarantine, are among them. The
+        catalog is read as it was at the first id, in batches, however long that takes.
+
+        Examples
+        --------
+        ``list(space.ids("films", where="year >= 2000"))``
+        """
+        return item_operations.item_ids(self.opened, FilterOptions.of(locals()))
 
     def count(self, domain: Names | None = None, where: str | None = None) -> int:
         """Count the searchable items that a filter selects.

@@ -28,6 +28,7 @@ COMMANDS = (
     items.upsert,
     items.delete,
     items.get,
+    items.ids,
     items.count,
     items.quarantine,
     items.retry_quarantine,

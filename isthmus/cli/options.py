@@ -17,6 +17,7 @@ A mapping field takes ``KEY=NUMBER``, and an option of several values is repeate
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -46,6 +47,7 @@ ModelDeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cud
 WaitOption = Annotated[
     float, typer.Option("--wait-s", help="How long to wait for another writer, in seconds.")
 ]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
 AllOption = Annotated[
     bool, typer.Option("--all", help="All hits of at least --min-score, instead of -k hits.")
@@ -234,6 +236,23 @@ def _is_mapping(annotation: Any) -> bool:
 def open_space(path: Path, *, device: str = "auto", wait_s: float = 30.0) -> Space:
     """Open a space; Lance and FAISS are imported here, when there is something to do."""
     return isthmus.Space.open(path, device=device, wait_s=wait_s)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is done that cannot be undone; stop unless the answer is yes.
+
+    Raises
+    ------
+    InvalidInput
+        If nobody can be asked and `yes` is false.
+    typer.Abort
+        If the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{question} Nobody can answer here; give --yes to go on")
+    typer.confirm(question, abort=True, err=True)
 
 
 def refuse_given(context: typer.Context, why: str, *names: str) -> None:

@@ -172,11 +172,8 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         say(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
 
 
-def show_item(item: Mapping[str, Any], *, as_json: bool) -> None:
+def show_item(item: Mapping[str, Any]) -> None:
     """Print one item."""
-    if as_json:
-        say_json(item)
-        return
     table = DataTable("", str(item["item_id"]))
     for name, value in {**item, **item["attributes"]}.items():
         if name not in ("item_id", "attributes") and value is not None:

@@ -146,6 +146,11 @@ class ResolvedMapping:
             dict.fromkeys([n for n in named if n] + list(self.text.fields if self.text else ()))
         )
 
+    @property
+    def contents(self) -> frozenset[str]:
+        """Modalities that the input has a column for."""
+        return frozenset({*self.media, *([TEXT] if self.text else [])})
+
     def domains(self, table: pa.Table) -> Any:
         """Return the domain of each row of a table."""
         if self.domain_column is None:

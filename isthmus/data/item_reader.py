@@ -27,11 +27,14 @@ from isthmus.data.media import is_reference
 from isthmus.data.sources import Source
 from isthmus.data.table_reader import TableReader
 from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows
+from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
 
 # Given item ids and domains (Arrow arrays), returns further problems by row.
 CheckIds = Callable[[pa.Array, Any], Problems]
+# Given item ids (an Arrow array), returns a mask of those that the space has.
+IsKnown = Callable[[pa.Array], Mask]
 
 _MEDIA_KINDS = {"image": "an image", "audio": "audio"}
 
@@ -97,6 +100,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self,
         types: pa.Schema | None = None,
         check_ids: CheckIds | None = None,
+        is_known: IsKnown | None = None,
         advance: Advance = ignore_progress,
     ) -> int:
         """Read the whole input once and note every invalid row in `problems`.
@@ -107,6 +111,9 @@ class ItemReader(TableReader[ResolvedMapping]):
             Types that some attributes must be cast to: those they have in the space.
         check_ids : callable, optional
             Given item ids and domains (Arrow arrays), returns further problems by row.
+        is_known : callable, optional
+            Given item ids, returns a mask of items that keep the contents of which the input has
+            no column.
         advance : callable, optional
             Called with the number of rows checked since its last call.
 
@@ -121,7 +128,11 @@ class ItemReader(TableReader[ResolvedMapping]):
         def problems_of(batch: pa.RecordBatch, mapping: ResolvedMapping) -> Problems:
             table = pa.Table.from_batches([batch])
             ids.append(mapping.id.render_table(table))
-            problems = list(_find_problems(table, ids[-1], mapping, self.modalities))
+            problems = list(_find_problems(table, ids[-1], mapping))
+            lacking = _lacks_content(table, mapping, self.modalities)
+            if is_known and not self.modalities <= mapping.contents:
+                lacking = pc.and_not(lacking, pa.array(is_known(ids[-1])))
+            problems += _flag(lacking, f"has no {' and no '.join(self._contents)}")
             problems += _find_misfits(table, mapping, stored_types)
             return problems + (check_ids(ids[-1], mapping.domains(table)) if check_ids else [])
 
@@ -129,6 +140,10 @@ class ItemReader(TableReader[ResolvedMapping]):
         for row, problem in _find_duplicates(pa.chunked_array(ids, pa.string())):
             self.problems.setdefault(row, problem)
         return rows
+
+    @property
+    def _contents(self) -> list[str]:
+        return sorted(self.modalities, reverse=True)
 
     def batches(self, rows: int, types: pa.Schema) -> Iterator[pa.Table]:
         """Yield the valid items as tables of `rows` rows.
@@ -143,8 +158,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         Yields
         ------
         pyarrow.Table
-            Columns item_id, domain, text and the attributes; and image and ``_image_bytes``, and
-            the same of audio where that is encoded.
+            Columns item_id and domain; and, as far as the input has them, text, the attributes,
+            image and ``_image_bytes``, and the same of audio where that is encoded.
         """
 
         def convert(batch: pa.RecordBatch, mapping: ResolvedMapping, source: Source) -> pa.Table:
@@ -200,9 +215,9 @@ def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
 
 
 def _find_problems(
-    table: pa.Table, ids: pa.Array, mapping: ResolvedMapping, modalities: frozenset[str]
+    table: pa.Table, ids: pa.Array, mapping: ResolvedMapping
 ) -> Iterator[tuple[int, str]]:
-    """Yield rows without an id, a domain or content, and numbers that are not finite."""
+    """Yield rows without an id or a domain, and numbers that are not finite."""
     yield from _flag(pc.is_null(ids), f"no item id in {mapping.id.template!r}")
     if mapping.domain_column:
         domains = as_text(table.column(mapping.domain_column))
@@ -212,8 +227,6 @@ def _find_problems(
         if pa.types.is_floating(column.type):
             finite = pc.fill_null(pc.is_finite(column.cast(pa.float64())), True)
             yield from _flag(pc.invert(finite), f"column {name!r} is NaN or infinite")
-    problem = f"has no {' and no '.join(sorted(modalities, reverse=True))}"
-    yield from _flag(_lacks_content(table, mapping, modalities), problem)
 
 
 def _flag(mask: Any, problem: str) -> Iterator[tuple[int, str]]:
@@ -278,31 +291,23 @@ def _to_items(
     source: Source,
     modalities: frozenset[str],
 ) -> pa.Table:
-    empty = pa.nulls(len(table), pa.string())
-    columns = {
-        ITEM_ID: mapping.id.render_table(table),
-        DOMAIN: mapping.domains(table),
-        TEXT: (mapping.text.render_table(table) if mapping.text else empty),
-    }
+    columns = {ITEM_ID: mapping.id.render_table(table), DOMAIN: mapping.domains(table)}
+    if mapping.text:
+        columns[TEXT] = mapping.text.render_table(table)
     for modality in media_columns(modalities):
-        columns |= _file_columns(table, modality, mapping.media.get(modality), source.folder)
-    present = mapping.attributes(table.schema.names)
-    for name in attributes.names:
-        type_ = attributes.field(name).type
-        columns[name] = (
-            cast(table.column(name), type_) if name in present else pa.nulls(len(table), type_)
-        )
+        if modality in mapping.media:
+            columns |= _file_columns(table, modality, mapping.media[modality], source.folder)
+    for name in mapping.attributes(table.schema.names):
+        if name in attributes.names:
+            columns[name] = cast(table.column(name), attributes.field(name).type)
     return pa.table(columns)
 
 
-def _file_columns(
-    table: pa.Table, modality: str, name: str | None, folder: Path | None
-) -> dict[str, Any]:
+def _file_columns(table: pa.Table, modality: str, name: str, folder: Path | None) -> dict[str, Any]:
     """Return a column of references and one of bytes, each null where the other has the file."""
     paths: list[str | None] = [None] * len(table)
     inline: list[bytes | None] = [None] * len(table)
-    values = table.column(name).to_pylist() if name else []
-    for i, value in enumerate(values):
+    for i, value in enumerate(table.column(name).to_pylist()):
         if isinstance(value, dict):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes):

@@ -30,6 +30,7 @@ from isthmus.durable import make_folder
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TEXT_INDEX = "text_idx"  # the full-text index, which is checked when it is used
 MAX_TRIES = 100  # to open a table that another process compacts all the time
 ALL_VERSIONS = 10**9
 MAX_FRAGMENTS = 32
@@ -58,7 +59,7 @@ def open_table(path: Path) -> Any:
             return None
         hold(path, version)
         with suppress(VersionGone):  # another process compacts the table; there is a newer one
-            require_intact(path, version)
+            require_intact(path, version, besides=TEXT_INDEX)
             return _opened(path, version)
     raise corrupt(path, f"version {version}")
 
@@ -199,9 +200,19 @@ def predicates_in(column: str, values: Sequence[str]) -> Iterator[str]:
     ["item_id IN ('a', 'it''s')"]
     """
     for start in range(0, len(values), VALUES_PER_PREDICATE):
-        part = values[start : start + VALUES_PER_PREDICATE]
-        quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in part)
-        yield f"{column} IN ({quoted})"
+        yield any_of(column, values[start : start + VALUES_PER_PREDICATE])
+
+
+def any_of(column: str, values: Sequence[str]) -> str:
+    """Return the predicate that selects the rows whose column has one of the values.
+
+    Examples
+    --------
+    >>> any_of("domain", ["films", "it's"])
+    "domain IN ('films', 'it''s')"
+    """
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} IN ({quoted})"
 
 
 def digest_predicates_in(column: str, digests: Sequence[bytes]) -> Iterator[str]:

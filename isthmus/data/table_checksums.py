@@ -12,19 +12,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import uuid4
 
-from isthmus.data.lance_manifest import INDICES, TableManifest, manifest_name, versions_of
+from isthmus.data.lance_manifest import TableManifest, manifest_name, versions_of
 from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import CorruptTable, IsthmusError
 from isthmus.files import Crc, crc_of, crc_of_file
 
 CHECKSUMS: Final = "_checksums"
 REMEDY: Final = "restore it from a backup"
+
+SETTLED_NS: Final = 100_000_000  # longer than a tick of the clock of a local file system
 
 Stamp = tuple[str, int, int, int]  # path, size, modification time, inode
 
@@ -127,7 +130,7 @@ def record_version(table: Path, version: int) -> VersionRecord:
         crc = known.get(name)
         if crc is None:
             crc = crc_of_file(table / name)
-            _verified.add(_stamp(table / name))
+            _remember(_stamp(table / name))
         files[name] = crc
     make_folder(table / CHECKSUMS)
     identity = uuid4().hex if former is None else former.table
@@ -202,7 +205,7 @@ def stamp_of(table: Path, version: int) -> TableStamp:
     try:
         stat = (table / manifest_name(version)).stat()
     except FileNotFoundError as error:
-        raise VersionGone from error
+        raise VersionGone(f"{table} has no version {version} any more; try again") from error
     return TableStamp(version, stat.st_mtime_ns, stat.st_ino)
 
 
@@ -216,7 +219,7 @@ def is_newest(table: Path, stamp: TableStamp) -> bool:
     return not (table / manifest_name(stamp.version + 1)).exists()
 
 
-def require_intact(table: Path, version: int, *, indexes: bool = False) -> None:
+def require_intact(table: Path, version: int, *, besides: str | None = None) -> None:
     """Check the files of a version that this process has not checked yet.
 
     Parameters
@@ -225,8 +228,8 @@ def require_intact(table: Path, version: int, *, indexes: bool = False) -> None:
         Folder of the table.
     version : int
         The version.
-    indexes : bool, default False
-        Whether to check the files of its indexes instead of those of its rows.
+    besides : str, optional
+        Name of an index that is not checked, see `require_index_intact`.
 
     Raises
     ------
@@ -235,12 +238,39 @@ def require_intact(table: Path, version: int, *, indexes: bool = False) -> None:
     VersionGone
         If the version was removed meanwhile.
     """
-    for name, expected in _listed(table, version).items():
-        of_index = name.startswith(f"{INDICES}/")
-        if of_index == indexes and not is_intact(table / name, expected):
-            if not (table / manifest_name(version)).exists():
-                raise VersionGone
-            raise corrupt(table, name)
+    checksums = checksums_of(table, version)
+    for part, files in checksums.items():
+        if part != besides:
+            for name, expected in files.items():
+                if not is_intact(table / name, expected):
+                    stamp_of(table, version)
+                    raise corrupt(table, name)
+
+
+def require_index_intact(table: Path, version: int, index: str, remedy: str) -> None:
+    """Check the files of one index that this process has not checked yet.
+
+    Parameters
+    ----------
+    table, version
+        As in `require_intact`.
+    index : str
+        Name of the index; one that is not there is intact.
+    remedy : str
+        The command that mends it.
+
+    Raises
+    ------
+    CorruptTable
+        If a file is missing, cut off or changed.
+    """
+    for name, expected in checksums_of(table, version).get(index, {}).items():
+        if not is_intact(table / name, expected):
+            stamp_of(table, version)
+            raise CorruptTable(
+                f"{table / name} is missing or damaged, a file of an index, which can be built "
+                f"anew with: {remedy}"
+            )
 
 
 def damaged_files(table: Path, version: int) -> list[str]:
@@ -251,7 +281,7 @@ def damaged_files(table: Path, version: int) -> list[str]:
     VersionGone
         If the version was removed meanwhile.
     """
-    listed = _listed(table, version)
+    listed = {n: crc for files in checksums_of(table, version).values() for n, crc in files.items()}
     damaged = [n for n, crc in listed.items() if not is_intact(table / n, crc, again=True)]
     if damaged:
         stamp_of(table, version)
@@ -278,7 +308,7 @@ def is_intact(path: Path, expected: Crc, *, again: bool = False) -> bool:
             return False
     except OSError:
         return False
-    _verified.add(stamp)
+    _remember(stamp)
     return True
 
 
@@ -293,19 +323,51 @@ def unrecorded_files(table: Path, manifest: TableManifest) -> list[str]:
     return [name for name in _files_of(table, manifest) if name not in known]
 
 
-def _listed(table: Path, version: int) -> Mapping[str, Crc]:
-    """Return the checksums of the files of a version, as far as they were recorded."""
+def checksums_of(table: Path, version: int) -> dict[str, dict[str, Crc]]:
+    """Return the checksums of the files of a version, as far as they were recorded.
+
+    Returns
+    -------
+    dict of str to dict
+        The files of the rows under ``""``, and those of each index under its name.
+
+    Raises
+    ------
+    CorruptTable
+        If the manifest is damaged.
+    VersionGone
+        If the version was removed.
+    """
     record = read_record(table, version)
     if record is not None:
-        return record.files
+        manifest, listed = TableManifest.parse(record.manifest), record.files
+    else:
+        manifest = read_manifest(table, version)
+        former = _former_files(table, version)
+        listed = {name: former[name] for name in _files_of(table, manifest) if name in former}
+    index_of = {folder: name for name, folder in manifest.indexes}
+    parts: dict[str, dict[str, Crc]] = {"": {}}
+    for name, crc in listed.items():
+        parts.setdefault(index_of.get(name.rpartition("/")[0], ""), {})[name] = crc
+    return parts
+
+
+def read_manifest(table: Path, version: int) -> TableManifest:
+    """Return what the manifest of a version says.
+
+    Raises
+    ------
+    CorruptTable
+        If it is damaged.
+    VersionGone
+        If it is not there.
+    """
     try:
-        manifest = TableManifest.parse((table / manifest_name(version)).read_bytes())
+        return TableManifest.parse((table / manifest_name(version)).read_bytes())
     except FileNotFoundError as error:
-        raise VersionGone from error
+        raise VersionGone(f"{table} has no version {version} any more; try again") from error
     except ValueError as error:
         raise corrupt(table, manifest_name(version)) from error
-    known = _former_files(table, version)
-    return {name: known[name] for name in _files_of(table, manifest) if name in known}
 
 
 def _former_record(table: Path, version: int) -> VersionRecord | None:
@@ -331,6 +393,12 @@ def _files_of(table: Path, manifest: TableManifest) -> Iterator[str]:
         with contextlib.suppress(FileNotFoundError):
             for path in sorted((table / folder).iterdir()):
                 yield f"{folder}/{path.name}"
+
+
+def _remember(stamp: Stamp) -> None:
+    """Note that a file is sound, unless a change just now would leave its stamp the same."""
+    if time.time_ns() - stamp[2] > SETTLED_NS:
+        _verified.add(stamp)
 
 
 def _is_whole(table: Path, version: int) -> bool:

@@ -193,7 +193,9 @@ class TableReader(Generic[Roles]):
         rows: int,
         excluded: RowNumbers | None = None,
     ) -> Iterator[pa.Table]:
-        """Yield the valid rows, converted, in tables of `rows` rows (the last one may be shorter).
+        """Yield the valid rows, converted, in tables of `rows` rows.
+
+        The last table, and the last before the columns change, may be shorter.
 
         Parameters
         ----------
@@ -207,15 +209,20 @@ class TableReader(Generic[Roles]):
         left_out = np.array(sorted(self.problems), np.int64)
         if excluded is not None:
             left_out = np.union1d(left_out, excluded)
-        start, tables, waiting = 0, [], 0
+        start, waiting = 0, 0
+        tables: list[pa.Table] = []
         for source, roles in self._sources:
             for batch in source.batches():
                 first, end = np.searchsorted(left_out, [start, start + len(batch)])
                 start, local = start + len(batch), left_out[first:end] - start
                 if len(local):
                     batch = batch.take(pa.array(np.delete(np.arange(len(batch)), local)))
-                tables.append(convert(batch, roles, source))
-                waiting += len(tables[-1])
+                converted = convert(batch, roles, source)
+                if waiting and converted.schema != tables[-1].schema:
+                    yield pa.concat_tables(tables)
+                    tables, waiting = [], 0
+                tables.append(converted)
+                waiting += len(converted)
                 while waiting >= rows:
                     whole = pa.concat_tables(tables)
                     yield whole.slice(0, rows)

@@ -32,6 +32,14 @@ class LRUCache(Generic[Value]):
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = Lock()
 
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def peek(self, key: Hashable) -> Value | None:
+        """Return the value of a key, None if it is absent; it does not count as used."""
+        with self._lock:
+            return self._values.get(key)
+
     def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
         """Return the value of a key; compute and store it if it is absent.
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import glob
+import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from isthmus.data.id_file import read_ids
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
@@ -17,7 +25,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import validated_weights
 from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack
-from isthmus.errors import InvalidInput, ItemNotFound, SpaceExists
+from isthmus.errors import InvalidInput, ItemNotFound, SpaceExists, listed
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
@@ -26,12 +34,15 @@ from isthmus.index.catalog.ingest import AddReport, Ingest, is_small_batch
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
-from isthmus.operations.request import CreateRequest, UpsertRequest
+from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertRequest
+from isthmus.retrieval.search.request import FilterOptions
 from isthmus.schema import ITEM_ID, MODALITY_MASK, Modality, modalities_in
+
+LEFT_OVER_S = 60.0
 
 
 def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
-    """Create an empty space on disk, whole or not at all.
+    """Create an empty space on disk, whole or not at all; of several at once, one creates it.
 
     Returns
     -------
@@ -39,8 +50,9 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
         The encoders, loaded.
     """
     path = local_path(request.path)
+    exists = SpaceExists(f"{path} exists already; open it, or choose another folder")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SpaceExists(f"{path} exists already; open it, or choose another folder")
+        raise exists
     encoders = resolve_encoders(
         request.encoder,
         request.text_encoder,
@@ -54,19 +66,53 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     settings = SpaceSettings.from_stack(
         stack, IndexSettings().with_targets(Targets().replace(recall=request.recall))
     )
-    building = path.with_name(f".{path.name}.creating")
-    shutil.rmtree(building, ignore_errors=True)
-    make_folder(building)
-    Catalog.create(building, stack.named_vectors)
-    settings.write(building)
-    if stack.alignment is not None:
-        store_alignment(building, stack.alignment)
-    put_folder(building, path)
+    try:
+        with _building_folder(path) as building:
+            Catalog.create(building, stack.named_vectors)
+            settings.write(building)
+            if stack.alignment is not None:
+                store_alignment(building, stack.alignment)
+            put_folder(building, path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise exists from error  # another process was faster
+        raise
     return stack.encoders
 
 
+@contextmanager
+def _building_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside a path; what is left of it at the end is removed.
+
+    The folder is locked, so that those of processes that were killed are recognised and removed.
+    """
+    prefix = f".{path.name}.creating-"
+    make_folder(path.parent)
+    for other in path.parent.glob(f"{glob.escape(prefix)}*"):
+        with suppress(OSError), _locked_folder(other):
+            if time.time() - other.stat().st_mtime > LEFT_OVER_S:  # a new one is locked next
+                shutil.rmtree(other)
+    building = path.with_name(prefix + uuid4().hex)
+    building.mkdir()
+    try:
+        with _locked_folder(building):
+            yield building
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = False) -> AddReport:
-    """Add new items and replace changed ones."""
+    """Add new items and change those that are there."""
     mapping = FieldMapping(
         request.id,
         request.domain,
@@ -79,16 +125,34 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
     reader = ItemReader(request.items, mapping, modalities)
     media = space.media(http=request.http)
     if request.http and not request.skip_invalid:  # before much is fetched for nothing
-        reader.check()
+        known = space.catalog.snapshot().known_items(lazy=True)
+        reader.check(is_known=None if request.replace else known.contains)
         reader.raise_if_invalid()
     with media.downloading(reader.media_references()), _ingesting(space, reader.rows, media) as i:
-        return i.add(reader, skip_invalid=request.skip_invalid, progress=progress)
+        return i.add(
+            reader,
+            replace=request.replace,
+            skip_invalid=request.skip_invalid,
+            progress=progress,
+        )
 
 
-def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:
+def delete_items(space: OpenSpace, request: DeleteRequest) -> int:
     """Delete items, and return how many there were."""
+    given = [*request.item_ids, *(read_ids(request.file) if request.file is not None else [])]
     with write_lock(space.path, "catalog", space.wait_s):
-        return space.catalog.delete(item_ids)
+        if request.selects:
+            given = list(dict.fromkeys(given))
+            selected = item_ids(space, FilterOptions(domain=request.domain, where=request.where))
+            given = [*selected] if not given else sorted(set(selected).intersection(given))
+        return space.catalog.delete(given)
+
+
+def item_ids(space: OpenSpace, options: FilterOptions) -> Iterator[str]:
+    """Yield the ids of all items that a filter selects, searchable or not."""
+    snapshot = space.view().snapshot
+    for part in snapshot.item_ids(options.domains, options.where):
+        yield from part
 
 
 def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
@@ -101,18 +165,24 @@ def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
         return ingest.retry(failed)
 
 
-def get_item(space: OpenSpace, item_id: str) -> dict[str, Any]:
-    """Return an item: id, domain, contents, modalities it is searchable by, attributes."""
+def get_items(space: OpenSpace, item_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return items, in this order: id, domain, contents, modalities, attributes."""
     snapshot = space.view().snapshot
     names = snapshot.attributes.names
     columns = [*snapshot.item_columns, MODALITY_MASK, *names]
-    rows = snapshot.find([item_id], columns).to_pylist()
-    if not rows:
-        raise ItemNotFound(f"no item {item_id!r} in this space")
-    row = rows[0]
-    mask = row.pop(MODALITY_MASK)
-    attributes = {name: row.pop(name) for name in names}
-    return {**row, "modalities": modalities_in(mask), "attributes": attributes}
+    rows = {row[ITEM_ID]: row for row in snapshot.find(item_ids, columns).to_pylist()}
+    absent = [item_id for item_id in item_ids if item_id not in rows]
+    if absent:
+        what = f"no item {absent[0]!r}" if len(absent) == 1 else f"no items {listed(absent)}"
+        raise ItemNotFound(f"{what} in this space")
+    return [_to_item(rows[item_id], names) for item_id in item_ids]
+
+
+def _to_item(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    contents = {name: value for name, value in row.items() if name not in (*names, MODALITY_MASK)}
+    attributes = {name: row[name] for name in names}
+    modalities = modalities_in(row[MODALITY_MASK])
+    return {**contents, "modalities": modalities, "attributes": attributes}
 
 
 def compact_space(

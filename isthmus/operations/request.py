@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SkipValidation
+from pydantic import Field, SkipValidation, model_validator
 
-from isthmus.requests import Request
+from isthmus.ids import Ids
+from isthmus.requests import Names, Request
 
 POSITIVE_FROM = (
     "Least value that counts as positive; by default 0.8 of the largest where values differ."
@@ -71,8 +72,39 @@ class UpsertRequest(Request):
     )
     image: str | None = Field(default=None, description="Column of the image.")
     audio: str | None = Field(default=None, description="Column of the audio.")
+    replace: bool = Field(
+        default=False,
+        description="Whole items: what the input has no column for is removed from items that are "
+        "there, rather than kept.",
+    )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
     http: bool = Field(default=False, description=HTTP)
+
+
+class DeleteRequest(Request):
+    """Items to delete: by id, by a file of ids, or by a filter."""
+
+    item_ids: Ids = Field(default=(), description="Items to delete.")
+    domain: Names = Field(default=None, description="Only items of this domain, or of several.")
+    # Not validated here: the index names the columns in its error.
+    where: SkipValidation[str | None] = Field(
+        default=None,
+        description="SQL predicate over item_id, domain, text, image, audio and attributes.",
+    )
+    file: SkipValidation[Any] = Field(
+        default=None, description="File or table with a column item_id, or text with an id a line."
+    )
+
+    @property
+    def selects(self) -> bool:
+        """Whether a filter is given."""
+        return self.domain is not None or self.where is not None
+
+    @model_validator(mode="after")
+    def _require_items(self) -> Self:
+        if not self.item_ids and self.file is None and not self.selects:
+            raise ValueError("nothing is named to delete; give ids, a file, a domain or where")
+        return self
 
 
 class InteractionsRequest(Request):

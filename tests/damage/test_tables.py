@@ -120,3 +120,19 @@ def test_a_space_in_the_place_of_another_is_noticed(tmp_path):
     create("new")
     assert [hit.item_id for hit in former.search("word")] == ["new"]
     assert former.interactions("u").column("item_id").to_pylist() == ["new"]
+
+
+def test_a_damaged_text_index_is_told_and_publishing_mends_it(filled, tmp_path):
+    def opened():
+        return Space.open(space, encoder=two_encoders())
+
+    space = copied(filled, tmp_path)
+    opened().index_text()
+    expected = [hit.item_id for hit in opened().search("word3", k=3, hybrid=True)]
+    file = max((space / "catalog.lance" / "_indices").rglob("*.lance"), key=lambda p: p.name)
+    file.write_bytes(file.read_bytes()[:-9])
+    assert [hit.item_id for hit in opened().search("word3", k=1)] == ["f3"]
+    with pytest.raises(CorruptTable, match=f"{file.name} .* isthmus publish"):
+        opened().search("word3", k=3, hybrid=True)
+    opened().publish()
+    assert [hit.item_id for hit in opened().search("word3", k=3, hybrid=True)] == expected

@@ -52,7 +52,8 @@ def read(items, **mapping):
     reader = ItemReader(items, FieldMapping(**mapping))
     rows = reader.check()
     reader.raise_if_invalid()
-    table = pa.concat_tables(reader.batches(1000, reader.attributes))
+    batches = reader.batches(1000, reader.attributes)
+    table = pa.concat_tables(batches, promote_options="default")
     assert len(table) == rows
     return table.to_pylist()
 

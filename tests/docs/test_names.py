@@ -14,6 +14,7 @@ from isthmus.cli.main import app
 from isthmus.operations.request import (
     AlignRequest,
     CreateRequest,
+    DeleteRequest,
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
@@ -46,6 +47,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
     "upsert": UpsertRequest,
+    "delete": DeleteRequest,
+    "ids": FilterOptions,
     "count": FilterOptions,
     "search": SearchRequest,
     "similar": SimilarRequest,

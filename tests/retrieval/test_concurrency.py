@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from isthmus import Space
-from isthmus.errors import SpaceLocked
+from isthmus.errors import SpaceExists, SpaceLocked
 from isthmus.index.catalog.lock import write_lock
 from tests.toy import item, two_encoders
 
@@ -91,3 +91,28 @@ def test_readers_never_fail_while_one_writes_and_publishes(space):
     for reader in readers:
         reader.join()
     assert problems == []
+
+
+def test_of_several_who_create_a_space_at_once_one_wins_and_the_others_are_told(tmp_path):
+    left_over = tmp_path / ".s.creating-1"
+    left_over.mkdir()
+    os.utime(left_over, (0, 0))
+    start, outcomes = threading.Barrier(3), []
+
+    def create():
+        start.wait()
+        try:
+            Space.create(tmp_path / "s", two_encoders())
+            outcomes.append("created")
+        except SpaceExists as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=create) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = f"{tmp_path / 's'} exists already; open it, or choose another folder"
+    assert sorted(outcomes) == sorted(["created", told, told])
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert Space.open(tmp_path / "s", encoder=two_encoders()).upsert([item("a", "x")]).added == 1

@@ -96,8 +96,16 @@ def test_a_deleted_item_that_comes_back_encodes_nothing(filled):
     assert ids(filled.search("sea storm ship", k=1)) == ["f1"]
 
 
-def test_an_upsert_replaces_the_whole_item(filled):
-    filled.upsert([item("f1", "sea storm ship", year=1)])
+def test_an_upsert_keeps_what_the_input_has_no_column_for(filled):
+    before = filled.get("f1")["attributes"]
+    report = filled.upsert([item("f1", "sea storm ship", year=1)])
+    assert (report.changed, report.vanished) == (1, {})
+    assert filled.get("f1")["attributes"] == {**before, "year": 1}
+
+
+def test_a_replacing_upsert_takes_the_whole_item_and_says_what_vanishes(filled):
+    report = filled.upsert([item("f1", "sea storm ship", year=1)], replace=True)
+    assert (report.changed, report.vanished) == (1, {"price": 1, "tags": 1})
     assert filled.get("f1")["attributes"] == {"year": 1, "price": None, "tags": None}
 
 
@@ -380,9 +388,9 @@ def large(space, rows=3_000):
     )
 
 
-def with_exact_rows(space, rows):
+def with_planned_indexes(space):
     path = space.path / "space.toml"
-    path.write_text(path.read_text().replace("exact_rows = 10000", f"exact_rows = {rows}"))
+    path.write_text(path.read_text().replace("exact_bytes = 134217728", "exact_bytes = 0"))
     return Space.open(space.path, encoder=two_encoders())
 
 
@@ -391,7 +399,7 @@ def test_a_large_named_vector_gets_the_recipe_that_was_measured_to_be_the_cheape
 ):
     monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 100)
     large(space)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     manifest = space.publish(recall=0.98)
     plan = manifest.plans["text"]
     assert [row.verdict for row in plan.table].count("chosen") == 1
@@ -420,7 +428,7 @@ def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, re
         "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
     )
     large(space, 4_000)
-    manifest = with_exact_rows(space, 1_000).publish(recall=0.95)
+    manifest = with_planned_indexes(space).publish(recall=0.95)
     planned = manifest.plans["text"].table[0].sample
     assert planned.recall["text to item"] >= 0.95
     assert manifest.named_vectors["text"].indexed_miss_ratio == planned.indexed_miss_ratio
@@ -441,7 +449,7 @@ def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkey
     large(space, 4_000)
     path = space.path / "space.toml"
     path.write_text(path.read_text().replace("sample_rows = 50000", "sample_rows = 1000"))
-    plan = with_exact_rows(space, 1_000).publish(recall=0.9).plans["text"]
+    plan = with_planned_indexes(space).publish(recall=0.9).plans["text"]
     chosen, *others = plan.table
     assert (plan.rows, plan.sampled, chosen.built) == (4_000, 1_000, True)
     for row in others:
@@ -454,7 +462,7 @@ def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkey
 @pytest.mark.heavy
 def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
     large(space, 1_500)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     first = space.publish()
     space.upsert([item("new", "w1 w2 w3")])
     second = space.publish()
@@ -473,7 +481,7 @@ def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
         "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: iter(RECIPES[:1])
     )
     large(space, 1_500)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     assert space.publish().named_vectors["text"].recipe == EXACT
     space.upsert([item("new", "w1 w2 w3")])
     again = space.publish().named_vectors["text"]
@@ -485,7 +493,7 @@ def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
         "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
     )
     large(space, 1_500)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     space.publish()
     health = space.status()["index"]["text"]
     assert health["retrain"] is None
@@ -506,7 +514,7 @@ def test_status_says_retrain_when_vectors_are_unlike_those_of_training(space, mo
     rng = np.random.default_rng(0)
     few = [f"w{n}" for n in range(12)]
     space.upsert([item(str(n), " ".join(rng.choice(few, 3))) for n in range(1_500)])
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     space.publish()
     space.upsert([item(f"new{n}", f"u{n} v{n} x{n} y{n}") for n in range(1_400)])
     said = space.status()["index"]["text"]["retrain"]
@@ -515,7 +523,7 @@ def test_status_says_retrain_when_vectors_are_unlike_those_of_training(space, mo
 
 def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd):
     large(space, 1_500)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     (plan,) = space.plan(rows=10**9)
     assert plan.extrapolated
     assert (plan.rows, plan.sampled) == (10**9, 1_500)
@@ -536,7 +544,7 @@ def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd):
 @pytest.mark.heavy
 def test_impossible_targets_name_the_nearest_that_can_be_had(space):
     large(space, 1_500)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     with pytest.raises(
         ImpossibleTargets, match=r"the nearest is .*: recall@10 .*, p99 .* ms"
     ) as no:
@@ -551,7 +559,7 @@ def test_impossible_targets_name_the_nearest_that_can_be_had(space):
 
 def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeypatch):
     large(space)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     space.publish()
     recall = "isthmus.index.releases.recall.RecallTest.recall"
     monkeypatch.setattr(recall, lambda self, _: 0.5 if self.queries.name == USER_WITHIN else 1.0)
@@ -567,7 +575,7 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
 
 def test_a_latency_that_nothing_has_at_full_size_is_missed_by_exact_search_too(space, monkeypatch):
     large(space, 1_500)
-    space = with_exact_rows(space, 1_000)
+    space = with_planned_indexes(space)
     monkeypatch.setattr(
         "isthmus.index.releases.build.latency_ms", lambda index, queries: (8.0, 9.0)
     )

@@ -19,7 +19,6 @@ from isthmus.index.ann.contract import VectorIndex
 from isthmus.index.ann.exact import exact_search, post_filter
 from isthmus.index.ann.filter_costs import FilterCosts
 from isthmus.index.catalog.snapshot import RowIds, row_ids_of
-from isthmus.index.lru_cache import LRUCache
 from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.schema import DOMAIN, ITEM_ID
 
@@ -136,7 +135,6 @@ class Segment:
     item_ids: pa.StringArray
     domains: pa.DictionaryArray
     named_vectors: Mapping[str, SegmentVectors] = field(default_factory=dict)
-    filter_cache: LRUCache[Bitmap] = field(init=False, default_factory=LRUCache, repr=False)
     _cached_rows: dict[str, int] = field(init=False, default_factory=dict, repr=False)
 
     def __len__(self) -> int:

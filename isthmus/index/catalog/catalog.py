@@ -24,11 +24,11 @@ from isthmus.index.catalog.text_index import index_words
 from isthmus.schema import (
     CATALOG_TABLE,
     CONTENT_HASH,
+    CONTENT_VERSION,
     DOMAIN,
     ITEM_ID,
     MODALITY_MASK,
     QUARANTINE,
-    ROW_HASH,
     TEXT,
     Modality,
     media_columns,
@@ -79,13 +79,30 @@ class Catalog:
         return pa.schema([dataset.schema.field(name) for name in attributes.names])
 
     def write(self, added: pa.Table, changed: pa.Table) -> None:
-        """Append added items and replace changed ones."""
+        """Append added items and replace changed ones, with their vectors."""
         dataset = self._latest()
         if len(added):
             dataset.insert(_complete(dataset, added), mode="append")
         if len(changed):
             merge = dataset.merge_insert(ITEM_ID).when_matched_update_all()
             merge.when_not_matched_insert_all().execute(_complete(dataset, changed))
+
+    def patch(self, items: pa.Table) -> None:
+        """Replace some columns of items, in one commit that neither reads nor writes others.
+
+        The vectors do not count as changed, so no index needs to know. Ids that the catalog does
+        not have are passed over.
+
+        Parameters
+        ----------
+        items : pyarrow.Table
+            Item id and the columns to replace.
+        """
+        dataset = self._latest()
+        if len(items) and items.num_columns > 1:
+            typed = [dataset.schema.field(name) for name in items.column_names]
+            merge = dataset.merge_insert(ITEM_ID).when_matched_update_all()
+            merge.write_mode("rewrite_columns").execute(items.cast(pa.schema(typed)))
 
     def delete(self, item_ids: Sequence[str]) -> int:
         """Delete items; return how many there were."""
@@ -154,7 +171,15 @@ class Catalog:
 
 
 def _complete(dataset: Any, table: pa.Table) -> pa.Table:
-    """Return a table with the catalog's columns and types; missing columns are null."""
+    """Return a table with the catalog's columns and types; missing columns are null.
+
+    The rows are marked with the version that the next commit makes. The caller's lock keeps
+    other writers from making it.
+    """
+    version = pa.array([dataset.version + 1] * len(table), pa.uint64())
+    if CONTENT_VERSION in table.column_names:
+        table = table.drop_columns([CONTENT_VERSION])
+    table = table.append_column(CONTENT_VERSION, version)
     columns = []
     for field in dataset.schema:
         if field.name in table.column_names:
@@ -174,8 +199,8 @@ def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
             (TEXT, pa.string()),
             *((name, pa.string()) for name in media),
             (MODALITY_MASK, pa.uint8()),
+            (CONTENT_VERSION, pa.uint64()),
             (QUARANTINE, pa.string()),
-            (ROW_HASH, pa.binary(DIGEST_BYTES)),
             *((CONTENT_HASH[m], pa.binary(DIGEST_BYTES)) for m in digested),
             # Lists, not fixed-size lists: an absent vector takes no memory.
             *((vector.column, pa.list_(pa.float32())) for vector in named_vectors),

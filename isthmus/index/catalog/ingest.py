@@ -31,7 +31,7 @@ from isthmus.index.catalog.content_encoding import (
     lookup_vectors,
     to_list_column,
 )
-from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, ItemDigests
+from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, KnownItems
 from isthmus.index.catalog.quarantine import Failure, quarantine_column
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
@@ -42,8 +42,6 @@ from isthmus.schema import (
     MODALITY_MASK,
     QUARANTINE,
     Modality,
-    inline_column,
-    media_columns,
     modality_bit,
 )
 
@@ -69,6 +67,8 @@ class AddReport:
         Items with a content that could not be read or decoded.
     encoded : dict of str to int
         Number of contents that went through a model, by modality.
+    vanished : dict of str to int
+        Columns that the input lacks, with the number of items that lost a value (`replace`).
     seconds : float
         Duration.
     problems : list of str
@@ -82,6 +82,7 @@ class AddReport:
     invalid: int = 0
     quarantined: int = 0
     encoded: dict[str, int] = field(default_factory=dict)
+    vanished: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
@@ -128,9 +129,25 @@ class Ingest:
         self.report = AddReport(encoded=self._encoder.encoded)
 
     def add(
-        self, reader: ItemReader, *, skip_invalid: bool = False, progress: bool = False
+        self,
+        reader: ItemReader,
+        *,
+        replace: bool = False,
+        skip_invalid: bool = False,
+        progress: bool = False,
     ) -> AddReport:
         """Add items; encode only contents that no cache has.
+
+        Parameters
+        ----------
+        reader : ItemReader
+            The items.
+        replace : bool, default False
+            What the input lacks vanishes from items that the catalog has, rather than stays.
+        skip_invalid : bool, default False
+            Leave invalid rows out.
+        progress : bool, default False
+            Whether to show bars.
 
         Raises
         ------
@@ -138,9 +155,14 @@ class Ingest:
             If rows are invalid and `skip_invalid` is false; nothing is stored then.
         """
         snapshot = self._catalog.snapshot()
-        stored = snapshot.digests(lazy=is_small_batch(reader.rows, snapshot.rows))
+        known = snapshot.known_items(lazy=is_small_batch(reader.rows, snapshot.rows))
         with progress_bar("checking", reader.rows, show=progress) as advance:
-            rows = reader.check(snapshot.attributes, _DomainCheck(stored), advance)
+            rows = reader.check(
+                snapshot.attributes,
+                _DomainCheck(known),
+                None if replace else known.contains,
+                advance,
+            )
         if not skip_invalid:
             reader.raise_if_invalid()
         self.report.invalid = len(reader.problems)
@@ -148,7 +170,7 @@ class Ingest:
         self.report.rows_read = self.report.invalid
         attributes = self._catalog.add_attributes(reader.attributes)
         with ThreadPoolExecutor(READING_THREADS) as readers:
-            finder = ChangeFinder(stored, self._media, list(self._caches), readers)
+            finder = self._finder(known, readers, replace=replace)
             batches = reader.batches(COMMIT_ROWS, attributes)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
@@ -157,20 +179,33 @@ class Ingest:
     def retry(self, item_ids: Sequence[str]) -> AddReport:
         """Encode and store items of the catalog again, whether they changed or not."""
         snapshot = self._catalog.snapshot()
-        columns = [*snapshot.item_columns, *snapshot.attributes.names]
+        columns = snapshot.item_columns
         tables = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
         with ThreadPoolExecutor(READING_THREADS) as readers:
-            finder = ChangeFinder(None, self._media, list(self._caches), readers)
+            finder = self._finder(snapshot.known_items(lazy=True), readers, everything=True)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
-                self._run((self._with_inline_columns(t) for t in tables), finder, advance)
+                self._run(tables, finder, advance)
         return self.report
 
-    def _with_inline_columns(self, items: pa.Table) -> pa.Table:
-        """Add the columns of media given as bytes, all null: stored media are references."""
-        for modality in media_columns(self._caches):
-            nulls = pa.nulls(len(items), pa.binary())
-            items = items.append_column(inline_column(modality), nulls)
-        return items
+    def _finder(
+        self,
+        known: KnownItems,
+        readers: ThreadPoolExecutor,
+        *,
+        replace: bool = False,
+        everything: bool = False,
+    ) -> ChangeFinder:
+        snapshot = self._catalog.snapshot()
+        return ChangeFinder(
+            known,
+            snapshot.fetch,
+            snapshot.item_schema,
+            self._media,
+            self._caches,
+            readers,
+            replace=replace,
+            everything=everything,
+        )
 
     def _run(self, batches: Iterator[pa.Table], finder: ChangeFinder, advance: Advance) -> None:
         start = time.perf_counter()
@@ -222,16 +257,36 @@ class Ingest:
             for cache in self._caches.values():
                 cache.flush()
             item_ids = items.column(ITEM_ID).to_pylist()
-            quarantine = quarantine_column(item_ids, failures, self._catalog.snapshot().find)
+            quarantine = self._quarantine_column(item_ids, changes, failures)
             items = items.append_column(QUARANTINE, quarantine)
             new = pa.array(changes.new)
             self._catalog.write(items.filter(new), items.filter(pa.array(~changes.new)))
+        self._catalog.patch(changes.patched)
+        if failures or changes.readable:
+            self._catalog.patch(self._tried(changes, failures))
+        changed = int((~changes.new).sum()) + len(changes.patched)
         report = self.report
         report.rows_read += changes.rows_read
         report.added += int(changes.new.sum())
-        report.changed += int((~changes.new).sum())
-        report.unchanged += changes.rows_read - len(items)
+        report.changed += changed
+        report.unchanged += changes.rows_read - int(changes.new.sum()) - changed
+        for name, count in changes.vanished.items():
+            report.vanished[name] = report.vanished.get(name, 0) + count
         report.quarantined += len({failure.item_id for failure in failures})
+
+    def _quarantine_column(
+        self, item_ids: Sequence[str], changes: ItemChanges, failures: list[Failure]
+    ) -> pa.StringArray:
+        find = self._catalog.snapshot().find
+        return quarantine_column(item_ids, failures, changes.given, find)
+
+    def _tried(self, changes: ItemChanges, failures: list[Failure]) -> pa.Table:
+        """Return the quarantine of the items of unchanged contents that were read again."""
+        stored = set(changes.items.column(ITEM_ID).to_pylist())
+        failed = {failure.item_id for failure in failures}
+        item_ids = sorted({*changes.readable, *failed} - stored)
+        quarantine = self._quarantine_column(item_ids, changes, failures)
+        return pa.table({ITEM_ID: pa.array(item_ids, pa.string()), QUARANTINE: quarantine})
 
     def _with_vectors(
         self, items: pa.Table, hashes: dict[Modality, list[bytes | None]]
@@ -252,7 +307,7 @@ class Ingest:
 
 
 def is_small_batch(rows: int | None, stored: int) -> bool:
-    """Return whether a batch is so small that look-ups cost less than loading all digests.
+    """Return whether a batch is so small that look-ups cost less than loading all ids.
 
     Parameters
     ----------
@@ -267,16 +322,16 @@ def is_small_batch(rows: int | None, stored: int) -> bool:
 class _DomainCheck:
     """Finds rows whose item id belongs to an item of another domain."""
 
-    def __init__(self, stored: ItemDigests) -> None:
-        self._stored = stored
+    def __init__(self, known: KnownItems) -> None:
+        self._known = known
 
     def __call__(self, item_ids: pa.Array, domains: Any) -> Problems:
         names = [name or "" for name in item_ids.to_pylist()]
-        stored = self._stored.of_items(names)
-        positions = stored.find(names)
+        known = self._known.of_items(names)
+        positions = known.find(names)
         problems = []
         for row in np.flatnonzero(positions >= 0).tolist():
-            present, given = stored.domain(int(positions[row])), domains[row].as_py()
+            present, given = known.domain(int(positions[row])), domains[row].as_py()
             if given is not None and present != given:
                 name = item_ids[row].as_py()
                 problems.append(

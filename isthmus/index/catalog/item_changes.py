@@ -1,12 +1,12 @@
 """Item changes: which items of a batch are new or changed, and which contents they have.
 
-An item is compared by digests: one of its row (all columns), and one of each content (the text,
-the bytes of the media). The catalog stores both.
+A batch is compared with the stored items column by column. Only the columns that it has count: a
+stored item keeps the others. Contents (the text, the bytes of the media) are compared by digest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from isthmus.data.media import MediaStore, from_data_uri, is_data_uri
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
@@ -25,37 +26,37 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_ID,
     MEDIA,
-    ROW_HASH,
+    MODALITIES,
+    MODALITY_MASK,
+    QUARANTINE,
+    ROW_ID,
     TEXT,
     Modality,
     inline_column,
+    modality_bit,
 )
 
-ROW = "row"  # the name of the row digest beside those of the modalities
+Hashes = list[bytes | None]
+# Given row ids of the catalog and names of columns, returns these rows.
+FetchRows = Callable[[npt.NDArray[np.uint64], Sequence[str]], pa.Table]
 
 
-class ItemDigests:
-    """Digests of stored items, in memory.
+class KnownItems:
+    """The items of a catalog by id, in memory.
 
     Parameters
     ----------
     table : pyarrow.Table
-        Item id, domain, and the digests of the row and of its contents.
+        Item id, domain and row id.
     """
 
     def __init__(self, table: pa.Table) -> None:
         self._index = DigestIndex(keys_of(map(digest, table.column(ITEM_ID).to_pylist())))
         self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
-        columns: dict[str, str] = {ROW: ROW_HASH}
-        columns |= {str(modality): name for modality, name in CONTENT_HASH.items()}
-        self._hashes = {
-            kind: table.column(name).combine_chunks()
-            for kind, name in columns.items()
-            if name in table.column_names
-        }
+        self._row_ids = np.asarray(table.column(ROW_ID).to_numpy(), np.uint64)
 
-    def of_items(self, item_ids: Sequence[str]) -> ItemDigests:
-        """Return digests that include those of these items."""
+    def of_items(self, item_ids: Sequence[str]) -> KnownItems:
+        """Return known items that include these."""
         del item_ids
         return self
 
@@ -63,19 +64,22 @@ class ItemDigests:
         """Return the position of each item, -1 for a new item, shape (n_items,)."""
         return self._index.find(keys_of(map(digest, item_ids)))
 
+    def contains(self, item_ids: pa.Array) -> Mask:
+        """Return which of these items the catalog has, shape (n_items,)."""
+        names = [name or "" for name in item_ids.to_pylist()]
+        return np.asarray(self.of_items(names).find(names) >= 0, bool)
+
     def domain(self, position: int) -> str:
         """Return the domain of the item at a position."""
         return str(self._domains[position].as_py())
 
-    def hashes(self, kind: str, positions: npt.NDArray[np.int64]) -> list[bytes | None]:
-        """Return the digests of items: of their ``row``, or of their content of a modality."""
-        indices = pa.array(positions, mask=positions < 0)
-        hashes: list[bytes | None] = self._hashes[kind].take(indices).to_pylist()
-        return hashes
+    def row_ids(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        """Return the catalog's row ids of the items at positions."""
+        return self._row_ids[positions]
 
 
-class LazyItemDigests(ItemDigests):
-    """Digests of stored items that are read for each batch, for jobs much smaller than the catalog.
+class LazyKnownItems(KnownItems):
+    """Known items that are read for each batch, for jobs much smaller than the catalog.
 
     Parameters
     ----------
@@ -86,9 +90,9 @@ class LazyItemDigests(ItemDigests):
     def __init__(self, read: Callable[[Sequence[str]], pa.Table]) -> None:
         self._read = read
 
-    def of_items(self, item_ids: Sequence[str]) -> ItemDigests:
-        """Return the digests of these items, read from the catalog."""
-        return ItemDigests(self._read(item_ids))
+    def of_items(self, item_ids: Sequence[str]) -> KnownItems:
+        """Return the items with these ids, read from the catalog."""
+        return KnownItems(self._read(item_ids))
 
 
 @dataclass
@@ -100,23 +104,36 @@ class ItemChanges:
     rows_read : int
         Number of rows in the batch.
     items : pyarrow.Table
-        The new and changed items, with digests and without vectors.
+        The items that are new or have another content, with all their columns but the vectors.
     new : numpy.ndarray
         bool, shape (n_items,): items that the catalog does not have yet.
     hashes : dict of str to list
         By modality, the digest of each item's content; None for an item without that content.
+    patched : pyarrow.Table
+        The items whose contents are the same and whose other columns changed: item id and the
+        columns that the batch has.
+    given : frozenset of str
+        Modalities that the batch has a column for.
     contents : dict of str to dict
         By modality, the distinct contents: digest to text, or to the reference of a file.
     failures : list of Failure
         Contents that could not be read.
+    vanished : dict of str to int
+        By name, the stored columns that the batch lacks and how many of its items lose a value.
+    readable : list of str
+        Quarantined items whose media could be read and are those that are indexed.
     """
 
     rows_read: int
     items: pa.Table
     new: Mask
-    hashes: dict[Modality, list[bytes | None]]
+    hashes: dict[Modality, Hashes]
+    patched: pa.Table
+    given: frozenset[str]
     contents: dict[Modality, dict[bytes, str]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    readable: list[str] = field(default_factory=list)
+    vanished: dict[str, int] = field(default_factory=dict)
 
 
 class ChangeFinder:
@@ -124,66 +141,160 @@ class ChangeFinder:
 
     Parameters
     ----------
-    stored : ItemDigests or None
-        Digests of the items in the catalog; None treats every item as changed.
+    known : KnownItems
+        The items in the catalog.
+    fetch : callable
+        Returns stored columns of rows.
+    columns : pyarrow.Schema
+        The stored columns that an item has: id, domain, contents and attributes.
     media : MediaStore
         Reads media, and stores media given as bytes.
     modalities : sequence of str
         Modalities that the space encodes.
     readers : Executor
         Threads that read media.
+    replace : bool, default False
+        Columns that a batch lacks become null, rather than stay as they are.
+    everything : bool, default False
+        Treat every item as changed.
     """
 
     def __init__(
         self,
-        stored: ItemDigests | None,
+        known: KnownItems,
+        fetch: FetchRows,
+        columns: pa.Schema,
         media: MediaStore,
-        modalities: Sequence[Modality],
+        modalities: Iterable[Modality],
         readers: Executor,
+        *,
+        replace: bool = False,
+        everything: bool = False,
     ) -> None:
-        self._stored = stored
+        self._known = known
+        self._fetch = fetch
+        self._columns = columns
         self._media = media
         self._modalities = tuple(modalities)
         self._readers = readers
+        self._replace = replace
+        self._everything = everything
 
     def find(self, batch: pa.Table) -> ItemChanges:
         """Return the changes of a batch of items."""
-        batch, failures = self._store_inline_media(batch)
-        hashes: dict[Modality, list[bytes | None]] = {}
-        if "text" in self._modalities:
-            hashes["text"] = [digest(t) if t else None for t in batch.column(TEXT).to_pylist()]
-        for modality in MEDIA:
-            if modality in self._modalities:
-                hashes[modality] = self._hash_files(batch, modality, failures)
-        row_hashes = _hash_rows(batch)
-        new, changed = self._compare(batch, row_hashes, hashes)
-        rows = np.flatnonzero(new | changed)
+        row_ids, known = self._rows_of(batch)
+        absent = [name for name in self._columns.names if name not in batch.column_names]
+        if self._replace:
+            for name in absent:
+                field_ = self._columns.field(name)
+                batch = batch.append_column(field_, pa.nulls(len(batch), field_.type))
+        stored = self._stored(row_ids, known, self._compared(batch))
+        batch, failures = self._store_inline_media(batch, stored)
+        hashes = {m: self._hash(m, batch, stored, failures) for m in self._modalities}
+        differs = self._everything & known
+        for modality, digests in hashes.items():
+            before = stored.column(CONTENT_HASH[modality]).to_pylist()
+            differs |= known & np.array([a != b for a, b in zip(digests, before, strict=True)])
+        patched = self._patched(batch, stored, known & ~differs)
+        rows = np.flatnonzero(differs | ~known)
         hashes = {m: [h[i] for i in rows] for m, h in hashes.items()}
-        items = batch.append_column(ROW_HASH, pa.array(row_hashes, pa.binary(DIGEST_BYTES)))
-        items = items.take(pa.array(rows, pa.int64()))
-        for modality, column in CONTENT_HASH.items():
-            digests = hashes.get(modality) or [None] * len(items)
-            items = items.append_column(column, pa.array(digests, pa.binary(DIGEST_BYTES)))
-        item_ids = set(items.column(ITEM_ID).to_pylist())
+        items = self._complete(batch.take(pa.array(rows)), row_ids[rows], known[rows])
         return ItemChanges(
             rows_read=len(batch),
-            items=items,
-            new=new[rows],
+            items=_with_hashes(items, hashes),
+            new=~known[rows],
             hashes=hashes,
+            patched=patched,
+            given=frozenset(m for m in MODALITIES if m in batch.column_names),
             contents={m: _distinct(h, items.column(m).to_pylist()) for m, h in hashes.items()},
-            failures=[failure for failure in failures if failure.item_id in item_ids],
+            failures=failures,
+            readable=self._readable(batch, stored, known & ~differs, failures),
+            vanished=_count_values(stored, absent) if self._replace else {},
         )
 
-    def _store_inline_media(self, batch: pa.Table) -> tuple[pa.Table, list[Failure]]:
-        """Store bytes and data URIs; the batch has references to them afterwards."""
+    def _rows_of(self, batch: pa.Table) -> tuple[npt.NDArray[np.uint64], Mask]:
+        """Return the row id of each item, and whether the catalog has it."""
+        item_ids = batch.column(ITEM_ID).to_pylist()
+        items = self._known.of_items(item_ids)
+        positions = items.find(item_ids)
+        known = positions >= 0
+        row_ids = np.zeros(len(batch), np.uint64)
+        row_ids[known] = items.row_ids(positions[known])
+        return row_ids, known
+
+    def _stored(
+        self, row_ids: npt.NDArray[np.uint64], known: Mask, columns: Sequence[str]
+    ) -> pa.Table:
+        """Return stored columns of the items of a batch, null for new items."""
+        found = self._fetch(row_ids[known], columns)
+        at = np.cumsum(known) - 1
+        return found.take(pa.array(at, mask=~known))
+
+    def _patchable(self, batch: pa.Table) -> list[str]:
+        """Return the columns of a batch that are compared by value."""
+        inline = [inline_column(modality) for modality in MEDIA]
+        return [name for name in batch.column_names if name not in (ITEM_ID, DOMAIN, *inline)]
+
+    def _compared(self, batch: pa.Table) -> list[str]:
+        hashes = [CONTENT_HASH[modality] for modality in self._modalities]
+        return [*self._patchable(batch), *hashes, MODALITY_MASK, QUARANTINE]
+
+    def _patched(self, batch: pa.Table, stored: pa.Table, same: Mask) -> pa.Table:
+        """Return the items, among those of unchanged contents, with other columns that changed."""
+        patched, names = np.zeros(len(batch), bool), [ITEM_ID]
+        for name in self._patchable(batch):
+            differs = same & _differs(batch.column(name), stored.column(name))
+            if differs.any():
+                patched |= differs
+                names.append(name)
+        return batch.select(names).filter(pa.array(patched))
+
+    def _complete(self, items: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask) -> pa.Table:
+        """Add the columns that a batch lacks: what is stored, null for new items."""
+        absent = [name for name in self._columns.names if name not in items.column_names]
+        stored = self._stored(row_ids, known, absent)
+        for name in absent:
+            items = items.append_column(stored.schema.field(name), stored.column(name))
+        return items
+
+    def _readable(
+        self, batch: pa.Table, stored: pa.Table, same: Mask, failures: Sequence[Failure]
+    ) -> list[str]:
+        """Return the quarantined items whose media could be read and are those indexed."""
+        given = [m for m in self._modalities if m in MEDIA and m in batch.column_names]
+        if not given:
+            return []
+        failed = {failure.item_id for failure in failures}
+        needed = sum(modality_bit(m) for m in given)
+        masks = stored.column(MODALITY_MASK).to_pylist()
+        quarantined = stored.column(QUARANTINE).is_valid().to_pylist()
+        item_ids = batch.column(ITEM_ID).to_pylist()
+        return [
+            item_ids[row]
+            for row in np.flatnonzero(same).tolist()
+            if quarantined[row] and item_ids[row] not in failed and masks[row] & needed == needed
+        ]
+
+    def _store_inline_media(
+        self, batch: pa.Table, stored: pa.Table
+    ) -> tuple[pa.Table, list[Failure]]:
+        """Store bytes and data URIs; the batch has references to them afterwards.
+
+        An item whose data URI cannot be read keeps the reference that it had.
+        """
         failures: list[Failure] = []
         for modality in MEDIA:
             if inline_column(modality) in batch.column_names:
-                batch = self._store_inline(batch, modality, failures)
+                before = stored.column(modality).to_pylist()
+                batch = self._store_inline(batch, modality, before, failures)
         return batch, failures
 
     def _store_inline(
-        self, batch: pa.Table, modality: Modality, failures: list[Failure]
+        self,
+        batch: pa.Table,
+        modality: Modality,
+        before: Sequence[str | None],
+        failures: list[Failure],
     ) -> pa.Table:
         references = batch.column(modality).to_pylist()
         inline = batch.column(inline_column(modality)).to_pylist()
@@ -194,21 +305,33 @@ class ChangeFinder:
                 elif reference and is_data_uri(reference):
                     references[row] = self._media.put(from_data_uri(reference))
             except InvalidMedia as error:
-                references[row] = None
-                failures.append(_failure(batch, row, modality, "data URI", error))
+                references[row] = before[row]
+                failures.append(
+                    _failure(batch, row, modality, "data URI", error, kept=bool(before[row]))
+                )
         batch = batch.drop_columns([inline_column(modality)])
         at = batch.schema.get_field_index(modality)
         return batch.set_column(at, modality, pa.array(references, pa.string()))
 
-    def _hash_files(
-        self, batch: pa.Table, modality: Modality, failures: list[Failure]
-    ) -> list[bytes | None]:
-        references = batch.column(modality).to_pylist()
-        hashes: list[bytes | None] = []
-        for row, result in enumerate(self._readers.map(self._hash_file, references)):
+    def _hash(
+        self, modality: Modality, batch: pa.Table, stored: pa.Table, failures: list[Failure]
+    ) -> Hashes:
+        """Return the digests of a content: those stored, where the batch has no such column.
+
+        An item whose file cannot be read keeps the content that it had, with a failure.
+        """
+        before: Hashes = stored.column(CONTENT_HASH[modality]).to_pylist()
+        if modality not in batch.column_names:
+            return before
+        values = batch.column(modality).to_pylist()
+        if modality == TEXT:
+            return [digest(text) if text else None for text in values]
+        hashes: Hashes = []
+        for row, result in enumerate(self._readers.map(self._hash_file, values)):
             if isinstance(result, InvalidMedia):
-                failures.append(_failure(batch, row, modality, references[row], result))
-                hashes.append(None)
+                kept = before[row] is not None
+                failures.append(_failure(batch, row, modality, values[row], result, kept=kept))
+                hashes.append(before[row])
             else:
                 hashes.append(result)
         return hashes
@@ -221,42 +344,47 @@ class ChangeFinder:
         except InvalidMedia as error:
             return error
 
-    def _compare(
-        self,
-        batch: pa.Table,
-        row_hashes: list[bytes],
-        hashes: dict[Modality, list[bytes | None]],
-    ) -> tuple[Mask, Mask]:
-        """Return masks of the new items and of the changed items, shape (n_rows,) each."""
-        if self._stored is None:
-            return np.zeros(len(batch), bool), np.ones(len(batch), bool)
-        item_ids = batch.column(ITEM_ID).to_pylist()
-        stored = self._stored.of_items(item_ids)
-        positions = stored.find(item_ids)
-        present = {ROW: list[bytes | None](row_hashes), **{str(m): h for m, h in hashes.items()}}
-        differs = np.zeros(len(batch), bool)
-        for kind, digests in present.items():
-            before = stored.hashes(kind, positions)
-            differs |= np.array([a != b for a, b in zip(digests, before, strict=True)], bool)
-        return positions < 0, (positions >= 0) & differs
+
+def _count_values(stored: pa.Table, names: Sequence[str]) -> dict[str, int]:
+    """Return the number of values of each column, of those that have any."""
+    counts = {name: len(stored) - stored.column(name).null_count for name in names}
+    return {name: count for name, count in counts.items() if count}
 
 
-def _hash_rows(batch: pa.Table) -> list[bytes]:
-    """Return a digest of each row; nulls do not count, so that columns can be added."""
-    names = sorted(batch.column_names)
-    columns = (batch.column(name).to_pylist() for name in names)
-    return [
-        digest(repr([(n, v) for n, v in zip(names, row, strict=True) if v is not None]))
-        for row in zip(*columns, strict=True)
-    ]
+def _with_hashes(items: pa.Table, hashes: Mapping[Modality, Hashes]) -> pa.Table:
+    for modality, digests in hashes.items():
+        column = pa.array(digests, pa.binary(DIGEST_BYTES))
+        items = items.append_column(CONTENT_HASH[modality], column)
+    return items
+
+
+def _differs(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> Mask:
+    """Return where two columns of one type differ; null equals null."""
+    if pa.types.is_nested(given.type):
+        pairs = zip(given.to_pylist(), stored.to_pylist(), strict=True)
+        return np.array([a != b for a, b in pairs], bool)
+    unequal = pc.fill_null(pc.not_equal(given, stored), False)
+    one_null = pc.xor(pc.is_null(given), pc.is_null(stored))
+    return np.asarray(pc.or_(unequal, one_null).to_numpy(), bool)
 
 
 def _distinct(hashes: Sequence[bytes | None], contents: Sequence[Any]) -> dict[bytes, str]:
-    return {h: content for h, content in zip(hashes, contents, strict=True) if h is not None}
+    return {
+        h: content
+        for h, content in zip(hashes, contents, strict=True)
+        if h is not None and content is not None
+    }
 
 
 def _failure(
-    batch: pa.Table, row: int, modality: Modality, source: str, error: InvalidMedia
+    batch: pa.Table,
+    row: int,
+    modality: Modality,
+    source: str,
+    error: InvalidMedia,
+    *,
+    kept: bool,
 ) -> Failure:
     item_id, domain = batch.column(ITEM_ID)[row].as_py(), batch.column(DOMAIN)[row].as_py()
-    return Failure(item_id, modality, domain, source, str(error))
+    reason = f"{error}; the item keeps the {modality} that it had" if kept else str(error)
+    return Failure(item_id, modality, domain, source, reason)

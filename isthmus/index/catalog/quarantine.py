@@ -7,14 +7,14 @@ that changes the item.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from isthmus.schema import DOMAIN, ITEM_ID, QUARANTINE
+from isthmus.schema import DOMAIN, ITEM_ID, MEDIA, QUARANTINE
 
 MODALITY = "modality"
 ATTEMPTS = "attempts"
@@ -70,9 +70,11 @@ class Quarantine:
 
 
 def quarantine_column(
-    item_ids: Sequence[str], failures: Iterable[Failure], find: Find
+    item_ids: Sequence[str], failures: Iterable[Failure], tried: Collection[str], find: Find
 ) -> pa.StringArray:
     """Return the column of the quarantine after an attempt, shape (n_items,).
+
+    Failures of modalities that were not tried stay.
 
     Parameters
     ----------
@@ -80,37 +82,41 @@ def quarantine_column(
         The items that were tried.
     failures : iterable of Failure
         What failed among them.
+    tried : collection of str
+        Modalities that were tried.
     find : callable
         `Snapshot.find` of the catalog before the attempt; the attempts there are counted on.
     """
     failed: dict[str, list[Failure]] = {}
     for failure in failures:
         failed.setdefault(failure.item_id, []).append(failure)
-    stored = find(list(failed), [ITEM_ID, QUARANTINE]).to_pylist()
-    attempts = {
-        (item[ITEM_ID], former[MODALITY]): former[ATTEMPTS]
-        for item in stored
-        for former in _decode(item[QUARANTINE])
+    looked_up = list(failed) if set(MEDIA) <= set(tried) else item_ids
+    stored = {
+        item[ITEM_ID]: json.loads(item[QUARANTINE] or "[]")
+        for item in find(looked_up, [ITEM_ID, QUARANTINE]).to_pylist()
     }
-    now = datetime.now(UTC)
-    return pa.array(
-        [
-            _encode(failed[item_id], attempts, now) if item_id in failed else None
-            for item_id in item_ids
-        ],
-        pa.string(),
+    now = datetime.now(UTC).isoformat()
+    entries = (
+        _after(stored.get(item_id, []), failed.get(item_id, []), tried, now) for item_id in item_ids
     )
+    return pa.array([json.dumps(entry) if entry else None for entry in entries], pa.string())
 
 
-def _encode(
-    failures: Sequence[Failure], attempts: Mapping[tuple[str, str], int], now: datetime
-) -> str:
-    entries = []
+def _after(
+    stored: Sequence[Mapping[str, Any]],
+    failures: Sequence[Failure],
+    tried: Collection[str],
+    now: str,
+) -> list[Mapping[str, Any]]:
+    """Return the entries of an item after an attempt."""
+    attempts = {entry[MODALITY]: entry[ATTEMPTS] for entry in stored}
+    failed = {failure.modality for failure in failures}
+    entries = [e for e in stored if e[MODALITY] not in failed and e[MODALITY] not in tried]
     for failure in failures:
         entry = {name: v for name, v in asdict(failure).items() if name not in (ITEM_ID, DOMAIN)}
-        before = attempts.get((failure.item_id, failure.modality), 0)
-        entries.append({**entry, LAST_TRIED: now.isoformat(), ATTEMPTS: before + 1})
-    return json.dumps(entries)
+        before = attempts.get(failure.modality, 0)
+        entries.append({**entry, LAST_TRIED: now, ATTEMPTS: before + 1})
+    return entries
 
 
 def _decode(entries: str | None) -> list[dict[str, Any]]:

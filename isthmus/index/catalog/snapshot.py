@@ -11,17 +11,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.lance_tables import VALUES_PER_PREDICATE, predicates_in
+from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
+from isthmus.errors import InvalidInput, listed
 from isthmus.index.catalog.filters.compiler import compile_filter
 from isthmus.index.catalog.filters.engine import raising_invalid_filter
-from isthmus.index.catalog.item_changes import ItemDigests, LazyItemDigests
+from isthmus.index.catalog.item_changes import KnownItems, LazyKnownItems
 from isthmus.index.catalog.text_index import has_word_index, match_words
 from isthmus.numerics.arrays import sample_rows
 from isthmus.schema import (
     AUDIO,
     CONTENT_HASH,
+    CONTENT_VERSION,
     CREATED_AT,
     DOMAIN,
     INTERNAL_PREFIX,
@@ -29,7 +31,6 @@ from isthmus.schema import (
     ITEM_ID,
     MODALITY_MASK,
     QUARANTINE,
-    ROW_HASH,
     ROW_ID,
     UPDATED_AT,
     Modality,
@@ -91,13 +92,18 @@ class Snapshot:
         has_audio = CONTENT_HASH["audio"] in self._dataset.schema.names
         return (*ITEM_COLUMNS, AUDIO) if has_audio else ITEM_COLUMNS
 
+    @cached_property
+    def item_schema(self) -> pa.Schema:
+        """The public columns: id, domain, contents and attributes."""
+        return pa.schema([f for f in self._dataset.schema if not is_internal(f.name)])
+
     @property
     def columns(self) -> list[str]:
         """All stored columns."""
         return list(self._dataset.schema.names)
 
     def changed_ids(self, version: int) -> list[str]:
-        """Return the ids of items that were added or changed after a version."""
+        """Return the ids of items that are new after a version, or have other contents."""
         batches = self.changed_since(version, ())
         return [item_id for batch in batches for item_id in batch.column(ITEM_ID).to_pylist()]
 
@@ -112,8 +118,18 @@ class Snapshot:
     def changed_since(
         self, version: int, named_vectors: Sequence[NamedVector]
     ) -> Iterator[pa.RecordBatch]:
-        """Yield items added or changed after a version, with vectors and row ids."""
-        yield from self._scan(named_vectors, f"{UPDATED_AT} > {version}").to_batches()
+        """Yield items with vectors made after a version, with these and with row ids.
+
+        Items of which only other columns changed are not among them, see `patched_since`.
+        """
+        yield from self._scan(named_vectors, f"{CONTENT_VERSION} > {version}").to_batches()
+
+    def patched_since(self, version: int) -> RowIds:
+        """Return the row ids of items that changed after a version, but not in their vectors."""
+        where = f"{UPDATED_AT} > {version} AND {CONTENT_VERSION} <= {version}"
+        return row_ids_of(
+            self._dataset.scanner(columns=[], filter=where, with_row_id=True).to_table()
+        )
 
     def searchable(self, named_vectors: Sequence[NamedVector]) -> Iterator[pa.RecordBatch]:
         """Yield all items that have a vector, with vectors and row ids."""
@@ -165,10 +181,39 @@ class Snapshot:
         """
         return select_rows_from(self._dataset, where, row_ids)
 
+    def item_ids(
+        self, domains: Sequence[str] | None = None, where: str | None = None
+    ) -> Iterator[list[str]]:
+        """Yield the ids of all items that a filter selects, searchable or not, in batches.
+
+        Raises
+        ------
+        InvalidInput
+            If a domain is unknown.
+        InvalidFilter
+            As in `select`.
+        """
+        conditions = [] if domains is None else [any_of(DOMAIN, self._known_domains(domains))]
+        columns = _visible(self._dataset)
+        with raising_invalid_filter(where, columns):
+            if where is not None:
+                conditions.append(f"({compile_filter(where, columns).sql})")
+            scanner = self._dataset.scanner(
+                columns=[ITEM_ID], filter=" AND ".join(conditions) or None, batch_size=SCAN_ROWS
+            )
+            for batch in scanner.to_batches():
+                yield batch.column(ITEM_ID).to_pylist()
+
+    def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
+        known = pc.unique(self.column(DOMAIN)).to_pylist()
+        for name in names:
+            require_domain(name, known)
+        return names
+
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows, in the order of the row ids; null for a deleted row."""
         if len(row_ids) == 0:
-            return self._dataset.schema.empty_table().select(list(columns))
+            return self._no_rows(columns)
         where = row_id_predicate(row_ids) if len(row_ids) < MAX_LISTED_ROWS else None
         table = self._dataset.scanner(
             columns=list(columns), filter=where, with_row_id=True
@@ -187,7 +232,11 @@ class Snapshot:
             self._dataset.scanner(columns=list(columns), filter=predicate).to_table()
             for predicate in predicates_in(ITEM_ID, item_ids)
         ]
-        return pa.concat_tables(tables or [self._dataset.schema.empty_table().select(columns)])
+        return pa.concat_tables(tables) if tables else self._no_rows(columns)
+
+    def _no_rows(self, columns: Sequence[str]) -> pa.Table:
+        schema = self._dataset.schema.append(pa.field(ROW_ID, pa.uint64()))
+        return schema.empty_table().select(list(columns))
 
     def contains(self, item_ids: pa.Array) -> pa.BooleanArray:
         """Return for each item id whether the catalog has the item, searchable or not."""
@@ -218,19 +267,18 @@ class Snapshot:
         table: pa.Table = self._dataset.to_table(columns=[DOMAIN, *columns], filter=where)
         return table
 
-    def digests(self, *, lazy: bool = False) -> ItemDigests:
-        """Return the digests of every item, to detect changes.
+    def known_items(self, *, lazy: bool = False) -> KnownItems:
+        """Return the items by id, with domains and row ids.
 
         Parameters
         ----------
         lazy : bool, default False
             Look items up when they are asked for, instead of loading all of them.
         """
-        stored = self._dataset.schema.names
-        columns = [ITEM_ID, DOMAIN, ROW_HASH, *(h for h in CONTENT_HASH.values() if h in stored)]
+        columns = [ITEM_ID, DOMAIN, ROW_ID]
         if lazy:
-            return LazyItemDigests(lambda item_ids: self.find(item_ids, columns))
-        return ItemDigests(self._dataset.to_table(columns=columns))
+            return LazyKnownItems(lambda item_ids: self.find(item_ids, columns))
+        return KnownItems(self._dataset.to_table(columns=columns))
 
     @property
     def has_text_index(self) -> bool:
@@ -268,6 +316,13 @@ def row_id_predicate(row_ids: RowIds) -> str:
     '_rowid IN (3, 5)'
     """
     return f"{ROW_ID} IN ({', '.join(map(str, row_ids.tolist()))})"
+
+
+def require_domain(name: str, known: Sequence[str]) -> None:
+    """Raise `InvalidInput` if a domain is none of those that are known."""
+    if name not in known:
+        listing = listed(sorted(known), name) or "none yet"
+        raise InvalidInput(f"no domain {name!r} in this space; its domains are: {listing}")
 
 
 def is_internal(column: str) -> bool:

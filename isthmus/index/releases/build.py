@@ -96,7 +96,8 @@ class IndexBuilder:
         ImpossibleTargets
             If no recipe meets the targets.
         """
-        if not needs_plan(len(self._vectors.rows), self._settings):
+        rows, dim = self._vectors.vectors.shape
+        if not needs_plan(rows, dim, self._settings):
             return self._exact()
         tests = make_recall_tests(self._view, self._vector_name, self._sample_queries)
         refilled = self._with_former_training(tests)
@@ -234,10 +235,11 @@ class IndexBuilder:
         return BuiltIndex(self._view, manifest, plan)
 
 
-def needs_plan(rows: int, settings: IndexSettings) -> bool:
+def needs_plan(rows: int, dim: int, settings: IndexSettings) -> bool:
     """Return whether so many vectors are too many for exact search without a plan."""
-    limited = settings.latency_ms is not None or settings.memory is not None
-    return rows > (MIN_PLANNED_ROWS if limited else settings.exact_rows)
+    if settings.latency_ms is not None or settings.memory is not None:
+        return rows > MIN_PLANNED_ROWS
+    return rows > MIN_PLANNED_ROWS and rows * dim * FLOAT32_BYTES > settings.exact_bytes
 
 
 def plan_index(

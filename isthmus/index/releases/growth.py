@@ -8,6 +8,7 @@ import numpy as np
 
 from isthmus.index.ann.contract import Placement
 from isthmus.index.ann.recipes import EXACT
+from isthmus.index.releases.build import needs_plan
 from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.recall import QuerySampler, make_recall_tests, measure_recall
 from isthmus.index.releases.view import View
@@ -102,7 +103,7 @@ def _retrain_reason(
 ) -> str | None:
     growth, limit = rows / max(manifest.trained_rows, 1), settings.retrain_growth
     if manifest.recipe == EXACT:
-        too_many = rows > max(settings.exact_rows, limit * manifest.trained_rows)
+        too_many = growth > limit and needs_plan(rows, manifest.dim, settings)
         return f"{rows:,} vectors are searched one by one" if too_many else None
     if not 1 / limit < growth < limit:
         return f"{rows:,} vectors are {growth:.1f} times those that it was trained on"

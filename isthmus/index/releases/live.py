@@ -15,6 +15,7 @@ from isthmus.index.ann.gpu import choose_devices, place_segment
 from isthmus.index.ann.segment import Segment, has_vector, join_segments, segment_of
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.snapshot import RowIds, Snapshot, row_ids_of
+from isthmus.index.releases.filter_results import FilterResults
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
@@ -22,6 +23,8 @@ from isthmus.numerics.arrays import Mask
 from isthmus.schema import SPACE_FILE
 
 MAX_DELTAS = 4  # segments; each costs every query a search of its own
+
+_Part = tuple[Segment, Bitmap, FilterResults]  # of a view: the rows that live, cached filters
 
 
 class CurrentSettings:
@@ -184,9 +187,27 @@ def _with_changes(view: View, snapshot: Snapshot, version: int, rows_before: int
         existing = snapshot.row_ids()
         replaced = [r | ~s.mask_of(existing) for s, r in zip(view.segments, replaced, strict=True)]
     alive = [_without(a, r) for a, r in zip(view.alive, replaced, strict=True)]
-    alive += [delta.all_rows() for delta in deltas]
-    segments, alive = _merge_deltas(view, [*view.segments, *deltas], alive)
-    return View(snapshot, view.named_vectors, view.release, tuple(segments), tuple(alive))
+    patched = snapshot.patched_since(version)
+    results = [
+        _results_after(r, s.mask_of(patched))
+        for s, r in zip(view.segments, view.filter_results, strict=True)
+    ]
+    parts = list(zip(view.segments, alive, results, strict=True))
+    parts += [(delta, delta.all_rows(), FilterResults()) for delta in deltas]
+    parts = _merge_deltas(view, parts)
+    return View(
+        snapshot,
+        view.named_vectors,
+        view.release,
+        segments=tuple(segment for segment, _, _ in parts),
+        alive=tuple(bitmap for _, bitmap, _ in parts),
+        filter_results=tuple(results for _, _, results in parts),
+    )
+
+
+def _results_after(results: FilterResults, patched: Mask) -> FilterResults:
+    """Return the results of filters after attributes of some rows changed."""
+    return FilterResults(results, patched) if patched.any() else results
 
 
 def _read_changes(
@@ -204,15 +225,14 @@ def _read_changes(
     return np.concatenate(touched), parts
 
 
-def _merge_deltas(
-    view: View, segments: list[Segment], alive: list[Bitmap]
-) -> tuple[list[Segment], list[Bitmap]]:
+def _merge_deltas(view: View, parts: list[_Part]) -> list[_Part]:
     """Merge the delta segments into one if there are more than `MAX_DELTAS`."""
     first = 0 if view.release is None else 1
-    if len(segments) - first <= MAX_DELTAS:
-        return segments, alive
-    joined = join_segments(segments[first:], [a.mask for a in alive[first:]])
-    return [*segments[:first], joined], [*alive[:first], joined.all_rows()]
+    deltas = parts[first:]
+    if len(deltas) <= MAX_DELTAS:
+        return parts
+    joined = join_segments([part[0] for part in deltas], [part[1].mask for part in deltas])
+    return [*parts[:first], (joined, joined.all_rows(), FilterResults())]
 
 
 def _without(alive: Bitmap, removed: Mask) -> Bitmap:

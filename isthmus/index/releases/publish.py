@@ -14,9 +14,10 @@ import pyarrow as pa
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
 from isthmus.index.ann.gpu import Devices, exact_on
+from isthmus.index.ann.recipes import EXACT
 from isthmus.index.ann.segment import Segment, SegmentVectors, dense, has_vector, segment_of
 from isthmus.index.catalog.snapshot import Snapshot, row_ids_of
-from isthmus.index.releases.build import IndexBuilder, plan_index
+from isthmus.index.releases.build import MIN_PLANNED_ROWS, IndexBuilder, plan_index
 from isthmus.index.releases.manifest import (
     ROWS,
     Manifest,
@@ -29,7 +30,7 @@ from isthmus.index.releases.manifest import (
     vectors_file,
 )
 from isthmus.index.releases.plan import Plan
-from isthmus.index.releases.recall import QuerySampler, make_recall_tests
+from isthmus.index.releases.recall import QUERIES, QuerySampler, make_recall_tests
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.release_check import shortfalls, widen_to_target
 from isthmus.index.releases.view import View
@@ -40,6 +41,7 @@ from isthmus.schema import DOMAIN, ITEM_ID, ROW_ID
 Switch = Callable[[int | None], None]  # takes the number of the release that becomes current
 
 CHECK_SEED = 7  # other queries than those that the indexes were tuned with
+EXACT_QUERIES = 0  # of exact search only the fewest queries are checked: it misses nothing
 
 
 class Attachment(Protocol):
@@ -173,18 +175,25 @@ class Publisher:
         )
         view = View(snapshot, self._named_vectors, None, (segment,), (segment.all_rows(),))
         share = snapshot.rows / len(batch)
+        measured = {b.name: len(segment.named_vectors[b.name].rows) for b in self._named_vectors}
+        if max(measured.values()) <= MIN_PLANNED_ROWS:
+            raise InvalidInput(
+                f"{max(measured.values()):,} vectors are too few to measure index recipes with, "
+                f"which takes more than {MIN_PLANNED_ROWS:,}; so few are searched exactly, and "
+                "publish needs no plan for them"
+            )
         return [
             plan_index(
                 view,
-                named_vector.name,
+                name,
                 self._settings,
                 self._sample_queries,
-                rows=rows or round(len(segment.named_vectors[named_vector.name].rows) * share),
+                rows=rows or round(count * share),
                 devices=self._devices,
                 progress=progress,
             )
-            for named_vector in self._named_vectors
-            if len(segment.named_vectors[named_vector.name].rows)
+            for name, count in measured.items()
+            if count > MIN_PLANNED_ROWS
         ]
 
     def _accept(self, manifest: Manifest, switch: Switch | None) -> None:
@@ -246,7 +255,11 @@ class Publisher:
             view, named_vectors[named_vector.name] = built.view, built.manifest
             plans |= {} if built.plan is None else {named_vector.name: built.plan}
             tests += make_recall_tests(
-                view, named_vector.name, self._sample_queries, seed=CHECK_SEED
+                view,
+                named_vector.name,
+                self._sample_queries,
+                seed=CHECK_SEED,
+                queries=EXACT_QUERIES if built.manifest.recipe == EXACT else QUERIES,
             )
         view, recall = widen_to_target(view, tests, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]

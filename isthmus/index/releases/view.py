@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import NamedVector
-from isthmus.errors import InvalidInput, listed
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import empty_result, merge_top_k
 from isthmus.index.ann.segment import Names, Segment, names_at
 from isthmus.index.catalog.filters.compiler import depends_on_time
-from isthmus.index.catalog.snapshot import RowIds, Snapshot
+from isthmus.index.catalog.snapshot import RowIds, Snapshot, require_domain
 from isthmus.index.lru_cache import LRUCache
+from isthmus.index.releases.filter_results import FilterResults
 from isthmus.index.releases.release import Release
 from isthmus.numerics.arrays import FloatArray, Mask, Positions
 
@@ -52,7 +52,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class RowFilter:
-    """A filter of items, evaluated segment by segment; results are cached with the segment.
+    """A filter of items, evaluated segment by segment; results are cached by segment.
 
     Attributes
     ----------
@@ -72,7 +72,9 @@ class RowFilter:
             return True
         return isinstance(self.where, str) and not depends_on_time(self.where)
 
-    def of_segment(self, segment: Segment, alive: Bitmap, snapshot: Snapshot) -> Bitmap:
+    def of_segment(
+        self, segment: Segment, alive: Bitmap, results: FilterResults, snapshot: Snapshot
+    ) -> Bitmap:
         """Return the living rows of a segment that pass.
 
         Raises
@@ -82,13 +84,13 @@ class RowFilter:
         """
 
         def evaluate() -> Bitmap:
-            return Bitmap(self._mask(segment, alive, snapshot))
+            return Bitmap(self._mask(segment, alive, results, snapshot))
 
-        return (
-            segment.filter_cache.get((self, alive), evaluate) if self.is_cacheable else evaluate()
-        )
+        return results.get((self, alive), evaluate) if self.is_cacheable else evaluate()
 
-    def _mask(self, segment: Segment, alive: Bitmap, snapshot: Snapshot) -> Mask:
+    def _mask(
+        self, segment: Segment, alive: Bitmap, results: FilterResults, snapshot: Snapshot
+    ) -> Mask:
         mask = alive.mask
         if self.domains is not None:
             mask = mask & segment.mask_of_domains(self.domains)
@@ -97,21 +99,27 @@ class RowFilter:
         where = self.where
 
         def evaluate() -> Bitmap:
-            return _matching(segment, where, snapshot)
+            return Bitmap(_matching(segment, where, snapshot))
 
-        matching = segment.filter_cache.get(where, evaluate) if self.is_cacheable else evaluate()
-        return mask & matching.mask
+        def among(rows: Mask) -> Mask:
+            return _matching(segment, where, snapshot, rows)
+
+        if not self.is_cacheable:
+            return mask & evaluate().mask
+        return mask & results.matching(where, evaluate, among).mask
 
 
-def _matching(segment: Segment, where: str, snapshot: Snapshot) -> Bitmap:
-    """Return the rows of a segment for which the catalog finds a predicate true.
+def _matching(segment: Segment, where: str, snapshot: Snapshot, among: Mask | None = None) -> Mask:
+    """Return the rows of a segment, among some, for which the catalog finds a predicate true.
 
-    A row whose item has changed since belongs to a later segment, so the result stays valid for
-    the living rows of the segment.
+    An item whose vectors have changed since belongs to a later segment, so the result stays valid
+    for the living rows of the segment until attributes of them change.
     """
-    if len(segment) > MAX_LOOKED_UP:
-        return Bitmap(segment.mask_of(snapshot.select(where)))
-    return Bitmap(segment.mask_of(snapshot.select_from(where, segment.row_ids)))
+    row_ids = segment.row_ids if among is None else segment.row_ids[among]
+    if len(row_ids) <= MAX_LOOKED_UP:
+        return segment.mask_of(snapshot.select_from(where, row_ids))
+    selected = segment.mask_of(snapshot.select(where))
+    return selected if among is None else selected & among
 
 
 class DomainMeans:
@@ -191,7 +199,9 @@ class View:
     segments : tuple of Segment
         Release first, then deltas.
     alive : tuple of Bitmap
-        For each segment, the rows neither deleted nor changed since.
+        For each segment, the rows neither deleted nor replaced since.
+    filter_results : tuple of FilterResults
+        For each segment, the cached results of filters; by default none yet.
     """
 
     snapshot: Snapshot
@@ -199,7 +209,13 @@ class View:
     release: Release | None
     segments: tuple[Segment, ...]
     alive: tuple[Bitmap, ...]
+    filter_results: tuple[FilterResults, ...] = field(default=(), repr=False)
     filter_cache: LRUCache[Selection] = field(init=False, default_factory=LRUCache, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.filter_results) != len(self.segments):
+            results = tuple(FilterResults() for _ in self.segments)
+            object.__setattr__(self, "filter_results", results)
 
     def __len__(self) -> int:
         return self.living.count
@@ -291,8 +307,8 @@ class View:
     ) -> Selection | None:
         """Return the living rows that a filter lets through; None for no filter.
 
-        The result for a segment is cached with the segment, so a repeated filter costs next to
-        nothing, and after an upsert only what is new is evaluated.
+        The result for a segment is cached, so a repeated filter costs next to nothing, and after
+        an upsert only what is new or changed is evaluated.
 
         Raises
         ------
@@ -307,8 +323,10 @@ class View:
         row_filter = RowFilter(None if domains is None else frozenset(domains), where)
 
         def evaluate() -> Selection:
-            segments = zip(self.segments, self.alive, strict=True)
-            return Selection(tuple(row_filter.of_segment(s, a, self.snapshot) for s, a in segments))
+            segments = zip(self.segments, self.alive, self.filter_results, strict=True)
+            return Selection(
+                tuple(row_filter.of_segment(*segment, self.snapshot) for segment in segments)
+            )
 
         cacheable = row_filter.is_cacheable
         return self.filter_cache.get(row_filter, evaluate) if cacheable else evaluate()
@@ -387,9 +405,7 @@ class View:
 
     def _require_domains(self, names: Sequence[str]) -> None:
         for name in names:
-            if name not in self.domains:
-                known = listed(list(self.domains), name) or "none yet"
-                raise InvalidInput(f"no domain {name!r} in this space; its domains are: {known}")
+            require_domain(name, list(self.domains))
 
     def _by_segment(self, rows: Positions) -> Iterator[tuple[int, Positions, Mask]]:
         if len(self.segments) == 1:
