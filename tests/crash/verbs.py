@@ -56,13 +56,15 @@ def broken(n: int) -> list[dict]:
     return [item(f"b{k}", f"broken{k}", image=b"no picture %d" % k) for k in range(n)]
 
 
-def small(path: Path, encoder: Encoder | dict | None = None, *, keep: int = 5) -> Space:
+def small(
+    path: Path, encoder: Encoder | dict | None = None, *, keep: int = 5, items: int = 12
+) -> Space:
     space = Space.create(path, encoder or two_encoders())
     settings = SpaceSettings.read(path)
     index = settings.index.model_copy(update={"keep_releases": keep})
     settings.model_copy(update={"index": index}).write(path)
     space = open_space(path)
-    space.upsert([*things(12), *broken(2)])
+    space.upsert([*things(items), *broken(2)])
     space.add_interactions(
         [{"user_id": f"u{k % 4}", "item_id": f"i{k}", "time": 1_700_000_000 + k} for k in range(12)]
     )
@@ -73,6 +75,10 @@ def published(path: Path, encoder: Encoder | dict | None = None, *, keep: int = 
     space = small(path, encoder, keep=keep)
     space.publish()
     return space
+
+
+def pairs(path: Path) -> None:
+    small(path, items=24).publish()
 
 
 def empty(path: Path) -> None:
@@ -159,7 +165,7 @@ VERBS = {
         ),
         Verb(
             "align",
-            published,
+            pairs,
             lambda space: space.align(settings=AlignmentSettings(dim=6, epochs=1)),
         ),
         Verb(
