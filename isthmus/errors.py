@@ -5,8 +5,10 @@ Each error is also a built-in exception, so callers can catch either.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 MOST_NAMES = 8
 MAX_NAME = 40
@@ -169,3 +171,14 @@ def listed(names: Sequence[str], near: str | None = None) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type, to quote in another message."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def command_in(space: Path, words: str) -> str:
+    """Return a command for a space, to be typed as it is.
+
+    Examples
+    --------
+    >>> command_in(Path("my shop.space"), "verify --repair")
+    "isthmus verify --repair --space 'my shop.space'"
+    """
+    return f"isthmus {words} --space {shlex.quote(str(space))}"

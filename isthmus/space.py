@@ -49,10 +49,12 @@ from isthmus.operations.request import (
     PublishRequest,
     ReembedRequest,
     UpsertRequest,
+    VerifyRequest,
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
 from isthmus.operations.verbs import as_verbs
+from isthmus.operations.verify import VerifyReport, verify
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendBatchRequest,
@@ -252,6 +254,26 @@ class Space:
         ``space.compact(keep_days=0)``
         """
         return item_operations.compact_space(self.opened, keep_days, progress=progress)
+
+    def verify(
+        self, *, repair: bool = False, drop_damaged: bool = False, progress: bool = False
+    ) -> VerifyReport:
+        """Read all of the space, name each damaged file, what is lost, and what mends it.
+
+        With `repair`, what follows from something else is mended: indexes, releases, embeddings,
+        checksums and copies. Rows that are lost are never made up; with `drop_damaged` they are
+        given up, so that the others can be read again. See `VerifyRequest`.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing, and something is to be mended.
+
+        Examples
+        --------
+        ``space.verify().sound``
+        """
+        return verify(self.opened, VerifyRequest.of(locals()), progress=progress)
 
     # ---- Items
 

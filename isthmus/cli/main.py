@@ -36,6 +36,7 @@ COMMANDS = (
     releases.releases,
     releases.rollback,
     releases.compact,
+    releases.verify,
     releases.status,
     search.search,
     search.search_file,

@@ -47,6 +47,21 @@ def show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
         say("see what was quarantined with: isthmus quarantine --space SPACE")
 
 
+def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what verifying a space found."""
+    if as_json:
+        say_json(report)
+        return
+    for damage in report["damages"]:
+        state = "was mended" if damage["repaired"] else f"mend it with: {damage['remedy']}"
+        say(f"{damage['file']} {damage['cause']}; lost: {damage['lost']}; {state}")
+    damaged = sum(not damage["repaired"] for damage in report["damages"])
+    say(
+        f"{report['files']:,} files, {report['bytes']:,} bytes read in {report['seconds']:.1f} s: "
+        + (f"{damaged:,} damaged" if damaged else "all sound")
+    )
+
+
 def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a new release with its measured recall."""
     if as_json:

@@ -141,6 +141,21 @@ class PlanRequest(TargetOptions):
     )
 
 
+class VerifyRequest(Request):
+    """What is done about damaged files."""
+
+    repair: bool = Field(
+        default=False,
+        description="Mend what follows from something else: indexes, releases, embeddings, "
+        "checksums, copies.",
+    )
+    drop_damaged: bool = Field(
+        default=False,
+        description="Also give up the rows of damaged files, which are named, so that the others "
+        "can be read again.",
+    )
+
+
 class AlignRequest(Request):
     """What an alignment is learned from; how, say the settings."""
 

@@ -21,6 +21,7 @@ from isthmus.operations.request import (
     PublishRequest,
     ReembedRequest,
     UpsertRequest,
+    VerifyRequest,
 )
 from isthmus.requests import fields_of
 from isthmus.retrieval.recommend.request import (
@@ -66,6 +67,7 @@ REQUESTS = {
     "align": AlignRequest,
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
+    "verify": VerifyRequest,
 }
 SETTINGS = {
     "train": ("settings", TrainSettings),
