@@ -6,9 +6,12 @@ Each error is also a built-in exception, so callers can catch either.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 
 MOST_NAMES = 8
 MAX_NAME = 40
@@ -31,11 +34,18 @@ class InvalidRows(IsthmusError, ValueError):
         Row number (from 0, over the whole input) and what is wrong with it.
     source : str
         Name of the input.
+
+    The argument `place` returns where a row stands, for the message: ``row 3``, ``a.csv line 7``.
     """
 
-    def __init__(self, problems: Sequence[tuple[int, str]], source: str = "input") -> None:
+    def __init__(
+        self,
+        problems: Sequence[tuple[int, str]],
+        source: str = "input",
+        place: Callable[[int], str] = "row {}".format,
+    ) -> None:
         self.problems, self.source = tuple(problems), source
-        shown = "; ".join(f"row {row}: {what}" for row, what in self.problems[:10])
+        shown = "; ".join(f"{place(row)}: {what}" for row, what in self.problems[:10])
         more = f"; and {len(self.problems) - 10} more" if len(self.problems) > 10 else ""
         super().__init__(
             f"{len(self.problems)} invalid row(s) in {source}: {shown}{more}. Nothing was added. "
@@ -141,6 +151,19 @@ class UnsupportedOperation(IsthmusError, NotImplementedError):
 
 class IsthmusWarning(UserWarning):
     """Something about an answer that its reader should know, such as a history of unknown items."""
+
+
+def warn(note: str) -> None:
+    """Give a note to the caller of Isthmus, as a warning at the line of the call."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(note, IsthmusWarning, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.split(".", 1)[0] == "isthmus"
 
 
 def listed(names: Sequence[str], near: str | None = None) -> str:

@@ -85,13 +85,22 @@ def to_ids(values: Any, what: str = "id") -> list[str]:
     >>> to_ids("a"), to_ids([1, "b"])
     (['a'], ['1', 'b'])
     """
-    if isinstance(values, str | bytes) or hasattr(values, "as_py") or _is_single(values):
+    if is_single(values):
         return [to_id(values, what)]
     return [to_id(value, f"{what} {at}") for at, value in enumerate(values)]
 
 
-def _is_single(values: Any) -> bool:
-    return isinstance(values, Mapping) or not isinstance(values, Iterable)
+def is_single(values: Any) -> bool:
+    """Return whether a value is one id rather than a collection of ids.
+
+    Examples
+    --------
+    >>> is_single("ab"), is_single(["ab"])
+    (True, False)
+    """
+    if isinstance(values, str | bytes | Mapping) or hasattr(values, "as_py"):
+        return True
+    return not isinstance(values, Iterable)
 
 
 def _is_whole(value: Any) -> bool:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
+from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.data.media import MediaStore
+from isthmus.data.times import TimeUnit
 from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike
 from isthmus.evaluation.request import EvaluationPlan
-from isthmus.ids import to_id, to_ids
+from isthmus.ids import is_single, to_id, to_ids
 from isthmus.index.catalog.compact import CompactReport
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S
@@ -42,6 +44,7 @@ from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
     CreateRequest,
+    DeleteRequest,
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
@@ -56,6 +59,7 @@ from isthmus.operations.training import train
 from isthmus.operations.verbs import as_verbs
 from isthmus.operations.verify import VerifyReport, verify
 from isthmus.retrieval.recommend.request import (
+    EventsRequest,
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendFileRequest,
@@ -287,6 +291,13 @@ class Space:
         text: str | None = None,
         image: str | None = None,
         audio: str | None = None,
+        columns: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] = (),
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
         replace: bool = False,
         skip_invalid: bool = False,
         http: bool = False,
@@ -321,28 +332,68 @@ class Space:
         request = UpsertRequest.of(locals())
         return item_operations.upsert_items(self.opened, request, progress=progress)
 
-    def delete(self, item_ids: IdLike | Iterable[IdLike]) -> int:
+    def delete(
+        self,
+        item_ids: IdLike | Iterable[IdLike] = (),
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        file: Any = None,
+    ) -> int:
         """Delete items, at once, and return how many there were; unknown ids are passed over.
+
+        Items are named by id, by a file of ids, or by a filter. With ids and a filter, those are
+        deleted that the filter selects among them. Queries of every process see it without a new
+        release. See `DeleteRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If nothing is named.
+        InvalidFilter
+            If `where` is refused.
 
         Examples
         --------
-        ``space.delete(["film-1", "film-2"])``
+        ``space.delete(domain="films", where="year < 1950")``
         """
-        return item_operations.delete_items(self.opened, to_ids(item_ids, "item id"))
+        return item_operations.delete_items(self.opened, DeleteRequest.of(locals()))
 
-    def get(self, item_id: IdLike) -> dict[str, Any]:
+    @overload
+    def get(self, item_id: IdLike) -> dict[str, Any]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def get(self, item_id: Iterable[IdLike]) -> list[dict[str, Any]]: ...
+
+    def get(self, item_id: IdLike | Iterable[IdLike]) -> dict[str, Any] | list[dict[str, Any]]:
         """Return an item: id, domain, contents, modalities it is searchable by, attributes.
+
+        Several ids return a list, in their order.
 
         Raises
         ------
         ItemNotFound
-            If there is no such item.
+            If there is no such item; the message lists all that are unknown.
 
         Examples
         --------
-        ``space.get("film-1")["attributes"]``
+        ``space.get("film-1")["attributes"]``, ``space.get(["film-1", "film-2"])``
         """
-        return item_operations.get_item(self.opened, to_id(item_id, "item id"))
+        ids = to_ids(item_id, "item id")
+        items = item_operations.get_items(self.opened, ids)
+        return items[0] if is_single(item_id) else items
+
+    def ids(self, domain: Names | None = None, where: str | None = None) -> Iterator[str]:
+        """Iterate over the ids of items, of those that a filter selects if given.
+
+        Items that are not searchable, because a content is in quarantine, are among them. The
+        catalog is read as it was at the first id, in batches, however long that takes.
+
+        Examples
+        --------
+        ``list(space.ids("films", where="year >= 2000"))``
+        """
+        return item_operations.item_ids(self.opened, FilterOptions.of(locals()))
 
     def count(self, domain: Names | None = None, where: str | None = None) -> int:
         """Count the searchable items that a filter selects.
@@ -651,6 +702,11 @@ class Space:
         weight: str | None = None,
         event: str | None = None,
         event_column: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,
         progress: bool = False,
     ) -> InteractionReport:
@@ -707,6 +763,27 @@ class Space:
         """
         user_ids = None if user_id is None else to_ids(user_id, "user id")
         return interaction_operations.read_interactions(self.opened, user_ids, waiting=waiting)
+
+    def events(
+        self,
+        event_weights: Mapping[str, float] | None = None,
+        *,
+        positive_from: float | None = None,
+        half_life_days: float | None = None,
+    ) -> EventSummary:
+        """Return how a training would use the stored events, with counts; nothing is trained.
+
+        Raises
+        ------
+        InvalidInput
+            If there are no interactions, or an argument is not valid.
+
+        Examples
+        --------
+        ``print(space.events({"view": 0}).describe())``
+        """
+        request = EventsRequest.of(locals())
+        return interaction_operations.summarize_events(self.opened, request)
 
     def forget_user(self, user_id: IdLike) -> int:
         """Delete every interaction of a user, at once and in every process; return how many.
@@ -884,9 +961,9 @@ class Space:
         ``[source.domain for source in space.source_domains("books").sources]``
         """
         request = SourceDomainsRequest.of(locals())
-        interactions, least = self.opened.training_interactions(request.positive_from)
+        interactions, feedback = self.opened.training_interactions(request.positive_from)
         view, weights = self.opened.view(), self.opened.vector_weights
-        data = space_training_data(view, weights, interactions, positive_from=least)
+        data = space_training_data(view, weights, interactions, feedback=feedback)
         return assess_sources(data, request.target, measure=request.measure, seed=request.seed)
 
     def train(
@@ -895,7 +972,9 @@ class Space:
         *,
         pretrain: Names | None = None,
         start_from: str | Path | None = None,
+        event_weights: Mapping[str, float] | None = None,
         positive_from: float | None = None,
+        half_life_days: float | None = None,
         settings: TrainSettings | RecommenderSettings | None = None,
         progress: bool = False,
     ) -> Description:

@@ -14,13 +14,19 @@ from isthmus.cli.options import (
     SpaceOption,
     Values,
     WaitOption,
+    YesOption,
+    confirm,
     generate_options,
     open_space,
     refuse_given,
 )
 from isthmus.cli.show import show_item, show_line, show_quarantine, show_report, show_stats
-from isthmus.operations.request import CreateRequest, UpsertRequest
+from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertRequest
 from isthmus.retrieval.search.request import FilterOptions
+from isthmus.terminal import say, say_json
+
+LISTED = dict.fromkeys(("columns", "exclude", "null_values"), str)  # a,b,c
+ITEM_TYPES = {"items": list[str], **LISTED}
 
 
 @generate_options
@@ -41,9 +47,7 @@ def create(
 @generate_options
 def upsert(
     space: SpaceOption,
-    request: Annotated[
-        Values, OptionsOf(UpsertRequest, arguments=("items",), types={"items": list[str]})
-    ],
+    request: Annotated[Values, OptionsOf(UpsertRequest, arguments=("items",), types=ITEM_TYPES)],
     device: DeviceOption = "auto",
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
@@ -53,24 +57,50 @@ def upsert(
     show_report(report.as_dict(), as_json=as_json)
 
 
+@generate_options
 def delete(
-    item_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Item ids.")],
     space: SpaceOption,
+    request: Annotated[Values, OptionsOf(DeleteRequest, arguments=("item_ids",))],
+    yes: YesOption = False,
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete items, at once."""
-    deleted = open_space(space, wait_s=wait_s).delete(item_ids)
-    show_line({"asked": len(item_ids), "deleted": deleted}, as_json=as_json)
+    """Delete items, at once; those that a filter selects, after asking."""
+    opened = open_space(space, wait_s=wait_s)
+    asked = DeleteRequest(**request)
+    if asked.selects and not asked.item_ids and asked.file is None:
+        selected = sum(1 for _ in opened.ids(asked.domain, asked.where))
+        confirm(f"delete {selected:,} items?", yes=yes)
+    show_line({"deleted": opened.delete(**request)}, as_json=as_json)
 
 
 def get(
-    item_id: Annotated[str, typer.Argument(help="Item id.")],
+    item_id: Annotated[list[str], typer.Argument(metavar="ID...", help="Item ids.")],
     space: SpaceOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one item."""
-    show_item(open_space(space).get(item_id), as_json=as_json)
+    """Show one item, or several."""
+    items = open_space(space).get(item_id)
+    if as_json:
+        say_json(items if len(items) > 1 else items[0])
+        return
+    for item in items:
+        show_item(item)
+
+
+@generate_options
+def ids(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(FilterOptions)],
+    as_json: JsonOption = False,
+) -> None:
+    """List the ids of items, one a line."""
+    selected = open_space(space).ids(**request)
+    if as_json:
+        say_json(list(selected))
+        return
+    for item_id in selected:
+        say(item_id)
 
 
 @generate_options

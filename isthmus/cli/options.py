@@ -17,6 +17,7 @@ A mapping field takes ``KEY=NUMBER``, and an option of several values is repeate
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
@@ -46,14 +47,17 @@ ModelDeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cud
 WaitOption = Annotated[
     float, typer.Option("--wait-s", help="How long to wait for another writer, in seconds.")
 ]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")]
 SheetOption = Annotated[Path | None, typer.Option("--sheet", help="Also draw the result, a PNG.")]
 AllOption = Annotated[
     bool, typer.Option("--all", help="All hits of at least --min-score, instead of -k hits.")
 ]
 
 METAVARS = {
+    **dict.fromkeys(("columns", "exclude", "null_values"), "A,B,C"),
     "weights": "MODALITY=N",
     "quotas": "DOMAIN=N",
+    "event_weights": "EVENT=N",
     "like": "ID",
     "unlike": "ID",
     "pairs": "FILE",
@@ -61,6 +65,7 @@ METAVARS = {
     "item_ids": "ID...",
 }
 EXAMPLES = {
+    "event_weights": "EVENT=0.5, such as view=0.1",
     "weights": "MODALITY=2, such as image=2",
     "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
 }
@@ -199,6 +204,8 @@ def _parameter(name: str, info: FieldInfo, kind: Any, *, positional: bool) -> in
     default = inspect.Parameter.empty if required else info.default
     if kind == list[str]:
         default = inspect.Parameter.empty if required else None
+    if default == ():  # no names
+        default = None
     if not required and default is None:
         kind = kind | None
     if positional:
@@ -234,6 +241,23 @@ def _is_mapping(annotation: Any) -> bool:
 def open_space(path: Path, *, device: str = "auto", wait_s: float = 30.0) -> Space:
     """Open a space; Lance and FAISS are imported here, when there is something to do."""
     return isthmus.Space.open(path, device=device, wait_s=wait_s)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is done that cannot be undone; stop unless the answer is yes.
+
+    Raises
+    ------
+    InvalidInput
+        If nobody can be asked and `yes` is false.
+    typer.Abort
+        If the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{question} Nobody can answer here; give --yes to go on")
+    typer.confirm(question, abort=True, err=True)
 
 
 def refuse_given(context: typer.Context, why: str, *names: str) -> None:

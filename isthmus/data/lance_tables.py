@@ -240,9 +240,19 @@ def predicates_in(column: str, values: Sequence[str]) -> Iterator[str]:
     ["item_id IN ('a', 'it''s')"]
     """
     for start in range(0, len(values), VALUES_PER_PREDICATE):
-        part = values[start : start + VALUES_PER_PREDICATE]
-        quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in part)
-        yield f"{column} IN ({quoted})"
+        yield any_of(column, values[start : start + VALUES_PER_PREDICATE])
+
+
+def any_of(column: str, values: Sequence[str]) -> str:
+    """Return the predicate that selects the rows whose column has one of the values.
+
+    Examples
+    --------
+    >>> any_of("domain", ["films", "it's"])
+    "domain IN ('films', 'it''s')"
+    """
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"{column} IN ({quoted})"
 
 
 def digest_predicates_in(column: str, digests: Sequence[bytes]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from isthmus.data.id_file import read_ids
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
@@ -24,8 +25,9 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import validated_weights
 from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack
-from isthmus.errors import InvalidInput, ItemNotFound, SpaceExists
+from isthmus.errors import InvalidInput, ItemNotFound, SpaceExists, listed
 from isthmus.index.catalog.alignments import store_alignment
+from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
 from isthmus.index.catalog.content_encoding import open_embedding_caches
@@ -33,8 +35,9 @@ from isthmus.index.catalog.ingest import AddReport, Ingest, is_small_batch
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
-from isthmus.operations.request import CreateRequest, UpsertRequest
-from isthmus.schema import ITEM_ID, MODALITY_MASK, Modality, modalities_in
+from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertRequest
+from isthmus.retrieval.search.request import FilterOptions
+from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, Modality, modalities_in
 
 LEFT_OVER_S = 60.0
 
@@ -118,9 +121,11 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         request.text,
         request.image,
         request.audio,
+        request.columns,
+        request.exclude,
     )
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
-    reader = ItemReader(request.items, mapping, modalities)
+    reader = ItemReader(request.items, mapping, modalities, request.csv, request.time_unit)
     media = space.media(http=request.http)
     if request.http and not request.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)
@@ -135,10 +140,22 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         )
 
 
-def delete_items(space: OpenSpace, item_ids: Sequence[str]) -> int:
+def delete_items(space: OpenSpace, request: DeleteRequest) -> int:
     """Delete items, and return how many there were."""
+    given = [*request.item_ids, *(read_ids(request.file) if request.file is not None else [])]
     with write_lock(space.path, "catalog", space.wait_s):
-        return space.catalog.delete(item_ids)
+        if request.selects:
+            given = list(dict.fromkeys(given))
+            selected = item_ids(space, FilterOptions(domain=request.domain, where=request.where))
+            given = [*selected] if not given else sorted(set(selected).intersection(given))
+        return space.catalog.delete(given)
+
+
+def item_ids(space: OpenSpace, options: FilterOptions) -> Iterator[str]:
+    """Yield the ids of all items that a filter selects, searchable or not."""
+    snapshot = space.view().snapshot
+    for part in snapshot.item_ids(options.domains, options.where):
+        yield from part
 
 
 def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
@@ -151,18 +168,24 @@ def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
         return ingest.retry(failed)
 
 
-def get_item(space: OpenSpace, item_id: str) -> dict[str, Any]:
-    """Return an item: id, domain, contents, modalities it is searchable by, attributes."""
+def get_items(space: OpenSpace, item_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return items, in this order: id, domain, contents, modalities, attributes."""
     snapshot = space.view().snapshot
-    names = snapshot.attributes.names
-    columns = [*snapshot.item_columns, MODALITY_MASK, *names]
-    rows = snapshot.find([item_id], columns).to_pylist()
-    if not rows:
-        raise ItemNotFound(f"no item {item_id!r} in this space")
-    row = rows[0]
-    mask = row.pop(MODALITY_MASK)
-    attributes = {name: row.pop(name) for name in names}
-    return {**row, "modalities": modalities_in(mask), "attributes": attributes}
+    attributes = snapshot.attributes
+    columns = [*snapshot.item_columns, MODALITY_MASK, *attributes.schema.names]
+    rows = {row[ITEM_ID]: row for row in snapshot.find(item_ids, columns).to_pylist()}
+    absent = [item_id for item_id in item_ids if item_id not in rows]
+    if absent:
+        what = f"no item {absent[0]!r}" if len(absent) == 1 else f"no items {listed(absent)}"
+        raise ItemNotFound(f"{what} in this space")
+    return [_to_item(rows[item_id], attributes) for item_id in item_ids]
+
+
+def _to_item(row: dict[str, Any], attributes: Attributes) -> dict[str, Any]:
+    contents = dict(row)
+    modalities = modalities_in(contents.pop(MODALITY_MASK))
+    of_item = attributes.of_row(contents, row[DOMAIN])
+    return {**contents, "modalities": modalities, "attributes": of_item}
 
 
 def compact_space(

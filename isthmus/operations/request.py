@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SkipValidation
+from pydantic import Field, SkipValidation, model_validator
 
-from isthmus.requests import Request
+from isthmus.data.csv_options import CsvOptions
+from isthmus.data.times import TimeUnit
+from isthmus.ids import Ids
+from isthmus.requests import ListedNames, Names, Request
 
 POSITIVE_FROM = (
     "Least value that counts as positive; by default 0.8 of the largest where values differ."
@@ -57,7 +60,35 @@ class ReembedRequest(EncoderOptions):
     http: bool = Field(default=False, description=HTTP)
 
 
-class UpsertRequest(Request):
+class TableOptions(Request):
+    """How a table is written, where that is not plain; what is None is found out."""
+
+    delimiter: str | None = Field(
+        default=None, description="Character between the values of a CSV; tab for a tab."
+    )
+    encoding: str | None = Field(
+        default=None, description="Encoding of a CSV, such as utf-8 or cp1252."
+    )
+    quote: str | None = Field(
+        default=None,
+        description="Character around values of a CSV, or none where quotes mean nothing.",
+    )
+    null_values: ListedNames = Field(
+        default=(),
+        description="Texts of a CSV that stand for a missing value (NA,-), beside the empty one.",
+    )
+    time_unit: TimeUnit | None = Field(
+        default=None,
+        description="What numbers count that are times: s, ms, us or ns since 1970, or yyyymmdd.",
+    )
+
+    @property
+    def csv(self) -> CsvOptions:
+        """How a CSV is written."""
+        return CsvOptions(self.delimiter, self.encoding, self.quote, self.null_values)
+
+
+class UpsertRequest(TableOptions):
     """Items to add or replace, and which columns are what."""
 
     items: SkipValidation[Any] = Field(
@@ -71,6 +102,12 @@ class UpsertRequest(Request):
     )
     image: str | None = Field(default=None, description="Column of the image.")
     audio: str | None = Field(default=None, description="Column of the audio.")
+    columns: ListedNames | None = Field(
+        default=None, description="Columns to store as attributes (a,b,c); by default all."
+    )
+    exclude: ListedNames = Field(
+        default=(), description="Columns not to store as attributes (a,b,c)."
+    )
     replace: bool = Field(
         default=False,
         description="Whole items: what the input has no column for is removed from items that are "
@@ -80,7 +117,33 @@ class UpsertRequest(Request):
     http: bool = Field(default=False, description=HTTP)
 
 
-class InteractionsRequest(Request):
+class DeleteRequest(Request):
+    """Items to delete: by id, by a file of ids, or by a filter."""
+
+    item_ids: Ids = Field(default=(), description="Items to delete.")
+    domain: Names = Field(default=None, description="Only items of this domain, or of several.")
+    # Not validated here: the index names the columns in its error.
+    where: SkipValidation[str | None] = Field(
+        default=None,
+        description="SQL predicate over item_id, domain, text, image, audio and attributes.",
+    )
+    file: SkipValidation[Any] = Field(
+        default=None, description="File or table with a column item_id, or text with an id a line."
+    )
+
+    @property
+    def selects(self) -> bool:
+        """Whether a filter is given."""
+        return self.domain is not None or self.where is not None
+
+    @model_validator(mode="after")
+    def _require_items(self) -> Self:
+        if not self.item_ids and self.file is None and not self.selects:
+            raise ValueError("nothing is named to delete; give ids, a file, a domain or where")
+        return self
+
+
+class InteractionsRequest(TableOptions):
     """Interactions to add, and which columns are what."""
 
     source: SkipValidation[Any] = Field(

@@ -121,7 +121,7 @@ def test_the_whole_job(shop, run_json, tmp_path):
     assert run_json("count", "--space", "shop", "--where", "year >= 2000") == {"count": 2}
     assert run_json("get", "f3", "--space", "shop")["modalities"] == ["text", "image"]
 
-    assert run_json("delete", "f2", "nobody", "--space", "shop") == {"asked": 2, "deleted": 1}
+    assert run_json("delete", "f2", "nobody", "--space", "shop") == {"deleted": 1}
     status = run_json("status", "--space", "shop")
     assert (status["items"], status["domains"], status["release"]) == (
         4,

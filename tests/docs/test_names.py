@@ -14,6 +14,7 @@ from isthmus.cli.main import app
 from isthmus.operations.request import (
     AlignRequest,
     CreateRequest,
+    DeleteRequest,
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
@@ -25,6 +26,7 @@ from isthmus.operations.request import (
 )
 from isthmus.requests import fields_of
 from isthmus.retrieval.recommend.request import (
+    EventsRequest,
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendFileRequest,
@@ -47,6 +49,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
     "upsert": UpsertRequest,
+    "delete": DeleteRequest,
+    "ids": FilterOptions,
     "count": FilterOptions,
     "search": SearchRequest,
     "similar": SimilarRequest,
@@ -55,6 +59,7 @@ REQUESTS = {
     "duplicates": DuplicatesRequest,
     "map": MapRequest,
     "add_interactions": InteractionsRequest,
+    "events": EventsRequest,
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
     "recommend_file": RecommendFileRequest,

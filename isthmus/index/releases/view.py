@@ -12,12 +12,11 @@ import pyarrow as pa
 
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import NamedVector
-from isthmus.errors import InvalidInput, listed
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.exact import empty_result, merge_top_k
 from isthmus.index.ann.segment import Names, Segment, names_at
 from isthmus.index.catalog.filters.compiler import depends_on_time
-from isthmus.index.catalog.snapshot import RowIds, Snapshot
+from isthmus.index.catalog.snapshot import RowIds, Snapshot, require_domain
 from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.filter_results import FilterResults
 from isthmus.index.releases.release import Release
@@ -61,10 +60,13 @@ class RowFilter:
         The item is in one of these domains.
     where : str or None
         This SQL predicate is true of the item.
+    attributes : str
+        What the names in it mean, see `isthmus.index.catalog.attributes.Attributes.key`.
     """
 
     domains: frozenset[str] | None
     where: str | None
+    attributes: str = ""
 
     @cached_property
     def is_cacheable(self) -> bool:
@@ -97,20 +99,27 @@ class RowFilter:
             mask = mask & segment.mask_of_domains(self.domains)
         if self.where is None:
             return mask
-        where = self.where
+        where, domains = self.where, self.domains
 
         def evaluate() -> Bitmap:
-            return Bitmap(_matching(segment, where, snapshot))
+            return Bitmap(_matching(segment, where, domains, snapshot))
 
         def among(rows: Mask) -> Mask:
-            return _matching(segment, where, snapshot, rows)
+            return _matching(segment, where, domains, snapshot, rows)
 
         if not self.is_cacheable:
             return mask & evaluate().mask
-        return mask & results.matching(where, evaluate, among).mask
+        key = (where, domains, self.attributes)
+        return mask & results.matching(key, evaluate, among).mask
 
 
-def _matching(segment: Segment, where: str, snapshot: Snapshot, among: Mask | None = None) -> Mask:
+def _matching(
+    segment: Segment,
+    where: str,
+    domains: frozenset[str] | None,
+    snapshot: Snapshot,
+    among: Mask | None = None,
+) -> Mask:
     """Return the rows of a segment, among some, for which the catalog finds a predicate true.
 
     An item whose vectors have changed since belongs to a later segment, so the result stays valid
@@ -118,8 +127,8 @@ def _matching(segment: Segment, where: str, snapshot: Snapshot, among: Mask | No
     """
     row_ids = segment.row_ids if among is None else segment.row_ids[among]
     if len(row_ids) <= MAX_LOOKED_UP:
-        return segment.mask_of(snapshot.select_from(where, row_ids))
-    selected = segment.mask_of(snapshot.select(where))
+        return segment.mask_of(snapshot.select_from(where, row_ids, domains))
+    selected = segment.mask_of(snapshot.select(where, domains))
     return selected if among is None else selected & among
 
 
@@ -321,7 +330,8 @@ class View:
         if domains is None and where is None:
             return None
         self._require_domains(domains or [])
-        row_filter = RowFilter(None if domains is None else frozenset(domains), where)
+        key = "" if where is None else self.snapshot.attributes.key
+        row_filter = RowFilter(None if domains is None else frozenset(domains), where, key)
 
         def evaluate() -> Selection:
             segments = zip(self.segments, self.alive, self.filter_results, strict=True)
@@ -406,9 +416,7 @@ class View:
 
     def _require_domains(self, names: Sequence[str]) -> None:
         for name in names:
-            if name not in self.domains:
-                known = listed(list(self.domains), name) or "none yet"
-                raise InvalidInput(f"no domain {name!r} in this space; its domains are: {known}")
+            require_domain(name, list(self.domains))
 
     def _by_segment(self, rows: Positions) -> Iterator[tuple[int, Positions, Mask]]:
         if len(self.segments) == 1:
