@@ -5,8 +5,11 @@ Each error is also a built-in exception, so callers can catch either.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from types import FrameType
 
 MOST_NAMES = 8
 MAX_NAME = 40
@@ -146,6 +149,19 @@ class UnsupportedOperation(IsthmusError, NotImplementedError):
 
 class IsthmusWarning(UserWarning):
     """Something about an answer that its reader should know, such as a history of unknown items."""
+
+
+def warn(note: str) -> None:
+    """Give a note to the caller of Isthmus, as a warning at the line of the call."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(note, IsthmusWarning, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.split(".", 1)[0] == "isthmus"
 
 
 def listed(names: Sequence[str], near: str | None = None) -> str:

@@ -76,9 +76,19 @@ INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
 INTERACTIONS: Final = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in INTERACTION_KEY),
-        pa.field(VALUE, pa.float32(), nullable=False),
+        pa.field(VALUE, pa.float32()),
         pa.field(WEIGHT, pa.float32(), nullable=False),
         pa.field(TIME, pa.timestamp("us", "UTC")),
+    ]
+)
+# Beside these: a digest of the whole event, and when and in which order it was added.
+EVENT_KEY: Final = f"{INTERNAL_PREFIX}key"
+EVENT_ADDED: Final = f"{INTERNAL_PREFIX}added"
+STORED_INTERACTIONS: Final = pa.schema(
+    [
+        *INTERACTIONS,
+        pa.field(EVENT_KEY, pa.int64(), nullable=False),
+        pa.field(EVENT_ADDED, pa.int64(), nullable=False),
     ]
 )
 

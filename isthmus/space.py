@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pyarrow as pa
 
+from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.data.media import MediaStore
 from isthmus.data.times import TimeUnit
@@ -61,6 +62,7 @@ from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
 from isthmus.operations.verbs import as_verbs
 from isthmus.retrieval.recommend.request import (
+    EventsRequest,
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendFileRequest,
@@ -819,6 +821,27 @@ class Space:
         user_ids = None if user_id is None else to_ids(user_id, "user id")
         return interaction_operations.read_interactions(self.opened, user_ids, waiting=waiting)
 
+    def events(
+        self,
+        event_weights: Mapping[str, float] | None = None,
+        *,
+        positive_from: float | None = None,
+        half_life_days: float | None = None,
+    ) -> EventSummary:
+        """Return how a training would use the stored events, with counts; nothing is trained.
+
+        Raises
+        ------
+        InvalidInput
+            If there are no interactions, or an argument is not valid.
+
+        Examples
+        --------
+        ``print(space.events({"view": 0}).describe())``
+        """
+        request = EventsRequest.of(locals())
+        return interaction_operations.summarize_events(self.opened, request)
+
     def forget_user(self, user_id: IdLike) -> int:
         """Delete every interaction of a user, at once and in every process; return how many.
 
@@ -995,9 +1018,9 @@ class Space:
         ``[source.domain for source in space.source_domains("books").sources]``
         """
         request = SourceDomainsRequest.of(locals())
-        interactions, least = self.opened.training_interactions(request.positive_from)
+        interactions, feedback = self.opened.training_interactions(request.positive_from)
         view, weights = self.opened.view(), self.opened.vector_weights
-        data = space_training_data(view, weights, interactions, positive_from=least)
+        data = space_training_data(view, weights, interactions, feedback=feedback)
         return assess_sources(data, request.target, measure=request.measure, seed=request.seed)
 
     def train(
@@ -1006,7 +1029,9 @@ class Space:
         *,
         pretrain: Names | None = None,
         start_from: str | Path | None = None,
+        event_weights: Mapping[str, float] | None = None,
         positive_from: float | None = None,
+        half_life_days: float | None = None,
         settings: TrainSettings | RecommenderSettings | None = None,
         progress: bool = False,
     ) -> Description:

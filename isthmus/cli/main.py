@@ -45,6 +45,7 @@ COMMANDS = (
     search.duplicates,
     recommend.recommend,
     recommend.recommend_file,
+    recommend.events,
     recommend.predict_ratings,
     recommend.source_domains,
     encoders.reembed,

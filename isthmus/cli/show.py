@@ -11,6 +11,7 @@ from isthmus.terminal import DataTable, print_table, say, say_json, shortened
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from isthmus.data.interactions.feedback import EventSummary
     from isthmus.data.interactions.ingest import InteractionReport
     from isthmus.retrieval.search.query_file import QueryFileReport
     from isthmus.retrieval.search.results import Hits
@@ -301,8 +302,8 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
     for problem in report.problems[:MOST_PROBLEMS]:
         say(f"left out {problem}", err=True)
     say(
-        f"{report.rows_read:,} rows read: {report.added:,} added, {report.changed:,} changed, "
-        f"{report.unchanged:,} unchanged, {report.repeated:,} repeated, {report.invalid:,} "
+        f"{report.rows_read:,} rows read: {report.added:,} added, {report.unchanged:,} "
+        f"unchanged, {report.repeated:,} exact repeats left out, {report.invalid:,} "
         f"invalid; {report.users:,} users; {report.seconds:.1f} s"
     )
     _show_notes(report.notes)
@@ -316,6 +317,24 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
         )
 
 
+def show_events(summary: EventSummary, *, as_json: bool) -> None:
+    """Print how a training uses events."""
+    if as_json:
+        say_json(summary.as_dict())
+        return
+    table = DataTable("event", "events", "positive", "seen", "disliked", "weight", "positive from")
+    for kind in summary.kinds:
+        threshold = kind.rule.positive_from
+        table.add_row(
+            kind.event,
+            *(f"{n:,}" for n in (kind.events, kind.positive, kind.seen, kind.disliked)),
+            f"{kind.rule.weight:.3g}",
+            "-" if threshold is None else f"{threshold:g}",
+        )
+    print_table(table)
+    say(summary.describe())
+
+
 def show_interactions(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print interactions, and which of them wait for their item."""
     if as_json:
@@ -325,7 +344,7 @@ def show_interactions(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> No
     for row in rows:
         when = "" if row["time"] is None else row["time"].isoformat(" ", "seconds")
         waits = "waits for its item" if row["waits"] else ""
-        figures = (f"{row['value']:g}", f"{row['weight']:g}")
+        figures = ("-" if row["value"] is None else f"{row['value']:g}", f"{row['weight']:g}")
         table.add_row(when, row["item_id"], row["event"], *figures, waits)
     print_table(table)
 

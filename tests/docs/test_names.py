@@ -29,6 +29,7 @@ from isthmus.operations.request import (
 )
 from isthmus.requests import fields_of
 from isthmus.retrieval.recommend.request import (
+    EventsRequest,
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendFileRequest,
@@ -65,6 +66,7 @@ REQUESTS = {
     "duplicates": DuplicatesRequest,
     "map": MapRequest,
     "add_interactions": InteractionsRequest,
+    "events": EventsRequest,
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
     "recommend_file": RecommendFileRequest,
