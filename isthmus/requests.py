@@ -127,4 +127,18 @@ def as_tuple(value: Any) -> Any:
     return None if value is None else tuple(value) or None
 
 
+def split_names(value: Any) -> Any:
+    """Return names of a text such as ``a,b,c``, or of a list, as a tuple; None for none.
+
+    Examples
+    --------
+    >>> split_names("title, year"), split_names(["a,b"]), split_names(())
+    (('title', 'year'), ('a,b',), ())
+    """
+    if isinstance(value, str):
+        return tuple(name for name in map(str.strip, value.split(",")) if name)
+    return None if value is None else tuple(value)
+
+
+ListedNames = Annotated[tuple[str, ...], BeforeValidator(split_names)]
 Names = Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)]

@@ -33,7 +33,12 @@ def interactions() -> None:
 def add(
     space: SpaceOption,
     request: Annotated[
-        Values, OptionsOf(InteractionsRequest, arguments=("source",), types={"source": list[str]})
+        Values,
+        OptionsOf(
+            InteractionsRequest,
+            arguments=("source",),
+            types={"source": list[str], "null_values": str},
+        ),
     ],
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,

@@ -25,6 +25,9 @@ from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertReque
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.terminal import say, say_json
 
+LISTED = dict.fromkeys(("columns", "exclude", "null_values"), str)  # a,b,c
+ITEM_TYPES = {"items": list[str], **LISTED}
+
 
 @generate_options
 def create(
@@ -44,9 +47,7 @@ def create(
 @generate_options
 def upsert(
     space: SpaceOption,
-    request: Annotated[
-        Values, OptionsOf(UpsertRequest, arguments=("items",), types={"items": list[str]})
-    ],
+    request: Annotated[Values, OptionsOf(UpsertRequest, arguments=("items",), types=ITEM_TYPES)],
     device: DeviceOption = "auto",
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,

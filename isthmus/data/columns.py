@@ -1,14 +1,16 @@
-"""Columns of a table: their types, and their values parsed as numbers and times.
+"""Columns of interactions parsed as numbers and as times.
 
-A time without a zone is UTC, and a date is its midnight. A bare number counts from 1970, in the
-unit that its size implies: seconds below 1e11 (the year 5138), milliseconds below 1e14,
-microseconds below 1e17, nanoseconds above. So milliseconds are recognized from March 1973 on,
-where they reach 1e11.
+A time without a zone is UTC, and a date is its midnight. A bare number counts from 1970. Without a
+unit its size implies one (seconds below 1e11, milliseconds below 1e14, microseconds below 1e17,
+nanoseconds above), where that leads to a time of the years 1980 to 2100; see
+`isthmus.data.times`.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -16,100 +18,38 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.convert import (
+    NEEDS_UNIT,
+    Values,
+    is_number,
+    is_whole,
+    plain,
+    shown,
+    to_objects,
+    unwrap,
+)
+from isthmus.data.times import MAX_TIME, MICROSECONDS, MIN_TIME, digits_to_time
+
 Problems = list[tuple[int, str]]  # row number, and what is wrong with the row
 
 TIME_TYPE = pa.timestamp("us", "UTC")
-MIN_TIME_US = -62_135_596_800_000_000  # the year 1
-END_TIME_US = 253_402_300_800_000_000  # the year 10000
+FIRST_CERTAIN = 315_532_800_000_000  # 1980: what is earlier is rather a date in digits, or a count
+LAST_CERTAIN = 4_102_444_800_000_000  # 2100
 MAX_SECONDS = 1e11
 MAX_MILLISECONDS = 1e14
 MAX_MICROSECONDS = 1e17
 NO_TIME = int(np.iinfo(np.int64).min)
 
+Numbers = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 Microseconds = npt.NDArray[np.int64]
 
 
-def plain_type(type_: pa.DataType) -> pa.DataType:
-    """Return the type that an attribute is stored as: one type for each kind of value.
-
-    Examples
-    --------
-    >>> plain_type(pa.dictionary(pa.int32(), pa.large_string()))
-    DataType(string)
-    >>> plain_type(pa.large_list(pa.int64()))
-    ListType(list<item: int64>)
-    """
-    if pa.types.is_dictionary(type_):
-        return plain_type(type_.value_type)
-    if pa.types.is_large_string(type_) or type_ == pa.string_view():
-        return pa.string()
-    if pa.types.is_large_binary(type_) or type_ == pa.binary_view():
-        return pa.binary()
-    if pa.types.is_large_list(type_) or pa.types.is_list(type_):
-        return pa.list_(plain_type(type_.value_type))
-    if pa.types.is_timestamp(type_):
-        return pa.timestamp("us", type_.tz)
-    return pa.date32() if pa.types.is_date(type_) else type_
-
-
-def is_untyped(type_: pa.DataType) -> bool:
-    """Return whether a column holds only nulls, or only empty lists and nulls."""
-    return bool(pa.types.is_null(type_) or type_ == pa.list_(pa.null()))
-
-
-def is_storable(type_: pa.DataType) -> bool:
-    """Return whether an attribute can have this type."""
-    if pa.types.is_map(type_) or pa.types.is_union(type_) or pa.types.is_interval(type_):
-        return False
-    nested = range(type_.num_fields)
-    return all(is_storable(type_.field(i).type) for i in nested)
-
-
-def is_text(type_: pa.DataType) -> bool:
-    """Return whether a column is text of any encoding, or null."""
-    return bool(plain_type(type_) == pa.string() or pa.types.is_null(type_))
-
-
-def is_bytes(type_: pa.DataType) -> bool:
-    """Return whether a column holds bytes of any encoding."""
-    return bool(plain_type(type_) == pa.binary() or pa.types.is_fixed_size_binary(type_))
-
-
-def is_file_struct(type_: pa.DataType) -> bool:
-    """Return whether a column is the ``{bytes, path}`` of Hugging Face data sets."""
-    return bool(pa.types.is_struct(type_) and type_.get_field_index("bytes") >= 0)
-
-
-def cast(column: Any, type_: pa.DataType) -> Any:
-    """Cast a column without loss, except that times are cut to microseconds."""
-    return pc.cast(column, options=pc.CastOptions(type_, allow_time_truncate=True))
-
-
-def can_cast(column: Any, type_: pa.DataType) -> bool:
-    """Return whether `cast` succeeds for every value of a column."""
-    try:
-        cast(column, type_)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return False
-    return True
-
-
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the values of a column as text."""
-    return column.cast(pa.string())
-
-
-def is_blank(text: Any) -> Any:
-    """Return a mask of the texts that are null or only white space."""
-    return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(text), ""), True)
-
-
-def parse_numbers(column: pa.Array, name: str) -> tuple[pa.Array, Problems]:
+def parse_numbers(values: Values, name: str) -> tuple[pa.Array, Problems]:
     """Parse numbers, booleans or texts as finite float32.
 
     Parameters
     ----------
-    column : pyarrow.Array
+    values : pyarrow.Array or list
         Shape (n,), of integers, floats, decimals, booleans or text.
     name : str
         Name of the column, for the problems.
@@ -117,55 +57,72 @@ def parse_numbers(column: pa.Array, name: str) -> tuple[pa.Array, Problems]:
     Returns
     -------
     pyarrow.Array, list of (int, str)
-        float32 without nulls, shape (n,), and the problems; rows with a problem hold zero.
+        float32, shape (n,), null where there is no number, and the problems; rows with a problem
+        hold zero.
 
     Examples
     --------
     >>> numbers, problems = parse_numbers(pa.array(["4.5", "four", None]), "rating")
     >>> numbers.to_pylist()
-    [4.5, 0.0, 0.0]
+    [4.5, 0.0, None]
     >>> problems
-    [(1, "column 'rating' holds 'four', which is no finite number"), (2, "no number in 'rating'")]
+    [(1, "column 'rating' holds 'four', which is no finite number")]
     """
     with np.errstate(over="ignore"):
-        numbers = _to_floats(column).astype(np.float32)
+        numbers = _to_floats(values).astype(np.float32)
     finite = np.isfinite(numbers)
+    given = {row: _value(values, row) for row in np.flatnonzero(~finite).tolist()}
+    missing = np.zeros(len(numbers), bool)
+    missing[[row for row, value in given.items() if value is None or value == ""]] = True
     problems = [
-        (row, _number_problem(column[row], name)) for row in np.flatnonzero(~finite).tolist()
+        (row, _number_problem(value, name)) for row, value in given.items() if not missing[row]
     ]
-    return pa.array(np.where(finite, numbers, np.float32(0))), problems
+    return pa.array(np.where(finite, numbers, np.float32(0)), mask=missing), problems
 
 
-def _to_floats(column: pa.Array) -> npt.NDArray[np.float64]:
+def _to_floats(values: Values) -> npt.NDArray[np.float64]:
     """Return float64 values, NaN where there is no number, shape (n,)."""
-    if pa.types.is_string(column.type):
-        return np.array([_to_float(text) for text in column.to_pylist()], np.float64)
-    wide = pc.cast(column, pa.float64(), safe=False)
-    return np.asarray(wide.fill_null(float("nan")).to_numpy(zero_copy_only=False), np.float64)
+    if not isinstance(values, list):
+        array = plain(values)
+        if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+            wide = pc.cast(array, pa.float64(), safe=False).fill_null(float("nan"))
+            return np.asarray(wide.to_numpy(zero_copy_only=False), np.float64)
+        try:
+            wide = array.cast(pa.float64()).fill_null(float("nan"))
+            return np.asarray(wide.to_numpy(zero_copy_only=False), np.float64)
+        except pa.ArrowInvalid:
+            values = array.to_pylist()
+    return np.array([_to_float(unwrap(value)) for value in values], np.float64)
 
 
-def _to_float(text: str | None) -> float:
+def _to_float(value: Any) -> float:
     try:
-        return float(text or "nan")
-    except ValueError:
+        return float(value or ("nan" if value is None or value == "" else 0))
+    except (ValueError, TypeError, OverflowError):
         return float("nan")
 
 
-def _number_problem(value: pa.Scalar, name: str) -> str:
-    if not value.is_valid or value.as_py() == "":
-        return f"no number in {name!r}"
-    return f"column {name!r} holds {value.as_py()!r}, which is no finite number"
+def _value(values: Values, row: int) -> Any:
+    """Return one value as a Python object, or as Arrow's where Python has none."""
+    return to_objects(values[row : row + 1])[0]
 
 
-def parse_times(column: pa.Array, name: str) -> tuple[pa.Array, Problems]:
-    """Parse timestamps, dates, ISO 8601 texts or numbers since 1970; see the module for units.
+def _number_problem(value: Any, name: str) -> str:
+    shown_value = repr(value) if isinstance(value, float | str) else shown(value)
+    return f"column {name!r} holds {shown_value}, which is no finite number"
+
+
+def parse_times(values: Values, name: str, unit: str | None = None) -> tuple[pa.Array, Problems]:
+    """Parse timestamps, dates, ISO 8601 texts or numbers; see the module for numbers.
 
     Parameters
     ----------
-    column : pyarrow.Array
+    values : pyarrow.Array or list
         Shape (n,); null and blank text mean no time, and are no problem.
     name : str
         Name of the column, for the problems.
+    unit : str, optional
+        What numbers count, see `isthmus.data.times`.
 
     Returns
     -------
@@ -178,28 +135,76 @@ def parse_times(column: pa.Array, name: str) -> tuple[pa.Array, Problems]:
     >>> times, problems = parse_times(pa.array([1_000_000_000, 1_000_000_000_000]), "timestamp")
     >>> print(*times)
     2001-09-09 01:46:40+00:00 2001-09-09 01:46:40+00:00
+    >>> parse_times(pa.array([20200131]), "timestamp", "yyyymmdd")[0][0].as_py().date().isoformat()
+    '2020-01-31'
     """
-    micros, empty = _to_microseconds(column)
-    valid = (micros >= MIN_TIME_US) & (micros < END_TIME_US)
+    micros, empty = _to_microseconds(values, unit)
+    valid = (micros >= MIN_TIME) & (micros < MAX_TIME)
     problems = [
-        (row, f"column {name!r} holds {_shown(column[row])}, which is no time")
+        (row, _time_problem(_value(values, row), name, unit))
         for row in np.flatnonzero(~valid & ~empty).tolist()
     ]
     return pa.array(micros, pa.int64(), mask=~valid).cast(TIME_TYPE), problems
 
 
-def _to_microseconds(column: pa.Array) -> tuple[Microseconds, npt.NDArray[np.bool_]]:
+def _time_problem(value: Any, name: str, unit: str | None) -> str:
+    number = _number_of(value)
+    problem = f"column {name!r} holds {_shown(value)}, which is no time"
+    if unit is None and number is not None and math.isfinite(number):
+        return f"{problem} without a unit; {NEEDS_UNIT}"
+    return problem
+
+
+def _to_microseconds(
+    values: Values, unit: str | None
+) -> tuple[Microseconds, npt.NDArray[np.bool_]]:
     """Return microseconds, `NO_TIME` where there is none, and a mask of the empty values."""
-    type_ = column.type
-    if pa.types.is_string(type_):
+    if isinstance(values, list):
+        return _from_objects(values, unit)
+    column = plain(values)
+    if pa.types.is_null(column.type):
+        return np.full(len(column), NO_TIME), np.ones(len(column), bool)
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if is_text:
         column = pc.utf8_trim_whitespace(column)
         column = pc.if_else(pc.equal(column, ""), None, column)
     empty = np.asarray(pc.is_null(column).to_numpy(zero_copy_only=False), bool)
-    if pa.types.is_timestamp(type_) or pa.types.is_date(type_):
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         return _from_timestamps(column), empty
-    if pa.types.is_string(type_):
-        return _from_texts(column), empty
-    return _from_numbers(column), empty
+    if is_text:
+        return _from_texts(column, unit), empty
+    return _from_numbers(column, unit), empty
+
+
+def _from_objects(values: Sequence[Any], unit: str | None) -> tuple[Microseconds, Any]:
+    """Return the times of Python objects, each by its own type."""
+    objects = [unwrap(value) for value in values]
+    blank = [value is None or (isinstance(value, str) and not value.strip()) for value in objects]
+    micros = [
+        NO_TIME if empty else _from_object(value, unit)
+        for value, empty in zip(objects, blank, strict=True)
+    ]
+    return np.array(micros, np.int64), np.array(blank, bool)
+
+
+def _from_object(value: Any, unit: str | None) -> int:
+    if isinstance(value, str):
+        return _from_text(value.strip(), unit)
+    if isinstance(value, datetime):
+        return _micros_of(value)
+    if isinstance(value, date):
+        return _micros_of(datetime(value.year, value.month, value.day, tzinfo=UTC))
+    number = _number_of(value)
+    return NO_TIME if number is None else int(_scale(np.array([number]), unit)[0])
+
+
+def _number_of(value: Any) -> float | int | None:
+    if not (is_number(value) or isinstance(value, str)):
+        return None
+    try:
+        return int(value) if is_whole(value) and abs(value) < 2**63 else float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _from_timestamps(column: pa.Array) -> Microseconds:
@@ -221,51 +226,84 @@ def _from_timestamp(value: pa.Array) -> Microseconds:
         return np.array([NO_TIME])
 
 
-def _from_texts(column: pa.Array) -> Microseconds:
+def _from_texts(column: pa.Array, unit: str | None) -> Microseconds:
     for type_ in (TIME_TYPE, pa.timestamp("us")):  # all with a zone, or all without
         try:
             return _to_integers(column.cast(type_))
         except pa.ArrowInvalid:
             continue
-    return np.array([_from_text(text) for text in column.to_pylist()], np.int64)
+    texts = column.to_pylist()
+    return np.array([NO_TIME if t is None else _from_text(t, unit) for t in texts], np.int64)
 
 
-def _from_text(text: str | None) -> int:
-    if text is None:
-        return NO_TIME
+def _from_text(text: str, unit: str | None) -> int:
+    number = _number_of(text)
+    if number is not None:
+        whole = int(text) if text.lstrip("-").isdecimal() and abs(int(text)) < 2**63 else number
+        return int(_scale(np.array([whole]), unit)[0])
     try:
-        return int(_scale_by_size(np.array([float(text)]))[0])
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
+        return _micros_of(datetime.fromisoformat(text))
     except ValueError:
         return NO_TIME
+
+
+def _micros_of(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     since = aware - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _from_numbers(column: pa.Array) -> Microseconds:
+def _from_numbers(column: pa.Array, unit: str | None) -> Microseconds:
     if pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
         integers = _to_integers(column.cast(pa.int64()))
         empty = integers == NO_TIME
-        return np.where(empty, NO_TIME, _scale_by_size(np.where(empty, 0, integers)))
+        return np.where(empty, NO_TIME, _scale(np.where(empty, 0, integers), unit))
     floats = pc.cast(column, pa.float64(), safe=False).fill_null(float("nan"))
-    return _scale_by_size(np.asarray(floats.to_numpy(zero_copy_only=False), np.float64))
+    return _scale(np.asarray(floats.to_numpy(zero_copy_only=False), np.float64), unit)
 
 
-def _scale_by_size(since_1970: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> Microseconds:
+def _scale(numbers: Numbers, unit: str | None) -> Microseconds:
+    """Return numbers as microseconds since 1970, by their unit or, without one, by their size."""
+    if unit == "yyyymmdd":
+        return np.array([_from_digits(number) for number in numbers.tolist()], np.int64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if unit is not None:
+            return _scale_by_unit(numbers, unit)
+        micros = _scale_by_size(numbers)
+        certain = (micros >= FIRST_CERTAIN) & (micros < LAST_CERTAIN)
+        dates = [_from_digits(n) != NO_TIME for n in numbers[certain].tolist()]
+        certain[certain] = ~np.array(dates, bool)
+        return np.where(certain, micros, NO_TIME)
+
+
+def _scale_by_unit(numbers: Numbers, unit: str) -> Microseconds:
+    if unit == "ns":
+        return _rounded(numbers // 1_000)
+    factor = MICROSECONDS[unit]
+    fits = np.abs(numbers.astype(np.float64)) * factor < -float(NO_TIME)
+    return np.where(fits, _rounded(np.where(fits, numbers, 0) * factor), NO_TIME)
+
+
+def _from_digits(number: float) -> int:
+    moment = digits_to_time(str(int(number))) if math.isfinite(number) and number > 0 else None
+    return NO_TIME if moment is None or number != int(number) else _micros_of(moment)
+
+
+def _scale_by_size(since_1970: Numbers) -> Microseconds:
     """Return numbers since 1970 as microseconds; the size of each implies its unit."""
     size = np.abs(since_1970)
-    with np.errstate(invalid="ignore", over="ignore"):
-        micros = np.select(
-            [size < MAX_SECONDS, size < MAX_MILLISECONDS, size < MAX_MICROSECONDS],
-            [since_1970 * 1_000_000, since_1970 * 1_000, since_1970],
-            since_1970 // 1_000,
-        )
-        in_range = np.isfinite(micros) & (np.abs(micros) < -float(NO_TIME))
-        return np.where(in_range, np.rint(micros), NO_TIME).astype(np.int64)
+    micros = np.select(
+        [size < MAX_SECONDS, size < MAX_MILLISECONDS, size < MAX_MICROSECONDS],
+        [since_1970 * 1_000_000, since_1970 * 1_000, since_1970],
+        since_1970 // 1_000,
+    )
+    return _rounded(micros)
+
+
+def _rounded(micros: Numbers) -> Microseconds:
+    """Return whole microseconds, `NO_TIME` where they exceed 64 bits."""
+    in_range = np.isfinite(micros) & (np.abs(micros) < -float(NO_TIME))
+    return np.where(in_range, np.rint(micros), NO_TIME).astype(np.int64)
 
 
 def _to_integers(column: pa.Array) -> Microseconds:
@@ -273,8 +311,7 @@ def _to_integers(column: pa.Array) -> Microseconds:
     return np.asarray(integers.to_numpy(zero_copy_only=False), np.int64)
 
 
-def _shown(value: pa.Scalar) -> str:
-    try:
-        return repr(value.as_py()) if not pa.types.is_timestamp(value.type) else str(value.as_py())
-    except (OverflowError, ValueError):
-        return f"{value.cast(pa.int64()).as_py()} {value.type}"
+def _shown(value: Any) -> str:
+    return (
+        shown(value) if isinstance(value, pa.Scalar) or not hasattr(value, "year") else str(value)
+    )

@@ -3,80 +3,71 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from isthmus.data.sources import BATCH_ROWS, Batches, Row, Source, rows_source
+from isthmus.data.csv_files import open_csv
+from isthmus.data.csv_options import DEFAULTS, CsvOptions
+from isthmus.data.sources import BATCH_ROWS, Fault, Row, Source, arrow_source, object_source
 from isthmus.errors import InvalidInput, first_line
 
-# Types of a CSV column, narrowest first; a column that fits none of them is text.
-_CSV_TYPES = (
-    pa.int64(),
-    pa.float64(),
-    pa.bool_(),
-    pa.date32(),
-    pa.timestamp("us"),
-    pa.timestamp("us", "UTC"),
-)
-_LEADING_ZERO = r"^-?0\d"
 
-
-def open_file(path: Path, text_columns: Sequence[str] = ()) -> Source:
+def open_file(path: Path, options: CsvOptions = DEFAULTS, verbatim: Sequence[str] = ()) -> Source:
     """Return a file, or a Lance folder, as a source.
 
     Parameters
     ----------
     path : Path
         The file; its suffix names the format.
-    text_columns : sequence of str, default ()
-        Columns that are text in a CSV, whatever their values look like.
+    options : CsvOptions
+        How a CSV is written, where that is known.
+    verbatim : sequence of str
+        Columns of ids.
 
     Raises
     ------
     InvalidInput
         If the file is unreadable, or of an unknown format.
     """
-    open_format = FORMATS.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    open_format = FORMATS.get(suffix)
     if open_format is None:
         raise InvalidInput(
             f"cannot tell what {path} is; Isthmus reads {', '.join(sorted(FORMATS))}"
         )
     try:
-        return open_format(path, text_columns)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError, OSError) as error:
+        if suffix in CSV_SUFFIXES:
+            return open_csv(path, options, verbatim)
+        return open_format(path)
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise InvalidInput(f"cannot read {path}: {first_line(error)}") from error
 
 
-def _open_parquet(path: Path, text_columns: Sequence[str]) -> Source:
-    del text_columns
+def _open_parquet(path: Path) -> Source:
     with pq.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
 
-    def read() -> Batches:
+    def batches() -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(BATCH_ROWS)
 
-    return Source(str(path), schema, read, path.parent, rows)
+    return arrow_source(str(path), schema, batches, path.parent, rows)
 
 
-def _open_arrow(path: Path, text_columns: Sequence[str]) -> Source:
+def _open_arrow(path: Path) -> Source:
     import pyarrow.dataset as pads  # takes most of a second, and only these files need it
 
-    del text_columns
     return _dataset_source(path, pads.dataset(path, format="ipc"))
 
 
-def _open_lance(path: Path, text_columns: Sequence[str]) -> Source:
+def _open_lance(path: Path) -> Source:
     import lance
 
-    del text_columns
     try:
         return _dataset_source(path, lance.dataset(str(path)))
     except ValueError as error:
@@ -84,89 +75,53 @@ def _open_lance(path: Path, text_columns: Sequence[str]) -> Source:
 
 
 def _dataset_source(path: Path, dataset: Any) -> Source:
-    def read() -> Batches:
+    def batches() -> Iterator[pa.RecordBatch]:
         yield from dataset.to_batches(batch_size=BATCH_ROWS)
 
-    return Source(str(path), dataset.schema, read, path.parent, dataset.count_rows())
+    return arrow_source(str(path), dataset.schema, batches, path.parent, dataset.count_rows())
 
 
-def _open_json_lines(path: Path, text_columns: Sequence[str]) -> Source:
-    del text_columns
+def _open_json_lines(path: Path) -> Source:
+    lines: list[int] = []  # the line of each row, where blank lines make it differ
 
-    def rows() -> Iterator[Row]:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines):
+    def rows() -> Iterator[Row | Fault]:
+        row = 0
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _parse_json_line(path, number, line)
+                    if row == len(lines):  # in the first pass
+                        lines.append(number)
+                    row += 1
+                    yield _parse_json_line(line)
 
-    return rows_source(str(path), rows, path.parent)
+    return object_source(str(path), rows, path.parent, lambda row: f"line {lines[row]}")
 
 
-def _parse_json_line(path: Path, number: int, line: str) -> Row:
+def _parse_json_line(line: str) -> Row | Fault:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{path} line {number + 1} is not JSON: {error.msg}") from error
-    if not isinstance(row, dict):
-        raise InvalidInput(f"{path} line {number + 1} is no JSON object")
-    return row
+    except (json.JSONDecodeError, RecursionError) as error:
+        return Fault(f"is not JSON: {getattr(error, 'msg', 'nested too deep')}")
+    return row if isinstance(row, dict) else Fault("is no JSON object")
 
 
-def _open_json(path: Path, text_columns: Sequence[str]) -> Source:
-    del text_columns
+def _open_json(path: Path) -> Source:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidInput(f"{path} is not JSON: {error}; one object a line is a .jsonl") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list):
         raise InvalidInput(f"{path} must hold a list of objects")
-    return rows_source(str(path), lambda: iter(rows), path.parent)
+    read = [row if isinstance(row, dict) else Fault("is no JSON object") for row in rows]
+    return object_source(str(path), lambda: iter(read), path.parent)
 
 
-def _open_csv(path: Path, text_columns: Sequence[str]) -> Source:
-    """Return a CSV or TSV; each column has the narrowest type that fits all its values."""
-    parse = pacsv.ParseOptions(
-        delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True
-    )
-
-    def read_as(types: Mapping[str, pa.DataType]) -> Batches:
-        convert = pacsv.ConvertOptions(column_types=types, strings_can_be_null=True)
-        with pacsv.open_csv(path, parse_options=parse, convert_options=convert) as reader:
-            yield from reader
-
-    with pacsv.open_csv(path, parse_options=parse) as reader:
-        names = reader.schema.names
-    all_text = dict.fromkeys(names, pa.string())
-    types = _narrowest_types(read_as(all_text), names, text_columns)
-    schema = pa.schema([(name, types[name]) for name in names])
-    return Source(str(path), schema, lambda: read_as(types), path.parent)
+def _open_csv(path: Path) -> Source:
+    return open_csv(path)
 
 
-def _narrowest_types(
-    batches: Batches, names: Sequence[str], text_columns: Sequence[str]
-) -> dict[str, pa.DataType]:
-    """Return for each column the first type that every one of its values fits, else text."""
-    candidates = {name: [] if name in text_columns else list(_CSV_TYPES) for name in names}
-    for batch in batches:
-        for name in names:
-            column = batch.column(name)
-            candidates[name] = [type_ for type_ in candidates[name] if _fits(column, type_)]
-    return {name: types[0] if types else pa.string() for name, types in candidates.items()}
-
-
-def _fits(column: pa.Array, type_: pa.DataType) -> bool:
-    is_number = pa.types.is_integer(type_) or pa.types.is_floating(type_)
-    # "007" is a code and not the number 7.
-    if is_number and pc.any(pc.match_substring_regex(column, _LEADING_ZERO)).as_py():
-        return False
-    try:
-        column.cast(type_)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-FORMATS: dict[str, Callable[[Path, Sequence[str]], Source]] = {
+CSV_SUFFIXES = (".csv", ".tsv")
+FORMATS: dict[str, Callable[[Path], Source]] = {
     ".parquet": _open_parquet,
     ".pq": _open_parquet,
     ".csv": _open_csv,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from isthmus.data.convert import to_objects
+from isthmus.data.inputs import open_sources
 from isthmus.data.paths import local_path
-from isthmus.data.table_reader import open_sources
 from isthmus.errors import InvalidInput, listed
 from isthmus.ids import to_id
 from isthmus.schema import ITEM_ID
@@ -24,13 +25,15 @@ def read_ids(file: Any) -> list[str]:
         lines = local_path(file).read_text("utf-8-sig").splitlines()
         return [to_id(line, f"{file} line {n}:") for n, line in enumerate(lines, 1) if line]
     ids: list[str] = []
-    for source in open_sources(file, [ITEM_ID]):
-        if ITEM_ID not in source.schema.names:
+    for source in open_sources(file, verbatim=[ITEM_ID]):
+        if ITEM_ID not in source.columns:
             raise InvalidInput(
                 f"{source.name} has no column {ITEM_ID!r}; its columns are: "
-                f"{listed(source.schema.names, ITEM_ID)}"
+                f"{listed(source.columns, ITEM_ID)}"
             )
-        for batch in source.batches():
-            for value in batch.column(ITEM_ID).to_pylist():
-                ids.append(to_id(value, f"{source.name} row {len(ids)}: {ITEM_ID}"))
+        row = 0
+        for chunk in source.read():
+            for value in to_objects(chunk.columns[ITEM_ID]):
+                ids.append(to_id(value, f"{source.name} {source.place(row)}: {ITEM_ID}"))
+                row += 1
     return ids

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.columns import as_text
+from isthmus.data.convert import Misfits
+from isthmus.data.ids import MISSING, IdTemplate, to_id_column
+from isthmus.data.sources import Chunk
 from isthmus.data.template import TextTemplate
 from isthmus.errors import InvalidMapping, listed
 from isthmus.schema import (
@@ -46,6 +48,10 @@ class FieldMapping:
         where allowed, an http(s) address. Default: the column ``image`` if there is one.
     audio : str, optional
         Column of the audio, likewise; only in a space that encodes audio.
+    columns : sequence of str, optional
+        Columns to store as attributes, of those without a role; all by default.
+    exclude : sequence of str, default ()
+        Columns not to store as attributes; a template may read them all the same.
     """
 
     id: str = ITEM_ID
@@ -54,12 +60,13 @@ class FieldMapping:
     text: str | None = None
     image: str | None = None
     audio: str | None = None
+    columns: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
 
-    def text_columns(self, modalities: Collection[str]) -> list[str]:
-        """Return the columns that are text in a CSV, so that ``007`` stays ``007``."""
-        named = {"image": self.image, "audio": self.audio}
-        media = [named[modality] or modality for modality in media_columns(modalities)]
-        return [self.id, self.domain_column or DOMAIN, *media]
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """Columns of ids, in which every text but the empty one is a value."""
+        return IdTemplate(self.id).fields
 
     def resolve(
         self, names: Sequence[str], source: str, modalities: Collection[str]
@@ -83,11 +90,13 @@ class FieldMapping:
         """
         columns = media_columns(modalities)
         resolved = ResolvedMapping(
-            id=TextTemplate(self.id),
+            id=IdTemplate(self.id),
             domain=self.domain,
             domain_column=None if self.domain else self.domain_column or DOMAIN,
             text=self._text(names),
             media=self._media(names, columns),
+            columns=None if self.columns is None else tuple(self.columns),
+            exclude=tuple(self.exclude),
         )
         for column in resolved.columns_read:
             if column not in names:
@@ -97,10 +106,9 @@ class FieldMapping:
                     f"{listed(names, column)}"
                 )
         for column in resolved.attributes(names):
-            if column in {*RESERVED, *columns} or column.startswith(INTERNAL_PREFIX):
-                raise _bad_attribute(source, column, "which Isthmus uses itself")
-            if "." in column or not column:
-                raise _bad_attribute(source, column, "since a dot means a field of a struct")
+            why = why_no_attribute(column, columns)
+            if why is not None:
+                raise _bad_attribute(source, column, why)
         return resolved
 
     def _media(self, names: Sequence[str], columns: Sequence[Modality]) -> dict[Modality, str]:
@@ -122,9 +130,27 @@ class FieldMapping:
         return TextTemplate(". ".join(f"{{{name}}}" for name in present)) if present else None
 
 
+def why_no_attribute(name: str, media: Collection[str] = ()) -> str | None:
+    """Return why an attribute cannot have a name, in words that follow it; None where it can.
+
+    Examples
+    --------
+    >>> why_no_attribute("score"), why_no_attribute("a.b")
+    (None, 'since a dot means a field of a struct')
+    """
+    if name in {*RESERVED, *media} or name.startswith(INTERNAL_PREFIX):
+        return "which Isthmus uses itself"
+    if "." in name:
+        return "since a dot means a field of a struct"
+    if "`" in name:
+        return "since a backquote ends a name in a filter"
+    return None if name.strip() and name.isprintable() else "which cannot be written in a filter"
+
+
 def _bad_attribute(source: str, column: str, why: str) -> InvalidMapping:
     return InvalidMapping(
-        f"{source}: an attribute cannot be called {column!r}, {why}; rename the column"
+        f"{source}: an attribute cannot be called {column!r}, {why}; rename the column, or leave "
+        f"it out: --exclude {shlex.quote(column)}"
     )
 
 
@@ -132,11 +158,13 @@ def _bad_attribute(source: str, column: str, why: str) -> InvalidMapping:
 class ResolvedMapping:
     """A mapping with the defaults filled in for one input."""
 
-    id: TextTemplate
+    id: IdTemplate
     domain: str | None
     domain_column: str | None
     text: TextTemplate | None
     media: Mapping[Modality, str]
+    columns: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
 
     @property
     def columns_read(self) -> tuple[str, ...]:
@@ -147,15 +175,30 @@ class ResolvedMapping:
         )
 
     @property
+    def text_columns(self) -> frozenset[str]:
+        """Columns that are text as they stand: those of the id and of the text."""
+        return frozenset((*self.id.fields, *(self.text.fields if self.text else ())))
+
+    @property
     def contents(self) -> frozenset[str]:
         """Modalities that the input has a column for."""
         return frozenset({*self.media, *([TEXT] if self.text else [])})
 
-    def domains(self, table: pa.Table) -> Any:
-        """Return the domain of each row of a table."""
+    def domains(self, chunk: Chunk) -> tuple[pa.Array, Misfits]:
+        """Return the domain of each row of a chunk, null where it has none, and why."""
         if self.domain_column is None:
-            return pa.array([self.domain] * len(table), pa.string())
-        return pc.utf8_trim_whitespace(as_text(table.column(self.domain_column)))
+            return pa.repeat(pa.scalar(self.domain, pa.string()), len(chunk)), []
+        names, problems = to_id_column(chunk.columns[self.domain_column])
+        column = f"column {self.domain_column!r}"
+        return pc.utf8_trim_whitespace(names), [
+            (
+                row,
+                f"no domain in {self.domain_column!r}"
+                if why.startswith(MISSING)
+                else f"{column} {why.replace('an id', 'a domain')}",
+            )
+            for row, why in problems
+        ]
 
     def attributes(self, names: Sequence[str]) -> list[str]:
         """Return the columns that become attributes: all without a role.
@@ -171,4 +214,6 @@ class ResolvedMapping:
         # A constant domain replaces a column of that name.
         if self.domain:
             taken.add(DOMAIN)
-        return [name for name in names if name not in taken]
+        taken.update(self.exclude)
+        stored = [name for name in names if name not in taken]
+        return stored if self.columns is None else [name for name in stored if name in self.columns]

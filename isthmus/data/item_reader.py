@@ -1,32 +1,43 @@
-"""The item reader: any input, validated, as plain item tables."""
+"""The item reader: any input, validated, as plain item tables.
+
+Three passes: the types of the attributes, from all values of each domain; the problems of every
+row; and the valid rows. An attribute has the type that it has in the domain of the item already,
+or a wider one; a new attribute that of its values. An attribute without any value has no type yet,
+and is not stored.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.columns import (
-    Problems,
-    as_text,
-    can_cast,
-    cast,
-    is_blank,
-    is_bytes,
-    is_file_struct,
-    is_storable,
-    is_text,
-    is_untyped,
-    plain_type,
+from isthmus.data.census import TypeCensus
+from isthmus.data.columns import Problems
+from isthmus.data.convert import (
+    NEEDS_UNIT,
+    Misfit,
+    Values,
+    convert,
+    plain,
+    shown,
+    to_objects,
+    type_of,
+    unwrap,
 )
+from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
-from isthmus.data.sources import Source
+from isthmus.data.paths import local_path, scheme_of
+from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
-from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows
+from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, widen
+from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
@@ -36,7 +47,11 @@ CheckIds = Callable[[pa.Array, Any], Problems]
 # Given item ids (an Arrow array), returns a mask of those that the space has.
 IsKnown = Callable[[pa.Array], Mask]
 
+Types = Mapping[str, pa.DataType]  # of attributes, by name
+Placement = Mapping[str, Mapping[str, pa.Field]]  # by domain and attribute: the column it goes to
+
 _MEDIA_KINDS = {"image": "an image", "audio": "audio"}
+_ANY_TEXT = pa.string()
 
 
 class ItemReader(TableReader[ResolvedMapping]):
@@ -45,16 +60,22 @@ class ItemReader(TableReader[ResolvedMapping]):
     Parameters
     ----------
     items : object
-        Anything that `isthmus.data.table_reader.open_sources` takes.
+        Anything that `isthmus.data.inputs.open_sources` takes.
     mapping : FieldMapping, optional
         Which columns are what.
     modalities : frozenset of str, default {"text", "image"}
         Modalities that can be encoded; an item needs one of them.
+    options : CsvOptions, optional
+        How a CSV is written, where that is known.
+    time_unit : str, optional
+        What numbers count in attributes that are dates or times, see `isthmus.data.times`.
 
     Attributes
     ----------
     problems : dict of int to str
         Invalid rows found by `check`, by row number over the whole input.
+    types : dict of str to dict
+        By domain and name, the type of each attribute that has a value; found by `check`.
     """
 
     error: ClassVar[type[InvalidRows]] = InvalidItems
@@ -64,51 +85,44 @@ class ItemReader(TableReader[ResolvedMapping]):
         items: Any,
         mapping: FieldMapping | None = None,
         modalities: frozenset[str] = frozenset({"text", "image"}),
+        options: CsvOptions = DEFAULTS,
+        time_unit: str | None = None,
     ) -> None:
         mapping = mapping or FieldMapping()
         self.modalities = modalities
+        self.types: dict[str, dict[str, pa.DataType]] = {}
+        self._time_unit = time_unit
 
         def resolve(source: Source) -> ResolvedMapping:
-            resolved = mapping.resolve(source.schema.names, source.name, modalities)
+            resolved = mapping.resolve(source.columns, source.name, modalities)
             check_column_types(source, resolved)
             return resolved
 
-        super().__init__(items, mapping.text_columns(modalities), resolve)
+        super().__init__(items, resolve, options, mapping.id_columns)
+        self._require_columns((*(mapping.columns or ()), *mapping.exclude))
 
-    @property
-    def attributes(self) -> pa.Schema:
-        """The attribute columns and their plain types, over all files; all-null ones left out.
-
-        Raises
-        ------
-        InvalidMapping
-            If two files give one attribute types that cannot be unified.
-        """
-        schema = pa.schema([])
-        for source, mapping in self._sources:
-            fields = [
-                pa.field(name, plain_type(source.schema.field(name).type))
-                for name in mapping.attributes(source.schema.names)
-            ]
-            try:
-                schema = pa.unify_schemas([schema, pa.schema(fields)], promote_options="permissive")
-            except pa.ArrowTypeError as error:
-                raise InvalidMapping(f"{source.name}: {error}") from error
-        return pa.schema([f for f in schema if not is_untyped(f.type)])
+    def _require_columns(self, named: Sequence[str]) -> None:
+        """Refuse names of columns to keep or to leave out that no source has."""
+        present = list(dict.fromkeys(name for s, _ in self._sources for name in s.columns))
+        for name in named:
+            if name not in present:
+                raise InvalidMapping(
+                    f"{self.name} has no column {name!r}; its columns are: {listed(present, name)}"
+                )
 
     def check(
         self,
-        types: pa.Schema | None = None,
+        declared: Mapping[str, Types] | None = None,
         check_ids: CheckIds | None = None,
         is_known: IsKnown | None = None,
         advance: Advance = ignore_progress,
     ) -> int:
-        """Read the whole input once and note every invalid row in `problems`.
+        """Read the whole input: find the types of the attributes, and note every invalid row.
 
         Parameters
         ----------
-        types : pyarrow.Schema, optional
-            Types that some attributes must be cast to: those they have in the space.
+        declared : mapping of str to mapping, optional
+            By domain and name, the types that attributes have in the space.
         check_ids : callable, optional
             Given item ids and domains (Arrow arrays), returns further problems by row.
         is_known : callable, optional
@@ -122,38 +136,35 @@ class ItemReader(TableReader[ResolvedMapping]):
         int
             Number of rows.
         """
-        stored_types = types or pa.schema([])
+        self._find_types(declared or {})
         ids: list[pa.Array] = []
 
-        def problems_of(batch: pa.RecordBatch, mapping: ResolvedMapping) -> Problems:
-            table = pa.Table.from_batches([batch])
-            ids.append(mapping.id.render_table(table))
-            problems = list(_find_problems(table, ids[-1], mapping))
-            lacking = _lacks_content(table, mapping, self.modalities)
+        def problems_of(chunk: Chunk, mapping: ResolvedMapping) -> Problems:
+            chunk_ids, problems = mapping.id.ids(chunk.columns)
+            ids.append(chunk_ids)
+            domains, without = mapping.domains(chunk)
+            problems += without
+            keeps = None
             if is_known and not self.modalities <= mapping.contents:
-                lacking = pc.and_not(lacking, pa.array(is_known(ids[-1])))
-            problems += _flag(lacking, f"has no {' and no '.join(self._contents)}")
-            problems += _find_misfits(table, mapping, stored_types)
-            return problems + (check_ids(ids[-1], mapping.domains(table)) if check_ids else [])
+                keeps = is_known(chunk_ids)
+            problems += self._content_problems(chunk, mapping, keeps)
+            problems += self._attribute_problems(chunk, mapping, domains)
+            return problems + (check_ids(chunk_ids, domains) if check_ids else [])
 
         rows = self._scan(problems_of, advance)
-        for row, problem in _find_duplicates(pa.chunked_array(ids, pa.string())):
-            self.problems.setdefault(row, problem)
+        self._find_duplicates(pa.chunked_array(ids, pa.string()))
         return rows
 
-    @property
-    def _contents(self) -> list[str]:
-        return sorted(self.modalities, reverse=True)
-
-    def batches(self, rows: int, types: pa.Schema) -> Iterator[pa.Table]:
-        """Yield the valid items as tables of `rows` rows.
+    def batches(self, rows: int, placement: Placement | None = None) -> Iterator[pa.Table]:
+        """Yield the valid items as tables of at most `rows` rows.
 
         Parameters
         ----------
         rows : int
             Rows per table.
-        types : pyarrow.Schema
-            The attributes, with the types to cast them to.
+        placement : mapping of str to mapping, optional
+            By domain and attribute, the column of the table that holds it, and its type there; by
+            default a column of the attribute's name. Attributes that it lacks are left out.
 
         Yields
         ------
@@ -161,27 +172,166 @@ class ItemReader(TableReader[ResolvedMapping]):
             Columns item_id and domain; and, as far as the input has them, text, the attributes,
             image and ``_image_bytes``, and the same of audio where that is encoded.
         """
+        placed = placement if placement is not None else place_by_name(self.types)
 
-        def convert(batch: pa.RecordBatch, mapping: ResolvedMapping, source: Source) -> pa.Table:
-            table = pa.Table.from_batches([batch])
-            return _to_items(table, mapping, types, source, self.modalities)
+        def convert_chunk(chunk: Chunk, mapping: ResolvedMapping, source: Source) -> pa.Table:
+            return self._to_items(chunk, mapping, placed, source)
 
-        return self._convert(convert, rows)
+        return self._convert(convert_chunk, rows)
 
     def media_references(self) -> Iterator[str]:
         """Yield the paths, addresses and data URIs of all rows."""
         for source, mapping in self._sources:
             names = [name for m, name in mapping.media.items() if m in self.modalities]
-            for batch in source.batches() if names else ():
+            for chunk in source.read() if names else ():
                 for name in names:
-                    yield from filter(None, map(_reference_of, batch.column(name).to_pylist()))
+                    files, _ = read_files(chunk.columns[name], name)
+                    yield from (file for file in files if isinstance(file, str))
+
+    def _find_types(self, declared: Mapping[str, Types]) -> None:
+        census: dict[tuple[str, str], TypeCensus] = {}
+        templated: set[str] = set()
+        for source, mapping in self._sources:
+            names = mapping.attributes(source.columns)
+            texts = mapping.text_columns
+            templated |= {n for n in names if n in texts and n in source.spelled}
+            for chunk in source.read():
+                domains, _ = mapping.domains(chunk)
+                for domain, part in _by_domain(chunk, domains, names):
+                    for name in names:
+                        counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
+                        counts.add(part[name], spelled=name in source.spelled)
+        self.types = {}
+        for (domain, name), counts in census.items():
+            known = declared.get(domain, {}).get(name)
+            type_ = counts.type(known)
+            if type_ is not None:
+                self.types.setdefault(domain, {})[name] = type_
+                self._note_type(domain, name, known, type_)
+            note = counts.note(known)
+            if note is not None:
+                self.notes.append(f"column {name!r} of {domain} {note}")
+
+    def _note_type(
+        self, domain: str, name: str, known: pa.DataType | None, type_: pa.DataType
+    ) -> None:
+        if known is not None and known != type_:
+            self.notes.append(
+                f"attribute {name!r} of {domain} was {type_name(known)} and becomes "
+                f"{type_name(type_)}, which holds both"
+            )
+
+    def _attribute_problems(self, chunk: Chunk, mapping: ResolvedMapping, domains: Any) -> Problems:
+        """Return values that the type of their attribute does not hold."""
+        problems: Problems = []
+        names = mapping.attributes(tuple(chunk.columns))
+        for domain, rows, part in _grouped(chunk, domains, names):
+            types = self.types.get(domain, {})
+            for name in names:
+                values = part[name]
+                if name in types:
+                    _, misfits = convert(values, types[name], time_unit=self._time_unit)
+                    remedy = _Remedy(domain, name, types[name], values)
+                    found = [(row, why + remedy.of(row, why)) for row, why in misfits]
+                else:
+                    found = _unstorable(values)
+                problems += [
+                    (row if rows is None else rows[row], f"column {name!r} {why}")
+                    for row, why in found
+                ]
+        return problems
+
+    def _content_problems(
+        self, chunk: Chunk, mapping: ResolvedMapping, keeps: Mask | None
+    ) -> Problems:
+        """Return rows without content, and contents that cannot be one.
+
+        Rows of the mask `keeps` keep the contents that the input has no column for.
+        """
+        problems: Problems = []
+        empty = [True] * len(chunk)
+        if mapping.text:
+            for name in mapping.text.fields:
+                problems += _not_unicode(name, chunk.columns[name])
+            if "text" in self.modalities:
+                texts = mapping.text.render_values(chunk.columns)
+                empty = [text is None for text in texts]
+        for modality, name in mapping.media.items():
+            files, found = read_files(chunk.columns[name], _MEDIA_KINDS[modality])
+            problems += [(row, f"column {name!r} {why}") for row, why in found]
+            if modality in self.modalities:
+                empty = [e and file is None for e, file in zip(empty, files, strict=True)]
+        if keeps is not None:
+            empty = (np.array(empty, bool) & ~keeps).tolist()
+        lacking = f"has no {' and no '.join(sorted(self.modalities, reverse=True))}"
+        return problems + [(row, lacking) for row, is_empty in enumerate(empty) if is_empty]
+
+    def _find_duplicates(self, ids: pa.ChunkedArray) -> None:
+        """Note rows whose item id an earlier row has."""
+        counts = pc.value_counts(ids)
+        repeated = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1)).field("values")
+        repeated = repeated.drop_null()
+        if len(repeated) == 0:
+            return
+        first_row: dict[str, int] = {}
+        for row in pc.indices_nonzero(pc.is_in(ids, repeated)).to_pylist():
+            item_id = ids[row].as_py()
+            if item_id in first_row:
+                place = self.place(first_row[item_id])
+                self.problems.setdefault(row, f"item id {item_id!r} stands in {place} already")
+            first_row.setdefault(item_id, row)
+
+    def _to_items(
+        self, chunk: Chunk, mapping: ResolvedMapping, placement: Placement, source: Source
+    ) -> pa.Table:
+        ids, _ = mapping.id.ids(chunk.columns)
+        domains, _ = mapping.domains(chunk)
+        columns = {ITEM_ID: ids, DOMAIN: domains}
+        if mapping.text:
+            texts = mapping.text.render_values(chunk.columns)
+            columns[TEXT] = pa.array(texts, pa.string())
+        for modality in media_columns(self.modalities):
+            if modality in mapping.media:
+                values = chunk.columns[mapping.media[modality]]
+                columns |= _file_columns(values, modality, source.folder)
+        columns |= self._place_attributes(chunk, mapping, domains, placement)
+        return pa.table(columns)
+
+    def _place_attributes(
+        self, chunk: Chunk, mapping: ResolvedMapping, domains: Any, placement: Placement
+    ) -> dict[str, pa.Array]:
+        """Return the columns of the attributes; each domain may have its own for a name."""
+        names = mapping.attributes(tuple(chunk.columns))
+        fields = {
+            field.name: field
+            for placed in placement.values()
+            for name, field in placed.items()
+            if name in names
+        }
+        tables: list[pa.Table] = []
+        order: list[int] = []
+        for domain, rows, part in _grouped(chunk, domains, names):
+            size = len(chunk) if rows is None else len(rows)
+            made = {name: pa.nulls(size, field.type) for name, field in fields.items()}
+            for name, field in placement.get(domain, {}).items():
+                if name in part:
+                    made[field.name], _ = convert(part[name], field.type, time_unit=self._time_unit)
+            tables.append(pa.table(made, schema=pa.schema(list(fields.values()))))
+            order += range(len(chunk)) if rows is None else rows
+        if not tables or not fields:
+            return {name: pa.nulls(len(chunk), field.type) for name, field in fields.items()}
+        table = pa.concat_tables(tables).combine_chunks()
+        if len(tables) > 1:
+            table = table.take(pc.sort_indices(pa.array(order)))
+        return {name: plain(table.column(name)) for name in fields}
 
 
-def _reference_of(value: Any) -> str | None:
-    """Return the reference to a file that is not given as bytes."""
-    if isinstance(value, dict):
-        value = None if value.get("bytes") else value.get("path")
-    return value.strip() if isinstance(value, str) else None
+def place_by_name(types: Mapping[str, Types]) -> Placement:
+    """Return the placement of attributes in columns of their names."""
+    return {
+        domain: {name: pa.field(name, type_) for name, type_ in by_name.items()}
+        for domain, by_name in types.items()
+    }
 
 
 def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
@@ -192,21 +342,22 @@ def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
     InvalidMapping
         The message names the column.
     """
-    for name in mapping.id.fields:
-        type_ = source.schema.field(name).type
-        if not (is_text(type_) or pa.types.is_integer(type_)):
+    for name in (*mapping.id.fields, *([mapping.domain_column] if mapping.domain_column else [])):
+        type_ = source.types.get(name, _ANY_TEXT)
+        if not (is_text(type_) or pa.types.is_integer(_decoded(type_))):
+            role = "a domain" if name == mapping.domain_column else "an item id"
             raise InvalidMapping(
-                f"{source.name}: column {name!r} is {type_}; an item id is text or an integer"
+                f"{source.name}: column {name!r} is {type_}; {role} is text or an integer"
             )
-    for name in mapping.attributes(source.schema.names):
-        type_ = source.schema.field(name).type
+    for name in mapping.attributes(source.columns):
+        type_ = source.types.get(name, _ANY_TEXT)
         if not is_storable(type_):
             raise InvalidMapping(
-                f"{source.name}: column {name!r} is {type_}, which no attribute can be; leave it "
-                "out, or make it text or a struct"
+                f"{source.name}: column {name!r} is {type_}, which no attribute can be; make it "
+                f"text or a struct, or leave it out: --exclude {shlex.quote(name)}"
             )
     for modality, name in mapping.media.items():
-        type_ = source.schema.field(name).type
+        type_ = source.types.get(name, _ANY_TEXT)
         if not (is_text(type_) or is_bytes(type_) or is_file_struct(type_)):
             raise InvalidMapping(
                 f"{source.name}: column {name!r} is {type_}; {_MEDIA_KINDS[modality]} is a path, "
@@ -214,111 +365,140 @@ def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
             )
 
 
-def _find_problems(
-    table: pa.Table, ids: pa.Array, mapping: ResolvedMapping
-) -> Iterator[tuple[int, str]]:
-    """Yield rows without an id or a domain, and numbers that are not finite."""
-    yield from _flag(pc.is_null(ids), f"no item id in {mapping.id.template!r}")
-    if mapping.domain_column:
-        domains = as_text(table.column(mapping.domain_column))
-        yield from _flag(is_blank(domains), f"no domain in {mapping.domain_column!r}")
-    for name in table.schema.names:
-        column = table.column(name)
-        if pa.types.is_floating(column.type):
-            finite = pc.fill_null(pc.is_finite(column.cast(pa.float64())), True)
-            yield from _flag(pc.invert(finite), f"column {name!r} is NaN or infinite")
+def _decoded(type_: pa.DataType) -> pa.DataType:
+    encoded = pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_)
+    return _decoded(type_.value_type) if encoded else type_
 
 
-def _flag(mask: Any, problem: str) -> Iterator[tuple[int, str]]:
-    for row in pc.indices_nonzero(mask).to_pylist():
-        yield row, problem
+def _by_domain(
+    chunk: Chunk, domains: pa.Array, names: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Values]]]:
+    for domain, _, part in _grouped(chunk, domains, names):
+        yield domain, part
 
 
-def _lacks_content(table: pa.Table, mapping: ResolvedMapping, modalities: frozenset[str]) -> Any:
-    empty = pa.array([True] * len(table), pa.bool_())
-    if mapping.text and "text" in modalities:
-        empty = pc.is_null(mapping.text.render_table(table))
-    for modality, name in mapping.media.items():
-        if modality in modalities:
-            empty = pc.and_(empty, _lacks_file(table.column(name)))
-    return empty
+def _grouped(
+    chunk: Chunk, domains: pa.Array, names: Sequence[str]
+) -> Iterator[tuple[str, list[int] | None, dict[str, Values]]]:
+    """Yield each domain of a chunk, its rows (None for all), and their values of some columns."""
+    columns = {name: chunk.columns[name] for name in names}
+    coded = domains.dictionary_encode()
+    present = coded.dictionary.to_pylist()
+    if len(present) == 1 and not coded.null_count:
+        yield present[0], None, columns
+        return
+    codes = coded.indices.to_pylist()
+    for code, domain in enumerate(present):
+        rows = [row for row, other in enumerate(codes) if other == code]
+        yield domain, rows, Chunk(columns, len(chunk)).take(rows).columns
 
 
-def _lacks_file(column: pa.ChunkedArray) -> Any:
-    if is_text(column.type):
-        return is_blank(as_text(column))
-    if is_file_struct(column.type):
-        no_bytes = pc.is_null(pc.struct_field(column, "bytes"))
-        if column.type.get_field_index("path") < 0:
-            return no_bytes
-        return pc.and_(no_bytes, pc.is_null(pc.struct_field(column, "path")))
-    return pc.fill_null(pc.equal(pc.binary_length(column), 0), True)
+class _Remedy:
+    """What to do where values do not fit the type that an attribute has."""
+
+    def __init__(self, domain: str, name: str, type_: pa.DataType, values: Values) -> None:
+        self._domain, self._name, self._type, self._values = domain, name, type_, values
+        self._objects: list[Any] | None = None
+
+    def of(self, row: int, why: str) -> str:
+        """Return the end of a problem: the command that gives the attribute a type that fits."""
+        if not why.startswith("holds") or why.endswith(NEEDS_UNIT):
+            return ""
+        if self._objects is None:
+            self._objects = to_objects(self._values)
+        target = self._wider(self._objects[row])
+        if target is None:
+            return ""
+        command = f"isthmus attributes cast {shlex.quote(self._domain)} {shlex.quote(self._name)}"
+        return f"; correct it, or: {command} {shlex.quote(target)}"
+
+    def _wider(self, value: Any) -> str | None:
+        try:
+            given = type_of(value)
+        except Misfit:
+            return None
+        if pa.types.is_date(self._type) and pa.types.is_timestamp(given):
+            return type_name(given)
+        merged = widen(self._type, given)
+        if merged is None:
+            nested = pa.types.is_nested(self._type) or pa.types.is_nested(given)
+            return None if nested else "text"
+        return type_name(merged) if merged != self._type else None
 
 
-def _find_misfits(table: pa.Table, mapping: ResolvedMapping, types: pa.Schema) -> Problems:
-    """Return values that cannot be cast to the type that their attribute has in the space."""
-    problems = []
-    for name in mapping.attributes(table.schema.names):
-        if name in types.names and not can_cast(table.column(name), types.field(name).type):
-            type_ = types.field(name).type
-            problems += [
-                (row, f"column {name!r} holds {value!r}, which is no {type_} as in the space")
-                for row, value in enumerate(table.column(name).to_pylist())
-                if not can_cast(pa.array([value], table.column(name).type), type_)
-            ]
+def _unstorable(values: Values) -> Problems:
+    """Return the values that no attribute can be."""
+    problems: Problems = []
+    if isinstance(values, list):
+        for row, value in enumerate(values):
+            try:
+                type_of(value)
+            except Misfit as misfit:
+                problems.append((row, str(misfit)))
     return problems
 
 
-def _find_duplicates(ids: pa.ChunkedArray) -> Iterator[tuple[int, str]]:
-    """Yield rows whose item id an earlier row has."""
-    counts = pc.value_counts(ids)
-    repeated = counts.filter(pc.greater(pc.struct_field(counts, "counts"), 1)).field("values")
-    repeated = repeated.drop_null()
-    if len(repeated) == 0:
-        return
-    first_row: dict[str, int] = {}
-    for row in pc.indices_nonzero(pc.is_in(ids, repeated)).to_pylist():
-        item_id = ids[row].as_py()
-        if item_id in first_row:
-            yield row, f"item id {item_id!r} stands in row {first_row[item_id]} already"
-        first_row.setdefault(item_id, row)
+def _not_unicode(name: str, values: Values) -> Problems:
+    """Return the texts that are no valid Unicode, which no file can hold."""
+    if not isinstance(values, list):
+        return []
+    texts = [value if isinstance(value, str) else None for value in values]
+    try:
+        pa.array(texts, pa.string())
+    except UnicodeEncodeError:
+        return [
+            (row, f"column {name!r} holds {shown(text)}, which is no valid Unicode")
+            for row, text in enumerate(texts)
+            if text is not None and not _is_unicode(text)
+        ]
+    return []
 
 
-def _to_items(
-    table: pa.Table,
-    mapping: ResolvedMapping,
-    attributes: pa.Schema,
-    source: Source,
-    modalities: frozenset[str],
-) -> pa.Table:
-    columns = {ITEM_ID: mapping.id.render_table(table), DOMAIN: mapping.domains(table)}
-    if mapping.text:
-        columns[TEXT] = mapping.text.render_table(table)
-    for modality in media_columns(modalities):
-        if modality in mapping.media:
-            columns |= _file_columns(table, modality, mapping.media[modality], source.folder)
-    for name in mapping.attributes(table.schema.names):
-        if name in attributes.names:
-            columns[name] = cast(table.column(name), attributes.field(name).type)
-    return pa.table(columns)
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _file_columns(table: pa.Table, modality: str, name: str, folder: Path | None) -> dict[str, Any]:
+def read_files(values: Values, kind: str) -> tuple[list[str | bytes | None], Problems]:
+    """Return the path, address or bytes of each file, None where there is none, and problems."""
+    files: list[str | bytes | None] = []
+    problems: Problems = []
+    for row, value in enumerate(to_objects(values)):
+        file = unwrap(value)
+        if isinstance(file, Mapping):
+            file = unwrap(file.get("bytes")) or file.get("path")
+        if isinstance(file, PurePath):
+            file = str(file)
+        if not isinstance(file, str | bytes | None):
+            name = type(file).__name__
+            problems.append((row, f"holds a {name}; give {kind} as a path, bytes or a data URI"))
+            file = None
+        if isinstance(file, str) and not _is_unicode(file):
+            problems.append((row, f"holds {shown(file)}, which is no valid Unicode"))
+            file = None
+        files.append((file.strip() if isinstance(file, str) else file) or None)
+    return files, problems
+
+
+def _file_columns(values: Values, modality: str, folder: Path | None) -> dict[str, pa.Array]:
     """Return a column of references and one of bytes, each null where the other has the file."""
-    paths: list[str | None] = [None] * len(table)
-    inline: list[bytes | None] = [None] * len(table)
-    for i, value in enumerate(table.column(name).to_pylist()):
-        if isinstance(value, dict):
-            value = value.get("bytes") or value.get("path")
-        if isinstance(value, bytes):
-            inline[i] = value or None
-        elif value and value.strip():
-            paths[i] = _resolve_path(value.strip(), folder)
-    references, contents = pa.array(paths, pa.string()), pa.array(inline, pa.binary())
-    return {modality: references, inline_column(modality): contents}
+    files, _ = read_files(values, modality)
+    paths = [resolve_file(f, folder) if isinstance(f, str) else None for f in files]
+    inline = [f if isinstance(f, bytes) else None for f in files]
+    return {
+        modality: pa.array(paths, pa.string()),
+        inline_column(modality): pa.array(inline, pa.binary()),
+    }
 
 
-def _resolve_path(value: str, folder: Path | None) -> str:
-    if is_reference(value):
+def resolve_file(value: str, folder: Path | None) -> str:
+    """Return a reference to a file: an address as it is, a path absolute.
+
+    An address of a scheme that is not read stays too: its item goes to quarantine by name.
+    """
+    if is_reference(value) or scheme_of(value) not in (None, "file"):
         return value
-    return str((folder or Path()).absolute() / value.removeprefix("file://"))
+    return str(local_path(value, folder))

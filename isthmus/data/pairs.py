@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isthmus.data.media import is_reference
+from isthmus.data.convert import to_objects
+from isthmus.data.item_reader import resolve_file
 from isthmus.data.sources import Source
 from isthmus.data.table_reader import TableReader
 from isthmus.data.template import TextTemplate
@@ -42,7 +43,7 @@ class PairReader(TableReader[None]):
     Parameters
     ----------
     pairs : object
-        Anything that `isthmus.data.table_reader.open_sources` takes, with a text and an image
+        Anything that `isthmus.data.inputs.open_sources` takes, with a text and an image
         column.
     text : str, optional
         Column or template of the text, ``text`` by default.
@@ -58,7 +59,7 @@ class PairReader(TableReader[None]):
     def __init__(self, pairs: Any, text: str | None = None, image: str | None = None) -> None:
         self._template = TextTemplate(text or TEXT)
         self._image = image or IMAGE
-        super().__init__(pairs, [self._image], self._check_columns)
+        super().__init__(pairs, self._check_columns)
         stems = [Path(source.name).stem for source, _ in self._sources]
         self._groups = [
             stem if stems.count(stem) == 1 else source.name
@@ -68,22 +69,26 @@ class PairReader(TableReader[None]):
     def __iter__(self) -> Iterator[Pair]:
         for group, (source, _) in zip(self._groups, self._sources, strict=True):
             row = 0
-            for batch in source.batches():
-                for values in batch.to_pylist():
-                    yield self._pair(source, group, row, values)
+            for chunk in source.read():
+                columns = [to_objects(values) for values in chunk.columns.values()]
+                for values in zip(*columns, strict=True):
+                    named = dict(zip(source.columns, values, strict=True))
+                    yield self._pair(source, group, row, named)
                     row += 1
 
     def _check_columns(self, source: Source) -> None:
-        absent = {*self._template.fields, self._image} - set(source.schema.names)
+        absent = {*self._template.fields, self._image} - set(source.columns)
         if absent:
             raise InvalidMapping(
                 f"{source.name} has no column {', '.join(sorted(absent))}; it has "
-                f"{listed(source.schema.names)}: name the columns with --text and --image"
+                f"{listed(source.columns)}: name the columns with --text and --image"
             )
 
     def _pair(self, source: Source, group: str, row: int, values: dict[str, Any]) -> Pair:
         image = values[self._image]
         group = values.get(DOMAIN) or group
-        if isinstance(image, str) and not is_reference(image):
-            image = str((source.folder or Path()) / image.removeprefix("file://"))
-        return Pair(f"{source.name} row {row}", str(group), self._template.render(values), image)
+        if isinstance(image, str):
+            image = resolve_file(image, source.folder)
+        return Pair(
+            f"{source.name} {source.place(row)}", str(group), self._template.render(values), image
+        )

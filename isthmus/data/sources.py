@@ -1,53 +1,104 @@
-"""A source: a table that can be read several times, as Arrow batches.
+"""A source: rows that can be read several times, in chunks, before the types of columns are known.
 
-An input is read once to validate it and once to store it, so each source can be read again.
+An input is read to find out the types, once to validate it and once to store it. So each source
+can be read again. What kind of values a column has is not decided here: that follows from its role
+and from what the space knows (`isthmus.data.census`, `isthmus.data.convert`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from isthmus.data.media import to_data_uri
-from isthmus.errors import InvalidInput, InvalidRows, first_line
+from isthmus.data.convert import Values, plain
+from isthmus.data.types import storage_type
+from isthmus.errors import InvalidInput, first_line
 
 BATCH_ROWS = 16_384
-Batches = Iterator[pa.RecordBatch]
 Row = Mapping[str, Any]
+PANDAS_INDEX = ("__index_level_", "__null_dask_index__")
 
-_CONVERSION_ERRORS = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a source, in order.
+
+    Attributes
+    ----------
+    columns : dict of str to Values
+        A column of each name of the source: an Arrow array or a list of objects, shape (rows,).
+    rows : int
+        Number of rows.
+    """
+
+    columns: dict[str, Values]
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def take(self, rows: Sequence[int]) -> Chunk:
+        """Return some rows."""
+        indices = pa.array(rows, pa.int64())
+        return Chunk(
+            {
+                name: [values[row] for row in rows]
+                if isinstance(values, list)
+                else plain(values).take(indices)
+                for name, values in self.columns.items()
+            },
+            len(rows),
+        )
+
+
+Chunks = Iterator[Chunk]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table that can be read several times.
+    """Rows that can be read several times.
 
     Attributes
     ----------
     name : str
-        Its name in error messages.
-    schema : pyarrow.Schema
-        Its columns.
-    read : callable
-        Returns a new iterator over record batches.
+        Its name in messages.
+    columns : tuple of str
+        The names of its columns, all different.
+    chunks : callable
+        Returns a new iterator over the rows.
+    types : mapping of str to pyarrow.DataType
+        The types of columns that the source itself declares, such as a Parquet file.
+    spelled : frozenset of str
+        Columns whose values are texts that stand for anything, as in a CSV.
     folder : Path or None
         Folder that paths of images and audio are relative to; None means the working folder.
     rows : int or None
         Number of rows, where it is known without reading.
+    faults : mapping of int to str
+        Rows that could not be read, and why; their values are null.
+    place : callable
+        Returns where a row stands, for messages: ``row 3``, ``line 7``.
+    notes : tuple of str
+        What was found out about the source, such as its encoding.
     """
 
     name: str
-    schema: pa.Schema
-    read: Callable[[], Batches]
+    columns: tuple[str, ...]
+    chunks: Callable[[], Chunks]
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    spelled: frozenset[str] = frozenset()
     folder: Path | None = None
     rows: int | None = None
+    faults: Mapping[int, str] = field(default_factory=dict)
+    place: Callable[[int], str] = "row {}".format
+    notes: tuple[str, ...] = ()
 
-    def batches(self) -> Batches:
+    def read(self) -> Chunks:
         """Iterate over the rows.
 
         Raises
@@ -56,13 +107,13 @@ class Source:
             If the source cannot be read to its end.
         """
         try:
-            yield from self.read()
-        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+            yield from self.chunks()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"cannot read {self.name}: {first_line(error)}") from error
 
 
 def joint_name(sources: Sequence[Source]) -> str:
-    """Return the name of one or more sources in error messages."""
+    """Return the name of one or more sources in messages."""
     return sources[0].name if len(sources) == 1 else f"{len(sources)} files"
 
 
@@ -72,87 +123,144 @@ def total_rows(sources: Sequence[Source]) -> int | None:
     return sum(c for c in counts if c is not None) if None not in counts else None
 
 
-def rows_source(name: str, rows: Callable[[], Iterator[Row]], folder: Path | None) -> Source:
-    """Return a source of dicts; a first pass infers the columns and their types.
+def check_names(name: str, columns: Iterable[Any]) -> tuple[str, ...]:
+    """Return the names of columns.
+
+    Raises
+    ------
+    InvalidInput
+        If two columns have one name, or a name is no text.
+    """
+    names = tuple(columns)
+    for column in names:
+        if not isinstance(column, str):
+            raise InvalidInput(
+                f"{name}: a column is called {column!r} ({type(column).__name__}); give it a name "
+                "that is text"
+            )
+        if not column.isprintable():
+            raise InvalidInput(f"{name}: column {column!r} has a name with control characters")
+    twice = [column for at, column in enumerate(names) if column in names[:at]]
+    if twice:
+        raise InvalidInput(
+            f"{name} has two columns called {twice[0]!r}; rename one of them, or leave it out"
+        )
+    return names
+
+
+def arrow_source(
+    name: str,
+    schema: pa.Schema,
+    batches: Callable[[], Iterable[pa.RecordBatch]],
+    folder: Path | None = None,
+    rows: int | None = None,
+) -> Source:
+    """Return a source of Arrow batches; the index that pandas adds to a file is left out.
+
+    Raises
+    ------
+    InvalidInput
+        If two columns have one name.
+    """
+    columns = check_names(name, schema.names)
+    index = [column for column in columns if column.startswith(PANDAS_INDEX)]
+    columns = tuple(column for column in columns if column not in index)
+
+    def chunks() -> Chunks:
+        for batch in batches():
+            for start in range(0, len(batch), BATCH_ROWS):
+                part = batch.slice(start, BATCH_ROWS)
+                yield Chunk({column: part.column(column) for column in columns}, len(part))
+
+    types = {column: schema.field(column).type for column in columns}
+    notes = tuple(f"column {column!r}, an index of pandas, is left out" for column in index)
+    return Source(name, columns, chunks, types, folder=folder, rows=rows, notes=notes)
+
+
+def object_source(
+    name: str,
+    rows: Callable[[], Iterator[Row | Fault]],
+    folder: Path | None = None,
+    place: Callable[[int], str] = "row {}".format,
+) -> Source:
+    """Return a source of mappings; a first pass collects the names of their columns.
 
     Parameters
     ----------
     name : str
-        Its name in error messages.
+        Its name in messages.
     rows : callable
-        Returns a new iterator over the rows.
+        Returns a new iterator over the rows; a row that could not be read is a `Fault`.
     folder : Path or None
         Folder that paths of images and audio are relative to.
-
-    Raises
-    ------
-    InvalidRows
-        If a row cannot be converted to the type of the rows before it.
-    InvalidInput
-        If two parts of the input give one column types that cannot be unified.
+    place : callable
+        Returns where a row stands.
     """
-    schema, n_rows = pa.schema([]), 0
-    for chunk in _chunks(rows()):
-        schema = _unify(name, schema, _to_table(name, n_rows, chunk, None).schema)
-        n_rows += len(chunk)
+    columns: dict[Any, None] = {}
+    faults: dict[int, str] = {}
+    count = 0
+    for number, row in enumerate(rows()):
+        count += 1
+        if isinstance(row, Fault):
+            faults[number] = row.reason
+        else:
+            columns |= dict.fromkeys(row)
+    names = check_names(name, columns)
 
-    def read() -> Batches:
-        start = 0
-        for chunk in _chunks(rows()):
-            yield from _to_table(name, start, chunk, schema).to_batches()
-            start += len(chunk)
+    def chunks() -> Chunks:
+        iterator = rows()
+        nothing: Row = {}
+        while part := list(islice(iterator, BATCH_ROWS)):
+            read = [nothing if isinstance(row, Fault) else row for row in part]
+            yield Chunk({column: [r.get(column) for r in read] for column in names}, len(part))
 
-    return Source(name, schema, read, folder, n_rows)
-
-
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while chunk := list(islice(rows, BATCH_ROWS)):
-        yield chunk
-
-
-def _unify(name: str, schema: pa.Schema, other: pa.Schema) -> pa.Schema:
-    try:
-        return pa.unify_schemas([schema, other], promote_options="permissive")
-    except pa.ArrowTypeError as error:
-        raise InvalidInput(f"{name} mixes types in one column: {first_line(error)}") from error
+    return Source(name, names, chunks, folder=folder, rows=count, faults=faults, place=place)
 
 
-def _to_table(name: str, start: int, rows: Sequence[Row], schema: pa.Schema | None) -> pa.Table:
-    columns = schema.names if schema else list(dict.fromkeys(key for row in rows for key in row))
-    types = [schema.field(column).type if schema else None for column in columns]
-    return pa.table(
-        {
-            column: _to_array(name, start, column, rows, type_)
-            for column, type_ in zip(columns, types, strict=True)
-        }
+@dataclass(frozen=True)
+class Fault:
+    """A row that could not be read.
+
+    Attributes
+    ----------
+    reason : str
+        Why.
+    """
+
+    reason: str
+
+
+def with_constants(source: Source, values: Mapping[str, str | None]) -> Source:
+    """Return a source with columns of one value each, such as those of the folders of a table.
+
+    A column that the source has already stays.
+    """
+    added = {name: value for name, value in values.items() if name not in source.columns}
+    if not added:
+        return source
+
+    def chunks() -> Chunks:
+        for chunk in source.chunks():
+            constants: dict[str, Values] = {
+                name: pa.repeat(pa.scalar(value, pa.string()), len(chunk))
+                for name, value in added.items()
+            }
+            yield Chunk(chunk.columns | constants, len(chunk))
+
+    return Source(
+        source.name,
+        (*source.columns, *added),
+        chunks,
+        source.types,
+        source.spelled | frozenset(added),
+        source.folder,
+        source.rows,
+        source.faults,
+        source.place,
+        source.notes,
     )
 
 
-def _to_array(
-    name: str, start: int, column: str, rows: Sequence[Row], type_: pa.DataType | None
-) -> pa.Array:
-    values = [row.get(column) for row in rows]
-    if {bytes, str} <= set(map(type, values)):  # media: paths in some rows, bytes in others
-        values = [to_data_uri(value) if isinstance(value, bytes) else value for value in values]
-    try:
-        return pa.array(values, type_)
-    except _CONVERSION_ERRORS as error:
-        row, value = _first_misfit(values, type_)
-        kind = type(value).__name__
-        problem = f"column {column!r} holds {value!r} ({kind}), not the type of the rows before it"
-        if isinstance(error, UnicodeEncodeError):
-            problem = f"column {column!r} holds {value!r}, which is no valid Unicode"
-        raise InvalidRows([(start + row, problem)], name) from error
-
-
-def _first_misfit(values: Sequence[Any], type_: pa.DataType | None) -> tuple[int, Any]:
-    """Return the first value that does not convert together with those before it (bisection)."""
-    low, high = 0, len(values)
-    while low + 1 < high:
-        middle = (low + high) // 2
-        try:
-            pa.array(values[:middle], type_)
-            low = middle
-        except _CONVERSION_ERRORS:
-            high = middle
-    return low, values[low]
+def is_storable(type_: pa.DataType) -> bool:
+    """Return whether an attribute can have this type."""
+    return storage_type(type_) is not None

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -15,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.columns import Problems
-from isthmus.data.files import FORMATS, open_file
-from isthmus.data.sources import BATCH_ROWS, Source, joint_name, rows_source, total_rows
+from isthmus.data.csv_options import DEFAULTS, CsvOptions
+from isthmus.data.inputs import open_sources
+from isthmus.data.sources import Chunk, Source, joint_name, total_rows
 from isthmus.errors import InvalidInput, InvalidRows, first_line
 from isthmus.progress import Advance, ignore_progress
 
@@ -25,141 +25,74 @@ RowNumbers = npt.NDArray[np.int64]
 Roles = TypeVar("Roles")  # which columns of one source are what
 
 
-def open_sources(data: Any, text_columns: Sequence[str] = ()) -> list[Source]:
-    """Return the sources of an input.
-
-    Parameters
-    ----------
-    data : path, glob, list of those, pyarrow table, reader or batch, pandas or polars frame,
-            Lance dataset, mapping, or iterable of mappings
-        Files may be Parquet, CSV, TSV, JSON lines, JSON, Arrow/Feather, or a Lance folder.
-    text_columns : sequence of str, default ()
-        Columns that are text in a CSV, whatever their values look like.
-
-    Returns
-    -------
-    list of Source
-        One per file; one for everything else.
-
-    Raises
-    ------
-    InvalidInput
-        If a file is absent, unreadable or of an unknown format.
-    InvalidRows
-        If rows given as dicts do not form a table.
-    """
-    if isinstance(data, (str, Path)):
-        return [open_file(path, text_columns) for path in _expand(data)]
-    if isinstance(data, (list, tuple)) and all(isinstance(i, (str, Path)) for i in data):
-        return [source for path in data for source in open_sources(path, text_columns)]
-    return [_open_in_memory(data)]
-
-
-def _expand(pattern: str | Path) -> list[Path]:
-    path = Path(pattern)
-    if path.exists():
-        if path.is_dir() and path.suffix != ".lance":
-            return _files_in(path)
-        return [path]
-    paths = sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
-    if not paths:
-        raise InvalidInput(f"no file matches {str(pattern)!r}; check the path")
-    return [Path(name) for name in paths]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in FORMATS)
-    if not paths:
-        raise InvalidInput(f"folder {folder} holds no {', '.join(sorted(FORMATS))} file")
-    return paths
-
-
-def _open_in_memory(data: Any) -> Source:
-    table = _as_table(data)
-    if table is not None:
-        return Source(
-            "input", table.schema, lambda: iter(table.to_batches(BATCH_ROWS)), None, len(table)
-        )
-    if isinstance(data, Mapping):
-        data = [data]
-    if not isinstance(data, Iterable):
-        raise InvalidInput(
-            f"cannot take items from a {type(data).__name__}; give files, an Arrow table, a "
-            "pandas or polars frame, or a list of dicts"
-        )
-    rows = list(data)
-    for number, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise InvalidRows([(number, f"is a {type(row).__name__}, not a dict")])
-    return rows_source("input", lambda: iter(rows), None)
-
-
-def _as_table(data: Any) -> pa.Table | None:
-    if isinstance(data, pa.Table):
-        return data
-    if isinstance(data, pa.RecordBatch):
-        return pa.Table.from_batches([data])
-    if isinstance(data, pa.RecordBatchReader):
-        return data.read_all()
-    if hasattr(data, "to_table"):  # a Lance or pyarrow dataset
-        return data.to_table()
-    if type(data).__module__.split(".")[0] == "pandas":
-        return pa.Table.from_pandas(data, preserve_index=False)
-    if hasattr(data, "__arrow_c_stream__"):
-        return pa.table(data)
-    return None
-
-
 class TableReader(Generic[Roles]):
     """Reads one input: first all of it, to find invalid rows, then its valid rows in batches.
 
     Parameters
     ----------
     data : object
-        Anything that `open_sources` takes.
-    text_columns : sequence of str
-        Columns that are text in a CSV.
+        Anything that `isthmus.data.inputs.open_sources` takes.
     resolve : callable
         Returns the roles of the columns of a source; raises `InvalidMapping` where they do not
         fit.
+    options : CsvOptions, optional
+        How a CSV is written, where that is known.
+    verbatim : sequence of str, default ()
+        Columns of ids.
 
     Attributes
     ----------
     problems : dict of int to str
         What is wrong with each invalid row, by row number over the whole input.
+    notes : list of str
+        What was found out about the input and is not wrong, such as the encoding of a file.
 
     Raises
     ------
     InvalidInput
         If the input cannot be read.
-    InvalidRows
-        If rows given as dicts do not form a table.
     """
 
     error: ClassVar[type[InvalidRows]] = InvalidRows
 
     def __init__(
-        self, data: Any, text_columns: Sequence[str], resolve: Callable[[Source], Roles]
+        self,
+        data: Any,
+        resolve: Callable[[Source], Roles],
+        options: CsvOptions = DEFAULTS,
+        verbatim: Sequence[str] = (),
     ) -> None:
         self.problems: dict[int, str] = {}
+        self._starts: list[int] = []  # of each source: the number of its first row
         try:
-            self._sources = [
-                (source, resolve(source)) for source in open_sources(data, text_columns)
-            ]
-        except InvalidRows as error:
-            raise self.error(error.problems, error.source) from error
+            opened = open_sources(data, options, verbatim)
+            self._sources = [(source, resolve(source)) for source in opened]
         except pa.ArrowException as error:
             raise InvalidInput(f"cannot read the input: {first_line(error)}") from error
+        self.notes = [f"{source.name}: {note}" for source in opened for note in source.notes]
 
     @property
     def name(self) -> str:
-        """Name of the input in error messages."""
+        """Name of the input in messages."""
         return joint_name([source for source, _ in self._sources])
 
     @property
     def rows(self) -> int | None:
         """Number of rows, where it is known without reading."""
         return total_rows([source for source, _ in self._sources])
+
+    def place(self, row: int) -> str:
+        """Return where a row stands: ``line 7``, with the file where there are several."""
+        if not self._starts:
+            return f"row {row}"
+        at = max(bisect_right(self._starts, row) - 1, 0)
+        source = self._sources[at][0]
+        local = source.place(row - self._starts[at])
+        return local if len(self._sources) == 1 else f"{source.name} {local}"
+
+    def listed_problems(self) -> list[str]:
+        """Return every problem with the place of its row, in order."""
+        return [f"{self.place(row)}: {problem}" for row, problem in sorted(self.problems.items())]
 
     def raise_if_invalid(self) -> None:
         """Raise the reader's error if rows are invalid.
@@ -170,37 +103,43 @@ class TableReader(Generic[Roles]):
             `InvalidItems` or `InvalidInteractions`, with the row numbers.
         """
         if self.problems:
-            raise self.error(sorted(self.problems.items()), self.name)
+            problems = sorted(self.problems.items())
+            raise self.error(problems, self.name, self.place)
 
     def _scan(
         self,
-        problems_of: Callable[[pa.RecordBatch, Roles], Problems],
+        problems_of: Callable[[Chunk, Roles], Problems],
         advance: Advance = ignore_progress,
     ) -> int:
         """Read the whole input and note the problems of its rows; return the number of rows."""
         start = 0
+        self._starts = []
         for source, roles in self._sources:
-            for batch in source.batches():
-                for row, problem in problems_of(batch, roles):
+            self._starts.append(start)
+            first = start
+            for chunk in source.read():
+                for row, problem in problems_of(chunk, roles):
                     self.problems.setdefault(start + row, problem)
-                start += len(batch)
-                advance(len(batch))
+                start += len(chunk)
+                advance(len(chunk))
+            # A row that could not be read has no other problem worth naming.
+            self.problems |= {first + row: reason for row, reason in source.faults.items()}
         return start
 
     def _convert(
         self,
-        convert: Callable[[pa.RecordBatch, Roles, Source], pa.Table],
+        convert: Callable[[Chunk, Roles, Source], pa.Table],
         rows: int,
         excluded: RowNumbers | None = None,
     ) -> Iterator[pa.Table]:
-        """Yield the valid rows, converted, in tables of `rows` rows.
+        """Yield the valid rows, converted, in tables of at most `rows` rows.
 
-        The last table, and the last before the columns change, may be shorter.
+        A table is shorter where the input ends, or where the columns change with the file.
 
         Parameters
         ----------
         convert : callable
-            Returns the table of a batch.
+            Returns the table of a chunk.
         rows : int
             Rows per table.
         excluded : numpy.ndarray, optional
@@ -209,23 +148,29 @@ class TableReader(Generic[Roles]):
         left_out = np.array(sorted(self.problems), np.int64)
         if excluded is not None:
             left_out = np.union1d(left_out, excluded)
-        start, waiting = 0, 0
-        tables: list[pa.Table] = []
-        for source, roles in self._sources:
-            for batch in source.batches():
-                first, end = np.searchsorted(left_out, [start, start + len(batch)])
-                start, local = start + len(batch), left_out[first:end] - start
-                if len(local):
-                    batch = batch.take(pa.array(np.delete(np.arange(len(batch)), local)))
-                converted = convert(batch, roles, source)
-                if waiting and converted.schema != tables[-1].schema:
-                    yield pa.concat_tables(tables)
-                    tables, waiting = [], 0
-                tables.append(converted)
-                waiting += len(converted)
-                while waiting >= rows:
-                    whole = pa.concat_tables(tables)
-                    yield whole.slice(0, rows)
-                    tables, waiting = [whole.slice(rows)], waiting - rows
+        waiting: list[pa.Table] = []
+        for table in self._converted(convert, left_out):
+            if waiting and table.schema != waiting[0].schema:
+                yield pa.concat_tables(waiting)
+                waiting = []
+            waiting.append(table)
+            while sum(map(len, waiting)) >= rows:
+                whole = pa.concat_tables(waiting)
+                yield whole.slice(0, rows)
+                waiting = [rest] if len(rest := whole.slice(rows)) else []
         if waiting:
-            yield pa.concat_tables(tables)
+            yield pa.concat_tables(waiting)
+
+    def _converted(
+        self, convert: Callable[[Chunk, Roles, Source], pa.Table], left_out: RowNumbers
+    ) -> Iterator[pa.Table]:
+        """Yield the table of each chunk that has rows which are not left out."""
+        start = 0
+        for source, roles in self._sources:
+            for chunk in source.read():
+                first, end = np.searchsorted(left_out, [start, start + len(chunk)])
+                local, start = left_out[first:end] - start, start + len(chunk)
+                if len(local):
+                    chunk = chunk.take(np.delete(np.arange(len(chunk)), local).tolist())
+                if len(chunk):
+                    yield convert(chunk, roles, source)

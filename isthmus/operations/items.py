@@ -27,6 +27,7 @@ from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack
 from isthmus.errors import InvalidInput, ItemNotFound, SpaceExists, listed
 from isthmus.index.catalog.alignments import store_alignment
+from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
 from isthmus.index.catalog.content_encoding import open_embedding_caches
@@ -36,7 +37,7 @@ from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertRequest
 from isthmus.retrieval.search.request import FilterOptions
-from isthmus.schema import ITEM_ID, MODALITY_MASK, Modality, modalities_in
+from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, Modality, modalities_in
 
 LEFT_OVER_S = 60.0
 
@@ -120,9 +121,11 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         request.text,
         request.image,
         request.audio,
+        request.columns,
+        request.exclude,
     )
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
-    reader = ItemReader(request.items, mapping, modalities)
+    reader = ItemReader(request.items, mapping, modalities, request.csv, request.time_unit)
     media = space.media(http=request.http)
     if request.http and not request.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)
@@ -168,21 +171,21 @@ def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
 def get_items(space: OpenSpace, item_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return items, in this order: id, domain, contents, modalities, attributes."""
     snapshot = space.view().snapshot
-    names = snapshot.attributes.names
-    columns = [*snapshot.item_columns, MODALITY_MASK, *names]
+    attributes = snapshot.attributes
+    columns = [*snapshot.item_columns, MODALITY_MASK, *attributes.schema.names]
     rows = {row[ITEM_ID]: row for row in snapshot.find(item_ids, columns).to_pylist()}
     absent = [item_id for item_id in item_ids if item_id not in rows]
     if absent:
         what = f"no item {absent[0]!r}" if len(absent) == 1 else f"no items {listed(absent)}"
         raise ItemNotFound(f"{what} in this space")
-    return [_to_item(rows[item_id], names) for item_id in item_ids]
+    return [_to_item(rows[item_id], attributes) for item_id in item_ids]
 
 
-def _to_item(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    contents = {name: value for name, value in row.items() if name not in (*names, MODALITY_MASK)}
-    attributes = {name: row[name] for name in names}
-    modalities = modalities_in(row[MODALITY_MASK])
-    return {**contents, "modalities": modalities, "attributes": attributes}
+def _to_item(row: dict[str, Any], attributes: Attributes) -> dict[str, Any]:
+    contents = dict(row)
+    modalities = modalities_in(contents.pop(MODALITY_MASK))
+    of_item = attributes.of_row(contents, row[DOMAIN])
+    return {**contents, "modalities": modalities, "attributes": of_item}
 
 
 def compact_space(

@@ -7,8 +7,10 @@ from typing import Any, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
+from isthmus.data.csv_options import CsvOptions
+from isthmus.data.times import TimeUnit
 from isthmus.ids import Ids
-from isthmus.requests import Names, Request
+from isthmus.requests import ListedNames, Names, Request
 
 POSITIVE_FROM = (
     "Least value that counts as positive; by default 0.8 of the largest where values differ."
@@ -58,7 +60,35 @@ class ReembedRequest(EncoderOptions):
     http: bool = Field(default=False, description=HTTP)
 
 
-class UpsertRequest(Request):
+class TableOptions(Request):
+    """How a table is written, where that is not plain; what is None is found out."""
+
+    delimiter: str | None = Field(
+        default=None, description="Character between the values of a CSV; tab for a tab."
+    )
+    encoding: str | None = Field(
+        default=None, description="Encoding of a CSV, such as utf-8 or cp1252."
+    )
+    quote: str | None = Field(
+        default=None,
+        description="Character around values of a CSV, or none where quotes mean nothing.",
+    )
+    null_values: ListedNames = Field(
+        default=(),
+        description="Texts of a CSV that stand for a missing value (NA,-), beside the empty one.",
+    )
+    time_unit: TimeUnit | None = Field(
+        default=None,
+        description="What numbers count that are times: s, ms, us or ns since 1970, or yyyymmdd.",
+    )
+
+    @property
+    def csv(self) -> CsvOptions:
+        """How a CSV is written."""
+        return CsvOptions(self.delimiter, self.encoding, self.quote, self.null_values)
+
+
+class UpsertRequest(TableOptions):
     """Items to add or replace, and which columns are what."""
 
     items: SkipValidation[Any] = Field(
@@ -72,6 +102,12 @@ class UpsertRequest(Request):
     )
     image: str | None = Field(default=None, description="Column of the image.")
     audio: str | None = Field(default=None, description="Column of the audio.")
+    columns: ListedNames | None = Field(
+        default=None, description="Columns to store as attributes (a,b,c); by default all."
+    )
+    exclude: ListedNames = Field(
+        default=(), description="Columns not to store as attributes (a,b,c)."
+    )
     replace: bool = Field(
         default=False,
         description="Whole items: what the input has no column for is removed from items that are "
@@ -107,7 +143,43 @@ class DeleteRequest(Request):
         return self
 
 
-class InteractionsRequest(Request):
+class AttributesRequest(Request):
+    """Which attributes to list."""
+
+    domain: Names = Field(default=None, description="Only of this domain, or of several.")
+
+
+class AttributeRequest(Request):
+    """An attribute of the items of a domain."""
+
+    domain: str = Field(description="Domain that has the attribute.")
+    name: str = Field(description="Name of the attribute.")
+
+
+class CastAttributeRequest(AttributeRequest):
+    """Another type for an attribute."""
+
+    type: str = Field(
+        description="The type: text, int64, double, bool, date, timestamp, timestamp[UTC], "
+        "decimal(10, 2) or list<text>."
+    )
+    time_unit: TimeUnit | None = Field(
+        default=None,
+        description="What numbers count that become times: s, ms, us, ns or yyyymmdd.",
+    )
+
+
+class RenameAttributeRequest(AttributeRequest):
+    """Another name for an attribute."""
+
+    new_name: str = Field(description="The other name.")
+
+
+class DropAttributeRequest(AttributeRequest):
+    """An attribute to drop, with all its values."""
+
+
+class InteractionsRequest(TableOptions):
     """Interactions to add, and which columns are what."""
 
     source: SkipValidation[Any] = Field(
@@ -165,6 +237,21 @@ class PlanRequest(TargetOptions):
     rows: int | None = Field(
         default=None,
         description="Plan for this many vectors per named vector; by default those there are.",
+    )
+
+
+class VerifyRequest(Request):
+    """What is done about damaged files."""
+
+    repair: bool = Field(
+        default=False,
+        description="Mend what follows from something else: indexes, releases, embeddings, "
+        "checksums, copies.",
+    )
+    drop_damaged: bool = Field(
+        default=False,
+        description="Also give up the rows of damaged files, which are named, so that the others "
+        "can be read again.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.store import InteractionStore
+from isthmus.data.types import type_name
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
@@ -34,7 +35,7 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "items": view.snapshot.rows,
         "searchable": len(view),
         "domains": view.domains,
-        "attributes": {f.name: str(f.type) for f in view.snapshot.attributes},
+        "attributes": _types_of_attributes(view.snapshot),
         "release": release.number if release else None,
         "release_items": release.rows if release else 0,
         "release_recall": release.worst_recall if release else None,
@@ -51,6 +52,21 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "fingerprint": space.fingerprint,
         "quarantined": len(space.quarantine),
         "interactions": _count_interactions(space.interactions, view.snapshot),
+    }
+
+
+def _types_of_attributes(snapshot: Snapshot) -> dict[str, str]:
+    """Return the type of each attribute; where it differs, with the domains of each type."""
+    attributes = snapshot.attributes
+    domains: dict[str, dict[str, list[str]]] = {name: {} for name in attributes.names}
+    for domain, types in attributes.types().items():
+        for name, type_ in types.items():
+            domains[name].setdefault(type_name(type_), []).append(domain)
+    return {
+        name: next(iter(by_type))
+        if len(by_type) == 1
+        else "; ".join(f"{type_} in {', '.join(found)}" for type_, found in by_type.items())
+        for name, by_type in domains.items()
     }
 
 

@@ -52,8 +52,7 @@ def read(items, **mapping):
     reader = ItemReader(items, FieldMapping(**mapping))
     rows = reader.check()
     reader.raise_if_invalid()
-    batches = reader.batches(1000, reader.attributes)
-    table = pa.concat_tables(batches, promote_options="default")
+    table = pa.concat_tables(reader.batches(1000), promote_options="default")
     assert len(table) == rows
     return table.to_pylist()
 
@@ -135,7 +134,9 @@ def test_a_csv_column_that_turns_to_text_late_is_text(tmp_path):
     path = tmp_path / "items.csv"
     lines = [f"i{n},d,title {n},{n if n < 150_000 else 'soon'}" for n in range(150_001)]
     path.write_text("item_id,domain,title,stock\n" + "\n".join(lines))
-    assert ItemReader(path).attributes.field("stock").type == pa.string()
+    reader = ItemReader(path)
+    reader.check()
+    assert reader.types["d"]["stock"] == pa.string()
 
 
 def test_json_lines_can_omit_fields_and_widen_numbers(tmp_path):
@@ -225,7 +226,7 @@ def test_a_missing_domain_is_refused_by_number():
 )
 def test_a_mapping_that_does_not_fit_is_refused(mapping, message):
     with pytest.raises(InvalidMapping, match=message):
-        read(ROWS, **mapping)
+        read(TABLE, **mapping)
 
 
 def test_an_attribute_with_a_dot_is_refused():
@@ -234,21 +235,34 @@ def test_an_attribute_with_a_dot_is_refused():
 
 
 def test_an_id_is_text_or_a_whole_number():
+    rows = [{"price": 1.5, "domain": "d", "text": "t"}]
     with pytest.raises(InvalidMapping, match="an item id is text or an integer"):
-        read([{"price": 1.5, "domain": "d", "text": "t"}], id="price")
+        read(pa.Table.from_pylist(rows), id="price")
+    with pytest.raises(
+        InvalidItems, match=r"row 0: column 'price' is 1\.5 \(float\); an id is text"
+    ):
+        read(rows, id="price")
 
 
-def test_a_reserved_attribute_name_is_refused():
-    with pytest.raises(InvalidMapping, match="cannot be called 'score'"):
-        read([{"item_id": "a", "domain": "d", "text": "t", "score": 1}])
+@pytest.mark.parametrize("name", ["item_id", "text", "image", "_row", "a.b"])
+def test_a_reserved_attribute_name_is_refused_with_what_to_do(name):
+    row = {"sku": "a", "domain": "d", "title": "t", name: "x"}
+    mapping = {"id": "sku", "text": "{title}", "image": "title"}
+    with pytest.raises(InvalidMapping, match=rf"called '{name}', .*: --exclude {name}"):
+        read([row], **mapping)
+    assert len(read([row], **mapping, exclude=[name])) == 1
+
+
+@pytest.mark.parametrize("name", ["score", "rank", "id", "vector", "time", "audio"])
+def test_an_attribute_may_have_the_name_of_a_result(name):
+    row = {"item_id": "a", "domain": "d", "text": "t", name: 1}
+    assert read([row])[0][name] == 1
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("x.parquet", b"nonsense", "cannot read"),
-        ("x.jsonl", b'{"item_id": "a"}\n{oops\n', "line 2 is not JSON"),
-        ("x.jsonl", b"[1]\n", "line 1 is no JSON object"),
         ("x.json", b"{", "is not JSON"),
         ("x.json", b"5", "must hold a list of objects"),
         ("x.docx", b"", "cannot tell what"),
@@ -268,7 +282,8 @@ def test_a_missing_file_is_named():
 
 def test_batches_have_the_size_asked_for():
     reader = ItemReader([{"item_id": str(n), "domain": "d", "text": "t"} for n in range(25)])
-    sizes = [len(table) for table in reader.batches(10, reader.attributes)]
+    reader.check()
+    sizes = [len(table) for table in reader.batches(10)]
     assert sizes == [10, 10, 5]
 
 
@@ -276,5 +291,5 @@ def test_invalid_rows_are_left_out_of_batches():
     reader = ItemReader([{"item_id": n, "domain": "d", "text": "t"} for n in ("a", None, "c")])
     assert reader.check() == 3
     assert reader.problems == {1: "no item id in 'item_id'"}
-    (table,) = reader.batches(10, reader.attributes)
+    (table,) = reader.batches(10)
     assert table.column("item_id").to_pylist() == ["a", "c"]

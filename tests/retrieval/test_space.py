@@ -671,7 +671,7 @@ def test_stats_describe_the_space(filled):
     assert stats["items"] == stats["searchable"] == 5
     assert stats["domains"] == {"books": 2, "films": 3}
     assert (stats["release"], stats["release_items"], stats["delta"]) == (1, 4, 1)
-    assert stats["attributes"] == {"year": "int64", "price": "double", "tags": "list<item: string>"}
+    assert stats["attributes"] == {"year": "int64", "price": "double", "tags": "list<string>"}
 
 
 def test_a_batch_of_vectors_finds_what_each_alone_finds(space: Space) -> None:

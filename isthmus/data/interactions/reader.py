@@ -1,7 +1,7 @@
-"""The interaction reader: any input, validated and deduplicated, as tables of one schema.
+"""The interaction reader: any input, validated, as tables of one schema.
 
-One row is kept for each user, item and event: the one with the latest time and, among equal times
-or without times, the last. A row without a time is older than any row with one.
+A log is taken as it is: every kind of event, repeats, and events without a value. Only a row that
+repeats another one exactly, in user, item, event, value, weight and time, is left out.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.columns import (
-    NO_TIME,
     TIME_TYPE,
     Problems,
     parse_numbers,
     parse_times,
-    plain_type,
 )
-from isthmus.data.sources import Source
+from isthmus.data.csv_options import DEFAULTS, CsvOptions
+from isthmus.data.ids import IdTemplate
+from isthmus.data.interactions.store import event_keys
+from isthmus.data.sources import Chunk, Source
 from isthmus.data.table_reader import RowNumbers, TableReader
-from isthmus.data.template import TextTemplate
-from isthmus.digests import digest, keys_of
+from isthmus.data.times import TimeUnit
+from isthmus.data.types import storage_type
 from isthmus.errors import InvalidInteractions, InvalidMapping, InvalidRows, listed
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import (
     EVENT,
-    INTERACTION_KEY,
     INTERACTIONS,
     ITEM_ID,
     TIME,
@@ -43,10 +43,6 @@ from isthmus.schema import (
 DEFAULT_EVENT = "interaction"
 VALUE_COLUMNS = (VALUE, "rating")
 TIME_COLUMNS = (TIME, "timestamp")
-
-# One odd factor per key column: multiplication by an odd number is a bijection modulo 2**64, and
-# with different factors the user "a" of item "b" differs from the user "b" of item "a".
-_KEY_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 
 _ALLOWED_TYPES = {
     "id": "an id of a user or an item is text or an integer",
@@ -67,8 +63,9 @@ class InteractionMapping:
     item : str, default "item_id"
         Column of the item id, or a template such as ``"film-{movie_id}"``.
     value : str, optional
-        Column of the strength of an interaction, such as a rating. Default: the column value or
-        rating if there is one, else every interaction has the value 1.
+        Column of the value of an event, such as a rating or hours; null means that it has none.
+        Default: the column value or rating if there is one, else every interaction has the
+        value 1.
     time : str, optional
         Column of the time. Default: the column time or timestamp if there is one.
     weight : str, optional
@@ -79,6 +76,8 @@ class InteractionMapping:
     event_column : str, optional
         Column of the kind of event. Default: the column event if there is one, else every
         interaction is an ``interaction``.
+    time_unit : str, optional
+        What numbers count in the column of the time, see `isthmus.data.times`.
     """
 
     user: str = USER_ID
@@ -88,14 +87,14 @@ class InteractionMapping:
     weight: str | None = None
     event: str | None = None
     event_column: str | None = None
+    time_unit: TimeUnit | None = None
 
     @property
-    def text_columns(self) -> tuple[str, ...]:
-        """Columns that are text in a CSV, so that ``007`` stays ``007``."""
-        ids = (*TextTemplate(self.user).fields, *TextTemplate(self.item).fields)
-        return (*ids, self.event_column or EVENT)
+    def id_columns(self) -> tuple[str, ...]:
+        """Columns of ids, in which every text but the empty one is a value."""
+        return (*IdTemplate(self.user).fields, *IdTemplate(self.item).fields)
 
-    def resolve(self, schema: pa.Schema, source: str) -> ResolvedInteractionMapping:
+    def resolve(self, source: Source) -> ResolvedInteractionMapping:
         """Return the mapping for an input with these columns, with the defaults filled in.
 
         Raises
@@ -106,25 +105,27 @@ class InteractionMapping:
         """
         if self.event is not None and not self.event.strip():
             raise InvalidMapping("the kind of event is empty; give a name such as view")
-        names = schema.names
+        names = source.columns
         resolved = ResolvedInteractionMapping(
-            user=TextTemplate(self.user),
-            item=TextTemplate(self.item),
+            user=IdTemplate(self.user, "user id"),
+            item=IdTemplate(self.item, "item id"),
             value=self.value or _first(VALUE_COLUMNS, names),
             time=self.time or _first(TIME_COLUMNS, names),
             weight=self.weight or _first([WEIGHT], names),
             event=(self.event or DEFAULT_EVENT).strip(),
             event_column=None if self.event else self.event_column or _first([EVENT], names),
+            time_unit=self.time_unit,
         )
         for column, role in resolved.columns_read():
             if column not in names:
                 raise InvalidMapping(
-                    f"{source} has no column {column!r}; its columns are: {listed(names, column)}"
+                    f"{source.name} has no column {column!r}; its columns are: "
+                    f"{listed(names, column)}"
                 )
-            if not _fits_role(role, plain_type(schema.field(column).type)):
+            type_ = source.types.get(column)
+            if type_ is not None and not _fits_role(role, storage_type(type_)):
                 raise InvalidMapping(
-                    f"{source}: column {column!r} is {schema.field(column).type}; "
-                    f"{_ALLOWED_TYPES[role]}"
+                    f"{source.name}: column {column!r} is {type_}; {_ALLOWED_TYPES[role]}"
                 )
         return resolved
 
@@ -133,13 +134,14 @@ class InteractionMapping:
 class ResolvedInteractionMapping:
     """A mapping with the defaults filled in for one input."""
 
-    user: TextTemplate
-    item: TextTemplate
+    user: IdTemplate
+    item: IdTemplate
     value: str | None
     time: str | None
     weight: str | None
     event: str
     event_column: str | None
+    time_unit: str | None = None
 
     def columns_read(self) -> Iterator[tuple[str, str]]:
         """Yield each column that the mapping reads, and its role: id, event, number or time."""
@@ -160,7 +162,9 @@ def _first(candidates: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in candidates if name in names), None)
 
 
-def _fits_role(role: str, type_: pa.DataType) -> bool:
+def _fits_role(role: str, type_: pa.DataType | None) -> bool:
+    if type_ is None:
+        return False
     if type_ == pa.string() or pa.types.is_null(type_) or pa.types.is_integer(type_):
         return True
     is_number = pa.types.is_floating(type_) or pa.types.is_decimal(type_)
@@ -177,7 +181,7 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
     Parameters
     ----------
     interactions : object
-        Anything that `isthmus.data.table_reader.open_sources` takes.
+        Anything that `isthmus.data.inputs.open_sources` takes.
     mapping : InteractionMapping, optional
         Which columns are what.
 
@@ -186,20 +190,20 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
     problems : dict of int to str
         Invalid rows found by `check`, by row number over the whole input.
     repeated : numpy.ndarray
-        int64: numbers of the rows that `check` found superseded by another row of the input; see
-        the module for the rule.
+        int64: numbers of the rows that `check` found to repeat another row of the input exactly.
     """
 
     error: ClassVar[type[InvalidRows]] = InvalidInteractions
 
-    def __init__(self, interactions: Any, mapping: InteractionMapping | None = None) -> None:
+    def __init__(
+        self,
+        interactions: Any,
+        mapping: InteractionMapping | None = None,
+        options: CsvOptions = DEFAULTS,
+    ) -> None:
         mapping = mapping or InteractionMapping()
         self.repeated: RowNumbers = np.zeros(0, np.int64)
-        super().__init__(
-            interactions,
-            mapping.text_columns,
-            lambda source: mapping.resolve(source.schema, source.name),
-        )
+        super().__init__(interactions, mapping.resolve, options, mapping.id_columns)
 
     def check(self, advance: Advance = ignore_progress) -> int:
         """Read the whole input once; note every invalid row and every repeated one.
@@ -216,13 +220,13 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
         """
         deduplicator = Deduplicator()
 
-        def problems_of(batch: pa.RecordBatch, mapping: ResolvedInteractionMapping) -> Problems:
-            rows, problems = _to_interactions(batch, mapping)
+        def problems_of(chunk: Chunk, mapping: ResolvedInteractionMapping) -> Problems:
+            rows, problems = _to_interactions(chunk, mapping)
             deduplicator.add(rows)
             return problems
 
         n_rows = self._scan(problems_of, advance)
-        self.repeated = deduplicator.superseded(np.array(sorted(self.problems), np.int64))
+        self.repeated = deduplicator.repeated(np.array(sorted(self.problems), np.int64))
         return n_rows
 
     def batches(self, rows: int) -> Iterator[pa.Table]:
@@ -231,127 +235,91 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
         Yields
         ------
         pyarrow.Table
-            With the schema `isthmus.schema.INTERACTIONS`; each user, item and event occurs once.
+            With the schema `isthmus.schema.INTERACTIONS`; no event occurs twice.
         """
 
-        def convert(
-            batch: pa.RecordBatch, mapping: ResolvedInteractionMapping, source: Source
-        ) -> pa.Table:
+        def convert(chunk: Chunk, mapping: ResolvedInteractionMapping, source: Source) -> pa.Table:
             del source
-            return _to_interactions(batch, mapping)[0]
+            return _to_interactions(chunk, mapping)[0]
 
         return self._convert(convert, rows, self.repeated)
 
 
 class Deduplicator:
-    """Finds rows that another row of the same input supersedes.
+    """Finds rows that repeat another row of the same input exactly.
 
-    Rows are compared by 64-bit digests of user, item and event. The memory is 16 bytes per row,
-    and 40 bytes during `superseded`.
+    Rows are compared by 64-bit digests. The memory is 8 bytes per row, and 32 bytes during
+    `repeated`.
     """
 
     def __init__(self) -> None:
         self._keys: list[npt.NDArray[np.uint64]] = []
-        self._times: list[npt.NDArray[np.int64]] = []
 
     def add(self, rows: pa.Table) -> None:
         """Add the next rows of the input."""
-        self._keys.append(_row_keys(rows))
-        times = rows.column(TIME).cast(pa.int64()).fill_null(NO_TIME)
-        self._times.append(np.asarray(times.to_numpy(), np.int64))
+        self._keys.append(event_keys(rows))
 
-    def superseded(self, ignored: RowNumbers) -> RowNumbers:
-        """Return the numbers of the superseded rows, ascending.
+    def repeated(self, ignored: RowNumbers) -> RowNumbers:
+        """Return the numbers of the rows that repeat an earlier one, ascending.
 
         Parameters
         ----------
         ignored : numpy.ndarray
-            int64: numbers of rows that are left out, neither superseding nor superseded.
+            int64: numbers of rows that are left out, neither repeating nor repeated.
         """
         if not self._keys:
             return np.zeros(0, np.int64)
-        keys, times = np.concatenate(self._keys), np.concatenate(self._times)
+        keys = np.concatenate(self._keys)
         rows = np.delete(np.arange(len(keys)), ignored)
-        # By key, then time; lexsort is stable, so rows of one time stay in input order.
-        order = rows[np.lexsort((times[rows], keys[rows]))]
-        has_successor = keys[order][:-1] == keys[order][1:]
-        return np.sort(order[:-1][has_successor])
-
-
-def _row_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit key of each row's user, item and event, shape (len(rows),)."""
-    keys = np.zeros(len(rows), np.uint64)
-    for name, factor in zip(INTERACTION_KEY, _KEY_FACTORS, strict=True):
-        coded = rows.column(name).combine_chunks().dictionary_encode()
-        distinct = keys_of(map(digest, coded.dictionary.to_pylist()))
-        keys += distinct[coded.indices.to_numpy()] * np.uint64(factor)
-    return keys
+        order = rows[np.argsort(keys[rows], kind="stable")]
+        has_predecessor = keys[order][:-1] == keys[order][1:]
+        return np.sort(order[1:][has_predecessor])
 
 
 def _to_interactions(
-    batch: pa.RecordBatch, mapping: ResolvedInteractionMapping
+    chunk: Chunk, mapping: ResolvedInteractionMapping
 ) -> tuple[pa.Table, Problems]:
-    """Return a batch in the schema of interactions, and the rows where a value is bad."""
+    """Return a chunk in the schema of interactions, and the rows where a value is bad."""
     parsed = {
-        USER_ID: _texts(batch, mapping.user, "user id"),
-        ITEM_ID: _texts(batch, mapping.item, "item id"),
-        EVENT: _events(batch, mapping),
-        VALUE: _numbers(batch, mapping.value),
-        WEIGHT: _weights(batch, mapping.weight),
-        TIME: _times(batch, mapping.time),
+        USER_ID: _ids(chunk, mapping.user),
+        ITEM_ID: _ids(chunk, mapping.item),
+        EVENT: _events(chunk, mapping),
+        VALUE: _numbers(chunk, mapping.value),
+        WEIGHT: _weights(chunk, mapping.weight),
+        TIME: _times(chunk, mapping.time, mapping.time_unit),
     }
     table = pa.table({name: column for name, (column, _) in parsed.items()}, schema=INTERACTIONS)
     return table, [problem for _, problems in parsed.values() for problem in problems]
 
 
-def _texts(batch: pa.RecordBatch, template: TextTemplate, role: str) -> tuple[pa.Array, Problems]:
-    texts = _render(batch, template)
-    missing = pc.indices_nonzero(pc.is_null(texts)).to_pylist()
-    return texts.fill_null(""), [(row, f"no {role} in {template.template!r}") for row in missing]
+def _ids(chunk: Chunk, template: IdTemplate) -> tuple[pa.Array, Problems]:
+    ids, problems = template.ids(chunk.columns)
+    return ids.fill_null(""), problems
 
 
-def _events(
-    batch: pa.RecordBatch, mapping: ResolvedInteractionMapping
-) -> tuple[pa.Array, Problems]:
+def _events(chunk: Chunk, mapping: ResolvedInteractionMapping) -> tuple[pa.Array, Problems]:
     if mapping.event_column is None:
-        return pa.repeat(pa.scalar(mapping.event, pa.string()), len(batch)), []
-    return _texts(batch, TextTemplate(mapping.event_column), "kind of event")
+        return pa.repeat(pa.scalar(mapping.event, pa.string()), len(chunk)), []
+    names, problems = _ids(chunk, IdTemplate(mapping.event_column, "kind of event"))
+    return pc.utf8_trim_whitespace(names), problems
 
 
-def _numbers(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
+def _numbers(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
     if name is None:
-        return pa.repeat(pa.scalar(1.0, pa.float32()), len(batch)), []
-    return parse_numbers(_plain(batch, name), name)
+        return pa.repeat(pa.scalar(1.0, pa.float32()), len(chunk)), []
+    return parse_numbers(chunk.columns[name], name)
 
 
-def _weights(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
-    weights, problems = _numbers(batch, name)
+def _weights(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
+    """Return the weights of a batch, 1 where there is none."""
+    weights, problems = _numbers(chunk, name)
+    weights = weights.fill_null(1.0)
     negative = pc.indices_nonzero(pc.less(weights, 0)).to_pylist()
     problem = f"column {name!r} is {{}}; no weight is negative"
     return weights, problems + [(row, problem.format(weights[row])) for row in negative]
 
 
-def _times(batch: pa.RecordBatch, name: str | None) -> tuple[pa.Array, Problems]:
+def _times(chunk: Chunk, name: str | None, unit: str | None) -> tuple[pa.Array, Problems]:
     if name is None:
-        return pa.nulls(len(batch), TIME_TYPE), []
-    return parse_times(_plain(batch, name), name)
-
-
-def _plain(batch: pa.RecordBatch, name: str) -> pa.Array:
-    column = batch.column(name)
-    if pa.types.is_null(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    # Times keep their unit: a cast to microseconds may fail, and `parse_times` truncates.
-    return column if pa.types.is_temporal(column.type) else column.cast(plain_type(column.type))
-
-
-def _render(batch: pa.RecordBatch, template: TextTemplate) -> pa.Array:
-    """Return the ids of a batch; a plain column, the usual case, is rendered by Arrow."""
-    columns = {name: _plain(batch, name) for name in template.fields}
-    if template.template in columns:
-        trimmed = pc.utf8_trim_whitespace(columns[template.template].cast(pa.string()))
-        return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
-    values = {name: column.to_pylist() for name, column in columns.items()}
-    return pa.array(template.render_columns(values), pa.string())
+        return pa.nulls(len(chunk), TIME_TYPE), []
+    return parse_times(chunk.columns[name], name, unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from isthmus.data.leases import hold
 from isthmus.data.table_checksums import corrupt, is_newest, stamp_of, table_identity
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import NamedVector
+from isthmus.index.catalog.attributes import AttributeChange, place_attributes
 from isthmus.index.catalog.snapshot import SCAN_ROWS, Snapshot
 from isthmus.index.catalog.text_index import index_words
 from isthmus.schema import (
@@ -70,13 +71,18 @@ class Catalog:
         hold(self._path, snapshot.version)
         return is_newest(self._path, snapshot.stamp)
 
-    def add_attributes(self, attributes: pa.Schema) -> pa.Schema:
-        """Add attribute columns that are new; return all of these with their stored types."""
-        dataset = self._latest()
-        new = [field for field in attributes if field.name not in dataset.schema.names]
-        if new:
-            dataset.add_columns(pa.schema(new))
-        return pa.schema([dataset.schema.field(name) for name in attributes.names])
+    def place_attributes(
+        self, types: Mapping[str, Mapping[str, pa.DataType]]
+    ) -> dict[str, dict[str, pa.Field]]:
+        """Give attributes of domains these types; return by domain and name the columns of them.
+
+        See `isthmus.index.catalog.attributes.place_attributes`.
+        """
+        return place_attributes(self._latest(), types)
+
+    def change_attributes(self) -> AttributeChange:
+        """Begin a change of the attributes."""
+        return AttributeChange(self._latest())
 
     def write(self, added: pa.Table, changed: pa.Table) -> None:
         """Append added items and replace changed ones, with their vectors."""
@@ -100,7 +106,8 @@ class Catalog:
         """
         dataset = self._latest()
         if len(items) and items.num_columns > 1:
-            typed = [dataset.schema.field(name) for name in items.column_names]
+            schema = dataset.schema
+            typed = [schema.field(name) for name in items.column_names]
             merge = dataset.merge_insert(ITEM_ID).when_matched_update_all()
             merge.write_mode("rewrite_columns").execute(items.cast(pa.schema(typed)))
 
@@ -177,16 +184,15 @@ def _complete(dataset: Any, table: pa.Table) -> pa.Table:
     other writers from making it.
     """
     version = pa.array([dataset.version + 1] * len(table), pa.uint64())
-    if CONTENT_VERSION in table.column_names:
-        table = table.drop_columns([CONTENT_VERSION])
-    table = table.append_column(CONTENT_VERSION, version)
-    columns = []
-    for field in dataset.schema:
-        if field.name in table.column_names:
-            columns.append(table.column(field.name).cast(field.type))
-        else:
-            columns.append(pa.nulls(len(table), field.type))
-    return pa.table(columns, schema=dataset.schema)
+    given = dict(zip(table.column_names, table.columns, strict=True)) | {CONTENT_VERSION: version}
+    schema = dataset.schema
+    columns = [
+        given[field.name].cast(field.type)
+        if field.name in given
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:

@@ -72,7 +72,10 @@ class AddReport:
     seconds : float
         Duration.
     problems : list of str
-        What is wrong with each invalid row.
+        What is wrong with each invalid row, and where it stands.
+    notes : list of str
+        What was found out about the input, such as the encoding of a file or an attribute whose
+        type became wider.
     """
 
     rows_read: int = 0
@@ -85,6 +88,7 @@ class AddReport:
     vanished: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -158,7 +162,7 @@ class Ingest:
         known = snapshot.known_items(lazy=is_small_batch(reader.rows, snapshot.rows))
         with progress_bar("checking", reader.rows, show=progress) as advance:
             rows = reader.check(
-                snapshot.attributes,
+                snapshot.attributes.types(),
                 _DomainCheck(known),
                 None if replace else known.contains,
                 advance,
@@ -166,12 +170,13 @@ class Ingest:
         if not skip_invalid:
             reader.raise_if_invalid()
         self.report.invalid = len(reader.problems)
-        self.report.problems = [f"row {n}: {p}" for n, p in sorted(reader.problems.items())]
+        self.report.problems = reader.listed_problems()
+        self.report.notes = reader.notes
         self.report.rows_read = self.report.invalid
-        attributes = self._catalog.add_attributes(reader.attributes)
+        placement = self._catalog.place_attributes(reader.types)
         with ThreadPoolExecutor(READING_THREADS) as readers:
             finder = self._finder(known, readers, replace=replace)
-            batches = reader.batches(COMMIT_ROWS, attributes)
+            batches = reader.batches(COMMIT_ROWS, placement)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
         return self.report
@@ -270,8 +275,11 @@ class Ingest:
         report.added += int(changes.new.sum())
         report.changed += changed
         report.unchanged += changes.rows_read - int(changes.new.sum()) - changed
-        for name, count in changes.vanished.items():
-            report.vanished[name] = report.vanished.get(name, 0) + count
+        if changes.vanished:
+            name_of = self._catalog.snapshot().attributes.name_of
+            for column, count in changes.vanished.items():
+                name = name_of(column) or column
+                report.vanished[name] = report.vanished.get(name, 0) + count
         report.quarantined += len({failure.item_id for failure in failures})
 
     def _quarantine_column(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pat
 
+from isthmus.errors import InvalidInput, listed
+from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.snapshot import RowIds, Snapshot
 from isthmus.schema import TEXT
 
@@ -20,14 +23,21 @@ def item_texts(snapshot: Snapshot, row_ids: RowIds) -> list[str]:
 
     The text of a deleted row is empty.
     """
-    columns = [TEXT, *(field.name for field in snapshot.attributes if _is_textual(field.type))]
+    attributes = snapshot.attributes.schema
+    columns = [TEXT, *(field.name for field in attributes if _is_textual(field.type))]
     values = (column.to_pylist() for column in snapshot.fetch(row_ids, columns).columns)
     return [" ".join(map(_join, filter(None, row))) for row in zip(*values, strict=True)]
 
 
 def numeric_attribute_names(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return the names of the attributes that are numbers, dates, times or booleans."""
-    return tuple(field.name for field in snapshot.attributes if _is_numeric(field.type))
+    """Return the names of the attributes that are numbers, dates, times or booleans somewhere."""
+    attributes = snapshot.attributes
+    return tuple(name for name in attributes.names if _numeric_columns(attributes, name))
+
+
+def _numeric_columns(attributes: Attributes, name: str) -> list[str]:
+    columns = attributes.columns_of(name)
+    return [column for column in columns if _is_numeric(attributes.schema.field(column).type)]
 
 
 def numeric_attributes(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]) -> Numbers:
@@ -49,13 +59,35 @@ def numeric_attributes(snapshot: Snapshot, row_ids: RowIds, names: Sequence[str]
         of an attribute that is unknown or not numeric.
     """
     out = np.full((len(row_ids), len(names)), np.nan)
-    numeric = numeric_attribute_names(snapshot)
-    present = [name for name in names if name in numeric]
-    if present and len(row_ids):
-        table = snapshot.fetch(row_ids, present)
-        for name in present:
-            out[:, names.index(name)] = _to_floats(table.column(name))
+    columns = {name: _numeric_columns(snapshot.attributes, name) for name in names}
+    read = list(dict.fromkeys(column for found in columns.values() for column in found))
+    if read and len(row_ids):
+        table = snapshot.fetch(row_ids, read)
+        for at, name in enumerate(names):
+            for column in columns[name]:  # an item has a value in one of them
+                values = _to_floats(table.column(column))
+                out[:, at] = np.where(np.isnan(values), out[:, at], values)
     return out
+
+
+def attribute_values(snapshot: Snapshot, row_ids: RowIds, name: str) -> list[Any]:
+    """Return the values of an attribute, of whatever type it has in the domain of each item.
+
+    Raises
+    ------
+    InvalidInput
+        If no domain has such an attribute; the message lists those there are.
+    """
+    attributes = snapshot.attributes
+    columns = attributes.columns_of(name)
+    if not columns:
+        raise InvalidInput(
+            f"no attribute {name!r} in this space; its attributes are: "
+            f"{listed(attributes.names, name) or 'none'}"
+        )
+    values = [column.to_pylist() for column in snapshot.fetch(row_ids, columns).columns]
+    rows = zip(*values, strict=True)
+    return [next((value for value in row if value is not None), None) for row in rows]
 
 
 def _is_textual(type_: pa.DataType) -> bool:

@@ -183,7 +183,8 @@ class ChangeFinder:
     def find(self, batch: pa.Table) -> ItemChanges:
         """Return the changes of a batch of items."""
         row_ids, known = self._rows_of(batch)
-        absent = [name for name in self._columns.names if name not in batch.column_names]
+        given = set(batch.column_names)
+        absent = [name for name in self._columns.names if name not in given]
         if self._replace:
             for name in absent:
                 field_ = self._columns.field(name)
@@ -251,11 +252,13 @@ class ChangeFinder:
 
     def _complete(self, items: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask) -> pa.Table:
         """Add the columns that a batch lacks: what is stored, null for new items."""
-        absent = [name for name in self._columns.names if name not in items.column_names]
+        given = set(items.column_names)
+        absent = [name for name in self._columns.names if name not in given]
         stored = self._stored(row_ids, known, absent)
-        for name in absent:
-            items = items.append_column(stored.schema.field(name), stored.column(name))
-        return items
+        return pa.table(
+            [*items.columns, *stored.columns],
+            schema=pa.schema([*items.schema, *stored.schema]),
+        )
 
     def _readable(
         self, batch: pa.Table, stored: pa.Table, same: Mask, failures: Sequence[Failure]

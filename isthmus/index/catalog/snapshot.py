@@ -15,7 +15,12 @@ from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_i
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput, listed
-from isthmus.index.catalog.filters.compiler import compile_filter
+from isthmus.index.catalog.attribute_filters import (
+    compile_for_domains,
+    item_columns,
+    listed_columns,
+)
+from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.filters.engine import raising_invalid_filter
 from isthmus.index.catalog.item_changes import KnownItems, LazyKnownItems
 from isthmus.index.catalog.text_index import has_word_index, match_words
@@ -26,7 +31,6 @@ from isthmus.schema import (
     CONTENT_VERSION,
     CREATED_AT,
     DOMAIN,
-    INTERNAL_PREFIX,
     ITEM_COLUMNS,
     ITEM_ID,
     MODALITY_MASK,
@@ -72,16 +76,9 @@ class Snapshot:
         return int(self._dataset.count_rows())
 
     @cached_property
-    def attributes(self) -> pa.Schema:
-        """The attribute columns and their types."""
-        item_columns = self.item_columns
-        return pa.schema(
-            [
-                field
-                for field in self._dataset.schema
-                if field.name not in item_columns and not is_internal(field.name)
-            ]
-        )
+    def attributes(self) -> Attributes:
+        """The attributes of each domain, and the columns that hold them."""
+        return Attributes.of(self._dataset)
 
     @cached_property
     def item_columns(self) -> tuple[str, ...]:
@@ -95,7 +92,7 @@ class Snapshot:
     @cached_property
     def item_schema(self) -> pa.Schema:
         """The public columns: id, domain, contents and attributes."""
-        return pa.schema([f for f in self._dataset.schema if not is_internal(f.name)])
+        return pa.schema([*item_columns(self._dataset.schema), *self.attributes.schema])
 
     @property
     def columns(self) -> list[str]:
@@ -158,17 +155,27 @@ class Snapshot:
             return int(self._dataset.count_rows(f"{MODALITY_MASK} > 0"))
         return len(self.select(where))
 
-    def select(self, where: str) -> RowIds:
+    def select(self, where: str, domains: frozenset[str] | None = None) -> RowIds:
         """Return the row ids of the searchable items that a SQL predicate selects.
+
+        Parameters
+        ----------
+        where : str
+            The predicate.
+        domains : frozenset of str, optional
+            The domains that it is for: where an attribute has other types in other domains, those
+            of these count. All by default.
 
         Raises
         ------
         InvalidFilter
             If the predicate is rejected; the message lists the columns.
         """
-        return select_rows(self._dataset, where)
+        return select_rows(self._dataset, self.attributes, where, domains)
 
-    def select_from(self, where: str, row_ids: RowIds) -> RowIds:
+    def select_from(
+        self, where: str, row_ids: RowIds, domains: frozenset[str] | None = None
+    ) -> RowIds:
         """Return the row ids among some that a predicate selects, in their order.
 
         The cost grows with the number of row ids and not with the catalog. Unknown row ids are
@@ -179,7 +186,7 @@ class Snapshot:
         InvalidFilter
             As in `select`.
         """
-        return select_rows_from(self._dataset, where, row_ids)
+        return select_rows_from(self._dataset, self.attributes, where, row_ids, domains)
 
     def item_ids(
         self, domains: Sequence[str] | None = None, where: str | None = None
@@ -194,10 +201,12 @@ class Snapshot:
             As in `select`.
         """
         conditions = [] if domains is None else [any_of(DOMAIN, self._known_domains(domains))]
-        columns = _visible(self._dataset)
-        with raising_invalid_filter(where, columns):
+        columns = item_columns(self._dataset.schema)
+        searched = None if domains is None else frozenset(domains)
+        with raising_invalid_filter(where, listed_columns(columns, self.attributes, searched)):
             if where is not None:
-                conditions.append(f"({compile_filter(where, columns).sql})")
+                compiled = compile_for_domains(where, columns, self.attributes, searched)
+                conditions.append(f"({compiled.sql})")
             scanner = self._dataset.scanner(
                 columns=[ITEM_ID], filter=" AND ".join(conditions) or None, batch_size=SCAN_ROWS
             )
@@ -325,12 +334,9 @@ def require_domain(name: str, known: Sequence[str]) -> None:
         raise InvalidInput(f"no domain {name!r} in this space; its domains are: {listing}")
 
 
-def is_internal(column: str) -> bool:
-    """Return whether a column is internal: hidden from users and from filters."""
-    return column.startswith(INTERNAL_PREFIX)
-
-
-def select_rows(dataset: Any, where: str) -> RowIds:
+def select_rows(
+    dataset: Any, attributes: Attributes, where: str, domains: frozenset[str] | None = None
+) -> RowIds:
     """Return the row ids of the searchable items that a predicate selects, by a table scan.
 
     Raises
@@ -338,15 +344,21 @@ def select_rows(dataset: Any, where: str) -> RowIds:
     InvalidFilter
         If the predicate is rejected; the message lists the columns.
     """
-    columns = _visible(dataset)
-    with raising_invalid_filter(where, columns):
-        sql = compile_filter(where, columns).sql
+    columns = item_columns(dataset.schema)
+    with raising_invalid_filter(where, listed_columns(columns, attributes, domains)):
+        sql = compile_for_domains(where, columns, attributes, domains).sql
         table = dataset.scanner(columns=[MODALITY_MASK], filter=sql, with_row_id=True).to_table()
     selected: RowIds = row_ids_of(table)[_is_searchable(table)]
     return selected
 
 
-def select_rows_from(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
+def select_rows_from(
+    dataset: Any,
+    attributes: Attributes,
+    where: str,
+    row_ids: RowIds,
+    domains: frozenset[str] | None = None,
+) -> RowIds:
     """Return the row ids among some that `select_rows` selects, in their order.
 
     The rows are read by id and filtered in memory, so the cost grows with their number and not
@@ -358,10 +370,10 @@ def select_rows_from(dataset: Any, where: str, row_ids: RowIds) -> RowIds:
     InvalidFilter
         As in `select_rows`.
     """
-    columns = _visible(dataset)
+    columns = item_columns(dataset.schema)
     selected = [row_ids[:0]]
-    with raising_invalid_filter(where, columns):
-        compiled = compile_filter(where, columns)
+    with raising_invalid_filter(where, listed_columns(columns, attributes, domains)):
+        compiled = compile_for_domains(where, columns, attributes, domains)
         parts = np.split(row_ids, range(FILTER_BATCH_ROWS, len(row_ids), FILTER_BATCH_ROWS))
         selected += [
             _select_in_memory(_take(dataset, part, compiled.reads), compiled.sql) for part in parts
@@ -388,11 +400,6 @@ def _take(dataset: Any, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
     ).to_table()
     table = table.filter(pa.array(_is_searchable(table))).drop_columns([MODALITY_MASK])
     return table.rename_columns([*columns, STABLE_ROW_ID])
-
-
-def _visible(dataset: Any) -> pa.Schema:
-    """Return the columns that a filter can use."""
-    return pa.schema([f for f in dataset.schema if not is_internal(f.name)])
 
 
 def _is_searchable(table: pa.Table) -> npt.NDArray[np.bool_]:

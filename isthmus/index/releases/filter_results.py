@@ -36,14 +36,14 @@ class FilterResults:
         return self._cache.get(key, evaluate)
 
     def matching(
-        self, where: str, evaluate: Callable[[], Bitmap], among: Callable[[Mask], Mask]
+        self, key: Hashable, evaluate: Callable[[], Bitmap], among: Callable[[Mask], Mask]
     ) -> Bitmap:
         """Return the rows that a predicate selects.
 
         Parameters
         ----------
-        where : str
-            The predicate.
+        key : hashable
+            The predicate, and what its names mean.
         evaluate : callable
             Evaluates it for every row.
         among : callable
@@ -51,12 +51,12 @@ class FilterResults:
         """
 
         def compute() -> Bitmap:
-            before = None if self._former is None else self._former.peek(where)
+            before = None if self._former is None else self._former.peek(key)
             if before is None or self._outdated is None:
                 return evaluate()
             return Bitmap((before.mask & ~self._outdated) | among(self._outdated))
 
-        return self._cache.get(where, compute)
+        return self._cache.get(key, compute)
 
     def outdated_by(self, changed: Mask) -> tuple[LRUCache[Bitmap], Mask]:
         """Return the newest results that there are, and the rows for which they do not hold."""

@@ -60,10 +60,13 @@ class RowFilter:
         The item is in one of these domains.
     where : str or None
         This SQL predicate is true of the item.
+    attributes : str
+        What the names in it mean, see `isthmus.index.catalog.attributes.Attributes.key`.
     """
 
     domains: frozenset[str] | None
     where: str | None
+    attributes: str = ""
 
     @cached_property
     def is_cacheable(self) -> bool:
@@ -96,20 +99,27 @@ class RowFilter:
             mask = mask & segment.mask_of_domains(self.domains)
         if self.where is None:
             return mask
-        where = self.where
+        where, domains = self.where, self.domains
 
         def evaluate() -> Bitmap:
-            return Bitmap(_matching(segment, where, snapshot))
+            return Bitmap(_matching(segment, where, domains, snapshot))
 
         def among(rows: Mask) -> Mask:
-            return _matching(segment, where, snapshot, rows)
+            return _matching(segment, where, domains, snapshot, rows)
 
         if not self.is_cacheable:
             return mask & evaluate().mask
-        return mask & results.matching(where, evaluate, among).mask
+        key = (where, domains, self.attributes)
+        return mask & results.matching(key, evaluate, among).mask
 
 
-def _matching(segment: Segment, where: str, snapshot: Snapshot, among: Mask | None = None) -> Mask:
+def _matching(
+    segment: Segment,
+    where: str,
+    domains: frozenset[str] | None,
+    snapshot: Snapshot,
+    among: Mask | None = None,
+) -> Mask:
     """Return the rows of a segment, among some, for which the catalog finds a predicate true.
 
     An item whose vectors have changed since belongs to a later segment, so the result stays valid
@@ -117,8 +127,8 @@ def _matching(segment: Segment, where: str, snapshot: Snapshot, among: Mask | No
     """
     row_ids = segment.row_ids if among is None else segment.row_ids[among]
     if len(row_ids) <= MAX_LOOKED_UP:
-        return segment.mask_of(snapshot.select_from(where, row_ids))
-    selected = segment.mask_of(snapshot.select(where))
+        return segment.mask_of(snapshot.select_from(where, row_ids, domains))
+    selected = segment.mask_of(snapshot.select(where, domains))
     return selected if among is None else selected & among
 
 
@@ -320,7 +330,8 @@ class View:
         if domains is None and where is None:
             return None
         self._require_domains(domains or [])
-        row_filter = RowFilter(None if domains is None else frozenset(domains), where)
+        key = "" if where is None else self.snapshot.attributes.key
+        row_filter = RowFilter(None if domains is None else frozenset(domains), where, key)
 
         def evaluate() -> Selection:
             segments = zip(self.segments, self.alive, self.filter_results, strict=True)

@@ -10,10 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pat
 
-from isthmus.data.columns import plain_type
 from isthmus.data.files import writing_parquet
-from isthmus.data.sources import Source
-from isthmus.data.table_reader import open_sources
+from isthmus.data.inputs import TypedSource, open_typed
+from isthmus.data.types import storage_type
 from isthmus.errors import InvalidInput, first_line, listed
 from isthmus.ids import to_id
 from isthmus.progress import progress_bar
@@ -89,7 +88,7 @@ def search_file(
     Parameters
     ----------
     queries : object
-        Anything `isthmus.data.table_reader.open_sources` takes.
+        Anything `isthmus.data.inputs.open_sources` takes.
     out : Path
         Parquet to write.
     encoder : QueryEncoder
@@ -128,10 +127,10 @@ def search_file(
     return report
 
 
-def _open(queries: Any) -> list[Source]:
+def _open(queries: Any) -> list[TypedSource]:
     """Open the queries, and refuse columns of the wrong type."""
     try:
-        sources = open_sources(queries, text_columns=(QUERY_ID, *_FITS))
+        sources = open_typed(queries, text_columns=(QUERY_ID, *_FITS))
     except pa.ArrowException as error:
         raise InvalidInput(f"cannot read the queries: {first_line(error)}") from error
     for source in sources:
@@ -149,11 +148,11 @@ def _open(queries: Any) -> list[Source]:
     return sources
 
 
-def _check_ids(sources: Iterable[Source]) -> int:
+def _check_ids(sources: Iterable[TypedSource]) -> int:
     """Count the queries; refuse a missing id and a duplicate."""
     row_of: dict[str, int] = {}
     for source in sources:
-        for batch in _read(source):
+        for batch in source.batches():
             for query_id in batch.column(QUERY_ID).to_pylist():
                 row = len(row_of)
                 name = to_id(query_id, f"{source.name} row {row}: {QUERY_ID}")
@@ -166,10 +165,10 @@ def _check_ids(sources: Iterable[Source]) -> int:
     return len(row_of)
 
 
-def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[FileQuery]]]:
+def _batches(sources: Iterable[TypedSource]) -> Iterator[tuple[list[str], list[FileQuery]]]:
     """Yield ids and queries, in batches of one source."""
     for source in sources:
-        for record_batch in _read(source):
+        for record_batch in source.batches():
             columns = [name for name in (QUERY_ID, *_FITS) if name in record_batch.schema.names]
             for start in range(0, len(record_batch), BATCH_SIZE):
                 rows = record_batch.select(columns).slice(start, BATCH_SIZE).to_pylist()
@@ -177,13 +176,6 @@ def _batches(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[FileQu
                     [str(row[QUERY_ID]) for row in rows],
                     [FileQuery(_contents(row), source.folder) for row in rows],
                 )
-
-
-def _read(source: Source) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from source.read()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read {source.name}: {first_line(error)}") from error
 
 
 def _contents(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,15 +196,15 @@ def _contents(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_id(type_: pa.DataType) -> bool:
-    return bool(pat.is_integer(type_) or plain_type(type_) == pa.string() or pat.is_null(type_))
+    return bool(pat.is_integer(type_) or storage_type(type_) == pa.string() or pat.is_null(type_))
 
 
 def _is_text(type_: pa.DataType) -> bool:
-    return bool(not pat.is_nested(type_) and plain_type(type_) != pa.binary())
+    return bool(not pat.is_nested(type_) and storage_type(type_) != pa.binary())
 
 
 def _is_file(type_: pa.DataType) -> bool:
-    plain = plain_type(type_)
+    plain = storage_type(type_)
     is_media_struct = pat.is_struct(type_) and {"bytes", "path"} & {field.name for field in type_}
     return bool(is_media_struct or plain in (pa.string(), pa.binary()) or pat.is_null(type_))
 
@@ -221,7 +213,7 @@ def _is_vector(type_: pa.DataType) -> bool:
     if pat.is_fixed_size_list(type_) or pat.is_list(type_) or pat.is_large_list(type_):
         value = type_.value_type
         return bool(pat.is_floating(value) or pat.is_integer(value) or pat.is_null(value))
-    return bool(plain_type(type_) == pa.string() or pat.is_null(type_))
+    return bool(storage_type(type_) == pa.string() or pat.is_null(type_))
 
 
 _ID = (_is_id, "text or integers")

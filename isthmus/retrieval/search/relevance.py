@@ -11,9 +11,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from isthmus.data.inputs import open_typed
 from isthmus.data.interactions.matrix import InteractionMatrix
-from isthmus.data.table_reader import open_sources
-from isthmus.errors import InvalidInput, InvalidMapping, listed
+from isthmus.errors import InvalidMapping, listed
+from isthmus.index.catalog.item_attributes import attribute_values
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.examples import query_with_examples
@@ -92,7 +93,7 @@ def from_pairs(view: View, pairs: Any, encode: EncodeTexts) -> Relevance:
     view : View
         The searchable items.
     pairs : object
-        Anything `isthmus.data.table_reader.open_sources` takes, with a column item_id and one of
+        Anything `isthmus.data.inputs.open_sources` takes, with a column item_id and one of
         ``like`` (an item) and ``text``, or both.
     encode : callable
         Encodes texts into a unit vector for each named vector that a text has.
@@ -136,11 +137,8 @@ def from_label(view: View, column: str) -> Relevance:
     InvalidInput
         If there is no such attribute.
     """
-    if column not in view.snapshot.attributes.names:
-        names = listed(view.snapshot.attributes.names, column) or "none"
-        raise InvalidInput(f"no attribute {column!r} in this space; its attributes are: {names}")
     rows = np.flatnonzero(view.living.rows)
-    values = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
+    values = attribute_values(view.snapshot, view.row_ids(rows), column)
     by_value: dict[Any, list[int]] = {}
     for row, value in zip(rows.tolist(), values, strict=True):
         if value is not None and value != "":
@@ -195,7 +193,7 @@ def _rows_by_id(
 
 
 def _read_pairs(pairs: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    for source in open_sources(pairs, [ITEM_ID, LIKE, TEXT]):
+    for source in open_typed(pairs, [ITEM_ID, LIKE, TEXT]):
         names = source.schema.names
         if ITEM_ID not in names or not {LIKE, TEXT} & set(names):
             raise InvalidMapping(

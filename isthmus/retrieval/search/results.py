@@ -119,11 +119,16 @@ def make_hits(
 
 def _with_attributes(view: View, rows: Positions, hits: Sequence[Hit]) -> list[Hit]:
     """Return the hits with the contents and attributes of their items."""
+    attributes = view.snapshot.attributes
     contents = [name for name in view.snapshot.item_columns if name not in (ITEM_ID, DOMAIN)]
-    columns = [*contents, *view.snapshot.attributes.names]
+    columns = [*contents, *attributes.schema.names]
     details = view.snapshot.fetch(view.row_ids(rows), columns).to_pylist()
     return [
-        replace(hit, **{name: row.pop(name, None) for name in contents}, attributes=row)
+        replace(
+            hit,
+            **{name: row.pop(name, None) for name in contents},
+            attributes=attributes.of_row(row, hit.domain),
+        )
         for hit, row in zip(hits, details, strict=True)
     ]
 

@@ -25,7 +25,7 @@ def rows(first: int, count: int) -> pa.Table:
             "user_id": users,
             "item_id": [f"i{n}" for n in numbers],
             "value": [float(n % 5) for n in numbers],
-            "time": list(numbers),
+            "time": [1_000_000_000 + n for n in numbers],
         }
     )
 

@@ -10,11 +10,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from isthmus.data.sources import Source
-from isthmus.data.table_reader import open_sources
+from isthmus.data.inputs import TypedSource, open_typed
 from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
-from isthmus.encoders.image import open_image
+from isthmus.encoders.decoding import decode
 from isthmus.encoders.training.retrieval_quality import Rows
 from isthmus.errors import InvalidImage, InvalidInput, InvalidMapping, listed
 from isthmus.schema import IMAGE, ITEM_ID, TEXT, Modality
@@ -61,7 +60,7 @@ class Contents:
         """Return contents as an encoder takes them: texts, or decoded images."""
         if self.modality == "text":
             return [self.values[row] for row in rows]
-        return [open_image(Path(self.values[row]).read_bytes()) for row in rows]
+        return [decode("image", Path(self.values[row]).read_bytes()) for row in rows]
 
     def split(self, share: float, seed: int) -> tuple[Rows, Rows]:
         """Split the rows into training and held-out ones.
@@ -215,7 +214,7 @@ def _check_image(content: Any) -> tuple[str, bytes]:
     if content is None or not str(content).strip():
         raise InvalidInput("is null" if content is None else "is empty")
     data = Path(content).read_bytes()
-    open_image(data)
+    decode("image", data)
     return str(content), digest(data)
 
 
@@ -232,7 +231,7 @@ def _read_texts(given: Any, text: str | None, extra: _ExtraColumns) -> Iterator[
             lines = Path(one).read_text("utf-8", errors="surrogateescape").splitlines()
             yield from ((line, None, None) for line in lines)
         else:
-            for source in open_sources(one):
+            for source in open_typed(one):
                 yield from _columns(source, TextTemplate(text or TEXT), extra)
 
 
@@ -245,13 +244,13 @@ def _read_images(given: Any, text: str | None, extra: _ExtraColumns) -> Iterator
         elif one is None or (path is not None and path.suffix.lower() in IMAGE_FILES):
             yield path, None, None
         else:
-            for source in open_sources(one):
+            for source in open_typed(one):
                 folder = source.folder or Path()
                 for name, label, item_id in _columns(source, TextTemplate(text or IMAGE), extra):
                     yield (folder / name if name else name), label, item_id
 
 
-def _columns(source: Source, template: TextTemplate, extra: _ExtraColumns) -> Iterator[Row]:
+def _columns(source: TypedSource, template: TextTemplate, extra: _ExtraColumns) -> Iterator[Row]:
     names = [*template.fields, *extra.columns]
     for name in names:
         if name not in source.schema.names:

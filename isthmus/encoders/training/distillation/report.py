@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.data.table_reader import open_sources
+from isthmus.data.inputs import open_typed
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.training.retrieval_quality import (
     LabelRelevance,
@@ -174,7 +174,7 @@ def read_user_items(interactions: Any) -> UserItems:
         If a column is absent.
     """
     user_items: dict[str, list[str]] = {}
-    for source in open_sources(interactions, [USER_ID, ITEM_ID]):
+    for source in open_typed(interactions, [USER_ID, ITEM_ID]):
         for name in (USER_ID, ITEM_ID):
             if name not in source.schema.names:
                 raise InvalidMapping(

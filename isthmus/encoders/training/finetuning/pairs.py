@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from isthmus.data.inputs import TypedSource, open_typed
 from isthmus.data.media import MediaStore
 from isthmus.data.pairs import PairReader
-from isthmus.data.sources import Source
-from isthmus.data.table_reader import open_sources
 from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
@@ -239,12 +238,12 @@ def _read_texts(given: Any, text: str | None, other: str | None) -> Iterator[Seq
         yield from given
         return
     templates = TextTemplate(text or TEXT), TextTemplate(other or OTHER)
-    for source in open_sources(given):
+    for source in open_typed(given):
         yield from _read_columns(source, *templates)
 
 
 def _read_columns(
-    source: Source, first: TextTemplate, second: TextTemplate
+    source: TypedSource, first: TextTemplate, second: TextTemplate
 ) -> Iterator[tuple[str | None, str | None]]:
     names = list(dict.fromkeys([*first.fields, *second.fields]))
     for name in names:

@@ -1,0 +1,178 @@
+"""The type of an attribute, from all its values in one input and what the space knows already.
+
+A column of Arrow has its type. Python objects have the type of each. Texts of a CSV have what all
+of them are spelled as: whole numbers, fractions, truth values, dates, times, else text. Where the
+values of one attribute have types that do not meet, the type of most values holds, of equals the
+first, and the other rows are invalid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.data.convert import FRACTION, WHOLE, Misfit, Values, plain, type_of
+from isthmus.data.types import (
+    UTC_TIME,
+    is_untyped,
+    merge_types,
+    storage_type,
+    type_name,
+    widen,
+)
+
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+# What a text of a CSV can be spelled as, the narrowest first.
+_SPELLINGS: tuple[tuple[str, pa.DataType], ...] = (
+    (WHOLE, pa.int64()),
+    (FRACTION, pa.float64()),
+    ("true|false|True|False|TRUE|FALSE", pa.bool_()),
+    (_DATE, pa.date32()),
+    (_DATE + _CLOCK, pa.timestamp("us")),
+    (_DATE + _CLOCK + r"(?:Z|[+-][0-9]{2}:?[0-9]{2})", UTC_TIME),
+)
+
+
+class TypeCensus:
+    """Counts the values of one attribute by type.
+
+    Parameters
+    ----------
+    text : bool, default False
+        Whether the column is text by its role: texts of a CSV are no numbers then, and any text
+        makes the attribute text.
+
+    Attributes
+    ----------
+    values : int
+        Values that are not null.
+    """
+
+    def __init__(self, *, text: bool = False) -> None:
+        self.values = 0
+        self._is_text = text
+        self._typed: list[tuple[pa.DataType, int]] = []  # types that do not meet, first seen first
+        self._spelled: dict[pa.DataType, int] = {}
+        self._example: str | None = None  # a text that is spelled as nothing else
+
+    def add(self, values: Values, *, spelled: bool = False) -> None:
+        """Count values; `spelled` texts are those of a CSV, which may be anything."""
+        if isinstance(values, list):
+            self._add_objects(values)
+            return
+        array = plain(values)
+        present = len(array) - array.null_count
+        if not present:
+            return
+        self.values += present
+        if spelled:
+            self._add_spelled(array.drop_null())
+            return
+        stored = storage_type(array.type)
+        if stored is not None and not is_untyped(stored):
+            self._count(stored, present)
+
+    def _add_objects(self, values: list[Any]) -> None:
+        counts: dict[pa.DataType, int] = {}
+        quick: dict[type, pa.DataType] = {str: pa.string(), bool: pa.bool_(), float: pa.float64()}
+        for value in values:
+            try:
+                type_ = quick.get(type(value)) or type_of(value)
+            except Misfit:
+                continue
+            counts[type_] = counts.get(type_, 0) + 1
+        for type_, count in counts.items():
+            if not pa.types.is_null(type_):
+                self.values += count
+            if not is_untyped(type_):
+                self._count(type_, count)
+
+    def _count(self, type_: pa.DataType, count: int) -> None:
+        for at, (known, before) in enumerate(self._typed):
+            merged = merge_types(known, type_)
+            if merged is not None:
+                self._typed[at] = merged, before + count
+                return
+        self._typed.append((type_, count))
+
+    def _add_spelled(self, texts: pa.Array) -> None:
+        for pattern, type_ in _SPELLINGS:
+            mask = pc.match_substring_regex(texts, f"^(?:{pattern})$")
+            if type_ == pa.int64():
+                mask = pc.and_(mask, pc.not_equal(texts, "-0"))
+            matching = texts.filter(mask)
+            if len(matching) and _casts(matching, type_):
+                self._spelled[type_] = self._spelled.get(type_, 0) + len(matching)
+                texts = texts.filter(pc.invert(mask))
+            if not len(texts):
+                return
+        self._spelled[pa.string()] = self._spelled.get(pa.string(), 0) + len(texts)
+        self._example = self._example or texts[0].as_py()
+
+    def type(self, declared: pa.DataType | None = None) -> pa.DataType | None:
+        """Return the type of the attribute; None where there is no value that has one.
+
+        Parameters
+        ----------
+        declared : pyarrow.DataType, optional
+            The type that the attribute has in the space. It holds, unless values of another type
+            make it wider.
+        """
+        if declared is not None:
+            return self._widened(declared)
+        has_text = bool(self._spelled) or any(type_ == pa.string() for type_, _ in self._typed)
+        if self._is_text and has_text:
+            return pa.string()
+        if self._typed:
+            most = max(count for _, count in self._typed)
+            type_ = next(type_ for type_, count in self._typed if count == most)
+            return self._widened(type_) if self._spelled else type_
+        return self._of_spellings()
+
+    def _widened(self, type_: pa.DataType) -> pa.DataType:
+        for given in (*(known for known, _ in self._typed), *self._spelled):
+            type_ = widen(type_, given) or type_
+        return type_
+
+    def _of_spellings(self) -> pa.DataType | None:
+        merged: pa.DataType = pa.null()
+        for type_ in self._spelled:
+            both = merge_types(merged, type_)
+            if both is None:
+                return pa.string()
+            merged = both
+        return None if is_untyped(merged) else merged
+
+    def note(self, declared: pa.DataType | None = None) -> str | None:
+        """Return why a column of a CSV is text although most of its values are not."""
+        if declared is not None or self._typed or not self._spelled:
+            return None
+        spelled = self._of_spellings()
+        if self._is_text and spelled is not None and spelled != pa.string():
+            return (
+                f"is text, since the text or the id is made of it; {type_name(spelled)} it becomes "
+                "with: isthmus attributes cast"
+            )
+        if self._is_text or self._example is None:
+            return None
+        others = self._spelled[pa.string()]
+        spelled_as_other = self.values - others
+        if spelled_as_other <= others:
+            return None
+        return (
+            f"is text, since {others:,} of its {self.values:,} values are spelled as such, for "
+            f"example {self._example!r}; if they stand for missing values, name them with "
+            "--null-values"
+        )
+
+
+def _casts(texts: pa.Array, type_: pa.DataType) -> bool:
+    """Return whether texts of the right spelling are values: 2026-02-30 is none."""
+    try:
+        texts.cast(type_)
+    except pa.ArrowInvalid:
+        return False
+    return True
