@@ -45,7 +45,7 @@ def test_every_kill_and_every_loss_of_power(verb):
 
 
 def test_a_divergence_is_found(tmp_path):
-    """The trial notices what it is there to notice: a verb that is not done again ends elsewhere."""
+    """The trial notices a verb that, done again, does nothing."""
     script = """
 import sys
 from dataclasses import replace
