@@ -184,10 +184,8 @@ def _complete(dataset: Any, table: pa.Table) -> pa.Table:
     other writers from making it.
     """
     version = pa.array([dataset.version + 1] * len(table), pa.uint64())
-    if CONTENT_VERSION in table.column_names:
-        table = table.drop_columns([CONTENT_VERSION])
-    table = table.append_column(CONTENT_VERSION, version)
-    schema, given = dataset.schema, dict(zip(table.column_names, table.columns, strict=True))
+    given = dict(zip(table.column_names, table.columns, strict=True)) | {CONTENT_VERSION: version}
+    schema = dataset.schema
     columns = [
         given[field.name].cast(field.type)
         if field.name in given
