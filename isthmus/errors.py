@@ -5,8 +5,13 @@ Each error is also a built-in exception, so callers can catch either.
 
 from __future__ import annotations
 
+import shlex
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
+from types import FrameType
 
 MOST_NAMES = 8
 MAX_NAME = 40
@@ -148,6 +153,19 @@ class IsthmusWarning(UserWarning):
     """Something about an answer that its reader should know, such as a history of unknown items."""
 
 
+def warn(note: str) -> None:
+    """Give a note to the caller of Isthmus, as a warning at the line of the call."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_ours(frame):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(note, IsthmusWarning, stacklevel=level)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.split(".", 1)[0] == "isthmus"
+
+
 def listed(names: Sequence[str], near: str | None = None) -> str:
     """Return names to quote in a message: all of a few, and of many the first, or the most like.
 
@@ -176,3 +194,14 @@ def listed(names: Sequence[str], near: str | None = None) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type, to quote in another message."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def command_in(space: Path, words: str) -> str:
+    """Return a command for a space, to be typed as it is.
+
+    Examples
+    --------
+    >>> command_in(Path("my shop.space"), "verify --repair")
+    "isthmus verify --repair --space 'my shop.space'"
+    """
+    return f"isthmus {words} --space {shlex.quote(str(space))}"

@@ -41,6 +41,7 @@ FORMAT: Final = 1
 
 # Folders and files of a space.
 SPACE_FILE: Final = "space.toml"
+SPACE_FILE_COPY: Final = ".space.toml"
 CATALOG_TABLE: Final = "catalog.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
 EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"
@@ -78,9 +79,19 @@ INTERACTION_KEY: Final = (USER_ID, ITEM_ID, EVENT)
 INTERACTIONS: Final = pa.schema(
     [
         *(pa.field(name, pa.string(), nullable=False) for name in INTERACTION_KEY),
-        pa.field(VALUE, pa.float32(), nullable=False),
+        pa.field(VALUE, pa.float32()),
         pa.field(WEIGHT, pa.float32(), nullable=False),
         pa.field(TIME, pa.timestamp("us", "UTC")),
+    ]
+)
+# Beside these: a digest of the whole event, and when and in which order it was added.
+EVENT_KEY: Final = f"{INTERNAL_PREFIX}key"
+EVENT_ADDED: Final = f"{INTERNAL_PREFIX}added"
+STORED_INTERACTIONS: Final = pa.schema(
+    [
+        *INTERACTIONS,
+        pa.field(EVENT_KEY, pa.int64(), nullable=False),
+        pa.field(EVENT_ADDED, pa.int64(), nullable=False),
     ]
 )
 

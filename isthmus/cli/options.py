@@ -57,6 +57,7 @@ METAVARS = {
     **dict.fromkeys(("columns", "exclude", "null_values"), "A,B,C"),
     "weights": "MODALITY=N",
     "quotas": "DOMAIN=N",
+    "event_weights": "EVENT=N",
     "like": "ID",
     "unlike": "ID",
     "pairs": "FILE",
@@ -64,6 +65,7 @@ METAVARS = {
     "item_ids": "ID...",
 }
 EXAMPLES = {
+    "event_weights": "EVENT=0.5, such as view=0.1",
     "weights": "MODALITY=2, such as image=2",
     "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
 }
@@ -200,8 +202,10 @@ def _parameter(name: str, info: FieldInfo, kind: Any, *, positional: bool) -> in
         settings["min"] = minimum[0]
     required = info.is_required()
     default = inspect.Parameter.empty if required else info.default
-    if kind == list[str]:
+    if kind == list[str] or default == ():
         default = inspect.Parameter.empty if required else None
+    if default == ():  # no names
+        default = None
     if not required and default is None:
         kind = kind | None
     if positional:

@@ -19,10 +19,11 @@ from isthmus.cli.options import (
     generate_options,
     open_space,
 )
-from isthmus.cli.show import show_hits, show_line, show_predictions
+from isthmus.cli.show import show_events, show_hits, show_line, show_predictions
 from isthmus.cli.show_reports import show_reasons, show_source_domains, show_training
 from isthmus.evaluation.request import EvaluationPlan
 from isthmus.retrieval.recommend.request import (
+    EventsRequest,
     PredictRatingsRequest,
     RecommendFileRequest,
     RecommendRequest,
@@ -30,7 +31,7 @@ from isthmus.retrieval.recommend.request import (
     TrainRequest,
     TrainSettings,
 )
-from isthmus.terminal import say_json
+from isthmus.terminal import say, say_json
 
 UserOption = Annotated[
     str | None, typer.Option(help="Id of a user whose interactions are stored; default: unknown.")
@@ -99,6 +100,16 @@ def predict_ratings(
 
 
 @generate_options
+def events(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(EventsRequest)],
+    as_json: JsonOption = False,
+) -> None:
+    """Say how a training would use the stored events, with counts; nothing is trained."""
+    show_events(open_space(space).events(**request), as_json=as_json)
+
+
+@generate_options
 def train(
     space: SpaceOption,
     request: Annotated[Values, OptionsOf(TrainRequest)],
@@ -112,6 +123,8 @@ def train(
     that was interrupted resumes when the same command is run again.
     """
     opened = open_space(space, wait_s=wait_s)
+    how = {name: request[name] for name in EventsRequest.model_fields if name in request}
+    say(opened.events(**how).describe(), err=True)
     description = opened.train(**request, settings=TrainSettings(**settings), progress=True)
     show_training(description, as_json=as_json)
 

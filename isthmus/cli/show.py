@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import listed
-from isthmus.terminal import DataTable, print_table, say, say_json
+from isthmus.terminal import DataTable, print_table, say, say_json, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from isthmus.data.interactions.feedback import EventSummary
     from isthmus.data.interactions.ingest import InteractionReport
     from isthmus.retrieval.search.query_file import QueryFileReport
     from isthmus.retrieval.search.results import Hits
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 NARROW = 60
 MOST_PROBLEMS = 20
 MOST_MEMBERS = 100
+MAX_EXAMPLE = 40
 
 
 def show_line(values: Mapping[str, Any], *, as_json: bool) -> None:
@@ -37,6 +39,7 @@ def show_report(report: Mapping[str, Any], *, as_json: bool, err: bool = False) 
         return
     for problem in report["problems"]:
         say(f"left out {problem}", err=True)
+    _show_notes(report["notes"])
     for domain, roles in report["mapping"].items():
         made = ", ".join(f"{role} of {column}" for role, column in roles.items())
         say(f"{domain}: {made}", err=err)
@@ -66,6 +69,21 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{report['truncated']:,} texts are longer than the encoder reads, and cut"
     if report["quarantined"]:
         yield "see what was quarantined with: isthmus quarantine --space SPACE"
+
+
+def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what verifying a space found."""
+    if as_json:
+        say_json(report)
+        return
+    for damage in report["damages"]:
+        state = "was mended" if damage["repaired"] else f"mend it with: {damage['remedy']}"
+        say(f"{damage['file']} {damage['cause']}; lost: {damage['lost']}; {state}")
+    damaged = sum(not damage["repaired"] for damage in report["damages"])
+    say(
+        f"{report['files']:,} files, {report['bytes']:,} bytes read in {report['seconds']:.1f} s: "
+        + (f"{damaged:,} damaged" if damaged else "all sound")
+    )
 
 
 def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
@@ -153,6 +171,11 @@ def show_left_out(problems: Sequence[str]) -> None:
         say(problem, err=True)
     if len(problems) > MOST_PROBLEMS:
         say(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
+
+
+def _show_notes(notes: Sequence[str]) -> None:
+    """Print on stderr what was found out about an input."""
+    show_left_out([f"note: {note}" for note in notes])
 
 
 def _show_separate(named_vectors: Mapping[str, Any]) -> None:
@@ -294,6 +317,19 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
         say("mend the files, then: isthmus retry-quarantine --space SPACE")
 
 
+def show_attributes(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print the attributes of each domain."""
+    if as_json:
+        say_json(rows)
+        return
+    table = DataTable("domain", "attribute", "type", "filled", "examples")
+    for row in rows:
+        examples = ", ".join(shortened(str(value), MAX_EXAMPLE) for value in row["examples"])
+        filled = f"{row['filled']:.0%}"
+        table.add_row(row["domain"], row["attribute"], row["type"], filled, examples)
+    print_table(table)
+
+
 def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:
     """Print what adding interactions did, and which items they wait for."""
     if as_json:
@@ -302,10 +338,11 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
     for problem in report.problems[:MOST_PROBLEMS]:
         say(f"left out {problem}", err=True)
     say(
-        f"{report.rows_read:,} rows read: {report.added:,} added, {report.changed:,} changed, "
-        f"{report.unchanged:,} unchanged, {report.repeated:,} repeated, {report.invalid:,} "
+        f"{report.rows_read:,} rows read: {report.added:,} added, {report.unchanged:,} "
+        f"unchanged, {report.repeated:,} exact repeats left out, {report.invalid:,} "
         f"invalid; {report.users:,} users; {report.seconds:.1f} s"
     )
+    _show_notes(report.notes)
     unknown = report.unknown_items
     if unknown.items:
         more = ", …" if unknown.items > len(unknown.examples) else ""
@@ -314,6 +351,24 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
             f"space does not hold ({', '.join(unknown.examples)}{more}); they count once the "
             "items are added"
         )
+
+
+def show_events(summary: EventSummary, *, as_json: bool) -> None:
+    """Print how a training uses events."""
+    if as_json:
+        say_json(summary.as_dict())
+        return
+    table = DataTable("event", "events", "positive", "seen", "disliked", "weight", "positive from")
+    for kind in summary.kinds:
+        threshold = kind.rule.positive_from
+        table.add_row(
+            kind.event,
+            *(f"{n:,}" for n in (kind.events, kind.positive, kind.seen, kind.disliked)),
+            f"{kind.rule.weight:.3g}",
+            "-" if threshold is None else f"{threshold:g}",
+        )
+    print_table(table)
+    say(summary.describe())
 
 
 def show_interactions(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -325,7 +380,7 @@ def show_interactions(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> No
     for row in rows:
         when = "" if row["time"] is None else row["time"].isoformat(" ", "seconds")
         waits = "waits for its item" if row["waits"] else ""
-        figures = (f"{row['value']:g}", f"{row['weight']:g}")
+        figures = ("-" if row["value"] is None else f"{row['value']:g}", f"{row['weight']:g}")
         table.add_row(when, row["item_id"], row["event"], *figures, waits)
     print_table(table)
 

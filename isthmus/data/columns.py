@@ -57,24 +57,27 @@ def parse_numbers(values: Values, name: str) -> tuple[pa.Array, Problems]:
     Returns
     -------
     pyarrow.Array, list of (int, str)
-        float32 without nulls, shape (n,), and the problems; rows with a problem hold zero.
+        float32, shape (n,), null where there is no number, and the problems; rows with a problem
+        hold zero.
 
     Examples
     --------
     >>> numbers, problems = parse_numbers(pa.array(["4.5", "four", None]), "rating")
     >>> numbers.to_pylist()
-    [4.5, 0.0, 0.0]
+    [4.5, 0.0, None]
     >>> problems
-    [(1, "column 'rating' holds 'four', which is no finite number"), (2, "no number in 'rating'")]
+    [(1, "column 'rating' holds 'four', which is no finite number")]
     """
     with np.errstate(over="ignore"):
         numbers = _to_floats(values).astype(np.float32)
     finite = np.isfinite(numbers)
+    given = {row: _value(values, row) for row in np.flatnonzero(~finite).tolist()}
+    missing = np.zeros(len(numbers), bool)
+    missing[[row for row, value in given.items() if value is None or value == ""]] = True
     problems = [
-        (row, _number_problem(_value(values, row), name))
-        for row in np.flatnonzero(~finite).tolist()
+        (row, _number_problem(value, name)) for row, value in given.items() if not missing[row]
     ]
-    return pa.array(np.where(finite, numbers, np.float32(0))), problems
+    return pa.array(np.where(finite, numbers, np.float32(0)), mask=missing), problems
 
 
 def _to_floats(values: Values) -> npt.NDArray[np.float64]:
@@ -105,8 +108,6 @@ def _value(values: Values, row: int) -> Any:
 
 
 def _number_problem(value: Any, name: str) -> str:
-    if value is None or value == "":
-        return f"no number in {name!r}"
     shown_value = repr(value) if isinstance(value, float | str) else shown(value)
     return f"column {name!r} holds {shown_value}, which is no finite number"
 

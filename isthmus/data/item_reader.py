@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
 from isthmus.data.convert import (
+    NEEDS_UNIT,
     Misfit,
     Misfits,
     Values,
@@ -462,7 +463,7 @@ class _Remedy:
 
     def of(self, row: int, why: str) -> str:
         """Return the end of a problem: the command that gives the attribute a type that fits."""
-        if not why.startswith("holds"):
+        if not why.startswith("holds") or why.endswith(NEEDS_UNIT):
             return ""
         if self._objects is None:
             self._objects = to_objects(self._values)

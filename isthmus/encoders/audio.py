@@ -22,6 +22,8 @@ SIGNATURES: Final = (
     *(b"RIFF", b"RF64", b"riff", b"FORM", b"fLaC"),
     *(b"OggS", b".snd", b"caff", b"ID3"),
 )
+MAX_SECONDS: Final = 600.0
+MAX_BYTES: Final = 256 * 2**20
 MIN_RATE, MAX_RATE = 1_000, 192_000  # samples a second
 RESAMPLING: Final = "soxr HQ"
 _SOXR_QUALITY: Final = "HQ"
@@ -59,7 +61,7 @@ class Waveform:
 
 
 def open_audio(
-    data: bytes, *, max_seconds: float = 600.0, max_bytes: int = 256 * 2**20
+    data: bytes, *, max_seconds: float = MAX_SECONDS, max_bytes: int = MAX_BYTES
 ) -> Waveform:
     """Decode an audio file to one channel, the mean of all, block by block.
 

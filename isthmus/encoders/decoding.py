@@ -1,11 +1,12 @@
-"""Decoding: image and audio files to what encoders take."""
+"""Decoding: image and audio files to what encoders take, in processes that may die."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from isthmus.encoders.audio import Waveform, open_audio, validated_waveform
-from isthmus.encoders.image import open_image, to_rgb
+from isthmus.encoders.audio import Waveform, validated_waveform
+from isthmus.encoders.decoder_pool import decode_apart
+from isthmus.encoders.image import to_rgb
 from isthmus.schema import Modality
 
 
@@ -29,7 +30,7 @@ def decode(modality: Modality, data: bytes) -> Any:
     InvalidMedia
         If the file cannot be decoded safely.
     """
-    return open_audio(data) if modality == "audio" else open_image(data)
+    return decode_apart(modality, data)
 
 
 def check_decoded(modality: Modality, content: Any) -> Any:

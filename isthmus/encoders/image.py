@@ -7,12 +7,14 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
+from isthmus.encoders.image_formats import HEIF_BRANDS, brand_of, why_unknown
 from isthmus.errors import InvalidImage
 
 if TYPE_CHECKING:
@@ -23,9 +25,16 @@ PIXELS = "pixels"
 # Formats that Pillow decodes itself. EPS, for example, would start Ghostscript.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF")
 
+MAX_PIXELS: Final = 64_000_000
+MAX_BYTES: Final = 64 * 2**20
+
 # Models resize the shorter side to about 256 pixels. The longer side of a narrow image would
 # become so long that the image takes gigabytes.
 MAX_ASPECT: Final = 200
+
+# Honest progressive files have some ten scans. Each is a pass over all pixels.
+MAX_SCANS: Final = 100
+_START_OF_SCAN = b"\xff\xda"
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Image.Transpose] = {
@@ -37,6 +46,7 @@ _UPRIGHT: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SRGB = (b"sRGB", "sRGB".encode("utf-16-be"))  # in the description of profiles that are sRGB
 _DEEP_MODES = ("I", "F")
 _WHITE_LEVELS = (255.0, 2.0**16 - 1, 2.0**31 - 1)
 _PILLOW_MODULES = r"PIL\."
@@ -44,7 +54,7 @@ _IGNORE_PILLOW = ("ignore", None, Warning, re.compile(_PILLOW_MODULES), 0)
 
 
 def open_image(
-    data: bytes, *, max_pixels: int = 64_000_000, max_bytes: int = 64 * 2**20
+    data: bytes, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
 ) -> Image.Image:
     """Decode an image file to upright RGB.
 
@@ -77,6 +87,8 @@ def open_image(
         raise InvalidImage(f"the image has {len(data)} bytes, over the limit of {max_bytes}")
     _ignore_pillow_warnings()
     image = _read_header(data)
+    if image.format == "JPEG" and data.count(_START_OF_SCAN) > MAX_SCANS:
+        raise InvalidImage(f"the image has more than {MAX_SCANS} scans, as no camera writes them")
     if image.width * image.height > max_pixels:
         raise InvalidImage(
             f"the image has {image.width} x {image.height} pixels, over the limit of {max_pixels}"
@@ -106,7 +118,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     try:
         image.load()
         rotation = _UPRIGHT.get(_orientation(image))
-        rgb = _convert(image)
+        rgb = _convert(_in_srgb(image))
         return rgb if rotation is None else rgb.transpose(rotation)
     except MemoryError as error:
         raise InvalidImage("the image does not fit into memory") from error
@@ -127,13 +139,28 @@ def _check_shape(image: Image.Image) -> None:
 
 def _read_header(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats(data))
+        if image.info.get("default_image"):  # a PNG whose animation leaves its first image out
+            image.seek(1)
+        return image
     except UnidentifiedImageError as error:
-        raise InvalidImage("not an image in a known format") from error
+        raise InvalidImage(why_unknown(data)) from error
     except Image.DecompressionBombError as error:
         raise InvalidImage(f"the image has too many pixels: {_message(error)}") from error
     except Exception as error:
         raise InvalidImage(f"the image's header cannot be read: {_message(error)}") from error
+
+
+def _formats(data: bytes) -> tuple[str, ...]:
+    """Return the formats to try; HEIC among them where its plug-in is installed."""
+    if brand_of(data) not in HEIF_BRANDS:
+        return FORMATS
+    try:
+        heif = import_module("pillow_heif")
+    except ImportError:
+        return FORMATS
+    heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
 
 
 def _convert(image: Image.Image) -> Image.Image:
@@ -148,6 +175,21 @@ def _convert(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and not isinstance(image, ImageFile.ImageFile):
         return image
     return image.convert("RGB")
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return the image with the colours of its profile as sRGB, as a browser shows them."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "CMYK") or any(n in profile for n in _SRGB):
+        return image
+    try:
+        stored = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(
+            image, stored, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image  # browsers leave a damaged profile out of account, too
+    return image if converted is None else converted
 
 
 def _over_white(image: Image.Image) -> Image.Image:

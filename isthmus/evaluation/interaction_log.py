@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.interactions.ratings import default_positive_from
+from isthmus.data.interactions.feedback import POSITIVE_SHARE, Feedback
+from isthmus.data.interactions.ratings import latest_events
 from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.task import INTERACTION_COLUMNS
 from isthmus.numerics.arrays import Counts, Mask, Positions
-from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE
+from isthmus.schema import EVENT, ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 
 
 class InteractionLog:
@@ -207,12 +208,16 @@ def select_positives(interactions: pa.Table, positive_from: float | None = None)
     {'positive from': '4', 'positive': '2 of 3'}
     """
     values = interactions.column(VALUE)
+    if {EVENT, WEIGHT, TIME} <= {*interactions.column_names} and (
+        values.null_count or pc.count_distinct(interactions.column(EVENT)).as_py() > 1
+    ):
+        return _by_feedback(interactions, positive_from)
     if positive_from is None:
         bounds = pc.min_max(values)
         smallest, largest = bounds["min"].as_py(), bounds["max"].as_py()
         if smallest == largest:
-            return Positives(interactions, None, len(interactions))
-        positive_from = default_positive_from(interactions)
+            return Positives(_once(interactions), None, len(interactions))
+        positive_from = _default_threshold(values)
         if largest <= 0:
             raise InvalidInput(
                 f"the largest value is {largest:g}, so the threshold of positives is unclear; give "
@@ -226,4 +231,30 @@ def select_positives(interactions: pa.Table, positive_from: float | None = None)
             f"no value reaches {positive_from:g}, from which they are positive; the largest is "
             f"{pc.max(values).as_py():g}: give a smaller positive_from (--positive-from)"
         )
-    return Positives(interactions.filter(pa.array(positive)), positive_from, len(interactions))
+    positives = _once(interactions.filter(pa.array(positive)))
+    return Positives(positives, positive_from, len(interactions))
+
+
+def _once(interactions: pa.Table) -> pa.Table:
+    """Return the latest event of each user and item: an item is found, or is not, once."""
+    if not {USER_ID, ITEM_ID, TIME} <= {*interactions.column_names}:
+        return interactions
+    return latest_events(interactions)
+
+
+def _default_threshold(values: pa.ChunkedArray) -> float | None:
+    extremes = pc.min_max(values.filter(pc.greater(values, 0)))
+    low, high = extremes["min"].as_py(), extremes["max"].as_py()
+    return None if low is None or low == high else POSITIVE_SHARE * high
+
+
+def _by_feedback(interactions: pa.Table, positive_from: float | None) -> Positives:
+    """Select the positive events of a log of several kinds, or of some without a value."""
+    feedback = Feedback.of(interactions, positive_from=positive_from)
+    liked = feedback.judge(interactions).liked
+    if not liked.any():
+        raise InvalidInput("no event of the log is positive: see isthmus events")
+    positives = _once(interactions.filter(pa.array(liked)))
+    at = positives.schema.get_field_index(VALUE)
+    values = positives.column(VALUE).fill_null(1.0)
+    return Positives(positives.set_column(at, VALUE, values), positive_from, len(interactions))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.interactions.ratings import rated_events, select_events
+from isthmus.data.interactions.ratings import latest_ratings, rated_events
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
 from isthmus.evaluation.interaction_log import Positives, select_positives
@@ -110,7 +110,7 @@ def _rating(table: pa.Table, domains: Mapping[str, str], target: str, seed: int)
     if pc.count_distinct(values).as_py() < 2:
         raise InvalidInput(f"every value is {values[0].as_py():g}, so there is nothing to predict")
     if EVENT in table.column_names:
-        table = select_events(table, rated_events(table))
+        table = latest_ratings(table, rated_events(table))
     if not len(table):
         raise InvalidInput("values differ by the kind of event alone; there is nothing to predict")
     return rating(table, domains, target, seed=seed)

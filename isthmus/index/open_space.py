@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from isthmus.data.fetch import MediaLimits
-from isthmus.data.interactions.ratings import default_positive_from
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
@@ -164,8 +164,13 @@ class OpenSpace:
                 f"{self.fingerprint} ({', '.join(self.settings.encoders.values())})"
             )
 
-    def training_interactions(self, positive_from: float | None) -> tuple[pa.Table, float | None]:
-        """Return the stored interactions, and the least value that counts as positive.
+    def training_interactions(
+        self,
+        positive_from: float | None = None,
+        event_weights: Mapping[str, float] | None = None,
+        half_life_days: float | None = None,
+    ) -> tuple[pa.Table, Feedback]:
+        """Return the stored interactions, and how they count.
 
         Raises
         ------
@@ -178,9 +183,7 @@ class OpenSpace:
                 f"{self.path} holds no interactions to learn from; add some with: isthmus "
                 "interactions add"
             )
-        if positive_from is None:
-            return interactions, default_positive_from(interactions)
-        return interactions, positive_from
+        return interactions, Feedback.of(interactions, event_weights, positive_from, half_life_days)
 
 
 def vector_weights(settings: SpaceSettings) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.digests import digest
 from isthmus.encoders.training.finetuning.pairs import MIN_PAIRS as MIN_FINETUNE_PAIRS
@@ -69,7 +70,7 @@ def _text_spec(space: OpenSpace) -> str:
 
 def _domain_texts(space: OpenSpace, request: FinetuneRequest) -> dict[str, _DomainTexts]:
     """Return the texts of each domain, and the pairs that its users make."""
-    interactions, positive_from = space.training_interactions(request.positive_from)
+    interactions, feedback = space.training_interactions(request.positive_from)
     snapshot, label = space.view().snapshot, request.label
     if label is not None and label not in snapshot.attributes.names:
         raise InvalidInput(
@@ -79,7 +80,7 @@ def _domain_texts(space: OpenSpace, request: FinetuneRequest) -> dict[str, _Doma
     label_columns = [] if label is None else snapshot.attributes.columns_of(label)
     columns = [ITEM_ID, DOMAIN, TEXT, *label_columns]
     rows = [row for batch in snapshot.batches(columns) for row in batch.to_pylist()]
-    positives = _positives([row[ITEM_ID] for row in rows], interactions, positive_from)
+    positives = _positives([row[ITEM_ID] for row in rows], interactions, feedback)
     by_domain = {}
     for name in sorted({row[DOMAIN] for row in rows}):
         at = [number for number, row in enumerate(rows) if row[DOMAIN] == name]
@@ -166,12 +167,12 @@ def pairs_of_texts(texts: Sequence[str], pairs: Rows) -> ContentPairs:
     )
 
 
-def _positives(item_ids: Sequence[str], interactions: pa.Table, least: float | None) -> csr_matrix:
+def _positives(item_ids: Sequence[str], interactions: pa.Table, feedback: Feedback) -> csr_matrix:
     columns = {item: number for number, item in enumerate(item_ids)}
     matrix = InteractionMatrix.from_table(
         interactions,
         lambda ids: np.array([columns.get(item, -1) for item in ids], np.int64),
         len(item_ids),
-        positive_from=least,
+        feedback=feedback,
     )
     return matrix.liked

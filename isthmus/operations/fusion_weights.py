@@ -123,9 +123,7 @@ def _relevance(space: OpenSpace, view: View, request: LearnFusionRequest) -> Rel
             return [encode_contents(space, {"text": text}) for text in texts]
 
         return from_pairs(view, request.pairs, encode)
-    interactions, positive_from = space.training_interactions(None)
+    interactions, feedback = space.training_interactions()
     n_items = len(view.living.rows)
-    matrix = InteractionMatrix.from_table(
-        interactions, view.find, n_items, positive_from=positive_from
-    )
+    matrix = InteractionMatrix.from_table(interactions, view.find, n_items, feedback=feedback)
     return from_interactions(view, matrix)

@@ -8,18 +8,21 @@ from dataclasses import fields
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.interactions.feedback import EventSummary, canonical
 from isthmus.data.interactions.ingest import InteractionReport, add_interactions
 from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
+from isthmus.errors import listed, warn
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.operations.request import InteractionsRequest
+from isthmus.retrieval.recommend.request import EventsRequest
 from isthmus.schema import ITEM_ID
 
 
 def store_interactions(
     space: OpenSpace, request: InteractionsRequest, *, progress: bool = False
 ) -> InteractionReport:
-    """Add interactions; one is kept for each user, item and kind of event."""
+    """Add interactions; what is stored already, exactly the same, is not stored again."""
     columns = {field.name: getattr(request, field.name) for field in fields(InteractionMapping)}
     reader = InteractionReader(request.source, InteractionMapping(**columns), request.csv)
     with write_lock(space.path, "interactions", space.wait_s):
@@ -44,6 +47,23 @@ def read_interactions(
     items = table.column(ITEM_ID).combine_chunks().dictionary_encode()
     in_catalog = space.catalog.snapshot().contains(items.dictionary)
     return table.filter(pc.take(in_catalog, items.indices))
+
+
+def summarize_events(space: OpenSpace, request: EventsRequest) -> EventSummary:
+    """Count how a training would use the stored events."""
+    weights = request.event_weights
+    interactions, feedback = space.training_interactions(
+        request.positive_from, weights, request.half_life_days
+    )
+    items = interactions.column(ITEM_ID).combine_chunks().dictionary_encode()
+    there = pc.take(space.catalog.snapshot().contains(items.dictionary), items.indices)
+    waiting = len(interactions) - pc.sum(there.cast("int64"), min_count=0).as_py()
+    known = {canonical(event) for event in feedback.rules}
+    for name in weights or {}:
+        if canonical(name) not in known:
+            names = listed(list(feedback.rules), name)
+            warn(f"no stored event is {name!r}, which event_weights names; there are: {names}")
+    return EventSummary.of(interactions.filter(there), feedback, weights, waiting)
 
 
 def forget_user(space: OpenSpace, user_id: str) -> int:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.ratings import (
     RatingData,
+    latest_ratings,
     rated_events,
-    select_events,
     with_unit_weights,
 )
 from isthmus.digests import digest
@@ -46,20 +47,21 @@ def train(
 
     if not isinstance(settings, RecommenderSettings):
         settings = recommender_settings(settings or TrainSettings())
-    interactions, positive_from = space.training_interactions(request.positive_from)
+    last_added = space.interactions.last_added()
+    interactions, feedback = space.training_interactions(
+        request.positive_from, request.event_weights, request.half_life_days
+    )
     view = space.view()
     with write_lock(space.path, "training", space.wait_s):
-        work = _work_folder(space, settings, request, positive_from)
-        data = space_training_data(
-            view, space.vector_weights, interactions, positive_from=positive_from
-        )
+        work = _work_folder(space, settings, request, feedback)
+        data = space_training_data(view, space.vector_weights, interactions, feedback=feedback)
         start_from = request.start_from
         trained = train_recommender(
             data,
             settings,
             request.targets,
-            positive_from=positive_from,
-            rated=_ratings(view, interactions),
+            feedback=feedback,
+            rated=_ratings(view, interactions, feedback),
             pretrained=None if start_from is None else published_rankers(start_from),
             pretrain_on=_pretraining(request.targets or view.domains, request.pretrain),
             folder=work,
@@ -72,16 +74,16 @@ def train(
             settings,
             len(data.interactions),
             encoders_of(space.settings),
+            last_added,
         )
         shutil.rmtree(work)
     return description
 
 
-def _ratings(view: View, interactions: pa.Table) -> RatingData:
-    events = rated_events(interactions)
-    return RatingData(
-        events, space_interactions(view, with_unit_weights(select_events(interactions, events)))
-    )
+def _ratings(view: View, interactions: pa.Table, feedback: Feedback) -> RatingData:
+    events = tuple(event for event in rated_events(interactions) if not feedback.rule(event).amount)
+    ratings = with_unit_weights(latest_ratings(interactions, events))
+    return RatingData(events, space_interactions(view, ratings))
 
 
 def _require_same_encoders(space: OpenSpace) -> None:

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 
 from isthmus.encoders.image import FORMATS, open_image, to_rgb
 from isthmus.errors import InvalidImage
@@ -156,8 +156,20 @@ def test_a_truncated_file_is_refused(kind, share):
     [
         (b"", "the image is empty: 0 bytes"),
         (b"this is text", "not an image in a known format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in a known format"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image in a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript.*; give a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "the file is SVG.*; convert it to JPEG"),
+        (b"<?xml version='1.0'?>\n<!-- a -->\n<svg/>", "the file is SVG"),
+        (
+            b"\0\0\0\x18ftypheic" + bytes(200),
+            "HEIC.*pip install pillow-heif, or convert it to JPEG",
+        ),
+        (b"\0\0\0\x18ftypavif" + bytes(200), "AVIF"),
+        (b"\0\0\0\x18ftypisom" + bytes(200), "a video"),
+        (b"\n<!DOCTYPE html><p>Not found", "a web page.*; give the address of the image"),
+        (b'{"error": "not found"}', "JSON"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"PK\x03\x04", "an archive"),
         (png_header(100_000, 50_000), "too many pixels"),
         (png_header(9_000, 9_000), "9000 x 9000 pixels, over the limit of 64000000"),
         (png_header(0, 5), "image"),
@@ -173,6 +185,63 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(InvalidImage, match="300 x 300 pixels, over the limit of 50000"):
         open_image(saved(Image.new("L", (300, 300))), max_pixels=50_000)
+
+
+def scans(times: int, size: int = 64) -> bytes:
+    """A progressive JPEG whose last scan is repeated: small, and slow to decode."""
+    data = saved(Image.new("L", (size, size), 99), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * times + data[-2:]
+
+
+def test_a_progressive_image_of_honest_scans_is_read():
+    assert open_image(scans(20)).size == (64, 64)
+
+
+def test_a_progressive_image_of_many_scans_is_refused():
+    with pytest.raises(InvalidImage, match="more than 100 scans"):
+        open_image(scans(2_000))
+
+
+def test_avif_is_read():
+    red = corner(open_image(saved(Image.new("RGB", (32, 32), RED), "AVIF")))
+    assert np.abs(np.subtract(red, RED)).max() < 8
+
+
+def test_an_animation_that_leaves_its_first_image_out_shows_the_next():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (WHITE, RED, BLACK)]
+    data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=True)
+    assert corner(open_image(data)) == RED
+
+
+def test_16_bit_colours_keep_their_high_bytes():
+    values = np.zeros((4, 4, 3), ">u2")
+    values[..., 0] = 0xC8FF
+    raw = b"".join(b"\0" + row.tobytes() for row in values)
+    assert corner(open_image(png_of(4, 4, 16, 2, raw))) == (0xC8, 0, 0)
+
+
+def png_of(width: int, height: int, depth: int, kind: int, raw: bytes) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + crc
+
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_a_colour_profile_is_applied_as_in_a_browser():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Red and blue exchanged, and another name.
+    other = srgb.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")
+    other = other.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+    image = Image.new("RGB", (8, 8), (200, 0, 0))
+    assert corner(open_image(saved(image, icc_profile=srgb))) == (200, 0, 0)
+    assert corner(open_image(saved(image, icc_profile=other))) == (0, 0, 200)
+    assert corner(open_image(saved(image, icc_profile=b"damaged"))) == (200, 0, 0)
+    inked = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    assert corner(open_image(saved(inked, "TIFF"))) == (255, 0, 0)
 
 
 def test_a_large_file_is_refused():

@@ -17,7 +17,7 @@ from isthmus.data.interactions.reader import InteractionReader
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.digests import digest, keys_of
 from isthmus.progress import progress_bar
-from isthmus.schema import ITEM_ID, USER_ID
+from isthmus.schema import EVENT, ITEM_ID, USER_ID, VALUE
 
 COMMIT_ROWS = 1_000_000
 MAX_EXAMPLES = 5
@@ -49,15 +49,17 @@ class InteractionReport:
     Attributes
     ----------
     rows_read : int
-        Rows of the input; the sum of the five counts below.
-    added, changed, unchanged : int
-        Interactions that were new, that replaced a stored one, or that the store had already (the
-        same, or a later one).
+        Rows of the input; the sum of the four counts below.
+    added, unchanged : int
+        Events that were new, or that the store had already.
     repeated : int
-        Rows superseded by another row of the input: the same user, item and event with a later
-        time, or further down.
+        Rows left out because they repeat another row of the input exactly.
     invalid : int
         Rows left out because they are invalid.
+    events : dict of str to int
+        Rows of each kind of event, without those left out.
+    without_value : int
+        Rows that have no value.
     users : int
         Number of users in the input.
     unknown_items : UnknownItems
@@ -72,10 +74,11 @@ class InteractionReport:
 
     rows_read: int = 0
     added: int = 0
-    changed: int = 0
     unchanged: int = 0
     repeated: int = 0
     invalid: int = 0
+    events: dict[str, int] = field(default_factory=dict)
+    without_value: int = 0
     users: int = 0
     unknown_items: UnknownItems = field(default_factory=UnknownItems)
     seconds: float = 0.0
@@ -133,20 +136,27 @@ def add_interactions(
     items: Counter[str] = Counter()
     with progress_bar("adding", rows - report.repeated - report.invalid, show=progress) as advance:
         for batch in reader.batches(COMMIT_ROWS):
-            added, changed = store.add(batch)
+            added = store.add(batch)
             report.added += added
-            report.changed += changed
-            report.unchanged += len(batch) - added - changed
+            report.unchanged += len(batch) - added
+            _count_kinds(report, batch)
             users.append(keys_of(map(digest, batch.column(USER_ID).unique().to_pylist())))
             for pair in pc.value_counts(batch.column(ITEM_ID)).to_pylist():
                 items[pair["values"]] += pair["counts"]
             advance(len(batch))
-    if report.added or report.changed:
+    if report.added:
         store.compact_if_fragmented()
     report.users = len(np.unique(np.concatenate(users))) if users else 0
     report.unknown_items = _unknown_items(items, in_catalog)
     report.seconds = round(time.perf_counter() - start, 3)
     return report
+
+
+def _count_kinds(report: InteractionReport, batch: pa.Table) -> None:
+    for kind in pc.value_counts(batch.column(EVENT)).to_pylist():
+        name = kind["values"]
+        report.events[name] = report.events.get(name, 0) + kind["counts"]
+    report.without_value += batch.column(VALUE).null_count
 
 
 def _unknown_items(items: Counter[str], in_catalog: Contains) -> UnknownItems:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.errors import InvalidInput
-from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
+from isthmus.data.interactions.feedback import Feedback
+from isthmus.schema import ITEM_ID, TIME, USER_ID
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -26,10 +26,10 @@ FindColumns = Callable[[Sequence[str]], npt.NDArray[np.int64]]
 class InteractionMatrix:
     """Interactions as matrices in CSR form, shape (n_users, n_items).
 
-    All events of one user and item are one entry. The value of an entry is the largest ``value *
-    weight`` of its events, its time the latest. Every entry is *seen*. An entry is *liked* if the
-    value of one of its events, without the weight, is above zero, or at least `positive_from`
-    where that is given. The entries of a row are ordered by column.
+    All events of one user and item are one entry. The value of an entry is the largest strength of
+    its events, its time the latest. Every entry is *seen*. An entry is *liked* if one of its events
+    is positive (see `Feedback`) and no later one is a dislike. Events of the weight 0 are left out.
+    The entries of a row are ordered by column.
 
     Attributes
     ----------
@@ -64,39 +64,36 @@ class InteractionMatrix:
         find_columns: FindColumns,
         items: int,
         *,
-        positive_from: float | None = None,
+        feedback: Feedback | None = None,
     ) -> InteractionMatrix:
         """Return the matrix of a table of interactions.
 
         Parameters
         ----------
         interactions : pyarrow.Table
-            Columns user_id, item_id, value, weight and time, in any order.
+            Columns user_id, item_id, event, value, weight and time; of events at one time, or
+            without one, the later row is the later event.
         find_columns : callable
             Returns the column of each of some distinct item ids, int64, -1 for an item without
             one; interactions with such items are ignored.
         items : int
             Number of columns.
-        positive_from : float, optional
-            Smallest value that is liked, above zero; by default every value above zero is.
-
-        Raises
-        ------
-        InvalidInput
-            If `positive_from` is not above zero.
+        feedback : Feedback, optional
+            How events count; by default any value above zero is positive.
         """
-        if positive_from is not None and not positive_from > 0:
-            raise InvalidInput(f"positive_from is {positive_from}; give a value above zero")
+        judged = (feedback or Feedback.plain(interactions)).judge(interactions)
         names, rows = _codes(interactions.column(USER_ID))
         distinct, items_at = _codes(interactions.column(ITEM_ID))
         columns = np.asarray(find_columns(distinct), np.int64)[items_at]
-        order = np.lexsort((columns, rows))
-        order = order[columns[order] >= 0]
+        moments = _seconds(interactions)
+        order = np.lexsort((np.nan_to_num(moments, nan=-np.inf), columns, rows))
+        order = order[(columns[order] >= 0) & judged.used[order]]
         rows, columns = rows[order], columns[order]
         first = _run_starts(rows, columns)
-        values = _numbers(interactions, VALUE)[order]
-        strengths = values * _numbers(interactions, WEIGHT)[order]
-        liked = values > 0 if positive_from is None else values >= np.float32(positive_from)
+        # Within an entry, the oldest event first: what counts is which kind came last.
+        place = np.arange(1, len(order) + 1)
+        liked_at = _reduce_runs(np.maximum, np.where(judged.liked[order], place, 0), first)
+        disliked_at = _reduce_runs(np.maximum, np.where(judged.disliked[order], place, 0), first)
         entry_rows, columns = rows[first], columns[first]
         present, lengths = np.unique(entry_rows, return_counts=True)
         return cls(
@@ -104,9 +101,9 @@ class InteractionMatrix:
             items=items,
             starts=np.concatenate([[0], np.cumsum(lengths)]),
             columns=columns,
-            strengths=_reduce_runs(np.maximum, strengths, first),
-            moments=_reduce_runs(np.fmax, _seconds(interactions)[order], first),
-            likes=_reduce_runs(np.logical_or, liked, first),
+            strengths=_reduce_runs(np.maximum, judged.strengths[order], first),
+            moments=_reduce_runs(np.fmax, moments[order], first),
+            likes=liked_at > disliked_at,
         )
 
     def __len__(self) -> int:
@@ -208,10 +205,6 @@ def _reduce_runs(
     reduce: np.ufunc, data: npt.NDArray[Any], first: npt.NDArray[np.int64]
 ) -> npt.NDArray[Any]:
     return reduce.reduceat(data, first) if len(first) else data[:0]
-
-
-def _numbers(interactions: pa.Table, name: str) -> npt.NDArray[np.float32]:
-    return np.asarray(interactions.column(name).to_numpy(), np.float32)
 
 
 def _seconds(interactions: pa.Table) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""The interaction reader: any input, validated and deduplicated, as tables of one schema.
+"""The interaction reader: any input, validated, as tables of one schema.
 
-One row is kept for each user, item and event: the one with the latest time and, among equal times
-or without times, the last. A row without a time is older than any row with one.
+A log is taken as it is: every kind of event, repeats, and events without a value. Only a row that
+repeats another one exactly, in user, item, event, value, weight and time, is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.columns import (
-    NO_TIME,
     TIME_TYPE,
     Problems,
     parse_numbers,
@@ -24,16 +23,15 @@ from isthmus.data.columns import (
 )
 from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.ids import IdTemplate
+from isthmus.data.interactions.store import event_keys
 from isthmus.data.sources import Chunk, Source
 from isthmus.data.table_reader import RowNumbers, TableReader
 from isthmus.data.times import TimeUnit
 from isthmus.data.types import storage_type
-from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInteractions, InvalidMapping, InvalidRows, listed
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import (
     EVENT,
-    INTERACTION_KEY,
     INTERACTIONS,
     ITEM_ID,
     TIME,
@@ -45,10 +43,6 @@ from isthmus.schema import (
 DEFAULT_EVENT = "interaction"
 VALUE_COLUMNS = (VALUE, "rating")
 TIME_COLUMNS = (TIME, "timestamp")
-
-# One odd factor per key column: multiplication by an odd number is a bijection modulo 2**64, and
-# with different factors the user "a" of item "b" differs from the user "b" of item "a".
-_KEY_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
 
 _ALLOWED_TYPES = {
     "id": "an id of a user or an item is text or an integer",
@@ -69,8 +63,9 @@ class InteractionMapping:
     item : str, default "item_id"
         Column of the item id, or a template such as ``"film-{movie_id}"``.
     value : str, optional
-        Column of the strength of an interaction, such as a rating. Default: the column value or
-        rating if there is one, else every interaction has the value 1.
+        Column of the value of an event, such as a rating or hours; null means that it has none.
+        Default: the column value or rating if there is one, else every interaction has the
+        value 1.
     time : str, optional
         Column of the time. Default: the column time or timestamp if there is one.
     weight : str, optional
@@ -195,8 +190,7 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
     problems : dict of int to str
         Invalid rows found by `check`, by row number over the whole input.
     repeated : numpy.ndarray
-        int64: numbers of the rows that `check` found superseded by another row of the input; see
-        the module for the rule.
+        int64: numbers of the rows that `check` found to repeat another row of the input exactly.
     """
 
     error: ClassVar[type[InvalidRows]] = InvalidInteractions
@@ -232,7 +226,7 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
             return problems
 
         n_rows = self._scan(problems_of, advance)
-        self.repeated = deduplicator.superseded(np.array(sorted(self.problems), np.int64))
+        self.repeated = deduplicator.repeated(np.array(sorted(self.problems), np.int64))
         return n_rows
 
     def batches(self, rows: int) -> Iterator[pa.Table]:
@@ -241,7 +235,7 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
         Yields
         ------
         pyarrow.Table
-            With the schema `isthmus.schema.INTERACTIONS`; each user, item and event occurs once.
+            With the schema `isthmus.schema.INTERACTIONS`; no event occurs twice.
         """
 
         def convert(chunk: Chunk, mapping: ResolvedInteractionMapping, source: Source) -> pa.Table:
@@ -252,48 +246,34 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
 
 
 class Deduplicator:
-    """Finds rows that another row of the same input supersedes.
+    """Finds rows that repeat another row of the same input exactly.
 
-    Rows are compared by 64-bit digests of user, item and event. The memory is 16 bytes per row,
-    and 40 bytes during `superseded`.
+    Rows are compared by 64-bit digests. The memory is 8 bytes per row, and 32 bytes during
+    `repeated`.
     """
 
     def __init__(self) -> None:
         self._keys: list[npt.NDArray[np.uint64]] = []
-        self._times: list[npt.NDArray[np.int64]] = []
 
     def add(self, rows: pa.Table) -> None:
         """Add the next rows of the input."""
-        self._keys.append(_row_keys(rows))
-        times = rows.column(TIME).cast(pa.int64()).fill_null(NO_TIME)
-        self._times.append(np.asarray(times.to_numpy(), np.int64))
+        self._keys.append(event_keys(rows))
 
-    def superseded(self, ignored: RowNumbers) -> RowNumbers:
-        """Return the numbers of the superseded rows, ascending.
+    def repeated(self, ignored: RowNumbers) -> RowNumbers:
+        """Return the numbers of the rows that repeat an earlier one, ascending.
 
         Parameters
         ----------
         ignored : numpy.ndarray
-            int64: numbers of rows that are left out, neither superseding nor superseded.
+            int64: numbers of rows that are left out, neither repeating nor repeated.
         """
         if not self._keys:
             return np.zeros(0, np.int64)
-        keys, times = np.concatenate(self._keys), np.concatenate(self._times)
+        keys = np.concatenate(self._keys)
         rows = np.delete(np.arange(len(keys)), ignored)
-        # By key, then time; lexsort is stable, so rows of one time stay in input order.
-        order = rows[np.lexsort((times[rows], keys[rows]))]
-        has_successor = keys[order][:-1] == keys[order][1:]
-        return np.sort(order[:-1][has_successor])
-
-
-def _row_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit key of each row's user, item and event, shape (len(rows),)."""
-    keys = np.zeros(len(rows), np.uint64)
-    for name, factor in zip(INTERACTION_KEY, _KEY_FACTORS, strict=True):
-        coded = rows.column(name).combine_chunks().dictionary_encode()
-        distinct = keys_of(map(digest, coded.dictionary.to_pylist()))
-        keys += distinct[coded.indices.to_numpy()] * np.uint64(factor)
-    return keys
+        order = rows[np.argsort(keys[rows], kind="stable")]
+        has_predecessor = keys[order][:-1] == keys[order][1:]
+        return np.sort(order[1:][has_predecessor])
 
 
 def _to_interactions(
@@ -331,7 +311,9 @@ def _numbers(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
 
 
 def _weights(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
+    """Return the weights of a batch, 1 where there is none."""
     weights, problems = _numbers(chunk, name)
+    weights = weights.fill_null(1.0)
     negative = pc.indices_nonzero(pc.less(weights, 0)).to_pylist()
     problem = f"column {name!r} is {{}}; no weight is negative"
     return weights, problems + [(row, problem.format(weights[row])) for row in negative]

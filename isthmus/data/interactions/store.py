@@ -1,7 +1,7 @@
-"""The store of interactions: one row for each user, item and kind of event.
+"""The store of interactions: one row for each event, as it came.
 
-Of two rows of one user, item and event the store keeps the one with the later time and, at equal
-times or without times, the one added last. A row without a time is older than any row with one.
+Only an event that is stored already, equal in all of user, item, event, value, weight and time, is
+not stored again; so a file can be added twice. A row without a time is older than any row with one.
 Items need not be in the catalog: the store does not look them up.
 
 Lance takes some two milliseconds to look up the rows of one user. So a store that is read often
@@ -33,27 +33,30 @@ from isthmus.data.lance_tables import (
 )
 from isthmus.data.leases import hold
 from isthmus.data.table_checksums import TableStamp, is_newest, stamp_of, table_identity
+from isthmus.digests import digest, keys_of
 from isthmus.schema import (
     EVENT,
+    EVENT_ADDED,
+    EVENT_KEY,
     INTERACTION_KEY,
     INTERACTIONS,
     INTERACTIONS_TABLE,
     ITEM_ID,
+    STORED_INTERACTIONS,
     TIME,
     USER_ID,
+    VALUE,
+    WEIGHT,
 )
 
 MAX_CACHED_ROWS = 2_000_000  # some 100 bytes each
 READ_SECONDS_PER_ROW = 1e-6
 ROW_ADDRESS = "_rowaddr"
+# One odd factor per column: multiplication by an odd number is a bijection modulo 2**64, and with
+# different factors the user "a" of item "b" differs from the user "b" of item "a".
+KEY_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+NUMBER_FACTORS = (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
 OFFSET_BITS = np.uint64(0xFFFFFFFF)  # of a row address: the position in its fragment
-
-# When a row being added ("source") replaces the stored row ("target") of the same key.
-REPLACES = (
-    "source.time > target.time OR (source.time IS NOT NULL AND target.time IS NULL) OR "
-    "((source.time = target.time OR (source.time IS NULL AND target.time IS NULL)) AND "
-    "(source.value != target.value OR source.weight != target.weight))"
-)
 
 Integers = npt.NDArray[np.int64]
 
@@ -103,13 +106,17 @@ class InteractionStore:
         if self._cache is not None or self._is_worth_caching(dataset):
             return self._cached(dataset).of_users(user_ids)
         start = time.perf_counter()
-        parts = [dataset.to_table(filter=p) for p in predicates_in(USER_ID, list(user_ids))]
-        rows = sort_by_user_and_time(pa.concat_tables(parts))
+        names = [*INTERACTIONS.names, EVENT_ADDED]
+        parts = [
+            dataset.to_table(filter=p, columns=names)
+            for p in predicates_in(USER_ID, list(user_ids))
+        ]
+        rows = sort_by_user_and_time(pa.concat_tables(parts)).select(INTERACTIONS.names)
         self._seconds_spent += time.perf_counter() - start
         return rows
 
     def table(self, *columns: str) -> pa.Table:
-        """Return every interaction, in no order.
+        """Return every interaction, in the order in which they were added.
 
         Parameters
         ----------
@@ -120,28 +127,45 @@ class InteractionStore:
         dataset = self._latest()
         if dataset is None:
             return INTERACTIONS.empty_table().select(names)
-        return dataset.to_table(columns=names)
+        table = dataset.to_table(columns=[*names, EVENT_ADDED])
+        return table.sort_by(EVENT_ADDED).select(names)
 
-    def add(self, rows: pa.Table) -> tuple[int, int]:
-        """Store interactions by the rule of the module; all become visible at once, or none.
+    def add(self, rows: pa.Table) -> int:
+        """Store the events that are not stored yet; all become visible at once, or none.
 
         Parameters
         ----------
         rows : pyarrow.Table
-            With the schema `isthmus.schema.INTERACTIONS`, no user, item and event twice.
+            With the schema `isthmus.schema.INTERACTIONS`, no event twice.
 
         Returns
         -------
-        tuple of int
-            How many were new, and how many replaced a stored one.
+        int
+            How many were new.
         """
+        added = time.time_ns() // 1_000 + np.arange(len(rows))  # in their order
+        internal = (event_keys(rows).view(np.int64), added)
+        stored = pa.table([*rows.columns, *map(pa.array, internal)], schema=STORED_INTERACTIONS)
         dataset = self._writable()
-        merge = dataset.merge_insert(list(INTERACTION_KEY)).when_matched_update_all(REPLACES)
-        transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(rows)
-        added, changed = int(done["num_inserted_rows"]), int(done["num_updated_rows"])
-        if added or changed:  # an empty commit would only make readers reload
+        merge = dataset.merge_insert([USER_ID, ITEM_ID, EVENT_KEY])
+        transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(stored)
+        new = int(done["num_inserted_rows"])
+        if new:  # an empty commit would only make readers reload
             commit(dataset, transaction)
-        return added, changed
+        return new
+
+    def added_after(self, moment: int) -> int:
+        """Return how many events were added after a moment, in microseconds since 1970."""
+        dataset = self._latest()
+        return 0 if dataset is None else int(dataset.count_rows(f"{EVENT_ADDED} > {moment}"))
+
+    def last_added(self) -> int:
+        """Return when the last event was added, in microseconds since 1970; 0 for none."""
+        dataset = self._latest()
+        if dataset is None:
+            return 0
+        newest = pc.max(dataset.to_table(columns=[EVENT_ADDED]).column(EVENT_ADDED)).as_py()
+        return 0 if newest is None else int(newest)
 
     def delete_user(self, user_id: str) -> int:
         """Delete the interactions of a user, and return how many there were."""
@@ -189,7 +213,7 @@ class InteractionStore:
         return dataset
 
     def _writable(self) -> Any:
-        return open_or_create(self._path, INTERACTIONS)
+        return open_or_create(self._path, STORED_INTERACTIONS)
 
 
 class _Opened(NamedTuple):
@@ -269,18 +293,46 @@ class CachedInteractions:
             parts += (
                 tables if len(tables) < 2 else [sort_by_user_and_time(pa.concat_tables(tables))]
             )
-        return pa.concat_tables([INTERACTIONS.empty_table(), *parts])
+        plain = (part.select(INTERACTIONS.names) for part in parts)
+        return pa.concat_tables([INTERACTIONS.empty_table(), *plain])
+
+
+def event_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit key of each event: user, item, kind, value, weight and time."""
+    keys = np.zeros(len(rows), np.uint64)
+    for name, factor in zip(INTERACTION_KEY, KEY_FACTORS, strict=True):
+        coded = pa.chunked_array([rows.column(name)]).combine_chunks().dictionary_encode()
+        distinct = keys_of(map(digest, coded.dictionary.to_pylist()))
+        keys += distinct[coded.indices.to_numpy()] * np.uint64(factor)
+    numbers = (
+        _bits(rows.column(VALUE)),
+        _bits(rows.column(WEIGHT)),
+        rows.column(TIME).cast(pa.int64()).fill_null(NO_TIME).to_numpy().astype(np.uint64),
+    )
+    for column, factor in zip(numbers, NUMBER_FACTORS, strict=True):
+        mixed = column * np.uint64(factor)  # twice, so that small numbers reach all bits
+        keys += (mixed ^ (mixed >> np.uint64(31))) * np.uint64(factor)
+    return keys
+
+
+def _bits(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Return float32 numbers as their bits; no value differs from every value."""
+    numbers = np.asarray(column.to_numpy(), np.float32) + np.float32(0)  # -0 is 0
+    numbers[np.isnan(numbers)] = np.nan
+    return numbers.view(np.uint32).astype(np.uint64)
 
 
 def sort_by_user_and_time(table: pa.Table) -> pa.Table:
-    """Return interactions by user, time (none before all others), item and event."""
+    """Return interactions by user, time (none before all others), item, event and when added."""
     return table.take(pa.array(_order(table)))
 
 
 def _order(table: pa.Table) -> Integers:
     events, items, users = (_ranks(table.column(name)) for name in (EVENT, ITEM_ID, USER_ID))
     times = table.column(TIME).cast(pa.int64()).fill_null(NO_TIME).to_numpy()
-    return np.asarray(np.lexsort((events, items, times, users)), np.int64)  # the last key is first
+    added = table.column(EVENT_ADDED).to_numpy()
+    keys = (added, events, items, times, users)  # the last key is first
+    return np.asarray(np.lexsort(keys), np.int64)
 
 
 def _ranks(names: pa.ChunkedArray) -> Integers:
@@ -313,7 +365,7 @@ def _update(fragment: Any, cached: _Fragment | None) -> _Fragment:
 
 def _read(fragment: Any, deleted: int) -> _Fragment:
     table = fragment.to_table(with_row_address=True)
-    rows = table.select(INTERACTIONS.names).combine_chunks()
+    rows = table.select([*INTERACTIONS.names, EVENT_ADDED]).combine_chunks()
     order = _order(rows)
     rows = rows.take(pa.array(order)).combine_chunks()
     coded = rows.column(USER_ID).combine_chunks().dictionary_encode()  # ascending, as the rows are

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generators import CandidateGenerators
@@ -83,8 +84,8 @@ class Recommender:
         The ranker of each target domain.
     content_graph : scipy.sparse.csr_array
         The content k-nearest-neighbour graph of the items, see `TrainingData.content_graph`.
-    positive_from : float or None
-        Smallest value of an interaction that counts as liked; None where all above zero do.
+    feedback : Feedback or None
+        How events count; None where all kinds count the same.
     ignored : mapping of str to sequence of str
         For a target domain, the domains whose histories hurt there and are ignored.
     rating : RatingModel or None
@@ -102,7 +103,7 @@ class Recommender:
     statistics: ItemStatistics
     rankers: Mapping[str, Ranker]
     content_graph: csr_array
-    positive_from: float | None = None
+    feedback: Feedback | None = None
     ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rating: RatingModel | None = None
     vector_names: tuple[str, ...] = ()

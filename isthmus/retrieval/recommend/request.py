@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +52,28 @@ class PredictRatingsRequest(Request):
     item_ids: Ids = Field(description="Items to predict the rating of, known or new.")
 
 
-class TrainRequest(Request):
+class EventsRequest(Request):
+    """How stored events count."""
+
+    event_weights: SkipValidation[Mapping[str, float] | None] = Field(
+        default=None,
+        description="Weight of kinds of event (view=0.1), in the place of the default ones; 0 "
+        "leaves a kind out, below 0 makes it a dislike.",
+    )
+    positive_from: float | None = Field(
+        default=None,
+        gt=0,
+        description="Least value that counts as positive, of the kinds of event whose values "
+        "differ; by default 0.8 of the largest rating, and no threshold for amounts.",
+    )
+    half_life_days: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after which an event counts half; by default its age does not count.",
+    )
+
+
+class TrainRequest(EventsRequest):
     """What a recommender is trained for; how, say the settings."""
 
     targets: Names = Field(
@@ -64,11 +86,6 @@ class TrainRequest(Request):
     )
     start_from: Path | None = Field(
         default=None, description="Another space, whose published rankers are fine-tuned."
-    )
-    positive_from: float | None = Field(
-        default=None,
-        description="Least value that counts as positive; by default 0.8 of the largest where "
-        "values differ.",
     )
 
 

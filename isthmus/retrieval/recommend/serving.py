@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.view import Selection, View
@@ -102,6 +103,11 @@ class Serving:
             _content_graph=[_content_graph(recommender, features, codes)],
         )
         return cls(recommender, data, features)
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """How the events of histories count: as those that it learned from."""
+        return self.recommender.feedback
 
     @property
     def view(self) -> View:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.item_attributes import (
@@ -275,7 +276,7 @@ def space_training_data(
     weights: Mapping[str, float],
     interactions: pa.Table,
     *,
-    positive_from: float | None = None,
+    feedback: Feedback | None = None,
 ) -> TrainingData:
     """Make the training data of every item of a view.
 
@@ -287,8 +288,8 @@ def space_training_data(
         Weight of each named vector.
     interactions : pyarrow.Table
         user_id, item_id, value, weight and time.
-    positive_from : float, optional
-        Smallest value that counts as liked, see `InteractionMatrix`.
+    feedback : Feedback, optional
+        How events count, see `InteractionMatrix`.
     """
     rows = np.flatnonzero(view.living.rows)
     names = tuple(view.domains)
@@ -297,12 +298,12 @@ def space_training_data(
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),
         features=ViewItemFeatures(view, rows, weights, vectors_in_use(view)),
-        interactions=space_interactions(view, interactions, positive_from=positive_from),
+        interactions=space_interactions(view, interactions, feedback=feedback),
     )
 
 
 def space_interactions(
-    view: View, interactions: pa.Table, *, positive_from: float | None = None
+    view: View, interactions: pa.Table, *, feedback: Feedback | None = None
 ) -> InteractionMatrix:
     """Make the matrix of users and the items of a view, with the columns of the training data."""
     living = view.living.rows
@@ -313,7 +314,7 @@ def space_interactions(
         return columns[view.find(item_ids)]
 
     n_items = int(living.sum())
-    return InteractionMatrix.from_table(interactions, find, n_items, positive_from=positive_from)
+    return InteractionMatrix.from_table(interactions, find, n_items, feedback=feedback)
 
 
 def vectors_in_use(view: View) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
-from isthmus.data.interactions.ratings import positive_from_by_user, select_events, value_by_item
+from isthmus.data.interactions.ratings import latest_ratings, value_by_item
 from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
@@ -18,6 +18,7 @@ from isthmus.numerics.processes import forked
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ratings.ratings import History
 from isthmus.retrieval.recommend.content_based import recommend
+from isthmus.retrieval.recommend.dislikes import move_away
 from isthmus.retrieval.recommend.explain import explain_hits
 from isthmus.retrieval.recommend.history_notes import history_notes, unknown_user
 from isthmus.retrieval.recommend.recommender import DEPTH, Recommender
@@ -180,6 +181,19 @@ class SpaceRecommender:
         n: int,
     ) -> list[ScoredRows]:
         """Recommend n items to each user from each group of domains, composed into one list."""
+        if any(entry.value < 0 for user in users for entry in user.history):
+            return move_away(view, users, self._compose(view, users, texts, options, groups, n))
+        return self._compose(view, users, texts, options, groups, n)
+
+    def _compose(
+        self,
+        view: View,
+        users: Sequence[User],
+        texts: Sequence[QueryVectors | None],
+        options: ListOptions,
+        groups: Sequence[DomainGroup],
+        n: int,
+    ) -> list[ScoredRows]:
         serving, depth = self.serving(view), options.depth(n)
         weights = self._space.vector_weights
         by_group = [
@@ -199,11 +213,8 @@ class SpaceRecommender:
         if not ids:
             return list(users)
         stored = self._space.interactions.of_users(list(dict.fromkeys(ids)))
-        serving = self.serving(view)
-        if serving is None:  # the threshold of each user does not depend on the batch
-            histories = stored_histories(stored, positive_from_by_user(stored))
-        else:
-            histories = stored_histories(stored, serving.recommender.positive_from)
+        serving = self.serving(view)  # without one, the events of each user say how they count
+        histories = stored_histories(stored, None if serving is None else serving.feedback)
         return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
 
     def _encode_text(self, user: User) -> QueryVectors | None:
@@ -217,7 +228,7 @@ class SpaceRecommender:
                 self._space.interactions.of_users([user.id]),
                 serving.recommender.rated_events,
             )
-            stored = value_by_item(table if events is None else select_events(table, events))
+            stored = value_by_item(latest_ratings(table, events or ()))
         ratings = stored | user.ratings
         columns = serving.columns_of(list(ratings))
         in_training = columns >= 0

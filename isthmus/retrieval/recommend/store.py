@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.digests import digest
 from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomically
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
@@ -66,8 +67,10 @@ class Description(BaseModel):
         Report of the training of each ranker.
     interactions : int
         Number of interactions that it learned from.
-    positive_from : float or None
-        Smallest value that counted as liked.
+    feedback : Feedback or None
+        How events counted.
+    last_added : int
+        When the last event that it learned from was added, in microseconds since 1970.
     rates : bool
         Whether it predicts values.
     vector_names : list of str
@@ -89,7 +92,8 @@ class Description(BaseModel):
     rankers: dict[str, dict[str, Any]]
     reports: dict[str, RankerReport]
     interactions: int
-    positive_from: float | None
+    feedback: Feedback | None = None
+    last_added: int = 0
     rates: bool
     vector_names: list[str]
     encoders: dict[str, str]
@@ -116,6 +120,7 @@ def save_recommender(
     settings: RecommenderSettings,
     interactions: int,
     encoders: Mapping[str, str],
+    last_added: int = 0,
 ) -> Description:
     """Replace the recommender in a folder, at once and durably.
 
@@ -134,8 +139,10 @@ def save_recommender(
         Number of interactions that it learned from.
     encoders : mapping of str to str
         Fingerprint of the encoder of each modality.
+    last_added : int
+        When the last of them was added, in microseconds since 1970.
     """
-    description = _describe(trained, settings, interactions, encoders)
+    description = _describe(trained, settings, interactions, encoders, last_added)
     content = description.model_dump_json(indent=1).encode()
     parts = folder / parts_name(content)
     remove_folder(parts)
@@ -167,6 +174,7 @@ def _describe(
     settings: RecommenderSettings,
     interactions: int,
     encoders: Mapping[str, str],
+    last_added: int,
 ) -> Description:
     recommender = trained.recommender
     events = recommender.rated_events
@@ -182,7 +190,8 @@ def _describe(
         },
         reports=trained.reports,
         interactions=interactions,
-        positive_from=recommender.positive_from,
+        feedback=recommender.feedback,
+        last_added=last_added,
         rates=recommender.rating is not None,
         vector_names=list(recommender.vector_names),
         encoders=dict(encoders),
@@ -258,7 +267,7 @@ def load_recommender(folder: Path) -> Recommender:
         statistics=statistics,
         rankers=rankers,
         content_graph=graph,
-        positive_from=description.positive_from,
+        feedback=description.feedback,
         rating=load_rating(folder) if description.rates else None,
         vector_names=tuple(description.vector_names),
         rated_events=None if events is None else tuple(events),

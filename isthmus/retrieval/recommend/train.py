@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import RatingData
 from isthmus.errors import InvalidInput, listed
@@ -64,7 +65,7 @@ def train_recommender(
     settings: RecommenderSettings,
     targets: Sequence[str] | None = None,
     *,
-    positive_from: float | None = None,
+    feedback: Feedback | None = None,
     rated: RatingData | None = None,
     pretrained: Mapping[str, Ranker] | None = None,
     pretrain_on: dict[str, Sequence[str]] | None = None,
@@ -81,8 +82,8 @@ def train_recommender(
         How to train.
     targets : sequence of str, optional
         Domains to recommend from; by default all with 20 users or more.
-    positive_from : float, optional
-        The smallest value that the training data counts as liked; stored with the recommender.
+    feedback : Feedback, optional
+        How the training data counts events; stored with the recommender.
     rated : RatingData, optional
         Ratings of the items. If they differ, a model that predicts them is trained too.
     pretrained : mapping of str to Ranker, optional
@@ -127,7 +128,7 @@ def train_recommender(
         statistics=statistics,
         rankers=rankers,
         content_graph=data.content_graph,
-        positive_from=positive_from,
+        feedback=feedback,
         ignored={target: report.ignored for target, report in reports.items()},
         rating=None if rated is None else rating_model(data, rated.matrix, settings.seed),
         vector_names=data.features.vector_names,

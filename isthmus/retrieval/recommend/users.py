@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pyarrow as pa
 
 from isthmus.data.files import writing_parquet
 from isthmus.data.inputs import open_typed
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.errors import InvalidInput, listed
 from isthmus.ids import id_problem, to_id
 from isthmus.retrieval.search.results import list_schema
-from isthmus.schema import CLICKS, HISTORY, ITEM_ID, RATINGS, TEXT, TIME, USER_ID, VALUE, WEIGHT
+from isthmus.schema import CLICKS, EVENT, HISTORY, ITEM_ID, RATINGS, TEXT, TIME, USER_ID, VALUE
 
 HALF_LIFE = 20.0
 
@@ -32,15 +34,22 @@ class Interaction:
     item_id : str
         The item.
     value : float
-        Its strength (a rating, a weight); zero or less counts as seen, not as liked.
+        Its strength (a rating, a weight); zero counts as seen, not as liked, and less as disliked:
+        the item is left out of lists, and what is like it comes later.
     time : datetime or float or None
         When it happened, on the same scale for all interactions of a user. A datetime without a
         time zone is taken as UTC.
+    event : str or None
+        The kind of event, such as purchase, of the strongest where there were several.
+    happened : datetime or None
+        When that event happened.
     """
 
     item_id: str
     value: float = 1.0
     time: datetime | float | None = None
+    event: str | None = None
+    happened: datetime | None = None
 
 
 class User:
@@ -141,34 +150,46 @@ class User:
 
 
 def stored_histories(
-    interactions: pa.Table, positive_from: Mapping[str, float | None] | float | None
+    interactions: pa.Table, feedback: Feedback | None = None
 ) -> dict[str, tuple[list[Interaction], bool]]:
     """Return the history of each user of a table, and whether its order is that of time.
 
     Parameters
     ----------
     interactions : pyarrow.Table
-        user_id, item_id, value, weight and time, oldest first for each user. Several
-        interactions with one item become one, as strong as the strongest and as new as the
-        newest.
-    positive_from : float or mapping of str to float, optional
-        Interactions with a smaller value count as seen, not as liked; for all users, or each.
+        With the schema of interactions, by user, oldest first for each. The events of one item
+        become one interaction, as strong as the strongest and as new as the newest; a dislike
+        that no positive event follows stays one.
+    feedback : Feedback, optional
+        How events count; by default as the events of each user alone say.
     """
-    by_user: dict[str, dict[str, Interaction]] = {}
-    names = (USER_ID, ITEM_ID, VALUE, WEIGHT, TIME)
-    columns = (interactions.column(name).to_pylist() for name in names)
-    for user, item, value, weight, time in zip(*columns, strict=True):
-        history = by_user.setdefault(user, {})
-        before = history.pop(item, None)
-        threshold = positive_from.get(user) if isinstance(positive_from, Mapping) else positive_from
-        smallest = np.float32(threshold or 0.0)  # as values are stored
-        liked = value > 0 and value >= smallest
-        strength = value * weight if liked else 0.0
-        history[item] = Interaction(item, max(strength, before.value if before else 0.0), time)
-    return {
-        user: (list(history.values()), all(entry.time is not None for entry in history.values()))
-        for user, history in by_user.items()
-    }
+    histories = {}
+    users = interactions.column(USER_ID).to_pylist()
+    starts = [at for at, user in enumerate(users) if at == 0 or user != users[at - 1]]
+    for start, end in pairwise([*starts, len(users)]):
+        events = interactions.slice(start, end - start)
+        histories[users[start]] = _history(events, feedback or Feedback.of(events))
+    return histories
+
+
+def _history(events: pa.Table, feedback: Feedback) -> tuple[list[Interaction], bool]:
+    """Return the history that the events of one user come to."""
+    judged = feedback.judge(events)
+    history: dict[str, Interaction] = {}
+    columns = (events.column(name).to_pylist() for name in (ITEM_ID, EVENT, TIME))
+    for at, (item, event, time) in enumerate(zip(*columns, strict=True)):
+        if not judged.used[at]:
+            continue
+        before = history.pop(item, Interaction(item, 0.0, None, event, time))
+        strength = float(judged.strengths[at])
+        if judged.disliked[at]:
+            history[item] = Interaction(item, -abs(strength), time, event, time)
+        elif judged.liked[at] and strength >= before.value:
+            history[item] = Interaction(item, strength, time, event, time)
+        else:
+            history[item] = replace(before, time=time)
+    entries = list(history.values())
+    return entries, all(entry.time is not None for entry in entries)
 
 
 def _interactions(what: str, given: Iterable[Any] | None) -> list[Interaction]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from isthmus.data.media import MediaStore
-from isthmus.encoders.image import open_image
+from isthmus.encoders.decoding import decode
 from isthmus.errors import InvalidImage
 from isthmus.retrieval.search.results import Hit
 
@@ -86,7 +86,7 @@ def _thumbnail(picture: str | None, media: MediaStore) -> Image.Image | None:
     if not picture:
         return None
     try:
-        image: Image.Image = open_image(media.read(picture))
+        image: Image.Image = decode("image", media.read(picture))
     except InvalidImage:
         return None
     scale = PICTURE / max(image.size)

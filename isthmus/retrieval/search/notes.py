@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
-from isthmus.errors import IsthmusWarning
+from isthmus.errors import warn
 from isthmus.index.releases.view import View
 from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.retrieval.search.request import FilterOptions
-
-CALLS_ABOVE = 4  # from `warn_of` to the caller of the method of Space
 
 
 def warn_of(notes: Sequence[str]) -> Sequence[str]:
     """Return notes, and give each as a warning to the caller of the verb."""
     for note in notes:
-        warnings.warn(note, IsthmusWarning, stacklevel=CALLS_ABOVE)
+        warn(note)
     return notes
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.errors import InvalidInput
 from isthmus.schema import INTERACTIONS
@@ -32,7 +33,8 @@ def table(*rows):
 
 
 def matrix(*rows, **options):
-    return InteractionMatrix.from_table(table(*rows), find, len(ITEMS), **options)
+    feedback = Feedback.of(table(*rows), **options) if options else None
+    return InteractionMatrix.from_table(table(*rows), find, len(ITEMS), feedback=feedback)
 
 
 @pytest.fixture
@@ -158,7 +160,9 @@ def test_the_matrix_is_what_a_plain_loop_makes(rows, mask):
         assert coo.data[n] == max(value * weight for value, weight, _ in events)
         times = [time for *_, time in events if time is not None]
         assert made.times.data[n] == max(times) if times else np.isnan(made.times.data[n])
-        assert (place in _nonzero(made.likes, coo)) == any(value > 0 for value, _, _ in events)
+        in_order = sorted(events, key=lambda event: -1 if event[2] is None else event[2])
+        opinions = [value > 0 for value, _, _ in in_order if value]
+        assert (place in _nonzero(made.likes, coo)) == (bool(opinions) and opinions[-1])
 
 
 def _nonzero(likes, coo):

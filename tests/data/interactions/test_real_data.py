@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 
 
@@ -18,7 +19,7 @@ def test_movielens_is_added_once_and_read_back(space, real_data):
     assert (first.rows_read, first.added, first.users) == (100_836, 100_836, 610)
     assert (first.unknown_items.items, first.unknown_items.interactions) == (9_724, 100_836)
     again = space.add_interactions(rows)
-    assert (again.added, again.changed, again.unchanged) == (0, 0, 100_836)
+    assert (again.added, again.unchanged) == (0, 100_836)
     one = rows.column("user_id")[0].as_py()
     theirs = rows.filter(pc.equal(rows.column("user_id"), one)).sort_by("timestamp")
     found = space.interactions(one, waiting=True)
@@ -28,11 +29,12 @@ def test_movielens_is_added_once_and_read_back(space, real_data):
     )
     items = pc.unique(rows.column("item_id")).to_pylist()
     places = {name: n for n, name in enumerate(items)}
+    log = space.interactions(waiting=True)
     matrix = InteractionMatrix.from_table(
-        space.interactions(waiting=True),
+        log,
         lambda names: np.array([places[name] for name in names], np.int64),
         len(items),
-        positive_from=4,
+        feedback=Feedback.of(log),
     )
     assert matrix.shape == (610, 9_724)
     assert matrix.values.nnz == 100_836

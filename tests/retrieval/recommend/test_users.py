@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus import Space, User
+from isthmus.data.interactions.feedback import Feedback
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommend import space_recommender
 from isthmus.retrieval.recommend.users import stored_histories
@@ -249,7 +250,8 @@ def test_stored_values_reach_the_threshold_of_the_same_value(board):
     at = table.column_names.index("value")
     column = np.array([0.7, 0.6], np.float32)
     table = table.set_column(at, table.schema.field("value"), [column])
-    entries = [e for own, _ in stored_histories(table, 0.7).values() for e in own]
+    feedback = Feedback.of(table, positive_from=0.7)
+    entries = [e for own, _ in stored_histories(table, feedback).values() for e in own]
     assert [entry.value > 0 for entry in entries] == [True, False]
 
 
@@ -263,8 +265,11 @@ def test_several_events_with_an_item_are_one_as_strong_as_the_strongest(space):
         ],
         time_unit="s",
     )
-    ((history, ordered),) = stored_histories(space.interactions(waiting=True), 4.0).values()
-    assert [(entry.item_id, entry.value) for entry in history] == [("b", 4.0), ("a", 5.0)]
+    ((history, ordered),) = stored_histories(space.interactions("u", waiting=True)).values()
+    assert [(entry.item_id, entry.value) for entry in history] == [
+        ("b", pytest.approx(np.log2(5))),  # of amounts, the logarithm counts
+        ("a", pytest.approx(np.log2(6))),
+    ]
     assert ordered
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from isthmus.data.inputs import TypedSource, open_typed
 from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
-from isthmus.encoders.image import open_image
+from isthmus.encoders.decoding import decode
 from isthmus.encoders.training.retrieval_quality import Rows
 from isthmus.errors import InvalidImage, InvalidInput, InvalidMapping, listed
 from isthmus.schema import IMAGE, ITEM_ID, TEXT, Modality
@@ -60,7 +60,7 @@ class Contents:
         """Return contents as an encoder takes them: texts, or decoded images."""
         if self.modality == "text":
             return [self.values[row] for row in rows]
-        return [open_image(Path(self.values[row]).read_bytes()) for row in rows]
+        return [decode("image", Path(self.values[row]).read_bytes()) for row in rows]
 
     def split(self, share: float, seed: int) -> tuple[Rows, Rows]:
         """Split the rows into training and held-out ones.
@@ -214,7 +214,7 @@ def _check_image(content: Any) -> tuple[str, bytes]:
     if content is None or not str(content).strip():
         raise InvalidInput("is null" if content is None else "is empty")
     data = Path(content).read_bytes()
-    open_image(data)
+    decode("image", data)
     return str(content), digest(data)
 
 
