@@ -307,7 +307,7 @@ class Space:
         replace: bool = False,
         remap: bool = False,
         sync: bool = False,
-        max_delete: str | float = "5%",
+        max_delete: str | int | float = "5%",
         dry_run: bool = False,
         skip_invalid: bool = False,
         http: bool = False,

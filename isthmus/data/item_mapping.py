@@ -107,6 +107,7 @@ class FieldMapping:
             text=self._text(names),
             texts=self._texts(names),
             names=tuple(names),
+            own_ids=self._has_own_ids(names),
             media=self._media(names, columns),
             columns=None if self.columns is None else tuple(self.columns),
             exclude=tuple(self.exclude),
@@ -154,6 +155,11 @@ class FieldMapping:
             return self.id or ITEM_ID
         is_there = set(IdTemplate(remembered).fields) <= set(names)
         return remembered if is_there or ITEM_ID not in names else ITEM_ID
+
+    def _has_own_ids(self, names: Sequence[str]) -> bool:
+        """Return whether the input names items by the ids of the space, and not as before."""
+        stored = [mapping.id for mapping in self._stored.values() if mapping.id]
+        return self.id is None and bool(stored) and self._id(names) != self._agreed("id")
 
     def _domain_column(self, names: Sequence[str]) -> str | None:
         if self.domain is not None:
@@ -219,6 +225,7 @@ class ResolvedMapping:
     media: Mapping[Modality, str]
     texts: Mapping[str, TextTemplate] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    own_ids: bool = False  # the ids of the space, where those of a domain are made of other columns
     columns: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
 
@@ -252,7 +259,7 @@ class ResolvedMapping:
         """Return what makes the items of a domain."""
         template = self.template_of(domain)
         return DomainMapping(
-            id=self.id.template,
+            id=None if self.own_ids else self.id.template,
             text=template.template if template else None,
             image=self.media.get("image"),
             audio=self.media.get("audio"),

@@ -132,7 +132,7 @@ class UpsertRequest(TableOptions):
         default=False,
         description="Delete the items of the domain that the input does not have; needs domain.",
     )
-    max_delete: str | float = Field(
+    max_delete: str | int | float = Field(
         default="5%",
         description="Most items of the domain that sync may delete: a share (5%) or a number.",
     )
