@@ -41,6 +41,7 @@ FORMAT: Final = 1
 
 # Folders and files of a space.
 SPACE_FILE: Final = "space.toml"
+SPACE_FILE_COPY: Final = ".space.toml"
 CATALOG_TABLE: Final = "catalog.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
 EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"

@@ -28,6 +28,7 @@ from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
+from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
 from isthmus.operations.alignment import AlignReport, align
@@ -43,19 +44,25 @@ from isthmus.operations.publishing import plan, publish, rollback
 from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
+    AttributesRequest,
+    CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
+    DropAttributeRequest,
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
     PlanRequest,
     PublishRequest,
     ReembedRequest,
+    RenameAttributeRequest,
     UpsertRequest,
+    VerifyRequest,
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
 from isthmus.operations.verbs import as_verbs
+from isthmus.operations.verify import VerifyReport, verify
 from isthmus.retrieval.recommend.request import (
     EventsRequest,
     PredictRatingsRequest,
@@ -257,6 +264,26 @@ class Space:
         """
         return item_operations.compact_space(self.opened, keep_days, progress=progress)
 
+    def verify(
+        self, *, repair: bool = False, drop_damaged: bool = False, progress: bool = False
+    ) -> VerifyReport:
+        """Read all of the space, name each damaged file, what is lost, and what mends it.
+
+        With `repair`, what follows from something else is mended: indexes, releases, embeddings,
+        checksums and copies. Rows that are lost are never made up; with `drop_damaged` they are
+        given up, so that the others can be read again. See `VerifyRequest`.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing, and something is to be mended.
+
+        Examples
+        --------
+        ``space.verify().sound``
+        """
+        return verify(self.opened, VerifyRequest.of(locals()), progress=progress)
+
     # ---- Items
 
     def upsert(
@@ -383,6 +410,80 @@ class Space:
         request, view = FilterOptions.of(locals()), self.opened.view()
         selected = view.select(request.domains, request.where)
         return len(view) if selected is None else selected.count
+
+    def attributes(self, domain: Names | None = None) -> list[dict[str, Any]]:
+        """Return the attributes of each domain: name, type, share of items filled, examples.
+
+        The type of an attribute belongs to a domain: ``year`` may be a number in films and text
+        in wine.
+
+        Raises
+        ------
+        InvalidInput
+            If a domain is unknown.
+
+        Examples
+        --------
+        ``space.attributes("films")[0]["type"]``
+        """
+        return attribute_operations.list_attributes(self.opened, AttributesRequest.of(locals()))
+
+    def cast_attribute(
+        self, domain: str, name: str, type: str, *, time_unit: TimeUnit | None = None
+    ) -> dict[str, Any]:
+        """Give an attribute of a domain another type, and convert the values that are there.
+
+        A conversion loses nothing: where a value does not fit, nothing is changed. See
+        `CastAttributeRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such attribute or type, or a value does not fit; the message names the
+            items.
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.cast_attribute("films", "year", "text")``
+        """
+        request = CastAttributeRequest.of(locals())
+        return attribute_operations.cast_attribute(self.opened, request)
+
+    def rename_attribute(self, domain: str, name: str, new_name: str) -> dict[str, Any]:
+        """Give an attribute of a domain another name.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such attribute, or the other name is taken or cannot be one.
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.rename_attribute("films", "yr", "year")``
+        """
+        request = RenameAttributeRequest.of(locals())
+        return attribute_operations.rename_attribute(self.opened, request)
+
+    def drop_attribute(self, domain: str, name: str) -> dict[str, Any]:
+        """Drop an attribute of a domain, with all its values.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such attribute.
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.drop_attribute("films", "supplier")``
+        """
+        request = DropAttributeRequest.of(locals())
+        return attribute_operations.drop_attribute(self.opened, request)
 
     def quarantine(self) -> list[dict[str, Any]]:
         """Return what could not be embedded: item, modality, source, reason, time, attempts.

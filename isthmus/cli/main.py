@@ -10,6 +10,7 @@ import typer
 
 import isthmus
 from isthmus.cli import encoders, items, recommend, releases, search
+from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.options import SeveralValues
 from isthmus.errors import IsthmusError, IsthmusWarning
@@ -37,6 +38,7 @@ COMMANDS = (
     releases.releases,
     releases.rollback,
     releases.compact,
+    releases.verify,
     releases.status,
     search.search,
     search.search_file,
@@ -66,6 +68,7 @@ for command in WITH_SEVERAL_VALUES:
 app.command(name="map")(search.map_space)
 app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
+app.add_typer(attributes)
 
 INTERRUPTED = 130
 _show_other = warnings.showwarning

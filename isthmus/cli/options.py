@@ -202,7 +202,7 @@ def _parameter(name: str, info: FieldInfo, kind: Any, *, positional: bool) -> in
         settings["min"] = minimum[0]
     required = info.is_required()
     default = inspect.Parameter.empty if required else info.default
-    if kind == list[str]:
+    if kind == list[str] or default == ():
         default = inspect.Parameter.empty if required else None
     if default == ():  # no names
         default = None

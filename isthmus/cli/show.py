@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.terminal import DataTable, print_table, say, say_json
+from isthmus.terminal import DataTable, print_table, say, say_json, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NARROW = 60
 MOST_PROBLEMS = 20
 MOST_MEMBERS = 100
+MAX_EXAMPLE = 40
 
 
 def show_line(values: Mapping[str, Any], *, as_json: bool) -> None:
@@ -37,6 +38,7 @@ def show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
         return
     for problem in report["problems"]:
         say(f"left out {problem}", err=True)
+    _show_notes(report["notes"])
     encoded = ", ".join(f"{n:,} {modality}" for modality, n in report["encoded"].items())
     say(
         f"{report['rows_read']:,} rows read: {report['added']:,} added, "
@@ -46,6 +48,21 @@ def show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
     )
     if report["quarantined"]:
         say("see what was quarantined with: isthmus quarantine --space SPACE")
+
+
+def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what verifying a space found."""
+    if as_json:
+        say_json(report)
+        return
+    for damage in report["damages"]:
+        state = "was mended" if damage["repaired"] else f"mend it with: {damage['remedy']}"
+        say(f"{damage['file']} {damage['cause']}; lost: {damage['lost']}; {state}")
+    damaged = sum(not damage["repaired"] for damage in report["damages"])
+    say(
+        f"{report['files']:,} files, {report['bytes']:,} bytes read in {report['seconds']:.1f} s: "
+        + (f"{damaged:,} damaged" if damaged else "all sound")
+    )
 
 
 def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
@@ -133,6 +150,11 @@ def show_left_out(problems: Sequence[str]) -> None:
         say(problem, err=True)
     if len(problems) > MOST_PROBLEMS:
         say(f"and {len(problems) - MOST_PROBLEMS:,} more", err=True)
+
+
+def _show_notes(notes: Sequence[str]) -> None:
+    """Print on stderr what was found out about an input."""
+    show_left_out([f"note: {note}" for note in notes])
 
 
 def _show_separate(named_vectors: Mapping[str, Any]) -> None:
@@ -274,6 +296,19 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
         say("mend the files, then: isthmus retry-quarantine --space SPACE")
 
 
+def show_attributes(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print the attributes of each domain."""
+    if as_json:
+        say_json(rows)
+        return
+    table = DataTable("domain", "attribute", "type", "filled", "examples")
+    for row in rows:
+        examples = ", ".join(shortened(str(value), MAX_EXAMPLE) for value in row["examples"])
+        filled = f"{row['filled']:.0%}"
+        table.add_row(row["domain"], row["attribute"], row["type"], filled, examples)
+    print_table(table)
+
+
 def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:
     """Print what adding interactions did, and which items they wait for."""
     if as_json:
@@ -286,6 +321,7 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
         f"unchanged, {report.repeated:,} exact repeats left out, {report.invalid:,} "
         f"invalid; {report.users:,} users; {report.seconds:.1f} s"
     )
+    _show_notes(report.notes)
     unknown = report.unknown_items
     if unknown.items:
         more = ", …" if unknown.items > len(unknown.examples) else ""

@@ -349,9 +349,7 @@ def _fit_time(value: Any, type_: pa.DataType, time_unit: str | None) -> Any:
     if is_number(value):
         moment = time_of_number(value, time_unit)
         if moment is None:
-            why = (
-                "" if time_unit else "; a number needs a unit (--time-unit s, ms, us, ns, yyyymmdd)"
-            )
+            why = "" if time_unit else f"; {NEEDS_UNIT}"
             raise _misfit(value, type_, why)
         value = moment if pa.types.is_date(type_) or type_.tz else moment.replace(tzinfo=None)
         if pa.types.is_date(type_):

@@ -106,10 +106,9 @@ class FieldMapping:
                     f"{listed(names, column)}"
                 )
         for column in resolved.attributes(names):
-            if column in {*RESERVED, *columns} or column.startswith(INTERNAL_PREFIX):
-                raise _bad_attribute(source, column, "which Isthmus uses itself")
-            if "." in column or not column:
-                raise _bad_attribute(source, column, "since a dot means a field of a struct")
+            why = why_no_attribute(column, columns)
+            if why is not None:
+                raise _bad_attribute(source, column, why)
         return resolved
 
     def _media(self, names: Sequence[str], columns: Sequence[Modality]) -> dict[Modality, str]:
@@ -129,6 +128,23 @@ class FieldMapping:
             return TextTemplate(TEXT)
         present = [name for name in DEFAULT_TEXT_COLUMNS if name in names]
         return TextTemplate(". ".join(f"{{{name}}}" for name in present)) if present else None
+
+
+def why_no_attribute(name: str, media: Collection[str] = ()) -> str | None:
+    """Return why an attribute cannot have a name, in words that follow it; None where it can.
+
+    Examples
+    --------
+    >>> why_no_attribute("score"), why_no_attribute("a.b")
+    (None, 'since a dot means a field of a struct')
+    """
+    if name in {*RESERVED, *media} or name.startswith(INTERNAL_PREFIX):
+        return "which Isthmus uses itself"
+    if "." in name:
+        return "since a dot means a field of a struct"
+    if "`" in name:
+        return "since a backquote ends a name in a filter"
+    return None if name.strip() and name.isprintable() else "which cannot be written in a filter"
 
 
 def _bad_attribute(source: str, column: str, why: str) -> InvalidMapping:

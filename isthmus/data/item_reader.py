@@ -19,7 +19,17 @@ import pyarrow.compute as pc
 
 from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
-from isthmus.data.convert import Misfit, Values, convert, plain, shown, to_objects, type_of, unwrap
+from isthmus.data.convert import (
+    NEEDS_UNIT,
+    Misfit,
+    Values,
+    convert,
+    plain,
+    shown,
+    to_objects,
+    type_of,
+    unwrap,
+)
 from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
@@ -392,7 +402,7 @@ class _Remedy:
 
     def of(self, row: int, why: str) -> str:
         """Return the end of a problem: the command that gives the attribute a type that fits."""
-        if not why.startswith("holds"):
+        if not why.startswith("holds") or why.endswith(NEEDS_UNIT):
             return ""
         if self._objects is None:
             self._objects = to_objects(self._values)

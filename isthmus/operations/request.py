@@ -143,6 +143,42 @@ class DeleteRequest(Request):
         return self
 
 
+class AttributesRequest(Request):
+    """Which attributes to list."""
+
+    domain: Names = Field(default=None, description="Only of this domain, or of several.")
+
+
+class AttributeRequest(Request):
+    """An attribute of the items of a domain."""
+
+    domain: str = Field(description="Domain that has the attribute.")
+    name: str = Field(description="Name of the attribute.")
+
+
+class CastAttributeRequest(AttributeRequest):
+    """Another type for an attribute."""
+
+    type: str = Field(
+        description="The type: text, int64, double, bool, date, timestamp, timestamp[UTC], "
+        "decimal(10, 2) or list<text>."
+    )
+    time_unit: TimeUnit | None = Field(
+        default=None,
+        description="What numbers count that become times: s, ms, us, ns or yyyymmdd.",
+    )
+
+
+class RenameAttributeRequest(AttributeRequest):
+    """Another name for an attribute."""
+
+    new_name: str = Field(description="The other name.")
+
+
+class DropAttributeRequest(AttributeRequest):
+    """An attribute to drop, with all its values."""
+
+
 class InteractionsRequest(TableOptions):
     """Interactions to add, and which columns are what."""
 
@@ -201,6 +237,21 @@ class PlanRequest(TargetOptions):
     rows: int | None = Field(
         default=None,
         description="Plan for this many vectors per named vector; by default those there are.",
+    )
+
+
+class VerifyRequest(Request):
+    """What is done about damaged files."""
+
+    repair: bool = Field(
+        default=False,
+        description="Mend what follows from something else: indexes, releases, embeddings, "
+        "checksums, copies.",
+    )
+    drop_damaged: bool = Field(
+        default=False,
+        description="Also give up the rows of damaged files, which are named, so that the others "
+        "can be read again.",
     )
 
 

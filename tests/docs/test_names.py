@@ -13,15 +13,20 @@ from isthmus import AlignmentSettings, EvaluationPlan, FinetuneSettings, Space, 
 from isthmus.cli.main import app
 from isthmus.operations.request import (
     AlignRequest,
+    AttributesRequest,
+    CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
+    DropAttributeRequest,
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
     PlanRequest,
     PublishRequest,
     ReembedRequest,
+    RenameAttributeRequest,
     UpsertRequest,
+    VerifyRequest,
 )
 from isthmus.requests import fields_of
 from isthmus.retrieval.recommend.request import (
@@ -51,6 +56,10 @@ REQUESTS = {
     "delete": DeleteRequest,
     "ids": FilterOptions,
     "count": FilterOptions,
+    "attributes": AttributesRequest,
+    "cast_attribute": CastAttributeRequest,
+    "rename_attribute": RenameAttributeRequest,
+    "drop_attribute": DropAttributeRequest,
     "search": SearchRequest,
     "similar": SimilarRequest,
     "search_batch": SearchBatchRequest,
@@ -71,6 +80,7 @@ REQUESTS = {
     "align": AlignRequest,
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
+    "verify": VerifyRequest,
 }
 SETTINGS = {
     "train": ("settings", TrainSettings),
@@ -81,8 +91,11 @@ SETTINGS = {
 # In Python these say how a call runs, and not what is asked of it.
 HOW = {"self", "cls", "progress", "settings"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
-# Commands about interactions are a group of their own.
+# Commands about interactions, and those about attributes, are groups of their own.
 GROUPED = {
+    "cast_attribute": "attributes cast",
+    "rename_attribute": "attributes rename",
+    "drop_attribute": "attributes drop",
     "add_interactions": "interactions add",
     "interactions": "interactions show",
     "forget_user": "interactions forget-user",

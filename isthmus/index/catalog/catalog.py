@@ -106,7 +106,8 @@ class Catalog:
         """
         dataset = self._latest()
         if len(items) and items.num_columns > 1:
-            typed = [dataset.schema.field(name) for name in items.column_names]
+            schema = dataset.schema
+            typed = [schema.field(name) for name in items.column_names]
             merge = dataset.merge_insert(ITEM_ID).when_matched_update_all()
             merge.write_mode("rewrite_columns").execute(items.cast(pa.schema(typed)))
 
@@ -183,16 +184,15 @@ def _complete(dataset: Any, table: pa.Table) -> pa.Table:
     other writers from making it.
     """
     version = pa.array([dataset.version + 1] * len(table), pa.uint64())
-    if CONTENT_VERSION in table.column_names:
-        table = table.drop_columns([CONTENT_VERSION])
-    table = table.append_column(CONTENT_VERSION, version)
-    columns = []
-    for field in dataset.schema:
-        if field.name in table.column_names:
-            columns.append(table.column(field.name).cast(field.type))
-        else:
-            columns.append(pa.nulls(len(table), field.type))
-    return pa.table(columns, schema=dataset.schema)
+    given = dict(zip(table.column_names, table.columns, strict=True)) | {CONTENT_VERSION: version}
+    schema = dataset.schema
+    columns = [
+        given[field.name].cast(field.type)
+        if field.name in given
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
