@@ -274,6 +274,14 @@ class Releases:
         lost = self._current.exists() or self._copy.exists()
         return accepted[max(accepted)] if lost and accepted else None
 
+    def last_folder(self) -> Path | None:
+        """Return the folder of `last_current`, also where its manifest is damaged."""
+        for named in (self._pending(), _read_current(self._current), _read_current(self._copy)):
+            if named in self.numbers():
+                return self.folder_of(named)
+        last = self.last_current()
+        return None if last is None else last.folder
+
     def _remedy(self) -> str:
         """Return how to go on without a valid CURRENT."""
         last = self.last_current()
