@@ -30,7 +30,7 @@ test-all: $(STAMP)
 
 # Every verb stopped at every system call that changes a space, and power lost at each.
 crash: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.crash.run
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.crash.run --workers $(WORKERS)
 
 check: $(STAMP) docs
 	$(BIN)/ruff check .
