@@ -26,6 +26,27 @@ def write_atomically(path: Path, data: bytes) -> None:
     put_file(partial, path)
 
 
+def remove_stale_parts(folder: Path) -> None:
+    """Remove the files of a folder that a process was writing when it was killed."""
+    if not folder.is_dir():
+        return
+    for path in folder.glob(f".*{PART}"):
+        if not _is_running(path):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(part: Path) -> bool:
+    """Return whether the process runs that writes a part, see `partial_name`."""
+    process = part.name.removesuffix(PART).rpartition(".")[2].partition("-")[0]
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # it runs for somebody else
+        return True
+    return True
+
+
 def put_file(partial: Path, path: Path) -> None:
     """Give a finished file its name; all of it is on the disk before."""
     sync_file(partial)

@@ -5,10 +5,12 @@ Each error is also a built-in exception, so callers can catch either.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from types import FrameType
 
 MOST_NAMES = 8
@@ -192,3 +194,14 @@ def listed(names: Sequence[str], near: str | None = None) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type, to quote in another message."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def command_in(space: Path, words: str) -> str:
+    """Return a command for a space, to be typed as it is.
+
+    Examples
+    --------
+    >>> command_in(Path("my shop.space"), "verify --repair")
+    "isthmus verify --repair --space 'my shop.space'"
+    """
+    return f"isthmus {words} --space {shlex.quote(str(space))}"

@@ -27,6 +27,7 @@ app = typer.Typer(
 COMMANDS = (
     items.create,
     items.upsert,
+    items.update,
     items.delete,
     items.get,
     items.ids,
@@ -38,6 +39,7 @@ COMMANDS = (
     releases.releases,
     releases.rollback,
     releases.compact,
+    releases.verify,
     releases.status,
     search.search,
     search.search_file,

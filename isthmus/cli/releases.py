@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +24,9 @@ from isthmus.cli.show import (
     show_release,
     show_releases,
     show_stats,
+    show_verified,
 )
-from isthmus.operations.request import PlanRequest, PublishRequest
+from isthmus.operations.request import PlanRequest, PublishRequest, VerifyRequest
 from isthmus.terminal import say_json
 
 if TYPE_CHECKING:
@@ -121,6 +122,28 @@ def _show_compacted(done: list[CompactReport], *, as_json: bool) -> None:
         return
     for report in reports:
         show_line(report, as_json=False)
+
+
+@generate_options
+def verify(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(VerifyRequest)],
+    wait_s: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Read all of a space, name what is damaged and lost, and mend it if asked.
+
+    The exit code is 1 where something stays damaged.
+    """
+    from isthmus.operations.settings_copy import restore_settings
+
+    restored = restore_settings(space) if request.get("repair") else None
+    report = open_space(space, wait_s=wait_s).verify(**request, progress=True)
+    if restored is not None:
+        report = replace(report, damages=[restored, *report.damages])
+    show_verified(report.as_dict(), as_json=as_json)
+    if not report.sound:
+        raise typer.Exit(1)
 
 
 def status(space: SpaceOption, as_json: JsonOption = False) -> None:

@@ -22,6 +22,7 @@ from isthmus.data.columns import Problems
 from isthmus.data.convert import (
     NEEDS_UNIT,
     Misfit,
+    Misfits,
     Values,
     convert,
     plain,
@@ -31,6 +32,7 @@ from isthmus.data.convert import (
     unwrap,
 )
 from isthmus.data.csv_options import DEFAULTS, CsvOptions
+from isthmus.data.domain_mapping import OPTIONS, DomainMapping
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
 from isthmus.data.paths import local_path, scheme_of
@@ -40,11 +42,12 @@ from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, wid
 from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
-from isthmus.schema import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
+from isthmus.schema import DOMAIN, ITEM_ID, MEDIA, TEXT, WHOLE_TEXT, inline_column, media_columns
 
 # Given item ids and domains (Arrow arrays), returns further problems by row.
 CheckIds = Callable[[pa.Array, Any], Problems]
 # Given item ids (an Arrow array), returns a mask of those that the space has.
+DomainOf = Callable[[pa.Array], pa.Array]  # given item ids, returns domains
 IsKnown = Callable[[pa.Array], Mask]
 
 Types = Mapping[str, pa.DataType]  # of attributes, by name
@@ -76,6 +79,12 @@ class ItemReader(TableReader[ResolvedMapping]):
         Invalid rows found by `check`, by row number over the whole input.
     types : dict of str to dict
         By domain and name, the type of each attribute that has a value; found by `check`.
+    used : dict of str to DomainMapping
+        What makes the items of each domain; found by `check`.
+    ids : pyarrow.ChunkedArray
+        The id of every row, null where it has none; found by `check`.
+    unknown : dict of int to str
+        The rows of an update, by row number, whose items are not known; found by `check`.
     """
 
     error: ClassVar[type[InvalidRows]] = InvalidItems
@@ -90,6 +99,11 @@ class ItemReader(TableReader[ResolvedMapping]):
     ) -> None:
         mapping = mapping or FieldMapping()
         self.modalities = modalities
+        self.used: dict[str, DomainMapping] = {}
+        self.ids = pa.chunked_array([], pa.string())
+        self.unknown: dict[int, str] = {}
+        self._domain_of: DomainOf | None = None
+        self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
         self._known: Mapping[str, Types] = {}
         self._time_unit = time_unit
@@ -116,6 +130,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         declared: Mapping[str, Types] | None = None,
         check_ids: CheckIds | None = None,
         is_known: IsKnown | None = None,
+        domain_of: DomainOf | None = None,
         advance: Advance = ignore_progress,
     ) -> int:
         """Read the whole input: find the types of the attributes, and note every invalid row.
@@ -129,6 +144,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         is_known : callable, optional
             Given item ids, returns a mask of items that keep the contents of which the input has
             no column.
+        domain_of : callable, optional
+            Given item ids, returns the domain of each item, null for unknown items; for updates.
         advance : callable, optional
             Called with the number of rows checked since its last call.
 
@@ -137,25 +154,59 @@ class ItemReader(TableReader[ResolvedMapping]):
         int
             Number of rows.
         """
+        self._domain_of = domain_of
         self._known = declared or {}
         self._find_types(self._known)
+        self.used, self.unknown = {}, {}
         ids: list[pa.Array] = []
 
         def problems_of(chunk: Chunk, mapping: ResolvedMapping) -> Problems:
             chunk_ids, problems = mapping.id.ids(chunk.columns)
-            ids.append(chunk_ids)
-            domains, without = mapping.domains(chunk)
+            domains, without = self._domains(chunk, mapping)
             problems += without
-            keeps = None
-            if is_known and not self.modalities <= mapping.contents:
-                keeps = is_known(chunk_ids)
-            problems += self._content_problems(chunk, mapping, keeps)
+            self._note_mapping(mapping, domains)
+            known = is_known(chunk_ids) if is_known else np.zeros(len(chunk), bool)
+            if self._update:
+                self._note_unknown(sum(map(len, ids)), chunk_ids, known)
+            ids.append(chunk_ids)
+            problems += self._content_problems(chunk, mapping, domains, known)
             problems += self._attribute_problems(chunk, mapping, domains)
             return problems + (check_ids(chunk_ids, domains) if check_ids else [])
 
         rows = self._scan(problems_of, advance)
-        self._find_duplicates(pa.chunked_array(ids, pa.string()))
+        self.ids = pa.chunked_array(ids, pa.string())
+        self._find_duplicates(self.ids)
         return rows
+
+    def _domains(self, chunk: Chunk, mapping: ResolvedMapping) -> tuple[pa.Array, Misfits]:
+        """Return the domain of each row: that of the known item where the input has none."""
+        if mapping.domain is not None or mapping.domain_column is not None or not self._domain_of:
+            return mapping.domains(chunk)
+        ids, _ = mapping.id.ids(chunk.columns)
+        return self._domain_of(ids), []
+
+    def _note_unknown(self, start: int, ids: pa.Array, known: Mask) -> None:
+        for row in np.flatnonzero(~known).tolist():
+            if ids[row].is_valid:
+                self.unknown[start + row] = ids[row].as_py()
+
+    def _note_mapping(self, mapping: ResolvedMapping, domains: pa.Array) -> None:
+        """Note what makes the items of each domain.
+
+        Raises
+        ------
+        InvalidMapping
+            If two files make the items of one domain differently.
+        """
+        for domain in pc.unique(domains).drop_null().to_pylist():
+            used = mapping.used(domain)
+            before = self.used.setdefault(domain, used)
+            for role in before.contradicted_by(used):
+                raise InvalidMapping(
+                    f"{self.name}: the {role} of {domain} is made of {before.roles[role]!r} in one "
+                    f"file and of {used.roles[role]!r} in another; give {OPTIONS[role]}"
+                )
+            self.used[domain] = before.joined(used)
 
     def batches(self, rows: int, placement: Placement) -> Iterator[pa.Table]:
         """Yield the valid items as tables of at most `rows` rows.
@@ -171,14 +222,20 @@ class ItemReader(TableReader[ResolvedMapping]):
         Yields
         ------
         pyarrow.Table
-            Columns item_id and domain; and, as far as the input has them, text, the attributes,
-            image and ``_image_bytes``, and the same of audio where that is encoded.
+            Columns item_id and domain; and, as far as the input has them, text and
+            ``_whole_text`` (whether the input has all columns that the text is made of), the
+            attributes, image and ``_image_bytes``, and the same of audio where that is encoded.
         """
 
         def convert_chunk(chunk: Chunk, mapping: ResolvedMapping, source: Source) -> pa.Table:
             return self._to_items(chunk, mapping, placement, source)
 
-        return self._convert(convert_chunk, rows)
+        return self._convert(convert_chunk, rows, np.array(sorted(self.unknown), np.int64))
+
+    @property
+    def has_contents(self) -> bool:
+        """Whether the input may change a content, which would have to be encoded."""
+        return any(mapping.gives_text or mapping.media for _, mapping in self._sources)
 
     def media_references(self) -> Iterator[str]:
         """Yield the paths, addresses and data URIs of all rows."""
@@ -197,7 +254,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             texts = mapping.text_columns
             templated |= {n for n in names if n in texts and n in source.spelled}
             for chunk in source.read():
-                domains, _ = mapping.domains(chunk)
+                domains, _ = self._domains(chunk, mapping)
                 for domain, part in _by_domain(chunk, domains, names):
                     for name in names:
                         counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
@@ -246,27 +303,30 @@ class ItemReader(TableReader[ResolvedMapping]):
         return problems
 
     def _content_problems(
-        self, chunk: Chunk, mapping: ResolvedMapping, keeps: Mask | None
+        self, chunk: Chunk, mapping: ResolvedMapping, domains: pa.Array, known: Mask
     ) -> Problems:
         """Return rows without content, and contents that cannot be one.
 
-        Rows of the mask `keeps` keep the contents that the input has no column for.
+        Known items keep the contents that the input has no columns for.
         """
         problems: Problems = []
         empty = [True] * len(chunk)
-        if mapping.text:
-            for name in mapping.text.fields:
+        keeps = known & (not {*MEDIA}.intersection(self.modalities) <= set(mapping.media))
+        if mapping.gives_text:
+            for name in sorted(mapping.text_columns & set(chunk.columns) - set(mapping.id.fields)):
                 problems += _not_unicode(name, chunk.columns[name])
-            if "text" in self.modalities:
-                texts = mapping.text.render_values(chunk.columns)
-                empty = [text is None for text in texts]
+        if "text" in self.modalities:
+            texts, whole = mapping.render_texts(chunk, domains)
+            empty = [text is None for text in texts]
+            keeps |= known & ~np.array(whole, bool)
         for modality, name in mapping.media.items():
             files, found = read_files(chunk.columns[name], _MEDIA_KINDS[modality])
             problems += [(row, f"column {name!r} {why}") for row, why in found]
             if modality in self.modalities:
                 empty = [e and file is None for e, file in zip(empty, files, strict=True)]
-        if keeps is not None:
-            empty = (np.array(empty, bool) & ~keeps).tolist()
+        empty = (np.array(empty, bool) & ~keeps).tolist()
+        if self._update:
+            empty = (np.array(empty, bool) & known).tolist()
         lacking = f"has no {' and no '.join(sorted(self.modalities, reverse=True))}"
         return problems + [(row, lacking) for row, is_empty in enumerate(empty) if is_empty]
 
@@ -289,11 +349,12 @@ class ItemReader(TableReader[ResolvedMapping]):
         self, chunk: Chunk, mapping: ResolvedMapping, placement: Placement, source: Source
     ) -> pa.Table:
         ids, _ = mapping.id.ids(chunk.columns)
-        domains, _ = mapping.domains(chunk)
+        domains, _ = self._domains(chunk, mapping)
         columns = {ITEM_ID: ids, DOMAIN: domains}
-        if mapping.text:
-            texts = mapping.text.render_values(chunk.columns)
+        if mapping.gives_text:
+            texts, whole = mapping.render_texts(chunk, domains)
             columns[TEXT] = pa.array(texts, pa.string())
+            columns[WHOLE_TEXT] = pa.array(whole, pa.bool_())
         for modality in media_columns(self.modalities):
             if modality in mapping.media:
                 values = chunk.columns[mapping.media[modality]]

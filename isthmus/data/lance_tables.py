@@ -14,16 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.data.lance_commits import DurableCommits, drop_torn_version
-from isthmus.data.lance_manifest import manifest_name, versions_of
+from isthmus.data.lance_manifest import DATA, VERSIONS, manifest_name, versions_of
 from isthmus.data.leases import hold, removing
 from isthmus.data.table_checksums import (
     VersionGone,
     corrupt,
     forget_records,
     newest_version,
+    read_manifest,
+    record_file,
+    record_version,
     recorded_versions,
     require_intact,
     stamp_of,
+    unrecorded_files,
 )
 from isthmus.durable import make_folder
 
@@ -60,7 +64,10 @@ def open_table(path: Path) -> Any:
         hold(path, version)
         with suppress(VersionGone):  # another process compacts the table; there is a newer one
             require_intact(path, version, besides=TEXT_INDEX)
-            return _opened(path, version)
+            dataset = open_unchecked(path, version)
+            if not record_file(path, version).exists():
+                _record_read_version(path, dataset)
+            return dataset
     raise corrupt(path, f"version {version}")
 
 
@@ -83,19 +90,52 @@ def open_or_create(path: Path, schema: pa.Schema) -> Any:
     return create_table(path, schema) if table is None else table
 
 
-def commit(dataset: Any, transaction: Any) -> None:
-    """Commit what was prepared by an operation "uncommitted" of a table."""
+def commit(dataset: Any, operation: Any, read_version: int | None = None) -> None:
+    """Commit a transaction, or an operation on a version, that was prepared "uncommitted"."""
     import lance
 
-    lance.LanceDataset.commit(dataset, transaction, commit_lock=DurableCommits(Path(dataset.uri)))
+    lock = DurableCommits(Path(dataset.uri))
+    lance.LanceDataset.commit(dataset, operation, read_version=read_version, commit_lock=lock)
 
 
-def _opened(path: Path, version: int) -> Any:
+def read_unrecorded(dataset: Any, *fragments: int) -> None:
+    """Read every value of some fragments, which have no checksums.
+
+    Raises
+    ------
+    CorruptTable
+        If one cannot be read.
+    """
+    for number in fragments:
+        fragment = dataset.get_fragment(number)
+        try:
+            for _ in fragment.to_batches():
+                pass
+        except BaseException as error:  # a panic of Lance is no `Exception`
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            name = f"{DATA}/{fragment.data_files()[0].path}"
+            raise corrupt(Path(dataset.uri), name) from error
+
+
+def _record_read_version(path: Path, dataset: Any) -> None:
+    """Record a version whose writer was killed before it did, when its rows could be read."""
+    manifest = read_manifest(path, int(dataset.version))
+    new = set(unrecorded_files(path, manifest))
+    read_unrecorded(dataset, *(f.number for f in manifest.fragments if new.intersection(f.files)))
+    with suppress(OSError):  # in a folder that cannot be written
+        record_version(path, manifest.version)
+
+
+def open_unchecked(path: Path, version: int | None) -> Any:
+    """Return a version of a table without checking its files; None is the newest."""
     import lance
 
     try:
         return lance.dataset(str(path), version=version, commit_lock=DurableCommits(path))
     except (OSError, ValueError, RuntimeError) as error:
+        if version is None:
+            raise corrupt(path, VERSIONS) from error
         stamp_of(path, version)  # raises `VersionGone` where it was removed
         raise corrupt(path, manifest_name(version)) from error
 

@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 from isthmus.data.downloads import Downloads
 from isthmus.data.fetch import MediaLimits, fetch, is_address
 from isthmus.digests import digest, digest_stream
-from isthmus.durable import make_folder, write_atomically
+from isthmus.durable import make_folder, partial_name, put_file
 from isthmus.errors import InvalidMedia
 
 STORED = "media:"  # prefix of a reference to bytes in the space's media folder
@@ -123,7 +123,9 @@ class MediaStore:
         target = self.folder / name[:2] / name
         if not target.exists():
             make_folder(target.parent)
-            write_atomically(target, data)
+            partial = partial_name(self.folder / name)  # all in one folder: found when left over
+            partial.write_bytes(data)
+            put_file(partial, target)
         return STORED + name
 
     def read(self, reference: str) -> bytes:

@@ -21,11 +21,11 @@ from uuid import uuid4
 
 from isthmus.data.lance_manifest import TableManifest, manifest_name, versions_of
 from isthmus.durable import make_folder, write_atomically
-from isthmus.errors import CorruptTable, IsthmusError
+from isthmus.errors import CorruptTable, IsthmusError, command_in
 from isthmus.files import Crc, crc_of, crc_of_file
+from isthmus.schema import SPACE_FILE
 
 CHECKSUMS: Final = "_checksums"
-REMEDY: Final = "restore it from a backup"
 
 SETTLED_NS: Final = 100_000_000  # longer than a tick of the clock of a local file system
 
@@ -163,7 +163,7 @@ def newest_version(table: Path) -> int | None:
     if not versions:
         return None
     newest = versions[-1]
-    if newest in recorded or _is_whole(table, newest):
+    if newest in recorded or is_whole(table, newest):
         return newest
     if newest == 1:
         return None
@@ -257,7 +257,7 @@ def require_index_intact(table: Path, version: int, index: str, remedy: str) -> 
     index : str
         Name of the index; one that is not there is intact.
     remedy : str
-        The command that mends it.
+        The words of the command that mends it, such as ``publish``.
 
     Raises
     ------
@@ -269,7 +269,7 @@ def require_index_intact(table: Path, version: int, index: str, remedy: str) -> 
             stamp_of(table, version)
             raise CorruptTable(
                 f"{table / name} is missing or damaged, a file of an index, which can be built "
-                f"anew with: {remedy}"
+                f"anew with: {command_in(space_of(table), remedy)}"
             )
 
 
@@ -314,7 +314,15 @@ def is_intact(path: Path, expected: Crc, *, again: bool = False) -> bool:
 
 def corrupt(table: Path, name: str) -> CorruptTable:
     """Return the error of a damaged file of a table."""
-    return CorruptTable(f"{table / name} is missing or damaged; {REMEDY}")
+    remedy = command_in(space_of(table), "verify --repair")
+    return CorruptTable(
+        f"{table / name} is missing or damaged; see what is lost, and mend it, with: {remedy}"
+    )
+
+
+def space_of(table: Path) -> Path:
+    """Return the folder of the space that a table is part of."""
+    return next((f for f in table.parents if (f / SPACE_FILE).exists()), table.parent)
 
 
 def unrecorded_files(table: Path, manifest: TableManifest) -> list[str]:
@@ -401,7 +409,8 @@ def _remember(stamp: Stamp) -> None:
         _verified.add(stamp)
 
 
-def _is_whole(table: Path, version: int) -> bool:
+def is_whole(table: Path, version: int) -> bool:
+    """Return whether a manifest was written whole; also if it is not there any more."""
     try:
         TableManifest.parse((table / manifest_name(version)).read_bytes())
     except FileNotFoundError:

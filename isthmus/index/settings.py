@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import tomli_w
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
@@ -15,8 +15,11 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.fusion import ModalityWeights, validated_weights
 from isthmus.encoders.stack import ALIGNMENT, EncoderStack, NamedVector, aligned_vector
-from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat
-from isthmus.schema import FORMAT, SPACE_FILE, Modality
+from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat, command_in
+from isthmus.files import CHECKSUM, checksum_of_values
+from isthmus.schema import FORMAT, SPACE_FILE, SPACE_FILE_COPY, Modality
+
+EDITABLE: Final = ("index", "encoders")  # may be edited by hand: not in the checksum
 
 
 class NamedVectorSettings(BaseModel):
@@ -267,7 +270,7 @@ class SpaceSettings(BaseModel):
         }
 
     def write(self, folder: Path) -> None:
-        """Write ``space.toml`` atomically."""
+        """Write ``space.toml`` atomically, with a checksum, and a copy of it."""
         values = self.model_dump(exclude_none=True)
         if not self.former_weights:
             del values["former_weights"]
@@ -275,7 +278,9 @@ class SpaceSettings(BaseModel):
             for name in ("alignment", "variant"):
                 if not vector[name]:
                     del vector[name]
-        write_atomically(folder / SPACE_FILE, tomli_w.dumps(values).encode())
+        content = tomli_w.dumps({CHECKSUM: _checksum(values), **values}).encode()
+        write_atomically(folder / SPACE_FILE, content)
+        write_atomically(folder / SPACE_FILE_COPY, content)
 
     @classmethod
     def read(cls, folder: Path) -> SpaceSettings:
@@ -290,26 +295,50 @@ class SpaceSettings(BaseModel):
         InvalidInput
             If the file is broken.
         """
-        path = folder / SPACE_FILE
+        return cls.read_file(folder / SPACE_FILE)
+
+    @classmethod
+    def read_file(cls, path: Path) -> SpaceSettings:
+        """Return the settings in a file; see `read`."""
+        folder = path.parent
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError) as error:
+            if (folder / SPACE_FILE_COPY).exists():
+                raise InvalidInput(f"{path} is missing; {_copy_remedy(folder)}") from error
             raise SpaceNotFound(
                 f"{folder} is no space (it has no {SPACE_FILE}); "
                 f"make one with: isthmus create --space {folder}"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{path} is not valid TOML: {error}") from error
+            raise InvalidInput(
+                f"{path} is not valid TOML: {error}; {_copy_remedy(folder)}"
+            ) from error
         if values.get("format") != FORMAT:
             raise UnsupportedFormat(
                 f"{folder} has on-disk format {values.get('format')!r}, and this version of "
                 f"Isthmus reads format {FORMAT} only. Build the space again from its items with: "
                 f"isthmus create --space NEW, then isthmus upsert ITEMS --space NEW"
             )
+        expected = values.pop(CHECKSUM, None)
+        if expected is not None and expected != _checksum(values):
+            raise InvalidInput(
+                f"{path} was changed, in other parts than {', '.join(EDITABLE)}, or is damaged; "
+                f"{_copy_remedy(folder)}"
+            )
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             raise InvalidInput(f"{path} is invalid: {_first_problem(error)}") from error
+
+
+def _copy_remedy(folder: Path) -> str:
+    return f"go back to its copy with: {command_in(folder, 'verify --repair')}"
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Return the checksum of what only Isthmus writes."""
+    return checksum_of_values({key: v for key, v in values.items() if key not in EDITABLE})
 
 
 def _vector_settings(vector: NamedVector) -> NamedVectorSettings:

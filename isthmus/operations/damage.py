@@ -1,10 +1,10 @@
-"""Which file of a space's tables is damaged."""
+"""Damaged files of a space, and which file of its tables is damaged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from isthmus.data.lance_tables import open_table
 from isthmus.data.table_checksums import VersionGone, corrupt, damaged_files, newest_version
@@ -14,6 +14,34 @@ from isthmus.schema import (
     EMBEDDING_CACHE_FOLDER,
     INTERACTIONS_TABLE,
 )
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A damaged file of a space.
+
+    Attributes
+    ----------
+    file : str
+        Its path in the space.
+    cause : str
+        What is wrong with it.
+    lost : str
+        What is lost with it, in words.
+    remedy : str
+        The command that mends it, or helps to add again what is lost.
+    names : tuple of str
+        Items or users of what is lost, as far as they can be told.
+    repaired : bool
+        Whether it was mended.
+    """
+
+    file: str
+    cause: str
+    lost: str
+    remedy: str
+    names: tuple[str, ...] = ()
+    repaired: bool = False
 
 
 def tables_of(space: Path) -> Iterator[Path]:
@@ -31,28 +59,9 @@ def damage_in_tables(space: Path) -> CorruptTable | None:
             if version is not None:
                 for name in damaged_files(table, version):
                     return corrupt(table, name)
-                read_all(table)
+                open_table(table)
         except CorruptTable as error:
             return error
         except VersionGone:  # it is being compacted, so a writer can read it
             continue
     return None
-
-
-def read_all(table: Path) -> None:
-    """Read every value of a table.
-
-    Raises
-    ------
-    CorruptTable
-        If Lance cannot.
-    """
-    dataset: Any = open_table(table)
-    for fragment in [] if dataset is None else dataset.get_fragments():
-        try:
-            for _ in fragment.to_batches():
-                pass
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-            raise corrupt(table, f"data/{fragment.data_files()[0].path}") from error

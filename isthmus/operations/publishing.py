@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from isthmus.errors import CorruptRelease, ReleaseNotFound
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
@@ -13,7 +10,7 @@ from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher, Switch
-from isthmus.index.releases.release import Release, Releases
+from isthmus.index.releases.release import Releases
 from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.operations.request import PlanRequest, PublishRequest, TargetOptions
 from isthmus.operations.switching import (
@@ -35,7 +32,7 @@ def publish(space: OpenSpace, request: PublishRequest, *, progress: bool = False
     if any("text" in named_vector.modalities for named_vector in space.named_vectors):
         index_text_if_free(space.path, space.catalog)
     with releasing(space):
-        current = None if request.rebuild else _current_release(space.path)
+        current = Releases(space.path).last_folder()
         attachment = RecommenderAttachment(
             space.path, space.settings, current, keep=request.keep_recommender
         )
@@ -99,7 +96,9 @@ def release_maker(
             return None
         attachment = None
         if with_recommender:
-            attachment = RecommenderAttachment(space.path, settings, _current_release(space.path))
+            attachment = RecommenderAttachment(
+                space.path, settings, Releases(space.path).last_folder()
+            )
         publisher = make_publisher(space, space.settings.index, attachment, settings)
         return publisher.publish(both, switch=switch, progress=progress).number
 
@@ -135,11 +134,3 @@ def _index_settings(space: OpenSpace, targets: TargetOptions) -> IndexSettings:
             recall=targets.recall, latency_ms=targets.latency_ms, memory=targets.memory
         )
     )
-
-
-def _current_release(path: Path) -> Release | None:
-    """Return the current release; None where it is missing or damaged."""
-    try:
-        return Releases(path).current()
-    except (CorruptRelease, ReleaseNotFound):
-        return None

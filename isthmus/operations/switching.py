@@ -62,7 +62,8 @@ class Switched:
 def switching(space: OpenSpace) -> Iterator[None]:
     """Hold the lock of those who switch; remove in the end what the settings do not name."""
     with write_lock(space.path, LOCK, space.wait_s):
-        space.live.require_settings()
+        with releasing(space):  # which completes a switch that was killed
+            pass
         yield
         with write_lock(space.path, "catalog", space.wait_s):
             drop_unused_columns(space.catalog, space.settings)

@@ -53,8 +53,8 @@ def test_a_damaged_current_is_told_and_rollback_mends_it(folder, how):
         with pytest.raises(CorruptRelease, match="CURRENT") as told:
             space.search("word0")
         assert re.findall("isthmus [^,]*", str(told.value)) == [
-            "isthmus rollback 2",
-            "isthmus publish",
+            f"isthmus rollback 2 --space {folder}",
+            f"isthmus publish --space {folder}",
         ]
     assert opened(folder).rollback() == 2
     assert opened(folder).current_release == 2

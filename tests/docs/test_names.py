@@ -25,7 +25,9 @@ from isthmus.operations.request import (
     PublishRequest,
     ReembedRequest,
     RenameAttributeRequest,
+    UpdateRequest,
     UpsertRequest,
+    VerifyRequest,
 )
 from isthmus.requests import fields_of
 from isthmus.retrieval.recommend.request import (
@@ -52,6 +54,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
     "upsert": UpsertRequest,
+    "update": UpdateRequest,
     "delete": DeleteRequest,
     "ids": FilterOptions,
     "count": FilterOptions,
@@ -79,6 +82,7 @@ REQUESTS = {
     "align": AlignRequest,
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
+    "verify": VerifyRequest,
 }
 SETTINGS = {
     "train": ("settings", TrainSettings),

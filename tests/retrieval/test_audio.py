@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from isthmus import Space
-from isthmus.encoders import Waveform, load_encoder
+from isthmus.encoders import Waveform, decoder_pool, load_encoder
+from isthmus.encoders.decoder_pool import DecoderPool
 from isthmus.errors import (
     InvalidAudio,
     InvalidInput,
@@ -117,7 +117,8 @@ def test_a_release_is_measured_with_audio_as_queries(filled):
     assert stats["aligned"] is True
 
 
-def test_recipes_are_planned_with_audio_as_queries(sounds):
+def test_recipes_are_planned_with_audio_as_queries(sounds, monkeypatch):
+    monkeypatch.setattr("isthmus.index.releases.publish.MIN_PLANNED_ROWS", 50)
     rates = range(8_000, 8_060)
     sounds.upsert([item(f"{r}", f"word {r}", audio=tone("low", r)) for r in rates])
     (plan,) = sounds.plan()
@@ -256,7 +257,9 @@ def test_a_vector_of_nan_goes_to_quarantine(tmp_path):
 
 
 def test_without_soundfile_the_job_stops_and_says_why(sounds, monkeypatch):
-    monkeypatch.setitem(sys.modules, "soundfile", None)
+    start = "import sys; sys.modules['soundfile'] = None; " + decoder_pool._START
+    monkeypatch.setattr(decoder_pool, "_START", start)
+    monkeypatch.setattr(decoder_pool, "_pool", DecoderPool(1))
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[audio\]'"):
         sounds.upsert([item("a", "x", audio=LOW)])
     assert sounds.count() == 0

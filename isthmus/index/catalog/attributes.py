@@ -10,6 +10,7 @@ refers to, and the next change drops them.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,8 +162,9 @@ class AttributeChange:
                 self.convert(domain, name, type_, lambda _, values: _exactly(values, type_))
             return self._field(self.columns[domain][name])
         shared = (self.columns[other].get(name) for other in self.columns if other != domain)
-        free = [c for c in self.before.schema.names if c not in self._used and _names(c, name)]
-        for candidate in (*shared, *free):
+        # Looked at only where no other domain has it: the catalog may have thousands of columns.
+        free = (c for c in self.before.schema.names if c not in self._used and _names(c, name))
+        for candidate in itertools.chain(shared, free):
             is_stored = candidate is not None and candidate not in self._computed
             is_own = candidate in self.columns.get(domain, {}).values()  # under another name
             if is_stored and not is_own and self._field(candidate).type == type_:

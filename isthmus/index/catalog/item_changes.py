@@ -16,9 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.item_mapping import rows_by_domain
 from isthmus.data.media import MediaStore, from_data_uri, is_data_uri
+from isthmus.data.template import TextTemplate
 from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
-from isthmus.errors import InvalidMedia
+from isthmus.errors import InvalidMapping, InvalidMedia
 from isthmus.index.catalog.quarantine import Failure
 from isthmus.numerics.arrays import Mask
 from isthmus.schema import (
@@ -31,6 +33,7 @@ from isthmus.schema import (
     QUARANTINE,
     ROW_ID,
     TEXT,
+    WHOLE_TEXT,
     Modality,
     inline_column,
     modality_bit,
@@ -68,6 +71,14 @@ class KnownItems:
         """Return which of these items the catalog has, shape (n_items,)."""
         names = [name or "" for name in item_ids.to_pylist()]
         return np.asarray(self.of_items(names).find(names) >= 0, bool)
+
+    def domains(self, item_ids: pa.Array) -> pa.Array:
+        """Return the domain of each of these items, null where the catalog has none."""
+        names = [name or "" for name in item_ids.to_pylist()]
+        known = self.of_items(names)
+        positions = known.find(names)
+        found = [known.domain(at) if at >= 0 else None for at in positions.tolist()]
+        return pa.array(found, pa.string())
 
     def domain(self, position: int) -> str:
         """Return the domain of the item at a position."""
@@ -136,6 +147,62 @@ class ItemChanges:
     vanished: dict[str, int] = field(default_factory=dict)
 
 
+class TextMaker:
+    """Renders texts out of stored attributes.
+
+    Parameters
+    ----------
+    templates : mapping of str to str
+        The template of the text of each domain.
+    columns : mapping of str to mapping
+        By domain and attribute, the column that holds it.
+    """
+
+    def __init__(
+        self, templates: Mapping[str, str], columns: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        self._templates = {domain: TextTemplate(t) for domain, t in templates.items()}
+        self._columns = columns
+
+    def render(self, items: pa.Table, batch: pa.Table) -> list[str | None]:
+        """Return the texts of items, given whole, of which a batch has some columns.
+
+        An item of a domain of whose text the batch has no column keeps its text.
+
+        Raises
+        ------
+        InvalidMapping
+            If a column that the text is made of is not stored.
+        """
+        texts: list[str | None] = items.column(TEXT).to_pylist()
+        for domain, rows in rows_by_domain(items.column(DOMAIN).combine_chunks()):
+            template, stored = self._templates.get(domain), self._columns.get(domain, {})
+            if template is None or not any(
+                stored.get(name) in batch.column_names for name in template.fields
+            ):
+                continue
+            for name in template.fields:
+                if name not in stored:
+                    raise InvalidMapping(
+                        f"the text of {domain} is {template.template!r}, and its column {name!r} "
+                        "is neither given nor stored as an attribute; give it too"
+                    )
+            part = items.take(pa.array(rows))
+            columns = {name: part.column(stored[name]).to_pylist() for name in template.fields}
+            for row, text in zip(rows, template.render_columns(columns), strict=True):
+                texts[row] = text
+        return texts
+
+
+def with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
+    """Return a table with the columns of another behind its own.
+
+    One by one they would take time with the square of their number.
+    """
+    schema = pa.schema([*table.schema, *more.schema])
+    return pa.table([*table.columns, *more.columns], schema=schema)
+
+
 class ChangeFinder:
     """Compares batches of items with the catalog.
 
@@ -153,6 +220,10 @@ class ChangeFinder:
         Modalities that the space encodes.
     readers : Executor
         Threads that read media.
+    texts : TextMaker
+        Renders the texts of stored items of which only some columns are given.
+    new_columns : mapping of str to pyarrow.Field
+        Columns that batches have and the catalog not yet, where nothing is to be written.
     replace : bool, default False
         Columns that a batch lacks become null, rather than stay as they are.
     everything : bool, default False
@@ -167,7 +238,9 @@ class ChangeFinder:
         media: MediaStore,
         modalities: Iterable[Modality],
         readers: Executor,
+        texts: TextMaker,
         *,
+        new_columns: Mapping[str, pa.Field] | None = None,
         replace: bool = False,
         everything: bool = False,
     ) -> None:
@@ -177,18 +250,20 @@ class ChangeFinder:
         self._media = media
         self._modalities = tuple(modalities)
         self._readers = readers
+        self._texts = texts
+        self._new_columns = dict(new_columns or {})
         self._replace = replace
         self._everything = everything
 
     def find(self, batch: pa.Table) -> ItemChanges:
         """Return the changes of a batch of items."""
         row_ids, known = self._rows_of(batch)
-        given = set(batch.column_names)
-        absent = [name for name in self._columns.names if name not in given]
+        batch = self._with_whole_texts(batch, row_ids, known)
+        absent = self._absent(batch)
         if self._replace:
-            for name in absent:
-                field_ = self._columns.field(name)
-                batch = batch.append_column(field_, pa.nulls(len(batch), field_.type))
+            fields = [self._columns.field(name) for name in absent]
+            nulls = {field_.name: pa.nulls(len(batch), field_.type) for field_ in fields}
+            batch = with_columns(batch, pa.table(nulls, schema=pa.schema(fields)))
         stored = self._stored(row_ids, known, self._compared(batch))
         batch, failures = self._store_inline_media(batch, stored)
         hashes = {m: self._hash(m, batch, stored, failures) for m in self._modalities}
@@ -223,11 +298,36 @@ class ChangeFinder:
         row_ids[known] = items.row_ids(positions[known])
         return row_ids, known
 
+    def _with_whole_texts(
+        self, batch: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask
+    ) -> pa.Table:
+        """Complete the texts of known items of which the batch lacks columns."""
+        if WHOLE_TEXT not in batch.column_names:
+            return batch
+        whole = batch.column(WHOLE_TEXT).to_numpy()
+        batch = batch.drop_columns([WHOLE_TEXT])
+        rows = np.flatnonzero(known & ~whole)
+        if not len(rows) or self._replace:
+            return batch
+        part = self._complete(
+            batch.take(pa.array(rows)).drop_columns([TEXT]), row_ids[rows], known[rows]
+        )
+        texts = batch.column(TEXT).to_pylist()
+        for row, text in zip(rows.tolist(), self._texts.render(part, batch), strict=True):
+            texts[row] = text
+        at = batch.schema.get_field_index(TEXT)
+        return batch.set_column(at, TEXT, pa.array(texts, pa.string()))
+
     def _stored(
         self, row_ids: npt.NDArray[np.uint64], known: Mask, columns: Sequence[str]
     ) -> pa.Table:
-        """Return stored columns of the items of a batch, null for new items."""
-        found = self._fetch(row_ids[known], columns)
+        """Return stored columns of the items of a batch, null for new items and new columns."""
+        stored = [name for name in columns if name not in self._new_columns]
+        found = self._fetch(row_ids[known], stored)
+        for name in columns:
+            if name in self._new_columns:
+                field_ = self._new_columns[name]
+                found = found.append_column(field_, pa.nulls(len(found), field_.type))
         at = np.cumsum(known) - 1
         return found.take(pa.array(at, mask=~known))
 
@@ -252,13 +352,12 @@ class ChangeFinder:
 
     def _complete(self, items: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask) -> pa.Table:
         """Add the columns that a batch lacks: what is stored, null for new items."""
-        given = set(items.column_names)
-        absent = [name for name in self._columns.names if name not in given]
-        stored = self._stored(row_ids, known, absent)
-        return pa.table(
-            [*items.columns, *stored.columns],
-            schema=pa.schema([*items.schema, *stored.schema]),
-        )
+        return with_columns(items, self._stored(row_ids, known, self._absent(items)))
+
+    def _absent(self, batch: pa.Table) -> list[str]:
+        """Return the columns of an item that a batch lacks."""
+        present = set(batch.column_names)
+        return [name for name in self._columns.names if name not in present]
 
     def _readable(
         self, batch: pa.Table, stored: pa.Table, same: Mask, failures: Sequence[Failure]

@@ -11,7 +11,20 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from isthmus.data.table_checksums import CHECKSUMS
+from isthmus.durable import remove_stale_parts
 from isthmus.errors import SpaceLocked
+from isthmus.schema import (
+    CATALOG_TABLE,
+    EMBEDDING_CACHE_FOLDER,
+    FORMER_SETTINGS_FOLDER,
+    INTERACTIONS_TABLE,
+    MEDIA_FOLDER,
+    RECOMMENDER_FOLDER,
+    RELEASES_FOLDER,
+    TRAINING_FOLDER,
+    VECTORS_FILE,
+)
 
 DEFAULT_WAIT_S = 30.0
 
@@ -47,10 +60,29 @@ def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Itera
         ) from error
     try:
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
+        _remove_leftovers(folder, what)
         holder.write_text(json.dumps({"pid": os.getpid(), "command": command}))
         yield
     finally:
         lock.release()
+
+
+def _remove_leftovers(space: Path, what: str) -> None:
+    """Remove what killed writers were writing; the caller holds the lock of this name."""
+    folders = [space]
+    if what == "catalog":
+        (space / VECTORS_FILE).unlink(missing_ok=True)
+        tables = [space / CATALOG_TABLE, *(space / EMBEDDING_CACHE_FOLDER).glob("*.lance")]
+        folders += [space / MEDIA_FOLDER, *(space / FORMER_SETTINGS_FOLDER).glob("*")]
+        folders += [table / CHECKSUMS for table in tables]
+    if what == "interactions":
+        folders.append(space / INTERACTIONS_TABLE / CHECKSUMS)
+    if what == "releases":
+        folders.append(space / RELEASES_FOLDER)
+    if what == "training":
+        folders.append(space / TRAINING_FOLDER / RECOMMENDER_FOLDER)
+    for folder in folders:
+        remove_stale_parts(folder)
 
 
 def _describe(holder: Path) -> str:

@@ -13,7 +13,7 @@ from isthmus.errors import CorruptTable
 from isthmus.schema import ITEM_ID, TEXT
 
 WORD_SCORE = "_score"
-REMEDY = "isthmus publish"
+REMEDY = "publish"
 # ICU segments scripts without spaces. Stop words of one language are names in another, and BM25
 # gives common words little weight anyway.
 OPTIONS = {

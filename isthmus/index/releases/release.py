@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from isthmus.data.leases import hold, removing
 from isthmus.durable import make_folder, put_folder, remove_folder, write_atomically
-from isthmus.errors import CorruptRelease, ReleaseNotFound
+from isthmus.errors import CorruptRelease, ReleaseNotFound, command_in
 from isthmus.files import (
     checksum,
     with_checksum,
@@ -38,10 +38,6 @@ from isthmus.schema import (
 BUILDING = ".building-"
 NEVER_CURRENT = ".never-current"  # in a release that was accepted, until it is made current
 MAX_TRIES = 100  # to open the current release while another process publishes all the time
-REMEDY = (
-    "build another from the catalog with: isthmus publish --rebuild, or go back with: isthmus "
-    "rollback"
-)
 
 
 class Release:
@@ -65,7 +61,8 @@ class Release:
             self.manifest = Manifest.model_validate(values)
         except (OSError, ValueError) as error:  # a `ValidationError` is one
             raise CorruptRelease(
-                f"release {folder.name}: {folder / MANIFEST_FILE} is missing or damaged; {REMEDY}"
+                f"release {folder.name}: {folder / MANIFEST_FILE} is missing or damaged; "
+                f"{_remedy(folder)}"
             ) from error
 
     @property
@@ -93,7 +90,8 @@ class Release:
         """
         for name in self.damaged_files():
             raise CorruptRelease(
-                f"release {self.number}: {self.folder / name} is missing or damaged; {REMEDY}"
+                f"release {self.number}: {self.folder / name} is missing or damaged; "
+                f"{_remedy(self.folder)}"
             )
 
     def damaged_files(self, within: str = "") -> Iterator[str]:
@@ -180,12 +178,16 @@ class Releases:
         """
         hold(self._folder, number)
         try:
-            return Release(self._folder / _name(number))
+            return Release(self.folder_of(number))
         except CorruptRelease:
             if number in self.numbers():
                 raise
         available = ", ".join(map(str, self.numbers())) or "none"
         raise ReleaseNotFound(f"no release {number} in {self._space}; there are: {available}")
+
+    def folder_of(self, number: int) -> Path:
+        """Return the folder of a release."""
+        return self._folder / _name(number)
 
     def all(self) -> list[Release]:
         """Open every release whose manifest can be read, ascending."""
@@ -272,14 +274,22 @@ class Releases:
         lost = self._current.exists() or self._copy.exists()
         return accepted[max(accepted)] if lost and accepted else None
 
+    def last_folder(self) -> Path | None:
+        """Return the folder of `last_current`, also where its manifest is damaged."""
+        for named in (self._pending(), _read_current(self._current), _read_current(self._copy)):
+            if named in self.numbers():
+                return self.folder_of(named)
+        last = self.last_current()
+        return None if last is None else last.folder
+
     def _remedy(self) -> str:
         """Return how to go on without a valid CURRENT."""
-        last, publish = self.last_current(), "build one from the catalog with: isthmus publish"
+        last = self.last_current()
+        publish = f"build one from the catalog with: {command_in(self._space, 'publish')}"
         if last is None:
             return publish
-        return (
-            f"make release {last.number} current with: isthmus rollback {last.number}, or {publish}"
-        )
+        rollback = command_in(self._space, f"rollback {last.number}")
+        return f"go back to release {last.number} with: {rollback}, or {publish}"
 
     def begin(self) -> tuple[int, Path]:
         """Return the next number and an empty folder to build in; left-overs are removed."""
@@ -289,7 +299,7 @@ class Releases:
         self.settle()
         for number in self.numbers():
             if self._mark(number).exists():
-                remove_folder(self._folder / _name(number))
+                remove_folder(self.folder_of(number))
         number = max(self.numbers(), default=0) + 1
         folder = self._folder / f"{BUILDING}{_name(number)}"
         folder.mkdir()
@@ -303,7 +313,7 @@ class Releases:
         if manifest.accepted:
             (folder / NEVER_CURRENT).touch()
         write_atomically(folder / MANIFEST_FILE, with_checksum(manifest.model_dump_json()))
-        final = self._folder / _name(manifest.number)
+        final = self.folder_of(manifest.number)
         put_folder(folder, final)
         return Release(final)
 
@@ -328,14 +338,23 @@ class Releases:
         others = [number for number in self.numbers() if number != current]
         with removing(self._folder, others[: max(0, len(others) - keep)]) as unused:
             for number in unused:
-                remove_folder(self._folder / _name(number))
+                remove_folder(self.folder_of(number))
 
     def _pending(self) -> int | None:
         """Return the release that became current with ``space.toml``, if CURRENT lags behind."""
         return SpaceSettings.read(self._space).pending_release
 
     def _mark(self, number: int) -> Path:
-        return self._folder / _name(number) / NEVER_CURRENT
+        return self.folder_of(number) / NEVER_CURRENT
+
+
+def _remedy(release: Path) -> str:
+    """Return what mends a damaged release."""
+    space = release.parent.parent
+    return (
+        f"build another from the catalog with: {command_in(space, 'publish --rebuild')}, or go "
+        f"back with: {command_in(space, 'rollback')}"
+    )
 
 
 def _read_current(path: Path) -> int | None:

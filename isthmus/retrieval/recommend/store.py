@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.digests import digest
 from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomically
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
+from isthmus.files import checksum, with_checksum, without_checksum
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from isthmus.retrieval.recommend.train import Trained
 
 DESCRIPTION = "recommender.json"
+CHECKSUMS = "checksums.json"
 ITEMS = "items.arrow"
 GENERATORS = "generators.safetensors"
 STATISTICS = "item_statistics.safetensors"
@@ -147,6 +150,7 @@ def save_recommender(
     parts = folder / parts_name(content)
     remove_folder(parts)
     _write_parts(make_folder(parts), trained.recommender)
+    _write_checksums(parts, description, content)
     sync_tree(parts)
     write_atomically(folder / DESCRIPTION, content)
     for other in folder.iterdir():
@@ -167,6 +171,34 @@ def _write_parts(folder: Path, recommender: Recommender) -> None:
         _write(folder / ranker_file(recommender.domain_names.index(domain)), ranker.state())
     if recommender.rating is not None:
         save_rating(recommender.rating, folder)
+
+
+def _write_checksums(parts: Path, description: Description, content: bytes) -> None:
+    names = [name for name in files_of(description) if name not in (DESCRIPTION, CHECKSUMS)]
+    checksums = {name: checksum(parts / name) for name in names}
+    checksums[DESCRIPTION] = digest(content).hex()
+    write_atomically(parts / CHECKSUMS, with_checksum(json.dumps(checksums)))
+
+
+def _require_intact(folder: Path) -> None:
+    """Compare the files of a recommender with their checksums.
+
+    Raises
+    ------
+    CorruptRelease
+        If one is missing, cut off or changed; the message names it.
+    """
+    parts = parts_folder(folder)
+    if parts == folder and not (parts / CHECKSUMS).exists():
+        return  # of a release, whose manifest lists its files
+    try:
+        checksums = without_checksum((parts / CHECKSUMS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CorruptRelease(f"{parts / CHECKSUMS} is missing or damaged; {REMEDY}") from error
+    for name, expected in checksums.items():
+        path = (folder if name == DESCRIPTION else parts) / name
+        if not path.is_file() or checksum(path) != expected:
+            raise CorruptRelease(f"{path} is missing or damaged; {REMEDY}")
 
 
 def _describe(
@@ -241,6 +273,7 @@ def load_recommender(folder: Path) -> Recommender:
         candidate generator that is not there; the message names what is missing.
     """
     description = read_description(folder)
+    _require_intact(folder)
     codes = {name: code for code, name in enumerate(description.domains)}
     folder = parts_folder(folder)
     try:
@@ -308,7 +341,7 @@ def files_of(description: Description) -> list[str]:
     """Return the names of the files of a recommender."""
     rankers = [ranker_file(description.domains.index(domain)) for domain in description.rankers]
     rating = [RATING_DESCRIPTION, RATING_TENSORS] if description.rates else []
-    return [DESCRIPTION, ITEMS, GENERATORS, STATISTICS, *rankers, *rating]
+    return [DESCRIPTION, CHECKSUMS, ITEMS, GENERATORS, STATISTICS, *rankers, *rating]
 
 
 def ranker_file(code: int) -> str:
@@ -328,8 +361,8 @@ class RecommenderAttachment:
         Folder of the space.
     settings : SpaceSettings
         Its settings; a recommender that learned from vectors of other encoders is left out.
-    current : Release, optional
-        The current release.
+    current : Path, optional
+        Folder of the current release.
     keep : bool, default False
         Whether to keep the recommender of the current release in any case.
 
@@ -343,11 +376,12 @@ class RecommenderAttachment:
         self,
         space: Path,
         settings: SpaceSettings,
-        current: Release | None,
+        current: Path | None,
         *,
         keep: bool = False,
     ) -> None:
-        self._folder, self._description = _newest(space, settings, current, keep=keep)
+        published = None if current is None else current / RECOMMENDER_FOLDER
+        self._folder, self._description = _newest(space, settings, published, keep=keep)
 
     def write(self, folder: Path) -> list[str]:
         """Copy the files of the recommender into a release, and return their paths there."""
@@ -358,6 +392,7 @@ class RecommenderAttachment:
         for name in files_of(self._description):
             source = self._folder if name == DESCRIPTION else parts
             shutil.copyfile(source / name, folder / RECOMMENDER_FOLDER / name)
+        _require_intact(folder / RECOMMENDER_FOLDER)  # it was read again
         return [f"{RECOMMENDER_FOLDER}/{name}" for name in files_of(self._description)]
 
     def shortfalls(self) -> list[str]:
@@ -411,35 +446,44 @@ def drop_stale_recommender(space: Path, settings: SpaceSettings) -> None:
 
 
 def _newest(
-    space: Path, settings: SpaceSettings, current: Release | None, *, keep: bool
+    space: Path, settings: SpaceSettings, published: Path | None, *, keep: bool
 ) -> tuple[Path | None, Description | None]:
     """Choose between the recommender trained since the current release, and that release's."""
     trained = trained_folder(space)
     new = not keep and _has_fitting(trained, settings)
-    if new and (current is None or not _was_published(space, current, trained)):
+    if new and (published is None or not _was_published(space, published, trained)):
         return _verified(trained)
-    published = None if current is None else current.folder / RECOMMENDER_FOLDER
-    if published is not None and _has_fitting(published, settings):
+    if (
+        published is None
+        or not published.is_dir()
+        or not read_description(published).fits(settings)
+    ):
+        return None, None
+    try:
         return _verified(published)
-    return None, None
+    except CorruptRelease:
+        if not _is_description_of(trained, published):
+            raise
+    return _verified(trained)  # the same recommender, where it was trained
 
 
 def _has_fitting(folder: Path, settings: SpaceSettings) -> bool:
     return (folder / DESCRIPTION).exists() and read_description(folder).fits(settings)
 
 
-def _was_published(space: Path, current: Release, trained: Path) -> bool:
+def _was_published(space: Path, published: Path, trained: Path) -> bool:
     """Return whether a trained recommender is part of a release already."""
-    description = (trained / DESCRIPTION).read_bytes()
-    for release in [current, *Releases(space).all()]:
-        published = release.folder / RECOMMENDER_FOLDER / DESCRIPTION
-        if (
-            release.manifest.accepted
-            and published.exists()
-            and published.read_bytes() == description
-        ):
-            return True
-    return False
+    accepted = [release for release in Releases(space).all() if release.manifest.accepted]
+    folders = [published, *(release.folder / RECOMMENDER_FOLDER for release in accepted)]
+    return any(_is_description_of(trained, folder) for folder in folders)
+
+
+def _is_description_of(folder: Path, other: Path) -> bool:
+    """Return whether two folders hold the same recommender, by its description."""
+    try:
+        return (folder / DESCRIPTION).read_bytes() == (other / DESCRIPTION).read_bytes()
+    except OSError:
+        return False
 
 
 def _verified(folder: Path) -> tuple[Path, Description]:

@@ -1,0 +1,71 @@
+"""Every verb, killed at any system call or caught by a loss of power, ends as if undisturbed.
+
+The trials run in a process of their own, because they fork, and a fork does not copy the threads
+that Lance has in this one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crash.verbs import VERBS
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ("retry", "set weights", "publish")
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("cc") or shutil.which("gcc")) or not sys.platform.startswith("linux"),
+    reason="needs a C compiler and Linux",
+)
+
+
+def run(*arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.crash.run", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def test_a_sample_of_kills_and_losses_of_power():
+    """A few of each; ten seconds, most of them to import and to make the spaces."""
+    report = run(*SAMPLE, "--every", "40", "--first", "20")
+    assert report.splitlines()[-1] == "0 divergences"
+    assert all(f"{name}: " in report for name in SAMPLE)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_kill_and_every_loss_of_power(verb):
+    assert run(verb).splitlines()[-1] == "0 divergences"
+
+
+def test_a_divergence_is_found(tmp_path):
+    """The trial notices a verb that, done again, does nothing."""
+    script = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.crash.children import build, import_all
+from tests.crash.kills import Trial
+from tests.crash.verbs import VERBS
+work = Path(sys.argv[1])
+times = work / "times"
+def act(space):
+    times.write_text(times.read_text() + "x" if times.exists() else "x")
+    return space.delete(["i1"]) if len(times.read_text()) < 3 else None
+trial = Trial(replace(VERBS["delete"], act=act), build(work), work)
+problems = trial.killed_at(1)
+assert problems and all("i1" in problem or "answers" in problem for problem in problems), problems
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
