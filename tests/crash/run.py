@@ -11,7 +11,7 @@ import time
 import warnings
 from pathlib import Path
 
-from tests.crash.children import build, import_all
+from tests.crash.children import build, decode_here, import_all
 from tests.crash.kills import Trial
 from tests.crash.power import lost_power
 from tests.crash.state import answers, open_space
@@ -45,6 +45,7 @@ def main() -> int:
         if library is None:
             print("no C compiler: nothing was run")
             return 0
+        decode_here()
         import_all(lambda: everything(Path(folder) / "imported"))
         for name in options.verbs or VERBS:
             verb = VERBS[name]

@@ -50,7 +50,7 @@ def test_a_divergence_is_found(tmp_path):
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tests.crash.children import build, import_all
+from tests.crash.children import build
 from tests.crash.kills import Trial
 from tests.crash.verbs import VERBS
 work = Path(sys.argv[1])
