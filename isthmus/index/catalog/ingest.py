@@ -326,6 +326,7 @@ class Ingest:
             for cache in self._caches.values():
                 cache.close()
             self._catalog.compact_if_fragmented()
+            self.report.truncated = self._encoder.truncated
             self.report.seconds = round(time.perf_counter() - start, 3)
 
     def _prepare(
