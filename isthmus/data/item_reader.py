@@ -105,6 +105,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self._domain_of: DomainOf | None = None
         self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
+        self._known: Mapping[str, Types] = {}
         self._time_unit = time_unit
 
         def resolve(source: Source) -> ResolvedMapping:
@@ -154,7 +155,8 @@ class ItemReader(TableReader[ResolvedMapping]):
             Number of rows.
         """
         self._domain_of = domain_of
-        self._find_types(declared or {})
+        self._known = declared or {}
+        self._find_types(self._known)
         self.used, self.unknown = {}, {}
         ids: list[pa.Array] = []
 
@@ -206,16 +208,16 @@ class ItemReader(TableReader[ResolvedMapping]):
                 )
             self.used[domain] = before.joined(used)
 
-    def batches(self, rows: int, placement: Placement | None = None) -> Iterator[pa.Table]:
+    def batches(self, rows: int, placement: Placement) -> Iterator[pa.Table]:
         """Yield the valid items as tables of at most `rows` rows.
 
         Parameters
         ----------
         rows : int
             Rows per table.
-        placement : mapping of str to mapping, optional
-            By domain and attribute, the column of the table that holds it, and its type there; by
-            default a column of the attribute's name. Attributes that it lacks are left out.
+        placement : mapping of str to mapping
+            By domain and attribute, the column of the table that holds it, and its type there.
+            Attributes that it lacks are left out.
 
         Yields
         ------
@@ -224,10 +226,9 @@ class ItemReader(TableReader[ResolvedMapping]):
             ``_whole_text`` (whether the input has all columns that the text is made of), the
             attributes, image and ``_image_bytes``, and the same of audio where that is encoded.
         """
-        placed = placement if placement is not None else place_by_name(self.types)
 
         def convert_chunk(chunk: Chunk, mapping: ResolvedMapping, source: Source) -> pa.Table:
-            return self._to_items(chunk, mapping, placed, source)
+            return self._to_items(chunk, mapping, placement, source)
 
         return self._convert(convert_chunk, rows, np.array(sorted(self.unknown), np.int64))
 
@@ -287,7 +288,10 @@ class ItemReader(TableReader[ResolvedMapping]):
             for name in names:
                 values = part[name]
                 if name in types:
-                    _, misfits = convert(values, types[name], time_unit=self._time_unit)
+                    is_text = name in mapping.text_columns or name in self._known.get(domain, {})
+                    _, misfits = convert(
+                        values, types[name], time_unit=self._time_unit, spell=is_text
+                    )
                     remedy = _Remedy(domain, name, types[name], values)
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
@@ -385,14 +389,6 @@ class ItemReader(TableReader[ResolvedMapping]):
         if len(tables) > 1:
             table = table.take(pc.sort_indices(pa.array(order)))
         return {name: plain(table.column(name)) for name in fields}
-
-
-def place_by_name(types: Mapping[str, Types]) -> Placement:
-    """Return the placement of attributes in columns of their names."""
-    return {
-        domain: {name: pa.field(name, type_) for name, type_ in by_name.items()}
-        for domain, by_name in types.items()
-    }
 
 
 def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
