@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.errors import listed
 from isthmus.terminal import DataTable, print_table, say, say_json, shortened
 
 if TYPE_CHECKING:
@@ -30,23 +31,43 @@ def show_line(values: Mapping[str, Any], *, as_json: bool) -> None:
         say("  ".join(f"{name} {value}" for name, value in values.items()))
 
 
-def show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what a batch job did."""
+def show_report(report: Mapping[str, Any], *, as_json: bool, err: bool = False) -> None:
+    """Print what a batch job did, or would do."""
     if as_json:
         say_json(report)
         return
     for problem in report["problems"]:
         say(f"left out {problem}", err=True)
     _show_notes(report["notes"])
+    for domain, roles in report["mapping"].items():
+        made = ", ".join(f"{role} of {column}" for role, column in roles.items())
+        say(f"{domain}: {made}", err=err)
     encoded = ", ".join(f"{n:,} {modality}" for modality, n in report["encoded"].items())
     say(
-        f"{report['rows_read']:,} rows read: {report['added']:,} added, "
+        ("dry run, nothing is written. " if report["dry_run"] else "")
+        + f"{report['rows_read']:,} rows read: {report['added']:,} added, "
         f"{report['changed']:,} changed, {report['unchanged']:,} unchanged, "
         f"{report['invalid']:,} invalid; encoded {encoded}; "
-        f"{report['quarantined']:,} quarantined; {report['seconds']:.1f} s"
+        f"{report['quarantined']:,} quarantined; {report['seconds']:.1f} s",
+        err=err,
     )
+    for line in _remarks(report):
+        say(line, err=err)
+
+
+def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a batch job did besides."""
+    if report["deleted"]:
+        yield f"{report['deleted']:,} items deleted that the input does not have"
+    if report["unknown"]:
+        ids = listed(report["unknown"])
+        yield f"{len(report['unknown']):,} ids are of no item, and were passed over: {ids}"
+    for column, count in report["vanished"].items():
+        yield f"{column}: {count:,} items lose their value, since the input has no such column"
+    if report["truncated"]:
+        yield f"{report['truncated']:,} texts are longer than the encoder reads, and cut"
     if report["quarantined"]:
-        say("see what was quarantined with: isthmus quarantine --space SPACE")
+        yield "see what was quarantined with: isthmus quarantine --space SPACE"
 
 
 def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
