@@ -66,7 +66,7 @@ class Size:
 AXES: dict[str, list[Size]] = {
     "columns": [Size(rows=50, columns=n) for n in (250, 500, 1_000, 2_000)],
     "rows": [Size(rows=n) for n in (4_000, 8_000, 16_000, 32_000)],
-    "versions": [Size(versions=n) for n in (50, 100, 200, 400)],
+    "versions": [Size(rows=200, versions=n) for n in (25, 50, 100, 200)],
     "domains": [Size(rows=2_000, domains=n) for n in (50, 100, 200, 400)],
 }
 

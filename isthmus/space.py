@@ -56,6 +56,7 @@ from isthmus.operations.request import (
     PublishRequest,
     ReembedRequest,
     RenameAttributeRequest,
+    UpdateRequest,
     UpsertRequest,
     VerifyRequest,
 )
@@ -290,7 +291,7 @@ class Space:
         self,
         items: Any,
         *,
-        id: str = "item_id",
+        id: str | None = None,
         domain: str | None = None,
         domain_column: str | None = None,
         text: str | None = None,
@@ -304,6 +305,10 @@ class Space:
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         replace: bool = False,
+        remap: bool = False,
+        sync: bool = False,
+        max_delete: str | int | float = "5%",
+        dry_run: bool = False,
         skip_invalid: bool = False,
         http: bool = False,
         progress: bool = False,
@@ -313,7 +318,8 @@ class Space:
         Items come from Parquet, CSV, TSV, JSON lines, JSON, Arrow or Lance files, Arrow tables,
         pandas or polars frames, or dicts. Only contents that this space has never encoded go
         through a model. Columns that are not mapped are kept as typed attributes. An item that is
-        there keeps what the input has no column for, unless `replace` is true. See
+        there keeps what the input has no column for, unless `replace` is true. Which columns made
+        the id, the text and the media of a domain is remembered, and holds for its next input. See
         `UpsertRequest`.
 
         Returns
@@ -326,7 +332,10 @@ class Space:
         InvalidItems
             If rows break the rules; nothing is stored then.
         InvalidMapping
-            If a mapped column is absent, or an attribute has another type than in the space.
+            If a mapped column is absent, an attribute has another type than in the space, or the
+            mapping contradicts the remembered one.
+        InvalidInput
+            If `sync` would delete more than `max_delete`; nothing is stored then.
         SpaceLocked
             If another process is writing.
 
@@ -336,6 +345,50 @@ class Space:
         """
         request = UpsertRequest.of(locals())
         return item_operations.upsert_items(self.opened, request, progress=progress)
+
+    def update(
+        self,
+        items: Any,
+        *,
+        id: str | None = None,
+        domain: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
+        skip_invalid: bool = False,
+        http: bool = False,
+        progress: bool = False,
+    ) -> AddReport:
+        """Change items that are there, in the columns that the input has; searchable at once.
+
+        The input has an id and any other columns, such as prices. Columns that it lacks stay as
+        they are. Nothing is encoded unless the text, of which a column may suffice, or a medium
+        changes. Ids that no item has are listed in the report, and make no item. See
+        `UpdateRequest`.
+
+        Returns
+        -------
+        AddReport
+            Counts of rows read, changed and unchanged, and the unknown ids.
+
+        Raises
+        ------
+        InvalidItems
+            If rows break the rules; nothing is stored then.
+        InvalidMapping
+            If the input has no column of ids, or a text of its own for a domain whose text is
+            made of other columns.
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.update("prices.csv").unknown``
+        """
+        request = UpdateRequest.of(locals())
+        return item_operations.update_items(self.opened, request, progress=progress)
 
     def delete(
         self,

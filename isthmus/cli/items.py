@@ -21,7 +21,7 @@ from isthmus.cli.options import (
     refuse_given,
 )
 from isthmus.cli.show import show_item, show_line, show_quarantine, show_report, show_stats
-from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertRequest
+from isthmus.operations.request import CreateRequest, DeleteRequest, UpdateRequest, UpsertRequest
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.terminal import say, say_json
 
@@ -48,12 +48,35 @@ def create(
 def upsert(
     space: SpaceOption,
     request: Annotated[Values, OptionsOf(UpsertRequest, arguments=("items",), types=ITEM_TYPES)],
+    yes: YesOption = False,
     device: DeviceOption = "auto",
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Add new items and change those that are there; only unseen contents are encoded."""
-    report = open_space(space, device=device, wait_s=wait_s).upsert(**request, progress=True)
+    """Add new items and change those that are there; only unseen contents are encoded.
+
+    With --sync or --remap, what would be done is shown first, and asked.
+    """
+    opened = open_space(space, device=device, wait_s=wait_s)
+    if (request.get("sync") or request.get("remap")) and not (yes or request.get("dry_run")):
+        planned = opened.upsert(**request | {"dry_run": True}, progress=True)
+        show_report(planned.as_dict(), as_json=False, err=True)
+        question = f"encode {planned.reencoded:,} items anew, delete {planned.deleted:,} items?"
+        confirm(question, yes=not (planned.reencoded or planned.deleted))
+    report = opened.upsert(**request, progress=True)
+    show_report(report.as_dict(), as_json=as_json)
+
+
+@generate_options
+def update(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(UpdateRequest, arguments=("items",), types=ITEM_TYPES)],
+    device: DeviceOption = "auto",
+    wait_s: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Change items that are there, in the columns that the input has, such as prices."""
+    report = open_space(space, device=device, wait_s=wait_s).update(**request, progress=True)
     show_report(report.as_dict(), as_json=as_json)
 
 

@@ -27,6 +27,7 @@ app = typer.Typer(
 COMMANDS = (
     items.create,
     items.upsert,
+    items.update,
     items.delete,
     items.get,
     items.ids,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.errors import listed
 from isthmus.terminal import DataTable, print_table, say, say_json, shortened
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from isthmus.retrieval.search.results import Hits
     from isthmus.space import Space
 
-NARROW = 60
 MOST_PROBLEMS = 20
 MOST_MEMBERS = 100
 MAX_EXAMPLE = 40
@@ -31,23 +31,43 @@ def show_line(values: Mapping[str, Any], *, as_json: bool) -> None:
         say("  ".join(f"{name} {value}" for name, value in values.items()))
 
 
-def show_report(report: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what a batch job did."""
+def show_report(report: Mapping[str, Any], *, as_json: bool, err: bool = False) -> None:
+    """Print what a batch job did, or would do."""
     if as_json:
         say_json(report)
         return
     for problem in report["problems"]:
         say(f"left out {problem}", err=True)
     _show_notes(report["notes"])
+    for domain, roles in report["mapping"].items():
+        made = ", ".join(f"{role} of {column}" for role, column in roles.items())
+        say(f"{domain}: {made}", err=err)
     encoded = ", ".join(f"{n:,} {modality}" for modality, n in report["encoded"].items())
     say(
-        f"{report['rows_read']:,} rows read: {report['added']:,} added, "
+        ("dry run, nothing is written. " if report["dry_run"] else "")
+        + f"{report['rows_read']:,} rows read: {report['added']:,} added, "
         f"{report['changed']:,} changed, {report['unchanged']:,} unchanged, "
         f"{report['invalid']:,} invalid; encoded {encoded}; "
-        f"{report['quarantined']:,} quarantined; {report['seconds']:.1f} s"
+        f"{report['quarantined']:,} quarantined; {report['seconds']:.1f} s",
+        err=err,
     )
+    for line in _remarks(report):
+        say(line, err=err)
+
+
+def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a batch job did besides."""
+    if report["deleted"]:
+        yield f"{report['deleted']:,} items deleted that the input does not have"
+    if report["unknown"]:
+        ids = listed(report["unknown"])
+        yield f"{len(report['unknown']):,} ids are of no item, and were passed over: {ids}"
+    for column, count in report["vanished"].items():
+        yield f"{column}: {count:,} items lose their value, since the input has no such column"
+    if report["truncated"]:
+        yield f"{report['truncated']:,} texts are longer than the encoder reads, and cut"
     if report["quarantined"]:
-        say("see what was quarantined with: isthmus quarantine --space SPACE")
+        yield "see what was quarantined with: isthmus quarantine --space SPACE"
 
 
 def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
@@ -193,6 +213,13 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             )
     if stats["delta"]:
         say(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
+    recommender = stats["recommender"]
+    if recommender is not None and recommender["unseen_items"] + recommender["unseen_events"]:
+        say(
+            f"the recommender was trained {recommender['age_days']:g} days ago; since then came "
+            f"{recommender['unseen_items']:,} items and {recommender['unseen_events']:,} events: "
+            "isthmus train, isthmus publish"
+        )
 
 
 def show_item(item: Mapping[str, Any]) -> None:
@@ -222,10 +249,11 @@ def show_hits(
     if as_json:
         say_json(hits.as_dict())
         return
-    table = DataTable("rank", "score", "item", "domain", "text")
-    for hit in hits:
-        text = (hit.text or "")[:NARROW]
-        table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
+    links = [hit.link or "" for hit in hits]
+    table = DataTable("rank", "score", "item", "domain", "title", *(["link"] if any(links) else []))
+    for hit, link in zip(hits, links, strict=True):
+        cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
+        table.add_row(*cells, *([link] if any(links) else []))
     print_table(table)
     if hits.cursor is not None:
         say(f"more with: --offset {hits[-1].rank}")

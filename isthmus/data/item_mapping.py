@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.convert import Misfits
+from isthmus.data.domain_mapping import DomainMapping, Mappings, agreed
 from isthmus.data.ids import MISSING, IdTemplate, to_id_column
 from isthmus.data.sources import Chunk
 from isthmus.data.template import TextTemplate
@@ -34,27 +35,34 @@ class FieldMapping:
 
     Parameters
     ----------
-    id : str, default "item_id"
-        Column of the item id, or a template such as ``"film-{movie_id}"``.
+    id : str, optional
+        Column of the item id, or a template such as ``"film-{movie_id}"``. Default: that of the
+        domain, if the input has its columns, else ``item_id``.
     domain : str, optional
         One domain for the whole input, instead of `domain_column`.
     domain_column : str, optional
         Column of the domain; default ``domain``.
     text : str, optional
-        Template or column of the text. Default: the column ``text`` if there is one, else the
-        columns title, name, attributes, genres, category and description, those that exist.
+        Template or column of the text. Default: that of the domain; for a new domain the column
+        ``text`` if there is one, else the columns title, name, attributes, genres, category and
+        description, those that exist.
     image : str, optional
         Column of the image: a path (relative to the file that names it), bytes, a data URI or,
-        where allowed, an http(s) address. Default: the column ``image`` if there is one.
+        where allowed, an http(s) address. Default: that of the domain, else the column ``image``
+        if there is one.
     audio : str, optional
         Column of the audio, likewise; only in a space that encodes audio.
     columns : sequence of str, optional
         Columns to store as attributes, of those without a role; all by default.
     exclude : sequence of str, default ()
         Columns not to store as attributes; a template may read them all the same.
+    remembered : mapping of str to DomainMapping
+        What made the items of each domain that is there.
+    update : bool, default False
+        The input has changes of known items: it needs no domain, and makes no new decisions.
     """
 
-    id: str = ITEM_ID
+    id: str | None = None
     domain: str | None = None
     domain_column: str | None = None
     text: str | None = None
@@ -62,11 +70,14 @@ class FieldMapping:
     audio: str | None = None
     columns: Sequence[str] | None = None
     exclude: Sequence[str] = ()
+    remembered: Mappings = field(default_factory=dict)
+    update: bool = False
 
     @property
     def id_columns(self) -> tuple[str, ...]:
         """Columns of ids, in which every text but the empty one is a value."""
-        return IdTemplate(self.id).fields
+        templates = [self.id] if self.id else [self._agreed("id"), ITEM_ID]
+        return tuple(f for template in templates if template for f in IdTemplate(template).fields)
 
     def resolve(
         self, names: Sequence[str], source: str, modalities: Collection[str]
@@ -90,15 +101,18 @@ class FieldMapping:
         """
         columns = media_columns(modalities)
         resolved = ResolvedMapping(
-            id=IdTemplate(self.id),
+            id=IdTemplate(self._id(names)),
             domain=self.domain,
-            domain_column=None if self.domain else self.domain_column or DOMAIN,
+            domain_column=self._domain_column(names),
             text=self._text(names),
+            texts=self._texts(names),
+            names=tuple(names),
+            own_ids=self._has_own_ids(names),
             media=self._media(names, columns),
             columns=None if self.columns is None else tuple(self.columns),
             exclude=tuple(self.exclude),
         )
-        for column in resolved.columns_read:
+        for column in resolved.columns_needed:
             if column not in names:
                 hint = "; give --domain NAME or --domain-column" if column == DOMAIN else ""
                 raise InvalidMapping(
@@ -118,12 +132,58 @@ class FieldMapping:
                 "when the space is created, such as --encoder clap/NAME"
             )
         named: dict[Modality, str | None] = {"image": self.image, "audio": self.audio}
-        by_modality = {m: named[m] or (m if m in names else None) for m in columns}
+        by_modality = {m: named[m] or self._medium(m, names) for m in columns}
         return {m: column for m, column in by_modality.items() if column}
 
+    def _medium(self, modality: Modality, names: Sequence[str]) -> str | None:
+        remembered = self._agreed(modality)
+        return next((name for name in (remembered, modality) if name in names), None)
+
+    @property
+    def _stored(self) -> Mappings:
+        """What is remembered of the domains that the input may have."""
+        if self.domain is None:
+            return self.remembered
+        return {d: mapping for d, mapping in self.remembered.items() if d == self.domain}
+
+    def _agreed(self, role: str) -> str | None:
+        return agreed(self._stored.values(), role)
+
+    def _id(self, names: Sequence[str]) -> str:
+        remembered = self._agreed("id")
+        if self.id or not remembered:
+            return self.id or ITEM_ID
+        is_there = set(IdTemplate(remembered).fields) <= set(names)
+        return remembered if is_there or ITEM_ID not in names else ITEM_ID
+
+    def _has_own_ids(self, names: Sequence[str]) -> bool:
+        """Return whether the input names items by the ids of the space, and not as before."""
+        stored = [mapping.id for mapping in self._stored.values() if mapping.id]
+        return self.id is None and bool(stored) and self._id(names) != self._agreed("id")
+
+    def _domain_column(self, names: Sequence[str]) -> str | None:
+        if self.domain is not None:
+            return None
+        column = self.domain_column or DOMAIN
+        return None if self.update and not self.domain_column and column not in names else column
+
+    def _texts(self, names: Sequence[str]) -> dict[str, TextTemplate]:
+        """Return the remembered templates of domains whose text the input can change."""
+        if self.text:
+            return {}
+        templates = {d: TextTemplate(m.text) for d, m in self._stored.items() if m.text}
+        return {d: t for d, t in templates.items() if set(t.fields) & set(names)}
+
     def _text(self, names: Sequence[str]) -> TextTemplate | None:
+        """Return the template of domains without a remembered one."""
         if self.text:
             return TextTemplate(self.text)
+        has_stored = (
+            self.domain is not None
+            and "text" in self._stored.get(self.domain, DomainMapping()).roles
+        )
+        if TEXT not in names and (self.update or has_stored):
+            return None
         if TEXT in names:
             return TextTemplate(TEXT)
         present = [name for name in DEFAULT_TEXT_COLUMNS if name in names]
@@ -163,12 +223,15 @@ class ResolvedMapping:
     domain_column: str | None
     text: TextTemplate | None
     media: Mapping[Modality, str]
+    texts: Mapping[str, TextTemplate] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    own_ids: bool = False  # the ids of the space, where those of a domain are made of other columns
     columns: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
 
     @property
-    def columns_read(self) -> tuple[str, ...]:
-        """Columns that the mapping reads."""
+    def columns_needed(self) -> tuple[str, ...]:
+        """Columns that the input must have."""
         named = [*self.id.fields, self.domain_column, *self.media.values()]
         return tuple(
             dict.fromkeys([n for n in named if n] + list(self.text.fields if self.text else ()))
@@ -177,15 +240,54 @@ class ResolvedMapping:
     @property
     def text_columns(self) -> frozenset[str]:
         """Columns that are text as they stand: those of the id and of the text."""
-        return frozenset((*self.id.fields, *(self.text.fields if self.text else ())))
+        return frozenset((*self.id.fields, *(f for t in self._templates for f in t.fields)))
 
     @property
-    def contents(self) -> frozenset[str]:
-        """Modalities that the input has a column for."""
-        return frozenset({*self.media, *([TEXT] if self.text else [])})
+    def _templates(self) -> list[TextTemplate]:
+        return [*([self.text] if self.text else []), *self.texts.values()]
+
+    @property
+    def gives_text(self) -> bool:
+        """Whether rows of some domain get a text."""
+        return bool(self._templates)
+
+    def template_of(self, domain: str) -> TextTemplate | None:
+        """Return the template of the text of a domain; None where the input gives none."""
+        return self.texts.get(domain, self.text)
+
+    def used(self, domain: str) -> DomainMapping:
+        """Return what makes the items of a domain."""
+        template = self.template_of(domain)
+        return DomainMapping(
+            id=None if self.own_ids else self.id.template,
+            text=template.template if template else None,
+            image=self.media.get("image"),
+            audio=self.media.get("audio"),
+        )
+
+    def render_texts(self, chunk: Chunk, domains: pa.Array) -> tuple[list[str | None], list[bool]]:
+        """Return the text of each row, and whether the input has every column that it reads.
+
+        Columns that the input lacks count as empty.
+        """
+        texts: list[str | None] = [None] * len(chunk)
+        whole = [False] * len(chunk)
+        for domain, rows in rows_by_domain(domains):
+            template = self.template_of(domain)
+            if template is None:
+                continue
+            part = chunk if len(rows) == len(chunk) else chunk.take(rows)
+            columns = {name: part.columns.get(name, [None] * len(rows)) for name in template.fields}
+            is_whole = set(template.fields) <= set(self.names)
+            for row, text in zip(rows, template.render_values(columns), strict=True):
+                texts[row], whole[row] = text, is_whole
+        return texts, whole
 
     def domains(self, chunk: Chunk) -> tuple[pa.Array, Misfits]:
-        """Return the domain of each row of a chunk, null where it has none, and why."""
+        """Return the domain of each row of a chunk, null where it has none, and why.
+
+        Without a domain and without a column of domains, every domain is null.
+        """
         if self.domain_column is None:
             return pa.repeat(pa.scalar(self.domain, pa.string()), len(chunk)), []
         names, problems = to_id_column(chunk.columns[self.domain_column])
@@ -209,7 +311,7 @@ class ResolvedMapping:
         taken = {*self.media.values(), self.domain_column}
         if self.id.template in names:
             taken.add(self.id.template)
-        if self.text and self.text.template == TEXT:
+        if TEXT in [template.template for template in self._templates]:
             taken.add(TEXT)
         # A constant domain replaces a column of that name.
         if self.domain:
@@ -217,3 +319,23 @@ class ResolvedMapping:
         taken.update(self.exclude)
         stored = [name for name in names if name not in taken]
         return stored if self.columns is None else [name for name in stored if name in self.columns]
+
+
+def rows_by_domain(domains: pa.Array) -> Iterator[tuple[str, list[int]]]:
+    """Yield each domain and its rows; rows without one are left out.
+
+    Examples
+    --------
+    >>> list(rows_by_domain(pa.array(["a", "b", None, "a"])))
+    [('a', [0, 3]), ('b', [1])]
+    """
+    coded = domains.dictionary_encode()
+    names = coded.dictionary.to_pylist()
+    if len(names) == 1 and not coded.null_count:
+        yield names[0], list(range(len(domains)))
+        return
+    rows: list[list[int]] = [[] for _ in names]
+    for row, code in enumerate(coded.indices.to_pylist()):
+        if code is not None:
+            rows[code].append(row)
+    yield from zip(names, rows, strict=True)

@@ -22,6 +22,7 @@ from isthmus.data.columns import Problems
 from isthmus.data.convert import (
     NEEDS_UNIT,
     Misfit,
+    Misfits,
     Values,
     convert,
     plain,
@@ -31,20 +32,22 @@ from isthmus.data.convert import (
     unwrap,
 )
 from isthmus.data.csv_options import DEFAULTS, CsvOptions
+from isthmus.data.domain_mapping import OPTIONS, DomainMapping
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
 from isthmus.data.paths import local_path, scheme_of
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, widen
-from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
+from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, command_in, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
-from isthmus.schema import DOMAIN, ITEM_ID, TEXT, inline_column, media_columns
+from isthmus.schema import DOMAIN, ITEM_ID, MEDIA, TEXT, WHOLE_TEXT, inline_column, media_columns
 
 # Given item ids and domains (Arrow arrays), returns further problems by row.
 CheckIds = Callable[[pa.Array, Any], Problems]
 # Given item ids (an Arrow array), returns a mask of those that the space has.
+DomainOf = Callable[[pa.Array], pa.Array]  # given item ids, returns domains
 IsKnown = Callable[[pa.Array], Mask]
 
 Types = Mapping[str, pa.DataType]  # of attributes, by name
@@ -69,6 +72,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         How a CSV is written, where that is known.
     time_unit : str, optional
         What numbers count in attributes that are dates or times, see `isthmus.data.times`.
+    space : Path, optional
+        The space that the items are for, for the commands in messages.
 
     Attributes
     ----------
@@ -76,6 +81,12 @@ class ItemReader(TableReader[ResolvedMapping]):
         Invalid rows found by `check`, by row number over the whole input.
     types : dict of str to dict
         By domain and name, the type of each attribute that has a value; found by `check`.
+    used : dict of str to DomainMapping
+        What makes the items of each domain; found by `check`.
+    ids : pyarrow.ChunkedArray
+        The id of every row, null where it has none; found by `check`.
+    unknown : dict of int to str
+        The rows of an update, by row number, whose items are not known; found by `check`.
     """
 
     error: ClassVar[type[InvalidRows]] = InvalidItems
@@ -87,10 +98,18 @@ class ItemReader(TableReader[ResolvedMapping]):
         modalities: frozenset[str] = frozenset({"text", "image"}),
         options: CsvOptions = DEFAULTS,
         time_unit: str | None = None,
+        space: Path | None = None,
     ) -> None:
         mapping = mapping or FieldMapping()
+        self._space = space
         self.modalities = modalities
+        self.used: dict[str, DomainMapping] = {}
+        self.ids = pa.chunked_array([], pa.string())
+        self.unknown: dict[int, str] = {}
+        self._domain_of: DomainOf | None = None
+        self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
+        self._known: Mapping[str, Types] = {}
         self._time_unit = time_unit
 
         def resolve(source: Source) -> ResolvedMapping:
@@ -99,6 +118,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             return resolved
 
         super().__init__(items, resolve, options, mapping.id_columns)
+        self._source_notes = tuple(self.notes)
         self._require_columns((*(mapping.columns or ()), *mapping.exclude))
 
     def _require_columns(self, named: Sequence[str]) -> None:
@@ -115,6 +135,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         declared: Mapping[str, Types] | None = None,
         check_ids: CheckIds | None = None,
         is_known: IsKnown | None = None,
+        domain_of: DomainOf | None = None,
         advance: Advance = ignore_progress,
     ) -> int:
         """Read the whole input: find the types of the attributes, and note every invalid row.
@@ -128,6 +149,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         is_known : callable, optional
             Given item ids, returns a mask of items that keep the contents of which the input has
             no column.
+        domain_of : callable, optional
+            Given item ids, returns the domain of each item, null for unknown items; for updates.
         advance : callable, optional
             Called with the number of rows checked since its last call.
 
@@ -136,48 +159,89 @@ class ItemReader(TableReader[ResolvedMapping]):
         int
             Number of rows.
         """
-        self._find_types(declared or {})
+        self.problems = {}
+        self._domain_of = domain_of
+        self._known = declared or {}
+        self._find_types(self._known)
+        self.used, self.unknown = {}, {}
         ids: list[pa.Array] = []
 
         def problems_of(chunk: Chunk, mapping: ResolvedMapping) -> Problems:
             chunk_ids, problems = mapping.id.ids(chunk.columns)
-            ids.append(chunk_ids)
-            domains, without = mapping.domains(chunk)
+            domains, without = self._domains(chunk, mapping)
             problems += without
-            keeps = None
-            if is_known and not self.modalities <= mapping.contents:
-                keeps = is_known(chunk_ids)
-            problems += self._content_problems(chunk, mapping, keeps)
+            self._note_mapping(mapping, domains)
+            known = is_known(chunk_ids) if is_known else np.zeros(len(chunk), bool)
+            if self._update:
+                self._note_unknown(sum(map(len, ids)), chunk_ids, known)
+            ids.append(chunk_ids)
+            problems += self._content_problems(chunk, mapping, domains, known)
             problems += self._attribute_problems(chunk, mapping, domains)
             return problems + (check_ids(chunk_ids, domains) if check_ids else [])
 
         rows = self._scan(problems_of, advance)
-        self._find_duplicates(pa.chunked_array(ids, pa.string()))
+        self.ids = pa.chunked_array(ids, pa.string())
+        self._find_duplicates(self.ids)
         return rows
 
-    def batches(self, rows: int, placement: Placement | None = None) -> Iterator[pa.Table]:
+    def _domains(self, chunk: Chunk, mapping: ResolvedMapping) -> tuple[pa.Array, Misfits]:
+        """Return the domain of each row: that of the known item where the input has none."""
+        if mapping.domain is not None or mapping.domain_column is not None or not self._domain_of:
+            return mapping.domains(chunk)
+        ids, _ = mapping.id.ids(chunk.columns)
+        return self._domain_of(ids), []
+
+    def _note_unknown(self, start: int, ids: pa.Array, known: Mask) -> None:
+        for row in np.flatnonzero(~known).tolist():
+            if ids[row].is_valid:
+                self.unknown[start + row] = ids[row].as_py()
+
+    def _note_mapping(self, mapping: ResolvedMapping, domains: pa.Array) -> None:
+        """Note what makes the items of each domain.
+
+        Raises
+        ------
+        InvalidMapping
+            If two files make the items of one domain differently.
+        """
+        for domain in pc.unique(domains).drop_null().to_pylist():
+            used = mapping.used(domain)
+            before = self.used.setdefault(domain, used)
+            for role in before.contradicted_by(used):
+                raise InvalidMapping(
+                    f"{self.name}: the {role} of {domain} is made of {before.roles[role]!r} in one "
+                    f"file and of {used.roles[role]!r} in another; give {OPTIONS[role]}"
+                )
+            self.used[domain] = before.joined(used)
+
+    def batches(self, rows: int, placement: Placement) -> Iterator[pa.Table]:
         """Yield the valid items as tables of at most `rows` rows.
 
         Parameters
         ----------
         rows : int
             Rows per table.
-        placement : mapping of str to mapping, optional
-            By domain and attribute, the column of the table that holds it, and its type there; by
-            default a column of the attribute's name. Attributes that it lacks are left out.
+        placement : mapping of str to mapping
+            By domain and attribute, the column of the table that holds it, and its type there.
+            Attributes that it lacks are left out.
 
         Yields
         ------
         pyarrow.Table
-            Columns item_id and domain; and, as far as the input has them, text, the attributes,
-            image and ``_image_bytes``, and the same of audio where that is encoded.
+            Columns item_id and domain; and, as far as the input has them, text and
+            ``_whole_text`` (whether the input has all columns that the text is made of), the
+            attributes, image and ``_image_bytes``, and the same of audio where that is encoded.
         """
-        placed = placement if placement is not None else place_by_name(self.types)
 
         def convert_chunk(chunk: Chunk, mapping: ResolvedMapping, source: Source) -> pa.Table:
-            return self._to_items(chunk, mapping, placed, source)
+            return self._to_items(chunk, mapping, placement, source)
 
-        return self._convert(convert_chunk, rows)
+        return self._convert(convert_chunk, rows, np.array(sorted(self.unknown), np.int64))
+
+    @property
+    def has_contents(self) -> bool:
+        """Whether the input may change a content, which would have to be encoded."""
+        return any(mapping.gives_text or mapping.media for _, mapping in self._sources)
 
     def media_references(self) -> Iterator[str]:
         """Yield the paths, addresses and data URIs of all rows."""
@@ -190,18 +254,16 @@ class ItemReader(TableReader[ResolvedMapping]):
 
     def _find_types(self, declared: Mapping[str, Types]) -> None:
         census: dict[tuple[str, str], TypeCensus] = {}
-        templated: set[str] = set()
         for source, mapping in self._sources:
             names = mapping.attributes(source.columns)
             texts = mapping.text_columns
-            templated |= {n for n in names if n in texts and n in source.spelled}
             for chunk in source.read():
-                domains, _ = mapping.domains(chunk)
+                domains, _ = self._domains(chunk, mapping)
                 for domain, part in _by_domain(chunk, domains, names):
                     for name in names:
                         counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
                         counts.add(part[name], spelled=name in source.spelled)
-        self.types = {}
+        self.types, self.notes = {}, list(self._source_notes)
         for (domain, name), counts in census.items():
             known = declared.get(domain, {}).get(name)
             type_ = counts.type(known)
@@ -230,8 +292,11 @@ class ItemReader(TableReader[ResolvedMapping]):
             for name in names:
                 values = part[name]
                 if name in types:
-                    _, misfits = convert(values, types[name], time_unit=self._time_unit)
-                    remedy = _Remedy(domain, name, types[name], values)
+                    is_text = name in mapping.text_columns or name in self._known.get(domain, {})
+                    _, misfits = convert(
+                        values, types[name], time_unit=self._time_unit, spell=is_text
+                    )
+                    remedy = _Remedy(self._space, domain, name, types[name], values)
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
                     found = _unstorable(values)
@@ -242,27 +307,30 @@ class ItemReader(TableReader[ResolvedMapping]):
         return problems
 
     def _content_problems(
-        self, chunk: Chunk, mapping: ResolvedMapping, keeps: Mask | None
+        self, chunk: Chunk, mapping: ResolvedMapping, domains: pa.Array, known: Mask
     ) -> Problems:
         """Return rows without content, and contents that cannot be one.
 
-        Rows of the mask `keeps` keep the contents that the input has no column for.
+        Known items keep the contents that the input has no columns for.
         """
         problems: Problems = []
         empty = [True] * len(chunk)
-        if mapping.text:
-            for name in mapping.text.fields:
+        keeps = known & (not {*MEDIA}.intersection(self.modalities) <= set(mapping.media))
+        if mapping.gives_text:
+            for name in sorted(mapping.text_columns & set(chunk.columns) - set(mapping.id.fields)):
                 problems += _not_unicode(name, chunk.columns[name])
-            if "text" in self.modalities:
-                texts = mapping.text.render_values(chunk.columns)
-                empty = [text is None for text in texts]
+        if "text" in self.modalities:
+            texts, whole = mapping.render_texts(chunk, domains)
+            empty = [text is None for text in texts]
+            keeps |= known & ~np.array(whole, bool)
         for modality, name in mapping.media.items():
             files, found = read_files(chunk.columns[name], _MEDIA_KINDS[modality])
             problems += [(row, f"column {name!r} {why}") for row, why in found]
             if modality in self.modalities:
                 empty = [e and file is None for e, file in zip(empty, files, strict=True)]
-        if keeps is not None:
-            empty = (np.array(empty, bool) & ~keeps).tolist()
+        empty = (np.array(empty, bool) & ~keeps).tolist()
+        if self._update:
+            empty = (np.array(empty, bool) & known).tolist()
         lacking = f"has no {' and no '.join(sorted(self.modalities, reverse=True))}"
         return problems + [(row, lacking) for row, is_empty in enumerate(empty) if is_empty]
 
@@ -285,11 +353,12 @@ class ItemReader(TableReader[ResolvedMapping]):
         self, chunk: Chunk, mapping: ResolvedMapping, placement: Placement, source: Source
     ) -> pa.Table:
         ids, _ = mapping.id.ids(chunk.columns)
-        domains, _ = mapping.domains(chunk)
+        domains, _ = self._domains(chunk, mapping)
         columns = {ITEM_ID: ids, DOMAIN: domains}
-        if mapping.text:
-            texts = mapping.text.render_values(chunk.columns)
+        if mapping.gives_text:
+            texts, whole = mapping.render_texts(chunk, domains)
             columns[TEXT] = pa.array(texts, pa.string())
+            columns[WHOLE_TEXT] = pa.array(whole, pa.bool_())
         for modality in media_columns(self.modalities):
             if modality in mapping.media:
                 values = chunk.columns[mapping.media[modality]]
@@ -324,14 +393,6 @@ class ItemReader(TableReader[ResolvedMapping]):
         if len(tables) > 1:
             table = table.take(pc.sort_indices(pa.array(order)))
         return {name: plain(table.column(name)) for name in fields}
-
-
-def place_by_name(types: Mapping[str, Types]) -> Placement:
-    """Return the placement of attributes in columns of their names."""
-    return {
-        domain: {name: pa.field(name, type_) for name, type_ in by_name.items()}
-        for domain, by_name in types.items()
-    }
 
 
 def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
@@ -396,8 +457,11 @@ def _grouped(
 class _Remedy:
     """What to do where values do not fit the type that an attribute has."""
 
-    def __init__(self, domain: str, name: str, type_: pa.DataType, values: Values) -> None:
-        self._domain, self._name, self._type, self._values = domain, name, type_, values
+    def __init__(
+        self, space: Path | None, domain: str, name: str, type_: pa.DataType, values: Values
+    ) -> None:
+        self._space, self._domain, self._name = space, domain, name
+        self._type, self._values = type_, values
         self._objects: list[Any] | None = None
 
     def of(self, row: int, why: str) -> str:
@@ -409,8 +473,9 @@ class _Remedy:
         target = self._wider(self._objects[row])
         if target is None:
             return ""
-        command = f"isthmus attributes cast {shlex.quote(self._domain)} {shlex.quote(self._name)}"
-        return f"; correct it, or: {command} {shlex.quote(target)}"
+        words = shlex.join(["attributes", "cast", self._domain, self._name, target])
+        command = f"isthmus {words}" if self._space is None else command_in(self._space, words)
+        return f"; correct it, or: {command}"
 
     def _wider(self, value: Any) -> str | None:
         try:

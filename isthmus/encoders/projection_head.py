@@ -86,7 +86,10 @@ class ProjectionHead:
         """Build a head from the arrays that `tensors` returns."""
         return cls(**{name: np.asarray(a, np.float32) for name, a in tensors.items()})
 
-    def _project(self, vectors: FloatArray) -> FloatArray:
+    def _project(self, vectors: npt.NDArray[np.floating]) -> FloatArray:
+        # In float64, whose rounding float32 does not show: a product of matrices rounds by the
+        # place of a row, and one content is to have one vector, in any batch.
+        vectors = vectors.astype(np.float64)
         centred = vectors - self.mean  # (n, n_in)
         z = centred @ self.linear + self.bias  # (n, dim)
         if self.hidden is not None and self.offset is not None and self.out is not None:
@@ -106,7 +109,7 @@ def unit_rows(vectors: npt.NDArray[np.floating]) -> FloatArray:
     return out
 
 
-def _softmax(scores: FloatArray) -> FloatArray:
+def _softmax(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     # Subtracting the maximum of a row keeps exp from overflowing.
     raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

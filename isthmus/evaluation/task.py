@@ -101,8 +101,25 @@ class Task:
             )
         if self.kind not in KINDS:
             raise InvalidInput(f"a task cannot be {self.kind!r}; it is one of {', '.join(KINDS)}")
+        self._check_counts()
         for user in self.users:
             self._check(user)
+
+    def _check_counts(self) -> None:
+        """Refuse a split without users, and users or candidates that would count twice."""
+        split = f"the {self.split} split of task {self.name!r}"
+        if not self.users:
+            raise InvalidInput(f"{split} has no users, so there is nothing to measure")
+        for what, ids in (
+            ("user", [user.user_id for user in self.users]),
+            ("candidate", self.candidates),
+        ):
+            if len(set(ids)) < len(ids):
+                (twice, n), *_ = Counter(ids).most_common(1)
+                raise InvalidInput(
+                    f"{split} lists {what} {twice!r} {n} times; list each once (a user with all "
+                    "hidden items in one row)"
+                )
 
     def _check(self, user: TestUser) -> None:
         name = f"user {user.user_id!r} of task {self.name!r}"

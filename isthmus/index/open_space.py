@@ -19,6 +19,7 @@ from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike, resolve_encoders
 from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch, InvalidInput
+from isthmus.forking import survive_forks
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.lock import DEFAULT_WAIT_S
@@ -82,6 +83,7 @@ class OpenSpace:
         device: str = "auto",
         wait_s: float = DEFAULT_WAIT_S,
     ) -> None:
+        survive_forks()
         self.path = local_path(path)  # absolute: the working folder may change
         self.wait_s = wait_s
         self.device = device

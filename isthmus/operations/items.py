@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from isthmus.data.amount import Amount
 from isthmus.data.id_file import read_ids
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
@@ -31,11 +32,16 @@ from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
 from isthmus.index.catalog.content_encoding import open_embedding_caches
-from isthmus.index.catalog.ingest import AddReport, Ingest, is_small_batch
+from isthmus.index.catalog.ingest import AddReport, Ingest, WriteOptions, is_small_batch
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
-from isthmus.operations.request import CreateRequest, DeleteRequest, UpsertRequest
+from isthmus.operations.request import (
+    CreateRequest,
+    DeleteRequest,
+    UpdateRequest,
+    UpsertRequest,
+)
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, Modality, modalities_in
 
@@ -114,6 +120,8 @@ def _locked_folder(folder: Path) -> Iterator[None]:
 
 def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = False) -> AddReport:
     """Add new items and change those that are there."""
+    if request.sync and request.domain is None:
+        raise InvalidInput("sync needs the domain whose items the input has; give --domain")
     mapping = FieldMapping(
         request.id,
         request.domain,
@@ -123,21 +131,56 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         request.audio,
         request.columns,
         request.exclude,
+        {} if request.remap else space.catalog.snapshot().mappings,
     )
+    options = WriteOptions(
+        replace=request.replace,
+        remap=request.remap,
+        sync_domain=request.domain if request.sync else None,
+        max_delete=Amount.parse(request.max_delete, "max_delete"),
+        skip_invalid=request.skip_invalid,
+        dry_run=request.dry_run,
+    )
+    return _write_items(space, request, mapping, options, progress=progress)
+
+
+def update_items(space: OpenSpace, request: UpdateRequest, *, progress: bool = False) -> AddReport:
+    """Change items that are there, in the columns that the input has."""
+    mapping = FieldMapping(
+        request.id,
+        request.domain,
+        remembered=space.catalog.snapshot().mappings,
+        update=True,
+    )
+    options = WriteOptions(update=True, skip_invalid=request.skip_invalid)
+    return _write_items(space, request, mapping, options, progress=progress)
+
+
+def _write_items(
+    space: OpenSpace,
+    request: UpsertRequest | UpdateRequest,
+    mapping: FieldMapping,
+    options: WriteOptions,
+    *,
+    progress: bool,
+) -> AddReport:
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
-    reader = ItemReader(request.items, mapping, modalities, request.csv, request.time_unit)
+    reader = ItemReader(
+        request.items, mapping, modalities, request.csv, request.time_unit, space.path
+    )
     media = space.media(http=request.http)
-    if request.http and not request.skip_invalid:  # before much is fetched for nothing
+    if request.http and not options.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)
-        reader.check(is_known=None if request.replace else known.contains)
-        reader.raise_if_invalid()
-    with media.downloading(reader.media_references()), _ingesting(space, reader.rows, media) as i:
-        return i.add(
-            reader,
-            replace=request.replace,
-            skip_invalid=request.skip_invalid,
-            progress=progress,
+        reader.check(
+            is_known=None if options.replace else known.contains,
+            domain_of=known.domains if options.update else None,
         )
+        reader.raise_if_invalid()
+    with (
+        media.downloading(reader.media_references()),
+        _ingesting(space, reader.rows, media) as ingest,
+    ):
+        return ingest.write(reader, options, progress=progress)
 
 
 def delete_items(space: OpenSpace, request: DeleteRequest) -> int:

@@ -94,14 +94,24 @@ class UpsertRequest(TableOptions):
     items: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."
     )
-    id: str = Field(default="item_id", description="Column or template of the item id.")
+    id: str | None = Field(
+        default=None,
+        description="Column or template of the item id; by default that of the domain, else "
+        "item_id.",
+    )
     domain: str | None = Field(default=None, description="Domain of every item.")
     domain_column: str | None = Field(default=None, description="Column of the domain.")
     text: str | None = Field(
-        default=None, description='Column or template of the text, such as "{title}. {genres}".'
+        default=None,
+        description='Column or template of the text, such as "{title}. {genres}"; by default that '
+        "of the domain.",
     )
-    image: str | None = Field(default=None, description="Column of the image.")
-    audio: str | None = Field(default=None, description="Column of the audio.")
+    image: str | None = Field(
+        default=None, description="Column of the image; by default that of the domain."
+    )
+    audio: str | None = Field(
+        default=None, description="Column of the audio; by default that of the domain."
+    )
     columns: ListedNames | None = Field(
         default=None, description="Columns to store as attributes (a,b,c); by default all."
     )
@@ -112,6 +122,41 @@ class UpsertRequest(TableOptions):
         default=False,
         description="Whole items: what the input has no column for is removed from items that are "
         "there, rather than kept.",
+    )
+    remap: bool = Field(
+        default=False,
+        description="Let other columns make the id, the text and the media than those that a "
+        "domain has been made of so far.",
+    )
+    sync: bool = Field(
+        default=False,
+        description="Delete the items of the domain that the input does not have; needs domain.",
+    )
+    max_delete: str | int | float = Field(
+        default="5%",
+        description="Most items of the domain that sync may delete: a share (5%) or a number.",
+    )
+    dry_run: bool = Field(
+        default=False, description="Only report what would be done; nothing is encoded or written."
+    )
+    skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+    http: bool = Field(default=False, description=HTTP)
+
+
+class UpdateRequest(TableOptions):
+    """Changes of items that are there."""
+
+    items: SkipValidation[Any] = Field(
+        description="Files, globs or folders; tables, frames or dicts: an id, and the columns "
+        "that change."
+    )
+    id: str | None = Field(
+        default=None,
+        description="Column or template of the item id; by default that of the domain, else "
+        "item_id.",
+    )
+    domain: str | None = Field(
+        default=None, description="Domain of every item; by default each item keeps its own."
     )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
     http: bool = Field(default=False, description=HTTP)

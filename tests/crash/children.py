@@ -17,6 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from isthmus.encoders import decoding
+from isthmus.encoders.image import open_image
+
 SOURCE = Path(__file__).with_name("system_calls.c")
 LONGEST_S = 300.0
 
@@ -67,6 +70,14 @@ class Watch:
     def counted(self) -> int:
         """Return the number of calls so far."""
         return int(self._library.counted())
+
+
+def decode_here() -> None:
+    """Decode pictures in this process and its children.
+
+    A program that they start would have the filter of `Watch` and not its handler.
+    """
+    decoding.decode_apart = lambda modality, data: open_image(data)
 
 
 def import_all(act: Callable[[], Any]) -> None:

@@ -25,6 +25,7 @@ from isthmus.operations.request import (
     PublishRequest,
     ReembedRequest,
     RenameAttributeRequest,
+    UpdateRequest,
     UpsertRequest,
     VerifyRequest,
 )
@@ -53,6 +54,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
     "upsert": UpsertRequest,
+    "update": UpdateRequest,
     "delete": DeleteRequest,
     "ids": FilterOptions,
     "count": FilterOptions,

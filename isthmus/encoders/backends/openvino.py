@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from PIL import Image
 from isthmus.digests import digest
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.encoder import Encoder
-from isthmus.errors import InvalidInput, MissingDependency
+from isthmus.errors import InvalidInput, MissingDependency, UnsupportedOperation
 from isthmus.schema import IMAGE, Modality
 
 if TYPE_CHECKING:
@@ -257,10 +258,17 @@ class _CompiledModel:
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
         self._of_thread = threading.local()
+        self._process = os.getpid()
 
     def __call__(self, **batch: torch.Tensor) -> torch.Tensor:
         import torch
 
+        if os.getpid() != self._process:  # its threads are not in a forked process
+            raise UnsupportedOperation(
+                "OpenVINO cannot answer in a process that was forked after the model was loaded; "
+                "start workers with spawn (multiprocessing.get_context('spawn')), or open the "
+                "space in each worker"
+            )
         if not hasattr(self._of_thread, "request"):
             self._of_thread.request = self._compiled.create_infer_request()
         outputs = self._of_thread.request.infer([tensor.numpy() for tensor in batch.values()])

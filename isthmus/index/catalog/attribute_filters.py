@@ -61,12 +61,13 @@ def compile_for_domains(
     tree = parse(where)
     searched = attributes.domains if domains is None else sorted(domains)
     names = _attribute_names(tree, columns, attributes)
-    choices = {domain: _choice(names, attributes, domain, searched) for domain in searched}
+    elsewhere = _columns_elsewhere(names, attributes, searched)
+    choices = {domain: _choice(names, attributes, domain, elsewhere) for domain in searched}
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for domain, choice in choices.items():
         groups.setdefault(tuple(choice.items()), []).append(domain)
     if len(groups) < 2:
-        choice = _choice(names, attributes, searched[0] if searched else "", searched)
+        choice = _choice(names, attributes, searched[0] if searched else "", elsewhere)
         return compile_tree(tree, _resolver(choice, columns, attributes))
     parts, reads = [], [DOMAIN]
     for key, group in groups.items():
@@ -108,17 +109,24 @@ def _attribute_names(tree: Node, columns: pa.Schema, attributes: Attributes) -> 
     return meant
 
 
-def _choice(
-    names: Mapping[str, str], attributes: Attributes, domain: str, searched: Iterable[str]
+def _columns_elsewhere(
+    names: Mapping[str, str], attributes: Attributes, searched: Iterable[str]
 ) -> Choice:
-    """Return the column of each attribute in a domain; where it has none, a null one."""
+    """Return for each attribute the column it has in the first domain searched that has it."""
+    found: dict[str, str] = {}
+    for attribute in set(names.values()):
+        in_searched = (attributes.columns.get(d, {}).get(attribute) for d in searched)
+        column = next((column for column in in_searched if column), None)
+        found[attribute] = column or next(iter(attributes.columns_of(attribute)))
+    return found
+
+
+def _choice(
+    names: Mapping[str, str], attributes: Attributes, domain: str, elsewhere: Choice
+) -> Choice:
+    """Return the column of each attribute in a domain, one that is null there if it has none."""
     own = attributes.columns.get(domain, {})
-    chosen = {}
-    for name, attribute in sorted(names.items()):
-        in_others = (attributes.columns.get(d, {}).get(attribute) for d in searched)
-        others = [*(c for c in in_others if c), *attributes.columns_of(attribute)]
-        chosen[name] = own.get(attribute) or others[0]
-    return chosen
+    return {n: own.get(attribute) or elsewhere[attribute] for n, attribute in sorted(names.items())}
 
 
 def _resolver(choice: Choice, columns: pa.Schema, attributes: Attributes) -> Resolver:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from isthmus.data.domain_mapping import DomainMapping
 from isthmus.data.lance_manifest import VERSIONS
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
@@ -28,6 +29,7 @@ from isthmus.schema import (
     CONTENT_VERSION,
     DOMAIN,
     ITEM_ID,
+    MAPPING_KEY,
     MODALITY_MASK,
     QUARANTINE,
     TEXT,
@@ -110,6 +112,18 @@ class Catalog:
             typed = [schema.field(name) for name in items.column_names]
             merge = dataset.merge_insert(ITEM_ID).when_matched_update_all()
             merge.write_mode("rewrite_columns").execute(items.cast(pa.schema(typed)))
+
+    def remember(self, mappings: Mapping[str, DomainMapping]) -> None:
+        """Store the mapping of domains, in one commit, before items that are made by them.
+
+        So no item is ever without the mapping that made it. A mapping without items binds nobody.
+        """
+        dataset = self._latest()
+        config = dataset.config()
+        values = {f"{MAPPING_KEY}{d}": mapping.as_json() for d, mapping in mappings.items()}
+        changed = {key: value for key, value in values.items() if config.get(key) != value}
+        if changed:
+            dataset.update_config(changed)
 
     def delete(self, item_ids: Sequence[str]) -> int:
         """Delete items; return how many there were."""

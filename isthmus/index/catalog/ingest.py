@@ -7,22 +7,25 @@ it continues with what is not stored yet.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from isthmus.data.amount import Amount
 from isthmus.data.columns import Problems
-from isthmus.data.item_reader import ItemReader
+from isthmus.data.domain_mapping import DomainMapping, require_agreement
+from isthmus.data.item_reader import ItemReader, Placement
 from isthmus.data.media import MediaStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.backends.runtime import prefetch
 from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.fusion import fuse
-from isthmus.errors import InvalidMedia
+from isthmus.errors import InvalidInput, InvalidMedia
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.content_encoding import (
     ContentEncoder,
@@ -31,8 +34,9 @@ from isthmus.index.catalog.content_encoding import (
     lookup_vectors,
     to_list_column,
 )
-from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, KnownItems
+from isthmus.index.catalog.item_changes import ChangeFinder, ItemChanges, KnownItems, TextMaker
 from isthmus.index.catalog.quarantine import Failure, quarantine_column
+from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import (
@@ -48,6 +52,7 @@ from isthmus.schema import (
 SMALL_RATIO = 20  # a batch is small if the catalog has this many times as many rows
 MAX_LAZY_ROWS = 50_000
 COMMIT_ROWS = 4_096
+PATCH_ROWS = 262_144
 READING_THREADS = 8
 
 
@@ -67,6 +72,16 @@ class AddReport:
         Items with a content that could not be read or decoded.
     encoded : dict of str to int
         Number of contents that went through a model, by modality.
+    truncated : int
+        Texts of these that fill the input of the encoder; what lies beyond is cut off.
+    reencoded : int
+        Items, of those changed, that have another content than before.
+    deleted : int
+        Items that the input no longer has (`sync`).
+    unknown : list of str
+        Ids of an update that no item has.
+    mapping : dict of str to dict
+        By domain, which columns made the id, the text and the media of its items.
     vanished : dict of str to int
         Columns that the input lacks, with the number of items that lost a value (`replace`).
     seconds : float
@@ -76,6 +91,8 @@ class AddReport:
     notes : list of str
         What was found out about the input, such as the encoding of a file or an attribute whose
         type became wider.
+    dry_run : bool
+        Whether nothing was written; the counts are what would have been done.
     """
 
     rows_read: int = 0
@@ -85,14 +102,55 @@ class AddReport:
     invalid: int = 0
     quarantined: int = 0
     encoded: dict[str, int] = field(default_factory=dict)
+    truncated: int = 0
+    reencoded: int = 0
+    deleted: int = 0
+    unknown: list[str] = field(default_factory=list)
+    mapping: dict[str, dict[str, str]] = field(default_factory=dict)
     vanished: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    dry_run: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """What becomes of the items of an input, and of those that it does not have.
+
+    Attributes
+    ----------
+    replace : bool
+        What the input lacks vanishes from items that are there, rather than stays.
+    update : bool
+        Only items that are there are changed.
+    remap : bool
+        The mapping of the input replaces the remembered one.
+    sync_domain : str or None
+        Items of this domain that the input does not have are deleted.
+    max_delete : float or int
+        Most items to delete: a share of the domain below 1, or a number.
+    skip_invalid : bool
+        Invalid rows are left out.
+    dry_run : bool
+        Nothing is written.
+    """
+
+    replace: bool = False
+    update: bool = False
+    remap: bool = False
+    sync_domain: str | None = None
+    max_delete: Amount = field(default_factory=lambda: Amount(0.05))
+    skip_invalid: bool = False
+    dry_run: bool = False
+
+    def rows_per_commit(self, reader: ItemReader) -> int:
+        """Return how many items a commit has: many where no content can change."""
+        return COMMIT_ROWS if reader.has_contents else PATCH_ROWS
 
 
 class Ingest:
@@ -132,31 +190,19 @@ class Ingest:
         self._encoder = ContentEncoder(caches, media, encoder_of)
         self.report = AddReport(encoded=self._encoder.encoded)
 
-    def add(
-        self,
-        reader: ItemReader,
-        *,
-        replace: bool = False,
-        skip_invalid: bool = False,
-        progress: bool = False,
+    def write(
+        self, reader: ItemReader, options: WriteOptions, *, progress: bool = False
     ) -> AddReport:
-        """Add items; encode only contents that no cache has.
-
-        Parameters
-        ----------
-        reader : ItemReader
-            The items.
-        replace : bool, default False
-            What the input lacks vanishes from items that the catalog has, rather than stays.
-        skip_invalid : bool, default False
-            Leave invalid rows out.
-        progress : bool, default False
-            Whether to show bars.
+        """Add items or change those that are there; encode only contents that no cache has.
 
         Raises
         ------
         InvalidItems
-            If rows are invalid and `skip_invalid` is false; nothing is stored then.
+            If rows are invalid and are not to be skipped; nothing is stored then.
+        InvalidMapping
+            If the input contradicts the remembered mapping of a domain.
+        InvalidInput
+            If more items would be deleted than allowed.
         """
         snapshot = self._catalog.snapshot()
         known = snapshot.known_items(lazy=is_small_batch(reader.rows, snapshot.rows))
@@ -164,22 +210,67 @@ class Ingest:
             rows = reader.check(
                 snapshot.attributes.types(),
                 _DomainCheck(known),
-                None if replace else known.contains,
+                None if options.replace else known.contains,
+                known.domains if options.update else None,
                 advance,
             )
-        if not skip_invalid:
+        if not options.skip_invalid:
             reader.raise_if_invalid()
-        self.report.invalid = len(reader.problems)
-        self.report.problems = reader.listed_problems()
-        self.report.notes = reader.notes
-        self.report.rows_read = self.report.invalid
-        placement = self._catalog.place_attributes(reader.types)
+        self._report_input(reader, options)
+        mappings = self._agree(reader, snapshot, options)
+        gone = _ids_gone(reader, snapshot, options)
+        placement, new = self._place(reader, snapshot, options)
+        if not (options.dry_run or options.update):
+            self._catalog.remember(mappings)
         with ThreadPoolExecutor(READING_THREADS) as readers:
-            finder = self._finder(known, readers, replace=replace)
-            batches = reader.batches(COMMIT_ROWS, placement)
+            finder = self._finder(known, readers, mappings, new, replace=options.replace)
+            batches = reader.batches(options.rows_per_commit(reader), placement)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
+        self.report.deleted = len(gone)
+        if gone and not options.dry_run:
+            self._catalog.delete(gone)
         return self.report
+
+    def _report_input(self, reader: ItemReader, options: WriteOptions) -> None:
+        report = self.report
+        report.dry_run = options.dry_run
+        report.invalid = len(reader.problems)
+        report.problems = reader.listed_problems()
+        report.notes = reader.notes
+        report.unknown = [i for row, i in reader.unknown.items() if row not in reader.problems]
+        report.rows_read = report.invalid + len(report.unknown)
+
+    def _agree(
+        self, reader: ItemReader, snapshot: Snapshot, options: WriteOptions
+    ) -> dict[str, DomainMapping]:
+        """Return the mapping of each domain of the input, which agrees with what is remembered."""
+        mappings: dict[str, DomainMapping] = {}
+        for domain, used in reader.used.items():
+            before = snapshot.mappings.get(domain, DomainMapping())
+            if options.update:
+                used = replace(used, id=None)  # any column may name the items
+            if not options.remap:
+                require_agreement(reader.name, domain, before, used)
+            mappings[domain] = before.joined(used)
+            self.report.mapping[domain] = mappings[domain].roles
+        return mappings
+
+    def _place(
+        self, reader: ItemReader, snapshot: Snapshot, options: WriteOptions
+    ) -> tuple[Placement, dict[str, pa.Field]]:
+        """Return where the attributes go, and the columns among these that are not there yet."""
+        if not options.dry_run:
+            return self._catalog.place_attributes(reader.types), {}
+        stored, new = snapshot.attributes.columns, dict[str, pa.Field]()
+        placement: dict[str, dict[str, pa.Field]] = {}
+        for domain, types in reader.types.items():
+            for name, type_ in types.items():
+                column = stored.get(domain, {}).get(name, f"_new_{name}")
+                placement.setdefault(domain, {})[name] = placed = pa.field(column, type_)
+                if column not in snapshot.columns:
+                    new[column] = placed
+        return placement, new
 
     def retry(self, item_ids: Sequence[str]) -> AddReport:
         """Encode and store items of the catalog again, whether they changed or not."""
@@ -187,7 +278,7 @@ class Ingest:
         columns = snapshot.item_columns
         tables = (snapshot.find(part, columns) for part in batched(item_ids, COMMIT_ROWS))
         with ThreadPoolExecutor(READING_THREADS) as readers:
-            finder = self._finder(snapshot.known_items(lazy=True), readers, everything=True)
+            finder = self._finder(snapshot.known_items(lazy=True), readers, {}, everything=True)
             with progress_bar("retrying", len(item_ids), show=False) as advance:
                 self._run(tables, finder, advance)
         return self.report
@@ -196,6 +287,8 @@ class Ingest:
         self,
         known: KnownItems,
         readers: ThreadPoolExecutor,
+        mappings: Mapping[str, DomainMapping],
+        new_columns: Mapping[str, pa.Field] | None = None,
         *,
         replace: bool = False,
         everything: bool = False,
@@ -208,6 +301,11 @@ class Ingest:
             self._media,
             self._caches,
             readers,
+            TextMaker(
+                {domain: mapping.text for domain, mapping in mappings.items() if mapping.text},
+                snapshot.attributes.columns,
+            ),
+            new_columns=new_columns,
             replace=replace,
             everything=everything,
         )
@@ -216,6 +314,11 @@ class Ingest:
         start = time.perf_counter()
         try:
             # The next batch is read and tokenized while the model encodes this one.
+            if self.report.dry_run:
+                for batch in batches:
+                    self._count(changes := finder.find(batch), changes.failures)
+                    advance(changes.rows_read)
+                return
             for changes, texts in prefetch(self._prepare(batch, finder) for batch in batches):
                 failures = changes.failures + self._encode(changes, texts, advance)
                 self._commit(changes, failures)
@@ -223,6 +326,7 @@ class Ingest:
             for cache in self._caches.values():
                 cache.close()
             self._catalog.compact_if_fragmented()
+            self.report.truncated = self._encoder.truncated
             self.report.seconds = round(time.perf_counter() - start, 3)
 
     def _prepare(
@@ -269,8 +373,13 @@ class Ingest:
         self._catalog.patch(changes.patched)
         if failures or changes.readable:
             self._catalog.patch(self._tried(changes, failures))
-        changed = int((~changes.new).sum()) + len(changes.patched)
+        self._count(changes, failures)
+
+    def _count(self, changes: ItemChanges, failures: Sequence[Failure]) -> None:
+        reencoded = int((~changes.new).sum())
+        changed = reencoded + len(changes.patched)
         report = self.report
+        report.reencoded += reencoded
         report.rows_read += changes.rows_read
         report.added += int(changes.new.sum())
         report.changed += changed
@@ -327,6 +436,37 @@ def is_small_batch(rows: int | None, stored: int) -> bool:
     return rows is not None and rows <= MAX_LAZY_ROWS and rows * SMALL_RATIO <= stored
 
 
+def _ids_gone(reader: ItemReader, snapshot: Snapshot, options: WriteOptions) -> list[str]:
+    """Return the items of the domain to synchronise that the input does not have.
+
+    Raises
+    ------
+    InvalidInput
+        If they are more than allowed, or not known because rows have no id.
+    """
+    domain = options.sync_domain
+    if domain is None or domain not in snapshot.filled_domains:
+        return []
+    if reader.ids.null_count:
+        row = pc.index(reader.ids.is_null(), True).as_py()
+        raise InvalidInput(
+            f"{reader.name} {reader.place(row)} has no id, so what is gone from {domain} is not "
+            "known; give it one"
+        )
+    present = set(reader.ids.to_pylist())
+    stored = [item_id for part in snapshot.item_ids([domain]) for item_id in part]
+    gone = [item_id for item_id in stored if item_id not in present]
+    limit = options.max_delete.of(len(stored))
+    if len(gone) > limit:
+        share = 100 * len(gone) / len(stored)
+        raise InvalidInput(
+            f"{reader.name} lacks {len(gone):,} of the {len(stored):,} items of {domain} "
+            f"({share:.1f}%), and at most {options.max_delete} may be deleted; nothing was "
+            f"changed. If they are to go, give --max-delete {len(gone)}"
+        )
+    return gone
+
+
 class _DomainCheck:
     """Finds rows whose item id belongs to an item of another domain."""
 
@@ -334,22 +474,19 @@ class _DomainCheck:
         self._known = known
 
     def __call__(self, item_ids: pa.Array, domains: Any) -> Problems:
-        names = [name or "" for name in item_ids.to_pylist()]
-        known = self._known.of_items(names)
-        positions = known.find(names)
-        problems = []
-        for row in np.flatnonzero(positions >= 0).tolist():
-            present, given = known.domain(int(positions[row])), domains[row].as_py()
-            if given is not None and present != given:
-                name = item_ids[row].as_py()
-                problems.append(
-                    (
-                        row,
-                        f"item id {name!r} belongs to domain {present!r} already, not {given!r}; "
-                        f'give ids of their own (--id "{given}-{{…}}"), or delete that item first',
-                    )
-                )
-        return problems
+        present = self._known.domains(item_ids)
+        differ = pc.fill_null(pc.not_equal(present, domains), False)
+        return [
+            (row, _other_domain(item_ids[row].as_py(), present[row].as_py(), domains[row].as_py()))
+            for row in pc.indices_nonzero(differ).to_pylist()
+        ]
+
+
+def _other_domain(item_id: str, present: str, given: str) -> str:
+    return (
+        f"item id {item_id!r} belongs to domain {present!r} already, not {given!r}; "
+        f'give ids of their own (--id "{given}-{{…}}"), or delete that item first'
+    )
 
 
 def _failures(

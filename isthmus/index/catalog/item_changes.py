@@ -16,9 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.item_mapping import rows_by_domain
 from isthmus.data.media import MediaStore, from_data_uri, is_data_uri
-from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
-from isthmus.errors import InvalidMedia
+from isthmus.data.template import TextTemplate
+from isthmus.digests import DIGEST_BYTES, DigestIndex, TextKeys, digest
+from isthmus.errors import InvalidMapping, InvalidMedia
 from isthmus.index.catalog.quarantine import Failure
 from isthmus.numerics.arrays import Mask
 from isthmus.schema import (
@@ -31,6 +33,7 @@ from isthmus.schema import (
     QUARANTINE,
     ROW_ID,
     TEXT,
+    WHOLE_TEXT,
     Modality,
     inline_column,
     modality_bit,
@@ -39,6 +42,9 @@ from isthmus.schema import (
 Hashes = list[bytes | None]
 # Given row ids of the catalog and names of columns, returns these rows.
 FetchRows = Callable[[npt.NDArray[np.uint64], Sequence[str]], pa.Table]
+
+
+KEYS = TextKeys()  # of item ids
 
 
 class KnownItems:
@@ -51,27 +57,31 @@ class KnownItems:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        self._index = DigestIndex(keys_of(map(digest, table.column(ITEM_ID).to_pylist())))
+        self._index = DigestIndex(KEYS.of(table.column(ITEM_ID).combine_chunks()))
         self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
         self._row_ids = np.asarray(table.column(ROW_ID).to_numpy(), np.uint64)
 
-    def of_items(self, item_ids: Sequence[str]) -> KnownItems:
+    def of_items(self, item_ids: pa.Array) -> KnownItems:
         """Return known items that include these."""
         del item_ids
         return self
 
-    def find(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    def find(self, item_ids: pa.Array) -> npt.NDArray[np.int64]:
         """Return the position of each item, -1 for a new item, shape (n_items,)."""
-        return self._index.find(keys_of(map(digest, item_ids)))
+        return self._index.find(KEYS.of(item_ids))
 
     def contains(self, item_ids: pa.Array) -> Mask:
         """Return which of these items the catalog has, shape (n_items,)."""
-        names = [name or "" for name in item_ids.to_pylist()]
-        return np.asarray(self.of_items(names).find(names) >= 0, bool)
+        return np.asarray(self.of_items(item_ids).find(item_ids) >= 0, bool)
 
-    def domain(self, position: int) -> str:
-        """Return the domain of the item at a position."""
-        return str(self._domains[position].as_py())
+    def domains(self, item_ids: pa.Array) -> pa.Array:
+        """Return the domain of each of these items, null where the catalog has none."""
+        return self.of_items(item_ids)._domains_of(item_ids)
+
+    def _domains_of(self, item_ids: pa.Array) -> pa.Array:
+        positions = self.find(item_ids)
+        found = self._domains.take(pa.array(positions, mask=positions < 0))
+        return found.dictionary_decode()
 
     def row_ids(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
         """Return the catalog's row ids of the items at positions."""
@@ -90,9 +100,9 @@ class LazyKnownItems(KnownItems):
     def __init__(self, read: Callable[[Sequence[str]], pa.Table]) -> None:
         self._read = read
 
-    def of_items(self, item_ids: Sequence[str]) -> KnownItems:
+    def of_items(self, item_ids: pa.Array) -> KnownItems:
         """Return the items with these ids, read from the catalog."""
-        return KnownItems(self._read(item_ids))
+        return KnownItems(self._read(item_ids.drop_null().to_pylist()))
 
 
 @dataclass
@@ -136,6 +146,53 @@ class ItemChanges:
     vanished: dict[str, int] = field(default_factory=dict)
 
 
+class TextMaker:
+    """Renders texts out of stored attributes.
+
+    Parameters
+    ----------
+    templates : mapping of str to str
+        The template of the text of each domain.
+    columns : mapping of str to mapping
+        By domain and attribute, the column that holds it.
+    """
+
+    def __init__(
+        self, templates: Mapping[str, str], columns: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        self._templates = {domain: TextTemplate(t) for domain, t in templates.items()}
+        self._columns = columns
+
+    def render(self, items: pa.Table, batch: pa.Table) -> list[str | None]:
+        """Return the texts of items, given whole, of which a batch has some columns.
+
+        An item of a domain of whose text the batch has no column keeps its text.
+
+        Raises
+        ------
+        InvalidMapping
+            If a column that the text is made of is not stored.
+        """
+        texts: list[str | None] = items.column(TEXT).to_pylist()
+        for domain, rows in rows_by_domain(items.column(DOMAIN).combine_chunks()):
+            template, stored = self._templates.get(domain), self._columns.get(domain, {})
+            if template is None or not any(
+                stored.get(name) in batch.column_names for name in template.fields
+            ):
+                continue
+            for name in template.fields:
+                if name not in stored:
+                    raise InvalidMapping(
+                        f"the text of {domain} is {template.template!r}, and its column {name!r} "
+                        "is neither given nor stored as an attribute; give it too"
+                    )
+            part = items.take(pa.array(rows))
+            columns = {name: part.column(stored[name]).to_pylist() for name in template.fields}
+            for row, text in zip(rows, template.render_columns(columns), strict=True):
+                texts[row] = text
+        return texts
+
+
 def with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
     """Return a table with the columns of another behind its own.
 
@@ -162,6 +219,10 @@ class ChangeFinder:
         Modalities that the space encodes.
     readers : Executor
         Threads that read media.
+    texts : TextMaker
+        Renders the texts of stored items of which only some columns are given.
+    new_columns : mapping of str to pyarrow.Field
+        Columns that batches have and the catalog not yet, where nothing is to be written.
     replace : bool, default False
         Columns that a batch lacks become null, rather than stay as they are.
     everything : bool, default False
@@ -176,7 +237,9 @@ class ChangeFinder:
         media: MediaStore,
         modalities: Iterable[Modality],
         readers: Executor,
+        texts: TextMaker,
         *,
+        new_columns: Mapping[str, pa.Field] | None = None,
         replace: bool = False,
         everything: bool = False,
     ) -> None:
@@ -186,12 +249,15 @@ class ChangeFinder:
         self._media = media
         self._modalities = tuple(modalities)
         self._readers = readers
+        self._texts = texts
+        self._new_columns = dict(new_columns or {})
         self._replace = replace
         self._everything = everything
 
     def find(self, batch: pa.Table) -> ItemChanges:
         """Return the changes of a batch of items."""
         row_ids, known = self._rows_of(batch)
+        batch = self._with_whole_texts(batch, row_ids, known)
         absent = self._absent(batch)
         if self._replace:
             fields = [self._columns.field(name) for name in absent]
@@ -223,7 +289,7 @@ class ChangeFinder:
 
     def _rows_of(self, batch: pa.Table) -> tuple[npt.NDArray[np.uint64], Mask]:
         """Return the row id of each item, and whether the catalog has it."""
-        item_ids = batch.column(ITEM_ID).to_pylist()
+        item_ids = batch.column(ITEM_ID).combine_chunks()
         items = self._known.of_items(item_ids)
         positions = items.find(item_ids)
         known = positions >= 0
@@ -231,11 +297,36 @@ class ChangeFinder:
         row_ids[known] = items.row_ids(positions[known])
         return row_ids, known
 
+    def _with_whole_texts(
+        self, batch: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask
+    ) -> pa.Table:
+        """Complete the texts of known items of which the batch lacks columns."""
+        if WHOLE_TEXT not in batch.column_names:
+            return batch
+        whole = batch.column(WHOLE_TEXT).to_numpy()
+        batch = batch.drop_columns([WHOLE_TEXT])
+        rows = np.flatnonzero(known & ~whole)
+        if not len(rows) or self._replace:
+            return batch
+        part = self._complete(
+            batch.take(pa.array(rows)).drop_columns([TEXT]), row_ids[rows], known[rows]
+        )
+        texts = batch.column(TEXT).to_pylist()
+        for row, text in zip(rows.tolist(), self._texts.render(part, batch), strict=True):
+            texts[row] = text
+        at = batch.schema.get_field_index(TEXT)
+        return batch.set_column(at, TEXT, pa.array(texts, pa.string()))
+
     def _stored(
         self, row_ids: npt.NDArray[np.uint64], known: Mask, columns: Sequence[str]
     ) -> pa.Table:
-        """Return stored columns of the items of a batch, null for new items."""
-        found = self._fetch(row_ids[known], columns)
+        """Return stored columns of the items of a batch, null for new items and new columns."""
+        stored = [name for name in columns if name not in self._new_columns]
+        found = self._fetch(row_ids[known], stored)
+        for name in columns:
+            if name in self._new_columns:
+                field_ = self._new_columns[name]
+                found = found.append_column(field_, pa.nulls(len(found), field_.type))
         at = np.cumsum(known) - 1
         return found.take(pa.array(at, mask=~known))
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.domain_mapping import DomainMapping
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
@@ -33,6 +34,7 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_COLUMNS,
     ITEM_ID,
+    MAPPING_KEY,
     MODALITY_MASK,
     QUARANTINE,
     ROW_ID,
@@ -88,6 +90,22 @@ class Snapshot:
         """
         has_audio = CONTENT_HASH["audio"] in self._dataset.schema.names
         return (*ITEM_COLUMNS, AUDIO) if has_audio else ITEM_COLUMNS
+
+    @cached_property
+    def mappings(self) -> dict[str, DomainMapping]:
+        """The remembered mapping of each domain that has items."""
+        stored = {
+            key.removeprefix(MAPPING_KEY): DomainMapping.parse(value)
+            for key, value in self._dataset.config().items()
+            if key.startswith(MAPPING_KEY)
+        }
+        filled = self.filled_domains if stored else []
+        return {domain: mapping for domain, mapping in stored.items() if domain in filled}
+
+    @cached_property
+    def filled_domains(self) -> list[str]:
+        """The domains that have items, searchable or not."""
+        return sorted(pc.unique(self.column(DOMAIN)).to_pylist())
 
     @cached_property
     def item_schema(self) -> pa.Schema:
@@ -214,9 +232,8 @@ class Snapshot:
                 yield batch.column(ITEM_ID).to_pylist()
 
     def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
-        known = pc.unique(self.column(DOMAIN)).to_pylist()
         for name in names:
-            require_domain(name, known)
+            require_domain(name, self.filled_domains)
         return names
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.task import TestUser, read_protocol
+from isthmus.numerics.metrics import ranking_metrics
 from tests.retrieval.evaluation.worlds import interactions, small_task
 
 
@@ -102,3 +104,29 @@ def test_evidence_is_what_is_known_in_the_target():
     assert [task.visible_in_target(user) for user in task.users] == [0, 1]
     anywhere = small_task(target_domain=None)
     assert [anywhere.visible_in_target(user) for user in anywhere.users] == [1, 2]
+
+
+def test_a_user_or_candidate_that_is_listed_twice_is_refused(folder):
+    test = pq.read_table(folder / "test.parquet")
+    pq.write_table(pa.concat_tables([test, test]), folder / "test.parquet")
+    with pytest.raises(InvalidInput, match=r"test split of task .* lists user 'u' 2 times"):
+        read_protocol(folder)
+    pq.write_table(pa.table({"item_id": ["b2", "b1", "b2"]}), folder / "candidates.parquet")
+    with pytest.raises(InvalidInput, match=r"val split .* lists candidate 'b2' 2 times"):
+        read_protocol(folder, "val")
+
+
+def test_a_split_without_users_is_refused(folder):
+    pq.write_table(pq.read_table(folder / "test.parquet").slice(0, 0), folder / "test.parquet")
+    with pytest.raises(InvalidInput, match=r"test split of task .* has no users"):
+        read_protocol(folder)
+
+
+def test_metrics_of_lists_longer_than_the_catalogue():
+    hits = np.array([[True, False, True], [False, False, False]])  # of three items in all
+    metrics = ranking_metrics(hits, np.array([2, 1]), [3, 50])
+    found = {name: values.tolist() for name, values in metrics.items()}
+    for name in ("recall", "ndcg", "hit_rate"):
+        assert found[f"{name}@50"] == found[f"{name}@3"]
+    assert found["recall@50"] == [1.0, 0.0]
+    assert found["precision@50"] == [2 / 50, 0.0]
