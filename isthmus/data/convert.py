@@ -68,11 +68,31 @@ def plain(array: pa.Array) -> pa.Array:
         return plain(pc.run_end_decode(array))
     if array.type in (pa.string_view(), pa.binary_view()):
         return array.cast(storage_type(array.type))
+    if pa.types.is_nested(array.type):
+        return _plain_nested(array)
     return array
 
 
+def _plain_nested(array: pa.Array) -> pa.Array:
+    """Return lists and structs without encodings inside; maps and unions stay as they are."""
+    stored = storage_type(array.type)
+    if stored is None or pa.types.is_null(stored) or stored == array.type:
+        return array
+    if not _has_list_views(array.type):  # Arrow casts slices of those to other lists
+        try:
+            return array.cast(stored)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+            pass
+    return pa.array(array.to_pylist(), stored)
+
+
+def _has_list_views(type_: pa.DataType) -> bool:
+    is_view = pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_)
+    return is_view or any(_has_list_views(type_.field(i).type) for i in range(type_.num_fields))
+
+
 def convert(
-    values: Values, type_: pa.DataType, *, time_unit: str | None = None
+    values: Values, type_: pa.DataType, *, time_unit: str | None = None, spell: bool = True
 ) -> tuple[pa.Array, Misfits]:
     """Return values as an array of a stored type, null where a value does not fit, and why not.
 
@@ -84,6 +104,8 @@ def convert(
         A stored type, see `isthmus.data.types.storage_type`.
     time_unit : str, optional
         What numbers count where the type is a date or a time, see `isthmus.data.times`.
+    spell : bool, default True
+        Whether a whole number fits text, as its decimal text.
 
     Examples
     --------
@@ -91,14 +113,14 @@ def convert(
     >>> array.to_pylist(), misfits
     ([1, 2, None], [(2, "holds 'soon', which is no int64")])
     """
-    fast = _convert_fast(values, type_)
+    fast = _convert_fast(values, type_, spell=spell)
     if fast is not None:
         return fast, []
     objects = to_objects(values)
     converted, misfits = [], []
     for row, value in enumerate(objects):
         try:
-            converted.append(fit(value, type_, time_unit))
+            converted.append(fit(value, type_, time_unit, spell=spell))
         except Misfit as misfit:
             converted.append(None)
             misfits.append((row, str(misfit)))
@@ -124,7 +146,7 @@ def _to_object(scalar: pa.Scalar) -> Any:
         return scalar
 
 
-def _convert_fast(values: Values, type_: pa.DataType) -> pa.Array | None:
+def _convert_fast(values: Values, type_: pa.DataType, *, spell: bool) -> pa.Array | None:
     """Return the whole column in one call of Arrow, where that cannot lose anything."""
     try:
         if isinstance(values, list):
@@ -133,7 +155,10 @@ def _convert_fast(values: Values, type_: pa.DataType) -> pa.Array | None:
                 return None
             array = pa.array(values, type_)
         else:
-            array = _cast_fast(plain(values), type_)
+            array = plain(values)
+            if pa.types.is_string(type_) and pa.types.is_integer(array.type) and not spell:
+                return None
+            array = _cast_fast(array, type_)
     except _ARROW_ERRORS:
         return None
     return array if array is not None and _is_in_range(array) else None
@@ -184,7 +209,7 @@ def _holds_time(type_: pa.DataType) -> bool:
     return bool(pa.types.is_timestamp(type_))
 
 
-def fit(value: Any, type_: pa.DataType, time_unit: str | None = None) -> Any:
+def fit(value: Any, type_: pa.DataType, time_unit: str | None = None, *, spell: bool = True) -> Any:
     """Return a value as Arrow's type takes it.
 
     Raises
@@ -197,11 +222,11 @@ def fit(value: Any, type_: pa.DataType, time_unit: str | None = None) -> Any:
         return None
     types = pa.types
     if types.is_struct(type_):
-        return _fit_struct(value, type_, time_unit)
+        return _fit_struct(value, type_, time_unit, spell=spell)
     if is_list(type_):
-        return _fit_list(value, type_, time_unit)
+        return _fit_list(value, type_, time_unit, spell=spell)
     if types.is_string(type_):
-        return _fit_text(value, type_)
+        return _fit_text(value, type_, spell=spell)
     if types.is_boolean(type_):
         return _fit_truth(value, type_)
     if types.is_integer(type_):
@@ -261,14 +286,14 @@ def _misfit(value: Any, type_: pa.DataType, why: str = "") -> Misfit:
     return Misfit(f"holds {shown(value)}, which is no {type_name(type_)}{why}")
 
 
-def _fit_text(value: Any, type_: pa.DataType) -> str:
+def _fit_text(value: Any, type_: pa.DataType, *, spell: bool) -> str:
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
             raise Misfit(f"holds {shown(value)}, which is no valid Unicode") from None
         return value
-    if is_whole(value):
+    if spell and is_whole(value):
         return str(int(value))
     raise _misfit(value, type_)
 
@@ -388,20 +413,24 @@ def _parse_time(text: str, type_: pa.DataType) -> Any:
         raise _misfit(text, type_) from None
 
 
-def _fit_list(value: Any, type_: pa.DataType, time_unit: str | None) -> list[Any]:
+def _fit_list(value: Any, type_: pa.DataType, time_unit: str | None, *, spell: bool) -> list[Any]:
     if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
         raise _misfit(value, type_)
-    return [fit(element, type_.value_type, time_unit) for element in value]
+    return [fit(element, type_.value_type, time_unit, spell=spell) for element in value]
 
 
-def _fit_struct(value: Any, type_: pa.DataType, time_unit: str | None) -> dict[str, Any]:
+def _fit_struct(
+    value: Any, type_: pa.DataType, time_unit: str | None, *, spell: bool
+) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _misfit(value, type_)
     fields = {field.name: field.type for field in type_}
     unknown = [name for name, inner in value.items() if name not in fields and _holds(inner)]
     if unknown:
         raise _misfit(value, type_)
-    return {name: fit(value.get(name), inner, time_unit) for name, inner in fields.items()}
+    return {
+        name: fit(value.get(name), inner, time_unit, spell=spell) for name, inner in fields.items()
+    }
 
 
 def _holds(value: Any) -> bool:

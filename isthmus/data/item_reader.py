@@ -39,7 +39,7 @@ from isthmus.data.paths import local_path, scheme_of
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, widen
-from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
+from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, command_in, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import DOMAIN, ITEM_ID, MEDIA, TEXT, WHOLE_TEXT, inline_column, media_columns
@@ -72,6 +72,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         How a CSV is written, where that is known.
     time_unit : str, optional
         What numbers count in attributes that are dates or times, see `isthmus.data.times`.
+    space : Path, optional
+        The space that the items are for, for the commands in messages.
 
     Attributes
     ----------
@@ -96,8 +98,10 @@ class ItemReader(TableReader[ResolvedMapping]):
         modalities: frozenset[str] = frozenset({"text", "image"}),
         options: CsvOptions = DEFAULTS,
         time_unit: str | None = None,
+        space: Path | None = None,
     ) -> None:
         mapping = mapping or FieldMapping()
+        self._space = space
         self.modalities = modalities
         self.used: dict[str, DomainMapping] = {}
         self.ids = pa.chunked_array([], pa.string())
@@ -105,6 +109,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self._domain_of: DomainOf | None = None
         self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
+        self._known: Mapping[str, Types] = {}
         self._time_unit = time_unit
 
         def resolve(source: Source) -> ResolvedMapping:
@@ -113,6 +118,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             return resolved
 
         super().__init__(items, resolve, options, mapping.id_columns)
+        self._source_notes = tuple(self.notes)
         self._require_columns((*(mapping.columns or ()), *mapping.exclude))
 
     def _require_columns(self, named: Sequence[str]) -> None:
@@ -153,8 +159,10 @@ class ItemReader(TableReader[ResolvedMapping]):
         int
             Number of rows.
         """
+        self.problems = {}
         self._domain_of = domain_of
-        self._find_types(declared or {})
+        self._known = declared or {}
+        self._find_types(self._known)
         self.used, self.unknown = {}, {}
         ids: list[pa.Array] = []
 
@@ -206,16 +214,16 @@ class ItemReader(TableReader[ResolvedMapping]):
                 )
             self.used[domain] = before.joined(used)
 
-    def batches(self, rows: int, placement: Placement | None = None) -> Iterator[pa.Table]:
+    def batches(self, rows: int, placement: Placement) -> Iterator[pa.Table]:
         """Yield the valid items as tables of at most `rows` rows.
 
         Parameters
         ----------
         rows : int
             Rows per table.
-        placement : mapping of str to mapping, optional
-            By domain and attribute, the column of the table that holds it, and its type there; by
-            default a column of the attribute's name. Attributes that it lacks are left out.
+        placement : mapping of str to mapping
+            By domain and attribute, the column of the table that holds it, and its type there.
+            Attributes that it lacks are left out.
 
         Yields
         ------
@@ -224,10 +232,9 @@ class ItemReader(TableReader[ResolvedMapping]):
             ``_whole_text`` (whether the input has all columns that the text is made of), the
             attributes, image and ``_image_bytes``, and the same of audio where that is encoded.
         """
-        placed = placement if placement is not None else place_by_name(self.types)
 
         def convert_chunk(chunk: Chunk, mapping: ResolvedMapping, source: Source) -> pa.Table:
-            return self._to_items(chunk, mapping, placed, source)
+            return self._to_items(chunk, mapping, placement, source)
 
         return self._convert(convert_chunk, rows, np.array(sorted(self.unknown), np.int64))
 
@@ -247,18 +254,16 @@ class ItemReader(TableReader[ResolvedMapping]):
 
     def _find_types(self, declared: Mapping[str, Types]) -> None:
         census: dict[tuple[str, str], TypeCensus] = {}
-        templated: set[str] = set()
         for source, mapping in self._sources:
             names = mapping.attributes(source.columns)
             texts = mapping.text_columns
-            templated |= {n for n in names if n in texts and n in source.spelled}
             for chunk in source.read():
                 domains, _ = self._domains(chunk, mapping)
                 for domain, part in _by_domain(chunk, domains, names):
                     for name in names:
                         counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
                         counts.add(part[name], spelled=name in source.spelled)
-        self.types = {}
+        self.types, self.notes = {}, list(self._source_notes)
         for (domain, name), counts in census.items():
             known = declared.get(domain, {}).get(name)
             type_ = counts.type(known)
@@ -287,8 +292,11 @@ class ItemReader(TableReader[ResolvedMapping]):
             for name in names:
                 values = part[name]
                 if name in types:
-                    _, misfits = convert(values, types[name], time_unit=self._time_unit)
-                    remedy = _Remedy(domain, name, types[name], values)
+                    is_text = name in mapping.text_columns or name in self._known.get(domain, {})
+                    _, misfits = convert(
+                        values, types[name], time_unit=self._time_unit, spell=is_text
+                    )
+                    remedy = _Remedy(self._space, domain, name, types[name], values)
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
                     found = _unstorable(values)
@@ -387,14 +395,6 @@ class ItemReader(TableReader[ResolvedMapping]):
         return {name: plain(table.column(name)) for name in fields}
 
 
-def place_by_name(types: Mapping[str, Types]) -> Placement:
-    """Return the placement of attributes in columns of their names."""
-    return {
-        domain: {name: pa.field(name, type_) for name, type_ in by_name.items()}
-        for domain, by_name in types.items()
-    }
-
-
 def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
     """Raise if a column has a type that its role does not allow.
 
@@ -457,8 +457,11 @@ def _grouped(
 class _Remedy:
     """What to do where values do not fit the type that an attribute has."""
 
-    def __init__(self, domain: str, name: str, type_: pa.DataType, values: Values) -> None:
-        self._domain, self._name, self._type, self._values = domain, name, type_, values
+    def __init__(
+        self, space: Path | None, domain: str, name: str, type_: pa.DataType, values: Values
+    ) -> None:
+        self._space, self._domain, self._name = space, domain, name
+        self._type, self._values = type_, values
         self._objects: list[Any] | None = None
 
     def of(self, row: int, why: str) -> str:
@@ -470,8 +473,9 @@ class _Remedy:
         target = self._wider(self._objects[row])
         if target is None:
             return ""
-        command = f"isthmus attributes cast {shlex.quote(self._domain)} {shlex.quote(self._name)}"
-        return f"; correct it, or: {command} {shlex.quote(target)}"
+        words = shlex.join(["attributes", "cast", self._domain, self._name, target])
+        command = f"isthmus {words}" if self._space is None else command_in(self._space, words)
+        return f"; correct it, or: {command}"
 
     def _wider(self, value: Any) -> str | None:
         try:

@@ -76,6 +76,7 @@ def releasing(space: OpenSpace) -> Iterator[None]:
     """Hold the lock of the releases; CURRENT follows a switch that was killed before it did."""
     with write_lock(space.path, "releases", space.wait_s):
         _follow(space)
+        Releases(space.path).settle()
         space.live.require_settings()
         yield
 

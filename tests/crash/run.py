@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shutil
 import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.crash.children import build, decode_here, import_all
@@ -20,26 +22,11 @@ from tests.crash.verbs import VERBS, published
 SHOWN = 400  # characters of a problem
 
 
-def everything(path: Path) -> None:
-    """Do what imports all that the verbs import."""
-    published(path)
-    answers(path)
-    open_space(path).add_interactions([{"user_id": "u1", "item_id": "i1"}])
-
-
 def main() -> int:
     """Run, print a line a verb, and return 1 if anything diverged."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verbs", nargs="*", help=f"of: {', '.join(VERBS)}; by default all")
-    parser.add_argument("--every", type=int, default=1, help="stop at every so manyth call only")
-    parser.add_argument("--first", type=int, default=1, help="the first call to stop at")
-    parser.add_argument("--no-power", action="store_true", help="no losses of power")
-    parser.add_argument("--no-kills", action="store_true", help="no kills")
-    parser.add_argument("--at", type=int, help="stop at this call alone")
-    options = parser.parse_args()
+    options = parsed()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    diverged = 0
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         library = build(Path(folder))
         if library is None:
@@ -47,35 +34,76 @@ def main() -> int:
             return 0
         decode_here()
         import_all(lambda: everything(Path(folder) / "imported"))
-        for name in options.verbs or VERBS:
-            verb = VERBS[name]
-            work = Path(folder) / "work"
-            work.mkdir()
-            start = time.monotonic()
-            trial = Trial(verb, library, work)
-            step = verb.every * options.every
-            kills = []
-            if options.at:
-                kills = [(options.at, trial.killed_at(options.at) or [])]
-            elif not options.no_kills:
-                kills = list(trial.all_kills(1 + (options.first - 1) % step, step))
-            losses = [] if options.no_power or options.at else list(lost_power(trial, step))
-            wrong = [("kill", call, problems) for call, problems in kills if problems]
-            wrong += [("power", call, problems) for call, problems in losses if problems]
-            for what, call, problems in wrong:
-                print(
-                    f"  {what} at {call}: {len(problems)} problems, first: {problems[0][-SHOWN:]}"
-                )
-            diverged += len(wrong)
-            print(
-                f"{name}: {trial.undisturbed.calls} calls, {len(kills)} kills, "
-                f"{len(losses)} losses of power, {len(wrong)} divergences, "
-                f"{time.monotonic() - start:.0f} s",
-                flush=True,
-            )
-            shutil.rmtree(work)
-    print(f"{diverged} divergences")
+        names = list(options.verbs or VERBS)
+        shares = [names[first :: options.workers] for first in range(options.workers)]
+        workers = [
+            start(share, library, Path(folder) / str(number), options)
+            for number, share in enumerate(shares)
+        ]
+        diverged = sum(os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) != 0 for one in workers)
+    print("verbs diverged" if diverged else "0 divergences")
     return 1 if diverged else 0
+
+
+def parsed() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("verbs", nargs="*", help=f"of: {', '.join(VERBS)}; by default all")
+    parser.add_argument("--every", type=int, default=1, help="stop at every so manyth call only")
+    parser.add_argument("--first", type=int, default=1, help="the first call to stop at")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with its verbs")
+    parser.add_argument("--no-power", action="store_true", help="no losses of power")
+    parser.add_argument("--no-kills", action="store_true", help="no kills")
+    parser.add_argument("--at", type=int, help="stop at this call alone")
+    return parser.parse_args()
+
+
+def everything(path: Path) -> None:
+    """Do what imports all that the verbs import."""
+    published(path)
+    answers(path)
+    open_space(path).add_interactions([{"user_id": "u1", "item_id": "i1"}])
+
+
+def start(names: Sequence[str], library: Path, work: Path, options: argparse.Namespace) -> int:
+    """Try verbs one after the other in a process of their own; return its number."""
+    worker = os.fork()
+    if worker:
+        return worker
+    status = 2
+    try:
+        diverged = [name for name in names if tried(name, library, work, options)]
+        status = 1 if diverged else 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def tried(name: str, library: Path, work: Path, options: argparse.Namespace) -> int:
+    """Try one verb and print what came out; return the number of divergences."""
+    began = time.monotonic()
+    work.mkdir()
+    trial = Trial(VERBS[name], library, work)
+    step = VERBS[name].every * options.every
+    kills = []
+    if options.at:
+        kills = [(options.at, trial.killed_at(options.at) or [])]
+    elif not options.no_kills:
+        kills = list(trial.all_kills(1 + (options.first - 1) % step, step))
+    losses = [] if options.no_power or options.at else list(lost_power(trial, step))
+    wrong = [("kill", call, problems) for call, problems in kills if problems]
+    wrong += [("power", call, problems) for call, problems in losses if problems]
+    for what, call, problems in wrong:
+        print(f"  {name}, {what} at {call}: {len(problems)} problems: {problems[0][-SHOWN:]}")
+    print(
+        f"{name}: {trial.undisturbed.calls} calls, {len(kills)} kills, "
+        f"{len(losses)} losses of power, {len(wrong)} divergences, "
+        f"{time.monotonic() - began:.0f} s",
+        flush=True,
+    )
+    shutil.rmtree(work)
+    return len(wrong)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,9 @@ def test_a_sample_of_kills_and_losses_of_power():
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_kill_and_every_loss_of_power(verb):
-    assert run(verb).splitlines()[-1] == "0 divergences"
+def test_kills_and_losses_of_power(verb):
+    """At every eighth call of each verb; ``make crash`` takes all, and most of an hour."""
+    assert run(verb, "--every", "8", "--first", "4").splitlines()[-1] == "0 divergences"
 
 
 def test_a_divergence_is_found(tmp_path):

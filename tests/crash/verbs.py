@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isthmus import Space
 from isthmus.encoders.training.settings import AlignmentSettings
+from isthmus.errors import InvalidInput
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.train import train_recommender  # noqa: F401  (before the forks)
 from tests.crash.state import open_space, other_encoder
@@ -52,6 +54,10 @@ def things(n: int) -> list[dict]:
     ]
 
 
+def labelled(n: int) -> list[dict]:
+    return [{**thing, "kind": COLOUR_NAMES[k % 6], "year": k} for k, thing in enumerate(things(n))]
+
+
 def broken(n: int) -> list[dict]:
     return [item(f"b{k}", f"broken{k}", image=b"no picture %d" % k) for k in range(n)]
 
@@ -79,6 +85,21 @@ def published(path: Path, encoder: Encoder | dict | None = None, *, keep: int = 
 
 def pairs(path: Path) -> None:
     small(path, items=24).publish()
+
+
+def with_attributes(path: Path) -> None:
+    space = published(path)
+    space.upsert(labelled(8))
+
+
+def with_labels(path: Path) -> None:
+    Space.create(path, two_encoders()).upsert(labelled(60))
+
+
+def unless_done(act: Callable[[], object]) -> None:
+    """Do what cannot be done twice: the attribute is not there any more."""
+    with suppress(InvalidInput):
+        act()
 
 
 def empty(path: Path) -> None:
@@ -150,6 +171,33 @@ VERBS = {
             lambda space: space.retry_quarantine(),
             ignore=("attempts",),
         ),
+        Verb(
+            "update",
+            with_attributes,
+            lambda space: space.update(
+                [
+                    {"item_id": "i1", "year": 1999, "kind": None},
+                    {"item_id": "i2", "year": 2000, "text": "another word"},
+                ]
+            ),
+        ),
+        Verb(
+            "update attributes",
+            with_attributes,
+            lambda space: space.update([{"item_id": "i1", "year": 7, "price": 0.5}]),
+        ),
+        Verb("cast", with_attributes, lambda s: s.cast_attribute("films", "year", "text")),
+        Verb(
+            "rename",
+            with_attributes,
+            lambda s: unless_done(lambda: s.rename_attribute("films", "year", "made")),
+        ),
+        Verb(
+            "drop",
+            with_attributes,
+            lambda s: unless_done(lambda: s.drop_attribute("films", "year")),
+        ),
+        Verb("learn fusion", with_labels, lambda space: space.learn_fusion(label="kind")),
         Verb(
             "add interactions",
             published,

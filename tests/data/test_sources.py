@@ -17,6 +17,7 @@ import pytest
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
+from tests.data.placing import by_name
 
 ROWS = [
     {"item_id": "007", "domain": "films", "title": "Gold", "price": 1.5, "year": 1964},
@@ -52,7 +53,7 @@ def read(items, **mapping):
     reader = ItemReader(items, FieldMapping(**mapping))
     rows = reader.check()
     reader.raise_if_invalid()
-    table = pa.concat_tables(reader.batches(1000), promote_options="default")
+    table = pa.concat_tables(reader.batches(1000, by_name(reader)), promote_options="default")
     assert len(table) == rows
     return table.to_pylist()
 
@@ -283,7 +284,7 @@ def test_a_missing_file_is_named():
 def test_batches_have_the_size_asked_for():
     reader = ItemReader([{"item_id": str(n), "domain": "d", "text": "t"} for n in range(25)])
     reader.check()
-    sizes = [len(table) for table in reader.batches(10)]
+    sizes = [len(table) for table in reader.batches(10, by_name(reader))]
     assert sizes == [10, 10, 5]
 
 
@@ -291,5 +292,5 @@ def test_invalid_rows_are_left_out_of_batches():
     reader = ItemReader([{"item_id": n, "domain": "d", "text": "t"} for n in ("a", None, "c")])
     assert reader.check() == 3
     assert reader.problems == {1: "no item id in 'item_id'"}
-    (table,) = reader.batches(10)
+    (table,) = reader.batches(10, by_name(reader))
     assert table.column("item_id").to_pylist() == ["a", "c"]
