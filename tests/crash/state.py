@@ -72,7 +72,7 @@ def state_of(path: Path) -> State:
     interactions = space.opened.interactions.table().to_pylist()
     release = Releases(path).current()
     return {
-        "items": {item_id: space.get(item_id) for item_id in vectors},
+        "items": {item_id: _valued(space.get(item_id)) for item_id in vectors},
         "vectors": {i: {n: _rounded(v) for n, v in row.items()} for i, row in vectors.items()},
         "quarantine": {f"{row[ITEM_ID]} {row['modality']}": row for row in quarantine},
         "interactions": {str([*row.values()][:3]): row for row in interactions},
@@ -118,6 +118,12 @@ def differences(state: State, expected: State) -> list[str]:
         for name in sorted({*values, *expected[section]})
         if values.get(name) != expected[section].get(name)
     ]
+
+
+def _valued(stored: dict[str, Any]) -> dict[str, Any]:
+    """Leave out attributes without a value: a new attribute is there before its values."""
+    attributes = {name: v for name, v in stored["attributes"].items() if v is not None}
+    return {**stored, "attributes": attributes}
 
 
 def _rounded(vector: list[float] | None) -> list[float] | None:
