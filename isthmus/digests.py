@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 DIGEST_BYTES = 16
 MAX_APPENDED = 200_000
@@ -43,6 +44,43 @@ def keys_of(digests: Iterable[bytes]) -> npt.NDArray[np.uint64]:
     """Return the first eight bytes of each digest as uint64, shape (n,)."""
     packed = b"".join(d[:8] for d in digests)
     return np.frombuffer(packed, dtype="<u8")
+
+
+class TextKeys:
+    """Hashes texts to 64-bit keys, all rows of a column at once.
+
+    Simple tabulation hashing: the key is the exclusive or of random numbers, one for each position
+    and byte. Two different texts have the same key with a probability of 2**-64, whoever chose
+    them, since the numbers are drawn anew by each process. (Zobrist 1970; Carter & Wegman 1979.)
+    """
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng()
+        self._table = np.zeros((0, 256), np.uint64)
+
+    def of(self, texts: pa.StringArray) -> npt.NDArray[np.uint64]:
+        """Return the key of each text, shape (n,); 0 for null and for the empty text."""
+        keys = np.zeros(len(texts), np.uint64)
+        column = texts.fill_null("").cast(pa.large_binary())
+        _, offsets_buffer, data_buffer = column.buffers()
+        offsets = np.frombuffer(offsets_buffer, np.int64)
+        offsets = offsets[column.offset : column.offset + len(column) + 1]
+        lengths = np.diff(offsets)
+        filled = np.flatnonzero(lengths)
+        if not len(filled):
+            return keys
+        data = np.frombuffer(data_buffer, np.uint8)[offsets[0] : offsets[-1]]
+        starts = (offsets[:-1] - offsets[0])[filled]
+        position = np.arange(len(data)) - np.repeat(starts, lengths[filled])
+        self._grow(int(lengths.max()))
+        keys[filled] = np.bitwise_xor.reduceat(self._table[position, data], starts)
+        return keys
+
+    def _grow(self, length: int) -> None:
+        missing = length - len(self._table)
+        if missing > 0:
+            drawn = self._rng.integers(0, 2**64, (missing, 256), np.uint64)
+            self._table = np.concatenate([self._table, drawn])
 
 
 class DigestIndex:

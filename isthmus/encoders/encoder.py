@@ -77,6 +77,14 @@ class Encoder(ABC):
         del modality
         return list(batch)
 
+    def are_truncated(self, prepared: Sequence[Any], modality: Modality) -> list[bool]:
+        """Return which prepared contents fill the input of the model: their end is cut off.
+
+        A text of exactly as many tokens as the model takes counts too.
+        """
+        del modality
+        return [False] * len(prepared)
+
     @abstractmethod
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
         """Run the model over prepared values, in batches of a size that suits it.

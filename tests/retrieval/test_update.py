@@ -7,6 +7,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
+from isthmus.index.catalog.item_changes import KEYS
 from tests.toy import item, picture, text_encoder, two_encoders
 
 FILMS = [
@@ -182,3 +183,19 @@ def test_a_picture_out_of_reach_leaves_the_item_as_it_was(tmp_path):
     (tmp_path / "away").rename(share)
     assert space.upsert(rows).quarantined == 0
     assert space.quarantine() == []
+
+
+def test_texts_that_the_encoder_cuts_are_counted(tmp_path):
+    space = Space.create(tmp_path / "s", text_encoder="local/text")
+    report = space.upsert([item("short", "a ship"), item("long", "ship " * 600)])
+    assert (report.added, report.truncated) == (2, 1)
+    assert space.upsert([item("short", "a ship"), item("short2", "a sea")]).truncated == 0
+
+
+def test_keys_of_item_ids_differ_as_the_ids_do():
+    ids = ["a", "b", "", None, "ab", "ba", "é", "a" * 400, "a" * 399, "film-10", "film-01"]
+    whole = KEYS.of(pa.array(ids, pa.string()))
+    assert len(set(whole.tolist())) == len(ids) - 1  # null counts as the empty text
+    for start in range(len(ids)):
+        part = pa.array(ids, pa.string()).slice(start, 3)
+        assert KEYS.of(part).tolist() == whole[start : start + 3].tolist()

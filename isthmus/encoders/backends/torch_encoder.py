@@ -107,6 +107,10 @@ class TorchEncoder(Encoder):
         self.require(modality)
         return self.towers[modality].prepare(batch)
 
+    def are_truncated(self, prepared: Sequence[Any], modality: Modality) -> list[bool]:
+        """Return which prepared contents fill the input of the model: their end is cut off."""
+        return self.towers[modality].are_truncated(prepared)
+
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
         """Run the model over prepared values.
 

@@ -48,6 +48,10 @@ class ModalityTower(ABC):
     def prepare(self, content: Sequence[Any]) -> list[Any]:
         """Do the work that needs no model; called from several threads at once."""
 
+    def are_truncated(self, prepared: Sequence[Any]) -> list[bool]:
+        """Return which prepared contents fill the input of the model: their end is cut off."""
+        return [False] * len(prepared)
+
     def inputs(self, prepared: Any) -> Sequence[Any]:
         """Return the model inputs of one prepared content; the mean of their vectors counts."""
         return (prepared,)
@@ -98,6 +102,12 @@ class TextTower(ModalityTower):
         """Tokenise texts; a text without tokens becomes one padding token."""
         groups = cut_in_groups(content)
         return [ids or [self.pad_id] for texts in groups for ids in self.tokenize(texts)]
+
+    def are_truncated(self, prepared: Sequence[list[int]]) -> list[bool]:
+        """Return which texts have as many tokens as the model takes."""
+        length = self.components.get("max_length", "")
+        most = int(length) if length.isdecimal() else None
+        return [most is not None and len(ids) >= most for ids in prepared]
 
     def batches(self, inputs: Sequence[list[int]], limits: BatchLimits) -> Iterator[Rows]:
         """Divide texts by length, the longest first."""

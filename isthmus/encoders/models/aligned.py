@@ -59,6 +59,10 @@ class AlignedEncoder(Encoder):
         self.require(modality)
         return self._encoders[modality].prepare(batch, modality)
 
+    def are_truncated(self, prepared: Sequence[Any], modality: Modality) -> list[bool]:
+        """Return which prepared contents fill the input of the modality's encoder."""
+        return self._encoders[modality].are_truncated(prepared, modality)
+
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
         """Run the modality's encoder and its head over prepared values.
 

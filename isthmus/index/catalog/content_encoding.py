@@ -18,7 +18,7 @@ from isthmus.encoders.embedding_cache import EmbeddingCache
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import named_vector_of
-from isthmus.encoders.text import cut_text
+from isthmus.encoders.text import cut_text, is_cut
 from isthmus.errors import InvalidMedia
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -96,6 +96,8 @@ class ContentEncoder:
     ----------
     encoded : dict of str to int
         Number of contents that went through a model, by modality.
+    truncated : int
+        Number of texts that are longer than the encoder reads.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class ContentEncoder:
     ) -> None:
         self._caches, self._media, self._encoder_of = caches, media, encoder_of
         self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
+        self.truncated = 0
 
     def missing(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
         """Return the contents that the embedding cache lacks."""
@@ -119,7 +122,11 @@ class ContentEncoder:
         """Return the tokens of texts: the part of the encoding that needs no model to run."""
         if not texts:
             return {}
-        prepared = self._encoder_of("text").prepare(list(map(cut_text, texts.values())), "text")
+        encoder = self._encoder_of("text")
+        prepared = encoder.prepare(list(map(cut_text, texts.values())), "text")
+        filled = encoder.are_truncated(prepared, "text")
+        pairs = zip(texts.values(), filled, strict=True)
+        self.truncated += sum(is_full or is_cut(text) for text, is_full in pairs)
         return dict(zip(texts, prepared, strict=True))
 
     def encode_texts(

@@ -326,6 +326,7 @@ class Ingest:
             for cache in self._caches.values():
                 cache.close()
             self._catalog.compact_if_fragmented()
+            self.report.truncated = self._encoder.truncated
             self.report.seconds = round(time.perf_counter() - start, 3)
 
     def _prepare(
@@ -473,22 +474,19 @@ class _DomainCheck:
         self._known = known
 
     def __call__(self, item_ids: pa.Array, domains: Any) -> Problems:
-        names = [name or "" for name in item_ids.to_pylist()]
-        known = self._known.of_items(names)
-        positions = known.find(names)
-        problems = []
-        for row in np.flatnonzero(positions >= 0).tolist():
-            present, given = known.domain(int(positions[row])), domains[row].as_py()
-            if given is not None and present != given:
-                name = item_ids[row].as_py()
-                problems.append(
-                    (
-                        row,
-                        f"item id {name!r} belongs to domain {present!r} already, not {given!r}; "
-                        f'give ids of their own (--id "{given}-{{…}}"), or delete that item first',
-                    )
-                )
-        return problems
+        present = self._known.domains(item_ids)
+        differ = pc.fill_null(pc.not_equal(present, domains), False)
+        return [
+            (row, _other_domain(item_ids[row].as_py(), present[row].as_py(), domains[row].as_py()))
+            for row in pc.indices_nonzero(differ).to_pylist()
+        ]
+
+
+def _other_domain(item_id: str, present: str, given: str) -> str:
+    return (
+        f"item id {item_id!r} belongs to domain {present!r} already, not {given!r}; "
+        f'give ids of their own (--id "{given}-{{…}}"), or delete that item first'
+    )
 
 
 def _failures(

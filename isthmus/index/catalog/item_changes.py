@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from isthmus.data.item_mapping import rows_by_domain
 from isthmus.data.media import MediaStore, from_data_uri, is_data_uri
 from isthmus.data.template import TextTemplate
-from isthmus.digests import DIGEST_BYTES, DigestIndex, digest, keys_of
+from isthmus.digests import DIGEST_BYTES, DigestIndex, TextKeys, digest
 from isthmus.errors import InvalidMapping, InvalidMedia
 from isthmus.index.catalog.quarantine import Failure
 from isthmus.numerics.arrays import Mask
@@ -44,6 +44,9 @@ Hashes = list[bytes | None]
 FetchRows = Callable[[npt.NDArray[np.uint64], Sequence[str]], pa.Table]
 
 
+KEYS = TextKeys()  # of item ids
+
+
 class KnownItems:
     """The items of a catalog by id, in memory.
 
@@ -54,35 +57,31 @@ class KnownItems:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        self._index = DigestIndex(keys_of(map(digest, table.column(ITEM_ID).to_pylist())))
+        self._index = DigestIndex(KEYS.of(table.column(ITEM_ID).combine_chunks()))
         self._domains = table.column(DOMAIN).combine_chunks().dictionary_encode()
         self._row_ids = np.asarray(table.column(ROW_ID).to_numpy(), np.uint64)
 
-    def of_items(self, item_ids: Sequence[str]) -> KnownItems:
+    def of_items(self, item_ids: pa.Array) -> KnownItems:
         """Return known items that include these."""
         del item_ids
         return self
 
-    def find(self, item_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    def find(self, item_ids: pa.Array) -> npt.NDArray[np.int64]:
         """Return the position of each item, -1 for a new item, shape (n_items,)."""
-        return self._index.find(keys_of(map(digest, item_ids)))
+        return self._index.find(KEYS.of(item_ids))
 
     def contains(self, item_ids: pa.Array) -> Mask:
         """Return which of these items the catalog has, shape (n_items,)."""
-        names = [name or "" for name in item_ids.to_pylist()]
-        return np.asarray(self.of_items(names).find(names) >= 0, bool)
+        return np.asarray(self.of_items(item_ids).find(item_ids) >= 0, bool)
 
     def domains(self, item_ids: pa.Array) -> pa.Array:
         """Return the domain of each of these items, null where the catalog has none."""
-        names = [name or "" for name in item_ids.to_pylist()]
-        known = self.of_items(names)
-        positions = known.find(names)
-        found = [known.domain(at) if at >= 0 else None for at in positions.tolist()]
-        return pa.array(found, pa.string())
+        return self.of_items(item_ids)._domains_of(item_ids)
 
-    def domain(self, position: int) -> str:
-        """Return the domain of the item at a position."""
-        return str(self._domains[position].as_py())
+    def _domains_of(self, item_ids: pa.Array) -> pa.Array:
+        positions = self.find(item_ids)
+        found = self._domains.take(pa.array(positions, mask=positions < 0))
+        return found.dictionary_decode()
 
     def row_ids(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
         """Return the catalog's row ids of the items at positions."""
@@ -101,9 +100,9 @@ class LazyKnownItems(KnownItems):
     def __init__(self, read: Callable[[Sequence[str]], pa.Table]) -> None:
         self._read = read
 
-    def of_items(self, item_ids: Sequence[str]) -> KnownItems:
+    def of_items(self, item_ids: pa.Array) -> KnownItems:
         """Return the items with these ids, read from the catalog."""
-        return KnownItems(self._read(item_ids))
+        return KnownItems(self._read(item_ids.drop_null().to_pylist()))
 
 
 @dataclass
@@ -290,7 +289,7 @@ class ChangeFinder:
 
     def _rows_of(self, batch: pa.Table) -> tuple[npt.NDArray[np.uint64], Mask]:
         """Return the row id of each item, and whether the catalog has it."""
-        item_ids = batch.column(ITEM_ID).to_pylist()
+        item_ids = batch.column(ITEM_ID).combine_chunks()
         items = self._known.of_items(item_ids)
         positions = items.find(item_ids)
         known = positions >= 0
