@@ -14,7 +14,7 @@ from isthmus.durable import PART, REMOVING
 from isthmus.encoders.encoder import Encoder
 from isthmus.index.releases.release import BUILDING, Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.store import DESCRIPTION, parts_folder, trained_folder
+from isthmus.retrieval.recommend.store import CHECKSUMS, DESCRIPTION, parts_folder, trained_folder
 from isthmus.schema import ITEM_ID, MEDIA_FOLDER, VECTORS_FILE, Modality
 from tests.toy import ToyEncoder, joint_encoder, two_encoders
 
@@ -31,9 +31,10 @@ def encoders_for(path: Path) -> dict[Modality, Encoder] | Encoder:
     settings = SpaceSettings.read(path)
     if len(settings.layout) == 1 and len(settings.encoders) > 1:
         return joint_encoder()
+    encoders = two_encoders()
     if settings.encoder_components("text")["salt"] == other_encoder().salt:
-        return {**two_encoders(), "text": other_encoder()}
-    return two_encoders()
+        encoders["text"] = other_encoder()
+    return {modality: encoders[modality] for modality in settings.encoders}
 
 
 def other_encoder() -> ToyEncoder:
@@ -139,7 +140,8 @@ def _recommender(folder: Path) -> Any:
         return None
     description = json.loads((folder / DESCRIPTION).read_text())
     parts = parts_folder(folder)
-    digests = {p.name: digest_file(p).hex() for p in parts.iterdir() if p.name != DESCRIPTION}
+    names = [p for p in parts.iterdir() if p.name not in (DESCRIPTION, CHECKSUMS)]
+    digests = {p.name: digest_file(p).hex() for p in names}
     return _steady(description), digests
 
 
