@@ -9,7 +9,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-nightly crash check docs format clean
+.PHONY: demo test test-all test-nightly crash check flips docs format clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,6 +35,10 @@ test-nightly: $(STAMP)
 # Every verb stopped at every system call that changes a space, and power lost at each.
 crash: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.crash.run --workers $(WORKERS)
+
+# A thousand random flips and cuts of every kind of file of a space.
+flips: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.damage.flips --flips 1000
 
 check: $(STAMP) docs
 	$(BIN)/ruff check .

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from isthmus.retrieval.search.results import Hits
     from isthmus.space import Space
 
-NARROW = 60
 MOST_PROBLEMS = 20
 MOST_MEMBERS = 100
 MAX_EXAMPLE = 40
@@ -214,6 +213,13 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             )
     if stats["delta"]:
         say(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
+    recommender = stats["recommender"]
+    if recommender is not None and recommender["unseen_items"] + recommender["unseen_events"]:
+        say(
+            f"the recommender was trained {recommender['age_days']:g} days ago; since then came "
+            f"{recommender['unseen_items']:,} items and {recommender['unseen_events']:,} events: "
+            "isthmus train, isthmus publish"
+        )
 
 
 def show_item(item: Mapping[str, Any]) -> None:
@@ -243,10 +249,11 @@ def show_hits(
     if as_json:
         say_json(hits.as_dict())
         return
-    table = DataTable("rank", "score", "item", "domain", "text")
-    for hit in hits:
-        text = (hit.text or "")[:NARROW]
-        table.add_row(str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, text)
+    links = [hit.link or "" for hit in hits]
+    table = DataTable("rank", "score", "item", "domain", "title", *(["link"] if any(links) else []))
+    for hit, link in zip(hits, links, strict=True):
+        cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
+        table.add_row(*cells, *([link] if any(links) else []))
     print_table(table)
     if hits.cursor is not None:
         say(f"more with: --offset {hits[-1].rank}")

@@ -298,6 +298,9 @@ def _plain(value: object) -> str:
 
 def show_reasons(hits: Sequence[Hit]) -> None:
     """Print why each hit is there."""
+    for hit in hits:
+        if hit.explanation is not None:
+            say(f'{hit.rank}. "{hit.title}" {hit.explanation.describe(MOST_REASONS)}')
     table = DataTable("item", "popularity", "personal", "because of", "contents", "found by")
     for hit in hits:
         explanation = hit.explanation

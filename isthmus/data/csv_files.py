@@ -122,8 +122,7 @@ def _find_encoding(path: Path, notes: list[str]) -> str:
         return "utf-8"
     guess = _guess_encoding(line[1])
     notes.append(
-        f"line {line[0]} is not UTF-8; the encoding is taken for {guess} (--encoding NAME if it is "
-        "another)"
+        f"line {line[0]} is not UTF-8; the encoding is taken for {guess} (--encoding NAME if not)"
     )
     return guess
 

@@ -39,7 +39,7 @@ from isthmus.data.paths import local_path, scheme_of
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, widen
-from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
+from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, command_in, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import (
@@ -81,6 +81,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         How a CSV is written, where that is known.
     time_unit : str, optional
         What numbers count in attributes that are dates or times, see `isthmus.data.times`.
+    space : Path, optional
+        The space that the items are for, for the commands in messages.
 
     Attributes
     ----------
@@ -105,8 +107,10 @@ class ItemReader(TableReader[ResolvedMapping]):
         modalities: frozenset[str] = frozenset({"text", "image"}),
         options: CsvOptions = DEFAULTS,
         time_unit: str | None = None,
+        space: Path | None = None,
     ) -> None:
         mapping = mapping or FieldMapping()
+        self._space = space
         self.modalities = modalities
         self.used: dict[str, DomainMapping] = {}
         self.ids = pa.chunked_array([], pa.string())
@@ -123,6 +127,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             return resolved
 
         super().__init__(items, resolve, options, mapping.id_columns)
+        self._source_notes = tuple(self.notes)
         self._require_columns((*(mapping.columns or ()), *mapping.exclude))
 
     def _require_columns(self, named: Sequence[str]) -> None:
@@ -163,6 +168,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         int
             Number of rows.
         """
+        self.problems = {}
         self._domain_of = domain_of
         self._known = declared or {}
         self._find_types(self._known)
@@ -258,18 +264,16 @@ class ItemReader(TableReader[ResolvedMapping]):
 
     def _find_types(self, declared: Mapping[str, Types]) -> None:
         census: dict[tuple[str, str], TypeCensus] = {}
-        templated: set[str] = set()
         for source, mapping in self._sources:
             names = mapping.attributes(source.columns)
             texts = mapping.text_columns
-            templated |= {n for n in names if n in texts and n in source.spelled}
             for chunk in source.read():
                 domains, _ = self._domains(chunk, mapping)
                 for domain, part in _by_domain(chunk, domains, names):
                     for name in names:
                         counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
                         counts.add(part[name], spelled=name in source.spelled)
-        self.types = {}
+        self.types, self.notes = {}, list(self._source_notes)
         for (domain, name), counts in census.items():
             known = declared.get(domain, {}).get(name)
             type_ = counts.type(known)
@@ -302,7 +306,7 @@ class ItemReader(TableReader[ResolvedMapping]):
                     _, misfits = convert(
                         values, types[name], time_unit=self._time_unit, spell=is_text
                     )
-                    remedy = _Remedy(domain, name, types[name], values)
+                    remedy = _Remedy(self._space, domain, name, types[name], values)
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
                     found = _unstorable(values)
@@ -484,8 +488,11 @@ def _grouped(
 class _Remedy:
     """What to do where values do not fit the type that an attribute has."""
 
-    def __init__(self, domain: str, name: str, type_: pa.DataType, values: Values) -> None:
-        self._domain, self._name, self._type, self._values = domain, name, type_, values
+    def __init__(
+        self, space: Path | None, domain: str, name: str, type_: pa.DataType, values: Values
+    ) -> None:
+        self._space, self._domain, self._name = space, domain, name
+        self._type, self._values = type_, values
         self._objects: list[Any] | None = None
 
     def of(self, row: int, why: str) -> str:
@@ -497,8 +504,9 @@ class _Remedy:
         target = self._wider(self._objects[row])
         if target is None:
             return ""
-        command = f"isthmus attributes cast {shlex.quote(self._domain)} {shlex.quote(self._name)}"
-        return f"; correct it, or: {command} {shlex.quote(target)}"
+        words = shlex.join(["attributes", "cast", self._domain, self._name, target])
+        command = f"isthmus {words}" if self._space is None else command_in(self._space, words)
+        return f"; correct it, or: {command}"
 
     def _wider(self, value: Any) -> str | None:
         try:

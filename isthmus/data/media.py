@@ -15,6 +15,7 @@ from typing import BinaryIO, TypeVar
 
 from isthmus.data.downloads import Downloads
 from isthmus.data.fetch import MediaLimits, fetch, is_address
+from isthmus.data.paths import scheme_of
 from isthmus.digests import digest, digest_stream
 from isthmus.durable import make_folder, partial_name, put_file
 from isthmus.errors import InvalidMedia
@@ -171,6 +172,12 @@ class MediaStore:
         if reference.startswith(STORED):
             name = reference.removeprefix(STORED)
             return self.folder / name[:2] / name
+        scheme = scheme_of(reference)
+        if scheme is not None:
+            raise InvalidMedia(
+                f"{reference} is an address of the scheme {scheme}:, which Isthmus does not read; "
+                "copy the file to a local folder first"
+            )
         return Path(reference)
 
     def _from_file(self, path: Path, read: Callable[[Iterator[bytes]], Result]) -> Result:

@@ -165,7 +165,9 @@ def _write_items(
     progress: bool,
 ) -> AddReport:
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
-    reader = ItemReader(request.items, mapping, modalities, request.csv, request.time_unit)
+    reader = ItemReader(
+        request.items, mapping, modalities, request.csv, request.time_unit, space.path
+    )
     media = space.media(http=request.http)
     if request.http and not options.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.compute as pc
@@ -12,8 +13,12 @@ from isthmus.data.types import type_name
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
+from isthmus.index.releases.view import View
+from isthmus.retrieval.recommend.store import published_description
 from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 from isthmus.schema import EVENT, ITEM_ID, USER_ID
+
+SECONDS_PER_DAY = 86_400
 
 
 def describe_space(space: OpenSpace) -> dict[str, Any]:
@@ -25,7 +30,8 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
         than the release; ``index`` has for each named vector an `index.releases.growth.Health`;
         ``aligned`` says whether all modalities meet in some named vector, and ``alignment`` is the
-        fingerprint of the learned alignment, if there is one.
+        fingerprint of the learned alignment, if there is one. ``recommender`` says the age of the
+        recommender, and how many items and events it has not seen.
     """
     view, settings = space.view(), space.settings
     queries = RecallQuerySampler(space.path, settings)
@@ -52,6 +58,7 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "fingerprint": space.fingerprint,
         "quarantined": len(space.quarantine),
         "interactions": _count_interactions(space.interactions, view.snapshot),
+        "recommender": _describe_recommender(view, space.interactions),
     }
 
 
@@ -67,6 +74,31 @@ def _types_of_attributes(snapshot: Snapshot) -> dict[str, str]:
         if len(by_type) == 1
         else "; ".join(f"{type_} in {', '.join(found)}" for type_, found in by_type.items())
         for name, by_type in domains.items()
+    }
+
+
+def _describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] | None:
+    """Describe the recommender of the release: its age, and what it has not seen.
+
+    Returns
+    -------
+    dict or None
+        ``trained`` (when), ``age_days``, the ``domains`` with a ranker, and how many items
+        (``unseen_items``) and events (``unseen_events``) are newer than the training; None without
+        a recommender.
+    """
+    published = published_description(view.release)
+    if published is None:
+        return None
+    description, learned = published
+    age = datetime.now(UTC) - datetime.fromisoformat(description.created)
+    known = int((view.find(learned.to_pylist()) >= 0).sum())
+    return {
+        "trained": description.created,
+        "age_days": round(max(age.total_seconds(), 0.0) / SECONDS_PER_DAY, 2),
+        "domains": list(description.rankers),
+        "unseen_items": len(view) - known,
+        "unseen_events": store.added_after(description.last_added),
     }
 
 

@@ -71,7 +71,7 @@ def hostile(plugin, tmp_path, monkeypatch):
     rows = [{"item_id": f"a{i}", "domain": "[b]films", "title": HOSTILE} for i in range(3)]
     space.upsert(rows)
     space.add_interactions(
-        pa.table({"user_id": ["[/] u"], "item_id": ["a0"], "event": ["[bold]click\x1b[1m"]})
+        pa.table({"user_id": ["[/] u"], "item_id": ["a0"], "event": ["[bold]click"]})
     )
     return space.path
 

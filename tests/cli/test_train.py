@@ -31,7 +31,7 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
     assert own["popularity"] + own["personal"] == pytest.approx(own["score"], abs=1e-4)
     shown = run(*ASK, "--user", "u3", "--explain")
     assert shown.returncode == 0, shown.stderr
-    for words in ("popularity", "because of", "found by", "(rank "):
+    for words in ("popularity", "because of", '1. "', ' because of "', "found by", "(rank "):
         assert words in shown.stdout
     clicked = run_json(*ASK, "--clicks", name("films", 5, 0), "--clicks", name("films", 5, 1))[
         "hits"

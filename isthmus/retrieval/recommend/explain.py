@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
 from isthmus.retrieval.recommend.serving import Serving, select_within
-from isthmus.retrieval.recommend.users import User
+from isthmus.retrieval.recommend.users import Interaction, User
 from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.retrieval.search.results import (
     ContentReason,
@@ -22,6 +23,7 @@ from isthmus.retrieval.search.results import (
     HistoryReason,
     Hit,
 )
+from isthmus.retrieval.search.titles import titles_of_items
 
 MAX_DELETIONS = 30
 
@@ -56,6 +58,7 @@ def explain_hits(
     """
     history = serving.histories([user], [text])
     out = list(hits)
+    evidence = _Evidence.of(serving, user)
     for domain in dict.fromkeys(hit.domain for hit in hits):
         if domain not in serving.recommender.rankers:
             continue
@@ -65,8 +68,32 @@ def explain_hits(
         allowed = serving.allowed(domain, select_within(serving, group, [domain]))
         explanations = explain(serving, history, domain, items, allowed, depth=depth_of(n))
         for place, explanation in zip(places, explanations, strict=True):
-            out[place] = replace(hits[place], explanation=explanation)
+            out[place] = replace(hits[place], explanation=evidence.named(explanation))
     return out
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What a person knows of the items of a history: titles, and what was done with them."""
+
+    titles: Mapping[str, str]
+    interactions: Mapping[str, Interaction]
+
+    @classmethod
+    def of(cls, serving: Serving, user: User) -> _Evidence:
+        interactions = {entry.item_id: entry for entry in user.history}
+        return cls(titles_of_items(serving.view, list(interactions)), interactions)
+
+    def named(self, explanation: Explanation) -> Explanation:
+        return replace(explanation, history=tuple(map(self._named, explanation.history)))
+
+    def _named(self, reason: HistoryReason) -> HistoryReason:
+        done = self.interactions.get(reason.item_id)
+        title = self.titles.get(reason.item_id)
+        if done is None:  # it stands for the text of the user
+            return replace(reason, title=title)
+        happened = done.happened or (done.time if isinstance(done.time, datetime) else None)
+        return replace(reason, title=title, event=done.event, happened=happened)
 
 
 def explain(

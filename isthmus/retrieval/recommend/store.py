@@ -419,6 +419,22 @@ def published_recommender(release: Release | None) -> Recommender | None:
     return load_recommender(release.folder / RECOMMENDER_FOLDER)
 
 
+def published_description(release: Release | None) -> tuple[Description, pa.Array] | None:
+    """Read what describes the recommender of a release, and the ids of the items it learned from.
+
+    Returns
+    -------
+    Description, pyarrow.Array, or None
+        None if the release has no recommender.
+    """
+    if release is None or not (release.folder / RECOMMENDER_FOLDER / DESCRIPTION).exists():
+        return None
+    folder = release.folder / RECOMMENDER_FOLDER
+    with pa.memory_map(str(folder / ITEMS)) as file:
+        ids = pa.ipc.open_file(file).read_all().column(ITEM_ID).combine_chunks()
+    return read_description(folder), ids
+
+
 def published_rankers(space: Path) -> Mapping[str, Ranker]:
     """Read the rankers that a space has published.
 

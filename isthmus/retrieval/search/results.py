@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from datetime import date, datetime
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from isthmus.data.interactions.feedback import canonical
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Positions
+from isthmus.retrieval.search.titles import link_of, title_of
 from isthmus.schema import DOMAIN, ITEM_ID, RANK, SCORE, USER_ID
 
 
@@ -47,6 +51,16 @@ class Hit:
     attributes: dict[str, Any] = field(default_factory=dict)
     similarity: float | None = None
     explanation: Explanation | None = None
+
+    @property
+    def title(self) -> str:
+        """A title among the attributes, or else the beginning of the text, or the id."""
+        return title_of(self.item_id, self.text, self.attributes)
+
+    @property
+    def link(self) -> str | None:
+        """The address of the item's page, where an attribute has one."""
+        return link_of(self.attributes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the hit as plain values, audio, similarity and explanation only where present."""
@@ -181,6 +195,25 @@ def make_lists(
     )
 
 
+# How a person says that an event happened; other kinds are called by their name.
+VERBS: Final[Mapping[str, str]] = MappingProxyType(
+    dict.fromkeys(("purchase", "buy", "order", "transaction", "checkout"), "bought")
+    | dict.fromkeys(("view", "pageview", "productview", "viewitem", "detail", "visit"), "viewed")
+    | dict.fromkeys(("rating", "rate", "review"), "rated")
+    | dict.fromkeys(("like", "love", "upvote"), "liked")
+    | dict.fromkeys(("addtocart", "cart", "basket"), "put into the cart")
+    | dict.fromkeys(("wishlist", "addtowishlist", "save", "bookmark"), "saved")
+    | {"click": "clicked", "play": "played", "watch": "watched", "listen": "listened to"}
+    | {"open": "opened", "read": "read", "stream": "streamed", "borrow": "borrowed"}
+    | {"download": "downloaded", "install": "installed", "share": "shared", "interaction": ""}
+)
+
+
+def _day(moment: datetime, today: date) -> str:
+    year = "" if moment.year == today.year else f" {moment.year}"
+    return f"{moment.day} {moment:%b}{year}"
+
+
 @dataclass(frozen=True)
 class HistoryReason:
     """The contribution of an item of the history to a recommendation.
@@ -193,11 +226,40 @@ class HistoryReason:
         How much the ranker's score falls without the item in the history.
     similarity : dict of str to float
         Cosine of the two items in each named vector of content that both have.
+    title : str or None
+        The title of the item; None where the space does not hold it any more.
+    event : str or None
+        The kind of the strongest event with it, such as purchase; None where it is not known.
+    happened : datetime or None
+        When that was.
     """
 
     item_id: str
     gain: float
     similarity: dict[str, float]
+    title: str | None = None
+    event: str | None = None
+    happened: datetime | None = None
+
+    def describe(self, today: date | None = None) -> str:
+        """Return the evidence in words.
+
+        Parameters
+        ----------
+        today : date, optional
+            Dates of another year have the year; by default the present day.
+
+        Examples
+        --------
+        >>> bought = HistoryReason("f1", 0.3, {}, "Dune", "purchase", datetime(2024, 5, 3))
+        >>> bought.describe(date(2024, 6, 1)), HistoryReason("f1", 0.3, {}).describe()
+        ('"Dune" (bought 3 May)', 'f1')
+        """
+        name = self.item_id if self.title is None else f'"{self.title}"'
+        verb = None if self.event is None else VERBS.get(canonical(self.event), self.event)
+        when = None if self.happened is None else _day(self.happened, today or date.today())
+        said = " ".join(word for word in (verb, when) if word)
+        return f"{name} ({said})" if said else name
 
 
 @dataclass(frozen=True)
@@ -262,3 +324,15 @@ class Explanation:
     history: tuple[HistoryReason, ...]
     generators: tuple[GeneratorReason, ...]
     contents: tuple[ContentReason, ...]
+
+    def describe(self, most: int = 3, today: date | None = None) -> str:
+        """Return the strongest evidence of the history in words, and what it counts for.
+
+        Examples
+        --------
+        >>> dune = HistoryReason("f1", 0.3, {}, "Dune", "purchase", datetime(2024, 5, 3))
+        >>> Explanation(-1, -2, 1, (dune,), (), ()).describe(today=date(2024, 6, 1))
+        'because of "Dune" (bought 3 May)'
+        """
+        reasons = [reason.describe(today) for reason in self.history if reason.gain > 0][:most]
+        return f"because of {' and '.join(reasons)}" if reasons else "because it is popular"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
@@ -183,3 +185,34 @@ def test_quotas_and_diversity_hold(board):
     plain = ids(board.recommend(USERS[2], domain="books", k=6))
     diverse = ids(board.recommend(USERS[2], domain="books", k=6, diversity=0.9))
     assert len({taste_of(i) for i in diverse}) > len({taste_of(i) for i in plain})
+
+
+def test_status_says_what_the_recommender_has_not_seen(copied):
+    space = copied()
+    described = space.status()["recommender"]
+    assert set(described["domains"]) == {"books", "films"}
+    assert (described["unseen_items"], described["unseen_events"]) == (0, 0)
+    assert described["age_days"] >= 0
+    space.upsert([item("new", "taste1 word", "films")])
+    space.add_interactions([{"user_id": "u1", "item_id": "new"}, {"user_id": "u2", "item_id": "x"}])
+    described = space.status()["recommender"]
+    assert (described["unseen_items"], described["unseen_events"]) == (1, 2)
+
+
+def test_evidence_names_titles_and_what_was_done(copied):
+    space = copied()
+    known = space.interactions().column("item_id")[0].as_py()
+    space.upsert(
+        [{**item(known, space.get(known)["text"], space.get(known)["domain"]), "title": "Dune"}]
+    )
+    day = datetime(2024, 5, 3, tzinfo=UTC)
+    space.add_interactions(
+        [{"user_id": "reader", "item_id": known, "event": "purchase", "time": day}]
+    )
+    hits = space.recommend(User(id="reader"), k=3, explain=True)
+    reasons = {reason.describe() for hit in hits for reason in hit.explanation.history}
+    assert reasons == {'"Dune" (bought 3 May 2024)'}
+    assert hits[0].explanation.describe() in (
+        'because of "Dune" (bought 3 May 2024)',
+        "because it is popular",
+    )

@@ -1,0 +1,263 @@
+"""Flip bytes of a space and cut its files, and look at what its readers say.
+
+    python -m tests.damage.flips --flips 1000 --seed 0
+
+Every outcome must be one of two: the answers are those of the sound space, or an `IsthmusError`
+names the damage. The process itself never uses Lance, whose threads do not survive a fork; each
+damaged copy is read by a fork of its own, with a limit of time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pickle
+import random
+import re
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from isthmus import IsthmusError, Space, User
+from isthmus.index.settings import SpaceSettings
+from tests.retrieval.recommend.worlds import BRIEF
+from tests.toy import item, picture, two_encoders
+
+LIMIT_S = 60.0
+NEWEST = 0.5  # share of the damages that hit the newest file of its kind
+HEAVY = (
+    "faiss",
+    "isthmus.retrieval.ranker.ranker",
+    "lance",
+    "safetensors.numpy",
+    "scipy.cluster.vq",
+    "scipy.sparse.linalg",
+    "scipy.spatial",
+    "torch",
+)
+NUMBERED = re.compile(r"\d|^[0-9a-f]{2}$")  # a version, a release, a digest
+IGNORED = {".lock", ".writer"}
+USERS = 40
+HARMLESS, TOLD, FALSE, RAW, HUNG, DIED = "harmless", "told", "false", "raw", "hung", "died"
+
+
+def build(path: Path) -> None:
+    """Make a space with files of every kind: two releases, a delta, a recommender, media."""
+    space = Space.create(path, two_encoders())
+    space.upsert(
+        [
+            item(
+                f"f{n}",
+                f"word{n} taste{n % 4}",
+                "films" if n % 2 else "books",
+                image=picture("red", 4 + n) if n < 5 else None,
+                year=1900 + n,
+            )
+            for n in range(40)
+        ]
+    )
+    chosen = random.Random(1)
+    space.add_interactions(
+        [
+            {"user_id": f"u{user}", "item_id": f"f{n}", "value": float(n % 5)}
+            for user in range(USERS)
+            for n in chosen.sample(range(40), 12)
+        ]
+    )
+    space.publish()
+    space.train(settings=BRIEF)
+    space.publish()
+    space.index_text()
+    space.delete(["f39"])
+    space.upsert([item("late", "latecomer", "films"), item("broken", "x", image=b"none")])
+    space.set_weights({"image": 2.0})
+
+
+READS: dict[str, Callable[[Space], Any]] = {
+    "search": lambda space: [
+        (hit.item_id, hit.text, hit.domain, hit.attributes, round(hit.score, 5))
+        for hit in space.search("word3", k=99, attributes=True)
+    ],
+    "filter": lambda space: space.count("films", where="text like '%1%'"),
+    "hybrid": lambda space: [hit.item_id for hit in space.search("word5", k=5, hybrid=True)],
+    "get": lambda space: space.get(space.interactions("u3").column("item_id")[0].as_py()),
+    "interactions": lambda space: sorted(map(str, space.interactions().to_pylist())),
+    "user": lambda space: space.interactions("u3").to_pylist(),
+    "recommend": lambda space: [
+        (hit.item_id, round(hit.score, 4)) for hit in space.recommend(User(id="u3"), k=5)
+    ],
+    "quarantine": lambda space: [(r["item_id"], r["reason"]) for r in space.quarantine()],
+    "weights": lambda space: space.weights,
+    "release": lambda space: space.current_release,
+}
+AFTER_A_WRITE = ("get", "interactions", "quarantine", "filter")
+
+
+def read_all(path: Path) -> dict[str, tuple[str, Any]]:
+    """Ask everything, write an item, and ask again; return the outcome of each."""
+    opened = _outcome(partial(_opened, path))
+    if opened[0] != "ok":
+        return {"open": opened}
+    space = opened[1]
+    asked = {name: _outcome(partial(read, space)) for name, read in READS.items()}
+    written = _outcome(lambda: space.upsert([item("new", "n", "others")]).added)
+    again = {f"{n} after a write": _outcome(partial(READS[n], space)) for n in AFTER_A_WRITE}
+    return {**asked, "write": written, **again}
+
+
+def _opened(path: Path) -> Space:
+    modalities = SpaceSettings.read(path).encoders
+    return Space.open(path, encoder={m: e for m, e in two_encoders().items() if m in modalities})
+
+
+def _outcome(ask: Callable[[], Any]) -> tuple[str, Any]:
+    try:
+        return "ok", ask()
+    except IsthmusError as error:
+        return TOLD, f"{type(error).__name__}: {error}"
+    except BaseException:  # a panic of Lance is no `Exception`
+        return RAW, traceback.format_exc(limit=-4)
+
+
+def in_fork(call: Callable[[], Any], limit_s: float = LIMIT_S) -> tuple[str, Any]:
+    """Return ``("ok", result)`` of a call in a process of its own, or why there is none."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        os.close(reading)
+        try:
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(pickle.dumps(call()))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    content, end = b"", time.monotonic() + limit_s
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        while time.monotonic() < end:
+            if select.select([pipe], [], [], 0.5)[0]:
+                part = pipe.read(1 << 20)
+                if not part:
+                    break
+                content += part
+        else:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return HUNG, f"still running after {limit_s:g} s"
+    status = os.waitpid(process, 0)[1]
+    return ("ok", pickle.loads(content)) if content else (DIED, f"wait status {status}")
+
+
+def kinds(path: Path) -> dict[str, list[Path]]:
+    """Return the files of a space by kind: folder and ending, numbers and digests left out."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and file.suffix not in IGNORED and file.stat().st_size:
+            *folders, name = file.relative_to(path).parts
+            folder = "/".join(part for part in folders if not NUMBERED.search(part))
+            kind = file.suffix if NUMBERED.search(name) else name
+            found.setdefault(f"{folder}/{kind}", []).append(file)
+    return found
+
+
+def damage(file: Path, chance: random.Random) -> str:
+    """Flip one bit of a file, or cut it off; return what was done."""
+    content = bytearray(file.read_bytes())
+    at = chance.randrange(len(content))
+    if chance.random() < 0.7:
+        content[at] ^= 1 << chance.randrange(8)
+        file.write_bytes(content)
+        return f"bit flipped at {at} of {len(content)}"
+    file.write_bytes(content[:at])
+    return f"cut off at {at} of {len(content)}"
+
+
+def judge(outcome: tuple[str, Any], sound: dict[str, tuple[str, Any]]) -> tuple[str, str]:
+    """Return the verdict on one damaged copy, and what was seen."""
+    if outcome[0] != "ok":
+        return outcome[0], str(outcome[1])
+    told = False
+    for name, (state, value) in outcome[1].items():
+        if state == RAW:
+            return RAW, f"{name}: {value}"
+        if state == "ok" and (state, value) != sound[name]:
+            return FALSE, f"{name}: {str(value)[:300]} instead of {str(sound[name][1])[:300]}"
+        told |= state == TOLD
+    return (TOLD if told else HARMLESS), ""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what libraries print about damaged files off the standard error."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)
+
+
+def run(source: Path, flips: int, seed: int) -> tuple[Counter[str], list[str]]:
+    """Damage copies of a space; return how often each verdict was given, and what is wrong."""
+    chance, verdicts, wrong = random.Random(seed), Counter[str](), []
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        work = Path(folder) / "work"
+        shutil.copytree(source, work)
+        sound = in_fork(lambda: read_all(work))[1]
+        unsound = {name: value for name, value in sound.items() if value[0] != "ok"}
+        if unsound:
+            raise RuntimeError(f"the sound space does not answer: {unsound}")
+        by_kind = list(kinds(source).values())
+        for _ in range(flips):
+            files = chance.choice(by_kind)
+            newest = max(files, key=lambda file: file.stat().st_mtime_ns)
+            file = newest if chance.random() < NEWEST else chance.choice(files)
+            shutil.rmtree(work)
+            shutil.copytree(source, work)
+            done = damage(work / file.relative_to(source), chance)
+            verdict, seen = judge(in_fork(lambda: read_all(work)), sound)
+            verdicts[verdict] += 1
+            if verdict not in (HARMLESS, TOLD):
+                wrong.append(f"{verdict}: {file.relative_to(source)}, {done}: {seen}")
+    return verdicts, wrong
+
+
+def main() -> None:
+    """Print the verdicts as JSON, and what is wrong; exit with 1 if anything is."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--flips", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--source", type=Path, help="A space of toy encoders; else one is made.")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    for module in HEAVY:  # once, and not in every fork
+        importlib.import_module(module)
+    with tempfile.TemporaryDirectory() as folder:
+        source = given.source
+        if source is None:
+            source = Path(folder) / "source"
+            if in_fork(lambda: build(source), 10 * LIMIT_S)[0] != "ok":
+                sys.exit("the space could not be built")
+        verdicts, wrong = run(source, given.flips, given.seed)
+    print(json.dumps(dict(verdicts)))
+    for line in wrong:
+        print(line, file=sys.stderr)
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
