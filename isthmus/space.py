@@ -392,7 +392,7 @@ class Space:
 
     def delete(
         self,
-        item_ids: IdLike | Iterable[IdLike] = (),
+        item_ids: IdLike | Iterable[IdLike] | None = None,
         *,
         domain: Names | None = None,
         where: str | None = None,
