@@ -69,7 +69,8 @@ UPDATED_AT: Final = "_row_last_updated_at_version"
 INTERNAL_PREFIX: Final = "_"
 ATTRIBUTE_PREFIX: Final = "_attribute_"  # of the column of an attribute whose name is taken
 ATTRIBUTES_KEY: Final = "isthmus.attributes."  # in the catalog's config, followed by a domain
-WHOLE_TEXT: Final = "_whole_text"  # of items that are read, and not stored
+KEPT: Final = "_kept"  # of items that are read, and not stored
+WHOLE_TEXT: Final = "_whole_text"  # likewise
 MAPPING_KEY: Final = "isthmus.mapping."  # likewise
 
 ITEM_COLUMNS: Final = (ITEM_ID, DOMAIN, TEXT, IMAGE)  # of every catalog; see `media_columns`

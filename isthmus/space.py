@@ -392,7 +392,7 @@ class Space:
 
     def delete(
         self,
-        item_ids: IdLike | Iterable[IdLike] = (),
+        item_ids: IdLike | Iterable[IdLike] | None = None,
         *,
         domain: Names | None = None,
         where: str | None = None,
@@ -844,15 +844,16 @@ class Space:
     ) -> InteractionReport:
         """Add interactions of users with items.
 
-        One interaction is kept for each user, item and kind of event: the one with the latest
-        time and, at equal times or without times, the one added last. So adding the same again
-        changes nothing. Interactions with items that the catalog does not hold are stored and
+        Every event is kept; only a row that repeats another one exactly, in user, item, event,
+        value, weight and time, is left out. So adding the same again changes nothing. An event may
+        have no value (null). How events count is decided when they are used, see `events` and
+        `train`. Interactions with items that the catalog does not hold are stored and
         count once the item is added. See `InteractionsRequest`.
 
         Returns
         -------
         InteractionReport
-            Counts of rows read, added, changed and unchanged, and the unknown items.
+            Counts of rows read, added, unchanged and repeated, and the unknown items.
 
         Raises
         ------
@@ -1028,7 +1029,7 @@ class Space:
         Returns
         -------
         dict of str to int
-            Number of users read, and number of rows written.
+            Number of users read, of rows written, and of unknown users.
 
         Raises
         ------

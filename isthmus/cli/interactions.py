@@ -45,8 +45,8 @@ def add(
 ) -> None:
     """Add interactions of users with items; adding the same again changes nothing.
 
-    One interaction is kept for each user, item and kind of event: the one with the latest time
-    and, at equal times or without times, the one added last. Times are timestamps, dates, ISO
+    Every event is kept; only a row that repeats another one exactly is left out. An event may
+    have no value. How events count, says isthmus events. Times are timestamps, dates, ISO
     8601 texts, or seconds or milliseconds since 1970. Interactions with items that the space does
     not hold wait for them.
     """

@@ -91,7 +91,7 @@ def delete(
     """Delete items, at once; those that a filter selects, after asking."""
     opened = open_space(space, wait_s=wait_s)
     asked = DeleteRequest(**request)
-    if asked.selects and not asked.item_ids and asked.file is None:
+    if asked.selects and not asked.names:
         selected = sum(1 for _ in opened.ids(asked.domain, asked.where))
         confirm(f"delete {selected:,} items?", yes=yes)
     show_line({"deleted": opened.delete(**request)}, as_json=as_json)

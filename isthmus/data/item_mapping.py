@@ -281,6 +281,9 @@ class ResolvedMapping:
             is_whole = set(template.fields) <= set(self.names)
             for row, text in zip(rows, template.render_values(columns), strict=True):
                 texts[row], whole[row] = text, is_whole
+            for name in template.fields:
+                for row in part.absent.get(name, ()):
+                    whole[rows[row]] = False
         return texts, whole
 
     def domains(self, chunk: Chunk) -> tuple[pa.Array, Misfits]:

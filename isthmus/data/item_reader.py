@@ -42,7 +42,16 @@ from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, wid
 from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, command_in, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
-from isthmus.schema import DOMAIN, ITEM_ID, MEDIA, TEXT, WHOLE_TEXT, inline_column, media_columns
+from isthmus.schema import (
+    DOMAIN,
+    ITEM_ID,
+    KEPT,
+    MEDIA,
+    TEXT,
+    WHOLE_TEXT,
+    inline_column,
+    media_columns,
+)
 
 # Given item ids and domains (Arrow arrays), returns further problems by row.
 CheckIds = Callable[[pa.Array, Any], Problems]
@@ -229,8 +238,9 @@ class ItemReader(TableReader[ResolvedMapping]):
         ------
         pyarrow.Table
             Columns item_id and domain; and, as far as the input has them, text and
-            ``_whole_text`` (whether the input has all columns that the text is made of), the
-            attributes, image and ``_image_bytes``, and the same of audio where that is encoded.
+            ``_whole_text`` (whether the row has all columns that the text is made of), the
+            attributes, image and ``_image_bytes``, the same of audio where that is encoded, and
+            ``_kept`` (the columns of the table that the row, unlike others, does not have).
         """
 
         def convert_chunk(chunk: Chunk, mapping: ResolvedMapping, source: Source) -> pa.Table:
@@ -316,6 +326,9 @@ class ItemReader(TableReader[ResolvedMapping]):
         problems: Problems = []
         empty = [True] * len(chunk)
         keeps = known & (not {*MEDIA}.intersection(self.modalities) <= set(mapping.media))
+        for name in mapping.media.values():
+            absent = chunk.absent.get(name, [])
+            keeps[absent] |= known[absent]
         if mapping.gives_text:
             for name in sorted(mapping.text_columns & set(chunk.columns) - set(mapping.id.fields)):
                 problems += _not_unicode(name, chunk.columns[name])
@@ -364,6 +377,8 @@ class ItemReader(TableReader[ResolvedMapping]):
                 values = chunk.columns[mapping.media[modality]]
                 columns |= _file_columns(values, modality, source.folder)
         columns |= self._place_attributes(chunk, mapping, domains, placement)
+        if chunk.absent:
+            columns[KEPT] = _kept_columns(chunk, mapping, domains.to_pylist(), placement)
         return pa.table(columns)
 
     def _place_attributes(
@@ -393,6 +408,22 @@ class ItemReader(TableReader[ResolvedMapping]):
         if len(tables) > 1:
             table = table.take(pc.sort_indices(pa.array(order)))
         return {name: plain(table.column(name)) for name in fields}
+
+
+def _kept_columns(
+    chunk: Chunk, mapping: ResolvedMapping, domains: Sequence[str | None], placement: Placement
+) -> pa.ListArray:
+    """Return for each row the columns of the table for which it has nothing to say."""
+    kept: list[list[str]] = [[] for _ in domains]
+    media = {name: str(modality) for modality, name in mapping.media.items()}
+    for name, rows in chunk.absent.items():
+        for row in rows:
+            field = placement.get(domains[row] or "", {}).get(name)
+            if name in media:
+                kept[row].append(media[name])
+            elif field is not None:
+                kept[row].append(field.name)
+    return pa.array(kept, pa.list_(pa.string()))
 
 
 def check_column_types(source: Source, mapping: ResolvedMapping) -> None:

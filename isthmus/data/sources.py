@@ -34,10 +34,14 @@ class Chunk:
         A column of each name of the source: an Arrow array or a list of objects, shape (rows,).
     rows : int
         Number of rows.
+    absent : mapping of str to list
+        Of a column, the rows that do not have it at all, as mappings without that key; their
+        values are null.
     """
 
     columns: dict[str, Values]
     rows: int
+    absent: Mapping[str, list[int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.rows
@@ -45,6 +49,8 @@ class Chunk:
     def take(self, rows: Sequence[int]) -> Chunk:
         """Return some rows."""
         indices = pa.array(rows, pa.int64())
+        place = {row: at for at, row in enumerate(rows)} if self.absent else {}
+        absent = {n: [place[r] for r in rs if r in place] for n, rs in self.absent.items()}
         return Chunk(
             {
                 name: [values[row] for row in rows]
@@ -53,6 +59,7 @@ class Chunk:
                 for name, values in self.columns.items()
             },
             len(rows),
+            absent,
         )
 
 
@@ -212,7 +219,13 @@ def object_source(
         nothing: Row = {}
         while part := list(islice(iterator, BATCH_ROWS)):
             read = [nothing if isinstance(row, Fault) else row for row in part]
-            yield Chunk({column: [r.get(column) for r in read] for column in names}, len(part))
+            absent = {
+                column: lacking
+                for column in names
+                if (lacking := [at for at, row in enumerate(read) if column not in row])
+            }
+            columns = {column: [row.get(column) for row in read] for column in names}
+            yield Chunk(columns, len(part), absent)
 
     return Source(name, names, chunks, folder=folder, rows=count, faults=faults, place=place)
 
@@ -245,7 +258,7 @@ def with_constants(source: Source, values: Mapping[str, str | None]) -> Source:
                 name: pa.repeat(pa.scalar(value, pa.string()), len(chunk))
                 for name, value in added.items()
             }
-            yield Chunk(chunk.columns | constants, len(chunk))
+            yield Chunk(chunk.columns | constants, len(chunk), chunk.absent)
 
     return Source(
         source.name,

@@ -185,13 +185,13 @@ def _write_items(
 
 def delete_items(space: OpenSpace, request: DeleteRequest) -> int:
     """Delete items, and return how many there were."""
-    given = [*request.item_ids, *(read_ids(request.file) if request.file is not None else [])]
+    named = list(request.item_ids or ())
+    named += read_ids(request.file) if request.file is not None else []
     with write_lock(space.path, "catalog", space.wait_s):
         if request.selects:
-            given = list(dict.fromkeys(given))
             selected = item_ids(space, FilterOptions(domain=request.domain, where=request.where))
-            given = [*selected] if not given else sorted(set(selected).intersection(given))
-        return space.catalog.delete(given)
+            named = sorted(set(selected).intersection(named)) if request.names else [*selected]
+        return space.catalog.delete(named)
 
 
 def item_ids(space: OpenSpace, options: FilterOptions) -> Iterator[str]:

@@ -165,7 +165,7 @@ class UpdateRequest(TableOptions):
 class DeleteRequest(Request):
     """Items to delete: by id, by a file of ids, or by a filter."""
 
-    item_ids: Ids = Field(default=(), description="Items to delete.")
+    item_ids: Ids | None = Field(default=None, description="Items to delete.")
     domain: Names = Field(default=None, description="Only items of this domain, or of several.")
     # Not validated here: the index names the columns in its error.
     where: SkipValidation[str | None] = Field(
@@ -177,13 +177,18 @@ class DeleteRequest(Request):
     )
 
     @property
+    def names(self) -> bool:
+        """Whether items are named."""
+        return self.item_ids is not None or self.file is not None
+
+    @property
     def selects(self) -> bool:
         """Whether a filter is given."""
         return self.domain is not None or self.where is not None
 
     @model_validator(mode="after")
     def _require_items(self) -> Self:
-        if not self.item_ids and self.file is None and not self.selects:
+        if not (self.names or self.selects):
             raise ValueError("nothing is named to delete; give ids, a file, a domain or where")
         return self
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,8 @@ def start(names: Sequence[str], library: Path, work: Path, options: argparse.Nam
     try:
         diverged = [name for name in names if tried(name, library, work, options)]
         status = 1 if diverged else 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -14,7 +14,7 @@ from isthmus.durable import PART, REMOVING
 from isthmus.encoders.encoder import Encoder
 from isthmus.index.releases.release import BUILDING, Releases
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.store import DESCRIPTION, parts_folder, trained_folder
+from isthmus.retrieval.recommend.store import CHECKSUMS, DESCRIPTION, parts_folder, trained_folder
 from isthmus.schema import ITEM_ID, MEDIA_FOLDER, VECTORS_FILE, Modality
 from tests.toy import ToyEncoder, joint_encoder, two_encoders
 
@@ -31,9 +31,10 @@ def encoders_for(path: Path) -> dict[Modality, Encoder] | Encoder:
     settings = SpaceSettings.read(path)
     if len(settings.layout) == 1 and len(settings.encoders) > 1:
         return joint_encoder()
+    encoders = two_encoders()
     if settings.encoder_components("text")["salt"] == other_encoder().salt:
-        return {**two_encoders(), "text": other_encoder()}
-    return two_encoders()
+        encoders["text"] = other_encoder()
+    return {modality: encoders[modality] for modality in settings.encoders}
 
 
 def other_encoder() -> ToyEncoder:
@@ -72,7 +73,7 @@ def state_of(path: Path) -> State:
     interactions = space.opened.interactions.table().to_pylist()
     release = Releases(path).current()
     return {
-        "items": {item_id: space.get(item_id) for item_id in vectors},
+        "items": {item_id: _valued(space.get(item_id)) for item_id in vectors},
         "vectors": {i: {n: _rounded(v) for n, v in row.items()} for i, row in vectors.items()},
         "quarantine": {f"{row[ITEM_ID]} {row['modality']}": row for row in quarantine},
         "interactions": {str([*row.values()][:3]): row for row in interactions},
@@ -120,6 +121,12 @@ def differences(state: State, expected: State) -> list[str]:
     ]
 
 
+def _valued(stored: dict[str, Any]) -> dict[str, Any]:
+    """Leave out attributes without a value: a new attribute is there before its values."""
+    attributes = {name: v for name, v in stored["attributes"].items() if v is not None}
+    return {**stored, "attributes": attributes}
+
+
 def _rounded(vector: list[float] | None) -> list[float] | None:
     return None if vector is None else np.round(vector, DECIMALS).tolist()
 
@@ -133,7 +140,8 @@ def _recommender(folder: Path) -> Any:
         return None
     description = json.loads((folder / DESCRIPTION).read_text())
     parts = parts_folder(folder)
-    digests = {p.name: digest_file(p).hex() for p in parts.iterdir() if p.name != DESCRIPTION}
+    names = [p for p in parts.iterdir() if p.name not in (DESCRIPTION, CHECKSUMS)]
+    digests = {p.name: digest_file(p).hex() for p in names}
     return _steady(description), digests
 
 

@@ -59,7 +59,7 @@ class Attributes:
         config = dataset.config()
         columns = {
             key.removeprefix(ATTRIBUTES_KEY): json.loads(value)
-            for key, value in config.items()
+            for key, value in sorted(config.items())  # the table has them in any order
             if key.startswith(ATTRIBUTES_KEY)
         }
         return cls(columns, attribute_columns(dataset.schema))

@@ -27,6 +27,7 @@ from isthmus.schema import (
     CONTENT_HASH,
     DOMAIN,
     ITEM_ID,
+    KEPT,
     MEDIA,
     MODALITIES,
     MODALITY_MASK,
@@ -257,6 +258,7 @@ class ChangeFinder:
     def find(self, batch: pa.Table) -> ItemChanges:
         """Return the changes of a batch of items."""
         row_ids, known = self._rows_of(batch)
+        batch = self._with_kept_values(batch, row_ids, known)
         batch = self._with_whole_texts(batch, row_ids, known)
         absent = self._absent(batch)
         if self._replace:
@@ -296,6 +298,30 @@ class ChangeFinder:
         row_ids = np.zeros(len(batch), np.uint64)
         row_ids[known] = items.row_ids(positions[known])
         return row_ids, known
+
+    def _with_kept_values(
+        self, batch: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask
+    ) -> pa.Table:
+        """Give known items the values of columns that their rows, unlike others, do not have."""
+        if KEPT not in batch.column_names:
+            return batch
+        kept = batch.column(KEPT).to_pylist()
+        batch = batch.drop_columns([KEPT])
+        if self._replace:
+            return batch
+        rows_of: dict[str, list[int]] = {}
+        for row in np.flatnonzero(known).tolist():
+            for name in kept[row]:
+                rows_of.setdefault(name, []).append(row)
+        stored = self._stored(row_ids, known, list(rows_of))
+        for name, rows in rows_of.items():
+            given = batch.column(name).combine_chunks()
+            both = pa.concat_arrays([given, stored.column(name).combine_chunks().cast(given.type)])
+            at = np.arange(len(batch))
+            at[rows] += len(batch)
+            index = batch.schema.get_field_index(name)
+            batch = batch.set_column(index, batch.schema.field(index), both.take(pa.array(at)))
+        return batch
 
     def _with_whole_texts(
         self, batch: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -66,6 +67,13 @@ def test_default_weights(name, weight):
 
 def test_default_weights_are_spelt_as_they_are_looked_up():
     assert all(canonical(name) == name for name in DEFAULT_WEIGHTS)
+
+
+def test_the_reference_lists_the_default_weights():
+    page = (Path(__file__).parents[3] / "docs/reference/events.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    listed = {kind: float(weight) for weight, kinds in rows[2:] for kind in kinds.split(", ")}
+    assert listed == DEFAULT_WEIGHTS
 
 
 def test_kinds_of_event_weigh_by_their_default_and_relative_to_the_strongest():
