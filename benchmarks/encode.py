@@ -34,7 +34,8 @@ from PIL import Image
 from sentence_transformers import SentenceTransformer
 from torch.nn.functional import normalize
 
-from isthmus.encoders import Encoder, load_encoder, open_image
+from isthmus.encoders import Encoder, load_encoder
+from isthmus.encoders.decoding import decode
 from isthmus.encoders.training.retrieval_quality import nearest_neighbors, neighbor_recall
 
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
@@ -119,7 +120,7 @@ def encode_files(encoder: Encoder, files: list[Path]) -> np.ndarray:
     """Encode files; threads decode and resize while the model runs."""
 
     def prepare(file: Path) -> Any:
-        return encoder.prepare([open_image(file.read_bytes())], "image")[0]
+        return encoder.prepare([decode("image", file.read_bytes())], "image")[0]
 
     with ThreadPoolExecutor(DECODING_THREADS) as threads:
         prepared = threads.map(prepare, files)

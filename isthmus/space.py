@@ -1029,7 +1029,7 @@ class Space:
         Returns
         -------
         dict of str to int
-            Number of users read, and number of rows written.
+            Number of users read, of rows written, and of unknown users.
 
         Raises
         ------

@@ -227,6 +227,8 @@ def _from_timestamp(value: pa.Array) -> Microseconds:
 
 
 def _from_texts(column: pa.Array, unit: str | None) -> Microseconds:
+    if pc.all(pc.match_substring_regex(column, "^-?[0-9]{1,18}$")).as_py() is not False:
+        return _from_numbers(column.cast(pa.int64()), unit)
     for type_ in (TIME_TYPE, pa.timestamp("us")):  # all with a zone, or all without
         try:
             return _to_integers(column.cast(type_))
@@ -270,9 +272,8 @@ def _scale(numbers: Numbers, unit: str | None) -> Microseconds:
         if unit is not None:
             return _scale_by_unit(numbers, unit)
         micros = _scale_by_size(numbers)
+        # Dates in digits fall outside: 20200131 in 1970, with hours in 1976, with seconds in 2610.
         certain = (micros >= FIRST_CERTAIN) & (micros < LAST_CERTAIN)
-        dates = [_from_digits(n) != NO_TIME for n in numbers[certain].tolist()]
-        certain[certain] = ~np.array(dates, bool)
         return np.where(certain, micros, NO_TIME)
 
 

@@ -20,6 +20,7 @@ from charset_normalizer import from_bytes
 
 from isthmus.data.convert import Values
 from isthmus.data.csv_options import DEFAULTS, NO_QUOTE, CsvOptions
+from isthmus.data.csv_plain import count_plain_rows, plain_chunks
 from isthmus.data.sources import BATCH_ROWS, Chunk, Chunks, Source, check_names
 from isthmus.errors import InvalidInput
 
@@ -72,7 +73,9 @@ def open_csv(path: Path, options: CsvOptions = DEFAULTS, verbatim: Sequence[str]
     notes: list[str] = []
     encoding = options.encoding or _find_encoding(path, notes)
     dialect = _find_dialect(path, encoding, options, notes)
-    header, scan = _scan(path, dialect, check_values=options.quote is None)
+    header, scan = _count_plain(path, dialect) or _scan(
+        path, dialect, check_values=options.quote is None
+    )
     if scan.broken_quotes and options.quote is None and dialect.delimiter == "\t":
         unquoted = replace(dialect, quote=None)
         other_header, other = _scan(path, unquoted, check_values=False)
@@ -85,6 +88,8 @@ def open_csv(path: Path, options: CsvOptions = DEFAULTS, verbatim: Sequence[str]
     check_values = options.quote is None and dialect.quote is not None
 
     def chunks() -> Chunks:
+        if scan.is_plain:
+            return plain_chunks(path, dialect.delimiter, len(header), columns)
         records = _Records(_lines(path, dialect.encoding), dialect, check_values=check_values)
         return _chunks(records, scan.faults, columns)
 
@@ -210,11 +215,14 @@ class _Scan:
         Invalid rows, and why.
     broken_quotes : int
         How many of them have broken quotes.
+    is_plain : bool
+        Whether Arrow can read the file.
     """
 
     rows: int = 0
     faults: dict[int, str] = field(default_factory=dict)
     broken_quotes: int = 0
+    is_plain: bool = False
     _starts: list[tuple[int, int]] = field(default_factory=list)  # row, its line less the row
 
     def note_line(self, row: int, line: int) -> None:
@@ -298,6 +306,22 @@ class _Records:
         inner = self._record[1:-1]
         looks = [line.count(self._dialect.delimiter) == self._width - 1 for line in inner]
         return len(inner) >= SUSPICIOUS_LINES and all(looks)
+
+
+def _count_plain(path: Path, dialect: _Dialect) -> tuple[list[str], _Scan] | None:
+    """Return the header and the rows of a file that Arrow can read; None for other files."""
+    first = next(iter(_Records(_lines(path, dialect.encoding), dialect, check_values=False)), None)
+    if first is None or first[0] != 1 or not first[1] or isinstance(first[1], str):
+        return None
+    header = first[1]
+    rows = count_plain_rows(
+        path, dialect.encoding, dialect.delimiter, dialect.quote, width=len(header)
+    )
+    if rows is None:
+        return None
+    scan = _Scan(rows, is_plain=True)
+    scan.note_line(0, 2)
+    return header, scan
 
 
 def _scan(path: Path, dialect: _Dialect, *, check_values: bool) -> tuple[list[str], _Scan]:

@@ -181,7 +181,7 @@ def test_a_file_of_users(shop, run_json, tmp_path):
         "-k",
         2,
     )
-    assert counts == {"users": 2, "rows": 4, "out": "recs.parquet"}
+    assert counts == {"users": 2, "rows": 4, "unknown_users": 0, "out": "recs.parquet"}
     out = pq.read_table(tmp_path / "recs.parquet")
     assert out.column_names == ["user_id", "item_id", "rank", "score"]
     assert out["user_id"].to_pylist() == ["u1", "u1", "u2", "u2"]

@@ -41,7 +41,7 @@ def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
     users = [{"user_id": "u3", "history": []}, {"user_id": "x", "history": [name("films", 5, 0)]}]
     pq.write_table(pa.Table.from_pylist(users), tmp_path / "users.parquet")
     counts = run_json("recommend-file", "users.parquet", "--out", "lists.parquet", *ASK[1:])
-    assert counts == {"users": 2, "rows": 8, "out": "lists.parquet"}
+    assert counts == {"users": 2, "rows": 8, "unknown_users": 0, "out": "lists.parquet"}
     rows = pq.read_table(tmp_path / "lists.parquet").to_pylist()
     assert [row["item_id"] for row in rows if row["user_id"] == "u3"] == ids(stored)
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from isthmus.data.csv_options import CsvOptions
+from isthmus.data.inputs import open_sources
 from isthmus.data.item_reader import ItemReader
 from isthmus.errors import InvalidInput, InvalidItems
 from tests.data.placing import by_name
@@ -195,6 +201,44 @@ def test_a_column_without_a_name_is_left_out_and_said(tmp_path):
     rows, _, notes = read(write(tmp_path, ",item_id,domain,title\n0,1,f,A\n"))
     assert "" not in rows[0]
     assert notes == ["column 1 has no name, and is left out"]
+
+
+CELLS = st.text(
+    st.sampled_from(["a", "7", " ", "é", "😀", "'", "\t", "\u2028", "\x0b"]), max_size=4
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=20),
+    faults=st.dictionaries(st.integers(0, 19), st.sampled_from(["", "1,2", "1,2,3,4"]), max_size=2),
+    end=st.sampled_from(["", "\n"]),
+    null_values=st.sampled_from([(), ("7",), ("a", "7")]),
+)
+def test_files_without_quotes_are_read_as_those_with_some_are(rows, faults, end, null_values):
+    """They are read by Arrow; a quoted value at the end sends the same rows the other way."""
+    lines = [",".join(row) for row in rows]
+    for at, line in faults.items():
+        lines[at : at + 1] = [line]
+    options = CsvOptions(delimiter=",", null_values=null_values)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = write(Path(folder), "\n".join([HEAD.strip(), *lines]) + end)
+        quoted = write(Path(folder), "\n".join([HEAD.strip(), *lines, '"x",y,z']), "q.csv")
+        found, expected = (_raw(path, options) for path in (plain, quoted))
+    assert found[0] == expected[0][:-1]
+    assert found[1:] == expected[1:]
+
+
+def _raw(path, options):
+    (source,) = open_sources(path, options, ["item_id"])
+    columns = {name: [] for name in source.columns}
+    for chunk in source.read():
+        for name, values in chunk.columns.items():
+            columns[name] += values.to_pylist()
+    rows = list(zip(*columns.values(), strict=True))
+    assert len(rows) == source.rows
+    places = {source.place(row): problem for row, problem in source.faults.items()}
+    return rows, source.columns, places
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,8 @@ def test_what_is_to_be_said_is_said(crowd):
     assert len(said) == 4
     with pytest.warns(IsthmusWarning, match=r"^1 of the 2 items of the history are not in"):
         crowd.recommend(User(history=["f01", "x1"]), k=3)
+    with pytest.warns(IsthmusWarning, match="^of 2 of the 3 users no item of the history"):
+        crowd.recommend_batch([User(id="a"), User(id="b", history=["x"]), ("c", User())], k=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert crowd.recommend(User(), k=3).notes == ()

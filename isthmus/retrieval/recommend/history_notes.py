@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from isthmus.errors import listed
@@ -38,3 +40,24 @@ def history_notes(view: View, asked: User, user: User) -> list[str]:
 def unknown_user(user_id: str) -> str:
     """Return the note that nothing is known of a user: the id may be misspelt."""
     return f"no interactions of user {user_id!r} with items of this space are stored"
+
+
+def unknown_users(n: int, total: int) -> str:
+    """Return the note that many users of a batch are unknown."""
+    return (
+        f"of {n:,} of the {total:,} users no item of the history is in this space; their lists "
+        "are those of unknown users"
+    )
+
+
+def count_unknown(view: View, asked: Sequence[User], users: Sequence[User]) -> int:
+    """Count the users with an id or a history of whom no item is in the space, and no text."""
+    named = [
+        user
+        for given, user in zip(asked, users, strict=True)
+        if (given.id is not None or given.history) and not user.text
+    ]
+    rows = view.find([entry.item_id for user in named for entry in user.history])
+    ends = np.cumsum([len(user.history) for user in named])[:-1]
+    parts = np.split(rows, ends) if named else []
+    return sum(not (part >= 0).any() for part in parts)

@@ -20,7 +20,12 @@ from isthmus.retrieval.ratings.ratings import History
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.dislikes import move_away
 from isthmus.retrieval.recommend.explain import explain_hits
-from isthmus.retrieval.recommend.history_notes import history_notes, unknown_user
+from isthmus.retrieval.recommend.history_notes import (
+    count_unknown,
+    history_notes,
+    unknown_user,
+    unknown_users,
+)
 from isthmus.retrieval.recommend.recommender import DEPTH, Recommender
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
@@ -95,6 +100,12 @@ class SpaceRecommender:
         self, request: RecommendBatchRequest, *, progress: bool = False
     ) -> pa.Table:
         """Recommend items to many users, see `Space.recommend_batch`."""
+        return self._recommend_batch(request, progress=progress)[0]
+
+    def _recommend_batch(
+        self, request: RecommendBatchRequest, *, progress: bool
+    ) -> tuple[pa.Table, int]:
+        """Return the lists of users, and how many of the users are unknown."""
         # A CUDA context does not survive forking.
         processes = 1 if choose_devices(self._space.device) else request.processes
         view = self._space.view()
@@ -102,8 +113,13 @@ class SpaceRecommender:
         users = [_named(user, at) for at, user in enumerate(request.users)]
         batches = [users[at : at + USERS_A_BATCH] for at in range(0, len(users), USERS_A_BATCH)]
 
+        unknown = 0
+
         def prepare(batch: NamedUsers) -> UsersWithText:
-            known = self._with_stored(view, [user for _, user in batch])
+            nonlocal unknown
+            asked = [user for _, user in batch]
+            known = self._with_stored(view, asked)
+            unknown += count_unknown(view, asked, known)
             return known, [self._encode_text(user) for user in known]
 
         def answer(prepared: UsersWithText) -> list[ScoredRows]:
@@ -121,7 +137,11 @@ class SpaceRecommender:
             for batch, lists in zip(batches, chain(first, others), strict=True):
                 tables.append(make_lists(view, [name for name, _ in batch], lists))
                 advance(len(batch))
-        return pa.concat_tables(tables) if tables else make_lists(view, [], [])
+        notes = filter_notes(view, request, groups)
+        if unknown:
+            notes.append(unknown_users(unknown, len(users)))
+        warn_of(notes)
+        return pa.concat_tables(tables) if tables else make_lists(view, [], []), unknown
 
     def recommend_file(
         self, request: RecommendFileRequest, *, progress: bool = False
@@ -129,9 +149,9 @@ class SpaceRecommender:
         """Recommend items to every user of a file, see `Space.recommend_file`."""
         options = request.model_dump(exclude={"users", "out"})
 
-        def answer(users: NamedUsers) -> pa.Table:
+        def answer(users: NamedUsers) -> tuple[pa.Table, int]:
             batch = RecommendBatchRequest(users=users, **options)
-            return self.recommend_batch(batch, progress=progress)
+            return self._recommend_batch(batch, progress=progress)
 
         return recommend_file(answer, request.users, request.out)
 

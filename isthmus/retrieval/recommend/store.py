@@ -150,7 +150,7 @@ def save_recommender(
     parts = folder / parts_name(content)
     remove_folder(parts)
     _write_parts(make_folder(parts), trained.recommender)
-    _write_checksums(parts, description, content)
+    write_checksums(parts, description, content)
     sync_tree(parts)
     write_atomically(folder / DESCRIPTION, content)
     for other in folder.iterdir():
@@ -173,7 +173,8 @@ def _write_parts(folder: Path, recommender: Recommender) -> None:
         save_rating(recommender.rating, folder)
 
 
-def _write_checksums(parts: Path, description: Description, content: bytes) -> None:
+def write_checksums(parts: Path, description: Description, content: bytes) -> None:
+    """Write the checksums of the files of a recommender, and of its description, beside them."""
     names = [name for name in files_of(description) if name not in (DESCRIPTION, CHECKSUMS)]
     checksums = {name: checksum(parts / name) for name in names}
     checksums[DESCRIPTION] = digest(content).hex()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from numbers import Real
@@ -48,8 +48,8 @@ class Interaction:
     item_id: str
     value: float = 1.0
     time: datetime | float | None = None
-    event: str | None = None
-    happened: datetime | None = None
+    event: str | None = field(default=None, kw_only=True)
+    happened: datetime | None = field(default=None, kw_only=True)
 
 
 class User:
@@ -79,7 +79,7 @@ class User:
     Examples
     --------
     >>> User(history=["film-1", ("book-7", 5.0)]).history[1]
-    Interaction(item_id='book-7', value=5.0, time=None)
+    Interaction(item_id='book-7', value=5.0, time=None, event=None, happened=None)
     >>> [entry.value for entry in User(ratings={"film-1": 5, "film-2": 1}).history]
     [1.0, 0.0]
     """
@@ -180,12 +180,12 @@ def _history(events: pa.Table, feedback: Feedback) -> tuple[list[Interaction], b
     for at, (item, event, time) in enumerate(zip(*columns, strict=True)):
         if not judged.used[at]:
             continue
-        before = history.pop(item, Interaction(item, 0.0, None, event, time))
+        before = history.pop(item, Interaction(item, 0.0, event=event, happened=time))
         strength = float(judged.strengths[at])
         if judged.disliked[at]:
-            history[item] = Interaction(item, -abs(strength), time, event, time)
+            history[item] = Interaction(item, -abs(strength), time, event=event, happened=time)
         elif judged.liked[at] and strength >= before.value:
-            history[item] = Interaction(item, strength, time, event, time)
+            history[item] = Interaction(item, strength, time, event=event, happened=time)
         else:
             history[item] = replace(before, time=time)
     entries = list(history.values())
@@ -265,14 +265,17 @@ def _seconds(time: datetime | float | None) -> float:
 
 
 def recommend_file(
-    recommend: Callable[[Sequence[tuple[str, User]]], pa.Table], users: Path, out: Path
+    recommend: Callable[[Sequence[tuple[str, User]]], tuple[pa.Table, int]],
+    users: Path,
+    out: Path,
 ) -> dict[str, int]:
     """Recommend to every user of a file.
 
     Parameters
     ----------
     recommend : callable
-        Returns the lists of named users as a table, as `Space.recommend_batch` does.
+        Returns the lists of named users as a table, as `Space.recommend_batch` does, and how many
+        of the users are unknown.
     users : Path
         Parquet, JSON lines or CSV with user_id and, optionally, history and clicks (lists of item
         ids), ratings (lists of item_id and value) and text, see `User`. The stored interactions
@@ -283,7 +286,7 @@ def recommend_file(
     Returns
     -------
     dict of str to int
-        Number of users read, and number of rows written.
+        Number of users read, of rows written, and of users of whom no item of the space is known.
 
     Raises
     ------
@@ -293,9 +296,9 @@ def recommend_file(
     """
     named_users = list(read_users(users))
     with writing_parquet(out, list_schema()) as writer:
-        table = recommend(named_users)
+        table, unknown = recommend(named_users)
         writer.write_table(table)
-    return {"users": len(named_users), "rows": len(table)}
+    return {"users": len(named_users), "rows": len(table), "unknown_users": unknown}
 
 
 def read_users(path: Path) -> Iterator[tuple[str, User]]:

@@ -176,6 +176,7 @@ class Searcher:
         allowed = view.select(request.domains, request.where)
         encoder = QueryEncoder(weighted.settings, space.encoder_of, space.media(), space.alignment)
         held = vectors_of_items(view, [allowed])
+        warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
 
         def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
             kinds = [query_kind(query.contents) for query in listed]
