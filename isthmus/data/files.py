@@ -99,15 +99,32 @@ def _open_json_lines(path: Path) -> Source:
 
 def _parse_json_line(line: str) -> Row | Fault:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_to_object)
+    except _NameTwice as error:
+        return Fault(str(error))
     except (json.JSONDecodeError, RecursionError) as error:
         return Fault(f"is not JSON: {getattr(error, 'msg', 'nested too deep')}")
     return row if isinstance(row, dict) else Fault("is no JSON object")
 
 
+class _NameTwice(ValueError):
+    """A JSON object names one key twice."""
+
+
+def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise _NameTwice(f"has {twice!r} twice")
+    return made
+
+
 def _open_json(path: Path) -> Source:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_to_object)
+    except _NameTwice as error:
+        raise InvalidInput(f"{path}: an object {error}") from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidInput(f"{path} is not JSON: {error}; one object a line is a .jsonl") from error
     if not isinstance(rows, list):

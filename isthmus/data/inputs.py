@@ -135,11 +135,24 @@ def _as_table(data: Any) -> pa.Table | None:
     if hasattr(data, "collect") and type(data).__name__ == "LazyFrame":
         raise InvalidInput("a LazyFrame has no rows yet; give frame.collect()")
     if hasattr(data, "__arrow_c_stream__"):
+        _refuse_objects(data)
         try:
             return pa.table(data)
         except (pa.ArrowException, ValueError, TypeError) as error:
             raise InvalidInput(f"cannot take the frame: {first_line(error)}") from error
     return None
+
+
+def _refuse_objects(frame: Any) -> None:
+    """Refuse columns of Python objects in a polars frame: it would hand over their addresses."""
+    dtypes = getattr(frame, "schema", None)
+    if type(frame).__module__.split(".")[0] == "polars" and dtypes is not None:
+        objects = [name for name, dtype in dtypes.items() if str(dtype).startswith("Object")]
+        if objects:
+            raise InvalidInput(
+                f"column {objects[0]!r} holds Python objects, which polars does not hand over; "
+                "make it text or numbers, or leave it out"
+            )
 
 
 def _open_pandas(data: Any) -> Source:

@@ -38,7 +38,7 @@ from isthmus.data.media import is_reference
 from isthmus.data.paths import local_path, scheme_of
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
-from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name, widen
+from isthmus.data.types import UTC_TIME, is_bytes, is_file_struct, is_text, type_name, widen
 from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, command_in, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
@@ -306,7 +306,12 @@ class ItemReader(TableReader[ResolvedMapping]):
                     _, misfits = convert(
                         values, types[name], time_unit=self._time_unit, spell=is_text
                     )
-                    remedy = _Remedy(self._space, domain, name, types[name], values)
+                    is_new = name not in self._known.get(domain, {})
+                    remedy = (
+                        _OfOtherRows()
+                        if is_new
+                        else _Remedy(self._space, domain, name, types[name], values)
+                    )
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
                     found = _unstorable(values)
@@ -485,6 +490,15 @@ def _grouped(
         yield domain, rows, Chunk(columns, len(chunk)).take(rows).columns
 
 
+class _OfOtherRows:
+    """What to do where values do not fit the type that the other rows give a new attribute."""
+
+    def of(self, row: int, why: str) -> str:
+        """Return the end of a problem."""
+        del row
+        return " as in other rows; write all of them as one type" if why.startswith("holds") else ""
+
+
 class _Remedy:
     """What to do where values do not fit the type that an attribute has."""
 
@@ -513,8 +527,8 @@ class _Remedy:
             given = type_of(value)
         except Misfit:
             return None
-        if pa.types.is_date(self._type) and pa.types.is_timestamp(given):
-            return type_name(given)
+        if pa.types.is_temporal(self._type) and pa.types.is_timestamp(given):
+            return type_name(UTC_TIME if given.tz else given)
         merged = widen(self._type, given)
         if merged is None:
             nested = pa.types.is_nested(self._type) or pa.types.is_nested(given)

@@ -66,6 +66,9 @@ class TableReader(Generic[Roles]):
         self._starts: list[int] = []  # of each source: the number of its first row
         try:
             opened = open_sources(data, options, verbatim)
+            for source in opened:
+                if source.faults and not source.columns:  # nothing of it could be read
+                    raise self.error(sorted(source.faults.items()), source.name, source.place)
             self._sources = [(source, resolve(source)) for source in opened]
         except pa.ArrowException as error:
             raise InvalidInput(f"cannot read the input: {first_line(error)}") from error

@@ -281,6 +281,22 @@ def test_a_missing_file_is_named():
         read("nowhere.parquet")
 
 
+def test_a_json_object_with_a_name_twice_is_a_bad_row(tmp_path):
+    line = '{"item_id": "a", "domain": "d", "text": "t", "p": 1, "p": 2}'
+    (tmp_path / "x.jsonl").write_text(line)
+    with pytest.raises(InvalidItems, match="line 1: has 'p' twice"):
+        read(tmp_path / "x.jsonl")
+    (tmp_path / "x.json").write_text(f"[{line}]")
+    with pytest.raises(InvalidInput, match="an object has 'p' twice"):
+        read(tmp_path / "x.json")
+
+
+def test_a_polars_column_of_objects_is_refused_by_name():
+    frame = pl.DataFrame({"item_id": ["a"], "o": pl.Series([object()], dtype=pl.Object)})
+    with pytest.raises(InvalidInput, match="column 'o' holds Python objects"):
+        read(frame)
+
+
 def test_batches_have_the_size_asked_for():
     reader = ItemReader([{"item_id": str(n), "domain": "d", "text": "t"} for n in range(25)])
     reader.check()

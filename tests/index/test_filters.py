@@ -540,6 +540,53 @@ def test_no_filter_ends_the_process():
     assert done.stdout == "alive\n", done.stderr[-2000:]
 
 
+NULLS = """
+    import sys
+    from isthmus import Space
+    from isthmus.errors import InvalidFilter
+    from tests.toy import item, two_encoders
+
+    space = Space.create(sys.argv[1], two_encoders())
+    space.upsert([item("a", "sea", brand="1", n=0), item("b", "sea", brand="x\\0y", n=0)])
+    snapshot = space.opened.view().snapshot
+    for where in [
+        "cast(brand as int) = 1",
+        "brand::double > 0",
+        "cast(chr(n) as int) = 1",
+        "to_date(brand) is null",
+        "to_timestamp(brand, '%Y') is null",
+        "to_unixtime(brand) is null",
+        "arrow_cast(brand, 'Date32') is null",
+        "brand = '\\0'",
+    ]:
+        for select in [
+            snapshot.select,
+            lambda where: snapshot.select_from(where, snapshot.row_ids()),
+            lambda where: list(snapshot.item_ids(where=where)),
+        ]:
+            try:
+                select(where)
+            except InvalidFilter as error:
+                assert len(str(error)) < 2000
+            else:
+                raise SystemExit(where)
+    assert space.count(where="try_cast(brand as int) = 1") == 1
+    print("alive")
+"""
+
+
+def test_no_value_that_a_filter_fails_for_ends_the_process(tmp_path):
+    """The message of the engine quotes the value, and a null character in it was fatal."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(NULLS), str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "alive\n", done.stderr[-2000:]
+
+
 @pytest.mark.parametrize(
     "where",
     [

@@ -18,6 +18,7 @@ from isthmus.index.catalog.filters.compiler import (
     CompiledFilter,
     ResolvedColumn,
     Resolver,
+    can_fail,
     compile_tree,
     quoted,
     stored_columns,
@@ -80,7 +81,7 @@ def compile_for_domains(
     if domains is None:  # domains without any attribute, where all are null
         compiled = compile_tree(tree, _resolver(dict(next(iter(groups))), columns, attributes))
         parts.append(f"(NOT ({_in_domains(searched)}) AND ({compiled.sql}))")
-    return CompiledFilter(" OR ".join(parts), tuple(dict.fromkeys(reads)))
+    return CompiledFilter(" OR ".join(parts), tuple(dict.fromkeys(reads)), can_fail(tree))
 
 
 def listed_columns(

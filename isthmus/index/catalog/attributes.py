@@ -159,7 +159,8 @@ class AttributeChange:
         column = self.columns.get(domain, {}).get(name)
         if column is not None:
             if self._field(column).type != type_:
-                self.convert(domain, name, type_, lambda _, values: _exactly(values, type_))
+                what = f"attribute {name!r} of {domain}"
+                self.convert(domain, name, type_, lambda _, values: _exactly(values, type_, what))
             return self._field(self.columns[domain][name])
         shared = (self.columns[other].get(name) for other in self.columns if other != domain)
         # Looked at only where no other domain has it: the catalog may have thousands of columns.
@@ -220,17 +221,22 @@ class AttributeChange:
         import lance
 
         schema = pa.schema(list(fields))
+        refused: list[InvalidInput] = []
         sources = {s for f in fields for s, _ in self._computed[f.name].values()}
 
         @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
         def computed(batch: pa.RecordBatch) -> pa.RecordBatch:
-            return pa.record_batch([self._values(batch, field) for field in fields], schema=schema)
+            try:
+                columns = [self._values(batch, field) for field in fields]
+            except InvalidInput as error:  # which the engine would put into words of its own
+                refused.append(error)
+                raise
+            return pa.record_batch(columns, schema=schema)
 
         try:
             self._dataset.add_columns(computed, read_columns=[DOMAIN, *sorted(sources)])
         except (OSError, ValueError, RuntimeError) as error:
-            cause = "".join(str(error).splitlines()[-1:])
-            raise InvalidInput(f"the attribute keeps its type: {cause}") from error
+            raise (refused[0] if refused else error) from error
 
     def _values(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
         """Return a computed column for some rows: null for those of other domains."""
@@ -287,7 +293,7 @@ def _scatter(made: pa.Array, rows: pa.Array, values: pa.Array) -> pa.Array:
     return whole.take(pa.array(at, pa.int64()))
 
 
-def _exactly(values: Any, type_: pa.DataType) -> pa.Array:
+def _exactly(values: Any, type_: pa.DataType, what: str) -> pa.Array:
     """Return values of a wider type.
 
     Raises
@@ -298,7 +304,8 @@ def _exactly(values: Any, type_: pa.DataType) -> pa.Array:
     converted, misfits = convert(plain(values), type_)
     if misfits:
         raise InvalidInput(
-            f"a stored value {misfits[0][1]}; the attribute cannot become {type_name(type_)}"
+            f"{what} cannot become {type_name(type_)}, as the input needs: it {misfits[0][1]}. "
+            "Nothing was added."
         )
     return converted
 

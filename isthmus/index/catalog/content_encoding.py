@@ -131,13 +131,20 @@ class ContentEncoder:
 
     def encode_texts(
         self, hashes: Sequence[bytes], prepared: Mapping[bytes, Any], advance: Advance
-    ) -> None:
-        """Encode texts in batches; each batch is cached when it is done."""
+    ) -> dict[bytes, InvalidMedia]:
+        """Encode texts in batches; each batch is cached when it is done.
+
+        Returns
+        -------
+        dict of bytes to InvalidMedia
+            The texts whose vectors are not finite.
+        """
+        failed: dict[bytes, InvalidMedia] = {}
         for batch in batched(hashes, TEXTS_PER_BATCH):
             vectors = self._encoder_of("text").embed([prepared[h] for h in batch], "text")
-            self._caches["text"].add(batch, vectors)
-            self.encoded["text"] += len(batch)
+            failed |= self._add(batch, vectors, "text")
             advance(len(batch))
+        return failed
 
     def encode_files(
         self,

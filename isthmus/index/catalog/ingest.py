@@ -341,12 +341,12 @@ class Ingest:
     def _encode(
         self, changes: ItemChanges, texts: dict[bytes, Any], advance: Advance
     ) -> list[Failure]:
-        """Encode what the caches lack; return what could not be decoded."""
+        """Encode what the caches lack; return what could not be decoded or encoded."""
         missing = {modality: self._missing(modality, changes) for modality in self._caches}
         n_contents = sum(map(len, missing.values()))
         advance_content = _per_content(changes.rows_read, n_contents, advance)
-        self._encoder.encode_texts(missing.get("text", []), texts, advance_content)
-        failures = []
+        not_finite = self._encoder.encode_texts(missing.get("text", []), texts, advance_content)
+        failures = _failures(changes, "text", not_finite)
         for modality in MEDIA:
             hashes, references = missing.get(modality, []), changes.contents.get(modality, {})
             failed = self._encoder.encode_files(modality, hashes, references, advance_content)

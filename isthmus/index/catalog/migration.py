@@ -264,13 +264,13 @@ class MissingEmbeddings:
 
     def _encode(self, modality: Modality, contents: Mapping[bytes, str], advance: Advance) -> None:
         hashes = self._encoder.missing(modality, contents)  # an earlier batch may have had some
+        failed: dict[bytes, InvalidMedia]
         if modality in MEDIA:
-            failed: dict[bytes, InvalidMedia]
             failed = self._encoder.encode_files(modality, hashes, contents, advance)
-            self.failed |= {h: str(error) for h, error in failed.items()}
         else:
             prepared = self._encoder.prepare_texts({h: contents[h] for h in hashes})
-            self._encoder.encode_texts(hashes, prepared, advance)
+            failed = self._encoder.encode_texts(hashes, prepared, advance)
+        self.failed |= {h: str(error) for h, error in failed.items()}
 
 
 def store_former_settings(space: Path, settings: SpaceSettings) -> None:

@@ -87,11 +87,13 @@ def pairs_from_rows(
     failed = _encode(contents, encoder, show=progress)
     for cache in caches.values():
         cache.flush()
-    valid = [i for i, image in enumerate(contents.images) if image not in failed]
+    pairs = list(zip(contents.texts, contents.images, strict=True))
+    valid = [i for i, pair in enumerate(pairs) if failed.keys().isdisjoint(pair)]
     contents.problems += [
-        f"{label}: {failed[image]}"
-        for label, image in zip(contents.labels, contents.images, strict=True)
-        if image in failed
+        f"{label}: {failed[content]}"
+        for label, pair in zip(contents.labels, pairs, strict=True)
+        for content in pair
+        if content in failed
     ]
     gathered = _gather(
         [contents.texts[i] for i in valid],
@@ -150,8 +152,8 @@ def _encode(
     images = encoder.missing(IMAGE, contents.image_at)
     with progress_bar("encoding", len(texts) + len(images), show=show) as advance:
         prepared = encoder.prepare_texts({h: contents.text_of[h] for h in texts})
-        encoder.encode_texts(texts, prepared, advance)
-        return encoder.encode_files(IMAGE, images, contents.image_at, advance)
+        failed = encoder.encode_texts(texts, prepared, advance)
+        return failed | encoder.encode_files(IMAGE, images, contents.image_at, advance)
 
 
 def _gather(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.schema import DOMAIN, ITEM_ID, MEDIA, QUARANTINE
+from isthmus.schema import DOMAIN, ITEM_ID, MEDIA, QUARANTINE, TEXT
 
 MODALITY = "modality"
 ATTEMPTS = "attempts"
@@ -90,7 +90,7 @@ def quarantine_column(
     failed: dict[str, list[Failure]] = {}
     for failure in failures:
         failed.setdefault(failure.item_id, []).append(failure)
-    looked_up = list(failed) if set(MEDIA) <= set(tried) else item_ids
+    looked_up = list(failed) if {TEXT, *MEDIA} <= set(tried) else item_ids
     stored = {
         item[ITEM_ID]: json.loads(item[QUARANTINE] or "[]")
         for item in find(looked_up, [ITEM_ID, QUARANTINE]).to_pylist()

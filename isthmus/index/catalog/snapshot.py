@@ -22,7 +22,8 @@ from isthmus.index.catalog.attribute_filters import (
     listed_columns,
 )
 from isthmus.index.catalog.attributes import Attributes
-from isthmus.index.catalog.filters.engine import raising_invalid_filter
+from isthmus.index.catalog.filters.compiler import CompiledFilter
+from isthmus.index.catalog.filters.engine import raise_failures, raising_invalid_filter
 from isthmus.index.catalog.item_changes import KnownItems, LazyKnownItems
 from isthmus.index.catalog.text_index import has_word_index, match_words
 from isthmus.numerics.arrays import sample_rows
@@ -224,6 +225,7 @@ class Snapshot:
         with raising_invalid_filter(where, listed_columns(columns, self.attributes, searched)):
             if where is not None:
                 compiled = compile_for_domains(where, columns, self.attributes, searched)
+                raise_failures(self._dataset, compiled)
                 conditions.append(f"({compiled.sql})")
             scanner = self._dataset.scanner(
                 columns=[ITEM_ID], filter=" AND ".join(conditions) or None, batch_size=SCAN_ROWS
@@ -363,8 +365,11 @@ def select_rows(
     """
     columns = item_columns(dataset.schema)
     with raising_invalid_filter(where, listed_columns(columns, attributes, domains)):
-        sql = compile_for_domains(where, columns, attributes, domains).sql
-        table = dataset.scanner(columns=[MODALITY_MASK], filter=sql, with_row_id=True).to_table()
+        compiled = compile_for_domains(where, columns, attributes, domains)
+        raise_failures(dataset, compiled)
+        table = dataset.scanner(
+            columns=[MODALITY_MASK], filter=compiled.sql, with_row_id=True
+        ).to_table()
     selected: RowIds = row_ids_of(table)[_is_searchable(table)]
     return selected
 
@@ -393,18 +398,20 @@ def select_rows_from(
         compiled = compile_for_domains(where, columns, attributes, domains)
         parts = np.split(row_ids, range(FILTER_BATCH_ROWS, len(row_ids), FILTER_BATCH_ROWS))
         selected += [
-            _select_in_memory(_take(dataset, part, compiled.reads), compiled.sql) for part in parts
+            _select_in_memory(_take(dataset, part, compiled.reads), compiled) for part in parts
         ]
     result: RowIds = row_ids[np.isin(row_ids, np.concatenate(selected))]
     return result
 
 
-def _select_in_memory(rows: pa.Table, where: str) -> RowIds:
+def _select_in_memory(rows: pa.Table, compiled: CompiledFilter) -> RowIds:
     import lance
 
     if not len(rows):
         return np.empty(0, np.uint64)
-    scanner = lance.write_dataset(rows, "memory://").scanner(columns=[STABLE_ROW_ID], filter=where)
+    dataset = lance.write_dataset(rows, "memory://")
+    raise_failures(dataset, compiled)
+    scanner = dataset.scanner(columns=[STABLE_ROW_ID], filter=compiled.sql)
     return np.asarray(scanner.to_table().column(STABLE_ROW_ID).to_numpy(), np.uint64)
 
 

@@ -32,6 +32,7 @@ from isthmus.schema import (
     DOMAIN,
     ITEM_ID,
     MANIFEST_FILE,
+    RECOMMENDER_FOLDER,
     RELEASES_FOLDER,
 )
 
@@ -88,23 +89,28 @@ class Release:
         CorruptRelease
             If a file is missing, cut off or changed; the message names it.
         """
-        for name in self.damaged_files():
+        self._require_intact(self.damaged_files())
+
+    def _require_intact(self, damaged: Iterator[str]) -> None:
+        for name in damaged:
             raise CorruptRelease(
                 f"release {self.number}: {self.folder / name} is missing or damaged; "
                 f"{_remedy(self.folder)}"
             )
 
-    def damaged_files(self, within: str = "") -> Iterator[str]:
+    def damaged_files(self, *, within: str = "", besides: str | None = None) -> Iterator[str]:
         """Yield the files that are missing, cut off or changed.
 
         Parameters
         ----------
         within : str, default ""
             Look only at files whose path in the release begins with this.
+        besides : str, optional
+            Pass over files whose path begins with this.
         """
         for name, expected in self.manifest.files.items():
             path = self.folder / name
-            if name.startswith(within):
+            if name.startswith(within) and not (besides and name.startswith(besides)):
                 try:
                     size = path.stat().st_size
                     intact = size == expected.bytes and checksum(path) == expected.checksum
@@ -115,8 +121,11 @@ class Release:
 
     @cached_property
     def segment(self) -> Segment:
-        """Its items and vectors, checked and memory-mapped."""
-        self.verify()
+        """Its items and vectors, checked and memory-mapped.
+
+        The files of the recommender are checked when that is loaded.
+        """
+        self._require_intact(self.damaged_files(besides=f"{RECOMMENDER_FOLDER}/"))
         with pa.memory_map(str(self.folder / ROWS)) as file:
             table = pa.ipc.open_file(file).read_all().combine_chunks()
         return Segment(

@@ -15,9 +15,10 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.data.interactions.feedback import Feedback
+from isthmus.data.table_checksums import space_of
 from isthmus.digests import digest
 from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomically
-from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError
+from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError, command_in
 from isthmus.files import checksum, with_checksum, without_checksum
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
@@ -45,7 +46,6 @@ GENERATORS = "generators.safetensors"
 STATISTICS = "item_statistics.safetensors"
 CONTENT_GRAPH = "content_graph"
 IGNORED = "ignored_domains"
-REMEDY = "train again with: isthmus train"
 
 
 class Description(BaseModel):
@@ -195,11 +195,13 @@ def _require_intact(folder: Path) -> None:
     try:
         checksums = without_checksum((parts / CHECKSUMS).read_bytes())
     except (OSError, ValueError) as error:
-        raise CorruptRelease(f"{parts / CHECKSUMS} is missing or damaged; {REMEDY}") from error
+        raise CorruptRelease(
+            f"{parts / CHECKSUMS} is missing or damaged; {_remedy(folder)}"
+        ) from error
     for name, expected in checksums.items():
         path = (folder if name == DESCRIPTION else parts) / name
         if not path.is_file() or checksum(path) != expected:
-            raise CorruptRelease(f"{path} is missing or damaged; {REMEDY}")
+            raise CorruptRelease(f"{path} is missing or damaged; {_remedy(folder)}")
 
 
 def _describe(
@@ -244,6 +246,10 @@ def parts_folder(folder: Path) -> Path:
     return parts if parts.is_dir() else folder
 
 
+def _remedy(folder: Path) -> str:
+    return f"train again with: {command_in(space_of(folder), 'train')}"
+
+
 def read_description(folder: Path) -> Description:
     """Read the description of a stored recommender.
 
@@ -256,10 +262,11 @@ def read_description(folder: Path) -> Description:
     try:
         description = Description.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise CorruptRelease(f"{path} is missing or damaged; {REMEDY}") from error
+        raise CorruptRelease(f"{path} is missing or damaged; {_remedy(folder)}") from error
     if description.format != FORMAT:
         raise CorruptRelease(
-            f"{path} is of format {description.format}, this version reads {FORMAT}; {REMEDY}"
+            f"{path} is of format {description.format}, this version reads {FORMAT}; "
+            f"{_remedy(folder)}"
         )
     return description
 
@@ -290,7 +297,7 @@ def load_recommender(folder: Path) -> Recommender:
         rankers = _load_rankers(folder, description, generators.names)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, IsthmusError) as error:
         raise CorruptRelease(
-            f"the recommender in {folder} is damaged ({error}); {REMEDY}"
+            f"the recommender in {folder} is damaged ({error}); {_remedy(folder)}"
         ) from error
     events = description.rated_events
     return Recommender(
@@ -414,10 +421,15 @@ def has_recommender(space: Path) -> bool:
 
 
 def published_recommender(release: Release | None) -> Recommender | None:
-    """Read the recommender of a release; None if it has none."""
-    if release is None or not (release.folder / RECOMMENDER_FOLDER / DESCRIPTION).exists():
-        return None
-    return load_recommender(release.folder / RECOMMENDER_FOLDER)
+    """Read the recommender of a release; None if it has none.
+
+    Raises
+    ------
+    CorruptRelease
+        If a file of it is missing or damaged.
+    """
+    folder = _published_folder(release)
+    return None if folder is None else load_recommender(folder)
 
 
 def published_description(release: Release | None) -> tuple[Description, pa.Array] | None:
@@ -427,13 +439,29 @@ def published_description(release: Release | None) -> tuple[Description, pa.Arra
     -------
     Description, pyarrow.Array, or None
         None if the release has no recommender.
+
+    Raises
+    ------
+    CorruptRelease
+        If a file of it is missing or damaged.
     """
-    if release is None or not (release.folder / RECOMMENDER_FOLDER / DESCRIPTION).exists():
+    folder = _published_folder(release)
+    if folder is None:
         return None
-    folder = release.folder / RECOMMENDER_FOLDER
     with pa.memory_map(str(folder / ITEMS)) as file:
         ids = pa.ipc.open_file(file).read_all().column(ITEM_ID).combine_chunks()
     return read_description(folder), ids
+
+
+def _published_folder(release: Release | None) -> Path | None:
+    """Return the folder of the recommender of a release, its files checked; None if it has none."""
+    within = f"{RECOMMENDER_FOLDER}/"
+    if release is None or not any(name.startswith(within) for name in release.manifest.files):
+        return None
+    folder = release.folder / RECOMMENDER_FOLDER
+    for name in release.damaged_files(within=within):
+        raise CorruptRelease(f"{release.folder / name} is missing or damaged; {_remedy(folder)}")
+    return folder
 
 
 def published_rankers(space: Path) -> Mapping[str, Ranker]:

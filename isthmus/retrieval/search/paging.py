@@ -160,8 +160,12 @@ class Pager:
             )
         return cursor
 
-    def page(self, make_lists: MakeLists, first: int = FIRST_WINDOW) -> tuple[int, ScoredRows]:
+    def page(
+        self, make_lists: MakeLists, first: int = FIRST_WINDOW, *, whole: bool = False
+    ) -> tuple[int, ScoredRows]:
         """Return how many places are before the page, and its rows and scores.
+
+        A list whose places do not depend on its length (`whole`) is one window.
 
         After a cursor the page begins behind the last item of the page before, wherever that
         stands now; if it is gone, at its place.
@@ -173,12 +177,12 @@ class Pager:
             return offset, (rows[offset:], scores[offset:])
         if self._cursor is not None:
             offset, last = self._cursor.offset, self._view.find([self._cursor.item_id])[0]
-            rows, _ = lists_in_windows(offset + k, make_lists, first)[0]
+            rows, _ = lists_in_windows(offset + k, make_lists, offset + k if whole else first)[0]
             at = np.flatnonzero((rows == last) & (last >= 0))
             # Where the last item is gone, what followed it moved up to its place.
-            offset = int(at[0]) + 1 if len(at) else offset - (last < 0)
-        rows, scores = lists_in_windows(offset + k, make_lists, first)[0]
-        return int(offset), (rows[offset : offset + k], scores[offset : offset + k])
+            offset = int(at[0]) + 1 if len(at) else offset - int(last < 0)
+        rows, scores = lists_in_windows(offset + k, make_lists, offset + k if whole else first)[0]
+        return offset, (rows[offset : offset + k], scores[offset : offset + k])
 
     def hits(self, hits: Sequence[Hit], offset: int, notes: Sequence[str] = ()) -> Hits:
         """Return a page with the cursor of the next; a page that is not full has none."""

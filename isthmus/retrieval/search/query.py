@@ -114,6 +114,35 @@ def _with_ties(
     return rows, scores
 
 
+def search_batch(
+    view: View, vector_name: str, queries: FloatArray, k: int, selection: Selection | None
+) -> list[ScoredRows]:
+    """Rank items for many queries in one named vector, as `search_top_k` does."""
+    scores, rows = view.search(vector_name, queries, min(k + 1, max(len(view), 1)), selection)
+    with np.errstate(invalid="ignore"):  # after the last item, -inf less -inf
+        tied = (scores[:, :-1] - scores[:, 1:] < ROUNDING).any(axis=1)
+    lengths = np.minimum((rows >= 0).sum(axis=1), k).tolist()
+    lists = [
+        (of_query[:n], found[:n]) for of_query, found, n in zip(rows, scores, lengths, strict=True)
+    ]
+    for at in np.flatnonzero(tied).tolist():
+        query = Query({vector_name: queries[at]})
+        lists[at] = search_top_k(view, [query], k, selection, {vector_name: 1.0})[0]
+    return lists
+
+
+def finds_exactly(view: View, query: Query) -> bool:
+    """Return whether a search compares a query with every item, in one named vector.
+
+    A longer list then begins with the shorter one by itself.
+    """
+    indexes = [
+        segment.named_vectors[name].index for name in query.vectors for segment in view.segments
+    ]
+    exact = all(index is None or getattr(index, "is_exact", False) for index in indexes)
+    return len(query.vectors) == 1 and exact
+
+
 def order_of(view: View, rows: Positions, scores: FloatArray) -> Positions:
     """Return the order of a list: by falling score, equal ones by domain, then item id."""
     order = np.argsort(-scores, kind="stable")

@@ -26,11 +26,13 @@ from isthmus.retrieval.search.hybrid import (
     search_hybrid,
 )
 from isthmus.retrieval.search.notes import filter_notes, warn_of
-from isthmus.retrieval.search.paging import Pager, lists_in_windows
+from isthmus.retrieval.search.paging import FIRST_WINDOW, Pager, lists_in_windows
 from isthmus.retrieval.search.query import (
     Query,
     ScoredRows,
+    finds_exactly,
     require_comparable,
+    search_batch,
     search_top_k,
     vectors_of_items,
     why_incomparable,
@@ -127,7 +129,8 @@ class Searcher:
         similar: list[float | None] | None = None
         if words is None:
             offset, (rows, scores) = pager.page(
-                lambda n: [self._rank(weighted, query, kind, request, groups, n)]
+                lambda n: [self._rank(weighted, query, kind, request, groups, n)],
+                whole=_is_whole(view, query, request),
             )
         else:
             options = groups[0].selection, weighted.vector_weights, request.bm25_weight
@@ -151,7 +154,8 @@ class Searcher:
         query = query_with_examples(view, {}, *examples)
         pager = Pager(view, request)
         offset, (rows, scores) = pager.page(
-            lambda n: [self._rank(weighted, query, kind, request, groups, n)]
+            lambda n: [self._rank(weighted, query, kind, request, groups, n)],
+            whole=_is_whole(view, query, request),
         )
         hits = make_hits(view, rows, scores, attributes=request.attributes, offset=offset)
         return pager.hits(hits, offset, warn_of(filter_notes(view, request, groups)))
@@ -163,8 +167,12 @@ class Searcher:
         allowed = view.select(request.domains, request.where)
         space.require_fingerprint(request.fingerprint)
         vector_name, queries = batch_queries(space.named_vectors, request.vectors)
-        batch, only = [Query({vector_name: query}) for query in queries], {vector_name: 1.0}
-        lists = lists_in_windows(request.k, lambda n: search_top_k(view, batch, n, allowed, only))
+        exact = finds_exactly(view, Query({vector_name: queries}))
+        lists = lists_in_windows(
+            request.k,
+            lambda n: search_batch(view, vector_name, queries, n, allowed),
+            request.k if exact else FIRST_WINDOW,
+        )
         warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
         return make_batch_results(view, lists, request.k)
 
@@ -224,6 +232,11 @@ class Searcher:
             penalty = np.asarray(options.hubness_correction * hubs, np.float32)
         length = None if options.k is None else n
         return rank(view, query, options, groups, weighted.vector_weights, penalty, length)
+
+
+def _is_whole(view: View, query: Query, options: RankingOptions) -> bool:
+    """Return whether the places of a list do not depend on its length."""
+    return not (options.diversity or options.quotas) and finds_exactly(view, query)
 
 
 def _best(

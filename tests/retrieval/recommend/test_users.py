@@ -295,3 +295,15 @@ def test_users_with_an_id_need_no_other_name(board):
 def test_users_without_a_name_are_refused(board, wrong):
     with pytest.raises(InvalidInput, match=r"users\[1\] is .*; give User\(id=...\), or a pair"):
         board.recommend_batch([User(id="u3"), wrong])
+
+
+@pytest.mark.parametrize("options", [{}, {"domain": "books"}, {"diversity": 0.5}])
+def test_a_longer_list_begins_with_the_shorter_one_whatever_ranks(board, options):
+    user = User(id="u3", history=[name("films", 1, 0)])
+    whole = [(hit.item_id, hit.score) for hit in board.recommend(user, k=30, **options)]
+    for k in (1, 7, 10, 23):
+        page = board.recommend(user, k=k, **options)
+        assert [(hit.item_id, hit.score) for hit in page] == whole[:k]
+        rest = board.recommend(user, k=30 - k, cursor=page.cursor, **options)
+        assert [(hit.item_id, hit.score) for hit in rest] == whole[k:]
+        assert [hit.rank for hit in rest] == list(range(k + 1, len(whole) + 1))

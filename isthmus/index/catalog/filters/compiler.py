@@ -20,6 +20,7 @@ from isthmus.index.catalog.filters.functions import (
     ARROW_TYPES,
     CAST_TYPES,
     CLOCKS,
+    CONVERTING,
     FUNCTIONS,
     GROWING,
     NULL_FUNCTIONS,
@@ -141,10 +142,13 @@ class CompiledFilter:
         The predicate.
     reads : tuple of str
         The stored columns that it reads.
+    can_fail : bool
+        Whether it may fail for a value; see `engine.raise_failures`.
     """
 
     sql: str
     reads: tuple[str, ...]
+    can_fail: bool = False
 
 
 def compile_filter(where: Any, columns: pa.Schema) -> CompiledFilter:
@@ -166,7 +170,8 @@ def compile_filter(where: Any, columns: pa.Schema) -> CompiledFilter:
     --------
     >>> columns = pa.schema([("price", pa.float64()), ("tags", pa.list_(pa.string()))])
     >>> compile_filter("Price < 100 and array_has(tags, 'x')", columns)
-    CompiledFilter(sql="(`price` < 100) AND array_has(`tags`, 'x')", reads=('price', 'tags'))
+    CompiledFilter(sql="(`price` < 100) AND array_has(`tags`, 'x')", reads=('price', 'tags'),
+                   can_fail=False)
     """
     return compile_tree(parse(where), stored_columns(columns))
 
@@ -195,7 +200,23 @@ def compile_tree(tree: Node, resolve: Resolver) -> CompiledFilter:
         raise InvalidFilter(
             f"{shorten(sql)} is {_article(kind.type)} and does not return a boolean."
         )
-    return CompiledFilter(_without_brackets(sql, tree), tuple(dict.fromkeys(compiler.reads)))
+    reads = tuple(dict.fromkeys(compiler.reads))
+    return CompiledFilter(_without_brackets(sql, tree), reads, can_fail(tree))
+
+
+def can_fail(tree: Node) -> bool:
+    """Return whether a predicate may fail for a value, as a cast of a text does.
+
+    Examples
+    --------
+    >>> can_fail(parse("cast(brand as int) = 1")), can_fail(parse("lower(brand) = 'a'"))
+    (True, False)
+    """
+    return any(
+        (isinstance(node, Cast) and not node.attempted)
+        or (isinstance(node, Call) and node.name in CONVERTING)
+        for node in nodes(tree)
+    )
 
 
 def stored_columns(columns: pa.Schema) -> Resolver:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.errors import InvalidFilter, listed
+from isthmus.index.catalog.filters.compiler import CompiledFilter
 from isthmus.index.catalog.filters.syntax import shorten
 
 _SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+")
@@ -30,6 +31,21 @@ _HINTS = {
     r"\w+ Utf8": "; text stands in single quotes",
     r"Float64 U?Int": "; where whole numbers meet fractions, write cast(column as double)",
 }
+
+
+def raise_failures(dataset: Any, compiled: CompiledFilter) -> None:
+    """Raise if a filter fails for a value of a table, as a cast of a text does.
+
+    The message of such a failure quotes the value. The interface that rows are read through ends
+    the process over a message with a null character; the one that counts them does not.
+
+    Raises
+    ------
+    Exception
+        Of any kind; call it within `raising_invalid_filter`.
+    """
+    if compiled.can_fail:
+        dataset.count_rows(compiled.sql)
 
 
 @contextmanager

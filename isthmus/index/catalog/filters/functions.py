@@ -89,6 +89,10 @@ NULL_FUNCTIONS = frozenset(" ".join(SIGNATURES["nulls"].values()).split())
 """Functions whose plan the engine doubles with each level of nesting."""
 CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "now", "today"})
 NOW_WITHOUT_BRACKETS = frozenset({"current_date", "current_time", "current_timestamp"})
+CONVERTING = frozenset({"arrow_cast", *SIGNATURES["dates"]["any '…'* -> time"].split()}) | {
+    *("chr", "from_unixtime", "make_date", "to_unixtime")
+}
+"""Functions that fail for some values."""
 GROWING = frozenset(
     {"concat", "concat_ws", "array_join", "array_to_string", "list_join", "list_to_string"}
     | {"make_array", "make_list"}

@@ -275,6 +275,8 @@ def parse(where: Any) -> Node:
         raise InvalidFilter(
             f"it has {len(where):,} characters; at most {MAX_CHARACTERS:,} are read."
         )
+    if "\0" in where:
+        raise InvalidFilter("it holds a null character, which no text of a filter can.")
     try:
         where.encode()
     except UnicodeEncodeError as error:

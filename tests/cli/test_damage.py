@@ -1,0 +1,146 @@
+"""What a message about damage says to type works when it is typed, and mends the damage."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+
+import pytest
+
+from tests.cli.test_train import QUICK
+from tests.retrieval.recommend.worlds import name
+from tests.toy import picture
+
+ITEMS = [{"item_id": f"a{n}", "title": f"red word{n}"} for n in range(6)]
+EVENTS = [("u", "a1"), ("u", "a2"), ("v", "a3")]
+SEARCH = ("search", "word1", "--space", "shop", "-k", 3)
+HYBRID = (*SEARCH, "--hybrid")
+SHOW = ("interactions", "show", "u", "--space", "shop")
+ADD = ("upsert", "new.csv", "--space", "shop", "--domain", "films", "--text", "{title}")
+RECOMMEND = ("recommend", "--space", "shop", "--clicks", name("films", 5, 0))
+COMMAND = re.compile(r"isthmus ([^;]*?--space [^\s,]+)")
+
+
+@pytest.fixture
+def shop(run, tmp_path):
+    """A published space in ``shop``, and the files that were put in."""
+    (tmp_path / "items.csv").write_text(
+        "item_id,title\n" + "".join(f"{row['item_id']},{row['title']}\n" for row in ITEMS)
+    )
+    (tmp_path / "events.csv").write_text(
+        "user_id,item_id\n" + "".join(f"{user},{item}\n" for user, item in EVENTS)
+    )
+    (tmp_path / "new.csv").write_text("item_id,title\nb1,blue word9\n")
+    (tmp_path / "red.png").write_bytes(picture("red"))
+    add = ("upsert", "items.csv", "--space", "shop", "--domain", "films", "--text", "{title}")
+    for words in (
+        ("create", "--space", "shop", "--text-encoder", "toy/words"),
+        add,
+        ("publish", "--space", "shop"),
+        ("publish", "--space", "shop"),
+        ("interactions", "add", "events.csv", "--space", "shop"),
+    ):
+        done = run(*words)
+        assert done.returncode == 0, done.stderr
+    return tmp_path / "shop"
+
+
+def newest(folder, pattern):
+    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def type_remedies(run, message, *, alternative=0):
+    """Type the commands of a message; of several joined by "or", one."""
+    chosen = message.split(", or ")[alternative]
+    commands = [shlex.split(words) for words in COMMAND.findall(chosen)]
+    assert commands, message
+    results = []
+    for words in commands:
+        if "ITEMS" in words:
+            words = [w if w != "ITEMS" else "items.csv" for w in words]
+            words += ["--domain", "films", "--text", "{title}"]
+        words = [w if w != "FILES" else "events.csv" for w in words]
+        results.append(run(*words, *(QUICK if words[0] == "train" else ())))
+    return results
+
+
+SITUATIONS = {
+    "catalog manifest": ("catalog.lance/_versions/*.manifest", SEARCH),
+    "catalog rows": ("catalog.lance/data/*", SEARCH),
+    "text index": ("catalog.lance/_indices/*/*docs*", HYBRID),
+    "interactions": ("interactions.lance/data/*", SHOW),
+    "embedding cache": ("embedding_cache/*/data/*", ADD),
+    "release": ("releases/000002/rows.arrow", SEARCH),
+    "release manifest": ("releases/000002/manifest.json", SEARCH),
+    "current": ("CURRENT", SEARCH),
+    "settings": ("space.toml", SEARCH),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("how", [flip, lambda path: path.unlink()], ids=["flipped", "removed"])
+def test_the_remedy_in_a_message_mends_the_damage(shop, run, situation, how):
+    pattern, command = SITUATIONS[situation]
+    before = run(*command)
+    assert before.returncode == 0, before.stderr
+    if command is ADD:
+        assert run("delete", "b1", "--space", "shop").returncode == 0
+    how(newest(shop, pattern))
+    told = run(*command)
+    assert told.returncode == 1
+    assert "Traceback" not in told.stderr
+    said = told.stderr
+    for _ in range(3):  # verify says in its turn what to do about what it cannot mend
+        results = type_remedies(run, said)
+        said = " ".join(result.stdout + result.stderr for result in results)
+        after = run(*command)
+        if after.returncode == 0:
+            break
+    assert after.returncode == 0, said
+    if situation not in ("catalog rows", "embedding cache"):
+        assert after.stdout == before.stdout
+    verified = run("verify", "--space", "shop")
+    if verified.returncode:  # the former release is still there
+        assert situation.startswith("release")
+        type_remedies(run, verified.stdout)
+        assert run("verify", "--space", "shop").returncode == 0
+
+
+@pytest.mark.parametrize("alternative", [0, 1])
+@pytest.mark.parametrize("situation", ["release", "current"])
+def test_each_alternative_works(shop, run, situation, alternative):
+    pattern, command = SITUATIONS[situation]
+    newest(shop, pattern).unlink()
+    told = run(*command)
+    assert told.returncode == 1
+    (done,) = type_remedies(run, told.stderr, alternative=alternative)
+    assert done.returncode == 0, done.stderr
+    assert run(*command).returncode == 0
+
+
+def test_the_remedy_of_a_damaged_recommender(board, run, tmp_path):
+    shutil.copytree(board.path, tmp_path / "shop")
+    shutil.rmtree(tmp_path / "shop" / "training")
+    flip(newest(tmp_path / "shop", "releases/*/recommender/generators.safetensors"))
+    told = run("publish", "--space", "shop")
+    assert told.returncode == 1
+    (trained,) = type_remedies(run, told.stderr)
+    assert trained.returncode == 0, trained.stderr
+    assert run("publish", "--space", "shop").returncode == 0
+    assert run(*RECOMMEND).returncode == 0
+
+
+def test_verify_names_what_is_lost_and_exits_with_one(shop, run, run_json):
+    assert run_json("verify", "--space", "shop")["sound"] is True
+    flip(newest(shop, "catalog.lance/data/*"))
+    told = run("verify", "--space", "shop")
+    assert told.returncode == 1
+    assert "is damaged; lost: 6 items (a0, a1, a2, a3, a4, ...); mend it with:" in told.stdout
+    assert told.stdout.splitlines()[-1].endswith(": 1 damaged")
