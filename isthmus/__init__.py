@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from isthmus.evaluation.request import EvaluationPlan
     from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.users import Interaction, User
-    from isthmus.retrieval.search.results import BatchResults, Hit
+    from isthmus.retrieval.search.results import BatchResults, Hit, Hits
     from isthmus.space import Space
 
 __version__ = "0.1.0"
@@ -36,6 +36,7 @@ __all__ = [
     "FinetuneReport",
     "FinetuneSettings",
     "Hit",
+    "Hits",
     "Interaction",
     "IsthmusError",
     "IsthmusWarning",
@@ -59,6 +60,7 @@ _HOMES = {
     "FinetuneSettings": "isthmus.encoders.training.settings",
     "BatchResults": "isthmus.retrieval.search.results",
     "Hit": "isthmus.retrieval.search.results",
+    "Hits": "isthmus.retrieval.search.results",
     "Interaction": "isthmus.retrieval.recommend.users",
     "IsthmusError": "isthmus.errors",
     "IsthmusWarning": "isthmus.errors",

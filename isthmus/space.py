@@ -249,9 +249,11 @@ class Space:
     def compact(
         self, *, keep_days: float | None = None, progress: bool = False
     ) -> list[CompactReport]:
-        """Merge small files, and drop versions of the tables older than `keep_days`.
+        """Merge small files, drop versions older than `keep_days`, and what no item refers to.
 
-        Queries go on meanwhile, in this process and in others. By default `keep_versions_days`
+        Stored media and cached embeddings that no item has are removed, and files that killed
+        writers left behind. Queries go on meanwhile, in this process and in others: a version that
+        one of them is reading stays until the next time. By default `keep_versions_days`
         of ``space.toml`` counts.
 
         Raises

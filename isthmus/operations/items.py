@@ -242,7 +242,7 @@ def compact_space(
         write_lock(space.path, "catalog", space.wait_s),
         write_lock(space.path, "interactions", space.wait_s),
     ):
-        return compact(space.path, days, progress=progress)
+        return compact(space.path, days, collect=True, progress=progress)
 
 
 @contextmanager

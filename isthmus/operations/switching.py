@@ -17,13 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import FingerprintMismatch
 from isthmus.index.catalog.alignments import delete_other_alignments, load_release_alignment
-from isthmus.index.catalog.lock import write_lock
+from isthmus.index.catalog.lock import SWITCHING_LOCK, write_lock
 from isthmus.index.catalog.migration import Migration, former_settings, retry_stale_items
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.catalog.vector_columns import drop_unused_columns
@@ -33,8 +32,6 @@ from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import drop_stale_recommender
 from isthmus.schema import Modality
-
-LOCK: Final = "switching"
 
 MakeRelease = Callable[[Snapshot, Switch], int | None]
 
@@ -61,7 +58,7 @@ class Switched:
 @contextmanager
 def switching(space: OpenSpace) -> Iterator[None]:
     """Hold the lock of those who switch; remove in the end what the settings do not name."""
-    with write_lock(space.path, LOCK, space.wait_s):
+    with write_lock(space.path, SWITCHING_LOCK, space.wait_s):
         with releasing(space):  # which completes a switch that was killed
             pass
         yield

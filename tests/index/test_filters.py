@@ -588,6 +588,23 @@ def test_no_value_that_a_filter_fails_for_ends_the_process(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("seed", "count"), [(0, 300), pytest.param(1, 20_000, marks=pytest.mark.heavy)]
+)
+def test_no_random_filter_ends_the_process(seed, count):
+    """Random calls of every allowed function and type, over extreme values."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.index.random_filters", str(seed), str(count)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    last = done.stderr.splitlines()[-1:]
+    assert done.stdout.startswith("alive"), f"exit status {done.returncode} at {last}"
+    assert int(done.stdout.split()[1]) > count / 10
+
+
+@pytest.mark.parametrize(
     "where",
     [
         "n in (" + ", ".join(map(str, range(20_000))) + ")",

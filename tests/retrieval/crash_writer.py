@@ -12,6 +12,7 @@ from typing import Any
 
 import isthmus.index.catalog.ingest
 from isthmus import Space
+from isthmus.encoders.decoding import decode
 from isthmus.errors import ReleaseNotFound
 from tests.toy import COLOURS, item, picture, two_encoders
 
@@ -34,10 +35,9 @@ def operation(number: int) -> tuple[str, Any]:
 
 def main() -> None:
     path, first = sys.argv[1], int(sys.argv[2])
-    isthmus.index.catalog.ingest.ROWS_A_COMMIT = (
-        8  # many commits an operation, so many places to die
-    )
+    isthmus.index.catalog.ingest.COMMIT_ROWS = 12  # two commits an operation
     space = Space.open(path, encoder=two_encoders())
+    decode("image", picture("red"))  # starts the process that decodes
     say("ready")
     for number in range(first, first + OPERATIONS):
         kind, given = operation(number)

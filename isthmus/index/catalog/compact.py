@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from isthmus.data.lance_tables import DELETED_SHARE, compact_table, open_table, versions_older
 from isthmus.encoders.embedding_cache import CONTENT
-from isthmus.index.catalog.lock import write_lock
+from isthmus.errors import SpaceLocked
+from isthmus.index.catalog.left_overs import remove_left_over_files, remove_unused_embeddings
+from isthmus.index.catalog.lock import SWITCHING_LOCK, write_lock
 from isthmus.progress import progress_bar
 from isthmus.schema import (
     CATALOG_TABLE,
@@ -31,7 +34,10 @@ class CompactReport:
     fragments_before, fragments : int
         Number of fragments, before and after.
     versions_removed, bytes_freed : int
-        Number of versions dropped, and the bytes that only they used.
+        Number of versions dropped, and the bytes that were freed.
+    unused_removed : int
+        Of an embedding cache, the contents that no item has; of the catalog, the stored media that
+        no item refers to, and files that killed writers left half-written.
     """
 
     table: str
@@ -39,9 +45,12 @@ class CompactReport:
     fragments: int
     versions_removed: int
     bytes_freed: int
+    unused_removed: int = 0
 
 
-def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[CompactReport]:
+def compact(
+    space: Path, keep_days: float, *, collect: bool = False, progress: bool = False
+) -> list[CompactReport]:
     """Compact every table of a space; the caller holds the locks of catalog and interactions.
 
     Queries go on: a version that a reader is using stays, and the next call removes it. Fragments
@@ -54,17 +63,44 @@ def compact(space: Path, keep_days: float, *, progress: bool = False) -> list[Co
         Folder of the space.
     keep_days : float
         Age in days; younger versions stay.
+    collect : bool, default False
+        Whether to remove stored media and cached embeddings that no item has, too.
     progress : bool, default False
         Whether to show a progress bar.
     """
-    tables = list(_tables(space))
+    tables, keep = list(_tables(space)), timedelta(days=keep_days)
     reports = []
-    with progress_bar("compacting", len(tables), show=progress) as advance:
+    with (
+        _encoding_alone(space) as alone,
+        progress_bar("compacting", len(tables), show=progress) as advance,
+    ):
         for path, key, deleted in tables:
-            done = compact_table(path, key, timedelta(days=keep_days), deleted_share=deleted)
-            reports.append(CompactReport(str(path.relative_to(space)), *done))
+            unused = freed = 0
+            is_cache = path.parent.name == EMBEDDING_CACHE_FOLDER
+            if collect and is_cache and alone:
+                unused = remove_unused_embeddings(space, path)
+            elif collect and path.name == CATALOG_TABLE:
+                unused, freed = remove_left_over_files(space)
+            before, after, versions, table_freed = compact_table(
+                path, key, keep, deleted_share=deleted, alone=alone or not is_cache
+            )
+            name = str(path.relative_to(space))
+            report = CompactReport(name, before, after, versions, freed + table_freed, unused)
+            reports.append(report)
             advance(1)
     return reports
+
+
+@contextmanager
+def _encoding_alone(space: Path) -> Iterator[bool]:
+    """Yield whether no migration writes to the embedding caches, which needs no other lock."""
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(write_lock(space, SWITCHING_LOCK, 0))
+        except SpaceLocked:
+            yield False
+            return
+        yield True
 
 
 def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:

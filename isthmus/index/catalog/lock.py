@@ -27,6 +27,7 @@ from isthmus.schema import (
 )
 
 DEFAULT_WAIT_S = 30.0
+SWITCHING_LOCK = "switching"  # of a migration, which encodes without the lock of the catalog
 
 
 @contextmanager
