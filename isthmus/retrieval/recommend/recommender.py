@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from isthmus.retrieval.ranker.ranker import Ranker
 
 DEPTH = 200
+CANDIDATES_PER_PLACE = 5
+MIN_CANDIDATES = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,5 +153,5 @@ class Recommender:
 
 
 def depth_of(n: int) -> int:
-    """Return the candidates of each generator: 200 for any list of up to 200."""
-    return max(DEPTH, n)
+    """Return the candidates of each generator for a list of n: five a place, from 60 to 200."""
+    return max(min(CANDIDATES_PER_PLACE * n, DEPTH), MIN_CANDIDATES, n)

@@ -26,7 +26,7 @@ from isthmus.retrieval.recommend.history_notes import (
     unknown_user,
     unknown_users,
 )
-from isthmus.retrieval.recommend.recommender import DEPTH, Recommender
+from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendBatchRequest,
@@ -46,7 +46,7 @@ from isthmus.retrieval.search.results import Hits, make_hits, make_lists
 from isthmus.retrieval.search.searcher import encode_contents
 
 USERS_A_BATCH = 128
-CONTENT_WINDOW = 20  # places of the first window of a list by content alone
+FIRST_PLACES = 20  # places of the first window of a list
 
 NamedUsers = Sequence[tuple[str, User]]
 UsersWithText = tuple[list[User], list[QueryVectors | None]]
@@ -76,7 +76,7 @@ class SpaceRecommender:
         def make_lists(n: int) -> list[ScoredRows]:
             return self._recommend(view, [user], texts, request, groups, n)
 
-        first = self._first_window(view, request)
+        first = first_window(request, FIRST_PLACES)
         offset, (rows, scores) = pager.page(make_lists, first)
         hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes, offset=offset)
         if request.explain:
@@ -90,11 +90,6 @@ class SpaceRecommender:
             hits = explain_hits(serving, user, texts[0], rows, hits, groups, depth)
         notes = [*filter_notes(view, request, groups), *history_notes(view, request.user, user)]
         return pager.hits(hits, offset, warn_of(notes))
-
-    def _first_window(self, view: View, options: ListOptions) -> int:
-        """Return the first window of a list: the candidates of a ranker, the same for any k."""
-        by_content = options.diversity or self.serving(view) is None
-        return first_window(options, CONTENT_WINDOW if by_content else DEPTH)
 
     def recommend_batch(
         self, request: RecommendBatchRequest, *, progress: bool = False
@@ -126,7 +121,7 @@ class SpaceRecommender:
             def make_lists(n: int) -> list[ScoredRows]:
                 return self._recommend(view, *prepared, request, groups, n)
 
-            first = self._first_window(view, request)
+            first = first_window(request, FIRST_PLACES)
             return lists_in_windows(request.k or 1, make_lists, first)
 
         with progress_bar("recommending", len(users), show=progress) as advance:

@@ -1,10 +1,10 @@
 """Pages: a longer list begins with the shorter one, and a cursor goes on where a list ended.
 
-A list is made in windows of 10, 50, 250, ... places (recommendations of 200 and more). The places
-of a window are those of the list of that length, less what earlier windows hold. So what stands at
-a place depends on its window and not on the length that is asked for, whatever the index, the
-candidate pool, the ranker or the diversity. An item that only a wider search finds comes after the
-window before. Equal scores are ordered by domain, then item id.
+A list is made in windows of 10, 100, 1,000, ... places (recommendations of 20, 200, ...). The
+places of a window are those of the list of that length, less what earlier windows hold. So what
+stands at a place depends on its window and not on the length that is asked for, whatever the
+index, the candidate pool, the ranker or the diversity. An item that only a wider search finds
+comes after the window before. Equal scores are ordered by domain, then item id.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from isthmus.retrieval.search.request import ListOptions, PageOptions
 from isthmus.retrieval.search.results import Hit, Hits
 
 FIRST_WINDOW: Final = 10
-GROWTH: Final = 5
+GROWTH: Final = 10
 NOT_IN_CURSOR: Final = ("k", "offset", "cursor", "attributes", "explain")
 
 MakeLists = Callable[[int], Sequence[ScoredRows]]
@@ -41,7 +41,7 @@ def windows(n: int, first: int = FIRST_WINDOW) -> Iterator[int]:
     Examples
     --------
     >>> list(windows(7)), list(windows(60))
-    ([10], [10, 50, 250])
+    ([10], [10, 100])
     """
     window = first
     yield window
