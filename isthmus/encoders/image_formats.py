@@ -58,7 +58,7 @@ def why_unknown(data: bytes) -> str:
     if brand in AVIF_BRANDS:
         return (
             "the image is AVIF, and this Pillow reads none of it: install a Pillow with AVIF (pip "
-            "install --upgrade pillow), or the file is damaged"
+            "install -U pillow), or the file is damaged"
         )
     if brand:
         return "the file is a video (MP4), which is not read as an image; give one of its frames"

@@ -40,3 +40,49 @@ def test_what_a_filter_selects_is_deleted_only_after_a_yes(shop, run_json):
     deleted = run_json("delete", "--where", "price < 5", "--space", "shop", "--yes")
     assert deleted == {"deleted": 5}
     assert run_json("count", "--space", "shop", "--where", "price < 7") == {"count": 2}
+
+
+def test_prices_are_updated_and_unknown_ids_listed(shop, run_json, tmp_path):
+    (tmp_path / "prices.csv").write_text("item_id,price\nf1,100\nf2,2\nnobody,7\n")
+    result = shop("update", "prices.csv", "--space", "shop")
+    assert "3 rows read: 0 added, 1 changed, 1 unchanged" in result.stdout
+    assert "1 ids are of no item, and were passed over: nobody" in result.stdout
+    assert run_json("get", "f1", "--space", "shop")["attributes"]["price"] == 100
+    assert run_json("count", "--space", "shop") == {"count": 20}
+
+
+def test_a_synchronisation_is_shown_before_it_is_done(shop, run_json, tmp_path):
+    rows = json.loads((tmp_path / "films.json").read_text())
+    (tmp_path / "films.json").write_text(json.dumps(rows[:19]))
+    command = ("upsert", "films.json", "--space", "shop", "--domain", "films", "--sync")
+    refused = shop(*command)
+    assert refused.returncode == 1
+    assert "dry run, nothing is written" in refused.stderr
+    assert "1 items deleted that the input does not have" in refused.stderr
+    assert "give --yes" in refused.stderr
+    assert run_json("count", "--space", "shop") == {"count": 20}
+    assert run_json(*command, "--yes")["deleted"] == 1
+    assert run_json("count", "--space", "shop") == {"count": 19}
+    (tmp_path / "films.json").write_text(json.dumps(rows[:10]))
+    beyond = shop(*command, "--yes")
+    assert "lacks 9 of the 19 items of films (47.4%), and at most 5% may be" in beyond.stderr
+    assert run_json("count", "--space", "shop") == {"count": 19}
+
+
+def test_the_mapping_is_printed_and_a_remap_is_asked_for(shop, run_json):
+    command = ("upsert", "films.json", "--space", "shop", "--domain", "films")
+    assert "films: id of item_id, text of text" in shop(*command).stdout
+    refused = shop(*command, "--text", "{text} {price}")
+    assert "the text of films is made of 'text', and not of '{text} {price}'" in refused.stderr
+    asked = shop(*command, "--text", "{text} {price}", "--remap")
+    assert "encode 20 items anew, delete 0 items? Nobody can answer here" in asked.stderr
+    done = run_json(*command, "--text", "{text} {price}", "--remap", "--yes")
+    assert (done["reencoded"], done["encoded"]["text"]) == (20, 20)
+
+
+def test_what_a_replacement_removes_is_said(shop, tmp_path):
+    (tmp_path / "bare.json").write_text(
+        json.dumps([{"item_id": "f1", "domain": "films", "text": "x"}])
+    )
+    result = shop("upsert", "bare.json", "--space", "shop", "--replace")
+    assert "price: 1 items lose their value, since the input has no such column" in result.stdout

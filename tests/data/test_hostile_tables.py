@@ -15,8 +15,8 @@ from tests.data.hostile import Hostile, hostile_tables, same, write
 from tests.data.placing import by_domain, of_domain
 from tests.toy import text_encoder
 
-MANY = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
-SOME = settings(MANY, max_examples=25)
+MANY = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+SOME = settings(MANY, max_examples=15)
 NIGHTLY = settings(MANY, max_examples=10_000)
 
 

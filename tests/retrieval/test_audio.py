@@ -170,7 +170,7 @@ def test_audio_comes_as_path_bytes_data_uri_or_struct(sounds, tmp_path):
     pq.write_table(table, tmp_path / "songs.parquet")
     sounds.upsert(tmp_path / "songs.parquet", domain="songs", audio="clip")
     structs = [{"item_id": "c", "audio": {"bytes": tone("high"), "path": "c.wav"}}]
-    report = sounds.upsert(structs, domain="songs")
+    report = sounds.upsert(structs, domain="calls")
     assert report.encoded == {"text": 0, "audio": 1}
     for word, name in (("low", "a"), ("middle", "b"), ("high", "c")):
         assert ids(sounds.search(word, k=1)) == [name]
@@ -190,7 +190,7 @@ def test_the_same_audio_is_encoded_once_and_only_changes_again(sounds):
 def test_an_item_needs_something_that_is_encoded(sounds):
     with pytest.raises(InvalidItems, match="row 1: has no text and no audio"):
         sounds.upsert([item("a", "", audio=tone("low")), item("b", "", audio=None)])
-    with pytest.raises(InvalidMapping, match="'audio' is int64; audio is a path, bytes"):
+    with pytest.raises(InvalidItems, match="column 'audio' holds a int; give audio as a path"):
         sounds.upsert([{"item_id": "a", "domain": "d", "text": "t", "audio": 7}])
     with pytest.raises(InvalidMapping, match="an attribute cannot be called 'audio'"):
         sounds.upsert([item("a", "x", audio="side a", clip=tone("low"))], audio="clip")

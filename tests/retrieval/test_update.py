@@ -6,9 +6,10 @@ import pyarrow as pa
 import pytest
 
 from isthmus import Space
+from isthmus.encoders.backends.towers import TextTower
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
 from isthmus.index.catalog.item_changes import KEYS
-from tests.toy import item, picture, text_encoder, two_encoders
+from tests.toy import ToyEncoder, item, picture, text_encoder, two_encoders
 
 FILMS = [
     {"movie_id": n, "title": f"word{n}", "genres": "drama", "price": float(n)} for n in range(20)
@@ -185,11 +186,23 @@ def test_a_picture_out_of_reach_leaves_the_item_as_it_was(tmp_path):
     assert space.quarantine() == []
 
 
+class ShortEncoder(ToyEncoder):
+    """Reads four words."""
+
+    def are_truncated(self, prepared, modality):
+        return [len(text.split()) > 4 for text in prepared]
+
+
 def test_texts_that_the_encoder_cuts_are_counted(tmp_path):
-    space = Space.create(tmp_path / "s", text_encoder="local/text")
-    report = space.upsert([item("short", "a ship"), item("long", "ship " * 600)])
+    space = Space.create(tmp_path / "s", ShortEncoder("text"))
+    report = space.upsert([item("short", "a ship"), item("long", "a very long text on ships")])
     assert (report.added, report.truncated) == (2, 1)
     assert space.upsert([item("short", "a ship"), item("short2", "a sea")]).truncated == 0
+
+
+def test_a_text_of_as_many_tokens_as_the_model_takes_counts_as_cut():
+    tower = TextTower(tokenize=None, forward=None, components={"max_length": "3"})
+    assert tower.are_truncated([[1, 2], [1, 2, 3], [0]]) == [False, True, False]
 
 
 def test_keys_of_item_ids_differ_as_the_ids_do():

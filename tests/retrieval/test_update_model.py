@@ -7,9 +7,16 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from isthmus import Space
 from tests.toy import text_encoder
@@ -129,10 +136,13 @@ def text_of(values):
     return ". ".join(filter(None, (values["title"], values["genre"])))
 
 
-UpdateMachine.TestCase.settings = settings(
-    max_examples=10,
-    stateful_step_count=12,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+UNHURRIED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+UpdateMachine.TestCase.settings = settings(max_examples=3, stateful_step_count=12, **UNHURRIED)
 TestUpdates = UpdateMachine.TestCase
+
+
+@pytest.mark.heavy
+def test_many_sequences_of_updates():
+    run_state_machine_as_test(
+        UpdateMachine, settings=settings(max_examples=60, stateful_step_count=20, **UNHURRIED)
+    )

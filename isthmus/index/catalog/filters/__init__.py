@@ -1,6 +1,6 @@
 """Filters: SQL predicates of users, parsed against an allow-list before the engine sees them.
 
-    text --syntax.parse--> tree --compiler.compile_filter--> SQL for the table engine
+    text -> syntax.parse -> tree -> compiler.compile_filter -> SQL for the table engine
 
 `syntax` holds the grammar, the nodes of the tree and the limits, `functions` the functions and
 types that a filter can name, `compiler` checks the types of a tree, resolves the names of its
