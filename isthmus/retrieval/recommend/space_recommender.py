@@ -12,6 +12,7 @@ from isthmus.data.interactions.ratings import latest_ratings, value_by_item
 from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
+from isthmus.index.releases.release import Release
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.processes import forked
@@ -63,7 +64,7 @@ class SpaceRecommender:
 
     def __init__(self, space: OpenSpace) -> None:
         self._space = space
-        self._served: tuple[View, int | None, Serving | None] | None = None
+        self._served: tuple[View, Release | None, Serving | None] | None = None
 
     def recommend(self, request: RecommendRequest) -> Hits:
         """Recommend items to one user, see `Space.recommend`."""
@@ -174,16 +175,17 @@ class SpaceRecommender:
         """Join the recommender of the view's release with the view; None where it has none."""
         known = self._served
         if known is None or known[0] is not view:
-            number = None if view.release is None else view.release.number
-            if known is not None and known[1] == number and known[2] is not None:
+            # The release itself, and not its number: another space may have one of the same.
+            release = view.release
+            if known is not None and known[1] is release and known[2] is not None:
                 recommender: Recommender | None = known[2].recommender
             else:
                 recommender = published_recommender(view.release)
             joined = None
             if recommender is not None:
-                before = known[2] if known is not None and known[1] == number else None
+                before = known[2] if known is not None and known[1] is release else None
                 joined = Serving.of(recommender, view, self._space.vector_weights, before)
-            known = self._served = view, number, joined
+            known = self._served = view, release, joined
         return known[2]
 
     def _recommend(
