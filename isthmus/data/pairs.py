@@ -62,7 +62,7 @@ class PairReader(TableReader[None]):
         super().__init__(pairs, self._check_columns)
         stems = [Path(source.name).stem for source, _ in self._sources]
         self._groups = [
-            stem if stems.count(stem) == 1 else source.name
+            stem if stems.count(stem) == 1 else _from_here(source.name)
             for stem, (source, _) in zip(stems, self._sources, strict=True)
         ]
 
@@ -92,3 +92,9 @@ class PairReader(TableReader[None]):
         return Pair(
             f"{source.name} {source.place(row)}", str(group), self._template.render(values), image
         )
+
+
+def _from_here(name: str) -> str:
+    """Return a path relative to the working folder where it lies below it."""
+    path = Path(name)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else name

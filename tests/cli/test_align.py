@@ -31,7 +31,7 @@ def test_align_lets_text_find_pictures(run, run_json, tmp_path):
     run_json("upsert", "items.parquet", "--space", "shop", "--domain", "pictures")
     refused = run("search", "blue", "--space", "shop")
     assert refused.returncode == 1
-    assert "isthmus align --pairs FILES --space shop" in refused.stderr
+    assert f"isthmus align --pairs FILES --space {tmp_path / 'shop'}" in refused.stderr
     report = run_json("align", "--pairs", pairs, "--text", "title", "--epochs", 2, "-s", "shop")
     assert report["pairs"] == {"pairs": 48}
     assert len(report["problems"]) == 1

@@ -60,7 +60,7 @@ def test_json_and_a_space_made_with_the_student(items, run, run_json):
     added = run("upsert", "items.parquet", "--space", "shop", "--id", "{title}", "--domain", "shop",
                 "--text", "{title}", "--skip-invalid")  # fmt: skip
     assert added.returncode == 0, added.stderr
-    hits = run_json("search", "red shoe hat", "--space", "shop", "-k", 1)
+    hits = run_json("search", "red shoe hat", "--space", "shop", "-k", 1)["hits"]
     assert set(hits[0]["item_id"].split()) == {"red", "shoe", "hat"}
 
 

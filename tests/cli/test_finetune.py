@@ -61,7 +61,7 @@ def test_tune_by_pairs_and_move_a_space_to_it(start, pairs, run, run_json, tmp_p
     assert moved.returncode == 0, moved.stderr
     assert "encoded 120 text" in moved.stdout
     assert "release 2 is current" in moved.stdout
-    hits = run_json("search", "a red blue hat", "--space", "shop", "-k", 1)
+    hits = run_json("search", "a red blue hat", "--space", "shop", "-k", 1)["hits"]
     assert hits[0]["item_id"] == "a red blue hat"
     assert run_json("rollback", "--space", "shop") == {"current": 1}
     assert run_json("search", "a red blue hat", "--space", "shop", "-k", 1) != []

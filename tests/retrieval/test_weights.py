@@ -75,7 +75,7 @@ def test_weights_apply_to_items_added_after_the_first_query_with_them(tmp_path):
     space.upsert([item("old", "ship", image=picture("red"))])
     space.publish()
     assert space.search("red", weights={"image": 100})[0].score == pytest.approx(1, abs=1e-3)
-    space.upsert([item("new", "tree", image=picture("blue")), item("old", "sea")])
+    space.upsert([item("new", "tree", image=picture("blue")), item("old", "sea", image=None)])
     found = scores(space.search("blue", weights={"image": 100}))
     assert found["new"] == pytest.approx(1, abs=1e-3)
     assert found["old"] == pytest.approx(space.search("blue")[1].score, abs=1e-5)

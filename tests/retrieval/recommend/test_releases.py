@@ -222,7 +222,7 @@ def test_a_damaged_training_is_not_published(copied, file):
 def test_a_release_whose_recommender_is_damaged_says_so(copied):
     space = copied()
     damage(space.path / "releases" / "000001" / "recommender" / "generators.safetensors", "half")
-    with pytest.raises(CorruptRelease, match="from the catalog with: isthmus publish"):
+    with pytest.raises(CorruptRelease, match="train again with: isthmus train --space"):
         copied().recommend(User())
     space.upsert([item("another", "word", "films")])
     space.publish(rebuild=True)

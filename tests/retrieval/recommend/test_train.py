@@ -44,7 +44,7 @@ def test_the_report_describes_the_training(shop):
         assert own.coverage["union"] >= max(own.coverage[source] for source in own.generators)
         assert set(own.generators) == set(FEW)
     assert made.interactions == 64 * 8
-    assert made.positive_from is None
+    assert made.feedback is not None
     assert shop.current_release is None
 
 

@@ -169,9 +169,8 @@ def compile_filter(where: Any, columns: pa.Schema) -> CompiledFilter:
     Examples
     --------
     >>> columns = pa.schema([("price", pa.float64()), ("tags", pa.list_(pa.string()))])
-    >>> compile_filter("Price < 100 and array_has(tags, 'x')", columns)
-    CompiledFilter(sql="(`price` < 100) AND array_has(`tags`, 'x')", reads=('price', 'tags'),
-                   can_fail=False)
+    >>> compile_filter("Price < 100 and array_has(tags, 'x')", columns).sql
+    "(`price` < 100) AND array_has(`tags`, 'x')"
     """
     return compile_tree(parse(where), stored_columns(columns))
 
@@ -582,24 +581,41 @@ def _check_lists(tree: Node) -> None:
     The engine merges two lists of one operand as sets of expressions, and returns true or false
     even where the operand is null. So an operand can have several lists only where null and false
     select the same rows: joined by AND and OR alone, and not where a NOT IN stands beside an OR.
+    An equality beside a list is merged like a list of one value.
     """
-    lists = [node for node in nodes(tree) if isinstance(node, In)]
-    several = [operand for operand, n in Counter(map(_operand_key, lists)).items() if n > 1]
+    listed = {_key(node.operand) for node in nodes(tree) if isinstance(node, In)}
+    lists = [node for node in nodes(tree) if not listed.isdisjoint(_list_operands(node))]
+    operands = Counter(operand for node in lists for operand in _list_operands(node))
+    several = [operand for operand in listed if operands[operand] > 1]
     if not several:
         return
     joined = list(_joined(tree))
     has_or = any(isinstance(node, Junction) and node.operator == "OR" for node in nodes(tree))
-    if sum(isinstance(node, In) for node in joined) < len(lists) or (
-        has_or and sum(node.negated for node in lists) > 1
+    if sum(node in lists for node in joined) < len(lists) or (
+        has_or and sum(map(_is_negated, lists)) > 1
     ):
         raise InvalidFilter(
-            "several IN lists of one column stand below a NOT, in a comparison or beside an OR, "
-            "where the table engine mixes them up; write one list, or = and <>."
+            "several IN lists of one column, or a list and = or <>, stand below a NOT, in a "
+            "comparison or beside an OR, where the table engine mixes them up; write one list, or "
+            "= and <> alone."
         )
 
 
-def _operand_key(node: In) -> Any:
-    return node.operand.name.lower() if isinstance(node.operand, Column) else node.operand
+def _key(operand: Node) -> Any:
+    return operand.name.lower() if isinstance(operand, Column) else operand
+
+
+def _list_operands(node: Node) -> list[Any]:
+    """Return the operands of an IN list, or of an equality, which the engine takes for a list."""
+    if isinstance(node, In):
+        return [_key(node.operand)]
+    if isinstance(node, Comparison) and node.operator in ("=", "<>"):
+        return [_key(node.left), _key(node.right)]
+    return []
+
+
+def _is_negated(node: Node) -> bool:
+    return node.negated if isinstance(node, In) else getattr(node, "operator", "") == "<>"
 
 
 def _joined(node: Node) -> Iterator[Node]:
