@@ -62,6 +62,7 @@ def test_threads_get_the_same_vectors(quick):
     assert (vectors * expected).sum(1).min() > 0.999
 
 
+@pytest.mark.heavy
 def test_mixed_vectors_are_nearer_to_the_model_than_those_in_8_bits(plain, quick, encoder_of):
     mixed = encoder_of("local/text?backend=openvino-mixed")
     expected = plain.encode(TEXTS)
