@@ -37,7 +37,7 @@ def id_problem(value: Any) -> str | None:
         return _text_problem(value)
     if value is None:
         return f"is missing; {ALLOWED}"
-    if _is_whole(value):
+    if is_whole(value):
         return None
     name = type(value).__name__
     remedy = f"; give str(...), {str(value)!r}" if name == "UUID" else ""
@@ -103,7 +103,8 @@ def is_single(values: Any) -> bool:
     return not isinstance(values, Iterable)
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number; a truth value is none."""
     # NumPy registers its integers as Integral, and its booleans not; a bool of Python is one.
     return isinstance(value, Integral) and not isinstance(value, bool)
 

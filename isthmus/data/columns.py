@@ -22,13 +22,13 @@ from isthmus.data.convert import (
     NEEDS_UNIT,
     Values,
     is_number,
-    is_whole,
     plain,
     shown,
     to_objects,
     unwrap,
 )
 from isthmus.data.times import MAX_TIME, MICROSECONDS, MIN_TIME, digits_to_time
+from isthmus.ids import is_whole
 
 Problems = list[tuple[int, str]]  # row number, and what is wrong with the row
 

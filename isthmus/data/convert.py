@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.times import MAX_TIME, MIN_TIME, time_of_number
 from isthmus.data.types import is_list, merge_types, storage_type, type_name
+from isthmus.ids import is_whole
 
 Values: TypeAlias = "pa.Array | list[Any]"  # a column of a chunk: of Arrow, or of Python's objects
 Misfits = list[tuple[int, str]]  # row, and what is wrong with its value
@@ -242,11 +243,6 @@ def fit(value: Any, type_: pa.DataType, time_unit: str | None = None, *, spell: 
     if wanted is not None and isinstance(value, wanted):
         return value
     raise _misfit(value, type_)
-
-
-def is_whole(value: Any) -> bool:
-    """Return whether a value is a whole number; a truth value is none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
