@@ -48,7 +48,7 @@ def _is_running(part: Path) -> bool:
 
 
 def put_file(partial: Path, path: Path) -> None:
-    """Give a finished file its name; all of it is on the disk before."""
+    """Rename a finished file into place; all of it is on the disk before."""
     sync_file(partial)
     partial.replace(path)
     sync_folder(path.parent)
@@ -69,7 +69,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def put_folder(building: Path, folder: Path) -> None:
-    """Give a finished folder its name; all of it is on the disk before."""
+    """Rename a finished folder into place; all of it is on the disk before."""
     sync_tree(building)
     building.replace(folder)
     sync_folder(folder.parent)

@@ -154,7 +154,7 @@ class IsthmusWarning(UserWarning):
 
 
 def warn(note: str) -> None:
-    """Give a note to the caller of Isthmus, as a warning at the line of the call."""
+    """Warn the caller of Isthmus of a note, at the line of the call."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_ours(frame):
         frame, level = frame.f_back, level + 1

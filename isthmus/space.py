@@ -486,7 +486,7 @@ class Space:
     def cast_attribute(
         self, domain: str, name: str, type: str, *, time_unit: TimeUnit | None = None
     ) -> dict[str, Any]:
-        """Give an attribute of a domain another type, and convert the values that are there.
+        """Cast an attribute of a domain to another type, and convert the values that are there.
 
         A conversion loses nothing: where a value does not fit, nothing is changed. See
         `CastAttributeRequest`.
@@ -507,7 +507,7 @@ class Space:
         return attribute_operations.cast_attribute(self.opened, request)
 
     def rename_attribute(self, domain: str, name: str, new_name: str) -> dict[str, Any]:
-        """Give an attribute of a domain another name.
+        """Rename an attribute of a domain.
 
         Raises
         ------

@@ -58,7 +58,7 @@ def cast(
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Give an attribute of a domain another type; a value that does not fit stops it."""
+    """Cast an attribute of a domain to another type; a value that does not fit stops it."""
     show_line(open_space(space, wait_s=wait_s).cast_attribute(**request), as_json=as_json)
 
 
@@ -72,7 +72,7 @@ def rename(
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Give an attribute of a domain another name."""
+    """Rename an attribute of a domain."""
     show_line(open_space(space, wait_s=wait_s).rename_attribute(**request), as_json=as_json)
 
 

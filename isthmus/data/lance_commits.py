@@ -6,7 +6,7 @@ that is held from the moment at which all files of a version but its manifest ar
 manifest is in place; `DurableCommits` is that lock and flushes both.
 
 One gap is left: power lost between the rename and the flush of the manifest may leave an empty
-manifest. Nobody was told of that version, so `drop_torn_version` removes it. A version that was
+manifest. That version was never acknowledged, so `drop_torn_version` removes it. A version that was
 flushed has a record of its checksums (`isthmus.data.table_checksums`): with one, a manifest that is
 cut off is not torn but damaged.
 """
@@ -69,7 +69,7 @@ class DurableCommits:
 
 
 def drop_torn_version(table: Path) -> bool:
-    """Remove the newest version if a loss of power tore it before anybody was told of it.
+    """Remove the newest version if a loss of power tore it before it was acknowledged.
 
     Returns
     -------

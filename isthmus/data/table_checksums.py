@@ -149,7 +149,7 @@ def newest_version(table: Path) -> int | None:
     """Return the newest version of a table; None where there is no table.
 
     A version without a record whose manifest was not written whole does not count: power was lost
-    while it was committed, and nobody was told of it.
+    while it was committed, and it was not acknowledged.
 
     Raises
     ------

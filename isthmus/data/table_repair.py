@@ -147,7 +147,7 @@ def repair_table(table: Path, damages: Sequence[TableDamage]) -> None:
 
 
 def drop_damaged_rows(table: Path, damages: Sequence[TableDamage]) -> None:
-    """Give up the rows of damaged files, so that the others can be read again."""
+    """Drop the rows of damaged files, so that the others can be read again."""
     lost = sorted({d.fragment.number for d in damages if d.fragment is not None})
     if lost:
         import lance

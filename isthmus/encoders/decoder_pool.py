@@ -1,6 +1,6 @@
 """Decoding in processes of their own, kept for the next file and replaced when they die.
 
-Decoders are C code that reads what strangers made. A file that crashes one, or takes it more time
+Decoders are C code that reads untrusted input. A file that crashes one, or takes it more time
 or memory than any honest file, costs that process and is reported as invalid.
 """
 

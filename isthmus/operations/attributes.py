@@ -89,7 +89,7 @@ def _add_examples(examples: list[Any], present: pa.Array) -> None:
 
 
 def cast_attribute(space: OpenSpace, request: CastAttributeRequest) -> dict[str, Any]:
-    """Give an attribute of a domain another type; nothing happens where a value does not fit."""
+    """Cast an attribute of a domain to another type; nothing happens where a value does not fit."""
     type_ = parse_type(request.type)
     if type_ is None:
         raise InvalidInput(f"there is no type {request.type!r}; there are {CAST_TYPES}")
@@ -171,7 +171,7 @@ def _to_text(value: Any) -> str | None:
 
 
 def rename_attribute(space: OpenSpace, request: RenameAttributeRequest) -> dict[str, Any]:
-    """Give an attribute of a domain another name."""
+    """Rename an attribute of a domain."""
     why = why_no_attribute(request.new_name)
     if why is not None:
         raise InvalidInput(f"an attribute cannot be called {request.new_name!r}, {why}")

@@ -31,7 +31,7 @@ class Damage:
     remedy : str
         The command that mends it, or helps to add again what is lost.
     names : tuple of str
-        Items or users of what is lost, as far as they can be told.
+        Items or users of what is lost, as far as they are known.
     repaired : bool
         Whether it was mended.
     """

@@ -155,7 +155,7 @@ class AttributeChange:
         self._computed: dict[str, dict[str, tuple[str, Change]]] = {}
 
     def declare(self, domain: str, name: str, type_: pa.DataType) -> pa.Field:
-        """Give an attribute a type, if it has another: the values that are there are converted."""
+        """Cast an attribute to a type, if it has another; its values are converted."""
         column = self.columns.get(domain, {}).get(name)
         if column is not None:
             if self._field(column).type != type_:
@@ -187,7 +187,7 @@ class AttributeChange:
         self._assign(domain, name, column)
 
     def rename(self, domain: str, name: str, new_name: str) -> None:
-        """Give an attribute another name."""
+        """Rename an attribute."""
         by_name = self.columns[domain]
         self.columns[domain] = {new_name if n == name else n: c for n, c in by_name.items()}
 
@@ -313,7 +313,7 @@ def _exactly(values: Any, type_: pa.DataType, what: str) -> pa.Array:
 def place_attributes(
     dataset: Any, types: Mapping[str, Mapping[str, pa.DataType]]
 ) -> dict[str, dict[str, pa.Field]]:
-    """Give attributes of domains these types, and return the columns that hold them.
+    """Set the types of attributes of domains, and return the columns that hold them.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Catalog:
     def place_attributes(
         self, types: Mapping[str, Mapping[str, pa.DataType]]
     ) -> dict[str, dict[str, pa.Field]]:
-        """Give attributes of domains these types; return by domain and name the columns of them.
+        """Set the types of attributes of domains; return by domain and name the columns of them.
 
         See `isthmus.index.catalog.attributes.place_attributes`.
         """

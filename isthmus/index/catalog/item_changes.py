@@ -302,7 +302,7 @@ class ChangeFinder:
     def _with_kept_values(
         self, batch: pa.Table, row_ids: npt.NDArray[np.uint64], known: Mask
     ) -> pa.Table:
-        """Give known items the values of columns that their rows, unlike others, do not have."""
+        """Fill in the columns that rows of known items, unlike others, do not have."""
         if KEPT not in batch.column_names:
             return batch
         kept = batch.column(KEPT).to_pylist()

@@ -271,7 +271,7 @@ class Releases:
                 self._mark(current).unlink(missing_ok=True)
 
     def last_current(self) -> Release | None:
-        """Open the release that is, or was last, current, as far as can be told.
+        """Open the release that is, or was last, current, as far as is known.
 
         Where CURRENT is missing, damaged, or names a release that is not there, it is the one that
         its copy names, or else the newest that was accepted.
