@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -205,24 +204,6 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def hash_weights(state: Mapping[str, torch.Tensor]) -> str:
-    """Digest names, types, shapes and bytes of tensors.
-
-    Examples
-    --------
-    >>> import torch
-    >>> hash_weights({"a": torch.zeros(2)}) == hash_weights({"a": torch.zeros(1, 2)})
-    False
-    """
-    names = sorted(state)
-    with ThreadPoolExecutor() as threads:  # hashlib releases the interpreter lock
-        digests = threads.map(_hash_tensor, [state[name] for name in names])
-        total = hashlib.blake2b(digest_size=16)
-        for name, digest in zip(names, digests, strict=True):
-            total.update(name.encode() + b"\0" + digest)
-    return total.hexdigest()
-
-
 def hash_text(text: str) -> str:
     """Digest a text: a vocabulary, a configuration."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -237,13 +218,3 @@ def hash_settings(settings: Any) -> str:
     True
     """
     return hash_text(json.dumps(settings, sort_keys=True, default=str))
-
-
-def _hash_tensor(tensor: torch.Tensor) -> bytes:
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    header = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
-    digest = hashlib.blake2b(header, digest_size=16)
-    digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.digest()

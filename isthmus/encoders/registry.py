@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from isthmus.encoders.backends.openvino import run_on_openvino
+from isthmus.encoders.backends.openvino import TORCH, run_on_openvino
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explain_load_errors, is_path
 from isthmus.errors import InvalidInput, UnknownEncoder
@@ -24,6 +24,9 @@ from isthmus.schema import MODALITIES, Modality
 
 ENTRY_POINTS: Final = "isthmus.encoders"
 LOCAL_PAIR: Final[Mapping[Modality, str]] = {"text": "local/text", "image": "local/image"}
+
+# Families whose vectors have one fingerprint, whatever ran the model; see `CompiledEncoder`.
+AGREEING_FAMILIES: Final = frozenset({"local"})
 
 EncoderLike = str | Encoder | Mapping[Modality, Encoder]
 Loader = Callable[..., Encoder]
@@ -178,7 +181,8 @@ def load_encoder(
           docs/experiments/audio.md): where the family takes them;
         - ``backend``: ``openvino-fp32`` or ``openvino-bf16`` for encoders of text alone or of
           images alone, also ``openvino-int8`` or ``openvino-mixed`` for text, see
-          docs/experiments/openvino.md;
+          docs/experiments/openvino.md; or ``torch``, where the encoders of ``local`` would run on
+          OpenVINO;
         - ``agreement`` (with ``backend``): the smallest accepted cosine with the vectors of the
           unconverted model, default 0.99.
     device : str, default "auto"
@@ -211,7 +215,7 @@ def load_encoder(
         )
     backend = options.pop("backend", None)
     agreement = options.pop("agreement", None) if backend else None
-    if backend is not None:
+    if backend not in (None, TORCH):
         device = _cpu_for_backend(device)
     loader = _loader(family, spec)
     keywords = {**options, "device": device, "precision": precision, "compile": compile}

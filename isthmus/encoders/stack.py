@@ -15,7 +15,7 @@ from typing import Final
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, digest_components
-from isthmus.encoders.registry import load_encoder
+from isthmus.encoders.registry import AGREEING_FAMILIES, load_encoder, parse_spec
 from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
 from isthmus.schema import MODALITIES, Modality, vector_column
 
@@ -205,9 +205,12 @@ class LazyEncoders:
         return self._loaded[modality]
 
     def _load(self, modality: Modality) -> Encoder:
+        spec = self._specs[modality]
         precision = self._components.get(f"{modality}.precision", "auto")
+        if precision == "fp32" and parse_spec(spec).family in AGREEING_FAMILIES:
+            precision = "auto"  # whatever agrees with float32 has its fingerprint
         try:
-            return load_encoder(self._specs[modality], device=self._device, precision=precision)
+            return load_encoder(spec, device=self._device, precision=precision)
         except UnknownEncoder as error:
             raise UnknownEncoder(
                 f"{error}. This space was made with it; if it lies elsewhere now, say where, and "
