@@ -128,7 +128,7 @@ def _stacked_bars(
     shares: Mapping[str, Sequence[float]], parts: Sequence[tuple[str, str]], label: str
 ) -> str:
     """Draw a bar for each name, of shares that sum to 1; parts are labels and colours."""
-    names = list(reversed(shares))
+    names = list(shares)[::-1]
 
     def draw(axes: Axes) -> None:
         left = [0.0] * len(names)
