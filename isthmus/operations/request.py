@@ -255,6 +255,22 @@ class InteractionsRequest(TableOptions):
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
 
 
+class UsersRequest(TableOptions):
+    """Users to add or change, and which columns are what."""
+
+    source: SkipValidation[Any] = Field(
+        description="Files, globs or folders; tables, frames or dicts."
+    )
+    user: str = Field(default="user_id", description="Column or template of the user id.")
+    columns: ListedNames | None = Field(
+        default=None, description="Columns to store as attributes (a,b,c); by default all."
+    )
+    exclude: ListedNames = Field(
+        default=(), description="Columns not to store as attributes (a,b,c)."
+    )
+    skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+
+
 class TargetOptions(Request):
     """What a release must reach, in place of the targets of the space."""
 

@@ -27,6 +27,7 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    UsersRequest,
     VerifyRequest,
 )
 from isthmus.requests import fields_of
@@ -69,6 +70,7 @@ REQUESTS = {
     "duplicates": DuplicatesRequest,
     "map": MapRequest,
     "add_interactions": InteractionsRequest,
+    "add_users": UsersRequest,
     "events": EventsRequest,
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
@@ -93,7 +95,7 @@ SETTINGS = {
 # In Python these say how a call runs, and not what is asked of it.
 HOW = {"self", "cls", "progress", "settings"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
-# Commands about interactions, and those about attributes, are groups of their own.
+# Commands about interactions, users and attributes are groups of their own.
 GROUPED = {
     "cast_attribute": "attributes cast",
     "rename_attribute": "attributes rename",
@@ -101,11 +103,17 @@ GROUPED = {
     "add_interactions": "interactions add",
     "interactions": "interactions show",
     "forget_user": "interactions forget-user",
+    "add_users": "users add",
+    "users": "users get",
+    "user_ids": "users list",
+    "delete_users": "users delete",
+    "user_attributes": "users attributes",
 }
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 CLI_ONLY = {
     "distill",
     "interactions",
+    "users",
     "add",
     "weights",
 }  # a function, a group, an alias, a property
