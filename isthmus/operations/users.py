@@ -120,7 +120,7 @@ def read_users(space: OpenSpace, user_ids: Sequence[str]) -> list[dict[str, Any]
     InvalidInput
         If a user has no attributes in the space.
     """
-    found = space.users.of_users(user_ids).to_pylist()
+    found: list[dict[str, Any]] = space.users.of_users(user_ids).to_pylist()
     missing = sorted(set(user_ids) - {row[USER_ID] for row in found})
     if missing:
         raise InvalidInput(
