@@ -31,11 +31,11 @@ from isthmus.data.convert import (
     type_of,
     unwrap,
 )
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.domain_mapping import OPTIONS, DomainMapping
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
 from isthmus.data.paths import local_path, scheme_of
+from isthmus.data.request import TableOptions
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import UTC_TIME, is_bytes, is_file_struct, is_text, type_name, widen
@@ -77,10 +77,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         Which columns are what.
     modalities : frozenset of str, default {"text", "image"}
         Modalities that can be encoded; an item needs one of them.
-    options : CsvOptions, optional
-        How a CSV is written, where that is known.
-    time_unit : str, optional
-        What numbers count in attributes that are dates or times, see `isthmus.data.times`.
+    options : TableOptions, optional
+        How a CSV is written, and what numbers count in attributes that are dates or times.
     space : Path, optional
         The space that the items are for, for the commands in messages.
 
@@ -105,11 +103,10 @@ class ItemReader(TableReader[ResolvedMapping]):
         items: Any,
         mapping: FieldMapping | None = None,
         modalities: frozenset[str] = frozenset({"text", "image"}),
-        options: CsvOptions = DEFAULTS,
-        time_unit: str | None = None,
+        options: TableOptions | None = None,
         space: Path | None = None,
     ) -> None:
-        mapping = mapping or FieldMapping()
+        mapping, options = mapping or FieldMapping(), options or TableOptions()
         self._space = space
         self.modalities = modalities
         self.used: dict[str, DomainMapping] = {}
@@ -119,7 +116,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
         self._known: Mapping[str, Types] = {}
-        self._time_unit = time_unit
+        self._time_unit = options.time_unit
 
         def resolve(source: Source) -> ResolvedMapping:
             resolved = mapping.resolve(source.columns, source.name, modalities)

@@ -122,17 +122,8 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
     """Add new items and change those that are there."""
     if request.sync and request.domain is None:
         raise InvalidInput("sync needs the domain whose items the input has; give --domain")
-    mapping = FieldMapping(
-        request.id,
-        request.domain,
-        request.domain_column,
-        request.text,
-        request.image,
-        request.audio,
-        request.columns,
-        request.exclude,
-        {} if request.remap else space.catalog.snapshot().mappings,
-    )
+    remembered = {} if request.remap else space.catalog.snapshot().mappings
+    mapping = FieldMapping.of({**dict(request), "remembered": remembered})
     options = WriteOptions(
         replace=request.replace,
         remap=request.remap,
@@ -146,12 +137,8 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
 
 def update_items(space: OpenSpace, request: UpdateRequest, *, progress: bool = False) -> AddReport:
     """Change items that are there, in the columns that the input has."""
-    mapping = FieldMapping(
-        request.id,
-        request.domain,
-        remembered=space.catalog.snapshot().mappings,
-        update=True,
-    )
+    remembered = space.catalog.snapshot().mappings
+    mapping = FieldMapping.of({**dict(request), "remembered": remembered, "update": True})
     options = WriteOptions(update=True, skip_invalid=request.skip_invalid)
     return _write_items(space, request, mapping, options, progress=progress)
 
@@ -165,9 +152,7 @@ def _write_items(
     progress: bool,
 ) -> AddReport:
     modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
-    reader = ItemReader(
-        request.items, mapping, modalities, request.csv, request.time_unit, space.path
-    )
+    reader = ItemReader(request.items, mapping, modalities, request, space.path)
     media = space.media(http=request.http)
     if request.http and not options.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)
