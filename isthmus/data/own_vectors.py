@@ -78,7 +78,7 @@ def read_vectors(values: Values, dim: int) -> OwnVectors:
     wrong = {row for row, _ in misfits}
     with np.errstate(over="ignore", invalid="ignore"):
         single = numbers.astype(np.float32)
-    finite = np.isfinite(single).all(axis=1)
+    finite = np.asarray(np.isfinite(single).all(axis=1), bool)
     for row in np.flatnonzero(present & ~finite).tolist():
         at = int(np.flatnonzero(~np.isfinite(single[row]))[0])
         misfits.append((row, f"holds {_not_finite(numbers[row, at])} at position {at}"))
