@@ -203,7 +203,7 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             shown = "\n".join(f"{key}: {_flat(item)}" for key, item in value.items())
         table.add_row(name, "-" if shown is None else str(shown))
     print_table(table)
-    if not stats["aligned"]:
+    if stats["encoders"] and not stats["aligned"]:
         _show_separate(stats["named_vectors"])
     for name, health in stats["index"].items():
         if health["retrain"]:

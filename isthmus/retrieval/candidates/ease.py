@@ -185,14 +185,14 @@ class _DenseModel:
         return {
             "modelled": self._modelled,
             "inverse": self._inverse,
-            "l2": np.array(self._l2),
+            "l2": np.array([self._l2]),
             **sparse_to_arrays("liked", self._liked),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         liked = sparse_from_arrays("liked", state)
-        return cls(state["modelled"], liked, state["inverse"], float(state["l2"]))
+        return cls(state["modelled"], liked, state["inverse"], state["l2"].item())
 
     def _diagonal_of_p(self) -> FloatArray:
         """Return the diagonal of ``l2 P``, shape (n_modelled,)."""

@@ -109,14 +109,14 @@ class FactorRegression(CandidateGenerator):
         """Return the item factors and the map of each target."""
         sources = {f"{SOURCE}{target}": items for target, items in self._sources.items()}
         maps = {f"{MAP}{target}": fitted for target, fitted in self._maps.items()}
-        shared = {f"{SHARED}{target}": np.array(n) for target, n in self._shared.items()}
+        shared = {f"{SHARED}{target}": np.array([n]) for target, n in self._shared.items()}
         return {OWN: self._own, **sources, **maps, **shared}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
         sources = {int(key): items for key, items in with_prefix(state, SOURCE).items()}
         maps = {int(key): fitted for key, fitted in with_prefix(state, MAP).items()}
-        self._shared = {int(key): int(n) for key, n in with_prefix(state, SHARED).items()}
+        self._shared = {int(key): n.item() for key, n in with_prefix(state, SHARED).items()}
         return self._set(state[OWN], sources, maps)
 
     def _set(
