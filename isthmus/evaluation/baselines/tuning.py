@@ -191,7 +191,7 @@ def _user_knn_grid() -> list[CandidateGenerator]:
 
 def _ease_grid() -> list[CandidateGenerator]:
     grid = (100.0, 300.0, 1_000.0, 3_000.0)
-    return [EASE(l2=l2, max_items=MAX_EASE_SIDE, k=None, min_users=1) for l2 in grid]
+    return [EASE(l2=l2, rank=None, max_items=MAX_EASE_SIDE) for l2 in grid]
 
 
 def _als_grid(seed: int) -> list[CandidateGenerator]:

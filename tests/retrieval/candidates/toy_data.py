@@ -8,6 +8,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
@@ -79,7 +80,7 @@ def make_texts(n: int) -> list[str]:
 
 def _liked(rng: np.random.Generator, taste: int, items: int) -> np.ndarray:
     of_taste = np.flatnonzero(np.arange(2 * items) % TASTES == taste)
-    chosen = rng.choice(of_taste, 6, replace=False)
+    chosen = rng.choice(of_taste, 6, replace=False) if len(of_taste) >= 6 else of_taste
     return np.unique(np.concatenate([chosen, rng.choice(2 * items, 2)]))
 
 
@@ -94,6 +95,8 @@ def quick_generators(seed: int = 0) -> list[CandidateGenerator]:
     for generator in generators:
         if isinstance(generator, ALS):
             generator.factors, generator.iterations, generator.regularization = 8, 3, 1.0
+        if isinstance(generator, FactorRegression):
+            generator.factors, generator.iterations, generator.min_shared = 8, 3, 10
         if isinstance(generator, TwoTower):
             generator.epochs, generator.dim, generator.batch_size = 2, 16, 16
     return generators

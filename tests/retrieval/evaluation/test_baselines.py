@@ -53,7 +53,7 @@ def user_knn(kind="cosine", k=None, shrink=0.0, item_weights="idf"):
 
 
 def ease(l2, max_items=12_000):
-    return EASE(l2=l2, max_items=max_items, k=None, min_users=1)
+    return EASE(l2=l2, max_items=max_items, rank=None)
 
 
 def of(generator, seed=0):
