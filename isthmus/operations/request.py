@@ -8,7 +8,13 @@ from typing import Any, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
-from isthmus.data.request import IdColumn, InteractionColumns, ItemColumns, TableOptions
+from isthmus.data.request import (
+    IdColumn,
+    InteractionColumns,
+    ItemColumns,
+    TableOptions,
+    UserColumns,
+)
 from isthmus.data.times import TimeUnit
 from isthmus.ids import Ids
 from isthmus.requests import Names, Request
@@ -220,18 +226,11 @@ class InteractionsRequest(TableOptions, InteractionColumns):
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
 
 
-class UsersRequest(TableOptions):
+class UsersRequest(TableOptions, UserColumns):
     """Users to add or change, and which columns are what."""
 
     source: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."
-    )
-    user: str = Field(default="user_id", description="Column or template of the user id.")
-    columns: ListedNames | None = Field(
-        default=None, description="Columns to store as attributes (a,b,c); by default all."
-    )
-    exclude: ListedNames = Field(
-        default=(), description="Columns not to store as attributes (a,b,c)."
     )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.data.types import type_name
-from isthmus.data.users.reader import UserMapping, UserReader
+from isthmus.data.users.reader import UserReader
 from isthmus.errors import InvalidInput
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
@@ -68,8 +68,7 @@ def add_users(space: OpenSpace, request: UsersRequest, *, progress: bool = False
         If rows are invalid and are not to be left out; nothing is stored then.
     """
     start = time.perf_counter()
-    mapping = UserMapping(request.user, request.columns, request.exclude)
-    reader = UserReader(request.source, mapping, request.csv, request.time_unit)
+    reader = UserReader(request.source, request, request, request.time_unit)
     with write_lock(space.path, "interactions", space.wait_s):
         with progress_bar("checking", reader.rows, show=progress) as advance:
             rows = reader.check(space.users.types, advance)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -18,9 +19,9 @@ import pyarrow.compute as pc
 from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
 from isthmus.data.convert import convert
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.ids import IdTemplate
 from isthmus.data.item_mapping import why_no_attribute
+from isthmus.data.request import DEFAULTS, CsvOptions, UserColumns
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import type_name
@@ -33,71 +34,51 @@ Types = Mapping[str, pa.DataType]
 
 @dataclass(frozen=True)
 class UserMapping:
-    """The roles of columns.
-
-    Parameters
-    ----------
-    user : str, default "user_id"
-        Column of the user id, or a template such as ``"shop-{customer}"``.
-    columns : tuple of str, optional
-        Columns that become attributes; by default all others.
-    exclude : tuple of str
-        Columns that do not.
-    """
-
-    user: str = USER_ID
-    columns: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
-
-    def resolve(self, source: Source) -> ResolvedUserMapping:
-        """Return the mapping for an input with these columns.
-
-        Raises
-        ------
-        InvalidMapping
-            If a named column is absent, or cannot be what it is named for.
-        """
-        user = IdTemplate(self.user, "user id")
-        for name in (*user.fields, *(self.columns or ()), *self.exclude):
-            if name not in source.columns:
-                raise InvalidMapping(
-                    f"{source.name} has no column {name!r}; its columns are: "
-                    f"{listed(source.columns, name)}"
-                )
-        taken = {self.user, USER_ID, *self.exclude}
-        names = tuple(
-            name
-            for name in source.columns
-            if name not in taken and (self.columns is None or name in self.columns)
-        )
-        for name in names:
-            why = why_no_attribute(name)
-            if why is None and not is_storable(source.types.get(name, pa.string())):
-                why = f"since it is {source.types[name]}"
-            if why is not None:
-                raise InvalidMapping(
-                    f"{source.name}: column {name!r} cannot be an attribute, {why}; change it, or "
-                    f"leave it out: --exclude {shlex.quote(name)}"
-                )
-        return ResolvedUserMapping(user, names)
-
-
-@dataclass(frozen=True)
-class ResolvedUserMapping:
     """Of one input: what makes the user id, and the attributes."""
 
     user: IdTemplate
     attributes: tuple[str, ...]
 
 
-class UserReader(TableReader[ResolvedUserMapping]):
+def parse_user_mapping(columns: UserColumns, source: Source) -> UserMapping:
+    """Return what the columns of an input are.
+
+    Raises
+    ------
+    InvalidMapping
+        If a named column is absent, or cannot be what it is named for.
+    """
+    user = IdTemplate(columns.user, "user id")
+    for name in (*user.fields, *(columns.columns or ()), *columns.exclude):
+        if name not in source.columns:
+            raise InvalidMapping(
+                f"{source.name} has no column {name!r}; its columns are: "
+                f"{listed(source.columns, name)}"
+            )
+    taken = {columns.user, USER_ID, *columns.exclude}
+    names = [name for name in source.columns if name not in taken]
+    if columns.columns is not None:
+        names = [name for name in names if name in columns.columns]
+    for name in names:
+        why = why_no_attribute(name)
+        if why is None and not is_storable(source.types.get(name, pa.string())):
+            why = f"since it is {source.types[name]}"
+        if why is not None:
+            raise InvalidMapping(
+                f"{source.name}: column {name!r} cannot be an attribute, {why}; change it, or "
+                f"leave it out: --exclude {shlex.quote(name)}"
+            )
+    return UserMapping(user, tuple(names))
+
+
+class UserReader(TableReader[UserMapping]):
     """Users of one input: files, frames or rows under one mapping.
 
     Parameters
     ----------
     users : object
         Anything that `isthmus.data.inputs.open_sources` takes.
-    mapping : UserMapping, optional
+    columns : UserColumns, optional
         Which columns are what.
     options : CsvOptions, optional
         How a CSV is written, where that is known.
@@ -117,12 +98,13 @@ class UserReader(TableReader[ResolvedUserMapping]):
     def __init__(
         self,
         users: Any,
-        mapping: UserMapping | None = None,
+        columns: UserColumns | None = None,
         options: CsvOptions = DEFAULTS,
         time_unit: str | None = None,
     ) -> None:
-        mapping = mapping or UserMapping()
-        super().__init__(users, mapping.resolve, options, IdTemplate(mapping.user).fields)
+        given = columns or UserColumns()
+        resolve = partial(parse_user_mapping, given)
+        super().__init__(users, resolve, options, IdTemplate(given.user, "user id").fields)
         self.types: dict[str, pa.DataType] = {}
         self._time_unit = time_unit
 
@@ -145,7 +127,7 @@ class UserReader(TableReader[ResolvedUserMapping]):
         self._find_types(declared or {})
         ids: list[pa.Array] = []
 
-        def problems_of(chunk: Chunk, mapping: ResolvedUserMapping) -> Problems:
+        def problems_of(chunk: Chunk, mapping: UserMapping) -> Problems:
             of_chunk, problems = mapping.user.ids(chunk.columns)
             ids.append(of_chunk)
             return problems + self._misfits(chunk, mapping)
@@ -180,7 +162,7 @@ class UserReader(TableReader[ResolvedUserMapping]):
             if note is not None:
                 self.notes.append(f"column {name!r} {note}")
 
-    def _misfits(self, chunk: Chunk, mapping: ResolvedUserMapping) -> Problems:
+    def _misfits(self, chunk: Chunk, mapping: UserMapping) -> Problems:
         problems: Problems = []
         for name in mapping.attributes:
             if name in self.types:
@@ -200,7 +182,7 @@ class UserReader(TableReader[ResolvedUserMapping]):
                 self.problems.setdefault(row, f"user id {user_id!r} stands in {place} already")
             first_row.setdefault(user_id, row)
 
-    def _to_users(self, chunk: Chunk, mapping: ResolvedUserMapping, source: Source) -> pa.Table:
+    def _to_users(self, chunk: Chunk, mapping: UserMapping, source: Source) -> pa.Table:
         del source
         columns = {USER_ID: mapping.user.ids(chunk.columns)[0]}
         for name in mapping.attributes:
