@@ -178,7 +178,7 @@ def _show_notes(notes: Sequence[str]) -> None:
 
 
 def _show_separate(named_vectors: Mapping[str, Any]) -> None:
-    """Say that modalities do not meet, and what would bring them together."""
+    """Print that modalities cannot be compared, and the command that aligns them."""
     meeting = [{"text", "image"} & {*vector["modalities"]} for vector in named_vectors.values()]
     apart = sum(map(bool, meeting)) == 2
     remedy = "; bring text and pictures together with: isthmus align" if apart else ""

@@ -92,7 +92,7 @@ SETTINGS = {
     "finetune": ("settings", FinetuneSettings),
     "evaluate": ("plan", EvaluationPlan),
 }
-# In Python these say how a call runs, and not what is asked of it.
+# In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
 # Commands about interactions, and those about attributes, are groups of their own; `export` writes
@@ -137,7 +137,7 @@ def command_of(verb: str) -> object | None:
 
 
 def arguments(verb: str) -> list[str]:
-    """What a verb is asked with, hyperparameters by name."""
+    """The arguments of a verb, hyperparameters by name."""
     names = [n for n in inspect.signature(getattr(Space, verb)).parameters if n not in HOW]
     if verb in SETTINGS:
         prefix, model = SETTINGS[verb]
