@@ -50,11 +50,15 @@ class Encoder(ABC):
         Modalities that the encoder takes. The vectors of all of them share one space.
     dim : int
         Length of a vector.
+    nested : bool
+        Whether the model says that it was trained so that the first values of a vector stand for
+        all (Matryoshka).
     """
 
     spec: str
     modalities: frozenset[Modality]
     dim: int
+    nested: bool = False
 
     @property
     @abstractmethod

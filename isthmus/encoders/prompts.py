@@ -15,6 +15,7 @@ OPTIONS: Final[Mapping[str, Role]] = {f"{role}_prompt": role for role in ROLES}
 """Role of each option of a spec that sets a prompt."""
 
 _COMPONENT = "prompt."
+_INSTRUCTED = re.compile(r"(Instruct: |task: )(.+?)(\s*\n.+| \| query: )", re.DOTALL)
 _WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
 _REPRESENT = "Represent this sentence for searching relevant passages: "
 _REPRESENT_ZH = "为这个句子生成表示以用于检索相关文章："  # noqa: RUF001
@@ -98,6 +99,20 @@ NO_PROMPTS: Final = Prompts()
 def without_prompts(components: Mapping[str, str]) -> dict[str, str]:
     """Return components without those of prompts."""
     return {name: value for name, value in components.items() if not name.startswith(_COMPONENT)}
+
+
+def template_of(query_prompt: str) -> str:
+    r"""Return the prompt of a query with an instruction, by the form of that without one.
+
+    Examples
+    --------
+    >>> template_of("Instruct: Find passages\nQuery:")
+    'Instruct: {instruction}\nQuery:'
+    >>> template_of("task: search result | query: "), template_of("query: ")
+    ('task: {instruction} | query: ', '')
+    """
+    form = _INSTRUCTED.fullmatch(query_prompt)
+    return f"{form[1]}{INSTRUCTION}{form[3]}" if form else ""
 
 
 _INSTRUCT: Final = Prompts(

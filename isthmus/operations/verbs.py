@@ -1,4 +1,4 @@
-"""What every verb of a space has in common: it keeps what it reads, and tells damage as damage."""
+"""What every verb of a space has in common: it keeps what it reads, and names damaged files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import inspect
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from isthmus.data.leases import LeaseScope, lease_scope
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, MissingDependency
 from isthmus.operations.damage import damage_in_tables
+
+MODEL_PACKAGES: Final = frozenset({"torch", "transformers", "timm", "open_clip"})
 
 
 class _HasPath(Protocol):
     path: Path
 
 
+Streamed = TypeVar("Streamed")
 SpaceClass = TypeVar("SpaceClass", bound=type[_HasPath])
 
 
@@ -41,7 +44,7 @@ def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(self, *args, **kwargs)
             except BaseException as error:
-                _raise_damage(self.path, error)
+                _explain(self.path, error)
                 raise
 
     return run
@@ -50,31 +53,58 @@ def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
 def _streaming_verb(method: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     @wraps(method)
     def run(self: _HasPath, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        scope, values = LeaseScope(), method(self, *args, **kwargs)
-        try:
-            while True:
-                with lease_scope(scope):
-                    try:
-                        value = next(values)
-                    except StopIteration:
-                        return
-                    except BaseException as error:
-                        _raise_damage(self.path, error)
-                        raise
-                yield value
-        finally:
-            scope.close()
+        yield from streamed(self.path, lambda: method(self, *args, **kwargs))
 
     return run
 
 
-def _raise_damage(space: Path, error: BaseException) -> None:
-    """Raise `CorruptTable` where an error that was not raised on purpose comes from a damaged file.
+def streamed(space: Path, begin: Callable[[], Iterator[Streamed]]) -> Iterator[Streamed]:
+    """Return what an iterator yields; what it reads is kept from its beginning to its end.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    begin : callable
+        Returns the iterator; called at once.
+    """
+    scope = LeaseScope()
+    with lease_scope(scope):
+        values = begin()
+    return _kept(space, scope, values)
+
+
+def _kept(space: Path, scope: LeaseScope, values: Iterator[Streamed]) -> Iterator[Streamed]:
+    try:
+        while True:
+            with lease_scope(scope):
+                try:
+                    value = next(values)
+                except StopIteration:
+                    return
+                except BaseException as error:
+                    _explain(space, error)
+                    raise
+            yield value
+    finally:
+        scope.close()
+
+
+def _explain(space: Path, error: BaseException) -> None:
+    """Raise an error that names the remedy, where one was not raised on purpose.
+
+    `CorruptTable` where it comes from a damaged file; `MissingDependency` where PyTorch, or a
+    package of its models, is not installed.
 
     A panic of Lance is no `Exception`; an interrupt is none either, and is no sign of damage.
     """
     if isinstance(error, IsthmusError | KeyboardInterrupt | SystemExit | GeneratorExit):
         return
+    if isinstance(error, ModuleNotFoundError) and error.name in MODEL_PACKAGES:
+        raise MissingDependency(
+            f"this needs {error.name}, which is not installed; install it with: "
+            "pip install 'isthmus[models]'"
+        ) from error
     damage = damage_in_tables(space)
     if damage is not None:
         raise damage from error

@@ -105,7 +105,7 @@ def evil(request, tmp_path, monkeypatch):
     for place in {folder, *(file.parent for file in folder.rglob("*.json"))}:
         (place / "evil.py").write_text(code)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    # Whoever is asked says yes.
+    # Every question is answered with yes.
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     return f"{family}/{folder}", proof
 
@@ -116,7 +116,7 @@ def test_a_folder_that_names_code_is_refused_with_the_reason(evil):
         load_encoder(spec)
     assert not proof.exists()
     if "evil.Activation" not in str(refused.value):
-        assert "Isthmus never runs code from a model's folder" in str(refused.value)
+        assert "Isthmus does not run code from a model's folder" in str(refused.value)
 
 
 def test_a_space_that_names_such_a_folder_runs_nothing(tmp_path, evil):

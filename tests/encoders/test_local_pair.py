@@ -26,7 +26,8 @@ import sys
 from PIL import Image
 from isthmus import Space
 space = Space.create(sys.argv[1])
-space.upsert([{"item_id": n, "text": t} for n, t in ((1, "red boots"), (2, "a hat"))], domain="shop")
+items = [{"item_id": 1, "text": "red boots"}, {"item_id": 2, "text": "a hat"}]
+space.upsert(items, domain="shop")
 assert [hit.item_id for hit in space.search("red boots")] == ["1", "2"]
 space.search(image=Image.new("RGB", (40, 30)))
 heavy = {"torch", "transformers", "timm", "openvino_telemetry"}

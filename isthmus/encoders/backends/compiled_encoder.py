@@ -7,6 +7,7 @@ where none does; so one fingerprint stands for all of them.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -247,6 +248,9 @@ class CompiledModel:
         return self._pool.map(function, batches)
 
     def _compile_in_child(self) -> None:
+        # To destroy what the parent compiled would join its threads, and abort the process.
+        for left in (self._compiled, self._of_thread, self._pool):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))
         self._lock = threading.Lock()  # another thread may have held it at the fork
         self._compile(1)
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, MissingDependency
 
 if TYPE_CHECKING:
     import torch
@@ -124,10 +124,17 @@ def choose_runtime(device: str = "auto", precision: str = "auto", compile: bool 
 
     Raises
     ------
+    MissingDependency
+        If PyTorch is not installed.
     InvalidInput
         If the device is absent or does not compute in this precision. Neither is ever replaced
         by another silently.
     """
+    if find_spec("torch") is None:
+        raise MissingDependency(
+            "PyTorch, which runs this encoder, is not installed; install it with: "
+            "pip install 'isthmus[models]'"
+        )
     torch_device = _choose_device(device)
     return Runtime(torch_device, _choose_precision(precision, torch_device), compile)
 

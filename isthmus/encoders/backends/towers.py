@@ -103,6 +103,8 @@ class TextTower(ModalityTower):
         What precedes the texts of each role; part of the components.
     role : {"document", "query"}
         Role of the texts that `prepare` takes.
+    forward_behind : callable, optional
+        Prompt to `forward`, for models whose vectors leave the tokens of the prompt out.
     """
 
     tokenize: Callable[[Sequence[str]], list[list[int]]]
@@ -115,6 +117,7 @@ class TextTower(ModalityTower):
     tokenizer: Any = None
     prompts: Prompts = NO_PROMPTS
     role: Role = "document"
+    forward_behind: Callable[[str], Forward] | None = None
 
     def __post_init__(self) -> None:
         self.components = {**without_prompts(self.components), **self.prompts.components}
@@ -130,11 +133,17 @@ class TextTower(ModalityTower):
         if instruction is not None:
             # The instruction of a query is no part of the fingerprint: `components` stay.
             tower.prompts = self.prompts.instructed(instruction)
-        return tower
+        return tower._with_forward(tower.prompts.query)
 
     def with_prompts(self, prompts: Mapping[str, str]) -> TextTower:
         """Return the tower with some prompts replaced, by role."""
-        return replace(self, prompts=self.prompts.replaced(prompts))
+        tower = replace(self, prompts=self.prompts.replaced(prompts))
+        return tower._with_forward(tower.prompts.document)
+
+    def _with_forward(self, prompt: str) -> TextTower:
+        if self.forward_behind is not None:
+            self.forward = self.forward_behind(prompt)
+        return self
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
         """Tokenise texts behind their prompt; one without tokens becomes one padding token."""

@@ -7,7 +7,7 @@ with its reason and stops no other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,29 +72,65 @@ def encode_query(
     encoder_of: Callable[[Modality], Encoder],
     contents: Mapping[Modality, Any],
     alignment: Alignment | None = None,
+    instruction: str | None = None,
 ) -> QueryVectors:
-    """Encode contents into a unit vector for each named vector that has their modalities."""
+    """Encode contents as queries: a unit vector for each named vector that has their modalities.
+
+    The instruction is for the text, see `Encoder.for_queries`.
+    """
     one = np.ones(1, bool)
+    require_text(contents, instruction)
     parts = {
-        modality: MaskedVectors(encoder_of(modality).encode([content], modality), one)
+        modality: MaskedVectors(
+            encoder_of(modality).encode(
+                [content], modality, "query", instruction if modality == TEXT else None
+            ),
+            one,
+        )
         for modality, content in contents.items()
     }
     fused = fuse(settings.layout, settings.weights, parts, alignment)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
 
 
+def require_text(contents: Collection[str], instruction: str | None) -> None:
+    """Raise `InvalidInput` if there is an instruction and no text that it is for."""
+    if instruction is not None and TEXT not in contents:
+        raise InvalidInput(
+            "an instruction is for the text of a query; give a text, or leave it out"
+        )
+
+
 def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVectors:
     """Return a vector at unit norm, by the named vector whose dimension it has.
+
+    Parameters
+    ----------
+    named_vectors : tuple of NamedVector
+        The named vectors of the space.
+    vector : array or mapping of str to array
+        Shape (dim,) of one named vector, or vectors by name.
 
     Raises
     ------
     InvalidInput
-        If it fits no named vector, or is not finite, or zero.
+        If it fits no named vector, or several, or is not finite, or zero.
     """
+    if isinstance(vector, Mapping):
+        return {
+            name: vector_query(_called(named_vectors, name), one)[name]
+            for name, one in vector.items()
+        }
     values = np.asarray(vector, np.float32)
     fitting = [
         named_vector for named_vector in named_vectors if values.shape == (named_vector.dim,)
     ]
+    if len(fitting) > 1:
+        names = " and ".join(named_vector.name for named_vector in fitting)
+        raise InvalidInput(
+            f"vectors of {names} have {len(values)} numbers alike; say which this is: "
+            f"vector={{{fitting[0].name!r}: [...]}}"
+        )
     norm = float(np.linalg.norm(values))
     if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
         shapes = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
@@ -107,11 +143,18 @@ def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVe
 def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple[str, FloatArray]:
     """Return the named vector that vectors of shape (n, dim) fit, and them at unit norm.
 
+    They may be a mapping of one name to vectors.
+
     Raises
     ------
     InvalidInput
         If they fit no named vector, or one of them is not finite, or zero; the message names it.
     """
+    if isinstance(vectors, Mapping):
+        if len(vectors) != 1:
+            raise InvalidInput(f"vectors of {len(vectors)} names; give those of one")
+        name, vectors = next(iter(vectors.items()))
+        named_vectors = _called(named_vectors, name)
     values = np.asarray(vectors, np.float32)
     fitting = [
         named_vector
@@ -128,6 +171,15 @@ def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple
             f"vector {bad[0]} has norm {norms[bad[0], 0]:g}; give finite vectors that are not zero"
         )
     return fitting[0].name, values / norms
+
+
+def _called(named_vectors: tuple[NamedVector, ...], name: str) -> tuple[NamedVector, ...]:
+    """Return the named vector of a name alone."""
+    named = tuple(named_vector for named_vector in named_vectors if named_vector.name == name)
+    if not named:
+        names = ", ".join(named_vector.name for named_vector in named_vectors)
+        raise InvalidInput(f"no named vector {name!r} in this space; give one of: {names}")
+    return named
 
 
 def _open(modality: Modality, content: Any) -> Any:
@@ -178,6 +230,8 @@ class QueryEncoder:
         Reads files.
     alignment : Alignment, optional
         Makes the vectors of the settings' aligned named vector.
+    instruction : str, optional
+        What the texts ask for, see `Encoder.for_queries`.
     """
 
     def __init__(
@@ -186,7 +240,9 @@ class QueryEncoder:
         encoder_of: Callable[[Modality], Encoder],
         media: MediaStore,
         alignment: Alignment | None = None,
+        instruction: str | None = None,
     ) -> None:
+        self._instruction = instruction
         self._alignment = alignment
         self._named_vectors = settings.layout
         self._weights = settings.weights
@@ -224,7 +280,7 @@ class QueryEncoder:
     def _encode_texts(self, queries: list[FileQuery]) -> Iterator[_EncodedBatch]:
         if queries:
             texts = [query.contents[TEXT] for query in queries]
-            yield queries, self._encoder_of("text").encode(texts, "text")
+            yield queries, self._encoder_of(TEXT).encode(texts, TEXT, "query", self._instruction)
 
     def _encode_files(
         self, modality: Modality, queries: list[FileQuery]
@@ -236,7 +292,7 @@ class QueryEncoder:
                 good = [query for query in batch if not query.reason]
                 if good:
                     contents = [content for content in decoded if content is not None]
-                    yield good, self._encoder_of(modality).encode(contents, modality)
+                    yield good, self._encoder_of(modality).encode(contents, modality, "query")
 
     def _decode(self, modality: Modality, query: FileQuery) -> Any:
         """Decode a file of a query; None, with the reason noted, if that is impossible."""
