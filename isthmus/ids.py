@@ -12,17 +12,24 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
 from isthmus.errors import InvalidInput
 
-ALLOWED = "an id is text or a whole number"
+AN_ID: Final = "an id"
 
 
-def id_problem(value: Any) -> str | None:
+def id_problem(value: Any, noun: str = AN_ID) -> str | None:
     r"""Return why a value is no id, in words that follow its name; None where it is one.
+
+    Parameters
+    ----------
+    value : object
+        The value.
+    noun : str, default "an id"
+        What it is to be, for the message: domains and kinds of event follow the same rule.
 
     Examples
     --------
@@ -34,14 +41,14 @@ def id_problem(value: Any) -> str | None:
     "is 'a\\tb', which holds a control character; an id is text or a whole number"
     """
     if isinstance(value, str):
-        return _text_problem(value)
+        return _text_problem(value, noun)
     if value is None:
-        return f"is missing; {ALLOWED}"
+        return f"is missing; {_rule(noun)}"
     if is_whole(value):
         return None
     name = type(value).__name__
     remedy = f"; give str(...), {str(value)!r}" if name == "UUID" else ""
-    return f"is {value!r} ({name}); {ALLOWED}{remedy}"
+    return f"is {value!r} ({name}); {_rule(noun)}{remedy}"
 
 
 def to_id(value: Any, what: str = "id") -> str:
@@ -109,13 +116,17 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _text_problem(text: str) -> str | None:
+def _rule(noun: str) -> str:
+    return f"{noun} is text or a whole number"
+
+
+def _text_problem(text: str, noun: str) -> str | None:
     if not text.strip():
-        return f"is empty; {ALLOWED}"
+        return f"is empty; {_rule(noun)}"
     if not text.isprintable():
         kinds = {unicodedata.category(character) for character in text}
         if "Cc" in kinds:
-            return f"is {text!r}, which holds a control character; {ALLOWED}"
+            return f"is {text!r}, which holds a control character; {_rule(noun)}"
         if "Cs" in kinds:
             return f"is {text!r}, which is no valid Unicode"
     return None

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from isthmus.data.convert import Misfits, Values, plain, to_objects, unwrap
 from isthmus.data.template import parse_template
 from isthmus.errors import InvalidMapping
-from isthmus.ids import id_problem
+from isthmus.ids import AN_ID, id_problem
 
 # What an id must not hold: control characters. A surrogate is in no Arrow text.
 _CONTROL = r"\p{Cc}"
@@ -28,7 +28,9 @@ class IdTemplate:
     template : str
         A column, or literal text with ``{column}`` fields.
     what : str, default "item id"
-        What it is the id of, for messages.
+        What it makes, for messages.
+    noun : str, default "an id"
+        The rule that it follows, for messages, see `isthmus.ids.id_problem`.
 
     Raises
     ------
@@ -42,8 +44,8 @@ class IdTemplate:
     (['film-1', None], [(1, "no item id in 'n'")])
     """
 
-    def __init__(self, template: str, what: str = "item id") -> None:
-        self.template, self.what = template, what
+    def __init__(self, template: str, what: str = "item id", noun: str = AN_ID) -> None:
+        self.template, self.what, self.noun = template, what, noun
         braces = "{" in template or "}" in template
         self._parts = parse_template(template) if braces else [("", template)]
         if not self.fields:
@@ -59,7 +61,7 @@ class IdTemplate:
         made: dict[str, pa.Array] = {}
         problems: Misfits = []
         for name in self.fields:
-            made[name], found = to_id_column(columns[name])
+            made[name], found = to_id_column(columns[name], self.noun)
             problems += [(row, self._problem(name, why)) for row, why in found]
         if len(self._parts) == 1 and self._parts[0][0] == "":
             return made[self.fields[0]], problems
@@ -76,7 +78,7 @@ class IdTemplate:
         return f"column {column!r} {why}"
 
 
-def to_id_column(values: Values) -> tuple[pa.StringArray, Misfits]:
+def to_id_column(values: Values, noun: str = AN_ID) -> tuple[pa.StringArray, Misfits]:
     """Return ids as text, null where a value is no id, and why, shape (n,).
 
     Examples
@@ -88,7 +90,7 @@ def to_id_column(values: Values) -> tuple[pa.StringArray, Misfits]:
     fast = _fast(values)
     if fast is not None:
         return fast, []
-    return _one_by_one([unwrap(value) for value in to_objects(values)])
+    return _one_by_one([unwrap(value) for value in to_objects(values)], noun)
 
 
 def _fast(values: Values) -> pa.StringArray | None:
@@ -113,11 +115,11 @@ def _fast(values: Values) -> pa.StringArray | None:
     return None if pc.any(bad).as_py() else texts
 
 
-def _one_by_one(objects: Sequence[Any]) -> tuple[pa.StringArray, Misfits]:
+def _one_by_one(objects: Sequence[Any], noun: str) -> tuple[pa.StringArray, Misfits]:
     ids: list[str | None] = []
     problems: Misfits = []
     for row, value in enumerate(objects):
-        problem = id_problem(value)
+        problem = id_problem(value, noun)
         if problem is not None:
             problems.append((row, problem))
         ids.append(None if problem else value if isinstance(value, str) else str(int(value)))

@@ -293,14 +293,14 @@ class ResolvedMapping:
         """
         if self.domain_column is None:
             return pa.repeat(pa.scalar(self.domain, pa.string()), len(chunk)), []
-        names, problems = to_id_column(chunk.columns[self.domain_column])
+        names, problems = to_id_column(chunk.columns[self.domain_column], "a domain")
         column = f"column {self.domain_column!r}"
         return pc.utf8_trim_whitespace(names), [
             (
                 row,
                 f"no domain in {self.domain_column!r}"
                 if why.startswith(MISSING)
-                else f"{column} {why.replace('an id', 'a domain')}",
+                else f"{column} {why}",
             )
             for row, why in problems
         ]

@@ -300,7 +300,9 @@ def _ids(chunk: Chunk, template: IdTemplate) -> tuple[pa.Array, Problems]:
 def _events(chunk: Chunk, mapping: ResolvedInteractionMapping) -> tuple[pa.Array, Problems]:
     if mapping.event_column is None:
         return pa.repeat(pa.scalar(mapping.event, pa.string()), len(chunk)), []
-    names, problems = _ids(chunk, IdTemplate(mapping.event_column, "kind of event"))
+    names, problems = _ids(
+        chunk, IdTemplate(mapping.event_column, "kind of event", "a kind of event")
+    )
     return pc.utf8_trim_whitespace(names), problems
 
 
