@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,12 +23,18 @@ from isthmus.cli.options import (
     refuse_given,
 )
 from isthmus.cli.show import show_item, show_line, show_quarantine, show_report, show_stats
-from isthmus.operations.request import CreateRequest, DeleteRequest, UpdateRequest, UpsertRequest
+from isthmus.operations.request import (
+    CreateRequest,
+    DeleteRequest,
+    UpdateRequest,
+    UpsertRequest,
+    VectorsRequest,
+)
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.terminal import say, say_json
 
 LISTED = dict.fromkeys(("columns", "exclude", "null_values"), str)  # a,b,c
-ITEM_TYPES = {"items": list[str], **LISTED}
+ITEM_TYPES = {"items": list[str], "vector": str, **LISTED}
 
 
 @generate_options
@@ -134,6 +142,22 @@ def count(
 ) -> None:
     """Count searchable items."""
     show_line({"count": open_space(space).count(**request)}, as_json=as_json)
+
+
+@generate_options
+def export(
+    space: SpaceOption,
+    vectors: Annotated[
+        Path, typer.Option("--vectors", help="File to write: .parquet, .npy (one name) or .lance.")
+    ],
+    request: Annotated[Values, OptionsOf(VectorsRequest)],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the vectors of items, with their ids and domains, for other programs."""
+    from isthmus.operations.vectors import export_vectors
+
+    report = export_vectors(open_space(space).opened, vectors, VectorsRequest(**request))
+    show_line({**asdict(report), "names": ",".join(report.names)}, as_json=as_json)
 
 
 def quarantine(space: SpaceOption, as_json: JsonOption = False) -> None:

@@ -203,9 +203,11 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             shown = "\n".join(f"{key}: {_flat(item)}" for key, item in value.items())
         table.add_row(name, "-" if shown is None else str(shown))
     print_table(table)
-    if not stats["aligned"]:
+    if stats["encoders"] and not stats["aligned"]:
         _show_separate(stats["named_vectors"])
-    for name, health in stats["index"].items():
+    for line in stats["damage"]:
+        say(line)
+    for name, health in (stats["index"] or {}).items():
         if health["retrain"]:
             say(
                 f"retrain {name}: {health['retrain']}; its recall@10 is "

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.convert import Misfits
-from isthmus.data.domain_mapping import DomainMapping, Mappings, agreed
+from isthmus.data.domain_mapping import VECTOR_ROLE, DomainMapping, Mappings, agreed
 from isthmus.data.ids import MISSING, IdTemplate, to_id_column
+from isthmus.data.own_vectors import GIVEN_COLUMN
 from isthmus.data.sources import Chunk
 from isthmus.data.template import TextTemplate
 from isthmus.errors import InvalidMapping, listed
@@ -20,6 +21,7 @@ from isthmus.schema import (
     DOMAIN,
     INTERNAL_PREFIX,
     ITEM_ID,
+    MODALITIES,
     RESERVED,
     TEXT,
     Modality,
@@ -56,6 +58,9 @@ class FieldMapping:
         Columns to store as attributes, of those without a role; all by default.
     exclude : sequence of str, default ()
         Columns not to store as attributes; a template may read them all the same.
+    vectors : mapping of str to str
+        By name of a named vector, the column of its vectors. Default: those of the domain, else
+        for a named vector that is called as a column, but not as a modality, this column.
     remembered : mapping of str to DomainMapping
         What made the items of each domain that is there.
     update : bool, default False
@@ -70,6 +75,7 @@ class FieldMapping:
     audio: str | None = None
     columns: Sequence[str] | None = None
     exclude: Sequence[str] = ()
+    vectors: Mapping[str, str] = field(default_factory=dict)
     remembered: Mappings = field(default_factory=dict)
     update: bool = False
 
@@ -80,7 +86,11 @@ class FieldMapping:
         return tuple(f for template in templates if template for f in IdTemplate(template).fields)
 
     def resolve(
-        self, names: Sequence[str], source: str, modalities: Collection[str]
+        self,
+        names: Sequence[str],
+        source: str,
+        modalities: Collection[str],
+        vector_names: Collection[str] = (),
     ) -> ResolvedMapping:
         """Return the mapping for an input with these columns, with the defaults filled in.
 
@@ -92,6 +102,8 @@ class FieldMapping:
             Name of the input, for error messages.
         modalities : collection of str
             Modalities that the space encodes.
+        vector_names : collection of str
+            Named vectors whose vectors are given.
 
         Raises
         ------
@@ -111,6 +123,7 @@ class FieldMapping:
             media=self._media(names, columns),
             columns=None if self.columns is None else tuple(self.columns),
             exclude=tuple(self.exclude),
+            vectors=self._vectors(names, vector_names),
         )
         for column in resolved.columns_needed:
             if column not in names:
@@ -134,6 +147,23 @@ class FieldMapping:
         named: dict[Modality, str | None] = {"image": self.image, "audio": self.audio}
         by_modality = {m: named[m] or self._medium(m, names) for m in columns}
         return {m: column for m, column in by_modality.items() if column}
+
+    def _vectors(self, names: Sequence[str], vector_names: Collection[str]) -> dict[str, str]:
+        for name in self.vectors:
+            if name not in vector_names:
+                raise InvalidMapping(
+                    f"the space takes no vectors for {name!r}, only for "
+                    f"{listed(sorted(vector_names), name) or 'none'}; name them when the space is "
+                    f"created: isthmus create --vectors {name}=DIM"
+                )
+        found: dict[str, str] = {}
+        for name in vector_names:
+            default = None if name in MODALITIES else name
+            stored = (self._agreed(f"{VECTOR_ROLE}{name}"), default)
+            column = self.vectors.get(name) or next((c for c in stored if c in names), None)
+            if column:
+                found[name] = column
+        return found
 
     def _medium(self, modality: Modality, names: Sequence[str]) -> str | None:
         remembered = self._agreed(modality)
@@ -228,11 +258,13 @@ class ResolvedMapping:
     own_ids: bool = False  # the ids of the space, where those of a domain are made of other columns
     columns: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    vectors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns_needed(self) -> tuple[str, ...]:
         """Columns that the input must have."""
-        named = [*self.id.fields, self.domain_column, *self.media.values()]
+        media = [*self.media.values(), *self.vectors.values()]
+        named = [*self.id.fields, self.domain_column, *media]
         return tuple(
             dict.fromkeys([n for n in named if n] + list(self.text.fields if self.text else ()))
         )
@@ -263,6 +295,7 @@ class ResolvedMapping:
             text=template.template if template else None,
             image=self.media.get("image"),
             audio=self.media.get("audio"),
+            vectors={n: c for n, c in self.vectors.items() if not c.startswith(GIVEN_COLUMN)},
         )
 
     def render_texts(self, chunk: Chunk, domains: pa.Array) -> tuple[list[str | None], list[bool]]:
@@ -311,7 +344,7 @@ class ResolvedMapping:
         Columns that a template reads stay attributes; a column that is the id or ``text`` as it
         stands does not.
         """
-        taken = {*self.media.values(), self.domain_column}
+        taken = {*self.media.values(), *self.vectors.values(), self.domain_column}
         if self.id.template in names:
             taken.add(self.id.template)
         if TEXT in [template.template for template in self._templates]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from isthmus.data.csv_options import CsvOptions
 from isthmus.data.times import TimeUnit
 from isthmus.ids import Ids
 from isthmus.requests import ListedNames, Names, Request
+from isthmus.retrieval.search.request import FilterOptions
 
 POSITIVE_FROM = (
     "Least value that counts as positive; by default 0.8 of the largest where values differ."
@@ -37,7 +39,16 @@ class CreateRequest(EncoderOptions):
     """A new, empty space."""
 
     path: Path = Field(description="Folder to create.")
-    encoder: SkipValidation[Any] = Field(default="local", description="Encoder of every modality.")
+    encoder: SkipValidation[Any] = Field(
+        default="local",
+        description="Encoder of every modality; none for a space of vectors that are given.",
+    )
+    vectors: SkipValidation[Mapping[str, int] | None] = Field(
+        default=None,
+        description="Named vectors that come with the items, and their length (embedding=384); "
+        "nothing is encoded for them. One called text, image or joint takes the place of that of "
+        "the encoder, which then encodes queries alone.",
+    )
     weights: SkipValidation[Any] = Field(
         default=None, description="Weight of each modality (image=2); 1 where not given."
     )
@@ -112,6 +123,16 @@ class UpsertRequest(TableOptions):
     audio: str | None = Field(
         default=None, description="Column of the audio; by default that of the domain."
     )
+    vector: SkipValidation[Any] = Field(
+        default=None,
+        description="Column of vectors, for a space with one named vector that comes with the "
+        "items; in Python also an array of shape (n_items, dim).",
+    )
+    vectors: SkipValidation[Mapping[str, Any] | None] = Field(
+        default=None,
+        description="Columns of vectors by named vector (text=text_emb); in Python also arrays of "
+        "shape (n_items, dim). By default those of the domain.",
+    )
     columns: ListedNames | None = Field(
         default=None, description="Columns to store as attributes (a,b,c); by default all."
     )
@@ -158,6 +179,15 @@ class UpdateRequest(TableOptions):
     domain: str | None = Field(
         default=None, description="Domain of every item; by default each item keeps its own."
     )
+    vector: SkipValidation[Any] = Field(
+        default=None,
+        description="Column of vectors, or an array; by default that of the domain.",
+    )
+    vectors: SkipValidation[Mapping[str, Any] | None] = Field(
+        default=None,
+        description="Columns of vectors by named vector (text=text_emb), or arrays; by default "
+        "those of the domain.",
+    )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
     http: bool = Field(default=False, description=HTTP)
 
@@ -191,6 +221,15 @@ class DeleteRequest(Request):
         if not (self.names or self.selects):
             raise ValueError("nothing is named to delete; give ids, a file, a domain or where")
         return self
+
+
+class VectorsRequest(FilterOptions):
+    """Which vectors of which items to read."""
+
+    names: Names = Field(default=None, description="Named vectors, such as text; by default all.")
+    attributes: bool = Field(
+        default=False, description="Also text, image, audio and attributes of each item."
+    )
 
 
 class AttributesRequest(Request):

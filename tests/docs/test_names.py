@@ -27,6 +27,7 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    VectorsRequest,
     VerifyRequest,
 )
 from isthmus.requests import fields_of
@@ -58,6 +59,7 @@ REQUESTS = {
     "delete": DeleteRequest,
     "ids": FilterOptions,
     "count": FilterOptions,
+    "vectors": VectorsRequest,
     "attributes": AttributesRequest,
     "cast_attribute": CastAttributeRequest,
     "rename_attribute": RenameAttributeRequest,
@@ -93,8 +95,10 @@ SETTINGS = {
 # In Python these say how a call runs, and not what is asked of it.
 HOW = {"self", "cls", "progress", "settings"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
-# Commands about interactions, and those about attributes, are groups of their own.
+# Commands about interactions, and those about attributes, are groups of their own; `export` writes
+# what `vectors` returns.
 GROUPED = {
+    "vectors": "export",
     "cast_attribute": "attributes cast",
     "rename_attribute": "attributes rename",
     "drop_attribute": "attributes drop",
@@ -105,6 +109,7 @@ GROUPED = {
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 CLI_ONLY = {
     "distill",
+    "export",
     "interactions",
     "add",
     "weights",

@@ -18,6 +18,7 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.table_checksums import space_of
 from isthmus.digests import digest
 from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomically
+from isthmus.encoders.stack import GIVEN_PREFIX
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError, command_in
 from isthmus.files import checksum, with_checksum, without_checksum
 from isthmus.index.releases.release import Release, Releases
@@ -113,8 +114,10 @@ class Description(BaseModel):
 
 
 def encoders_of(settings: SpaceSettings) -> dict[str, str]:
-    """Return the fingerprint of the encoder of each modality of a space."""
-    return {str(m): settings.encoder_fingerprint(m) for m in settings.encoders}
+    """Return the fingerprint of the encoder of each modality of a space, and of given vectors."""
+    encoders = {str(m): settings.encoder_fingerprint(m) for m in settings.encoders}
+    given = {f"{GIVEN_PREFIX}{name}": str(dim) for name, dim in settings.given_dims.items()}
+    return encoders | given
 
 
 def save_recommender(

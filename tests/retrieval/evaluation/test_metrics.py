@@ -15,6 +15,7 @@ from isthmus.evaluation.lists import (
     clean_lists,
     coverage,
     diversity,
+    exposure,
     gini,
     hit_matrix,
     list_metrics,
@@ -130,7 +131,42 @@ def test_lists_without_anything_have_no_novelty():
         "gini@10": 0.0,
         "novelty@10": None,
         "popularity@10": None,
+        "head@10": None,
+        "mid@10": None,
+        "tail@10": None,
     }
+
+
+def test_exposure_by_popularity_by_hand():
+    popularity = {"a": 40, "b": 20, "c": 20, "d": 10, "e": 10}  # 0, 40, 40, 80, 80 lie above
+    assert exposure([["a", "b"], ["c", "e"], ["d"]], popularity, "abcde", 2) == {
+        "head": 0.2, "mid": 0.4, "tail": 0.4,
+    }  # fmt: skip
+    assert exposure([["a", "b"], ["c", "e"], ["d"]], popularity, "abcde", 1) == {
+        "head": 1 / 3, "mid": 1 / 3, "tail": 1 / 3,
+    }  # fmt: skip
+    unused = dict.fromkeys(("head", "mid", "tail"))
+    assert exposure([["a"]], {}, "abcde", 2) == exposure([[]], popularity, "abcde", 2) == unused
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdefghij"), st.integers(0, 30)),
+    st.lists(lists, min_size=1, max_size=5),
+)
+@settings(deadline=None)
+def test_exposure_of_equally_popular_items_is_equal_and_shares_sum_to_one(popularity, found):
+    shares = exposure(found, popularity, "abcdefghij", 10)
+    if any(found) and any(popularity.values()):
+        assert sum(shares.values()) == pytest.approx(1.0)
+    group = {
+        item: max(exposure([[item]], popularity, "abcdefghij", 1).items(), key=lambda own: own[1])
+        for item in "abcdefghij"
+        if any(popularity.values())
+    }
+    for one in group:
+        for other in group:
+            if popularity.get(one, 0) == popularity.get(other, 0):
+                assert group[one] == group[other]
 
 
 @given(st.lists(lists, min_size=1, max_size=5), st.integers(10, 30))

@@ -18,8 +18,8 @@ from isthmus.evaluation.baselines.baseline import BaselineSystem, GeneratorBasel
 from isthmus.evaluation.interaction_log import select_positives
 from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.report import Evaluation
-from isthmus.evaluation.request import PROTOCOLS
-from isthmus.evaluation.splits import BASELINES, planned_splits
+from isthmus.evaluation.request import PROTOCOLS, available_baselines
+from isthmus.evaluation.splits import planned_splits
 from isthmus.evaluation.systems import SystemFactory
 from isthmus.operations.evaluation import evaluation_data
 from isthmus.retrieval.candidates.popularity import Popularity
@@ -28,6 +28,7 @@ from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
 
 FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "min_users": 3}
+BASELINES = available_baselines()
 SIMPLE = ("random", "popularity", "content", "mean", "offsets")
 
 
@@ -64,6 +65,7 @@ def test_every_protocol_in_every_domain(whole):
             f"cold items of {domain}",
             f"ratings of {domain}",
             f"temporal {domain}",
+            f"sessions in {domain}",
         )
         for split in ("val", "test")
     ]

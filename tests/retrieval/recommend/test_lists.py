@@ -45,7 +45,7 @@ def with_twins(copied):
 @pytest.mark.parametrize("user", [*USERS, DISLIKING])
 @pytest.mark.parametrize("domain", ["films", "songs", None])
 def test_equal_items_have_equal_scores_in_the_order_of_their_ids(with_twins, user, domain):
-    for k in (15, 60, 90):
+    for k in (15, 60, 180):
         hits = with_twins.recommend(user, domain=domain, k=k)
         for kind in ("twin", "new"):
             equal = [(hit.score, hit.item_id) for hit in hits if hit.item_id.startswith(kind)]
