@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.types import type_name
-from isthmus.errors import CorruptAlignment, CorruptRelease, CorruptTable
 from isthmus.encoders.stack import NamedVector
+from isthmus.errors import CorruptAlignment, CorruptRelease, CorruptTable
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess

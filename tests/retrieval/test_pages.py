@@ -236,3 +236,21 @@ def test_what_is_to_be_said_is_said(crowd):
         assert crowd.recommend(User(), k=3).notes == ()
         assert crowd.search("1 0 0 0 0", k=3).notes == ()
     assert NUMBER["f01"] == 1
+
+
+def test_a_domain_without_items_is_a_note_and_an_unknown_one_an_error(growing):
+    growing.upsert([item("w", "1 1", "wine")])
+    growing.delete("w")
+    for _ in range(2):
+        for answer in (
+            growing.search("1 0", domain="wine"),
+            growing.recommend(User(history=["p01"]), domain="wine"),
+            growing.similar("p01", domain="wine", where="item_id > 'a'"),
+        ):
+            assert (list(answer), answer.notes) == ([], ("the domain wine has no items",))
+        hits = growing.search("1 0", domain=["wine", "films"], k=3)
+        assert (len(hits), hits.notes) == (3, ("the domain wine has no items",))
+        assert growing.count(domain="wine") == 0
+        growing.publish()
+    with pytest.raises(InvalidInput, match="no domain 'wines' in this space; did you mean 'wine'"):
+        growing.recommend(User(), domain="wines")
