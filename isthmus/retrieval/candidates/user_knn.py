@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ItemWeights = Literal["none", "idf", "squared_idf"]
 
-GRID = (
+GRID: tuple[dict[str, Any], ...] = (
     {"k": 300, "alpha": 0.5, "beta": 0.5},
     {"k": 100, "alpha": 0.5, "beta": 0.5},
     {"k": 50, "alpha": 0.5, "beta": 0.5},
