@@ -128,7 +128,7 @@ def tuned_rater(
     cache: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[RatingBaseline]:
-    """Let every baseline of a grid predict a validation task, and return the best.
+    """Fit every rating baseline of a grid to a validation task, and return the best.
 
     Parameters
     ----------

@@ -167,7 +167,7 @@ class TestTwoTower(CandidateGeneratorContract):
 
 def test_every_default_generator_runs_the_contract():
     classes = CandidateGeneratorContract.__subclasses__()
-    tested = {own().make().name for own in classes}
+    tested = {each().make().name for each in classes}
     assert tested >= {generator.name for generator in default_generators()}
 
 
@@ -238,9 +238,9 @@ def test_trend_weighs_recent_likes_and_scores_nothing_without_times():
     last = matrix.columns[matrix.likes][np.argmax(matrix.moments[matrix.likes])]
     trend, popularity = Trend().fit(data), Popularity().fit(data)
     shares = [
-        pairs(own, data, histories_of([]), BOOKS)[0, last]
-        / pairs(own, data, histories_of([]), BOOKS)[0].sum()
-        for own in (trend, popularity)
+        pairs(each, data, histories_of([]), BOOKS)[0, last]
+        / pairs(each, data, histories_of([]), BOOKS)[0].sum()
+        for each in (trend, popularity)
     ]
     assert shares[0] > shares[1]
     timeless = replace(
