@@ -44,6 +44,7 @@ SPACE_FILE: Final = "space.toml"
 SPACE_FILE_COPY: Final = ".space.toml"
 CATALOG_TABLE: Final = "catalog.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
+USERS_TABLE: Final = "users.lance"
 EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"
 MEDIA_FOLDER: Final = "media"
 ALIGNMENTS_FOLDER: Final = "alignments"
@@ -60,6 +61,8 @@ MANIFEST_FILE: Final = "manifest.json"
 RELEASE_ALIGNMENT_FOLDER: Final = "alignment"
 RECOMMENDER_FOLDER: Final = "recommender"
 
+# In the mask of modalities: the item has a vector that was given with it.
+GIVEN_BIT: Final = 128
 CONTENT_HASH: Final[dict[Modality, str]] = {m: f"_{m}_hash" for m in MODALITIES}
 CONTENT_VERSION: Final = "_content_version"  # at which the vectors of the item last changed
 MODALITY_MASK: Final = "_modalities"
@@ -154,3 +157,14 @@ def modalities_in(mask: int) -> list[Modality]:
     ['text', 'image']
     """
     return [modality for modality in MODALITIES if mask & modality_bit(modality)]
+
+
+def contents_in(mask: int) -> list[str]:
+    """Return what an item is found by: modalities, and ``vector`` where one was given with it.
+
+    Examples
+    --------
+    >>> contents_in(1 | GIVEN_BIT), contents_in(0)
+    (['text', 'vector'], [])
+    """
+    return [*modalities_in(mask), *([VECTOR] if mask & GIVEN_BIT else [])]

@@ -31,6 +31,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
+from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
 from isthmus.operations.evaluation import evaluation_data
 from isthmus.operations.finetuning import finetune_encoder
@@ -58,10 +59,14 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    UsersRequest,
+    VectorsRequest,
     VerifyRequest,
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
+from isthmus.operations.users import UserReport
+from isthmus.operations.vectors import read_vectors
 from isthmus.operations.verbs import as_verbs
 from isthmus.operations.verify import VerifyReport, verify
 from isthmus.retrieval.recommend.request import (
@@ -152,6 +157,7 @@ class Space:
         image_encoder: str | Encoder | None = None,
         audio_encoder: str | Encoder | None = None,
         alignment: AlignmentLike = "auto",
+        vectors: Mapping[str, int] | None = None,
         weights: ModalityWeights | None = None,
         recall: float = 0.95,
         device: str = "auto",
@@ -160,8 +166,8 @@ class Space:
         """Create an empty space in a folder that does not exist yet, or is empty.
 
         An encoder of text and image puts both into one named vector; different encoders, such as
-        those of ``local`` (MiniLM and EfficientNet-Lite0), have a named vector each. See
-        `CreateRequest`.
+        those of ``local`` (MiniLM and EfficientNet-Lite0), have a named vector each. Vectors of
+        one's own, named in `vectors`, come with the items and are not encoded. See `CreateRequest`.
 
         Raises
         ------
@@ -177,6 +183,7 @@ class Space:
         Examples
         --------
         ``Space.create("shop.space", text_encoder="local/text", weights={"text": 2})``
+        ``Space.create("mine.space", "none", vectors={"embedding": 768})``
         """
         request = CreateRequest.of(locals())
         encoders = item_operations.create_space(request)
@@ -299,6 +306,8 @@ class Space:
         text: str | None = None,
         image: str | None = None,
         audio: str | None = None,
+        vector: Any = None,
+        vectors: Mapping[str, Any] | None = None,
         columns: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] = (),
         delimiter: str | None = None,
@@ -321,8 +330,8 @@ class Space:
         pandas or polars frames, or dicts. Only contents that this space has never encoded go
         through a model. Columns that are not mapped are kept as typed attributes. An item that is
         there keeps what the input has no column for, unless `replace` is true. Which columns made
-        the id, the text and the media of a domain is remembered, and holds for its next input. See
-        `UpsertRequest`.
+        the id, the text, the media and the vectors of a domain is remembered, and holds for its
+        next input. See `UpsertRequest`.
 
         Returns
         -------
@@ -344,6 +353,7 @@ class Space:
         Examples
         --------
         ``space.upsert("films.parquet", domain="films", text="{title}. {genres}")``
+        ``space.upsert("films.parquet", domain="films", vectors={"plot": "plot_embedding"})``
         """
         request = UpsertRequest.of(locals())
         return item_operations.upsert_items(self.opened, request, progress=progress)
@@ -354,6 +364,8 @@ class Space:
         *,
         id: str | None = None,
         domain: str | None = None,
+        vector: Any = None,
+        vectors: Mapping[str, Any] | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
@@ -465,6 +477,32 @@ class Space:
         request, view = FilterOptions.of(locals()), self.opened.view()
         selected = view.select(request.domains, request.where)
         return len(view) if selected is None else selected.count
+
+    def vectors(
+        self,
+        domain: Names | None = None,
+        where: str | None = None,
+        names: Names | None = None,
+        attributes: bool = False,
+    ) -> pa.RecordBatchReader:
+        """Return the vectors of items as a stream of Arrow batches, of some items if filtered.
+
+        Columns are ``item_id``, ``domain``, and for each named vector one such as ``text_vector``:
+        float32 lists of fixed size at unit norm, null where an item has none. The catalog is read
+        as it was at the call, in batches of some megabytes. See `VectorsRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such named vector, or domain.
+        InvalidFilter
+            If the predicate is refused.
+
+        Examples
+        --------
+        ``for batch in space.vectors("films", names="text"): ...``
+        """
+        return read_vectors(self.opened, VectorsRequest.of(locals()))
 
     def attributes(self, domain: Names | None = None) -> list[dict[str, Any]]:
         """Return the attributes of each domain: name, type, share of items filled, examples.
@@ -921,7 +959,12 @@ class Space:
         return interaction_operations.summarize_events(self.opened, request)
 
     def forget_user(self, user_id: IdLike) -> int:
-        """Delete every interaction of a user, at once and in every process; return how many.
+        """Delete all that is stored of a user, at once and in every process.
+
+        Returns
+        -------
+        int
+            The number of interactions that were deleted; the user's attributes go with them.
 
         The bytes leave the disk with ``compact(keep_days=0)`` or, when they are older than
         `keep_versions_days` of ``space.toml``, with `publish`, as those of all old versions do.
@@ -936,6 +979,86 @@ class Space:
         ``space.forget_user("user-7")``
         """
         return interaction_operations.forget_user(self.opened, to_id(user_id, "user id"))
+
+    # ---- Users
+
+    def add_users(
+        self,
+        source: Any,
+        *,
+        user: str = "user_id",
+        columns: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] = (),
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
+        skip_invalid: bool = False,
+        progress: bool = False,
+    ) -> UserReport:
+        """Add users with their attributes, or change those that are there.
+
+        Every column but the id is an attribute: age band, country, segment, device, free text. They
+        are typed as those of items are. Attributes that the input has no column for stay; a null is
+        unknown. Users need not have interactions. All rows are stored at once, or none. See
+        `UsersRequest`.
+
+        Returns
+        -------
+        UserReport
+            Counts of users added, changed and unchanged, and the types of the attributes.
+
+        Raises
+        ------
+        InvalidUsers
+            If a row has no user, a user stands in two rows, or a value does not fit the type of its
+            attribute; nothing is stored then.
+        InvalidMapping
+            If a named column is absent, or cannot be an attribute.
+        SpaceLocked
+            If another process is writing interactions or users.
+
+        Examples
+        --------
+        ``space.add_users([{"user_id": "user-7", "country": "NL", "age": 34}])``
+        """
+        return user_operations.add_users(self.opened, UsersRequest.of(locals()), progress=progress)
+
+    def users(self, user_ids: IdLike | Iterable[IdLike]) -> list[dict[str, Any]]:
+        """Return users with their attributes, in the order of the ids; unknown values are None.
+
+        Raises
+        ------
+        InvalidInput
+            If a user has no attributes in the space.
+
+        Examples
+        --------
+        ``space.users("user-7")[0]["country"]``
+        """
+        return user_operations.read_users(self.opened, to_ids(user_ids, "user id"))
+
+    def user_ids(self) -> list[str]:
+        """Return the ids of the users that have attributes, ascending."""
+        ids: list[str] = self.opened.users.table().column("user_id").to_pylist()
+        return ids
+
+    def delete_users(self, user_ids: IdLike | Iterable[IdLike]) -> int:
+        """Delete the attributes of users; return of how many there were some.
+
+        Their interactions stay: `forget_user` deletes all that is stored of a user.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing interactions or users.
+        """
+        return user_operations.delete_users(self.opened, to_ids(user_ids, "user id"))
+
+    def user_attributes(self) -> list[dict[str, Any]]:
+        """Return name, type, share of users with a value, and examples of each user attribute."""
+        return user_operations.list_user_attributes(self.opened)
 
     # ---- Recommending
 

@@ -50,6 +50,7 @@ from isthmus.schema import (
     MEDIA_FOLDER,
     RECOMMENDER_FOLDER,
     USER_ID,
+    USERS_TABLE,
     Modality,
 )
 
@@ -173,7 +174,7 @@ class _Checker:
 
     def _encode_missing(self) -> None:
         space = self._space
-        modalities: list[Modality] = list(space.settings.encoders)
+        modalities: list[Modality] = list(space.settings.encoded_modalities)
         embeddings = MissingEmbeddings(
             space.path, space.settings, modalities, space.media(), space.encoder_of
         )
@@ -191,7 +192,9 @@ class _Checker:
         else:
             read = [] if fragment is None else readable_values(table, fragment, USER_ID)
             names = sorted(set(read))
-            lost, again = f"{rows} events{_listed(names)}", "interactions add FILES"
+            what = "users" if table.name == USERS_TABLE else "interactions"
+            kind = "attributes of users" if what == "users" else "events"
+            lost, again = f"{rows} {kind}{_listed(names)}", f"{what} add FILES"
         remedy = f"{self._command(DROP)}, then {self._command(again)}"
         return self._found(table, damage, lost, remedy, names[:MAX_NAMED])
 

@@ -15,7 +15,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.index.releases.release import BUILDING, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import CHECKSUMS, DESCRIPTION, parts_folder, trained_folder
-from isthmus.schema import ITEM_ID, MEDIA_FOLDER, VECTORS_FILE, Modality
+from isthmus.schema import ITEM_ID, MEDIA_FOLDER, USER_ID, VECTORS_FILE, Modality
 from tests.toy import ToyEncoder, joint_encoder, two_encoders
 
 State = dict[str, dict[str, Any]]
@@ -24,6 +24,7 @@ SECTIONS = (
     "vectors",
     "quarantine",
     "interactions",
+    "users",
     "settings",
     "trained",
     "release",
@@ -86,6 +87,7 @@ def state_of(path: Path) -> State:
         "vectors": {i: {n: _rounded(v) for n, v in row.items()} for i, row in vectors.items()},
         "quarantine": {f"{row[ITEM_ID]} {row['modality']}": row for row in quarantine},
         "interactions": {str([*row.values()][:3]): row for row in interactions},
+        "users": {user[USER_ID]: user for user in space.users(space.user_ids())},
         "settings": {
             "fingerprint": settings.fingerprint,
             "weights": dict(settings.weights),

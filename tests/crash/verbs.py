@@ -100,6 +100,10 @@ def published(path: Path, encoder: Encoder | dict | None = None, *, keep: int = 
     return space
 
 
+def with_users(path: Path) -> None:
+    published(path).add_users([{"user_id": f"u{k}", "age": k} for k in range(4)])
+
+
 def pairs(path: Path) -> None:
     small(path, items=24).publish()
 
@@ -309,8 +313,23 @@ VERBS = {
             "interactions add",
         ),
         Verb(
-            "forget user",
+            "add first users",
             published,
+            lambda space: space.add_users([{"user_id": f"u{k}", "age": k} for k in range(4)]),
+            "users add",
+        ),
+        Verb(
+            "add users",
+            with_users,
+            lambda space: space.add_users(
+                [{"user_id": "u1", "city": "Oslo"}, {"user_id": "new", "age": 9}]
+            ),
+            "users add",
+        ),
+        Verb("delete users", with_users, lambda s: s.delete_users(["u1"]), "users delete"),
+        Verb(
+            "forget user",
+            with_users,
             lambda space: space.forget_user("u1"),
             "interactions forget-user",
         ),

@@ -54,7 +54,7 @@ IGNORED = {".lock", ".writer"}
 PLACES = ("_FILE", "_FOLDER", "_TABLE", "_COPY")  # endings of constants of `isthmus.schema`
 SHORT_LIVED = {schema.VECTORS_FILE}  # while a command runs that makes it anew
 USERS = 40
-HARMLESS, TOLD, FALSE, RAW, HUNG, DIED = "harmless", "told", "false", "raw", "hung", "died"
+HARMLESS, REPORTED, FALSE, RAW, HUNG, DIED = "harmless", "reported", "false", "raw", "hung", "died"
 
 
 def build(path: Path) -> None:
@@ -82,6 +82,7 @@ def build(path: Path) -> None:
             for n in chosen.sample(range(40), 12)
         ]
     )
+    space.add_users([{"user_id": f"u{user}", "age": user} for user in range(USERS)])
     space.publish()
     space.set_weights({"image": 2.0})
     space.align(settings=AlignmentSettings(dim=6, epochs=1))
@@ -111,6 +112,7 @@ READS: dict[str, Callable[[Space], Any]] = {
     "get": lambda space: space.get(space.interactions("u3").column("item_id")[0].as_py()),
     "interactions": lambda space: sorted(map(str, space.interactions().to_pylist())),
     "user": lambda space: space.interactions("u3").to_pylist(),
+    "attributes of users": lambda space: space.users(space.user_ids()),
     "recommend": lambda space: [
         (hit.item_id, round(hit.score, 4)) for hit in space.recommend(User(id="u3"), k=5)
     ],
@@ -127,10 +129,10 @@ def read_all(path: Path) -> dict[str, tuple[str, Any]]:
     if opened[0] != "ok":
         return {"open": opened}
     space = opened[1]
-    asked = {name: _outcome(partial(read, space)) for name, read in READS.items()}
+    outcomes = {name: _outcome(partial(read, space)) for name, read in READS.items()}
     written = _outcome(lambda: space.upsert([item("new", "n", "others")]).added)
     again = {f"{n} after a write": _outcome(partial(READS[n], space)) for n in AFTER_A_WRITE}
-    return {**asked, "write": written, **again}
+    return {**outcomes, "write": written, **again}
 
 
 def _opened(path: Path) -> Space:
@@ -142,7 +144,7 @@ def _outcome(ask: Callable[[], Any]) -> tuple[str, Any]:
     try:
         return "ok", ask()
     except IsthmusError as error:
-        return TOLD, f"{type(error).__name__}: {error}"
+        return REPORTED, f"{type(error).__name__}: {error}"
     except BaseException:  # a panic of Lance is no `Exception`
         return RAW, traceback.format_exc(limit=-4)
 
@@ -203,14 +205,14 @@ def judge(outcome: tuple[str, Any], sound: dict[str, tuple[str, Any]]) -> tuple[
     """Return the verdict on one damaged copy, and what was seen."""
     if outcome[0] != "ok":
         return outcome[0], str(outcome[1])
-    told = False
+    reported = False
     for name, (state, value) in outcome[1].items():
         if state == RAW:
             return RAW, f"{name}: {value}"
         if state == "ok" and (state, value) != sound[name]:
             return FALSE, f"{name}: {str(value)[:300]} instead of {str(sound[name][1])[:300]}"
-        told |= state == TOLD
-    return (TOLD if told else HARMLESS), ""
+        reported |= state == REPORTED
+    return (REPORTED if reported else HARMLESS), ""
 
 
 @contextmanager
@@ -246,7 +248,7 @@ def run(source: Path, flips: int, seed: int) -> tuple[Counter[str], list[str]]:
             done = damage(work / file.relative_to(source), chance)
             verdict, seen = judge(in_fork(lambda: read_all(work)), sound)
             verdicts[verdict] += 1
-            if verdict not in (HARMLESS, TOLD):
+            if verdict not in (HARMLESS, REPORTED):
                 wrong.append(f"{verdict}: {file.relative_to(source)}, {done}: {seen}")
     return verdicts, wrong
 

@@ -48,7 +48,7 @@ def everything(folder):
     )
 
 
-def test_a_sound_space_is_told_to_be_sound(folder):
+def test_a_sound_space_is_reported_as_sound(folder):
     report = opened(folder).verify()
     assert report.sound
     assert report.damages == []
@@ -86,7 +86,7 @@ def test_what_follows_from_something_else_is_mended(folder, pattern, how):
 
 
 @pytest.mark.parametrize("how", [flip, lambda path: path.unlink()], ids=["flip", "remove"])
-def test_lost_items_are_named_and_given_up_only_if_asked(folder, how):
+def test_lost_items_are_named_and_dropped_only_on_request(folder, how):
     file = files(folder, "catalog.lance/data/*")[0]
     how(file)
     with pytest.raises(CorruptTable, match=file.name):
@@ -108,7 +108,7 @@ def test_lost_items_are_named_and_given_up_only_if_asked(folder, how):
     assert opened(folder).verify().sound
 
 
-def test_lost_events_are_told_with_their_users(folder):
+def test_lost_events_are_reported_with_their_users(folder):
     flip(files(folder, "interactions.lance/data/*")[-1])
     (found,) = opened(folder).verify().damages
     assert found.lost.startswith("4 events")
@@ -117,7 +117,7 @@ def test_lost_events_are_told_with_their_users(folder):
     assert len(opened(folder).interactions()) == 0
 
 
-def test_damaged_media_are_told(folder):
+def test_damaged_media_are_reported(folder):
     file = files(folder, "media/??/*")[0]
     flip(file)
     (found,) = opened(folder).verify(repair=True).damages

@@ -55,7 +55,7 @@ def test_a_damaged_version_that_was_committed_is_not_dropped(path):
 
 
 def test_every_kind_of_commit_flushes_its_files_before_its_manifest(path, monkeypatch):
-    """What a version refers to is flushed before the manifest is there, once; the manifest after."""
+    """What a version refers to is flushed once, before the manifest is there; that is after."""
     flushed: list[tuple[str, int | None]] = []  # each with the newest version at that moment
     ever: list[str] = []
     fsync = os.fsync
