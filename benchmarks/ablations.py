@@ -372,7 +372,7 @@ def _user_metrics(
 
 
 def _tag(recommender: RecommenderSettings) -> str:
-    excluded = "".join(f"-no {name}" for name in recommender.exclude_generators)
+    excluded = "".join(f"-no {name}" for name in recommender.exclude_generators or ())
     users = recommender.examples.max_users
     suffix = (
         ""

@@ -12,24 +12,19 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping
 from numbers import Integral
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from isthmus.errors import InvalidInput
 
-AN_ID: Final = "an id"
+ALLOWED = "is text or a whole number"
 
 
-def id_problem(value: Any, noun: str = AN_ID) -> str | None:
+def id_problem(value: Any, what: str = "an id") -> str | None:
     r"""Return why a value is no id, in words that follow its name; None where it is one.
 
-    Parameters
-    ----------
-    value : object
-        The value.
-    noun : str, default "an id"
-        What it is to be, for the message: domains and kinds of event follow the same rule.
+    Kinds of event and domains follow the same rule; `what` names what the value should be.
 
     Examples
     --------
@@ -37,18 +32,20 @@ def id_problem(value: Any, noun: str = AN_ID) -> str | None:
     (None, None)
     >>> id_problem(7.0)
     'is 7.0 (float); an id is text or a whole number'
+    >>> id_problem(True, "a kind of event")
+    'is True (bool); a kind of event is text or a whole number'
     >>> id_problem("a\tb")
     "is 'a\\tb', which holds a control character; an id is text or a whole number"
     """
     if isinstance(value, str):
-        return _text_problem(value, noun)
+        return _text_problem(value, what)
     if value is None:
-        return f"is missing; {_rule(noun)}"
+        return f"is missing; {what} {ALLOWED}"
     if is_whole(value):
         return None
     name = type(value).__name__
     remedy = f"; give str(...), {str(value)!r}" if name == "UUID" else ""
-    return f"is {value!r} ({name}); {_rule(noun)}{remedy}"
+    return f"is {value!r} ({name}); {what} {ALLOWED}{remedy}"
 
 
 def to_id(value: Any, what: str = "id") -> str:
@@ -116,17 +113,13 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _rule(noun: str) -> str:
-    return f"{noun} is text or a whole number"
-
-
-def _text_problem(text: str, noun: str) -> str | None:
+def _text_problem(text: str, what: str) -> str | None:
     if not text.strip():
-        return f"is empty; {_rule(noun)}"
+        return f"is empty; {what} {ALLOWED}"
     if not text.isprintable():
         kinds = {unicodedata.category(character) for character in text}
         if "Cc" in kinds:
-            return f"is {text!r}, which holds a control character; {_rule(noun)}"
+            return f"is {text!r}, which holds a control character; {what} {ALLOWED}"
         if "Cs" in kinds:
             return f"is {text!r}, which is no valid Unicode"
     return None

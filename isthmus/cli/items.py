@@ -63,7 +63,7 @@ def upsert(
 ) -> None:
     """Add new items and change those that are there; only unseen contents are encoded.
 
-    With --sync or --remap, what would be done is shown first, and asked.
+    With --sync or --remap, what would be done is shown first and has to be confirmed.
     """
     opened = open_space(space, device=device, wait_s=wait_s)
     if (request.get("sync") or request.get("remap")) and not (yes or request.get("dry_run")):
@@ -98,9 +98,9 @@ def delete(
 ) -> None:
     """Delete items, at once; those that a filter selects, after asking."""
     opened = open_space(space, wait_s=wait_s)
-    asked = DeleteRequest(**request)
-    if asked.selects and not asked.names:
-        selected = sum(1 for _ in opened.ids(asked.domain, asked.where))
+    parsed = DeleteRequest(**request)
+    if parsed.selects and not parsed.names:
+        selected = sum(1 for _ in opened.ids(parsed.domain, parsed.where))
         confirm(f"delete {selected:,} items?", yes=yes)
     show_line({"deleted": opened.delete(**request)}, as_json=as_json)
 

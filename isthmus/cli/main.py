@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 import isthmus
-from isthmus.cli import encoders, items, recommend, releases, search
+from isthmus.cli import encoders, integrations, items, recommend, releases, search
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.options import SeveralValues
+from isthmus.cli.users import app as users
 from isthmus.errors import IsthmusError, IsthmusWarning
 from isthmus.terminal import say, shortened, tolerate_encodings
 
@@ -68,9 +69,11 @@ for command in COMMANDS:
 for command in WITH_SEVERAL_VALUES:
     app.command(cls=SeveralValues)(command)
 app.command(name="map")(search.map_space)
+app.command(name="import")(integrations.import_collection)
 app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 app.add_typer(attributes)
+app.add_typer(users)
 
 INTERRUPTED = 130
 _show_other = warnings.showwarning

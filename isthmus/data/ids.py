@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from isthmus.data.convert import Misfits, Values, plain, to_objects, unwrap
 from isthmus.data.template import parse_template
 from isthmus.errors import InvalidMapping
-from isthmus.ids import AN_ID, id_problem
+from isthmus.ids import id_problem
 
 # What an id must not hold: control characters. A surrogate is in no Arrow text.
 _CONTROL = r"\p{Cc}"
@@ -28,9 +28,7 @@ class IdTemplate:
     template : str
         A column, or literal text with ``{column}`` fields.
     what : str, default "item id"
-        What it makes, for messages.
-    noun : str, default "an id"
-        The rule that it follows, for messages, see `isthmus.ids.id_problem`.
+        What it is the id of, for messages.
 
     Raises
     ------
@@ -44,8 +42,9 @@ class IdTemplate:
     (['film-1', None], [(1, "no item id in 'n'")])
     """
 
-    def __init__(self, template: str, what: str = "item id", noun: str = AN_ID) -> None:
-        self.template, self.what, self.noun = template, what, noun
+    def __init__(self, template: str, what: str = "item id") -> None:
+        self.template, self.what = template, what
+        self._kind = "an id" if what.endswith("id") else f"a {what}"
         braces = "{" in template or "}" in template
         self._parts = parse_template(template) if braces else [("", template)]
         if not self.fields:
@@ -61,7 +60,7 @@ class IdTemplate:
         made: dict[str, pa.Array] = {}
         problems: Misfits = []
         for name in self.fields:
-            made[name], found = to_id_column(columns[name], self.noun)
+            made[name], found = to_id_column(columns[name], self._kind)
             problems += [(row, self._problem(name, why)) for row, why in found]
         if len(self._parts) == 1 and self._parts[0][0] == "":
             return made[self.fields[0]], problems
@@ -78,8 +77,10 @@ class IdTemplate:
         return f"column {column!r} {why}"
 
 
-def to_id_column(values: Values, noun: str = AN_ID) -> tuple[pa.StringArray, Misfits]:
+def to_id_column(values: Values, what: str = "an id") -> tuple[pa.StringArray, Misfits]:
     """Return ids as text, null where a value is no id, and why, shape (n,).
+
+    `what` names what a value should be, for the messages.
 
     Examples
     --------
@@ -90,7 +91,7 @@ def to_id_column(values: Values, noun: str = AN_ID) -> tuple[pa.StringArray, Mis
     fast = _fast(values)
     if fast is not None:
         return fast, []
-    return _one_by_one([unwrap(value) for value in to_objects(values)], noun)
+    return _one_by_one([unwrap(value) for value in to_objects(values)], what)
 
 
 def _fast(values: Values) -> pa.StringArray | None:
@@ -115,11 +116,11 @@ def _fast(values: Values) -> pa.StringArray | None:
     return None if pc.any(bad).as_py() else texts
 
 
-def _one_by_one(objects: Sequence[Any], noun: str) -> tuple[pa.StringArray, Misfits]:
+def _one_by_one(objects: Sequence[Any], what: str) -> tuple[pa.StringArray, Misfits]:
     ids: list[str | None] = []
     problems: Misfits = []
     for row, value in enumerate(objects):
-        problem = id_problem(value, noun)
+        problem = id_problem(value, what)
         if problem is not None:
             problems.append((row, problem))
         ids.append(None if problem else value if isinstance(value, str) else str(int(value)))

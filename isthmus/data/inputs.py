@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from isthmus.data.census import TypeCensus
 from isthmus.data.convert import Values, convert, unwrap
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.files import FORMATS, open_file
 from isthmus.data.paths import local_path
+from isthmus.data.request import DEFAULTS, CsvOptions
 from isthmus.data.sources import (
     Chunk,
     Chunks,

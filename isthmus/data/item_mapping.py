@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field, SkipValidation
 
 from isthmus.data.convert import Misfits
 from isthmus.data.domain_mapping import VECTOR_ROLE, DomainMapping, Mappings, agreed
 from isthmus.data.ids import MISSING, IdTemplate, to_id_column
 from isthmus.data.own_vectors import GIVEN_COLUMN
+from isthmus.data.request import ItemColumns
 from isthmus.data.sources import Chunk
 from isthmus.data.template import TextTemplate
 from isthmus.errors import InvalidMapping, listed
@@ -31,53 +33,23 @@ from isthmus.schema import (
 DEFAULT_TEXT_COLUMNS = ("title", "name", "attributes", "genres", "category", "description")
 
 
-@dataclass(frozen=True)
-class FieldMapping:
-    """The roles of columns; every other column becomes a typed attribute.
+class FieldMapping(ItemColumns):
+    """The roles of columns, with what is remembered of the domains that are there."""
 
-    Parameters
-    ----------
-    id : str, optional
-        Column of the item id, or a template such as ``"film-{movie_id}"``. Default: that of the
-        domain, if the input has its columns, else ``item_id``.
-    domain : str, optional
-        One domain for the whole input, instead of `domain_column`.
-    domain_column : str, optional
-        Column of the domain; default ``domain``.
-    text : str, optional
-        Template or column of the text. Default: that of the domain; for a new domain the column
-        ``text`` if there is one, else the columns title, name, attributes, genres, category and
-        description, those that exist.
-    image : str, optional
-        Column of the image: a path (relative to the file that names it), bytes, a data URI or,
-        where allowed, an http(s) address. Default: that of the domain, else the column ``image``
-        if there is one.
-    audio : str, optional
-        Column of the audio, likewise; only in a space that encodes audio.
-    columns : sequence of str, optional
-        Columns to store as attributes, of those without a role; all by default.
-    exclude : sequence of str, default ()
-        Columns not to store as attributes; a template may read them all the same.
-    vectors : mapping of str to str
-        By name of a named vector, the column of its vectors. Default: those of the domain, else
-        for a named vector that is called as a column, but not as a modality, this column.
-    remembered : mapping of str to DomainMapping
-        What made the items of each domain that is there.
-    update : bool, default False
-        The input has changes of known items: it needs no domain, and makes no new decisions.
-    """
-
-    id: str | None = None
-    domain: str | None = None
-    domain_column: str | None = None
-    text: str | None = None
-    image: str | None = None
-    audio: str | None = None
-    columns: Sequence[str] | None = None
-    exclude: Sequence[str] = ()
-    vectors: Mapping[str, str] = field(default_factory=dict)
-    remembered: Mappings = field(default_factory=dict)
-    update: bool = False
+    remembered: SkipValidation[Mappings] = Field(
+        default_factory=dict, description="What made the items of each domain that is there."
+    )
+    vectors: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="By name of a named vector, the column of its vectors. By default those of "
+        "the domain, else for a named vector that is called as a column, but not as a modality, "
+        "this column.",
+    )
+    update: bool = Field(
+        default=False,
+        description="The input has changes of known items: it needs no domain, and makes no new "
+        "decisions.",
+    )
 
     @property
     def id_columns(self) -> tuple[str, ...]:
@@ -121,8 +93,8 @@ class FieldMapping:
             names=tuple(names),
             own_ids=self._has_own_ids(names),
             media=self._media(names, columns),
-            columns=None if self.columns is None else tuple(self.columns),
-            exclude=tuple(self.exclude),
+            columns=self.columns,
+            exclude=self.exclude,
             vectors=self._vectors(names, vector_names),
         )
         for column in resolved.columns_needed:

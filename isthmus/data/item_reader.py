@@ -32,12 +32,12 @@ from isthmus.data.convert import (
     type_of,
     unwrap,
 )
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.domain_mapping import DomainMapping, option_of
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
 from isthmus.data.own_vectors import read_vectors, require_vectors
 from isthmus.data.paths import local_path, scheme_of
+from isthmus.data.request import TableOptions
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import UTC_TIME, is_bytes, is_file_struct, is_text, type_name, widen
@@ -81,10 +81,8 @@ class ItemReader(TableReader[ResolvedMapping]):
         Which columns are what.
     modalities : frozenset of str, default {"text", "image"}
         Modalities that can be encoded; an item needs one of them.
-    options : CsvOptions, optional
-        How a CSV is written, where that is known.
-    time_unit : str, optional
-        What numbers count in attributes that are dates or times, see `isthmus.data.times`.
+    options : TableOptions, optional
+        How a CSV is written, and what numbers count in attributes that are dates or times.
     space : Path, optional
         The space that the items are for, for the commands in messages.
     vector_dims : mapping of str to int, optional
@@ -111,12 +109,11 @@ class ItemReader(TableReader[ResolvedMapping]):
         items: Any,
         mapping: FieldMapping | None = None,
         modalities: frozenset[str] = frozenset({"text", "image"}),
-        options: CsvOptions = DEFAULTS,
-        time_unit: str | None = None,
+        options: TableOptions | None = None,
         space: Path | None = None,
         vector_dims: Mapping[str, int] | None = None,
     ) -> None:
-        mapping = mapping or FieldMapping()
+        mapping, options = mapping or FieldMapping(), options or TableOptions()
         self._vector_dims = dict(vector_dims or {})
         self._space = space
         self.modalities = modalities
@@ -127,7 +124,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
         self._known: Mapping[str, Types] = {}
-        self._time_unit = time_unit
+        self._time_unit = options.time_unit
 
         def resolve(source: Source) -> ResolvedMapping:
             names = self._vector_dims

@@ -47,7 +47,7 @@ class GivenVectors:
         arrays = {f"{GIVEN_COLUMN}{n}": one for n, one in named.items() if n not in columns}
         if not arrays:
             return cls(request.items, columns)
-        sources = open_sources(request.items, request.csv)
+        sources = open_sources(request.items, request)
         if len(sources) != 1:
             raise InvalidInput(
                 f"arrays of vectors need one table, and not {len(sources)} files; name a column"
@@ -74,7 +74,7 @@ class GivenVectors:
                 f"are {known}); it is named when a space is created, or by its first input: "
                 f"{command_in(space.path.with_name('NEW'), f'create --vectors {name}=DIM')}"
             )
-        sources = open_sources(self.items, request.csv)
+        sources = open_sources(self.items, request)
         for name, column in new.items():
             for source in sources:
                 if column not in source.columns:

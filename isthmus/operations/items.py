@@ -91,11 +91,11 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
 
 
 def _encoders_of(request: CreateRequest) -> dict[Modality, Encoder]:
-    own = (request.text_encoder, request.image_encoder, request.audio_encoder)
-    if request.encoder == NO_ENCODER and not any(own):
+    by_modality = (request.text_encoder, request.image_encoder, request.audio_encoder)
+    if request.encoder == NO_ENCODER and not any(by_modality):
         return {}
     return resolve_encoders(
-        request.encoder, *own, device=request.device, precision=request.precision
+        request.encoder, *by_modality, device=request.device, precision=request.precision
     )
 
 
@@ -147,19 +147,9 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
     """Add new items and change those that are there."""
     if request.sync and request.domain is None:
         raise InvalidInput("sync needs the domain whose items the input has; give --domain")
-    own = GivenVectors.of(space.settings, request)
-    mapping = FieldMapping(
-        request.id,
-        request.domain,
-        request.domain_column,
-        request.text,
-        request.image,
-        request.audio,
-        request.columns,
-        request.exclude,
-        own.columns,
-        {} if request.remap else space.catalog.snapshot().mappings,
-    )
+    given = GivenVectors.of(space.settings, request)
+    remembered = {} if request.remap else space.catalog.snapshot().mappings
+    mapping = FieldMapping.of({**dict(request), "vectors": given.columns, "remembered": remembered})
     options = WriteOptions(
         replace=request.replace,
         remap=request.remap,
@@ -168,39 +158,38 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         skip_invalid=request.skip_invalid,
         dry_run=request.dry_run,
     )
-    return _write_items(space, request, own, mapping, options, progress=progress)
+    return _write_items(space, request, given, mapping, options, progress=progress)
 
 
 def update_items(space: OpenSpace, request: UpdateRequest, *, progress: bool = False) -> AddReport:
     """Change items that are there, in the columns that the input has."""
-    own = GivenVectors.of(space.settings, request)
+    given = GivenVectors.of(space.settings, request)
     mapping = FieldMapping(
-        request.id,
-        request.domain,
-        vectors=own.columns,
+        id=request.id,
+        domain=request.domain,
+        vectors=given.columns,
         remembered=space.catalog.snapshot().mappings,
         update=True,
     )
     options = WriteOptions(update=True, skip_invalid=request.skip_invalid)
-    return _write_items(space, request, own, mapping, options, progress=progress)
+    return _write_items(space, request, given, mapping, options, progress=progress)
 
 
 def _write_items(
     space: OpenSpace,
     request: UpsertRequest | UpdateRequest,
-    own: GivenVectors,
+    given: GivenVectors,
     mapping: FieldMapping,
     options: WriteOptions,
     *,
     progress: bool,
 ) -> AddReport:
-    new_dims = own.new_dims(space, request)
+    new_dims = given.new_dims(space, request)
     reader = ItemReader(
-        own.items,
+        given.items,
         mapping,
         frozenset(space.settings.encoded_modalities),
-        request.csv,
-        request.time_unit,
+        request,
         space.path,
         {**space.settings.given_dims, **new_dims},
     )

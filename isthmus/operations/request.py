@@ -8,10 +8,16 @@ from typing import Any, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
-from isthmus.data.csv_options import CsvOptions
+from isthmus.data.request import (
+    IdColumn,
+    InteractionColumns,
+    ItemColumns,
+    TableOptions,
+    UserColumns,
+)
 from isthmus.data.times import TimeUnit
 from isthmus.ids import Ids
-from isthmus.requests import ListedNames, Names, Request
+from isthmus.requests import Names, Request
 from isthmus.retrieval.search.request import FilterOptions
 
 POSITIVE_FROM = (
@@ -71,57 +77,11 @@ class ReembedRequest(EncoderOptions):
     http: bool = Field(default=False, description=HTTP)
 
 
-class TableOptions(Request):
-    """How a table is written, where that is not plain; what is None is found out."""
-
-    delimiter: str | None = Field(
-        default=None, description="Character between the values of a CSV; tab for a tab."
-    )
-    encoding: str | None = Field(
-        default=None, description="Encoding of a CSV, such as utf-8 or cp1252."
-    )
-    quote: str | None = Field(
-        default=None,
-        description="Character around values of a CSV, or none where quotes mean nothing.",
-    )
-    null_values: ListedNames = Field(
-        default=(),
-        description="Texts of a CSV that stand for a missing value (NA,-), beside the empty one.",
-    )
-    time_unit: TimeUnit | None = Field(
-        default=None,
-        description="What numbers count that are times: s, ms, us or ns since 1970, or yyyymmdd.",
-    )
-
-    @property
-    def csv(self) -> CsvOptions:
-        """How a CSV is written."""
-        return CsvOptions(self.delimiter, self.encoding, self.quote, self.null_values)
-
-
-class UpsertRequest(TableOptions):
+class UpsertRequest(TableOptions, ItemColumns):
     """Items to add or replace, and which columns are what."""
 
     items: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."
-    )
-    id: str | None = Field(
-        default=None,
-        description="Column or template of the item id; by default that of the domain, else "
-        "item_id.",
-    )
-    domain: str | None = Field(default=None, description="Domain of every item.")
-    domain_column: str | None = Field(default=None, description="Column of the domain.")
-    text: str | None = Field(
-        default=None,
-        description='Column or template of the text, such as "{title}. {genres}"; by default that '
-        "of the domain.",
-    )
-    image: str | None = Field(
-        default=None, description="Column of the image; by default that of the domain."
-    )
-    audio: str | None = Field(
-        default=None, description="Column of the audio; by default that of the domain."
     )
     vector: SkipValidation[Any] = Field(
         default=None,
@@ -132,12 +92,6 @@ class UpsertRequest(TableOptions):
         default=None,
         description="Columns of vectors by named vector (text=text_emb); in Python also arrays of "
         "shape (n_items, dim). By default those of the domain.",
-    )
-    columns: ListedNames | None = Field(
-        default=None, description="Columns to store as attributes (a,b,c); by default all."
-    )
-    exclude: ListedNames = Field(
-        default=(), description="Columns not to store as attributes (a,b,c)."
     )
     replace: bool = Field(
         default=False,
@@ -164,17 +118,12 @@ class UpsertRequest(TableOptions):
     http: bool = Field(default=False, description=HTTP)
 
 
-class UpdateRequest(TableOptions):
+class UpdateRequest(TableOptions, IdColumn):
     """Changes of items that are there."""
 
     items: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts: an id, and the columns "
         "that change."
-    )
-    id: str | None = Field(
-        default=None,
-        description="Column or template of the item id; by default that of the domain, else "
-        "item_id.",
     )
     domain: str | None = Field(
         default=None, description="Domain of every item; by default each item keeps its own."
@@ -272,28 +221,20 @@ class DropAttributeRequest(AttributeRequest):
     """An attribute to drop, with all its values."""
 
 
-class InteractionsRequest(TableOptions):
+class InteractionsRequest(TableOptions, InteractionColumns):
     """Interactions to add, and which columns are what."""
 
     source: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."
     )
-    user: str = Field(default="user_id", description="Column or template of the user id.")
-    item: str = Field(default="item_id", description="Column or template of the item id.")
-    value: str | None = Field(
-        default=None, description="Column of the value; by default value or rating, else 1."
-    )
-    time: str | None = Field(
-        default=None, description="Column of the time; by default time or timestamp."
-    )
-    weight: str | None = Field(
-        default=None, description="Column of the weight; by default weight, else 1."
-    )
-    event: str | None = Field(
-        default=None, description="Kind of every event, such as view or purchase."
-    )
-    event_column: str | None = Field(
-        default=None, description="Column of the kind of event; by default event."
+    skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+
+
+class UsersRequest(TableOptions, UserColumns):
+    """Users to add or change, and which columns are what."""
+
+    source: SkipValidation[Any] = Field(
+        description="Files, globs or folders; tables, frames or dicts."
     )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
 

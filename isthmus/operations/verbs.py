@@ -1,4 +1,4 @@
-"""What every verb of a space has in common: it keeps what it reads, and tells damage as damage."""
+"""What every verb of a space has in common: it keeps what it reads, and names damaged files."""
 
 from __future__ import annotations
 

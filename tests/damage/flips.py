@@ -31,10 +31,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from isthmus import IsthmusError, Space, User
+from isthmus import IsthmusError, Space, User, schema
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.index.settings import SpaceSettings
 from tests.retrieval.recommend.worlds import BRIEF
-from tests.toy import item, picture, two_encoders
+from tests.toy import COLOURS, item, picture, two_encoders
 
 LIMIT_S = 60.0
 NEWEST = 0.5  # share of the damages that hit the newest file of its kind
@@ -50,23 +51,27 @@ HEAVY = (
 )
 NUMBERED = re.compile(r"\d|^[0-9a-f]{2}$")  # a version, a release, a digest
 IGNORED = {".lock", ".writer"}
+PLACES = ("_FILE", "_FOLDER", "_TABLE", "_COPY")  # endings of constants of `isthmus.schema`
+SHORT_LIVED = {schema.VECTORS_FILE}  # while a command runs that makes it anew
 USERS = 40
-HARMLESS, TOLD, FALSE, RAW, HUNG, DIED = "harmless", "told", "false", "raw", "hung", "died"
+HARMLESS, REPORTED, FALSE, RAW, HUNG, DIED = "harmless", "reported", "false", "raw", "hung", "died"
 
 
 def build(path: Path) -> None:
-    """Make a space with files of every kind: two releases, a delta, a recommender, media."""
+    """Make a space with files of every kind: releases, a delta, a recommender, an alignment."""
     space = Space.create(path, two_encoders())
+    colours = list(COLOURS)
     space.upsert(
         [
             item(
                 f"f{n}",
-                f"word{n} taste{n % 4}",
+                f"word{n} {colours[n % 6]} taste{n % 4}",
                 "films" if n % 2 else "books",
-                image=picture("red", 4 + n) if n < 5 else None,
+                image=picture(colours[n % 6], 4 + n) if n < 24 else None,
                 year=1900 + n,
+                taste=f"taste{n % 4}",
             )
-            for n in range(40)
+            for n in range(60)
         ]
     )
     chosen = random.Random(1)
@@ -77,13 +82,24 @@ def build(path: Path) -> None:
             for n in chosen.sample(range(40), 12)
         ]
     )
+    space.add_users([{"user_id": f"u{user}", "age": user} for user in range(USERS)])
     space.publish()
+    space.set_weights({"image": 2.0})
+    space.align(settings=AlignmentSettings(dim=6, epochs=1))
     space.train(settings=BRIEF)
     space.publish()
+    space.learn_fusion(label="taste")
     space.index_text()
     space.delete(["f39"])
     space.upsert([item("late", "latecomer", "films"), item("broken", "x", image=b"none")])
-    space.set_weights({"image": 2.0})
+    _require_every_kind(path)
+
+
+def _require_every_kind(path: Path) -> None:
+    """Raise `AssertionError` unless there is a file of every name that a space may have in it."""
+    names = {value for name, value in vars(schema).items() if name.endswith(PLACES)} - SHORT_LIVED
+    found = {part for file in path.rglob("*") if file.is_file() for part in file.parts}
+    assert names <= found, f"no file to damage: {sorted(names - found)}"
 
 
 READS: dict[str, Callable[[Space], Any]] = {
@@ -96,6 +112,7 @@ READS: dict[str, Callable[[Space], Any]] = {
     "get": lambda space: space.get(space.interactions("u3").column("item_id")[0].as_py()),
     "interactions": lambda space: sorted(map(str, space.interactions().to_pylist())),
     "user": lambda space: space.interactions("u3").to_pylist(),
+    "attributes of users": lambda space: space.users(space.user_ids()),
     "recommend": lambda space: [
         (hit.item_id, round(hit.score, 4)) for hit in space.recommend(User(id="u3"), k=5)
     ],
@@ -112,10 +129,10 @@ def read_all(path: Path) -> dict[str, tuple[str, Any]]:
     if opened[0] != "ok":
         return {"open": opened}
     space = opened[1]
-    asked = {name: _outcome(partial(read, space)) for name, read in READS.items()}
+    outcomes = {name: _outcome(partial(read, space)) for name, read in READS.items()}
     written = _outcome(lambda: space.upsert([item("new", "n", "others")]).added)
     again = {f"{n} after a write": _outcome(partial(READS[n], space)) for n in AFTER_A_WRITE}
-    return {**asked, "write": written, **again}
+    return {**outcomes, "write": written, **again}
 
 
 def _opened(path: Path) -> Space:
@@ -127,7 +144,7 @@ def _outcome(ask: Callable[[], Any]) -> tuple[str, Any]:
     try:
         return "ok", ask()
     except IsthmusError as error:
-        return TOLD, f"{type(error).__name__}: {error}"
+        return REPORTED, f"{type(error).__name__}: {error}"
     except BaseException:  # a panic of Lance is no `Exception`
         return RAW, traceback.format_exc(limit=-4)
 
@@ -188,14 +205,14 @@ def judge(outcome: tuple[str, Any], sound: dict[str, tuple[str, Any]]) -> tuple[
     """Return the verdict on one damaged copy, and what was seen."""
     if outcome[0] != "ok":
         return outcome[0], str(outcome[1])
-    told = False
+    reported = False
     for name, (state, value) in outcome[1].items():
         if state == RAW:
             return RAW, f"{name}: {value}"
         if state == "ok" and (state, value) != sound[name]:
             return FALSE, f"{name}: {str(value)[:300]} instead of {str(sound[name][1])[:300]}"
-        told |= state == TOLD
-    return (TOLD if told else HARMLESS), ""
+        reported |= state == REPORTED
+    return (REPORTED if reported else HARMLESS), ""
 
 
 @contextmanager
@@ -231,7 +248,7 @@ def run(source: Path, flips: int, seed: int) -> tuple[Counter[str], list[str]]:
             done = damage(work / file.relative_to(source), chance)
             verdict, seen = judge(in_fork(lambda: read_all(work)), sound)
             verdicts[verdict] += 1
-            if verdict not in (HARMLESS, TOLD):
+            if verdict not in (HARMLESS, REPORTED):
                 wrong.append(f"{verdict}: {file.relative_to(source)}, {done}: {seen}")
     return verdicts, wrong
 

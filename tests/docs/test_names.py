@@ -27,6 +27,7 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    UsersRequest,
     VectorsRequest,
     VerifyRequest,
 )
@@ -71,6 +72,7 @@ REQUESTS = {
     "duplicates": DuplicatesRequest,
     "map": MapRequest,
     "add_interactions": InteractionsRequest,
+    "add_users": UsersRequest,
     "events": EventsRequest,
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
@@ -92,10 +94,10 @@ SETTINGS = {
     "finetune": ("settings", FinetuneSettings),
     "evaluate": ("plan", EvaluationPlan),
 }
-# In Python these say how a call runs, and not what is asked of it.
+# In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
-# Commands about interactions, and those about attributes, are groups of their own; `export` writes
+# Commands about interactions, users and attributes are groups of their own; `export` writes
 # what `vectors` returns.
 GROUPED = {
     "vectors": "export",
@@ -105,12 +107,19 @@ GROUPED = {
     "add_interactions": "interactions add",
     "interactions": "interactions show",
     "forget_user": "interactions forget-user",
+    "add_users": "users add",
+    "users": "users get",
+    "user_ids": "users list",
+    "delete_users": "users delete",
+    "user_attributes": "users attributes",
 }
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 CLI_ONLY = {
     "distill",
     "export",
+    "import",
     "interactions",
+    "users",
     "add",
     "weights",
 }  # a function, a group, an alias, a property
@@ -136,7 +145,7 @@ def command_of(verb: str) -> object | None:
 
 
 def arguments(verb: str) -> list[str]:
-    """What a verb is asked with, hyperparameters by name."""
+    """The arguments of a verb, hyperparameters by name."""
     names = [n for n in inspect.signature(getattr(Space, verb)).parameters if n not in HOW]
     if verb in SETTINGS:
         prefix, model = SETTINGS[verb]

@@ -207,7 +207,7 @@ class GeneratorBaseline(Baseline):
     def _score(
         self, histories: csr_array, users: Sequence[TestUser], columns: Positions
     ) -> FloatArray:
-        rows = _user_histories(histories)
+        rows = UserHistories.from_matrix(histories)
         training_rows = places_of(pa.array([user.user_id for user in users]), self._user_ids)
         scores = np.zeros((len(rows), len(columns)), np.float32)
         for domain in np.unique(self._domains[columns]).tolist():
@@ -347,12 +347,6 @@ def places_of(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Positions:
     """Return the place of each value, and -1 where it is absent."""
     found = pc.index_in(values.cast(pa.string()), value_set=among)
     return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
-
-
-def _user_histories(histories: csr_array) -> UserHistories:
-    ones = np.ones(histories.nnz, np.float32)
-    starts, columns = histories.indptr.astype(np.int64), histories.indices.astype(np.int64)
-    return UserHistories(starts, columns, ones, ones, np.zeros(histories.nnz, bool))
 
 
 def _all_pairs(n_users: int, columns: Positions) -> tuple[Positions, Positions]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -23,13 +23,22 @@ if TYPE_CHECKING:
 
 ItemWeights = Literal["none", "idf", "squared_idf"]
 
+GRID: tuple[dict[str, Any], ...] = (
+    {"k": 300, "alpha": 0.5, "beta": 0.5},
+    {"k": 100, "alpha": 0.5, "beta": 0.5},
+    {"k": 50, "alpha": 0.5, "beta": 0.5},
+    {"k": 300, "alpha": 0.5, "beta": 0.8},
+)
+
 
 @dataclass
 class UserKNN(CandidateGenerator):
     """Score items by the summed similarity of the neighbours that liked them.
 
     The similarity is that of weighted item sets, over all domains, see `CountSimilarity`: two
-    users share the weight of the items that both liked.
+    users share the weight of the items that both liked. Neighbours are users who liked something
+    of the target domain: others have no item to propose, and where few users are shared they
+    would take almost all of the places.
 
     Attributes
     ----------
@@ -59,6 +68,14 @@ class UserKNN(CandidateGenerator):
         """Index the users by the items that they liked."""
         return self._fit(data.liked)
 
+    def fit_grid(self, data: TrainingData) -> Iterator[Self]:
+        """Yield other numbers of neighbours and other exponents."""
+        yield self.fit(data)
+        own = {name: getattr(self, name) for name in GRID[0]}
+        for settings in GRID:
+            if settings != own:
+                yield replace(self, **settings).fit(data)
+
     def scorer(
         self,
         data: TrainingData,
@@ -78,11 +95,14 @@ class UserKNN(CandidateGenerator):
         """
         rows = users.first_items(len(self._weights)).rows
         similar = self._similarities(rows)
+        liked = self._liked.of(data, target)
+        of_target = np.diff(liked.indptr) > 0  # (n_training,)
+        similar = similar.filter(of_target[similar.columns])
         if training_rows is not None:
             similar = similar.filter(similar.columns != training_rows[similar.owners])
         if self.k is not None:
             similar = similar.top_k(self.k)
-        return SparseScorer(similar.dot(self._liked.of(data, target)), len(data))
+        return SparseScorer(similar.dot(liked), len(data))
 
     def state(self) -> ArrayState:
         """Return what every user liked."""

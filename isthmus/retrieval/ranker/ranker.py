@@ -166,7 +166,7 @@ class Ranker:
         return cls(network, generators)
 
     def misfits(self, other: Ranker) -> list[str]:
-        """Say why this ranker cannot be trained on in place of another; empty where it can.
+        """Return why this ranker cannot be trained on in place of another; empty where it can.
 
         It needs the same candidate generators and sizes. Its features may differ, since they are
         computed by name.

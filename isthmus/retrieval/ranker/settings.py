@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pydantic import Field
+
+from isthmus.requests import validated_settings
+
 Loss = Literal["listwise", "pairwise"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
-PRECISIONS = ("fp32", "bf16")
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,31 @@ class ExampleSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a ranker is trained.
+@validated_settings
+class RankerSettings:
+    """What a training of a space says of its rankers; the defaults are meant for any data."""
+
+    loss: Loss = Field(default="listwise", description="Loss of the rankers: listwise or pairwise.")
+    epochs: int = Field(default=10, ge=1, description="Maximum number of epochs of a ranker.")
+    distilled_units: int = Field(
+        default=0,
+        ge=0,
+        description="Distil each ranker into a small network of this many hidden units, such as "
+        "16, and keep it; 0 keeps the ensemble.",
+    )
+    precision: Precision = Field(default="fp32", description="fp32 or bf16.")
+    distributed: bool = Field(
+        default=False, description="Train on all devices that accelerate has."
+    )
+    seed: int = Field(default=0, description="Seed of the random numbers.")
+
+
+@validated_settings
+class TrainingSettings(RankerSettings):
+    """All hyperparameters of the training of a ranker; see `isthmus.retrieval.ranker.training`.
 
     Attributes
     ----------
-    loss : str
-        ``"listwise"`` or ``"pairwise"``, see `isthmus.retrieval.ranker.training`.
-    epochs : int
-        Passes over the examples, at most.
     patience : int
         Epochs without a better NDCG@10 of the validation users before training stops.
     patience_steps : int
@@ -68,21 +87,10 @@ class TrainingSettings:
         Dropout probability.
     members, hidden : int
         Ensemble members and hidden units, see `NetworkShape`.
-    distilled_units : int
-        Hidden units of a single small network that is distilled from the trained ranker and
-        replaces it, see `isthmus.retrieval.recommend.distillation`; 0 for none.
-    precision : str
-        ``"fp32"`` or ``"bf16"``.
     device : str
         ``"cpu"`` or ``"cuda"``; ignored with `distributed`.
-    distributed : bool
-        Whether to train with accelerate, on the devices that it was started with.
-    seed : int
-        Random seed.
     """
 
-    loss: Loss = "listwise"
-    epochs: int = 10
     patience: int = 2
     patience_steps: int = 300
     batch_size: int = 64
@@ -91,8 +99,4 @@ class TrainingSettings:
     dropout: float = 0.2
     members: int = 3
     hidden: int = 64
-    distilled_units: int = 0
-    precision: str = "fp32"
     device: str = "cpu"
-    distributed: bool = False
-    seed: int = 0

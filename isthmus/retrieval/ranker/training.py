@@ -157,7 +157,7 @@ class _RankerTraining:
 
     def _key(self) -> str:
         """Identify what is trained; a run may resume with more epochs, or on another device."""
-        fixed = replace(self.settings, epochs=0, patience=0, patience_steps=0, device="")
+        fixed = replace(self.settings, epochs=1, patience=0, patience_steps=0, device="")
         return repr((self.network.features, self.network.shape, fixed))
 
     def _epoch_batches(self, epoch: int) -> Iterator[Columns]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
-from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
@@ -338,14 +338,10 @@ def _load_rankers(
 
 def settings_of(description: Description) -> RecommenderSettings:
     """Return the settings that a recommender was trained with."""
-    settings = dict(description.settings)
-    return replace(
-        RecommenderSettings(
-            examples=ExampleSettings(**settings.pop("examples")),
-            training=TrainingSettings(**settings.pop("training")),
-        ),
-        **{**settings, "exclude_generators": tuple(settings["exclude_generators"])},
-    )
+    absent = fields_of(RecommenderSettings).keys() - description.settings.keys()
+    if absent:  # defaults of this version would be other settings
+        raise InvalidInput(f"its settings have no {', '.join(sorted(absent))}")
+    return RecommenderSettings(**description.settings)
 
 
 def files_of(description: Description) -> list[str]:

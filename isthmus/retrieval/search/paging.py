@@ -15,7 +15,6 @@ import binascii
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from isthmus.digests import digest
 from isthmus.errors import InvalidInput
+from isthmus.ids import is_whole
 from isthmus.index.releases.view import View
 from isthmus.retrieval.search.query import NO_ROWS, ScoredRows, carry_scores
 from isthmus.retrieval.search.request import PageOptions
@@ -79,7 +79,7 @@ class Cursor:
     release : int
         The release that answered; 0 before the first.
     request : str
-        Digest of what was asked.
+        Digest of the request.
     offset : int
         Places before the next page.
     item_id : str
@@ -191,10 +191,10 @@ class Pager:
 
 def request_digest(request: PageOptions, extra: object = None) -> str:
     """Return a digest of what a request asks, whatever the page."""
-    asked = {name: _plain(value) for name, value in request if name not in NOT_IN_CURSOR}
-    if any(isinstance(quota, Integral) for quota in (request.quotas or {}).values()):
-        asked["page"] = request.k  # a number of places is that of a page
-    return digest(json.dumps([asked, repr(extra)], sort_keys=True, default=str)).hex()[:16]
+    arguments = {name: _plain(value) for name, value in request if name not in NOT_IN_CURSOR}
+    if any(is_whole(quota) for quota in (request.quotas or {}).values()):
+        arguments["page"] = request.k  # a number of places is that of a page
+    return digest(json.dumps([arguments, repr(extra)], sort_keys=True, default=str)).hex()[:16]
 
 
 def _plain(value: Any) -> Any:

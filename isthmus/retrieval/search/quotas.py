@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from isthmus.errors import InvalidInput
+from isthmus.ids import is_whole
 from isthmus.numerics.arrays import Mask, Positions
 
 ROUNDING: Final = 1e-9
@@ -113,8 +114,8 @@ def quota_turns(quotas: Quotas, k: int, n: int) -> Positions:
 
 def _paces(quotas: Quotas, k: int) -> list[Pace]:
     """Return the pace of each quota, and last that of the domains without one."""
-    shares = [0.0 if _is_whole(quota) else float(quota) for quota in quotas.values()]
-    numbers = sum(float(quota) for quota in quotas.values() if _is_whole(quota))
+    shares = [0.0 if is_whole(quota) else float(quota) for quota in quotas.values()]
+    numbers = sum(float(quota) for quota in quotas.values() if is_whole(quota))
     left = max(0.0, 1.0 - sum(shares))  # of each place, for numbers first
     filled = min(numbers / left, float(k)) if numbers else 0.0  # the place where they have all
     paces = [
@@ -124,16 +125,11 @@ def _paces(quotas: Quotas, k: int) -> list[Pace]:
     return [*paces, Pace(k, filled, left, left * (k - filled))]
 
 
-def _is_whole(quota: object) -> bool:
-    # NumPy's numbers are registered with these classes, too; a bool is an Integral.
-    return isinstance(quota, Integral) and not isinstance(quota, bool)
-
-
 def _places(domain: str, quota: object, k: int) -> float:
-    number = float(quota) if isinstance(quota, Real) else 0.0
-    if _is_whole(quota) and number >= 1:
+    number = float(quota) if isinstance(quota, Real) else 0.0  # NumPy's numbers are Real, too
+    if is_whole(quota) and number >= 1:
         return number
-    if not isinstance(quota, Integral) and 0 < number <= 1:
+    if not isinstance(quota, Integral) and 0 < number <= 1:  # a bool is Integral
         return number * k
     raise InvalidInput(
         f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "

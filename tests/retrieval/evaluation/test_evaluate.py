@@ -54,7 +54,9 @@ class Sourced:
     def recommend(self, task, n):
         found = {name: s.recommend(task, n).items for name, s in self.generators.items()}
         mixed = [[*a[: n // 2], *b] for a, b in zip(*found.values(), strict=True)]
-        return Lists(mixed, generators={name: [own[:5] for own in f] for name, f in found.items()})
+        return Lists(
+            mixed, generators={name: [items[:5] for items in f] for name, f in found.items()}
+        )
 
 
 @pytest.fixture(scope="module")

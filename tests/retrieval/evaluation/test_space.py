@@ -99,15 +99,15 @@ def test_users_of_themes_get_their_theme(whole):
 
 def test_grids_are_tuned_on_val_and_reported(shop):
     plan = plan_of("warm", "rating", baselines=["content", "offsets", "popularity"])
-    told = shop.evaluate(plan).settings.systems
-    assert told.keys() == {"warm books", "ratings of books"}
-    content, offsets = told["warm books"]["content"], told["ratings of books"]["offsets"]
+    chosen = shop.evaluate(plan).settings.systems
+    assert chosen.keys() == {"warm books", "ratings of books"}
+    content, offsets = chosen["warm books"]["content"], chosen["ratings of books"]["offsets"]
     scores = {trial["settings"]["pooling"]: trial["score"] for trial in content["trials"]}
     assert content["settings"]["pooling"] == max(scores, key=scores.get)
     errors = [trial["score"] for trial in offsets["trials"]]
     best = offsets["trials"][int(np.argmin(errors))]["settings"]
     assert (len(errors), offsets["settings"]) == (9, best)
-    assert told["warm books"]["popularity"]["trials"] == []
+    assert chosen["warm books"]["popularity"]["trials"] == []
 
 
 class Best:
@@ -210,7 +210,7 @@ def test_what_has_too_little_data_is_skipped_with_the_reason(tmp_path):
     space.add_interactions([*rows, {"user_id": "u0", "item_id": "b"}])
     found = space.evaluate(EvaluationPlan(systems=["interests"], baselines=["popularity"], **FEW))
     assert {task.name for task in found.tasks} == {"warm films", "cold items of films"}
-    skipped = {own.name: own.reason for own in found.skipped}
+    skipped = {skip.name: skip.reason for skip in found.skipped}
     assert skipped["rating films"] == "every value is 1, so there is nothing to predict"
     assert "541 interactions have no time" in skipped["temporal films"]
     assert "hides nothing for val; there are too few" in skipped["warm books"]

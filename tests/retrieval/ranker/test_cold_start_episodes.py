@@ -64,9 +64,9 @@ def test_generators_do_not_see_the_hidden_interactions_of_a_fold(corpus, folds):
 
 def test_folds_partition_the_users_of_the_domain(corpus):
     folds = list(make_folds(corpus, BOOKS, 3, seed=5))
-    met = np.concatenate([fold.users for fold in folds])
+    hidden_users = np.concatenate([fold.users for fold in folds])
     liked = entries(corpus, domain=BOOKS, liked=True)
-    assert sorted(met.tolist()) == sorted({user for user, _ in liked})
+    assert sorted(hidden_users.tolist()) == sorted({user for user, _ in liked})
     (few,) = make_folds(corpus, BOOKS, 1, seed=5, max_users=4)
     assert len(few.users) == 4
 
@@ -136,8 +136,8 @@ def test_hidden_values_and_times_do_not_leak_into_histories(corpus, folds):
     for fold in folds:
         other = changed(corpus, fold.hidden)
         cold, new = (
-            {case.scenario: case for case in make_episodes(own, fold, BOOKS, seed=7)}["0"]
-            for own in (corpus, other)
+            {case.scenario: case for case in make_episodes(data, fold, BOOKS, seed=7)}["0"]
+            for data in (corpus, other)
         )
         same_histories(cold.histories, new.histories)
         of_new = changed(corpus, fold.new_items[corpus.interactions.columns])
@@ -166,8 +166,12 @@ def test_hidden_items_do_not_leak_into_histories(corpus, folds):
                 likes=matrix.likes[order],
             ),
         )
-        own = np.isin(other.interactions.owners, fold.users) & books[other.interactions.columns]
-        same = Fold(fold.users, fold.new_items, own | fold.new_items[other.interactions.columns])
+        hidden_rows = (
+            np.isin(other.interactions.owners, fold.users) & books[other.interactions.columns]
+        )
+        same = Fold(
+            fold.users, fold.new_items, hidden_rows | fold.new_items[other.interactions.columns]
+        )
         one, two = (
             corpus.without_entries(fold.hidden).interactions,
             other.without_entries(same.hidden).interactions,
@@ -199,7 +203,7 @@ def test_hidden_interactions_do_not_leak_into_features(corpus):
     one, two = examples(corpus), examples(changed(corpus, fold.hidden))
     of_new = examples(changed(corpus, fold.new_items[corpus.interactions.columns]))
     assert one.scenarios.tolist() == two.scenarios.tolist() == of_new.scenarios.tolist()
-    cold, also = (np.repeat(own.scenarios == "0", np.diff(own.starts)) for own in (one, two))
+    cold, also = (np.repeat(each.scenarios == "0", np.diff(each.starts)) for each in (one, two))
     assert cold.any()
     np.testing.assert_array_equal(one.features[cold], two.features[also])
     np.testing.assert_array_equal(one.items[cold], two.items[also])
@@ -224,8 +228,8 @@ def test_small_domains_have_validation_users_too(seed, folds):
     small = make_training_data(users=20, items=24, seed=seed)
     made = list(make_folds(small, BOOKS, folds, seed))
     tested = choose_validation_users(small, made, BOOKS, 0.1, seed)
-    met = np.concatenate([fold.users for fold in made])
-    assert 1 <= tested[met].sum() <= max(1, len(met) // 2)
+    hidden_users = np.concatenate([fold.users for fold in made])
+    assert 1 <= tested[hidden_users].sum() <= max(1, len(hidden_users) // 2)
     cold = [case.users for fold in made for case in make_episodes(small, fold, BOOKS, seed)]
     assert tested[np.concatenate(cold)].any()
 

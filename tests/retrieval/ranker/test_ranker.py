@@ -51,8 +51,8 @@ def ranker(request, sources, statistics):
     made = Ranker.untrained(sources.names, statistics.coarse_dim, members=2, seed=request.param)
     generator = torch.Generator().manual_seed(request.param)
     with torch.no_grad():
-        for own in (made.network.popularity_weight, made.network.gate_rate):
-            own += torch.randn(own.shape, generator=generator)
+        for parameter in (made.network.popularity_weight, made.network.gate_rate):
+            parameter += torch.randn(parameter.shape, generator=generator)
         made.network.mean += torch.rand(made.network.mean.shape, generator=generator)
         made.network.deviation += torch.rand(made.network.mean.shape, generator=generator)
     made.network.eval()
@@ -85,15 +85,15 @@ def test_a_history_changes_the_scores(ranker, corpus, statistics, sources):
     scores = lists(pool, ranker.score(corpus, USERS, pool, statistics, FILMS))
     parts = lists(pool, ranker.popularity_part(statistics.popularity(pool.items)))
     personal = [float(np.abs(s - p).max()) for s, p in zip(scores, parts, strict=True)]
-    for user, own in enumerate(USERS.counts()):
-        assert (personal[user] > 1e-3) == (own > 0)
+    for user, count in enumerate(USERS.counts()):
+        assert (personal[user] > 1e-3) == (count > 0)
 
 
 def test_a_user_alone_is_scored_as_in_a_batch(ranker, corpus, statistics, sources):
     pool = pool_of(corpus, sources, USERS)
     together = lists(pool, ranker.score(corpus, USERS, pool, statistics, FILMS))
     for user, expected in enumerate(together):
-        own = USERS.take_users(np.array([user]))
+        one_user = USERS.take_users(np.array([user]))
         part = slice(pool.starts[user], pool.starts[user + 1])
         alone = replace(
             pool,
@@ -102,7 +102,7 @@ def test_a_user_alone_is_scored_as_in_a_batch(ranker, corpus, statistics, source
             scores=pool.scores[:, part],
             ranks=pool.ranks[:, part],
         )
-        found = ranker.score(corpus, own, alone, statistics, FILMS)
+        found = ranker.score(corpus, one_user, alone, statistics, FILMS)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -134,8 +134,8 @@ def test_the_fused_network_scores_like_the_trained_one(ranker, corpus, statistic
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
         ranker.network.train()
         with torch.no_grad():
-            for own in ranker.network.parameters():
-                own *= 1.1
+            for parameter in ranker.network.parameters():
+                parameter *= 1.1
         ranker.network.eval()
 
 

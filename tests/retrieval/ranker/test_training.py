@@ -60,7 +60,7 @@ def test_it_learns(trained):
     assert len(curve) == 5
     assert np.isnan(curve[0].loss)
     assert curve[-1].loss < curve[1].loss
-    assert max(own.score for own in curve) > curve[0].score
+    assert max(epoch.score for epoch in curve) > curve[0].score
     assert {"0", "1", "new"} <= set(curve[0].scores)
 
 
@@ -81,7 +81,7 @@ def test_it_is_left_at_its_best(batches, trained):
     found = batches.ndcg(tested, batches.scores(ranker.network, tested, 16))
     case = batches.examples.scenarios[tested]
     means = [found[case == name].mean() for name in curve[0].scores]
-    assert np.mean(means) == pytest.approx(max(own.score for own in curve), abs=1e-9)
+    assert np.mean(means) == pytest.approx(max(epoch.score for epoch in curve), abs=1e-9)
     assert not ranker.network.training
 
 
@@ -90,7 +90,7 @@ def test_equal_seeds_learn_the_same(batches, loss):
     how = TrainingSettings(loss=loss, epochs=2, members=2, hidden=8, batch_size=16)
     (one, first), (other, second) = train(batches, how), train(batches, how)
     same(one, other)
-    assert [own.score for own in first] == [own.score for own in second]
+    assert [epoch.score for epoch in first] == [epoch.score for epoch in second]
 
 
 def test_it_stops_when_nothing_is_gained(batches):
@@ -129,27 +129,27 @@ def test_a_resumed_training_ends_the_same(batches, trained, tmp_path, monkeypatc
     torch.manual_seed(99)  # another process
     ranker, curve = train(batches, folder=tmp_path)
     same(ranker, trained[0])
-    assert [own.scores for own in curve] == [own.scores for own in trained[1]]
-    assert [own.loss for own in curve[1:]] == [own.loss for own in trained[1][1:]]
+    assert [epoch.scores for epoch in curve] == [epoch.scores for epoch in trained[1]]
+    assert [epoch.loss for epoch in curve[1:]] == [epoch.loss for epoch in trained[1][1:]]
     again, _ = train(batches, folder=tmp_path)  # nothing is left to do
     same(again, trained[0])
 
 
 def test_validation_users_are_never_trained_on(batches, monkeypatch):
-    met = []
+    trained_on = []
     make = ExampleBatches.make
 
     def watching(self, users):
         if torch.is_grad_enabled():
-            met.extend(users.tolist())
+            trained_on.extend(users.tolist())
         return make(self, users)
 
     monkeypatch.setattr(ExampleBatches, "make", watching)
     train(batches, TrainingSettings(epochs=1, members=2, hidden=8, batch_size=16))
-    assert met
-    assert not batches.examples.validation[met].any()
+    assert trained_on
+    assert not batches.examples.validation[trained_on].any()
     tested = set(batches.examples.users[batches.examples.validation].tolist())
-    assert not tested & set(batches.examples.users[met].tolist())
+    assert not tested & set(batches.examples.users[trained_on].tolist())
 
 
 def test_a_batch_holds_each_example_as_it_is(batches):
@@ -157,13 +157,15 @@ def test_a_batch_holds_each_example_as_it_is(batches):
     users = np.array([5, 0, 9])
     made = batches.make(users)
     for row, user in enumerate(users):
-        own = slice(examples.starts[user], examples.starts[user + 1])
-        n = own.stop - own.start
+        span = slice(examples.starts[user], examples.starts[user + 1])
+        n = span.stop - span.start
         assert made.batch.mask[row].tolist() == [True] * n + [False] * (made.labels.shape[1] - n)
-        assert made.labels[row, :n].tolist() == examples.labels[own].tolist()
+        assert made.labels[row, :n].tolist() == examples.labels[span].tolist()
         assert not made.labels[row, n:].any()
-        np.testing.assert_array_equal(made.batch.features[row, :n], examples.features[own])
+        np.testing.assert_array_equal(made.batch.features[row, :n], examples.features[span])
         np.testing.assert_array_equal(
-            made.batch.candidate_contents[row, :n], batches.contents[examples.items[own]]
+            made.batch.candidate_contents[row, :n], batches.contents[examples.items[span]]
         )
-        np.testing.assert_allclose(made.log_probabilities[row, :n], examples.log_probabilities[own])
+        np.testing.assert_allclose(
+            made.log_probabilities[row, :n], examples.log_probabilities[span]
+        )

@@ -72,11 +72,11 @@ def test_the_divergence_is_that_of_the_softmaxes():
     corrections = -torch.rand(4, 7, generator=generator)
     found = divergence(taught, scores, mask, corrections)
     for user in range(4):
-        own = mask[user].numpy()
-        weights = np.exp(-corrections[user].numpy()[own])
+        present = mask[user].numpy()
+        weights = np.exp(-corrections[user].numpy()[present])
 
-        def softmax(of, own=own, weights=weights, user=user):
-            powers = weights * np.exp(of[user].numpy()[own] / TEMPERATURE)
+        def softmax(of, present=present, weights=weights, user=user):
+            powers = weights * np.exp(of[user].numpy()[present] / TEMPERATURE)
             return powers / powers.sum()
 
         p, q = softmax(taught), softmax(scores)

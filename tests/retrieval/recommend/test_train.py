@@ -32,17 +32,19 @@ def test_the_report_describes_the_training(shop):
     assert report.domain == "books"
     assert len(report.curve) == len(report.loss) + 1 == 4
     assert {"0", "all"} <= set(report.scenarios) <= {"0", "1", "3", "5", "most", "new", "all"}
-    cases = [own for key, own in report.scenarios.items() if key != "all"]
+    cases = [scenario for key, scenario in report.scenarios.items() if key != "all"]
     whole = report.scenarios["all"]
-    assert whole.users == sum(own.users for own in cases)
+    assert whole.users == sum(scenario.users for scenario in cases)
     assert whole.ranker == pytest.approx(
         np.average([c.ranker for c in cases], weights=[c.users for c in cases])
     )
     assert whole.low <= whole.ranker - whole.generators[whole.best] <= whole.high
-    for own in report.scenarios.values():
-        assert own.generators[own.best] == max(own.generators.values())
-        assert own.coverage["union"] >= max(own.coverage[source] for source in own.generators)
-        assert set(own.generators) == set(FEW)
+    for scenario in report.scenarios.values():
+        assert scenario.generators[scenario.best] == max(scenario.generators.values())
+        assert scenario.coverage["union"] >= max(
+            scenario.coverage[source] for source in scenario.generators
+        )
+        assert set(scenario.generators) == set(FEW)
     assert made.interactions == 64 * 8
     assert made.feedback is not None
     assert shop.current_release is None
@@ -196,8 +198,8 @@ def test_an_interrupted_training_ends_the_same(shop, monkeypatch):
     for key, value in expected.items():
         np.testing.assert_array_equal(value, found[key], err_msg=key)
     for domain, report in whole.reports.items():
-        told = again.reports[domain].model_dump(exclude={"seconds"})
-        assert told == report.model_dump(exclude={"seconds"})
+        resumed = again.reports[domain].model_dump(exclude={"seconds"})
+        assert resumed == report.model_dump(exclude={"seconds"})
     assert [path.name for path in (shop.path / "training").iterdir()] == ["recommender"]
 
 
