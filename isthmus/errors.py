@@ -62,6 +62,10 @@ class InvalidInteractions(InvalidRows):
     """Interactions that are invalid."""
 
 
+class InvalidUsers(InvalidRows):
+    """Users that are invalid."""
+
+
 class InvalidMapping(IsthmusError, ValueError):
     """The field mapping names a column that the input does not have, or is malformed."""
 

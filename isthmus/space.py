@@ -31,6 +31,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
+from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
 from isthmus.operations.evaluation import evaluation_data
 from isthmus.operations.finetuning import finetune_encoder
@@ -58,11 +59,13 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    UsersRequest,
     VectorsRequest,
     VerifyRequest,
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
+from isthmus.operations.users import UserReport
 from isthmus.operations.vectors import read_vectors
 from isthmus.operations.verbs import as_verbs
 from isthmus.operations.verify import VerifyReport, verify
@@ -956,7 +959,12 @@ class Space:
         return interaction_operations.summarize_events(self.opened, request)
 
     def forget_user(self, user_id: IdLike) -> int:
-        """Delete every interaction of a user, at once and in every process; return how many.
+        """Delete all that is stored of a user, at once and in every process.
+
+        Returns
+        -------
+        int
+            The number of interactions that were deleted; the user's attributes go with them.
 
         The bytes leave the disk with ``compact(keep_days=0)`` or, when they are older than
         `keep_versions_days` of ``space.toml``, with `publish`, as those of all old versions do.
@@ -971,6 +979,86 @@ class Space:
         ``space.forget_user("user-7")``
         """
         return interaction_operations.forget_user(self.opened, to_id(user_id, "user id"))
+
+    # ---- Users
+
+    def add_users(
+        self,
+        source: Any,
+        *,
+        user: str = "user_id",
+        columns: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] = (),
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
+        skip_invalid: bool = False,
+        progress: bool = False,
+    ) -> UserReport:
+        """Add users with their attributes, or change those that are there.
+
+        Every column but the id is an attribute: age band, country, segment, device, free text. They
+        are typed as those of items are. Attributes that the input has no column for stay; a null is
+        unknown. Users need not have interactions. All rows are stored at once, or none. See
+        `UsersRequest`.
+
+        Returns
+        -------
+        UserReport
+            Counts of users added, changed and unchanged, and the types of the attributes.
+
+        Raises
+        ------
+        InvalidUsers
+            If a row has no user, a user stands in two rows, or a value does not fit the type of its
+            attribute; nothing is stored then.
+        InvalidMapping
+            If a named column is absent, or cannot be an attribute.
+        SpaceLocked
+            If another process is writing interactions or users.
+
+        Examples
+        --------
+        ``space.add_users([{"user_id": "user-7", "country": "NL", "age": 34}])``
+        """
+        return user_operations.add_users(self.opened, UsersRequest.of(locals()), progress=progress)
+
+    def users(self, user_ids: IdLike | Iterable[IdLike]) -> list[dict[str, Any]]:
+        """Return users with their attributes, in the order of the ids; unknown values are None.
+
+        Raises
+        ------
+        InvalidInput
+            If a user has no attributes in the space.
+
+        Examples
+        --------
+        ``space.users("user-7")[0]["country"]``
+        """
+        return user_operations.read_users(self.opened, to_ids(user_ids, "user id"))
+
+    def user_ids(self) -> list[str]:
+        """Return the ids of the users that have attributes, ascending."""
+        ids: list[str] = self.opened.users.table().column("user_id").to_pylist()
+        return ids
+
+    def delete_users(self, user_ids: IdLike | Iterable[IdLike]) -> int:
+        """Delete the attributes of users; return of how many there were some.
+
+        Their interactions stay: `forget_user` deletes all that is stored of a user.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing interactions or users.
+        """
+        return user_operations.delete_users(self.opened, to_ids(user_ids, "user id"))
+
+    def user_attributes(self) -> list[dict[str, Any]]:
+        """Return name, type, share of users with a value, and examples of each user attribute."""
+        return user_operations.list_user_attributes(self.opened)
 
     # ---- Recommending
 

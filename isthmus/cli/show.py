@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from isthmus.data.interactions.feedback import EventSummary
     from isthmus.data.interactions.ingest import InteractionReport
+    from isthmus.operations.users import UserReport
     from isthmus.retrieval.search.query_file import QueryFileReport
     from isthmus.retrieval.search.results import Hits
     from isthmus.space import Space
@@ -335,6 +336,43 @@ def show_attributes(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
         filled = f"{row['filled']:.0%}"
         table.add_row(row["domain"], row["attribute"], row["type"], filled, examples)
     print_table(table)
+
+
+def show_user_attributes(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print the attributes of users."""
+    if as_json:
+        say_json(rows)
+        return
+    table = DataTable("attribute", "type", "filled", "examples")
+    for row in rows:
+        examples = ", ".join(shortened(str(value), MAX_EXAMPLE) for value in row["examples"])
+        table.add_row(row["attribute"], row["type"], f"{row['filled']:.0%}", examples)
+    print_table(table)
+
+
+def show_users(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print users with their attributes."""
+    if as_json:
+        say_json(rows)
+        return
+    for row in rows:
+        known = {name: value for name, value in row.items() if value is not None}
+        say("  ".join(f"{name} {value}" for name, value in known.items()))
+
+
+def show_user_report(report: UserReport, *, as_json: bool) -> None:
+    """Print what adding users did."""
+    if as_json:
+        say_json(report.as_dict())
+        return
+    for problem in report.problems[:MOST_PROBLEMS]:
+        say(f"left out {problem}", err=True)
+    say(
+        f"{report.rows_read:,} rows read: {report.added:,} users added, {report.changed:,} "
+        f"changed, {report.unchanged:,} unchanged, {report.invalid:,} invalid; "
+        f"{report.seconds:.1f} s"
+    )
+    _show_notes(report.notes)
 
 
 def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:

@@ -8,7 +8,13 @@ from typing import Any, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
-from isthmus.data.request import IdColumn, InteractionColumns, ItemColumns, TableOptions
+from isthmus.data.request import (
+    IdColumn,
+    InteractionColumns,
+    ItemColumns,
+    TableOptions,
+    UserColumns,
+)
 from isthmus.data.times import TimeUnit
 from isthmus.ids import Ids
 from isthmus.requests import Names, Request
@@ -213,6 +219,15 @@ class DropAttributeRequest(AttributeRequest):
 
 class InteractionsRequest(TableOptions, InteractionColumns):
     """Interactions to add, and which columns are what."""
+
+    source: SkipValidation[Any] = Field(
+        description="Files, globs or folders; tables, frames or dicts."
+    )
+    skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+
+
+class UsersRequest(TableOptions, UserColumns):
+    """Users to add or change, and which columns are what."""
 
     source: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."

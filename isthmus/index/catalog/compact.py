@@ -20,6 +20,7 @@ from isthmus.schema import (
     INTERACTIONS_TABLE,
     ITEM_ID,
     USER_ID,
+    USERS_TABLE,
 )
 
 
@@ -54,8 +55,8 @@ def compact(
     """Compact every table of a space; the caller holds the locks of catalog and interactions.
 
     Queries go on: a version that a reader is using stays, and the next call removes it. Fragments
-    of interactions are rewritten without deleted rows. So a deleted user is gone from the disk when
-    the older versions are.
+    of interactions and users are rewritten without deleted rows. So a deleted user is gone from the
+    disk when the older versions are.
 
     Parameters
     ----------
@@ -111,7 +112,8 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
     """
     try:
         with write_lock(space, "catalog", 0), write_lock(space, "interactions", 0):
-            tables = (space / folder for folder in (CATALOG_TABLE, INTERACTIONS_TABLE))
+            names = (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE)
+            tables = (space / folder for folder in names)
             keep = timedelta(days=keep_days)
             if any(versions_older(path, keep) for path in tables):
                 return compact(space, keep_days)
@@ -125,6 +127,7 @@ def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     tables = [
         (space / CATALOG_TABLE, ITEM_ID, DELETED_SHARE),
         (space / INTERACTIONS_TABLE, USER_ID, 0.0),
+        (space / USERS_TABLE, USER_ID, 0.0),
         *(
             (path, CONTENT, DELETED_SHARE)
             for path in sorted((space / EMBEDDING_CACHE_FOLDER).glob("*.lance"))
