@@ -120,6 +120,25 @@ class Encoder(ABC):
             )
         return self
 
+    def set_prompts(self, prompts: Mapping[str, str]) -> None:
+        """Replace prompts of texts.
+
+        Parameters
+        ----------
+        prompts : mapping of str to str
+            The prompts of ``query`` and ``document``, or of one of them.
+
+        Raises
+        ------
+        InvalidInput
+            If the encoder takes no prompts, or one of them is not valid.
+        """
+        del prompts
+        raise InvalidInput(
+            f"the encoder {self.spec!r} takes no prompts: its vectors of queries and documents are "
+            "the same; leave query_prompt and document_prompt out"
+        )
+
     @abstractmethod
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
         """Run the model over prepared values, in batches of a size that suits it.

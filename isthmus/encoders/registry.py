@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from isthmus.encoders.backends.openvino import TORCH, run_on_openvino
-from isthmus.encoders.backends.tower_encoder import TowerEncoder
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explain_load_errors, is_path
 from isthmus.encoders.prompts import OPTIONS as PROMPT_OPTIONS
@@ -89,6 +88,7 @@ FAMILIES: Final[Mapping[str, EncoderFamily]] = {
     "timm": EncoderFamily(
         "timm", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m", takes_checkpoint=True
     ),
+    "openai": EncoderFamily("openai", "load_openai", "openai/NAME?base_url=http://host:8000/v1"),
     "static": EncoderFamily("static", "load_static", "static/folder", takes_folder=True),
 }
 
@@ -237,17 +237,8 @@ def load_encoder(
         with explain_load_errors(spec):
             encoder = run_on_openvino(encoder, backend, agreement)
     if prompts:
-        _set_prompts(encoder, prompts)
+        encoder.set_prompts(prompts)
     return encoder if truncation is None else TruncatedEncoder(encoder, truncation)
-
-
-def _set_prompts(encoder: Encoder, prompts: Mapping[str, str]) -> None:
-    if not isinstance(encoder, TowerEncoder):
-        raise InvalidInput(
-            f"the encoder {encoder.spec!r} takes no prompts: its vectors of queries and documents "
-            "are the same; leave query_prompt and document_prompt out"
-        )
-    encoder.set_prompts(prompts)
 
 
 def load_encoders(
