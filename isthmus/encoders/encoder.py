@@ -115,8 +115,9 @@ class Encoder(ABC):
         """
         if instruction is not None:
             raise InvalidInput(
-                f"the encoder {self.spec!r} follows no instruction: it has no prompt for queries; "
-                "leave instruction out, or give it a prompt with query_prompt (--query-prompt)"
+                f"the encoder {self.spec!r} follows no instruction: its prompt for queries has no "
+                "place for one; leave instruction out, or give it a prompt with {instruction} in "
+                "it, by query_prompt (--query-prompt)"
             )
         return self
 

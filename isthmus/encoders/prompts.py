@@ -31,7 +31,7 @@ class Prompts:
         What precedes a text of this role; empty for nothing.
     template : str
         Prompt of a query with an instruction, which takes the place of ``{instruction}``; empty
-        where the instruction itself is the prompt.
+        for a model that follows none.
     """
 
     query: str = ""
@@ -46,8 +46,8 @@ class Prompts:
 
     @property
     def takes_instructions(self) -> bool:
-        """Whether queries have a prompt that an instruction can take the place of."""
-        return bool(self.query or self.template)
+        """Whether there is a prompt with a place for an instruction."""
+        return bool(self.template)
 
     def instructed(self, instruction: str) -> Prompts:
         r"""Return the prompts with an instruction for queries.
@@ -66,8 +66,7 @@ class Prompts:
             raise InvalidInput(
                 "the instruction is empty; write what to search for, or leave it out"
             )
-        template = self.template or INSTRUCTION
-        return replace(self, query=template.replace(INSTRUCTION, instruction))
+        return replace(self, query=self.template.replace(INSTRUCTION, instruction))
 
     def replaced(self, prompts: Mapping[str, str]) -> Prompts:
         """Return the prompts with some replaced, by role.

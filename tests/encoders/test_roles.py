@@ -94,8 +94,19 @@ def test_searches_are_queries_and_items_documents(tmp_path, prompted, encoder_of
     assert space.status()["prompts"] == {"query": QUERY_PROMPT, "document": "a passage: "}
     _assert_release_queries_are_queries(space, queries)
     assert space.publish().accepted
-    given = space.search("hat", instruction="red", k=1)[0].score
-    assert given != pytest.approx(space.search("hat", k=1)[0].score, abs=1e-6)
+
+
+def test_a_search_takes_an_instruction(tmp_path, encoder_of):
+    spec = "local/text?query_prompt=look%20for%20%7Binstruction%7D:%20"
+    space = Space.create(tmp_path / "s", text_encoder=spec)
+    space.upsert([{"item_id": 1, "text": "red boots"}], domain="shop")
+    expected, item = encoder_of("local/text").encode(["look for shoes: hat", "red boots"])
+    (hit,) = space.search("hat", instruction="shoes")
+    assert hit.score == pytest.approx(expected @ item, abs=3e-3)
+    with pytest.raises(InvalidInput, match="an instruction is for the text of a query"):
+        space.search(vector=item, instruction="shoes")
+    with pytest.raises(InvalidInput, match="the instruction is empty"):
+        space.search("hat", instruction=" ")
 
 
 def _assert_release_queries_are_queries(space: Space, queries: np.ndarray) -> None:
@@ -131,8 +142,8 @@ def test_roles_that_make_no_sense_are_refused(arguments, reason, encoder_of):
 def test_empty_prompts_and_instructions_are_refused(prompted, encoder_of):
     with pytest.raises(InvalidInput, match=r"the prompt of a query is empty.*--query-prompt"):
         load_encoder("local/text?query_prompt=", device="cpu")
-    with pytest.raises(InvalidInput, match="the instruction is empty"):
-        encoder_of(prompted).encode(["hat"], role="query", instruction=" ")
+    with pytest.raises(InvalidInput, match=r"follows no instruction.*has no place for one"):
+        encoder_of(prompted).encode(["hat"], role="query", instruction="find shoes")
     with pytest.raises(InvalidInput, match="takes no text, and so no prompt"):
         load_encoder("local/image?query_prompt=find", device="cpu")
 

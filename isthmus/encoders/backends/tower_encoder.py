@@ -68,7 +68,7 @@ class TowerEncoder(Encoder):
 
     def for_queries(self, instruction: str | None = None) -> Self:
         """Return this encoder with the prompts of queries."""
-        if instruction is not None and not any(t.has_query_prompt for t in self.towers.values()):
+        if instruction is not None and not any(t.takes_instructions for t in self.towers.values()):
             super().for_queries(instruction)  # raises
         encoder = copy.copy(self)
         encoder.towers = {m: tower.for_queries(instruction) for m, tower in self.towers.items()}

@@ -47,8 +47,8 @@ class ModalityTower(ABC):
     chunk: int
 
     @property
-    def has_query_prompt(self) -> bool:
-        """Whether queries have a prompt that an instruction can take the place of."""
+    def takes_instructions(self) -> bool:
+        """Whether the prompt of queries has a place for an instruction."""
         return False
 
     def for_queries(self, instruction: str | None = None) -> ModalityTower:
@@ -123,8 +123,8 @@ class TextTower(ModalityTower):
         self.components = {**without_prompts(self.components), **self.prompts.components}
 
     @property
-    def has_query_prompt(self) -> bool:
-        """Whether queries have a prompt that an instruction can take the place of."""
+    def takes_instructions(self) -> bool:
+        """Whether the prompt of queries has a place for an instruction."""
         return self.prompts.takes_instructions
 
     def for_queries(self, instruction: str | None = None) -> TextTower:
