@@ -203,9 +203,12 @@ def _als_grid(seed: int) -> list[CandidateGenerator]:
 
 def _factor_regression_grid(seed: int) -> list[CandidateGenerator]:
     """Return EMCDR with a linear map, with one factorization a side as it is published."""
+    default = FactorRegression()
+    first = (default.regularization, default.alpha)
+    pairs = [first, *(pair for pair in GRID if pair != first)]
     return [
         FactorRegression(regularization=l2, alpha=alpha, seeds=1, l2=penalty, seed=seed)
-        for (l2, alpha), penalty in product(GRID, PENALTIES)
+        for (l2, alpha), penalty in product(pairs, PENALTIES)
     ]
 
 
