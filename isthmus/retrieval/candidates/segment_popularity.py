@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState
-from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays, to_csr
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import DenseScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -44,17 +44,14 @@ class SegmentPopularity(CandidateGenerator):
 
     def fit(self, data: TrainingData) -> Self:
         """Count the users of each item in each segment."""
-        from scipy.sparse import csr_array
-
-        keys, ratios = np.zeros(0, np.int64), csr_array((0, len(data)), dtype=np.float32)
-        if data.interactions.attributes is not None:
-            keys = data.interactions.attributes.frequent(self.min_users, self.max_keys)
-            counts = csr_array(data.interactions.attributes.matrix(keys).T @ data.liked)
-            share = data.popularity / max(1, len(data.interactions.users))
-            expected = self.shrink * share[counts.indices]
-            lifts = np.log1p(counts.data / expected).astype(np.float32)
-            ratios = csr_array((lifts, counts.indices, counts.indptr), shape=counts.shape)
-        return self._set(keys, ratios, data.popularity.astype(np.float32))
+        attributes, popularity = data.interactions.attributes, data.popularity
+        if attributes is None:
+            return self._set(np.zeros(0, np.int64), data.liked[:0], popularity.astype(np.float32))
+        keys = attributes.frequent(self.min_users, self.max_keys)
+        ratios = to_csr(attributes.matrix(keys).T @ data.liked)  # users of an item with a key
+        expected = self.shrink * popularity[ratios.indices] / max(1, len(attributes))
+        ratios.data = np.log1p(ratios.data / expected).astype(np.float32)
+        return self._set(keys, ratios, popularity.astype(np.float32))
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DenseScorer:
         """Return the popularity of items in the segments of each user."""
