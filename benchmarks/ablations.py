@@ -109,11 +109,12 @@ QUICK: dict[str, Variant] = {
     "without content and content-smoothed item-KNN": Variant(
         without=("content", "content-smoothed item-KNN")
     ),
-    "without two-tower": Variant(without=("two-tower",)),
+    "without factor regression": Variant(without=("factor regression",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
 SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
+    "with two-tower": Variant(recommender=RecommenderSettings(two_tower=True)),
     "adversarial towers (0.1)": Variant(recommender=RecommenderSettings(adversarial_weight=0.1)),
     "CORAL towers (1)": Variant(recommender=RecommenderSettings(coral_weight=1.0)),
     "MMD towers (1)": Variant(recommender=RecommenderSettings(mmd_weight=1.0)),

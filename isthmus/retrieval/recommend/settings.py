@@ -45,7 +45,7 @@ class RecommenderSettings(RecommenderOptions):
     tower_epochs: int = 30
 
     def __post_init__(self) -> None:
-        names = [generator.name for generator in default_generators()]
+        names = [*(generator.name for generator in default_generators()), TwoTower.name]
         for name in self.exclude_generators or ():
             if name not in names:
                 available = ", ".join(map(repr, names))  # some names have commas
@@ -56,14 +56,21 @@ class RecommenderSettings(RecommenderOptions):
     def make_generators(self) -> list[CandidateGenerator]:
         """Return the candidate generators, not fitted."""
         generators = default_generators(self.seed)
-        for generator in generators:
-            if isinstance(generator, TwoTower):
-                generator.normalisation = self.feature_normalization
-                generator.adversarial, generator.coral = self.adversarial_weight, self.coral_weight
-                generator.mmd = self.mmd_weight
-                generator.epochs = self.tower_epochs
+        adaptation = (self.adversarial_weight, self.coral_weight, self.mmd_weight)
+        if self.two_tower or any(adaptation):
+            generators.append(self._two_tower())
         excluded = self.exclude_generators or ()
         return [generator for generator in generators if generator.name not in excluded]
+
+    def _two_tower(self) -> TwoTower:
+        return TwoTower(
+            epochs=self.tower_epochs,
+            adversarial=self.adversarial_weight,
+            coral=self.coral_weight,
+            mmd=self.mmd_weight,
+            normalisation=self.feature_normalization,
+            seed=self.seed,
+        )
 
     def make_statistics(self) -> ItemStatistics:
         """Return the item statistics, not fitted."""

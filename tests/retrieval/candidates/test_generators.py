@@ -179,7 +179,7 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize("unusual", UNUSUAL)
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "two-tower"])
+@pytest.mark.parametrize("name", NAMES)
 def test_generators_are_fitted_to_unusual_data(unusual, name):
     (generator,) = [own for own in quick_generators() if own.name == name]
     data = make_training_data(**({"items": ITEMS} | UNUSUAL[unusual]))
@@ -191,7 +191,7 @@ def test_generators_are_fitted_to_unusual_data(unusual, name):
         assert np.isfinite(pairs(generator, data, histories_of([0], []), target)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "two-tower"])
+@pytest.mark.parametrize("name", NAMES)
 def test_generators_are_fitted_where_all_events_are_of_one_moment(name):
     (generator,) = [own for own in quick_generators() if own.name == name]
     data = make_training_data(items=ITEMS)
