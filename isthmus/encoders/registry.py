@@ -83,6 +83,7 @@ FAMILIES: Final[Mapping[str, EncoderFamily]] = {
     "timm": EncoderFamily(
         "timm", "load_timm", "timm/vit_small_patch14_dinov2.lvd142m", takes_checkpoint=True
     ),
+    "openai": EncoderFamily("openai", "load_openai", "openai/NAME?base_url=http://host:8000/v1"),
     "static": EncoderFamily("static", "load_static", "static/folder", takes_folder=True),
 }
 

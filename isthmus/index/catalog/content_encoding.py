@@ -19,7 +19,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import named_vector_of
 from isthmus.encoders.text import cut_text, is_cut
-from isthmus.errors import InvalidMedia
+from isthmus.errors import InvalidMedia, PartlyEncoded
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import Advance
@@ -141,14 +141,35 @@ class ContentEncoder:
         Returns
         -------
         dict of bytes to InvalidMedia
-            The texts whose vectors are not finite.
+            The texts whose vectors are not finite, or which the encoder refuses.
+
+        Raises
+        ------
+        PartlyEncoded
+            If a remote encoder answers no more; what it made before is cached.
         """
         failed: dict[bytes, InvalidMedia] = {}
         for batch in batched(hashes, TEXTS_PER_BATCH):
-            vectors = self._encoder_of("text").embed([prepared[h] for h in batch], "text")
-            failed |= self._add(batch, vectors, "text")
+            encoder = self._encoder_of("text")
+            try:
+                vectors = encoder.embed([prepared[h] for h in batch], "text")
+            except PartlyEncoded as error:
+                failed |= self._add_part(batch, error, encoder.dim)
+                if error.is_over:
+                    raise
+            else:
+                failed |= self._add(batch, vectors, "text")
             advance(len(batch))
         return failed
+
+    def _add_part(
+        self, hashes: Sequence[bytes], error: PartlyEncoded, dim: int
+    ) -> dict[bytes, InvalidMedia]:
+        """Cache what was encoded of a batch; return what was refused."""
+        done = sorted(error.vectors)
+        vectors = np.array([error.vectors[at] for at in done], np.float32).reshape(-1, dim)
+        failed = self._add([hashes[at] for at in done], vectors, "text")
+        return failed | {hashes[at]: InvalidMedia(why) for at, why in error.refused.items()}
 
     def encode_files(
         self,

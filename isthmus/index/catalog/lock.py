@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from isthmus.data.table_checksums import CHECKSUMS
-from isthmus.durable import remove_stale_parts
+from isthmus.durable import remove_left_folders, remove_stale_parts
 from isthmus.errors import SpaceLocked
 from isthmus.schema import (
     CATALOG_TABLE,
@@ -81,6 +81,7 @@ def _remove_leftovers(space: Path, what: str) -> None:
         folders += [space / table / CHECKSUMS for table in (INTERACTIONS_TABLE, USERS_TABLE)]
     if what == "releases":
         folders.append(space / RELEASES_FOLDER)
+        remove_left_folders(space / RELEASES_FOLDER)
     if what == "training":
         folders.append(space / TRAINING_FOLDER / RECOMMENDER_FOLDER)
     for folder in folders:

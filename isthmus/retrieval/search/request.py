@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, SkipValidation, model_validator
 
 from isthmus.errors import InvalidInput
-from isthmus.ids import Id, Ids
+from isthmus.ids import Id, Ids, is_whole
 from isthmus.requests import Names, Request
 
 OVERSAMPLING = 5
@@ -308,12 +308,10 @@ def allocate_slots(quotas: Quotas, k: int) -> list[int]:
 
 
 def _slots(domain: str, quota: object, k: int) -> float:
-    # NumPy's numbers are registered with these classes, too; a bool is an Integral.
-    whole = isinstance(quota, Integral) and not isinstance(quota, bool)
-    number = float(quota) if isinstance(quota, Real) else 0.0
-    if whole and number >= 1:
+    number = float(quota) if isinstance(quota, Real) else 0.0  # NumPy's numbers are Real, too
+    if is_whole(quota) and number >= 1:
         return number
-    if not isinstance(quota, Integral) and 0 < number <= 1:
+    if not isinstance(quota, Integral) and 0 < number <= 1:  # a bool is Integral
         return number * k
     raise InvalidInput(
         f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "

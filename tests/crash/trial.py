@@ -1,4 +1,4 @@
-"""A verb that is killed at a system call, and done again, ends as one that was not disturbed."""
+"""A verb that is stopped at a system call, and done again, ends as one that was not disturbed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.children import Outcome, Watch, in_child
-from tests.crash.state import State, answers, between, differences, leftovers, media_of, open_space
-from tests.crash.state import state_of as _state_of
+from tests.crash.state import (
+    SECTIONS,
+    State,
+    answers,
+    between,
+    differences,
+    leftovers,
+    media_of,
+    state_of,
+)
+from tests.crash.stops import Record, Stop, require_equal, stops, write
 from tests.crash.verbs import Verb
 
 
@@ -55,67 +64,87 @@ class Trial:
 
     def __init__(self, verb: Verb, library: Path, work: Path) -> None:
         self.verb, self._library, self._work = verb, library, work
-        self._space = work / "space"
-        template = work / "template"
+        self._place, template = work / "place", work / "template"
+        self._space = self._place / "space"
+        self._place.mkdir()
         valued(in_child(self._prepare))
-        shutil.copytree(self._space, template)
+        shutil.copytree(self._place, template)
         self.undisturbed = self._run(template)
 
     def _prepare(self) -> None:
         self.verb.prepare(self._space)
 
     def _run(self, template: Path) -> Undisturbed:
-        before = valued(in_child(lambda: self.state_of(self._space)))
+        before = valued(in_child(self.state))
 
         def act() -> int:
-            watch = Watch(self._library, self._space)
-            self.verb.act(open_space(self._space))
+            watch = Watch(self._library, self._place)
+            self._act()
             return watch.counted()
 
         calls = valued(in_child(act))
-        after, answered, media, left = valued(in_child(lambda: self._look(self._space)))
+        after, answered, media, left = valued(in_child(self._look))
         assert not left, f"{self.verb.name} leaves {left}"
         return Undisturbed(template, before, after, answered, media, calls)
 
-    def _look(self, path: Path) -> tuple[State, dict[str, Any], list[str], list[str]]:
-        return self.state_of(path), answers(path), media_of(path), leftovers(path)
+    def _act(self) -> None:
+        self.verb.act(self.verb.open(self._space))
 
-    def state_of(self, path: Path) -> State:
-        state = _state_of(path)
+    def _look(self) -> tuple[State, dict[str, Any], list[str], list[str]]:
+        path = self._space
+        return self.state(), self._answers(), media_of(path), leftovers(self._place, path)
+
+    def state(self) -> State:
+        """Return what the space holds, without what the verb changes each time it is done."""
+        if self._unreadable():
+            return {section: {} for section in SECTIONS}
+        state = state_of(self._space)
         if "attempts" in self.verb.ignore:
             for row in state["quarantine"].values():
                 del row["attempts"]
         return state
 
-    def restore(self) -> Path:
+    def _answers(self) -> dict[str, Any]:
+        return {} if self._unreadable() else answers(self._space)
+
+    def _unreadable(self) -> bool:
+        """Return whether the space is not there yet, or damaged as it is before it is mended."""
+        if self.verb.unreadable:
+            try:
+                state_of(self._space)
+            except self.verb.unreadable:
+                return True
+        return False
+
+    def restore(self) -> None:
         """Put the space back to what it was before the verb."""
-        shutil.copytree(self.undisturbed.template, self.clear())
-        return self._space
+        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.copytree(self.undisturbed.template, self._place)
 
     def killed_at(self, call: int) -> list[str] | None:
         """Kill the verb at a system call, do it again; return what is wrong, None if not killed."""
-        space = self.restore()
+        self.restore()
 
         def act() -> None:
-            Watch(self._library, space, call)
-            self.verb.act(open_space(space))
+            Watch(self._library, self._place, call)
+            self._act()
 
         outcome = in_child(act)
         if outcome.error:
             return [f"fails where it should be killed: {outcome.error}"]
-        return self.recovers(space) if outcome.killed else None
+        return self.recovers() if outcome.killed else None
 
-    def recovers(self, path: Path) -> list[str]:
+    def recovers(self) -> list[str]:
         """Ask a space that was left anyhow, do the verb again; return what is wrong."""
         expected = self.undisturbed
 
         def look() -> list[str]:
-            answers(path)
-            return between(self.state_of(path), expected.before, expected.after)
+            self._answers()
+            return between(self.state(), expected.before, expected.after)
 
         def again() -> list[str]:
-            self.verb.act(open_space(path))
-            state, answered, media, left = self._look(path)
+            self._act()
+            state, answered, media, left = self._look()
             problems = differences(state, expected.after)
             if answered != expected.answers:
                 problems.append(f"answers {answered}, expected {expected.answers}")
@@ -127,34 +156,42 @@ class Trial:
         problems = [f"in between: {what}" for what in problems_of(seen)]
         return problems + [f"done again: {what}" for what in problems_of(in_child(again))]
 
-    def clear(self) -> Path:
-        """Remove the space, and return where it was."""
-        shutil.rmtree(self._space, ignore_errors=True)
-        return self._space
-
-    def recorded(self) -> tuple[Path, Path]:
-        """Do the verb once and record its calls; return the folders of the record and the space."""
-        space, record = self.restore(), self._work / "record"
-        record.mkdir()
+    def recorded(self) -> Record:
+        """Do the verb once and record its calls."""
+        self.restore()
+        folder = self._work / "record"
+        folder.mkdir()
 
         def act() -> None:
-            Watch(self._library, space, record=record)
-            self.verb.act(open_space(space))
+            Watch(self._library, self._place, record=folder)
+            self._act()
 
         valued(in_child(act))
-        return record, space
+        return Record.read(folder, self._place)
 
-    def differs(self, path: Path) -> list[str]:
+    def all_stops(self, first: int = 1, step: int = 1) -> Iterator[tuple[Stop, list[str]]]:
+        """Stop at every `step`-th stop from the first; yield it and what is wrong."""
+        record = self.recorded()
+        found = list(stops(record, self.undisturbed.template))
+        (last,) = (stop for stop in found if stop.done and stop.kind == "kill")
+        require_equal(last.disk, self._place)
+        for number, stop in enumerate(found, 1):
+            if stop.done or (number >= first and (number - first) % step == 0):
+                self._left(stop)
+                problems = self.recovers()
+                if stop.done:
+                    self._left(stop)
+                    problems += self._lost()
+                yield stop, problems
+
+    def _left(self, stop: Stop) -> None:
+        shutil.rmtree(self._place)
+        write(stop.disk, self._place)
+
+    def _lost(self) -> list[str]:
         """Return what a space in which the verb is done does not hold."""
-        outcome = in_child(lambda: differences(self.state_of(path), self.undisturbed.after))
+        outcome = in_child(lambda: differences(self.state(), self.undisturbed.after))
         return [f"lost: {what}" for what in problems_of(outcome)]
-
-    def all_kills(self, first: int, step: int) -> Iterator[tuple[int, list[str]]]:
-        """Kill at every `step`-th call from the first; yield the call and what is wrong."""
-        call = first
-        while (problems := self.killed_at(call)) is not None:
-            yield call, problems
-            call += step
 
 
 def problems_of(outcome: Outcome) -> list[str]:
