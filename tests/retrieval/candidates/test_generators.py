@@ -16,7 +16,6 @@ from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generators import (
     CandidateGenerators,
     default_generators,
-    item_knn_variants,
     without,
 )
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
@@ -59,22 +58,22 @@ class TestItemKNN(CandidateGeneratorContract):
     ignores_new_items = True
 
     def make(self):
-        return item_knn_variants()[0]
+        return ItemKNN()
 
 
 class TestPopularItemKNN(CandidateGeneratorContract):
     def make(self):
-        return item_knn_variants()[1]
+        return ItemKNN(alpha=0.5, beta=0.1, shrink=5.0)
 
 
 class TestConditionalItemKNN(CandidateGeneratorContract):
     def make(self):
-        return item_knn_variants()[2]
+        return ItemKNN(alpha=1.0, beta=0.0, shrink=100.0)
 
 
 class TestInDomainItemKNN(CandidateGeneratorContract):
     def make(self):
-        return item_knn_variants()[3]
+        return ItemKNN("item-KNN (in-domain)", in_domain=True)
 
 
 class TestJaccardItemKNN(CandidateGeneratorContract):
