@@ -88,11 +88,11 @@ from isthmus.retrieval.search.fusion_weights import FusionReport
 from isthmus.retrieval.search.hybrid import index_text
 from isthmus.retrieval.search.near_duplicates import find_duplicates
 from isthmus.retrieval.search.query_file import QueryFileReport
+from isthmus.retrieval.search.quotas import Quotas
 from isthmus.retrieval.search.request import (
     DuplicatesRequest,
     FilterOptions,
     MapRequest,
-    Quotas,
     SearchBatchRequest,
     SearchFileRequest,
     SearchRequest,
@@ -522,12 +522,19 @@ class Space:
         return attribute_operations.list_attributes(self.opened, AttributesRequest.of(locals()))
 
     def cast_attribute(
-        self, domain: str, name: str, type: str, *, time_unit: TimeUnit | None = None
+        self,
+        domain: str,
+        name: str,
+        type: str,
+        *,
+        time_unit: TimeUnit | None = None,
+        allow_lossy: bool = False,
     ) -> dict[str, Any]:
         """Cast an attribute of a domain to another type, and convert the values that are there.
 
-        A conversion loses nothing: where a value does not fit, nothing is changed. See
-        `CastAttributeRequest`.
+        A conversion loses nothing: where a value does not fit, nothing is changed, and the error
+        counts and shows what would be lost. With `allow_lossy` fractions are rounded, and times
+        become days; what has no value of the type is refused still. See `CastAttributeRequest`.
 
         Raises
         ------

@@ -206,7 +206,9 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     print_table(table)
     if stats["encoders"] and not stats["aligned"]:
         _show_separate(stats["named_vectors"])
-    for name, health in stats["index"].items():
+    for line in stats["damage"]:
+        say(line)
+    for name, health in (stats["index"] or {}).items():
         if health["retrain"]:
             say(
                 f"retrain {name}: {health['retrain']}; its recall@10 is "

@@ -1,9 +1,10 @@
 """The item reader: any input, validated, as plain item tables.
 
 Three passes: the types of the attributes, from all values of each domain; the problems of every
-row; and the valid rows. An attribute has the type that it has in the domain of the item already,
-or a wider one; a new attribute that of its values. An attribute without any value has no type yet,
-and is not stored.
+row; and the valid rows. Where rows are invalid, the types are found again without them, so that
+what is not stored has no say. An attribute has the type that it has in the domain of the item
+already, or a wider one; a new attribute that of its values. An attribute without any value has no
+type yet, and is not stored.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ DomainOf = Callable[[pa.Array], pa.Array]  # given item ids, returns domains
 IsKnown = Callable[[pa.Array], Mask]
 
 Types = Mapping[str, pa.DataType]  # of attributes, by name
+RowMisfits = dict[int, dict[str, str]]  # by row and attribute, what is wrong with a value
 Placement = Mapping[str, Mapping[str, pa.Field]]  # by domain and attribute: the column it goes to
 
 _MEDIA_KINDS = {"image": "an image", "audio": "audio"}
@@ -175,9 +177,10 @@ class ItemReader(TableReader[ResolvedMapping]):
         self.problems = {}
         self._domain_of = domain_of
         self._known = declared or {}
-        self._find_types(self._known)
+        self._find_types()
         self.used, self.unknown = {}, {}
         ids: list[pa.Array] = []
+        misfits: RowMisfits = {}
 
         def problems_of(chunk: Chunk, mapping: ResolvedMapping) -> Problems:
             chunk_ids, problems = mapping.id.ids(chunk.columns)
@@ -185,17 +188,48 @@ class ItemReader(TableReader[ResolvedMapping]):
             problems += without
             self._note_mapping(mapping, domains)
             known = is_known(chunk_ids) if is_known else np.zeros(len(chunk), bool)
+            start = sum(map(len, ids))
             if self._update:
-                self._note_unknown(sum(map(len, ids)), chunk_ids, known)
+                self._note_unknown(start, chunk_ids, known)
             ids.append(chunk_ids)
             problems += self._content_problems(chunk, mapping, domains, known)
-            problems += self._attribute_problems(chunk, mapping, domains)
+            self._add_misfits(misfits, start, chunk, mapping, domains)
             return problems + (check_ids(chunk_ids, domains) if check_ids else [])
 
         rows = self._scan(problems_of, advance)
         self.ids = pa.chunked_array(ids, pa.string())
         self._find_duplicates(self.ids)
+        for row, by_name in self._final_misfits(misfits).items():
+            name, why = next(iter(by_name.items()))
+            self.problems.setdefault(row, f"column {name!r} {why}")
         return rows
+
+    def _final_misfits(self, misfits: RowMisfits) -> RowMisfits:
+        """Find the types again without the rows that are invalid; return what misfits those."""
+        before = self.types
+        if self.problems or misfits:
+            self._find_types(misfits)
+        if self.types == before:
+            return misfits
+        found: RowMisfits = {}
+        start = 0
+        for source, mapping in self._sources:
+            for chunk in source.read():
+                domains, _ = self._domains(chunk, mapping)
+                self._add_misfits(found, start, chunk, mapping, domains)
+                start += len(chunk)
+        return found
+
+    def _add_misfits(
+        self,
+        misfits: RowMisfits,
+        start: int,
+        chunk: Chunk,
+        mapping: ResolvedMapping,
+        domains: pa.Array,
+    ) -> None:
+        for row, name, why in self._attribute_misfits(chunk, mapping, domains):
+            misfits.setdefault(start + row, {}).setdefault(name, why)
 
     def _domains(self, chunk: Chunk, mapping: ResolvedMapping) -> tuple[pa.Array, Misfits]:
         """Return the domain of each row: that of the known item where the input has none."""
@@ -267,20 +301,35 @@ class ItemReader(TableReader[ResolvedMapping]):
                     files, _ = read_files(chunk.columns[name], name)
                     yield from (file for file in files if isinstance(file, str))
 
-    def _find_types(self, declared: Mapping[str, Types]) -> None:
+    def _find_types(self, misfits: RowMisfits | None = None) -> None:
+        """Find the types of the attributes, from the rows without a problem.
+
+        A row does not count where its id, contents or another attribute are invalid.
+        """
         census: dict[tuple[str, str], TypeCensus] = {}
+        invalid = np.array(sorted({*self.problems, *(misfits or {})}), np.int64)
+        start = 0
         for source, mapping in self._sources:
             names = mapping.attributes(source.columns)
             texts = mapping.text_columns
             for chunk in source.read():
                 domains, _ = self._domains(chunk, mapping)
-                for domain, part in _by_domain(chunk, domains, names):
+                first, end = np.searchsorted(invalid, [start, start + len(chunk)])
+                bad = invalid[first:end].tolist()
+                for domain, rows, part in _grouped(chunk, domains, names):
+                    places = range(len(chunk)) if rows is None else rows
                     for name in names:
                         counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
-                        counts.add(part[name], spelled=name in source.spelled)
+                        values = part[name]
+                        out = {row for row in bad if self._is_left_out(start + row, name, misfits)}
+                        if out:
+                            kept = [at for at, row in enumerate(places) if row not in out]
+                            values = _taken(values, kept)
+                        counts.add(values, spelled=name in source.spelled)
+                start += len(chunk)
         self.types, self.notes = {}, list(self._source_notes)
         for (domain, name), counts in census.items():
-            known = declared.get(domain, {}).get(name)
+            known = self._known.get(domain, {}).get(name)
             type_ = counts.type(known)
             if type_ is not None:
                 self.types.setdefault(domain, {})[name] = type_
@@ -288,6 +337,10 @@ class ItemReader(TableReader[ResolvedMapping]):
             note = counts.note(known)
             if note is not None:
                 self.notes.append(f"column {name!r} of {domain} {note}")
+
+    def _is_left_out(self, row: int, name: str, misfits: RowMisfits | None) -> bool:
+        others = (misfits or {}).get(row, {}).keys() - {name}
+        return row in self.problems or bool(others)
 
     def _note_type(
         self, domain: str, name: str, known: pa.DataType | None, type_: pa.DataType
@@ -298,33 +351,31 @@ class ItemReader(TableReader[ResolvedMapping]):
                 f"{type_name(type_)}, which holds both"
             )
 
-    def _attribute_problems(self, chunk: Chunk, mapping: ResolvedMapping, domains: Any) -> Problems:
-        """Return values that the type of their attribute does not hold."""
-        problems: Problems = []
+    def _attribute_misfits(
+        self, chunk: Chunk, mapping: ResolvedMapping, domains: Any
+    ) -> Iterator[tuple[int, str, str]]:
+        """Yield values that the type of their attribute does not hold: row, name, and why."""
         names = mapping.attributes(tuple(chunk.columns))
         for domain, rows, part in _grouped(chunk, domains, names):
             types = self.types.get(domain, {})
+            known = self._known.get(domain, {})
             for name in names:
                 values = part[name]
                 if name in types:
-                    is_text = name in mapping.text_columns or name in self._known.get(domain, {})
+                    is_text = name in mapping.text_columns or name in known
                     _, misfits = convert(
                         values, types[name], time_unit=self._time_unit, spell=is_text
                     )
-                    is_new = name not in self._known.get(domain, {})
                     remedy = (
-                        _OfOtherRows()
-                        if is_new
-                        else _Remedy(self._space, domain, name, types[name], values)
+                        _Remedy(self._space, domain, name, types[name], values)
+                        if name in known
+                        else _OfOtherRows()
                     )
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
                     found = _unstorable(values)
-                problems += [
-                    (row if rows is None else rows[row], f"column {name!r} {why}")
-                    for row, why in found
-                ]
-        return problems
+                for row, why in found:
+                    yield row if rows is None else rows[row], name, why
 
     def _content_problems(
         self, chunk: Chunk, mapping: ResolvedMapping, domains: pa.Array, known: Mask
@@ -497,11 +548,9 @@ def _decoded(type_: pa.DataType) -> pa.DataType:
     return _decoded(type_.value_type) if encoded else type_
 
 
-def _by_domain(
-    chunk: Chunk, domains: pa.Array, names: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Values]]]:
-    for domain, _, part in _grouped(chunk, domains, names):
-        yield domain, part
+def _taken(values: Values, rows: Sequence[int]) -> Values:
+    """Return the values of some rows."""
+    return Chunk({"": values}, len(values)).take(rows).columns[""]
 
 
 def _grouped(

@@ -205,6 +205,10 @@ class CastAttributeRequest(AttributeRequest):
         default=None,
         description="What numbers count that become times: s, ms, us, ns or yyyymmdd.",
     )
+    allow_lossy: bool = Field(
+        default=False,
+        description="Whether values may lose something: 9.99 becomes 10, a time its day.",
+    )
 
 
 class RenameAttributeRequest(AttributeRequest):

@@ -285,6 +285,16 @@ def kind_of(type_: pa.DataType) -> Kind:
     return Kind("truth" if pa.types.is_boolean(type_) else "other", str(type_))
 
 
+def _in_utc(sql: str, kind: Kind) -> tuple[str, Kind]:
+    """Return times of another zone as those of UTC.
+
+    The engine takes a literal, whatever its own zone is, for a time of the column's zone.
+    """
+    if "tz=" in kind.type and kind.name == "time" and "tz=UTC" not in kind.type:
+        return f"arrow_cast({sql}, 'Timestamp(Microsecond, Some(\"UTC\"))')", kind
+    return sql, kind
+
+
 class _Compiler:
     """Writes the SQL of nodes, every operand in brackets, and finds their kinds."""
 
@@ -311,7 +321,7 @@ class _Compiler:
     def _(self, node: Column) -> tuple[str, Kind]:
         column = self._resolve(node.name)
         self.reads += column.reads
-        return column.sql, kind_of(column.type)
+        return _in_utc(column.sql, kind_of(column.type))
 
     @compile.register
     def _(self, node: Field) -> tuple[str, Kind]:
@@ -326,7 +336,7 @@ class _Compiler:
             raise InvalidFilter(
                 f"No field named {shorten(name)} in {sql}; there are {', '.join(names)}."
             )
-        return f"get_field({sql}, {_text(found[0])})", dict(kind.fields)[found[0]]
+        return _in_utc(f"get_field({sql}, {_text(found[0])})", dict(kind.fields)[found[0]])
 
     @compile.register
     def _(self, node: Element) -> tuple[str, Kind]:
