@@ -55,6 +55,10 @@ COMMANDS = (
     encoders.reembed,
     encoders.weights,
     encoders.set_weights,
+    integrations.enrich,
+    integrations.unenrich,
+    integrations.profile,
+    integrations.rerank,
 )
 WITH_SEVERAL_VALUES = (
     recommend.train,

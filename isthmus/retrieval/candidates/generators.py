@@ -11,6 +11,7 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import ArrayState, with_prefix
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.attribute_regression import AttributeRegression
 from isthmus.retrieval.candidates.content import Content
 from isthmus.retrieval.candidates.content_smoothed_item_knn import ContentSmoothedItemKNN
 from isthmus.retrieval.candidates.ease import EASE
@@ -19,6 +20,7 @@ from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.candidates.scorer import Scorer
+from isthmus.retrieval.candidates.segment_popularity import SegmentPopularity
 from isthmus.retrieval.candidates.tfidf_overlap import TfidfOverlap
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.two_tower import TwoTower
@@ -38,6 +40,8 @@ KINDS: dict[str, type[CandidateGenerator]] = {
     "content_smoothed_item_knn": ContentSmoothedItemKNN,
     "tfidf_overlap": TfidfOverlap,
     "two_tower": TwoTower,
+    "segment_popularity": SegmentPopularity,
+    "attribute_regression": AttributeRegression,
 }
 
 
@@ -60,6 +64,11 @@ def default_generators(seed: int = 0) -> list[CandidateGenerator]:
         ContentSmoothedItemKNN(),
         TfidfOverlap(),
     ]
+
+
+def attribute_generators(seed: int = 0) -> list[CandidateGenerator]:
+    """Return the candidate generators that look at attributes of users, unfitted."""
+    return [SegmentPopularity(), AttributeRegression(seed=seed)]
 
 
 class CandidateGenerators:
