@@ -37,7 +37,6 @@ COMMANDS = (
     items.quarantine,
     items.retry_quarantine,
     releases.publish,
-    releases.plan,
     releases.releases,
     releases.rollback,
     releases.compact,
@@ -55,8 +54,13 @@ COMMANDS = (
     encoders.reembed,
     encoders.weights,
     encoders.set_weights,
+    integrations.enrich,
+    integrations.unenrich,
+    integrations.profile,
+    integrations.rerank,
 )
 WITH_SEVERAL_VALUES = (
+    releases.plan,
     recommend.train,
     recommend.evaluate,
     encoders.align,
