@@ -103,7 +103,7 @@ def isthmus_command(
     """Join catalogues into one vector space; search it and recommend across domains."""
 
 
-def command() -> None:
+def console() -> None:
     """Run the command in a process of its own."""
     if len(sys.argv) > 2 and "--help" not in sys.argv:
         _import_arrow_without_pandas()
