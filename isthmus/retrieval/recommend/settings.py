@@ -46,7 +46,7 @@ class RecommenderSettings(RecommenderOptions):
 
     def __post_init__(self) -> None:
         generators = [*default_generators(), *attribute_generators()]
-        names = [generator.name for generator in generators]
+        names = [*(generator.name for generator in generators), TwoTower.name]
         for name in self.exclude_generators or ():
             if name not in names:
                 available = ", ".join(map(repr, names))  # some names have commas
@@ -64,14 +64,21 @@ class RecommenderSettings(RecommenderOptions):
         """
         generators = default_generators(self.seed)
         generators += attribute_generators(self.seed) if attributes else []
-        for generator in generators:
-            if isinstance(generator, TwoTower):
-                generator.normalisation = self.feature_normalization
-                generator.adversarial, generator.coral = self.adversarial_weight, self.coral_weight
-                generator.mmd = self.mmd_weight
-                generator.epochs = self.tower_epochs
+        adaptation = (self.adversarial_weight, self.coral_weight, self.mmd_weight)
+        if self.two_tower or any(adaptation):
+            generators.append(self._two_tower())
         excluded = self.exclude_generators or ()
         return [generator for generator in generators if generator.name not in excluded]
+
+    def _two_tower(self) -> TwoTower:
+        return TwoTower(
+            epochs=self.tower_epochs,
+            adversarial=self.adversarial_weight,
+            coral=self.coral_weight,
+            mmd=self.mmd_weight,
+            normalisation=self.feature_normalization,
+            seed=self.seed,
+        )
 
     def make_statistics(self) -> ItemStatistics:
         """Return the item statistics, not fitted."""
