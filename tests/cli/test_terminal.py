@@ -115,8 +115,8 @@ def test_commands_show_hostile_text_and_print_strict_json(hostile, run, command)
 WRITING = [
     ("update", "[b]prices.csv"),
     ("attributes", "cast", "[b]films", "[red]price", "double", "--allow-lossy"),
-    ("attributes", "rename", "[b]films", "[red]price", "\u202eprice"),
-    ("attributes", "drop", "[b]films", "\u202eprice"),
+    ("attributes", "rename", "[b]films", "[red]price", "[i]price"),
+    ("attributes", "drop", "[b]films", "[i]price"),
     ("upsert", "[b]prices.csv", "--domain", "[b]films", "--dry-run"),
     ("interactions", "add", "[b]events.csv"),
     ("delete", "a2"),
