@@ -158,6 +158,10 @@ class ServiceError(IsthmusError, ConnectionError):
     """A service that is reached over a network does not answer as it should."""
 
 
+class MalformedAnswer(ServiceError):
+    """A service answers, each time with something that is not what was asked for."""
+
+
 class ServiceRefusal(ServiceError):
     """A service refuses one request for what is in it; another may succeed."""
 

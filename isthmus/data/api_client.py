@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import httpcore
 
-from isthmus.errors import InvalidInput, ServiceError, ServiceRefusal
+from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError, ServiceRefusal
 
 FIRST_DELAY_S: Final = 0.5
 MAX_DELAY_S: Final = 30.0
@@ -91,18 +91,20 @@ class ApiClient:
         ServiceRefusal
             If the server refuses the request itself (status 400 to 499, but not 408, 409, 425 and
             429), so that another one may succeed.
+        MalformedAnswer
+            If every answer, after all retries, was not what was asked for.
         ServiceError
-            If there was no answer to be read after all retries. Messages name the address.
+            If there was no answer at all after all retries. Messages name the address.
         """
         url = f"{self.base_url.rstrip('/')}/{path}"
-        failure, wait = "", 0.0
+        failure, wait, kind = "", 0.0, ServiceError
         for attempt in range(self.retries + 1):
             if attempt:
                 time.sleep(wait or _delay(attempt))
             try:
                 status, headers, body = self._send(url, payload)
                 if status in WORTH_RETRYING:
-                    failure = f"answered {status}: {self._shown(body)}"
+                    failure, kind = f"answered {status}: {self._shown(body)}", ServiceError
                     wait = _retry_after(headers)
                     continue
                 if not 200 <= status < 300:
@@ -111,12 +113,14 @@ class ApiClient:
             except ServiceError:
                 raise
             except Malformed as error:
-                failure, wait = str(error), 0.0
+                failure, wait, kind = str(error), 0.0, MalformedAnswer
+                continue
             except (httpcore.TimeoutException, TimeoutError):
                 failure, wait = f"did not answer within {self.timeout_s:g} s", 0.0
             except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
                 failure, wait = self._shown(str(error) or type(error).__name__), 0.0
-        raise ServiceError(
+            kind = ServiceError
+        raise kind(
             f"{url} {failure} ({self.retries + 1} attempts); what it answered before is kept, run "
             "the same command to go on"
         )

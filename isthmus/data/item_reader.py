@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,27 +21,23 @@ import pyarrow.compute as pc
 from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
 from isthmus.data.convert import (
-    NEEDS_UNIT,
     Misfit,
     Misfits,
     Values,
     convert,
     plain,
-    shown,
-    to_objects,
     type_of,
-    unwrap,
 )
 from isthmus.data.domain_mapping import DomainMapping, option_of
+from isthmus.data.item_files import file_columns, not_unicode, read_files
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
-from isthmus.data.media import is_reference
 from isthmus.data.own_vectors import read_vectors, require_vectors
-from isthmus.data.paths import local_path, scheme_of
 from isthmus.data.request import TableOptions
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
-from isthmus.data.types import UTC_TIME, is_bytes, is_file_struct, is_text, type_name, widen
-from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, command_in, listed
+from isthmus.data.type_remedies import CastRemedy, OtherRows
+from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name
+from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import (
@@ -51,7 +47,6 @@ from isthmus.schema import (
     MEDIA,
     TEXT,
     WHOLE_TEXT,
-    inline_column,
     media_columns,
     vector_column,
 )
@@ -367,9 +362,9 @@ class ItemReader(TableReader[ResolvedMapping]):
                         values, types[name], time_unit=self._time_unit, spell=is_text
                     )
                     remedy = (
-                        _Remedy(self._space, domain, name, types[name], values)
+                        CastRemedy(self._space, domain, name, types[name], values)
                         if name in known
-                        else _OfOtherRows()
+                        else OtherRows()
                     )
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
@@ -392,7 +387,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             keeps[absent] |= known[absent]
         if mapping.gives_text:
             for name in sorted(mapping.text_columns & set(chunk.columns) - set(mapping.id.fields)):
-                problems += _not_unicode(name, chunk.columns[name])
+                problems += not_unicode(name, chunk.columns[name])
         if "text" in self.modalities:
             texts, whole = mapping.render_texts(chunk, domains)
             empty = [text is None for text in texts]
@@ -455,7 +450,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         for modality in media_columns(self.modalities):
             if modality in mapping.media:
                 values = chunk.columns[mapping.media[modality]]
-                columns |= _file_columns(values, modality, source.folder)
+                columns |= file_columns(values, modality, source.folder)
         for vector_name, name in mapping.vectors.items():
             read = read_vectors(chunk.columns[name], self._vector_dims[vector_name])
             columns[vector_column(vector_name)] = read.as_column()
@@ -569,52 +564,6 @@ def _grouped(
         yield domain, rows, Chunk(columns, len(chunk)).take(rows).columns
 
 
-class _OfOtherRows:
-    """What to do where values do not fit the type that the other rows give a new attribute."""
-
-    def of(self, row: int, why: str) -> str:
-        """Return the end of a problem."""
-        del row
-        return " as in other rows; write all of them as one type" if why.startswith("holds") else ""
-
-
-class _Remedy:
-    """What to do where values do not fit the type that an attribute has."""
-
-    def __init__(
-        self, space: Path | None, domain: str, name: str, type_: pa.DataType, values: Values
-    ) -> None:
-        self._space, self._domain, self._name = space, domain, name
-        self._type, self._values = type_, values
-        self._objects: list[Any] | None = None
-
-    def of(self, row: int, why: str) -> str:
-        """Return the end of a problem: the command that gives the attribute a type that fits."""
-        if not why.startswith("holds") or why.endswith(NEEDS_UNIT):
-            return ""
-        if self._objects is None:
-            self._objects = to_objects(self._values)
-        target = self._wider(self._objects[row])
-        if target is None:
-            return ""
-        words = shlex.join(["attributes", "cast", self._domain, self._name, target])
-        command = f"isthmus {words}" if self._space is None else command_in(self._space, words)
-        return f"; correct it, or: {command}"
-
-    def _wider(self, value: Any) -> str | None:
-        try:
-            given = type_of(value)
-        except Misfit:
-            return None
-        if pa.types.is_temporal(self._type) and pa.types.is_timestamp(given):
-            return type_name(UTC_TIME if given.tz else given)
-        merged = widen(self._type, given)
-        if merged is None:
-            nested = pa.types.is_nested(self._type) or pa.types.is_nested(given)
-            return None if nested else "text"
-        return type_name(merged) if merged != self._type else None
-
-
 def _unstorable(values: Values) -> Problems:
     """Return the values that no attribute can be."""
     problems: Problems = []
@@ -625,69 +574,3 @@ def _unstorable(values: Values) -> Problems:
             except Misfit as misfit:
                 problems.append((row, str(misfit)))
     return problems
-
-
-def _not_unicode(name: str, values: Values) -> Problems:
-    """Return the texts that are no valid Unicode, which no file can hold."""
-    if not isinstance(values, list):
-        return []
-    texts = [value if isinstance(value, str) else None for value in values]
-    try:
-        pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        return [
-            (row, f"column {name!r} holds {shown(text)}, which is no valid Unicode")
-            for row, text in enumerate(texts)
-            if text is not None and not _is_unicode(text)
-        ]
-    return []
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def read_files(values: Values, kind: str) -> tuple[list[str | bytes | None], Problems]:
-    """Return the path, address or bytes of each file, None where there is none, and problems."""
-    files: list[str | bytes | None] = []
-    problems: Problems = []
-    for row, value in enumerate(to_objects(values)):
-        file = unwrap(value)
-        if isinstance(file, Mapping):
-            file = unwrap(file.get("bytes")) or file.get("path")
-        if isinstance(file, PurePath):
-            file = str(file)
-        if not isinstance(file, str | bytes | None):
-            name = type(file).__name__
-            problems.append((row, f"holds a {name}; give {kind} as a path, bytes or a data URI"))
-            file = None
-        if isinstance(file, str) and not _is_unicode(file):
-            problems.append((row, f"holds {shown(file)}, which is no valid Unicode"))
-            file = None
-        files.append((file.strip() if isinstance(file, str) else file) or None)
-    return files, problems
-
-
-def _file_columns(values: Values, modality: str, folder: Path | None) -> dict[str, pa.Array]:
-    """Return a column of references and one of bytes, each null where the other has the file."""
-    files, _ = read_files(values, modality)
-    paths = [resolve_file(f, folder) if isinstance(f, str) else None for f in files]
-    inline = [f if isinstance(f, bytes) else None for f in files]
-    return {
-        modality: pa.array(paths, pa.string()),
-        inline_column(modality): pa.array(inline, pa.binary()),
-    }
-
-
-def resolve_file(value: str, folder: Path | None) -> str:
-    """Return a reference to a file: an address as it is, a path absolute.
-
-    An address of a scheme that is not read stays too: its item goes to quarantine by name.
-    """
-    if is_reference(value) or scheme_of(value) not in (None, "file"):
-        return value
-    return str(local_path(value, folder))

@@ -116,9 +116,13 @@ GROUPED = {
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 CLI_ONLY = {
     "distill",
+    "enrich",
     "export",
     "import",
     "interactions",
+    "profile",
+    "rerank",
+    "unenrich",
     "users",
     "add",
     "weights",
