@@ -124,7 +124,7 @@ WRITING = [
     ("publish",),
     ("set-weights", "text=2"),
     ("compact",),
-    ("forget-user", "[/] u"),
+    ("interactions", "forget-user", "[/] u"),
 ]
 
 
