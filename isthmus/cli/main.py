@@ -37,7 +37,6 @@ COMMANDS = (
     items.quarantine,
     items.retry_quarantine,
     releases.publish,
-    releases.plan,
     releases.releases,
     releases.rollback,
     releases.compact,
@@ -61,6 +60,7 @@ COMMANDS = (
     integrations.rerank,
 )
 WITH_SEVERAL_VALUES = (
+    releases.plan,
     recommend.train,
     recommend.evaluate,
     encoders.align,
