@@ -3,96 +3,76 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-Loss = Literal["listwise", "pairwise"]
-LOSSES: tuple[Loss, ...] = get_args(Loss)
-PRECISIONS = ("fp32", "bf16")
+STACK = "stack"
+DEFAULT_MODELS = ("rank average", "linear", "network", STACK)
 
 
 @dataclass(frozen=True)
 class ExampleSettings:
-    """How training examples are made from simulated cold-start users.
+    """How training examples are made from simulated users.
 
     Attributes
     ----------
     folds : int
         Number of cross-fitting folds of the users. The candidate generators that propose
         candidates to the users of a fold have not seen these users in the target domain.
-    validation_share : float
-        Share of the users that early stopping looks at, see `choose_validation_users`.
+    users : int
+        Users of each situation, over all folds, at most.
     depth : int
         Candidates that each generator proposes.
-    always_kept_rank : int
-        Candidates up to this rank in any generator are always kept.
-    sampled_negatives : int
-        Expected number of further candidates that are sampled for a user.
-    max_users : int or None
-        Users of a fold, at most.
     seed : int
         Random seed.
     """
 
-    folds: int = 3
-    validation_share: float = 0.06
-    depth: int = 200
-    always_kept_rank: int = 10
-    sampled_negatives: int = 100
-    max_users: int | None = 10_000
+    folds: int = 2
+    users: int = 2_000
+    depth: int = 100
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a ranker is trained.
+    """How the models of a ranker are trained.
 
     Attributes
     ----------
-    loss : str
-        ``"listwise"`` or ``"pairwise"``, see `isthmus.retrieval.ranker.training`.
+    models : tuple of str
+        The models that are compared, of `isthmus.retrieval.ranker.models.registry`, and
+        ``"stack"`` for the stack of all of them.
+    l2 : float
+        Penalty on the weights of the linear model.
     epochs : int
-        Passes over the examples, at most.
-    patience : int
-        Epochs without a better NDCG@10 of the validation users before training stops.
-    patience_steps : int
-        The same in optimizer steps; the longer of the two counts, since few examples make short
-        epochs, and few validation users a noisy curve.
+        Passes of the network over the examples.
     batch_size : int
         Users of a step.
+    sampled_candidates : int
+        Candidates of a user that are not relevant and that a step of the network sees; others
+        are sampled in the next epoch.
     learning_rate : float
-        Peak learning rate of AdamW; it warms up over a tenth of the first epoch and then falls
-        with the square root of the step.
+        Peak learning rate of AdamW; it falls linearly to 0.
     weight_decay : float
         Weight decay of AdamW.
     dropout : float
         Dropout probability.
     members, hidden : int
-        Ensemble members and hidden units, see `NetworkShape`.
+        Networks that are trained side by side and averaged, and hidden units of each.
     distilled_units : int
-        Hidden units of a single small network that is distilled from the trained ranker and
+        Hidden units of a single network that is distilled from the ranker of each situation and
         replaces it, see `isthmus.retrieval.recommend.distillation`; 0 for none.
-    precision : str
-        ``"fp32"`` or ``"bf16"``.
-    device : str
-        ``"cpu"`` or ``"cuda"``; ignored with `distributed`.
-    distributed : bool
-        Whether to train with accelerate, on the devices that it was started with.
     seed : int
         Random seed.
     """
 
-    loss: Loss = "listwise"
-    epochs: int = 10
-    patience: int = 2
-    patience_steps: int = 300
-    batch_size: int = 64
-    learning_rate: float = 2e-3
+    models: tuple[str, ...] = DEFAULT_MODELS
+    l2: float = 3e-2
+    epochs: int = 8
+    batch_size: int = 32
+    sampled_candidates: int = 150
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    dropout: float = 0.2
-    members: int = 3
-    hidden: int = 64
+    dropout: float = 0.1
+    members: int = 1
+    hidden: int = 32
     distilled_units: int = 0
-    precision: str = "fp32"
-    device: str = "cpu"
-    distributed: bool = False
     seed: int = 0

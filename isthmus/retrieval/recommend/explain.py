@@ -109,7 +109,9 @@ def explain(
 
     Each piece of evidence is deleted in turn, and the items are ranked again: an item of the
     history is deleted before candidates are generated, a generator or a named vector after
-    that. The gain of the evidence is the fall of the score.
+    that. The gain of the evidence is the fall of the score. The part of popularity is the score
+    that the item has without any history, or, where it is no candidate then, the lowest of those
+    that are.
 
     Parameters
     ----------
@@ -130,20 +132,19 @@ def explain(
     entries = _strongest_entries(history)
     variants = _without_each_entry(history, entries)
     ranked = serving.rank(variants, domain, allowed, depth=depth)
-    # (1 + n_entries, n_items): with the whole history, then without each entry
+    # (1 + n_entries + 1, n_items): with the whole history, without each entry, without any
     scores = np.stack([_scores(ranked, user, items) for user in range(len(variants))])
+    popularity = scores[-1]
     pool = _pool_of_user(ranked.pool, 0)
     without_generator = _without_each_generator(serving, history, domain, pool, items)
     without_vector = _without_each_vector(serving, history, domain, pool, items)
-    ranker = serving.recommender.rankers[domain]
-    popularity = ranker.popularity_part(serving.recommender.statistics.popularity(items))
     return [
         Explanation(
             score=float(scores[0, at]),
             popularity=float(popularity[at]),
             personal=float(scores[0, at] - popularity[at]),
             history=_history_reasons(
-                serving, history, entries, scores[0, at] - scores[1:, at], item
+                serving, history, entries, scores[0, at] - scores[1:-1, at], item
             ),
             generators=_generator_reasons(pool, item, scores[0, at] - without_generator[:, at]),
             contents=_content_reasons(
@@ -161,11 +162,12 @@ def _strongest_entries(history: UserHistories) -> Columns:
 
 
 def _without_each_entry(history: UserHistories, entries: Columns) -> UserHistories:
-    """Return the whole history, and the history without each of some entries."""
+    """Return the whole history, the history without each of some entries, and an empty one."""
     n = len(history.columns)
-    copies = history.take_users(np.zeros(len(entries) + 1, np.int64))
+    copies = history.take_users(np.zeros(len(entries) + 2, np.int64))
     kept = np.ones(len(copies.columns), bool)
     kept[(np.arange(len(entries)) + 1) * n + entries] = False
+    kept[(len(entries) + 1) * n :] = False
     return copies.filter(kept)
 
 

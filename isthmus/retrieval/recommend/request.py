@@ -92,16 +92,13 @@ class TrainRequest(EventsRequest):
 class TrainSettings(Request):
     """How a recommender is trained; the defaults are meant for any data."""
 
-    loss: Literal["listwise", "pairwise"] = Field(
-        default="listwise", description="Loss of the rankers: listwise or pairwise."
-    )
     cross_fitting_folds: int = Field(
-        default=3,
+        default=2,
         ge=1,
         description="Folds of the users; a ranker is trained on candidates of generators that "
         "have not seen the fold.",
     )
-    epochs: int = Field(default=10, ge=1, description="Maximum number of epochs of a ranker.")
+    epochs: int = Field(default=8, ge=1, description="Epochs of the network of a ranker.")
     tuning_trials: int = Field(
         default=0,
         ge=0,
@@ -110,8 +107,8 @@ class TrainSettings(Request):
     distilled_units: int = Field(
         default=0,
         ge=0,
-        description="Distil each ranker into a small network of this many hidden units, such as "
-        "16, and keep it; 0 keeps the ensemble.",
+        description="Distil the ranker of each situation into a small network of this many hidden "
+        "units, such as 16, and keep it; 0 keeps the models that were chosen.",
     )
     exclude_generators: Names = Field(
         default=None, description="Candidate generators that are not used."
@@ -130,10 +127,6 @@ class TrainSettings(Request):
         default=0.0,
         ge=0,
         description="Weight of the maximum mean discrepancy; 0 switches it off.",
-    )
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="fp32 or bf16.")
-    distributed: bool = Field(
-        default=False, description="Train on all devices that accelerate has."
     )
     check_source_domains: bool = Field(
         default=True,

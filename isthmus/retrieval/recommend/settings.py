@@ -96,11 +96,8 @@ def recommender_settings(settings: TrainSettings) -> RecommenderSettings:
     return RecommenderSettings(
         examples=ExampleSettings(folds=settings.cross_fitting_folds, seed=settings.seed),
         training=TrainingSettings(
-            loss=settings.loss,
             epochs=settings.epochs,
             distilled_units=settings.distilled_units,
-            precision=settings.precision,
-            distributed=settings.distributed,
             seed=settings.seed,
         ),
         exclude_generators=settings.exclude_generators or (),

@@ -25,6 +25,7 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
 from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
@@ -36,7 +37,6 @@ from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.schema import DOMAIN, FORMAT, ITEM_ID, RECOMMENDER_FOLDER, TRAINING_FOLDER
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.ranker.ranker import Ranker
     from isthmus.retrieval.recommend.train import Trained
 
 DESCRIPTION = "recommender.json"
@@ -65,7 +65,7 @@ class Description(BaseModel):
         Name, class and hyperparameters of each candidate generator.
     rankers : dict of str to dict
         By target domain: the candidate generators and features that the ranker needs, by name,
-        its sizes, and the domains whose histories it ignores.
+        the model of each situation, and the domains whose histories it ignores.
     reports : dict of str to RankerReport
         Report of the training of each ranker.
     interactions : int
@@ -84,6 +84,8 @@ class Description(BaseModel):
         The kinds of event whose values are ratings; None where all are.
     seconds : float
         Duration of the training.
+    stages : dict of str to float
+        Seconds of processor time of each stage of the training.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -102,6 +104,7 @@ class Description(BaseModel):
     encoders: dict[str, str]
     rated_events: list[str] | None = None
     seconds: float
+    stages: dict[str, float] = {}
 
     def fits(self, settings: SpaceSettings) -> bool:
         """Return whether it learned from vectors of the encoders that a space has."""
@@ -232,6 +235,7 @@ def _describe(
         encoders=dict(encoders),
         rated_events=None if events is None else list(events),
         seconds=trained.seconds,
+        stages={name: round(seconds, 2) for name, seconds in trained.stages.items()},
     )
 
 
@@ -319,8 +323,6 @@ def load_recommender(folder: Path) -> Recommender:
 def _load_rankers(
     folder: Path, description: Description, generators: tuple[str, ...]
 ) -> dict[str, Ranker]:
-    from isthmus.retrieval.ranker.ranker import Ranker
-
     rankers = {}
     for domain, stored in description.rankers.items():
         missing = [repr(name) for name in stored["generators"] if name not in generators]
@@ -339,10 +341,17 @@ def settings_of(description: Description) -> RecommenderSettings:
     return replace(
         RecommenderSettings(
             examples=ExampleSettings(**settings.pop("examples")),
-            training=TrainingSettings(**settings.pop("training")),
+            training=TrainingSettings(**_with_tuples(settings.pop("training"))),
         ),
         **{**settings, "exclude_generators": tuple(settings["exclude_generators"])},
     )
+
+
+def _with_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they were before JSON turned their tuples into lists."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+    }
 
 
 def files_of(description: Description) -> list[str]:
